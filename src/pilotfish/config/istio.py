@@ -1,0 +1,171 @@
+"""The Istio networking kinds, field by field as far as pilotfish uses them.
+
+Source: https://istio.io/latest/docs/reference/config/networking/
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from pilotfish.config.kubernetes import Metadata, Struct
+from pilotfish.config.values import Duration
+
+
+class StringMatch(Struct):
+    """Exactly one is set. `regex` is RE2 syntax and matches the whole value."""
+
+    exact: str | None = None
+    prefix: str | None = None
+    regex: str | None = None
+
+
+class PortSelector(Struct):
+    number: int
+
+
+class Destination(Struct):
+    host: str
+    subset: str = ""
+    port: PortSelector | None = None
+
+
+class HTTPMatchRequest(Struct):
+    """All that is set must hold."""
+
+    name: str = ""
+    uri: StringMatch | None = None
+    scheme: StringMatch | None = None
+    method: StringMatch | None = None
+    authority: StringMatch | None = None
+    headers: dict[str, StringMatch] = {}
+    without_headers: dict[str, StringMatch] = {}
+    query_params: dict[str, StringMatch] = {}
+    ignore_uri_case: bool = False
+    port: int = 0
+
+
+class HTTPRouteDestination(Struct):
+    destination: Destination
+    weight: int = 0
+
+
+class HTTPRetry(Struct):
+    attempts: int = 0
+    per_try_timeout: Duration | None = None
+    retry_on: str = ""
+
+
+class HTTPRoute(Struct):
+    """`match` entries are alternatives; none at all matches every request."""
+
+    name: str = ""
+    match: tuple[HTTPMatchRequest, ...] = ()
+    route: tuple[HTTPRouteDestination, ...] = ()
+    timeout: Duration | None = None
+    retries: HTTPRetry | None = None
+
+
+class VirtualServiceSpec(Struct):
+    hosts: tuple[str, ...]
+    http: tuple[HTTPRoute, ...] = ()
+
+
+class VirtualService(Struct):
+    metadata: Metadata
+    spec: VirtualServiceSpec
+
+
+class TCPSettings(Struct):
+    max_connections: int | None = None
+    connect_timeout: Duration | None = None
+
+
+class HTTPSettings(Struct):
+    http1_max_pending_requests: int | None = None
+    http2_max_requests: int | None = None
+    max_requests_per_connection: int | None = None
+    max_retries: int | None = None
+    idle_timeout: Duration | None = None
+
+
+class ConnectionPoolSettings(Struct):
+    tcp: TCPSettings | None = None
+    http: HTTPSettings | None = None
+
+
+class LoadBalancerSettings(Struct):
+    simple: Literal["UNSPECIFIED", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST", "LEAST_CONN"] = (
+        "UNSPECIFIED"
+    )
+
+
+class OutlierDetection(Struct):
+    consecutive_5xx_errors: int | None = msgspec.field(default=None, name="consecutive5xxErrors")
+    consecutive_gateway_errors: int | None = None
+    interval: Duration | None = None
+    base_ejection_time: Duration | None = None
+    max_ejection_percent: int | None = None
+    min_health_percent: int | None = None
+
+
+class PortTrafficPolicy(Struct):
+    port: PortSelector
+    connection_pool: ConnectionPoolSettings | None = None
+    load_balancer: LoadBalancerSettings | None = None
+    outlier_detection: OutlierDetection | None = None
+
+
+class TrafficPolicy(Struct):
+    connection_pool: ConnectionPoolSettings | None = None
+    load_balancer: LoadBalancerSettings | None = None
+    outlier_detection: OutlierDetection | None = None
+    port_level_settings: tuple[PortTrafficPolicy, ...] = ()
+
+
+class Subset(Struct):
+    name: str
+    labels: dict[str, str] = {}
+    traffic_policy: TrafficPolicy | None = None
+
+
+class DestinationRuleSpec(Struct):
+    host: str
+    traffic_policy: TrafficPolicy | None = None
+    subsets: tuple[Subset, ...] = ()
+
+
+class DestinationRule(Struct):
+    metadata: Metadata
+    spec: DestinationRuleSpec
+
+
+class ServiceEntryPort(Struct):
+    number: int
+    name: str
+    protocol: str = ""
+    target_port: int = 0
+
+
+class WorkloadEntrySpec(Struct):
+    address: str = ""
+    ports: dict[str, int] = {}
+    labels: dict[str, str] = {}
+    locality: str = ""
+    weight: int = 0
+    service_account: str = ""
+
+
+class ServiceEntrySpec(Struct):
+    hosts: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
+    ports: tuple[ServiceEntryPort, ...] = ()
+    location: Literal["MESH_EXTERNAL", "MESH_INTERNAL"] = "MESH_EXTERNAL"
+    resolution: Literal["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN"] = "NONE"
+    endpoints: tuple[WorkloadEntrySpec, ...] = ()
+
+
+class ServiceEntry(Struct):
+    metadata: Metadata
+    spec: ServiceEntrySpec

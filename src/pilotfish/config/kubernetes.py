@@ -1,0 +1,396 @@
+"""The Kubernetes kinds that pilotfish uses, field by field as far as it uses them.
+
+Source: https://kubernetes.io/docs/reference/kubernetes-api/
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from pilotfish.config.values import IntOrString
+
+
+class Struct(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True
+):
+    """The base of every kind and of their parts."""
+
+
+class OwnerReference(Struct):
+    api_version: str = ""
+    kind: str
+    name: str
+    uid: str = ""
+    controller: bool = False
+    block_owner_deletion: bool = False
+
+
+class Metadata(Struct):
+    name: str = ""
+    generate_name: str = ""
+    namespace: str = ""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    owner_references: tuple[OwnerReference, ...] = ()
+
+
+class Namespace(Struct):
+    metadata: Metadata
+
+
+class ServiceAccount(Struct):
+    metadata: Metadata
+
+
+class ConfigMap(Struct):
+    metadata: Metadata
+    data: dict[str, str] = {}
+    binary_data: dict[str, str] = {}
+    """base64."""
+    immutable: bool = False
+
+
+class Secret(Struct):
+    metadata: Metadata
+    type: str = "Opaque"
+    data: dict[str, str] = {}
+    """base64."""
+    string_data: dict[str, str] = {}
+    immutable: bool = False
+
+    def __repr__(self) -> str:
+        return f"Secret({self.metadata.namespace}/{self.metadata.name}, redacted)"
+
+
+class ServicePort(Struct):
+    name: str = ""
+    port: int
+    target_port: IntOrString | None = None
+    protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
+    app_protocol: str = ""
+    node_port: int = 0
+
+
+class ServiceSpec(Struct):
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
+    selector: dict[str, str] = {}
+    ports: tuple[ServicePort, ...] = ()
+    cluster_ip: str = msgspec.field(default="", name="clusterIP")
+    """"" is filled in when the object is stored; "None" makes the Service headless."""
+    cluster_ips: tuple[str, ...] = msgspec.field(default=(), name="clusterIPs")
+    publish_not_ready_addresses: bool = False
+    external_name: str = ""
+
+
+class Service(Struct):
+    metadata: Metadata
+    spec: ServiceSpec
+
+
+class EndpointConditions(Struct):
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class TargetRef(Struct):
+    kind: str = ""
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+
+
+class SliceEndpoint(Struct):
+    addresses: tuple[str, ...]
+    conditions: EndpointConditions = EndpointConditions()
+    target_ref: TargetRef | None = None
+    hostname: str = ""
+    node_name: str = ""
+    zone: str = ""
+
+
+class EndpointPort(Struct):
+    name: str = ""
+    port: int
+    protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
+    app_protocol: str = ""
+
+
+class EndpointSlice(Struct):
+    """Belongs to the Service that its label `kubernetes.io/service-name` names."""
+
+    metadata: Metadata
+    address_type: Literal["IPv4", "IPv6", "FQDN"] = "IPv4"
+    endpoints: tuple[SliceEndpoint, ...] = ()
+    ports: tuple[EndpointPort, ...] = ()
+
+
+class EndpointAddress(Struct):
+    ip: str
+    hostname: str = ""
+    node_name: str = ""
+    target_ref: TargetRef | None = None
+
+
+class EndpointSubset(Struct):
+    addresses: tuple[EndpointAddress, ...] = ()
+    not_ready_addresses: tuple[EndpointAddress, ...] = ()
+    ports: tuple[EndpointPort, ...] = ()
+
+
+class Endpoints(Struct):
+    """Belongs to the Service of the same name."""
+
+    metadata: Metadata
+    subsets: tuple[EndpointSubset, ...] = ()
+
+
+class KeySelector(Struct):
+    name: str = ""
+    key: str
+    optional: bool = False
+
+
+class FieldSelector(Struct):
+    field_path: str
+    api_version: str = "v1"
+
+
+class EnvVarSource(Struct):
+    config_map_key_ref: KeySelector | None = None
+    secret_key_ref: KeySelector | None = None
+    field_ref: FieldSelector | None = None
+
+
+class EnvVar(Struct):
+    name: str
+    value: str = ""
+    value_from: EnvVarSource | None = None
+
+
+class EnvFromSource(Struct):
+    class Ref(Struct):
+        name: str
+        optional: bool = False
+
+    prefix: str = ""
+    config_map_ref: Ref | None = None
+    secret_ref: Ref | None = None
+
+
+class ContainerPort(Struct):
+    name: str = ""
+    container_port: int
+    protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
+
+
+class HTTPHeader(Struct):
+    name: str
+    value: str = ""
+
+
+class HTTPGetAction(Struct):
+    path: str = "/"
+    port: IntOrString
+    host: str = ""
+    scheme: Literal["HTTP", "HTTPS"] = "HTTP"
+    http_headers: tuple[HTTPHeader, ...] = ()
+
+
+class TCPSocketAction(Struct):
+    port: IntOrString
+    host: str = ""
+
+
+class GRPCAction(Struct):
+    port: int
+    service: str = ""
+
+
+class ExecAction(Struct):
+    command: tuple[str, ...] = ()
+
+
+class SleepAction(Struct):
+    seconds: int
+
+
+class Probe(Struct):
+    """Exactly one of exec, http_get, tcp_socket and grpc is set. Times in seconds."""
+
+    exec: ExecAction | None = None
+    http_get: HTTPGetAction | None = None
+    tcp_socket: TCPSocketAction | None = None
+    grpc: GRPCAction | None = None
+    initial_delay_seconds: int = 0
+    timeout_seconds: int = 1
+    period_seconds: int = 10
+    success_threshold: int = 1
+    failure_threshold: int = 3
+    termination_grace_period_seconds: int | None = None
+
+
+class LifecycleHandler(Struct):
+    exec: ExecAction | None = None
+    http_get: HTTPGetAction | None = None
+    sleep: SleepAction | None = None
+
+
+class Lifecycle(Struct):
+    post_start: LifecycleHandler | None = None
+    pre_stop: LifecycleHandler | None = None
+
+
+class SecurityContext(Struct):
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+
+
+class VolumeMount(Struct):
+    name: str
+    mount_path: str
+    sub_path: str = ""
+    read_only: bool = False
+
+
+class Container(Struct):
+    name: str
+    image: str = ""
+    """Not pulled: a container is a process of this machine."""
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    working_dir: str = ""
+    env: tuple[EnvVar, ...] = ()
+    env_from: tuple[EnvFromSource, ...] = ()
+    ports: tuple[ContainerPort, ...] = ()
+    volume_mounts: tuple[VolumeMount, ...] = ()
+    liveness_probe: Probe | None = None
+    readiness_probe: Probe | None = None
+    startup_probe: Probe | None = None
+    lifecycle: Lifecycle | None = None
+    security_context: SecurityContext | None = None
+    restart_policy: Literal["Always"] | None = None
+    """On an init container only: it is a native sidecar, and stays."""
+
+
+class KeyToPath(Struct):
+    key: str
+    path: str
+    mode: int | None = None
+
+
+class ConfigMapVolume(Struct):
+    name: str
+    items: tuple[KeyToPath, ...] = ()
+    default_mode: int = 0o644
+    optional: bool = False
+
+
+class SecretVolume(Struct):
+    secret_name: str
+    items: tuple[KeyToPath, ...] = ()
+    default_mode: int = 0o644
+    optional: bool = False
+
+
+class EmptyDirVolume(Struct):
+    medium: str = ""
+    size_limit: str = ""
+
+
+class HostPathVolume(Struct):
+    path: str
+    type: str = ""
+
+
+class Volume(Struct):
+    """Exactly one source is set."""
+
+    name: str
+    config_map: ConfigMapVolume | None = None
+    secret: SecretVolume | None = None
+    empty_dir: EmptyDirVolume | None = None
+    host_path: HostPathVolume | None = None
+
+
+class PodSpec(Struct):
+    containers: tuple[Container, ...]
+    init_containers: tuple[Container, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
+    termination_grace_period_seconds: int = 30
+    service_account_name: str = ""
+    hostname: str = ""
+    subdomain: str = ""
+    security_context: SecurityContext | None = None
+    node_name: str = ""
+
+
+class PodCondition(Struct):
+    type: str
+    status: Literal["True", "False", "Unknown"]
+    reason: str = ""
+    message: str = ""
+    last_transition_time: str | None = None
+
+
+class PodIP(Struct):
+    ip: str
+
+
+class PodStatus(Struct):
+    """Written by whoever runs the pod. Discovery reads addresses, phase and the condition Ready."""
+
+    phase: Literal["", "Pending", "Running", "Succeeded", "Failed", "Unknown"] = ""
+    pod_ip: str = msgspec.field(default="", name="podIP")
+    pod_ips: tuple[PodIP, ...] = msgspec.field(default=(), name="podIPs")
+    host_ip: str = msgspec.field(default="", name="hostIP")
+    conditions: tuple[PodCondition, ...] = ()
+
+
+class Pod(Struct):
+    metadata: Metadata
+    spec: PodSpec
+    status: PodStatus = PodStatus()
+
+
+class PodTemplate(Struct):
+    metadata: Metadata = Metadata()
+    spec: PodSpec
+
+
+class LabelSelector(Struct):
+    match_labels: dict[str, str] = {}
+
+
+class RollingUpdate(Struct):
+    max_surge: IntOrString = IntOrString("25%")
+    max_unavailable: IntOrString = IntOrString("25%")
+
+
+class DeploymentStrategy(Struct):
+    type: Literal["RollingUpdate", "Recreate"] = "RollingUpdate"
+    rolling_update: RollingUpdate = RollingUpdate()
+
+
+class DeploymentSpec(Struct):
+    selector: LabelSelector
+    template: PodTemplate
+    replicas: int = 1
+    strategy: DeploymentStrategy = DeploymentStrategy()
+    min_ready_seconds: int = 0
+    revision_history_limit: int = 10
+    progress_deadline_seconds: int = 600
+    paused: bool = False
+
+
+class Deployment(Struct):
+    metadata: Metadata
+    spec: DeploymentSpec

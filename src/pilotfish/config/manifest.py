@@ -1,0 +1,48 @@
+"""What reading configuration comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pilotfish.config import istio, kubernetes
+from pilotfish.config.mesh import MeshConfig
+from pilotfish.model import ObjectRef, Problem, Source
+
+Kind = (
+    kubernetes.Namespace
+    | kubernetes.ServiceAccount
+    | kubernetes.ConfigMap
+    | kubernetes.Secret
+    | kubernetes.Service
+    | kubernetes.EndpointSlice
+    | kubernetes.Endpoints
+    | kubernetes.Pod
+    | kubernetes.Deployment
+    | istio.VirtualService
+    | istio.DestinationRule
+    | istio.ServiceEntry
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One valid object of the user's."""
+
+    ref: ObjectRef
+    resource: Kind
+    document: Mapping[str, object] = field(compare=False, repr=False)
+    """As it was written, with apiVersion and kind."""
+    source: Source | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """All that one text held: the good objects, in order, and what was wrong with the others."""
+
+    manifests: tuple[Manifest, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    mesh_config: MeshConfig | None = None
+    """From a document that is a meshConfig; None where the text held none."""
+    broken: frozenset[ObjectRef] = frozenset()
+    """Objects that were named and could not be used. Their last good form stays in force."""

@@ -1,0 +1,41 @@
+"""The mesh configuration: Istio's `meshConfig`.
+
+Source: https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pilotfish.config.kubernetes import Struct
+from pilotfish.config.values import Duration
+
+
+class OutboundTrafficPolicy(Struct):
+    mode: Literal["ALLOW_ANY", "REGISTRY_ONLY"] = "ALLOW_ANY"
+
+
+class ProxyConfig(Struct):
+    """`defaultConfig`, and the annotation `proxy.istio.io/config` laid over it."""
+
+    discovery_address: str = ""
+    concurrency: int | None = None
+    drain_duration: Duration = Duration(45 * 10**9)
+    termination_drain_duration: Duration = Duration(5 * 10**9)
+    proxy_admin_port: int = 15000
+    status_port: int = 15020
+    proxy_metadata: dict[str, str] = {}
+    hold_application_until_proxy_starts: bool = True
+
+
+class MeshConfig(Struct):
+    access_log_file: str = ""
+    """Where each Envoy writes its access log; "" writes none. `/dev/stdout` is what `logs -c istio-proxy` shows."""
+    access_log_format: str = ""
+    access_log_encoding: Literal["TEXT", "JSON"] = "TEXT"
+    outbound_traffic_policy: OutboundTrafficPolicy = OutboundTrafficPolicy()
+    default_config: ProxyConfig = ProxyConfig()
+    connect_timeout: Duration = Duration(10 * 10**9)
+    protocol_detection_timeout: Duration = Duration(0)
+    root_namespace: str = "istio-system"
+    trust_domain: str = "cluster.local"

@@ -1,0 +1,69 @@
+"""The protocol that a service port declares.
+
+Source: https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Protocol(StrEnum):
+    HTTP = "HTTP"
+    HTTP2 = "HTTP2"
+    GRPC = "GRPC"
+    GRPC_WEB = "GRPC-WEB"
+    HTTPS = "HTTPS"
+    TLS = "TLS"
+    TCP = "TCP"
+    UDP = "UDP"
+    MONGO = "MONGO"
+    MYSQL = "MYSQL"
+    REDIS = "REDIS"
+    AUTO = "AUTO"
+    """Nothing was declared: Envoy sniffs the first bytes."""
+
+    @property
+    def is_http(self) -> bool:
+        """The proxy reads requests: HTTP/1, HTTP/2 or gRPC in the clear."""
+        return self in _HTTP
+
+    @property
+    def is_http2(self) -> bool:
+        """Every request is HTTP/2, so the upstream is spoken to in HTTP/2."""
+        return self in (Protocol.HTTP2, Protocol.GRPC)
+
+    @property
+    def is_tls(self) -> bool:
+        """The application speaks TLS itself: the proxy sees no more than the server name."""
+        return self in (Protocol.HTTPS, Protocol.TLS)
+
+    @property
+    def is_sniffed(self) -> bool:
+        return self is Protocol.AUTO
+
+    @classmethod
+    def parse(cls, text: str) -> Protocol | None:
+        """A protocol by its Istio name, in any case (`http2`, `gRPC-Web`); None if there is no such protocol."""
+        return _BY_NAME.get(text.lower())
+
+    @classmethod
+    def declared(cls, port_name: str, app_protocol: str, transport: str) -> Protocol:
+        """What a Service port declares: `appProtocol` first, then the port's name up to its first dash."""
+        if transport == "UDP":
+            return cls.UDP
+        if app_protocol:
+            return _APP_PROTOCOLS.get(app_protocol.lower()) or cls.parse(app_protocol) or cls.AUTO
+        name = port_name.lower()
+        if name == "grpc-web" or name.startswith("grpc-web-"):
+            return cls.GRPC_WEB
+        return cls.parse(name.partition("-")[0]) or cls.AUTO
+
+
+_HTTP = frozenset({Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC, Protocol.GRPC_WEB})
+_BY_NAME = {p.value.lower(): p for p in Protocol if p is not Protocol.AUTO}
+_APP_PROTOCOLS = {
+    "kubernetes.io/h2c": Protocol.HTTP2,
+    "kubernetes.io/ws": Protocol.HTTP,
+    "kubernetes.io/wss": Protocol.HTTPS,
+}

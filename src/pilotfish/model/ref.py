@@ -1,0 +1,34 @@
+"""How one object of the user's is named, and where it was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ObjectRef:
+    """A Kubernetes object's identity. `namespace` is "" for kinds that have none (Namespace)."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Source:
+    """Where an object, or a field of it, was written. `line` counts from 1; `file` is "-" for standard input."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    @classmethod
+    def parse(cls, text: str) -> Source | None:
+        """The reverse of `str`; None if `text` has no line number."""
+        file, _, line = text.rpartition(":")
+        return cls(file, int(line)) if file and line.isdecimal() else None

@@ -1,0 +1,184 @@
+"""What a running mesh tells about itself. Times are seconds since the epoch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The base of all views."""
+
+
+class ProblemView(View):
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+    field: str = ""
+    reason: str
+    message: str
+    severity: Literal["error", "warning", "info"]
+    source: str = ""
+    """`file:line`, or ""."""
+    proxies: tuple[str, ...] = ()
+    """The proxies (`name.namespace`) that refused the object; empty where it never reached one."""
+
+
+class ContainerView(View):
+    name: str
+    kind: Literal["init", "sidecar", "app", "proxy"]
+    """`sidecar`: an init container that stays. `proxy`: `istio-proxy`, the mesh's own."""
+    state: Literal["waiting", "running", "terminated"]
+    reason: str = ""
+    """Such as CrashLoopBackOff, Completed, Error."""
+    message: str = ""
+    ready: bool = False
+    started: bool = False
+    restarts: int = 0
+    pid: int | None = None
+    exit_code: int | None = None
+    started_at: float | None = None
+    log: str = ""
+    """The log file's path. The previous run's is beside it, with `.1` behind its name."""
+
+
+class PodView(View):
+    namespace: str
+    name: str
+    phase: Literal["Pending", "Running", "Succeeded", "Failed", "Terminating"]
+    reason: str = ""
+    """What kubectl's STATUS column would show: Running, Init:0/1, CrashLoopBackOff, ..."""
+    addresses: tuple[str, ...] = ()
+    owner: str = ""
+    """`deployment/webapp`, or ""."""
+    labels: dict[str, str] = {}
+    ready: bool = False
+    captured: bool = True
+    """False for a pod that asked not to have a sidecar."""
+    created_at: float
+    netns: str
+    """The path of the pod's network namespace."""
+    directory: str
+    """The pod's directory: Envoy's bootstraps, logs, volumes."""
+    containers: tuple[ContainerView, ...] = ()
+    exec: dict[str, str] = {}
+    """For each app container, the path of the launch specification that `exec` runs a command by."""
+    notes: tuple[str, ...] = ()
+    """What is worth knowing, such as an app that listens on loopback only."""
+
+
+class ServiceView(View):
+    namespace: str
+    name: str
+    type: str
+    cluster_ip: str
+    """"None" for a headless Service."""
+    ports: tuple[str, ...]
+    """As kubectl shows them: `8888/TCP`."""
+    endpoints: tuple[str, ...] = ()
+    """`10.244.0.2:8888`, ready ones only."""
+    created_at: float
+    selector: dict[str, str] = {}
+
+
+class SyncView(View):
+    """One proxy, as discovery sees it."""
+
+    proxy: str
+    """`name.namespace`."""
+    connected: bool = True
+    cds: Literal["SYNCED", "STALE", "NOT SENT", "REFUSED"]
+    lds: Literal["SYNCED", "STALE", "NOT SENT", "REFUSED"]
+    eds: Literal["SYNCED", "STALE", "NOT SENT", "REFUSED"]
+    rds: Literal["SYNCED", "STALE", "NOT SENT", "REFUSED"]
+    error: str = ""
+    """Envoy's words for what it refused."""
+
+
+class ProxyView(View):
+    namespace: str
+    pod: str
+    node_id: str
+    ready: bool
+    restarts: int
+    pid: int | None
+    sync: SyncView | None = None
+    """None where discovery does not know the proxy, or does not answer."""
+
+
+class PublishView(View):
+    address: str
+    """`127.0.0.1:8080`."""
+    target: str
+    """`webapp.vm:8889`."""
+
+
+class DiscoveryView(View):
+    running: bool
+    pid: int | None
+    restarts: int
+    xds_address: str
+    monitoring_address: str
+
+
+class MeshView(View):
+    """One line of `get mesh`; also the file `mesh.json` in the mesh's directory."""
+
+    name: str
+    pid: int
+    """The process that runs the mesh."""
+    directory: str
+    started_at: float
+    netns: str
+    """The path of the node's namespace."""
+    pod_subnets: tuple[str, ...]
+    sources: tuple[str, ...]
+    """The files and folders that `up` was given."""
+    default_namespace: str = "default"
+
+
+class StatusView(View):
+    mesh: MeshView
+    ready: bool
+    """Everything that was asked for runs, and every proxy has what discovery means it to have."""
+    discovery: DiscoveryView
+    pods: tuple[PodView, ...] = ()
+    proxies: tuple[ProxyView, ...] = ()
+    services: tuple[ServiceView, ...] = ()
+    published: tuple[PublishView, ...] = ()
+    problems: tuple[ProblemView, ...] = ()
+
+
+class ChangeView(View):
+    """What `apply`, `delete`, `scale` or `rollout restart` did to one object."""
+
+    kind: str
+    namespace: str
+    name: str
+    action: Literal[
+        "created", "configured", "unchanged", "deleted", "scaled", "restarted", "notfound", "refused"
+    ]
+
+
+class ChangesView(View):
+    changes: tuple[ChangeView, ...]
+    problems: tuple[ProblemView, ...] = ()
+
+
+class RolloutView(View):
+    namespace: str
+    name: str
+    done: bool
+    message: str
+    """As kubectl says it: `Waiting for deployment "x" rollout to finish: 1 out of 3 new replicas have been updated...`"""
+
+
+class DeploymentView(View):
+    namespace: str
+    name: str
+    replicas: int
+    ready: int
+    updated: int
+    available: int
+    created_at: float
