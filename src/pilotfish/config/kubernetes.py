@@ -10,18 +10,17 @@ from typing import Literal
 import msgspec
 
 from pilotfish.config.values import IntOrString
+from pilotfish.model.struct import Frozen
 
 
-class Struct(
-    msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True
-):
+class Struct(Frozen, rename="camel", forbid_unknown_fields=True):
     """The base of every kind and of their parts."""
 
 
 class OwnerReference(Struct):
-    api_version: str = ""
     kind: str
     name: str
+    api_version: str = ""
     uid: str = ""
     controller: bool = False
     block_owner_deletion: bool = False
@@ -70,8 +69,8 @@ class Secret(Struct):
 
 
 class ServicePort(Struct):
-    name: str = ""
     port: int
+    name: str = ""
     target_port: IntOrString | None = None
     protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
     app_protocol: str = ""
@@ -117,8 +116,8 @@ class SliceEndpoint(Struct):
 
 
 class EndpointPort(Struct):
-    name: str = ""
     port: int
+    name: str = ""
     protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
     app_protocol: str = ""
 
@@ -153,8 +152,8 @@ class Endpoints(Struct):
 
 
 class KeySelector(Struct):
-    name: str = ""
     key: str
+    name: str = ""
     optional: bool = False
 
 
@@ -186,8 +185,8 @@ class EnvFromSource(Struct):
 
 
 class ContainerPort(Struct):
-    name: str = ""
     container_port: int
+    name: str = ""
     protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
 
 
@@ -197,8 +196,8 @@ class HTTPHeader(Struct):
 
 
 class HTTPGetAction(Struct):
-    path: str = "/"
     port: IntOrString
+    path: str = "/"
     host: str = ""
     scheme: Literal["HTTP", "HTTPS"] = "HTTP"
     http_headers: tuple[HTTPHeader, ...] = ()
@@ -362,8 +361,8 @@ class Pod(Struct):
 
 
 class PodTemplate(Struct):
-    metadata: Metadata = Metadata()
     spec: PodSpec
+    metadata: Metadata = Metadata()
 
 
 class LabelSelector(Struct):

@@ -32,13 +32,12 @@ class Input(Generic[K, V]):
 class Query(Generic[P, R]):
     """A pure function whose results a `Graph` memoises. Called directly, inside another query, it goes through `db`."""
 
-    __slots__ = ("__doc__", "function", "index", "name")
+    __slots__ = ("function", "index", "name")
 
     def __init__(self, function: Callable[Concatenate[Reads, P], R], index: bool) -> None:
         self.function = function
         self.index = index
         self.name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
-        self.__doc__ = function.__doc__
 
     def __call__(self, db: Reads, *args: P.args, **kwargs: P.kwargs) -> R:
         if kwargs:
@@ -157,9 +156,7 @@ class Graph:
 
     def update(self, table: Input[K, V], changes: Iterable[tuple[K, V | None]]) -> bool:
         """Set many inputs of one table; the table's keys are sorted once. True if that changed anything."""
-        differing = [
-            (entry, value) for key, value in changes if (entry := self._entry(table, key)).value != value
-        ]
+        differing = [(entry, value) for key, value in changes if (entry := self._entry(table, key)).value != value]
         if not differing:
             return False
         self.revision += 1
@@ -169,9 +166,7 @@ class Graph:
             self._change(entry, value)
         if keys_changed:
             entries = self._inputs[table]
-            self._change(
-                self._key_node(table), tuple(sorted(k for k, n in entries.items() if n.value is not None))
-            )
+            self._change(self._key_node(table), tuple(sorted(k for k, n in entries.items() if n.value is not None)))
         return True
 
     def get(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -190,9 +185,7 @@ class Graph:
         node = self._inputs.get(table, {}).get(key)
         return 0 if node is None else node.changed_at
 
-    def provenance(
-        self, query: Query[P, Any], *args: P.args, **kwargs: P.kwargs
-    ) -> frozenset[tuple[str, Any]]:
+    def provenance(self, query: Query[P, Any], *args: P.args, **kwargs: P.kwargs) -> frozenset[tuple[str, Any]]:
         """The (table name, key) of every input that the result comes from. Reads made by index queries don't count."""
         start = self._query_node(query, args)
         self._refresh(start)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
+from pilotfish.model.struct import Frozen
 
 
-class View(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class View(Frozen):
     """The base of all views."""
 
 
 class ProblemView(View):
+    reason: str
+    message: str
+    severity: Literal["error", "warning", "info"]
     kind: str = ""
     namespace: str = ""
     name: str = ""
     field: str = ""
-    reason: str
-    message: str
-    severity: Literal["error", "warning", "info"]
     source: str = ""
     """`file:line`, or ""."""
     proxies: tuple[str, ...] = ()
@@ -47,6 +47,11 @@ class PodView(View):
     namespace: str
     name: str
     phase: Literal["Pending", "Running", "Succeeded", "Failed", "Terminating"]
+    created_at: float
+    netns: str
+    """The path of the pod's network namespace."""
+    directory: str
+    """The pod's directory: Envoy's bootstraps, logs, volumes."""
     reason: str = ""
     """What kubectl's STATUS column would show: Running, Init:0/1, CrashLoopBackOff, ..."""
     addresses: tuple[str, ...] = ()
@@ -56,11 +61,6 @@ class PodView(View):
     ready: bool = False
     captured: bool = True
     """False for a pod that asked not to have a sidecar."""
-    created_at: float
-    netns: str
-    """The path of the pod's network namespace."""
-    directory: str
-    """The pod's directory: Envoy's bootstraps, logs, volumes."""
     containers: tuple[ContainerView, ...] = ()
     exec: dict[str, str] = {}
     """For each app container, the path of the launch specification that `exec` runs a command by."""
@@ -76,9 +76,9 @@ class ServiceView(View):
     """"None" for a headless Service."""
     ports: tuple[str, ...]
     """As kubectl shows them: `8888/TCP`."""
+    created_at: float
     endpoints: tuple[str, ...] = ()
     """`10.244.0.2:8888`, ready ones only."""
-    created_at: float
     selector: dict[str, str] = {}
 
 
@@ -87,11 +87,11 @@ class SyncView(View):
 
     proxy: str
     """`name.namespace`."""
-    connected: bool = True
     cds: Literal["SYNCED", "STALE", "NOT SENT", "REFUSED"]
     lds: Literal["SYNCED", "STALE", "NOT SENT", "REFUSED"]
     eds: Literal["SYNCED", "STALE", "NOT SENT", "REFUSED"]
     rds: Literal["SYNCED", "STALE", "NOT SENT", "REFUSED"]
+    connected: bool = True
     error: str = ""
     """Envoy's words for what it refused."""
 
@@ -156,9 +156,7 @@ class ChangeView(View):
     kind: str
     namespace: str
     name: str
-    action: Literal[
-        "created", "configured", "unchanged", "deleted", "scaled", "restarted", "notfound", "refused"
-    ]
+    action: Literal["created", "configured", "unchanged", "deleted", "scaled", "restarted", "notfound", "refused"]
 
 
 class ChangesView(View):
@@ -171,7 +169,7 @@ class RolloutView(View):
     name: str
     done: bool
     message: str
-    """As kubectl says it: `Waiting for deployment "x" rollout to finish: 1 out of 3 new replicas have been updated...`"""
+    """As kubectl says it: `Waiting for deployment "x" rollout to finish: 1 out of 3 new replicas ...`"""
 
 
 class DeploymentView(View):
