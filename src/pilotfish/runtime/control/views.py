@@ -128,6 +128,8 @@ class MeshView(View):
     name: str
     pid: int
     """The process that runs the mesh."""
+    pid_started: int
+    """When that process started, in clock ticks since boot: tells it from a later one with the same pid."""
     directory: str
     started_at: float
     netns: str

@@ -1,0 +1,158 @@
+"""Asking a running mesh. Cheap to import: the command line pays for it each time.
+
+    client = Client(find_meshes(state_root(os.environ))[0].directory)
+    client.status().pods
+
+Raises `Unreachable` where no process answers behind `control.sock`, `Refused` where it answers with an error.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from pilotfish.runtime.control.views import ChangesView, MeshView, RolloutView, StatusView
+
+T = TypeVar("T")
+
+Document = dict[str, object]
+"""An object as Kubernetes writes it: apiVersion, kind, metadata, spec, status."""
+
+
+class Unreachable(Exception):
+    """Nobody answers behind the mesh's control socket."""
+
+
+class Refused(Exception):
+    """The mesh answered with an error; the text is for the user."""
+
+
+class Client:
+    """One mesh, by its directory. Each call is a request of its own; nothing is held open between them."""
+
+    def __init__(self, directory: str | Path) -> None:
+        self.directory = Path(directory)
+
+    def status(self, timeout: float = 10) -> StatusView:
+        return self._call("GET", "/status", StatusView, timeout=timeout)
+
+    def objects(self, kind: str = "", namespace: str = "", name: str = "") -> list[Document]:
+        """Stored objects with their status, ReplicaSets' pods included; an empty argument selects all. Case of `kind`
+        does not matter."""
+        return self._call("GET", "/objects", list[Document], {"kind": kind, "namespace": namespace, "name": name})
+
+    def apply(self, text: str, file: str = "-", namespace: str = "default") -> ChangesView:
+        """Create or configure the objects that YAML or JSON `text` holds; `file` is named in Problems."""
+        return self._call("POST", "/apply", ChangesView, body={"text": text, "file": file, "namespace": namespace})
+
+    def delete(self, text: str, file: str = "-", namespace: str = "default") -> ChangesView:
+        """Delete the objects that `text` names."""
+        return self._call("POST", "/delete", ChangesView, body={"text": text, "file": file, "namespace": namespace})
+
+    def delete_object(self, kind: str, namespace: str, name: str) -> ChangesView:
+        return self._call("POST", "/delete", ChangesView, body={"kind": kind, "namespace": namespace, "name": name})
+
+    def scale(self, namespace: str, name: str, replicas: int, current: int | None = None) -> ChangesView:
+        """Set a Deployment's replicas. With `current`, only if it has that many now."""
+        body = {"namespace": namespace, "name": name, "replicas": replicas, "current": current}
+        return self._call("POST", "/scale", ChangesView, body=body)
+
+    def restart(self, namespace: str, name: str) -> ChangesView:
+        """`rollout restart` of a Deployment."""
+        return self._call("POST", "/rollout/restart", ChangesView, body={"namespace": namespace, "name": name})
+
+    def rollout(self, namespace: str, name: str, said: str = "", wait: float = 0) -> RolloutView:
+        """How far a Deployment's rollout is. Answers at once unless the message still is `said`, then when it differs,
+        or after `wait` seconds. Raises Refused if there is no such Deployment."""
+        query = {"namespace": namespace, "name": name, "said": said, "wait": str(wait)}
+        return self._call("GET", "/rollout/status", RolloutView, query, timeout=wait + 10)
+
+    def events(self, since: int = -1, wait: float = 0) -> int:
+        """The counter of all changes (pods, proxies, objects, problems). Answers when it is past `since`, or after
+        `wait` seconds, so that nobody needs to poll."""
+        query = {"since": str(since), "wait": str(wait)}
+        return self._call("GET", "/events", int, query, timeout=wait + 10)
+
+    def down(self, timeout: float = 120) -> None:
+        """Take the mesh down; returns when all of it is gone."""
+        self._call("POST", "/down", dict[str, str], body={}, timeout=timeout)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        shape: type[T],
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        timeout: float = 30,
+    ) -> T:
+        target = path + ("?" + urlencode({k: v for k, v in query.items() if v}) if query else "")
+        content = b"" if body is None else msgspec.json.encode(body)
+        status, answer = self._exchange(method, target, content, timeout)
+        if status >= 400:
+            raise Refused(answer.decode(errors="replace"))
+        return msgspec.json.decode(answer, type=shape)
+
+    def _exchange(self, method: str, target: str, content: bytes, timeout: float) -> tuple[int, bytes]:
+        """One HTTP/1.0 request, whose answer ends with the connection: no HTTP library is needed for that."""
+        head = f"{method} {target} HTTP/1.0\r\nHost: mesh\r\nContent-Length: {len(content)}\r\n\r\n"
+        parts = []
+        try:
+            with socket.socket(socket.AF_UNIX) as stream:
+                stream.settimeout(timeout)
+                _connect(stream, self.directory / "control.sock")
+                stream.sendall(head.encode() + content)
+                while chunk := stream.recv(65536):
+                    parts.append(chunk)
+        except OSError as error:
+            raise Unreachable(f"mesh in {self.directory} does not answer: {error}") from error
+        top, separator, rest = b"".join(parts).partition(b"\r\n\r\n")
+        if not separator:
+            raise Unreachable(f"mesh in {self.directory} closed the connection without an answer")
+        return int(top.split(b" ", 2)[1]), rest
+
+
+def _connect(stream: socket.socket, path: Path) -> None:
+    """A socket's path holds 107 bytes (unix(7)); a longer one is reached through its open directory."""
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        stream.connect(f"/proc/self/fd/{directory}/{path.name}")
+    finally:
+        os.close(directory)
+
+
+def state_root(environ: Mapping[str, str]) -> Path:
+    """Where every mesh of this machine has its directory."""
+    return Path(environ.get("PILOTFISH_STATE") or "/run/pilotfish")
+
+
+def find_meshes(root: Path) -> tuple[MeshView, ...]:
+    """All meshes that left a `mesh.json` under `root`, dead ones too (see `is_alive`), by name."""
+    found = []
+    for path in sorted(root.glob("*/mesh.json")):
+        try:
+            found.append(msgspec.json.decode(path.read_bytes(), type=MeshView))
+        except (OSError, msgspec.DecodeError):
+            continue  # being removed, or written by another version: `up` and `down` sweep it by its name
+    return tuple(found)
+
+
+def is_alive(mesh: MeshView) -> bool:
+    """Whether the process that made the mesh still runs: its pid, and the time that process started."""
+    return process_started(mesh.pid) == mesh.pid_started
+
+
+def process_started(pid: int) -> int | None:
+    """Clock ticks from boot to the start of process `pid`; None if it is gone. Source: proc_pid_stat(5), field 22."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
