@@ -1,0 +1,30 @@
+# install: the set-up alone    demo: the scenario, from nothing to nothing    test: every test
+# check: format, lint, types, layers and every test                          bench: the figures
+.PHONY: install demo test lint check format lock bench
+
+install:
+	@scripts/setup
+
+demo: install
+	@.venv/bin/python examples/calculator/demo.py
+
+test: install
+	@.venv/bin/python -m pytest $(PYTEST)
+
+lint: install
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+check: lint test
+
+format: install
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+lock:
+	@scripts/lock
+
+bench: install
+	@.venv/bin/python -m bench
