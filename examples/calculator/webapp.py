@@ -1,4 +1,4 @@
-"""webapp: asks calculator for every sum, and hands its answer on. It knows a name and a port, and nothing of the mesh."""
+"""webapp: asks calculator for every sum and hands its answer on. It knows a name and a port, nothing of the mesh."""
 
 import http.client
 import os
