@@ -1,0 +1,55 @@
+"""What `pilotfish up` was asked to do, and what it says while doing it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pilotfish.node.publish import Publish
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    name: str
+    """The mesh's: lower case letters, digits and dashes, at most 32."""
+    sources: tuple[str, ...]
+    """Files, folders, `-` (standard input)."""
+    state_root: Path
+    publish: tuple[Publish, ...] = ()
+    mesh_config: str | None = None
+    """A file that holds the meshConfig; it wins over one among the sources."""
+    namespace: str = "default"
+    """Of objects that name none."""
+    ready_timeout: float = 120
+    """Seconds that `detach` waits until all is ready."""
+
+    @property
+    def directory(self) -> Path:
+        return self.state_root / self.name
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"{self.name!r} is no name for a mesh: use a-z, 0-9 and -, 32 at most (--name)")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of progress."""
+
+    elapsed: float
+    """Seconds since `up` began."""
+    text: str
+    """Such as `discovery ready` or `pod webapp-0.vm ready`."""
+    severity: str = "info"
+    """`info`, `warning` or `error`."""
+
+
+OnEvent = Callable[[Event], None]
+
+
+class CannotStart(Exception):
+    """The mesh can't be made; the text says why and names the remedy. Nothing was left behind."""
