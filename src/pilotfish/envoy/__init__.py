@@ -1,1 +1,13 @@
-"""To be filled."""
+"""(resources of the mesh, Proxy) → ResourceSet: listeners, routes, clusters, endpoints; and Envoy's bootstrap.
+
+    mesh queries ─┬─clusters──┐
+                  ├─endpoints─┤
+                  ├─listeners─┼─layers─▶ ResourceSet     (shared by every proxy of one scope)
+                  ├─routes────┤
+    Proxy ────────┴─inbound───┘                          (shared by every replica with the same ports)
+
+    BootstrapSpec ─bootstrap─▶ dict
+
+`resources.resource_set` is the query that others ask; `values` holds what it returns. Names, numbers and order follow
+what Istio sends today. `bootstrap`, `types` and `values` load no protobuf: the node's process uses them and stays small.
+"""

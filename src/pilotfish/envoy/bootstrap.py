@@ -1,0 +1,252 @@
+"""Envoy's bootstrap: who it is, where discovery is, and the few listeners that do not come over xDS.
+
+`bootstrap(spec)` is a pure function that gives a JSON-able dict. It loads no protobuf.
+
+Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/config/bootstrap/v3/bootstrap.proto
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+STATS_PREFIXES: Final = ("cluster_manager", "listener_manager", "server", "cluster.xds-grpc")
+STATS_SUFFIXES: Final = ("downstream_cx_active",)
+"""What is counted when nothing else is asked for: Istio's own choice. Each further stat costs memory in every pod.
+`downstream_cx_active` tells the agent when the last connection has drained."""
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapSpec:
+    """One sidecar's share of its bootstrap."""
+
+    name: str
+    """The pod's name."""
+    namespace: str
+    addresses: tuple[str, ...]
+    """The pod's addresses, the one that the node id names first."""
+    discovery_address: str
+    """An IP address, without a port. Envoy has no names to resolve before discovery has answered."""
+    discovery_port: int = 15010
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    service_account: str = "default"
+    workload_name: str = ""
+    """The Deployment's name; "" for a pod that stands alone."""
+    owner: str = ""
+    """Such as `kubernetes://apis/apps/v1/namespaces/vm/deployments/webapp`."""
+    cluster_id: str = "Kubernetes"
+    version: str = ""
+    """The version of the agent, ISTIO_VERSION in the metadata."""
+    domain: str = ""
+    """The DNS domain; "" for `NAMESPACE.svc.cluster.local`."""
+    interception_mode: str = "REDIRECT"
+    proxy_config: Mapping[str, Any] = field(default_factory=dict)
+    """`defaultConfig` with the pod's own `proxy.istio.io/config` laid over it, in JSON form."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Further node metadata: `proxyMetadata`, ISTIO_META_* variables."""
+    region: str = ""
+    zone: str = ""
+    sub_zone: str = ""
+    admin_port: int = 15000
+    status_port: int = 15020
+    """The agent's, on loopback; readiness is asked there."""
+    prometheus_port: int = 15090
+    health_port: int = 15021
+    ipv6: bool = True
+    """Whether the static listeners take IPv6 too."""
+    dns_address: str = "127.0.0.1"
+    dns_port: int = 15053
+    """The agent's resolver, for names in clusters."""
+    stats_prefixes: tuple[str, ...] = ()
+    stats_suffixes: tuple[str, ...] = ()
+    stats_regexes: tuple[str, ...] = ()
+    runtime: Mapping[str, Any] = field(default_factory=dict)
+    """Runtime keys over the defaults below."""
+
+    @property
+    def node_id(self) -> str:
+        """`sidecar~10.244.0.2~webapp-0.vm~vm.svc.cluster.local`."""
+        domain = self.domain or f"{self.namespace}.svc.cluster.local"
+        return f"sidecar~{self.addresses[0]}~{self.name}.{self.namespace}~{domain}"
+
+    @property
+    def node_cluster(self) -> str:
+        """`app.namespace`, as Istio names a proxy's service cluster."""
+        return f"{self.labels.get('app') or self.workload_name or self.name}.{self.namespace}"
+
+
+def bootstrap(spec: BootstrapSpec) -> dict[str, Any]:
+    """The whole bootstrap, ready to be written as JSON."""
+    return {
+        "node": _node(spec),
+        "layered_runtime": _runtime(spec),
+        "typed_dns_resolver_config": dns_resolver(spec.dns_address, spec.dns_port),
+        "stats_config": _stats(spec),
+        "admin": {"address": _address("127.0.0.1", spec.admin_port)},
+        "dynamic_resources": _dynamic_resources(),
+        "static_resources": {
+            "clusters": [
+                _static_cluster("prometheus_stats", "127.0.0.1", spec.admin_port),
+                _static_cluster("agent", "127.0.0.1", spec.status_port),
+                _discovery_cluster(spec),
+            ],
+            "listeners": [
+                _static_listener(spec, "stats", spec.prometheus_port, "/stats/prometheus", "prometheus_stats"),
+                _static_listener(spec, "agent", spec.health_port, "/healthz/ready", "agent"),
+            ],
+        },
+    }
+
+
+def dns_resolver(address: str, port: int) -> dict[str, Any]:
+    """c-ares asking one resolver, whatever /etc/resolv.conf says."""
+    return {
+        "name": "envoy.network.dns_resolver.cares",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+            "resolvers": [_address(address, port)],
+            "dns_resolver_options": {"no_default_search_domain": True},
+        },
+    }
+
+
+def _node(spec: BootstrapSpec) -> dict[str, Any]:
+    locality = {"region": spec.region, "zone": spec.zone, "sub_zone": spec.sub_zone}
+    return {
+        "id": spec.node_id,
+        "cluster": spec.node_cluster,
+        "locality": {k: v for k, v in locality.items() if v},
+        "metadata": _metadata(spec),
+    }
+
+
+def _metadata(spec: BootstrapSpec) -> dict[str, Any]:
+    """Source: https://istio.io/latest/docs/reference/config/annotations/ and Istio's node metadata."""
+    known = {
+        "NAME": spec.name,
+        "NAMESPACE": spec.namespace,
+        "LABELS": dict(spec.labels),
+        "ANNOTATIONS": dict(spec.annotations),
+        "INSTANCE_IPS": ",".join(spec.addresses),
+        "SERVICE_ACCOUNT": spec.service_account,
+        "CLUSTER_ID": spec.cluster_id,
+        "INTERCEPTION_MODE": spec.interception_mode,
+        "ISTIO_VERSION": spec.version,
+        "WORKLOAD_NAME": spec.workload_name,
+        "OWNER": spec.owner,
+        "PROXY_CONFIG": dict(spec.proxy_config),
+    }
+    return {**spec.metadata, **{k: v for k, v in known.items() if v or k in ("LABELS", "PROXY_CONFIG")}}
+
+
+def _runtime(spec: BootstrapSpec) -> dict[str, Any]:
+    # A connection limit must be set, else Envoy warns at each start; this one is Istio's "no limit".
+    values = {"overload.global_downstream_max_connections": 2147483647, **spec.runtime}
+    return {"layers": [{"name": "global config", "static_layer": values}, {"name": "admin", "admin_layer": {}}]}
+
+
+def _stats(spec: BootstrapSpec) -> dict[str, Any]:
+    patterns = [{"prefix": p} for p in (*STATS_PREFIXES, *spec.stats_prefixes)]
+    patterns += [{"suffix": s} for s in (*STATS_SUFFIXES, *spec.stats_suffixes)]
+    patterns_re = [{"safe_regex": {"regex": r}} for r in spec.stats_regexes]
+    return {
+        "use_all_default_tags": False,
+        "stats_tags": [{"tag_name": name, "regex": regex} for name, regex in _STATS_TAGS],
+        "stats_matcher": {"inclusion_list": {"patterns": [*patterns, *patterns_re]}},
+    }
+
+
+_STATS_TAGS: Final = (
+    # An alt_stat_name ends with ";", which no host name holds: the name of a cluster ends there, dots and all.
+    ("cluster_name", r"^cluster\.(([^;]+?)(?:;\.|\.(?=[^;]*$)))"),
+    ("tcp_prefix", r"^tcp\.((.*?)\.)\w+?$"),
+    ("response_code", r"_rq(_(\d{3}))$"),
+    ("response_code_class", r"_rq(_(\dxx))$"),
+    ("http_conn_manager_prefix", r"^http\.(([^;]+?)(?:;\.|\.(?=[^;]*$)))"),
+    ("listener_address", r"^listener\.(((?:[_.[:digit:]]*|[_\[\]aAbBcCdDeEfF[:digit:]]*))\.)"),
+)
+"""The tags that Istio's dashboards group by."""
+
+
+def _dynamic_resources() -> dict[str, Any]:
+    # 0s: wait for discovery however long it takes, rather than start with no listeners after 15 s.
+    ads = {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"}
+    return {
+        "lds_config": ads,
+        "cds_config": ads,
+        "ads_config": {
+            "api_type": "DELTA_GRPC",
+            "transport_api_version": "V3",
+            "set_node_on_first_message_only": True,
+            "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}],
+        },
+    }
+
+
+def _discovery_cluster(spec: BootstrapSpec) -> dict[str, Any]:
+    options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    return {
+        **_static_cluster("xds-grpc", spec.discovery_address, spec.discovery_port),
+        "connect_timeout": "1s",
+        "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 300}},
+        "typed_extension_protocol_options": {
+            options: {
+                "@type": f"type.googleapis.com/{options}",
+                # A discovery that vanished without a FIN (its namespace deleted) is noticed by this ping alone.
+                "explicit_http_config": {
+                    "http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "10s"}}
+                },
+            }
+        },
+    }
+
+
+def _static_cluster(name: str, address: str, port: int) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": _address(address, port)}}
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "0.250s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
+
+
+def _static_listener(spec: BootstrapSpec, prefix: str, port: int, path: str, cluster: str) -> dict[str, Any]:
+    manager = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    router = "envoy.extensions.filters.http.router.v3.Router"
+    route = {"match": {"path": path}, "route": {"cluster": cluster}}
+    listener: dict[str, Any] = {
+        "name": f"static-{prefix}",
+        "address": _address("0.0.0.0", port),
+        "filter_chains": [
+            {
+                "filters": [
+                    {
+                        "name": "envoy.filters.network.http_connection_manager",
+                        "typed_config": {
+                            "@type": f"type.googleapis.com/{manager}",
+                            "stat_prefix": prefix,
+                            "route_config": {
+                                "virtual_hosts": [{"name": "backend", "domains": ["*"], "routes": [route]}]
+                            },
+                            "http_filters": [
+                                {
+                                    "name": "envoy.filters.http.router",
+                                    "typed_config": {"@type": f"type.googleapis.com/{router}"},
+                                }
+                            ],
+                        },
+                    }
+                ]
+            }
+        ],
+    }
+    if spec.ipv6:
+        listener["additional_addresses"] = [{"address": _address("::", port)}]
+    return listener
+
+
+def _address(address: str, port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": address, "port_value": port}}

@@ -1,0 +1,128 @@
+"""What discovery hands out: resources, layers of them that proxies share, and one proxy's whole set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from pilotfish.envoy.types import ORDER
+from pilotfish.model import ObjectRef
+
+Reference = tuple[str, str]
+"""(type URL, name) of a resource that another one names."""
+
+
+class DanglingReferenceError(ValueError):
+    """A resource names one that is not there. Only a bug in the making of resources can lead to this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One Envoy resource, serialised once."""
+
+    type_url: str
+    name: str
+    version: str
+    """A short hash of `body`, in hexadecimal."""
+    body: bytes = field(repr=False)
+    """The resource's message, serialised; equal messages have equal bytes."""
+    owners: tuple[ObjectRef, ...] = ()
+    """The user's objects that it was made from. Pods are left out: they come and go with every endpoint."""
+    references: frozenset[Reference] = field(default=frozenset(), repr=False)
+
+    @classmethod
+    def make(
+        cls,
+        type_url: str,
+        name: str,
+        body: bytes,
+        owners: Iterable[ObjectRef] = (),
+        references: Iterable[Reference] = (),
+    ) -> Resource:
+        version = blake2b(body, digest_size=8).hexdigest()
+        return cls(type_url, name, version, body, tuple(dict.fromkeys(owners)), frozenset(references))
+
+
+class Layer(Mapping[str, Resource]):
+    """Resources of one type by name, in order of name. Immutable, and shared by every proxy that sees the same.
+
+    Two layers are equal if their resources, and the owners of these, are.
+    """
+
+    __slots__ = ("_fingerprint", "_resources", "references", "type_url", "version")
+
+    def __init__(self, type_url: str, resources: Iterable[Resource] = ()) -> None:
+        by_name = {r.name: r for r in resources}
+        self._resources = dict(sorted(by_name.items()))
+        self.type_url = type_url
+        content, owners = blake2b(type_url.encode(), digest_size=8), blake2b(digest_size=8)
+        for name, resource in self._resources.items():
+            content.update(f"{name}\0{resource.version}\0".encode())
+            for owner in resource.owners:
+                owners.update(f"{owner.kind}\0{owner.namespace}\0{owner.name}\0".encode())
+        self.version = content.hexdigest()
+        """A hash of the names and versions of the resources."""
+        self._fingerprint = self.version + owners.hexdigest()
+        self.references: frozenset[Reference] = frozenset().union(*(r.references for r in by_name.values()))
+
+    def __getitem__(self, name: str) -> Resource:
+        return self._resources[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._resources)
+
+    def __len__(self) -> int:
+        return len(self._resources)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Layer) and self._fingerprint == other._fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self._fingerprint)
+
+    def __repr__(self) -> str:
+        return f"Layer({self.type_url.rpartition('.')[2]}, {len(self)}, {self.version})"
+
+
+class ResourceSet:
+    """All of one proxy's resources: layers for each type. Names are unique over the layers of a type.
+
+    Raises DanglingReferenceError if a layer names a resource that is in none. `base` is a set whose layers come first
+    and which were checked when it was made.
+    """
+
+    __slots__ = ("_layers", "version")
+
+    def __init__(self, layers: Iterable[Layer], base: ResourceSet | None = None) -> None:
+        own = tuple(layers)
+        self._layers = {t: (base.layers(t) if base else ()) + tuple(x for x in own if x.type_url == t) for t in ORDER}
+        self._refuse_dangling(own)
+        versions = "".join(layer._fingerprint for t in ORDER for layer in self._layers[t])
+        self.version = blake2b(versions.encode(), digest_size=8).hexdigest()
+
+    def layers(self, type_url: str) -> tuple[Layer, ...]:
+        """The layers of one type; none for a type that discovery does not serve."""
+        return self._layers.get(type_url, ())
+
+    def get(self, type_url: str, name: str) -> Resource | None:
+        return next((layer[name] for layer in self.layers(type_url) if name in layer), None)
+
+    def resources(self, type_url: str) -> Iterator[Resource]:
+        for layer in self.layers(type_url):
+            yield from layer.values()
+
+    def _refuse_dangling(self, layers: tuple[Layer, ...]) -> None:
+        for layer in layers:
+            for type_url, name in layer.references:
+                if self.get(type_url, name) is None:
+                    raise DanglingReferenceError(f"a {layer.type_url} names {type_url} {name!r}, which does not exist")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ResourceSet) and self.version == other.version
+
+    def __hash__(self) -> int:
+        return hash(self.version)
+
+    def __repr__(self) -> str:
+        return f"ResourceSet({self.version}, {[len(x) for t in ORDER for x in self._layers[t]]})"

@@ -1,0 +1,101 @@
+"""Services and their endpoints, whatever kind of object declared them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pilotfish.model.protocol import Protocol
+from pilotfish.model.ref import ObjectRef
+
+
+class Resolution(StrEnum):
+    """How a proxy finds a service's endpoints."""
+
+    EDS = "EDS"
+    """Discovery knows them."""
+    DNS = "DNS"
+    """The proxy resolves names, and balances over all their addresses."""
+    DNS_ROUND_ROBIN = "DNS_ROUND_ROBIN"
+    """The proxy resolves names, and uses the first address of each answer."""
+    PASSTHROUGH = "PASSTHROUGH"
+    """The client chose an address; the proxy sends there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    number: int
+    name: str
+    protocol: Protocol
+    target: int | str
+    """The endpoints' port: a number, or the name of a container port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One host name of the mesh, with its ports. Hosts are lower-case and have no trailing dot."""
+
+    ref: ObjectRef
+    """The Service or ServiceEntry that declared it."""
+    host: str
+    """`calculator.vm.svc.cluster.local`, `api.example.com`, `*.example.com`."""
+    namespace: str
+    ports: tuple[ServicePort, ...]
+    """In the order in which they were written; UDP ports are left out."""
+    addresses: tuple[str, ...] = ()
+    """Virtual addresses; a ServiceEntry's may be CIDR blocks."""
+    resolution: Resolution = Resolution.EDS
+    headless: bool = False
+    """A Kubernetes Service with `clusterIP: None`."""
+    external: bool = False
+    """Outside the mesh: its endpoints have no sidecar."""
+    selector: tuple[tuple[str, str], ...] = ()
+    """Labels of the pods that are its endpoints, sorted; none where others list the endpoints."""
+    publish_not_ready: bool = False
+    created: str = ""
+    """RFC 3339; "" if unknown. Where two objects claim the same thing the older one wins."""
+
+    @property
+    def short_name(self) -> str:
+        """The Kubernetes Service's own name; the whole host otherwise."""
+        return self.ref.name if self.is_kubernetes else self.host
+
+    @property
+    def is_kubernetes(self) -> bool:
+        return self.ref.kind == "Service"
+
+    def port(self, number: int) -> ServicePort | None:
+        return next((p for p in self.ports if p.number == number), None)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Locality:
+    """Source: https://istio.io/latest/docs/tasks/traffic-management/locality-load-balancing/"""
+
+    region: str = ""
+    zone: str = ""
+    sub_zone: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Locality:
+        """From `region/zone/sub-zone`, of which the last parts may be missing."""
+        return cls(*text.split("/", 2)) if text else cls()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address that serves a service's port."""
+
+    address: str
+    """An IP address, or a name where the service's resolution is DNS."""
+    port: int
+    labels: tuple[tuple[str, str], ...] = ()
+    """Sorted."""
+    ready: bool = True
+    locality: Locality = Locality()
+    weight: int = 1
+    ref: ObjectRef | None = None
+    """The pod or slice that it comes from."""
+
+    def has_labels(self, wanted: tuple[tuple[str, str], ...]) -> bool:
+        return set(wanted) <= set(self.labels)
