@@ -1,0 +1,65 @@
+"""Run one short command (`ip`, `iptables-restore`) and take what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+
+from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.netns import NetNs
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+async def run(argv: Sequence[str], text: str = "", netns: NetNs | None = None) -> Completed:
+    """`argv` with `text` as its standard input, inside `netns`. MachineError if the program is missing.
+
+    Input and output are memory files and the end is a pidfd: no thread, no pipe to pump, and no deadlock. The child is
+    forked while this thread is in the namespace, so entering costs no process of its own.
+    """
+    with ExitStack() as files:
+        stdin, stdout, stderr = (files.enter_context(os.fdopen(os.memfd_create(name), "w+b")) for name in "ioe")
+        stdin.write(text.encode())
+        stdin.seek(0)
+        try:
+            with netns.entered() if netns else nullcontext():
+                child = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True)
+        except FileNotFoundError:
+            raise MachineError(f"the program {argv[0]} is missing", _remedy(argv[0])) from None
+        try:
+            await exited(child.pid)
+        except asyncio.CancelledError:
+            child.kill()
+            raise
+        finally:
+            returncode = child.wait()
+        stdout.seek(0)
+        stderr.seek(0)
+        return Completed(returncode, stdout.read().decode(), stderr.read().decode())
+
+
+async def exited(pid: int) -> None:
+    """Returns when process `pid`, a child not yet waited for, has ended."""
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+    pidfd = os.pidfd_open(pid)
+    loop.add_reader(pidfd, lambda: ended.done() or ended.set_result(None))
+    try:
+        await ended
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+
+
+def _remedy(program: str) -> str:
+    package = "iproute2" if program == "ip" else "iptables" if "tables" in program else program
+    return f"install it: apt-get install {package}"

@@ -1,0 +1,200 @@
+"""A network namespace: made, entered, deleted."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pilotfish.runtime import syscalls
+from pilotfish.runtime.errors import MachineError
+
+DIRECTORY = Path("/run/netns")
+"""Where iproute2 keeps named namespaces, so that `ip netns` knows ours, too."""
+_OWN = "/proc/thread-self/ns/net"
+_SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCGIFINDEX, _IFF_UP = 0x8914, 0x8916, 0x8933, 1
+
+
+@dataclass(frozen=True, slots=True)
+class NetNs:
+    """A network namespace by the path of its file: `/run/netns/NAME` or `/proc/PID/ns/net`."""
+
+    path: Path
+
+    @classmethod
+    def named(cls, name: str) -> NetNs:
+        """The namespace that `ip netns` calls `name`, whether it exists or not."""
+        return cls(DIRECTORY / name)
+
+    @classmethod
+    def current(cls) -> NetNs:
+        """The namespace that this process's main thread is in."""
+        return cls(Path(f"/proc/{os.getpid()}/ns/net"))
+
+    @classmethod
+    def create(cls, name: str) -> NetNs:
+        """A new namespace, bound to its name as iproute2 does it; its loopback works. MachineError if it exists."""
+        namespace = cls.named(name)
+        try:
+            _share_directory()
+            namespace.path.touch(mode=0o444, exist_ok=False)
+        except FileExistsError:
+            raise MachineError(
+                f"network namespace {name} already exists", f"remove it: ip netns delete {name}"
+            ) from None
+        except PermissionError:
+            raise MachineError(f"network namespace {name} can't be made without root", "use sudo") from None
+        try:
+            with _returning():
+                syscalls.unshare(syscalls.CLONE_NEWNET)
+                _raise_loopback()
+                syscalls.mount(_OWN, str(namespace.path), None, syscalls.MS_BIND)
+        except OSError as error:
+            namespace.path.unlink()
+            remedy = "use root" if error.errno == errno.EPERM else "see the kernel's log"
+            raise MachineError(f"network namespace {name} can't be made: {error.strerror}", remedy) from error
+        return namespace
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def inode(self) -> int:
+        """The namespace's number: what `/proc/PID/ns/net` shows in brackets."""
+        return self._stat().st_ino
+
+    def exists(self) -> bool:
+        """True for a live namespace; False also for a name's file that no namespace is bound to any more."""
+        try:
+            return self._stat().st_dev == os.stat(_OWN).st_dev
+        except MachineError:
+            return False
+
+    def delete(self) -> None:
+        """Lets go of the name. The kernel ends the namespace once no process and no socket is left in it."""
+        with suppress(FileNotFoundError):
+            try:
+                syscalls.umount(str(self.path), syscalls.MNT_DETACH)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOENT):
+                    raise MachineError(f"{self.path} can't be unmounted: {error.strerror}", "use root") from error
+            self.path.unlink()
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """The calling thread is in the namespace, and back again after it. Nothing may be awaited inside."""
+        target = self._open()
+        try:
+            with _returning():
+                try:
+                    syscalls.setns(target, syscalls.CLONE_NEWNET)
+                except OSError as error:
+                    remedy = "use root" if error.errno == errno.EPERM else "is it a network namespace?"
+                    raise MachineError(f"{self.path} can't be entered: {error.strerror}", remedy) from error
+                yield
+        finally:
+            os.close(target)
+
+    def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
+        """A socket that stays in this namespace whoever uses it."""
+        with self.entered():
+            return socket.socket(family, kind)
+
+    def pids(self) -> tuple[int, ...]:
+        """Every process whose network namespace this is, oldest first."""
+        wanted = self._stat()
+        found = []
+        for entry in os.scandir("/proc"):
+            if entry.name.isdecimal():
+                # A process may end, or be a stranger's, while we look.
+                with suppress(OSError):
+                    status = os.stat(f"/proc/{entry.name}/ns/net")
+                    if (status.st_dev, status.st_ino) == (wanted.st_dev, wanted.st_ino):
+                        found.append(int(entry.name))
+        return tuple(sorted(found))
+
+    def sysctl(self, values: dict[str, str]) -> None:
+        """Sets `net.…` settings of this namespace: {"ipv4/ip_forward": "1"}. Those that the kernel lacks are skipped."""
+        with self.entered():
+            for name, value in values.items():
+                with suppress(FileNotFoundError):
+                    Path("/proc/sys/net", name).write_text(value)
+
+    def _open(self) -> int:
+        try:
+            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._missing(error) from error
+
+    def _stat(self) -> os.stat_result:
+        try:
+            return os.stat(self.path)
+        except OSError as error:
+            raise self._missing(error) from error
+
+    def _missing(self, error: OSError) -> MachineError:
+        remedy = "use root" if error.errno in (errno.EACCES, errno.EPERM) else "`ip netns list` shows those that exist"
+        return MachineError(f"network namespace {self.path} can't be opened: {error.strerror}", remedy)
+
+
+def list_names(prefix: str) -> tuple[str, ...]:
+    """The names in /run/netns that start with `prefix`, in order."""
+    try:
+        return tuple(sorted(name for name in os.listdir(DIRECTORY) if name.startswith(prefix)))
+    except FileNotFoundError:
+        return ()
+
+
+@contextmanager
+def _returning() -> Iterator[None]:
+    """Whatever namespace the thread goes to inside, it comes back."""
+    home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield
+    finally:
+        try:
+            syscalls.setns(home, syscalls.CLONE_NEWNET)
+        finally:
+            os.close(home)
+
+
+def _raise_loopback() -> None:
+    """Sets `lo` up, with `::6` beside `::1`: the address from which a proxy calls its application (Istio's choice).
+
+    127.0.0.6, its IPv4 counterpart, is already in 127.0.0.0/8. By ioctl (netdevice(7)), as a process would cost more.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
+        index = struct.unpack("16si20x", fcntl.ioctl(control, _SIOCGIFINDEX, struct.pack("16s24x", b"lo")))[1]
+    if not ipv6_enabled():
+        return
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as control:
+        address = socket.inet_pton(socket.AF_INET6, "::6")
+        fcntl.ioctl(control, _SIOCSIFADDR, struct.pack("=16sIi", address, 128, index))
+
+
+def ipv6_enabled() -> bool:
+    """Whether the kernel has IPv6 in the thread's namespace."""
+    try:
+        return Path("/proc/sys/net/ipv6/conf/lo/disable_ipv6").read_text().strip() == "0"
+    except FileNotFoundError:
+        return False
+
+
+def _share_directory() -> None:
+    """Makes /run/netns a shared mount, so that deleting a name reaches those who copied the mounts (ip-netns(8))."""
+    DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
+    try:
+        syscalls.mount(None, str(DIRECTORY), None, syscalls.MS_SHARED | syscalls.MS_REC)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        syscalls.mount(str(DIRECTORY), str(DIRECTORY), None, syscalls.MS_BIND | syscalls.MS_REC)
+        syscalls.mount(None, str(DIRECTORY), None, syscalls.MS_SHARED | syscalls.MS_REC)
