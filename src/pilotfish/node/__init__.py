@@ -1,1 +1,10 @@
-"""To be filled."""
+"""What one machine must run: frozen values, and functions (state, now) → (state, actions).
+
+    Loaded ─store─▶ Store ─deployments─▶ ReplicaSets ─▶ pods ─pod─▶ actions (start, probe, signal, drain ...)
+                      ├─services─▶ cluster IPs          launch: Container + Store ─▶ Launch (argv, env, mounts)
+                      └─document─▶ objects.json         endpoints, listening ─▶ notes
+
+`store` holds the user's objects and whose they are; `deployments` says which pods there should be, in Kubernetes'
+way; `pod`, `container` and `probe` are state machines that are told what happened and what time it is; `launch`,
+`environment` and `volumes` turn a container into a process. Nothing here starts, reads or waits: `runtime.node` does.
+"""
