@@ -1,0 +1,137 @@
+"""Real meshes for tests: made by the command itself, and always taken down, with a check that nothing remains."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parents[2]
+PILOTFISH = Path(sys.executable).parent / "pilotfish"
+CALCULATOR = REPOSITORY / "examples" / "calculator"
+
+
+def run(*command: str | Path, check: bool = True, stdin: str = "", **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end. With `check`, a failure shows what the command printed."""
+    options.setdefault("timeout", 60)
+    done = subprocess.run([str(c) for c in command], input=stdin, text=True, capture_output=True, **options)
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+    return done
+
+
+def wait_until(what: str, holds: Callable[[], Any], within: float = 10.0) -> Any:
+    """The first true answer of `holds`, asked often. For states of the outside world that announce nothing."""
+    deadline = time.monotonic() + within
+    while not (answer := holds()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within} s: {what}")
+        time.sleep(0.02)
+    return answer
+
+
+@dataclass
+class Mesh:
+    """A running mesh and the commands about it."""
+
+    name: str
+    state: Path
+    sources: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def pilotfish(self, *arguments: str | Path, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+        return run(PILOTFISH, *arguments, check=check, env=self.environment, **options)
+
+    def call(self, command: str, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        """A command about this mesh."""
+        return self.pilotfish(command, "--name", self.name, *arguments, **options)
+
+    def json(self, command: str, *arguments: str) -> Any:
+        return json.loads(self.call(command, *arguments, "-o", "json", check=False).stdout)
+
+    def exec(self, pod: str, *command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+        return self.call("exec", pod, "--", *command, check=check, **options)
+
+    def curl(self, pod: str, url: str, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """What curl, in a pod, prints for a URL. `-m 10` bounds it."""
+        return self.exec(pod, "curl", "-sS", "-m", "10", *options, url, check=check)
+
+    def status_code(self, pod: str, url: str, *options: str) -> str:
+        return self.curl(pod, url, "-o", "/dev/null", "-w", "%{http_code}", *options, check=False).stdout
+
+    @property
+    def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = self.json("status")
+        return status
+
+    def pods(self, app: str) -> list[dict[str, Any]]:
+        """The views of the pods with this `app` label, oldest first."""
+        found = [p for p in self.status["pods"] if p.get("labels", {}).get("app") == app]
+        return sorted(found, key=lambda p: p["created_at"])
+
+    def access_log(self, pod: str) -> list[str]:
+        return [line for line in self.call("logs", pod, "-c", "istio-proxy").stdout.splitlines() if line[:2] == "[2"]
+
+    def config_dump(self, pod: str) -> dict[str, Any]:
+        dump: dict[str, Any] = self.json("proxy-config", "all", pod)
+        return dump
+
+    def write(self, name: str, text: str) -> Path:
+        """Save a manifest file, in one step as editors do."""
+        path = self.sources / name
+        beside = path.with_suffix(".new")
+        beside.write_text(text)
+        beside.replace(path)
+        return path
+
+
+def leftovers(mesh: str) -> list[str]:
+    """Everything on this machine that belongs to a mesh of this name."""
+    namespaces = [n.name for n in Path("/run/netns").glob(f"pf-{mesh}*")] if Path("/run/netns").is_dir() else []
+    mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if f"pf-{mesh}" in line]
+    processes = []
+    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = cmdline.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if f"/{mesh}/" in words or f"--name {mesh} " in words:
+            processes.append(f"{cmdline.parent.name}: {words}")
+    return namespaces + mounts + processes
+
+
+MakeMesh = Callable[..., AbstractContextManager[Mesh]]
+
+
+@contextmanager
+def running_mesh(name: str, manifests: str | Path | dict[str, str], *options: str) -> Iterator[Mesh]:
+    """A mesh made of a folder that exists, of one manifest text, or of texts by file name."""
+    root = Path(tempfile.mkdtemp(prefix="pilotfish-e2e-"))
+    sources = root / "manifests"
+    if isinstance(manifests, Path):
+        shutil.copytree(manifests, sources)
+    else:
+        sources.mkdir()
+        for file, text in (manifests if isinstance(manifests, dict) else {"mesh.yaml": manifests}).items():
+            (sources / file).write_text(text)
+    environment = {**os.environ, "PILOTFISH_STATE": str(root / "state"), "NO_COLOR": "1"}
+    mesh = Mesh(name, root / "state", sources, environment)
+    try:
+        mesh.pilotfish("up", sources, "--name", name, "--detach", *options)
+        yield mesh
+    finally:
+        try:
+            down = mesh.call("down", check=False)
+            assert (left := leftovers(name)) == [], f"{left} is left behind; down said: {down.stdout}{down.stderr}"
+            assert not (root / "state" / name).exists(), "the mesh's directory is left behind"
+        finally:
+            shutil.rmtree(root, ignore_errors=True)
