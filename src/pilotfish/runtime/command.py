@@ -47,14 +47,24 @@ async def run(argv: Sequence[str], text: str = "", netns: NetNs | None = None) -
         return Completed(returncode, stdout.read().decode(), stderr.read().decode())
 
 
+async def ip(commands: tuple[str, ...], netns: NetNs | None = None, force: bool = False) -> None:
+    """All `commands` in one `ip -batch`, inside `netns`. MachineError names the first that failed, unless `force`."""
+    argv = ("ip", "-force", "-batch", "-") if force else ("ip", "-batch", "-")
+    completed = await run(argv, "\n".join(commands), netns)
+    if completed.returncode and not force:
+        where = f" in network namespace {netns.name}" if netns else ""
+        remedy = "use root" if "not permitted" in completed.stderr else "see `ip link` and `ip netns list`"
+        raise MachineError(f"ip failed{where}: {' '.join(completed.stderr.split())}", remedy)
+
+
 async def exited(pid: int) -> None:
     """Returns when process `pid`, a child not yet waited for, has ended."""
     loop = asyncio.get_running_loop()
-    ended = loop.create_future()
+    ended = asyncio.Event()
     pidfd = os.pidfd_open(pid)
-    loop.add_reader(pidfd, lambda: ended.done() or ended.set_result(None))
+    loop.add_reader(pidfd, ended.set)
     try:
-        await ended
+        await ended.wait()
     finally:
         loop.remove_reader(pidfd)
         os.close(pidfd)

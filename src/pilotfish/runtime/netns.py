@@ -73,7 +73,7 @@ class NetNs:
     def exists(self) -> bool:
         """True for a live namespace; False also for a name's file that no namespace is bound to any more."""
         try:
-            return self._stat().st_dev == os.stat(_OWN).st_dev
+            return self._stat().st_dev == Path(_OWN).stat().st_dev
         except MachineError:
             return False
 
@@ -115,13 +115,13 @@ class NetNs:
             if entry.name.isdecimal():
                 # A process may end, or be a stranger's, while we look.
                 with suppress(OSError):
-                    status = os.stat(f"/proc/{entry.name}/ns/net")
+                    status = Path(entry.path, "ns/net").stat()
                     if (status.st_dev, status.st_ino) == (wanted.st_dev, wanted.st_ino):
                         found.append(int(entry.name))
         return tuple(sorted(found))
 
     def sysctl(self, values: dict[str, str]) -> None:
-        """Sets `net.…` settings of this namespace: {"ipv4/ip_forward": "1"}. Those that the kernel lacks are skipped."""
+        """Sets `net.*` settings of this namespace: {"ipv4/ip_forward": "1"}; those that the kernel lacks are skipped."""
         with self.entered():
             for name, value in values.items():
                 with suppress(FileNotFoundError):
@@ -135,7 +135,7 @@ class NetNs:
 
     def _stat(self) -> os.stat_result:
         try:
-            return os.stat(self.path)
+            return self.path.stat()
         except OSError as error:
             raise self._missing(error) from error
 
@@ -147,7 +147,7 @@ class NetNs:
 def list_names(prefix: str) -> tuple[str, ...]:
     """The names in /run/netns that start with `prefix`, in order."""
     try:
-        return tuple(sorted(name for name in os.listdir(DIRECTORY) if name.startswith(prefix)))
+        return tuple(sorted(path.name for path in DIRECTORY.iterdir() if path.name.startswith(prefix)))
     except FileNotFoundError:
         return ()
 

@@ -1,0 +1,151 @@
+"""The network of one mesh: a bridge in a namespace of its own, a namespace for each pod, one link to the host.
+
+    host ──pf-MESH ═ host0──▶ pf0 (namespace pf-MESH) ◀──vethA-B ═ eth0── namespace pf-MESH.NAMESPACE.POD
+
+Nothing touches the host's own rules or routes except the link's connected route, and deleting the namespaces takes all
+of it away (`runtime.names` says how things are called, `runtime.leftovers` how they go).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from pilotfish.runtime.command import ip, run
+from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.leftovers import sweep
+from pilotfish.runtime.names import check_mesh_name, host_interface, link_name, node_name, pod_name
+from pilotfish.runtime.netns import NetNs, ipv6_enabled
+from pilotfish.runtime.subnets import Subnets, choose, hardware_address
+
+BRIDGE = "pf0"
+_NODE_SETTINGS = {
+    # A pod's call to an address that nobody has is refused at once by the node, which routes nowhere else.
+    "ipv4/ip_forward": "1",
+    "ipv6/conf/all/forwarding": "1",
+    "ipv6/conf/all/accept_dad": "0",
+    "ipv6/conf/default/accept_dad": "0",
+}
+_POD_SETTINGS = {
+    # An app that runs as a user may listen on port 80, as containers of current runtimes may.
+    "ipv4/ip_unprivileged_port_start": "0",
+    "ipv4/ping_group_range": "0 2147483647",
+    # No duplicate address detection: an address is usable at once (kernel, ip-sysctl.rst).
+    "ipv6/conf/all/accept_dad": "0",
+    "ipv6/conf/default/accept_dad": "0",
+    "ipv6/conf/default/accept_ra": "0",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MeshNetwork:
+    """One mesh's network while it lives. `add_pod` and `remove_pod` may run side by side for different pods."""
+
+    mesh: str
+    subnets: Subnets
+    node: NetNs
+    """Where discovery runs; it holds the bridge."""
+
+    @classmethod
+    async def create(cls, mesh: str, taken: Iterable[str] = ()) -> MeshNetwork:
+        """The node's namespace and the host's link. `taken`: subnets of other meshes, as `10.244.0.0/16`.
+
+        MachineError if it exists already (then `sweep` first), for a bad name, and without root.
+        """
+        check_mesh_name(mesh)
+        subnets = choose((*await _routed(), *taken))
+        if subnets is None:
+            raise MachineError("no subnet 10.N.0.0/16 is free for the mesh", "free one: see `ip route`, or end a mesh")
+        node = NetNs.create(node_name(mesh))
+        network = cls(mesh, subnets, node)
+        try:
+            node.sysctl(_NODE_SETTINGS)
+            await ip(network._node_commands(), node)
+            # On the host the subnet's route appears only now, when the rest works.
+            await ip(network._host_commands())
+            await ip((f"link set host0 master {BRIDGE} up",), node)
+        except BaseException:
+            node.delete()
+            raise
+        return network
+
+    @property
+    def host_interface(self) -> str:
+        """The host's end of the link; at most 15 characters (IFNAMSIZ)."""
+        return host_interface(self.mesh)
+
+    async def add_pod(self, namespace: str, pod: str, addresses: tuple[str, ...]) -> NetNs:
+        """A pod's namespace with `eth0` at `addresses` (IPv4 first, no prefix length), joined to the bridge."""
+        netns = NetNs.create(pod_name(self.mesh, namespace, pod))
+        try:
+            netns.sysctl(_POD_SETTINGS)
+            await ip(self._link_commands(netns, addresses), self.node)
+            await ip(self._pod_commands(addresses), netns)
+        except BaseException:
+            netns.delete()
+            raise
+        return netns
+
+    async def remove_pod(self, namespace: str, pod: str) -> None:
+        """Deletes the pod's namespace, and its link with it. Its processes are the caller's to end before."""
+        netns = NetNs.named(pod_name(self.mesh, namespace, pod))
+        if netns.exists():
+            # The kernel ends a namespace some time after its last process; the link, and so the address, goes now.
+            await ip(("link delete dev eth0",), netns, force=True)
+        netns.delete()
+
+    async def delete(self) -> tuple[str, ...]:
+        """Everything of the mesh, its processes too; says what was removed."""
+        return await sweep(self.mesh)
+
+    def _node_commands(self) -> tuple[str, ...]:
+        address4, address6 = (self.subnets.interface(str(address)) for address in self.subnets.node)
+        mac = hardware_address(self.subnets.node[0])
+        return (
+            # No spanning tree: a port forwards at once. No snooping: neighbour solicitations are never held back.
+            f"link add {BRIDGE} address {mac} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+            f"address add {address4} dev {BRIDGE}",
+            *_if_ipv6(f"address add {address6} dev {BRIDGE} nodad"),
+            f"link set {BRIDGE} up",
+            "route add unreachable default",
+            *_if_ipv6("route add unreachable ::/0"),
+        )
+
+    def _host_commands(self) -> tuple[str, ...]:
+        address4, address6 = (self.subnets.interface(str(address)) for address in self.subnets.host)
+        name = self.host_interface
+        return (
+            f"link add {name} type veth peer name host0 netns {self.node.name}",
+            f"address add {address4} dev {name}",
+            *_if_ipv6(f"address add {address6} dev {name} nodad"),
+            f"link set {name} up",
+        )
+
+    def _link_commands(self, netns: NetNs, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        link, mac = link_name(addresses[0]), hardware_address(IPv4Address(addresses[0]))
+        return (
+            f"link add {link} type veth peer name eth0 address {mac} netns {netns.name}",
+            f"link set {link} master {BRIDGE} up",
+        )
+
+    def _pod_commands(self, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        nodad = {4: "", 6: " nodad"}
+        families = {6 if ":" in address else 4 for address in addresses}
+        return (
+            *(f"address add {self.subnets.interface(a)} dev eth0{nodad[6 if ':' in a else 4]}" for a in addresses),
+            "link set eth0 up",
+            *(f"route add default via {gateway}" for gateway in self.subnets.node if gateway.version in families),
+        )
+
+
+def _if_ipv6(command: str) -> tuple[str, ...]:
+    return (command,) if ipv6_enabled() else ()
+
+
+async def _routed() -> tuple[str, ...]:
+    """The networks of all of the host's IPv4 routes."""
+    completed = await run(("ip", "-json", "-4", "route", "show", "table", "all"))
+    routes = json.loads(completed.stdout or "[]")
+    return tuple(route["dst"] for route in routes if route.get("dst", "default") != "default")
