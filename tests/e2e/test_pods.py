@@ -48,7 +48,8 @@ spec:
   - {name: shared, emptyDir: {}}
   initContainers:
   - name: first
-    command: [sh, -c, "echo first >> /shared/order; curl -sS -o /dev/null -w '%{http_code}' http://other:8000/ > /shared/init-call"]
+    command: [sh, -c]
+    args: ["echo first >>/shared/order; curl -sS -o /dev/null -w '%{http_code}' http://other:8000/ >/shared/init-call"]
     volumeMounts: [{name: shared, mountPath: /shared}]
     securityContext: {runAsUser: 0}
   - name: helper
@@ -77,7 +78,7 @@ spec:
     - {name: settings, mountPath: /config.ini, subPath: config.ini}
     - {name: password, mountPath: /run/secrets-of-full, readOnly: true}
     - {name: shared, mountPath: /shared}
-    lifecycle: {preStop: {exec: {command: [sh, -c, "echo stopping > /shared/stopped; sleep 0.2"]}}}
+    lifecycle: {preStop: {exec: {command: [sh, -c, "echo stopping > /tmp/pilotfish-e2e-stopped"]}}}
 """
 
 
@@ -160,12 +161,15 @@ def test_the_resolver_configuration_is_kubernetes(mesh: Mesh) -> None:
 
 def test_pre_stop_and_term_within_the_grace_period(mesh: Mesh) -> None:
     log = Path(container(mesh, "full", "app")["log"])
-    shared = mesh.exec("full", "sh", "-c", "echo $$ > /dev/null; pwd", check=False)
-    assert shared.returncode == 0
-    with log.open() as lines:
-        mesh.call("delete", "pod", "full")
-        wait_until("the pod is gone", lambda: not mesh.pods("full"), within=12)
-        assert "term" in lines.read().split()
+    stopped = Path("/tmp/pilotfish-e2e-stopped")
+    try:
+        with log.open() as lines:
+            mesh.call("delete", "pod", "full")
+            wait_until("the pod is gone", lambda: not mesh.pods("full"), within=12)
+            assert "term" in lines.read().split()
+        assert stopped.read_text() == "stopping\n"
+    finally:
+        stopped.unlink(missing_ok=True)
 
 
 def test_a_container_that_fails_is_restarted_with_back_off(mesh: Mesh) -> None:

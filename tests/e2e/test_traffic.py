@@ -231,7 +231,8 @@ def test_a_dns_service_entry_whose_name_cannot_be_resolved_holds_nobody_back(mes
 def test_an_endpoint_slice_for_an_address_outside(mesh: Mesh, tmp_path: Path) -> None:
     manifest = tmp_path / "slice.yaml"
     manifest.write_text(
-        "apiVersion: v1\nkind: Service\nmetadata: {name: database}\nspec: {ports: [{name: http, port: 80, targetPort: 8000}]}\n"
+        "apiVersion: v1\nkind: Service\nmetadata: {name: database}\n"
+        "spec: {ports: [{name: http, port: 80, targetPort: 8000}]}\n"
         "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\n"
         "metadata: {name: database-1, labels: {kubernetes.io/service-name: database}}\n"
         f"endpoints: [{{addresses: [{address(mesh, 'bare')}]}}]\nports: [{{name: http, port: 8000}}]\n"
