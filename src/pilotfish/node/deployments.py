@@ -1,4 +1,4 @@
-"""Which pods a Deployment wants, in Kubernetes' way: one replica set for each pod template, a rolling update between them.
+"""Which pods a Deployment wants, in Kubernetes' way: a replica set for each pod template, rolling updates between them.
 
     (Deployment, its DeploymentState, its pods, now) ─reconcile─▶ (DeploymentState, Create | Remove ...)
 
@@ -89,14 +89,16 @@ def reconcile(
     state: DeploymentState,
     pods: Sequence[PodFacts],
     now: float,
+    leaving: int = 0,
 ) -> tuple[DeploymentState, tuple[Create | Remove, ...]]:
-    """One step towards what `spec` asks; `document` is its pod template as written. Ask again when pods changed."""
-    state = _with_new(spec, document, state, now)
-    sizes = {rs.hash: sum(p.hash == rs.hash for p in pods) for rs in state.replica_sets}
+    """One step towards what `spec` asks; `document` is its pod template as written, `leaving` counts its pods that are
+    being removed. Ask again when pods changed."""
+    if not spec.paused:
+        state = _with_new(spec, document, state, now)
     if spec.paused:
-        wanted = _sized(spec, state, sizes)
+        wanted = _paused(spec, state)
     elif spec.strategy.type == "Recreate":
-        wanted = _recreate(spec, state, sizes)
+        wanted = _recreate(spec, state, pods, leaving)
     else:
         wanted = _roll(spec, state, pods, now)
     sets = tuple(replace(rs, replicas=wanted[rs.hash]) for rs in state.replica_sets)
@@ -183,21 +185,21 @@ def _with_new(
     return replace(state, replica_sets=(*others, latest), progressed_at=now)
 
 
-def _sized(spec: DeploymentSpec, state: DeploymentState, sizes: Mapping[str, int]) -> dict[str, int]:
-    """No rollout: the replica set that is in force alone grows or shrinks to the number asked."""
+def _paused(spec: DeploymentSpec, state: DeploymentState) -> dict[str, int]:
+    """No rollout: the newest replica set in use alone grows or shrinks; without one nothing is made."""
     wanted = {rs.hash: rs.replicas for rs in state.replica_sets}
-    in_force = next((rs for rs in reversed(state.replica_sets) if rs.replicas), state.replica_sets[-1])
-    others = sum(n for hash_, n in sizes.items() if hash_ != in_force.hash)
-    if state.replica_sets[-1].revision > 1 or in_force.replicas:
-        wanted[in_force.hash] = max(spec.replicas - others, 0)
+    in_use = next((rs for rs in reversed(state.replica_sets) if rs.replicas), None)
+    if in_use:
+        others = sum(wanted.values()) - in_use.replicas
+        wanted[in_use.hash] = max(spec.replicas - others, 0)
     return wanted
 
 
-def _recreate(spec: DeploymentSpec, state: DeploymentState, sizes: Mapping[str, int]) -> dict[str, int]:
-    """All old pods go before the first new one comes."""
+def _recreate(spec: DeploymentSpec, state: DeploymentState, pods: Sequence[PodFacts], leaving: int) -> dict[str, int]:
+    """All old pods are gone before the first new one comes."""
     new = state.replica_sets[-1]
-    old = sum(n for hash_, n in sizes.items() if hash_ != new.hash)
-    return {rs.hash: 0 for rs in state.replica_sets} | {new.hash: 0 if old else spec.replicas}
+    blocked = any(p.hash != new.hash for p in pods) or (leaving > 0 and not new.replicas)
+    return {rs.hash: 0 for rs in state.replica_sets} | {new.hash: 0 if blocked else spec.replicas}
 
 
 def _roll(spec: DeploymentSpec, state: DeploymentState, pods: Sequence[PodFacts], now: float) -> dict[str, int]:
@@ -224,7 +226,7 @@ def _roll(spec: DeploymentSpec, state: DeploymentState, pods: Sequence[PodFacts]
 
 
 def bounds(spec: DeploymentSpec) -> tuple[int, int]:
-    """(maxSurge, maxUnavailable) in pods: a percentage of the replicas, surge rounded up, unavailable down; never both 0."""
+    """(maxSurge, maxUnavailable) in pods; of a percentage, surge is rounded up, unavailable down; never both 0."""
     rolling = spec.strategy.rolling_update
     surge = _pods(rolling.max_surge, spec.replicas, up=True)
     unavailable = _pods(rolling.max_unavailable, spec.replicas, up=False)
