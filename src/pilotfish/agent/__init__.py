@@ -1,1 +1,15 @@
-"""To be filled."""
+"""The sidecar's brain: what to do with an Envoy, decided without touching one.
+
+    Proxy, ProxyConfig, metadata ─identity─▶ BootstrapSpec ─revision─▶ envoy-revN.json
+
+    Start, Spawned, Exited, Answered, Drain, Stop, Tick ─▶ Sidecar ─▶ Spawn, Ask, Post, Kill
+                                                            ├ backoff    when to start again
+                                                            ├ readiness  Envoy's stats → ready, or why not
+                                                            └ draining   Envoy's stats → what is still under way
+
+    containers ─probes─▶ containers, ProbeTable        (and `health`: gRPC's health check, byte by byte)
+    DNS query, NameTable ─names─▶ answer | forward ─resolvers─▶ whom to ask, and for how long
+    figures, pages ─metrics─▶ one page
+
+Time is an argument: seconds of any clock that only goes forward.
+"""

@@ -1,8 +1,8 @@
 """An app's probes, moved to the agent: the kubelet asks 15020, and the agent asks the app from inside its pod.
 
-A probe from outside would be captured, and answered (or refused) by Envoy instead of the app. So each HTTP, TCP and gRPC
-probe becomes an HTTP probe of `/app-health/CONTAINER/{livez,readyz,startupz}` on the agent's port; what it was is kept
-in a table. An exec probe runs inside the container anyway, and stays.
+A probe from outside would be captured, and answered (or refused) by Envoy instead of the app. So each HTTP, TCP and
+gRPC probe becomes an HTTP probe of `/app-health/CONTAINER/{livez,readyz,startupz}` on the agent's port; what it was is
+kept in a table. An exec probe runs inside the container anyway, and stays.
 
 Source: https://istio.io/latest/docs/ops/configuration/mesh/app-health-check/
 """

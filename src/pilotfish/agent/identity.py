@@ -1,0 +1,87 @@
+"""Who a sidecar is: from what its agent is told to the bootstrap's spec, and from Istio's environment to a Proxy.
+
+Source: https://istio.io/latest/docs/reference/commands/pilot-agent/ (POD_NAME, ISTIO_META_*, ...)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from pilotfish.config.mesh import ProxyConfig
+from pilotfish.envoy.bootstrap import BootstrapSpec
+from pilotfish.model import Proxy
+
+DRAIN_STATS: Final = ("downstream_rq_active",)
+"""Counted beside what the bootstrap counts anyway: without it a drain can't tell idle connections from busy ones."""
+_META: Final = "ISTIO_META_"
+_META_JSON: Final = "ISTIO_METAJSON_"
+
+
+def build_bootstrap_spec(
+    proxy: Proxy, discovery: tuple[str, int], config: ProxyConfig, metadata: Mapping[str, Any], version: str, ipv6: bool
+) -> BootstrapSpec:
+    """`metadata` has Istio's names; those that the spec has a field for (OWNER, ANNOTATIONS, ...) fill it."""
+    rest = {**config.proxy_metadata, **metadata}
+    known = {field: rest.pop(key) for key, field in _FIELDS.items() if key in rest}
+    return BootstrapSpec(
+        name=proxy.name,
+        namespace=proxy.namespace,
+        addresses=proxy.addresses,
+        discovery_address=discovery[0],
+        discovery_port=discovery[1],
+        labels=proxy.labels,
+        domain=proxy.domain,
+        version=version,
+        proxy_config=msgspec.to_builtins(config, enc_hook=str),
+        metadata=rest,
+        admin_port=config.proxy_admin_port,
+        status_port=config.status_port,
+        ipv6=ipv6,
+        stats_suffixes=DRAIN_STATS,
+        **known,
+    )
+
+
+_FIELDS: Final = {
+    "ANNOTATIONS": "annotations",
+    "SERVICE_ACCOUNT": "service_account",
+    "WORKLOAD_NAME": "workload_name",
+    "OWNER": "owner",
+    "CLUSTER_ID": "cluster_id",
+    "INTERCEPTION_MODE": "interception_mode",
+}
+
+
+def metadata_from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """ISTIO_META_NAME=text, and ISTIO_METAJSON_NAMES={...} whose members are each a piece of metadata.
+
+    Raises ValueError for an ISTIO_METAJSON_* that is no JSON object.
+    """
+    found: dict[str, Any] = {}
+    for key, value in sorted(environment.items()):
+        if key.startswith(_META_JSON):
+            found |= _json_object(key, value)
+        elif key.startswith(_META):
+            found[key.removeprefix(_META)] = value
+    return found
+
+
+def build_proxy(name: str, namespace: str, addresses: tuple[str, ...], domain: str, labels: Mapping[str, str]) -> Proxy:
+    """The Proxy with the node id that Istio gives a sidecar; `domain` "" is `NAMESPACE.svc.cluster.local`."""
+    domain = domain or f"{namespace}.svc.cluster.local"
+    node_id = f"sidecar~{addresses[0]}~{name}.{namespace}~{domain}"
+    return Proxy(node_id, name, namespace, domain, addresses, labels)
+
+
+def _json_object(key: str, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{key} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{key} is not a JSON object")
+    return value

@@ -1,0 +1,54 @@
+"""Envoy's stats → whether it is ready for traffic, or why not.
+
+Ready means: discovery's first clusters and listeners were answered, every listener of them serves, and the workers run.
+A first answer that Envoy refused in part counts, too: it keeps what was good of it, and one bad object of a user's must
+not keep all new pods from starting.
+
+Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/observability/statistics (server, listener manager)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+READINESS_FILTER: Final = (
+    r"^(cluster_manager\.cds|listener_manager\.lds)\.update_(success|rejected)$"
+    r"|^listener_manager\.(workers_started|total_listeners_warming)$"
+    r"|^listener\.0\.0\.0\.0_150(01|06)\.downstream_cx_active$"
+    r"|^server\.state$"
+)
+_CAPTURED: Final = ("listener.0.0.0.0_15001.downstream_cx_active", "listener.0.0.0.0_15006.downstream_cx_active")
+_STATES: Final = {1: "Envoy is draining", 2: "Envoy is starting", 3: "Envoy waits for endpoints, routes or secrets"}
+"""envoy.admin.v3.ServerInfo.State; 0 is LIVE."""
+
+Stats = Mapping[str, int]
+
+
+def parse_stats(text: str) -> dict[str, int]:
+    """The counters and gauges of `/stats`: lines `name: value`. Histograms and texts are left out."""
+    values = {}
+    for line in text.splitlines():
+        name, _, value = line.rpartition(": ")
+        if name and value.isdecimal():
+            values[name] = int(value)
+    return values
+
+
+def why_not_ready(stats: Stats, was_ready: bool) -> str:
+    """ "" if Envoy is ready. A run that `was_ready` stays so while new listeners warm: the old ones serve meanwhile."""
+    for kind, what in (("cluster_manager.cds", "clusters"), ("listener_manager.lds", "listeners")):
+        if not stats.get(f"{kind}.update_success", 0) + stats.get(f"{kind}.update_rejected", 0):
+            return f"discovery has not sent {what} yet"
+    state = stats.get("server.state", 2)
+    if state != 0:
+        return _STATES.get(state, f"Envoy is in state {state}")
+    if stats.get("listener_manager.workers_started", 0) != 1:
+        return "Envoy's workers have not started"
+    if was_ready:
+        return ""
+    if warming := stats.get("listener_manager.total_listeners_warming", 0):
+        return f"{warming} listeners wait for their routes"
+    if not stats.get("listener_manager.lds.update_success", 0) and any(name not in stats for name in _CAPTURED):
+        return "Envoy refused its listeners; its log says why"
+    return ""

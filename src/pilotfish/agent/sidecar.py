@@ -1,0 +1,324 @@
+"""One Envoy's life as a state machine: events in, effects out.
+
+    IDLE ─Start─▶ STARTING ─ready─▶ RUNNING
+                   ▲  │  ◀─not ready─┘ │
+                   │  └────Exited──────┤
+                   └─Tick── BACKOFF ◀──┘      Stop: any ─▶ STOPPING ─Exited─▶ STOPPED
+
+Two rules: every event is legal in every phase, and an effect is asked for once. Draining is beside the phases: Envoy
+runs on, and its outbound side works, until Stop.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final
+
+from pilotfish.agent.backoff import count_failure, restart_delay
+from pilotfish.agent.draining import DRAIN_FILTER, DRAIN_PATH, Draining, count_active
+from pilotfish.agent.readiness import READINESS_FILTER, Stats, why_not_ready
+
+
+class Phase(Enum):
+    IDLE = "idle"
+    STARTING = "starting"
+    RUNNING = "running"
+    BACKOFF = "backoff"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Run Envoy from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """The process that Spawn asked for exists."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The process ended, or could not be made."""
+
+    code: int
+    """Minus the signal's number if a signal ended it."""
+    message: str = ""
+    """Why it could not be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """To Ask: Envoy's stats; None if it did not answer."""
+
+    stats: Stats | None
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Let inbound work finish, for as long as `until` at most."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End Envoy; by force at `deadline`."""
+
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The time that `timer` named has come."""
+
+
+Event = Start | Spawned | Exited | Answered | Drain | Stop | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Make the Envoy process of this epoch. Answer: Spawned, then Exited; or Exited alone."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """GET /stats with this filter. Answer: Answered."""
+
+    filter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """POST this path to Envoy's admin."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Send this signal to the process."""
+
+    signal: signal.Signals
+
+
+Effect = Spawn | Ask | Post | Kill
+
+FIRST_POLL: Final = 0.025
+"""Seconds between two looks at an Envoy that just started. The interval grows with its age: an Envoy that waits for
+discovery for minutes, or twenty that start at once on two cores, are not to be kept busy by questions."""
+_POLL_SHARE: Final = 0.08
+_POLL_STARTING_MOST: Final = 1.0
+_POLL_RUNNING: Final = 2.0
+_POLL_DRAINING: Final = 0.05
+_SILENCES: Final = 3
+"""Unanswered looks in a row after which a running Envoy is taken for stuck: one big update may cost it one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One process of Envoy's."""
+
+    spawned_at: float
+    pid: int | None = None
+    poll_at: float | None = None
+    """None while a look is under way, and before the process exists."""
+    silences: int = 0
+    was_ready: bool = False
+
+
+class Sidecar:
+    """Give each event to `receive`, with the time; do what it returns; come back with Tick when `timer` says."""
+
+    __slots__ = ("_deadline", "_restart_at", "_run", "draining", "epoch", "exit_code", "failures", "message", "phase")
+
+    def __init__(self) -> None:
+        self.phase = Phase.IDLE
+        self.epoch = -1
+        self.failures = 0
+        """In a row."""
+        self.exit_code: int | None = None
+        self.message = "Envoy has not been started"
+        """Why Envoy does not serve; "" if it does."""
+        self.draining: Draining | None = None
+        self._run: _Run | None = None
+        self._restart_at = 0.0
+        self._deadline: float | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.phase is Phase.RUNNING and self.draining is None
+
+    @property
+    def drained(self) -> bool:
+        """No inbound work is left, or there was no more time for it."""
+        return self.draining is not None and self.draining.over
+
+    @property
+    def restarts(self) -> int:
+        return max(0, self.epoch)
+
+    @property
+    def pid(self) -> int | None:
+        return self._run.pid if self._run else None
+
+    @property
+    def crash_looping(self) -> bool:
+        return self.phase is Phase.BACKOFF or (self.phase is Phase.STARTING and self.failures > 2)
+
+    def timer(self) -> float | None:
+        """When to come back with Tick at the latest; None if nothing but an event can happen."""
+        times = [self._deadline]
+        if self.phase is Phase.BACKOFF:
+            times.append(self._restart_at)
+        elif self._run and self.phase is not Phase.STOPPING:
+            times.append(self._run.poll_at)
+        if self.draining and not self.draining.over:
+            times.append(self.draining.until)
+        return min((time for time in times if time is not None), default=None)
+
+    def receive(self, event: Event, now: float) -> tuple[Effect, ...]:
+        match event:
+            case Start():
+                return self._spawn(now) if self.phase is Phase.IDLE else ()
+            case Spawned(pid):
+                return self._spawned(pid, now)
+            case Exited(code, message):
+                return self._exited(code, message, now)
+            case Answered(stats):
+                return self._answered(stats, now)
+            case Drain(until):
+                return self._drain(until, now)
+            case Stop(deadline):
+                return self._stop(deadline)
+            case Tick():
+                return self._tick(now)
+
+    def _spawn(self, now: float) -> tuple[Effect, ...]:
+        self.phase = Phase.STARTING
+        self.epoch += 1
+        self.message = "Envoy is starting"
+        self._run = _Run(now)
+        return (Spawn(self.epoch),)
+
+    def _spawned(self, pid: int, now: float) -> tuple[Effect, ...]:
+        if not self._run:
+            return ()
+        self._run = replace(self._run, pid=pid, poll_at=now + FIRST_POLL)
+        if self.phase is not Phase.STOPPING:
+            return ()
+        return (Kill(signal.SIGKILL if self._deadline is None else signal.SIGTERM),)
+
+    def _exited(self, code: int, message: str, now: float) -> tuple[Effect, ...]:
+        lasted = now - self._run.spawned_at if self._run else 0.0
+        self._run = None
+        self.exit_code = code
+        if self.draining:
+            self.draining = replace(self.draining, over=True)
+        if self.phase in (Phase.STOPPING, Phase.STOPPED):
+            return self._stopped()
+        self.failures = count_failure(self.failures, lasted)
+        delay = restart_delay(self.failures)
+        if delay == 0:
+            return self._spawn(now)
+        self.phase = Phase.BACKOFF
+        self._restart_at = now + delay
+        self.message = f"{message or f'Envoy ended {how_it_ended(code)}'} ({self.failures} times in a row)"
+        return ()
+
+    def _stopped(self) -> tuple[Effect, ...]:
+        self.phase = Phase.STOPPED
+        self._deadline = None
+        self.message = "Envoy was stopped"
+        return ()
+
+    def _answered(self, stats: Stats | None, now: float) -> tuple[Effect, ...]:
+        if not self._run or self.phase is Phase.STOPPING:
+            return ()
+        run = self._run
+        effects: tuple[Effect, ...] = ()
+        if self.draining and not self.draining.over:
+            self.draining = self.draining.observe(count_active(stats) if stats is not None else None, now)
+        else:
+            effects = self._judge_readiness(stats, run)
+        self._run = replace(
+            run,
+            silences=run.silences + 1 if stats is None else 0,
+            was_ready=run.was_ready or self.phase is Phase.RUNNING,
+            poll_at=now + self._poll_interval(now - run.spawned_at),
+        )
+        return effects
+
+    def _judge_readiness(self, stats: Stats | None, run: _Run) -> tuple[Effect, ...]:
+        if stats is not None:
+            self.message = why_not_ready(stats, run.was_ready)
+        elif run.was_ready and run.silences + 1 < _SILENCES:
+            return ()
+        else:
+            self.message = "Envoy does not answer on its admin port"
+        self.phase = Phase.STARTING if self.message else Phase.RUNNING
+        # One that was restarted while the pod ends must not take new work.
+        again = self.draining is not None and not run.was_ready and self.phase is Phase.RUNNING
+        return (Post(DRAIN_PATH),) if again else ()
+
+    def _is_draining(self) -> bool:
+        return self.draining is not None and not self.draining.over
+
+    def _poll_interval(self, age: float) -> float:
+        if self._is_draining():
+            return _POLL_DRAINING
+        if self.phase is Phase.RUNNING:
+            return _POLL_RUNNING
+        return max(FIRST_POLL, min(_POLL_STARTING_MOST, age * _POLL_SHARE))
+
+    def _drain(self, until: float, now: float) -> tuple[Effect, ...]:
+        if self.draining:
+            return ()
+        self.draining = Draining(now, until, over=self.pid is None or self.phase is Phase.STOPPING)
+        if not self._run or self.draining.over:
+            return ()
+        if self._run.poll_at is not None:
+            self._run = replace(self._run, poll_at=now)
+        return (Post(DRAIN_PATH),)
+
+    def _stop(self, deadline: float) -> tuple[Effect, ...]:
+        if self.phase in (Phase.IDLE, Phase.BACKOFF, Phase.STOPPED):
+            return self._stopped()
+        first = self.phase is not Phase.STOPPING
+        self.phase = Phase.STOPPING
+        self.message = "Envoy is stopping"
+        self._deadline = deadline if first or self._deadline is None else min(deadline, self._deadline)
+        if self.draining:
+            self.draining = replace(self.draining, over=True)
+        return (Kill(signal.SIGTERM),) if first and self.pid else ()
+
+    def _tick(self, now: float) -> tuple[Effect, ...]:
+        if self._deadline is not None and now >= self._deadline:
+            self._deadline = None
+            return (Kill(signal.SIGKILL),) if self.pid else ()
+        if self.phase is Phase.BACKOFF and now >= self._restart_at:
+            return self._spawn(now)
+        if self.draining and not self.draining.over and now >= self.draining.until:
+            self.draining = replace(self.draining, over=True)
+        run = self._run
+        if run and run.poll_at is not None and now >= run.poll_at and self.phase is not Phase.STOPPING:
+            self._run = replace(run, poll_at=None)
+            return (Ask(DRAIN_FILTER if self._is_draining() else READINESS_FILTER),)
+        return ()
+
+
+def how_it_ended(code: int) -> str:
+    """`with exit code 1`, or `by SIGKILL`."""
+    if code >= 0:
+        return f"with exit code {code}"
+    try:
+        return f"by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"by signal {-code}"
