@@ -1,6 +1,6 @@
 """The scenario from nothing to nothing: up, requests, the way of one of them as it really happened, down.
 
-Run by `make demo`. It uses the `pilotfish` command, iptables-save for the kernel's counters, and the access logs of both sides.
+Run by `make demo`. It uses the `pilotfish` command, iptables-save for the counters, and the access logs of both sides.
 """
 
 from __future__ import annotations
