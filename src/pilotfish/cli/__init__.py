@@ -1,1 +1,16 @@
-"""To be filled."""
+"""Arguments in, text and exit codes out: names, flags and output as kubectl and istioctl have them.
+
+    argv ─app─▶ one command's module ─session─▶ the mesh meant ─Client─▶ views ─render─▶ text
+                                                     └─target─▶ the pod meant
+
+`app` knows every command's name and loads only the one that is called. `render` is pure: views to text.
+"""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """The console script."""
+    from pilotfish.cli.app import pilotfish
+
+    pilotfish()

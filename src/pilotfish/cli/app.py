@@ -1,0 +1,83 @@
+"""The command `pilotfish`: the list of its commands, and how an expected failure ends any of them."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any, cast
+
+import click
+from click.shell_completion import CompletionItem
+
+from pilotfish.cli.failure import expected, line
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("up", "Start a mesh from manifests."),
+    "down": ("down", "Take a mesh down, and remove what a dead one left."),
+    "status": ("status", "Show one mesh on one screen."),
+    "get": ("get", "List pods, services, proxies, meshes, problems or any stored object."),
+    "exec": ("exec_", "Run a command in a container of a pod."),
+    "logs": ("logs", "Print a container's log."),
+    "apply": ("apply", "Create or configure the objects of manifests."),
+    "delete": ("delete", "Delete objects, by manifest or by name."),
+    "scale": ("scale", "Set the number of a Deployment's pods."),
+    "rollout": ("rollout", "Watch or restart a Deployment's rollout."),
+    "proxy-config": ("proxy_config", "Show what a pod's Envoy has been configured with."),
+    "version": ("version", "Print the versions of pilotfish and Envoy."),
+    "completion": ("completion", "Print the shell's completion script."),
+    "discovery": ("discovery", "Run the control plane alone."),
+    "agent": ("agent", "Run one sidecar's agent alone."),
+    "capture": ("capture", "Render, apply or remove a pod's capture rules."),
+}
+"""Name → (module of this folder, short help). Each module has its click command as `command`."""
+
+ALIASES = {"pc": "proxy-config"}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is called or completed; its own help and completion need none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in COMMANDS:
+            return None
+        module = import_module(f"pilotfish.cli.{COMMANDS[name][0]}")
+        return cast(click.Command, module.command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, short) for name, (_, short) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = [CompletionItem(n, help=h) for n, (_, h) in COMMANDS.items() if n.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        try:
+            code = super().main(*args, standalone_mode=False, **extra)
+        except click.Abort:
+            sys.exit(130)
+        except Exception as error:
+            failure = error if isinstance(error, click.ClickException) else expected(error)
+            if failure is None:
+                raise
+            click.echo(line(failure), err=True)
+            sys.exit(failure.exit_code)
+        # Outside of its standalone mode click returns what `ctx.exit` was given.
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.option("--name", "mesh", metavar="MESH", help="The mesh meant. Default: the only one running.")
+@click.pass_context
+def pilotfish(ctx: click.Context, mesh: str | None) -> None:
+    """A service mesh on one machine: Istio's and Kubernetes' APIs around the real Envoy.
+
+    Start with `pilotfish up FILE`, where FILE holds ordinary Kubernetes and Istio manifests.
+    """
+    ctx.obj = mesh

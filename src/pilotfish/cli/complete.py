@@ -1,0 +1,114 @@
+"""What completes an argument: names out of the running mesh. Whatever fails completes nothing, and says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from pilotfish.cli.session import Session
+
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+def _quiet(names: Callable[[click.Context, str], Iterable[str]]) -> Completer:
+    def completer(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        try:
+            found = sorted({name for name in names(ctx, incomplete) if name.startswith(incomplete)})
+        except Exception:
+            # No mesh, several, no permission, a bug: an error text would land in the user's command line.
+            return []
+        return [CompletionItem(name) for name in found]
+
+    return completer
+
+
+def _meshes(ctx: click.Context, incomplete: str) -> Iterable[str]:
+    from pilotfish.cli.session import root
+    from pilotfish.runtime.control.client import find_meshes
+
+    return [mesh.name for mesh in find_meshes(root())]
+
+
+def _namespaces(ctx: click.Context, incomplete: str) -> Iterable[str]:
+    view = _session(ctx).client.status(timeout=2)
+    return [pod.namespace for pod in view.pods] + [service.namespace for service in view.services]
+
+
+def _pods(ctx: click.Context, incomplete: str) -> Iterable[str]:
+    """Pods of the namespace by name, those of others with theirs; Deployments where that was begun."""
+    session = _session(ctx)
+    view = session.client.status(timeout=2)
+    kind, slash, _ = incomplete.rpartition("/")
+    if slash and kind.startswith("deploy"):
+        for pod in view.pods:
+            if pod.owner.lower().startswith("deployment/"):
+                yield _qualified(f"{kind}/{pod.owner.partition('/')[2]}", pod.namespace, session.namespace)
+        return
+    for pod in view.pods:
+        yield _qualified(f"{kind}{slash}{pod.name}", pod.namespace, session.namespace)
+
+
+def _deployments(ctx: click.Context, incomplete: str) -> Iterable[str]:
+    session = _session(ctx)
+    for document in session.client.objects("deployment"):
+        metadata = document["metadata"]
+        if isinstance(metadata, dict):
+            yield _qualified(f"deploy/{metadata['name']}", str(metadata.get("namespace", "")), session.namespace)
+
+
+def _containers(ctx: click.Context, incomplete: str) -> Iterable[str]:
+    from pilotfish.cli.target import find_pod
+
+    session = _session(ctx)
+    pods = session.client.status(timeout=2).pods
+    target = ctx.params.get("pod")
+    chosen = (find_pod(pods, target, session.namespace),) if target else pods
+    return [container.name for pod in chosen for container in pod.containers]
+
+
+def _kinds(ctx: click.Context, incomplete: str) -> Iterable[str]:
+    from pilotfish.cli.kinds import KINDS
+
+    return [kind.plural for kind in KINDS]
+
+
+def _names(ctx: click.Context, incomplete: str) -> Iterable[str]:
+    """Kinds for a first word, then the names of objects of the kind."""
+    from pilotfish.cli.kinds import find_kind
+
+    words = ctx.params.get("words") or ()
+    if not words:
+        return _kinds(ctx, incomplete)
+    kind = find_kind(words[0])
+    if kind.name == "Mesh":
+        return _meshes(ctx, incomplete)
+    session = _session(ctx)
+    if kind.name == "Pod":
+        return [pod.name for pod in session.client.status(timeout=2).pods if pod.namespace == session.namespace]
+    if kind.name == "Proxy":
+        return [f"{proxy.pod}.{proxy.namespace}" for proxy in session.client.status(timeout=2).proxies]
+    documents = session.client.objects(kind.name, session.namespace if kind.namespaced else "")
+    return [str(each["metadata"]["name"]) for each in documents if isinstance(each["metadata"], dict)]
+
+
+def _session(ctx: click.Context) -> Session:
+    from pilotfish.cli.session import open_session
+
+    return open_session(ctx.params.get("mesh"), ctx.params.get("namespace"))
+
+
+def _qualified(name: str, namespace: str, default: str) -> str:
+    return name if namespace == default else f"{name}.{namespace}"
+
+
+meshes = _quiet(_meshes)
+namespaces = _quiet(_namespaces)
+pods = _quiet(_pods)
+deployments = _quiet(_deployments)
+containers = _quiet(_containers)
+kinds = _quiet(_kinds)
+names = _quiet(_names)

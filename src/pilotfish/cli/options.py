@@ -1,0 +1,57 @@
+"""The options that many commands share, and what completes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from pilotfish.cli import complete
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def mesh_option(function: F) -> F:
+    """`--name MESH`."""
+    return click.option(
+        "--name",
+        "mesh",
+        metavar="MESH",
+        help="The mesh meant. Default: the only one running.",
+        shell_complete=complete.meshes,
+    )(function)
+
+
+def namespace_option(function: F) -> F:
+    """`-n`, `--namespace`."""
+    return click.option(
+        "-n",
+        "--namespace",
+        metavar="NAMESPACE",
+        help="The namespace. Default: the mesh's default namespace.",
+        shell_complete=complete.namespaces,
+    )(function)
+
+
+def container_option(function: F) -> F:
+    """`-c`, `--container`."""
+    return click.option(
+        "-c",
+        "--container",
+        metavar="CONTAINER",
+        help="The container; istio-proxy is the sidecar. Default: the pod's first.",
+        shell_complete=complete.containers,
+    )(function)
+
+
+def output_option(*formats: str, default: str | None = None) -> Callable[[F], F]:
+    """`-o`, `--output`, one of `formats`."""
+    return click.option(
+        "-o", "--output", type=click.Choice(formats), default=default, show_default=bool(default), help="Output format."
+    )
+
+
+def pod_argument(function: F) -> F:
+    """POD: `name`, `name.namespace`, `pod/name`, `deploy/name[.namespace]`."""
+    return click.argument("pod", metavar="POD", shell_complete=complete.pods)(function)

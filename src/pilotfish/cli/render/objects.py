@@ -1,0 +1,151 @@
+"""Stored objects of any kind as kubectl shows them: a column is a header and how it is read from the document.
+
+Source: k8s.io/kubernetes/pkg/printers/internalversion, and the additionalPrinterColumns of Istio's CRDs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from pilotfish.cli.render.age import parse_timestamp, render_age
+from pilotfish.cli.render.table import NONE, Table, table
+
+Document = Mapping[str, object]
+Column = tuple[str, Callable[[Document], str]]
+
+
+def render_objects(
+    kind: str, documents: Iterable[Document], now: float, wide: bool = False, all_namespaces: bool = False
+) -> Table:
+    """`kind` as in a manifest; one that has no columns of its own shows name and age."""
+    columns = (*_COLUMNS.get(kind, ()), ("AGE", lambda document: _age(document, now)))
+    columns += _WIDE.get(kind, ()) if wide else ()
+    columns = (("NAME", name_of), *columns)
+    if all_namespaces:
+        columns = (("NAMESPACE", namespace_of), *columns)
+    rows = ([read(document) for _, read in columns] for document in documents)
+    return table([header for header, _ in columns], rows)
+
+
+def name_of(document: Document) -> str:
+    return str(_at(document, "metadata", "name") or "")
+
+
+def namespace_of(document: Document) -> str:
+    return str(_at(document, "metadata", "namespace") or "")
+
+
+def labels_of(document: Document) -> dict[str, str]:
+    labels = _at(document, "metadata", "labels")
+    return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, Mapping) else {}
+
+
+def _at(document: object, *path: str) -> object:
+    """The value at `path`, or None."""
+    for key in path:
+        document = document.get(key) if isinstance(document, Mapping) else None
+    return document
+
+
+def _text(*path: str, default: str = "") -> Callable[[Document], str]:
+    def read(document: Document) -> str:
+        value = _at(document, *path)
+        return default if value is None else str(value)
+
+    return read
+
+
+def _list(*path: str) -> Callable[[Document], str]:
+    """A list of strings, written as kubectl writes one: `["calculator"]`."""
+
+    def read(document: Document) -> str:
+        value = _at(document, *path)
+        return "[" + ",".join(f'"{item}"' for item in value) + "]" if isinstance(value, (list, tuple)) else ""
+
+    return read
+
+
+def _count(*paths: tuple[str, ...]) -> Callable[[Document], str]:
+    def read(document: Document) -> str:
+        values = (_at(document, *path) for path in paths)
+        return str(sum(len(value) for value in values if isinstance(value, (list, tuple, Mapping))))
+
+    return read
+
+
+def _age(document: Document, now: float) -> str:
+    created = parse_timestamp(_at(document, "metadata", "creationTimestamp"))
+    return "<unknown>" if created is None else render_age(now - created)
+
+
+def _each(document: object, *path: str) -> list[object]:
+    value = _at(document, *path)
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
+def _ready(document: Document) -> str:
+    wanted = _at(document, "spec", "replicas")
+    return f"{_text('status', 'readyReplicas', default='0')(document)}/{1 if wanted is None else wanted}"
+
+
+def _selector(document: Document) -> str:
+    labels = _at(document, "spec", "selector", "matchLabels")
+    pairs = sorted(labels.items()) if isinstance(labels, Mapping) else []
+    return ",".join(f"{key}={value}" for key, value in pairs) or NONE
+
+
+def _containers(document: Document) -> str:
+    names = (str(_at(each, "name")) for each in _each(document, "spec", "template", "spec", "containers"))
+    return ",".join(names)
+
+
+def _endpoints(document: Document) -> str:
+    """kubectl shows three, and how many more there are."""
+    found = [
+        f"{_at(address, 'ip')}:{_at(port, 'port')}"
+        for subset in _each(document, "subsets")
+        for port in _each(subset, "ports")
+        for address in _each(subset, "addresses")
+    ]
+    more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
+    return ",".join(found[:3]) + more or NONE
+
+
+def _slice_ports(document: Document) -> str:
+    return ",".join(str(_at(port, "port")) for port in _each(document, "ports")) or "<unset>"
+
+
+def _slice_endpoints(document: Document) -> str:
+    found = [str(each) for endpoint in _each(document, "endpoints") for each in _each(endpoint, "addresses")]
+    more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
+    return ",".join(found[:3]) + more or "<unset>"
+
+
+_COLUMNS: dict[str, tuple[Column, ...]] = {
+    "Namespace": (("STATUS", _text("status", "phase", default="Active")),),
+    "ConfigMap": (("DATA", _count(("data",), ("binaryData",))),),
+    "Secret": (("TYPE", _text("type", default="Opaque")), ("DATA", _count(("data",)))),
+    "ServiceAccount": (("SECRETS", _count(("secrets",))),),
+    "Endpoints": (("ENDPOINTS", _endpoints),),
+    "EndpointSlice": (
+        ("ADDRESSTYPE", _text("addressType")),
+        ("PORTS", _slice_ports),
+        ("ENDPOINTS", _slice_endpoints),
+    ),
+    "Deployment": (
+        ("READY", _ready),
+        ("UP-TO-DATE", _text("status", "updatedReplicas", default="0")),
+        ("AVAILABLE", _text("status", "availableReplicas", default="0")),
+    ),
+    "VirtualService": (("GATEWAYS", _list("spec", "gateways")), ("HOSTS", _list("spec", "hosts"))),
+    "DestinationRule": (("HOST", _text("spec", "host")),),
+    "ServiceEntry": (
+        ("HOSTS", _list("spec", "hosts")),
+        ("LOCATION", _text("spec", "location")),
+        ("RESOLUTION", _text("spec", "resolution")),
+    ),
+}
+
+_WIDE: dict[str, tuple[Column, ...]] = {
+    "Deployment": (("CONTAINERS", _containers), ("SELECTOR", _selector)),
+}

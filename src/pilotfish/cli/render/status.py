@@ -1,0 +1,87 @@
+"""One mesh on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pilotfish.cli.render.age import render_age
+from pilotfish.cli.render.pods import ready, restarts, status
+from pilotfish.cli.render.problems import render_problem
+from pilotfish.cli.render.proxies import sync
+from pilotfish.cli.render.table import NONE, Table, table
+from pilotfish.runtime.control.views import DiscoveryView, PodView, ProxyView, StatusView
+
+
+def render_status(view: StatusView, now: float) -> str:
+    return "\n".join(part for part in _parts(view, now) if part)
+
+
+def render_headline(view: StatusView, now: float) -> str:
+    """`mesh calculator: ready, 3 of 3 pods, 3 of 3 proxies synced, up 2m10s`."""
+    pods = sum(pod.ready or pod.phase == "Succeeded" for pod in view.pods)
+    synced = sum(sync(proxy) == "SYNCED" for proxy in view.proxies)
+    return (
+        f"mesh {view.mesh.name}: {'ready' if view.ready else 'not ready'}, {pods} of {len(view.pods)} pods, "
+        f"{synced} of {len(view.proxies)} proxies synced, up {render_age(now - view.mesh.started_at)}"
+    )
+
+
+def render_discovery(discovery: DiscoveryView) -> str:
+    if not discovery.running:
+        return f"not running, {discovery.restarts} restarts; its log is discovery.log in the mesh's directory"
+    again = f", {discovery.restarts} restarts" if discovery.restarts else ""
+    return f"running, xDS {discovery.xds_address}, monitoring {discovery.monitoring_address}{again}"
+
+
+def pods_with_sync(view: StatusView, now: float) -> Table:
+    """All pods, each with what its proxy has."""
+    proxies = {(proxy.namespace, proxy.pod): proxy for proxy in view.proxies}
+    rows = (
+        (
+            pod.namespace,
+            pod.name,
+            ready(pod),
+            status(pod),
+            restarts(pod, now),
+            render_age(now - pod.created_at),
+            pod.addresses[0] if pod.addresses else NONE,
+            _proxy(pod, proxies.get((pod.namespace, pod.name))),
+        )
+        for pod in view.pods
+    )
+    return table(("NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "PROXY"), rows)
+
+
+def _proxy(pod: PodView, proxy: ProxyView | None) -> str:
+    if proxy is None:
+        return "UNKNOWN" if pod.captured else "none"
+    return sync(proxy)
+
+
+def _parts(view: StatusView, now: float) -> Iterator[str]:
+    """Blocks of lines; a blank line goes between them."""
+    yield _head(view, now)
+    if view.pods:
+        yield pods_with_sync(view, now).text()
+    if view.published:
+        yield table(("PUBLISHED", "SERVICE"), ((each.address, each.target) for each in view.published)).text()
+    notes = [f"{pod.name}.{pod.namespace}: {note}\n" for pod in view.pods for note in pod.notes]
+    failures = [
+        f"{pod.name}.{pod.namespace}: container {each.name}: {each.reason}: {each.message}\n"
+        for pod in view.pods
+        for each in pod.containers
+        if each.message and not each.ready
+    ]
+    yield "".join(["NOTES\n", *notes, *failures]) if notes or failures else ""
+    yield "".join(["PROBLEMS\n", *(render_problem(p) + "\n" for p in view.problems)]) if view.problems else ""
+
+
+def _head(view: StatusView, now: float) -> str:
+    lines = (
+        ("from", " ".join(view.mesh.sources) or "nothing yet"),
+        ("namespace", view.mesh.default_namespace),
+        ("addresses", ", ".join(view.mesh.pod_subnets) or "none"),
+        ("discovery", render_discovery(view.discovery)),
+        ("directory", view.mesh.directory),
+    )
+    return render_headline(view, now) + "\n" + "".join(f"  {name:<11}{text}\n" for name, text in lines)
