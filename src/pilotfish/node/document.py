@@ -1,0 +1,103 @@
+"""objects.json: what the node tells discovery, a Kubernetes `List`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pilotfish.model import ObjectRef
+from pilotfish.node.identity import PodIdentity
+from pilotfish.node.store import Store, Stored
+
+SOURCE = "pilotfish.io/source"
+"""The annotation with the user's `file:line`."""
+_UNTOLD = frozenset({"ConfigMap", "Secret", "Deployment"})
+"""What discovery has no use for, and Secrets, which are nobody's business."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodRecord:
+    identity: PodIdentity
+    phase: str
+    ready: bool
+    deleting: bool
+    created_at: float
+
+
+def render_list(
+    store: Store, cluster_ips: Mapping[ObjectRef, str], pods: Iterable[PodRecord]
+) -> list[dict[str, object]]:
+    """All objects in the order of their refs. A Service that has no cluster IP where it needs one is left out."""
+    items = []
+    for ref in sorted(store.objects):
+        if ref.kind in _UNTOLD or ref.kind == "Pod" or (ref.kind == "Service" and not _usable(ref, store, cluster_ips)):
+            continue
+        items.append(render(store.objects[ref], cluster_ips))
+    return [*items, *(render_pod(pod) for pod in sorted(pods, key=lambda p: p.identity.ref))]
+
+
+def render(stored: Stored, cluster_ips: Mapping[ObjectRef, str]) -> dict[str, object]:
+    """An object as it was written, with its namespace, source and cluster IP filled in."""
+    document = dict(stored.manifest.document)
+    metadata = _metadata(document.get("metadata"))
+    if stored.ref.namespace:
+        metadata["namespace"] = stored.ref.namespace
+    if stored.manifest.source:
+        metadata["annotations"] = {**_mapping(metadata.get("annotations")), SOURCE: str(stored.manifest.source)}
+    metadata["creationTimestamp"] = timestamp(stored.created_at)
+    metadata["generation"] = stored.generation
+    document["metadata"] = metadata
+    if stored.ref in cluster_ips:
+        document["spec"] = {**_mapping(document.get("spec")), "clusterIP": cluster_ips[stored.ref]}
+    return document
+
+
+def render_pod(pod: PodRecord) -> dict[str, object]:
+    identity = pod.identity
+    metadata: dict[str, object] = {
+        "name": identity.name,
+        "namespace": identity.namespace,
+        "uid": identity.uid,
+        "labels": dict(identity.labels),
+        "annotations": {**identity.annotations, **({SOURCE: identity.source} if identity.source else {})},
+        "creationTimestamp": timestamp(pod.created_at),
+    }
+    if identity.owner:
+        name = f"{identity.owner.name}-{identity.template_hash}"
+        metadata["ownerReferences"] = [
+            {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "controller": True}
+        ]
+    if pod.deleting:
+        metadata["deletionTimestamp"] = timestamp(pod.created_at)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": _mapping(identity.document.get("spec")),
+        "status": {
+            "phase": pod.phase,
+            "podIP": identity.addresses[0],
+            "podIPs": [{"ip": address} for address in identity.addresses],
+            "hostIP": identity.host_ip,
+            "conditions": [{"type": "Ready", "status": "True" if pod.ready else "False"}],
+        },
+    }
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339, as Kubernetes writes times."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _usable(ref: ObjectRef, store: Store, cluster_ips: Mapping[ObjectRef, str]) -> bool:
+    spec = _mapping(store.objects[ref].manifest.document.get("spec"))
+    return ref in cluster_ips or spec.get("clusterIP") == "None" or spec.get("type") == "ExternalName"
+
+
+def _metadata(value: object) -> dict[str, object]:
+    return dict(_mapping(value))
+
+
+def _mapping(value: object) -> dict[str, object]:
+    return {str(k): v for k, v in value.items()} if isinstance(value, Mapping) else {}

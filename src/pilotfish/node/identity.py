@@ -1,0 +1,45 @@
+"""Who a pod is, once it has an address: what the downward API tells, and where its files are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pilotfish.config.kubernetes import PodSpec
+from pilotfish.model import ObjectRef
+
+
+@dataclass(frozen=True, slots=True)
+class PodIdentity:
+    ref: ObjectRef
+    uid: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    spec: PodSpec
+    addresses: tuple[str, ...]
+    """IPv4 first."""
+    host_ip: str
+    """The node's address, where discovery listens."""
+    node_name: str
+    directory: str
+    """The pod's own, under the mesh's."""
+    folder: str
+    """Where its manifest lies: the working directory of a container that names none."""
+    document: Mapping[str, object] = field(default_factory=dict, repr=False)
+    """The pod as the manifest has it; for a Deployment's pod, its template."""
+    owner: ObjectRef | None = None
+    template_hash: str = ""
+    source: str = ""
+    """`file:line`."""
+
+    @property
+    def namespace(self) -> str:
+        return self.ref.namespace
+
+    @property
+    def name(self) -> str:
+        return self.ref.name
+
+    @property
+    def service_account(self) -> str:
+        return self.spec.service_account_name or "default"

@@ -1,0 +1,67 @@
+"""A container as a process: what is run, as whom, where, with what mounted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pilotfish.config.kubernetes import Container, SecurityContext
+from pilotfish.node import environment, volumes
+from pilotfish.node.environment import Missing
+from pilotfish.node.identity import PodIdentity
+from pilotfish.node.services import DNS_ADDRESS
+from pilotfish.node.store import Store
+from pilotfish.node.volumes import Mount
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: str
+    uid: int | None
+    """None: as the mesh's own process."""
+    gid: int | None
+    mounts: tuple[Mount, ...]
+
+
+def build(
+    pod: PodIdentity,
+    container: Container,
+    store: Store,
+    cluster_ips: Mapping[str, str],
+    base: Mapping[str, str],
+    argv: tuple[str, ...] | None = None,
+) -> Launch | tuple[Missing, ...]:
+    """How `container` (or `argv` in its place, for a hook or a probe) is run, or what keeps it from that."""
+    values, lacks = environment.build(pod, container, store, cluster_ips, base)
+    mounts, unmounted = volumes.build_mounts(pod, container)
+    if lacks or unmounted:
+        return (*lacks, *unmounted)
+    command = tuple(environment.expand(word, values) for word in (*container.command, *container.args))
+    uid, gid = _user(pod.spec.security_context, container.security_context)
+    etc = tuple(Mount(f"{pod.directory}/etc/{name}", f"/etc/{name}", True) for name in ("resolv.conf", "hosts"))
+    cwd = container.working_dir or pod.folder
+    return Launch(command if argv is None else argv, values, cwd, uid, gid, (*etc, *mounts))
+
+
+def render_resolv_conf(namespace: str) -> str:
+    """As kubelet writes it for `dnsPolicy: ClusterFirst`."""
+    search = f"{namespace}.svc.cluster.local svc.cluster.local cluster.local"
+    return f"search {search}\nnameserver {DNS_ADDRESS}\noptions ndots:5\n"
+
+
+def render_hosts(pod: PodIdentity) -> str:
+    hostname = pod.spec.hostname or pod.name
+    if pod.spec.subdomain:
+        hostname = f"{hostname}.{pod.spec.subdomain}.{pod.namespace}.svc.cluster.local\t{hostname}"
+    lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
+    return "\n".join([*lines, *(f"{address}\t{hostname}" for address in pod.addresses)]) + "\n"
+
+
+def _user(pod: SecurityContext | None, container: SecurityContext | None) -> tuple[int | None, int | None]:
+    """The container's own user wins over the pod's; a user without a group gets the group of the same number."""
+    contexts = [context for context in (container, pod) if context is not None]
+    uid = next((c.run_as_user for c in contexts if c.run_as_user is not None), None)
+    gid = next((c.run_as_group for c in contexts if c.run_as_group is not None), None)
+    return uid, uid if gid is None else gid
