@@ -121,7 +121,7 @@ class NetNs:
         return tuple(sorted(found))
 
     def sysctl(self, values: dict[str, str]) -> None:
-        """Sets `net.*` settings of this namespace: {"ipv4/ip_forward": "1"}; those that the kernel lacks are skipped."""
+        """Sets `net.*` settings of this namespace, {"ipv4/ip_forward": "1"}; skips those that the kernel lacks."""
         with self.entered():
             for name, value in values.items():
                 with suppress(FileNotFoundError):

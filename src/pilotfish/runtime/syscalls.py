@@ -61,14 +61,12 @@ def umount(target: str, flags: int = 0) -> None:
     _check(_libc.umount2(os.fsencode(target), flags), target)
 
 
-def pivot_root_here() -> None:
-    """Makes the working directory, a mount point, the root, and lets go of the old one.
+def pivot_root() -> None:
+    """Makes the working directory, a mount point, the root. The old one lies over it: `umount(".")` lets go of it.
 
-    Both arguments may be the same directory: the old root then lies on top and is unmounted (pivot_root(2), NOTES).
+    Both arguments may be the same directory (pivot_root(2), NOTES).
     """
     _check(_libc.syscall(_PIVOT_ROOT[os.uname().machine], b".", b"."), "/")
-    umount(".", MNT_DETACH)
-    os.chdir("/")
 
 
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "s390x": 217, "ppc64le": 203}

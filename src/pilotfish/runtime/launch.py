@@ -1,0 +1,173 @@
+"""Between fork and exec: what a process needs done before its own program runs.
+
+    python -I -S -c BOOTSTRAP SRC FD ─▶ mounts, hostname, user, capabilities ─▶ execve
+
+A program of its own, not code in the forked child of a process with threads (`preexec_fn` may deadlock there). It
+imports little and is compiled already, as every container waits for it. No PR_SET_PDEATHSIG: it is bound to the thread
+that forked and forgotten at a change of user; what a dead mesh leaves is found by its namespaces.
+"""
+
+# Importing pathlib, typing or signal would cost every container some milliseconds.
+# ruff: noqa: PTH110, PTH115
+
+from __future__ import annotations
+
+import errno
+import marshal
+import os
+from _signal import SIG_DFL, SIGPIPE, SIGXFSZ, signal  # type: ignore[import-not-found]
+
+from pilotfish.runtime import syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, NoReturn
+
+BOOTSTRAP = "import sys; sys.path[:0] = sys.argv[1:2]; from pilotfish.runtime.launch import main; main(sys.argv[2])"
+
+
+class _Failed(Exception):
+    def __init__(self, step: str, error: OSError, path: str) -> None:
+        super().__init__(step)
+        self.step, self.errno, self.path = step, error.errno or 0, path
+
+
+def main(descriptor: str) -> NoReturn:
+    """Reads the order from the file descriptor and carries it out.
+
+    What fails is told to `report`, a descriptor that closes when the program runs, or to a person on stderr. The exit
+    code is then the one that a shell would give: 127 for a program that is not there, 126 for anything else.
+    The order is in Python's own binary form: importing `json` would double the time until the program runs.
+    """
+    with os.fdopen(int(descriptor), "rb") as file:
+        order: dict[str, Any] = marshal.load(file)
+    report: int | None = order["report"]
+    if report is not None:
+        os.set_inheritable(report, False)
+    try:
+        _launch(order)
+    except _Failed as failed:
+        text = f"{failed.step}\0{failed.errno}\0{failed.path}"
+        if report is None:
+            text = f"error: {failed.step} {failed.path}: {os.strerror(failed.errno)}\n"
+        os.write(2 if report is None else report, text.encode(errors="surrogateescape"))
+        os._exit(127 if failed.errno == errno.ENOENT else 126)
+
+
+def _launch(order: Mapping[str, Any]) -> NoReturn:
+    # Python ignores these two, and a program that is executed would inherit that.
+    signal(SIGPIPE, SIG_DFL)
+    signal(SIGXFSZ, SIG_DFL)
+    os.umask(0o022)
+    program = _open_program(order["executable"])
+    if order["join"]:
+        _step("join", str(order["join"]), lambda: _join(order["join"]))
+    elif order["mounts"]:
+        _step("mount", "", lambda: _mount(order["mounts"]))
+    if order["hostname"] and not order["join"]:
+        _step("hostname", order["hostname"], lambda: _set_hostname(order["hostname"]))
+    _step("user", str(order["uid"]), lambda: _become(order))
+    _step("chdir", order["cwd"], lambda: os.chdir(order["cwd"]))
+    _step("exec", order["argv"][0], lambda: _execute(program, order["argv"], order["env"]))
+    raise AssertionError("unreachable")
+
+
+def _step(name: str, path: str, action: Callable[[], object]) -> None:
+    try:
+        action()
+    except OSError as error:
+        raise _Failed(
+            name, error, os.fsdecode(error.filename) if name == "mount" and error.filename else path
+        ) from None
+
+
+def _open_program(path: str | None) -> int | None:
+    """Opened before privileges go: a user may run a program that lies where it can't look, such as under /root."""
+    if path is None:
+        return None
+    try:
+        return os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError as error:
+        raise _Failed("exec", error, path) from None
+
+
+def _join(pid: int) -> None:
+    """Into the mount and UTS namespaces of a running process; both are opened before the first changes /proc."""
+    kinds = {"mnt": syscalls.CLONE_NEWNS, "uts": syscalls.CLONE_NEWUTS}
+    opened = [(os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind) for name, kind in kinds.items()]
+    for descriptor, kind in opened:
+        syscalls.setns(descriptor, kind)
+
+
+def _mount(mounts: list[tuple[str, str, bool]]) -> None:
+    from pilotfish.runtime.mounts import mount_all
+
+    mount_all(mounts)
+
+
+def _set_hostname(name: str) -> None:
+    syscalls.unshare(syscalls.CLONE_NEWUTS)
+    syscalls.sethostname(name)
+
+
+def _become(order: Mapping[str, Any]) -> None:
+    """User, groups and capabilities (bits); capabilities None leaves to the kernel what a change of user does."""
+    _give_pipes(order["uid"], order["gid"])
+    keep: int | None = order["capabilities"]
+    if keep is not None:
+        _bound(keep)
+        syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)
+    os.setgroups(order["groups"])
+    os.setresgid(order["gid"], order["gid"], order["gid"])
+    os.setresuid(order["uid"], order["uid"], order["uid"])
+    if keep is not None:
+        syscalls.capset(keep)
+        for capability in range(keep.bit_length()):
+            if keep >> capability & 1:
+                syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_RAISE, capability)
+        syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _bound(keep: int) -> None:
+    """Drops all but `keep` from the bounding set, so that no program executed later can gain it."""
+    for capability in range(64):
+        if not keep >> capability & 1:
+            try:
+                syscalls.prctl(syscalls.PR_CAPBSET_DROP, capability)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                return  # past the kernel's last capability
+
+
+def _give_pipes(uid: int, gid: int) -> None:
+    """Standard streams that are pipes become the user's, or it could not open /dev/stdout (proc(5), /proc/PID/fd)."""
+    for descriptor in (0, 1, 2):
+        if os.readlink(f"/proc/self/fd/{descriptor}").startswith("pipe:"):
+            os.fchown(descriptor, uid, gid)
+
+
+def _execute(program: int | None, argv: list[str], env: dict[str, str]) -> None:
+    """execvp(3)'s search, as `os.execvpe` imports a module that the user may not be able to read."""
+    if program is not None:
+        os.execve(program, argv, env)
+    if "/" in argv[0]:
+        _execute_file(argv, env)
+    failure: OSError = FileNotFoundError(errno.ENOENT, "")
+    for directory in env.get("PATH", os.defpath).split(":"):
+        try:
+            os.execve(f"{directory or '.'}/{argv[0]}", argv, env)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _execute_file(argv: list[str], env: dict[str, str]) -> None:
+    try:
+        os.execve(argv[0], argv, env)
+    except FileNotFoundError as error:
+        # The kernel says the same where a script's first line names what is not there (execve(2), ENOENT).
+        raise _Failed("interpreter" if os.path.exists(argv[0]) else "exec", error, argv[0]) from None

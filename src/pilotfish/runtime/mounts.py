@@ -1,0 +1,129 @@
+"""A container's own view of the files: its volumes, on paths that need not exist on the machine.
+
+Runs in the launcher, in a mount namespace of its own, and creates nothing on the machine: where a mount point is
+missing, the deepest directory that exists is covered by a tmpfs that holds a bind of each of its entries, and the
+missing ones are made in there.
+"""
+
+# Importing pathlib would cost every container some milliseconds.
+# ruff: noqa: PTH102, PTH103, PTH120, PTH208, PTH211
+
+from __future__ import annotations
+
+import os
+import stat
+
+from pilotfish.runtime import syscalls
+from pilotfish.runtime.syscalls import MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT
+
+_KEPT_FLAGS = os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC
+"""statvfs and mount(2) have the same bits for these; a remount would otherwise take them away."""
+
+
+def mount_all(mounts: list[tuple[str, str, bool]]) -> None:
+    """Binds each (source, target, read only) into a new mount namespace. OSError names the path that failed.
+
+    Mounts of the machine still propagate in (slave), so that what is unmounted there is not held busy here.
+    """
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.mount(None, "/", None, syscalls.MS_SLAVE | MS_REC)
+    # Opened first: an earlier target may hide a later source. In the new namespace, as the old one's can't be bound.
+    sources = [os.open(source, os.O_PATH | os.O_CLOEXEC) for source, _, _ in mounts]
+    order = sorted(range(len(mounts)), key=lambda index: mounts[index][1].rstrip("/").count("/"))
+    view = _View()
+    for index in order:
+        target = os.path.realpath(mounts[index][1])
+        view.make(target, directory=stat.S_ISDIR(os.fstat(sources[index]).st_mode))
+        syscalls.mount(f"/proc/self/fd/{sources[index]}", target, None, MS_BIND | MS_REC)
+        view.own.append(target)
+    # Last, as a mount point inside another volume had to be made there.
+    for _, target, read_only in mounts:
+        if read_only:
+            _make_read_only(os.path.realpath(target))
+    view.finish()
+
+
+def _make_read_only(target: str) -> None:
+    kept = os.statvfs(target).f_flag & _KEPT_FLAGS
+    syscalls.mount(None, target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
+
+
+class _View:
+    """The files as the container sees them, while they are being put together."""
+
+    def __init__(self) -> None:
+        self.own: list[str] = []
+        """Directories in which creating something does not reach the machine: ours, or the container's volumes."""
+        self._old_root = False
+        """The machine's root lies over ours, as the sources are still in it."""
+
+    def make(self, target: str, directory: bool) -> None:
+        """Makes an empty mount point at `target`, unless something is there."""
+        if os.path.lexists(target):
+            return
+        ancestor = os.path.dirname(target)
+        while not os.path.lexists(ancestor):
+            ancestor = os.path.dirname(ancestor)
+        if not any(ancestor == path or ancestor.startswith(f"{path.rstrip('/')}/") for path in self.own):
+            self._cover(ancestor)
+        os.makedirs(target if directory else os.path.dirname(target), mode=0o755, exist_ok=True)
+        if not directory:
+            os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+
+    def finish(self) -> None:
+        if self._old_root:
+            os.chdir("/")
+            syscalls.umount(".", syscalls.MNT_DETACH)
+
+    def _cover(self, directory: str) -> None:
+        if directory == "/":
+            _cover_root()
+            self._old_root = True
+        else:
+            below = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            names = os.listdir(below)
+            _mount_tmpfs(directory, os.fstat(below))
+            for name in names:
+                _bind_entry(below, name, f"{directory}/{name}")
+            os.close(below)
+        self.own.append(directory)
+
+
+def _cover_root() -> None:
+    """A new root with each entry of the old one. It is put together on /tmp, which exists everywhere."""
+    root, staging = "/", "/tmp"
+    below = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    hidden = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    names = os.listdir(below)
+    _mount_tmpfs(staging, os.fstat(below))
+    for name in names:
+        if f"/{name}" != staging:
+            _bind_entry(below, name, f"{staging}/{name}")
+    os.mkdir(f"{staging}{staging}")
+    os.fchdir(hidden)
+    # "." is the covered directory itself; its path would lead to the tmpfs. What covers it is copied, too, and removed.
+    syscalls.mount(".", f"{staging}{staging}", None, MS_BIND | MS_REC)
+    syscalls.umount(f"{staging}{staging}", syscalls.MNT_DETACH)
+    os.close(below)
+    os.close(hidden)
+    os.chdir(staging)
+    syscalls.pivot_root()
+
+
+def _mount_tmpfs(target: str, like: os.stat_result) -> None:
+    mode = stat.S_IMODE(like.st_mode)
+    syscalls.mount("tmpfs", target, "tmpfs", 0, f"mode={mode:o},uid={like.st_uid},gid={like.st_gid}")
+
+
+def _bind_entry(below: int, name: str, target: str) -> None:
+    """Makes `target` show what `name` is in the covered directory `below`."""
+    status = os.stat(name, dir_fd=below, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        os.symlink(os.readlink(name, dir_fd=below), target)
+        return
+    if stat.S_ISDIR(status.st_mode):
+        os.mkdir(target)
+    else:
+        os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+    os.fchdir(below)
+    syscalls.mount(f"./{name}", target, None, MS_BIND | MS_REC)

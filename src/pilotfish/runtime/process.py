@@ -1,0 +1,261 @@
+"""Start a process as a container: in a namespace, as a user, with its volumes; and know when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import marshal
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack, nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.launch import BOOTSTRAP
+from pilotfish.runtime.netns import NetNs
+
+PIPE = subprocess.PIPE
+STDOUT = subprocess.STDOUT
+Stdio = int | str | None
+"""A file descriptor, PIPE, STDOUT (for stderr: the same as stdout), a path to append to, or None: /dev/null."""
+
+_SOURCE = str(Path(__file__).parents[2])
+_CAPABILITIES = {"CAP_NET_BIND_SERVICE": 10, "CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SYS_ADMIN": 21}
+"""Those that a proxy may need (linux/capability.h)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A file or directory of the machine, shown at `target`. Neither `target` nor its parents need exist."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """All that a process starts with. Nothing is inherited: `env` is complete, other descriptors are closed."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: str = "/"
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    netns: NetNs | None = None
+    mounts: tuple[Mount, ...] = ()
+    keep_capabilities: frozenset[str] | None = None
+    """None: as the kernel does it (root keeps all, others have none). Else only these, and no way to gain others."""
+    executable: str | None = None
+    """A binary to run for argv[0], opened as root: for a user that can't reach its path. Not for scripts."""
+    hostname: str | None = None
+    stdin: Stdio = field(default=None, compare=False)
+    stdout: Stdio = field(default=None, compare=False)
+    stderr: Stdio = field(default=None, compare=False)
+
+    def save(self, path: Path) -> None:
+        """As JSON, without the standard streams, for `exec_in` in another process."""
+        content = msgspec.json.encode(replace(self, stdin=None, stdout=None, stderr=None), enc_hook=str)
+        path.write_bytes(msgspec.json.format(content))
+
+    @classmethod
+    def load(cls, path: Path) -> ProcessSpec:
+        """MachineError if the file is missing or is not one of ours."""
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=cls, dec_hook=lambda kind, text: kind(text))
+        except (OSError, msgspec.DecodeError) as error:
+            raise MachineError(f"launch specification {path} can't be read: {error}", "does the pod run?") from error
+
+
+class LaunchError(MachineError):
+    """The program did not start. `step` is one of mount, hostname, user, chdir, exec, interpreter."""
+
+    def __init__(self, spec: ProcessSpec, step: str, errno: int, path: str) -> None:
+        super().__init__(_explain(spec, step, os.strerror(errno), path))
+        self.step, self.errno, self.path = step, errno, path
+
+
+class Process:
+    """A running child. When it ends, the rest of its process group is killed with it, as with a container's.
+
+    `stdout` and `stderr` are streams where the specification said PIPE.
+    """
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self.pid = child.pid
+        self.stdout: asyncio.StreamReader | None = None
+        self.stderr: asyncio.StreamReader | None = None
+        self._child = child
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[int] = self._loop.create_future()
+        # A pidfd, not asyncio's child watcher, which keeps a thread for every child.
+        self._pidfd = os.pidfd_open(child.pid)
+        self._loop.add_reader(self._pidfd, self._reap)
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs; negative for a signal."""
+        return self._ended.result() if self._ended.done() else None
+
+    async def wait(self) -> int:
+        """The exit code; negative for a signal. Any number of tasks may wait."""
+        return await asyncio.shield(self._ended)
+
+    def signal(self, number: int) -> None:
+        """Nothing happens if it has ended."""
+        if not self._ended.done():
+            os.kill(self.pid, number)
+
+    def signal_group(self, number: int) -> None:
+        """To it and all that it started, but for those who made a session of their own."""
+        if not self._ended.done():
+            os.killpg(self.pid, number)
+
+    def _reap(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        # Before the wait, while the number can't belong to anybody else.
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._ended.set_result(self._child.wait())
+
+
+async def start(spec: ProcessSpec) -> Process:
+    """Returns when the program itself runs. LaunchError if it can't; MachineError if its namespace is gone."""
+    with ExitStack() as stack:
+        report, write_end = os.pipe2(os.O_CLOEXEC)
+        stack.callback(os.close, report)
+        with ExitStack() as until_forked:
+            until_forked.callback(os.close, write_end)
+            child = _fork(spec, write_end, until_forked)
+        process = Process(child)
+        try:
+            failure = await _read_report(report)
+        except BaseException:
+            process.signal_group(signal.SIGKILL)
+            _close_pipes(child)
+            raise
+    if failure:
+        _close_pipes(child)
+        await process.wait()
+        step, errno, path = failure.decode(errors="surrogateescape").split("\0")
+        raise LaunchError(spec, step, int(errno), path)
+    process.stdout = await _stream(child.stdout) if child.stdout else None
+    process.stderr = await _stream(child.stderr) if child.stderr else None
+    return process
+
+
+def exec_in(spec: ProcessSpec, pid: int | None, argv: tuple[str, ...]) -> NoReturn:
+    """Replaces this process by `argv` in the surroundings of `spec`, so that terminal and exit code are its own.
+
+    `pid`: the container's process, whose files it then sees; None where none runs. Exits 127 for a missing program.
+    MachineError if the namespace is gone.
+    """
+    env = dict(spec.env)
+    if os.isatty(0) and "TERM" in os.environ:
+        env.setdefault("TERM", os.environ["TERM"])
+    order = _write_order(replace(spec, argv=argv, env=env, executable=None), join=pid, report=None)
+    os.set_inheritable(order, True)
+    with spec.netns.entered() if spec.netns else nullcontext():
+        sys.stdout.flush()
+        os.execv(sys.executable, _launcher(order))
+
+
+def _fork(spec: ProcessSpec, report: int, stack: ExitStack) -> subprocess.Popen[bytes]:
+    """The launcher, already in its network namespace: a child has the one of the thread that forks it."""
+    order = _write_order(spec, join=None, report=report)
+    stack.callback(os.close, order)
+    stdin, stdout, stderr = (_open_stdio(stream, spec, stack) for stream in (spec.stdin, spec.stdout, spec.stderr))
+    with spec.netns.entered() if spec.netns else nullcontext():
+        return subprocess.Popen(
+            _launcher(order),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=(order, report),
+            start_new_session=True,
+            env={},
+            cwd="/",
+        )
+
+
+def _launcher(order: int) -> list[str]:
+    return [sys.executable, "-I", "-S", "-c", BOOTSTRAP, _SOURCE, str(order)]
+
+
+def _write_order(spec: ProcessSpec, join: int | None, report: int | None) -> int:
+    """A memory file with what the launcher is to do."""
+    capabilities = spec.keep_capabilities
+    order: dict[str, Any] = {
+        "argv": list(spec.argv),
+        "env": dict(spec.env),
+        "cwd": spec.cwd,
+        "uid": spec.uid,
+        "gid": spec.gid,
+        "groups": list(spec.groups),
+        "mounts": [(mount.source, mount.target, mount.read_only) for mount in spec.mounts],
+        "capabilities": None if capabilities is None else sum(1 << _CAPABILITIES[name] for name in capabilities),
+        "executable": spec.executable,
+        "hostname": spec.hostname,
+        "join": join,
+        "report": report,
+    }
+    descriptor = os.memfd_create("launch")
+    os.write(descriptor, marshal.dumps(order))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _open_stdio(stream: Stdio, spec: ProcessSpec, stack: ExitStack) -> int:
+    if isinstance(stream, int):
+        return stream
+    if stream is None:
+        return subprocess.DEVNULL
+    descriptor = os.open(stream, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    stack.callback(os.close, descriptor)
+    # Its user may then open it as /dev/stdout.
+    os.fchown(descriptor, spec.uid, spec.gid)
+    return descriptor
+
+
+def _close_pipes(child: subprocess.Popen[bytes]) -> None:
+    for pipe in (child.stdin, child.stdout, child.stderr):
+        if pipe:
+            pipe.close()
+
+
+async def _stream(pipe: Any) -> asyncio.StreamReader:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    return reader
+
+
+async def _read_report(descriptor: int) -> bytes:
+    """What the launcher reports: nothing, as the descriptor closes when the program runs; or why it does not."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(descriptor)
+    return os.read(descriptor, 65536)
+
+
+def _explain(spec: ProcessSpec, step: str, error: str, path: str) -> str:
+    """What a user can do something about, in the manifest's words."""
+    return {
+        "exec": f"command {path} can't be run in workingDir {spec.cwd}: {error}",
+        "interpreter": f"command {path} can't be run: the interpreter that its first line names is missing",
+        "chdir": f"workingDir {path} can't be entered by user {spec.uid}: {error}",
+        "mount": f"volume at {path} can't be mounted: {error}",
+        "user": f"user {path}, group {spec.gid} can't be taken: {error}",
+        "hostname": f"hostname {path} can't be set: {error}",
+    }[step]
