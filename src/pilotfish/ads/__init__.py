@@ -1,1 +1,41 @@
-"""To be filled."""
+"""The xDS protocol as a state machine: delta and state of the world, no sockets and no clock.
+
+    bytes ─request.parse_delta | parse_world─▶ Request ─┐
+                                      ResourceSet ──────┼─Stream─▶ Effect: Send(Payload) ─wire─▶ bytes
+                                             time ──────┘                  Accepted, Refused
+
+`stream` orders the types (make before break), `watch` is one type's subscription, `holding` what a proxy has and lacks
+of it, `diff` what differs between the layers of two resource sets, `refusal` reads Envoy's words.
+
+Source: https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol
+"""
+
+from pilotfish.ads.effects import Accepted, Effect, Refused, Send
+from pilotfish.ads.request import (
+    DeltaRequest,
+    MalformedRequestError,
+    Node,
+    Request,
+    WorldRequest,
+    parse_delta,
+    parse_world,
+)
+from pilotfish.ads.stream import Stream, Sync
+from pilotfish.ads.watch import Shared
+
+__all__ = [
+    "Accepted",
+    "DeltaRequest",
+    "Effect",
+    "MalformedRequestError",
+    "Node",
+    "Refused",
+    "Request",
+    "Send",
+    "Shared",
+    "Stream",
+    "Sync",
+    "WorldRequest",
+    "parse_delta",
+    "parse_world",
+]

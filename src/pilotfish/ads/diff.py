@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pilotfish.envoy.values import Layer, Resource
 
-_KEPT = 512
+_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,8 @@ class Differ:
         before, after = _without_common(old, new)
         if not before and not after:
             return _NONE
+        if not before:
+            return Difference(tuple(resource for layer in after for resource in layer.values()), ())
         key = tuple(layer.version for layer in before), tuple(layer.version for layer in after)
         known = self._known.get(key)
         if known is None:
@@ -66,8 +68,6 @@ def _without_common(old: tuple[Layer, ...], new: tuple[Layer, ...]) -> tuple[tup
 
 
 def _compare(old: tuple[Layer, ...], new: tuple[Layer, ...]) -> Difference:
-    if not old:
-        return Difference(tuple(resource for layer in new for resource in layer.values()), ())
     changed = tuple(
         resource
         for layer in new

@@ -22,7 +22,13 @@ class Payload:
     __slots__ = ("__weakref__", "_bytes", "_delta", "_version", "nonce", "removed", "resources", "type_url")
 
     def __init__(
-        self, delta: bool, type_url: str, resources: tuple[Resource, ...], removed: tuple[str, ...], version: str, nonce: str
+        self,
+        delta: bool,
+        type_url: str,
+        resources: tuple[Resource, ...],
+        removed: tuple[str, ...],
+        version: str,
+        nonce: str,
     ) -> None:
         self.type_url = type_url
         self.resources = resources

@@ -1,0 +1,94 @@
+"""What a proxy holds of one type, and what it lacks of what it should hold.
+
+A proxy's thousands of resources are not listed one by one: it holds what the shared layers hold, apart from a few
+names. So a stream at rest costs a few hundred bytes however large the mesh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from pilotfish.ads.diff import Differ, find
+
+if TYPE_CHECKING:
+    from pilotfish.envoy.values import Layer, Resource
+
+Have: TypeAlias = "Resource | str | None"
+"""A resource; its version alone (from an earlier stream); None where the proxy has nothing, or asks to be told."""
+
+UNSURE: Final = "?"
+"""The version of what the proxy has in one form or another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    layers: tuple[Layer, ...] = ()
+    apart: Mapping[str, Have] = field(default_factory=dict)
+    """The names whose state is another than that of the layers."""
+
+    def have(self, name: str) -> Have:
+        return self.apart[name] if name in self.apart else find(self.layers, name)
+
+    def but(self, changes: Mapping[str, Have]) -> Holding:
+        return Holding(self.layers, {**self.apart, **changes}) if changes else self
+
+    def without(self, names: Iterable[str]) -> Holding:
+        gone = set(names)
+        return Holding(self.layers, {n: have for n, have in self.apart.items() if n not in gone})
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The way from a holding to the layers that it should equal."""
+
+    layers: tuple[Layer, ...]
+    changed: tuple[Resource, ...]
+    removed: tuple[str, ...]
+    """Names that the proxy has and should not have."""
+    absent: tuple[str, ...]
+    """Names that the proxy asks for and that do not exist: it waits to be told."""
+    refused: Mapping[str, Have]
+    """Names that stay apart, because the proxy refused the very version that it should have."""
+
+    @property
+    def is_done(self) -> bool:
+        return not (self.changed or self.removed or self.absent)
+
+    def after(self, holding: Holding, sent: Iterable[str], removed: bool) -> Holding:
+        """The holding once the changes named in `sent` went out, and the removals if `removed`."""
+        done = set(sent)
+        apart = {**self.refused}
+        apart.update((r.name, holding.have(r.name)) for r in self.changed if r.name not in done)
+        if not removed:
+            apart.update((name, holding.have(name)) for name in self.removed)
+        return Holding(self.layers, apart)
+
+
+def plan(
+    holding: Holding,
+    layers: tuple[Layer, ...],
+    selects: Callable[[str], bool],
+    refused: Mapping[str, str],
+    differ: Differ,
+) -> Plan:
+    """`refused`: versions that the proxy refused, by name; those are not offered again."""
+    difference = differ.diff(holding.layers, layers)
+    changed = [r for r in difference.changed if r.name not in holding.apart and selects(r.name)]
+    removed = [n for n in difference.removed if n not in holding.apart and selects(n)]
+    absent: list[str] = []
+    stay: dict[str, Have] = {}
+    for name, have in holding.apart.items():
+        want = find(layers, name) if selects(name) else None
+        if want is None:
+            (absent if have is None else removed).append(name)
+        elif refused.get(name) == want.version:
+            stay[name] = have
+        elif version_of(have) != want.version:
+            changed.append(want)
+    return Plan(layers, tuple(changed), tuple(removed), tuple(absent), stay)
+
+
+def version_of(have: Have) -> str | None:
+    return have if have is None or isinstance(have, str) else have.version

@@ -1,0 +1,197 @@
+"""One ADS stream: requests and resource sets in, effects out. No sockets, no clock.
+
+    Stream.receive(request, now) ─┐
+    Stream.update(resources, now) ─┼─▶ (Accepted | Refused | Send, ...)
+    Stream.tick(now)              ─┘
+
+Both forms of the protocol are the same machine: they differ in how a request is read and in how a response is written.
+
+An update's additions and changes go out clusters, endpoints, listeners, routes. New listeners and routes wait until
+the proxy has acknowledged (so: warmed) the clusters that are new; what is no longer needed is taken away only once
+all listeners and routes are acknowledged. One response of a type is under way at a time, later updates merge.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from pilotfish.ads.effects import Accepted, Effect, Refused, Send
+from pilotfish.ads.holding import Plan
+from pilotfish.ads.order import REMOVED_AFTER, WAITS_FOR, WHOLE, rank
+from pilotfish.ads.request import DeltaRequest, Request, WorldRequest
+from pilotfish.ads.watch import Shared, Watch
+from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+
+if TYPE_CHECKING:
+    from pilotfish.envoy.values import Layer, ResourceSet
+
+
+class Sync(StrEnum):
+    """Where a proxy stands with one type."""
+
+    SYNCED = "SYNCED"
+    STALE = "STALE"
+    NOT_SENT = "NOT SENT"
+    REFUSED = "REFUSED"
+
+
+class Stream:
+    """The protocol's state for one proxy's connection."""
+
+    __slots__ = ("_delta", "_resources", "_resumed", "_shared", "wake_at", "watches")
+
+    def __init__(self, shared: Shared, *, delta: bool) -> None:
+        self.watches: dict[str, Watch] = {}
+        """By type URL, in the order in which updates go out."""
+        self.wake_at: float | None = None
+        """When `tick` should be called, if nothing else happens before."""
+        self._shared = shared
+        self._delta = delta
+        self._resources: ResourceSet | None = None
+        self._resumed = False
+        """The proxy came with clusters from an earlier stream."""
+
+    @property
+    def resources(self) -> ResourceSet | None:
+        """What the proxy should have."""
+        return self._resources
+
+    def update(self, resources: ResourceSet, now: float) -> tuple[Effect, ...]:
+        """The proxy should have these resources from now on."""
+        self._resources = resources
+        for type_url, watch in self.watches.items():
+            watch.retarget(resources.layers(type_url))
+        return self._advance(now)
+
+    def tick(self, now: float) -> tuple[Effect, ...]:
+        """Time has passed."""
+        return self._advance(now)
+
+    def receive(self, request: Request, now: float) -> tuple[Effect, ...]:
+        """Take one request of the proxy's."""
+        watch = self.watches.get(request.type_url)
+        first = watch is None
+        if watch is None:
+            watch = self._add(request.type_url)
+        told = self._take_answer(watch, request, now)
+        if isinstance(request, DeltaRequest):
+            self._subscribe(watch, request, first)
+        elif first or request.nonce in ("", watch.last_nonce):
+            self._subscribe_world(watch, request, first)
+        return told + self._advance(now)
+
+    def sync(self, type_url: str) -> Sync:
+        watch = self.watches.get(type_url)
+        if watch is None:
+            return Sync.NOT_SENT
+        if watch.refused:
+            return Sync.REFUSED
+        return Sync.SYNCED if self._settled(watch) else Sync.STALE
+
+    @property
+    def settled(self) -> bool:
+        """The proxy has, and has acknowledged, all that it asked for and can take."""
+        return self._resources is not None and all(self._settled(w) for w in self.watches.values())
+
+    # Requests
+
+    def _add(self, type_url: str) -> Watch:
+        self.watches[type_url] = watch = Watch(type_url, self._delta, self._shared)
+        self.watches = dict(sorted(self.watches.items(), key=lambda item: rank(item[0])))
+        return watch
+
+    def _take_answer(self, watch: Watch, request: Request, now: float) -> tuple[Effect, ...]:
+        if not request.nonce:
+            return ()
+        if request.error is not None:
+            bad = watch.refuse(request.nonce, request.error)
+            return () if bad is None else (Refused(watch.type_url, request.error, bad),)
+        sent = watch.accept(request.nonce)
+        return () if sent is None else (Accepted(watch.type_url, sent.resources, now - sent.at),)
+
+    def _subscribe(self, watch: Watch, request: DeltaRequest, first: bool) -> None:
+        layers = self._layers(watch)
+        names = request.subscribe
+        if first and not names and watch.type_url in WHOLE:
+            names = ("*",)
+        watch.subscribe(names, layers)
+        watch.unsubscribe(request.unsubscribe)
+        if first and request.initial:
+            watch.resume(request.initial)
+            self._resumed |= watch.type_url == CLUSTER
+        elif first and watch.wildcard:
+            watch.owes_answer = True
+
+    def _subscribe_world(self, watch: Watch, request: WorldRequest, first: bool) -> None:
+        layers = self._layers(watch)
+        names = frozenset(request.names)
+        if not names and watch.type_url in WHOLE and (first or (watch.wildcard and not watch.names)):
+            names = frozenset("*")
+        held = watch.names | (frozenset("*") if watch.wildcard else frozenset())
+        watch.subscribe(names - held, layers)
+        watch.unsubscribe(held - names)
+        if first and request.version and request.version == watch.version(layers):
+            watch.resume_all(layers)
+        elif first:
+            watch.owes_answer = bool(names)
+
+    # Responses
+
+    def _layers(self, watch: Watch) -> tuple[Layer, ...]:
+        return () if self._resources is None else self._resources.layers(watch.type_url)
+
+    def _advance(self, now: float) -> tuple[Effect, ...]:
+        """Send all that may be sent now, in order."""
+        self.wake_at = None
+        if self._resources is None:
+            return ()
+        effects: list[Effect] = []
+        unsent: set[str] = set()
+        for watch in self.watches.values():
+            due = watch.plan(self._layers(watch))
+            may_remove = bool(due.removed) and self._may_remove(watch)
+            if not (due.changed or due.absent or may_remove or watch.owes_answer):
+                continue
+            if watch.is_waiting(now) or self._must_wait(watch, due, unsent, now):
+                unsent.add(watch.type_url)
+                continue
+            effects.append(self._send(watch, due, may_remove, now))
+        if unsent:
+            ends = [end for w in self.watches.values() if (end := w.patience_ends(now)) is not None]
+            self.wake_at = min(ends, default=None)
+        return tuple(effects)
+
+    def _send(self, watch: Watch, due: Plan, may_remove: bool, now: float) -> Send:
+        had = watch.holding
+        payload = watch.send(due, may_remove, now)
+        if watch.type_url == CLUSTER and not self._delta and ENDPOINT in self.watches:
+            # Envoy makes a changed cluster anew and waits for its endpoints, but its request looks like any other.
+            self.watches[ENDPOINT].must_resend(r.name for r in due.changed if had.have(r.name) is not None)
+        return Send(payload)
+
+    def _must_wait(self, watch: Watch, due: Plan, unsent: set[str], now: float) -> bool:
+        if not due.changed:
+            return False
+        before = WAITS_FOR.get(watch.type_url, ())
+        clusters = self.watches.get(CLUSTER)
+        return any(t in unsent for t in before) or (
+            CLUSTER in before and clusters is not None and clusters.adds_are_waiting(now)
+        )
+
+    def _may_remove(self, watch: Watch) -> bool:
+        """Whether nothing that the proxy holds can still name what this type has too many."""
+        if watch.type_url == CLUSTER and self._resumed and not self._has_rejoined():
+            return False
+        needed = (self.watches.get(t) for t in REMOVED_AFTER.get(watch.type_url, ()))
+        return all(other is None or (self._settled(other) and not other.refused) for other in needed)
+
+    def _has_rejoined(self) -> bool:
+        """A proxy that reconnects asks for one type after the other; its listeners and routes name clusters before."""
+        if LISTENER not in self.watches:
+            return False
+        return ROUTE in self.watches or not (self._resources and any(self._resources.layers(ROUTE)))
+
+    def _settled(self, watch: Watch) -> bool:
+        due = watch.plan(self._layers(watch))
+        return due.is_done and not watch.under_way and not watch.owes_answer

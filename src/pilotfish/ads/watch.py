@@ -1,0 +1,281 @@
+"""One type's subscription in one stream: what is asked for, what the proxy holds, what is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from pilotfish.ads.diff import Differ, find
+from pilotfish.ads.holding import UNSURE, Holding, Plan, plan, version_of
+from pilotfish.ads.order import WHOLE
+from pilotfish.ads.refusal import named_in
+from pilotfish.ads.wire import Payload, Payloads
+
+if TYPE_CHECKING:
+    from pilotfish.envoy.values import Layer, Resource
+
+PATIENCE = 1.0
+"""Seconds for which a response that was not acknowledged holds up others. Envoy withholds the ACK of clusters that it is
+warming; one whose name can't be resolved must not keep every later change away."""
+
+
+class Shared:
+    """What all streams of one server share, so that what many are due is made, compared and kept once."""
+
+    __slots__ = ("_names", "differ", "payloads")
+
+    def __init__(self) -> None:
+        self.payloads = Payloads()
+        self.differ = Differ()
+        self._names: WeakValueDictionary[int, frozenset[str]] = WeakValueDictionary()
+
+    def names(self, names: frozenset[str]) -> frozenset[str]:
+        """The same set for the same names."""
+        same = self._names.setdefault(hash(names), names)
+        return same if same == names else names
+
+
+def _own(names: Iterable[str], layers: tuple[Layer, ...]) -> frozenset[str]:
+    """The names, as the resources' own strings instead of copies of them."""
+    return frozenset(known.name if (known := find(layers, name)) else name for name in names)
+
+
+@dataclass(slots=True)
+class Sent:
+    """A response that was handed out and neither accepted nor refused yet."""
+
+    resources: tuple[Resource, ...]
+    before: Holding
+    at: float
+    adds: bool
+    """It holds a resource that the proxy had no version of."""
+
+
+class Watch:
+    """Not more than a state: `Stream` decides when to ask it for its next response."""
+
+    __slots__ = (
+        "_delta",
+        "_flight",
+        "_isolated",
+        "_shared",
+        "error",
+        "holding",
+        "last_nonce",
+        "names",
+        "owes_answer",
+        "refused",
+        "type_url",
+        "wildcard",
+    )
+
+    def __init__(self, type_url: str, delta: bool, shared: Shared) -> None:
+        self.type_url = type_url
+        self.wildcard = False
+        self.names: frozenset[str] = frozenset()
+        self.holding = Holding()
+        self.refused: dict[str, str] = {}
+        """The versions that the proxy refused and that it should have still, by name."""
+        self.error = ""
+        """Envoy's words of the last refusal, while it stands."""
+        self.owes_answer = False
+        """A response is due even if there is nothing to say."""
+        self.last_nonce = ""
+        self._delta = delta
+        self._shared = shared
+        self._flight: dict[str, Sent] = {}
+        self._isolated: frozenset[str] = frozenset()
+        """Resources of a refused response, one of which is bad: they are sent one at a time."""
+
+    # What is asked for
+
+    def selects(self, name: str) -> bool:
+        return self.wildcard or name in self.names
+
+    def subscribe(self, names: Iterable[str], layers: tuple[Layer, ...]) -> None:
+        """Every name is answered, even one that was answered before: Envoy asks again for what it must see again."""
+        new = _own(names, layers)
+        if "*" in new:
+            self._subscribe_all()
+        new -= {"*"}
+        if new:
+            self.names = self._shared.names(self.names | new)
+            self.holding = self.holding.but(dict.fromkeys(new))
+            self.refused = {n: v for n, v in self.refused.items() if n not in new}
+
+    def _subscribe_all(self) -> None:
+        if not self.wildcard:
+            self.wildcard = True
+            self.holding = Holding((), {n: self.holding.have(n) for n in self.names})
+
+    def unsubscribe(self, names: Iterable[str]) -> None:
+        gone = frozenset(names)
+        if "*" in gone:
+            self.wildcard = False
+            self._forget({n for n in self.holding.apart if n not in self.names})
+        dropped = (gone & self.names) - {"*"}
+        if not dropped:
+            return
+        self.names = self._shared.names(self.names - dropped)
+        if self.wildcard:
+            # Only the server knows whether the wildcard covers the name, so that it has to say.
+            self.holding = self.holding.but({n: self._unsure(self.holding, n) for n in dropped})
+        else:
+            self._forget(dropped)
+
+    @staticmethod
+    def _unsure(holding: Holding, name: str) -> str | None:
+        return None if holding.have(name) is None else UNSURE
+
+    def _forget(self, names: Iterable[str]) -> None:
+        gone = set(names)
+        self.holding = self.holding.without(gone)
+        self.refused = {n: v for n, v in self.refused.items() if n not in gone}
+
+    def resume(self, versions: Mapping[str, str]) -> None:
+        """Take over what the proxy holds from an earlier stream."""
+        have = {n: v for n, v in versions.items() if self.selects(n)}
+        self.holding = Holding((), {**self.holding.apart, **have})
+
+    def resume_all(self, layers: tuple[Layer, ...]) -> None:
+        """The proxy holds exactly what it should."""
+        self.holding = Holding(layers)
+
+    def must_resend(self, names: Iterable[str]) -> None:
+        """The proxy needs these again, though it has them: their clusters are made anew."""
+        again = [n for n in names if n in self.names and n not in self.refused]
+        self.holding = self.holding.but(dict.fromkeys(again))
+
+    # What is to be sent
+
+    def retarget(self, layers: tuple[Layer, ...]) -> None:
+        """A refusal stands only as long as the very version that was refused is due."""
+        if self.refused:
+            wanted = ((n, v, find(layers, n)) for n, v in self.refused.items())
+            self.refused = {n: v for n, v, want in wanted if want is not None and want.version == v}
+            if not self.refused:
+                self.error = ""
+
+    def plan(self, layers: tuple[Layer, ...]) -> Plan:
+        due = plan(self.holding, layers, self.selects, self.refused, self._shared.differ)
+        if due.is_done and (layers is not self.holding.layers or len(due.refused) != len(self.holding.apart)):
+            self.holding = Holding(layers, due.refused)
+        return due
+
+    def is_waiting(self, now: float) -> bool:
+        """A response is under way, so that the next one should wait and be merged."""
+        return any(now < sent.at + PATIENCE for sent in self._flight.values())
+
+    def adds_are_waiting(self, now: float) -> bool:
+        """Resources that the proxy did not have are under way."""
+        return any(sent.adds and now < sent.at + PATIENCE for sent in self._flight.values())
+
+    def patience_ends(self, now: float) -> float | None:
+        ends = [sent.at + PATIENCE for sent in self._flight.values() if sent.at + PATIENCE > now]
+        return min(ends, default=None)
+
+    @property
+    def under_way(self) -> bool:
+        return bool(self._flight)
+
+    def send(self, due: Plan, may_remove: bool, now: float) -> Payload:
+        """The response that leads as far as possible towards the plan's layers."""
+        changed = self._next_changes(due)
+        may_remove = may_remove and len(changed) == len(due.changed)
+        removed = due.absent + (due.removed if may_remove else ())
+        before = self.holding
+        self.holding = due.after(before, [r.name for r in changed], may_remove)
+        payload = self._payload(due.layers, changed, removed)
+        adds = any(before.have(r.name) is None for r in changed)
+        self._flight[payload.nonce] = Sent(changed, before, now, adds)
+        self.last_nonce = payload.nonce
+        self.owes_answer = False
+        return payload
+
+    def _next_changes(self, due: Plan) -> tuple[Resource, ...]:
+        if self._isolated and not self._sends_all:
+            alone = next((r for r in due.changed if r.name in self._isolated), None)
+            if alone is not None:
+                self._isolated -= {alone.name}
+                return (alone,)
+            self._isolated = frozenset()
+        return due.changed
+
+    @property
+    def _sends_all(self) -> bool:
+        return not self._delta and self.type_url in WHOLE
+
+    def _payload(self, layers: tuple[Layer, ...], changed: tuple[Resource, ...], removed: tuple[str, ...]) -> Payload:
+        make = self._shared.payloads.make
+        if self._delta:
+            return make(True, self.type_url, changed, removed, not_nonce=self.last_nonce)
+        resources = tuple(self._in_force(layers)) if self._sends_all else changed
+        version = self.version(layers) + ("~" if self.holding.apart else "")
+        return make(False, self.type_url, resources, version=version, not_nonce=self.last_nonce)
+
+    def _in_force(self, layers: tuple[Layer, ...]) -> Iterable[Resource]:
+        """All that the proxy should hold just now: the last good form of what it refused, and what may not go yet."""
+        apart = self.holding.apart
+        for layer in layers:
+            yield from (r for name, r in layer.items() if name not in apart and self.selects(name))
+        for have in apart.values():
+            if have is not None and not isinstance(have, str):
+                yield have
+
+    def version(self, layers: tuple[Layer, ...]) -> str:
+        """What a state of the world response calls all that is subscribed."""
+        digest = blake2b(b"*" if self.wildcard else b"", digest_size=8)
+        for text in (*(layer.version for layer in layers), *sorted(self.names)):
+            digest.update(f"{text}\0".encode())
+        return digest.hexdigest()
+
+    # What comes back
+
+    def accept(self, nonce: str) -> Sent | None:
+        """Take an ACK; None if the nonce is of no response that is under way."""
+        sent = self._flight.get(nonce)
+        if sent is not None:
+            self._landed(nonce)
+        return sent
+
+    def refuse(self, nonce: str, message: str) -> tuple[Resource, ...] | None:
+        """Take a NACK: what was refused, if that is known. None if the nonce is of no response under way."""
+        sent = self._flight.get(nonce)
+        if sent is None:
+            return None
+        self._landed(nonce)
+        self.error = message
+        again = {r.name for later in self._flight.values() for r in later.resources}
+        offered = [r for r in sent.resources if r.name not in again]
+        names = set(named_in(self.type_url, message, [r.name for r in offered]))
+        if not names and self._sends_all:
+            names = {r.name for r in offered}
+        bad = tuple(r for r in offered if r.name in names)
+        self.refused.update((r.name, r.version) for r in bad)
+        self.holding = self.holding.but({r.name: sent.before.have(r.name) for r in bad})
+        rest = {r.name: self._unsure(sent.before, r.name) for r in offered if r.name not in names}
+        self._offer_again(rest, isolate=not bad)
+        return bad
+
+    def _offer_again(self, rest: Mapping[str, str | None], isolate: bool) -> None:
+        """The rest of a refused response. Envoy is sure to have applied it only if it says what it refused."""
+        if isolate:
+            self._isolated |= rest.keys()
+        if isolate or self.type_url not in WHOLE:
+            self.holding = self.holding.but(rest)
+
+    def _landed(self, nonce: str) -> None:
+        """The proxy answers in order: what was sent before is done, too."""
+        for earlier in tuple(self._flight):
+            del self._flight[earlier]
+            if earlier == nonce:
+                return
+
+    @property
+    def held_versions(self) -> dict[str, str | None]:
+        """For /debug: what the proxy is believed to hold, by name."""
+        names = {n for layer in self.holding.layers for n in layer} | set(self.holding.apart)
+        return {n: version_of(self.holding.have(n)) for n in sorted(names) if self.selects(n)}
