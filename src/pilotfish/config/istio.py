@@ -68,7 +68,11 @@ class HTTPRoute(Struct):
 
 
 class VirtualServiceSpec(Struct):
-    hosts: tuple[str, ...]
+    hosts: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+    """Only `mesh`, which is also what is meant where there are none."""
+    export_to: tuple[str, ...] = ()
+    """Only `*`, which is also what is meant where there is none."""
     http: tuple[HTTPRoute, ...] = ()
 
 
@@ -134,6 +138,8 @@ class DestinationRuleSpec(Struct):
     host: str
     traffic_policy: TrafficPolicy | None = None
     subsets: tuple[Subset, ...] = ()
+    export_to: tuple[str, ...] = ()
+    """Only `*`."""
 
 
 class DestinationRule(Struct):
@@ -164,6 +170,8 @@ class ServiceEntrySpec(Struct):
     location: Literal["MESH_EXTERNAL", "MESH_INTERNAL"] = "MESH_EXTERNAL"
     resolution: Literal["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN"] = "NONE"
     endpoints: tuple[WorkloadEntrySpec, ...] = ()
+    export_to: tuple[str, ...] = ()
+    """Only `*`."""
 
 
 class ServiceEntry(Struct):

@@ -214,7 +214,7 @@ class GRPCAction(Struct):
 
 
 class ExecAction(Struct):
-    command: tuple[str, ...] = ()
+    command: tuple[str, ...]
 
 
 class SleepAction(Struct):
@@ -300,8 +300,7 @@ class SecretVolume(Struct):
 
 
 class EmptyDirVolume(Struct):
-    medium: str = ""
-    size_limit: str = ""
+    medium: Literal["", "Memory"] = ""
 
 
 class HostPathVolume(Struct):

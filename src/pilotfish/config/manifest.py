@@ -32,7 +32,7 @@ class Manifest:
     ref: ObjectRef
     resource: Kind
     document: Mapping[str, object] = field(compare=False, repr=False)
-    """As it was written, with apiVersion and kind."""
+    """As it was written, with apiVersion and kind, and with its namespace filled in. Nobody changes it."""
     source: Source | None = field(default=None, compare=False)
 
 
@@ -46,3 +46,7 @@ class Loaded:
     """From a document that is a meshConfig; None where the text held none."""
     broken: frozenset[ObjectRef] = frozenset()
     """Objects that were named and could not be used. Their last good form stays in force."""
+    incomplete: bool = False
+    """Part of the text could not be read at all, so that an object that is not here may still be meant to exist."""
+    resource_version: str = ""
+    """`metadata.resourceVersion` of the `List` that the text was, or ""."""

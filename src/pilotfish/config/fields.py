@@ -1,0 +1,196 @@
+"""Fields that the APIs have and pilotfish does not use, struct by struct, and what follows from leaving them out.
+
+A field that stands neither in a struct nor here is unknown: a slip of the pen. Sources:
+https://kubernetes.io/docs/reference/kubernetes-api/ and https://istio.io/latest/docs/reference/config/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pilotfish.config import istio, kubernetes, mesh
+from pilotfish.model import Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Unused:
+    """What leaving a field out means."""
+
+    severity: Severity | None
+    """None: nothing that anybody would notice."""
+    consequence: str = ""
+    harmless: tuple[object, ...] = ()
+    """Values that say what happens anyway; nothing is said about them."""
+    instead: str = ""
+    """A field that stands in for it: with the same value if it is an alias, else as an empty mapping."""
+    alias: bool = False
+
+
+Table = dict[str, Unused]
+
+
+def _silent(names: str) -> Table:
+    return dict.fromkeys(names.split(), Unused(None))
+
+
+def _info(names: str, consequence: str, *harmless: object) -> Table:
+    return dict.fromkeys(names.split(), Unused(Severity.INFO, consequence, harmless))
+
+
+def _warning(names: str, consequence: str, *harmless: object) -> Table:
+    return dict.fromkeys(names.split(), Unused(Severity.WARNING, consequence, harmless))
+
+
+def _refused(names: str, *harmless: object) -> Table:
+    """A field of an Istio kind: what is left without it would match, or do, something that nobody wrote."""
+    consequence = "it is not supported yet, and the object is refused whole, as the rest would mean something else"
+    return dict.fromkeys(names.split(), Unused(Severity.ERROR, consequence, harmless))
+
+
+def _no_volume(names: str) -> Table:
+    consequence = "an empty directory, gone with the pod, is mounted instead; use hostPath to keep data"
+    return dict.fromkeys(names.split(), Unused(Severity.WARNING, consequence, instead="emptyDir"))
+
+
+_PROCESS = "it has no effect: a container is a process of this machine, and is not confined further"
+_ONE_MACHINE = "it has no effect: there is one machine, and every pod runs on it"
+_STATUS = _silent("status")
+
+_KUBERNETES: dict[type, Table] = {
+    kubernetes.Metadata: (
+        _silent("managedFields selfLink clusterName deletionGracePeriodSeconds")
+        | _info("finalizers", "it has no effect: the object goes at once when it is deleted")
+    ),
+    kubernetes.Namespace: _silent("spec status"),
+    kubernetes.ServiceAccount: _silent("secrets imagePullSecrets automountServiceAccountToken"),
+    kubernetes.Service: _STATUS,
+    kubernetes.Deployment: _STATUS,
+    kubernetes.ServiceSpec: (
+        _silent("ipFamilies ipFamilyPolicy sessionAffinityConfig allocateLoadBalancerNodePorts healthCheckNodePort")
+        | _silent("loadBalancerIP loadBalancerSourceRanges loadBalancerClass externalTrafficPolicy")
+        | _info("trafficDistribution", _ONE_MACHINE)
+        | _info("internalTrafficPolicy", _ONE_MACHINE, "Cluster")
+        | _warning(
+            "sessionAffinity", "calls of one client still go to several pods: each is balanced by itself", "None"
+        )
+        | _warning("externalIPs", "nothing answers at these addresses; use `up --publish`", [])
+    ),
+    kubernetes.SliceEndpoint: _silent("hints deprecatedTopology topology"),
+    kubernetes.TargetRef: _silent("apiVersion fieldPath resourceVersion"),
+    kubernetes.EnvVarSource: _warning(
+        "resourceFieldRef fileKeyRef", "the variable is set to the empty text; write a value"
+    ),
+    kubernetes.ContainerPort: (
+        _warning("hostPort", "the host's port is not opened; use `up --publish`", 0) | _silent("hostIP")
+    ),
+    kubernetes.LifecycleHandler: _warning("tcpSocket", "it does nothing, as in Kubernetes; use httpGet"),
+    kubernetes.Lifecycle: _warning("stopSignal", "the container is sent SIGTERM"),
+    kubernetes.SecurityContext: (
+        _info("allowPrivilegeEscalation capabilities readOnlyRootFilesystem runAsNonRoot seccompProfile", _PROCESS)
+        | _info("seLinuxOptions windowsOptions appArmorProfile procMount fsGroupChangePolicy", _PROCESS)
+        | _info("supplementalGroupsPolicy seLinuxChangePolicy", _PROCESS)
+        | _warning("privileged", _PROCESS, False)
+        | _warning("fsGroup supplementalGroups", "the process gets no further groups, and volumes keep their owner")
+        | _warning("sysctls", "no kernel parameter is set in the pod's network namespace", [])
+    ),
+    kubernetes.VolumeMount: (
+        _silent("recursiveReadOnly")
+        | _info("mountPropagation", "mounts made later on either side are not passed on", "None")
+        | _warning("subPathExpr", "the volume's root is mounted; use subPath", "")
+    ),
+    kubernetes.Container: (
+        _silent("imagePullPolicy terminationMessagePath terminationMessagePolicy resizePolicy stdinOnce")
+        | _info("resources", "requests and limits are not enforced: all pods share the machine", {})
+        | _warning("stdin tty", "no terminal is attached; use `exec`", False)
+        | _warning("volumeDevices", "no block device is given to the container", [])
+        | _warning("restartPolicyRules", "the restart policy holds for every exit code", [])
+    ),
+    kubernetes.ConfigMapVolume: {},
+    kubernetes.EmptyDirVolume: _info("sizeLimit", "it is not enforced"),
+    kubernetes.Volume: _no_volume(
+        "awsElasticBlockStore azureDisk azureFile cephfs cinder csi downwardAPI ephemeral fc flexVolume flocker "
+        "gcePersistentDisk gitRepo glusterfs image iscsi nfs persistentVolumeClaim photonPersistentDisk "
+        "portworxVolume projected quobyte rbd scaleIO storageos vsphereVolume"
+    ),
+    kubernetes.PodSpec: (
+        _silent("schedulerName enableServiceLinks priority priorityClassName preemptionPolicy runtimeClassName")
+        | _silent("overhead imagePullSecrets automountServiceAccountToken os hostUsers tolerations")
+        | {"serviceAccount": Unused(None, instead="serviceAccountName", alias=True)}
+        | _info("nodeSelector affinity topologySpreadConstraints", _ONE_MACHINE, {}, [])
+        | _info("resources", "requests and limits are not enforced: all pods share the machine", {})
+        | _warning("hostNetwork", "the pod still gets a network namespace, and an address, of its own", False)
+        | _warning("hostPID hostIPC shareProcessNamespace", _PROCESS, False)
+        | _warning("hostAliases", "the names are not written to /etc/hosts; use a ServiceEntry", [])
+        | _warning("dnsPolicy", "names are resolved as under ClusterFirst", "ClusterFirst", "Default")
+        | _warning("dnsConfig", "names are resolved by the mesh's own resolver", {})
+        | _warning("activeDeadlineSeconds", "the pod is not ended after this time")
+        | _warning("readinessGates", "the pod is ready when its containers are", [])
+        | _warning("schedulingGates", "the pod runs at once", [])
+        | _warning("setHostnameAsFQDN", "the host name stays the pod's short name", False)
+        | _warning("ephemeralContainers", "they do not run; use `exec`", [])
+        | _warning("resourceClaims hostnameOverride", _PROCESS, [])
+    ),
+    kubernetes.PodStatus: _silent(
+        "startTime qosClass containerStatuses initContainerStatuses ephemeralContainerStatuses hostIPs message "
+        "reason nominatedNodeName resize resourceClaimStatuses observedGeneration extendedResourceClaimStatus "
+        "allocatedResources resources"
+    ),
+    kubernetes.PodCondition: _silent("lastProbeTime observedGeneration"),
+    kubernetes.LabelSelector: _warning(
+        "matchExpressions", "it is left out; a Deployment owns the pods that it made in any case", []
+    ),
+}
+
+_ISTIO: dict[type, Table] = {
+    istio.VirtualService: _STATUS,
+    istio.DestinationRule: _STATUS,
+    istio.ServiceEntry: _STATUS,
+    istio.VirtualServiceSpec: _refused("tls tcp", []),
+    istio.HTTPRoute: (
+        _refused("redirect directResponse delegate rewrite fault mirror mirrorPercent mirror_percent")
+        | _refused("mirrorPercentage mirrors corsPolicy headers", [], {})
+    ),
+    istio.HTTPMatchRequest: _refused("sourceLabels gateways sourceNamespace statPrefix", [], {}, ""),
+    istio.HTTPRouteDestination: _refused("headers", {}),
+    istio.HTTPRetry: _refused("retryRemoteLocalities retryIgnorePreviousHosts backoff"),
+    istio.DestinationRuleSpec: _refused("workloadSelector"),
+    istio.TrafficPolicy: _refused("tls", {"mode": "DISABLE"}) | _refused("tunnel proxyProtocol retryBudget"),
+    istio.PortTrafficPolicy: _refused("tls", {"mode": "DISABLE"}),
+    istio.TCPSettings: _refused("tcpKeepalive maxConnectionDuration idleTimeout"),
+    istio.HTTPSettings: _refused("h2UpgradePolicy useClientProtocol maxConcurrentStreams http2KeepAlive"),
+    istio.LoadBalancerSettings: _refused("consistentHash localityLbSetting warmupDurationSecs warmup"),
+    istio.OutlierDetection: _refused("splitExternalLocalOriginErrors", False)
+    | _refused("consecutiveLocalOriginFailures consecutiveErrors"),
+    istio.ServiceEntrySpec: _refused("workloadSelector subjectAltNames", []),
+    istio.WorkloadEntrySpec: _refused("network", ""),
+}
+
+_LATER = "it is not supported yet, so it has no effect"
+
+_MESH: dict[type, Table] = {
+    mesh.MeshConfig: (
+        _silent("ingressService ingressClass ingressControllerMode ingressSelector configSources dnsRefreshRate")
+        | _silent("enableEnvoyAccessLogService proxyListenPort proxyInboundListenPort proxyHttpPort")
+        | _silent("enableAutoMtls enablePrometheusMerge disableEnvoyListenerLog disableMixerHttpReports")
+        | _warning("defaultServiceExportTo defaultVirtualServiceExportTo defaultDestinationRuleExportTo", _LATER, ["*"])
+        | _warning("inboundClusterStatName outboundClusterStatName inboundTrafficPolicy localityLbSetting", _LATER)
+        | _warning("thriftConfig trustDomainAliases caCertificates certificates ca extensionProviders", _LATER, [])
+        | _warning("defaultProviders discoverySelectors pathNormalization defaultHttpRetryPolicy meshMTLS", _LATER)
+        | _warning("tlsDefaults tcpKeepalive enableTracing h2UpgradePolicy verifyCertificateAtClient", _LATER, False)
+        | _warning("serviceSettings hboneIdleTimeout serviceScopeConfigs configSourcesWatch", _LATER)
+    ),
+    mesh.ProxyConfig: (
+        _silent("configPath binaryPath serviceCluster customConfigFile statNameLength proxyBootstrapTemplatePath")
+        | _silent("controlPlaneAuthPolicy availabilityZone runtimeValues")
+        | _warning("tracing tracingServiceName sds envoyAccessLogService envoyMetricsService statsdUdpAddress", _LATER)
+        | _warning("extraStatTags gatewayTopology proxyStatsMatcher readinessProbe meshId interceptionMode", _LATER)
+        | _warning("caCertificatesPem image privateKeyProvider proxyHeaders fileFlushInterval zipkinAddress", _LATER)
+        | _warning("fileFlushMinSizeKb statsCompression parentShutdownDuration", _LATER)
+    ),
+}  # fmt: skip
+
+UNSUPPORTED_VALUES = frozenset({"DYNAMIC_DNS"})
+"""Of enumerations of the Istio API: they are right, and not supported yet."""
+
+UNUSED: Mapping[type, Table] = {**_KUBERNETES, **_ISTIO, **_MESH}

@@ -1,0 +1,56 @@
+"""A Kubernetes `List` that is read again with every change."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pilotfish.config.loading import load, merge, unfold
+from pilotfish.config.manifest import Loaded
+from pilotfish.config.piece import Piece, RawObject
+from pilotfish.config.text import Fault
+
+
+class _ListMetadata(msgspec.Struct, rename="camel"):
+    resource_version: str = ""
+
+
+class _List(msgspec.Struct):
+    kind: str
+    items: list[msgspec.Raw]
+    metadata: _ListMetadata = msgspec.field(default_factory=_ListMetadata)
+
+
+_DECODER = msgspec.json.Decoder(_List)
+
+
+class ListReader:
+    """Reads one List in JSON again and again; an item whose bytes did not change is not decoded again.
+
+    What it gives for such an item is the same `Manifest`, not an equal one.
+    """
+
+    def __init__(self, file: str = "-", default_namespace: str = "default") -> None:
+        self._file = file
+        self._default_namespace = default_namespace
+        self._pieces: dict[bytes, tuple[Piece, ...]] = {}
+
+    def read(self, data: bytes) -> Loaded:
+        """What `load` gives for the same text; lines are those of the annotation `pilotfish.io/source`, if any."""
+        try:
+            listed = _DECODER.decode(data)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return load(data.decode(errors="replace"), self._file, self._default_namespace)
+        if listed.kind != "List":
+            return load(data.decode(errors="replace"), self._file, self._default_namespace)
+        items = [bytes(item) for item in listed.items]
+        known = self._pieces
+        self._pieces = {item: known.get(item) or self._read_item(item) for item in items}
+        return merge((p for item in items for p in self._pieces[item]), listed.metadata.resource_version)
+
+    def _read_item(self, item: bytes) -> tuple[Piece, ...]:
+        faults: tuple[Fault, ...] = ()
+        try:
+            value = msgspec.json.decode(item)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            value, faults = None, (Fault("", "SyntaxError", f"the item can't be read, so it is not used: {error}", 1),)
+        return tuple(unfold(RawObject(value, self._file, self._default_namespace, faults=faults)))

@@ -1,0 +1,107 @@
+"""Text → Loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from pilotfish.config.kinds import CLUSTER_SCOPED, is_kind
+from pilotfish.config.manifest import Loaded, Manifest
+from pilotfish.config.meshconfig import value_at
+from pilotfish.config.piece import Piece, RawObject, read_object
+from pilotfish.config.text import Document, read
+from pilotfish.model import ObjectRef, Problem, Severity, Source
+
+
+def load(text: str, file: str, default_namespace: str = "default") -> Loaded:
+    """Every object of a text: YAML (any number of documents) or JSON, Lists unfolded. Never raises.
+
+    `file` is for messages ("-" for standard input). Objects without a namespace get `default_namespace`.
+    """
+    documents = tuple(read(text, file))
+    pieces = (piece for document in documents for piece in _read_document(document, file, default_namespace))
+    return merge(pieces, next(filter(None, map(_list_version, documents)), ""))
+
+
+def merge(pieces: Iterable[Piece], resource_version: str = "") -> Loaded:
+    """One text's pieces as a whole. Of objects with the same ref, the first holds."""
+    manifests: dict[ObjectRef, Manifest] = {}
+    problems: list[Problem] = []
+    broken: set[ObjectRef] = set()
+    mesh_config = None
+    incomplete = False
+    for piece in pieces:
+        problems += piece.problems
+        incomplete |= piece.incomplete
+        mesh_config = piece.mesh_config or mesh_config
+        if piece.broken is not None:
+            broken.add(piece.broken)
+        if piece.manifest is not None:
+            first = manifests.setdefault(piece.manifest.ref, piece.manifest)
+            if first is not piece.manifest:
+                problems.append(_duplicate(first, piece.manifest))
+    return Loaded(
+        tuple(manifests.values()), tuple(problems), mesh_config, frozenset(broken - manifests.keys()),
+        incomplete, resource_version,
+    )  # fmt: skip
+
+
+def _duplicate(first: Manifest, second: Manifest) -> Problem:
+    message = f"an object of this name stands at {first.source} already, and that one is used; rename or remove one"
+    return Problem(second.ref, "metadata.name", "DuplicateObject", message, source=second.source)
+
+
+def unfold(raw: RawObject) -> Iterator[Piece]:
+    """The objects inside of a List (or PodList, ServiceList, ...), or the object itself."""
+    kind, items = value_at(raw.value, "kind"), value_at(raw.value, "items")
+    if not (isinstance(kind, str) and kind.endswith("List") and isinstance(items, list)):
+        yield read_object(raw)
+        return
+    for index, item in enumerate(items):
+        step = f"items[{index}]"
+        inside = (fault for fault in raw.faults if fault.path.startswith(f"{step}."))
+        faults = tuple(replace(fault, path=fault.path.removeprefix(f"{step}.")) for fault in inside)
+        prefix = f"{raw.prefix}.{step}" if raw.prefix else step
+        yield from unfold(replace(raw, value=item, prefix=prefix, faults=faults))
+    for fault in raw.faults:
+        if not fault.path.startswith("items["):
+            source = Source(raw.file, fault.line)
+            yield Piece(problems=(Problem(None, fault.path, fault.reason, fault.message, source=source),))
+
+
+def _list_version(document: Document) -> str:
+    version = value_at(document.value, "metadata", "resourceVersion")
+    return version if isinstance(version, str) and value_at(document.value, "kind") == "List" else ""
+
+
+def _read_document(document: Document, file: str, default_namespace: str) -> Iterable[Piece]:
+    if document.unread:
+        return (_unread(document, file, default_namespace),)
+    raw = RawObject(document.value, file, default_namespace, document.positions, faults=document.faults)
+    return unfold(raw)
+
+
+_KIND = re.compile(r"^kind:[ \t]*[\"']?(\w+)", re.MULTILINE)
+_METADATA = re.compile(r"^metadata:[ \t]*\n((?:[ \t][^\n]*\n|\n)*)", re.MULTILINE)
+_NAME = re.compile(r"^[ \t]+name:[ \t]*[\"']?([\w.-]+)", re.MULTILINE)
+_NAMESPACE = re.compile(r"^[ \t]+namespace:[ \t]*[\"']?([\w.-]+)", re.MULTILINE)
+
+
+def _unread(document: Document, file: str, default_namespace: str) -> Piece:
+    """A text that is no YAML. Which object it was meant to be can often still be seen: it keeps its last good form."""
+    ref = _guess_ref(document.unread, default_namespace)
+    fault = document.faults[0]
+    problem = Problem(ref, "", fault.reason, fault.message, Severity.ERROR, Source(file, fault.line))
+    return Piece(problems=(problem,), broken=ref, incomplete=ref is None)
+
+
+def _guess_ref(text: str, default_namespace: str) -> ObjectRef | None:
+    kind = _KIND.search(text)
+    metadata = _METADATA.search(f"{text}\n")
+    name = _NAME.search(metadata[1]) if metadata else None
+    if kind is None or metadata is None or name is None or not is_kind(kind[1]):
+        return None
+    namespace = _NAMESPACE.search(metadata[1])
+    stated = namespace[1] if namespace else default_namespace
+    return ObjectRef(kind[1], "" if kind[1] in CLUSTER_SCOPED else stated, name[1])

@@ -1,0 +1,122 @@
+"""The mesh configuration and a proxy's, wherever they are written.
+
+As a file of their own, as the ConfigMap `istio` in `istio-system` (key `mesh`), or in an IstioOperator
+(`spec.meshConfig`). Source: https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from pilotfish.config.decode import decode
+from pilotfish.config.mesh import MeshConfig, ProxyConfig
+from pilotfish.config.report import Report
+from pilotfish.config.text import Document, read
+from pilotfish.config.values import Duration
+from pilotfish.model import ObjectRef, Problem, Severity, Source
+
+Problems = tuple[Problem, ...]
+
+
+def load_mesh_config(text: str, file: str) -> tuple[MeshConfig | None, Problems]:
+    """The meshConfig of a whole text, bare or wrapped. None where it has errors; the default where it is empty."""
+    documents = tuple(read(text, file))
+    if not documents:
+        return MeshConfig(), ()
+    report = Report(None, file, documents[0].positions)
+    config = _unwrap(documents[0], report)
+    if len(documents) > 1:
+        message = "only the first document is used; keep the meshConfig in a file of its own"
+        report.add("", "Ignored", message, Severity.WARNING, documents[1].line)
+    return config, tuple(report.problems)
+
+
+def _unwrap(document: Document, report: Report) -> MeshConfig | None:
+    for fault in document.faults:
+        report.add(fault.path, fault.reason, fault.message, Severity.ERROR, fault.line)
+    value = document.value
+    if report.has_errors:
+        return None
+    if isinstance(value, dict) and value.get("kind") == "ConfigMap":
+        return parse_mesh_config(value_at(value, "data", "mesh"), report, "data.mesh")
+    if isinstance(value, dict) and value.get("kind") == "IstioOperator":
+        return decode_mesh_config(value_at(value, "spec", "meshConfig"), report, "spec.meshConfig")
+    return decode_mesh_config(value, report, "")
+
+
+def value_at(value: object, *path: str) -> object:
+    """What stands at the end of a path of fields; None where one is missing."""
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def decode_mesh_config(value: object, report: Report, field: str) -> MeshConfig | None:
+    """None where the report then holds an error."""
+    config = decode({} if value is None else value, MeshConfig, report, field)
+    if config is not None:
+        inner = f"{field}.defaultConfig" if field else "defaultConfig"
+        _check_proxy_config(config.default_config, report, inner)
+        _check_positive(config.connect_timeout, report, f"{field}.connectTimeout".lstrip("."))
+    return None if report.has_errors else config
+
+
+def parse_mesh_config(text: object, report: Report, field: str) -> MeshConfig | None:
+    """From the text in a ConfigMap. None where the report then holds an error."""
+    if text is None:
+        return MeshConfig()
+    value = _parse(text, report, field)
+    return None if report.has_errors else decode_mesh_config(value, report, field)
+
+
+def proxy_config(text: str, base: ProxyConfig, ref: ObjectRef, source: Source) -> tuple[ProxyConfig, Problems]:
+    """The annotation `proxy.istio.io/config` laid over the mesh's `defaultConfig`.
+
+    What is wrong with it comes back as Problems, and `base` holds. Entries of `proxyMetadata` are merged.
+    """
+    report = Report(ref, source.file, fixed_source=source)
+    config = parse_proxy_config(text, base, report, "metadata.annotations[proxy.istio.io/config]")
+    return config or base, tuple(report.problems)
+
+
+def parse_proxy_config(text: str, base: ProxyConfig, report: Report, field: str) -> ProxyConfig | None:
+    """None where the report then holds an error."""
+    value = _parse(text, report, field)
+    own = None if report.has_errors else decode({} if value is None else value, ProxyConfig, report, field)
+    if own is None or not isinstance(value, dict):
+        return base if value is None and not report.has_errors else None
+    _check_proxy_config(own, report, field)
+    if report.has_errors:
+        return None
+    fields = msgspec.structs.fields(ProxyConfig)
+    stated = {f.name: getattr(own, f.name) for f in fields if value.get(f.encode_name) is not None}
+    metadata = {**base.proxy_metadata, **own.proxy_metadata}
+    return msgspec.structs.replace(base, **{**stated, "proxy_metadata": metadata})
+
+
+def _parse(text: object, report: Report, field: str) -> object:
+    """The value of a text inside of another. Its problems are reported on the line where it begins."""
+    if not isinstance(text, str):
+        report.error(field, "WrongType", "YAML text is wanted here, so it is not used; write it as a block: `|`")
+        return None
+    documents = tuple(read(text, ""))
+    for document in documents[:1]:
+        for fault in document.faults:
+            report.error(f"{field}.{fault.path}" if fault.path else field, fault.reason, fault.message)
+    return documents[0].value if documents else None
+
+
+def _check_proxy_config(config: ProxyConfig, report: Report, field: str) -> None:
+    for name, port in (("proxyAdminPort", config.proxy_admin_port), ("statusPort", config.status_port)):
+        if not 1 <= port <= 65535:
+            report.invalid(f"{field}.{name}", f"{port} is no port; write one from 1 to 65535")
+    if config.concurrency is not None and not 0 <= config.concurrency <= 1024:
+        message = f"Envoy can't run {config.concurrency} worker threads; write 0 (one for each core) to 1024"
+        report.invalid(f"{field}.concurrency", message)
+    _check_positive(config.drain_duration, report, f"{field}.drainDuration")
+    _check_positive(config.termination_drain_duration, report, f"{field}.terminationDrainDuration")
+
+
+def _check_positive(duration: Duration, report: Report, field: str) -> None:
+    if duration.nanos < 0:
+        report.invalid(field, f"{duration} is in the past; write a duration of 0s or more")

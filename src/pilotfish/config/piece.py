@@ -1,0 +1,136 @@
+"""One object, all the way: identified, decoded, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pilotfish.config.checks import check
+from pilotfish.config.decode import decode
+from pilotfish.config.kinds import CLUSTER_SCOPED, describe_unknown, find_kind
+from pilotfish.config.kubernetes import ConfigMap
+from pilotfish.config.manifest import Kind, Manifest
+from pilotfish.config.mesh import MeshConfig
+from pilotfish.config.meshconfig import decode_mesh_config, parse_mesh_config, value_at
+from pilotfish.config.report import Report
+from pilotfish.config.text import Fault, Positions
+from pilotfish.model import ObjectRef, Problem, Severity, Source
+
+SOURCE_ANNOTATION = "pilotfish.io/source"
+_MESH_CONFIG_MAP = ObjectRef("ConfigMap", "istio-system", "istio")
+
+
+@dataclass(frozen=True, slots=True)
+class RawObject:
+    """One object before it is decoded, and where it stands."""
+
+    value: object
+    file: str
+    default_namespace: str
+    positions: Positions | None = None
+    prefix: str = ""
+    """The way to it inside of its document, as in `items[3]`."""
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one object comes to."""
+
+    manifest: Manifest | None = None
+    problems: tuple[Problem, ...] = ()
+    broken: ObjectRef | None = None
+    mesh_config: MeshConfig | None = None
+    incomplete: bool = False
+    """It could not be told which object was meant."""
+
+
+def read_object(raw: RawObject) -> Piece:
+    report = Report(_identify(raw), raw.file, raw.positions, raw.prefix, _annotated_source(raw.value))
+    for fault in raw.faults:
+        report.add(fault.path, fault.reason, fault.message, Severity.ERROR, fault.line)
+    value = raw.value
+    if isinstance(value, dict):
+        api_version, kind = _required(value, report, "apiVersion"), _required(value, report, "kind")
+        if report.ref is not None and api_version and kind:
+            return _read_identified(value, api_version, kind, report.ref, raw, report)
+        if kind and report.ref is None:
+            _report_nameless(value, report)
+    elif not raw.faults:
+        report.error("", "WrongType", "an object is a mapping with apiVersion, kind and metadata; this is not used")
+    return Piece(problems=tuple(report.problems), broken=report.ref, incomplete=report.ref is None)
+
+
+def _identify(raw: RawObject) -> ObjectRef | None:
+    kind, name = value_at(raw.value, "kind"), value_at(raw.value, "metadata", "name")
+    if not (isinstance(kind, str) and kind and isinstance(name, str) and name):
+        return None
+    namespace = value_at(raw.value, "metadata", "namespace")
+    stated = namespace if isinstance(namespace, str) and namespace else raw.default_namespace
+    return ObjectRef(kind, "" if kind in CLUSTER_SCOPED else stated, name)
+
+
+def _annotated_source(value: object) -> Source | None:
+    annotation = value_at(value, "metadata", "annotations", SOURCE_ANNOTATION)
+    return Source.parse(annotation) if isinstance(annotation, str) else None
+
+
+def _required(value: dict[str, object], report: Report, field: str) -> str:
+    text = value.get(field)
+    if isinstance(text, str) and text:
+        return text
+    if text is None or text == "":
+        report.error(field, "MissingField", "the field is required, so the object is not used; add it")
+    else:
+        report.error(field, "WrongType", "text is wanted here, so the object is not used")
+    return ""
+
+
+def _report_nameless(value: dict[str, object], report: Report) -> None:
+    name = value_at(value, "metadata", "name")
+    field = "metadata.name"
+    if name is None or name == "":
+        hint = " (generateName needs an API server)" if value_at(value, "metadata", "generateName") else ""
+        report.error(field, "MissingField", f"the object has no name{hint}, so it is not used; add one")
+    else:
+        report.error(field, "WrongType", f'text is wanted here, so the object is not used; quote it: "{name}"')
+
+
+def _read_identified(
+    value: dict[str, object], api_version: str, kind: str, ref: ObjectRef, raw: RawObject, report: Report
+) -> Piece:
+    if kind == "IstioOperator":
+        mesh_config = decode_mesh_config(value_at(value, "spec", "meshConfig"), report, "spec.meshConfig")
+        return Piece(problems=tuple(report.problems), broken=None if mesh_config else ref, mesh_config=mesh_config)
+    struct_type = find_kind(api_version, kind)
+    if struct_type is None:
+        reason, message, is_error = describe_unknown(api_version, kind)
+        report.add("kind", reason, message, Severity.ERROR if is_error else Severity.WARNING)
+        return Piece(problems=tuple(report.problems), broken=ref if is_error else None)
+    document = _with_namespace(value, ref)
+    body = {name: item for name, item in document.items() if name not in ("apiVersion", "kind")}
+    resource = decode(body, struct_type, report)
+    mesh_config = _mesh_config_of(ref, resource, report)
+    if resource is not None:
+        check(resource, report)
+    if resource is None or report.has_errors:
+        return Piece(problems=tuple(report.problems), broken=ref)
+    manifest = Manifest(ref, resource, document, report.source(""))
+    return Piece(manifest, tuple(report.problems), mesh_config=mesh_config)
+
+
+def _with_namespace(value: dict[str, object], ref: ObjectRef) -> dict[str, object]:
+    metadata = value["metadata"]
+    if not isinstance(metadata, dict) or metadata.get("namespace", "") == ref.namespace:
+        return value
+    stated = metadata.get("namespace")
+    if stated is not None and not isinstance(stated, str):
+        return value
+    rest = {name: item for name, item in metadata.items() if name not in ("name", "namespace")}
+    own = {"namespace": ref.namespace} if ref.namespace else {}
+    return {**value, "metadata": {"name": ref.name, **own, **rest}}
+
+
+def _mesh_config_of(ref: ObjectRef, resource: Kind | None, report: Report) -> MeshConfig | None:
+    if ref != _MESH_CONFIG_MAP or not isinstance(resource, ConfigMap) or "mesh" not in resource.data:
+        return None
+    return parse_mesh_config(resource.data["mesh"], report, "data.mesh")

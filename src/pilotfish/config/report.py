@@ -1,0 +1,72 @@
+"""Collects what is wrong with one object."""
+
+from __future__ import annotations
+
+from pilotfish.config.text import Positions
+from pilotfish.model import ObjectRef, Problem, Severity, Source
+
+
+class Report:
+    """The problems of one object, in the order in which they were found."""
+
+    __slots__ = ("_file", "_positions", "_prefix", "fixed_source", "incomplete_fields", "problems", "ref")
+
+    def __init__(
+        self,
+        ref: ObjectRef | None,
+        file: str,
+        positions: Positions | None = None,
+        prefix: str = "",
+        fixed_source: Source | None = None,
+    ) -> None:
+        self.ref = ref
+        self.problems: list[Problem] = []
+        self.incomplete_fields: list[str] = []
+        """Fields that an error has taken out: what is said about a parent of theirs would be a mere echo."""
+        self.fixed_source = fixed_source
+        self._file = file
+        self._positions = positions
+        self._prefix = prefix
+
+    def error(self, field: str, reason: str, message: str) -> None:
+        self.add(field, reason, message, Severity.ERROR)
+
+    def invalid(self, field: str, message: str) -> None:
+        self.add(field, "InvalidValue", message, Severity.ERROR)
+
+    def warning(self, field: str, reason: str, message: str) -> None:
+        self.add(field, reason, message, Severity.WARNING)
+
+    def add(self, field: str, reason: str, message: str, severity: Severity, line: int = 0) -> None:
+        if self._is_echo(field):
+            return
+        self.problems.append(Problem(self.ref, field, reason, message, severity, self.source(field, line)))
+
+    def take_out(self, field: str) -> None:
+        """From here on, what is said about the field or a parent of it is left out."""
+        self.incomplete_fields.append(field)
+
+    def source(self, field: str, line: int = 0) -> Source:
+        if self.fixed_source is not None:
+            return self.fixed_source
+        if not line:
+            line = self._positions.line(_join(self._prefix, field)) if self._positions else 1
+        return Source(self._file, line)
+
+    def written(self, field: str) -> str | None:
+        """A scalar as the user wrote it, unquoted."""
+        return self._positions.text(_join(self._prefix, field)) if self._positions else None
+
+    @property
+    def has_errors(self) -> bool:
+        return any(problem.severity is Severity.ERROR for problem in self.problems)
+
+    def _is_echo(self, field: str) -> bool:
+        return any(
+            taken.startswith(field) and (len(taken) == len(field) or not field or taken[len(field)] in ".[")
+            for taken in self.incomplete_fields
+        )
+
+
+def _join(prefix: str, field: str) -> str:
+    return f"{prefix}.{field}" if prefix and field and not field.startswith("[") else prefix + field
