@@ -9,5 +9,6 @@
     BootstrapSpec ─bootstrap─▶ dict
 
 `resources.resource_set` is the query that others ask; `values` holds what it returns. Names, numbers and order follow
-what Istio sends today. `bootstrap`, `types` and `values` load no protobuf: the node's process uses them and stays small.
+what Istio sends today. `bootstrap`, `types` and `values` load no protobuf: the node's process uses the first, and
+stays small.
 """

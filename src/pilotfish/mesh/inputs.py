@@ -47,7 +47,8 @@ def apply(graph: Graph, changes: Mapping[ObjectRef, Manifest | None]) -> bool:
     by_table: dict[Input[ObjectRef, Manifest], list[tuple[ObjectRef, Manifest | None]]] = {}
     for ref, manifest in changes.items():
         by_table.setdefault(TABLES.get(ref.kind, _OTHERS), []).append((ref, manifest))
-    return any([graph.update(table, items) for table, items in by_table.items()])
+    changed = [graph.update(table, items) for table, items in by_table.items()]
+    return any(changed)
 
 
 def apply_mesh_config(graph: Graph, config: MeshConfig) -> bool:
@@ -71,7 +72,7 @@ def mesh_config(db: Reads) -> MeshConfig:
 
 
 def refs(db: Reads, kind: str) -> tuple[ObjectRef, ...]:
-    """All objects of a kind, sorted. For index queries: what reads this re-runs with every object that comes or goes."""
+    """All objects of a kind, sorted. For index queries: what reads this re-runs as objects come and go."""
     return db.keys(TABLES[kind])
 
 

@@ -98,4 +98,4 @@ class Endpoint:
     """The pod or slice that it comes from."""
 
     def has_labels(self, wanted: tuple[tuple[str, str], ...]) -> bool:
-        return set(wanted) <= set(self.labels)
+        return not wanted or set(wanted) <= set(self.labels)

@@ -1,0 +1,172 @@
+"""Clusters: one for each port of each service, one more for each subset; and those that stand for no service."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.address_pb2 import BindConfig, ExtraSourceAddress, SocketAddress
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
+from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions, Http2ProtocolOptions
+from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 import CaresDnsResolverConfig
+from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
+from google.protobuf.wrappers_pb2 import BoolValue
+
+from pilotfish.config.mesh import MeshConfig
+from pilotfish.derive import Reads, query
+from pilotfish.envoy.endpoints import build_load_assignment
+from pilotfish.envoy.filters import ads
+from pilotfish.envoy.message import config_path, duration, istio_metadata, pack, serialise, socket_address
+from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH, inbound_cluster, outbound_cluster
+from pilotfish.envoy.traffic_policy import NO_LIMIT, apply_traffic_policy
+from pilotfish.envoy.types import CLUSTER, ENDPOINT
+from pilotfish.envoy.values import Resource
+from pilotfish.mesh.inbound import InboundPort
+from pilotfish.mesh.inputs import mesh_config
+from pilotfish.mesh.policies import Policy, policy, subset_names, traffic_policy
+from pilotfish.mesh.services import service
+from pilotfish.model import ObjectRef, Protocol
+from pilotfish.model.service import Resolution, Service, ServicePort
+
+_HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_DNS: Final = (Resolution.DNS, Resolution.DNS_ROUND_ROBIN)
+
+_HTTP2: Final = HttpProtocolOptions(
+    explicit_http_config=HttpProtocolOptions.ExplicitHttpConfig(http2_protocol_options=Http2ProtocolOptions())
+)
+_AS_DOWNSTREAM: Final = HttpProtocolOptions(
+    use_downstream_protocol_config=HttpProtocolOptions.UseDownstreamHttpConfig(
+        http_protocol_options=Http1ProtocolOptions(), http2_protocol_options=Http2ProtocolOptions()
+    )
+)
+_RESOLVER: Final = TypedExtensionConfig(
+    name="envoy.network.dns_resolver.cares",
+    typed_config=pack(CaresDnsResolverConfig(resolvers=[socket_address("127.0.0.1", 15053)])),
+)
+"""The agent's DNS: Envoy's own traffic is not captured, so it is asked by address."""
+
+
+@query
+def service_clusters(db: Reads, host: str, rules: tuple[ObjectRef, ...]) -> tuple[Resource, ...]:
+    """All clusters of a service, for clients to whom these DestinationRules apply."""
+    found = service(db, host)
+    if found is None:
+        return ()
+    applied = policy(db, rules)
+    config = mesh_config(db)
+    subsets = ("", *subset_names(db, rules))
+    owners = (found.ref, *rules)
+    built = (_build_outbound(db, config, found, port, subset, applied) for port in found.ports for subset in subsets)
+    return tuple(_resource(cluster, owners) for cluster in built)
+
+
+@query
+def common_clusters(db: Reads) -> tuple[Resource, ...]:
+    """Those that every proxy has: where traffic goes that no service claims."""
+    config = mesh_config(db)
+    passthrough = _original_dst(config, PASSTHROUGH)
+    inbound = _original_dst(config, INBOUND_PASSTHROUGH)
+    # Istio counts both under one name, to keep the count of statistics down.
+    inbound.alt_stat_name = passthrough.alt_stat_name
+    inbound.upstream_bind_config.CopyFrom(_from_loopback())
+    for cluster in (passthrough, inbound):
+        options = HttpProtocolOptions()
+        options.CopyFrom(_AS_DOWNSTREAM)
+        options.common_http_protocol_options.idle_timeout.seconds = 300
+        cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
+    black_hole = _cluster(config, BLACK_HOLE)
+    black_hole.type = Cluster.STATIC
+    return tuple(_resource(cluster) for cluster in (black_hole, passthrough, inbound))
+
+
+@query
+def inbound_port_cluster(db: Reads, port: int, protocol: Protocol, owner: ObjectRef | None) -> Resource:
+    """`inbound|8888||`: to the app, at the address that the client chose, from 127.0.0.6.
+
+    That source tells the capture rules to let the connection pass: Envoy's own, but for this pod.
+    """
+    cluster = _original_dst(mesh_config(db), inbound_cluster(port))
+    cluster.upstream_bind_config.CopyFrom(_from_loopback())
+    # The pod's own addresses are all it ever has; forgetting an idle one would only cost its connections.
+    cluster.cleanup_interval.seconds = 9223372035
+    _set_protocol(cluster, protocol)
+    return _resource(cluster, (owner,) if owner is not None else ())
+
+
+def inbound_clusters(db: Reads, ports: tuple[InboundPort, ...]) -> tuple[Resource, ...]:
+    found = ((p, service(db, p.host)) for p in ports)
+    return tuple(inbound_port_cluster(db, p.number, p.protocol, s.ref if s is not None else None) for p, s in found)
+
+
+def _build_outbound(
+    db: Reads, config: MeshConfig, found: Service, port: ServicePort, subset: str, applied: Policy | None
+) -> Cluster:
+    name = outbound_cluster(port.number, subset, found.host)
+    cluster = _cluster(config, name)
+    cluster.lb_policy = Cluster.LEAST_REQUEST
+    cluster.circuit_breakers.CopyFrom(NO_LIMIT)
+    _set_protocol(cluster, port.protocol)
+    _set_discovery(db, cluster, found, port, subset, applied)
+    rule = config_path(applied.refs[0]) if applied is not None else ""
+    metadata = istio_metadata(config=rule, subset=subset, external=found.external)
+    if metadata is not None:
+        cluster.metadata.CopyFrom(metadata)
+    apply_traffic_policy(cluster, traffic_policy(applied, subset, port.number))
+    return cluster
+
+
+def _set_discovery(
+    db: Reads, cluster: Cluster, found: Service, port: ServicePort, subset: str, applied: Policy | None
+) -> None:
+    if found.resolution is Resolution.EDS:
+        cluster.type = Cluster.EDS
+        cluster.eds_cluster_config.CopyFrom(Cluster.EdsClusterConfig(eds_config=ads(), service_name=cluster.name))
+    elif found.resolution in _DNS:
+        _resolve_names(cluster, found.resolution)
+        labels = applied.subset(subset) if applied is not None and subset else None
+        selector = tuple(sorted(labels.labels.items())) if labels is not None else ()
+        cluster.load_assignment.CopyFrom(build_load_assignment(db, cluster.name, found.host, port.number, selector))
+    else:
+        cluster.type = Cluster.ORIGINAL_DST
+        cluster.lb_policy = Cluster.CLUSTER_PROVIDED
+
+
+def _resolve_names(cluster: Cluster, resolution: Resolution) -> None:
+    cluster.type = Cluster.STRICT_DNS if resolution is Resolution.DNS else Cluster.LOGICAL_DNS
+    cluster.dns_lookup_family = Cluster.V4_PREFERRED
+    cluster.respect_dns_ttl = True
+    cluster.dns_refresh_rate.seconds = 60
+    cluster.typed_dns_resolver_config.CopyFrom(_RESOLVER)
+    # A name that does not resolve must not hold back the listeners of a pod that never asks for it.
+    cluster.wait_for_warm_on_init.CopyFrom(BoolValue(value=False))
+
+
+def _set_protocol(cluster: Cluster, protocol: Protocol) -> None:
+    options = _HTTP2 if protocol.is_http2 else _AS_DOWNSTREAM if protocol.is_sniffed else None
+    if options is not None:
+        cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
+
+
+def _cluster(config: MeshConfig, name: str) -> Cluster:
+    return Cluster(name=name, alt_stat_name=f"{name};", connect_timeout=duration(config.connect_timeout))
+
+
+def _original_dst(config: MeshConfig, name: str) -> Cluster:
+    cluster = _cluster(config, name)
+    cluster.type = Cluster.ORIGINAL_DST
+    cluster.lb_policy = Cluster.CLUSTER_PROVIDED
+    cluster.circuit_breakers.CopyFrom(NO_LIMIT)
+    return cluster
+
+
+def _from_loopback() -> BindConfig:
+    """127.0.0.6, and ::6 for IPv6: the addresses that Istio's rules know."""
+    return BindConfig(
+        source_address=SocketAddress(address="127.0.0.6"),
+        extra_source_addresses=[ExtraSourceAddress(address=SocketAddress(address="::6"))],
+    )
+
+
+def _resource(cluster: Cluster, owners: tuple[ObjectRef, ...] = ()) -> Resource:
+    references = ((ENDPOINT, cluster.name),) if cluster.type == Cluster.EDS else ()
+    return Resource.make(CLUSTER, cluster.name, serialise(cluster), owners, references)

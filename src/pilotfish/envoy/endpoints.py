@@ -1,0 +1,81 @@
+"""ClusterLoadAssignments: the ready endpoints of a port and subset, by locality."""
+
+from __future__ import annotations
+
+from envoy.config.core.v3.base_pb2 import Locality as LocalityMessage
+from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint as EndpointMessage
+from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint, LocalityLbEndpoints
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from google.protobuf.wrappers_pb2 import UInt32Value
+
+from pilotfish.derive import Reads, query
+from pilotfish.envoy.message import serialise, socket_address
+from pilotfish.envoy.naming import outbound_cluster
+from pilotfish.envoy.types import ENDPOINT
+from pilotfish.envoy.values import Resource
+from pilotfish.mesh.endpoints import endpoints
+from pilotfish.mesh.policies import Policy, policy, subset_names, traffic_policy
+from pilotfish.mesh.services import service
+from pilotfish.mesh.workloads import Labels
+from pilotfish.model import ObjectRef
+from pilotfish.model.service import Endpoint, Locality, Resolution
+
+
+@query
+def service_load_assignments(db: Reads, host: str, rules: tuple[ObjectRef, ...]) -> tuple[Resource, ...]:
+    """All load assignments of a service, for clients to whom these DestinationRules apply.
+
+    None if Envoy finds the endpoints itself.
+    """
+    found = service(db, host)
+    if found is None or found.resolution is not Resolution.EDS:
+        return ()
+    applied = policy(db, rules)
+    return tuple(
+        load_assignment(db, host, port.number, subset, rules if subset else ())
+        for port in found.ports
+        for subset in ("", *subset_names(db, rules))
+        if not _passes_through(applied, subset, port.number)
+    )
+
+
+def _passes_through(applied: Policy | None, subset: str, port: int) -> bool:
+    balancer = traffic_policy(applied, subset, port).load_balancer
+    return balancer is not None and balancer.simple == "PASSTHROUGH"
+
+
+@query
+def load_assignment(db: Reads, host: str, port: int, subset: str, rules: tuple[ObjectRef, ...]) -> Resource:
+    """The endpoints of `outbound|PORT|SUBSET|HOST`. `rules` are those that define the subset; none for the whole."""
+    found = service(db, host)
+    applied = policy(db, rules)
+    named = applied.subset(subset) if applied is not None and subset else None
+    selector = tuple(sorted(named.labels.items())) if named is not None else ()
+    name = outbound_cluster(port, subset, host)
+    message = build_load_assignment(db, name, host, port, selector)
+    owners = ((found.ref,) if found is not None else ()) + rules
+    return Resource.make(ENDPOINT, name, serialise(message), owners)
+
+
+def build_load_assignment(db: Reads, name: str, host: str, port: int, selector: Labels) -> ClusterLoadAssignment:
+    ready = [e for e in endpoints(db, host, port) if e.ready and e.has_labels(selector)]
+    by_locality: dict[Locality, list[Endpoint]] = {}
+    for endpoint in ready:
+        by_locality.setdefault(endpoint.locality, []).append(endpoint)
+    groups = [_build_group(locality, by_locality[locality]) for locality in sorted(by_locality)]
+    return ClusterLoadAssignment(cluster_name=name, endpoints=groups)
+
+
+def _build_group(locality: Locality, members: list[Endpoint]) -> LocalityLbEndpoints:
+    return LocalityLbEndpoints(
+        locality=LocalityMessage(region=locality.region, zone=locality.zone, sub_zone=locality.sub_zone),
+        lb_endpoints=[_build_endpoint(e) for e in members],
+        load_balancing_weight=UInt32Value(value=sum(e.weight for e in members)),
+    )
+
+
+def _build_endpoint(endpoint: Endpoint) -> LbEndpoint:
+    return LbEndpoint(
+        endpoint=EndpointMessage(address=socket_address(endpoint.address, endpoint.port)),
+        load_balancing_weight=UInt32Value(value=endpoint.weight),
+    )

@@ -1,0 +1,104 @@
+"""`virtualInbound`: what reaches a pod, by the port that it was sent to.
+
+    15006 itself            → BlackHoleCluster                a loop
+    a service's port        → its own chain, or two of them where the protocol is sniffed
+    any other port          → InboundPassthroughCluster       HTTP and TCP
+
+Each chain matches `raw_buffer`: beside it will stand its twin for mutual TLS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from envoy.config.core.v3.base_pb2 import TrafficDirection
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
+from envoy.config.listener.v3.listener_pb2 import Listener
+from google.protobuf.wrappers_pb2 import UInt32Value
+
+from pilotfish.config.mesh import MeshConfig
+from pilotfish.derive import Reads, query
+from pilotfish.envoy.access_log import build_listener_logs
+from pilotfish.envoy.filters import ORIGINAL_DST, SNIFFED_HTTP, build_inbound_http, build_tcp, http_inspector_except
+from pilotfish.envoy.listeners import also_ipv6
+from pilotfish.envoy.message import duration, serialise, socket_address
+from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, VIRTUAL_INBOUND, inbound_cluster
+from pilotfish.envoy.routes import build_inbound_route
+from pilotfish.envoy.types import CLUSTER, LISTENER
+from pilotfish.envoy.values import Resource
+from pilotfish.mesh.inbound import InboundPort
+from pilotfish.mesh.inputs import mesh_config
+from pilotfish.mesh.outbound import WILDCARD
+from pilotfish.mesh.services import service
+
+INBOUND_PORT: Final = 15006
+
+
+@query
+def virtual_inbound(db: Reads, ports: tuple[InboundPort, ...]) -> Resource:
+    """0.0.0.0:15006, for a workload with these ports: replicas share it."""
+    config = mesh_config(db)
+    chains = [_loop_chain(config), *_passthrough_chains(config)]
+    chains += [chain for port in ports for chain in _port_chains(config, port)]
+    declared = tuple(port.number for port in ports if not port.protocol.is_sniffed)
+    listener = Listener(
+        name=VIRTUAL_INBOUND,
+        address=socket_address(WILDCARD, INBOUND_PORT),
+        additional_addresses=also_ipv6(INBOUND_PORT),
+        filter_chains=chains,
+        listener_filters=[ORIGINAL_DST, http_inspector_except((*declared, INBOUND_PORT))],
+        listener_filters_timeout=duration(config.protocol_detection_timeout),
+        continue_on_listener_filters_timeout=True,
+        traffic_direction=TrafficDirection.INBOUND,
+        max_connections_to_accept_per_socket_event=UInt32Value(value=1),
+        access_log=build_listener_logs(config),
+    )
+    found = (service(db, port.host) for port in ports)
+    names = (BLACK_HOLE, INBOUND_PASSTHROUGH, *(inbound_cluster(port.number) for port in ports))
+    references = ((CLUSTER, name) for name in names)
+    return Resource.make(
+        LISTENER, listener.name, serialise(listener), (s.ref for s in found if s is not None), references
+    )
+
+
+def _loop_chain(config: MeshConfig) -> FilterChain:
+    return FilterChain(
+        name=f"{VIRTUAL_INBOUND}-blackhole",
+        filter_chain_match=FilterChainMatch(destination_port=UInt32Value(value=INBOUND_PORT)),
+        filters=[build_tcp(config, BLACK_HOLE)],
+    )
+
+
+def _passthrough_chains(config: MeshConfig) -> Iterator[FilterChain]:
+    route = build_inbound_route(INBOUND_PASSTHROUGH, 0, INBOUND_PASSTHROUGH, ":0")
+    yield FilterChain(
+        name=f"{VIRTUAL_INBOUND}-catchall-http",
+        filter_chain_match=_match(None, http=True),
+        filters=[build_inbound_http(config, INBOUND_PASSTHROUGH, route)],
+    )
+    yield FilterChain(
+        name=VIRTUAL_INBOUND,
+        filter_chain_match=_match(None),
+        filters=[build_tcp(config, INBOUND_PASSTHROUGH)],
+    )
+
+
+def _port_chains(config: MeshConfig, port: InboundPort) -> Iterator[FilterChain]:
+    """HTTP, TCP, or HTTP where it is found and TCP otherwise."""
+    name, cluster = f"{WILDCARD}_{port.number}", inbound_cluster(port.number)
+    sniffed = port.protocol.is_sniffed
+    if port.protocol.is_http or sniffed:
+        route = build_inbound_route(cluster, port.service_port, cluster, f"{port.host}:{port.service_port}")
+        http = build_inbound_http(config, f"inbound_{name}", route)
+        yield FilterChain(name=name, filter_chain_match=_match(port.number, http=sniffed), filters=[http])
+    if not port.protocol.is_http:
+        yield FilterChain(name=name, filter_chain_match=_match(port.number), filters=[build_tcp(config, cluster)])
+
+
+def _match(port: int | None, http: bool = False) -> FilterChainMatch:
+    return FilterChainMatch(
+        destination_port=UInt32Value(value=port) if port is not None else None,
+        transport_protocol="raw_buffer",
+        application_protocols=SNIFFED_HTTP if http else (),
+    )

@@ -1,0 +1,70 @@
+"""The few things that every message needs: serialising, `Any`, durations, addresses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envoy.config.core.v3.address_pb2 import Address, SocketAddress
+from envoy.config.core.v3.base_pb2 import Metadata
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration as DurationMessage
+from google.protobuf.message import Message
+
+from pilotfish.config.values import Duration
+from pilotfish.model import ObjectRef
+
+_TYPE_PREFIX = "type.googleapis.com/"
+
+
+def serialise(message: Message) -> bytes:
+    """The message's bytes; equal messages give equal bytes, maps included."""
+    return message.SerializeToString(deterministic=True)
+
+
+def pack(message: Message) -> AnyMessage:
+    return AnyMessage(type_url=_TYPE_PREFIX + message.DESCRIPTOR.full_name, value=serialise(message))
+
+
+def duration(value: Duration) -> DurationMessage:
+    return DurationMessage(seconds=value.nanos // 10**9, nanos=value.nanos % 10**9)
+
+
+def seconds(value: int) -> DurationMessage:
+    return DurationMessage(seconds=value)
+
+
+def socket_address(address: str, port: int) -> Address:
+    return Address(socket_address=SocketAddress(address=address, port_value=port))
+
+
+def field(number: int, body: bytes) -> bytes:
+    """A length-delimited field: how one already serialised message becomes part of another.
+
+    Source: https://protobuf.dev/programming-guides/encoding/
+    """
+    return _varint(number << 3 | 2) + _varint(len(body)) + body
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def istio_metadata(**values: Any) -> Metadata | None:
+    """`filter_metadata.istio`, where istioctl and people look for the object behind a resource. None if empty."""
+    given = {key: value for key, value in values.items() if value}
+    if not given:
+        return None
+    metadata = Metadata()
+    metadata.filter_metadata["istio"].update(given)
+    return metadata
+
+
+def config_path(ref: ObjectRef) -> str:
+    """`/apis/networking.istio.io/v1/namespaces/vm/destination-rule/calculator`."""
+    kind = "".join(f"-{c.lower()}" if c.isupper() else c for c in ref.kind).removeprefix("-")
+    return f"/apis/networking.istio.io/v1/namespaces/{ref.namespace}/{kind}/{ref.name}"

@@ -1,0 +1,21 @@
+"""Names of Envoy resources, as Istio gives them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+BLACK_HOLE: Final = "BlackHoleCluster"
+PASSTHROUGH: Final = "PassthroughCluster"
+INBOUND_PASSTHROUGH: Final = "InboundPassthroughCluster"
+VIRTUAL_OUTBOUND: Final = "virtualOutbound"
+VIRTUAL_INBOUND: Final = "virtualInbound"
+
+
+def outbound_cluster(port: int, subset: str, host: str) -> str:
+    """`outbound|8888|v1|calculator.vm.svc.cluster.local`."""
+    return f"outbound|{port}|{subset}|{host}"
+
+
+def inbound_cluster(port: int) -> str:
+    """`inbound|8888||`; the port is the one that the app listens on."""
+    return f"inbound|{port}||"

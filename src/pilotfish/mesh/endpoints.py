@@ -1,0 +1,162 @@
+"""Who serves a service's port.
+
+A Kubernetes Service with a selector is served by pods; one without by what its EndpointSlices, else its Endpoints, list.
+A ServiceEntry lists its own; one of resolution DNS that lists none is served by what its host resolves to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pilotfish.config import istio, kubernetes
+from pilotfish.derive import Reads, query
+from pilotfish.mesh.inputs import refs, resource
+from pilotfish.mesh.services import hosts, service
+from pilotfish.mesh.workloads import Workload, pods_selected, workload
+from pilotfish.model import ObjectRef
+from pilotfish.model.service import Endpoint, Locality, Resolution, Service, ServicePort
+
+
+@query
+def endpoints(db: Reads, host: str, port: int) -> tuple[Endpoint, ...]:
+    """All endpoints of one port of a service, ready or not. None for a host or a port that does not exist."""
+    found = service(db, host)
+    target = found.port(port) if found is not None else None
+    if found is None or target is None:
+        return ()
+    if found.ref.kind == "ServiceEntry":
+        return _of_entry(db, found, target)
+    if found.resolution is Resolution.DNS:
+        return _of_external_name(db, found, target)
+    if found.selector:
+        return tuple(e for w in instances(db, host) for e in _of_workload(w, found, target))
+    return _of_slices(db, found, target)
+
+
+@query
+def instances(db: Reads, host: str) -> tuple[Workload, ...]:
+    """The workloads that a Service selects, ready or not."""
+    found = service(db, host)
+    if found is None or not found.selector:
+        return ()
+    selected = (workload(db, ref) for ref in pods_selected(db, found.namespace, found.selector))
+    return tuple(w for w in selected if w is not None)
+
+
+@query
+def hosted(db: Reads, address: str) -> tuple[str, ...]:
+    """The services that list an address as an endpoint themselves, without a selector. Oldest first."""
+    return _listed_addresses(db).get(address, ())
+
+
+@query(index=True)
+def _listed_addresses(db: Reads) -> Mapping[str, tuple[str, ...]]:
+    found: dict[str, dict[str, None]] = {}
+    for host in hosts(db):
+        for address in _listed_by(db, host):
+            found.setdefault(address, {})[host] = None
+    return {address: tuple(by) for address, by in found.items()}
+
+
+@query(index=True)
+def _listed_by(db: Reads, host: str) -> tuple[str, ...]:
+    found = service(db, host)
+    if found is None or found.selector or found.resolution is not Resolution.EDS:
+        return ()
+    return tuple(dict.fromkeys(e.address for port in found.ports for e in endpoints(db, host, port.number)))
+
+
+def _of_workload(source: Workload, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
+    number = source.port(port.target)
+    if number is None:
+        return ()
+    ready = source.ready or found.publish_not_ready
+    return (Endpoint(source.addresses[0], number, source.labels, ready, source.locality, ref=source.ref),)
+
+
+def _of_entry(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
+    entry = resource(db, found.ref, istio.ServiceEntry)
+    if entry is None or found.resolution is Resolution.PASSTHROUGH:
+        return ()
+    if not entry.spec.endpoints and found.resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN):
+        return (Endpoint(found.host, int(port.target), ref=found.ref),)
+    return tuple(_of_workload_entry(e, found, port) for e in entry.spec.endpoints if e.address)
+
+
+def _of_workload_entry(entry: istio.WorkloadEntrySpec, found: Service, port: ServicePort) -> Endpoint:
+    return Endpoint(
+        address=entry.address,
+        port=entry.ports.get(port.name, int(port.target)),
+        labels=tuple(sorted(entry.labels.items())),
+        locality=Locality.parse(entry.locality),
+        weight=entry.weight or 1,
+        ref=found.ref,
+    )
+
+
+def _of_external_name(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
+    source = resource(db, found.ref, kubernetes.Service)
+    name = source.spec.external_name.removesuffix(".") if source is not None else ""
+    number = port.target if isinstance(port.target, int) else port.number
+    return (Endpoint(name, number, ref=found.ref),) if name else ()
+
+
+def _of_slices(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
+    slices = slices_of(db, found.ref.namespace, found.ref.name)
+    if slices:
+        return tuple(e for ref in slices for e in _of_slice(db, ref, found, port))
+    ref = ObjectRef("Endpoints", found.ref.namespace, found.ref.name)
+    source = resource(db, ref, kubernetes.Endpoints)
+    return tuple(e for subset in source.subsets for e in _of_subset(subset, ref, found, port)) if source else ()
+
+
+@query(index=True)
+def slices_of(db: Reads, namespace: str, name: str) -> tuple[ObjectRef, ...]:
+    """The EndpointSlices of a Service."""
+    return _slices_by_service(db).get((namespace, name), ())
+
+
+@query(index=True)
+def _slices_by_service(db: Reads) -> Mapping[tuple[str, str], tuple[ObjectRef, ...]]:
+    found: dict[tuple[str, str], list[ObjectRef]] = {}
+    for ref in refs(db, "EndpointSlice"):
+        source = resource(db, ref, kubernetes.EndpointSlice)
+        name = source.metadata.labels.get("kubernetes.io/service-name") if source is not None else None
+        if name:
+            found.setdefault((ref.namespace, name), []).append(ref)
+    return {key: tuple(slices) for key, slices in found.items()}
+
+
+def _of_slice(db: Reads, ref: ObjectRef, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
+    source = resource(db, ref, kubernetes.EndpointSlice)
+    number = _slice_port(source.ports, port) if source is not None else None
+    if source is None or number is None or source.address_type == "FQDN":
+        return ()
+    return tuple(
+        Endpoint(
+            address,
+            number,
+            # "Ready" unset is to be read as true: Kubernetes' EndpointConditions say so.
+            ready=e.conditions.ready is not False or found.publish_not_ready,
+            locality=Locality(zone=e.zone),
+            ref=ref,
+        )
+        for e in source.endpoints
+        for address in e.addresses[:1]
+    )
+
+
+def _of_subset(
+    subset: kubernetes.EndpointSubset, ref: ObjectRef, found: Service, port: ServicePort
+) -> tuple[Endpoint, ...]:
+    number = _slice_port(subset.ports, port)
+    if number is None:
+        return ()
+    ready = tuple(Endpoint(a.ip, number, ref=ref) for a in subset.addresses)
+    late = tuple(Endpoint(a.ip, number, ready=found.publish_not_ready, ref=ref) for a in subset.not_ready_addresses)
+    return ready + late
+
+
+def _slice_port(ports: tuple[kubernetes.EndpointPort, ...], port: ServicePort) -> int | None:
+    """A slice's port belongs to the service port of the same name; one that stands alone may have none."""
+    return next((p.port for p in ports if p.name == port.name and p.protocol == "TCP"), None)

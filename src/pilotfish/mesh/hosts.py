@@ -1,0 +1,34 @@
+"""Host names: how short ones are completed, and which wildcards match."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+SUFFIX: Final = "svc.cluster.local"
+"""What follows NAME.NAMESPACE in a Service's host."""
+
+
+def service_host(name: str, namespace: str) -> str:
+    """`calculator.vm.svc.cluster.local`."""
+    return f"{name}.{namespace}.{SUFFIX}".lower()
+
+
+def resolve(host: str, namespace: str) -> str:
+    """The whole name of a host as an Istio object of `namespace` writes it.
+
+    A name without dots is a Service of that namespace; any other is complete as it stands.
+    Source: https://istio.io/latest/docs/reference/config/networking/virtual-service/#Destination
+    """
+    host = host.lower().removesuffix(".")
+    return host if "." in host or host == "*" else service_host(host, namespace)
+
+
+def wildcards(host: str) -> Iterator[str]:
+    """The wildcard names that match a host, the most specific first: `*.b.c`, `*.c`, `*`. Never the host itself."""
+    rest = host.removeprefix("*.") if host.startswith("*.") else host
+    while "." in rest:
+        rest = rest.partition(".")[2]
+        yield f"*.{rest}"
+    if host != "*":
+        yield "*"

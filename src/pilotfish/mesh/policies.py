@@ -1,0 +1,122 @@
+"""DestinationRules: which policy a client applies to a host.
+
+A client looks in its own namespace first, then in the service's, then in the root namespace; the first that has a
+DestinationRule for the host, or for a wildcard that matches it, decides. Several in one namespace for the same host are
+merged: the oldest gives the traffic policy, each adds its subsets.
+Source: https://istio.io/latest/docs/reference/config/networking/destination-rule/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from pilotfish.config import istio
+from pilotfish.derive import Reads, query
+from pilotfish.mesh.hosts import resolve, wildcards
+from pilotfish.mesh.inputs import mesh_config, refs, resource
+from pilotfish.mesh.services import service
+from pilotfish.model import ObjectRef
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The merged DestinationRules of a host. `refs` is never empty; Envoy's metadata names the first."""
+
+    refs: tuple[ObjectRef, ...]
+    traffic: istio.TrafficPolicy | None
+    subsets: tuple[istio.Subset, ...]
+
+    def subset(self, name: str) -> istio.Subset | None:
+        return next((s for s in self.subsets if s.name == name), None)
+
+
+@query(index=True)
+def rules_for(db: Reads, namespace: str, host: str) -> tuple[ObjectRef, ...]:
+    """The DestinationRules that a client in a namespace applies to a host, the oldest first."""
+    found = service(db, host)
+    root = mesh_config(db).root_namespace
+    for place in dict.fromkeys((namespace, found.namespace if found is not None else namespace, root)):
+        by_host = _rules_in(db, place)
+        for name in (host, *wildcards(host)) if by_host else ():
+            if name in by_host:
+                return by_host[name]
+    return ()
+
+
+@query
+def policy(db: Reads, rules: tuple[ObjectRef, ...]) -> Policy | None:
+    """What the given DestinationRules of one host come to; None if there are none."""
+    found = [(ref, rule) for ref in rules if (rule := resource(db, ref, istio.DestinationRule)) is not None]
+    if not found:
+        return None
+    subsets = {s.name: s for _, rule in reversed(found) for s in reversed(rule.spec.subsets)}
+    return Policy(
+        refs=tuple(ref for ref, _ in found),
+        traffic=found[0][1].spec.traffic_policy,
+        subsets=tuple(subsets[name] for name in sorted(subsets)),
+    )
+
+
+def subset_names(db: Reads, rules: tuple[ObjectRef, ...]) -> tuple[str, ...]:
+    found = policy(db, rules)
+    return tuple(s.name for s in found.subsets) if found is not None else ()
+
+
+def traffic_policy(found: Policy | None, subset: str, port: int) -> istio.TrafficPolicy:
+    """What holds for one port of one subset: the port's settings over the subset's over the rule's.
+
+    Port settings replace the whole policy of their level, as in Istio.
+    """
+    if found is None:
+        return istio.TrafficPolicy()
+    base = for_port(found.traffic, port)
+    named = found.subset(subset) if subset else None
+    return merge(base, for_port(named.traffic_policy, port)) if named is not None else base
+
+
+def for_port(policy: istio.TrafficPolicy | None, port: int) -> istio.TrafficPolicy:
+    if policy is None:
+        return istio.TrafficPolicy()
+    own = next((p for p in policy.port_level_settings if p.port.number == port), None)
+    if own is None:
+        return policy
+    return istio.TrafficPolicy(
+        connection_pool=own.connection_pool, load_balancer=own.load_balancer, outlier_detection=own.outlier_detection
+    )
+
+
+def merge(base: istio.TrafficPolicy, over: istio.TrafficPolicy) -> istio.TrafficPolicy:
+    """Each of the three settings as a whole: `over`'s if it has one."""
+    return msgspec.structs.replace(
+        base,
+        connection_pool=over.connection_pool or base.connection_pool,
+        load_balancer=over.load_balancer or base.load_balancer,
+        outlier_detection=over.outlier_detection or base.outlier_detection,
+    )
+
+
+@query(index=True)
+def _rules_in(db: Reads, namespace: str) -> Mapping[str, tuple[ObjectRef, ...]]:
+    return _rules(db).get(namespace, {})
+
+
+@query(index=True)
+def _rules(db: Reads) -> Mapping[str, Mapping[str, tuple[ObjectRef, ...]]]:
+    aged = sorted((created, ref, host) for ref in refs(db, "DestinationRule") for created, host in _target(db, ref))
+    found: dict[str, dict[str, tuple[ObjectRef, ...]]] = {}
+    for _, ref, host in aged:
+        place = found.setdefault(ref.namespace, {})
+        place[host] = (*place.get(host, ()), ref)
+    return found
+
+
+@query
+def _target(db: Reads, ref: ObjectRef) -> tuple[tuple[str, str], ...]:
+    """When the rule was made and the host that it is for; nothing if it is not in force."""
+    rule = resource(db, ref, istio.DestinationRule)
+    if rule is None:
+        return ()
+    return ((rule.metadata.creation_timestamp or "", resolve(rule.spec.host, ref.namespace)),)

@@ -1,0 +1,134 @@
+"""Services: every host name that the mesh knows, from Kubernetes Services and Istio ServiceEntries.
+
+Where several objects claim one host, a Kubernetes Service comes before a ServiceEntry, and the older object before the
+younger; the others have no effect on it (`problems` says so).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from pilotfish.config import istio, kubernetes
+from pilotfish.derive import Reads, query
+from pilotfish.mesh.hosts import service_host
+from pilotfish.mesh.inputs import effective, refs
+from pilotfish.model import ObjectRef, Protocol
+from pilotfish.model.service import Resolution, Service, ServicePort
+
+_RESOLUTIONS: Final = {
+    "NONE": Resolution.PASSTHROUGH,
+    "STATIC": Resolution.EDS,
+    "DNS": Resolution.DNS,
+    "DNS_ROUND_ROBIN": Resolution.DNS_ROUND_ROBIN,
+}
+
+
+@query
+def service(db: Reads, host: str) -> Service | None:
+    """The service of one host, exactly as written (`*.example.com` is a host of its own)."""
+    ref = owner(db, host)
+    return None if ref is None else next((s for s in _declared(db, ref) if s.host == host), None)
+
+
+@query(index=True)
+def owner(db: Reads, host: str) -> ObjectRef | None:
+    """The object that a host belongs to."""
+    claims = claimants(db).get(host)
+    return claims[0] if claims else None
+
+
+@query(index=True)
+def hosts(db: Reads) -> tuple[str, ...]:
+    """All hosts, those of the oldest objects first: the order in which contested listeners and domains are granted."""
+    return tuple(claimants(db))
+
+
+@query(index=True)
+def claimants(db: Reads) -> Mapping[str, tuple[ObjectRef, ...]]:
+    """Who claims each host, the winner first."""
+    objects = (*refs(db, "Service"), *refs(db, "ServiceEntry"))
+    aged = sorted((ref.kind != "Service", _claim(db, ref), ref.namespace, ref.name) for ref in objects)
+    found: dict[str, list[ObjectRef]] = {}
+    for is_entry, (_, claimed), namespace, name in aged:
+        for host in claimed:
+            found.setdefault(host, []).append(ObjectRef("ServiceEntry" if is_entry else "Service", namespace, name))
+    return {host: tuple(claims) for host, claims in found.items()}
+
+
+@query(index=True)
+def services(db: Reads) -> tuple[Service, ...]:
+    """All services, by host."""
+    found = (service(db, host) for host in sorted(hosts(db)))
+    return tuple(s for s in found if s is not None)
+
+
+@query
+def _claim(db: Reads, ref: ObjectRef) -> tuple[str, tuple[str, ...]]:
+    """When an object was made, and the hosts that it names."""
+    declared = _declared(db, ref)
+    return (declared[0].created, tuple(s.host for s in declared)) if declared else ("", ())
+
+
+@query
+def _declared(db: Reads, ref: ObjectRef) -> tuple[Service, ...]:
+    manifest = effective(db, ref)
+    match manifest.resource if manifest is not None else None:
+        case kubernetes.Service() as found:
+            return (_from_kubernetes(ref, found),)
+        case istio.ServiceEntry() as found:
+            return tuple(_from_entry(ref, found, host) for host in dict.fromkeys(found.spec.hosts))
+        case _:
+            return ()
+
+
+def _from_kubernetes(ref: ObjectRef, source: kubernetes.Service) -> Service:
+    spec = source.spec
+    headless = spec.cluster_ip == "None"
+    named = spec.type == "ExternalName"
+    stated = (spec.cluster_ip, *spec.cluster_ips) if not headless and not named else ()
+    return Service(
+        ref=ref,
+        host=service_host(ref.name, ref.namespace),
+        namespace=ref.namespace,
+        ports=tuple(_kubernetes_port(p) for p in spec.ports if p.protocol == "TCP"),
+        addresses=tuple(dict.fromkeys(address for address in stated if address)),
+        resolution=Resolution.DNS if named else Resolution.PASSTHROUGH if headless else Resolution.EDS,
+        headless=headless,
+        external=named,
+        selector=() if named else tuple(sorted(spec.selector.items())),
+        publish_not_ready=spec.publish_not_ready_addresses,
+        created=source.metadata.creation_timestamp or "",
+    )
+
+
+def _kubernetes_port(port: kubernetes.ServicePort) -> ServicePort:
+    return ServicePort(
+        number=port.port,
+        name=port.name,
+        protocol=Protocol.declared(port.name, port.app_protocol, port.protocol),
+        target=port.target_port.value if port.target_port is not None else port.port,
+    )
+
+
+def _from_entry(ref: ObjectRef, source: istio.ServiceEntry, host: str) -> Service:
+    spec = source.spec
+    return Service(
+        ref=ref,
+        host=host.lower().removesuffix("."),
+        namespace=ref.namespace,
+        ports=tuple(_entry_port(p) for p in spec.ports if p.protocol.upper() != "UDP"),
+        addresses=tuple(_without_host_mask(address) for address in spec.addresses),
+        resolution=_RESOLUTIONS[spec.resolution],
+        external=spec.location == "MESH_EXTERNAL",
+        created=source.metadata.creation_timestamp or "",
+    )
+
+
+def _entry_port(port: istio.ServiceEntryPort) -> ServicePort:
+    protocol = Protocol.parse(port.protocol) if port.protocol else None
+    return ServicePort(port.number, port.name, protocol or Protocol.AUTO, port.target_port or port.number)
+
+
+def _without_host_mask(address: str) -> str:
+    return address.removesuffix("/32" if "." in address else "/128")

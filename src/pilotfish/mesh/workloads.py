@@ -1,0 +1,124 @@
+"""Pods as workloads: who runs where, with which labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pilotfish.config import kubernetes
+from pilotfish.derive import Reads, query
+from pilotfish.mesh.inputs import refs, resource
+from pilotfish.model import ObjectRef
+from pilotfish.model.service import Locality
+
+Labels = tuple[tuple[str, str], ...]
+"""Sorted (key, value) pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A pod that runs and has an address."""
+
+    ref: ObjectRef
+    labels: Labels
+    addresses: tuple[str, ...]
+    """`status.podIP` first."""
+    ready: bool
+    ports: tuple[tuple[str, int], ...]
+    """Named container ports."""
+    hostname: str
+    subdomain: str
+    locality: Locality
+
+    def port(self, target: int | str) -> int | None:
+        """The number that a Service's targetPort means here; None if no container port has that name."""
+        return target if isinstance(target, int) else next((n for name, n in self.ports if name == target), None)
+
+
+@query
+def workload(db: Reads, ref: ObjectRef) -> Workload | None:
+    """None for a pod that has no address, is being deleted, or has run to its end."""
+    pod = resource(db, ref, kubernetes.Pod)
+    if pod is None or not pod.status.pod_ip or pod.metadata.deletion_timestamp:
+        return None
+    if pod.status.phase in ("Succeeded", "Failed"):
+        return None
+    return Workload(
+        ref=ref,
+        labels=_labels(pod),
+        addresses=tuple(dict.fromkeys((pod.status.pod_ip, *(ip.ip for ip in pod.status.pod_ips)))),
+        ready=_is_ready(pod),
+        ports=_named_ports(pod),
+        hostname=pod.spec.hostname or ref.name,
+        subdomain=pod.spec.subdomain,
+        locality=_locality(pod.metadata.labels),
+    )
+
+
+def _named_ports(pod: kubernetes.Pod) -> tuple[tuple[str, int], ...]:
+    containers = (*pod.spec.containers, *pod.spec.init_containers)
+    return tuple((p.name, p.container_port) for c in containers for p in c.ports if p.name and p.protocol == "TCP")
+
+
+def _is_ready(pod: kubernetes.Pod) -> bool:
+    # Hand-written manifests give an address and no conditions: such a pod is taken as ready.
+    return not pod.status.conditions or any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions)
+
+
+def _labels(pod: kubernetes.Pod) -> Labels:
+    return tuple(sorted(pod.metadata.labels.items()))
+
+
+def _locality(labels: Mapping[str, str]) -> Locality:
+    """Source: https://istio.io/latest/docs/tasks/traffic-management/locality-load-balancing/"""
+    stated = labels.get("istio-locality", "")
+    if stated:
+        return Locality.parse(stated if "/" in stated else stated.replace(".", "/"))
+    return Locality(
+        labels.get("topology.kubernetes.io/region", ""),
+        labels.get("topology.kubernetes.io/zone", ""),
+        labels.get("topology.istio.io/subzone", ""),
+    )
+
+
+@query
+def pod_labels(db: Reads, ref: ObjectRef) -> Labels:
+    pod = resource(db, ref, kubernetes.Pod)
+    return _labels(pod) if pod is not None else ()
+
+
+@query(index=True)
+def _pods_by_namespace(db: Reads) -> Mapping[str, tuple[ObjectRef, ...]]:
+    found: dict[str, list[ObjectRef]] = {}
+    for ref in refs(db, "Pod"):
+        found.setdefault(ref.namespace, []).append(ref)
+    return {namespace: tuple(pods) for namespace, pods in found.items()}
+
+
+@query(index=True)
+def pods_in(db: Reads, namespace: str) -> tuple[ObjectRef, ...]:
+    return _pods_by_namespace(db).get(namespace, ())
+
+
+@query(index=True)
+def _pods_by_label(db: Reads, namespace: str) -> Mapping[tuple[str, str], tuple[ObjectRef, ...]]:
+    found: dict[tuple[str, str], list[ObjectRef]] = {}
+    for ref in pods_in(db, namespace):
+        for label in pod_labels(db, ref):
+            found.setdefault(label, []).append(ref)
+    return {label: tuple(pods) for label, pods in found.items()}
+
+
+@query(index=True)
+def _pods_labelled(db: Reads, namespace: str, label: tuple[str, str]) -> tuple[ObjectRef, ...]:
+    return _pods_by_label(db, namespace).get(label, ())
+
+
+@query(index=True)
+def pods_selected(db: Reads, namespace: str, selector: Labels) -> tuple[ObjectRef, ...]:
+    """The pods that have all the labels of a selector, which is not empty, sorted."""
+    by_label = sorted((_pods_labelled(db, namespace, label) for label in selector), key=len)
+    wanted = set(selector)
+    if len(wanted) == 1:
+        return by_label[0]
+    return tuple(ref for ref in by_label[0] if wanted <= set(pod_labels(db, ref)))
