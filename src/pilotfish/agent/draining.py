@@ -16,7 +16,7 @@ DRAIN_PATH: Final = "/drain_listeners?inboundonly&graceful"
 DRAIN_FILTER: Final = r"^listener\.[^;]*_15006\.downstream_cx_active$|^http\.inbound_.*\.downstream_(cx|rq)_active$"
 _LISTENERS: Final = "_15006.downstream_cx_active"
 QUIET: Final = 0.1
-"""Seconds without inbound work that count as drained: a peer that learns late that we leave may still send something."""
+"""Seconds without inbound work that count as drained: a peer that learns late that we leave may still send some."""
 
 
 def count_active(stats: Mapping[str, int]) -> int | None:

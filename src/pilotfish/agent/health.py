@@ -1,7 +1,7 @@
 """gRPC's health check, byte by byte: one request to write, and the answer in what comes back.
 
-A gRPC library in the process that holds all agents would cost more memory than a pod's whole agent. One unary call needs
-no HPACK decoder: the health status is the body of the one message, and without a message there is no health.
+A gRPC library in the process that holds all agents would cost more memory than a pod's whole agent. One unary call
+needs no HPACK decoder: the health status is the body of the one message, and without a message there is no health.
 
 Source: https://grpc.io/docs/guides/health-checking/, RFC 9113 (frames), RFC 7541 (header field representations)
 """

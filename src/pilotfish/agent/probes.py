@@ -18,13 +18,14 @@ import msgspec
 from pilotfish.config.kubernetes import Container, GRPCAction, HTTPGetAction, Probe, Struct, TCPSocketAction
 from pilotfish.config.values import IntOrString
 
-ProbeKind = Literal["livez", "readyz", "startupz"]
+ProbeKind = Literal["liveness", "readiness", "startup"]
 
-_FIELDS: tuple[tuple[ProbeKind, str], ...] = (
-    ("livez", "liveness_probe"),
-    ("readyz", "readiness_probe"),
-    ("startupz", "startup_probe"),
+_KINDS: tuple[tuple[ProbeKind, str, str], ...] = (
+    ("liveness", "liveness_probe", "livez"),
+    ("readiness", "readiness_probe", "readyz"),
+    ("startup", "startup_probe", "startupz"),
 )
+_PATHS = {kind: path for kind, _, path in _KINDS}
 
 
 class AppProbe(Struct):
@@ -51,7 +52,8 @@ class Rewritten:
 
 
 def probe_path(container: str, kind: ProbeKind) -> str:
-    return f"/app-health/{container}/{kind}"
+    """`/app-health/webapp/readyz`."""
+    return f"/app-health/{container}/{_PATHS[kind]}"
 
 
 def rewrite_probes(containers: Iterable[Container], status_port: int = 15020) -> Rewritten:
@@ -79,7 +81,7 @@ def port_number(port: IntOrString) -> int:
 
 
 def _rewrite_container(container: Container, status_port: int, table: dict[str, AppProbe]) -> Container:
-    for kind, field in _FIELDS:
+    for kind, field, _ in _KINDS:
         probe: Probe | None = getattr(container, field)
         app = _app_probe(probe, container) if probe else None
         if probe is None or app is None:

@@ -5,21 +5,33 @@
                    ├─ 15020  readiness, merged metrics, the app's probes, /quitquitquit
                    └─ 15053  names of the mesh (from discovery, by long poll), all else to the machine's resolvers
 
-The node process holds the agents of all pods of a machine; `pilotfish agent` runs one. What they have in common (the HTTP
-client to discovery, name tables, resolvers) is one `Shared`, made by whoever makes the agents:
+The node process holds the agents of all pods of a machine; `pilotfish agent` runs one. What they have in common (the
+HTTP client to discovery, name tables, resolvers) is one `Shared`, made by whoever makes the agents:
 
     async with Shared(resolvers=machine_resolvers()) as shared:
         agent = Agent(spec, shared, on_change=lambda agent: ...)
         await agent.start()                     # AgentError: a port is taken, Envoy is missing, ...
         await agent.wait_ready()                # first configuration acknowledged, listeners live
         agent.status, agent.ready, agent.restarts, agent.pid
-        await agent.probe("webapp", "readyz")   # ProbeResult(ok, message): what /app-health/webapp/readyz answers
-        await agent.admin("GET", "/config_dump")
+        await agent.probe("webapp", "readiness")    # ProbeResult(ok, message), as /app-health/webapp/readyz
+        await agent.request("GET", "/config_dump")  # Envoy's admin
         await agent.stats("^server\\.")
         await agent.drain(deadline)             # inbound drains, outbound still works; deadline in loop.time()
         await agent.stop(deadline)              # SIGTERM, SIGKILL at the deadline; closes 15020 and 15053
 """
 
+from pilotfish.runtime.agent.agent import Agent, Shared
+from pilotfish.runtime.agent.forward import machine_resolvers
+from pilotfish.runtime.agent.probing import ProbeResult
 from pilotfish.runtime.agent.spec import SIDECAR_UID, AgentError, AgentSpec, AgentStatus
 
-__all__ = ["SIDECAR_UID", "AgentError", "AgentSpec", "AgentStatus"]
+__all__ = [
+    "SIDECAR_UID",
+    "Agent",
+    "AgentError",
+    "AgentSpec",
+    "AgentStatus",
+    "ProbeResult",
+    "Shared",
+    "machine_resolvers",
+]

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pilotfish.agent.metrics import ScrapeTarget
 from pilotfish.agent.probes import ProbeTable
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.model import Proxy
-
-if TYPE_CHECKING:
-    from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.netns import NetNs
 
 SIDECAR_UID = 1337
 """Envoy's user and group: the one that the capture rules let pass."""
 
 
-class AgentError(Exception):
-    """The outside world keeps an agent from starting. The message says what, and what to do."""
+class AgentError(MachineError):
+    """The outside world keeps an agent from starting: a port is taken, Envoy is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +26,24 @@ class AgentSpec:
     """One pod's sidecar."""
 
     proxy: Proxy
-    netns: NetNs
-    """The pod's network namespace: Envoy runs in it, and 15020 and 15053 are served in it."""
+    netns: NetNs | None
+    """The pod's network namespace: Envoy runs in it, and 15020 and 15053 are served in it. None: this process's own."""
     directory: Path
-    """Gets `envoy-rev0.json` and its successors. The directory itself is made readable for Envoy's user."""
+    """Gets `envoy-rev0.json` and its successors. It is made if it is missing, and readable by Envoy's user."""
     discovery: str
-    """`10.244.0.1:15010`: where Envoy gets its configuration."""
+    """`10.244.0.1:15010`: where Envoy gets its configuration. An address, not a name."""
     monitoring: str
     """`10.244.0.1:15014`: where the agent gets its name table. "" serves no names of the mesh."""
-    log: Path
-    """Gets Envoy's output, its access log included."""
-    proxy_config: ProxyConfig = ProxyConfig()
+    log: Path | None
+    """Gets Envoy's output, its access log included; None is this process's own standard output."""
+    proxy_config: ProxyConfig = field(default_factory=ProxyConfig)
     metadata: Mapping[str, object] = field(default_factory=dict, hash=False)
-    """Further node metadata: SERVICE_ACCOUNT, WORKLOAD_NAME, OWNER, MESH_ID, ..."""
+    """Further node metadata by Istio's names: SERVICE_ACCOUNT, WORKLOAD_NAME, OWNER, ANNOTATIONS, CLUSTER_ID, ..."""
     probes: ProbeTable = field(default_factory=dict, hash=False)
     prometheus: ScrapeTarget | None = None
     user: int | None = SIDECAR_UID
     """Envoy's uid and gid; None leaves it those of this process."""
+    cluster_domain: str = "cluster.local"
     log_level: str = "warning"
 
 
@@ -52,18 +51,19 @@ class AgentSpec:
 class AgentStatus:
     """Envoy and its agent, as `get proxies` and the container `istio-proxy` show them."""
 
-    state: str
+    state: str = "waiting"
     """waiting, running or terminated: Kubernetes' words for a container."""
     reason: str = ""
-    """Such as CrashLoopBackOff, Draining, Completed."""
+    """CrashLoopBackOff, Draining, Stopping, Completed or ""."""
     message: str = ""
     """Why it is not ready, for people; "" if it is."""
     ready: bool = False
     restarts: int = 0
     pid: int | None = None
     epoch: int = -1
+    """How many times Envoy was started, from 0; -1 before the first."""
     revision: int = -1
-    """The number N of the `envoy-revN.json` that this run has; -1 before the first."""
+    """The number N of the `envoy-revN.json` that Envoy has; -1 before the first."""
     started_at: float | None = None
     """Of the current run, in seconds since the epoch."""
     exit_code: int | None = None

@@ -1,0 +1,348 @@
+"""One pod's agent: it feeds the machine of `pilotfish.agent.sidecar` with what happens, and does what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pilotfish.agent.metrics import AgentFigures
+from pilotfish.agent.names import NameTable, Zone
+from pilotfish.agent.probes import ProbeKind, probe_path
+from pilotfish.agent.readiness import parse_stats
+from pilotfish.agent.sidecar import (
+    Answered,
+    Ask,
+    Drain,
+    Effect,
+    Event,
+    Exited,
+    Kill,
+    Phase,
+    Post,
+    Sidecar,
+    Spawn,
+    Spawned,
+    Start,
+    Stop,
+    Tick,
+)
+from pilotfish.runtime import process
+from pilotfish.runtime.agent.admin import Admin, AdminResponse
+from pilotfish.runtime.agent.dns import NameServer
+from pilotfish.runtime.agent.envoy import envoy_process, find_envoy, write_bootstrap
+from pilotfish.runtime.agent.forward import Forwarder
+from pilotfish.runtime.agent.http import StatusServer
+from pilotfish.runtime.agent.log import copy_output
+from pilotfish.runtime.agent.nametables import NameSource, NameTables
+from pilotfish.runtime.agent.probing import Prober, ProbeResult
+from pilotfish.runtime.agent.sockets import check_free, has_ipv6
+from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
+from pilotfish.runtime.errors import MachineError
+
+_ENVOY_PORTS = (("0.0.0.0", 15001), ("0.0.0.0", 15006), ("0.0.0.0", 15021), ("0.0.0.0", 15090))
+_EMPTY_TABLE = NameTable(version="none")
+"""Of an agent that was given no source of names: below the cluster's domain there are none."""
+_FAILED_TO_START = 126
+_LAST_WORDS = 1.0
+"""Seconds for the rest of an ended Envoy's output."""
+_QUIT_GRACE = 5.0
+"""Seconds for Envoy to end after its drain, where nobody gave a deadline."""
+
+
+class Shared:
+    """What the agents of one process have in common. Close it after them."""
+
+    def __init__(self, resolvers: tuple[str, ...] = (), socket_owner: int | None = None) -> None:
+        """`resolvers`: the machine's (`machine_resolvers()`). `socket_owner`: the uid to whom the connections to
+        resolvers and discovery are to belong; of use in a captured namespace, where this process is root.
+        """
+        self.forwarder = Forwarder(resolvers, socket_owner)
+        self.names = NameTables(socket_owner)
+        self._envoy: Path | None = None
+
+    def find_envoy(self) -> Path:
+        """Looked for once. AgentError if it is missing."""
+        if self._envoy is None:
+            self._envoy = find_envoy()
+        return self._envoy
+
+    async def __aenter__(self) -> Shared:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self.names.close()
+
+
+class Agent:
+    """`start` once, `stop` once. `on_change` is called, in the event loop, whenever `status` became another."""
+
+    def __init__(self, spec: AgentSpec, shared: Shared, on_change: Callable[[Agent], None] | None = None) -> None:
+        self.spec = spec
+        self.admin = Admin(spec.netns, spec.proxy_config.proxy_admin_port)
+        self.prober = Prober(spec.netns, spec.proxy.addresses)
+        self.probes = spec.probes
+        self.prometheus = spec.prometheus
+        self.status = AgentStatus(message="Envoy has not been started")
+        self._shared = shared
+        self._on_change = on_change
+        self._machine = Sidecar()
+        self._process: process.Process | None = None
+        self._revision = -1
+        self._started_at: float | None = None
+        self._startup: float | None = None
+        self._began = 0.0
+        self._names: NameSource | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        self._quitting: asyncio.Task[None] | None = None
+        self._http = StatusServer(self)
+        self._dns = NameServer(Zone(spec.cluster_domain, spec.proxy.namespace), self._table, shared.forwarder)
+
+    @property
+    def ready(self) -> bool:
+        """Envoy has acknowledged its first configuration, its listeners serve, and names of the mesh are known."""
+        return self.status.ready
+
+    @property
+    def restarts(self) -> int:
+        return self.status.restarts
+
+    @property
+    def pid(self) -> int | None:
+        return self.status.pid
+
+    async def start(self) -> None:
+        """Serves 15020 and 15053, and starts Envoy; does not wait for it. AgentError if that can't be."""
+        self._shared.find_envoy()
+        self._prepare_directory()
+        self._check_ports()
+        try:
+            await self._http.start(self.spec.netns, self.spec.proxy_config.status_port)
+            await self._dns.start(self.spec.netns)
+        except BaseException:
+            await self._close_servers()
+            raise
+        if self.spec.monitoring:
+            self._names = self._shared.names.subscribe(self.spec.monitoring, self.spec.proxy)
+            self._keep(self._notice_names(self._names))
+        self._began = self._now()
+        self._receive(Start())
+
+    async def wait_ready(self) -> None:
+        """Returns when the agent is ready. AgentError if it is stopped before."""
+        await self._until(lambda: self.ready or self._machine.phase is Phase.STOPPED)
+        if not self.ready:
+            raise AgentError(f"the sidecar of {self.spec.proxy} was stopped before it was ready", "start it again")
+
+    async def probe(self, container: str, kind: ProbeKind) -> ProbeResult:
+        """What `/app-health/CONTAINER/...` would answer. KeyError if the container has no such probe."""
+        return await self.prober.probe(self.probes[probe_path(container, kind)], {})
+
+    async def request(self, method: str, path: str, timeout: float = 10.0) -> AdminResponse:
+        """Envoy's admin: `("GET", "/config_dump")`. OSError if there is no Envoy that answers."""
+        return await self.admin.request(method, path, timeout)
+
+    async def stats(self, pattern: str = "") -> dict[str, int]:
+        """Envoy's counters and gauges whose names match. OSError if there is no Envoy that answers."""
+        return parse_stats(
+            (await self.admin.request("GET", f"/stats?filter={quote(pattern, safe='')}", 10.0)).body.decode()
+        )
+
+    async def drain(self, deadline: float) -> None:
+        """Returns when no inbound request or connection is left, after terminationDrainDuration, or at `deadline`.
+
+        Times are `loop.time()`. Envoy runs on: outbound traffic works until `stop`.
+        """
+        most = self._now() + self.spec.proxy_config.termination_drain_duration.seconds
+        self._receive(Drain(min(deadline, most)))
+        await self._until(lambda: self._machine.drained)
+
+    async def stop(self, deadline: float) -> None:
+        """Ends Envoy, by force at `deadline` (`loop.time()`), and closes all that the agent opened."""
+        self._receive(Stop(deadline))
+        await self._until(lambda: self._machine.phase is Phase.STOPPED)
+        await self._close_servers()
+
+    async def terminate(self, deadline: float) -> None:
+        """Drain, then stop, within one deadline."""
+        await self.drain(deadline)
+        await self.stop(deadline)
+
+    async def wait_stopped(self) -> None:
+        """Returns when the agent was stopped, by whomever."""
+        await self._until(lambda: self._machine.phase is Phase.STOPPED)
+
+    def quit(self) -> None:
+        """What /quitquitquit asks for: terminate, in the time that the proxy's configuration gives."""
+        drain = self.spec.proxy_config.termination_drain_duration.seconds
+        # Not among the tasks that stopping cancels: it is the one that stops.
+        self._quitting = asyncio.get_running_loop().create_task(self.terminate(self._now() + drain + _QUIT_GRACE))
+
+    def figures(self) -> AgentFigures:
+        return AgentFigures(
+            ready=self.ready,
+            epoch=max(0, self._machine.epoch),
+            restarts=self._machine.restarts,
+            startup_seconds=self._startup,
+            dns_queries=self._dns.queries,
+            dns_forwarded=self._dns.forwarded,
+            dns_failures=self._dns.failures,
+            dns_names=len(self._table().records),
+            scrapes=self._http.scrapes,
+            scrape_failures=self._http.scrape_failures,
+        )
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _table(self) -> NameTable:
+        return self._names.table if self._names else _EMPTY_TABLE
+
+    def _receive(self, event: Event) -> None:
+        now = self._now()
+        for effect in self._machine.receive(event, now):
+            self._perform(effect)
+        if self._timer:
+            self._timer.cancel()
+        at = self._machine.timer()
+        self._timer = None if at is None else asyncio.get_running_loop().call_at(at, self._receive, Tick())
+        self._publish()
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Spawn():
+                self._keep(self._run_envoy())
+            case Ask(pattern):
+                self._keep(self._ask(pattern))
+            case Post(path):
+                self._keep(self._post(path))
+            case Kill(number):
+                if self._process:
+                    self._process.signal(number)
+
+    async def _run_envoy(self) -> None:
+        """One epoch: from the bootstrap to the exit code."""
+        try:
+            self._revision = write_bootstrap(self.spec, has_ipv6(self.spec.netns))
+            running = await process.start(envoy_process(self.spec, self._shared.find_envoy(), self._revision))
+        except (MachineError, OSError) as error:
+            self._receive(Exited(_FAILED_TO_START, str(error)))
+            return
+        self._process = running
+        self._started_at = time.time()
+        self._receive(Spawned(running.pid))
+        if running.stdout:
+            copying = self._keep(copy_output(running.stdout, self.spec.log))
+            await running.wait()
+            await asyncio.wait({copying}, timeout=_LAST_WORDS)
+        code = await running.wait()
+        self._process = None
+        self._receive(Exited(code))
+
+    async def _ask(self, pattern: str) -> None:
+        try:
+            response = await self.admin.request("GET", f"/stats?filter={quote(pattern, safe='')}")
+            stats = parse_stats(response.body.decode(errors="replace")) if response.status == 200 else None
+        except OSError:
+            stats = None
+        self._receive(Answered(stats))
+
+    async def _post(self, path: str) -> None:
+        # An Envoy that does not hear it is drained by the deadline all the same.
+        with suppress(OSError):
+            await self.admin.request("POST", path)
+
+    async def _notice_names(self, names: NameSource) -> None:
+        await names.loaded.wait()
+        self._publish()
+
+    def _publish(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+        status = self._describe()
+        if status == self.status:
+            return
+        if status.ready and self._startup is None:
+            self._startup = self._now() - self._began
+        self.status = status
+        if self._on_change:
+            self._on_change(self)
+
+    def _describe(self) -> AgentStatus:
+        machine = self._machine
+        named = self._names is None or self._names.loaded.is_set()
+        status = AgentStatus(
+            state=_STATES[machine.phase],
+            reason=_REASONS.get(machine.phase, ""),
+            message=machine.message or ("" if named else f"no names yet from {self.spec.monitoring}"),
+            ready=machine.ready and named,
+            restarts=machine.restarts,
+            pid=machine.pid,
+            epoch=machine.epoch,
+            revision=self._revision,
+            started_at=self._started_at if machine.pid else None,
+            exit_code=machine.exit_code,
+        )
+        if machine.crash_looping:
+            return replace(status, reason="CrashLoopBackOff", message=self._with_log(status.message))
+        if machine.draining and machine.phase in (Phase.STARTING, Phase.RUNNING):
+            return replace(status, reason="Draining", message="the pod ends: inbound work drains")
+        return status
+
+    def _with_log(self, message: str) -> str:
+        return f"{message}; its last words are in {self.spec.log}" if self.spec.log else message
+
+    async def _until(self, predicate: Callable[[], bool]) -> None:
+        while not predicate():
+            await self._changed.wait()
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _prepare_directory(self) -> None:
+        try:
+            self.spec.directory.mkdir(parents=True, exist_ok=True)
+            self.spec.directory.chmod(0o755)
+            if self.spec.log:
+                self.spec.log.parent.mkdir(parents=True, exist_ok=True)
+                self.spec.log.touch()
+        except OSError as error:
+            raise AgentError(f"the agent can't write to {self.spec.directory}: {error.strerror}", "use root") from error
+
+    def _check_ports(self) -> None:
+        for host, port in (("127.0.0.1", self.admin.port), *_ENVOY_PORTS):
+            check_free(self.spec.netns, host, port)
+
+    async def _close_servers(self) -> None:
+        if self._names:
+            self._shared.names.unsubscribe(self.spec.monitoring, self.spec.proxy)
+            self._names = None
+        await self._http.close()
+        await self._dns.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+_STATES = {
+    Phase.IDLE: "waiting",
+    Phase.STARTING: "running",
+    Phase.RUNNING: "running",
+    Phase.BACKOFF: "waiting",
+    Phase.STOPPING: "running",
+    Phase.STOPPED: "terminated",
+}
+_REASONS = {Phase.STOPPING: "Stopping", Phase.STOPPED: "Completed"}

