@@ -176,7 +176,7 @@ def _claim(
 
 def _may_be_broken(ref: ObjectRef, loaded: Loaded) -> bool:
     """A document that could not be read as an object may be any of those that the file held before."""
-    return ref in loaded.broken or any(p.ref is None and p.severity == "error" for p in loaded.problems)
+    return ref in loaded.broken or loaded.incomplete
 
 
 def _differs(before: Manifest | None, after: Manifest) -> bool:

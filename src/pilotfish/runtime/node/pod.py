@@ -1,0 +1,243 @@
+"""Drives one pod: does what its state machine says, and tells it what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from pilotfish.config.kubernetes import Container, ExecAction
+from pilotfish.model import Problem
+from pilotfish.node import happenings as h
+from pilotfish.node import launch as launching
+from pilotfish.node import pod as pods
+from pilotfish.node import volumes
+from pilotfish.node.environment import Missing
+from pilotfish.node.identity import PodIdentity
+from pilotfish.node.launch import Launch
+from pilotfish.node.store import Store
+from pilotfish.runtime.agent import AgentError
+from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.node.containers import Containers, exec_action, exit_code, hook_handler
+from pilotfish.runtime.node.sandbox import Ground, Sandbox, Sidecar
+from pilotfish.runtime.node.volumes import write_volumes
+from pilotfish.runtime.process import LaunchError
+
+_log = logging.getLogger(__name__)
+
+
+class Surroundings(Protocol):
+    """What a pod asks of its node."""
+
+    store: Store
+    ground: Ground
+    base_environment: Mapping[str, str]
+
+    def cluster_ips(self, namespace: str) -> Mapping[str, str]:
+        """Service name → cluster IP."""
+        ...
+
+    def pod_changed(self, pod: Pod) -> None: ...
+
+    async def withdrawn(self, pod: Pod) -> None:
+        """Returns when every proxy knows that the pod is no endpoint any more."""
+        ...
+
+
+class Pod:
+    def __init__(self, node: Surroundings, identity: PodIdentity, sidecar: Sidecar | None) -> None:
+        self.identity = identity
+        self.state = pods.create(identity.spec, captured=sidecar is not None)
+        self.created_at = time.time()
+        self.notes: tuple[str, ...] = ()
+        self.lacking: Mapping[str, tuple[Missing, ...]] = {}
+        """What each container that can't start lacks."""
+        self.sandbox = Sandbox(identity, sidecar, node.ground, self._proxy_changed)
+        self.containers = Containers(identity, self.sandbox.netns)
+        self.gone = asyncio.Event()
+        self._node = node
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._building: asyncio.Task[None] | None = None
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.identity.directory)
+
+    def post(self, event: h.Happening | None) -> None:
+        """Tell the state machine what happened (None: time passed), and do what it says."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        before = self.state
+        self.state, actions = pods.step(self.state, event, self._loop.time())
+        for action in actions:
+            self._perform(action)
+        at = pods.wake_at(self.state)
+        if at is not None:
+            self._timer = self._loop.call_at(at, self.post, None)
+        if self.state.stage == "gone":
+            self.gone.set()
+        if self.state != before:
+            self._node.pod_changed(self)
+
+    def refresh(self) -> None:
+        """ConfigMaps or Secrets changed: volumes follow, and containers that lacked something are tried again."""
+        if self.state.stage in ("running", "building"):
+            contents, missing = volumes.build(self.identity, self._node.store)
+            if not missing:
+                write_volumes(self.directory / "volumes", contents)
+        if self.lacking:
+            self.lacking = {}
+            self.post(h.ConfigChanged())
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What the user should mend, so that its containers can start."""
+        return tuple(
+            Problem(
+                self.identity.ref,
+                f"spec.containers[{name}].{lack.field}" if not lack.field.startswith("spec.") else lack.field,
+                "CreateContainerConfigError",
+                f"container {name} waits: {lack.message}; it starts when that appears",
+            )
+            for name, lacks in self.lacking.items()
+            for lack in lacks
+        )
+
+    async def close(self) -> None:
+        """Ends all that still goes on, after the pod is gone or the mesh has been swept."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _proxy_changed(self) -> None:
+        agent = self.sandbox.agent
+        if agent is not None and self.state.stage != "building" and agent.ready != self.state.proxy_ready:
+            self.post(h.ProxyReady(agent.ready))
+        self._node.pod_changed(self)
+
+    def _perform(self, action: h.Action) -> None:
+        if isinstance(action, h.Do):
+            self._do(action)
+        elif isinstance(action, h.Start):
+            self._spawn(self._start(self._container(action.container), action.run))
+        elif isinstance(action, h.RunProbe):
+            self._spawn(self._probe(self._container(action.container), action))
+        elif isinstance(action, h.RunHook):
+            self._spawn(self._hook(self._container(action.container), action))
+        else:
+            self.containers.signal(action.container, action.signal)
+
+    def _do(self, action: h.Do) -> None:
+        deadline = action.deadline if action.deadline is not None else self._loop.time()
+        if action.what == "build sandbox":
+            self._building = self._spawn(self._build())
+        elif action.what == "withdraw":
+            self._spawn(self._then(self._node.withdrawn(self), h.Withdrawn()))
+        elif action.what == "drain":
+            self._spawn(self._then(self.sandbox.drain(deadline), h.Drained()))
+        elif action.what == "stop proxy":
+            self._spawn(self._then(self._stop_proxy(deadline), h.ProxyStopped()))
+        else:
+            self._spawn(self._then(self.sandbox.remove(keep_files=not self.state.deleted), h.Removed()))
+
+    async def _build(self) -> None:
+        try:
+            await self.sandbox.build()
+        except (MachineError, AgentError, OSError) as error:
+            _log.error("pod %s.%s: %s", self.identity.name, self.identity.namespace, error)
+            self.post(h.SandboxFailed(str(error)))
+        else:
+            self.post(h.SandboxReady())
+
+    async def _stop_proxy(self, deadline: float) -> None:
+        if self._building is not None and not self._building.done():
+            self._building.cancel()
+            await asyncio.gather(self._building, return_exceptions=True)
+        # A proxy without work ends at once; what it may still log or count is not cut off.
+        await self.sandbox.stop_proxy(max(deadline, self._loop.time() + 1))
+
+    async def _start(self, container: Container, run: int) -> None:
+        launch = self._prepare(container)
+        if not isinstance(launch, Launch):
+            self.lacking = {**self.lacking, container.name: launch}
+            said = "; ".join(lack.message for lack in launch)
+            self.post(h.NotStarted(container.name, run, "CreateContainerConfigError", said, blocked=True))
+            return
+        try:
+            process, log = await self.containers.start(container, launch)
+        except (LaunchError, MachineError, OSError) as error:
+            self.post(h.NotStarted(container.name, run, "StartError", str(error)))
+            return
+        self.post(h.Started(container.name, run, process.pid))
+        code = await process.wait()
+        log.close()
+        self.post(h.Exited(container.name, run, exit_code(code)))
+
+    async def _probe(self, container: Container, action: h.RunProbe) -> None:
+        command = exec_action(container, action.kind)
+        launch = self._inside(container, command) if command else None
+        ok, message = await self.containers.probe(container, action.kind, launch)
+        self.post(h.Probed(action.container, action.run, action.kind, ok, message))
+
+    async def _hook(self, container: Container, action: h.RunHook) -> None:
+        handler = hook_handler(container, action.hook)
+        if handler is None:
+            self.post(h.Hooked(action.container, action.run, action.hook, True))
+            return
+        launch = self._inside(container, handler.exec) if handler.exec else None
+        timeout = None if action.deadline is None else max(0.0, action.deadline - self._loop.time())
+        try:
+            async with asyncio.timeout(timeout):
+                ok, message = await self.containers.hook(container, handler, launch)
+        except TimeoutError:
+            ok, message = False, "not done within the grace period"
+        self.post(h.Hooked(action.container, action.run, action.hook, ok, message))
+
+    def _prepare(self, container: Container) -> Launch | tuple[Missing, ...]:
+        """How the container is run; its volumes are on the disk then."""
+        contents, missing = volumes.build(self.identity, self._node.store)
+        if missing:
+            return missing
+        try:
+            write_volumes(self.directory / "volumes", contents)
+        except OSError as error:
+            return (Missing("spec.volumes", str(error)),)
+        return self._build_launch(container)
+
+    def _inside(self, container: Container, command: ExecAction) -> Launch | None:
+        built = self._build_launch(container, command.command)
+        return built if isinstance(built, Launch) else None
+
+    def _build_launch(self, container: Container, argv: tuple[str, ...] | None = None) -> Launch | tuple[Missing, ...]:
+        node = self._node
+        ips = node.cluster_ips(self.identity.namespace)
+        return launching.build(self.identity, container, node.store, ips, node.base_environment, argv)
+
+    def _container(self, name: str) -> Container:
+        return next(c.spec for c in self.state.containers if c.name == name)
+
+    async def _then(self, work: Coroutine[Any, Any, None], event: h.Happening) -> None:
+        """`event`, whether the work succeeded or not: a pod that ends must come to its end."""
+        try:
+            await work
+        except (MachineError, AgentError, OSError):
+            _log.exception("pod %s.%s", self.identity.name, self.identity.namespace)
+        self.post(event)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("pod %s.%s", self.identity.name, self.identity.namespace, exc_info=task.exception())

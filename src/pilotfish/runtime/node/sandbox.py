@@ -1,0 +1,144 @@
+"""What a pod needs before its first container: a namespace, capture rules, an agent with a ready Envoy."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pilotfish.agent.metrics import ScrapeTarget
+from pilotfish.agent.probes import rewrite_probes
+from pilotfish.capture import CaptureSpec
+from pilotfish.config.mesh import ProxyConfig
+from pilotfish.model import Proxy
+from pilotfish.node.identity import PodIdentity
+from pilotfish.node.launch import render_hosts, render_resolv_conf
+from pilotfish.runtime import capture
+from pilotfish.runtime.agent import Agent, AgentSpec, Shared
+from pilotfish.runtime.names import pod_name
+from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.network import MeshNetwork
+
+PROXY = "istio-proxy"
+"""The name of the sidecar's container, as `logs -c` knows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """How a pod is captured and proxied; the pod has None of it if it asked for none."""
+
+    capture: CaptureSpec
+    proxy_config: ProxyConfig
+    prometheus: ScrapeTarget | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What all sandboxes of a mesh stand on."""
+
+    network: MeshNetwork
+    shared: Shared
+    discovery: str
+    monitoring: str
+    starting: asyncio.Semaphore
+    """How many Envoys start side by side: more of them than there are cores only makes each of them late."""
+
+
+class Sandbox:
+    def __init__(
+        self, identity: PodIdentity, sidecar: Sidecar | None, ground: Ground, on_change: Callable[[], None]
+    ) -> None:
+        self._identity = identity
+        self._sidecar = sidecar
+        self._ground = ground
+        self._on_change = on_change
+        self._directory = Path(identity.directory)
+        self.netns = NetNs.named(pod_name(ground.network.mesh, identity.namespace, identity.name))
+        self.agent: Agent | None = None
+
+    async def build(self) -> None:
+        """Returns when containers may start. MachineError or AgentError if not; then nothing is left."""
+        identity = self._identity
+        self._write_etc()
+        try:
+            await self._ground.network.add_pod(identity.namespace, identity.name, identity.addresses)
+            if self._sidecar is None:
+                return
+            await capture.apply(self.netns, self._sidecar.capture)
+            self.agent = Agent(self._agent_spec(self._sidecar), self._ground.shared, lambda _: self._on_change())
+            async with self._ground.starting:
+                await self.agent.start()
+                await self.agent.wait_ready()
+        except BaseException:
+            await self.stop_proxy(asyncio.get_running_loop().time())
+            await self.remove(keep_files=True)
+            raise
+
+    async def drain(self, deadline: float) -> None:
+        if self.agent is not None:
+            await self.agent.drain(deadline)
+
+    async def stop_proxy(self, deadline: float) -> None:
+        if self.agent is not None:
+            await self.agent.stop(deadline)
+
+    async def remove(self, keep_files: bool) -> None:
+        """The namespace and all that still runs in it; with it the pod's directory, unless somebody may want its logs."""
+        if self.netns.exists():
+            for pid in self.netns.pids():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        await self._ground.network.remove_pod(self._identity.namespace, self._identity.name)
+        if not keep_files:
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _write_etc(self) -> None:
+        etc = self._directory / "etc"
+        etc.mkdir(parents=True, exist_ok=True)
+        (self._directory / "logs").mkdir(exist_ok=True)
+        (etc / "resolv.conf").write_text(render_resolv_conf(self._identity.namespace))
+        (etc / "hosts").write_text(render_hosts(self._identity))
+
+    def _agent_spec(self, sidecar: Sidecar) -> AgentSpec:
+        identity, ground = self._identity, self._ground
+        node_id = f"sidecar~{identity.addresses[0]}~{identity.name}.{identity.namespace}~{identity.namespace}"
+        proxy = Proxy(
+            id=f"{node_id}.svc.cluster.local",
+            name=identity.name,
+            namespace=identity.namespace,
+            domain=f"{identity.namespace}.svc.cluster.local",
+            addresses=identity.addresses,
+            labels=identity.labels,
+        )
+        containers = (*identity.spec.init_containers, *identity.spec.containers)
+        return AgentSpec(
+            proxy=proxy,
+            netns=self.netns,
+            directory=self._directory,
+            discovery=ground.discovery,
+            monitoring=ground.monitoring,
+            log=self._directory / "logs" / f"{PROXY}.log",
+            proxy_config=sidecar.proxy_config,
+            metadata=build_metadata(identity),
+            probes=rewrite_probes(containers).table,
+            prometheus=sidecar.prometheus,
+        )
+
+
+def build_metadata(identity: PodIdentity) -> dict[str, object]:
+    """Istio's names for what a proxy says about its workload."""
+    workload = identity.owner.name if identity.owner else identity.name
+    kind = "deployments" if identity.owner else "pods"
+    api = "apps/v1" if identity.owner else "v1"
+    return {
+        "SERVICE_ACCOUNT": identity.service_account,
+        "WORKLOAD_NAME": workload,
+        "OWNER": f"kubernetes://apis/{api}/namespaces/{identity.namespace}/{kind}/{workload}",
+        "ANNOTATIONS": dict(identity.annotations),
+        "APP_CONTAINERS": ",".join(container.name for container in identity.spec.containers),
+    }

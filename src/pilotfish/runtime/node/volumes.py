@@ -1,0 +1,85 @@
+"""A pod's volumes on the disk. A changed ConfigMap or Secret is seen at once and as a whole, as in Kubernetes:
+
+NAME/colour ─▶ ..data/colour      NAME/..data ─▶ ..2026_1/   (one rename moves ..data to the next version)
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pilotfish.node.volumes import EmptyDir, File, HostPath, VolumeContent, VolumeFiles
+
+
+def write_volumes(directory: Path, contents: Iterable[VolumeContent]) -> None:
+    """Each volume under `directory/NAME`. OSError where a hostPath is not what its type says."""
+    directory.mkdir(parents=True, exist_ok=True)
+    # Nobody on the machine looks into another's Secrets; containers come here by their mounts alone.
+    directory.chmod(0o700)
+    for content in contents:
+        if isinstance(content, VolumeFiles):
+            write_files(directory / content.name, content.files)
+        elif isinstance(content, EmptyDir):
+            path = directory / content.name
+            path.mkdir(exist_ok=True)
+            path.chmod(0o777)
+        else:
+            prepare_host_path(content)
+
+
+def write_files(root: Path, files: Mapping[str, File]) -> bool:
+    """True if they differ from what is there."""
+    if _read(root / "..data") == {path: (file.content, file.mode) for path, file in files.items()}:
+        return False
+    root.mkdir(parents=True, exist_ok=True)
+    root.chmod(0o755)
+    old = root / (root / "..data").readlink() if (root / "..data").is_symlink() else None
+    number = int(old.name.rpartition("_")[2]) + 1 if old else 1
+    new = root / f"..version_{number}"
+    _write_version(new, files)
+    (root / "..data_tmp").symlink_to(new.name)
+    (root / "..data_tmp").replace(root / "..data")
+    _link(root, files)
+    if old:
+        shutil.rmtree(old)
+    return True
+
+
+def prepare_host_path(volume: HostPath) -> None:
+    """Source: https://kubernetes.io/docs/concepts/storage/volumes/#hostpath-volume-types"""
+    path = Path(volume.path)
+    if volume.type == "DirectoryOrCreate":
+        path.mkdir(mode=0o755, parents=True, exist_ok=True)
+    elif volume.type == "FileOrCreate":
+        path.touch(mode=0o644)
+    wrong = (volume.type == "Directory" and not path.is_dir()) or (volume.type == "File" and not path.is_file())
+    if wrong or not path.exists():
+        raise FileNotFoundError(f"hostPath {path} is missing, or is not of type {volume.type or 'any'}")
+
+
+def _read(version: Path) -> dict[str, tuple[bytes, int]] | None:
+    if not version.exists():
+        return None
+    files = (path for path in version.rglob("*") if path.is_file())
+    return {str(p.relative_to(version)): (p.read_bytes(), p.stat().st_mode & 0o7777) for p in files}
+
+
+def _write_version(directory: Path, files: Mapping[str, File]) -> None:
+    directory.mkdir(mode=0o755)
+    for name, file in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.content)
+        path.chmod(file.mode)
+
+
+def _link(root: Path, files: Mapping[str, File]) -> None:
+    """The names that a user sees; one that vanished goes."""
+    wanted = {name.partition("/")[0] for name in files}
+    for entry in list(root.iterdir()):
+        if not entry.name.startswith("..") and entry.name not in wanted:
+            entry.unlink()
+    for name in wanted:
+        if not (root / name).is_symlink():
+            (root / name).symlink_to(f"..data/{name}")
