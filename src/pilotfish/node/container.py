@@ -32,6 +32,8 @@ BACKOFF_FIRST = 10.0
 BACKOFF_LAST = 300.0
 BACKOFF_RESET = 600.0
 """Seconds of running after which a crash is a first one again."""
+LATE = 2.0
+"""Seconds that SIGTERM gets when preStop used up all of the grace period, as kubelet gives them."""
 _START_ERROR = 128
 
 
@@ -190,6 +192,8 @@ def _advance_running(c: ContainerState, grace: float, now: float) -> tuple[Conta
 def _advance_stop(c: ContainerState, stopping: Stopping, now: float) -> tuple[ContainerState, tuple[Action, ...]]:
     if stopping.step == "kill" or now < stopping.deadline:
         return c, ()
+    if stopping.step == "hook":
+        return replace(c, stopping=Stopping("term", now + LATE)), (Signal(c.name, c.run, "TERM"),)
     return replace(c, stopping=replace(stopping, step="kill")), (Signal(c.name, c.run, "KILL"),)
 
 

@@ -32,8 +32,6 @@ Stage = Literal[
 ]
 Phase = Literal["Pending", "Running", "Succeeded", "Failed"]
 
-_LATE = 2.0
-"""Seconds that SIGTERM gets when preStop used up all of the grace period, as kubelet gives them."""
 _SANDBOX_RETRY = (1.0, 30.0)
 
 
@@ -235,8 +233,7 @@ def _stop(pod: PodState, names: list[str], now: float) -> tuple[PodState, tuple[
     changed = []
     for c in pod.containers:
         if c.name in names:
-            at = deadline + _LATE if c.stopping and c.stopping.step == "hook" and now >= deadline else deadline
-            c, begun = containers.stop(c, now, at)
+            c, begun = containers.stop(c, now, deadline)
             c, more = containers.advance(c, False, 0, now)
             actions += (*begun, *more)
         changed.append(c)

@@ -88,7 +88,7 @@ class Sandbox:
             await self.agent.stop(deadline)
 
     async def remove(self, keep_files: bool) -> None:
-        """The namespace and all that still runs in it; with it the pod's directory, unless somebody may want its logs."""
+        """The namespace and all that still runs in it, and the pod's directory unless its logs may be wanted."""
         if self.netns.exists():
             for pid in self.netns.pids():
                 with suppress(ProcessLookupError):

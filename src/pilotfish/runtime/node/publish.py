@@ -1,0 +1,98 @@
+"""Services on ports of the host: a TCP connection to one goes on to a ready pod, each pod in its turn."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+from pilotfish.node.publish import Publish
+from pilotfish.runtime.node.options import CannotStart
+
+Endpoints = Callable[[Publish], tuple[tuple[str, int], ...]]
+_PIECE = 65536
+
+
+class Published:
+    """One port of the host. The socket is bound at once, so that a taken port is known before anything is built."""
+
+    def __init__(self, publish: Publish, endpoints: Endpoints) -> None:
+        """Raises CannotStart if the port is taken, or the address is not the machine's."""
+        self.publish = publish
+        self._endpoints = endpoints
+        self._turn = itertools.count()
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+        self._socket = socket.socket(socket.AF_INET6 if ":" in publish.address else socket.AF_INET)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.bind((publish.address, publish.port))
+            self._socket.listen(128)
+        except OSError as error:
+            self._socket.close()
+            raise _refusal(publish, error) from error
+
+    @property
+    def address(self) -> str:
+        """`127.0.0.1:8080`."""
+        return self.publish.listening(self._socket.getsockname()[1])
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._accept, sock=self._socket)
+
+    async def close(self) -> None:
+        if self._server is None:
+            self._socket.close()
+            return
+        self._server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._connections.add(task)
+            task.add_done_callback(self._connections.discard)
+        try:
+            upstream = await self._connect()
+            if upstream is not None:
+                await asyncio.gather(_pump(reader, upstream[1]), _pump(upstream[0], writer))
+        except (asyncio.CancelledError, OSError):
+            pass
+        finally:
+            writer.close()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """To the next ready pod that takes the connection; None if none does."""
+        endpoints = self._endpoints(self.publish)
+        for _ in endpoints:
+            host, port = endpoints[next(self._turn) % len(endpoints)]
+            with suppress(OSError):
+                return await asyncio.open_connection(host, port)
+        return None
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Until the end of what comes; the other direction may go on."""
+    try:
+        while chunk := await reader.read(_PIECE):
+            writer.write(chunk)
+            await writer.drain()
+        writer.write_eof()
+    except OSError:
+        writer.transport.abort()
+
+
+def _refusal(publish: Publish, error: OSError) -> CannotStart:
+    where = publish.listening()
+    if error.errno == errno.EADDRINUSE:
+        return CannotStart(
+            f"port {publish.port} of {publish.address} is taken, so {publish.target} can't be published there; "
+            f"choose another: --publish PORT:{publish.target} (who has it: ss -lntp 'sport = :{publish.port}')"
+        )
+    return CannotStart(f"{publish.target} can't be published on {where}: {error.strerror}; choose another address")

@@ -1,0 +1,112 @@
+"""The files and folders that `up` was given: read at the start, and again whenever one is saved."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from pilotfish.runtime.node.inotify import Watcher
+from pilotfish.runtime.node.options import CannotStart
+
+_SUFFIXES = (".yaml", ".yml", ".json")
+_SETTLE = 0.005
+"""Seconds that a saved file is given: some editors write it in two steps."""
+
+OnText = Callable[[str, str], None]
+"""Called with a file's name, as the user wrote it, and its text; "" for a file that is gone."""
+
+
+class Sources:
+    def __init__(self, sources: Iterable[str], on_text: OnText) -> None:
+        """Raises CannotStart if one of them does not exist."""
+        self._on_text = on_text
+        self._files: dict[Path, str] = {}
+        self._folders: dict[Path, str] = {}
+        self._texts: dict[str, str] = {}
+        self._stdin = False
+        self._watcher: Watcher | None = None
+        self._pending: dict[Path, asyncio.TimerHandle] = {}
+        for source in sources:
+            self._add(source)
+
+    def read(self, stdin: str | None = None) -> None:
+        """Everything there is, in order; `stdin` is the text of `-`, read here if it is None."""
+        if self._stdin:
+            self._take("-", sys.stdin.read() if stdin is None else stdin)
+        for path in self._paths():
+            self._load(path)
+
+    def watch(self) -> None:
+        """From now on `on_text` hears of each file that is saved. Reads again what changed before that."""
+        self._watcher = Watcher(self._changed)
+        for directory in {*self._folders, *(path.parent for path in self._files)}:
+            self._watcher.add(directory)
+        for path in self._paths():
+            self._load(path)
+
+    def close(self) -> None:
+        for handle in self._pending.values():
+            handle.cancel()
+        if self._watcher is not None:
+            self._watcher.close()
+
+    def _add(self, source: str) -> None:
+        path = Path(source)
+        if source == "-":
+            self._stdin = True
+        elif path.is_dir():
+            self._folders[path.absolute()] = source.rstrip("/")
+            if not any(entry.suffix in _SUFFIXES for entry in path.iterdir()):
+                raise CannotStart(f"{source} holds no manifest: no file there ends with .yaml, .yml or .json")
+        elif path.exists():
+            self._files[path.absolute()] = source
+        else:
+            raise CannotStart(f"{source} does not exist; give `up` a manifest file, a folder of them, or -")
+
+    def _paths(self) -> list[Path]:
+        found = dict.fromkeys(self._files)
+        for folder in self._folders:
+            found |= dict.fromkeys(sorted(path for path in folder.iterdir() if _is_manifest(path)))
+        return list(found)
+
+    def _name(self, path: Path) -> str | None:
+        """As the user would write it; None if nobody asked for this file."""
+        if path in self._files:
+            return self._files[path]
+        folder = self._folders.get(path.parent)
+        return f"{folder}/{path.name}" if folder is not None and _is_manifest(path) else None
+
+    def _changed(self, path: Path) -> None:
+        if self._name(path) is None:
+            return
+        if path in self._pending:
+            self._pending.pop(path).cancel()
+        self._pending[path] = asyncio.get_running_loop().call_later(_SETTLE, self._settled, path)
+
+    def _settled(self, path: Path) -> None:
+        del self._pending[path]
+        self._load(path)
+
+    def _load(self, path: Path) -> None:
+        name = self._name(path)
+        if name is None:
+            return
+        try:
+            text = path.read_bytes().decode(errors="replace")
+        except FileNotFoundError:
+            text = ""
+        except OSError as error:
+            raise CannotStart(f"{name} can't be read: {error.strerror}") from error
+        self._take(name, text)
+
+    def _take(self, name: str, text: str) -> None:
+        if self._texts.get(name, "") != text:
+            self._texts[name] = text
+            self._on_text(name, text)
+
+
+def _is_manifest(path: Path) -> bool:
+    """Not an editor's own file, such as `.mesh.yaml.swp` or `.#mesh.yaml`."""
+    return path.suffix in _SUFFIXES and not path.name.startswith(".")
