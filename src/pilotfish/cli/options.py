@@ -13,9 +13,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def mesh_option(function: F) -> F:
-    """`--name MESH`."""
+    """`--name MESH`; also `--mesh`, for the one command that has another `--name`."""
     return click.option(
         "--name",
+        "--mesh",
         "mesh",
         metavar="MESH",
         help="The mesh meant. Default: the only one running.",
@@ -55,3 +56,9 @@ def output_option(*formats: str, default: str | None = None) -> Callable[[F], F]
 def pod_argument(function: F) -> F:
     """POD: `name`, `name.namespace`, `pod/name`, `deploy/name[.namespace]`."""
     return click.argument("pod", metavar="POD", shell_complete=complete.pods)(function)
+
+
+def keep_mesh(ctx: click.Context, mesh: str | None) -> None:
+    """For a group that takes `--name`: its commands find it where those of the whole find theirs."""
+    if mesh is not None:
+        ctx.obj = mesh

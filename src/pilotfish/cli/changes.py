@@ -1,0 +1,55 @@
+"""Printing what a change did: kubectl's lines on standard output, Problems on standard error, 1 if any was refused."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+import msgspec
+
+from pilotfish.cli.kinds import qualified
+from pilotfish.cli.render.problems import render_problem
+from pilotfish.runtime.control.views import ChangesView, ChangeView, ProblemView
+
+
+def print_changes(views: Iterable[ChangesView], missing_ok: bool = False) -> None:
+    """Exits with 1 if any object was refused, or was not there (unless `missing_ok`)."""
+    failed = False
+    for view in views:
+        for change in view.changes:
+            if text := render_change(change):
+                click.echo(text)
+            elif change.action == "notfound" and not missing_ok:
+                failed = True
+                click.echo(f"error: {_not_found(change)}", err=True)
+            failed = failed or change.action == "refused"
+        for problem in view.problems:
+            failed = failed or problem.severity == "error"
+            click.echo(render_problem(near(problem)), err=True)
+    if failed:
+        sys.exit(1)
+
+
+def render_change(change: ChangeView) -> str:
+    """`configmap/x configured`, `pod "x" deleted`; "" for what was not done."""
+    if change.action in ("notfound", "refused"):
+        return ""
+    if change.action == "deleted":
+        return f'{qualified(change.kind)} "{change.name}" deleted'
+    return f"{qualified(change.kind)}/{change.name} {change.action}"
+
+
+def near(problem: ProblemView) -> ProblemView:
+    """With its file as seen from the working folder, where it lies below that."""
+    path = Path(problem.source)
+    here = Path.cwd()
+    return (
+        msgspec.structs.replace(problem, source=str(path.relative_to(here))) if path.is_relative_to(here) else problem
+    )
+
+
+def _not_found(change: ChangeView) -> str:
+    place = f' in namespace "{change.namespace}"' if change.namespace else ""
+    return f'{qualified(change.kind)} "{change.name}" not found{place}'

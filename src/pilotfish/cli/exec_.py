@@ -1,0 +1,78 @@
+"""`pilotfish exec`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from pilotfish.cli.failure import Failure
+from pilotfish.cli.options import container_option, mesh_option, namespace_option, pod_argument
+from pilotfish.cli.session import open_session, require_root
+from pilotfish.cli.target import find_container, find_pod
+from pilotfish.runtime.control.views import ContainerView, PodView
+
+_PROXY_USER = 1337
+
+
+@click.command("exec", options_metavar="[OPTIONS]", short_help="Run a command in a container of a pod.")
+@pod_argument
+@click.argument("argv", metavar="-- COMMAND [ARGS]...", nargs=-1, type=click.UNPROCESSED)
+@container_option
+@click.option("-i", "--stdin", is_flag=True, help="Pass standard input. It always is: accepted as kubectl's.")
+@click.option("-t", "--tty", is_flag=True, help="Standard input is a terminal.")
+@namespace_option
+@mesh_option
+def command(
+    pod: str,
+    argv: tuple[str, ...],
+    container: str | None,
+    stdin: bool,
+    tty: bool,
+    namespace: str | None,
+    mesh: str | None,
+) -> None:
+    """Run a command where a container of POD runs: its network, files, user, environment and folder.
+
+    POD is NAME, NAME.NAMESPACE or deploy/NAME[.NAMESPACE]. Exits as the command does: 126 if it can't be executed,
+    127 if it isn't found, 128 + N for signal N.
+    """
+    if not argv:
+        raise click.UsageError("you must specify a command for the container, after --")
+    require_root("a pod is a network namespace, which only root may enter")
+    session = open_session(mesh, namespace)
+    found = find_pod(session.client.status().pods, pod, session.namespace)
+    where = find_container(found, container)
+    if container is None and sum(each.kind == "app" for each in found.containers) > 1:
+        names = ", ".join(each.name for each in found.containers)
+        click.echo(f'Defaulted container "{where.name}" out of: {names}', err=True)
+    _check_running(found, where)
+    if tty and not sys.stdin.isatty():
+        click.echo("Unable to use a TTY - input is not a terminal or the right kind of file", err=True)
+    _run(found, where, argv)
+
+
+def _check_running(pod: PodView, container: ContainerView) -> None:
+    if container.state != "running" or container.pid is None:
+        place = f"{pod.name}.{pod.namespace}"
+        state = container.reason or container.state
+        raise Failure(
+            f"container {container.name} in pod {place} is not running ({state}), so nothing can be executed in it; "
+            f"'pilotfish logs {place} -c {container.name}' shows why"
+        )
+
+
+def _run(pod: PodView, container: ContainerView, argv: tuple[str, ...]) -> None:
+    """Does not return: this process becomes the command."""
+    from pilotfish.runtime.netns import NetNs
+    from pilotfish.runtime.process import ProcessSpec, exec_in
+
+    if path := pod.exec.get(container.name):
+        spec = ProcessSpec.load(Path(path))
+    else:
+        # The sidecar's container is Envoy: whoever looks around there is the sidecar's user, whom capture lets pass.
+        env = {"PATH": os.environ.get("PATH", os.defpath)}
+        spec = ProcessSpec((), env, uid=_PROXY_USER, gid=_PROXY_USER, netns=NetNs(Path(pod.netns)))
+    exec_in(spec, container.pid, argv)

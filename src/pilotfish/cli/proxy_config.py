@@ -1,0 +1,173 @@
+"""`pilotfish proxy-config`: what a pod's Envoy has, out of that Envoy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from pilotfish.cli.envoy_admin import read_json
+from pilotfish.cli.options import keep_mesh, mesh_option, namespace_option, output_option, pod_argument
+from pilotfish.cli.render.bootstrap import render_bootstrap
+from pilotfish.cli.render.clusters import render_clusters, select_clusters
+from pilotfish.cli.render.documents import Format, render_document
+from pilotfish.cli.render.dump import Json, at, resources, section
+from pilotfish.cli.render.endpoints import EndpointFilter, render_endpoints, select_endpoints
+from pilotfish.cli.render.listeners import render_listeners, select_listeners
+from pilotfish.cli.render.routes import render_routes, select_routes
+from pilotfish.cli.render.table import Table
+from pilotfish.cli.session import open_session, require_root
+from pilotfish.cli.target import find_pod
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_ALIASES = {
+    "listener": "listeners", "l": "listeners", "lis": "listeners",
+    "route": "routes", "r": "routes",
+    "cluster": "clusters", "c": "clusters", "clu": "clusters",
+    "endpoint": "endpoints", "ep": "endpoints",
+    "b": "bootstrap",
+}  # fmt: skip
+
+
+class _Group(click.Group):
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, _ALIASES.get(cmd_name, cmd_name))
+
+
+def _pod_options(function: F) -> F:
+    """What every command here takes; `--name` is apart, since `routes` means a route by it."""
+    return pod_argument(namespace_option(output_option("short", "json", "yaml")(function)))
+
+
+@click.group("proxy-config", cls=_Group)
+@mesh_option
+@click.pass_context
+def command(ctx: click.Context, mesh: str | None) -> None:
+    """Show what a pod's Envoy has been configured with, as istioctl does. Short form: pc.
+
+    POD is NAME, NAME.NAMESPACE or deploy/NAME[.NAMESPACE].
+    """
+    keep_mesh(ctx, mesh)
+
+
+@command.command("bootstrap")
+@_pod_options
+@mesh_option
+def bootstrap(pod: str, namespace: str | None, output: str | None, mesh: str | None) -> None:
+    """Show what Envoy was started with. Prints JSON unless -o says otherwise."""
+    dump = _read(mesh, namespace, pod, _DUMP)
+    parts = [at(config, "bootstrap") for config in section(dump, "BootstrapConfigDump")]
+    document = {"bootstrap": parts[0] if parts else {}}
+    if output == "short":
+        click.echo(render_bootstrap(document), nl=False)
+        return
+    _print_document(document, output or "json")
+
+
+@command.command("listeners")
+@_pod_options
+@click.option("--address", default="", metavar="IP", help="Only listeners on this address.")
+@click.option("--port", type=int, default=0, metavar="PORT", help="Only listeners on this port.")
+@click.option("--type", "kind", default="", metavar="TYPE", help="Only these: HTTP, TCP or HTTP+TCP.")
+@mesh_option
+def listeners(
+    pod: str, namespace: str | None, output: str | None, address: str, port: int, kind: str, mesh: str | None
+) -> None:
+    """Show listeners: a line for each filter chain."""
+    found = select_listeners(resources(_read(mesh, namespace, pod, _DUMP), "listeners"), address, port, kind)
+    _print(found, output, render_listeners)
+
+
+@command.command("routes")
+@_pod_options
+@click.option("--name", "route", default="", metavar="ROUTE", help="Only the route configuration of this name.")
+@click.option("--mesh", help="The mesh meant (`pilotfish --name MESH proxy-config ...` does the same).")
+def routes(pod: str, namespace: str | None, output: str | None, route: str, mesh: str | None) -> None:
+    """Show routes: a line for each route of each virtual host."""
+    found = select_routes(resources(_read(mesh, namespace, pod, _DUMP), "routes"), route)
+    _print(found, output, render_routes)
+
+
+def _cluster_filters(function: F) -> F:
+    fqdn = click.option("--fqdn", default="", metavar="HOST", help="Only clusters whose host contains this.")
+    subset = click.option("--subset", default="", metavar="SUBSET", help="Only clusters of this subset.")
+    directions = click.Choice(["inbound", "outbound"])
+    direction = click.option("--direction", type=directions, default=None, help="Only clusters of this direction.")
+    port = click.option("--port", type=int, default=0, metavar="PORT", help="Only those with this port.")
+    return fqdn(port(subset(direction(function))))
+
+
+@command.command("clusters")
+@_pod_options
+@_cluster_filters
+@mesh_option
+def clusters(
+    pod: str,
+    namespace: str | None,
+    output: str | None,
+    fqdn: str,
+    port: int,
+    subset: str,
+    direction: str | None,
+    mesh: str | None,
+) -> None:
+    """Show clusters."""
+    every = resources(_read(mesh, namespace, pod, _DUMP), "clusters")
+    _print(select_clusters(every, fqdn, port, subset, direction or ""), output, render_clusters)
+
+
+@command.command("endpoints")
+@_pod_options
+@_cluster_filters
+@click.option("--address", default="", metavar="IP", help="Only endpoints with this address.")
+@click.option("--cluster", default="", metavar="NAME", help="Only endpoints of this cluster.")
+@click.option("--status", default="", metavar="STATUS", help="Only these, such as HEALTHY or UNHEALTHY.")
+@mesh_option
+def endpoints(pod: str, namespace: str | None, output: str | None, mesh: str | None, **filters: Any) -> None:
+    """Show endpoints, with what Envoy thinks of their health."""
+    chosen = EndpointFilter(**{name: value for name, value in filters.items() if value is not None})
+    found = select_endpoints(_read(mesh, namespace, pod, _CLUSTERS), chosen)
+    _print(found, output, render_endpoints)
+
+
+@command.command("all")
+@_pod_options
+@mesh_option
+def everything(pod: str, namespace: str | None, output: str | None, mesh: str | None) -> None:
+    """Show clusters, listeners, routes and endpoints. -o json prints Envoy's whole config dump."""
+    dump = _read(mesh, namespace, pod, _DUMP)
+    if output in ("json", "yaml"):
+        _print_document(dump, output)
+        return
+    found = select_endpoints(_read(mesh, namespace, pod, _CLUSTERS), EndpointFilter())
+    tables = (
+        render_clusters(select_clusters(resources(dump, "clusters"))),
+        render_listeners(select_listeners(resources(dump, "listeners"))),
+        render_routes(select_routes(resources(dump, "routes"))),
+        render_endpoints(found),
+    )
+    click.echo("\n".join(each.text() for each in tables), nl=False)
+
+
+_DUMP = "/config_dump?include_eds"
+_CLUSTERS = "/clusters?format=json"
+
+
+def _read(mesh: str | None, namespace: str | None, pod: str, path: str) -> Json:
+    require_root("a pod's Envoy answers inside the pod's network namespace only")
+    session = open_session(mesh, namespace)
+    return read_json(find_pod(session.client.status().pods, pod, session.namespace), path)
+
+
+def _print(found: list[Json], output: str | None, render: Callable[[list[Json]], Table]) -> None:
+    if output in ("json", "yaml"):
+        _print_document(found, output)
+    else:
+        click.echo(render(found).text(), nl=False)
+
+
+def _print_document(document: object, output: str) -> None:
+    form: Format = "yaml" if output == "yaml" else "json"
+    click.echo(render_document(document, form), nl=False)

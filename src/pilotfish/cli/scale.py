@@ -1,0 +1,29 @@
+"""`pilotfish scale`."""
+
+from __future__ import annotations
+
+import click
+
+from pilotfish.cli import complete
+from pilotfish.cli.changes import print_changes
+from pilotfish.cli.deployment import find_deployment, join_words
+from pilotfish.cli.options import mesh_option, namespace_option
+from pilotfish.cli.session import open_session
+
+
+@click.command("scale")
+@click.argument("words", metavar="deploy/NAME", nargs=-1, required=True, shell_complete=complete.deployments)
+@click.option(
+    "--replicas", type=click.IntRange(min=0), required=True, metavar="N", help="How many pods there shall be."
+)
+@click.option("--current-replicas", type=click.IntRange(min=0), metavar="N", help="Only if there are that many now.")
+@namespace_option
+@mesh_option
+def command(
+    words: tuple[str, ...], replicas: int, current_replicas: int | None, namespace: str | None, mesh: str | None
+) -> None:
+    """Set the number of a Deployment's pods."""
+    target = join_words(words)
+    session = open_session(mesh, namespace)
+    place, name = find_deployment(session, target)
+    print_changes([session.client.scale(place, name, replicas, current_replicas)])

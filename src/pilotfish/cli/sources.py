@@ -1,0 +1,50 @@
+"""`-f`: the texts of the files, folders and standard input that a command was given."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pilotfish.cli.failure import Failure
+
+_ENDINGS = frozenset({".yaml", ".yml", ".json"})
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    file: str
+    """Absolute, so that it means the same to the mesh's process; "-" for standard input."""
+    content: str
+
+
+def read_sources(names: Iterable[str], recursive: bool = False) -> Iterator[Text]:
+    """Folders give their YAML and JSON files by name. Raises Failure for what can't be read."""
+    for name in names:
+        if name == "-":
+            yield Text("-", sys.stdin.read())
+            continue
+        path = Path(name)
+        if not path.exists():
+            raise Failure(f"the path {name!r} does not exist, so nothing of it can be used; check -f")
+        for file in _files(path, recursive):
+            yield Text(str(file.absolute()), _read(file))
+
+
+def _files(path: Path, recursive: bool) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.glob("**/*" if recursive else "*") if file.suffix in _ENDINGS)
+    if not found:
+        raise Failure(f"folder {path} holds no .yaml, .yml or .json file; -R looks into folders below it")
+    return found
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Failure(f"{file} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
+    except OSError as error:
+        raise Failure(f"{file} can't be read: {error.strerror}") from error
