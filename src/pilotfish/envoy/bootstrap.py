@@ -63,7 +63,7 @@ class BootstrapSpec:
     stats_suffixes: tuple[str, ...] = ()
     stats_regexes: tuple[str, ...] = ()
     runtime: Mapping[str, Any] = field(default_factory=dict)
-    """Runtime keys over the defaults below."""
+    """Runtime keys. Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/operations/runtime"""
 
     @property
     def node_id(self) -> str:
@@ -82,6 +82,7 @@ def bootstrap(spec: BootstrapSpec) -> dict[str, Any]:
     return {
         "node": _node(spec),
         "layered_runtime": _runtime(spec),
+        "overload_manager": _overload(),
         "typed_dns_resolver_config": dns_resolver(spec.dns_address, spec.dns_port),
         "stats_config": _stats(spec),
         "admin": {"address": _address("127.0.0.1", spec.admin_port)},
@@ -142,9 +143,16 @@ def _metadata(spec: BootstrapSpec) -> dict[str, Any]:
 
 
 def _runtime(spec: BootstrapSpec) -> dict[str, Any]:
+    static = {"name": "global config", "static_layer": dict(spec.runtime)}
+    return {"layers": [static, {"name": "admin", "admin_layer": {}}]}
+
+
+def _overload() -> dict[str, Any]:
     # A connection limit must be set, else Envoy warns at each start; this one is Istio's "no limit".
-    values = {"overload.global_downstream_max_connections": 2147483647, **spec.runtime}
-    return {"layers": [{"name": "global config", "static_layer": values}, {"name": "admin", "admin_layer": {}}]}
+    monitor = "envoy.resource_monitors.global_downstream_max_connections"
+    config = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+    limit = {"@type": f"type.googleapis.com/{config}", "max_active_downstream_connections": 2147483647}
+    return {"resource_monitors": [{"name": monitor, "typed_config": limit}]}
 
 
 def _stats(spec: BootstrapSpec) -> dict[str, Any]:

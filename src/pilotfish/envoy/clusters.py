@@ -162,8 +162,8 @@ def _original_dst(config: MeshConfig, name: str) -> Cluster:
 def _from_loopback() -> BindConfig:
     """127.0.0.6, and ::6 for IPv6: the addresses that Istio's rules know."""
     return BindConfig(
-        source_address=SocketAddress(address="127.0.0.6"),
-        extra_source_addresses=[ExtraSourceAddress(address=SocketAddress(address="::6"))],
+        source_address=SocketAddress(address="127.0.0.6", port_value=0),
+        extra_source_addresses=[ExtraSourceAddress(address=SocketAddress(address="::6", port_value=0))],
     )
 
 

@@ -175,7 +175,7 @@ def _build_route(
 
 def _described_path(route: Route) -> str:
     if route.match.HasField("safe_regex"):
-        return route.match.safe_regex.regex
+        return str(route.match.safe_regex.regex)
     return str(route.match.path or f"{route.match.prefix}*")
 
 

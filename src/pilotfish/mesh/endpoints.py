@@ -1,6 +1,6 @@
 """Who serves a service's port.
 
-A Kubernetes Service with a selector is served by pods; one without by what its EndpointSlices, else its Endpoints, list.
+A Kubernetes Service with a selector is served by pods; one without by what its EndpointSlices, else its Endpoints, say.
 A ServiceEntry lists its own; one of resolution DNS that lists none is served by what its host resolves to.
 """
 

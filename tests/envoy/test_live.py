@@ -1,0 +1,113 @@
+"""The resources in a real Envoy: all accepted, and traffic takes the way that they say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pilotfish.config import load
+from pilotfish.derive import Graph
+from pilotfish.envoy.resources import ResourceSet, resource_set
+from pilotfish.mesh import inputs
+from pilotfish.model import Proxy
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
+
+Launch = Callable[[ResourceSet], Any]
+
+WEBAPP = Proxy(
+    "sidecar~10.245.1.1~webapp-0.vm~vm.svc.cluster.local",
+    "webapp-0",
+    "vm",
+    "vm.svc.cluster.local",
+    ("10.245.1.1", "fd00:245::1"),
+    {"app": "webapp"},
+)
+
+MESH = """
+apiVersion: v1
+kind: Service
+metadata: {name: webapp, namespace: vm}
+spec:
+  selector: {app: webapp}
+  clusterIP: 10.96.0.8
+  ports: [{name: http, port: 8889, targetPort: 9889}, {name: other, port: 7100}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: webapp-0, namespace: vm, labels: {app: webapp}}
+spec: {containers: [{name: app, command: [x]}]}
+status: {podIP: 10.245.1.1}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: calculator, namespace: vm}
+spec:
+  hosts: [calculator.vm.svc.cluster.local]
+  addresses: [10.96.0.7, "fd00:96::7"]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 8888, name: http, protocol: HTTP}, {number: 7000, name: tcp, protocol: TCP}, {number: 9000, name: x}]
+  endpoints: [{address: 10.245.1.2, labels: {version: v1}}, {address: "fd00:245::2", labels: {version: v2}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: calculator, namespace: vm}
+spec:
+  host: calculator.vm.svc.cluster.local
+  subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: calculator, namespace: vm}
+spec:
+  hosts: [calculator.vm.svc.cluster.local]
+  http:
+  - match: [{uri: {prefix: /v2}}]
+    route: [{destination: {host: calculator.vm.svc.cluster.local, subset: v2}}]
+  - match: [{uri: {prefix: /nowhere}}]
+    route: [{destination: {host: nobody.vm.svc.cluster.local}}]
+  - route: [{destination: {host: calculator.vm.svc.cluster.local, subset: v1}}]
+"""
+
+
+def resources(text: str, proxy: Proxy = WEBAPP) -> ResourceSet:
+    loaded = load(text, "in.yaml", "vm")
+    assert loaded.problems == ()
+    graph = Graph()
+    inputs.apply(graph, {m.ref: m for m in loaded.manifests})
+    if loaded.mesh_config is not None:
+        inputs.apply_mesh_config(graph, loaded.mesh_config)
+    return graph.get(resource_set, proxy)
+
+
+def test_envoy_takes_every_resource_and_warns_of_nothing(launch: Launch) -> None:
+    live = launch(resources(MESH))
+    assert live.ads.nacks == []
+    assert live.log.read_text() == ""
+
+
+def test_traffic_takes_the_way_that_the_resources_say(launch: Launch) -> None:
+    live = launch(resources(MESH))
+    live.start_app(live.peer, "10.245.1.2", 8888, "v1")
+    live.start_app(live.peer, "fd00:245::2", 8888, "v2")
+    live.start_app(live.peer, "10.245.1.2", 7777, "unknown")
+    live.start_app(live.netns, "10.245.1.1", 9889, "webapp")
+    live.start_app(live.netns, "fd00:245::1", 9889, "webapp6")
+    live.start_app(live.netns, "10.245.1.1", 9999, "stray")
+    pod, peer, host = live.netns, live.peer, "calculator.vm:8888"
+    for what, netns, address, port, name, path, answer in (
+        ("the default route", pod, "10.96.0.7", 8888, host, "/", "v1 GET / from 10.245.1.1"),
+        ("a match, to an IPv6 endpoint", pod, "10.96.0.7", 8888, host, "/v2", "v2 GET /v2 from fd00:245::1"),
+        ("a virtual IPv6 address", pod, "fd00:96::7", 8888, host, "/", "v1 GET / from 10.245.1.1"),
+        ("a destination that is not there", pod, "fd00:96::7", 8888, host, "/nowhere", "no healthy upstream"),
+        ("a port nobody declared", pod, "10.245.1.2", 7777, host, "/", "unknown GET / from 10.245.1.1"),
+        ("a host nobody knows", pod, "10.245.1.2", 8888, "other", "/", "v1 GET / from 10.245.1.1"),
+        ("inbound", peer, "10.245.1.1", 9889, "other", "/in", "webapp GET /in from 127.0.0.6"),
+        ("inbound, IPv6", peer, "fd00:245::1", 9889, "other", "/in", "webapp6 GET /in from ::6"),
+        ("inbound, not a service's port", peer, "10.245.1.1", 9999, "other", "/", "stray GET / from 127.0.0.6"),
+    ):
+        assert answer in live.request(netns, address, port, name, path), what
