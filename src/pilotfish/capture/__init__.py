@@ -1,1 +1,41 @@
-"""To be filled."""
+"""What a pod's traffic capture is, and the packet-filter rules that it comes to. No kernel: `runtime.capture` has that.
+
+    document ─parse_spec────────────────▶ CaptureSpec | Problems
+    annotations ─spec_from_annotations──▶ CaptureSpec | Problems
+    CaptureSpec ─rules─▶ RuleSet ─render_iptables─▶ iptables-restore text ─▶ kernel
+                            ▲                                                  │
+                            └──────────────parse_iptables── iptables-save ◀────┘
+
+Chains, their order and their names are Istio's, so that what people know about ISTIO_OUTPUT holds here. `nat`
+redirects, `mangle` marks (TPROXY), `raw` sorts DNS into conntrack zones. A RuleSet is what the kernel holds in the end,
+not the commands that lead there; rules are written and read in iptables' own words (`rule`).
+"""
+
+from pilotfish.capture.annotations import spec_from_annotations
+from pilotfish.capture.diff import Difference, diff
+from pilotfish.capture.document import parse_spec
+from pilotfish.capture.generate import rules
+from pilotfish.capture.iptables import parse_iptables, render_iptables
+from pilotfish.capture.rule import Counters, Rule, parse_rule, render_rule
+from pilotfish.capture.ruleset import Chain, RuleSet, Table
+from pilotfish.capture.spec import ALL, CaptureSpec, Mode
+
+__all__ = [
+    "ALL",
+    "CaptureSpec",
+    "Chain",
+    "Counters",
+    "Difference",
+    "Mode",
+    "Rule",
+    "RuleSet",
+    "Table",
+    "diff",
+    "parse_iptables",
+    "parse_rule",
+    "parse_spec",
+    "render_iptables",
+    "render_rule",
+    "rules",
+    "spec_from_annotations",
+]

@@ -1,0 +1,74 @@
+"""The mangle table: transparent inbound capture (TPROXY), and packets that conntrack can't place.
+
+TPROXY leaves addresses alone and sends a packet to the proxy's socket by a mark that policy routing looks at
+(kernel, Documentation/networking/tproxy.rst). The proxy's connections to its app carry the peer's address, too, so the
+mark is kept on the connection, or the answers would not find back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pilotfish.capture.build import TableBuilder, return_interfaces
+from pilotfish.capture.family import Addresses
+from pilotfish.capture.ruleset import Chain
+from pilotfish.capture.spec import ALL, CaptureSpec, Mode
+
+OUTBOUND_MARK = 1338
+"""On what the proxy sends to its own pod: it is to be captured as if it came from outside."""
+
+
+def chains(spec: CaptureSpec, addresses: Addresses) -> Iterable[Chain]:
+    transparent = spec.mode is Mode.TPROXY
+    table = TableBuilder(*(("ISTIO_INBOUND",) if transparent else ()))
+    if transparent:
+        return_interfaces(table, spec.exclude_interfaces)
+    if spec.drop_invalid:
+        table.append("PREROUTING", "-m conntrack --ctstate INVALID -j ISTIO_DROP", "packets of no known connection")
+        table.append("ISTIO_DROP", "-j DROP", "not NATed, they would reset the connection that they belong to")
+    if transparent:
+        _inbound(table, spec, addresses)
+        _marks(table, spec, addresses)
+    return table.chains()
+
+
+def _inbound(table: TableBuilder, spec: CaptureSpec, addresses: Addresses) -> None:
+    table.append("ISTIO_INBOUND", f"-p tcp -m mark --mark {spec.tproxy_mark} -j RETURN", "marked already")
+    table.append("ISTIO_INBOUND", f"-p tcp -s {addresses.passthrough} -i lo -j RETURN", "the proxy calls its app")
+    own = f"-p tcp -i lo -m mark ! --mark {OUTBOUND_MARK} -j RETURN"
+    table.append("ISTIO_INBOUND", own, "loopback, but for what the proxy sends to its own pod")
+    if not spec.inbound_ports_include:
+        return
+    _targets(table, spec, addresses)
+    table.append("PREROUTING", "-p tcp -j ISTIO_INBOUND", "TCP that comes from outside the pod")
+    if spec.inbound_ports_include == ALL:
+        for port in spec.inbound_ports_exclude:
+            table.append("ISTIO_INBOUND", f"-p tcp --dport {port} -j RETURN", f"inbound port {port} is excluded")
+        captured = [""]
+    else:
+        captured = [f"--dport {port} " for port in spec.inbound_ports_include]
+    for port_match in captured:
+        established = f"-p tcp {port_match}-m conntrack --ctstate RELATED,ESTABLISHED -j ISTIO_DIVERT"
+        table.append("ISTIO_INBOUND", established, "a known connection's packets go to its socket")
+        table.append("ISTIO_INBOUND", f"-p tcp {port_match}-j ISTIO_TPROXY", "a new connection goes to the proxy")
+
+
+def _targets(table: TableBuilder, spec: CaptureSpec, addresses: Addresses) -> None:
+    mark = spec.tproxy_mark
+    table.append("ISTIO_DIVERT", f"-j MARK --set-mark {mark}", f"routed locally (table {spec.tproxy_route_table})")
+    table.append("ISTIO_DIVERT", "-j ACCEPT", "that is all")
+    target = f"-j TPROXY --tproxy-mark {mark}/0xffffffff --on-port {spec.inbound_capture_port}"
+    table.append("ISTIO_TPROXY", f"! -d {addresses.loopback} -p tcp {target}", "to the proxy's inbound listener")
+
+
+def _marks(table: TableBuilder, spec: CaptureSpec, addresses: Addresses) -> None:
+    mark = spec.tproxy_mark
+    save = f"-p tcp -m mark --mark {mark} -j CONNMARK --save-mark"
+    table.append("PREROUTING", save, "the mark stays with the connection")
+    table.append("OUTPUT", f"-p tcp -o lo -m mark --mark {mark} -j RETURN", "the proxy's own, by its socket's mark")
+    owners = (*(f"--uid-owner {uid}" for uid in spec.proxy_uids), *(f"--gid-owner {gid}" for gid in spec.proxy_gids))
+    for owner in owners:
+        text = f"! -d {addresses.loopback} -p tcp -o lo -m owner {owner} -j MARK --set-mark {OUTBOUND_MARK}"
+        table.append("OUTPUT", text, "the proxy calls its own pod through a Service")
+    restore = f"-p tcp -m connmark --mark {mark} -j CONNMARK --restore-mark"
+    table.append("OUTPUT", restore, "an answer gets its connection's mark")

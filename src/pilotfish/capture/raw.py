@@ -1,0 +1,42 @@
+"""The raw table: conntrack zones for captured DNS.
+
+The app's question and the proxy's own, to the resolver behind it, may have the same addresses and ports; in one zone
+conntrack would take the second for the first (istio.io, "DNS proxying"; conntrack zones: kernel commit 5d0aa2ccd4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pilotfish.capture.build import TableBuilder
+from pilotfish.capture.family import Addresses
+from pilotfish.capture.nat import DNS_LISTENER_PORT, DNS_PORT
+from pilotfish.capture.ruleset import Chain
+from pilotfish.capture.spec import CaptureSpec
+
+UPSTREAM_ZONE = 1
+"""Between the proxy and the resolvers."""
+CLIENT_ZONE = 2
+"""Between the app and the proxy."""
+
+
+def chains(spec: CaptureSpec, addresses: Addresses) -> Iterable[Chain]:
+    table = TableBuilder()
+    if not spec.captures_dns:
+        return ()
+    table.append("OUTPUT", "-j ISTIO_OUTPUT_DNS", "DNS that leaves a process of this pod")
+    owners = (*(f"--uid-owner {uid}" for uid in spec.proxy_uids), *(f"--gid-owner {gid}" for gid in spec.proxy_gids))
+    for owner in owners:
+        question = f"-p udp --dport {DNS_PORT} -m owner {owner} -j CT --zone {UPSTREAM_ZONE}"
+        table.append("ISTIO_OUTPUT_DNS", question, "the proxy asks a resolver")
+        answer = f"-p udp --sport {DNS_LISTENER_PORT} -m owner {owner} -j CT --zone {CLIENT_ZONE}"
+        table.append("ISTIO_OUTPUT_DNS", answer, "the proxy answers the app")
+    if addresses.dns:
+        table.append("PREROUTING", "-j ISTIO_INBOUND", "DNS that comes from outside the pod")
+    for server in addresses.dns:
+        to, from_ = (f"-d {server} ", f"-s {server} ") if server else ("", "")
+        client = f"-p udp --dport {DNS_PORT} {to}-j CT --zone {CLIENT_ZONE}"
+        table.append("ISTIO_OUTPUT_DNS", client, "the app asks a resolver")
+        upstream = f"-p udp --sport {DNS_PORT} {from_}-j CT --zone {UPSTREAM_ZONE}"
+        table.append("ISTIO_INBOUND", upstream, "a resolver answers the proxy")
+    return table.chains()
