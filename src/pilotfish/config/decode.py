@@ -44,7 +44,7 @@ def decode(value: object, kind: type[S], report: Report, path: str = "") -> S | 
         return msgspec.convert(kept, kind, dec_hook=_hook)
     except msgspec.ValidationError as error:
         if not report.has_errors:
-            report.invalid(path, f"{error}, so the object is not used")
+            report.invalid(path, str(error), "see the kind's reference")
         return None
 
 
@@ -92,7 +92,7 @@ def _walk_struct(kind: inspect.StructType, value: object, path: str, report: Rep
     for name, field in fields.items():
         if field.required and value.get(name) is None:
             inner = f"{path}.{name}" if path else name
-            report.error(inner, "MissingField", "the field is required, so the object is not used; add it")
+            report.missing(inner)
             report.take_out(inner)
     return kept
 
@@ -112,8 +112,10 @@ def _leave_out(
     if unused.instead:
         kept.setdefault(unused.instead, value.get(unused.instead) or (item if unused.alias else {}))
     if unused.severity is None or item in unused.harmless:
+        report.left_out.add(path)
         return
     report.add(path, "UnsupportedField", unused.consequence, unused.severity)
+    report.left_out.add(path)
     if unused.severity is Severity.ERROR:
         report.take_out(path)
 
@@ -190,11 +192,11 @@ def _walk_choice(kind: inspect.LiteralType, value: object, path: str, report: Re
     if not isinstance(value, str):
         return _wrong(path, f"one of {', '.join(choices)}", value, report)
     if value in UNSUPPORTED_VALUES:
-        report.error(path, "UnsupportedField", f"{value} is not supported yet, so the object is not used")
+        report.unsupported(path, value, f"write one of {', '.join(choices)}")
         report.take_out(path)
         return _GONE
-    hint = _suggest(value, choices, "")
-    report.invalid(path, f"{value!r} is none of {', '.join(choices)}, so the object is not used{hint}")
+    hint = _suggest(value, choices, "").removeprefix("; ")
+    report.invalid(path, f"{value!r} is no value of this field", hint or f"write one of {', '.join(choices)}")
     report.take_out(path)
     return _GONE
 
@@ -205,7 +207,7 @@ def _walk_custom(kind: inspect.CustomType, value: object, path: str, report: Rep
     except TypeError as error:
         return _wrong(path, str(error).removeprefix("it must be "), value, report)
     except ValueError as error:
-        report.invalid(path, f"{error}; the object is not used")
+        report.invalid(path, str(error), "correct it")
         report.take_out(path)
         return _GONE
     return value

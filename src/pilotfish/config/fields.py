@@ -159,7 +159,9 @@ _ISTIO: dict[type, Table] = {
     istio.PortTrafficPolicy: _refused("tls", {"mode": "DISABLE"}),
     istio.TCPSettings: _refused("tcpKeepalive maxConnectionDuration idleTimeout"),
     istio.HTTPSettings: _refused("h2UpgradePolicy useClientProtocol maxConcurrentStreams http2KeepAlive"),
-    istio.LoadBalancerSettings: _refused("consistentHash localityLbSetting warmupDurationSecs warmup"),
+    istio.LoadBalancerSettings: _refused(
+        "consistentHash localityLbSetting zoneAwareLbSetting warmupDurationSecs warmup"
+    ),
     istio.OutlierDetection: _refused("splitExternalLocalOriginErrors", False)
     | _refused("consecutiveLocalOriginFailures consecutiveErrors"),
     istio.ServiceEntrySpec: _refused("workloadSelector subjectAltNames", []),

@@ -109,14 +109,14 @@ def _parse(text: object, report: Report, field: str) -> object:
 def _check_proxy_config(config: ProxyConfig, report: Report, field: str) -> None:
     for name, port in (("proxyAdminPort", config.proxy_admin_port), ("statusPort", config.status_port)):
         if not 1 <= port <= 65535:
-            report.invalid(f"{field}.{name}", f"{port} is no port; write one from 1 to 65535")
+            report.invalid(f"{field}.{name}", f"{port} is no port", "write one from 1 to 65535")
     if config.concurrency is not None and not 0 <= config.concurrency <= 1024:
-        message = f"Envoy can't run {config.concurrency} worker threads; write 0 (one for each core) to 1024"
-        report.invalid(f"{field}.concurrency", message)
+        what = f"Envoy can't run {config.concurrency} worker threads"
+        report.invalid(f"{field}.concurrency", what, "write 0 (one for each core) to 1024")
     _check_positive(config.drain_duration, report, f"{field}.drainDuration")
     _check_positive(config.termination_drain_duration, report, f"{field}.terminationDrainDuration")
 
 
 def _check_positive(duration: Duration, report: Report, field: str) -> None:
     if duration.nanos < 0:
-        report.invalid(field, f"{duration} is in the past; write a duration of 0s or more")
+        report.invalid(field, f"{duration} is less than no time", "write 0s or more")

@@ -79,7 +79,7 @@ def _required(value: dict[str, object], report: Report, field: str) -> str:
     if isinstance(text, str) and text:
         return text
     if text is None or text == "":
-        report.error(field, "MissingField", "the field is required, so the object is not used; add it")
+        report.missing(field)
     else:
         report.error(field, "WrongType", "text is wanted here, so the object is not used")
     return ""

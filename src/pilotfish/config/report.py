@@ -9,7 +9,7 @@ from pilotfish.model import ObjectRef, Problem, Severity, Source
 class Report:
     """The problems of one object, in the order in which they were found."""
 
-    __slots__ = ("_file", "_positions", "_prefix", "fixed_source", "incomplete_fields", "problems", "ref")
+    __slots__ = ("_file", "_positions", "_prefix", "fixed_source", "incomplete_fields", "left_out", "problems", "ref")
 
     def __init__(
         self,
@@ -23,6 +23,8 @@ class Report:
         self.problems: list[Problem] = []
         self.incomplete_fields: list[str] = []
         """Fields that an error has taken out: what is said about a parent of theirs would be a mere echo."""
+        self.left_out: set[str] = set()
+        """Fields that were written, are known, and do not stand in the struct."""
         self.fixed_source = fixed_source
         self._file = file
         self._positions = positions
@@ -31,14 +33,25 @@ class Report:
     def error(self, field: str, reason: str, message: str) -> None:
         self.add(field, reason, message, Severity.ERROR)
 
-    def invalid(self, field: str, message: str) -> None:
-        self.add(field, "InvalidValue", message, Severity.ERROR)
+    def invalid(self, field: str, what: str, remedy: str) -> None:
+        """A value that the object can't be used with."""
+        self.error(field, "InvalidValue", f"{what}, so the object is not used; {remedy}")
+
+    def missing(self, field: str, remedy: str = "add it", *, of: str = "") -> None:
+        """`of`: the parent whose other fields may stand in for it; nothing is said where an error took one out."""
+        if of and self._is_echo(of):
+            return
+        self.error(field, "MissingField", f"the field is required, so the object is not used; {remedy}")
+
+    def unsupported(self, field: str, what: str, remedy: str) -> None:
+        """What the API has, and pilotfish refuses the object for."""
+        self.error(field, "UnsupportedField", f"{what} is not supported yet, so the object is not used; {remedy}")
 
     def warning(self, field: str, reason: str, message: str) -> None:
         self.add(field, reason, message, Severity.WARNING)
 
     def add(self, field: str, reason: str, message: str, severity: Severity, line: int = 0) -> None:
-        if self._is_echo(field):
+        if self.incomplete_fields and self._is_echo(field):
             return
         self.problems.append(Problem(self.ref, field, reason, message, severity, self.source(field, line)))
 

@@ -60,7 +60,7 @@ class Duration(_Value[int]):
         sign, digits = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
         parts = _PART.findall(digits)
         if not parts or "".join(n + u for n, u in parts) != digits:
-            raise ValueError(f"{text!r} is not a duration such as 1h, 30s, 1.5s or 100ms")
+            raise ValueError(f"{text!r} is no duration such as 1h, 30s, 1.5s or 100ms")
         nanos = sum(float(n) * _NANOS[u] for n, u in parts)
         if nanos >= 2**63:
             raise ValueError(f"{text!r} is longer than the longest duration, 292 years")

@@ -1,0 +1,123 @@
+"""One container: a process of this machine.
+
+Source: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#Container
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from pilotfish.config.checks.names import check_at_least, check_port, check_unique, is_port_name
+from pilotfish.config.checks.probe import check_lifecycle, check_probes
+from pilotfish.config.kubernetes import Container, EnvFromSource, EnvVar, EnvVarSource, SecurityContext
+from pilotfish.config.report import Report
+
+PROXY_UID = 1337
+_FIELD_PATH = re.compile(
+    r"metadata\.(?:name|namespace|uid)|metadata\.(?:labels|annotations)\['[^']+'\]"
+    r"|spec\.(?:nodeName|serviceAccountName)|status\.(?:hostIP|hostIPs|podIP|podIPs)"
+)
+"""Source: https://kubernetes.io/docs/concepts/workloads/pods/downward-api/"""
+
+
+def check_container(container: Container, volumes: frozenset[str], field: str, report: Report) -> None:
+    _check_command(container, field, report)
+    if container.working_dir and not container.working_dir.startswith("/"):
+        report.invalid(f"{field}.workingDir", f"{container.working_dir!r} is not absolute", "begin it with /")
+    for index, variable in enumerate(container.env):
+        _check_variable(variable, f"{field}.env[{index}]", report)
+    for index, source in enumerate(container.env_from):
+        _check_env_from(source, f"{field}.envFrom[{index}]", report)
+    _check_ports(container, field, report)
+    _check_mounts(container, volumes, field, report)
+    check_probes(container, field, report)
+    if container.lifecycle is not None:
+        check_lifecycle(container.lifecycle, container, f"{field}.lifecycle", report)
+    if container.security_context is not None:
+        check_security(container.security_context, f"{field}.securityContext", report)
+
+
+def _check_command(container: Container, field: str, report: Report) -> None:
+    if not container.command or not container.command[0]:
+        message = "a container is a process of this machine, so it needs a command; the object is not used"
+        if container.image:
+            message = f"the image {container.image!r} is not pulled, and what it would run is not known: {message}"
+        report.error(f"{field}.command", "MissingField", f"{message}; write command: [PROGRAM, ARGUMENT, ...]")
+    words = (*container.command, *container.args, container.working_dir)
+    if any("\0" in word for word in words):
+        report.invalid(f"{field}.command", "a word has a zero byte in it", "remove it")
+
+
+def _check_variable(variable: EnvVar, field: str, report: Report) -> None:
+    if not variable.name or "=" in variable.name or not variable.name.isprintable():
+        report.invalid(f"{field}.name", f"{variable.name!r} is no name of a variable", "use letters, digits and _")
+    if "\0" in variable.value:
+        report.invalid(f"{field}.value", "the value has a zero byte in it", "remove it")
+    if variable.value_from is None:
+        return
+    if variable.value:
+        report.invalid(f"{field}.valueFrom", "value is set as well", "keep one of the two")
+    _check_source(variable.value_from, f"{field}.valueFrom", report)
+
+
+def _check_source(source: EnvVarSource, field: str, report: Report) -> None:
+    keys = {"configMapKeyRef": source.config_map_key_ref, "secretKeyRef": source.secret_key_ref}
+    sources: Mapping[str, object] = {**keys, "fieldRef": source.field_ref}
+    given = [name for name, one in sources.items() if one is not None]
+    left_out = any(name.startswith(f"{field}.") for name in report.left_out)
+    if len(given) > 1 or not (given or left_out):
+        what = f"{' and '.join(given) or 'none'} of {', '.join(sources)} is set"
+        report.invalid(field, what, "set exactly one")
+    for name, key in keys.items():
+        if key is not None and not key.name:
+            report.missing(f"{field}.{name}.name", "name the object that holds the key")
+    if source.field_ref is not None and not _FIELD_PATH.fullmatch(source.field_ref.field_path):
+        remedy = "write one such as metadata.name, metadata.labels['app'], status.podIP or spec.nodeName"
+        report.invalid(f"{field}.fieldRef.fieldPath", f"{source.field_ref.field_path!r} is no such field", remedy)
+
+
+def _check_env_from(source: EnvFromSource, field: str, report: Report) -> None:
+    if (source.config_map_ref is None) == (source.secret_ref is None):
+        report.invalid(field, "both or none of configMapRef and secretRef are set", "set exactly one")
+
+
+def _check_ports(container: Container, field: str, report: Report) -> None:
+    for index, port in enumerate(container.ports):
+        inner = f"{field}.ports[{index}]"
+        check_port(port.container_port, f"{inner}.containerPort", report)
+        if port.name and not is_port_name(port.name):
+            remedy = "use at most 15 lower-case letters, digits and dashes"
+            report.invalid(f"{inner}.name", f"{port.name!r} is no name of a port", remedy)
+    named = ((f"{field}.ports[{i}].name", p.name) for i, p in enumerate(container.ports) if p.name)
+    check_unique(named, "the port", report)
+
+
+def _check_mounts(container: Container, volumes: frozenset[str], field: str, report: Report) -> None:
+    for index, mount in enumerate(container.volume_mounts):
+        inner = f"{field}.volumeMounts[{index}]"
+        if mount.name not in volumes:
+            known = f"one of {', '.join(sorted(volumes))}" if volumes else "one under spec.volumes"
+            report.invalid(f"{inner}.name", f"the pod has no volume {mount.name!r}", f"name {known}")
+        if not mount.mount_path.startswith("/") or "\0" in mount.mount_path or ".." in mount.mount_path.split("/"):
+            report.invalid(f"{inner}.mountPath", f"{mount.mount_path!r} is no absolute path", "begin it with /")
+        check_relative(mount.sub_path, f"{inner}.subPath", report)
+    paths = (
+        (f"{field}.volumeMounts[{i}].mountPath", mount.mount_path.rstrip("/"))
+        for i, mount in enumerate(container.volume_mounts)
+    )
+    check_unique(paths, "the path", report)
+
+
+def check_relative(path: str, field: str, report: Report) -> None:
+    if path.startswith("/") or ".." in path.split("/") or "\0" in path:
+        report.invalid(field, f"{path!r} leads out of the volume", "write a relative path without ..")
+
+
+def check_security(context: SecurityContext, field: str, report: Report) -> None:
+    check_at_least(context.run_as_user, 0, f"{field}.runAsUser", report)
+    check_at_least(context.run_as_group, 0, f"{field}.runAsGroup", report)
+    for name, number in (("runAsUser", context.run_as_user), ("runAsGroup", context.run_as_group)):
+        if number == PROXY_UID:
+            what = f"traffic of {PROXY_UID}, the proxy's own id, is not captured: this container is outside of the mesh"
+            report.warning(f"{field}.{name}", "BypassesMesh", f"{what}; choose another")

@@ -1,0 +1,70 @@
+"""Host names as Istio's kinds take them, with and without wildcards.
+
+Source: https://istio.io/latest/docs/reference/config/networking/virtual-service/#VirtualService
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address, ip_network
+
+from pilotfish.config.report import Report
+
+_DOMAIN_LABEL = re.compile(r"[A-Za-z0-9_](?:[-A-Za-z0-9_]{0,61}[A-Za-z0-9_])?")
+_WILDCARD_LABEL = re.compile(r"\*[-A-Za-z0-9_]{0,62}")
+
+
+def is_ip(text: str) -> bool:
+    """An IPv4 or IPv6 address without a zone."""
+    try:
+        return "%" not in text and bool(ip_address(text))
+    except ValueError:
+        return False
+
+
+def is_ip_or_network(text: str) -> bool:
+    try:
+        return "%" not in text and bool(ip_network(text, strict=False))
+    except ValueError:
+        return False
+
+
+def is_domain(text: str) -> bool:
+    """A name in full or in short. Underscores pass, as SNI names of the mesh itself have them."""
+    labels = text.removesuffix(".").split(".")
+    return 0 < len(text) <= 255 and all(map(_DOMAIN_LABEL.fullmatch, labels))
+
+
+def is_wildcard_domain(text: str) -> bool:
+    """A domain, whose first label may also be `*` or begin with it: `*.foo.com`, `*foo.com`, `*-foo.com`, `*`."""
+    if not text.startswith("*"):
+        return is_domain(text)
+    first, dot, rest = text.partition(".")
+    return len(text) <= 255 and bool(_WILDCARD_LABEL.fullmatch(first)) and (not dot or is_domain(rest))
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether some host name matches both."""
+    if one.startswith("*") and other.startswith("*"):
+        a, b = one[1:], other[1:]
+        return a.endswith(b) or b.endswith(a)
+    if one.startswith("*"):
+        return other.endswith(one[1:])
+    return one.endswith(other[1:]) if other.startswith("*") else one == other
+
+
+def check_host(host: str, field: str, report: Report) -> None:
+    """An address, or a name with or without a wildcard, but not all names."""
+    if not host:
+        report.missing(field, "name a host")
+    elif host == "*":
+        report.invalid(field, "'*' would match every host", "name a host, or a wildcard such as *.example.com")
+    elif not is_ip(host) and not is_wildcard_domain(host):
+        report.invalid(field, f"{host!r} is no host", "write a name such as reviews, *.example.com, or an address")
+
+
+def check_export_to(export_to: tuple[str, ...], report: Report) -> None:
+    """Only what holds anyway is supported: visible everywhere."""
+    if export_to not in ((), ("*",)):
+        remedy = "remove the field, or write ['*']: the object is seen in every namespace"
+        report.unsupported("spec.exportTo", "showing it to some namespaces only", remedy)

@@ -1,0 +1,187 @@
+"""Pods, and the Deployments that make them.
+
+Source: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from pilotfish.config.checks.container import check_container, check_relative, check_security
+from pilotfish.config.checks.hosts import is_ip
+from pilotfish.config.checks.names import (
+    check_at_least,
+    check_dns_label,
+    check_labels,
+    check_object_name,
+    check_unique,
+)
+from pilotfish.config.kubernetes import (
+    Container,
+    DeploymentSpec,
+    DeploymentStrategy,
+    KeyToPath,
+    Metadata,
+    PodSpec,
+    PodStatus,
+    Volume,
+)
+from pilotfish.config.mesh import ProxyConfig
+from pilotfish.config.meshconfig import parse_proxy_config
+from pilotfish.config.report import Report
+from pilotfish.config.values import IntOrString
+
+PROXY_CONTAINERS = ("istio-proxy", "istio-init")
+PROXY_CONFIG_ANNOTATION = "proxy.istio.io/config"
+_PERCENT = re.compile(r"[0-9]{1,3}%")
+
+
+def check_pod(metadata: Metadata, spec: PodSpec, field: str, report: Report) -> None:
+    """`field` is the way to the metadata and the spec: "" or `spec.template.`."""
+    text = metadata.annotations.get(PROXY_CONFIG_ANNOTATION)
+    if text is not None:
+        parse_proxy_config(text, ProxyConfig(), report, f"{field}metadata.annotations[{PROXY_CONFIG_ANNOTATION}]")
+    _check_spec(spec, f"{field}spec", report)
+
+
+def _check_spec(spec: PodSpec, field: str, report: Report) -> None:
+    if not spec.containers:
+        report.missing(f"{field}.containers", "write at least one container")
+    for index, volume in enumerate(spec.volumes):
+        _check_volume(volume, f"{field}.volumes[{index}]", report)
+    check_unique(((f"{field}.volumes[{i}].name", v.name) for i, v in enumerate(spec.volumes)), "the volume", report)
+    volumes = frozenset(volume.name for volume in spec.volumes)
+    for inner, container in _containers(spec, field):
+        _check_container_name(container.name, f"{inner}.name", report)
+        check_container(container, volumes, inner, report)
+    check_unique(((f"{f}.name", c.name) for f, c in _containers(spec, field)), "the container", report)
+    _check_init(spec, field, report)
+    check_at_least(spec.termination_grace_period_seconds, 0, f"{field}.terminationGracePeriodSeconds", report)
+    for name, value in (("hostname", spec.hostname), ("subdomain", spec.subdomain)):
+        if value:
+            check_dns_label(value, f"{field}.{name}", report)
+    if spec.service_account_name:
+        check_object_name(spec.service_account_name, "ServiceAccount", f"{field}.serviceAccountName", report)
+    if spec.security_context is not None:
+        check_security(spec.security_context, f"{field}.securityContext", report)
+
+
+def _containers(spec: PodSpec, field: str) -> Iterator[tuple[str, Container]]:
+    for index, container in enumerate(spec.init_containers):
+        yield f"{field}.initContainers[{index}]", container
+    for index, container in enumerate(spec.containers):
+        yield f"{field}.containers[{index}]", container
+
+
+def _check_container_name(name: str, field: str, report: Report) -> None:
+    check_dns_label(name, field, report)
+    if name in PROXY_CONTAINERS:
+        report.invalid(field, f"the mesh itself adds a container named {name!r}", "choose another name")
+
+
+def _check_init(spec: PodSpec, field: str, report: Report) -> None:
+    for index, container in enumerate(spec.containers):
+        if container.restart_policy is not None:
+            what = "only an init container (a native sidecar) has a restart policy of its own"
+            report.invalid(f"{field}.containers[{index}].restartPolicy", what, "write it in the pod's spec")
+    for index, container in enumerate(spec.init_containers):
+        if container.restart_policy is not None:
+            continue
+        given = {
+            "livenessProbe": container.liveness_probe,
+            "readinessProbe": container.readiness_probe,
+            "startupProbe": container.startup_probe,
+            "lifecycle": container.lifecycle,
+        }
+        for name in (name for name, value in given.items() if value is not None):
+            what = "an init container runs to its end"
+            remedy = "remove it, or write restartPolicy: Always for a native sidecar"
+            report.invalid(f"{field}.initContainers[{index}].{name}", what, remedy)
+
+
+def _check_volume(volume: Volume, field: str, report: Report) -> None:
+    check_dns_label(volume.name, f"{field}.name", report)
+    sources = {
+        "configMap": volume.config_map,
+        "secret": volume.secret,
+        "emptyDir": volume.empty_dir,
+        "hostPath": volume.host_path,
+    }
+    given = [name for name, source in sources.items() if source is not None]
+    if len(given) != 1:
+        what = f"{' and '.join(given) or 'none'} of {', '.join(sources)} is set"
+        report.invalid(field, what, "set exactly one")
+    for name, source in (("configMap", volume.config_map), ("secret", volume.secret)):
+        if source is not None:
+            _check_mode(source.default_mode, f"{field}.{name}.defaultMode", report)
+            _check_items(source.items, f"{field}.{name}.items", report)
+    if volume.host_path is not None and not volume.host_path.path.startswith("/"):
+        report.invalid(f"{field}.hostPath.path", f"{volume.host_path.path!r} is not absolute", "begin it with /")
+
+
+def _check_items(items: tuple[KeyToPath, ...], field: str, report: Report) -> None:
+    for index, item in enumerate(items):
+        check_relative(item.path, f"{field}[{index}].path", report)
+        if not item.path:
+            report.missing(f"{field}[{index}].path", "name the file")
+        if item.mode is not None:
+            _check_mode(item.mode, f"{field}[{index}].mode", report)
+
+
+def _check_mode(mode: int, field: str, report: Report) -> None:
+    if not 0 <= mode <= 0o777:
+        report.invalid(field, f"{mode} is no file mode", "write one from 0 to 0777")
+
+
+def check_pod_status(status: PodStatus, report: Report) -> None:
+    addresses = (
+        ("status.podIP", status.pod_ip),
+        *((f"status.podIPs[{i}].ip", p.ip) for i, p in enumerate(status.pod_ips)),
+    )
+    for field, address in addresses:
+        if address and not is_ip(address):
+            report.invalid(field, f"{address!r} is no address", "remove the status; whoever runs the pod writes it")
+
+
+def check_deployment(spec: DeploymentSpec, report: Report) -> None:
+    template = spec.template
+    check_labels(template.metadata.labels, "spec.template.metadata.labels", report)
+    _check_selector(spec, report)
+    check_at_least(spec.replicas, 0, "spec.replicas", report)
+    check_at_least(spec.min_ready_seconds, 0, "spec.minReadySeconds", report)
+    check_at_least(spec.revision_history_limit, 0, "spec.revisionHistoryLimit", report)
+    check_at_least(spec.progress_deadline_seconds, 1, "spec.progressDeadlineSeconds", report)
+    _check_strategy(spec.strategy, report)
+    if template.spec.restart_policy != "Always":
+        what = f"a Deployment restarts its containers, and {template.spec.restart_policy} says not to"
+        report.invalid("spec.template.spec.restartPolicy", what, "write Always, or make it a Pod")
+    check_pod(template.metadata, template.spec, "spec.template.", report)
+
+
+def _check_selector(spec: DeploymentSpec, report: Report) -> None:
+    wanted, labels = spec.selector.match_labels, spec.template.metadata.labels
+    if not wanted and "spec.selector.matchExpressions" not in report.left_out:
+        report.missing("spec.selector.matchLabels", "write the labels of its pods")
+    for key, value in wanted.items():
+        if labels.get(key) != value:
+            what = f"the pods of spec.template do not have the label {key}: {value}"
+            remedy = "write the same label under spec.template.metadata.labels"
+            report.invalid(f"spec.selector.matchLabels[{key}]", what, remedy)
+
+
+def _check_strategy(strategy: DeploymentStrategy, report: Report) -> None:
+    field = "spec.strategy.rollingUpdate"
+    surge, unavailable = strategy.rolling_update.max_surge, strategy.rolling_update.max_unavailable
+    _check_share(surge, f"{field}.maxSurge", report)
+    _check_share(unavailable, f"{field}.maxUnavailable", report)
+    if surge.value in (0, "0%") and unavailable.value in (0, "0%"):
+        what = "maxSurge and maxUnavailable are both 0, so that no pod could ever be replaced"
+        report.invalid(field, what, "give one of them a value")
+
+
+def _check_share(share: IntOrString, field: str, report: Report) -> None:
+    value = share.value
+    right = 0 <= value < 2**31 if isinstance(value, int) else _PERCENT.fullmatch(value) is not None
+    if not right:
+        report.invalid(field, f"{value!r} is neither a number of pods nor a percentage", "write such as 1 or 25%")

@@ -1,0 +1,117 @@
+"""Services and their endpoints.
+
+Source: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/
+"""
+
+from __future__ import annotations
+
+from pilotfish.config.checks.hosts import is_ip
+from pilotfish.config.checks.names import (
+    check_dns_label,
+    check_labels,
+    check_port,
+    check_unique,
+    is_port_name,
+)
+from pilotfish.config.kubernetes import (
+    EndpointPort,
+    Endpoints,
+    EndpointSlice,
+    EndpointSubset,
+    ServicePort,
+    ServiceSpec,
+)
+from pilotfish.config.report import Report
+
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+
+
+def check_service(spec: ServiceSpec, report: Report) -> None:
+    _check_type(spec, report)
+    check_labels(spec.selector, "spec.selector", report)
+    headless = spec.cluster_ip == "None"
+    if spec.cluster_ip and not headless and not is_ip(spec.cluster_ip):
+        report.invalid("spec.clusterIP", f"{spec.cluster_ip!r} is no address", 'remove it, or write "None"')
+    if not spec.ports and not headless and spec.type != "ExternalName":
+        report.missing("spec.ports", "list the ports that the Service has")
+    for index, port in enumerate(spec.ports):
+        _check_service_port(port, f"spec.ports[{index}]", report)
+    _check_port_names(spec.ports, "spec.ports", report)
+    numbers = ((f"spec.ports[{i}].port", f"{p.port}/{p.protocol}") for i, p in enumerate(spec.ports))
+    check_unique(numbers, "the port", report)
+
+
+def _check_type(spec: ServiceSpec, report: Report) -> None:
+    if spec.type == "ExternalName":
+        remedy = "write a ServiceEntry with resolution DNS"
+        report.unsupported("spec.type", "the type ExternalName", remedy)
+    elif spec.type != "ClusterIP":
+        what = "it is served as a ClusterIP: no port of the host is opened; use `up --publish`"
+        report.warning("spec.type", "UnsupportedField", what)
+
+
+def _check_service_port(port: ServicePort, field: str, report: Report) -> None:
+    check_port(port.port, f"{field}.port", report)
+    if port.target_port is not None:
+        check_port_or_name(port.target_port.value, f"{field}.targetPort", report)
+    if port.protocol != "TCP":
+        what = f"{port.protocol} does not go through the proxies, and a cluster IP is not routed: use pod addresses"
+        report.warning(f"{field}.protocol", "UnsupportedField", what)
+
+
+def check_port_or_name(value: int | str, field: str, report: Report) -> None:
+    if isinstance(value, int):
+        check_port(value, field, report)
+    elif value.isdecimal():
+        report.invalid(field, f"{value!r} is text and so the name of a port", "remove the quotes")
+    elif not is_port_name(value):
+        remedy = "write a number, or a name of at most 15 lower-case letters, digits and dashes"
+        report.invalid(field, f"{value!r} is no port", remedy)
+
+
+def _check_port_names(ports: tuple[ServicePort | EndpointPort, ...], field: str, report: Report) -> None:
+    for index, port in enumerate(ports):
+        if port.name:
+            check_dns_label(port.name, f"{field}[{index}].name", report)
+        elif len(ports) > 1:
+            report.missing(f"{field}[{index}].name", "where there are several ports, give each a name such as http-web")
+    named = ((f"{field}[{i}].name", p.name) for i, p in enumerate(ports) if p.name)
+    check_unique(named, "the name", report)
+
+
+def check_endpoint_slice(resource: EndpointSlice, report: Report) -> None:
+    if resource.address_type == "FQDN":
+        report.unsupported("addressType", "FQDN", "write a ServiceEntry with resolution DNS")
+    if not resource.metadata.labels.get(SERVICE_NAME_LABEL):
+        what = f"it belongs to no Service and has no effect; name one in the label {SERVICE_NAME_LABEL}"
+        report.warning("metadata.labels", "Ignored", what)
+    for index, endpoint in enumerate(resource.endpoints):
+        field = f"endpoints[{index}].addresses"
+        if not endpoint.addresses:
+            report.missing(field, "write at least one address")
+        for at, address in enumerate(endpoint.addresses):
+            _check_family(address, resource.address_type, f"{field}[{at}]", report)
+    for index, port in enumerate(resource.ports):
+        check_port(port.port, f"ports[{index}].port", report)
+    _check_port_names(resource.ports, "ports", report)
+
+
+def _check_family(address: str, family: str, field: str, report: Report) -> None:
+    if family != "FQDN" and not (is_ip(address) and (":" in address) == (family == "IPv6")):
+        report.invalid(field, f"{address!r} is no {family} address", "write one, or change addressType")
+
+
+def check_endpoints(resource: Endpoints, report: Report) -> None:
+    for index, subset in enumerate(resource.subsets):
+        _check_subset(subset, f"subsets[{index}]", report)
+
+
+def _check_subset(subset: EndpointSubset, field: str, report: Report) -> None:
+    lists = (("addresses", subset.addresses), ("notReadyAddresses", subset.not_ready_addresses))
+    for name, addresses in lists:
+        for index, address in enumerate(addresses):
+            if not is_ip(address.ip):
+                report.invalid(f"{field}.{name}[{index}].ip", f"{address.ip!r} is no address", "write one")
+    for index, port in enumerate(subset.ports):
+        check_port(port.port, f"{field}.ports[{index}].port", report)
+    _check_port_names(subset.ports, f"{field}.ports", report)

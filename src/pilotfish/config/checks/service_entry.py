@@ -1,0 +1,77 @@
+"""Source: https://istio.io/latest/docs/reference/config/networking/service-entry/"""
+
+from __future__ import annotations
+
+from pilotfish.config.checks.hosts import check_export_to, check_host, is_domain, is_ip, is_ip_or_network
+from pilotfish.config.checks.names import check_at_least, check_dns_label, check_labels, check_port, check_unique
+from pilotfish.config.istio import ServiceEntryPort, ServiceEntrySpec, WorkloadEntrySpec
+from pilotfish.config.report import Report
+from pilotfish.model import Protocol
+
+
+def check_service_entry(spec: ServiceEntrySpec, report: Report) -> None:
+    if not spec.hosts:
+        report.missing("spec.hosts", "name the hosts")
+    for index, host in enumerate(spec.hosts):
+        check_host(host, f"spec.hosts[{index}]", report)
+    for index, address in enumerate(spec.addresses):
+        if not is_ip_or_network(address):
+            report.invalid(f"spec.addresses[{index}]", f"{address!r} is no address or CIDR", "write one")
+    check_export_to(spec.export_to, report)
+    _check_ports(spec.ports, report)
+    _check_resolution(spec, report)
+    for index, endpoint in enumerate(spec.endpoints):
+        _check_endpoint(endpoint, spec, f"spec.endpoints[{index}]", report)
+
+
+def _check_ports(ports: tuple[ServiceEntryPort, ...], report: Report) -> None:
+    for index, port in enumerate(ports):
+        field = f"spec.ports[{index}]"
+        check_port(port.number, f"{field}.number", report)
+        check_dns_label(port.name, f"{field}.name", report)
+        if port.target_port:
+            check_port(port.target_port, f"{field}.targetPort", report)
+        if port.protocol and Protocol.parse(port.protocol) is None:
+            known = ", ".join(p for p in Protocol if p is not Protocol.AUTO)
+            report.invalid(f"{field}.protocol", f"{port.protocol!r} is no protocol", f"write one of {known}")
+    check_unique(((f"spec.ports[{i}].name", p.name) for i, p in enumerate(ports)), "the name", report)
+    check_unique(((f"spec.ports[{i}].number", p.number) for i, p in enumerate(ports)), "the port", report)
+
+
+def _check_resolution(spec: ServiceEntrySpec, report: Report) -> None:
+    if spec.resolution == "NONE" and spec.endpoints:
+        what = "resolution NONE sends traffic where it was going, and endpoints would never be used"
+        report.invalid("spec.endpoints", what, "remove them, or write resolution STATIC or DNS")
+    if spec.resolution.startswith("DNS") and not spec.endpoints:
+        for index, host in enumerate(spec.hosts):
+            if host.startswith("*"):
+                what = f"{host!r} can't be looked up"
+                report.invalid(f"spec.hosts[{index}]", what, "add endpoints, or write resolution NONE")
+    if spec.resolution == "DNS_ROUND_ROBIN" and len(spec.endpoints) > 1:
+        what = "DNS_ROUND_ROBIN looks up one name only"
+        report.invalid("spec.endpoints", what, "keep one endpoint, or write resolution DNS")
+
+
+def _check_endpoint(endpoint: WorkloadEntrySpec, spec: ServiceEntrySpec, field: str, report: Report) -> None:
+    _check_address(endpoint.address, spec.resolution, f"{field}.address", report)
+    named = {port.name for port in spec.ports}
+    for name, number in endpoint.ports.items():
+        if name not in named:
+            what = f"{name!r} is not a name of spec.ports"
+            report.invalid(f"{field}.ports[{name}]", what, f"write one of {', '.join(sorted(named))}")
+        check_port(number, f"{field}.ports[{name}]", report)
+    check_labels(endpoint.labels, f"{field}.labels", report)
+    check_at_least(endpoint.weight, 0, f"{field}.weight", report)
+
+
+def _check_address(address: str, resolution: str, field: str, report: Report) -> None:
+    if address.startswith("unix:"):
+        report.unsupported(field, "a Unix socket", "write an address")
+    elif not address:
+        report.missing(field, "write the endpoint's address", of=field.removesuffix(".address"))
+    elif is_ip(address):
+        return
+    elif resolution == "STATIC":
+        report.invalid(field, f"{address!r} is no address", "write one, or resolution DNS for a name")
+    elif not is_domain(address):
+        report.invalid(field, f"{address!r} is no address or name", "write one, without a wildcard")

@@ -1,0 +1,50 @@
+"""Istio's own validation cases, as far as the fields go that pilotfish supports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pilotfish.config import load
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "validation"
+KINDS = ("virtualservice", "destinationrule", "serviceentry")
+
+
+def _cases() -> Iterator[Any]:
+    for kind in KINDS:
+        path = DATA / f"{kind}.yaml"
+        if not path.exists():
+            continue
+        with path.open() as file:
+            table = yaml.load(file, yaml.CSafeLoader)
+        base = {key: table[key] for key in ("apiVersion", "kind")}
+        for case in table["cases"]:
+            metadata = {**table["metadata"], **(case.get("metadata") or {})}
+            document = {**base, "metadata": metadata, "spec": case["spec"]}
+            yield pytest.param(document, case["valid"], id=f"{kind}: {case['name']}")
+
+
+CASES = list(_cases())
+
+
+@pytest.mark.skipif(not CASES, reason="Istio's validation cases are not here")
+def test_all_cases_are_there() -> None:
+    assert len(CASES) > 300
+
+
+@pytest.mark.parametrize(("document", "valid"), CASES)
+def test_verdict_is_istios(document: dict[str, Any], valid: bool) -> None:
+    loaded = load(json.dumps(document), "case.json")
+    errors = [problem for problem in loaded.problems if problem.severity == "error"]
+    if valid:
+        assert {problem.reason for problem in errors} <= {"UnsupportedField"}, [str(p) for p in errors]
+        assert loaded.manifests or errors
+    else:
+        assert loaded.manifests == ()
+        assert errors
