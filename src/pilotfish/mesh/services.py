@@ -28,7 +28,7 @@ _RESOLUTIONS: Final = {
 def service(db: Reads, host: str) -> Service | None:
     """The service of one host, exactly as written (`*.example.com` is a host of its own)."""
     ref = owner(db, host)
-    return None if ref is None else next((s for s in _declared(db, ref) if s.host == host), None)
+    return None if ref is None else next((s for s in declared(db, ref) if s.host == host), None)
 
 
 @query(index=True)
@@ -66,12 +66,13 @@ def services(db: Reads) -> tuple[Service, ...]:
 @query
 def _claim(db: Reads, ref: ObjectRef) -> tuple[str, tuple[str, ...]]:
     """When an object was made, and the hosts that it names."""
-    declared = _declared(db, ref)
-    return (declared[0].created, tuple(s.host for s in declared)) if declared else ("", ())
+    found = declared(db, ref)
+    return (found[0].created, tuple(s.host for s in found)) if found else ("", ())
 
 
 @query
-def _declared(db: Reads, ref: ObjectRef) -> tuple[Service, ...]:
+def declared(db: Reads, ref: ObjectRef) -> tuple[Service, ...]:
+    """What a Service or ServiceEntry declares, whoever has the hosts: one service for each host."""
     manifest = effective(db, ref)
     match manifest.resource if manifest is not None else None:
         case kubernetes.Service() as found:
