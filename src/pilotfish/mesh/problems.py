@@ -1,0 +1,26 @@
+"""What is wrong between objects that are each right by themselves.
+
+What is wrong within one object, `config` has said already. These are warnings: the objects stay in use.
+"""
+
+from __future__ import annotations
+
+from pilotfish.derive import Reads, query
+from pilotfish.mesh.inputs import refs
+from pilotfish.mesh.routing_problems import destination_rule_problems, virtual_service_problems
+from pilotfish.mesh.service_problems import service_problems
+from pilotfish.model import Problem
+
+
+@query(index=True)
+def problems(db: Reads) -> tuple[Problem, ...]:
+    """All of them, by kind, namespace and name of the object."""
+    found: list[Problem] = []
+    for ref in refs(db, "DestinationRule"):
+        found += destination_rule_problems(db, ref)
+    for kind in ("Service", "ServiceEntry"):
+        for ref in refs(db, kind):
+            found += service_problems(db, ref)
+    for ref in refs(db, "VirtualService"):
+        found += virtual_service_problems(db, ref)
+    return tuple(found)

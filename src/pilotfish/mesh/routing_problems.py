@@ -1,0 +1,150 @@
+"""Problems of VirtualServices and DestinationRules: what they name and is not there, and who came first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Final
+
+from pilotfish.config import istio
+from pilotfish.derive import Reads, query
+from pilotfish.mesh.destinations import Missing, Target, target_of
+from pilotfish.mesh.endpoints import endpoints
+from pilotfish.mesh.hosts import SUFFIX, resolve
+from pilotfish.mesh.inputs import effective, resource
+from pilotfish.mesh.policies import rules_for
+from pilotfish.mesh.routing import routers
+from pilotfish.mesh.services import hosts, service
+from pilotfish.model import ObjectRef, Problem, Severity
+from pilotfish.model.service import Resolution, Service
+
+_REASONS: Final = {
+    Missing.HOST: ("host", "UnknownHost"),
+    Missing.PORT: ("port", "UnknownPort"),
+    Missing.SUBSET: ("subset", "UnknownSubset"),
+}
+
+
+@query
+def virtual_service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
+    found = resource(db, ref, istio.VirtualService)
+    if found is None:
+        return ()
+    return (*_lost_hosts(db, ref, found), *_unknown_hosts(db, ref, found), *_dead_destinations(db, ref, found))
+
+
+@query
+def destination_rule_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
+    rule = resource(db, ref, istio.DestinationRule)
+    if rule is None:
+        return ()
+    host = resolve(rule.spec.host, ref.namespace)
+    if host.startswith("*"):
+        return ()
+    found = service(db, host)
+    if found is None:
+        text = f"no Service or ServiceEntry has the host {host}, so the rule has no effect; {_suggest(db, host)}"
+        return (warning(db, ref, "spec.host", "UnknownHost", text),)
+    return (*_lost_policies(db, ref, rule, host), *_empty_subsets(db, ref, rule, found))
+
+
+def warning(
+    db: Reads, ref: ObjectRef, field: str, reason: str, message: str, severity: Severity = Severity.WARNING
+) -> Problem:
+    manifest = effective(db, ref)
+    return Problem(ref, field, reason, message, severity, manifest.source if manifest is not None else None)
+
+
+def _lost_hosts(db: Reads, ref: ObjectRef, found: istio.VirtualService) -> Iterator[Problem]:
+    for i, written in enumerate(found.spec.hosts):
+        by = _router_of(db, resolve(written, ref.namespace))
+        if by is not None and by != ref and found.spec.http:
+            text = f"{by} is older and routes {written} alone, so these routes are not used; merge the two"
+            yield warning(db, ref, f"spec.hosts[{i}]", "ConflictingVirtualService", text)
+
+
+@query(index=True)
+def _router_of(db: Reads, host: str) -> ObjectRef | None:
+    by = routers(db).get(host)
+    return by[0] if by else None
+
+
+def _unknown_hosts(db: Reads, ref: ObjectRef, found: istio.VirtualService) -> Iterator[Problem]:
+    """A host outside the cluster's domain may be one that only this VirtualService knows: that is allowed."""
+    for i, written in enumerate(found.spec.hosts):
+        host = resolve(written, ref.namespace)
+        if host.endswith(f".{SUFFIX}") and not host.startswith("*") and service(db, host) is None:
+            text = f"no Service has the host {host}, so no client will ask for it; {_suggest(db, host)}"
+            yield warning(db, ref, f"spec.hosts[{i}]", "UnknownHost", text)
+
+
+def _dead_destinations(db: Reads, ref: ObjectRef, found: istio.VirtualService) -> Iterator[Problem]:
+    for i, rule in enumerate(found.spec.http):
+        for j, routed in enumerate(rule.route):
+            where = f"spec.http[{i}].route[{j}].destination"
+            known = service(db, resolve(routed.destination.host, ref.namespace))
+            listener = known.ports[0].number if known is not None and known.ports else 80
+            target = target_of(db, ref.namespace, ref.namespace, routed.destination, listener)
+            if target.missing is not None:
+                field, reason = _REASONS[target.missing]
+                yield warning(db, ref, f"{where}.{field}", reason, _dead(db, target))
+
+
+def _dead(db: Reads, target: Target) -> str:
+    end = "requests that take this route are answered 503"
+    if target.missing is Missing.HOST:
+        return f"no Service or ServiceEntry has the host {target.host}: {end}; {_suggest(db, target.host)}"
+    if target.missing is Missing.PORT:
+        known = service(db, target.host)
+        ports = ", ".join(str(p.number) for p in known.ports) if known is not None else ""
+        return f"{target.host} has no port {target.port}: {end}; use one of its ports ({ports})"
+    return (
+        f"no DestinationRule defines the subset {target.subset} of {target.host}: {end}; "
+        f"add the subset to a DestinationRule for that host"
+    )
+
+
+def _suggest(db: Reads, host: str) -> str:
+    close = _closest(db, host)
+    return f"did you mean {close}?" if close else "correct the name, or add the service"
+
+
+@query(index=True)
+def _closest(db: Reads, host: str) -> str:
+    """Asked only for names that are wrong, so that the search through all hosts is seldom made."""
+    found = get_close_matches(host, hosts(db), n=1, cutoff=0.8)
+    return found[0] if found else ""
+
+
+def _lost_policies(db: Reads, ref: ObjectRef, rule: istio.DestinationRule, host: str) -> Iterator[Problem]:
+    """Of several DestinationRules for a host in one namespace, what an older one has said already."""
+    rules = rules_for(db, ref.namespace, host)
+    older = rules[: rules.index(ref)] if ref in rules else ()
+    for first in older:
+        earlier = resource(db, first, istio.DestinationRule)
+        if earlier is None:
+            continue
+        if rule.spec.traffic_policy is not None:
+            text = f"{first} is older and gives the traffic policy for {host}, so this one is not used; merge the two"
+            yield warning(db, ref, "spec.trafficPolicy", "ConflictingDestinationRule", text)
+        taken = {s.name for s in earlier.spec.subsets}
+        for i, subset in enumerate(rule.spec.subsets):
+            if subset.name in taken:
+                text = f"{first} is older and defines the subset {subset.name} already; rename or remove this one"
+                yield warning(db, ref, f"spec.subsets[{i}]", "ConflictingDestinationRule", text)
+
+
+def _empty_subsets(db: Reads, ref: ObjectRef, rule: istio.DestinationRule, found: Service) -> Iterator[Problem]:
+    """Subsets that no endpoint belongs to, of a service that has some."""
+    if found.resolution is Resolution.PASSTHROUGH or not found.ports:
+        return
+    serving = endpoints(db, found.host, found.ports[0].number)
+    for i, subset in enumerate(rule.spec.subsets):
+        wanted = tuple(sorted(subset.labels.items()))
+        if serving and not any(e.has_labels(wanted) for e in serving):
+            labels = ",".join(f"{k}={v}" for k, v in wanted)
+            text = (
+                f"no endpoint of {found.host} has the labels {labels}: requests to the subset {subset.name} are "
+                f"answered 503; correct the labels, here or on the pods"
+            )
+            yield warning(db, ref, f"spec.subsets[{i}].labels", "EmptySubset", text)

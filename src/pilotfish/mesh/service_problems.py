@@ -1,0 +1,111 @@
+"""Problems of Services and ServiceEntries: what they claim that an older one has, and what they leave unsaid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pilotfish.config import istio, kubernetes
+from pilotfish.derive import Reads, query
+from pilotfish.mesh.endpoints import instances
+from pilotfish.mesh.inputs import effective
+from pilotfish.mesh.outbound import RESERVED, binding, contested
+from pilotfish.mesh.routing_problems import warning
+from pilotfish.mesh.services import declared, owner, service
+from pilotfish.mesh.workloads import pods_selected
+from pilotfish.model import ObjectRef, Problem, Severity
+from pilotfish.model.service import Service
+
+
+@query
+def service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
+    found = declared(db, ref)
+    won = tuple(s for s in found if owner(db, s.host) == ref)
+    return (
+        *(p for s in found if s not in won for p in _lost_host(db, ref, s)),
+        *(p for s in won for p in _lost_listeners(db, ref, s)),
+        *_reserved_ports(db, ref, found),
+        *_undeclared_ports(db, ref),
+        *(p for s in won if s.selector for p in _selection(db, ref, s)),
+    )
+
+
+def _lost_host(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
+    by = owner(db, found.host)
+    field = "spec.hosts" if ref.kind == "ServiceEntry" else ""
+    text = f"{by} has the host {found.host} already, so this one has no effect on it; remove one, or rename the host"
+    yield warning(db, ref, field, "ConflictingHost", text)
+
+
+def _lost_listeners(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
+    for name in _lost(db, found.host):
+        bound = binding(db, name)
+        winner = service(db, bound.tcp) if bound is not None else None
+        if winner is None:
+            continue
+        text = (
+            f"clients cannot tell its TCP traffic to {name.replace('_', ':')} from that to {winner.host} "
+            f"({winner.ref}), which is older and gets all of it; give it an address or a port of its own"
+        )
+        yield warning(db, ref, "spec.ports", "ConflictingListener", text)
+
+
+@query(index=True)
+def _lost(db: Reads, host: str) -> tuple[str, ...]:
+    return _losses(db).get(host, ())
+
+
+@query(index=True)
+def _losses(db: Reads) -> Mapping[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for name, host in contested(db):
+        found[host] = (*found.get(host, ()), name)
+    return found
+
+
+def _reserved_ports(db: Reads, ref: ObjectRef, found: tuple[Service, ...]) -> Iterator[Problem]:
+    for port in found[0].ports if found else ():
+        if port.number in RESERVED:
+            text = (
+                f"every sidecar listens on {port.number} itself, so clients' traffic to this port gets no HTTP "
+                f"routing; use another port"
+            )
+            yield warning(db, ref, "spec.ports", "ReservedPort", text)
+
+
+def _undeclared_ports(db: Reads, ref: ObjectRef) -> Iterator[Problem]:
+    """Source: https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/"""
+    sniffed = {p.number for s in declared(db, ref)[:1] for p in s.ports if p.protocol.is_sniffed}
+    for i, number in _written_ports(db, ref):
+        if number in sniffed:
+            text = (
+                f"port {number} declares no protocol, so it is sniffed, and a protocol in which the server speaks "
+                f"first stalls; begin the port's name with http-, grpc- or tcp-, or set appProtocol"
+            )
+            yield warning(db, ref, f"spec.ports[{i}].name", "UndeclaredProtocol", text, Severity.INFO)
+
+
+def _written_ports(db: Reads, ref: ObjectRef) -> Iterator[tuple[int, int]]:
+    """(place, number) of each port as the object has them."""
+    manifest = effective(db, ref)
+    match manifest.resource if manifest is not None else None:
+        case kubernetes.Service(spec=kubernetes.ServiceSpec(ports=ports)):
+            yield from ((i, p.port) for i, p in enumerate(ports))
+        case istio.ServiceEntry(spec=istio.ServiceEntrySpec(ports=listed)):
+            yield from ((i, p.number) for i, p in enumerate(listed))
+
+
+def _selection(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
+    """A selector that no pod fits, and a port's name that no selected pod knows."""
+    if not pods_selected(db, found.namespace, found.selector):
+        labels = ",".join(f"{k}={v}" for k, v in found.selector)
+        text = f"no pod of namespace {found.namespace} has the labels {labels}: requests are answered 503"
+        yield warning(db, ref, "spec.selector", "NoPods", text, Severity.INFO)
+        return
+    pods = instances(db, found.host)
+    for port in found.ports:
+        if pods and all(w.port(port.target) is None for w in pods):
+            text = (
+                f"no container port of its pods is named {port.target}: port {port.number} has no endpoints; "
+                f"name the container port, or give a number"
+            )
+            yield warning(db, ref, "spec.ports", "UnknownTargetPort", text)
