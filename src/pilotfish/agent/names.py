@@ -85,7 +85,8 @@ def resolve(packet: bytes, table: NameTable, zone: Zone, over_udp: bool = True) 
         if addresses is not None:
             return Reply(_answer(query, addresses, RCODE.NOERROR, over_udp))
         if zone.holds(name):
-            return Reply(_answer(query, (), RCODE.NXDOMAIN, over_udp))
+            # Before the first table nothing can be denied: a client would take that for good.
+            return Reply(_answer(query, (), RCODE.NXDOMAIN if table.version else RCODE.SERVFAIL, over_udp))
     return Forward(_answer(query, (), RCODE.SERVFAIL, over_udp))
 
 

@@ -1,0 +1,17 @@
+"""When Envoy is started again."""
+
+import pytest
+
+from pilotfish.agent.backoff import count_failure, restart_delay
+
+
+@pytest.mark.parametrize(
+    ("failures", "delay"), [(0, 0), (1, 0), (2, 0.2), (3, 0.4), (7, 6.4), (8, 10), (9, 10), (10**6, 10)]
+)
+def test_restart_delay(failures: int, delay: float) -> None:
+    assert restart_delay(failures) == pytest.approx(delay)
+
+
+def test_a_stable_minute_wipes_out_failures() -> None:
+    assert count_failure(7, 59.9) == 8
+    assert count_failure(7, 60) == 1

@@ -1,0 +1,65 @@
+"""What counts as inbound work, and when a drain is over."""
+
+import re
+
+import pytest
+
+from pilotfish.agent.draining import DRAIN_FILTER, Draining, count_active
+
+LISTENER = "listener.0.0.0.0_15006.downstream_cx_active"
+
+
+@pytest.mark.parametrize(
+    ("stats", "active"),
+    [
+        ({}, None),
+        ({LISTENER: 0}, 0),
+        ({LISTENER: 3}, 3),
+        # Two idle HTTP connections and one that is busy; one of plain TCP.
+        (
+            {
+                LISTENER: 4,
+                "http.inbound_0.0.0.0_80;.downstream_cx_active": 3,
+                "http.inbound_0.0.0.0_80;.downstream_rq_active": 1,
+            },
+            2,
+        ),
+        # HTTP/2: many requests on one connection.
+        ({LISTENER: 1, "http.inbound_x;.downstream_cx_active": 1, "http.inbound_x;.downstream_rq_active": 9}, 9),
+        # Both families.
+        ({LISTENER: 1, "listener.[__]_15006.downstream_cx_active": 1}, 2),
+        # Read one after the other, the counts may disagree.
+        ({LISTENER: 0, "http.inbound_x;.downstream_cx_active": 1, "http.inbound_x;.downstream_rq_active": 0}, 0),
+    ],
+)
+def test_count_active(stats: dict[str, int], active: int | None) -> None:
+    assert count_active(stats) == active
+    assert all(re.search(DRAIN_FILTER, name) for name in stats)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "listener.0.0.0.0_15001.downstream_cx_active",
+        "listener.admin.downstream_cx_active",
+        "http.outbound_0.0.0.0_80;.downstream_rq_active",
+    ],
+)
+def test_outbound_and_admin_are_not_asked_for(name: str) -> None:
+    assert not re.search(DRAIN_FILTER, name)
+
+
+def test_work_that_comes_back_ends_the_quiet() -> None:
+    draining = Draining(0, 9)
+    for at, active in ((0.0, 0), (0.05, 1), (0.1, 0), (0.15, 0)):
+        draining = draining.observe(active, at)
+        assert not draining.over
+    assert draining.observe(0, 0.21).over
+
+
+def test_an_unknown_amount_of_work_takes_all_the_time() -> None:
+    draining = Draining(0, 5)
+    for at in range(5):
+        draining = draining.observe(None, at)
+        assert not draining.over
+    assert draining.observe(None, 5).over

@@ -1,0 +1,48 @@
+"""Who a sidecar is."""
+
+import pytest
+
+from pilotfish.agent.identity import build_bootstrap_spec, build_proxy, metadata_from_environment
+from pilotfish.config.mesh import ProxyConfig
+from pilotfish.envoy.bootstrap import bootstrap
+from pilotfish.model import Proxy
+
+PROXY = build_proxy("webapp-0", "vm", ("10.244.0.2", "fd70::2"), "", {"app": "webapp"})
+
+
+def test_node_id() -> None:
+    assert PROXY.id == "sidecar~10.244.0.2~webapp-0.vm~vm.svc.cluster.local"
+    assert build_proxy("a", "b", ("1.2.3.4",), "b.svc.test", {}).id == "sidecar~1.2.3.4~a.b~b.svc.test"
+
+
+def test_discovery_reads_back_the_same_proxy() -> None:
+    spec = build_bootstrap_spec(PROXY, ("10.244.0.1", 15010), ProxyConfig(), {}, "1", ipv6=True)
+    node = bootstrap(spec)["node"]
+    assert Proxy.parse(node["id"], node["metadata"]) == PROXY
+
+
+def test_metadata_has_its_places() -> None:
+    config = ProxyConfig(proxy_metadata={"DNS": "x", "OWNER": "mesh"}, proxy_admin_port=15009)
+    metadata = {"OWNER": "pod", "MESH_ID": "m", "SERVICE_ACCOUNT": "sa", "WORKLOAD_NAME": "webapp"}
+    found = bootstrap(build_bootstrap_spec(PROXY, ("10.244.0.1", 15010), config, metadata, "0.1", ipv6=True))
+    expected = {"DNS": "x", "OWNER": "pod", "MESH_ID": "m", "SERVICE_ACCOUNT": "sa", "ISTIO_VERSION": "0.1"}
+    assert expected.items() <= found["node"]["metadata"].items()
+    assert found["admin"]["address"]["socket_address"]["port_value"] == 15009
+
+
+def test_a_drain_can_tell_idle_connections_from_busy_ones() -> None:
+    found = bootstrap(build_bootstrap_spec(PROXY, ("10.244.0.1", 15010), ProxyConfig(), {}, "1", ipv6=False))
+    patterns = found["stats_config"]["stats_matcher"]["inclusion_list"]["patterns"]
+    assert {"suffix": "downstream_cx_active"} in patterns
+    assert {"suffix": "downstream_rq_active"} in patterns
+
+
+def test_environment() -> None:
+    environment = {"ISTIO_META_MESH_ID": "m", "ISTIO_METAJSON_X": '{"A": "1", "B": [2]}', "PATH": "/bin"}
+    assert metadata_from_environment(environment) == {"MESH_ID": "m", "A": "1", "B": [2]}
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{"])
+def test_a_broken_environment_is_named(text: str) -> None:
+    with pytest.raises(ValueError, match="ISTIO_METAJSON_X"):
+        metadata_from_environment({"ISTIO_METAJSON_X": text})
