@@ -17,8 +17,9 @@ class Difference:
     kind: Literal["missing", "unexpected"]
     """A rule in the wrong place is both, once each."""
     id: str
-    """`nat/ISTIO_OUTPUT/3`: where it is missing from, or where it stands."""
+    """`nat/ISTIO_OUTPUT/3`, without the number for a chain: where it is missing from, or where it stands."""
     rule: str
+    """`-N CHAIN` for a whole chain, whose rules follow."""
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.id}: {self.rule}"
@@ -27,17 +28,20 @@ class Difference:
 def diff(expected: RuleSet, actual: RuleSet) -> tuple[Difference, ...]:
     """Counters do not matter, nor do others' rules in the kernel's own chains."""
     names = dict.fromkeys(table.name for table in (*expected.tables, *actual.tables))
-    return tuple(found for name in names for found in _diff_table(expected.table(name), actual.table(name)))
+    return tuple(difference for name in names for difference in _diff_table(expected.table(name), actual.table(name)))
 
 
 def _diff_table(expected: Table, actual: Table) -> Iterator[Difference]:
     for name in dict.fromkeys(chain.name for chain in (*expected.chains, *actual.chains)):
+        place = f"{expected.name}/{name}"
         wanted = [(n, _uncounted(rule)) for n, rule in enumerate(expected.chain(name).rules, 1)]
         known = {rule for _, rule in wanted}
         found = [(n, _uncounted(rule)) for n, rule in enumerate(actual.chain(name).rules, 1)]
         if name not in OWN_CHAINS:
             found = [(n, rule) for n, rule in found if rule in known or is_own(actual, name, rule)]
-        yield from _diff_chain(f"{expected.name}/{name}", wanted, found)
+        elif expected.has(name) != actual.has(name):
+            yield Difference("missing" if expected.has(name) else "unexpected", place, f"-N {name}")
+        yield from _diff_chain(place, wanted, found)
 
 
 def _diff_chain(chain: str, wanted: list[tuple[int, Rule]], found: list[tuple[int, Rule]]) -> Iterator[Difference]:

@@ -45,7 +45,7 @@ FIELDS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
 
 
 def parse_spec(document: object) -> tuple[CaptureSpec | None, tuple[Problem, ...]]:
-    """The specification, unless a Problem is an error: with what is malformed left out, too little would be captured."""
+    """The specification, unless a Problem is an error: with malformed parts left out, too little would be captured."""
     if document is None:
         return CaptureSpec(), ()
     if not isinstance(document, Mapping):

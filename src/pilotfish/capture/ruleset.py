@@ -31,6 +31,9 @@ class Table:
     chains: tuple[Chain, ...] = ()
     """By name. A chain of the kernel's that is empty and accepts is left out, as it does nothing."""
 
+    def has(self, chain: str) -> bool:
+        return any(found.name == chain for found in self.chains)
+
     def chain(self, name: str) -> Chain:
         """An empty one if there is none."""
         return next((chain for chain in self.chains if chain.name == name), Chain(name))

@@ -18,22 +18,20 @@ _BACKENDS = ("-nft", "-legacy")
 """A kernel may hold rules of both at once, and applies both."""
 
 
-async def apply(netns: NetNs, spec: CaptureSpec) -> None:
+async def apply(netns: NetNs, spec: CaptureSpec, families: tuple[Family, ...] = FAMILIES) -> None:
     """Brings the namespace to what `spec` says, whatever of ours it held before: one iptables-restore for each family.
 
     MachineError if iptables is missing or the kernel refuses; then that family's tables are as they were.
     """
-    await asyncio.gather(*(_bring(netns, family, rules(spec, family), _PROGRAM[family]) for family in FAMILIES))
+    await asyncio.gather(*(_bring(netns, rules(spec, family), _PROGRAM[family]) for family in families))
 
 
-async def clean(netns: NetNs) -> None:
+async def clean(netns: NetNs, families: tuple[Family, ...] = FAMILIES) -> None:
     """Removes all that is ours, of both back-ends, and leaves others' rules."""
-    programs = [(family, f"{_PROGRAM[family]}{backend}") for family in FAMILIES for backend in _BACKENDS]
-    present = [(family, program) for family, program in programs if shutil.which(f"{program}-save")]
-    if not present:
-        # A machine with one back-end only has no names that tell it.
-        present = [(family, _PROGRAM[family]) for family in FAMILIES]
-    await asyncio.gather(*(_bring(netns, family, RuleSet(), program) for family, program in present))
+    programs = [f"{_PROGRAM[family]}{backend}" for family in families for backend in _BACKENDS]
+    # A machine with one back-end only may lack the names that tell them apart.
+    present = [program for program in programs if shutil.which(f"{program}-save")] or [_PROGRAM[f] for f in families]
+    await asyncio.gather(*(_bring(netns, RuleSet(), program) for program in present))
 
 
 async def read(netns: NetNs, family: Family = 4) -> RuleSet:
@@ -41,7 +39,7 @@ async def read(netns: NetNs, family: Family = 4) -> RuleSet:
     return await _save(netns, _PROGRAM[family])
 
 
-async def _bring(netns: NetNs, family: Family, wanted: RuleSet, program: str) -> None:
+async def _bring(netns: NetNs, wanted: RuleSet, program: str) -> None:
     present = await _save(netns, program)
     if not diff(wanted, present):
         return
