@@ -241,9 +241,10 @@ class Sidecar:
         return ()
 
     def _answered(self, stats: Stats | None, now: float) -> tuple[Effect, ...]:
-        if not self._run or self.phase is Phase.STOPPING:
-            return ()
         run = self._run
+        # Without a pid it is the last words of the process before.
+        if not run or run.pid is None or self.phase is Phase.STOPPING:
+            return ()
         effects: tuple[Effect, ...] = ()
         if self.draining and not self.draining.over:
             self.draining = self.draining.observe(count_active(stats) if stats is not None else None, now)
