@@ -26,8 +26,6 @@ def endpoints(db: Reads, host: str, port: int) -> tuple[Endpoint, ...]:
         return ()
     if found.ref.kind == "ServiceEntry":
         return _of_entry(db, found, target)
-    if found.resolution is Resolution.DNS:
-        return _of_external_name(db, found, target)
     if found.selector:
         return tuple(e for w in instances(db, host) for e in _of_workload(w, found, target))
     return _of_slices(db, found, target)
@@ -92,13 +90,6 @@ def _of_workload_entry(entry: istio.WorkloadEntrySpec, found: Service, port: Ser
         weight=entry.weight or 1,
         ref=found.ref,
     )
-
-
-def _of_external_name(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
-    source = resource(db, found.ref, kubernetes.Service)
-    name = source.spec.external_name.removesuffix(".") if source is not None else ""
-    number = port.target if isinstance(port.target, int) else port.number
-    return (Endpoint(name, number, ref=found.ref),) if name else ()
 
 
 def _of_slices(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:

@@ -44,7 +44,7 @@ def _lost_listeners(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Probl
             continue
         text = (
             f"clients cannot tell its TCP traffic to {name.replace('_', ':')} from that to {winner.host} "
-            f"({winner.ref}), which is older and gets all of it; give it an address or a port of its own"
+            f"({winner.ref}), which comes first and gets all of it; give it an address or a port of its own"
         )
         yield warning(db, ref, "spec.ports", "ConflictingListener", text)
 
@@ -64,7 +64,7 @@ def _losses(db: Reads) -> Mapping[str, tuple[str, ...]]:
 
 def _reserved_ports(db: Reads, ref: ObjectRef, found: tuple[Service, ...]) -> Iterator[Problem]:
     for port in found[0].ports if found else ():
-        if port.number in RESERVED:
+        if port.number in RESERVED and (port.protocol.is_http or not found[0].addresses):
             text = (
                 f"every sidecar listens on {port.number} itself, so clients' traffic to this port gets no HTTP "
                 f"routing; use another port"

@@ -86,18 +86,16 @@ def declared(db: Reads, ref: ObjectRef) -> tuple[Service, ...]:
 def _from_kubernetes(ref: ObjectRef, source: kubernetes.Service) -> Service:
     spec = source.spec
     headless = spec.cluster_ip == "None"
-    named = spec.type == "ExternalName"
-    stated = (spec.cluster_ip, *spec.cluster_ips) if not headless and not named else ()
+    stated = (spec.cluster_ip, *spec.cluster_ips) if not headless else ()
     return Service(
         ref=ref,
         host=service_host(ref.name, ref.namespace),
         namespace=ref.namespace,
         ports=tuple(_kubernetes_port(p) for p in spec.ports if p.protocol == "TCP"),
         addresses=tuple(dict.fromkeys(address for address in stated if address)),
-        resolution=Resolution.DNS if named else Resolution.PASSTHROUGH if headless else Resolution.EDS,
+        resolution=Resolution.PASSTHROUGH if headless else Resolution.EDS,
         headless=headless,
-        external=named,
-        selector=() if named else tuple(sorted(spec.selector.items())),
+        selector=tuple(sorted(spec.selector.items())),
         publish_not_ready=spec.publish_not_ready_addresses,
         created=source.metadata.creation_timestamp or "",
     )

@@ -1,0 +1,109 @@
+"""Resources → ResourceSet, one folder of YAML for each case.
+
+`CASE/in.yaml` holds the user's documents; one more of them, `proxy:`, says who asks, and one, `mesh:`, may be the
+meshConfig. Beside it stand `listeners.yaml`, `routes.yaml`, `clusters.yaml` and `endpoints.yaml`, each a mapping from
+resource name to message; and `problems.yaml`, if there are any. A new case is a new folder with an `in.yaml`, and one
+run of `pytest tests/golden --update-golden`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from google.protobuf.json_format import MessageToDict
+
+from pilotfish.config import load
+from pilotfish.config.meshconfig import load_mesh_config
+from pilotfish.derive import Graph
+from pilotfish.envoy.resources import ResourceSet, resource_set
+from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from pilotfish.mesh import inputs
+from pilotfish.mesh.problems import problems
+from pilotfish.model import Proxy
+
+CASES = Path(__file__).parent
+NAMES = sorted(path.name for path in CASES.iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
+MESSAGES: Mapping[str, tuple[str, type[Any]]] = {
+    "listeners.yaml": (LISTENER, Listener),
+    "routes.yaml": (ROUTE, RouteConfiguration),
+    "clusters.yaml": (CLUSTER, Cluster),
+    "endpoints.yaml": (ENDPOINT, ClusterLoadAssignment),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_golden(name: str, request: pytest.FixtureRequest) -> None:
+    folder = CASES / name
+    made = render(folder / "in.yaml")
+    if request.config.getoption("--update-golden", default=False):
+        for file, text in made.items():
+            (folder / file).write_text(text)
+        for stray in {p.name for p in folder.iterdir()} - {"in.yaml", *made}:
+            (folder / stray).unlink()
+    assert {p.name for p in folder.iterdir()} == {"in.yaml", *made}, "a file is missing, or belongs to no case"
+    for file, text in made.items():
+        assert (folder / file).read_text() == text, f"{name}/{file} differs; --update-golden rewrites it"
+
+
+def test_there_is_nothing_but_cases() -> None:
+    files = {p.name for p in CASES.iterdir() if p.is_file()}
+    assert files == {"conftest.py", "test_golden.py"}
+    assert len(NAMES) >= 10
+
+
+def render(path: Path) -> dict[str, str]:
+    """What every output file is to hold."""
+    proxy, graph, loaded = read_case(path)
+    found = graph.get(resource_set, proxy)
+    made = {file: _dump(_messages(found, *kind)) for file, kind in MESSAGES.items()}
+    reported = [str(p) for p in (*loaded, *graph.get(problems))]
+    return {**made, "problems.yaml": _dump(reported)} if reported else made
+
+
+def read_case(path: Path) -> tuple[Proxy, Graph, tuple[Any, ...]]:
+    """Who asks, a graph with all inputs, and the problems of single objects."""
+    documents = [d for d in yaml.safe_load_all(path.read_text()) if d]
+    asking = next(d["proxy"] for d in documents if "proxy" in d)
+    config: Mapping[str, Any] = next((d["mesh"] for d in documents if "mesh" in d), {})
+    objects = [d for d in documents if "kind" in d]
+    assert len(objects) + 1 + bool(config) == len(documents), "a document is no object, no proxy and no mesh"
+    loaded = load(yaml.safe_dump_all(objects, sort_keys=False), "in.yaml", "vm")
+    mesh_config, faults = load_mesh_config(yaml.safe_dump(config), "mesh.yaml")
+    assert mesh_config is not None
+    graph = Graph()
+    inputs.apply(graph, {m.ref: m for m in loaded.manifests})
+    inputs.apply_mesh_config(graph, mesh_config)
+    return _proxy(**asking), graph, (*faults, *loaded.problems)
+
+
+def _proxy(name: str, namespace: str, addresses: list[str], labels: Mapping[str, str]) -> Proxy:
+    domain = f"{namespace}.svc.cluster.local"
+    node_id = f"sidecar~{addresses[0]}~{name}.{namespace}~{domain}"
+    return Proxy(node_id, name, namespace, domain, tuple(addresses), labels)
+
+
+def _messages(found: ResourceSet, type_url: str, message: type[Any]) -> dict[str, Any]:
+    return {
+        r.name: _ordered(MessageToDict(message.FromString(r.body), preserving_proto_field_name=True))
+        for r in sorted(found.resources(type_url), key=lambda r: r.name)
+    }
+
+
+def _ordered(value: Any) -> Any:
+    """Plain dicts, what names a thing first: a message's maps come in no order."""
+    if isinstance(value, dict):
+        keys = sorted(value, key=lambda key: (key != "name", key))
+        return {key: _ordered(value[key]) for key in keys}
+    return [_ordered(item) for item in value] if isinstance(value, list) else value
+
+
+def _dump(value: object) -> str:
+    return yaml.safe_dump(value, sort_keys=False, width=120)
