@@ -6,7 +6,7 @@ import asyncio
 import re
 import shutil
 
-from pilotfish.capture import CaptureSpec, RuleSet, diff, parse_iptables, render_iptables, rules
+from pilotfish.capture import CaptureSpec, Mode, RuleSet, diff, parse_iptables, render_iptables, rules
 from pilotfish.capture.spec import Family
 from pilotfish.runtime.command import run
 from pilotfish.runtime.errors import MachineError
@@ -21,8 +21,11 @@ _BACKENDS = ("-nft", "-legacy")
 async def apply(netns: NetNs, spec: CaptureSpec, families: tuple[Family, ...] = FAMILIES) -> None:
     """Brings the namespace to what `spec` says, whatever of ours it held before: one iptables-restore for each family.
 
-    MachineError if iptables is missing or the kernel refuses; then that family's tables are as they were.
+    MachineError if iptables is missing or the kernel refuses; then that family's tables are as they were. Also for
+    TPROXY, as no policy routing is set up for it: its rules alone would lose what they capture.
     """
+    if spec.mode is Mode.TPROXY:
+        raise MachineError(f"TPROXY can't be used in network namespace {netns.path}", "capture by REDIRECT")
     await asyncio.gather(*(_bring(netns, rules(spec, family), _PROGRAM[family]) for family in families))
 
 

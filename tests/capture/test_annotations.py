@@ -1,0 +1,87 @@
+"""A pod's annotations → CaptureSpec."""
+
+from ipaddress import ip_network
+
+import pytest
+
+from pilotfish.capture import ALL, Mode, spec_from_annotations
+from pilotfish.model import ObjectRef, Severity
+
+PREFIX = "traffic.sidecar.istio.io/"
+
+
+def test_a_pod_that_says_nothing_has_all_captured() -> None:
+    spec, problems = spec_from_annotations({"unrelated": "*"})
+    assert problems == ()
+    assert spec is not None
+    assert (spec.inbound_ports_include, spec.outbound_ip_ranges_include) == (ALL, ALL)
+    assert spec.inbound_ports_exclude == (15020, 15021, 15090)
+    assert (spec.proxy_uids, spec.proxy_gids, spec.redirect_dns) == ((1337,), (1337,), False)
+
+
+def test_annotations_of_all_kinds() -> None:
+    spec, problems = spec_from_annotations(
+        {
+            f"{PREFIX}includeInboundPorts": "80,443",
+            f"{PREFIX}includeOutboundPorts": "9000",
+            f"{PREFIX}includeOutboundIPRanges": "",
+            f"{PREFIX}excludeOutboundIPRanges": "10.0.0.0/8",
+            f"{PREFIX}excludeInterfaces": "eth1",
+            f"{PREFIX}kubevirtInterfaces": "k6t",
+        },
+        environment={"ISTIO_META_DNS_CAPTURE": "true"},
+        enable_ipv6=True,
+    )
+    assert problems == ()
+    assert spec is not None
+    assert spec.inbound_ports_include == (80, 443)
+    assert spec.outbound_ports_include == (9000,)
+    assert spec.outbound_ip_ranges_include == ()
+    assert spec.outbound_ip_ranges_exclude == (ip_network("10.0.0.0/8"),)
+    assert (spec.exclude_interfaces, spec.reroute_virtual_interfaces) == (("eth1",), ("k6t",))
+    assert spec.captures_dns
+    assert spec.enable_ipv6
+
+
+def test_no_inbound_port_at_all() -> None:
+    spec, _ = spec_from_annotations({f"{PREFIX}includeInboundPorts": ""})
+    assert spec is not None
+    assert spec.inbound_ports_include == ()
+
+
+def test_another_status_port() -> None:
+    spec, _ = spec_from_annotations({"status.sidecar.istio.io/port": "15099"})
+    assert spec is not None
+    assert (spec.inbound_ports_exclude, spec.outbound_ports_exclude) == ((15099, 15021, 15090), (15099,))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (f"{PREFIX}includeInboundPorts", "80,http"),
+        (f"{PREFIX}excludeOutboundPorts", "70000"),
+        (f"{PREFIX}includeOutboundIPRanges", "10.0.0.0/8,10.1"),
+        ("sidecar.istio.io/interceptionMode", "MAGIC"),
+    ],
+)
+def test_a_malformed_annotation_is_an_error_of_the_pod(name: str, text: str) -> None:
+    ref = ObjectRef("Pod", "vm", "webapp-0")
+    spec, problems = spec_from_annotations({name: text}, ref=ref)
+    assert spec is None
+    assert [(p.ref, p.field, p.severity) for p in problems] == [
+        (ref, f'metadata.annotations["{name}"]', Severity.ERROR)
+    ]
+
+
+def test_an_unknown_annotation_is_a_warning() -> None:
+    spec, problems = spec_from_annotations({f"{PREFIX}includeInboundPort": "80"})
+    assert spec is not None
+    assert [problem.severity for problem in problems] == [Severity.WARNING]
+    assert f"did you mean {PREFIX}includeInboundPorts?" in problems[0].message
+
+
+def test_modes() -> None:
+    transparent, _ = spec_from_annotations({"sidecar.istio.io/interceptionMode": "TPROXY"})
+    assert transparent is not None
+    assert transparent.mode is Mode.TPROXY
+    assert spec_from_annotations({"sidecar.istio.io/interceptionMode": "NONE"}) == (None, ())
