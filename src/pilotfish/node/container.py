@@ -41,6 +41,8 @@ _START_ERROR = 128
 class Stopping:
     step: Literal["hook", "term", "kill"]
     deadline: float
+    asked: float
+    """The deadline that was given; SIGTERM after a long preStop has a little longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +132,12 @@ def stop(c: ContainerState, now: float, deadline: float) -> tuple[ContainerState
     if c.phase != "running":
         return c, ()
     if c.stopping is not None:
-        nearer = min(deadline, c.stopping.deadline)
-        return replace(c, stopping=replace(c.stopping, deadline=nearer)), ()
+        if deadline < c.stopping.asked:
+            c = replace(c, stopping=replace(c.stopping, deadline=deadline, asked=deadline))
+        return c, ()
     if c.spec.lifecycle and c.spec.lifecycle.pre_stop and now < deadline:
-        return replace(c, stopping=Stopping("hook", deadline)), (RunHook(c.name, c.run, "preStop", deadline),)
-    return replace(c, stopping=Stopping("term", deadline)), (Signal(c.name, c.run, "TERM"),)
+        return replace(c, stopping=Stopping("hook", deadline, deadline)), (RunHook(c.name, c.run, "preStop", deadline),)
+    return replace(c, stopping=Stopping("term", deadline, deadline)), (Signal(c.name, c.run, "TERM"),)
 
 
 def advance(c: ContainerState, may_start: bool, grace: float, now: float) -> tuple[ContainerState, tuple[Action, ...]]:
@@ -193,7 +196,9 @@ def _advance_stop(c: ContainerState, stopping: Stopping, now: float) -> tuple[Co
     if stopping.step == "kill" or now < stopping.deadline:
         return c, ()
     if stopping.step == "hook":
-        return replace(c, stopping=Stopping("term", now + LATE)), (Signal(c.name, c.run, "TERM"),)
+        return replace(c, stopping=replace(stopping, step="term", deadline=now + LATE)), (
+            Signal(c.name, c.run, "TERM"),
+        )
     return replace(c, stopping=replace(stopping, step="kill")), (Signal(c.name, c.run, "KILL"),)
 
 
@@ -202,7 +207,7 @@ def _hooked(c: ContainerState, event: Hooked, now: float) -> ContainerState:
         if event.ok:
             return _begin_probes(replace(c, hooked=True), now)
         # Kubernetes kills a container whose postStart failed; its restart policy then decides.
-        return replace(c, message=f"postStart failed: {event.message}", stopping=Stopping("term", now))
+        return replace(c, message=f"postStart failed: {event.message}", stopping=Stopping("term", now, now))
     return c
 
 

@@ -172,6 +172,8 @@ class RolloutView(View):
     done: bool
     message: str
     """As kubectl says it: `Waiting for deployment "x" rollout to finish: 1 out of 3 new replicas ...`"""
+    failed: bool = False
+    """It exceeded its progress deadline; it may still come to its end."""
 
 
 class DeploymentView(View):

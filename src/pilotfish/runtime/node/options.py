@@ -9,13 +9,13 @@ from pathlib import Path
 
 from pilotfish.node.publish import Publish
 
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
     name: str
-    """The mesh's: lower case letters, digits and dashes, at most 32."""
+    """The mesh's: lower case letters, digits and dashes, at most 40."""
     sources: tuple[str, ...]
     """Files, folders, `-` (standard input)."""
     state_root: Path
@@ -33,7 +33,7 @@ class UpOptions:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"{self.name!r} is no name for a mesh: use a-z, 0-9 and -, 32 at most (--name)")
+            raise ValueError(f"{self.name!r} is no name for a mesh: use a-z, 0-9 and -, 40 at most (--name)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from pilotfish.node import volumes
 from pilotfish.node.environment import Missing
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.launch import Launch
+from pilotfish.node.pod import PodState
 from pilotfish.node.store import Store
 from pilotfish.runtime.agent import AgentError
 from pilotfish.runtime.errors import MachineError
@@ -82,7 +83,7 @@ class Pod:
             self._timer = self._loop.call_at(at, self.post, None)
         if self.state.stage == "gone":
             self.gone.set()
-        if self.state != before:
+        if _outside(self.state) != _outside(before):
             self._node.pod_changed(self)
 
     def refresh(self) -> None:
@@ -241,3 +242,9 @@ class Pod:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.error("pod %s.%s", self.identity.name, self.identity.namespace, exc_info=task.exception())
+
+
+def _outside(state: PodState) -> object:
+    """What others can see of a pod. Most probes change nothing of it."""
+    containers = tuple((c.phase, c.reason, c.message, c.run, c.pid, c.started, c.ready) for c in state.containers)
+    return state.stage, state.phase, state.ready, state.deleted, state.proxy_ready, state.message, containers

@@ -45,6 +45,8 @@ class Ground:
     shared: Shared
     discovery: str
     monitoring: str
+    discovery_ready: asyncio.Event
+    """An Envoy that started before would wait long for its second try."""
     starting: asyncio.Semaphore
     """How many Envoys start side by side: more of them than there are cores only makes each of them late."""
 
@@ -61,6 +63,13 @@ class Sandbox:
         self.netns = NetNs.named(pod_name(ground.network.mesh, identity.namespace, identity.name))
         self.agent: Agent | None = None
 
+    @property
+    def node_id(self) -> str:
+        """How Envoy calls itself: `sidecar~10.244.0.2~webapp-0.vm~vm.svc.cluster.local`."""
+        identity = self._identity
+        place = f"{identity.name}.{identity.namespace}~{identity.namespace}.svc.cluster.local"
+        return f"sidecar~{identity.addresses[0]}~{place}"
+
     async def build(self) -> None:
         """Returns when containers may start. MachineError or AgentError if not; then nothing is left."""
         identity = self._identity
@@ -71,6 +80,7 @@ class Sandbox:
                 return
             await capture.apply(self.netns, self._sidecar.capture)
             self.agent = Agent(self._agent_spec(self._sidecar), self._ground.shared, lambda _: self._on_change())
+            await self._ground.discovery_ready.wait()
             async with self._ground.starting:
                 await self.agent.start()
                 await self.agent.wait_ready()
@@ -106,9 +116,8 @@ class Sandbox:
 
     def _agent_spec(self, sidecar: Sidecar) -> AgentSpec:
         identity, ground = self._identity, self._ground
-        node_id = f"sidecar~{identity.addresses[0]}~{identity.name}.{identity.namespace}~{identity.namespace}"
         proxy = Proxy(
-            id=f"{node_id}.svc.cluster.local",
+            id=self.node_id,
             name=identity.name,
             namespace=identity.namespace,
             domain=f"{identity.namespace}.svc.cluster.local",

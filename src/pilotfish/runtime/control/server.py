@@ -1,0 +1,162 @@
+"""Answers on `control.sock`, for root alone. Errors are plain text for the user: 400, 404, 500."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from pilotfish.model.struct import Frozen
+from pilotfish.runtime.control.client import Document
+from pilotfish.runtime.control.views import ChangesView, RolloutView, StatusView
+
+_LARGEST = 64 * 1024 * 1024
+_LONGEST_WAIT = 300.0
+
+
+class Operations(Protocol):
+    """What a mesh can be asked. Each is documented in `client.Client`."""
+
+    async def status(self) -> StatusView: ...
+    def objects(self, kind: str, namespace: str, name: str) -> list[Document]: ...
+    def apply(self, text: str, file: str, namespace: str) -> ChangesView: ...
+    def delete(self, text: str, file: str, namespace: str) -> ChangesView: ...
+    def delete_object(self, kind: str, namespace: str, name: str) -> ChangesView: ...
+    def scale(self, namespace: str, name: str, replicas: int, current: int | None) -> ChangesView: ...
+    def restart(self, namespace: str, name: str) -> ChangesView: ...
+    async def rollout(self, namespace: str, name: str, said: str, wait: float) -> RolloutView | None: ...
+    async def events(self, since: int, wait: float) -> int: ...
+    async def down(self) -> None: ...
+
+
+class Text(Frozen, forbid_unknown_fields=True):
+    text: str
+    file: str = "-"
+    namespace: str = "default"
+
+
+class Named(Frozen, forbid_unknown_fields=True):
+    namespace: str
+    name: str
+    kind: str = ""
+
+
+class Scale(Frozen, forbid_unknown_fields=True):
+    namespace: str
+    name: str
+    replicas: int
+    current: int | None = None
+
+
+B = TypeVar("B")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ControlServer:
+    def __init__(self, operations: Operations, path: Path) -> None:
+        self._operations = operations
+        self._path = path
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        app = web.Application(client_max_size=_LARGEST, middlewares=[_errors])
+        app.add_routes(
+            [
+                web.get("/status", self._status),
+                web.get("/objects", self._objects),
+                web.get("/rollout/status", self._rollout),
+                web.get("/events", self._events),
+                web.post("/apply", self._apply),
+                web.post("/delete", self._delete),
+                web.post("/scale", self._scale),
+                web.post("/rollout/restart", self._restart),
+                web.post("/down", self._down),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
+        await self._runner.setup()
+        mask = os.umask(0o177)
+        try:
+            await web.UnixSite(self._runner, str(self._path)).start()
+        finally:
+            os.umask(mask)
+
+    async def stop(self) -> None:
+        """Answers under way are finished first."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _status(self, request: web.Request) -> web.Response:
+        return _answer(await self._operations.status())
+
+    async def _objects(self, request: web.Request) -> web.Response:
+        query = request.query
+        found = self._operations.objects(query.get("kind", ""), query.get("namespace", ""), query.get("name", ""))
+        return _answer(found)
+
+    async def _rollout(self, request: web.Request) -> web.Response:
+        query = request.query
+        namespace, name = query.get("namespace", "default"), query.get("name", "")
+        view = await self._operations.rollout(namespace, name, query.get("said", ""), _seconds(query.get("wait")))
+        if view is None:
+            raise web.HTTPNotFound(text=f'deployments.apps "{name}" not found in namespace "{namespace}"')
+        return _answer(view)
+
+    async def _events(self, request: web.Request) -> web.Response:
+        since = request.query.get("since", "-1")
+        if not since.lstrip("-").isdecimal():
+            raise web.HTTPBadRequest(text=f"since={since} is not a number")
+        return _answer(await self._operations.events(int(since), _seconds(request.query.get("wait"))))
+
+    async def _apply(self, request: web.Request) -> web.Response:
+        body = await _body(request, Text)
+        return _answer(self._operations.apply(body.text, body.file, body.namespace))
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        body = await _body(request, dict[str, str])
+        if "text" in body:
+            text = msgspec.convert(body, Text)
+            return _answer(self._operations.delete(text.text, text.file, text.namespace))
+        named = msgspec.convert(body, Named)
+        return _answer(self._operations.delete_object(named.kind, named.namespace, named.name))
+
+    async def _scale(self, request: web.Request) -> web.Response:
+        body = await _body(request, Scale)
+        if body.replicas < 0:
+            raise web.HTTPBadRequest(text=f"{body.replicas} replicas can't be; use 0 or more")
+        return _answer(self._operations.scale(body.namespace, body.name, body.replicas, body.current))
+
+    async def _restart(self, request: web.Request) -> web.Response:
+        body = await _body(request, Named)
+        return _answer(self._operations.restart(body.namespace, body.name))
+
+    async def _down(self, request: web.Request) -> web.Response:
+        await self._operations.down()
+        return _answer({})
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise web.HTTPBadRequest(text=str(error)) from error
+
+
+async def _body(request: web.Request, shape: type[B]) -> B:
+    return msgspec.json.decode(await request.read(), type=shape)
+
+
+def _answer(value: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
+
+
+def _seconds(text: str | None) -> float:
+    try:
+        return min(max(float(text or 0), 0.0), _LONGEST_WAIT)
+    except ValueError:
+        raise web.HTTPBadRequest(text=f"wait={text} is not a number of seconds") from None

@@ -1,0 +1,153 @@
+"""The views of a running mesh's pods, for whoever asks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from pilotfish.config.kubernetes import Service
+from pilotfish.model import Problem
+from pilotfish.node.container import ContainerState
+from pilotfish.node.endpoints import Backend, endpoints
+from pilotfish.node.status import State, container_state, status_word
+from pilotfish.node.store import Change, Stored
+from pilotfish.runtime.control.views import (
+    ChangeView,
+    ContainerView,
+    PodView,
+    ProblemView,
+    ProxyView,
+    ServiceView,
+    SyncView,
+)
+from pilotfish.runtime.node.pod import Pod
+from pilotfish.runtime.node.sandbox import PROXY
+
+UNCAPTURED = (
+    "the pod has no sidecar: it reaches other pods by address only, not by the names or cluster IPs of Services"
+)
+
+
+def describe_pod(pod: Pod) -> PodView:
+    identity, state = pod.identity, pod.state
+    containers = tuple(_container(pod, c) for c in state.containers)
+    proxy = (_proxy_container(pod),) if state.captured else ()
+    return PodView(
+        namespace=identity.namespace,
+        name=identity.name,
+        phase="Terminating" if state.deleted else state.phase,
+        created_at=pod.created_at,
+        netns=str(pod.sandbox.netns.path),
+        directory=identity.directory,
+        reason=status_word(state),
+        addresses=identity.addresses,
+        owner=f"deployment/{identity.owner.name}" if identity.owner else "",
+        labels=dict(identity.labels),
+        ready=state.ready,
+        captured=state.captured,
+        containers=(*containers, *proxy),
+        exec={c.name: str(pod.containers.launch_path(c.name)) for c in state.containers if c.started_at is not None},
+        notes=(*pod.notes, *(() if state.captured else (UNCAPTURED,))),
+    )
+
+
+def describe_proxy(pod: Pod, sync: SyncView | None) -> ProxyView:
+    agent = pod.sandbox.agent
+    return ProxyView(
+        namespace=pod.identity.namespace,
+        pod=pod.identity.name,
+        node_id=pod.sandbox.node_id,
+        ready=agent is not None and agent.ready,
+        restarts=agent.restarts if agent else 0,
+        pid=agent.pid if agent else None,
+        sync=sync,
+    )
+
+
+def describe_service(stored: Stored, service: Service, cluster_ip: str, backends: tuple[Backend, ...]) -> ServiceView:
+    """`endpoints` are the ready ones, without repetition."""
+    found = endpoints(service, stored.ref.namespace, backends)
+    return ServiceView(
+        namespace=stored.ref.namespace,
+        name=stored.ref.name,
+        type=service.spec.type,
+        cluster_ip=service.spec.cluster_ip if service.spec.cluster_ip == "None" else cluster_ip,
+        ports=tuple(f"{port.port}/{port.protocol}" for port in service.spec.ports),
+        created_at=stored.created_at,
+        endpoints=tuple(dict.fromkeys(f"{address}:{port}" for address, port in found)),
+        selector=service.spec.selector,
+    )
+
+
+def describe_problem(problem: Problem) -> ProblemView:
+    ref = problem.ref
+    return ProblemView(
+        reason=problem.reason,
+        message=problem.message,
+        severity=problem.severity.value,
+        kind=ref.kind if ref else "",
+        namespace=ref.namespace if ref else "",
+        name=ref.name if ref else "",
+        field=problem.field,
+        source=str(problem.source) if problem.source else "",
+    )
+
+
+def describe_change(change: Change) -> ChangeView:
+    ref = change.ref
+    return ChangeView(kind=ref.kind, namespace=ref.namespace, name=ref.name, action=change.action)
+
+
+def backend(pod: Pod) -> Backend:
+    identity = pod.identity
+    return Backend(
+        identity.namespace, identity.name, identity.labels, identity.addresses[0], identity.spec, pod.state.ready
+    )
+
+
+def _container(pod: Pod, c: ContainerState) -> ContainerView:
+    state, reason, message = container_state(c, pod.state)
+    return ContainerView(
+        name=c.name,
+        kind=c.kind,
+        state=state,
+        reason=reason,
+        message=message,
+        ready=c.ready if c.kind != "init" else c.over and c.exit_code == 0,
+        started=c.started,
+        restarts=c.run,
+        pid=c.pid,
+        exit_code=c.exit_code,
+        started_at=None if c.started_at is None else _wall(c.started_at),
+        log=str(pod.containers.log_path(c.name)),
+    )
+
+
+def _proxy_container(pod: Pod) -> ContainerView:
+    log = str(pod.containers.log_path(PROXY))
+    agent = pod.sandbox.agent
+    if agent is None:
+        return ContainerView(name=PROXY, kind="proxy", state="waiting", reason="ContainerCreating", log=log)
+    status = agent.status
+    return ContainerView(
+        name=PROXY,
+        kind="proxy",
+        state=_STATES.get(status.state, "waiting"),
+        reason=status.reason,
+        message=status.message,
+        ready=status.ready,
+        started=status.ready,
+        restarts=status.restarts,
+        pid=status.pid,
+        exit_code=status.exit_code,
+        started_at=status.started_at,
+        log=log,
+    )
+
+
+_STATES: dict[str, State] = {"waiting": "waiting", "running": "running", "terminated": "terminated"}
+
+
+def _wall(at: float) -> float:
+    """Seconds since the epoch of a time on the loop's clock."""
+    return time.time() - (asyncio.get_running_loop().time() - at)

@@ -1,0 +1,162 @@
+"""Discovery as a child of the node: started in the node's namespace, restarted when it ends, asked over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import aiohttp
+import msgspec
+
+from pilotfish.runtime.control.views import DiscoveryView, ProblemView, SyncView
+from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.process import STDOUT, Process, ProcessSpec, start
+
+_log = logging.getLogger(__name__)
+_FAILURES = (aiohttp.ClientError, OSError, msgspec.DecodeError)
+_LONG_LIVED = 10.0
+"""Seconds after which a discovery that ends is restarted at once."""
+_LAST_DELAY = 5.0
+_STOP = 3.0
+T = TypeVar("T")
+
+
+class Discovery:
+    def __init__(self, node: NetNs, address: str, directory: Path, on_change: Callable[[], None]) -> None:
+        """`address`: the node's; `directory`: the mesh's."""
+        self.xds = f"{address}:15010"
+        self.monitoring = f"{address}:15014"
+        self.restarts = 0
+        self._node = node
+        self._directory = directory
+        self._on_change = on_change
+        self._process: Process | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def view(self) -> DiscoveryView:
+        pid = self._process.pid if self._process else None
+        return DiscoveryView(
+            running=pid is not None,
+            pid=pid,
+            restarts=self.restarts,
+            xds_address=self.xds,
+            monitoring_address=self.monitoring,
+        )
+
+    def start(self) -> None:
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        self._session = aiohttp.ClientSession(f"http://{self.monitoring}", connector=connector)
+        self._task = asyncio.get_running_loop().create_task(self._supervise())
+
+    async def wait_ready(self, timeout: float) -> None:
+        """Returns when it serves xDS. MachineError, with the end of its log, if that takes over `timeout` seconds."""
+        deadline = asyncio.get_running_loop().time() + timeout
+        while asyncio.get_running_loop().time() < deadline:
+            if await self._get("/ready", 1.0) is not None:
+                return
+            await asyncio.sleep(0.02)  # a process that starts announces nothing before its port is open
+        raise MachineError(
+            f"discovery is not ready after {timeout:g} s: {self._last_words()}", f"see {self._log_path()}"
+        )
+
+    async def wait_synced(self, version: int, wait: float) -> bool:
+        """Whether every connected proxy has acknowledged what follows from objects.json at `version`."""
+        path = f"/debug/synced?resourceVersion={version}&wait={wait:g}"
+        return await self._get(path, wait + 1) is not None
+
+    async def problems(self) -> tuple[ProblemView, ...] | None:
+        """None if discovery does not answer."""
+        return self._decode(await self._get("/debug/problemz", 2), tuple[ProblemView, ...])
+
+    async def syncs(self) -> tuple[SyncView, ...] | None:
+        """None if discovery does not answer."""
+        return self._decode(await self._get("/debug/syncz?format=view", 2), tuple[SyncView, ...])
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._process is not None:
+            self._process.signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(_STOP):
+                    await self._process.wait()
+            except TimeoutError:
+                self._process.signal_group(signal.SIGKILL)
+                await self._process.wait()
+        if self._session is not None:
+            await self._session.close()
+
+    async def _supervise(self) -> None:
+        """At once after it was killed; after a pause if it keeps ending."""
+        loop = asyncio.get_running_loop()
+        delay = 0.0
+        while True:
+            began = loop.time()
+            self._process = await start(self._spec())
+            self._on_change()
+            code = await self._process.wait()
+            self._process = None
+            self.restarts += 1
+            _log.error("discovery ended with %d; it is started again", code)
+            self._on_change()
+            delay = 0.0 if loop.time() - began > _LONG_LIVED else min(delay + 0.5, _LAST_DELAY)
+            # The first restart is immediate, whenever it comes.
+            await asyncio.sleep(max(0.0, delay - 0.5))
+
+    def _spec(self) -> ProcessSpec:
+        config = self._directory / "config"
+        arguments = {
+            "--config": str(config / "objects.json"),
+            "--mesh-config": str(config / "mesh.yaml"),
+            "--xds-address": self.xds,
+            "--monitoring-address": self.monitoring,
+        }
+        words = [word for pair in arguments.items() for word in pair]
+        run = "import sys; from pilotfish.cli import main; sys.argv[0] = 'pilotfish'; main()"
+        return ProcessSpec(
+            argv=(sys.executable, "-c", run, "discovery", *words),
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(Path(__file__).parents[3])},
+            netns=self._node,
+            stdout=str(self._log_path()),
+            stderr=STDOUT,
+        )
+
+    async def _get(self, path: str, timeout: float) -> bytes | None:
+        """The body of a 200; None for anything else."""
+        if self._session is None:
+            return None
+        try:
+            async with self._session.get(path, timeout=aiohttp.ClientTimeout(total=timeout)) as response:
+                body = await response.read()
+                return body if response.status == 200 else None
+        except (*_FAILURES, TimeoutError):
+            return None
+
+    def _decode(self, body: bytes | None, shape: type[T]) -> T | None:
+        if body is None:
+            return None
+        try:
+            return msgspec.json.decode(body, type=shape)
+        except msgspec.DecodeError:
+            _log.exception("discovery answered %s", json.dumps(body[:200].decode(errors="replace")))
+            return None
+
+    def _log_path(self) -> Path:
+        return self._directory / "discovery.log"
+
+    def _last_words(self) -> str:
+        try:
+            lines = self._log_path().read_text(errors="replace").strip().splitlines()
+        except OSError:
+            return "it wrote no log"
+        return lines[-1] if lines else "it wrote nothing"

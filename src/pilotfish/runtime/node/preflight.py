@@ -1,0 +1,32 @@
+"""What must hold before anything is built; each refusal names its remedy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from pilotfish.runtime.agent import AgentError, Shared
+from pilotfish.runtime.node.options import CannotStart
+
+_PROGRAMS = {
+    "ip": "iproute2",
+    "iptables-restore": "iptables",
+    "iptables-save": "iptables",
+    "ip6tables-restore": "iptables",
+    "ip6tables-save": "iptables",
+}
+"""Program → Debian's package."""
+
+
+def check_machine() -> None:
+    """Raises CannotStart without root, iproute2, iptables or Envoy."""
+    if os.geteuid() != 0:
+        raise CannotStart("a mesh is made of network namespaces, which needs root: run it with sudo")
+    missing = [program for program in _PROGRAMS if shutil.which(program) is None]
+    if missing:
+        packages = " ".join(sorted({_PROGRAMS[program] for program in missing}))
+        raise CannotStart(f"{', '.join(missing)} can't be found in PATH; install it: apt-get install {packages}")
+    try:
+        Shared().find_envoy()
+    except AgentError as error:
+        raise CannotStart(str(error)) from error

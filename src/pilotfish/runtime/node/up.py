@@ -1,0 +1,83 @@
+"""`up` in the foreground: the whole life of one mesh in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import signal
+import sys
+
+from pilotfish.runtime.agent import AgentError
+from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.node.claim import Claim, sweep_dead
+from pilotfish.runtime.node.node import Node
+from pilotfish.runtime.node.options import CannotStart, OnEvent, UpOptions
+from pilotfish.runtime.node.preflight import check_machine
+
+
+def run(options: UpOptions, on_event: OnEvent, stdin: str | None = None) -> int:
+    """Until SIGINT, SIGTERM or `down`; 0 then. CannotStart if it can't begin, with nothing left behind.
+
+    `stdin` is the text of the source `-`; read here if it is None. `on_event` is called in this thread.
+    """
+    check_machine()
+    return asyncio.run(_run(options, on_event, stdin))
+
+
+async def _run(options: UpOptions, on_event: OnEvent, stdin: str | None) -> int:
+    node = Node(options, on_event, stdin)
+    for mesh, lines in (await sweep_dead(options.state_root)).items():
+        node.event(f'mesh "{mesh}" was dead; removed: {", ".join(lines)}', "warning")
+    claim = Claim(options.directory)
+    claim.take()
+    handler = _log_to_file(options)
+    try:
+        return await _live(node)
+    except (MachineError, AgentError) as error:
+        raise CannotStart(str(error)) from error
+    finally:
+        logging.getLogger("pilotfish").removeHandler(handler)
+        handler.close()
+        shutil.rmtree(options.directory, ignore_errors=True)
+        claim.release()
+
+
+async def _live(node: Node) -> int:
+    """Start, run and close, whichever of them a signal comes in."""
+    loop = asyncio.get_running_loop()
+    starting = asyncio.ensure_future(node.start())
+
+    def stop(number: signal.Signals) -> None:
+        node.stop(number.name)
+        starting.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        await starting
+        await node.run()
+    except asyncio.CancelledError:
+        if not node.stopping:
+            raise
+    finally:
+        await node.close()
+    return 0
+
+
+def _log_to_file(options: UpOptions) -> logging.Handler:
+    """node.log: progress, and what went wrong inside."""
+    handler = logging.FileHandler(options.directory / "node.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("pilotfish")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    logger.propagate = False
+    return handler
+
+
+def main() -> None:
+    """The background process of `detach` (`background`): options as JSON on standard input, events as JSON lines on descriptor 1."""
+    from pilotfish.runtime.node.background import serve
+
+    sys.exit(serve())
