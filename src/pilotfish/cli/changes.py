@@ -24,6 +24,8 @@ def print_changes(views: Iterable[ChangesView], missing_ok: bool = False) -> Non
             elif change.action == "notfound" and not missing_ok:
                 failed = True
                 click.echo(f"error: {_not_found(change)}", err=True)
+            elif change.action == "refused" and not view.problems:
+                click.echo(f'error: {qualified(change.kind)} "{change.name}" was refused, and is as it was', err=True)
             failed = failed or change.action == "refused"
         for problem in view.problems:
             failed = failed or problem.severity == "error"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 import click
 
@@ -131,7 +130,8 @@ def _watch(session: Session, query: Query, seen: int, first: Listing) -> None:
         listing = _list(session, query, False)
         # As of the epoch all ages are the same, so that rows can be compared.
         stable, current = listing.draw(0), listing.draw(time.time())
-        rows = [row for row, plain in zip(current.rows, stable.rows, strict=True) if plain not in shown]
-        if rows:
-            click.echo(replace(current, rows=tuple(rows)).text(header=False), nl=False)
+        lines = current.text().splitlines()[1:]
+        for line_of_row, plain in zip(lines, stable.rows, strict=True):
+            if plain not in shown:
+                click.echo(line_of_row)
         shown = set(stable.rows)

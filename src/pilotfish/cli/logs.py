@@ -75,7 +75,7 @@ def command(
     pods = _pods(session, pod, selector)
     lines = tail if tail >= 0 else (10 if selector else None)
     chosen = [(each, one) for each in pods for one in _containers(each, container, all_containers)]
-    streams = [_stream(each, one, previous, lines, prefix) for each, one in chosen]
+    streams = [_stream(each, one, previous, lines, prefix, follow) for each, one in chosen]
     for stream in streams:
         _print(stream, stream.reader.read(), last=not follow)
     if follow:
@@ -105,14 +105,16 @@ def _containers(pod: PodView, name: str | None, every: bool) -> Iterable[Contain
     return pod.containers if every else (find_container(pod, name),)
 
 
-def _stream(pod: PodView, container: ContainerView, previous: bool, tail: int | None, prefix: bool) -> _Stream:
+def _stream(
+    pod: PodView, container: ContainerView, previous: bool, tail: int | None, prefix: bool, follow: bool
+) -> _Stream:
     place = f"{pod.name}.{pod.namespace}"
-    if not container.log:
-        state = container.reason or container.state
-        raise Failure(f"container {container.name} in pod {place} has no log yet: it is {state}")
     path = Path(container.log + ".1" if previous else container.log)
     if previous and not path.exists():
         raise Failure(f"previous terminated container {container.name} in pod {place} not found: it has not restarted")
+    if not (path.exists() or follow):
+        state = container.reason or container.state
+        raise Failure(f"container {container.name} in pod {place} has written no log yet: it is {state}")
     label = f"[pod/{pod.name}/{container.name}] ".encode() if prefix else b""
     return _Stream(pod, container, LogReader(path, tail), label)
 

@@ -1,0 +1,106 @@
+"""`pilotfish down`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import shutil
+from pathlib import Path
+
+import click
+
+from pilotfish.cli.failure import Failure
+from pilotfish.cli.options import mesh_option
+from pilotfish.cli.session import require_root, root
+from pilotfish.runtime.control.client import Client, Unreachable, find_meshes, is_alive
+from pilotfish.runtime.control.views import MeshView
+
+_EXIT = 10.0
+"""Seconds that a mesh's process may take to end once it has taken all down."""
+_MARKS = ("mesh.json", "control.sock", "config/objects.json")
+"""Files of which a mesh's folder has at least one."""
+
+
+@click.command("down")
+@mesh_option
+@click.option("--all", "every", is_flag=True, help="All meshes of this machine.")
+@click.pass_context
+def command(ctx: click.Context, mesh: str | None, every: bool) -> None:
+    """Take a mesh down: pods first, with draining, then its network.
+
+    What a mesh left whose process was killed is removed in any case, and named.
+    """
+    require_root("a mesh is made of network namespaces, links and netfilter rules")
+    name = mesh or (ctx.obj if isinstance(ctx.obj, str) else None)
+    if name and every:
+        raise click.UsageError("--all takes down every mesh: leave --name out")
+    state = root()
+    alive = tuple(each for each in find_meshes(state) if is_alive(each))
+    chosen = _choose(alive, name, every)
+    removed = _sweep_dead(state, {each.name for each in alive}, name)
+    for each in chosen:
+        _stop(each)
+        click.echo(f"mesh {each.name} is down")
+    if not chosen and not removed:
+        if name:
+            raise Failure(f'no mesh named "{name}" is running, and none left anything behind')
+        click.echo("no mesh is running, and none left anything behind", err=True)
+
+
+def _choose(alive: tuple[MeshView, ...], name: str | None, every: bool) -> tuple[MeshView, ...]:
+    if name is not None:
+        return tuple(mesh for mesh in alive if mesh.name == name)
+    if len(alive) > 1 and not every:
+        names = ", ".join(mesh.name for mesh in alive)
+        raise Failure(f"{len(alive)} meshes are running ({names}); say which one with --name, or --all")
+    return alive
+
+
+def _stop(mesh: MeshView) -> None:
+    """Returns when nothing of it is left, its process neither."""
+    try:
+        process = os.pidfd_open(mesh.pid)
+    except ProcessLookupError:
+        return
+    try:
+        Client(mesh.directory).down()
+        poll = select.poll()
+        poll.register(process, select.POLLIN)
+        if not poll.poll(_EXIT * 1000):
+            raise Failure(f"mesh {mesh.name} is down, but its process {mesh.pid} goes on; end it: kill -9 {mesh.pid}")
+    except Unreachable as error:
+        remedy = f"end it with 'kill -9 {mesh.pid}', then run 'pilotfish down --name {mesh.name}' again"
+        raise Failure(f"mesh {mesh.name} (process {mesh.pid}) does not take itself down: {error}; {remedy}") from error
+    finally:
+        os.close(process)
+
+
+def _sweep_dead(state: Path, alive: set[str], name: str | None) -> bool:
+    """Removes what dead meshes left: the one called `name`, or all. True if there was anything."""
+    from pilotfish.runtime.leftovers import sweep
+    from pilotfish.runtime.names import check_mesh_name
+
+    folders = {path.name for path in _folders(state)}
+    if name:
+        check_mesh_name(name)
+    found = False
+    for each in sorted(({name} if name else folders) - alive):
+        lines = asyncio.run(sweep(each))
+        if each in folders:
+            shutil.rmtree(state / each)
+            lines += (f"folder {state / each}",)
+        found = found or bool(lines)
+        if lines:
+            click.echo(
+                f"mesh {each} was dead; removed what it left:\n" + "".join(f"  {line}\n" for line in lines), nl=False
+            )
+    return found
+
+
+def _folders(state: Path) -> list[Path]:
+    """Those that a mesh made. Nothing else is touched: the root may be any folder that the user named."""
+    if not state.is_dir():
+        return []
+    folders = (path for path in state.iterdir() if path.is_dir() and not path.is_symlink())
+    return [path for path in folders if any((path / name).exists() for name in _MARKS)]

@@ -1,0 +1,133 @@
+"""`pilotfish up`."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from pilotfish.cli import complete
+from pilotfish.cli.duration import parse_duration
+from pilotfish.cli.failure import Failure
+from pilotfish.cli.render.status import render_headline
+from pilotfish.cli.session import require_root, root
+from pilotfish.node.publish import Publish
+from pilotfish.runtime.control.client import Client
+from pilotfish.runtime.node.options import Event, UpOptions
+
+
+@click.command("up")
+@click.argument("sources", metavar="FILE|DIR|-...", nargs=-1, required=True, type=click.Path(allow_dash=True))
+@click.option(
+    "--name",
+    "--mesh",
+    "mesh",
+    metavar="MESH",
+    help="The mesh's name. Default: the folder's or file's.",
+    shell_complete=complete.meshes,
+)
+@click.option("-d", "--detach", is_flag=True, help="Return when all is ready; the mesh goes on in the background.")
+@click.option(
+    "-p",
+    "--publish",
+    multiple=True,
+    metavar="[ADDR:]PORT:SVC[.NS]:PORT",
+    help="A Service on a port of this machine; on loopback unless an address is given.",
+)
+@click.option("-n", "--namespace", default="default", show_default=True, help="Of objects that name none.")
+@click.option(
+    "--mesh-config",
+    type=click.Path(exists=True, dir_okay=False),
+    help="A file with Istio's meshConfig. It wins over one among the manifests.",
+)
+@click.option(
+    "--timeout",
+    type=parse_duration,
+    default="2m",
+    show_default=True,
+    metavar="DURATION",
+    help="How long --detach waits until all is ready.",
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    sources: tuple[str, ...],
+    mesh: str | None,
+    detach: bool,
+    publish: tuple[str, ...],
+    namespace: str,
+    mesh_config: str | None,
+    timeout: float,
+) -> None:
+    """Start a mesh from Kubernetes and Istio manifests, and show it until Ctrl-C takes it down.
+
+    Saving a manifest file that was given applies it at once.
+    """
+    require_root("a mesh is made of network namespaces, links and netfilter rules")
+    for source in sources:
+        if source != "-" and not Path(source).exists():
+            raise Failure(f"the path {source!r} does not exist, so there is nothing to start; check the arguments")
+    try:
+        options = UpOptions(
+            name=mesh or ctx.obj or default_name(sources[0], Path.cwd()),
+            sources=sources,
+            state_root=root(),
+            publish=tuple(Publish.parse(text, namespace) for text in publish),
+            mesh_config=mesh_config,
+            namespace=namespace,
+            ready_timeout=timeout,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    sys.exit(_detach(options) if detach else _foreground(options))
+
+
+def default_name(source: str, here: Path) -> str:
+    """`examples/calculator` → calculator, `mesh.yaml` → mesh, `-` → default; with what a name can't hold replaced."""
+    if source == "-":
+        return "default"
+    path = here / source
+    stem = path.resolve().name if path.is_dir() else path.stem
+    return re.sub(r"[^a-z0-9]+", "-", stem.lower())[:32].strip("-") or "default"
+
+
+def _foreground(options: UpOptions) -> int:
+    from pilotfish.runtime.node import run
+
+    if not sys.stdout.isatty():
+        return run(options, print_event)
+    from pilotfish.cli.live import LiveView
+
+    with LiveView(Client(options.directory), options.name) as view:
+        return run(options, view.on_event)
+
+
+def _detach(options: UpOptions) -> int:
+    from pilotfish.runtime.node import detach
+
+    code = detach(options, print_event)
+    if code == 0:
+        view = Client(options.directory).status()
+        click.echo(render_headline(view, time.time()))
+        for each in view.published:
+            click.echo(f"  {each.address} leads to {each.target}")
+        click.echo(f"  'pilotfish status{_which(options)}' shows it, 'pilotfish down{_which(options)}' takes it down")
+    return code
+
+
+def _which(options: UpOptions) -> str:
+    """The option that the commands need where other meshes run, too."""
+    from pilotfish.runtime.control.client import find_meshes, is_alive
+
+    others = [mesh for mesh in find_meshes(options.state_root) if is_alive(mesh) and mesh.name != options.name]
+    return f" --name {options.name}" if others else ""
+
+
+def print_event(event: Event) -> None:
+    """A line of progress; what is wrong goes to standard error."""
+    word = "" if event.severity == "info" else f"{event.severity}: "
+    click.echo(f"[{event.elapsed:6.2f}s] {word}{event.text}", err=event.severity != "info")
+    sys.stdout.flush()
