@@ -1,7 +1,8 @@
 """A plain value → a struct of `kubernetes`, `istio` or `mesh`, or every Problem that keeps it from being one.
 
 Most objects are right, and msgspec alone decodes them. For the others a walk over the struct's types finds all that is
-wrong, and takes out what is not used.
+wrong, and takes out what is not used. Where something is wrong, a blank value of the right type stands in for it, so
+that what the checks have to say about the rest is heard as well.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _GONE = _Gone()
 
 
 def decode(value: object, kind: type[S], report: Report, path: str = "") -> S | None:
-    """None where the report then holds at least one error."""
+    """The struct is only good where the report holds no error; None where nothing can be made of the value."""
     try:
         return msgspec.convert(value, kind, dec_hook=_hook)
     except (msgspec.ValidationError, RecursionError):
@@ -43,7 +44,7 @@ def decode(value: object, kind: type[S], report: Report, path: str = "") -> S | 
     try:
         return msgspec.convert(kept, kind, dec_hook=_hook)
     except msgspec.ValidationError as error:
-        if not report.has_errors:
+        if not report.errors:
             report.invalid(path, str(error), "see the kind's reference")
         return None
 
@@ -90,11 +91,36 @@ def _walk_struct(kind: inspect.StructType, value: object, path: str, report: Rep
             if made is not _GONE:
                 kept[name] = made
     for name, field in fields.items():
-        if field.required and value.get(name) is None:
-            inner = f"{path}.{name}" if path else name
-            report.missing(inner)
-            report.take_out(inner)
+        if field.required and name not in kept:
+            kept[name] = _blank(field.type)
+            if value.get(name) is None:
+                inner = f"{path}.{name}" if path else name
+                report.missing(inner)
+                report.take_out(inner)
     return kept
+
+
+def _blank(kind: inspect.Type) -> object:
+    match kind:
+        case inspect.StructType():
+            required = (field for field in kind.fields if field.required)
+            return {field.encode_name: _blank(field.type) for field in required}
+        case inspect.DictType():
+            return {}
+        case inspect.VarTupleType():
+            return []
+        case inspect.StrType():
+            return ""
+        case inspect.BoolType():
+            return False
+        case inspect.LiteralType():
+            return kind.values[0]
+        case inspect.CustomType(cls=cls) if cls is Duration:
+            return "0s"
+        case inspect.UnionType():
+            return None
+        case _:
+            return 0
 
 
 def _leave_out(
@@ -148,8 +174,8 @@ def _without_gone(items: dict[str, object]) -> dict[str, object]:
 def _walk_list(kind: inspect.VarTupleType, value: object, path: str, report: Report) -> Any:
     if not isinstance(value, list):
         return _wrong(path, "a list (each entry begins with a dash)", value, report)
-    made = [_walk(kind.item_type, item, f"{path}[{index}]", report) for index, item in enumerate(value)]
-    return _GONE if any(item is _GONE for item in made) else made
+    made = (_walk(kind.item_type, item, f"{path}[{index}]", report) for index, item in enumerate(value))
+    return [_blank(kind.item_type) if item is _GONE else item for item in made]
 
 
 def _walk_union(kind: inspect.UnionType, value: object, path: str, report: Report) -> Any:

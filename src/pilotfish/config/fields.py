@@ -107,7 +107,7 @@ _KUBERNETES: dict[type, Table] = {
         | _warning("restartPolicyRules", "the restart policy holds for every exit code", [])
     ),
     kubernetes.ConfigMapVolume: {},
-    kubernetes.EmptyDirVolume: _info("sizeLimit", "it is not enforced"),
+    kubernetes.EmptyDirVolume: _info("sizeLimit", "it is not enforced: the directory may grow as the disk allows"),
     kubernetes.Volume: _no_volume(
         "awsElasticBlockStore azureDisk azureFile cephfs cinder csi downwardAPI ephemeral fc flexVolume flocker "
         "gcePersistentDisk gitRepo glusterfs image iscsi nfs persistentVolumeClaim photonPersistentDisk "

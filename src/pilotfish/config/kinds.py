@@ -23,8 +23,11 @@ _TYPES: dict[tuple[str, str], type[Kind]] = {
     (version, kind.__name__): kind for kind, versions in _VERSIONS.items() for version in versions
 }
 _BY_NAME = {kind.__name__: versions for kind, versions in _VERSIONS.items()}
+_KNOWN_GROUPS = frozenset({"v1", "apps", "extensions", "core", "discovery.k8s.io", "networking.istio.io"})
+"""A kind under another version of these is a slip; under any other group it is somebody else's kind."""
 
 _ISTIO_GROUPS = ("networking.istio.io/", "security.istio.io/", "telemetry.istio.io/", "extensions.istio.io/")
+_GATEWAY_API = "gateway.networking.k8s.io/"
 _NOT_YET = {
     "Gateway": "no port is opened for traffic from outside; publish a Service with `up --publish`",
     "Sidecar": "every proxy sees every service",
@@ -65,12 +68,15 @@ def is_kind(kind: str) -> bool:
 def describe_unknown(api_version: str, kind: str) -> tuple[str, str, bool]:
     """For a kind that `find_kind` does not find: reason, message, and whether leaving it out is an error."""
     versions = _BY_NAME.get(kind)
-    if versions and not (kind == "Service" and "knative" in api_version):
+    if versions and api_version.partition("/")[0] in _KNOWN_GROUPS:
         wanted = " or ".join(versions)
         message = f"there is no {kind} in {api_version!r}, so the object is not used; write apiVersion: {wanted}"
         return "UnknownKind", message, True
     if api_version.startswith(_ISTIO_GROUPS) and kind in _NOT_YET:
         return "UnsupportedKind", f"{kind} is not supported yet; it has no effect: {_NOT_YET[kind]}", True
+    if api_version.startswith(_GATEWAY_API):
+        message = f"{kind} of the Gateway API is not supported yet; it has no effect: use a VirtualService"
+        return "UnsupportedKind", message, True
     if kind in _WITHOUT_EFFECT:
         return "UnsupportedKind", f"{kind} has no effect: {_WITHOUT_EFFECT[kind]}", False
     if kind in _WORKLOADS:

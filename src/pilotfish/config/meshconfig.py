@@ -35,7 +35,7 @@ def _unwrap(document: Document, report: Report) -> MeshConfig | None:
     for fault in document.faults:
         report.add(fault.path, fault.reason, fault.message, Severity.ERROR, fault.line)
     value = document.value
-    if report.has_errors:
+    if report.errors:
         return None
     if isinstance(value, dict) and value.get("kind") == "ConfigMap":
         return parse_mesh_config(value_at(value, "data", "mesh"), report, "data.mesh")
@@ -52,21 +52,23 @@ def value_at(value: object, *path: str) -> object:
 
 
 def decode_mesh_config(value: object, report: Report, field: str) -> MeshConfig | None:
-    """None where the report then holds an error."""
+    """None where that adds an error to the report."""
+    before = report.errors
     config = decode({} if value is None else value, MeshConfig, report, field)
     if config is not None:
         inner = f"{field}.defaultConfig" if field else "defaultConfig"
         _check_proxy_config(config.default_config, report, inner)
         _check_positive(config.connect_timeout, report, f"{field}.connectTimeout".lstrip("."))
-    return None if report.has_errors else config
+    return None if report.errors > before else config
 
 
 def parse_mesh_config(text: object, report: Report, field: str) -> MeshConfig | None:
-    """From the text in a ConfigMap. None where the report then holds an error."""
+    """From the text in a ConfigMap. None where that adds an error to the report."""
     if text is None:
         return MeshConfig()
+    before = report.errors
     value = _parse(text, report, field)
-    return None if report.has_errors else decode_mesh_config(value, report, field)
+    return None if report.errors > before else decode_mesh_config(value, report, field)
 
 
 def proxy_config(text: str, base: ProxyConfig, ref: ObjectRef, source: Source) -> tuple[ProxyConfig, Problems]:
@@ -80,13 +82,15 @@ def proxy_config(text: str, base: ProxyConfig, ref: ObjectRef, source: Source) -
 
 
 def parse_proxy_config(text: str, base: ProxyConfig, report: Report, field: str) -> ProxyConfig | None:
-    """None where the report then holds an error."""
+    """None where that adds an error to the report."""
+    before = report.errors
     value = _parse(text, report, field)
-    own = None if report.has_errors else decode({} if value is None else value, ProxyConfig, report, field)
-    if own is None or not isinstance(value, dict):
-        return base if value is None and not report.has_errors else None
-    _check_proxy_config(own, report, field)
-    if report.has_errors:
+    if value is None:
+        return None if report.errors > before else base
+    own = decode(value, ProxyConfig, report, field)
+    if own is not None:
+        _check_proxy_config(own, report, field)
+    if own is None or report.errors > before or not isinstance(value, dict):
         return None
     fields = msgspec.structs.fields(ProxyConfig)
     stated = {f.name: getattr(own, f.name) for f in fields if value.get(f.encode_name) is not None}

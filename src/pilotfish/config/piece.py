@@ -112,7 +112,7 @@ def _read_identified(
     mesh_config = _mesh_config_of(ref, resource, report)
     if resource is not None:
         check(resource, report)
-    if resource is None or report.has_errors:
+    if resource is None or report.errors:
         return Piece(problems=tuple(report.problems), broken=ref)
     manifest = Manifest(ref, resource, document, report.source(""))
     return Piece(manifest, tuple(report.problems), mesh_config=mesh_config)

@@ -56,7 +56,7 @@ class Report:
         self.problems.append(Problem(self.ref, field, reason, message, severity, self.source(field, line)))
 
     def take_out(self, field: str) -> None:
-        """From here on, what is said about the field or a parent of it is left out."""
+        """From here on, what is said about the field, what is inside of it, or a parent of it is left out."""
         self.incomplete_fields.append(field)
 
     def source(self, field: str, line: int = 0) -> Source:
@@ -71,14 +71,20 @@ class Report:
         return self._positions.text(_join(self._prefix, field)) if self._positions else None
 
     @property
-    def has_errors(self) -> bool:
-        return any(problem.severity is Severity.ERROR for problem in self.problems)
+    def errors(self) -> int:
+        """How many there are so far."""
+        return sum(problem.severity is Severity.ERROR for problem in self.problems)
+
+    def is_taken_out(self, field: str) -> bool:
+        """The field or a parent of it."""
+        return any(_within(field, taken) for taken in self.incomplete_fields)
 
     def _is_echo(self, field: str) -> bool:
-        return any(
-            taken.startswith(field) and (len(taken) == len(field) or not field or taken[len(field)] in ".[")
-            for taken in self.incomplete_fields
-        )
+        return any(_within(taken, field) or _within(field, taken) for taken in self.incomplete_fields)
+
+
+def _within(field: str, parent: str) -> bool:
+    return field.startswith(parent) and (len(field) == len(parent) or not parent or field[len(parent)] in ".[")
 
 
 def _join(prefix: str, field: str) -> str:

@@ -40,10 +40,10 @@ def check_container(container: Container, volumes: frozenset[str], field: str, r
 
 def _check_command(container: Container, field: str, report: Report) -> None:
     if not container.command or not container.command[0]:
-        message = "a container is a process of this machine, so it needs a command; the object is not used"
-        if container.image:
-            message = f"the image {container.image!r} is not pulled, and what it would run is not known: {message}"
-        report.error(f"{field}.command", "MissingField", f"{message}; write command: [PROGRAM, ARGUMENT, ...]")
+        image = f"the image {container.image!r} is not pulled: " if container.image else ""
+        message = "a container is a process of this machine and needs a command, so the object is not used"
+        remedy = "write command: [PROGRAM, ARGUMENT, ...]"
+        report.error(f"{field}.command", "MissingField", f"{image}{message}; {remedy}")
     words = (*container.command, *container.args, container.working_dir)
     if any("\0" in word for word in words):
         report.invalid(f"{field}.command", "a word has a zero byte in it", "remove it")

@@ -164,7 +164,7 @@ def _check_selector(spec: DeploymentSpec, report: Report) -> None:
     if not wanted and "spec.selector.matchExpressions" not in report.left_out:
         report.missing("spec.selector.matchLabels", "write the labels of its pods")
     for key, value in wanted.items():
-        if labels.get(key) != value:
+        if labels.get(key) != value and not report.is_taken_out(f"spec.template.metadata.labels[{key}]"):
             what = f"the pods of spec.template do not have the label {key}: {value}"
             remedy = "write the same label under spec.template.metadata.labels"
             report.invalid(f"spec.selector.matchLabels[{key}]", what, remedy)

@@ -17,6 +17,9 @@ def check_service_entry(spec: ServiceEntrySpec, report: Report) -> None:
     for index, address in enumerate(spec.addresses):
         if not is_ip_or_network(address):
             report.invalid(f"spec.addresses[{index}]", f"{address!r} is no address or CIDR", "write one")
+        elif "/" in address and spec.resolution.startswith("DNS"):
+            what = f"with resolution {spec.resolution}, a whole network can't be told apart by name"
+            report.invalid(f"spec.addresses[{index}]", what, "write an address, or resolution NONE or STATIC")
     check_export_to(spec.export_to, report)
     _check_ports(spec.ports, report)
     _check_resolution(spec, report)
