@@ -118,7 +118,8 @@ def _become(order: Mapping[str, Any]) -> None:
     if keep is not None:
         _bound(keep)
         syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)
-    os.setgroups(order["groups"])
+    if os.geteuid() == 0:  # nobody else may, and an agent alone may run without root
+        os.setgroups(order["groups"])
     os.setresgid(order["gid"], order["gid"], order["gid"])
     os.setresuid(order["uid"], order["uid"], order["uid"])
     if keep is not None:

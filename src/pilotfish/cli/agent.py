@@ -1,0 +1,266 @@
+"""`pilotfish agent`: one sidecar's agent and Envoy, in the network namespace that it is started in.
+
+Root is not needed: every port is above 1023. As root, Envoy runs as uid 1337. As uid 1337, as Istio's own agent does,
+both run as that. As any other user both run as that user; then captured traffic would loop, since the capture rules let
+only uid 1337 pass, so that is for a namespace without capture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pilotfish.cli.failure import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pilotfish.agent.metrics import ScrapeTarget
+    from pilotfish.config.mesh import ProxyConfig
+    from pilotfish.model import Problem
+    from pilotfish.runtime.agent import Agent, AgentSpec
+
+_MORE = 5.0
+"""Seconds for Envoy to end, beyond those for its drain."""
+
+
+@click.command(name="agent", short_help="Run one sidecar's agent alone.")
+@click.option("--pod", "name", envvar="POD_NAME", metavar="NAME", required=True, help="The pod's name. [$POD_NAME]")
+@click.option(
+    "-n",
+    "--namespace",
+    envvar="POD_NAMESPACE",
+    default="default",
+    show_default=True,
+    metavar="NAMESPACE",
+    help="The pod's namespace. [$POD_NAMESPACE]",
+)
+@click.option(
+    "--ip",
+    "addresses",
+    multiple=True,
+    envvar="INSTANCE_IP",
+    required=True,
+    metavar="ADDRESS",
+    help="The pod's address; give it once for each. [$INSTANCE_IP]",
+)
+@click.option("-l", "--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label of the pod.")
+@click.option("--domain", default="", metavar="DOMAIN", help="DNS domain. Default: NAMESPACE.svc.cluster.local.")
+@click.option(
+    "--discovery-address",
+    default="",
+    metavar="HOST:PORT",
+    help="Where Envoy's configuration comes from. Default: the proxy configuration's discoveryAddress.",
+)
+@click.option(
+    "--monitoring-address",
+    default=None,
+    metavar="HOST:PORT",
+    help='Where names come from; "" serves none. Default: port 15014 of discovery.',
+)
+@click.option(
+    "--directory",
+    default="/etc/istio/proxy",
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Gets envoy-rev0.json and its successors.",
+)
+@click.option("--mesh-config", type=click.Path(path_type=Path), metavar="FILE", help="The meshConfig, YAML.")
+@click.option(
+    "--proxy-config",
+    envvar="PROXY_CONFIG",
+    default="",
+    metavar="YAML",
+    help="Laid over the meshConfig's defaultConfig. [$PROXY_CONFIG]",
+)
+@click.option(
+    "--log", type=click.Path(path_type=Path), metavar="FILE", help="Envoy's output. Default: standard output."
+)
+@click.option("--log-level", default="warning", show_default=True, metavar="LEVEL", help="Envoy's.")
+def command(**arguments: Any) -> None:
+    """Run one sidecar's agent and Envoy, in the current network namespace.
+
+    It serves 15020 (readiness, metrics, probes) and 15053 (DNS), and keeps Envoy running. SIGTERM or SIGINT drains
+    inbound traffic, for terminationDrainDuration at most, and ends both; a second one ends them at once. Node metadata
+    comes from ISTIO_META_* and ISTIO_METAJSON_*, rewritten probes from ISTIO_KUBE_APP_PROBERS.
+    """
+    from pilotfish.runtime.errors import MachineError
+
+    try:
+        asyncio.run(_run(_build_spec(**arguments)))
+    except (MachineError, ValueError) as error:
+        raise Failure(str(error)) from error
+
+
+async def _run(spec: AgentSpec) -> None:
+    from pilotfish.runtime.agent import SIDECAR_UID, Agent, Shared, machine_resolvers
+
+    async with Shared(machine_resolvers(), SIDECAR_UID) as shared:
+        agent = Agent(spec, shared, _tell())
+        loop = asyncio.get_running_loop()
+        ending: list[asyncio.Task[None]] = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, lambda: ending.append(loop.create_task(_end(agent, bool(ending)))))
+        try:
+            await agent.start()
+            await agent.wait_stopped()
+        finally:
+            await agent.stop(loop.time())
+            await asyncio.gather(*ending)
+
+
+async def _end(agent: Agent, at_once: bool) -> None:
+    now = asyncio.get_running_loop().time()
+    if at_once:
+        await agent.stop(now)
+    else:
+        await agent.terminate(now + agent.spec.proxy_config.termination_drain_duration.seconds + _MORE)
+
+
+def _tell() -> Callable[[Agent], None]:
+    """Says on standard error what changed, once each."""
+    last = ""
+
+    def on_change(agent: Agent) -> None:
+        nonlocal last
+        status = agent.status
+        text = "ready" if status.ready else f"{status.reason or 'not ready'}: {status.message}"
+        if text != last:
+            last = text
+            click.echo(f"{agent.spec.proxy}: {text}", err=True)
+
+    return on_change
+
+
+def _build_spec(
+    name: str,
+    namespace: str,
+    addresses: tuple[str, ...],
+    labels: tuple[str, ...],
+    domain: str,
+    discovery_address: str,
+    monitoring_address: str | None,
+    directory: Path,
+    mesh_config: Path | None,
+    proxy_config: str,
+    log: Path | None,
+    log_level: str,
+) -> AgentSpec:
+    from pilotfish.agent.identity import build_proxy, metadata_from_environment
+    from pilotfish.agent.probes import parse_probers
+    from pilotfish.runtime.agent import AgentSpec
+
+    config = _load_proxy_config(mesh_config, proxy_config)
+    discovery = _resolve(discovery_address or config.discovery_address)
+    monitoring = f"{discovery.rpartition(':')[0]}:15014" if monitoring_address is None else monitoring_address
+    return AgentSpec(
+        proxy=build_proxy(name, namespace, _check_addresses(addresses), domain, _parse_labels(labels)),
+        netns=None,
+        directory=directory,
+        discovery=discovery,
+        monitoring=monitoring,
+        log=log,
+        proxy_config=config,
+        metadata=metadata_from_environment(os.environ),
+        probes=parse_probers(os.environ.get("ISTIO_KUBE_APP_PROBERS", "{}")),
+        prometheus=_scrape_target(os.environ.get("ISTIO_PROMETHEUS_ANNOTATIONS", "")),
+        user=_choose_user(),
+        log_level=log_level,
+    )
+
+
+def _choose_user() -> int | None:
+    from pilotfish.runtime.agent import SIDECAR_UID
+
+    if os.geteuid() == 0:
+        return SIDECAR_UID
+    if os.geteuid() != SIDECAR_UID:
+        what = f"Envoy runs as uid {os.geteuid()}; capture rules let only uid {SIDECAR_UID} pass"
+        click.echo(f"warning: {what}. Use no capture here, or start the agent as root or {SIDECAR_UID}.", err=True)
+    return None
+
+
+def _load_proxy_config(mesh_config: Path | None, overlay: str) -> ProxyConfig:
+    from pilotfish.config.mesh import MeshConfig
+    from pilotfish.config.meshconfig import load_mesh_config, proxy_config
+    from pilotfish.model import ObjectRef, Source
+
+    mesh: MeshConfig | None = MeshConfig()
+    if mesh_config is not None:
+        try:
+            text = mesh_config.read_text()
+        except OSError as error:
+            raise Failure(f"{mesh_config} can't be read: {error.strerror}") from error
+        mesh, problems = load_mesh_config(text, str(mesh_config))
+        _report(problems)
+    config = mesh.default_config if mesh else MeshConfig().default_config
+    if overlay:
+        config, problems = proxy_config(overlay, config, ObjectRef("ProxyConfig", "", "--proxy-config"), Source("-", 1))
+        _report(problems)
+    return config
+
+
+def _report(problems: tuple[Problem, ...]) -> None:
+    """Warnings are said; with an error nothing is started."""
+    from pilotfish.model import Severity
+
+    for problem in problems:
+        click.echo(str(problem), err=True)
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        raise Failure("the configuration has errors; nothing was started")
+
+
+def _resolve(discovery: str) -> str:
+    """Envoy is given an address: it has nobody to resolve a name with before it knows discovery."""
+    import socket
+
+    host, _, port = discovery.rpartition(":")
+    if not discovery:
+        raise click.UsageError(
+            "no discovery: give --discovery-address HOST:PORT, or discoveryAddress in --proxy-config"
+        )
+    if not host or not port.isdecimal():
+        raise click.UsageError(f"--discovery-address {discovery!r} is not HOST:PORT, such as 10.244.0.1:15010")
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise Failure(f"discovery's name {host} can't be resolved ({error.strerror}); give its address") from error
+    address = min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0]
+    return f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
+
+
+def _check_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    import ipaddress
+
+    found = tuple(part for address in addresses for part in address.split(","))
+    for address in found:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise click.UsageError(f"--ip {address!r} is no IP address") from None
+    return found
+
+
+def _parse_labels(labels: tuple[str, ...]) -> dict[str, str]:
+    for label in labels:
+        if "=" not in label:
+            raise click.UsageError(f"--label {label!r} is not KEY=VALUE")
+    return {key: value for key, _, value in (label.partition("=") for label in labels)}
+
+
+def _scrape_target(text: str) -> ScrapeTarget | None:
+    """Istio's injector gives {"scrape": "true", "path": ..., "port": ...}."""
+    import json
+
+    from pilotfish.agent.metrics import ScrapeTarget
+
+    try:
+        found = json.loads(text or "{}")
+        return ScrapeTarget.from_annotations({f"prometheus.io/{key}": str(value) for key, value in found.items()})
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"ISTIO_PROMETHEUS_ANNOTATIONS is not usable: {error}") from error
