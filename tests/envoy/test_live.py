@@ -13,6 +13,7 @@ from pilotfish.derive import Graph
 from pilotfish.envoy.resources import ResourceSet, resource_set
 from pilotfish.mesh import inputs
 from pilotfish.model import Proxy
+from tests.golden.cases import CASES, NAMES, read_case
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
 
@@ -111,3 +112,11 @@ def test_traffic_takes_the_way_that_the_resources_say(launch: Launch) -> None:
         ("inbound, not a service's port", peer, "10.245.1.1", 9999, "other", "/", "stray GET / from 127.0.0.6"),
     ):
         assert answer in live.request(netns, address, port, name, path), what
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_envoy_takes_every_golden_case(launch: Launch, name: str) -> None:
+    proxy, graph, _ = read_case(CASES / name / "in.yaml")
+    live = launch(graph.get(resource_set, proxy))
+    assert live.ads.nacks == []
+    assert live.log.read_text() == ""

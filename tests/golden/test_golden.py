@@ -20,17 +20,11 @@ from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.json_format import MessageToDict
 
-from pilotfish.config import load
-from pilotfish.config.meshconfig import load_mesh_config
-from pilotfish.derive import Graph
 from pilotfish.envoy.resources import ResourceSet, resource_set
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
-from pilotfish.mesh import inputs
 from pilotfish.mesh.problems import problems
-from pilotfish.model import Proxy
+from tests.golden.cases import CASES, NAMES, read_case
 
-CASES = Path(__file__).parent
-NAMES = sorted(path.name for path in CASES.iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
 MESSAGES: Mapping[str, tuple[str, type[Any]]] = {
     "listeners.yaml": (LISTENER, Listener),
     "routes.yaml": (ROUTE, RouteConfiguration),
@@ -55,7 +49,7 @@ def test_golden(name: str, request: pytest.FixtureRequest) -> None:
 
 def test_there_is_nothing_but_cases() -> None:
     files = {p.name for p in CASES.iterdir() if p.is_file()}
-    assert files == {"conftest.py", "test_golden.py"}
+    assert files == {"cases.py", "conftest.py", "test_golden.py"}
     assert len(NAMES) >= 10
 
 
@@ -66,28 +60,6 @@ def render(path: Path) -> dict[str, str]:
     made = {file: _dump(_messages(found, *kind)) for file, kind in MESSAGES.items()}
     reported = [str(p) for p in (*loaded, *graph.get(problems))]
     return {**made, "problems.yaml": _dump(reported)} if reported else made
-
-
-def read_case(path: Path) -> tuple[Proxy, Graph, tuple[Any, ...]]:
-    """Who asks, a graph with all inputs, and the problems of single objects."""
-    documents = [d for d in yaml.safe_load_all(path.read_text()) if d]
-    asking = next(d["proxy"] for d in documents if "proxy" in d)
-    config: Mapping[str, Any] = next((d["mesh"] for d in documents if "mesh" in d), {})
-    objects = [d for d in documents if "kind" in d]
-    assert len(objects) + 1 + bool(config) == len(documents), "a document is no object, no proxy and no mesh"
-    loaded = load(yaml.safe_dump_all(objects, sort_keys=False), "in.yaml", "vm")
-    mesh_config, faults = load_mesh_config(yaml.safe_dump(config), "mesh.yaml")
-    assert mesh_config is not None
-    graph = Graph()
-    inputs.apply(graph, {m.ref: m for m in loaded.manifests})
-    inputs.apply_mesh_config(graph, mesh_config)
-    return _proxy(**asking), graph, (*faults, *loaded.problems)
-
-
-def _proxy(name: str, namespace: str, addresses: list[str], labels: Mapping[str, str]) -> Proxy:
-    domain = f"{namespace}.svc.cluster.local"
-    node_id = f"sidecar~{addresses[0]}~{name}.{namespace}~{domain}"
-    return Proxy(node_id, name, namespace, domain, tuple(addresses), labels)
 
 
 def _messages(found: ResourceSet, type_url: str, message: type[Any]) -> dict[str, Any]:

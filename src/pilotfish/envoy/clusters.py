@@ -8,6 +8,8 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.address_pb2 import BindConfig, ExtraSourceAddress, SocketAddress
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions, Http2ProtocolOptions
+from envoy.extensions.clusters.common.dns.v3.dns_pb2 import DnsLookupFamily
+from envoy.extensions.clusters.dns.v3.dns_cluster_pb2 import DnsCluster
 from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 import CaresDnsResolverConfig
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 from google.protobuf.wrappers_pb2 import BoolValue
@@ -16,7 +18,7 @@ from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.endpoints import build_load_assignment
 from pilotfish.envoy.filters import ads
-from pilotfish.envoy.message import config_path, duration, istio_metadata, pack, serialise, socket_address
+from pilotfish.envoy.message import config_path, duration, istio_metadata, pack, seconds, serialise, socket_address
 from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH, inbound_cluster, outbound_cluster
 from pilotfish.envoy.traffic_policy import NO_LIMIT, apply_traffic_policy
 from pilotfish.envoy.types import CLUSTER, ENDPOINT
@@ -132,11 +134,16 @@ def _set_discovery(
 
 
 def _resolve_names(cluster: Cluster, resolution: Resolution) -> None:
-    cluster.type = Cluster.STRICT_DNS if resolution is Resolution.DNS else Cluster.LOGICAL_DNS
-    cluster.dns_lookup_family = Cluster.V4_PREFERRED
-    cluster.respect_dns_ttl = True
-    cluster.dns_refresh_rate.seconds = 60
-    cluster.typed_dns_resolver_config.CopyFrom(_RESOLVER)
+    """STRICT_DNS and LOGICAL_DNS in their present form: the types of that name are deprecated with their fields."""
+    dns = DnsCluster(
+        dns_lookup_family=DnsLookupFamily.V4_PREFERRED,
+        respect_dns_ttl=True,
+        dns_refresh_rate=seconds(60),
+        typed_dns_resolver_config=_RESOLVER,
+        # The form in which LOGICAL_DNS lives on; it takes no more than one name.
+        all_addresses_in_single_endpoint=resolution is Resolution.DNS_ROUND_ROBIN,
+    )
+    cluster.cluster_type.CopyFrom(Cluster.CustomClusterType(name="envoy.cluster.dns", typed_config=pack(dns)))
     # A name that does not resolve must not hold back the listeners of a pod that never asks for it.
     cluster.wait_for_warm_on_init.CopyFrom(BoolValue(value=False))
 

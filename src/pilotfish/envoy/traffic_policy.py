@@ -55,7 +55,7 @@ def _balance(cluster: Cluster, settings: istio.LoadBalancerSettings) -> None:
     if settings.simple == "PASSTHROUGH":
         cluster.type = Cluster.ORIGINAL_DST
         cluster.lb_policy = Cluster.CLUSTER_PROVIDED
-        for unused in ("eds_cluster_config", "load_assignment"):
+        for unused in ("eds_cluster_config", "load_assignment", "wait_for_warm_on_init"):
             cluster.ClearField(unused)
     elif settings.simple in _BALANCERS:
         cluster.lb_policy = _BALANCERS[settings.simple]

@@ -1,0 +1,40 @@
+"""How a case's `in.yaml` is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pilotfish.config import load
+from pilotfish.config.meshconfig import load_mesh_config
+from pilotfish.derive import Graph
+from pilotfish.mesh import inputs
+from pilotfish.model import Proxy
+
+CASES = Path(__file__).parent
+NAMES = sorted(path.name for path in CASES.iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
+
+
+def read_case(path: Path) -> tuple[Proxy, Graph, tuple[Any, ...]]:
+    """Who asks, a graph with all inputs, and the problems of single objects."""
+    documents = [d for d in yaml.safe_load_all(path.read_text()) if d]
+    asking = next(d["proxy"] for d in documents if "proxy" in d)
+    config: Mapping[str, Any] = next((d["mesh"] for d in documents if "mesh" in d), {})
+    objects = [d for d in documents if "kind" in d]
+    assert len(objects) + 1 + bool(config) == len(documents), "a document is no object, no proxy and no mesh"
+    loaded = load(yaml.safe_dump_all(objects, sort_keys=False), "in.yaml", "vm")
+    mesh_config, faults = load_mesh_config(yaml.safe_dump(config), "mesh.yaml")
+    assert mesh_config is not None
+    graph = Graph()
+    inputs.apply(graph, {m.ref: m for m in loaded.manifests})
+    inputs.apply_mesh_config(graph, mesh_config)
+    return _proxy(**asking), graph, (*faults, *loaded.problems)
+
+
+def _proxy(name: str, namespace: str, addresses: list[str], labels: Mapping[str, str]) -> Proxy:
+    domain = f"{namespace}.svc.cluster.local"
+    node_id = f"sidecar~{addresses[0]}~{name}.{namespace}~{domain}"
+    return Proxy(node_id, name, namespace, domain, tuple(addresses), labels)
