@@ -124,10 +124,10 @@ def _set_discovery(
         cluster.type = Cluster.EDS
         cluster.eds_cluster_config.CopyFrom(Cluster.EdsClusterConfig(eds_config=ads(), service_name=cluster.name))
     elif found.resolution in _DNS:
-        _resolve_names(cluster, found.resolution)
         labels = applied.subset(subset) if applied is not None and subset else None
         selector = tuple(sorted(labels.labels.items())) if labels is not None else ()
         cluster.load_assignment.CopyFrom(build_load_assignment(db, cluster.name, found.host, port.number, selector))
+        _resolve_names(cluster, found.resolution)
     else:
         cluster.type = Cluster.ORIGINAL_DST
         cluster.lb_policy = Cluster.CLUSTER_PROVIDED
@@ -135,13 +135,14 @@ def _set_discovery(
 
 def _resolve_names(cluster: Cluster, resolution: Resolution) -> None:
     """STRICT_DNS and LOGICAL_DNS in their present form: the types of that name are deprecated with their fields."""
+    names = sum(len(group.lb_endpoints) for group in cluster.load_assignment.endpoints)
     dns = DnsCluster(
         dns_lookup_family=DnsLookupFamily.V4_PREFERRED,
         respect_dns_ttl=True,
         dns_refresh_rate=seconds(60),
         typed_dns_resolver_config=_RESOLVER,
-        # The form in which LOGICAL_DNS lives on; it takes no more than one name.
-        all_addresses_in_single_endpoint=resolution is Resolution.DNS_ROUND_ROBIN,
+        # The form in which LOGICAL_DNS lives on; it takes one name, no more and no less.
+        all_addresses_in_single_endpoint=resolution is Resolution.DNS_ROUND_ROBIN and names == 1,
     )
     cluster.cluster_type.CopyFrom(Cluster.CustomClusterType(name="envoy.cluster.dns", typed_config=pack(dns)))
     # A name that does not resolve must not hold back the listeners of a pod that never asks for it.

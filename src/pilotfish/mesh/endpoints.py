@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.addresses import is_ip
 from pilotfish.mesh.inputs import refs, resource
 from pilotfish.mesh.services import hosts, service
 from pilotfish.mesh.workloads import Workload, pods_selected, workload
@@ -78,7 +79,10 @@ def _of_entry(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, .
         return ()
     if not entry.spec.endpoints and found.resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN):
         return (Endpoint(found.host, int(port.target), ref=found.ref),)
-    return tuple(_of_workload_entry(e, found, port) for e in entry.spec.endpoints if e.address)
+    named = found.resolution is not Resolution.EDS
+    return tuple(
+        _of_workload_entry(e, found, port) for e in entry.spec.endpoints if e.address and (named or is_ip(e.address))
+    )
 
 
 def _of_workload_entry(entry: istio.WorkloadEntrySpec, found: Service, port: ServicePort) -> Endpoint:

@@ -11,6 +11,7 @@ from typing import Final
 
 from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.addresses import normal_range
 from pilotfish.mesh.hosts import service_host
 from pilotfish.mesh.inputs import effective, refs
 from pilotfish.model import ObjectRef, Protocol
@@ -117,7 +118,7 @@ def _from_entry(ref: ObjectRef, source: istio.ServiceEntry, host: str) -> Servic
         host=host.lower().removesuffix("."),
         namespace=ref.namespace,
         ports=tuple(_entry_port(p) for p in spec.ports if p.protocol.upper() != "UDP"),
-        addresses=tuple(_without_host_mask(address) for address in spec.addresses),
+        addresses=tuple(dict.fromkeys(filter(None, map(normal_range, spec.addresses)))),
         resolution=_RESOLUTIONS[spec.resolution],
         external=spec.location == "MESH_EXTERNAL",
         created=source.metadata.creation_timestamp or "",
@@ -127,7 +128,3 @@ def _from_entry(ref: ObjectRef, source: istio.ServiceEntry, host: str) -> Servic
 def _entry_port(port: istio.ServiceEntryPort) -> ServicePort:
     protocol = Protocol.parse(port.protocol) if port.protocol else None
     return ServicePort(port.number, port.name, protocol or Protocol.AUTO, port.target_port or port.number)
-
-
-def _without_host_mask(address: str) -> str:
-    return address.removesuffix("/32" if "." in address else "/128")

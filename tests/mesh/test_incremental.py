@@ -1,0 +1,194 @@
+"""Whatever changes in whatever order: the result is that of a build from scratch, and nothing else is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pilotfish.config.manifest import Manifest
+from pilotfish.derive import Graph
+from pilotfish.envoy.resources import ResourceSet, resource_set
+from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ORDER, ROUTE
+from pilotfish.mesh import inputs
+from pilotfish.mesh.names import name_table
+from pilotfish.mesh.problems import problems
+from pilotfish.model import ObjectRef, Problem
+from tests.mesh.meshes import destination_rule, graph_of, pod, proxy, ref, service, virtual_service
+
+NAMES = ("a", "b", "c")
+PORTS = (
+    [{"name": "http", "port": 80}],
+    [{"name": "grpc", "port": 80, "targetPort": 8080}, {"name": "tcp", "port": 81}],
+    [{"name": "any", "port": 80}],
+)
+PROXIES = (proxy(), proxy("a-0", address="10.244.0.10", app="a"), proxy("other", "shop"))
+
+names = st.sampled_from(NAMES)
+namespaces = st.sampled_from(("vm", "shop"))
+
+
+@st.composite
+def manifests(draw: st.DrawFn) -> Manifest:
+    """One object of a small world, so that changes often meet."""
+    name, namespace = draw(names), draw(namespaces)
+    match draw(st.sampled_from(("Service", "Pod", "VirtualService", "DestinationRule"))):
+        case "Service":
+            address = draw(st.sampled_from(("10.96.0.1", "10.96.0.2", "None")))
+            return service(name, namespace, address, ports=draw(st.sampled_from(PORTS)))
+        case "Pod":
+            number, version = draw(st.integers(0, 2)), draw(st.sampled_from(("v1", "v2")))
+            ready = draw(st.sampled_from((None, True, False)))
+            return pod(f"{name}-{number}", f"10.244.0.1{number}", {"app": name, "version": version}, namespace, ready)
+        case "VirtualService":
+            targets = draw(
+                st.dictionaries(st.sampled_from(("a", "b/v1", "c/v2", "nobody")), st.integers(1, 9), min_size=1)
+            )
+            host = draw(st.sampled_from((*NAMES, "*.svc.cluster.local", "www.example.com")))
+            return virtual_service(name, host, targets, namespace)
+        case _:
+            chosen = draw(st.sets(st.sampled_from(("v1", "v2"))))
+            return destination_rule(name, draw(names), {v: {"version": v} for v in sorted(chosen)}, namespace)
+
+
+Change = tuple[str, Manifest]
+changes = st.lists(
+    st.tuples(st.sampled_from(("apply", "apply", "apply", "delete", "reject", "readmit")), manifests()), max_size=12
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(changes)
+def test_a_sequence_of_changes_gives_what_a_build_from_scratch_gives(sequence: list[Change]) -> None:
+    graph = Graph()
+    applied: dict[ObjectRef, Manifest] = {}
+    rejected: dict[ObjectRef, Manifest | None] = {}
+    for what, manifest in sequence:
+        _change(graph, what, manifest, applied, rejected)
+        _ask(graph)
+    fresh = Graph()
+    inputs.apply(fresh, applied)
+    for name, fallback in rejected.items():
+        inputs.reject(fresh, name, fallback)
+    assert _ask(graph) == _ask(fresh)
+
+
+def _change(
+    graph: Graph,
+    what: str,
+    manifest: Manifest,
+    applied: dict[ObjectRef, Manifest],
+    rejected: dict[ObjectRef, Manifest | None],
+) -> None:
+    if what == "apply":
+        applied[manifest.ref] = manifest
+        inputs.apply(graph, {manifest.ref: manifest})
+    elif what == "delete":
+        applied.pop(manifest.ref, None)
+        inputs.apply(graph, {manifest.ref: None})
+    elif what == "reject":
+        rejected[manifest.ref] = manifest
+        inputs.reject(graph, manifest.ref, manifest)
+    else:
+        rejected.pop(manifest.ref, None)
+        inputs.readmit(graph, manifest.ref)
+
+
+def _ask(graph: Graph) -> tuple[list[object], tuple[Problem, ...], str]:
+    """Everything that anyone is handed: bodies, owners, names, problems."""
+    sets = [graph.get(resource_set, asking) for asking in PROXIES]
+    bodies = [(r.name, r.version, r.body, r.owners) for found in sets for t in ORDER for r in found.resources(t)]
+    return [*bodies], graph.get(problems), graph.get(name_table, "vm").version
+
+
+def _mesh(count: int = 20) -> Graph:
+    """Services s0... with two pods each, a DestinationRule and a VirtualService."""
+    made: list[Manifest] = []
+    for i in range(count):
+        name = f"s{i}"
+        made.append(service(name, address=f"10.96.1.{i}"))
+        made += [pod(f"{name}-{v}", f"10.244.{i}.{v}", {"app": name, "version": f"v{v}"}) for v in (1, 2)]
+        made.append(destination_rule(name, name, {"v1": {"version": "v1"}, "v2": {"version": "v2"}}))
+        made.append(virtual_service(name, name, {f"{name}/v1": 50, f"{name}/v2": 50}))
+    return graph_of(*made)
+
+
+def _versions(found: ResourceSet) -> Mapping[tuple[str, str], str]:
+    return {(t, r.name): r.version for t in ORDER for r in found.resources(t)}
+
+
+def _after(graph: Graph, manifest: Manifest) -> tuple[set[tuple[str, str]], dict[str, int]]:
+    """The resources that one change made others, and the queries that ran for it."""
+    before = _versions(graph.get(resource_set, proxy()))
+    graph.stats.reset()
+    inputs.apply(graph, {manifest.ref: manifest})
+    after = _versions(graph.get(resource_set, proxy()))
+    return {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}, dict(graph.stats.ran)
+
+
+HOST = "s7.vm.svc.cluster.local"
+
+
+def test_a_changed_endpoint_changes_its_load_assignments_alone() -> None:
+    changed, ran = _after(_mesh(), pod("s7-1", "10.244.7.1", {"app": "s7", "version": "v1"}, ready=False))
+    assert changed == {(ENDPOINT, f"outbound|80||{HOST}"), (ENDPOINT, f"outbound|80|v1|{HOST}")}
+    assert ran["endpoints.load_assignment"] == 3
+    assert not {name for name in ran if name.startswith(("clusters.", "routes.", "virtual_hosts.", "listeners."))}
+    assert sum(ran.values()) <= 13
+
+
+def test_a_changed_virtual_service_changes_its_route_alone() -> None:
+    changed, ran = _after(_mesh(), virtual_service("s7", "s7", {"s7/v1": 10, "s7/v2": 90}))
+    assert changed == {(ROUTE, "80")}
+    assert ran["virtual_hosts.virtual_host"] == 1
+    assert not {name for name in ran if name.startswith(("clusters.", "endpoints.", "listeners.", "outbound."))}
+    assert sum(ran.values()) <= 10
+
+
+def test_a_new_service_builds_no_other_services_resources() -> None:
+    changed, ran = _after(_mesh(), service("new", address="10.96.2.1", ports=[{"name": "http", "port": 81}]))
+    name = "outbound|81||new.vm.svc.cluster.local"
+    assert changed == {(CLUSTER, name), (ENDPOINT, name), (LISTENER, "0.0.0.0_81"), (ROUTE, "81")}
+    assert ran["clusters.service_clusters"] == ran["endpoints.load_assignment"] == 1
+    assert ran["virtual_hosts.virtual_host"] == 1
+
+
+def test_an_object_applied_again_runs_nothing() -> None:
+    graph = _mesh()
+    changed, ran = _after(graph, service("s7", address="10.96.1.7"))
+    assert changed == set()
+    assert ran == {}
+
+
+def test_what_no_query_reads_runs_nothing() -> None:
+    graph = _mesh()
+    graph.get(resource_set, proxy())
+    graph.stats.reset()
+    assert inputs.reject(graph, ref("Service", "unheard-of"), None)
+    graph.get(resource_set, proxy())
+    assert graph.stats.ran == {}
+
+
+def test_proxies_of_one_namespace_share_their_outbound_layers() -> None:
+    graph = _mesh()
+    one, two = (graph.get(resource_set, proxy(n, address=f"10.244.9.{i}")) for i, n in enumerate(("x", "y")))
+    for type_url in ORDER:
+        assert one.layers(type_url)[0] is two.layers(type_url)[0]
+
+
+def test_namespaces_share_the_resources_that_are_the_same_for_both() -> None:
+    graph = _mesh()
+    one, two = (graph.get(resource_set, proxy("x", namespace)) for namespace in ("vm", "shop"))
+    for type_url in (CLUSTER, LISTENER, ENDPOINT):
+        for name, resource in one.layers(type_url)[0].items():
+            assert two.layers(type_url)[0][name] is resource
+
+
+def test_replicas_share_their_inbound_layers() -> None:
+    graph = _mesh()
+    one, two = (
+        graph.get(resource_set, proxy(f"s7-{v}", address=f"10.244.7.{v}", app="s7", version=f"v{v}")) for v in (1, 2)
+    )
+    assert one == two
+    assert one.layers(LISTENER)[1] is two.layers(LISTENER)[1]
