@@ -64,13 +64,14 @@ class Shared:
         """
         self.forwarder = Forwarder(resolvers, socket_owner)
         self.names = NameTables(socket_owner)
-        self._envoy: Path | None = None
+        self.envoy: Path | None = None
+        """Envoy's executable, if it is not to be that of the package."""
 
     def find_envoy(self) -> Path:
         """Looked for once. AgentError if it is missing."""
-        if self._envoy is None:
-            self._envoy = find_envoy()
-        return self._envoy
+        if self.envoy is None:
+            self.envoy = find_envoy()
+        return self.envoy
 
     async def __aenter__(self) -> Shared:
         return self
@@ -181,6 +182,10 @@ class Agent:
     async def wait_stopped(self) -> None:
         """Returns when the agent was stopped, by whomever."""
         await self._until(lambda: self._machine.phase is Phase.STOPPED)
+
+    async def next_change(self) -> None:
+        """Returns when something happened; `status` may be another."""
+        await self._changed.wait()
 
     def quit(self) -> None:
         """What /quitquitquit asks for: terminate, in the time that the proxy's configuration gives."""

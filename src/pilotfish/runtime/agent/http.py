@@ -65,6 +65,8 @@ class StatusServer:
     async def close(self) -> None:
         if self._listener:
             self._listener.close()
+        # Ends the idle connections, for which `shutdown` would wait.
+        self._server.pre_shutdown()
         await self._server.shutdown(timeout=1)
 
     async def _handle(self, request: web.BaseRequest) -> web.Response:
