@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 BOOTSTRAP = "import sys; sys.path[:0] = sys.argv[1:2]; from pilotfish.runtime.launch import main; main(sys.argv[2])"
 
+_UNCHANGED = 2**32 - 1
+"""(uid_t) -1: the kernel would leave the user as it is, which is root (setresuid(2))."""
+
 
 class _Failed(Exception):
     def __init__(self, step: str, error: OSError, path: str) -> None:
@@ -113,6 +116,8 @@ def _set_hostname(name: str) -> None:
 
 def _become(order: Mapping[str, Any]) -> None:
     """User, groups and capabilities (bits); capabilities None leaves to the kernel what a change of user does."""
+    if _UNCHANGED in (order["uid"], order["gid"], *order["groups"]):
+        raise OSError(errno.EINVAL, "")
     _give_pipes(order["uid"], order["gid"])
     keep: int | None = order["capabilities"]
     if keep is not None:

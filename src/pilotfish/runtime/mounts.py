@@ -6,7 +6,7 @@ missing ones are made in there.
 """
 
 # Importing pathlib would cost every container some milliseconds.
-# ruff: noqa: PTH102, PTH103, PTH120, PTH208, PTH211
+# ruff: noqa: PTH102, PTH103, PTH116, PTH120, PTH208, PTH211
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def mount_all(mounts: list[tuple[str, str, bool]]) -> None:
         target = os.path.realpath(mounts[index][1])
         view.make(target, directory=stat.S_ISDIR(os.fstat(sources[index]).st_mode))
         syscalls.mount(f"/proc/self/fd/{sources[index]}", target, None, MS_BIND | MS_REC)
-        view.own.append(target)
+        view.volumes.append(target)
     # Last, as a mount point inside another volume had to be made there.
     for _, target, read_only in mounts:
         if read_only:
@@ -52,8 +52,10 @@ class _View:
     """The files as the container sees them, while they are being put together."""
 
     def __init__(self) -> None:
-        self.own: list[str] = []
-        """Directories in which creating something does not reach the machine: ours, or the container's volumes."""
+        self.volumes: list[str] = []
+        """Where something is missing in these it is made there, as container runtimes do."""
+        self._devices: set[int] = set()
+        """Of each tmpfs of ours."""
         self._old_root = False
         """The machine's root lies over ours, as the sources are still in it."""
 
@@ -64,7 +66,7 @@ class _View:
         ancestor = os.path.dirname(target)
         while not os.path.lexists(ancestor):
             ancestor = os.path.dirname(ancestor)
-        if not any(ancestor == path or ancestor.startswith(f"{path.rstrip('/')}/") for path in self.own):
+        if not self._is_own(ancestor):
             self._cover(ancestor)
         os.makedirs(target if directory else os.path.dirname(target), mode=0o755, exist_ok=True)
         if not directory:
@@ -86,7 +88,12 @@ class _View:
             for name in names:
                 _bind_entry(below, name, f"{directory}/{name}")
             os.close(below)
-        self.own.append(directory)
+        self._devices.add(os.stat(directory).st_dev)
+
+    def _is_own(self, directory: str) -> bool:
+        """Creating something in it does not reach the machine."""
+        volumes = (volume for volume in self.volumes if directory == volume or directory.startswith(f"{volume}/"))
+        return os.stat(directory).st_dev in self._devices or any(volumes)
 
 
 def _cover_root() -> None:
