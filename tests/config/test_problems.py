@@ -1,4 +1,4 @@
-"""Each file of `problems/` says, on the line where a problem is to be reported, which one: `#! SEVERITY REASON FIELD`."""
+"""Each file of `problems/` says, on the line where a problem belongs, which one: `#! SEVERITY REASON FIELD`."""
 
 from __future__ import annotations
 

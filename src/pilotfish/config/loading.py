@@ -38,8 +38,10 @@ def merge(pieces: Iterable[Piece], resource_version: str = "") -> Loaded:
         if piece.broken is not None:
             broken.add(piece.broken)
         if piece.manifest is not None:
-            first = manifests.setdefault(piece.manifest.ref, piece.manifest)
-            if first is not piece.manifest:
+            first = manifests.get(piece.manifest.ref)
+            if first is None:
+                manifests[piece.manifest.ref] = piece.manifest
+            else:
                 problems.append(_duplicate(first, piece.manifest))
     return Loaded(
         tuple(manifests.values()), tuple(problems), mesh_config, frozenset(broken - manifests.keys()),

@@ -57,7 +57,7 @@ def read_object(raw: RawObject) -> Piece:
             _report_nameless(value, report)
     elif not raw.faults:
         report.error("", "WrongType", "an object is a mapping with apiVersion, kind and metadata; this is not used")
-    return Piece(problems=tuple(report.problems), broken=report.ref, incomplete=report.ref is None)
+    return Piece(problems=report.in_order(), broken=report.ref, incomplete=report.ref is None)
 
 
 def _identify(raw: RawObject) -> ObjectRef | None:
@@ -100,12 +100,12 @@ def _read_identified(
 ) -> Piece:
     if kind == "IstioOperator":
         mesh_config = decode_mesh_config(value_at(value, "spec", "meshConfig"), report, "spec.meshConfig")
-        return Piece(problems=tuple(report.problems), broken=None if mesh_config else ref, mesh_config=mesh_config)
+        return Piece(problems=report.in_order(), broken=None if mesh_config else ref, mesh_config=mesh_config)
     struct_type = find_kind(api_version, kind)
     if struct_type is None:
         reason, message, is_error = describe_unknown(api_version, kind)
         report.add("kind", reason, message, Severity.ERROR if is_error else Severity.WARNING)
-        return Piece(problems=tuple(report.problems), broken=ref if is_error else None)
+        return Piece(problems=report.in_order(), broken=ref if is_error else None)
     document = _with_namespace(value, ref)
     body = {name: item for name, item in document.items() if name not in ("apiVersion", "kind")}
     resource = decode(body, struct_type, report)
@@ -113,9 +113,9 @@ def _read_identified(
     if resource is not None:
         check(resource, report)
     if resource is None or report.errors:
-        return Piece(problems=tuple(report.problems), broken=ref)
+        return Piece(problems=report.in_order(), broken=ref)
     manifest = Manifest(ref, resource, document, report.source(""))
-    return Piece(manifest, tuple(report.problems), mesh_config=mesh_config)
+    return Piece(manifest, report.in_order(), mesh_config=mesh_config)
 
 
 def _with_namespace(value: dict[str, object], ref: ObjectRef) -> dict[str, object]:

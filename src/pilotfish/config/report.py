@@ -70,6 +70,10 @@ class Report:
         """A scalar as the user wrote it, unquoted."""
         return self._positions.text(_join(self._prefix, field)) if self._positions else None
 
+    def in_order(self) -> tuple[Problem, ...]:
+        """As they stand in the text."""
+        return tuple(sorted(self.problems, key=lambda problem: problem.source.line if problem.source else 0))
+
     @property
     def errors(self) -> int:
         """How many there are so far."""

@@ -165,7 +165,8 @@ def _words(error: yaml.MarkedYAMLError) -> str:
 
 def _unreadable(chunk: str, offset: int, line: int, why: str) -> Document:
     message = f"the document is not YAML, so nothing of it is used: {why}"
-    fault = Fault("", "SyntaxError", message, line)
+    last = offset + chunk.rstrip().count("\n") + 1
+    fault = Fault("", "SyntaxError", message, min(line, last))
     return Document(None, 1 + offset, Positions(lambda: None, offset), (fault,), unread=chunk)
 
 

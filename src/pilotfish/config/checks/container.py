@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from pilotfish.config.checks.exactly_one import check_exactly_one
 from pilotfish.config.checks.names import check_at_least, check_port, check_unique, is_port_name
 from pilotfish.config.checks.probe import check_lifecycle, check_probes
 from pilotfish.config.kubernetes import Container, EnvFromSource, EnvVar, EnvVarSource, SecurityContext
@@ -64,11 +65,8 @@ def _check_variable(variable: EnvVar, field: str, report: Report) -> None:
 def _check_source(source: EnvVarSource, field: str, report: Report) -> None:
     keys = {"configMapKeyRef": source.config_map_key_ref, "secretKeyRef": source.secret_key_ref}
     sources: Mapping[str, object] = {**keys, "fieldRef": source.field_ref}
-    given = [name for name, one in sources.items() if one is not None]
-    left_out = any(name.startswith(f"{field}.") for name in report.left_out)
-    if len(given) > 1 or not (given or left_out):
-        what = f"{' and '.join(given) or 'none'} of {', '.join(sources)} is set"
-        report.invalid(field, what, "set exactly one")
+    if source != EnvVarSource() or not any(name.startswith(f"{field}.") for name in report.left_out):
+        check_exactly_one(sources, field, report)
     for name, key in keys.items():
         if key is not None and not key.name:
             report.missing(f"{field}.{name}.name", "name the object that holds the key")
@@ -78,8 +76,8 @@ def _check_source(source: EnvVarSource, field: str, report: Report) -> None:
 
 
 def _check_env_from(source: EnvFromSource, field: str, report: Report) -> None:
-    if (source.config_map_ref is None) == (source.secret_ref is None):
-        report.invalid(field, "both or none of configMapRef and secretRef are set", "set exactly one")
+    sources = {"configMapRef": source.config_map_ref, "secretRef": source.secret_ref}
+    check_exactly_one(sources, field, report)
 
 
 def _check_ports(container: Container, field: str, report: Report) -> None:

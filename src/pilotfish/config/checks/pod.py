@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 from pilotfish.config.checks.container import check_container, check_relative, check_security
+from pilotfish.config.checks.exactly_one import check_exactly_one
 from pilotfish.config.checks.hosts import is_ip
 from pilotfish.config.checks.names import (
     check_at_least,
@@ -108,10 +109,7 @@ def _check_volume(volume: Volume, field: str, report: Report) -> None:
         "emptyDir": volume.empty_dir,
         "hostPath": volume.host_path,
     }
-    given = [name for name, source in sources.items() if source is not None]
-    if len(given) != 1:
-        what = f"{' and '.join(given) or 'none'} of {', '.join(sources)} is set"
-        report.invalid(field, what, "set exactly one")
+    check_exactly_one(sources, field, report)
     for name, source in (("configMap", volume.config_map), ("secret", volume.secret)):
         if source is not None:
             _check_mode(source.default_mode, f"{field}.{name}.defaultMode", report)

@@ -5,8 +5,7 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from pilotfish.config.checks.exactly_one import check_exactly_one
 from pilotfish.config.checks.names import check_at_least, check_port
 from pilotfish.config.checks.service import check_port_or_name
 from pilotfish.config.kubernetes import Container, HTTPGetAction, Lifecycle, LifecycleHandler, Probe, TCPSocketAction
@@ -26,7 +25,7 @@ def check_probes(container: Container, field: str, report: Report) -> None:
 
 def _check_probe(probe: Probe, name: str, container: Container, field: str, report: Report) -> None:
     handlers = {"exec": probe.exec, "httpGet": probe.http_get, "tcpSocket": probe.tcp_socket, "grpc": probe.grpc}
-    _check_one_handler(handlers, field, report)
+    check_exactly_one(handlers, field, report)
     for action, inner in ((probe.http_get, f"{field}.httpGet"), (probe.tcp_socket, f"{field}.tcpSocket")):
         if action is not None:
             _check_target(action, container, f"{inner}.port", report)
@@ -35,13 +34,6 @@ def _check_probe(probe: Probe, name: str, container: Container, field: str, repo
     if probe.grpc is not None:
         check_port(probe.grpc.port, f"{field}.grpc.port", report)
     _check_times(probe, name, field, report)
-
-
-def _check_one_handler(handlers: Mapping[str, object], field: str, report: Report) -> None:
-    given = [name for name, handler in handlers.items() if handler is not None]
-    if len(given) != 1:
-        what = f"{' and '.join(given) or 'none'} of {', '.join(handlers)} is set"
-        report.invalid(field, what, "set exactly one")
 
 
 def _check_target(action: HTTPGetAction | TCPSocketAction, container: Container, field: str, report: Report) -> None:
@@ -76,7 +68,7 @@ def check_lifecycle(lifecycle: Lifecycle, container: Container, field: str, repo
 
 
 def _check_hook(handler: LifecycleHandler, container: Container, field: str, report: Report) -> None:
-    _check_one_handler({"exec": handler.exec, "httpGet": handler.http_get, "sleep": handler.sleep}, field, report)
+    check_exactly_one({"exec": handler.exec, "httpGet": handler.http_get, "sleep": handler.sleep}, field, report)
     if handler.exec is not None:
         _check_command(handler.exec.command, f"{field}.exec.command", report)
     if handler.http_get is not None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from pilotfish.config.checks.durations import check_duration
+from pilotfish.config.checks.exactly_one import check_exactly_one
 from pilotfish.config.checks.hosts import check_export_to, check_host, is_wildcard_domain, overlap
 from pilotfish.config.checks.names import check_dns_label, check_port
 from pilotfish.config.checks.regex import find_fault
@@ -128,9 +129,7 @@ def _check_headers(headers: Mapping[str, StringMatch], field: str, report: Repor
 def _check_string(string: StringMatch | None, field: str, report: Report, *, empty_prefix: bool = False) -> None:
     if string is None:
         return
-    given = [text for text in (string.exact, string.prefix, string.regex) if text is not None]
-    if len(given) != 1:
-        report.invalid(field, f"{len(given)} of exact, prefix and regex are set", "set exactly one")
+    check_exactly_one({"exact": string.exact, "prefix": string.prefix, "regex": string.regex}, field, report)
     if string.prefix == "" and not empty_prefix:
         report.invalid(f"{field}.prefix", "an empty prefix matches everything", "write one, or remove the match")
     if string.regex is not None:

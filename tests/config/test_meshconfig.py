@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+
+from pilotfish.config import load_mesh_config, proxy_config
+from pilotfish.config.mesh import MeshConfig, ProxyConfig
+from pilotfish.config.values import Duration
+from pilotfish.model import ObjectRef, Severity, Source
+
+BARE = """\
+accessLogFile: /dev/stdout
+outboundTrafficPolicy: {mode: REGISTRY_ONLY}
+defaultConfig:
+  concurrency: 2
+  proxyMetadata: {A: "1"}
+"""
+CONFIG_MAP = "kind: ConfigMap\nmetadata: {name: istio}\ndata:\n  mesh: |\n" + "".join(
+    f"    {line}\n" for line in BARE.splitlines()
+)
+OPERATOR = "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec:\n  meshConfig:\n" + "".join(
+    f"    {line}\n" for line in BARE.splitlines()
+)
+POD = ObjectRef("Pod", "vm", "a")
+SOURCE = Source("a.yaml", 7)
+
+
+@pytest.mark.parametrize("text", [BARE, CONFIG_MAP, OPERATOR], ids=["bare", "ConfigMap", "IstioOperator"])
+def test_all_three_forms_are_read(text: str) -> None:
+    config, problems = load_mesh_config(text, "mesh.yaml")
+    assert problems == ()
+    assert config is not None
+    assert config.access_log_file == "/dev/stdout"
+    assert config.outbound_traffic_policy.mode == "REGISTRY_ONLY"
+    assert config.default_config.concurrency == 2
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "{}", "kind: ConfigMap\ndata: {}", "kind: IstioOperator"])
+def test_nothing_is_the_default(text: str) -> None:
+    assert load_mesh_config(text, "mesh.yaml") == (MeshConfig(), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "field", "line"),
+    [
+        ("a: [", "SyntaxError", "", 1),
+        ("\naccessLogFlie: x", "UnknownField", "accessLogFlie", 2),
+        ("outboundTrafficPolicy:\n  mode: ANY", "InvalidValue", "outboundTrafficPolicy.mode", 2),
+        ("defaultConfig: {concurrency: -1}", "InvalidValue", "defaultConfig.concurrency", 1),
+        ("connectTimeout: -1s", "InvalidValue", "connectTimeout", 1),
+        ("kind: ConfigMap\ndata:\n  mesh: 3", "WrongType", "data.mesh", 3),
+        ("kind: IstioOperator\nspec:\n  meshConfig: {a: 1}", "UnknownField", "spec.meshConfig.a", 3),
+        ("- a", "WrongType", "", 1),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_used(text: str, reason: str, field: str, line: int) -> None:
+    config, problems = load_mesh_config(text, "mesh.yaml")
+    assert config is None
+    assert [(p.reason, p.field, p.source) for p in problems] == [(reason, field, Source("mesh.yaml", line))]
+
+
+def test_unsupported_settings_are_warnings() -> None:
+    config, problems = load_mesh_config("trustDomain: a.example\nextensionProviders: [{name: otel}]", "-")
+    assert config is not None
+    assert config.trust_domain == "a.example"
+    assert [(p.severity, p.field) for p in problems] == [(Severity.WARNING, "extensionProviders")]
+
+
+def test_an_annotation_is_laid_over_the_default() -> None:
+    base = ProxyConfig(concurrency=2, drain_duration=Duration(10**9), proxy_metadata={"A": "1", "B": "1"})
+    config, problems = proxy_config("concurrency: 0\nproxyMetadata: {B: '2'}", base, POD, SOURCE)
+    assert problems == ()
+    assert config == ProxyConfig(concurrency=0, drain_duration=Duration(10**9), proxy_metadata={"A": "1", "B": "2"})
+
+
+@pytest.mark.parametrize("text", ["", "null", "{}"])
+def test_an_empty_annotation_changes_nothing(text: str) -> None:
+    base = ProxyConfig(concurrency=2)
+    assert proxy_config(text, base, POD, SOURCE) == (base, ())
+
+
+@pytest.mark.parametrize("text", ["a: [", "concurency: 1", "concurrency: x", "- 1", "statusPort: 0", "text"])
+def test_a_wrong_annotation_leaves_the_base_and_names_the_pod(text: str) -> None:
+    base = ProxyConfig(concurrency=2)
+    config, problems = proxy_config(text, base, POD, SOURCE)
+    assert config == base
+    assert [(p.ref, p.source, p.severity) for p in problems] == [(POD, SOURCE, Severity.ERROR)]
+    assert problems[0].field.startswith("metadata.annotations[proxy.istio.io/config]")

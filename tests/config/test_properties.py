@@ -1,0 +1,106 @@
+"""Whatever a user writes: objects or Problems, never an exception."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pilotfish.config import ListReader, load, load_mesh_config, proxy_config
+from pilotfish.config.mesh import ProxyConfig
+from pilotfish.model import ObjectRef, Severity, Source
+
+_TEXT = st.text(max_size=12)
+_SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), _TEXT,
+    st.sampled_from(["80", "1s", "*", "None", "0.0.0.0/0", "::1", "25%", "a" * 300, "\0", "(", "%"]),
+)  # fmt: skip
+VALUES = st.recursive(
+    _SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3), max_leaves=8
+)
+
+
+def _documents() -> list[dict[str, Any]]:
+    files = sorted((Path(__file__).parent / "problems").glob("*.yaml"))
+    documents = [d for file in files for d in yaml.load_all(file.read_text(), yaml.CSafeLoader)]
+    return [d for d in documents if isinstance(d, dict)]
+
+
+DOCUMENTS = _documents()
+
+
+def _paths(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    yield path
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from _paths(item, (*path, key))
+
+
+def _with(value: Any, path: tuple[str | int, ...], new: object) -> Any:
+    if not path:
+        return new
+    first, *rest = path
+    changed = _with(value[first], tuple(rest), new)
+    if isinstance(value, list):
+        return [changed if index == first else item for index, item in enumerate(value)]
+    return {key: changed if key == first else item for key, item in value.items()}
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> object:
+    """A document with anything in place of one of its fields."""
+    document = draw(st.sampled_from(DOCUMENTS))
+    path = draw(st.sampled_from(list(_paths(document))))
+    return _with(document, path, draw(VALUES))
+
+
+def _check(text: str) -> None:
+    loaded = load(text, "a.yaml")
+    errors = [problem for problem in loaded.problems if problem.severity is Severity.ERROR]
+    used = {manifest.ref for manifest in loaded.manifests}
+    assert loaded.broken <= {problem.ref for problem in errors}
+    assert not used & loaded.broken
+    for problem in loaded.problems:
+        assert problem.reason
+        assert problem.message
+        assert problem.source is not None
+        assert 1 <= problem.source.line <= text.count("\n") + 1
+        assert str(problem)
+
+
+@given(st.text())
+def test_any_text(text: str) -> None:
+    _check(text)
+
+
+@given(VALUES)
+def test_any_value(value: object) -> None:
+    _check(json.dumps(value))
+    _check(yaml.safe_dump(value))
+    load_mesh_config(json.dumps(value), "-")
+    proxy_config(json.dumps(value), ProxyConfig(), ObjectRef("Pod", "a", "b"), Source("-", 1))
+
+
+@settings(max_examples=400, deadline=None)
+@given(mutated())
+def test_any_change_of_an_object(document: object) -> None:
+    _check(json.dumps(document, indent=1))
+
+
+@given(st.lists(mutated(), max_size=3))
+def test_a_list_reader_reads_what_load_reads(documents: list[object]) -> None:
+    data = json.dumps({"kind": "List", "items": documents}).encode()
+    reader = ListReader("a.json")
+    for _ in range(2):
+        assert reader.read(data).manifests == load(data.decode(), "a.json").manifests
+
+
+@given(st.binary())
+def test_any_bytes_as_a_list(data: bytes) -> None:
+    ListReader().read(data)
+    ListReader().read(b'{"kind":"List","items":[' + data + b"]}")
