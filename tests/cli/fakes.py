@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socketserver
 import threading
@@ -138,6 +139,9 @@ class FakeMesh:
         self.changed = threading.Condition()
         self.counter = 0
         (self.directory / "mesh.json").write_bytes(msgspec.json.encode(self.view))
+        # As the process of a mesh does.
+        self._claim = os.open(self.directory, os.O_RDONLY)
+        fcntl.flock(self._claim, fcntl.LOCK_EX)
         self._server = _Server(str(self.directory / "control.sock"), _Handler)
         self._server.mesh = self
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -157,6 +161,7 @@ class FakeMesh:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        os.close(self._claim)
 
     def answer(self, path: str, asked: dict[str, Any]) -> Any:
         self.asked.append((path, asked))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import select
-import shutil
 from pathlib import Path
 
 import click
@@ -18,8 +17,6 @@ from pilotfish.runtime.control.views import MeshView
 
 _EXIT = 10.0
 """Seconds that a mesh's process may take to end once it has taken all down."""
-_MARKS = ("mesh.json", "control.sock", "config/objects.json")
-"""Files of which a mesh's folder has at least one."""
 
 
 @click.command("down")
@@ -38,7 +35,7 @@ def command(ctx: click.Context, mesh: str | None, every: bool) -> None:
     state = root()
     alive = tuple(each for each in find_meshes(state) if is_alive(each))
     chosen = _choose(alive, name, every)
-    removed = _sweep_dead(state, {each.name for each in alive}, name)
+    removed = _sweep_dead(state, name)
     for each in chosen:
         _stop(each)
         click.echo(f"mesh {each.name} is down")
@@ -76,31 +73,18 @@ def _stop(mesh: MeshView) -> None:
         os.close(process)
 
 
-def _sweep_dead(state: Path, alive: set[str], name: str | None) -> bool:
+def _sweep_dead(state: Path, name: str | None) -> bool:
     """Removes what dead meshes left: the one called `name`, or all. True if there was anything."""
-    from pilotfish.runtime.leftovers import sweep
+    from pilotfish.runtime.leftovers import sweep as sweep_network
     from pilotfish.runtime.names import check_mesh_name
+    from pilotfish.runtime.node import sweep
 
-    folders = {path.name for path in _folders(state)}
-    if name:
+    removed = sweep(state, name)
+    if name and not (state / name).exists() and name not in removed:
+        # Somebody removed its folder: only its name tells what else is left of it.
         check_mesh_name(name)
-    found = False
-    for each in sorted(({name} if name else folders) - alive):
-        lines = asyncio.run(sweep(each))
-        if each in folders:
-            shutil.rmtree(state / each)
-            lines += (f"folder {state / each}",)
-        found = found or bool(lines)
-        if lines:
-            click.echo(
-                f"mesh {each} was dead; removed what it left:\n" + "".join(f"  {line}\n" for line in lines), nl=False
-            )
-    return found
-
-
-def _folders(state: Path) -> list[Path]:
-    """Those that a mesh made. Nothing else is touched: the root may be any folder that the user named."""
-    if not state.is_dir():
-        return []
-    folders = (path for path in state.iterdir() if path.is_dir() and not path.is_symlink())
-    return [path for path in folders if any((path / name).exists() for name in _MARKS)]
+        removed |= {name: lines} if (lines := asyncio.run(sweep_network(name))) else {}
+    for mesh, lines in removed.items():
+        click.echo(f"mesh {mesh} was dead; removed what it left:")
+        click.echo("".join(f"  {line}\n" for line in lines), nl=False)
+    return bool(removed)

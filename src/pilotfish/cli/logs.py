@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,10 +77,12 @@ def command(
     lines = tail if tail >= 0 else (10 if selector else None)
     chosen = [(each, one) for each in pods for one in _containers(each, container, all_containers)]
     streams = [_stream(each, one, previous, lines, prefix, follow) for each, one in chosen]
-    for stream in streams:
-        _print(stream, stream.reader.read(), last=not follow)
-    if follow:
-        _follow(streams, lambda: _pods_now(session))
+    with ExitStack() as stack:
+        for stream in streams:
+            stack.callback(stream.reader.close)
+            _print(stream, stream.reader.read(), last=not follow)
+        if follow:
+            _follow(streams, lambda: _pods_now(session))
 
 
 def _pods(session: Session, pod: str | None, selector: str) -> tuple[PodView, ...]:

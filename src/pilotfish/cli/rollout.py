@@ -60,6 +60,8 @@ def _follow(client: Client, namespace: str, name: str, watch: bool, deadline: fl
     said, wait = "", 0.0
     while True:
         view = client.rollout(namespace, name, said, wait)
+        if view.failed:
+            raise Failure(f"{view.message}; it may still come to its end: 'pilotfish get pods' shows what it waits for")
         if view.message != said:
             click.echo(view.message)
             sys.stdout.flush()

@@ -1,0 +1,118 @@
+"""The command as a whole: its start, its help, its errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+from pilotfish.cli.app import ALIASES, COMMANDS
+from tests.cli.conftest import Invoke
+from tests.cli.fakes import FakeMesh
+
+OTHERS = {"discovery", "agent", "capture"}
+"""Those whose start-up may be heavy: they run for long."""
+
+
+def run_fresh(code: str) -> str:
+    """What a new interpreter prints."""
+    return subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True).stdout
+
+
+def test_help_names_every_command_in_the_order_of_use(invoke: Invoke) -> None:
+    result = invoke("--help")
+    assert result.exit_code == 0
+    lines = result.stdout.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "] == list(COMMANDS)
+
+
+def test_help_imports_no_command() -> None:
+    loaded = run_fresh(
+        "import sys\n"
+        "from pilotfish.cli.app import pilotfish\n"
+        "pilotfish.main(['--help'], standalone_mode=False)\n"
+        "print('LOADED', *sorted(m for m in sys.modules if m.startswith('pilotfish')))"
+    )
+    assert loaded.splitlines()[-1].split()[1:] == [
+        "pilotfish", "pilotfish.cli", "pilotfish.cli.app", "pilotfish.cli.failure"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("module", ["get", "status", "logs", "exec_", "apply", "complete", "proxy_config"])
+def test_everyday_commands_import_nothing_heavy(module: str) -> None:
+    loaded = run_fresh(f"import sys\nimport pilotfish.cli.{module}\nprint(*sys.modules)").split()
+    assert not {"grpc", "google.protobuf", "aiohttp", "rich", "watchfiles", "asyncio", "yaml"} & set(loaded)
+
+
+@pytest.mark.parametrize("name", [*(set(COMMANDS) - OTHERS), *ALIASES])
+def test_every_command_has_help(invoke: Invoke, name: str) -> None:
+    result = invoke(name, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: pilotfish {name} ")
+
+
+@pytest.mark.parametrize("name", set(COMMANDS) - OTHERS)
+def test_every_command_about_a_mesh_takes_its_name(name: str) -> None:
+    command: click.Command = import_module(f"pilotfish.cli.{COMMANDS[name][0]}").command
+    leaves = list(command.commands.values()) if isinstance(command, click.Group) else [command]
+    options = {option for leaf in (command, *leaves) for param in leaf.params for option in param.opts}
+    assert "--name" in options or name in ("version", "completion")
+
+
+def test_an_unknown_command_is_a_usage_error(invoke: Invoke) -> None:
+    result = invoke("gte")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "error: no such command 'gte'; see 'pilotfish --help'\n"
+
+
+def test_the_script_answers_on_its_own() -> None:
+    script = Path(sys.executable).parent / "pilotfish"
+    done = subprocess.run([script, "version"], text=True, capture_output=True, check=True)
+    assert "pilotfish version: 0." in done.stdout
+    assert "envoy version: 1.40" in done.stdout
+
+
+def test_no_mesh(state: Path, invoke: Invoke) -> None:
+    for command in (["status"], ["get", "pods"], ["logs", "x"], ["scale", "deploy/x", "--replicas", "1"]):
+        result = invoke(*command)
+        assert result.exit_code == 1
+        assert result.stderr == "error: no mesh is running; start one with 'pilotfish up FILE'\n"
+
+
+def test_several_meshes_need_a_name(mesh: FakeMesh, state: Path, invoke: Invoke) -> None:
+    other = FakeMesh(state, "other")
+    try:
+        result = invoke("get", "pods")
+        assert (result.exit_code, result.stderr) == (
+            1, "error: 2 meshes are running (demo, other); say which one with --name\n"
+        )  # fmt: skip
+        other.set(pods=())
+        assert invoke("get", "pods", "--name", "demo").stdout.count("\n") == 3
+        assert invoke("--name", "other", "get", "pods").stderr == "No resources found.\n"
+        assert invoke("--name", "other", "get", "pods", "--name", "demo").stdout.count("\n") == 3
+        assert 'no mesh named "third" is running; running: demo, other' in invoke("status", "--name", "third").stderr
+    finally:
+        other.close()
+
+
+def test_a_mesh_that_does_not_answer(mesh: FakeMesh, invoke: Invoke) -> None:
+    (mesh.directory / "control.sock").unlink()
+    result = invoke("status")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: mesh in {mesh.directory} does not answer: ")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["up", "x.yaml"], ["down"], ["exec", "webapp-0", "--", "true"], ["pc", "all", "webapp-0"]],
+)
+def test_what_needs_root_says_so(mesh: FakeMesh, as_user: None, invoke: Invoke, command: list[str]) -> None:
+    result = invoke(*command)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: this needs root, because ")
+    assert result.stderr.endswith(": run it with sudo\n")

@@ -1,0 +1,217 @@
+"""`apply`, `delete`, `scale`, `rollout`: what is sent, what is printed, how it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from pilotfish.runtime.control.views import ChangesView, ChangeView, RolloutView
+from tests.cli.conftest import Invoke
+from tests.cli.fakes import REFUSED, FakeMesh
+
+
+def changes(*actions: tuple[str, str, Any], **fields: Any) -> ChangesView:
+    """From (kind, name, action)."""
+    views = tuple(ChangeView(kind=kind, namespace="vm", name=name, action=action) for kind, name, action in actions)
+    return ChangesView(changes=views, **fields)
+
+
+def rollout(message: str, done: bool = False) -> RolloutView:
+    return RolloutView(namespace="vm", name="calc", done=done, message=message)
+
+
+def asked(mesh: FakeMesh, path: str) -> list[dict[str, Any]]:
+    return [body for where, body in mesh.asked if where == path]
+
+
+def test_apply_sends_each_file_and_prints_kubectls_lines(mesh: FakeMesh, tmp_path: Path, invoke: Invoke) -> None:
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    (folder / "b.yaml").write_text("b: 1")
+    (folder / "a.yml").write_text("a: 1")
+    (folder / "notes.txt").write_text("no")
+    mesh.changes = [
+        changes(("VirtualService", "calculator", "configured"), ("ConfigMap", "x", "created")),
+        changes(("Deployment", "calc", "unchanged")),
+    ]
+    result = invoke("apply", "-f", str(folder), "-n", "other")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "virtualservice.networking.istio.io/calculator configured",
+        "configmap/x created",
+        "deployment.apps/calc unchanged",
+    ]
+    assert asked(mesh, "/apply") == [
+        {"text": "a: 1", "file": str(folder / "a.yml"), "namespace": "other"},
+        {"text": "b: 1", "file": str(folder / "b.yaml"), "namespace": "other"},
+    ]
+
+
+def test_apply_reads_standard_input(mesh: FakeMesh, invoke: Invoke) -> None:
+    mesh.changes = [changes(("ConfigMap", "x", "created"))]
+    assert invoke("apply", "-f", "-", stdin="kind: ConfigMap\n").stdout == "configmap/x created\n"
+    assert asked(mesh, "/apply") == [{"text": "kind: ConfigMap\n", "file": "-", "namespace": "vm"}]
+
+
+def test_a_refused_object_fails_and_leaves_the_others(mesh: FakeMesh, tmp_path: Path, invoke: Invoke) -> None:
+    file = tmp_path / "mesh.yaml"
+    file.write_text("x: 1")
+    problem = msgspec.structs.replace(REFUSED, source=f"{file}:12", proxies=())
+    mesh.changes = [
+        changes(("Service", "good", "created"), ("VirtualService", "calculator", "refused"), problems=(problem,))
+    ]
+    result = invoke("apply", "-f", "mesh.yaml")
+    assert result.exit_code == 1
+    assert result.stdout == "service/good created\n"
+    assert result.stderr == (
+        "mesh.yaml:12: error: VirtualService vm/calculator spec.http[0].match[0]: "
+        "Envoy refused it: bad regex; the last good form stays in force [Nack]\n"
+    )
+
+
+def test_a_warning_alone_does_not_fail(mesh: FakeMesh, invoke: Invoke) -> None:
+    warning = msgspec.structs.replace(REFUSED, severity="warning")
+    mesh.changes = [changes(("Service", "x", "created"), problems=(warning,))]
+    result = invoke("apply", "-f", "-", stdin="")
+    assert result.exit_code == 0
+    assert "mesh.yaml:12: warning: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "the path 'it' does not exist"),
+        (lambda path: path.mkdir(), "folder it holds no .yaml, .yml or .json file"),
+        (lambda path: path.write_bytes(b"a: \xff"), "it is not UTF-8 text"),
+    ],
+)
+def test_what_cannot_be_read_is_named(mesh: FakeMesh, tmp_path: Path, invoke: Invoke, make: Any, message: str) -> None:
+    make(tmp_path / "it")
+    result = invoke("apply", "-f", "it")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: {message}")
+    assert asked(mesh, "/apply") == []
+
+
+def test_delete_by_file_and_by_name(mesh: FakeMesh, invoke: Invoke) -> None:
+    mesh.changes = [
+        changes(("VirtualService", "calculator", "deleted")),
+        changes(("Pod", "a", "deleted")),
+        changes(("ConfigMap", "b", "deleted")),
+    ]
+    by_file = invoke("delete", "-f", "-", stdin="x")
+    assert (by_file.exit_code, by_file.stdout) == (0, 'virtualservice.networking.istio.io "calculator" deleted\n')
+    assert invoke("delete", "po/a", "cm/b").stdout == 'pod "a" deleted\nconfigmap "b" deleted\n'
+    assert asked(mesh, "/delete") == [
+        {"text": "x", "file": "-", "namespace": "vm"},
+        {"kind": "Pod", "namespace": "vm", "name": "a"},
+        {"kind": "ConfigMap", "namespace": "vm", "name": "b"},
+    ]
+
+
+def test_deleting_what_is_not_there_fails_unless_that_is_fine(mesh: FakeMesh, invoke: Invoke) -> None:
+    mesh.changes = [changes(("ConfigMap", "x", "notfound"))] * 2
+    result = invoke("delete", "cm", "x")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == 'error: configmap "x" not found in namespace "vm"\n'
+    assert invoke("delete", "cm", "x", "--ignore-not-found").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "say what to delete"),
+        (["pod"], 2, "say which of the pod to delete"),
+        (["pod", "a", "-f", "-"], 2, "say what to delete"),
+        (["pod/"], 2, "KIND/NAME"),
+        (["mesh", "demo"], 1, "meshes can't be deleted"),
+    ],
+)
+def test_delete_asks_for_what_is_missing(
+    mesh: FakeMesh, invoke: Invoke, arguments: list[str], code: int, message: str
+) -> None:
+    result = invoke("delete", *arguments)
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert asked(mesh, "/delete") == []
+
+
+@pytest.mark.parametrize("words", [["deploy/calc"], ["deployment", "calc"], ["deployments.apps/calc"]])
+def test_scale(mesh: FakeMesh, invoke: Invoke, words: list[str]) -> None:
+    mesh.changes = [changes(("Deployment", "calc", "scaled"))]
+    assert invoke("scale", *words, "--replicas", "3").stdout == "deployment.apps/calc scaled\n"
+    assert asked(mesh, "/scale") == [{"namespace": "vm", "name": "calc", "replicas": 3, "current": None}]
+
+
+def test_a_name_with_a_dot_is_looked_up(mesh: FakeMesh, invoke: Invoke) -> None:
+    mesh.objects = [{"kind": "Deployment", "metadata": {"name": "calc", "namespace": "other"}}]
+    mesh.changes = [changes(("Deployment", "calc", "scaled"))]
+    invoke("scale", "deploy/calc.other", "--replicas", "0")
+    assert asked(mesh, "/scale")[0]["namespace"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["deploy/calc"], "missing option '--replicas'"),
+        (["deploy/calc", "--replicas", "-1"], "-1 is not in the range"),
+        (["calc", "--replicas", "1"], "name one Deployment, as in deploy/NAME"),
+    ],
+)
+def test_scale_asks_for_what_is_missing(mesh: FakeMesh, invoke: Invoke, arguments: list[str], message: str) -> None:
+    result = invoke("scale", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_another_number_now_is_no_success(mesh: FakeMesh, invoke: Invoke) -> None:
+    mesh.changes = [changes(("Deployment", "calc", "refused"))]
+    result = invoke("scale", "deploy/calc", "--replicas", "3", "--current-replicas", "2")
+    assert result.exit_code == 1
+    assert result.stderr == 'error: deployment.apps "calc" was refused, and is as it was\n'
+
+
+def test_rollout_status_says_each_step_once(mesh: FakeMesh, invoke: Invoke) -> None:
+    waiting = 'Waiting for deployment "calc" rollout to finish: 1 of 2 updated replicas are available...'
+    mesh.rollouts = [rollout(waiting), rollout(waiting), rollout('deployment "calc" successfully rolled out', True)]
+    result = invoke("rollout", "status", "deploy/calc")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [waiting, 'deployment "calc" successfully rolled out']
+    assert asked(mesh, "/rollout/status")[1]["said"] == waiting
+
+
+def test_rollout_status_gives_up_in_time(mesh: FakeMesh, invoke: Invoke) -> None:
+    mesh.rollouts = [rollout("Waiting")] * 2
+    result = invoke("rollout", "status", "deploy/calc", "--timeout", "1ms")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: timed out waiting for deployment calc.vm")
+    assert invoke("rollout", "status", "deploy/calc", "--no-watch").exit_code == 0
+
+
+def test_a_rollout_past_its_deadline_fails(mesh: FakeMesh, invoke: Invoke) -> None:
+    late = msgspec.structs.replace(rollout('deployment "calc" exceeded its progress deadline'), failed=True)
+    mesh.rollouts = [late]
+    result = invoke("rollout", "status", "deploy/calc")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith('error: deployment "calc" exceeded its progress deadline; ')
+
+
+def test_rollout_status_of_nothing(mesh: FakeMesh, invoke: Invoke) -> None:
+    result = invoke("rollout", "status", "deploy/absent")
+    assert (result.exit_code, result.stderr) == (1, "error: no such thing here\n")
+
+
+def test_rollout_restart_through_the_group(mesh: FakeMesh, invoke: Invoke) -> None:
+    mesh.changes = [changes(("Deployment", "calc", "restarted"))]
+    result = invoke("rollout", "--name", "demo", "restart", "deploy/calc", "-n", "other")
+    assert result.stdout == "deployment.apps/calc restarted\n"
+    assert asked(mesh, "/rollout/restart") == [{"namespace": "other", "name": "calc"}]
+
+
+def test_a_bad_duration_is_a_usage_error(mesh: FakeMesh, invoke: Invoke) -> None:
+    result = invoke("rollout", "status", "deploy/calc", "--timeout", "soon")
+    assert result.exit_code == 2
+    assert "'soon' is no duration" in result.stderr

@@ -1,0 +1,63 @@
+"""Which pod a word means."""
+
+from __future__ import annotations
+
+import pytest
+
+from pilotfish.cli.failure import Failure
+from pilotfish.cli.target import find_container, find_pod
+from tests.cli.fakes import container, pod
+
+PODS = (
+    pod("web-0"),
+    pod("web-0", "other"),
+    pod("only", "other"),
+    pod("dotted.name"),
+    pod("calc-1", owner="deployment/calc", ready=False),
+    pod("calc-2", owner="deployment/calc"),
+    pod("calc-3", owner="deployment/calc", phase="Terminating"),
+)
+
+
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [
+        ("web-0", "web-0.vm"),
+        ("web-0.other", "web-0.other"),
+        ("pod/web-0", "web-0.vm"),
+        ("po/web-0.other", "web-0.other"),
+        ("dotted.name", "dotted.name.vm"),
+        ("dotted.name.vm", "dotted.name.vm"),
+        ("deploy/calc", "calc-2.vm"),
+        ("deployment/calc.vm", "calc-2.vm"),
+        ("deployments.apps/calc", "calc-2.vm"),
+    ],
+)
+def test_pods_are_found(word: str, found: str) -> None:
+    chosen = find_pod(PODS, word, "vm")
+    assert f"{chosen.name}.{chosen.namespace}" == found
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("only", 'pods "only" not found in namespace "vm"; it is in "other": use -n other or only.other'),
+        ("absent", 'pods "absent" not found in namespace "vm"; \'pilotfish get pods -A\' lists all pods'),
+        ("deploy/x", 'deployments.apps "x" not found in namespace "vm"; \'pilotfish get pods -A\' lists all pods'),
+        ("svc/web", '"svc/web" names no pod: use NAME, NAME.NAMESPACE, pod/NAME or deploy/NAME'),
+    ],
+)
+def test_one_that_is_not_there_is_explained(word: str, message: str) -> None:
+    with pytest.raises(Failure) as caught:
+        find_pod(PODS, word, "vm")
+    assert caught.value.message == message
+
+
+def test_the_first_app_container_is_meant() -> None:
+    chosen = pod("x", containers=(container("wait", "init"), container("istio-proxy", "proxy"), container("main")))
+    assert find_container(chosen, None).name == "main"
+    assert find_container(chosen, "istio-proxy").kind == "proxy"
+    with pytest.raises(Failure, match=r"container nope is not in pod x\.vm; it has: wait, istio-proxy, main"):
+        find_container(chosen, "nope")
+    with pytest.raises(Failure, match="has no container yet: it is Pending"):
+        find_container(pod("x", containers=(), reason="", phase="Pending"), None)
