@@ -6,7 +6,7 @@ names. So a stream at rest costs a few hundred bytes however large the mesh.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -56,33 +56,35 @@ class Plan:
     def is_done(self) -> bool:
         return not (self.changed or self.removed or self.absent)
 
-    def after(self, holding: Holding, sent: Iterable[str], removed: bool) -> Holding:
-        """The holding once the changes named in `sent` went out, and the removals if `removed`."""
-        done = set(sent)
-        apart = {**self.refused}
-        apart.update((r.name, holding.have(r.name)) for r in self.changed if r.name not in done)
-        if not removed:
-            apart.update((name, holding.have(name)) for name in self.removed)
-        return Holding(self.layers, apart)
+    def after(self, holding: Holding, sent: Iterable[str], removed: Iterable[str]) -> Holding:
+        """The holding once these changes and removals went out."""
+        done = {*sent, *removed}
+        names = (*(r.name for r in self.changed), *self.removed, *self.absent)
+        return Holding(self.layers, {**self.refused, **{n: holding.have(n) for n in names if n not in done}})
 
 
 def plan(
     holding: Holding,
     layers: tuple[Layer, ...],
-    selects: Callable[[str], bool],
+    names: frozenset[str],
+    wildcard: bool,
     refused: Mapping[str, str],
     differ: Differ,
 ) -> Plan:
-    """`refused`: versions that the proxy refused, by name; those are not offered again."""
+    """`names`: those subscribed one by one. `refused`: versions that the proxy refused; they are not offered again."""
     difference = differ.diff(holding.layers, layers)
-    changed = [r for r in difference.changed if r.name not in holding.apart and selects(r.name)]
-    removed = [n for n in difference.removed if n not in holding.apart and selects(n)]
+    changed = [r for r in difference.changed if r.name not in holding.apart and (wildcard or r.name in names)]
+    removed = [n for n in difference.removed if n not in holding.apart and (wildcard or n in names)]
     absent: list[str] = []
     stay: dict[str, Have] = {}
     for name, have in holding.apart.items():
-        want = find(layers, name) if selects(name) else None
-        if want is None:
-            (absent if have is None else removed).append(name)
+        want = find(layers, name) if wildcard or name in names else None
+        if want is None and have is not None:
+            removed.append(name)
+        elif want is None and name in names:
+            absent.append(name)
+        elif want is None:
+            continue
         elif refused.get(name) == want.version:
             stay[name] = have
         elif version_of(have) != want.version:

@@ -20,7 +20,7 @@ from pilotfish.ads.effects import Accepted, Effect, Refused, Send
 from pilotfish.ads.holding import Plan
 from pilotfish.ads.order import REMOVED_AFTER, WAITS_FOR, WHOLE, rank
 from pilotfish.ads.request import DeltaRequest, Request, WorldRequest
-from pilotfish.ads.watch import Shared, Watch
+from pilotfish.ads.watch import PATIENCE, Shared, Watch
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Sync(StrEnum):
 class Stream:
     """The protocol's state for one proxy's connection."""
 
-    __slots__ = ("_delta", "_resources", "_resumed", "_shared", "wake_at", "watches")
+    __slots__ = ("_delta", "_rejoins_until", "_resources", "_shared", "wake_at", "watches")
 
     def __init__(self, shared: Shared, *, delta: bool) -> None:
         self.watches: dict[str, Watch] = {}
@@ -49,8 +49,8 @@ class Stream:
         self._shared = shared
         self._delta = delta
         self._resources: ResourceSet | None = None
-        self._resumed = False
-        """The proxy came with clusters from an earlier stream."""
+        self._rejoins_until = 0.0
+        """A proxy came with clusters of an earlier stream, and asks for one type after the other until about then."""
 
     @property
     def resources(self) -> ResourceSet | None:
@@ -76,7 +76,7 @@ class Stream:
             watch = self._add(request.type_url)
         told = self._take_answer(watch, request, now)
         if isinstance(request, DeltaRequest):
-            self._subscribe(watch, request, first)
+            self._subscribe(watch, request, first, now)
         elif first or request.nonce in ("", watch.last_nonce):
             self._subscribe_world(watch, request, first)
         return told + self._advance(now)
@@ -110,7 +110,7 @@ class Stream:
         sent = watch.accept(request.nonce)
         return () if sent is None else (Accepted(watch.type_url, sent.resources, now - sent.at),)
 
-    def _subscribe(self, watch: Watch, request: DeltaRequest, first: bool) -> None:
+    def _subscribe(self, watch: Watch, request: DeltaRequest, first: bool, now: float) -> None:
         layers = self._layers(watch)
         names = request.subscribe
         if first and not names and watch.type_url in WHOLE:
@@ -119,18 +119,19 @@ class Stream:
         watch.unsubscribe(request.unsubscribe)
         if first and request.initial:
             watch.resume(request.initial)
-            self._resumed |= watch.type_url == CLUSTER
+            if watch.type_url == CLUSTER:
+                self._rejoins_until = now + PATIENCE
         elif first and watch.wildcard:
             watch.owes_answer = True
 
     def _subscribe_world(self, watch: Watch, request: WorldRequest, first: bool) -> None:
         layers = self._layers(watch)
-        names = frozenset(request.names)
+        names = request.names
         if not names and watch.type_url in WHOLE and (first or (watch.wildcard and not watch.names)):
-            names = frozenset("*")
-        held = watch.names | (frozenset("*") if watch.wildcard else frozenset())
-        watch.subscribe(names - held, layers)
-        watch.unsubscribe(held - names)
+            names = ("*",)
+        held = watch.names | ({"*"} if watch.wildcard else set())
+        watch.subscribe([n for n in names if n not in held], layers)
+        watch.unsubscribe(held.difference(names))
         if first and request.version and request.version == watch.version(layers):
             watch.resume_all(layers)
         elif first:
@@ -150,7 +151,7 @@ class Stream:
         unsent: set[str] = set()
         for watch in self.watches.values():
             due = watch.plan(self._layers(watch))
-            may_remove = bool(due.removed) and self._may_remove(watch)
+            may_remove = bool(due.removed) and self._may_remove(watch, now)
             if not (due.changed or due.absent or may_remove or watch.owes_answer):
                 continue
             if watch.is_waiting(now) or self._must_wait(watch, due, unsent, now):
@@ -160,6 +161,8 @@ class Stream:
         if unsent:
             ends = [end for w in self.watches.values() if (end := w.patience_ends(now)) is not None]
             self.wake_at = min(ends, default=None)
+        if self._is_rejoining(now) and (self.wake_at is None or self.wake_at > self._rejoins_until):
+            self.wake_at = self._rejoins_until
         return tuple(effects)
 
     def _send(self, watch: Watch, due: Plan, may_remove: bool, now: float) -> Send:
@@ -179,19 +182,27 @@ class Stream:
             CLUSTER in before and clusters is not None and clusters.adds_are_waiting(now)
         )
 
-    def _may_remove(self, watch: Watch) -> bool:
+    def _may_remove(self, watch: Watch, now: float) -> bool:
         """Whether nothing that the proxy holds can still name what this type has too many."""
-        if watch.type_url == CLUSTER and self._resumed and not self._has_rejoined():
+        if watch.type_url == CLUSTER and self._is_rejoining(now):
             return False
-        needed = (self.watches.get(t) for t in REMOVED_AFTER.get(watch.type_url, ()))
-        return all(other is None or (self._settled(other) and not other.refused) for other in needed)
+        return all(self._settled(other) and not other.refused for other in self._removed_after(watch))
 
-    def _has_rejoined(self) -> bool:
-        """A proxy that reconnects asks for one type after the other; its listeners and routes name clusters before."""
-        if LISTENER not in self.watches:
+    def _removed_after(self, watch: Watch) -> list[Watch]:
+        return [self.watches[t] for t in REMOVED_AFTER.get(watch.type_url, ()) if t in self.watches]
+
+    def _is_rejoining(self, now: float) -> bool:
+        """Whether listeners and routes of an earlier stream, which name clusters, may not have been told yet."""
+        if now >= self._rejoins_until:
             return False
-        return ROUTE in self.watches or not (self._resources and any(self._resources.layers(ROUTE)))
+        routes = self._resources is not None and any(self._resources.layers(ROUTE))
+        return LISTENER not in self.watches or (routes and ROUTE not in self.watches)
 
     def _settled(self, watch: Watch) -> bool:
+        """All was sent and acknowledged, but for what must stay because the proxy refused to do without it."""
+        if watch.under_way or watch.owes_answer:
+            return False
         due = watch.plan(self._layers(watch))
-        return due.is_done and not watch.under_way and not watch.owes_answer
+        return due.is_done or not (
+            due.changed or due.absent or not any(other.refused for other in self._removed_after(watch))
+        )

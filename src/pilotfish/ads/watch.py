@@ -38,9 +38,9 @@ class Shared:
         return same if same == names else names
 
 
-def _own(names: Iterable[str], layers: tuple[Layer, ...]) -> frozenset[str]:
-    """The names, as the resources' own strings instead of copies of them."""
-    return frozenset(known.name if (known := find(layers, name)) else name for name in names)
+def _own(names: Iterable[str], layers: tuple[Layer, ...]) -> dict[str, None]:
+    """The names in their order, as the resources' own strings instead of copies of them."""
+    return {known.name if (known := find(layers, name)) else name: None for name in names}
 
 
 @dataclass(slots=True)
@@ -48,6 +48,7 @@ class Sent:
     """A response that was handed out and neither accepted nor refused yet."""
 
     resources: tuple[Resource, ...]
+    removed: tuple[str, ...]
     before: Holding
     at: float
     adds: bool
@@ -98,12 +99,11 @@ class Watch:
     def subscribe(self, names: Iterable[str], layers: tuple[Layer, ...]) -> None:
         """Every name is answered, even one that was answered before: Envoy asks again for what it must see again."""
         new = _own(names, layers)
-        if "*" in new:
+        if new.pop("*", 0) is None:
             self._subscribe_all()
-        new -= {"*"}
         if new:
-            self.names = self._shared.names(self.names | new)
-            self.holding = self.holding.but(dict.fromkeys(new))
+            self.names = self._shared.names(self.names.union(new))
+            self.holding = self.holding.but(new)
             self.refused = {n: v for n, v in self.refused.items() if n not in new}
 
     def _subscribe_all(self) -> None:
@@ -112,14 +112,14 @@ class Watch:
             self.holding = Holding((), {n: self.holding.have(n) for n in self.names})
 
     def unsubscribe(self, names: Iterable[str]) -> None:
-        gone = frozenset(names)
+        gone = tuple(names)
         if "*" in gone:
             self.wildcard = False
             self._forget({n for n in self.holding.apart if n not in self.names})
-        dropped = (gone & self.names) - {"*"}
+        dropped = tuple(n for n in gone if n in self.names)
         if not dropped:
             return
-        self.names = self._shared.names(self.names - dropped)
+        self.names = self._shared.names(self.names.difference(dropped))
         if self.wildcard:
             # Only the server knows whether the wildcard covers the name, so that it has to say.
             self.holding = self.holding.but({n: self._unsure(self.holding, n) for n in dropped})
@@ -160,7 +160,7 @@ class Watch:
                 self.error = ""
 
     def plan(self, layers: tuple[Layer, ...]) -> Plan:
-        due = plan(self.holding, layers, self.selects, self.refused, self._shared.differ)
+        due = plan(self.holding, layers, self.names, self.wildcard, self.refused, self._shared.differ)
         if due.is_done and (layers is not self.holding.layers or len(due.refused) != len(self.holding.apart)):
             self.holding = Holding(layers, due.refused)
         return due
@@ -184,13 +184,14 @@ class Watch:
     def send(self, due: Plan, may_remove: bool, now: float) -> Payload:
         """The response that leads as far as possible towards the plan's layers."""
         changed = self._next_changes(due)
-        may_remove = may_remove and len(changed) == len(due.changed)
-        removed = due.absent + (due.removed if may_remove else ())
+        whole = len(changed) == len(due.changed)
+        may_remove = may_remove and whole
+        removed = (due.absent if whole else ()) + (due.removed if may_remove else ())
         before = self.holding
-        self.holding = due.after(before, [r.name for r in changed], may_remove)
+        self.holding = due.after(before, [r.name for r in changed], removed)
         payload = self._payload(due.layers, changed, removed)
         adds = any(before.have(r.name) is None for r in changed)
-        self._flight[payload.nonce] = Sent(changed, before, now, adds)
+        self._flight[payload.nonce] = Sent(changed, removed, before, now, adds)
         self.last_nonce = payload.nonce
         self.owes_answer = False
         return payload
@@ -248,24 +249,22 @@ class Watch:
             return None
         self._landed(nonce)
         self.error = message
+        names = set(named_in(self.type_url, message, [r.name for r in sent.resources]))
+        if not names and self._sends_all:
+            names = {r.name for r in sent.resources}
+        bad = tuple(r for r in sent.resources if r.name in names)
+        # A name that was sent again since is judged by the answer to that.
         again = {r.name for later in self._flight.values() for r in later.resources}
         offered = [r for r in sent.resources if r.name not in again]
-        names = set(named_in(self.type_url, message, [r.name for r in offered]))
-        if not names and self._sends_all:
-            names = {r.name for r in offered}
-        bad = tuple(r for r in offered if r.name in names)
-        self.refused.update((r.name, r.version) for r in bad)
-        self.holding = self.holding.but({r.name: sent.before.have(r.name) for r in bad})
+        self.refused.update((r.name, r.version) for r in offered if r.name in names)
+        self.holding = self.holding.but({r.name: sent.before.have(r.name) for r in offered if r.name in names})
         rest = {r.name: self._unsure(sent.before, r.name) for r in offered if r.name not in names}
-        self._offer_again(rest, isolate=not bad)
-        return bad
-
-    def _offer_again(self, rest: Mapping[str, str | None], isolate: bool) -> None:
-        """The rest of a refused response. Envoy is sure to have applied it only if it says what it refused."""
-        if isolate:
+        if not bad:
             self._isolated |= rest.keys()
-        if isolate or self.type_url not in WHOLE:
-            self.holding = self.holding.but(rest)
+        if offered and (not bad or self.type_url not in WHOLE):
+            # Envoy is sure to have applied the rest only if it says what it refused.
+            self.holding = self.holding.but(rest | {n: sent.before.have(n) for n in sent.removed})
+        return bad
 
     def _landed(self, nonce: str) -> None:
         """The proxy answers in order: what was sent before is done, too."""
