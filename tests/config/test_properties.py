@@ -69,7 +69,7 @@ def _check(text: str) -> None:
         assert problem.reason
         assert problem.message
         assert problem.source is not None
-        assert 1 <= problem.source.line <= text.count("\n") + 1
+        assert 1 <= problem.source.line <= len(text.splitlines()) + 1
         assert str(problem)
 
 

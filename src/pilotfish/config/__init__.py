@@ -1,6 +1,6 @@
 """One document (dict) → one typed resource, or Problems. Kubernetes and Istio kinds; no files, no cluster.
 
-    text ─text.read─▶ Document ─loading.unfold─▶ RawObject ─decode─▶ struct ─checks─▶ Manifest | Problems
+    text ─composing─▶ nodes ─building─▶ Document ─loading─▶ RawObject ─decode─▶ struct ─checks─▶ Manifest | Problems
 
 `kubernetes` and `istio` hold the kinds as frozen structs with the API's own field names (camelCase in YAML, snake_case
 here), `mesh` the mesh configuration. A field that a struct lacks is never dropped unsaid: `fields` lists those that the

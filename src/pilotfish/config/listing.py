@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from pilotfish.config.building import Fault
 from pilotfish.config.loading import load, merge, unfold
 from pilotfish.config.manifest import Loaded
 from pilotfish.config.piece import Piece, RawObject
-from pilotfish.config.text import Fault
 
 
 class _ListMetadata(msgspec.Struct, rename="camel"):

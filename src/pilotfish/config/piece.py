@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pilotfish.config.building import Fault
 from pilotfish.config.checks import check
 from pilotfish.config.decode import decode
 from pilotfish.config.kinds import CLUSTER_SCOPED, describe_unknown, find_kind
@@ -12,7 +13,7 @@ from pilotfish.config.manifest import Kind, Manifest
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.config.meshconfig import decode_mesh_config, parse_mesh_config, value_at
 from pilotfish.config.report import Report
-from pilotfish.config.text import Fault, Positions
+from pilotfish.config.text import Positions
 from pilotfish.model import ObjectRef, Problem, Severity, Source
 
 SOURCE_ANNOTATION = "pilotfish.io/source"
