@@ -14,9 +14,9 @@ from pilotfish.envoy.naming import outbound_cluster
 from pilotfish.envoy.types import ENDPOINT
 from pilotfish.envoy.values import Resource
 from pilotfish.mesh.endpoints import endpoints
+from pilotfish.mesh.inputs import Labels
 from pilotfish.mesh.policies import Policy, policy, subset_names, traffic_policy
 from pilotfish.mesh.services import service
-from pilotfish.mesh.workloads import Labels
 from pilotfish.model import ObjectRef
 from pilotfish.model.service import Endpoint, Locality, Resolution
 

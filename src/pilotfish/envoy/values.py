@@ -13,6 +13,10 @@ Reference = tuple[str, str]
 """(type URL, name) of a resource that another one names."""
 
 
+def _digest(data: bytes) -> str:
+    return blake2b(data, digest_size=8).hexdigest()
+
+
 class DanglingReferenceError(ValueError):
     """A resource names one that is not there. Only a bug in the making of resources can lead to this."""
 
@@ -30,6 +34,8 @@ class Resource:
     owners: tuple[ObjectRef, ...] = ()
     """The user's objects that it was made from. Pods are left out: they come and go with every endpoint."""
     references: frozenset[Reference] = field(default=frozenset(), repr=False)
+    fingerprint: str = field(default="", repr=False)
+    """A hash of `body` and `owners`."""
 
     @classmethod
     def make(
@@ -40,8 +46,10 @@ class Resource:
         owners: Iterable[ObjectRef] = (),
         references: Iterable[Reference] = (),
     ) -> Resource:
-        version = blake2b(body, digest_size=8).hexdigest()
-        return cls(type_url, name, version, body, tuple(dict.fromkeys(owners)), frozenset(references))
+        version = _digest(body)
+        by = tuple(dict.fromkeys(owners))
+        named = "\0".join((version, *(f"{o.kind}\0{o.namespace}\0{o.name}" for o in by)))
+        return cls(type_url, name, version, body, by, frozenset(references), _digest(named.encode()))
 
 
 class Layer(Mapping[str, Resource]):
@@ -50,21 +58,17 @@ class Layer(Mapping[str, Resource]):
     Two layers are equal if their resources, and the owners of these, are.
     """
 
-    __slots__ = ("_fingerprint", "_resources", "references", "type_url", "version")
+    __slots__ = ("_resources", "fingerprint", "references", "type_url", "version")
 
     def __init__(self, type_url: str, resources: Iterable[Resource] = ()) -> None:
         by_name = {r.name: r for r in resources}
-        self._resources = dict(sorted(by_name.items()))
+        self._resources = {name: by_name[name] for name in sorted(by_name)}
         self.type_url = type_url
-        content, owners = blake2b(type_url.encode(), digest_size=8), blake2b(digest_size=8)
-        for name, resource in self._resources.items():
-            content.update(f"{name}\0{resource.version}\0".encode())
-            for owner in resource.owners:
-                owners.update(f"{owner.kind}\0{owner.namespace}\0{owner.name}\0".encode())
-        self.version = content.hexdigest()
+        found = self._resources.values()
+        self.version = _digest("\0".join((type_url, *(f"{r.name}\0{r.version}" for r in found))).encode())
         """A hash of the names and versions of the resources."""
-        self._fingerprint = self.version + owners.hexdigest()
-        self.references: frozenset[Reference] = frozenset().union(*(r.references for r in by_name.values()))
+        self.fingerprint = _digest("\0".join((self.version, *(r.fingerprint for r in found))).encode())
+        self.references: frozenset[Reference] = frozenset().union(*(r.references for r in found))
 
     def __getitem__(self, name: str) -> Resource:
         return self._resources[name]
@@ -76,10 +80,10 @@ class Layer(Mapping[str, Resource]):
         return len(self._resources)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Layer) and self._fingerprint == other._fingerprint
+        return isinstance(other, Layer) and self.fingerprint == other.fingerprint
 
     def __hash__(self) -> int:
-        return hash(self._fingerprint)
+        return hash(self.fingerprint)
 
     def __repr__(self) -> str:
         return f"Layer({self.type_url.rpartition('.')[2]}, {len(self)}, {self.version})"
@@ -98,8 +102,7 @@ class ResourceSet:
         own = tuple(layers)
         self._layers = {t: (base.layers(t) if base else ()) + tuple(x for x in own if x.type_url == t) for t in ORDER}
         self._refuse_dangling(own)
-        versions = "".join(layer._fingerprint for t in ORDER for layer in self._layers[t])
-        self.version = blake2b(versions.encode(), digest_size=8).hexdigest()
+        self.version = _digest("".join(layer.fingerprint for t in ORDER for layer in self._layers[t]).encode())
 
     def layers(self, type_url: str) -> tuple[Layer, ...]:
         """The layers of one type; none for a type that discovery does not serve."""
@@ -113,10 +116,10 @@ class ResourceSet:
             yield from layer.values()
 
     def _refuse_dangling(self, layers: tuple[Layer, ...]) -> None:
+        known = {(t, name) for t in {t for x in layers for t, _ in x.references} for x in self.layers(t) for name in x}
         for layer in layers:
-            for type_url, name in layer.references:
-                if self.get(type_url, name) is None:
-                    raise DanglingReferenceError(f"a {layer.type_url} names {type_url} {name!r}, which does not exist")
+            for type_url, name in layer.references - known:
+                raise DanglingReferenceError(f"a {layer.type_url} names {type_url} {name!r}, which does not exist")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ResourceSet) and self.version == other.version

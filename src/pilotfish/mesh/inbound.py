@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.endpoints import endpoints, hosted
+from pilotfish.mesh.inputs import Labels
 from pilotfish.mesh.services import hosts, service
-from pilotfish.mesh.workloads import Labels, Workload, workload
+from pilotfish.mesh.workloads import Workload, workload
 from pilotfish.model import ObjectRef, Protocol, Proxy
 from pilotfish.model.service import Service, ServicePort
 

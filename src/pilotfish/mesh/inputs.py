@@ -5,7 +5,8 @@ Every query that wants a user's object asks `effective`, which honours a refusal
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -26,8 +27,15 @@ KINDS: Final = (
 """The kinds that discovery reads. Others may be applied; nothing asks for them."""
 
 TABLES: Final[Mapping[str, Input[ObjectRef, Manifest]]] = {kind: Input(kind) for kind in KINDS}
+Labels = tuple[tuple[str, str], ...]
+"""Sorted (key, value) pairs."""
+
 _OTHERS: Final[Input[ObjectRef, Manifest]] = Input("Other")
 MESH_CONFIG: Final[Input[str, MeshConfig]] = Input("MeshConfig")
+
+LABELLED: Final[Input[tuple[str, str, str], tuple[ObjectRef, ...]]] = Input("Labelled")
+"""The pods of (namespace, label, value), sorted. `apply` keeps it, so that no query need look through all pods, and one
+that comes or goes is news to none but those who select it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +55,35 @@ def apply(graph: Graph, changes: Mapping[ObjectRef, Manifest | None]) -> bool:
     by_table: dict[Input[ObjectRef, Manifest], list[tuple[ObjectRef, Manifest | None]]] = {}
     for ref, manifest in changes.items():
         by_table.setdefault(TABLES.get(ref.kind, _OTHERS), []).append((ref, manifest))
+    _apply_labels(graph, changes)
     changed = [graph.update(table, items) for table, items in by_table.items()]
     return any(changed)
+
+
+def _apply_labels(graph: Graph, changes: Mapping[ObjectRef, Manifest | None]) -> None:
+    """Move pods between the sets of `LABELLED`. To be called while the graph still has them as they were."""
+    moved: dict[tuple[str, str, str], list[ObjectRef]] = {}
+    for ref, manifest in changes.items():
+        if ref.kind == "Pod":
+            for label, value in _labels(manifest) ^ _labels(graph.peek(TABLES["Pod"], ref)):
+                key = (ref.namespace, label, value)
+                if key not in moved:
+                    present = graph.peek(LABELLED, key)
+                    moved[key] = list(present or ())
+                _toggle(moved[key], ref)
+    graph.update(LABELLED, ((key, tuple(members) or None) for key, members in moved.items()))
+
+
+def _toggle(members: list[ObjectRef], ref: ObjectRef) -> None:
+    place = bisect_left(members, ref)
+    if place < len(members) and members[place] == ref:
+        del members[place]
+    else:
+        members.insert(place, ref)
+
+
+def _labels(manifest: Manifest | None) -> Set[tuple[str, str]]:
+    return manifest.resource.metadata.labels.items() if manifest is not None else frozenset()
 
 
 def apply_mesh_config(graph: Graph, config: MeshConfig) -> bool:

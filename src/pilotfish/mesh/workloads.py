@@ -7,12 +7,9 @@ from dataclasses import dataclass
 
 from pilotfish.config import kubernetes
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.inputs import refs, resource
+from pilotfish.mesh.inputs import LABELLED, Labels, resource
 from pilotfish.model import ObjectRef
 from pilotfish.model.service import Locality
-
-Labels = tuple[tuple[str, str], ...]
-"""Sorted (key, value) pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ def workload(db: Reads, ref: ObjectRef) -> Workload | None:
         return None
     return Workload(
         ref=ref,
-        labels=_labels(pod),
+        labels=tuple(sorted(pod.metadata.labels.items())),
         addresses=tuple(dict.fromkeys((pod.status.pod_ip, *(ip.ip for ip in pod.status.pod_ips)))),
         ready=_is_ready(pod),
         ports=_named_ports(pod),
@@ -65,10 +62,6 @@ def _is_ready(pod: kubernetes.Pod) -> bool:
     return not pod.status.conditions or any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions)
 
 
-def _labels(pod: kubernetes.Pod) -> Labels:
-    return tuple(sorted(pod.metadata.labels.items()))
-
-
 def _locality(labels: Mapping[str, str]) -> Locality:
     """Source: https://istio.io/latest/docs/tasks/traffic-management/locality-load-balancing/"""
     stated = labels.get("istio-locality", "")
@@ -82,43 +75,16 @@ def _locality(labels: Mapping[str, str]) -> Locality:
 
 
 @query
-def pod_labels(db: Reads, ref: ObjectRef) -> Labels:
+def _pod_labels(db: Reads, ref: ObjectRef) -> Labels:
     pod = resource(db, ref, kubernetes.Pod)
-    return _labels(pod) if pod is not None else ()
-
-
-@query(index=True)
-def _pods_by_namespace(db: Reads) -> Mapping[str, tuple[ObjectRef, ...]]:
-    found: dict[str, list[ObjectRef]] = {}
-    for ref in refs(db, "Pod"):
-        found.setdefault(ref.namespace, []).append(ref)
-    return {namespace: tuple(pods) for namespace, pods in found.items()}
-
-
-@query(index=True)
-def pods_in(db: Reads, namespace: str) -> tuple[ObjectRef, ...]:
-    return _pods_by_namespace(db).get(namespace, ())
-
-
-@query(index=True)
-def _pods_by_label(db: Reads, namespace: str) -> Mapping[tuple[str, str], tuple[ObjectRef, ...]]:
-    found: dict[tuple[str, str], list[ObjectRef]] = {}
-    for ref in pods_in(db, namespace):
-        for label in pod_labels(db, ref):
-            found.setdefault(label, []).append(ref)
-    return {label: tuple(pods) for label, pods in found.items()}
-
-
-@query(index=True)
-def _pods_labelled(db: Reads, namespace: str, label: tuple[str, str]) -> tuple[ObjectRef, ...]:
-    return _pods_by_label(db, namespace).get(label, ())
+    return tuple(sorted(pod.metadata.labels.items())) if pod is not None else ()
 
 
 @query(index=True)
 def pods_selected(db: Reads, namespace: str, selector: Labels) -> tuple[ObjectRef, ...]:
     """The pods that have all the labels of a selector, which is not empty, sorted."""
-    by_label = sorted((_pods_labelled(db, namespace, label) for label in selector), key=len)
+    fewest = min((db.read(LABELLED, (namespace, *label)) or () for label in selector), key=len)
+    if len(selector) == 1:
+        return fewest
     wanted = set(selector)
-    if len(wanted) == 1:
-        return by_label[0]
-    return tuple(ref for ref in by_label[0] if wanted <= set(pod_labels(db, ref)))
+    return tuple(ref for ref in fewest if wanted <= set(_pod_labels(db, ref)))
