@@ -154,14 +154,14 @@ def advance(c: ContainerState, may_start: bool, grace: float, now: float) -> tup
     return c, ()
 
 
-def wake_at(c: ContainerState) -> float | None:
+def wake_at(c: ContainerState, may_start: bool) -> float | None:
     """When `advance` next has something to do, though nothing happens before."""
     times = []
     if c.phase == "running" and c.stopping is not None:
         times = [] if c.stopping.step == "kill" else [c.stopping.deadline]
     elif c.phase == "running":
         times = [c.probes[kind].due_at for kind in _active(c) if not c.probes[kind].running]
-    elif c.restart_at is not None:
+    elif c.restart_at is not None and may_start:
         times = [c.restart_at]
     return min(times, default=None)
 
@@ -211,11 +211,13 @@ def _hooked(c: ContainerState, event: Hooked, now: float) -> ContainerState:
     return c
 
 
-def after_hook(c: ContainerState, event: Hooked) -> tuple[ContainerState, tuple[Action, ...]]:
-    """SIGTERM, when preStop is done, whether it worked or not."""
-    if event.run != c.run or c.stopping is None or c.phase != "running":
+def react(c: ContainerState, event: Started | Hooked) -> tuple[ContainerState, tuple[Action, ...]]:
+    """What follows at once: postStart when it was started; SIGTERM when preStop is done, whether it worked or not."""
+    if event.run != c.run or c.phase != "running":
         return c, ()
-    if event.hook == "preStop" and c.stopping.step == "hook":
+    if isinstance(event, Started):
+        return c, () if c.hooked else (RunHook(c.name, c.run, "postStart"),)
+    if event.hook == "preStop" and c.stopping is not None and c.stopping.step == "hook":
         return replace(c, stopping=replace(c.stopping, step="term")), (Signal(c.name, c.run, "TERM"),)
     return c, ()
 

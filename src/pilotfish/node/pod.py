@@ -96,11 +96,15 @@ def step(pod: PodState, event: h.Happening | None, now: float) -> tuple[PodState
 
 def wake_at(pod: PodState) -> float | None:
     """When `step` is next due though nothing happens; None if never."""
-    times = [containers.wake_at(c) for c in pod.containers]
+    times: list[float | None] = []
     if pod.stage == "pending":
         times.append(pod.retry_at)
-    if pod.stage in ("withdrawing", "draining"):
+    elif pod.stage in ("running", "withdrawing", "draining"):
+        # Past that nothing is started again.
+        times += [containers.wake_at(c, may_start=pod.stage == "running") for c in pod.containers]
         times.append(pod.deadline)
+    else:
+        times += [containers.wake_at(c, may_start=False) for c in pod.containers if c.stopping is not None]
     return min((t for t in times if t is not None), default=None)
 
 
@@ -130,8 +134,8 @@ def _handle_container(
     for c in pod.containers:
         if c.name == event.container:
             c = containers.handle(c, event, now)
-            if isinstance(event, h.Hooked):
-                c, actions = containers.after_hook(c, event)
+            if isinstance(event, h.Started | h.Hooked):
+                c, actions = containers.react(c, event)
         changed.append(c)
     return replace(pod, containers=tuple(changed)), actions
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from pilotfish.config.kubernetes import ConfigMapVolume, Container, KeyToPath, SecretVolume, Volume
 from pilotfish.node.environment import Missing, object_data
@@ -104,16 +103,9 @@ def _files(
     items = source.items or tuple(KeyToPath(key=key, path=key) for key in sorted(data))
     files = {}
     for item in items:
-        if not _inside(item.path):
-            return f'the path "{item.path}" leaves the volume; use a relative path without ".."'
         if item.key in data:
             mode = source.default_mode if item.mode is None else item.mode
             files[item.path] = File(data[item.key], mode)
         elif not source.optional:
             return f'{kind} "{name}" has no key "{item.key}"'
     return VolumeFiles(volume, files)
-
-
-def _inside(path: str) -> bool:
-    parts = PurePosixPath(path).parts
-    return bool(parts) and parts[0] != "/" and ".." not in parts and not parts[0].startswith("..")

@@ -54,8 +54,9 @@ class Claim:
 async def sweep_dead(root: Path, name: str | None = None) -> dict[str, tuple[str, ...]]:
     """Removes what dead meshes under `root` left (only `name`, if given): mesh → what was removed, line by line."""
     removed = {}
-    for directory in sorted(root.iterdir()) if root.is_dir() else ():
-        if not directory.is_dir() or (name is not None and directory.name != name):
+    # Only what bears the mark of a mesh: `root` is the user's choice, and may hold other things.
+    for directory in sorted(path.parent for path in root.glob("*/mesh.json")):
+        if name is not None and directory.name != name:
             continue
         claim = Claim(directory)
         if claim.try_take():

@@ -90,6 +90,7 @@ class Node:
     async def start(self) -> None:
         """Returns when the mesh stands and its pods are being made. CannotStart or MachineError if it can't be."""
         options = self.options
+        self._write_view(())
         mesh_config = (options.mesh_config,) if options.mesh_config else ()
         self._sources = Sources((*mesh_config, *options.sources), self._on_text)
         self._published = [Published(publish, self._endpoints) for publish in options.publish]
@@ -98,7 +99,6 @@ class Node:
         if not self.store.objects and self.problems:
             raise CannotStart(f"nothing in {', '.join(options.sources)} can be used; mend what is said above")
         (options.directory / "config").mkdir(parents=True, exist_ok=True)
-        self._write_view(())
         self._network = await MeshNetwork.create(options.name)
         subnets = self._network.subnets
         self._write_view(tuple(str(network) for network in (subnets.v4, subnets.v6)))

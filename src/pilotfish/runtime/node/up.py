@@ -77,7 +77,7 @@ def _log_to_file(options: UpOptions) -> logging.Handler:
 
 
 def main() -> None:
-    """The background process of `detach` (`background`): options as JSON on standard input, events as JSON lines on descriptor 1."""
+    """The background process of `detach`; `background` says what goes to and from it."""
     from pilotfish.runtime.node.background import serve
 
     sys.exit(serve())

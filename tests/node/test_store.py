@@ -1,0 +1,181 @@
+"""Whose an object is, and what a saved file changes."""
+
+from __future__ import annotations
+
+from pilotfish.config import load
+from pilotfish.config.kubernetes import Deployment
+from pilotfish.model import ObjectRef
+from pilotfish.node import store as storing
+from pilotfish.node.services import allocate
+from pilotfish.node.store import Change, Store
+
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec: {{selector: {{a: b}}, ports: [{{port: {port}}}]}}
+"""
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web}}
+spec:
+  {replicas}
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec: {{containers: [{{name: web, command: [{command}]}}]}}
+"""
+WEB = ObjectRef("Deployment", "default", "web")
+
+
+def service(name: str, port: int = 80) -> str:
+    return SERVICE.format(name=name, port=port)
+
+
+def deployment(command: str = "run", replicas: str = "replicas: 2") -> str:
+    return DEPLOYMENT.format(command=command, replicas=replicas)
+
+
+def ref(name: str) -> ObjectRef:
+    return ObjectRef("Service", "default", name)
+
+
+def save(store: Store, file: str, text: str) -> tuple[Store, dict[str, str]]:
+    store, changes = storing.replace_file(store, file, load(text, file), now=1.0)
+    return store, {change.ref.name: change.action for change in changes}
+
+
+def apply(store: Store, text: str) -> Store:
+    return storing.upsert(store, load(text, "-").manifests, now=2.0)[0]
+
+
+def replicas(store: Store) -> int:
+    resource = store.objects[WEB].manifest.resource
+    assert isinstance(resource, Deployment)
+    return resource.spec.replicas
+
+
+def test_a_saved_file_replaces_its_objects() -> None:
+    store, changes = save(Store(), "a.yaml", service("one") + "---\n" + service("two"))
+    assert changes == {"one": "created", "two": "created"}
+    store, changes = save(store, "a.yaml", service("two", 81) + "---\n" + service("three"))
+    assert changes == {"two": "configured", "three": "created", "one": "deleted"}
+    assert set(store.objects) == {ref("two"), ref("three")}
+
+
+def test_a_file_that_is_gone_takes_its_objects_with_it() -> None:
+    store, _ = save(Store(), "a.yaml", service("one"))
+    store, changes = save(store, "a.yaml", "")
+    assert changes == {"one": "deleted"}
+    assert store.files == {}
+
+
+def test_an_unchanged_file_changes_nothing() -> None:
+    store, _ = save(Store(), "a.yaml", service("one"))
+    version = store.version
+    store, changes = save(store, "a.yaml", service("one"))
+    assert changes == {}
+    assert store.version == version
+
+
+def test_a_broken_object_keeps_its_last_good_form() -> None:
+    store, _ = save(Store(), "a.yaml", service("one") + "---\n" + service("two"))
+    store, changes = save(store, "a.yaml", service("one").replace("ports", "prots") + "---\n" + service("two", 81))
+    assert changes == {"two": "configured"}
+    assert ref("one") in store.objects
+    assert "spec.prots" in [problem.field for problem in store.problems]
+    store, changes = save(store, "a.yaml", service("two", 81))
+    assert changes == {"one": "deleted"}
+    assert store.problems == ()
+
+
+def test_text_that_is_no_yaml_deletes_nothing() -> None:
+    store, _ = save(Store(), "a.yaml", service("one"))
+    store, changes = save(store, "a.yaml", "{{{")
+    assert changes == {}
+    assert ref("one") in store.objects
+    assert store.problems
+
+
+def test_a_change_by_hand_holds_until_the_text_changes() -> None:
+    store, _ = save(Store(), "a.yaml", service("one"))
+    store = apply(store, service("one", 90))
+    store, changes = save(store, "a.yaml", service("one") + "---\n" + service("two"))
+    assert changes == {"two": "created"}, "the text of `one` is what it was"
+    store, changes = save(store, "a.yaml", service("one", 91))
+    assert changes == {"one": "configured", "two": "deleted"}
+
+
+def test_what_was_deleted_by_hand_stays_deleted_until_the_text_changes() -> None:
+    store, _ = save(Store(), "a.yaml", service("one"))
+    store, changes = storing.delete(store, [ref("one"), ref("none")])
+    assert changes == (Change(ref("one"), "deleted"), Change(ref("none"), "notfound"))
+    store, _ = save(store, "a.yaml", service("one") + "\n# more")
+    assert store.objects == {}
+    store, changes_ = save(store, "a.yaml", service("one", 81))
+    assert changes_ == {"one": "created"}
+
+
+def test_two_files_with_one_object() -> None:
+    store, _ = save(Store(), "a.yaml", service("one"))
+    store, changes = save(store, "b.yaml", service("one", 81))
+    assert changes == {}
+    problem = store.problems[0]
+    assert (problem.reason, problem.ref) == ("DuplicateObject", ref("one"))
+    assert "a.yaml" in problem.message
+
+
+def test_scale_holds_while_the_file_names_no_replicas() -> None:
+    store, _ = save(Store(), "a.yaml", deployment(replicas=""))
+    store, change = storing.scale(store, WEB, 5)
+    assert change.action == "scaled"
+    store, _ = save(store, "a.yaml", deployment("other", replicas=""))
+    assert replicas(store) == 5
+    store, _ = save(store, "a.yaml", deployment("other", replicas="replicas: 3"))
+    assert replicas(store) == 3
+
+
+def test_restart_changes_the_template_as_kubectl_does() -> None:
+    store, _ = save(Store(), "a.yaml", deployment())
+    store, change = storing.restart(store, WEB, "2026-01-01T00:00:00Z")
+    assert change.action == "restarted"
+    resource = store.objects[WEB].manifest.resource
+    assert isinstance(resource, Deployment)
+    expected = {"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"}
+    assert resource.spec.template.metadata.annotations == expected
+    assert storing.restart(store, ref("none"), "x")[1].action == "notfound"
+
+
+def test_deleting_a_namespace_deletes_what_it_holds() -> None:
+    text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: vm}\n---\n" + service("one")
+    store, _ = storing.upsert(Store(), load(text, "-", "vm").manifests, now=1.0)
+    store, _ = storing.delete(store, [ObjectRef("Namespace", "", "vm")])
+    assert store.objects == {}
+
+
+def test_cluster_ips_are_stable_and_given_ones_hold() -> None:
+    store, _ = save(Store(), "a.yaml", service("one") + "---\n" + service("two"))
+    first, problems = allocate(store.of_kind("Service"), {})
+    assert problems == ()
+    assert len(set(first.values())) == 2
+    store = apply(store, service("three") + "---\n" + service("four").replace("selector", "clusterIP: None, selector"))
+    second, _ = allocate(store.of_kind("Service"), first)
+    assert first.items() <= second.items()
+    assert ref("four") not in second, "a headless Service has none"
+    taken = first[ref("one")]
+    store = apply(store, service("five").replace("selector", f"clusterIP: {taken}, selector"))
+    third, _ = allocate(store.of_kind("Service"), second)
+    assert third[ref("five")] == taken, "who asks for an address by name has it"
+    assert third[ref("one")] != taken
+
+
+def test_cluster_ips_that_cannot_be() -> None:
+    text = "---\n".join(
+        service(name).replace("selector", f"clusterIP: {ip}, selector")
+        for name, ip in (("a", "10.96.0.5"), ("b", "10.96.0.5"), ("c", "10.99.0.1"), ("d", "10.96.0.10"))
+    )
+    store, _ = save(Store(), "a.yaml", text)
+    chosen, problems = allocate(store.of_kind("Service"), {})
+    assert chosen == {ref("a"): "10.96.0.5"}
+    assert [p.reason for p in problems] == ["ClusterIPConflict", "InvalidClusterIP", "InvalidClusterIP"]
