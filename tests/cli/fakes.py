@@ -175,7 +175,7 @@ class FakeMesh:
             case "/apply" | "/delete" | "/scale" | "/rollout/restart":
                 return self.changes.pop(0)
             case "/rollout/status":
-                return self.rollouts.pop(0) if self.rollouts else None
+                return self.rollouts.pop(0) if len(self.rollouts) > 1 else next(iter(self.rollouts), None)
             case _:
                 return None
 

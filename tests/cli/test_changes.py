@@ -184,7 +184,7 @@ def test_rollout_status_says_each_step_once(mesh: FakeMesh, invoke: Invoke) -> N
 
 
 def test_rollout_status_gives_up_in_time(mesh: FakeMesh, invoke: Invoke) -> None:
-    mesh.rollouts = [rollout("Waiting")] * 2
+    mesh.rollouts = [rollout("Waiting")]
     result = invoke("rollout", "status", "deploy/calc", "--timeout", "1ms")
     assert result.exit_code == 1
     assert result.stderr.startswith("error: timed out waiting for deployment calc.vm")

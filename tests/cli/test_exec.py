@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def running(mesh: FakeMesh, netns: NetNs) -> Iterator[FakeMesh]:
         container("istio-proxy", "proxy", pid=process.pid),
     )
     broken = container("broken", state="waiting", reason="CrashLoopBackOff", pid=None)
-    where = {"netns": str(netns.path), "exec": {"app": str(launch)}}
+    where: dict[str, Any] = {"netns": str(netns.path), "exec": {"app": str(launch)}}
     mesh.set(
         pods=(pod("webapp-0", containers=containers, **where), pod("two", containers=(*containers, broken), **where))
     )

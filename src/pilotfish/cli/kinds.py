@@ -59,10 +59,16 @@ def find_kind(word: str) -> Kind:
     """By any of its names, in any case, with or without its group. Raises Failure for an unknown one."""
     plain, _, group = word.lower().partition(".")
     kind = _BY_WORD.get(plain)
-    if kind is None or (group and not f"{kind.group}.".startswith(f"{group}.") and not group.endswith(kind.group)):
+    if kind is None or not _is_group(group, kind.group):
         known = ", ".join(kind.plural for kind in KINDS)
         raise Failure(f'the mesh doesn\'t have a resource type "{word}"; it has: {known}')
     return kind
+
+
+def _is_group(written: str, group: str) -> bool:
+    """The whole group, its beginning (`networking`), or a version before it (`v1.apps`); "" is any."""
+    version, _, rest = written.partition(".")
+    return f"{group}.".startswith(f"{written}.") or not written or (version[:1] == "v" and rest == group)
 
 
 def qualified(kind: str) -> str:

@@ -10,7 +10,7 @@ from types import TracebackType
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from pilotfish.cli.render.live import render_live
+from pilotfish.cli.render.live import render_event, render_live
 from pilotfish.runtime.control.client import Client, Refused, Unreachable
 from pilotfish.runtime.control.views import StatusView
 from pilotfish.runtime.node.options import Event
@@ -34,7 +34,7 @@ class LiveView:
         self._ended = threading.Event()
         # The mesh's own process draws: the terminal must not keep it from ending.
         self._reader = threading.Thread(target=self._read, name="live-view", daemon=True)
-        self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=4)
+        self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> LiveView:
         self._live.start()
@@ -46,6 +46,11 @@ class LiveView:
     ) -> None:
         self._ended.set()
         self._live.stop()
+        for event in self._events:
+            if event.severity != "info":
+                self._console.print(render_event(event))
+        if error is None:
+            self._console.print(f"mesh {self._name} is down", highlight=False)
 
     def on_event(self, event: Event) -> None:
         self._events.append(event)

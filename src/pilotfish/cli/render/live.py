@@ -27,7 +27,7 @@ def render_live(
 ) -> RenderableType:
     """`view` is None until the mesh answers; `now` in seconds since the epoch."""
     parts: list[RenderableType] = [_headline(name, view, now)]
-    last = [_event(event) for event in events[-_EVENTS:]]
+    last = [render_event(event) for event in events[-_EVENTS:]]
     foot = Text("Ctrl-C takes the mesh down", style="dim")
     if view is not None:
         extra = [*_published(view), *_problems(view.problems)]
@@ -104,7 +104,8 @@ def _problems(problems: tuple[ProblemView, ...]) -> list[Text]:
     return lines + ([Text(f"and {more} more: 'pilotfish get problems'", style="dim")] if more > 0 else [])
 
 
-def _event(event: Event) -> Text:
+def render_event(event: Event) -> Text:
+    """A line of progress."""
     style = _SEVERITY.get(event.severity, "dim")
     return Text(f"{event.elapsed:7.2f}s  {event.text}", style=style)
 
