@@ -167,6 +167,16 @@ def test_nothing_runs_so_nothing_drains() -> None:
     assert sidecar.drained
 
 
+def test_one_that_is_not_ready_has_nothing_to_drain_and_gets_nothing() -> None:
+    sidecar = Sidecar()
+    sidecar.receive(Start(), 0)
+    sidecar.receive(Spawned(7), 0)
+    assert sidecar.receive(Drain(10), 0.1) == ()
+    assert sidecar.drained
+    assert sidecar.receive(Answered(READY), 0.2) == (Post(DRAIN_PATH),)
+    assert not sidecar.ready
+
+
 def test_an_envoy_that_ends_while_draining_comes_back_for_outbound_traffic_alone() -> None:
     sidecar = ready_sidecar()
     sidecar.receive(Drain(11), 10)

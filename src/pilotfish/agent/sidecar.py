@@ -283,11 +283,14 @@ class Sidecar:
     def _drain(self, until: float, now: float) -> tuple[Effect, ...]:
         if self.draining:
             return ()
-        self.draining = Draining(now, until, over=self.pid is None or self.phase is Phase.STOPPING)
-        if not self._run or self.draining.over:
+        run = self._run
+        # One that was not ready yet has no inbound work; it gets none, as it is drained when it becomes ready.
+        if not run or not run.was_ready or self.phase is Phase.STOPPING:
+            self.draining = Draining(now, until, over=True)
             return ()
-        if self._run.poll_at is not None:
-            self._run = replace(self._run, poll_at=now)
+        self.draining = Draining(now, until)
+        if run.poll_at is not None:
+            self._run = replace(run, poll_at=now)
         return (Post(DRAIN_PATH),)
 
     def _stop(self, deadline: float) -> tuple[Effect, ...]:

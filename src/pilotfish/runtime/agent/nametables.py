@@ -48,7 +48,7 @@ class NameTables:
 
     async def close(self) -> None:
         for source in self._sources.values():
-            source.close()
+            await source.close()
         self._sources.clear()
         if self._session:
             await self._session.close()
@@ -79,11 +79,12 @@ class NameSource:
         if proxy_id in self._proxies:
             self._proxies.remove(proxy_id)
         if not self._proxies:
-            self.close()
+            self._task.cancel()
         return not self._proxies
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._task.cancel()
+        await asyncio.wait({self._task})
 
     async def _follow(self) -> None:
         delay = _FIRST_RETRY

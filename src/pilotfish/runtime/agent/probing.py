@@ -8,6 +8,7 @@ Source: https://kubernetes.io/docs/concepts/workloads/pods/probes/
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
@@ -59,7 +60,7 @@ class Prober:
         except TimeoutError:
             return ProbeResult(False, f"no answer within {max(1, probe.timeout_seconds)} s")
         except OSError as error:
-            return ProbeResult(False, error.strerror or str(error))
+            return ProbeResult(False, _explain(error))
 
     async def fetch(self, url: str, timeout: float) -> str:
         """The body of a page of the app's. Raises OSError or aiohttp.ClientError."""
@@ -85,7 +86,7 @@ class Prober:
             async with self._session() as session:
                 status = await _follow(session, url, {"user-agent": "kube-probe/pilotfish", **passed_on, **own})
         except aiohttp.ClientConnectorError as error:
-            return ProbeResult(False, f"connection to {host}:{url.port}: {error.os_error.strerror}")
+            return ProbeResult(False, f"{host}:{url.port}: {_explain(error.os_error)}")
         except aiohttp.ClientError as error:
             return ProbeResult(False, str(error) or type(error).__name__)
         return ProbeResult(200 <= status < 400, f"HTTP status {status}")
@@ -121,6 +122,11 @@ class Prober:
             with suppress(OSError):
                 made.bind((_SOURCES[socket.AddressFamily(made.family)], 0))
         return made
+
+
+def _explain(error: OSError) -> str:
+    """`Connection refused`; asyncio's own text names the address instead."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _socket_for(prober: Prober, address: Any) -> socket.socket:
