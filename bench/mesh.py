@@ -114,9 +114,8 @@ def up() -> None:
         for _ in range(runs):
             with mesh(1, pods - 1) as (_, seconds):
                 times.append(seconds)
-        print(
-            f"up to the first answered request, {pods} pods: {median(times):.2f} s ({', '.join(f'{t:.2f}' for t in times)})"
-        )
+        each = ", ".join(f"{t:.2f}" for t in times)
+        print(f"up to the first answered request, {pods} pods: {median(times):.2f} s ({each})")
 
 
 def memory() -> None:
