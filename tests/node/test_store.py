@@ -107,6 +107,15 @@ def test_a_change_by_hand_holds_until_the_text_changes() -> None:
     assert changes == {"one": "configured", "two": "deleted"}
 
 
+def test_an_object_that_moves_in_its_file_is_not_changed_but_known_where_it_is() -> None:
+    store, _ = save(Store(), "a.yaml", service("one") + "---\n" + service("two"))
+    store = apply(store, service("one", 90))
+    store, changes = save(store, "a.yaml", "# a comment\n---\n" + service("one") + "---\n" + service("two"))
+    assert changes == {}
+    assert str(store.objects[ref("two")].manifest.source) == "a.yaml:10"
+    assert store.objects[ref("one")].manifest.document["spec"] == {"selector": {"a": "b"}, "ports": [{"port": 90}]}
+
+
 def test_what_was_deleted_by_hand_stays_deleted_until_the_text_changes() -> None:
     store, _ = save(Store(), "a.yaml", service("one"))
     store, changes = storing.delete(store, [ref("one"), ref("none")])

@@ -78,8 +78,8 @@ def replace_file(store: Store, file: str, loaded: Loaded, now: float) -> tuple[S
     if loaded.problems or doubles:
         problems[file] = (*loaded.problems, *doubles)
     store = replace(store, files=files, file_problems=problems)
-    changed = [m for ref, m in claimed.items() if _differs(before.get(ref), m)]
-    store, changes = upsert(store, changed, now, origin=file)
+    changed = [m for ref, m in claimed.items() if ref not in before or before[ref].document != m.document]
+    store, changes = upsert(_moved(store, claimed), changed, now, origin=file)
     gone = [ref for ref in before if ref not in claimed and ref not in kept and _origin(store, ref) == file]
     store, deletions = delete(store, gone)
     return store, (*changes, *deletions)
@@ -179,8 +179,14 @@ def _may_be_broken(ref: ObjectRef, loaded: Loaded) -> bool:
     return ref in loaded.broken or loaded.incomplete
 
 
-def _differs(before: Manifest | None, after: Manifest) -> bool:
-    return before is None or before.document != after.document or before.source != after.source
+def _moved(store: Store, claimed: Mapping[ObjectRef, Manifest]) -> Store:
+    """With the lines on which objects that are otherwise as they were stand now."""
+    objects = dict(store.objects)
+    for ref, manifest in claimed.items():
+        stored = objects.get(ref)
+        if stored is not None and stored.manifest.document == manifest.document:
+            objects[ref] = replace(stored, manifest=manifest)
+    return replace(store, objects=objects)
 
 
 def _keep_replicas(old: Manifest, new: Manifest) -> Manifest:
