@@ -11,8 +11,10 @@ import click
 import pytest
 
 from pilotfish.cli.app import ALIASES, COMMANDS
+from pilotfish.cli.failure import expected
+from pilotfish.runtime.control.client import Unreachable
 from tests.cli.conftest import Invoke
-from tests.cli.fakes import FakeMesh
+from tests.cli.fakes import FakeMesh, pod
 
 OTHERS = {"discovery", "agent", "capture"}
 """Those whose start-up may be heavy: they run for long."""
@@ -116,3 +118,26 @@ def test_what_needs_root_says_so(mesh: FakeMesh, as_user: None, invoke: Invoke, 
     assert result.exit_code == 1
     assert result.stderr.startswith("error: this needs root, because ")
     assert result.stderr.endswith(": run it with sudo\n")
+
+
+def test_a_socket_that_is_roots_needs_root() -> None:
+    error = Unreachable("mesh in /run/x does not answer: permission denied")
+    error.__cause__ = PermissionError(13, "permission denied")
+    failure = expected(error)
+    assert failure is not None
+    assert failure.message == "this needs root, because a mesh answers only to root: run it with sudo"
+
+
+def test_a_bug_is_no_failure() -> None:
+    assert expected(KeyError("x")) is None
+
+
+def test_a_reader_that_goes_away_is_no_bug(mesh: FakeMesh) -> None:
+    """As in `pilotfish get pods | head -0`."""
+    mesh.set(pods=tuple(pod(f"p{n}") for n in range(2000)))
+    script = Path(sys.executable).parent / "pilotfish"
+    with subprocess.Popen([str(script), "get", "pods"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import click
 
 from pilotfish.cli.changes import print_changes
-from pilotfish.cli.options import mesh_option, namespace_option
+from pilotfish.cli.options import FILE, mesh_option, namespace_option
 from pilotfish.cli.session import open_session
 from pilotfish.cli.sources import read_sources
 
 
 @click.command("apply")
-@click.option("-f", "--filename", "files", multiple=True, required=True, metavar="FILE|DIR|-", help="Manifests.")
+@click.option(
+    "-f", "--filename", "files", multiple=True, required=True, type=FILE, metavar="FILE|DIR|-", help="Manifests."
+)
 @click.option("-R", "--recursive", is_flag=True, help="Folders with all that is below them.")
 @namespace_option
 @mesh_option

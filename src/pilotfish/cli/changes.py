@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 import click
-import msgspec
 
 from pilotfish.cli.kinds import qualified
+from pilotfish.cli.places import near
 from pilotfish.cli.render.problems import render_problem
-from pilotfish.runtime.control.views import ChangesView, ChangeView, ProblemView
+from pilotfish.runtime.control.views import ChangesView, ChangeView
 
 
 def print_changes(views: Iterable[ChangesView], missing_ok: bool = False) -> None:
@@ -41,15 +40,6 @@ def render_change(change: ChangeView) -> str:
     if change.action == "deleted":
         return f'{qualified(change.kind)} "{change.name}" deleted'
     return f"{qualified(change.kind)}/{change.name} {change.action}"
-
-
-def near(problem: ProblemView) -> ProblemView:
-    """With its file as seen from the working folder, where it lies below that."""
-    path = Path(problem.source)
-    here = Path.cwd()
-    return (
-        msgspec.structs.replace(problem, source=str(path.relative_to(here))) if path.is_relative_to(here) else problem
-    )
 
 
 def _not_found(change: ChangeView) -> str:

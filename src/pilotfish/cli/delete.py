@@ -10,14 +10,16 @@ from pilotfish.cli import complete
 from pilotfish.cli.changes import print_changes
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.kinds import Kind, find_kind
-from pilotfish.cli.options import mesh_option, namespace_option
+from pilotfish.cli.options import FILE, mesh_option, namespace_option
 from pilotfish.cli.session import open_session
 from pilotfish.cli.sources import read_sources
 
 
 @click.command("delete")
 @click.argument("words", metavar="[KIND NAME... | KIND/NAME...]", nargs=-1, shell_complete=complete.names)
-@click.option("-f", "--filename", "files", multiple=True, metavar="FILE|DIR|-", help="Manifests that name the objects.")
+@click.option(
+    "-f", "--filename", "files", multiple=True, type=FILE, metavar="FILE|DIR|-", help="Manifests that name them."
+)
 @click.option("-R", "--recursive", is_flag=True, help="Folders with all that is below them.")
 @click.option("--ignore-not-found", is_flag=True, help="An object that is not there is no error.")
 @namespace_option

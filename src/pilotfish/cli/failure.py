@@ -29,6 +29,8 @@ def expected(error: Exception) -> Failure | None:
     from pilotfish.runtime.errors import MachineError
     from pilotfish.runtime.node.options import CannotStart
 
+    if isinstance(error, Unreachable) and isinstance(error.__cause__, PermissionError):
+        return Failure("this needs root, because a mesh answers only to root: run it with sudo")
     if isinstance(error, Unreachable):
         return Failure(f"{error}; 'pilotfish down' removes a mesh whose process is gone")
     if isinstance(error, PermissionError):

@@ -14,6 +14,7 @@ import msgspec
 
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.kinds import Kind
+from pilotfish.cli.places import near, near_all
 from pilotfish.cli.render.meshes import render_meshes
 from pilotfish.cli.render.objects import labels_of, name_of, namespace_of, render_objects
 from pilotfish.cli.render.pods import render_pods
@@ -116,14 +117,15 @@ def _proxies(view: StatusView, query: Query) -> Listing:
     items = [_Item(*key, {}, each, each.pod) for key, each in proxies.items()]
     chosen, missing = _select(query, items)
     some = [proxies[item.namespace, item.name] for item in chosen]
-    return _listing(query, chosen, missing, lambda now: render_proxies(some, view.problems, query.wide))
+    problems = near_all(view).problems
+    return _listing(query, chosen, missing, lambda now: render_proxies(some, problems, query.wide))
 
 
 def _problems(view: StatusView, query: Query) -> Listing:
     items = [_Item(each.namespace, each.name, {}, each) for each in view.problems]
     chosen, missing = _select(query, items)
     some = [each for each in view.problems if any(item.value is each for item in chosen)]
-    return _listing(query, chosen, missing, lambda now: render_problems(some))
+    return _listing(query, chosen, missing, lambda now: render_problems(map(near, some)))
 
 
 def _listing(

@@ -11,6 +11,9 @@ from pilotfish.cli import complete
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+FILE = click.Path(allow_dash=True)
+"""A file, a folder, or `-`; shells complete it."""
+
 
 def mesh_option(function: F) -> F:
     """`--name MESH`; also `--mesh`, for the one command that has another `--name`."""

@@ -8,6 +8,7 @@ import time
 import click
 
 from pilotfish.cli.options import mesh_option, output_option
+from pilotfish.cli.places import near_all
 from pilotfish.cli.render.documents import Format, render_document
 from pilotfish.cli.render.status import render_status
 from pilotfish.cli.session import open_session
@@ -22,6 +23,6 @@ def command(mesh: str | None, output: Format | None) -> None:
     Exits with 1 when not everything that was asked for runs, or a proxy lacks what discovery means it to have.
     """
     view = open_session(mesh).client.status()
-    click.echo(render_document(view, output) if output else render_status(view, time.time()), nl=False)
+    click.echo(render_document(view, output) if output else render_status(near_all(view), time.time()), nl=False)
     if not view.ready:
         sys.exit(1)
