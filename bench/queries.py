@@ -2,8 +2,8 @@
 
     python bench/queries.py [--services N] [--endpoints N] [--namespaces N]
 
-Everything is in this process: no socket, no Envoy. One proxy asks in each namespace. Times are the best of five. Garbage
-is collected as rarely as in discovery itself: a graph of 50,000 results is looked through in vain each time.
+Everything is in this process: no socket, no Envoy. One proxy asks in each namespace. Times are the best of five.
+Garbage is collected as rarely as in discovery itself: a graph of 50,000 results is looked through in vain each time.
 """
 
 from __future__ import annotations

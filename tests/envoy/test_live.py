@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -120,3 +121,21 @@ def test_envoy_takes_every_golden_case(launch: Launch, name: str) -> None:
     live = launch(graph.get(resource_set, proxy))
     assert live.ads.nacks == []
     assert live.log.read_text() == ""
+
+
+def test_an_outside_name_that_nobody_resolves_keeps_no_listener_waiting(launch: Launch) -> None:
+    """There is no resolver in this namespace. Envoy would wait for the name before it opens its first listener."""
+    entry = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: outside, namespace: vm}
+spec:
+  hosts: [www.example.com]
+  location: MESH_EXTERNAL
+  resolution: DNS
+  ports: [{number: 80, name: http, protocol: HTTP}]
+"""
+    start = time.monotonic()
+    live = launch(resources(entry))
+    assert time.monotonic() - start < 5
+    assert "0.0.0.0_80" in live.listeners()

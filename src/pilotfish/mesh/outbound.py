@@ -9,7 +9,7 @@ that nothing tells apart the oldest has the port (`problems` says so).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
 
@@ -61,8 +61,6 @@ class Binding:
     """(host, CIDR blocks)."""
     undeclared: bool = False
     """A service here does not say what it speaks."""
-    losers: tuple[str, ...] = field(default=(), compare=False)
-    """Hosts that asked for what an older one has. Not part of what the listener is."""
 
     @property
     def name(self) -> str:
@@ -88,18 +86,28 @@ def binding(db: Reads, name: str) -> Binding | None:
 
 @query(index=True)
 def bindings(db: Reads) -> Mapping[str, Binding]:
-    found: dict[str, Binding] = {}
-    for host in hosts(db):
-        for bid in bids(db, host):
-            name = f"{bid.address}_{bid.port}"
-            found[name] = _grant(found.get(name) or Binding(bid.address, bid.port), bid)
-    return found
+    """All listeners for services, by name."""
+    return _granted(db)[0]
 
 
 @query(index=True)
 def contested(db: Reads) -> tuple[tuple[str, str], ...]:
     """(listener, host) for each host that came too late."""
-    return tuple((name, host) for name, found in bindings(db).items() for host in found.losers)
+    return _granted(db)[1]
+
+
+@query(index=True)
+def _granted(db: Reads) -> tuple[Mapping[str, Binding], tuple[tuple[str, str], ...]]:
+    found: dict[str, Binding] = {}
+    lost: list[tuple[str, str]] = []
+    for host in hosts(db):
+        for bid in bids(db, host):
+            name = f"{bid.address}_{bid.port}"
+            held = found.get(name) or Binding(bid.address, bid.port)
+            found[name], won = _grant(held, bid)
+            if not won:
+                lost.append((name, host))
+    return found, tuple(lost)
 
 
 @query(index=True)
@@ -158,31 +166,31 @@ def _own_addresses(db: Reads, found: Service, port: ServicePort) -> tuple[str, .
     return tuple(a for a in found.addresses if "/" not in a)
 
 
-def _grant(held: Binding, bid: Bid) -> Binding:
-    """The binding with what a younger bid still gets of it."""
-    lost = replace(held, losers=(*held.losers, bid.host))
+def _grant(held: Binding, bid: Bid) -> tuple[Binding, bool]:
+    """The binding with what a younger bid still gets of it, and whether that is all it asked for."""
     match bid.role:
         case Role.HTTP | Role.SNIFFED if bid.address == WILDCARD:
-            return _open_http(held, bid)
+            return _grant_requests(held, bid)
         case Role.SNIFFED | Role.TCP if held.tcp:
-            return lost
+            return held, False
         case Role.SNIFFED:
             route = f"{bid.host}:{bid.port}"
-            return replace(held, route=route, opened_by=bid.host, tcp=bid.host, undeclared=True)
+            return replace(held, route=route, opened_by=bid.host, tcp=bid.host, undeclared=True), True
         case Role.SERVER_NAME:
-            return replace(held, server_names=(*held.server_names, bid.host))
+            return replace(held, server_names=(*held.server_names, bid.host)), True
         case Role.RANGE:
             taken = {block for _, blocks in held.ranges for block in blocks}
             free = tuple(block for block in bid.ranges if block not in taken)
-            return replace(held, ranges=(*held.ranges, (bid.host, free))) if free else lost
+            granted = replace(held, ranges=(*held.ranges, (bid.host, free))) if free else held
+            return granted, free == bid.ranges
         case _:
-            return replace(held, tcp=bid.host)
+            return replace(held, tcp=bid.host), True
 
 
-def _open_http(held: Binding, bid: Bid) -> Binding:
+def _grant_requests(held: Binding, bid: Bid) -> tuple[Binding, bool]:
+    """Requests have room for everyone; what else a sniffed port gets goes to the oldest."""
     opened = replace(held, route=str(bid.port), opened_by=held.opened_by or bid.host)
     if bid.role is Role.HTTP:
-        return opened
-    if held.tcp:
-        return replace(opened, undeclared=True, losers=(*held.losers, bid.host))
-    return replace(opened, undeclared=True, tcp=bid.host)
+        return opened, True
+    sniffed = replace(opened, undeclared=True)
+    return (sniffed, False) if held.tcp else (replace(sniffed, tcp=bid.host), True)

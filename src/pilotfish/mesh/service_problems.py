@@ -8,7 +8,7 @@ from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.endpoints import instances
 from pilotfish.mesh.inputs import effective
-from pilotfish.mesh.outbound import RESERVED, binding, contested
+from pilotfish.mesh.outbound import RESERVED, Binding, binding, contested
 from pilotfish.mesh.routing_problems import warning
 from pilotfish.mesh.services import declared, owner, service
 from pilotfish.mesh.workloads import pods_selected
@@ -39,7 +39,7 @@ def _lost_host(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
 def _lost_listeners(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
     for name in _lost(db, found.host):
         bound = binding(db, name)
-        winner = service(db, bound.tcp) if bound is not None else None
+        winner = service(db, _holder(bound, found.host)) if bound is not None else None
         if winner is None:
             continue
         text = (
@@ -47,6 +47,11 @@ def _lost_listeners(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Probl
             f"({winner.ref}), which comes first and gets all of it; give it an address or a port of its own"
         )
         yield warning(db, ref, "spec.ports", "ConflictingListener", text)
+
+
+def _holder(bound: Binding, loser: str) -> str:
+    """Who has what the loser asked for: the listener's TCP, or a range of addresses."""
+    return bound.tcp or next((host for host, _ in bound.ranges if host != loser), "")
 
 
 @query(index=True)

@@ -1,0 +1,79 @@
+"""What the agent's DNS is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pilotfish.mesh import inputs
+from pilotfish.mesh.names import name_table
+from tests.mesh.meshes import NETWORKING, graph_of, manifest, pod, service
+
+
+def _pod(name: str, ip: str, hostname: str, **rest: Any) -> Any:
+    spec = {"hostname": hostname, "subdomain": "store", "containers": [{"name": "app", "command": ["x"]}]}
+    status = {"podIP": ip, "podIPs": [{"ip": ip}, {"ip": f"fd00::{ip[-1]}"}], **rest}
+    return manifest("Pod", name, labels={"app": "store"}, spec=spec, status=status)
+
+
+NOT_READY = {"conditions": [{"type": "Ready", "status": "False"}]}
+
+
+@pytest.mark.parametrize(
+    ("manifests", "records"),
+    [
+        pytest.param(
+            [service("Web".lower(), address="10.96.0.7")], {"web.vm.svc.cluster.local": ("10.96.0.7",)}, id="cluster IP"
+        ),
+        pytest.param(
+            [
+                service("store", address="None"),
+                _pod("a", "10.0.0.1", "store-0"),
+                _pod("b", "10.0.0.2", "x", **NOT_READY),
+            ],
+            {
+                "store.vm.svc.cluster.local": ("10.0.0.1", "fd00::1"),
+                "store-0.store.vm.svc.cluster.local": ("10.0.0.1", "fd00::1"),
+            },
+            id="headless: ready pods, and each by its name",
+        ),
+        pytest.param(
+            [service("store", address="None", publishNotReadyAddresses=True), _pod("b", "10.0.0.2", "x", **NOT_READY)],
+            {
+                "store.vm.svc.cluster.local": ("10.0.0.2", "fd00::2"),
+                "x.store.vm.svc.cluster.local": ("10.0.0.2", "fd00::2"),
+            },
+            id="headless: not ready ones too, if the Service asks for it",
+        ),
+        pytest.param(
+            [service("store", address="None")], {"store.vm.svc.cluster.local": ()}, id="a name without addresses"
+        ),
+    ],
+)
+def test_names(manifests: list[Any], records: dict[str, tuple[str, ...]]) -> None:
+    assert graph_of(*manifests).get(name_table, "vm").records == records
+
+
+def test_a_service_entry_has_the_names_that_it_has_addresses_for() -> None:
+    spec = {
+        "hosts": ["API.example.com", "*.example.org"],
+        "resolution": "STATIC",
+        "ports": [{"number": 80, "name": "http"}],
+    }
+    with_addresses = {**spec, "addresses": ["10.96.9.9", "10.97.0.0/16"]}
+    entry = manifest("ServiceEntry", "out", api=NETWORKING, spec=with_addresses)
+    expected = {"api.example.com": ("10.96.9.9",), "*.example.org": ("10.96.9.9",)}
+    assert graph_of(entry).get(name_table, "vm").records == expected
+    without = manifest("ServiceEntry", "out", api=NETWORKING, spec=spec)
+    assert graph_of(without).get(name_table, "vm").records == {}
+
+
+def test_the_version_follows_the_records() -> None:
+    graph = graph_of(service("store", address="None"), _pod("a", "10.0.0.1", "store-0"))
+    first = graph.get(name_table, "vm")
+    inputs.apply(graph, {m.ref: m for m in (pod("unrelated", "10.0.0.9", {"app": "other"}),)})
+    assert graph.get(name_table, "vm").version == first.version
+    gone = _pod("a", "10.0.0.1", "store-0", **NOT_READY)
+    inputs.apply(graph, {gone.ref: gone})
+    assert graph.get(name_table, "vm").version != first.version

@@ -1,0 +1,134 @@
+"""Services, endpoints and who serves which port, where golden files would say too much."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pilotfish.mesh import endpoints
+from pilotfish.mesh.hosts import resolve, wildcards
+from pilotfish.mesh.inbound import inbound_ports
+from pilotfish.mesh.policies import policy, rules_for
+from pilotfish.mesh.routing import router
+from pilotfish.model import Protocol
+from tests.mesh.meshes import destination_rule, graph_of, manifest, pod, proxy, ref, service, virtual_service
+
+HOST = "web.vm.svc.cluster.local"
+CONTAINER = {"name": "app", "command": ["x"], "ports": [{"name": "web", "containerPort": 8080}]}
+
+
+@pytest.mark.parametrize(
+    ("status", "ready"),
+    [
+        ({"podIP": "10.0.0.1"}, [True]),
+        ({"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}, [True]),
+        ({"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "False"}]}, [False]),
+        ({"podIP": "10.0.0.1", "conditions": [{"type": "Initialized", "status": "True"}]}, [False]),
+        ({"podIP": "10.0.0.1", "phase": "Succeeded"}, []),
+        ({"podIP": "10.0.0.1", "phase": "Failed"}, []),
+        ({"phase": "Pending"}, []),
+    ],
+)
+def test_a_pod_is_an_endpoint_as_its_status_says(status: dict[str, Any], ready: list[bool]) -> None:
+    made = manifest("Pod", "web-0", labels={"app": "web"}, spec={"containers": [CONTAINER]}, status=status)
+    assert [e.ready for e in graph_of(service("web"), made).get(endpoints, HOST, 80)] == ready
+
+
+@pytest.mark.parametrize(("target", "ports"), [(None, [80]), (9090, [9090]), ("web", [8080]), ("nosuch", [])])
+def test_a_target_port_is_a_number_or_the_name_of_a_container_port(target: int | str | None, ports: list[int]) -> None:
+    port = {"name": "http", "port": 80} | ({"targetPort": target} if target else {})
+    spec = {"containers": [CONTAINER]}
+    made = manifest("Pod", "web-0", labels={"app": "web"}, spec=spec, status={"podIP": "10.0.0.1"})
+    graph = graph_of(service("web", ports=[port]), made)
+    assert [e.port for e in graph.get(endpoints, HOST, 80)] == ports
+    found = graph.get(inbound_ports, proxy("web-0", address="10.0.0.1"))
+    assert [p.number for p in found] == ports
+
+
+def test_the_older_service_says_what_a_shared_port_speaks() -> None:
+    young = service("a", selector={"app": "web"}, ports=[{"name": "tcp", "port": 81, "targetPort": 80}])
+    old = manifest(
+        "Service",
+        "z",
+        created="2020-01-01T00:00:00Z",
+        spec={"clusterIP": "10.96.0.9", "selector": {"app": "web"}, "ports": [{"name": "http", "port": 80}]},
+    )
+    graph = graph_of(service("z"), young, pod("web-0", "10.0.0.1", {"app": "web"}))
+    asking = proxy("web-0", address="10.0.0.1")
+    assert [p.protocol for p in graph.get(inbound_ports, asking)] == [Protocol.TCP]
+    aged = graph_of(old, manifest("Service", "a", created="2021-01-01T00:00:00Z", spec=dict(young.document)["spec"]))
+    assert [p.protocol for p in aged.get(inbound_ports, proxy("web-0", app="web"))] == [Protocol.HTTP]
+
+
+def test_a_proxy_whose_pod_is_not_known_yet_is_taken_at_its_word() -> None:
+    graph = graph_of(service("web"))
+    assert [p.number for p in graph.get(inbound_ports, proxy("web-0", app="web"))] == [80]
+    assert graph.get(inbound_ports, proxy("web-0", app="other")) == ()
+
+
+@pytest.mark.parametrize(
+    ("client", "name"),
+    [("shop", "of-client"), ("vm", "of-service"), ("third", "of-service")],
+)
+def test_a_rule_of_the_client_comes_before_one_of_the_service(client: str, name: str) -> None:
+    graph = graph_of(
+        service("web"),
+        destination_rule("of-client", HOST, {}, "shop"),
+        destination_rule("of-service", "web", {}),
+        destination_rule("of-root", "*.svc.cluster.local", {}, "istio-system"),
+        destination_rule("wider", "*.vm.svc.cluster.local", {}),
+    )
+    assert [r.name for r in graph.get(rules_for, client, HOST)] == [name]
+    assert [r.name for r in graph.get(rules_for, client, "other.shop.svc.cluster.local")] == ["of-root"]
+
+
+def test_rules_of_one_namespace_are_merged() -> None:
+    graph = graph_of(
+        service("web"),
+        destination_rule("a", "web", {"v1": {"version": "v1"}}),
+        destination_rule("b", HOST, {"v1": {"version": "other"}, "v2": {"version": "v2"}}),
+    )
+    merged = graph.get(policy, graph.get(rules_for, "vm", HOST))
+    assert merged is not None
+    assert {s.name: s.labels for s in merged.subsets} == {"v1": {"version": "v1"}, "v2": {"version": "v2"}}
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        (HOST, "exact"),
+        ("other.vm.svc.cluster.local", "narrow"),
+        ("x.shop.svc.cluster.local", "wide"),
+        ("example.com", None),
+    ],
+)
+def test_the_most_specific_and_then_the_oldest_virtual_service_routes_a_host(host: str, name: str | None) -> None:
+    graph = graph_of(
+        virtual_service("wide", "*.svc.cluster.local", {"web": 1}),
+        virtual_service("narrow", "*.vm.svc.cluster.local", {"web": 1}),
+        virtual_service("exact", "web", {"web": 1}, created="2020-01-01T00:00:00Z"),
+        virtual_service("a-younger", "web", {"web": 1}, created="2021-01-01T00:00:00Z"),
+    )
+    assert graph.get(router, host) == (ref("VirtualService", name) if name else None)
+
+
+@pytest.mark.parametrize(
+    ("written", "whole"),
+    [
+        ("web", HOST),
+        ("Web", HOST),
+        ("web.shop", "web.shop"),
+        (HOST + ".", HOST),
+        ("*.example.com", "*.example.com"),
+        ("*", "*"),
+    ],
+)
+def test_short_hosts_are_of_the_writers_namespace(written: str, whole: str) -> None:
+    assert resolve(written, "vm") == whole
+
+
+def test_wildcards_come_most_specific_first() -> None:
+    assert list(wildcards("a.b.c")) == ["*.b.c", "*.c", "*"]
+    assert list(wildcards("*.b.c")) == ["*.c", "*"]
+    assert list(wildcards("*")) == []
