@@ -17,12 +17,17 @@ NETWORKING = "networking.istio.io/v1"
 
 def manifest(kind: str, name: str, namespace: str = "vm", api: str = "v1", **rest: Any) -> Manifest:
     """One object. `labels` and `created` go into its metadata."""
+    (made,) = try_manifest(kind, name, namespace, api, **rest)
+    return made
+
+
+def try_manifest(kind: str, name: str, namespace: str = "vm", api: str = "v1", **rest: Any) -> tuple[Manifest, ...]:
+    """One object, or none if it is not valid."""
     metadata = {"name": name, "namespace": namespace, "labels": rest.pop("labels", {})}
     if created := rest.pop("created", ""):
         metadata["creationTimestamp"] = created
     loaded = load(json.dumps({"apiVersion": api, "kind": kind, "metadata": metadata, **rest}), "in.yaml")
-    assert loaded.problems == ()
-    return loaded.manifests[0]
+    return loaded.manifests
 
 
 def service(name: str, namespace: str = "vm", address: str = "10.96.0.1", **spec: Any) -> Manifest:

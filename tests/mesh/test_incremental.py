@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pilotfish.config.manifest import Manifest
@@ -15,7 +15,17 @@ from pilotfish.mesh import inputs
 from pilotfish.mesh.names import name_table
 from pilotfish.mesh.problems import problems
 from pilotfish.model import ObjectRef, Problem
-from tests.mesh.meshes import destination_rule, graph_of, pod, proxy, ref, service, virtual_service
+from tests.mesh.meshes import (
+    NETWORKING,
+    destination_rule,
+    graph_of,
+    pod,
+    proxy,
+    ref,
+    service,
+    try_manifest,
+    virtual_service,
+)
 
 NAMES = ("a", "b", "c")
 PORTS = (
@@ -30,10 +40,31 @@ namespaces = st.sampled_from(("vm", "shop"))
 
 
 @st.composite
+def entries(draw: st.DrawFn, name: str, namespace: str) -> Manifest:
+    protocols = draw(st.lists(st.sampled_from(("HTTP", "TCP", "TLS", "")), min_size=1, max_size=3))
+    addresses = st.sampled_from(("10.96.0.1", "10.96.0.3", "10.0.0.0/8", "10.96.0.1/8", "fd00::1"))
+    hosts = st.sampled_from(("www.example.com", "api.example.com", f"{name}.{namespace}.svc.cluster.local"))
+    spec = {
+        "hosts": draw(st.lists(hosts, min_size=1, max_size=2, unique=True)),
+        "addresses": draw(st.lists(addresses, max_size=2, unique=True)),
+        "resolution": draw(st.sampled_from(("NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN"))),
+        "ports": [{"number": 80 + i, "name": f"p{i}", "protocol": p} for i, p in enumerate(protocols)],
+    }
+    if spec["resolution"] != "NONE":
+        chosen = draw(st.lists(st.sampled_from(("10.244.0.10", "10.244.0.11")), max_size=2, unique=True))
+        spec["endpoints"] = [{"address": a, "labels": {"version": "v1"}} for a in chosen]
+    made = try_manifest("ServiceEntry", name, namespace, NETWORKING, spec=spec)
+    assume(made)
+    return made[0]
+
+
+@st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
     """One object of a small world, so that changes often meet."""
     name, namespace = draw(names), draw(namespaces)
-    match draw(st.sampled_from(("Service", "Pod", "VirtualService", "DestinationRule"))):
+    match draw(st.sampled_from(("Service", "Pod", "VirtualService", "DestinationRule", "ServiceEntry"))):
+        case "ServiceEntry":
+            return draw(entries(name, namespace))
         case "Service":
             address = draw(st.sampled_from(("10.96.0.1", "10.96.0.2", "None")))
             return service(name, namespace, address, ports=draw(st.sampled_from(PORTS)))
@@ -45,7 +76,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
             targets = draw(
                 st.dictionaries(st.sampled_from(("a", "b/v1", "c/v2", "nobody")), st.integers(1, 9), min_size=1)
             )
-            host = draw(st.sampled_from((*NAMES, "*.svc.cluster.local", "www.example.com")))
+            host = draw(st.sampled_from((*NAMES, "*.svc.cluster.local", "www.example.com", "*.example.com")))
             return virtual_service(name, host, targets, namespace)
         case _:
             chosen = draw(st.sets(st.sampled_from(("v1", "v2"))))
@@ -64,8 +95,8 @@ def test_a_sequence_of_changes_gives_what_a_build_from_scratch_gives(sequence: l
     graph = Graph()
     applied: dict[ObjectRef, Manifest] = {}
     rejected: dict[ObjectRef, Manifest | None] = {}
-    for what, manifest in sequence:
-        _change(graph, what, manifest, applied, rejected)
+    for what, changed in sequence:
+        _change(graph, what, changed, applied, rejected)
         _ask(graph)
     fresh = Graph()
     inputs.apply(fresh, applied)
@@ -77,22 +108,22 @@ def test_a_sequence_of_changes_gives_what_a_build_from_scratch_gives(sequence: l
 def _change(
     graph: Graph,
     what: str,
-    manifest: Manifest,
+    changed: Manifest,
     applied: dict[ObjectRef, Manifest],
     rejected: dict[ObjectRef, Manifest | None],
 ) -> None:
     if what == "apply":
-        applied[manifest.ref] = manifest
-        inputs.apply(graph, {manifest.ref: manifest})
+        applied[changed.ref] = changed
+        inputs.apply(graph, {changed.ref: changed})
     elif what == "delete":
-        applied.pop(manifest.ref, None)
-        inputs.apply(graph, {manifest.ref: None})
+        applied.pop(changed.ref, None)
+        inputs.apply(graph, {changed.ref: None})
     elif what == "reject":
-        rejected[manifest.ref] = manifest
-        inputs.reject(graph, manifest.ref, manifest)
+        rejected[changed.ref] = changed
+        inputs.reject(graph, changed.ref, changed)
     else:
-        rejected.pop(manifest.ref, None)
-        inputs.readmit(graph, manifest.ref)
+        rejected.pop(changed.ref, None)
+        inputs.readmit(graph, changed.ref)
 
 
 def _ask(graph: Graph) -> tuple[list[object], tuple[Problem, ...], str]:
@@ -118,11 +149,11 @@ def _versions(found: ResourceSet) -> Mapping[tuple[str, str], str]:
     return {(t, r.name): r.version for t in ORDER for r in found.resources(t)}
 
 
-def _after(graph: Graph, manifest: Manifest) -> tuple[set[tuple[str, str]], dict[str, int]]:
+def _after(graph: Graph, changed: Manifest) -> tuple[set[tuple[str, str]], dict[str, int]]:
     """The resources that one change made others, and the queries that ran for it."""
     before = _versions(graph.get(resource_set, proxy()))
     graph.stats.reset()
-    inputs.apply(graph, {manifest.ref: manifest})
+    inputs.apply(graph, {changed.ref: changed})
     after = _versions(graph.get(resource_set, proxy()))
     return {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}, dict(graph.stats.ran)
 
