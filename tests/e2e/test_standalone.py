@@ -1,0 +1,161 @@
+"""The parts alone, with no node and no `up`: discovery on a folder, one agent, capture in any network namespace."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import PILOTFISH, run, wait_until
+
+POD, CLIENT = "pf-alone-pod", "pf-alone-client"
+POD_IP, CLIENT_IP, SERVICE_IP = "10.99.0.2", "10.99.0.1", "10.96.77.7"
+
+MANIFESTS = f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: vm}}
+spec:
+  clusterIP: {SERVICE_IP}
+  selector: {{app: web}}
+  ports: [{{name: http, port: 80, targetPort: 8000}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: web-0, namespace: vm, labels: {{app: web}}}}
+spec: {{containers: [{{name: web, command: [python3, -m, http.server]}}]}}
+status: {{podIP: {POD_IP}}}
+"""
+
+
+@pytest.fixture
+def namespaces() -> Iterator[None]:
+    """Two namespaces and a cable between them."""
+    try:
+        for name in (POD, CLIENT):
+            run("ip", "netns", "add", name)
+            run("ip", "-n", name, "link", "set", "lo", "up")
+        run("ip", "-n", POD, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", CLIENT)
+        for name, address in ((POD, POD_IP), (CLIENT, CLIENT_IP)):
+            run("ip", "-n", name, "address", "add", f"{address}/24", "dev", "eth0")
+            run("ip", "-n", name, "link", "set", "eth0", "up")
+        run("ip", "-n", POD, "route", "add", "default", "via", CLIENT_IP)
+        yield
+    finally:
+        for name in (POD, CLIENT):
+            run("ip", "netns", "delete", name, check=False)
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Started]:
+    started = Started(tmp_path)
+    yield started
+    started.stop()
+
+
+class Started:
+    """Commands in the background, each with a log; all are ended in the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, *command: str | Path) -> subprocess.Popen[bytes]:
+        with self.log(name).open("wb") as log:
+            process = subprocess.Popen([str(c) for c in command], stdout=log, stderr=log)
+        self.processes[name] = process
+        return process
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def stop(self) -> None:
+        for process in reversed(self.processes.values()):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.processes.values():
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def inside(namespace: str, *command: str | Path) -> tuple[str | Path, ...]:
+    return ("ip", "netns", "exec", namespace, *command)
+
+
+def answers(namespace: str, url: str) -> bool:
+    return run(*inside(namespace, "curl", "-sSf", "-m", "3", "-o", "/dev/null", url), check=False).returncode == 0
+
+
+def test_the_parts_make_a_mesh_by_hand(namespaces: None, started: Started, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.mkdir()
+    (config / "mesh.yaml").write_text(MANIFESTS)
+    proxy = tmp_path / "proxy"
+    started.start("app", *inside(POD, sys.executable, "-m", "http.server", "8000"))
+    started.start(
+        "discovery",
+        *inside(POD, PILOTFISH, "discovery", "--config", config, "--xds-address", "127.0.0.1:15010",
+                "--monitoring-address", "127.0.0.1:15014"),
+    )  # fmt: skip
+    agent = started.start(
+        "agent",
+        *inside(POD, PILOTFISH, "agent", "--pod", "web-0", "--namespace", "vm", "--ip", POD_IP, "--label", "app=web",
+                "--discovery-address", "127.0.0.1:15010", "--directory", proxy),
+    )  # fmt: skip
+    wait_until("the agent is ready", lambda: answers(POD, "http://127.0.0.1:15021/healthz/ready"), within=20)
+    assert (proxy / "envoy-rev0.json").is_file()
+
+    spec = tmp_path / "capture.yaml"
+    spec.write_text(
+        "inbound_ports_include: '*'\noutbound_ip_ranges_include: '*'\nredirect_dns: true\ncapture_all_dns: true\n"
+    )
+    rendered = run(PILOTFISH, "capture", "render", "--config", spec).stdout
+    assert "-j REDIRECT --to-ports 15006" in rendered
+    run(PILOTFISH, "capture", "apply", "--netns", POD, "--config", spec)
+    assert answers(CLIENT, f"http://{POD_IP}:8000/"), "in through 15006"
+    assert answers(POD, f"http://{SERVICE_IP}/"), "out through 15001"
+    assert "127.0.0.6" in started.log("app").read_text(), "the proxy made the last hop"
+
+    (config / "mesh.yaml").write_text(MANIFESTS.replace("port: 80,", "port: 81,"))
+    wait_until("the changed port answers", lambda: answers(POD, f"http://{SERVICE_IP}:81/"))
+
+    run(PILOTFISH, "capture", "clean", "--netns", POD)
+    assert "ISTIO" not in run(*inside(POD, "iptables-save")).stdout
+    assert answers(CLIENT, f"http://{POD_IP}:8000/"), "straight to the app"
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(15) == 0
+
+
+def test_a_taken_discovery_port_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mesh.yaml").write_text(MANIFESTS)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run(PILOTFISH, "discovery", "--config", tmp_path, "--xds-address", f"127.0.0.1:{port}",
+                   "--monitoring-address", "127.0.0.1:0", check=False)  # fmt: skip
+    assert done.returncode == 1
+    assert str(port) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_plaintext_xds_beyond_loopback_is_opted_into(tmp_path: Path) -> None:
+    done = run(PILOTFISH, "discovery", "--config", tmp_path, "--xds-address", "0.0.0.0:0",
+               "--monitoring-address", "127.0.0.1:0", check=False)  # fmt: skip
+    assert done.returncode != 0
+    assert "plaintext" in done.stderr
+
+
+def test_render_names_a_bad_field(tmp_path: Path) -> None:
+    spec = tmp_path / "capture.yaml"
+    spec.write_text("outbound_ip_ranges_include: ['10.0.0.0/33']\n")
+    done = run(PILOTFISH, "capture", "render", "--config", spec, check=False)
+    assert done.returncode == 1
+    assert "10.0.0.0/33" in done.stderr
+    assert "outbound_ip_ranges_include" in done.stderr
