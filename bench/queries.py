@@ -1,6 +1,6 @@
 """What a change costs discovery, with 1,000 services of 10 endpoints loaded: queries run, bytes changed, time.
 
-    python bench/queries.py [--services N] [--endpoints N] [--namespaces N]
+    python -m bench.queries [--services N] [--endpoints N] [--namespaces N]
 
 Everything is in this process: no socket, no Envoy. One proxy asks in each namespace. Times are the best of five.
 Garbage is collected as rarely as in discovery itself: a graph of 50,000 results is looked through in vain each time.
