@@ -20,9 +20,10 @@ HTTP client to discovery, name tables, resolvers) is one `Shared`, made by whoev
         await agent.stop(deadline)              # SIGTERM, SIGKILL at the deadline; closes 15020 and 15053
 """
 
-from pilotfish.runtime.agent.agent import Agent, Shared
+from pilotfish.runtime.agent.agent import Agent
 from pilotfish.runtime.agent.forward import machine_resolvers
 from pilotfish.runtime.agent.probing import ProbeResult
+from pilotfish.runtime.agent.shared import Shared
 from pilotfish.runtime.agent.spec import SIDECAR_UID, AgentError, AgentSpec, AgentStatus
 
 __all__ = [

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -35,52 +34,24 @@ from pilotfish.agent.sidecar import (
 from pilotfish.runtime import process
 from pilotfish.runtime.agent.admin import Admin, AdminResponse
 from pilotfish.runtime.agent.dns import NameServer
-from pilotfish.runtime.agent.envoy import envoy_process, find_envoy, write_bootstrap
-from pilotfish.runtime.agent.forward import Forwarder
+from pilotfish.runtime.agent.envoy import envoy_process, write_bootstrap
 from pilotfish.runtime.agent.http import StatusServer
-from pilotfish.runtime.agent.log import copy_output
-from pilotfish.runtime.agent.nametables import NameSource, NameTables
+from pilotfish.runtime.agent.nametables import NameSource
 from pilotfish.runtime.agent.probing import Prober, ProbeResult
+from pilotfish.runtime.agent.shared import Shared
 from pilotfish.runtime.agent.sockets import check_free, has_ipv6
 from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
+from pilotfish.runtime.agent.status import describe
 from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.logs import ContainerLog
+from pilotfish.runtime.process import PIPE
 
 _ENVOY_PORTS = (("0.0.0.0", 15001), ("0.0.0.0", 15006), ("0.0.0.0", 15021), ("0.0.0.0", 15090))
 _EMPTY_TABLE = NameTable(version="none")
 """Of an agent that was given no source of names: below the cluster's domain there are none."""
 _FAILED_TO_START = 126
-_LAST_WORDS = 1.0
-"""Seconds for the rest of an ended Envoy's output."""
 _QUIT_GRACE = 5.0
 """Seconds for Envoy to end after its drain, where nobody gave a deadline."""
-
-
-class Shared:
-    """What the agents of one process have in common. Close it after them."""
-
-    def __init__(self, resolvers: tuple[str, ...] = (), socket_owner: int | None = None) -> None:
-        """`resolvers`: the machine's (`machine_resolvers()`). `socket_owner`: the uid to whom the connections to
-        resolvers and discovery are to belong; of use in a captured namespace, where this process is root.
-        """
-        self.forwarder = Forwarder(resolvers, socket_owner)
-        self.names = NameTables(socket_owner)
-        self.envoy: Path | None = None
-        """Envoy's executable, if it is not to be that of the package."""
-
-    def find_envoy(self) -> Path:
-        """Looked for once. AgentError if it is missing."""
-        if self.envoy is None:
-            self.envoy = find_envoy()
-        return self.envoy
-
-    async def __aenter__(self) -> Shared:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        await self.names.close()
 
 
 class Agent:
@@ -237,22 +208,35 @@ class Agent:
 
     async def _run_envoy(self) -> None:
         """One epoch: from the bootstrap to the exit code."""
+        log: ContainerLog | None = None
         try:
             self._revision = write_bootstrap(self.spec, has_ipv6(self.spec.netns))
-            running = await process.start(envoy_process(self.spec, self._shared.find_envoy(), self._revision))
+            log = ContainerLog(self.spec.log) if self.spec.log else None
+            launch = envoy_process(self.spec, self._shared.find_envoy(), self._revision, log.writer if log else PIPE)
+            running = await process.start(launch)
         except (MachineError, OSError) as error:
+            if log:
+                log.note(str(error))
+                log.close()
             self._receive(Exited(_FAILED_TO_START, str(error)))
             return
         self._process = running
         self._started_at = time.time()
         self._receive(Spawned(running.pid))
-        if running.stdout:
-            copying = self._keep(copy_output(running.stdout, self.spec.log))
-            await running.wait()
-            await asyncio.wait({copying}, timeout=_LAST_WORDS)
-        code = await running.wait()
+        code = await self._attend(running, log)
         self._process = None
         self._receive(Exited(code))
+
+    async def _attend(self, running: process.Process, log: ContainerLog | None) -> int:
+        """Takes what it says, until it ends."""
+        if log:
+            log.started()
+            code = await running.wait()
+            log.close()
+            return code
+        if running.stdout:
+            await _copy_to_stdout(running.stdout)
+        return await running.wait()
 
     async def _ask(self, pattern: str) -> None:
         try:
@@ -274,7 +258,8 @@ class Agent:
     def _publish(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
-        status = self._describe()
+        named = self._names is None or self._names.loaded.is_set()
+        status = describe(self._machine, self.spec, named, self._revision, self._started_at)
         if status == self.status:
             return
         if status.ready and self._startup is None:
@@ -283,47 +268,19 @@ class Agent:
         if self._on_change:
             self._on_change(self)
 
-    def _describe(self) -> AgentStatus:
-        machine = self._machine
-        named = self._names is None or self._names.loaded.is_set()
-        status = AgentStatus(
-            state=_STATES[machine.phase],
-            reason=_REASONS.get(machine.phase, ""),
-            message=machine.message or ("" if named else f"no names yet from {self.spec.monitoring}"),
-            ready=machine.ready and named,
-            restarts=machine.restarts,
-            pid=machine.pid,
-            epoch=machine.epoch,
-            revision=self._revision,
-            started_at=self._started_at if machine.pid else None,
-            exit_code=machine.exit_code,
-        )
-        if machine.crash_looping:
-            return replace(status, reason="CrashLoopBackOff", message=self._with_log(status.message))
-        if machine.draining and machine.phase in (Phase.STARTING, Phase.RUNNING):
-            return replace(status, reason="Draining", message="the pod ends: inbound work drains")
-        return status
-
-    def _with_log(self, message: str) -> str:
-        return f"{message}; its last words are in {self.spec.log}" if self.spec.log else message
-
     async def _until(self, predicate: Callable[[], bool]) -> None:
         while not predicate():
             await self._changed.wait()
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
 
     def _prepare_directory(self) -> None:
         try:
             self.spec.directory.mkdir(parents=True, exist_ok=True)
             self.spec.directory.chmod(0o755)
-            if self.spec.log:
-                self.spec.log.parent.mkdir(parents=True, exist_ok=True)
-                self.spec.log.touch()
         except OSError as error:
             raise AgentError(f"the agent can't write to {self.spec.directory}: {error.strerror}", "use root") from error
 
@@ -342,12 +299,8 @@ class Agent:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-_STATES = {
-    Phase.IDLE: "waiting",
-    Phase.STARTING: "running",
-    Phase.RUNNING: "running",
-    Phase.BACKOFF: "waiting",
-    Phase.STOPPING: "running",
-    Phase.STOPPED: "terminated",
-}
-_REASONS = {Phase.STOPPING: "Stopping", Phase.STOPPED: "Completed"}
+async def _copy_to_stdout(reader: asyncio.StreamReader) -> None:
+    """A pipe of its own, not our standard output: Envoy's user may not open that as /dev/stdout."""
+    while chunk := await reader.read(65536):
+        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()

@@ -12,7 +12,7 @@ from pilotfish.agent.identity import build_bootstrap_spec
 from pilotfish.agent.revision import choose_revision, latest_revision, revision_name
 from pilotfish.envoy.bootstrap import bootstrap
 from pilotfish.runtime.agent.spec import AgentError, AgentSpec
-from pilotfish.runtime.process import PIPE, STDOUT, Mount, ProcessSpec
+from pilotfish.runtime.process import STDOUT, Mount, ProcessSpec
 
 DEFAULT_CONCURRENCY = 2
 """Istio's own. A worker costs 60 kB at rest (docs/design/one-agent-process.md); one alone would wait behind itself
@@ -57,8 +57,11 @@ def write_bootstrap(spec: AgentSpec, ipv6: bool) -> int:
     return revision
 
 
-def envoy_process(spec: AgentSpec, envoy: Path, revision: int) -> ProcessSpec:
-    """How Envoy is started. It has no capability: its ports are above 1023, and capture rules are not its to set."""
+def envoy_process(spec: AgentSpec, envoy: Path, revision: int, output: int) -> ProcessSpec:
+    """How Envoy is started. It has no capability: its ports are above 1023, and capture rules are not its to set.
+
+    `output` is the writing end of a pipe, or PIPE: what Envoy's user can open as /dev/stdout, where access logs go.
+    """
     user = os.geteuid() if spec.user is None else spec.user
     group = os.getegid() if spec.user is None else spec.user
     hidden = not may_execute(spec.directory, user, group)
@@ -72,7 +75,7 @@ def envoy_process(spec: AgentSpec, envoy: Path, revision: int) -> ProcessSpec:
         mounts=(Mount(str(spec.directory), _SHOWN_AT, read_only=True),) if hidden else (),
         keep_capabilities=frozenset() if os.geteuid() == 0 else None,
         executable=None if may_execute(envoy, user, group) else _executable(envoy),
-        stdout=PIPE,
+        stdout=output,
         stderr=STDOUT,
     )
 

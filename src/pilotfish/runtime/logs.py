@@ -1,4 +1,4 @@
-"""A container's output, in a file that does not grow without end.
+"""A container's or an Envoy's output, in a file that does not grow without end.
 
 `NAME.log` holds the current run, `NAME.log.1` the previous one. A run that writes more than 10 MB (the kubelet's
 containerLogMaxSize) loses its oldest lines: what was written before the last cut is in `NAME.log.0`.
@@ -41,11 +41,10 @@ class ContainerLog:
 
     def close(self) -> None:
         """After the process ended: what is still in the pipe is taken, others who hold it are not waited for."""
-        if self._reader < 0:
-            return
         while self._copy():
             pass
-        self._end()
+        if self._reader >= 0:
+            self._end()
 
     def _copy(self) -> bool:
         """True if something was read."""

@@ -1,0 +1,37 @@
+"""What the agents of one process have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pilotfish.runtime.agent.envoy import find_envoy
+from pilotfish.runtime.agent.forward import Forwarder
+from pilotfish.runtime.agent.nametables import NameTables
+
+
+class Shared:
+    """What the agents of one process have in common. Close it after them."""
+
+    def __init__(self, resolvers: tuple[str, ...] = (), socket_owner: int | None = None) -> None:
+        """`resolvers`: the machine's (`machine_resolvers()`). `socket_owner`: the uid to whom the connections to
+        resolvers and discovery are to belong; of use in a captured namespace, where this process is root.
+        """
+        self.forwarder = Forwarder(resolvers, socket_owner)
+        self.names = NameTables(socket_owner)
+        self.envoy: Path | None = None
+        """Envoy's executable, if it is not to be that of the package."""
+
+    def find_envoy(self) -> Path:
+        """Looked for once. AgentError if it is missing."""
+        if self.envoy is None:
+            self.envoy = find_envoy()
+        return self.envoy
+
+    async def __aenter__(self) -> Shared:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self.names.close()

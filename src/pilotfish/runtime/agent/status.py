@@ -1,0 +1,40 @@
+"""The machine's state in the words of `get pods` and `get proxies`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pilotfish.agent.sidecar import Phase, Sidecar
+from pilotfish.runtime.agent.spec import AgentSpec, AgentStatus
+
+_STATES = {
+    Phase.IDLE: "waiting",
+    Phase.STARTING: "running",
+    Phase.RUNNING: "running",
+    Phase.BACKOFF: "waiting",
+    Phase.STOPPING: "running",
+    Phase.STOPPED: "terminated",
+}
+_REASONS = {Phase.STOPPING: "Stopping", Phase.STOPPED: "Completed"}
+
+
+def describe(machine: Sidecar, spec: AgentSpec, named: bool, revision: int, started_at: float | None) -> AgentStatus:
+    """`named`: discovery has told the names of the mesh, or nobody was to ask for them."""
+    status = AgentStatus(
+        state=_STATES[machine.phase],
+        reason=_REASONS.get(machine.phase, ""),
+        message=machine.message or ("" if named else f"no names yet from {spec.monitoring}"),
+        ready=machine.ready and named,
+        restarts=machine.restarts,
+        pid=machine.pid,
+        epoch=machine.epoch,
+        revision=revision,
+        started_at=started_at if machine.pid else None,
+        exit_code=machine.exit_code,
+    )
+    if machine.crash_looping:
+        where = f"; its last words are in {spec.log}" if spec.log else ""
+        return replace(status, reason="CrashLoopBackOff", message=status.message + where)
+    if machine.draining and machine.phase in (Phase.STARTING, Phase.RUNNING):
+        return replace(status, reason="Draining", message="the pod ends: inbound work drains")
+    return status
