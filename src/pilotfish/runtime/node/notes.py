@@ -16,11 +16,14 @@ from pilotfish.runtime.node.workloads import Workloads
 
 _FIRST_LOOK = 1.0
 """Seconds after a pod became ready: an app without a readiness probe needs a moment until it listens."""
-_LOOK = 5.0
+_LOOK = 2.0
 
 
 class Notes:
-    """Looks at a pod once it is ready and again after changes; at those with a note every few seconds."""
+    """Looks at a pod once it is ready and again after changes; at those with a note every few seconds.
+
+    Only what two looks in a row find is noted: an app may be about to listen.
+    """
 
     def __init__(self, workloads: Workloads, on_change: Callable[[], None]) -> None:
         self._workloads = workloads
@@ -28,6 +31,7 @@ class Notes:
         self._store = Store()
         self._due: set[Pod] = set()
         self._known: dict[Pod, tuple[int, float | None]] = {}
+        self._found: dict[Pod, tuple[str, ...]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def update(self, store: Store) -> None:
@@ -35,6 +39,7 @@ class Notes:
         self._store = store
         pods = set(self._workloads.pods.values())
         self._known = {pod: known for pod, known in self._known.items() if pod in pods}
+        self._found = {pod: found for pod, found in self._found.items() if pod in pods}
         self._due &= pods
         for pod in pods:
             seen = (store.version, pod.state.ready_since)
@@ -55,10 +60,12 @@ class Notes:
         self._timer = None
         changed = False
         for pod in list(self._due):
-            notes = self._notes(pod)
+            found = self._notes(pod)
+            notes = found if found == self._found.get(pod) else ()
             changed = changed or notes != pod.notes
             pod.notes = notes
-            if not notes:
+            self._found[pod] = found
+            if not found:
                 self._due.discard(pod)
         if changed:
             self._on_change()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pilotfish.config.kubernetes import Container, ExecAction
-from pilotfish.model import Problem
+from pilotfish.model import Problem, Source
 from pilotfish.node import happenings as h
 from pilotfish.node import launch as launching
 from pilotfish.node import pod as pods
@@ -104,6 +104,7 @@ class Pod:
                 f"spec.containers[{name}].{lack.field}" if not lack.field.startswith("spec.") else lack.field,
                 "CreateContainerConfigError",
                 f"container {name} waits: {lack.message}; it starts when that appears",
+                source=Source.parse(self.identity.source),
             )
             for name, lacks in self.lacking.items()
             for lack in lacks

@@ -58,14 +58,17 @@ class Published:
         if task is not None:
             self._connections.add(task)
             task.add_done_callback(self._connections.discard)
+        upstream = None
         try:
             upstream = await self._connect()
             if upstream is not None:
                 await asyncio.gather(_pump(reader, upstream[1]), _pump(upstream[0], writer))
-        except (asyncio.CancelledError, OSError):
-            pass
+        except asyncio.CancelledError:
+            writer.transport.abort()
         finally:
             writer.close()
+            if upstream is not None:
+                upstream[1].close()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         """To the next ready pod that takes the connection; None if none does."""

@@ -35,6 +35,9 @@ class Place:
     ipv6: bool
 
 
+_LATE = 5.0
+"""Seconds beyond the longest grace period until a mesh that ends no longer waits for its pods."""
+
 Inject = Callable[[PodIdentity], tuple[Sidecar | None, tuple[Problem, ...]]]
 """How a pod is captured; None where it asked not to be. With an error among the Problems the pod is refused."""
 
@@ -90,13 +93,15 @@ class Workloads:
             pod.post(Deleted(pod.identity.spec.termination_grace_period_seconds))
 
     async def remove_all(self, bound: float) -> None:
-        """The mesh ends: all at once, undrained; each in its grace period, in `bound` seconds at the most."""
+        """The mesh ends: all at once, undrained; each in its grace period, of `bound` seconds at the most."""
+        longest = 0.0
         for pod in list(self.pods.values()):
             grace = min(pod.identity.spec.termination_grace_period_seconds, bound)
+            longest = max(longest, grace)
             pod.post(Deleted(grace, drain=False))
         pending = [pod.gone.wait() for pod in self.pods.values() if not pod.gone.is_set()]
         try:
-            async with asyncio.timeout(bound + 5):
+            async with asyncio.timeout(longest + _LATE):
                 await asyncio.gather(*pending)
         except TimeoutError:
             pass  # what still runs is killed with its namespace

@@ -1,0 +1,356 @@
+"""The node's parts, each alone: sources, published ports, volumes, whose a mesh is, the control socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pilotfish.node.publish import Publish
+from pilotfish.node.volumes import EmptyDir, File, HostPath, VolumeFiles
+from pilotfish.runtime.control.client import (
+    Client,
+    Document,
+    Refused,
+    Unreachable,
+    find_meshes,
+    is_alive,
+    process_started,
+)
+from pilotfish.runtime.control.server import ControlServer
+from pilotfish.runtime.control.views import (
+    ChangesView,
+    ChangeView,
+    DiscoveryView,
+    MeshView,
+    RolloutView,
+    StatusView,
+)
+from pilotfish.runtime.node.claim import Claim, sweep_dead
+from pilotfish.runtime.node.events import Changes
+from pilotfish.runtime.node.options import CannotStart
+from pilotfish.runtime.node.publish import Published
+from pilotfish.runtime.node.sources import Sources
+from pilotfish.runtime.node.volumes import write_files, write_volumes
+
+
+class Heard:
+    """What Sources said, one after the other."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+
+    def __call__(self, name: str, text: str) -> None:
+        self.queue.put_nowait((Path(name).name, text))
+
+    async def next(self) -> tuple[str, str]:
+        async with asyncio.timeout(5):
+            return await self.queue.get()
+
+
+@pytest.fixture
+async def heard() -> Heard:
+    return Heard()
+
+
+async def test_saving_by_any_editor_is_heard(tmp_path: Path, heard: Heard) -> None:
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yml"
+    one.write_text("a: 1")
+    (tmp_path / "notes.txt").write_text("no manifest")
+    (tmp_path / ".one.yaml.swp").write_text("an editor's own")
+    sources = Sources([str(tmp_path)], heard)
+    try:
+        sources.read()
+        assert await heard.next() == ("one.yaml", "a: 1")
+        sources.watch()
+        one.write_text("a: 2")
+        assert await heard.next() == ("one.yaml", "a: 2")
+        beside = tmp_path / "one.yaml~"
+        beside.write_text("a: 3")
+        beside.replace(one)
+        assert await heard.next() == ("one.yaml", "a: 3"), "saved by renaming"
+        two.write_text("b: 1")
+        assert await heard.next() == ("two.yml", "b: 1"), "a new file"
+        one.unlink()
+        assert await heard.next() == ("one.yaml", ""), "a file that is gone"
+        two.write_text("b: 1")
+        one.write_text("a: 4")
+        assert await heard.next() == ("one.yaml", "a: 4"), "the same text again is no news"
+    finally:
+        sources.close()
+
+
+async def test_a_single_file_is_watched_though_renamed_over(tmp_path: Path, heard: Heard) -> None:
+    path = tmp_path / "mesh.yaml"
+    path.write_text("a: 1")
+    (tmp_path / "other.yaml").write_text("nobody asked")
+    sources = Sources([str(path)], heard)
+    try:
+        sources.read()
+        path.write_text("a: 2")
+        sources.watch()
+        assert [await heard.next(), await heard.next()] == [("mesh.yaml", "a: 1"), ("mesh.yaml", "a: 2")]
+        for number in range(3, 6):
+            beside = tmp_path / "new"
+            beside.write_text(f"a: {number}")
+            beside.replace(path)
+            assert await heard.next() == ("mesh.yaml", f"a: {number}")
+    finally:
+        sources.close()
+
+
+async def test_standard_input(heard: Heard) -> None:
+    Sources(["-"], heard).read("a: 1")
+    assert await heard.next() == ("-", "a: 1")
+
+
+async def test_sources_that_are_not_there(tmp_path: Path, heard: Heard) -> None:
+    with pytest.raises(CannotStart, match="does not exist"):
+        Sources([str(tmp_path / "none.yaml")], heard)
+    with pytest.raises(CannotStart, match="no manifest"):
+        Sources([str(tmp_path)], heard)
+
+
+async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    data = await reader.read()
+    writer.write(data.upper())
+    await writer.drain()
+    writer.close()
+
+
+@pytest.fixture
+async def echo() -> AsyncIterator[int]:
+    server = await asyncio.start_server(_echo, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+
+
+def _published(port: int, *endpoints: tuple[str, int]) -> Published:
+    return Published(Publish("127.0.0.1", port, "web", "vm", "http"), lambda _: endpoints)
+
+
+async def _ask(address: str) -> bytes:
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"hello")
+    writer.write_eof()
+    try:
+        return await reader.read()
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_published_port_leads_to_a_ready_pod(echo: int) -> None:
+    published = _published(0, ("127.0.0.1", 1), ("127.0.0.1", echo))
+    try:
+        await published.start()
+        answers = [await _ask(published.address) for _ in range(4)]
+        assert answers == [b"HELLO"] * 4, "one that refuses is passed over"
+    finally:
+        await published.close()
+
+
+async def test_nobody_is_ready() -> None:
+    published = _published(0)
+    try:
+        await published.start()
+        reader, writer = await asyncio.open_connection(*published.address.split(":"))
+        assert await reader.read() == b"", "the connection ends at once"
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        await published.close()
+
+
+async def test_a_taken_port_is_said_with_a_remedy(echo: int) -> None:
+    with pytest.raises(CannotStart, match=rf"port {echo} of 127.0.0.1 is taken.*--publish PORT:web.vm:http"):
+        _published(echo)
+
+
+def test_a_changed_volume_is_seen_as_a_whole(tmp_path: Path) -> None:
+    root = tmp_path / "settings"
+    assert write_files(root, {"a": File(b"1", 0o644), "deep/b": File(b"2", 0o400)})
+    assert not write_files(root, {"a": File(b"1", 0o644), "deep/b": File(b"2", 0o400)})
+    assert (root / "deep/b").read_bytes() == b"2"
+    assert (root / "deep/b").stat().st_mode & 0o777 == 0o400
+    old = (root / "..data").readlink()
+    assert write_files(root, {"a": File(b"3", 0o644), "c": File(b"4", 0o600)})
+    assert (root / "..data").readlink() != old
+    assert (root / "a").read_bytes() == b"3"
+    assert sorted(p.name for p in root.iterdir()) == ["..data", str((root / "..data").readlink()), "a", "c"]
+
+
+def test_volumes_are_nobody_elses_business(tmp_path: Path) -> None:
+    contents = (VolumeFiles("secret", {"x": File(b"1", 0o644)}), EmptyDir("shared"))
+    write_volumes(tmp_path / "volumes", contents)
+    assert (tmp_path / "volumes").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "volumes/shared").stat().st_mode & 0o777 == 0o777
+    with pytest.raises(FileNotFoundError, match="none"):
+        write_volumes(tmp_path / "volumes", (HostPath("h", str(tmp_path / "none"), "Directory"),))
+    write_volumes(tmp_path / "volumes", (HostPath("h", str(tmp_path / "made"), "DirectoryOrCreate"),))
+    assert (tmp_path / "made").is_dir()
+
+
+def view(directory: Path, pid: int) -> MeshView:
+    return MeshView(
+        name=directory.name,
+        pid=pid,
+        pid_started=process_started(pid) or 0,
+        directory=str(directory),
+        started_at=0.0,
+        netns="",
+        pod_subnets=(),
+        sources=(),
+    )
+
+
+def _leave(directory: Path, pid: int) -> None:
+    directory.mkdir(parents=True)
+    (directory / "mesh.json").write_bytes(msgspec.json.encode(view(directory, pid)))
+
+
+def test_a_mesh_is_alive_as_long_as_its_process(tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        _leave(tmp_path / "one", child.pid)
+        assert [is_alive(mesh) for mesh in find_meshes(tmp_path)] == [True]
+    finally:
+        child.communicate(b"\n")
+    assert [is_alive(mesh) for mesh in find_meshes(tmp_path)] == [False]
+    reused = msgspec.structs.replace(view(tmp_path, os.getpid()), pid_started=1)
+    assert not is_alive(reused), "another process has the number now"
+
+
+async def test_a_claimed_mesh_is_neither_claimed_again_nor_swept(tmp_path: Path) -> None:
+    directory = tmp_path / "pf-claimed"
+    _leave(directory, os.getpid())
+    claim = Claim(directory)
+    claim.take()
+    with pytest.raises(CannotStart, match=rf"runs already, as process {os.getpid()}.*pilotfish down --name pf-claimed"):
+        Claim(directory).take()
+    assert await sweep_dead(tmp_path) == {}
+    claim.release()
+    assert list(await sweep_dead(tmp_path)) == ["pf-claimed"]
+    assert not directory.exists()
+
+
+async def test_sweeping_touches_nothing_that_is_no_mesh(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    assert await sweep_dead(tmp_path) == {}
+    assert (tmp_path / "photos").is_dir()
+
+
+class Mesh:
+    """Answers what a test can tell apart."""
+
+    def __init__(self, directory: Path) -> None:
+        self.changes = Changes()
+        self.was_taken_down = False
+        self._view = view(directory, os.getpid())
+
+    async def status(self) -> StatusView:
+        discovery = DiscoveryView(running=True, pid=1, restarts=0, xds_address="x", monitoring_address="m")
+        return StatusView(mesh=self._view, ready=True, discovery=discovery)
+
+    def objects(self, kind: str, namespace: str, name: str) -> list[Document]:
+        return [{"asked": [kind, namespace, name]}]
+
+    def apply(self, text: str, file: str, namespace: str) -> ChangesView:
+        return _one(text, namespace, file, "created")
+
+    def delete(self, text: str, file: str, namespace: str) -> ChangesView:
+        return _one(text, namespace, file, "deleted")
+
+    def delete_object(self, kind: str, namespace: str, name: str) -> ChangesView:
+        return _one(kind, namespace, name, "deleted")
+
+    def scale(self, namespace: str, name: str, replicas: int, current: int | None) -> ChangesView:
+        return _one(f"{replicas} {current}", namespace, name, "scaled")
+
+    def restart(self, namespace: str, name: str) -> ChangesView:
+        return _one("Deployment", namespace, name, "restarted")
+
+    async def rollout(self, namespace: str, name: str, said: str, wait: float) -> RolloutView | None:
+        if name == "none":
+            return None
+        return RolloutView(namespace=namespace, name=name, done=True, message=f"{said} {wait}")
+
+    async def events(self, since: int, wait: float) -> int:
+        return await self.changes.wait(since, wait)
+
+    async def down(self) -> None:
+        self.was_taken_down = True
+
+
+def _one(kind: str, namespace: str, name: str, action: str) -> ChangesView:
+    change = {"kind": kind, "namespace": namespace, "name": name, "action": action}
+    return ChangesView(changes=(msgspec.convert(change, ChangeView),))
+
+
+async def test_everything_that_a_client_asks_arrives(tmp_path: Path) -> None:
+    mesh = Mesh(tmp_path)
+    server = ControlServer(mesh, tmp_path / "control.sock")
+    await server.start()
+    client = Client(tmp_path)
+    try:
+        assert (tmp_path / "control.sock").stat().st_mode & 0o777 == 0o600
+        assert (await asyncio.to_thread(client.status)).ready
+        assert await asyncio.to_thread(client.objects, "Pod", "", "x") == [{"asked": ["Pod", "", "x"]}]
+        for call, expected in (
+            (lambda: client.apply("text", "f.yaml", "vm"), ("text", "vm", "f.yaml", "created")),
+            (lambda: client.delete("text", "f.yaml", "vm"), ("text", "vm", "f.yaml", "deleted")),
+            (lambda: client.delete_object("Pod", "vm", "x"), ("Pod", "vm", "x", "deleted")),
+            (lambda: client.scale("vm", "x", 3, current=2), ("3 2", "vm", "x", "scaled")),
+            (lambda: client.scale("vm", "x", 3), ("3 None", "vm", "x", "scaled")),
+            (lambda: client.restart("vm", "x"), ("Deployment", "vm", "x", "restarted")),
+        ):
+            change = (await asyncio.to_thread(call)).changes[0]
+            assert (change.kind, change.namespace, change.name, change.action) == expected
+        rollout = await asyncio.to_thread(client.rollout, "vm", "x", "waiting", 0.5)
+        assert rollout.message == "waiting 0.5"
+        with pytest.raises(Refused, match='"none" not found in namespace "vm"'):
+            await asyncio.to_thread(client.rollout, "vm", "none")
+        with pytest.raises(Refused, match="-1 replicas"):
+            await asyncio.to_thread(client.scale, "vm", "x", -1)
+        await asyncio.to_thread(client.down)
+        assert mesh.was_taken_down
+    finally:
+        await server.stop()
+    with pytest.raises(Unreachable):
+        client.status()
+
+
+async def test_waiting_for_a_change(tmp_path: Path) -> None:
+    mesh = Mesh(tmp_path)
+    server = ControlServer(mesh, tmp_path / "control.sock")
+    await server.start()
+    try:
+        client = Client(tmp_path)
+        assert await asyncio.to_thread(client.events, -1) == 0
+        waiting = asyncio.create_task(asyncio.to_thread(client.events, 0, 30))
+        assert await asyncio.to_thread(client.events, 0, 0.05) == 0, "nothing happened in that time"
+        mesh.changes.bump()
+        async with asyncio.timeout(5):
+            assert await waiting == 1
+    finally:
+        await server.stop()
+
+
+async def test_a_state_root_with_a_long_path(tmp_path: Path) -> None:
+    """A socket's own path holds 107 bytes."""
+    directory = tmp_path / ("long" * 40)
+    directory.mkdir()
+    server = ControlServer(Mesh(directory), directory / "control.sock")
+    await server.start()
+    try:
+        assert (await asyncio.to_thread(Client(directory).status)).ready
+    finally:
+        await server.stop()
