@@ -7,24 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotfish.agent.draining import DRAIN_FILTER, DRAIN_PATH
-from pilotfish.agent.readiness import READINESS_FILTER
-from pilotfish.agent.sidecar import (
+from pilotfish.agent.events import (
     Answered,
     Ask,
     Drain,
     Event,
     Exited,
     Kill,
-    Phase,
     Post,
-    Sidecar,
     Spawn,
     Spawned,
     Start,
     Stop,
     Tick,
-    how_it_ended,
 )
+from pilotfish.agent.readiness import READINESS_FILTER
+from pilotfish.agent.sidecar import Phase, Sidecar, how_it_ended
 
 READY = {
     "cluster_manager.cds.update_success": 1,

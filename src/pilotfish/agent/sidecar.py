@@ -18,6 +18,21 @@ from typing import Final
 
 from pilotfish.agent.backoff import count_failure, restart_delay
 from pilotfish.agent.draining import DRAIN_FILTER, DRAIN_PATH, Draining, count_active
+from pilotfish.agent.events import (
+    Answered,
+    Ask,
+    Drain,
+    Effect,
+    Event,
+    Exited,
+    Kill,
+    Post,
+    Spawn,
+    Spawned,
+    Start,
+    Stop,
+    Tick,
+)
 from pilotfish.agent.readiness import READINESS_FILTER, Stats, why_not_ready
 
 
@@ -30,87 +45,6 @@ class Phase(Enum):
     STOPPED = "stopped"
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Run Envoy from now on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spawned:
-    """The process that Spawn asked for exists."""
-
-    pid: int
-
-
-@dataclass(frozen=True, slots=True)
-class Exited:
-    """The process ended, or could not be made."""
-
-    code: int
-    """Minus the signal's number if a signal ended it."""
-    message: str = ""
-    """Why it could not be made."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """To Ask: Envoy's stats; None if it did not answer."""
-
-    stats: Stats | None
-
-
-@dataclass(frozen=True, slots=True)
-class Drain:
-    """Let inbound work finish, for as long as `until` at most."""
-
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """End Envoy; by force at `deadline`."""
-
-    deadline: float
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """The time that `timer` named has come."""
-
-
-Event = Start | Spawned | Exited | Answered | Drain | Stop | Tick
-
-
-@dataclass(frozen=True, slots=True)
-class Spawn:
-    """Make the Envoy process of this epoch. Answer: Spawned, then Exited; or Exited alone."""
-
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """GET /stats with this filter. Answer: Answered."""
-
-    filter: str
-
-
-@dataclass(frozen=True, slots=True)
-class Post:
-    """POST this path to Envoy's admin."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """Send this signal to the process."""
-
-    signal: signal.Signals
-
-
-Effect = Spawn | Ask | Post | Kill
-
 FIRST_POLL: Final = 0.025
 """Seconds between two looks at an Envoy that just started. The interval grows with its age: an Envoy that waits for
 discovery for minutes, or twenty that start at once on two cores, are not to be kept busy by questions."""
@@ -121,8 +55,8 @@ _POLL_RUNNING: Final = 5.0
 _POLL_DRAINING: Final = 0.05
 _SILENCES_STARTING: Final = 20
 _SILENCES: Final = 3
-"""Unanswered looks in a row after which Envoy is taken for stuck: one that starts has not opened its admin port yet, and
-one big update may cost a running one a look."""
+"""Unanswered looks in a row after which Envoy is taken for stuck: one that starts has not opened its admin port yet,
+and one big update may cost a running one a look."""
 
 
 @dataclass(frozen=True, slots=True)

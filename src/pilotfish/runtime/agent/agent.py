@@ -10,11 +10,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
-from pilotfish.agent.metrics import AgentFigures
-from pilotfish.agent.names import NameTable, Zone
-from pilotfish.agent.probes import ProbeKind, probe_path
-from pilotfish.agent.readiness import parse_stats
-from pilotfish.agent.sidecar import (
+from pilotfish.agent.events import (
     Answered,
     Ask,
     Drain,
@@ -22,15 +18,18 @@ from pilotfish.agent.sidecar import (
     Event,
     Exited,
     Kill,
-    Phase,
     Post,
-    Sidecar,
     Spawn,
     Spawned,
     Start,
     Stop,
     Tick,
 )
+from pilotfish.agent.metrics import AgentFigures
+from pilotfish.agent.names import NameTable, Zone
+from pilotfish.agent.probes import ProbeKind, probe_path
+from pilotfish.agent.readiness import parse_stats
+from pilotfish.agent.sidecar import Phase, Sidecar
 from pilotfish.runtime import process
 from pilotfish.runtime.agent.admin import Admin, AdminResponse
 from pilotfish.runtime.agent.dns import NameServer

@@ -1,0 +1,90 @@
+"""What happens to a sidecar, and what it wants done about it."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+from pilotfish.agent.readiness import Stats
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Run Envoy from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """The process that Spawn asked for exists."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The process ended, or could not be made."""
+
+    code: int
+    """Minus the signal's number if a signal ended it."""
+    message: str = ""
+    """Why it could not be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """To Ask: Envoy's stats; None if it did not answer."""
+
+    stats: Stats | None
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Let inbound work finish, for as long as `until` at most."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End Envoy; by force at `deadline`."""
+
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The time that `timer` named has come."""
+
+
+Event = Start | Spawned | Exited | Answered | Drain | Stop | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Make the Envoy process of this epoch. Answer: Spawned, then Exited; or Exited alone."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """GET /stats with this filter. Answer: Answered."""
+
+    filter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """POST this path to Envoy's admin."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Send this signal to the process."""
+
+    signal: signal.Signals
+
+
+Effect = Spawn | Ask | Post | Kill
