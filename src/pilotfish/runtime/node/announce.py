@@ -75,14 +75,14 @@ class Announcer:
             self._moved.clear()
             version = self.version
             synced = await self._discovery.wait_synced(version, 1.0)
-            said = (synced, await self._discovery.syncs(), await self._discovery.problems())
             if synced:
                 self.synced_version = max(version, self.synced_version)
-            if said != seen:
+            said = (self.synced, await self._discovery.syncs(), await self._discovery.problems())
+            if said != seen or synced:
                 seen = said
                 self._on_change()
             try:
-                async with asyncio.timeout(_LOOK if synced else 0.5):
+                async with asyncio.timeout(_LOOK if synced else 0.2):
                     await self._moved.wait()
             except TimeoutError:
                 continue

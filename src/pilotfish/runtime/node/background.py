@@ -1,27 +1,25 @@
-"""`up --detach`: the same process in the background, watched until all is ready.
+"""`up --detach`: the same process in the background, listened to until all is ready.
 
-detach ─ stdin: Order (JSON) ─▶ background process ─ stdout: Event (JSON lines) ─▶ detach ─▶ on_event
+detach ─ stdin: Order (JSON) ─▶ background process ─ stdout: Line (JSON lines) ─▶ detach ─▶ on_event
 """
 
 from __future__ import annotations
 
 import os
+import select
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
 from pilotfish.node.publish import Publish
 from pilotfish.runtime.control.client import Client, Unreachable
-from pilotfish.runtime.control.views import StatusView
 from pilotfish.runtime.node.options import CannotStart, Event, OnEvent, UpOptions
-
-_STARTED = "started"
-_REFUSED = "refused"
-_SYNC = 5.0
-"""Seconds that proxies get to acknowledge everything once all pods are ready."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -35,31 +33,24 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """`kind`: "event", or _STARTED or _REFUSED, which come last."""
+    """Exactly one is set. `refused` says why nothing was made, and is the last."""
 
-    kind: str
-    elapsed: float = 0.0
-    text: str = ""
-    severity: str = "info"
+    event: Event | None = None
+    refused: str = ""
 
 
 def detach(options: UpOptions, on_event: OnEvent, stdin: str | None = None) -> int:
-    """Returns 0 when all is ready; 1 with the reasons as events if that takes longer than `ready_timeout`: the mesh
-    then stays, to be looked at. CannotStart if it can't begin; then nothing is left behind."""
+    """See `pilotfish.runtime.node.detach`."""
     if "-" in options.sources and stdin is None:
         stdin = sys.stdin.read()
     began = time.monotonic()
-    order = Order(
-        options.name,
-        options.sources,
-        str(options.state_root),
-        options.publish,
-        options.mesh_config,
-        options.namespace,
-        stdin,
-    )
-    _follow(_spawn(order), on_event)
-    return _wait(options, on_event, began)
+    child = _spawn(_order(options, stdin))
+    try:
+        return _follow(child, options, on_event, began)
+    except KeyboardInterrupt:
+        child.send_signal(signal.SIGTERM)
+        child.wait()
+        raise
 
 
 def serve() -> int:
@@ -77,32 +68,31 @@ def serve() -> int:
     )
     teller = _Teller(os.dup(1))
     null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
+    # What goes wrong before the mesh stands is said on stderr, too; _Teller closes it after that.
+    for descriptor in (0, 1):
         os.dup2(null, descriptor)
     os.close(null)
     try:
         return run(options, teller.event, order.stdin)
     except CannotStart as error:
-        teller.last(Line(_REFUSED, text=str(error)))
+        teller.last(Line(refused=str(error)))
         return 1
 
 
 class _Teller:
-    """Events to whoever started us, until the mesh stands; then nobody listens any more."""
+    """Events to whoever started us, until all is ready; then nobody listens any more."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def event(self, event: Event) -> None:
-        self._say(Line("event", event.elapsed, event.text, event.severity))
-        if event.text == "discovery ready":
-            self.last(Line(_STARTED))
+        self._say(Line(event))
+        if event.ready:
+            self._close()
 
     def last(self, line: Line) -> None:
         self._say(line)
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._close()
 
     def _say(self, line: Line) -> None:
         if self._descriptor < 0:
@@ -110,12 +100,32 @@ class _Teller:
         try:
             os.write(self._descriptor, msgspec.json.encode(line) + b"\n")
         except BrokenPipeError:
+            self._close()
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
             self._descriptor = -1
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, 2)
+            os.close(null)
+
+
+def _order(options: UpOptions, stdin: str | None) -> Order:
+    return Order(
+        options.name,
+        options.sources,
+        str(options.state_root.absolute()),
+        options.publish,
+        options.mesh_config,
+        options.namespace,
+        stdin,
+    )
 
 
 def _spawn(order: Order) -> subprocess.Popen[bytes]:
     code = "from pilotfish.runtime.node.up import main; main()"
-    # The name is for people who look at the list of processes.
+    # The words after the code are for people who look at the list of processes.
     child = subprocess.Popen(
         [sys.executable, "-c", code, "up", "--name", order.name, "--detach"],
         stdin=subprocess.PIPE,
@@ -129,60 +139,54 @@ def _spawn(order: Order) -> subprocess.Popen[bytes]:
     return child
 
 
-def _follow(child: subprocess.Popen[bytes], on_event: OnEvent) -> None:
-    """Until the mesh stands."""
+def _follow(child: subprocess.Popen[bytes], options: UpOptions, on_event: OnEvent, began: float) -> int:
+    """Until all is ready, the child ends, or the time is over."""
     if child.stdout is None or child.stderr is None:
-        return
-    with child.stdout as lines, child.stderr as errors:
-        for text in lines:
+        raise ValueError("the child needs pipes")
+    with child.stdout as output, child.stderr as errors:
+        for text in _lines(output, began + options.ready_timeout):
+            if text is None:
+                return _report(options, on_event, time.monotonic() - began)
             line = msgspec.json.decode(text, type=Line)
-            if line.kind == _STARTED:
-                return
-            if line.kind == _REFUSED:
+            if line.event is None:
                 child.wait()
-                raise CannotStart(line.text)
-            on_event(Event(line.elapsed, line.text, line.severity))
-        said = errors.read().decode(errors="replace").strip()
-        code = child.wait()
-    last = said.splitlines()[-1] if said else "it said nothing"
-    raise CannotStart(f"the mesh's process ended with {code} before the mesh stood: {last}")
-
-
-def _wait(options: UpOptions, on_event: OnEvent, began: float) -> int:
-    """Until everything is ready, told of each pod as it becomes so."""
-    client = Client(options.directory)
-    deadline = began + options.ready_timeout
-    seen, told, settled_at = -1, set[str](), 0.0
-    try:
-        while True:
-            seen = client.events(seen, 1.0)
-            status = client.status()
-            now = time.monotonic()
-            for pod in status.pods:
-                name = f"{pod.name}.{pod.namespace}"
-                if pod.ready and name not in told:
-                    told.add(name)
-                    on_event(Event(now - began, f"pod {name} ready"))
-            if status.ready:
+                raise CannotStart(line.refused)
+            on_event(line.event)
+            if line.event.ready:
                 return 0
-            settled_at = (settled_at or now) if _settled(status) else 0.0
-            if now > deadline or (settled_at and now - settled_at > _SYNC):
-                return _report(status, on_event, now - began)
+        said = errors.read().decode(errors="replace").strip()
+    code = child.wait()
+    last = said.splitlines()[-1] if said else f"see {options.directory}/node.log"
+    raise CannotStart(f"the mesh ended (exit code {code}) before all was ready: {last}")
+
+
+def _lines(output: IO[bytes], deadline: float) -> Iterator[bytes | None]:
+    """Each line as it comes; None, as the last, when the time is over first."""
+    buffer = b""
+    while True:
+        left = deadline - time.monotonic()
+        readable, _, _ = select.select([output], [], [], max(0.0, left))
+        if not readable:
+            yield None
+            return
+        chunk = os.read(output.fileno(), 65536)
+        if not chunk:
+            return
+        *lines, buffer = (buffer + chunk).split(b"\n")
+        yield from lines
+
+
+def _report(options: UpOptions, on_event: OnEvent, elapsed: float) -> int:
+    """What is not as it should be, though there was time enough."""
+    try:
+        status = Client(options.directory).status()
     except Unreachable as error:
-        raise CannotStart(f"the mesh ended while it was awaited: {error}") from error
-
-
-def _settled(status: StatusView) -> bool:
-    return all(pod.ready or pod.phase == "Succeeded" for pod in status.pods)
-
-
-def _report(status: StatusView, on_event: OnEvent, elapsed: float) -> int:
-    """What is not as it should be. Proxies that refuse something are said, and still serve what they had."""
-    waiting = [pod for pod in status.pods if not pod.ready and pod.phase != "Succeeded"]
-    for pod in waiting:
-        why = next((c.message for c in pod.containers if c.message), "")
-        on_event(Event(elapsed, f"pod {pod.name}.{pod.namespace} is not ready: {pod.reason} {why}".rstrip(), "error"))
-    for problem in status.problems:
-        text = f"{problem.source} {problem.kind} {problem.namespace}/{problem.name} {problem.field}: {problem.message}"
-        on_event(Event(elapsed, text.strip(), problem.severity))
-    return 1 if waiting else 0
+        raise CannotStart(f"the mesh does not answer: {error}") from error
+    for pod in status.pods:
+        if not pod.ready and pod.phase != "Succeeded":
+            why = next((c.message for c in pod.containers if c.message), "")
+            text = f"pod {pod.name}.{pod.namespace} is not ready: {pod.reason} {why}".rstrip()
+            on_event(Event(elapsed, text, "error"))
+    seconds = f"{options.ready_timeout:g} s"
+    on_event(Event(elapsed, f"not everything is ready after {seconds}; the mesh stays, to be looked at", "error"))
+    return 1

@@ -16,6 +16,7 @@ import msgspec
 
 from pilotfish.runtime.control.views import DiscoveryView, ProblemView, SyncView
 from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.logs import ContainerLog
 from pilotfish.runtime.netns import NetNs
 from pilotfish.runtime.process import STDOUT, Process, ProcessSpec, start
 
@@ -24,6 +25,8 @@ _FAILURES = (aiohttp.ClientError, OSError, msgspec.DecodeError)
 _LONG_LIVED = 10.0
 """Seconds after which a discovery that ends is restarted at once."""
 _LAST_DELAY = 5.0
+_TRIES = 3
+"""How often it may end before it was ever ready."""
 _STOP = 3.0
 T = TypeVar("T")
 
@@ -60,13 +63,12 @@ class Discovery:
     async def wait_ready(self, timeout: float) -> None:
         """Returns when it serves xDS. MachineError, with the end of its log, if that takes over `timeout` seconds."""
         deadline = asyncio.get_running_loop().time() + timeout
-        while asyncio.get_running_loop().time() < deadline:
+        while asyncio.get_running_loop().time() < deadline and self.restarts < _TRIES:
             if await self._get("/ready", 1.0) is not None:
                 return
             await asyncio.sleep(0.02)  # a process that starts announces nothing before its port is open
-        raise MachineError(
-            f"discovery is not ready after {timeout:g} s: {self._last_words()}", f"see {self._log_path()}"
-        )
+        why = f"ended {self.restarts} times" if self.restarts else f"is not ready after {timeout:g} s"
+        raise MachineError(f"discovery {why}: {self._last_words()}")
 
     async def wait_synced(self, version: int, wait: float) -> bool:
         """Whether every connected proxy has acknowledged what follows from objects.json at `version`."""
@@ -102,9 +104,12 @@ class Discovery:
         delay = 0.0
         while True:
             began = loop.time()
-            self._process = await start(self._spec())
+            log = ContainerLog(self._log_path())
+            self._process = await start(self._spec(log.writer))
+            log.started()
             self._on_change()
             code = await self._process.wait()
+            log.close()
             self._process = None
             self.restarts += 1
             _log.error("discovery ended with %d; it is started again", code)
@@ -113,7 +118,7 @@ class Discovery:
             # The first restart is immediate, whenever it comes.
             await asyncio.sleep(max(0.0, delay - 0.5))
 
-    def _spec(self) -> ProcessSpec:
+    def _spec(self, output: int) -> ProcessSpec:
         config = self._directory / "config"
         arguments = {
             "--config": str(config / "objects.json"),
@@ -127,7 +132,7 @@ class Discovery:
             argv=(sys.executable, "-c", run, "discovery", *words),
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(Path(__file__).parents[3])},
             netns=self._node,
-            stdout=str(self._log_path()),
+            stdout=output,
             stderr=STDOUT,
         )
 
@@ -155,8 +160,12 @@ class Discovery:
         return self._directory / "discovery.log"
 
     def _last_words(self) -> str:
-        try:
-            lines = self._log_path().read_text(errors="replace").strip().splitlines()
-        except OSError:
-            return "it wrote no log"
-        return lines[-1] if lines else "it wrote nothing"
+        """The last line of its log: this run's, or the previous one's."""
+        for path in (self._log_path(), Path(f"{self._log_path()}.1")):
+            try:
+                lines = path.read_text(errors="replace").strip().splitlines()
+            except OSError:
+                continue
+            if lines:
+                return lines[-1]
+        return "it wrote nothing"

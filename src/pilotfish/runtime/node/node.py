@@ -17,7 +17,7 @@ from pilotfish.config.kubernetes import Service
 from pilotfish.config.manifest import Loaded
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.config.meshconfig import load_mesh_config
-from pilotfish.model import ObjectRef, Problem
+from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.node import services
 from pilotfish.node import store as storing
 from pilotfish.node.endpoints import endpoints, find_port
@@ -50,6 +50,9 @@ _DISCOVERY_START = 30.0
 _LONGEST_GRACE = 30.0
 """Seconds that pods get when the whole mesh ends, whatever they ask for."""
 _ENVOYS_AT_ONCE = 4
+_PATIENCE = 5.0
+"""Seconds that proxies get to acknowledge everything, once all pods are ready, before that is said."""
+_FINE = ("ready", "gone", "completed")
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ")
 """What containers get of the environment that `up` was started in."""
 
@@ -77,6 +80,8 @@ class Node:
         self._ip_problems: tuple[Problem, ...] = ()
         self._config_problems: tuple[Problem, ...] = ()
         self._scheduled = False
+        self._said_ready = False
+        self._patience: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
         self._said: dict[ObjectRef, str] = {}
         self._seen_version = -1
@@ -133,6 +138,7 @@ class Node:
         self.event("discovery ready")
         self._announcer.start()
         self.ground.discovery_ready.set()
+        self._check_ready()
 
     async def run(self) -> None:
         """Until `stop`."""
@@ -150,6 +156,7 @@ class Node:
     async def close(self) -> None:
         """Takes down what there is."""
         self._stopping.set()
+        self._cancel_patience()
         if self._look is not None:
             self._look.cancel()
         if self._sources is not None:
@@ -172,10 +179,10 @@ class Node:
         if self._control is not None:
             await self._control.stop()
 
-    def event(self, text: str, severity: str = "info") -> None:
+    def event(self, text: str, severity: str = "info", ready: bool = False) -> None:
         level = {"error": logging.ERROR, "warning": logging.WARNING}.get(severity, logging.INFO)
         _log.log(level, "%s", text)
-        self._on_event(Event(self._loop.time() - self._began, text, severity))
+        self._on_event(Event(self._loop.time() - self._began, text, severity, ready))
 
     @property
     def stopping(self) -> bool:
@@ -203,7 +210,8 @@ class Node:
         if self._started:
             refused = tuple(p for ref in sorted(self.workloads.problems) for p in self.workloads.problems[ref])
             refused += tuple(p for pod in self.workloads.pods.values() for p in pod.problems())
-        return (*self._config_problems, *self.store.problems, *self._ip_problems, *refused)
+        unpublished = tuple(p for p in map(self._unpublished, self._published) if p is not None)
+        return (*self._config_problems, *self.store.problems, *self._ip_problems, *refused, *unpublished)
 
     @property
     def view(self) -> MeshView:
@@ -257,6 +265,7 @@ class Node:
         records = [record(pod) for pod in self.workloads.pods.values() if pod.state.stage != "finished"]
         self._announcer.announce(self.store, self.cluster_ips_by_ref, records)
         self.notes.update(self.store)
+        self._check_ready()
         self.events.bump()
 
     def _allocate(self) -> None:
@@ -267,7 +276,30 @@ class Node:
         return build_sidecar(identity, self.mesh_config, ipv6_enabled())
 
     def _discovery_changed(self) -> None:
+        self._check_ready()
         self.events.bump()
+
+    def _check_ready(self) -> None:
+        """Say once that all is up: at once when it is, or when the pods are, but proxies refuse or delay something."""
+        if self._said_ready or self.stopping or not self.ground.discovery_ready.is_set():
+            return
+        if not self.settled:
+            self._cancel_patience()
+        elif self._announcer.synced:
+            self._say_ready("ready", "info")
+        elif self._patience is None:
+            why = "pods are ready, but not every proxy has acknowledged everything: see status"
+            self._patience = self._loop.call_later(_PATIENCE, self._say_ready, why, "warning")
+
+    def _say_ready(self, text: str, severity: str) -> None:
+        self._cancel_patience()
+        self._said_ready = True
+        self.event(text, severity, ready=True)
+
+    def _cancel_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def _on_text(self, name: str, text: str) -> None:
         """A source was read for the first time, or saved."""
@@ -334,6 +366,20 @@ class Node:
         backends = [backend(pod) for pod in self.workloads.pods.values() if not pod.state.deleted]
         return () if port is None else endpoints(service, publish.namespace, backends, port)
 
+    def _unpublished(self, published: Published) -> Problem | None:
+        """A port of the host that leads nowhere, for want of the Service or of its port."""
+        publish = published.publish
+        ref = ObjectRef("Service", publish.namespace, publish.service)
+        stored = self.store.objects.get(ref)
+        service = stored.manifest.resource if stored else None
+        if isinstance(service, Service) and find_port(service, publish.service_port):
+            return None
+        lack = f"has no port {publish.service_port}" if stored else "does not exist"
+        message = (
+            f"connections to {published.address} are closed at once: the Service {lack}; add it, or change --publish"
+        )
+        return Problem(ref, "", "PublishedNothing", message, Severity.WARNING)
+
     def _report_problems(self) -> None:
         for problem in (*self._config_problems, *self.store.problems):
             self.event(str(problem), problem.severity.value)
@@ -344,7 +390,7 @@ class Node:
         now = _progress(pod)
         if now and self._said.get(ref) != now:
             self._said[ref] = now
-            self.event(f"pod {ref.name}.{ref.namespace} {now}", "info" if now in ("ready", "gone") else "warning")
+            self.event(f"pod {ref.name}.{ref.namespace} {now}", "info" if now in _FINE else "warning")
         if pod.state.stage == "gone":
             self._said.pop(ref, None)
 

@@ -46,6 +46,8 @@ class Event:
     """Such as `discovery ready` or `pod webapp-0.vm ready`."""
     severity: str = "info"
     """`info`, `warning` or `error`."""
+    ready: bool = False
+    """The one event that says that all is up: every pod is ready and, unless it is a warning, every proxy synced."""
 
 
 OnEvent = Callable[[Event], None]
