@@ -1,0 +1,126 @@
+"""`pilotfish capture`, as a user types it."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pilotfish.capture import CaptureSpec, parse_iptables, parse_spec, rules
+from pilotfish.cli.app import pilotfish
+from pilotfish.runtime.netns import NetNs
+
+CONFIG = 'inbound_ports_include: "*"\noutbound_ip_ranges_include: "*"\nenable_ipv6: true\n'
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+
+
+def run(*arguments: str, text: str = CONFIG) -> Result:
+    return CliRunner().invoke(pilotfish, ["capture", *arguments], input=text)
+
+
+@pytest.fixture
+def netns() -> Iterator[NetNs]:
+    namespace = NetNs.create(f"pftest-{os.getpid()}-cli")
+    yield namespace
+    namespace.delete()
+
+
+def saved(netns: NetNs) -> str:
+    with netns.entered():
+        return subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
+
+
+def test_render_is_what_iptables_restore_reads() -> None:
+    result = run("render", "--config", "-", "--family", "4")
+    assert result.exit_code == 0
+    spec, _ = parse_spec({"inbound_ports_include": "*", "outbound_ip_ranges_include": "*"})
+    assert spec is not None
+    assert parse_iptables(result.stdout) == rules(spec, 4)
+
+
+def test_render_both_families() -> None:
+    result = run("render", "--config", "-")
+    assert result.stdout.count("COMMIT") == 2
+    assert "-s ::6/128 -o lo -j RETURN" in result.stdout
+
+
+def test_render_json_says_what_each_rule_is_for(tmp_path: Path) -> None:
+    config = tmp_path / "capture.yaml"
+    config.write_text(CONFIG)
+    result = run("render", "--config", str(config), "--family", "6", "-o", "json")
+    rows = json.loads(result.stdout)
+    assert {row["family"] for row in rows} == {6}
+    assert rows[0]["id"] == "nat/ISTIO_INBOUND/1"
+    assert all(row["why"] for row in rows)
+
+
+def test_all_mistakes_are_named_with_their_line() -> None:
+    result = run("render", "--config", "-", text="proxy_port: 0\ninbound_port_include: '*'\n")
+    assert result.exit_code == 1
+    assert "-:1: error: proxy_port: 0: a port is a number" in result.stderr
+    assert "-:2: error: inbound_port_include: there is no such field" in result.stderr
+    assert result.stdout == ""
+
+
+def test_an_empty_configuration_is_the_default() -> None:
+    result = run("render", "--config", "-", "--family", "4", text="")
+    assert parse_iptables(result.stdout) == rules(CaptureSpec(), 4)
+
+
+def test_a_warning_does_not_stop_it() -> None:
+    result = run("render", "--config", "-", "--family", "4", text="redirect_dns: true\n")
+    assert result.exit_code == 0
+    assert "warning: redirect_dns: no DNS is captured" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["a: [", "a: 1\n---\nb: 2\n"])
+def test_what_is_no_configuration(text: str) -> None:
+    assert run("render", "--config", "-", text=text).exit_code == 1
+
+
+def test_a_missing_file_is_named() -> None:
+    result = run("render", "--config", "/no/such/file")
+    assert result.exit_code == 1
+    assert "/no/such/file can't be read" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["--netns", "a", "--pid", "1"]])
+def test_the_namespace_must_be_said(arguments: list[str]) -> None:
+    """Rules in the machine's own namespace, by oversight, would capture its own traffic."""
+    result = run("clean", *arguments)
+    assert result.exit_code == 2
+
+
+@needs_root
+def test_apply_and_clean(netns: NetNs) -> None:
+    applied = run("apply", "--config", "-", "--netns", netns.name)
+    assert applied.exit_code == 0, applied.output
+    assert f"applied {netns.path}: 15 rules for IPv4, 15 rules for IPv6" in applied.output
+    assert "-A OUTPUT -j ISTIO_OUTPUT" in saved(netns)
+
+    cleaned = run("clean", "--netns", str(netns.path), "-o", "json")
+    assert json.loads(cleaned.stdout) == {"netns": str(netns.path)}
+    assert "ISTIO" not in saved(netns)
+
+
+@needs_root
+def test_the_namespace_of_a_process(netns: NetNs) -> None:
+    with netns.entered():
+        process = subprocess.Popen(["sleep", "60"])
+    try:
+        assert run("apply", "--config", "-", "--pid", str(process.pid)).exit_code == 0
+        assert "ISTIO_OUTPUT" in saved(netns)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_without_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert run("render", "--config", "-").exit_code == 0
+    result = run("apply", "--config", "-", "--netns", "any")
+    assert result.exit_code == 1
+    assert "need root" in result.stderr
