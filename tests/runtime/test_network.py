@@ -98,6 +98,16 @@ async def test_two_meshes_have_different_subnets(network: MeshNetwork) -> None:
     assert network.node.exists()
 
 
+async def test_two_meshes_that_start_together_have_different_subnets() -> None:
+    names = (f"{MESH}x", f"{MESH}y")
+    try:
+        one, other = await asyncio.gather(*map(MeshNetwork.create, names))
+        assert one.subnets != other.subnets
+    finally:
+        for name in names:
+            await sweep(name)
+
+
 async def test_a_mesh_that_exists_is_not_made_again(network: MeshNetwork) -> None:
     with pytest.raises(MachineError, match=f"pf-{MESH} already exists"):
         await MeshNetwork.create(MESH)

@@ -8,8 +8,12 @@ of it away (`runtime.names` says how things are called, `runtime.leftovers` how 
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -17,7 +21,7 @@ from pilotfish.runtime.command import ip, run
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.leftovers import sweep
 from pilotfish.runtime.names import check_mesh_name, host_interface, link_name, node_name, pod_name
-from pilotfish.runtime.netns import NetNs, ipv6_enabled
+from pilotfish.runtime.netns import DIRECTORY, NetNs, ipv6_enabled
 from pilotfish.runtime.subnets import Subnets, choose, hardware_address
 
 BRIDGE = "pf0"
@@ -55,20 +59,16 @@ class MeshNetwork:
         MachineError if it exists already (then `sweep` first), for a bad name, and without root.
         """
         check_mesh_name(mesh)
-        subnets = choose((*await _routed(), *taken))
-        if subnets is None:
-            raise MachineError("no subnet 10.N.0.0/16 is free for the mesh", "free one: see `ip route`, or end a mesh")
-        node = NetNs.create(node_name(mesh))
-        network = cls(mesh, subnets, node)
-        try:
-            node.sysctl(_NODE_SETTINGS)
-            await ip(network._node_commands(), node)
-            # On the host the subnet's route appears only now, when the rest works.
-            await ip(network._host_commands())
-            await ip((f"link set host0 master {BRIDGE} up",), node)
-        except BaseException:
-            node.delete()
-            raise
+        async with _one_at_a_time():
+            subnets = choose((*await _routed(), *taken))
+            if subnets is None:
+                raise MachineError("no subnet 10.N.0.0/16 is free for the mesh", "free one: see `ip route`")
+            network = cls(mesh, subnets, NetNs.create(node_name(mesh)))
+            try:
+                await network._build()
+            except BaseException:
+                network.node.delete()
+                raise
         return network
 
     @property
@@ -99,6 +99,13 @@ class MeshNetwork:
     async def delete(self) -> tuple[str, ...]:
         """Everything of the mesh, its processes too; says what was removed."""
         return await sweep(self.mesh)
+
+    async def _build(self) -> None:
+        self.node.sysctl(_NODE_SETTINGS)
+        await ip(self._node_commands(), self.node)
+        # On the host the subnet's route appears only now, when the rest works.
+        await ip(self._host_commands())
+        await ip((f"link set host0 master {BRIDGE} up",), self.node)
 
     def _node_commands(self) -> tuple[str, ...]:
         address4, address6 = (self.subnets.interface(str(address)) for address in self.subnets.node)
@@ -142,6 +149,18 @@ class MeshNetwork:
 
 def _if_ipv6(command: str) -> tuple[str, ...]:
     return (command,) if ipv6_enabled() else ()
+
+
+@asynccontextmanager
+async def _one_at_a_time() -> AsyncIterator[None]:
+    """Two meshes that start together, be it in two processes, must not choose the same subnet."""
+    DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
+    lock = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 async def _routed() -> tuple[str, ...]:
