@@ -13,10 +13,12 @@ from pilotfish.config.kubernetes import (
     Container,
     DeploymentSpec,
     DeploymentStrategy,
+    HTTPGetAction,
     LabelSelector,
     Metadata,
     PodSpec,
     PodTemplate,
+    Probe,
     RollingUpdate,
 )
 from pilotfish.config.values import IntOrString
@@ -28,7 +30,9 @@ REF = ObjectRef("Deployment", "vm", "calculator")
 
 
 def template(version: str) -> PodTemplate:
-    return PodTemplate(metadata=Metadata(labels={"version": version}), spec=PodSpec(containers=(Container(name="c"),)))
+    probe = Probe(http_get=HTTPGetAction(port=IntOrString("http")))
+    container = Container(name="c", readiness_probe=probe)
+    return PodTemplate(metadata=Metadata(labels={"version": version}), spec=PodSpec(containers=(container,)))
 
 
 def spec(version: str = "v1", replicas: int = 3, surge: int | str = "25%", gone: int | str = "25%") -> DeploymentSpec:

@@ -150,7 +150,7 @@ def is_overdue(spec: DeploymentSpec, state: DeploymentState, counts: Counts, now
 
 def template_hash(template: PodTemplate) -> str:
     """The label `pod-template-hash`: of what the template says, however it is written."""
-    digest = hashlib.sha256(msgspec.json.encode(template, order="sorted")).digest()
+    digest = hashlib.sha256(msgspec.json.encode(template, enc_hook=repr, order="sorted")).digest()
     return safe_name(int.from_bytes(digest[:4]), 10)
 
 

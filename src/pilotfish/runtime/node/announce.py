@@ -78,7 +78,7 @@ class Announcer:
             if synced:
                 self.synced_version = max(version, self.synced_version)
             said = (self.synced, await self._discovery.syncs(), await self._discovery.problems())
-            if said != seen or synced:
+            if said != seen:
                 seen = said
                 self._on_change()
             try:

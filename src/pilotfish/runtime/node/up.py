@@ -7,6 +7,7 @@ import logging
 import shutil
 import signal
 import sys
+from typing import Any
 
 from pilotfish.runtime.agent import AgentError
 from pilotfish.runtime.errors import MachineError
@@ -14,6 +15,8 @@ from pilotfish.runtime.node.claim import Claim, sweep_dead
 from pilotfish.runtime.node.node import Node
 from pilotfish.runtime.node.options import CannotStart, OnEvent, UpOptions
 from pilotfish.runtime.node.preflight import check_machine
+
+_log = logging.getLogger(__name__)
 
 
 def run(options: UpOptions, on_event: OnEvent, stdin: str | None = None) -> int:
@@ -46,6 +49,7 @@ async def _run(options: UpOptions, on_event: OnEvent, stdin: str | None) -> int:
 async def _live(node: Node) -> int:
     """Start, run and close, whichever of them a signal comes in."""
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_log_failure)
     starting = asyncio.ensure_future(node.start())
 
     def stop(number: signal.Signals) -> None:
@@ -63,6 +67,11 @@ async def _live(node: Node) -> int:
     finally:
         await node.close()
     return 0
+
+
+def _log_failure(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A bug of ours in a callback: the rest of the mesh goes on."""
+    _log.error("%s", context.get("message"), exc_info=context.get("exception"))
 
 
 def _log_to_file(options: UpOptions) -> logging.Handler:

@@ -1,0 +1,209 @@
+"""A whole mesh of a few pods, run inside of the test: real namespaces, Envoys and discovery."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from pilotfish.node.publish import Publish
+from pilotfish.runtime.control.client import Client
+from pilotfish.runtime.control.views import PodView, StatusView
+from pilotfish.runtime.leftovers import leftovers
+from pilotfish.runtime.node.node import Node
+from pilotfish.runtime.node.options import CannotStart, Event, UpOptions
+from pilotfish.runtime.process import ProcessSpec, start
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+MESH = "t-node"
+SERVER = "python3, -m, http.server, '8000'"
+READY = "readinessProbe: {httpGet: {path: /, port: 8000}, periodSeconds: 1}"
+MANIFEST = f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: web}}
+spec: {{selector: {{app: web}}, ports: [{{name: http, port: 80, targetPort: 8000}}]}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web}}
+spec:
+  replicas: 1
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec:
+      terminationGracePeriodSeconds: 5
+      containers:
+      - {{name: web, command: [{SERVER}], {READY}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: client, labels: {{app: client}}}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {{name: app, command: [sleep, infinity]}}
+"""
+
+
+@dataclass
+class Running:
+    node: Node
+    source: Path
+    client: Client
+    events: list[Event] = field(default_factory=list)
+
+    async def status(self) -> StatusView:
+        return await asyncio.to_thread(self.client.status)
+
+    async def until(self, holds: Callable[[StatusView], object], within: float = 15.0) -> StatusView:
+        """The first status that holds; asked again after each change."""
+        async with asyncio.timeout(within):
+            while True:
+                seen = self.node.events.counter
+                status = await self.status()
+                if holds(status):
+                    return status
+                await self.node.events.wait(seen, within)
+
+    async def call(self, method: str, *arguments: object) -> object:
+        return await asyncio.to_thread(getattr(self.client, method), *arguments)
+
+    async def run(self, pod: str, *argv: str) -> int:
+        """A command in a container; its exit code."""
+        view = find(await self.status(), pod)
+        spec = ProcessSpec.load(Path(next(iter(view.exec.values()))))
+        process = await start(ProcessSpec(argv=argv, env=spec.env, netns=spec.netns, mounts=spec.mounts))
+        return await process.wait()
+
+
+def find(status: StatusView, name: str) -> PodView:
+    return next(pod for pod in status.pods if pod.name == name)
+
+
+def webs(status: StatusView) -> list[PodView]:
+    return [pod for pod in status.pods if pod.labels.get("app") == "web"]
+
+
+@pytest.fixture(scope="module")
+async def mesh() -> AsyncIterator[Running]:
+    with tempfile.TemporaryDirectory(prefix="pilotfish-node-") as folder:
+        root = Path(folder)
+        (root / "sources").mkdir()
+        source = root / "sources/mesh.yaml"
+        source.write_text(MANIFEST)
+        publish = (Publish("127.0.0.1", 0, "web", "default", "80"),)
+        options = UpOptions(MESH, (str(source.parent),), root / "state", publish)
+        events: list[Event] = []
+        node = Node(options, events.append)
+        try:
+            await node.start()
+            running = Running(node, source, Client(options.directory), events)
+            await running.until(lambda status: status.ready)
+            yield running
+        finally:
+            await node.close()
+        assert not leftovers(MESH)
+        assert not options.directory.exists()
+
+
+async def test_a_pod_calls_a_service_by_name_through_its_proxy(mesh: Running) -> None:
+    assert await mesh.run("client", "curl", "-sSf", "-m", "5", "-o", "/dev/null", "http://web/") == 0
+    log = Path(find(await mesh.status(), "client").directory, "logs/istio-proxy.log").read_text()
+    assert "outbound|80||web.default.svc.cluster.local" in log
+
+
+async def test_a_service_is_reached_on_a_local_port(mesh: Running) -> None:
+    host, _, port = (await mesh.status()).published[0].address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET / HTTP/1.0\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 200")
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_what_the_status_tells(mesh: Running) -> None:
+    status = await mesh.status()
+    assert status.problems == ()
+    assert {proxy.pod for proxy in status.proxies} == {pod.name for pod in status.pods}
+    assert all(proxy.sync is not None and proxy.sync.cds == "SYNCED" for proxy in status.proxies)
+    web = webs(status)[0]
+    assert web.owner == "deployment/web"
+    assert [c.kind for c in web.containers] == ["app", "proxy"]
+    assert status.services[0].endpoints == (f"{web.addresses[0]}:8000",)
+    texts = [event.text for event in mesh.events]
+    assert "discovery ready" in texts
+    assert sum(event.ready for event in mesh.events) == 1
+
+
+async def test_no_request_fails_while_it_is_scaled_up_and_down(mesh: Running) -> None:
+    script = "for i in $(seq 400); do curl -sSf -m 5 -o /dev/null http://web/ || exit 1; done"
+    load = asyncio.create_task(mesh.run("client", "sh", "-c", script))
+    await mesh.call("scale", "default", "web", 3)
+    await mesh.until(lambda status: len([pod for pod in webs(status) if pod.ready]) == 3)
+    await mesh.call("scale", "default", "web", 1)
+    await mesh.until(lambda status: len(webs(status)) == 1, within=20)
+    assert await load == 0
+
+
+async def test_a_saved_change_rolls_the_pods(mesh: Running) -> None:
+    before = webs(await mesh.status())[0].name
+    mesh.source.write_text(MANIFEST.replace("metadata: {labels: {app: web}}", "metadata: {labels: {app: web, v: v2}}"))
+    status = await mesh.until(lambda s: [p.ready for p in webs(s)] == [True] and webs(s)[0].name != before, within=20)
+    assert webs(status)[0].labels["v"] == "v2"
+    view = await mesh.call("rollout", "default", "web")
+    assert getattr(view, "message", "") == 'deployment "web" successfully rolled out'
+
+
+async def test_a_killed_envoy_and_a_killed_discovery_come_back(mesh: Running) -> None:
+    status = await mesh.status()
+    proxy = next(p for p in status.proxies if p.pod == "client")
+    assert proxy.pid is not None
+    assert status.discovery.pid is not None
+    os.kill(proxy.pid, signal.SIGKILL)
+    os.kill(status.discovery.pid, signal.SIGKILL)
+    await mesh.until(lambda s: s.discovery.running and s.discovery.restarts == 1)
+    await mesh.until(lambda s: next(p for p in s.proxies if p.pod == "client").restarts == 1 and s.ready)
+
+
+async def test_a_pod_whose_annotation_is_wrong_is_refused(mesh: Running) -> None:
+    text = """
+apiVersion: v1
+kind: Pod
+metadata:
+  name: wrong
+  annotations: {traffic.sidecar.istio.io/includeOutboundIPRanges: 10.0.0.0/99}
+spec: {containers: [{name: app, command: [sleep, infinity]}]}
+"""
+    await mesh.call("apply", text, "wrong.yaml")
+    status = await mesh.until(lambda s: s.problems)
+    assert status.problems[0].name == "wrong"
+    assert "includeOutboundIPRanges" in status.problems[0].field
+    assert not any(pod.name == "wrong" for pod in status.pods)
+    await mesh.call("delete", text)
+    await mesh.until(lambda s: not s.problems)
+
+
+async def test_a_second_mesh_that_cannot_start_leaves_nothing(mesh: Running, tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(MANIFEST)
+    host, _, port = (await mesh.status()).published[0].address.rpartition(":")
+    publish = (Publish(host, int(port), "web", "default", "80"),)
+    options = UpOptions(f"{MESH}-2", (str(tmp_path / "m.yaml"),), tmp_path / "state", publish)
+    options.directory.mkdir(parents=True)
+    node = Node(options, lambda _: None)
+    with pytest.raises(CannotStart, match="is taken"):
+        await node.start()
+    await node.close()
+    assert not leftovers(f"{MESH}-2")
+    assert not options.directory.exists()
