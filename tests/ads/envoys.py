@@ -98,7 +98,12 @@ class Envoy:
         for effect in effects:
             self.heard.append(effect)
             if isinstance(effect, Send):
-                self.inbox.append(effect.payload)
+                payload = effect.payload
+                open_types = [p.type_url for p in self.inbox] + [r.type_url for r in self.unacknowledged]
+                if payload.type_url in open_types:
+                    # The server lost patience: it can't know yet what this proxy accepted.
+                    self.may_repeat.update((payload.type_url, r.name) for r in payload.resources)
+                self.inbox.append(payload)
 
     def process(self, now: float) -> None:
         """Take the oldest response."""

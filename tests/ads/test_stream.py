@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -29,8 +29,10 @@ class Dialogue:
             self.nonces[payload.type_url] = payload.nonce
         return said(effects)
 
-    def asks(self, letter: str, *names: str, drop: tuple[str, ...] = (), **initial: str) -> list[str]:
-        request = DeltaRequest(BY_LETTER[letter], subscribe=names, unsubscribe=drop, initial=initial)
+    def asks(
+        self, letter: str, *names: str, drop: tuple[str, ...] = (), initial: Mapping[str, str] | None = None
+    ) -> list[str]:
+        request = DeltaRequest(BY_LETTER[letter], subscribe=names, unsubscribe=drop, initial=initial or {})
         return self._note(self.stream.receive(request, self.now))
 
     def acks(self, letter: str) -> list[str]:
@@ -101,22 +103,22 @@ def test_a_new_proxy_that_is_due_nothing_is_told_so() -> None:
 def test_a_proxy_that_reconnects_is_sent_nothing_that_it_has() -> None:
     d = Dialogue(ONE)
     versions = {t: {r.name: r.version for r in ONE.resources(t)} for t in (CLUSTER, ENDPOINT, LISTENER, ROUTE)}
-    assert d.asks("C", **versions[CLUSTER]) == []
-    assert d.asks("E", "a", **versions[ENDPOINT]) == []
-    assert d.asks("L", **versions[LISTENER]) == []
-    assert d.asks("R", "r", **versions[ROUTE]) == []
+    assert d.asks("C", initial=versions[CLUSTER]) == []
+    assert d.asks("E", "a", initial=versions[ENDPOINT]) == []
+    assert d.asks("L", initial=versions[LISTENER]) == []
+    assert d.asks("R", "r", initial=versions[ROUTE]) == []
     assert d.stream.settled
 
 
 def test_a_proxy_that_reconnects_is_sent_what_differs_and_keeps_what_its_routes_name() -> None:
     d = Dialogue(ONE)
     old = {"a": "0", "gone": "0"}
-    assert d.asks("C", **old) == ["C+a"], "its routes may still name the cluster that is gone"
+    assert d.asks("C", initial=old) == ["C+a"], "its routes may still name the cluster that is gone"
     assert d.acks("C") == ["ack C"]
-    assert d.asks("E", "a", a="0") == ["E+a"]
+    assert d.asks("E", "a", initial={"a": "0"}) == ["E+a"]
     assert d.acks("E") == ["ack E"]
-    assert d.asks("L", l=next(ONE.resources(LISTENER)).version) == []
-    assert d.asks("R", "r", r="0") == ["R+r"]
+    assert d.asks("L", initial={"l": next(ONE.resources(LISTENER)).version}) == []
+    assert d.asks("R", "r", initial={"r": "0"}) == ["R+r"]
     assert d.acks("R") == ["ack R", "C-gone"]
     assert d.acks("C") == ["ack C"]
     assert d.stream.settled

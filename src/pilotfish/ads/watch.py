@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pilotfish.envoy.values import Layer, Resource
 
 PATIENCE = 1.0
-"""Seconds for which a response that was not acknowledged holds up others. Envoy withholds the ACK of clusters that it is
-warming; one whose name can't be resolved must not keep every later change away."""
+"""Seconds for which a response that was not acknowledged holds up others. Envoy withholds the ACK of clusters that it
+is warming; one whose name can't be resolved must not keep every later change away."""
 
 
 class Shared:
@@ -63,6 +63,7 @@ class Watch:
         "_flight",
         "_isolated",
         "_shared",
+        "accepted_nonce",
         "error",
         "holding",
         "last_nonce",
@@ -85,6 +86,7 @@ class Watch:
         self.owes_answer = False
         """A response is due even if there is nothing to say."""
         self.last_nonce = ""
+        self.accepted_nonce = ""
         self._delta = delta
         self._shared = shared
         self._flight: dict[str, Sent] = {}
@@ -177,6 +179,11 @@ class Watch:
         ends = [sent.at + PATIENCE for sent in self._flight.values() if sent.at + PATIENCE > now]
         return min(ends, default=None)
 
+    def proven(self, name: str) -> str | None:
+        """The version that the proxy has and did not refuse; None if that is not known, or not yet."""
+        sent = (r.name for flight in self._flight.values() for r in flight.resources)
+        return None if name in sent else version_of(self.holding.have(name))
+
     @property
     def under_way(self) -> bool:
         return bool(self._flight)
@@ -240,6 +247,7 @@ class Watch:
         sent = self._flight.get(nonce)
         if sent is not None:
             self._landed(nonce)
+            self.accepted_nonce = nonce
         return sent
 
     def refuse(self, nonce: str, message: str) -> tuple[Resource, ...] | None:
@@ -272,9 +280,3 @@ class Watch:
             del self._flight[earlier]
             if earlier == nonce:
                 return
-
-    @property
-    def held_versions(self) -> dict[str, str | None]:
-        """For /debug: what the proxy is believed to hold, by name."""
-        names = {n for layer in self.holding.layers for n in layer} | set(self.holding.apart)
-        return {n: version_of(self.holding.have(n)) for n in sorted(names) if self.selects(n)}

@@ -1,0 +1,85 @@
+"""`pilotfish discovery`: the control plane alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pilotfish.cli.failure import Failure
+
+if TYPE_CHECKING:
+    from pilotfish.runtime.discovery.address import Address
+
+
+@click.command(name="discovery", short_help="Run the control plane alone.")
+@click.option(
+    "--config",
+    "paths",
+    multiple=True,
+    required=True,
+    metavar="DIR_OR_FILE",
+    type=click.Path(path_type=Path),
+    help="Manifests, watched. A directory's .yaml, .yml and .json files count. Repeatable.",
+)
+@click.option("--mesh-config", metavar="FILE", type=click.Path(path_type=Path), help="The meshConfig, watched.")
+@click.option(
+    "--xds-address", default="127.0.0.1:15010", show_default=True, metavar="HOST:PORT", help="Where proxies connect."
+)
+@click.option(
+    "--monitoring-address",
+    default="127.0.0.1:15014",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="/ready, /metrics and /debug.",
+)
+@click.option(
+    "--allow-plaintext", is_flag=True, help="Serve others than this machine's own processes without encryption."
+)
+@click.option(
+    "--log-level",
+    default="info",
+    show_default=True,
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="How much to say on standard error.",
+)
+def command(
+    paths: tuple[Path, ...],
+    mesh_config: Path | None,
+    xds_address: str,
+    monitoring_address: str,
+    allow_plaintext: bool,
+    log_level: str,
+) -> None:
+    """Serve Envoy's configuration over xDS, from manifests.
+
+    The xDS port opens once the manifests are read. A change of a file reaches the proxies within milliseconds; an
+    object that is broken, or that Envoy refuses, keeps its last good form, and /debug/problemz says why.
+    """
+    from pilotfish.runtime.discovery.serve import Options, serve
+    from pilotfish.runtime.errors import MachineError
+
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    options = Options(
+        paths=paths,
+        xds=_address("--xds-address", xds_address),
+        monitoring=_address("--monitoring-address", monitoring_address),
+        mesh_config=mesh_config,
+        allow_plaintext=allow_plaintext,
+    )
+    try:
+        asyncio.run(serve(options))
+    except MachineError as error:
+        raise Failure(str(error)) from error
+
+
+def _address(flag: str, text: str) -> Address:
+    from pilotfish.runtime.discovery.address import Address
+
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=flag) from error

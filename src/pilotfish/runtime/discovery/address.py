@@ -1,0 +1,32 @@
+"""Where a server listens: `HOST:PORT` as given on the command line."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    host: str
+    port: int
+    """0: the system chooses."""
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """From `127.0.0.1:15010`, `[::1]:15010`, `localhost:15010` or `:15010` (every address). Raises ValueError."""
+        host, colon, port = text.rpartition(":")
+        if not colon or not port.isdecimal() or int(port) > 65535:
+            raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:15010 or [::1]:15010")
+        return cls(host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Only processes of this machine (of this network namespace) can reach it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -1,0 +1,98 @@
+"""The mesh as discovery knows it: the graph, what the user wants, and what is known to work.
+
+Desired ─apply─▶ Graph ─resource_set─▶ ResourceSet
+                   ▲
+    Quarantine ────┘ leave_out, take_back
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pilotfish.config.manifest import Manifest
+from pilotfish.config.mesh import MeshConfig
+from pilotfish.derive import Graph
+from pilotfish.envoy.resources import ResourceSet, resource_set
+from pilotfish.mesh import inputs
+from pilotfish.mesh.names import NameTable, name_table
+from pilotfish.mesh.problems import problems
+from pilotfish.model import ObjectRef, Problem, Proxy
+from pilotfish.runtime.discovery.desired import Desired
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Mesh:
+    """Everything that follows from the user's objects. Synchronous; not for several threads."""
+
+    def __init__(self) -> None:
+        self.graph = Graph()
+        self.desired = Desired()
+        self._proven: dict[ObjectRef, Manifest] = {}
+        """Each object's last form that every proxy accepted all of."""
+        self._unproven: set[ObjectRef] = set()
+
+    def apply(self, desired: Desired, mesh_config: MeshConfig) -> tuple[set[ObjectRef], bool]:
+        """What changed of the objects, and whether anything did."""
+        changes = desired.changes_from(self.desired)
+        self.desired = desired
+        moved = inputs.apply(self.graph, changes)
+        moved |= inputs.apply_mesh_config(self.graph, mesh_config)
+        for ref, manifest in changes.items():
+            if manifest is None:
+                self._proven.pop(ref, None)
+                self._unproven.discard(ref)
+            else:
+                self._unproven.add(ref)
+        return set(changes), moved
+
+    def resources(self, proxy: Proxy) -> ResourceSet:
+        return self.graph.get(resource_set, proxy)
+
+    def names(self, namespace: str) -> NameTable:
+        return self.graph.get(name_table, namespace)
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong between objects."""
+        return self.graph.get(problems)
+
+    def collect(self, proxies: Iterable[Proxy]) -> int:
+        """Forget what no connected proxy needs."""
+        connected = tuple(proxies)
+        names = {proxy.namespace for proxy in connected}
+        roots = [(resource_set, (proxy,)) for proxy in connected], [(name_table, (name,)) for name in names]
+        return self.graph.collect([(problems, ()), *roots[0], *roots[1]])
+
+    # What is known to work
+
+    def prove(self, but: Iterable[ObjectRef]) -> None:
+        """Every proxy has accepted everything; `but` are the objects that are left out."""
+        if self._unproven:
+            manifests = self.desired.manifests
+            proven = self._unproven.difference(but)
+            self._proven.update((ref, manifests[ref]) for ref in proven)
+            self._unproven -= proven
+
+    def unproven(self) -> dict[ObjectRef, int]:
+        """Objects that changed since, and the revision in which they did."""
+        tables = inputs.TABLES
+        return {ref: self.graph.changed_at(tables[ref.kind], ref) for ref in self._unproven if ref.kind in tables}
+
+    def leave_out(self, ref: ObjectRef) -> None:
+        """Use the last form that is known to work, or nothing, in the object's stead."""
+        inputs.reject(self.graph, ref, self._proven.get(ref))
+
+    def take_back(self, ref: ObjectRef) -> None:
+        inputs.readmit(self.graph, ref)
+
+    def has_fallback(self, ref: ObjectRef) -> bool:
+        return ref in self._proven
+
+    def manifest(self, ref: ObjectRef) -> Manifest | None:
+        return self.desired.manifests.get(ref)
+
+    @property
+    def manifests(self) -> Mapping[ObjectRef, Manifest]:
+        return self.desired.manifests

@@ -1,0 +1,35 @@
+"""Wait until something may have changed, then look."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class Notice:
+    """Any number may wait; each `notify` wakes all who wait then."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def notify(self) -> None:
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiting.clear()
+
+    async def wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Until the condition holds; False if it does not within that time."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    waiter = loop.create_future()
+                    self._waiting.add(waiter)
+                    try:
+                        await waiter
+                    finally:
+                        self._waiting.discard(waiter)
+        except TimeoutError:
+            return condition()
+        return True

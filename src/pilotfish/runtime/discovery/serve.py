@@ -1,0 +1,153 @@
+"""Put discovery together, run it, and end it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from aiohttp import web
+
+from pilotfish.runtime.discovery.address import Address
+from pilotfish.runtime.discovery.ads_server import bind, make_server
+from pilotfish.runtime.discovery.debounce import Debounce
+from pilotfish.runtime.discovery.hub import Hub
+from pilotfish.runtime.discovery.mesh import Mesh
+from pilotfish.runtime.discovery.metrics import Metrics
+from pilotfish.runtime.discovery.monitoring import Monitoring
+from pilotfish.runtime.discovery.source import Source
+from pilotfish.runtime.errors import MachineError
+
+_log = logging.getLogger(__name__)
+_DRAIN = 1.0
+"""Seconds for responses that are being written when discovery is told to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    paths: tuple[Path, ...]
+    """Files and directories of manifests."""
+    xds: Address
+    monitoring: Address
+    mesh_config: Path | None = None
+    allow_plaintext: bool = False
+    """Serve others than this machine's processes without TLS."""
+
+    def check(self) -> None:
+        """Raises MachineError where serving would be unsafe, or could never serve anything."""
+        for flag, address in {"--xds-address": self.xds, "--monitoring-address": self.monitoring}.items():
+            if not address.is_loopback and not self.allow_plaintext:
+                raise MachineError(
+                    f"{flag} {address} would serve the mesh's configuration in plaintext to all who can reach it",
+                    "give a loopback address, or --allow-plaintext where the network is trusted",
+                )
+        for path in self.paths:
+            if not path.exists():
+                raise MachineError(f"--config {path} does not exist", "give a file or a directory of manifests")
+
+
+class Discovery:
+    """One discovery in this process. `async with` starts it; `run` serves until it is cancelled."""
+
+    def __init__(self, options: Options) -> None:
+        self.xds = options.xds
+        """With the port that was chosen, once started."""
+        self.monitoring = options.monitoring
+        self._options = options
+        mesh = Mesh()
+        self.hub = Hub(mesh, Metrics(mesh.graph.stats))
+        self._pages = Monitoring(self.hub)
+        self._source = Source(options.paths, options.mesh_config)
+        self._debounce = Debounce()
+        self._changed_at: float | None = None
+        self._runner = web.AppRunner(self._pages.application(), access_log=None, shutdown_timeout=0.5)
+        self._server: grpc.aio.Server | None = None
+
+    async def __aenter__(self) -> Discovery:
+        """Raises MachineError if a port can't be had. The xDS port opens when the first configuration is read."""
+        self._options.check()
+        self._source.watch(self._on_change)
+        self._apply()
+        try:
+            self.monitoring = await self._listen_http()
+            self._server = make_server(self.hub)
+            self.xds = self._listen_xds(self._server)
+            await self._server.start()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        self._pages.ready = True
+        _log.info("serving xDS on %s, monitoring on %s", self.xds, self.monitoring)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """What is being written is written; then the proxies are disconnected, and keep what they have."""
+        self._pages.ready = False
+        self._source.close()
+        if self._server is not None:
+            await self.hub.drain(_DRAIN)
+            await self._server.stop(None)
+        await self._runner.cleanup()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.hub.run())
+            tasks.create_task(self._follow())
+
+    def _on_change(self) -> None:
+        if self._changed_at is None:
+            self._changed_at = asyncio.get_running_loop().time()
+        self._debounce.poke()
+
+    async def _follow(self) -> None:
+        async for _ in self._debounce:
+            self._apply()
+
+    def _apply(self) -> None:
+        since, self._changed_at = self._changed_at, None
+        before = self._source.problems
+        self._source.read()
+        for problem in self._source.problems:
+            if problem not in before:
+                _log.warning("%s", problem)
+        self.hub.file_problems = self._source.problems
+        now = asyncio.get_running_loop().time()
+        self.hub.change(self._source.desired, self._source.mesh_config, now if since is None else since)
+
+    async def _listen_http(self) -> Address:
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.monitoring.host, self.monitoring.port, reuse_port=False)
+        try:
+            await site.start()
+        except OSError as error:
+            raise _unavailable("--monitoring-address", self.monitoring, error) from error
+        return Address(self.monitoring.host, self._runner.addresses[0][1])
+
+    def _listen_xds(self, server: grpc.aio.Server) -> Address:
+        try:
+            return Address(self.xds.host, bind(server, str(self.xds)))
+        except OSError as error:
+            raise _unavailable("--xds-address", self.xds, error) from error
+
+
+def _unavailable(flag: str, address: Address, error: OSError) -> MachineError:
+    taken = error.errno == errno.EADDRINUSE or "in use" in str(error).lower()
+    why = "another process listens there" if taken else (error.strerror or str(error))
+    remedy = f"stop it, or give another {flag}" if taken else f"give an address of this machine as {flag}"
+    return MachineError(f"{flag} {address} can't be listened on: {why}", remedy)
+
+
+async def serve(options: Options) -> None:
+    """Until SIGTERM or SIGINT. Raises MachineError."""
+    loop = asyncio.get_running_loop()
+    async with Discovery(options) as discovery:
+        running = loop.create_task(discovery.run())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, running.cancel)
+        await asyncio.wait({running})
+        if not running.cancelled():
+            running.result()
