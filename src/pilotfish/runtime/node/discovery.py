@@ -129,7 +129,7 @@ class Discovery:
         words = [word for pair in arguments.items() for word in pair]
         run = "import sys; from pilotfish.cli import main; sys.argv[0] = 'pilotfish'; main()"
         return ProcessSpec(
-            argv=(sys.executable, "-c", run, "discovery", *words),
+            argv=(sys.executable, "-c", run, "discovery", "--allow-plaintext", *words),
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(Path(__file__).parents[3])},
             netns=self._node,
             stdout=output,
