@@ -99,7 +99,7 @@ class Agent:
         self._check_ports()
         try:
             await self._http.start(self.spec.netns, self.spec.proxy_config.status_port)
-            await self._dns.start(self.spec.netns)
+            await self._dns.start(self.spec.netns, owner=self.spec.user)
         except BaseException:
             await self._close_servers()
             raise

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from pilotfish.agent.names import Forward, NameTable, Reply, Zone, resolve
 from pilotfish.runtime.agent.forward import Forwarder
-from pilotfish.runtime.agent.sockets import listen
+from pilotfish.runtime.agent.sockets import listen, owned_by
 from pilotfish.runtime.netns import NetNs
 
 DNS_PORT = 15053
@@ -32,12 +32,17 @@ class NameServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closers: list[Callable[[], None]] = []
 
-    async def start(self, netns: NetNs | None, port: int = DNS_PORT) -> None:
-        """AgentError if the port is taken. A loopback without IPv6 is served over IPv4 alone."""
+    async def start(self, netns: NetNs | None, port: int = DNS_PORT, owner: int | None = None) -> None:
+        """AgentError if the port is taken. A loopback without IPv6 is served over IPv4 alone.
+
+        `owner`: the sidecar's uid. Conntrack only knows an answer, and turns its addresses back, in the zone of its
+        question, which the capture rules give to answers of that user's sockets (`capture.raw`).
+        """
         loop = asyncio.get_running_loop()
         for host in _HOSTS:
             try:
-                datagrams = listen(netns, host, port, socket.SOCK_DGRAM)
+                with owned_by(owner):
+                    datagrams = listen(netns, host, port, socket.SOCK_DGRAM)
             except OSError:
                 if host == "::1":
                     continue
