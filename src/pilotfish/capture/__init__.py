@@ -5,6 +5,7 @@
     CaptureSpec ─rules─▶ RuleSet ─render_iptables─▶ iptables-restore text ─▶ kernel
                             ▲                                                  │
                             └──────────────parse_iptables── iptables-save ◀────┘
+    RuleSet, Connection ─evaluate─▶ Evaluation: the verdict, and each rule visited on the way to it
 
 Chains, their order and their names are Istio's, so that what people know about ISTIO_OUTPUT holds here. `nat`
 redirects, `mangle` marks (TPROXY), `raw` sorts DNS into conntrack zones. A RuleSet is what the kernel holds in the end,
@@ -12,25 +13,54 @@ not the commands that lead there; rules are written and read in iptables' own wo
 """
 
 from pilotfish.capture.annotations import spec_from_annotations
+from pilotfish.capture.connection import Connection, Direction, State
 from pilotfish.capture.diff import Difference, diff
 from pilotfish.capture.document import parse_spec
+from pilotfish.capture.evaluate import Evaluator, evaluate
 from pilotfish.capture.generate import rules
 from pilotfish.capture.iptables import parse_iptables, render_iptables
 from pilotfish.capture.rule import Counters, Rule, parse_rule, render_rule
 from pilotfish.capture.ruleset import Chain, RuleSet, Table
 from pilotfish.capture.spec import ALL, CaptureSpec, Mode
+from pilotfish.capture.verdict import (
+    Accepted,
+    Dropped,
+    Evaluation,
+    Event,
+    Redirected,
+    Tproxied,
+    Translated,
+    Unknown,
+    Verdict,
+    Visit,
+)
 
 __all__ = [
     "ALL",
+    "Accepted",
     "CaptureSpec",
     "Chain",
+    "Connection",
     "Counters",
     "Difference",
+    "Direction",
+    "Dropped",
+    "Evaluation",
+    "Evaluator",
+    "Event",
     "Mode",
+    "Redirected",
     "Rule",
     "RuleSet",
+    "State",
     "Table",
+    "Tproxied",
+    "Translated",
+    "Unknown",
+    "Verdict",
+    "Visit",
     "diff",
+    "evaluate",
     "parse_iptables",
     "parse_rule",
     "parse_spec",
