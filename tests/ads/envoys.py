@@ -69,7 +69,8 @@ class Envoy:
     heard: list[Effect] = field(default_factory=list)
     may_repeat: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How often what the proxy has may be sent: it asked again, or refused what came with it."""
-    told_absent: set[tuple[str, str]] = field(default_factory=set)
+    cold: set[str] = field(default_factory=set)
+    """Clusters, new or changed, that wait for their endpoints, or to be told that there are none."""
 
     @classmethod
     def connect(cls, shared: Shared, resources: ResourceSet) -> Envoy:
@@ -81,6 +82,9 @@ class Envoy:
         self.stream = Stream(shared, delta=True)
         self.stream.update(resources, now)
         self.inbox, self.unacknowledged, self.may_repeat = [], [], Counter()
+        # A cluster that was being made anew when the stream broke: no server can know that it lacks the endpoints which
+        # the proxy says that it has. Envoy takes those from its own cache.
+        self.cold -= self.has[ENDPOINT].keys()
         self.join(now)
 
     def join(self, now: float) -> None:
@@ -112,11 +116,14 @@ class Envoy:
         whole = payload.type_url in WHOLE
         applied = payload.resources if not bad else tuple(r for r in payload.resources if r not in bad) if whole else ()
         old = dict(self.has[payload.type_url])
+        if payload.type_url == CLUSTER:
+            # Whether it accepts the cluster or not: the server can't know yet, and sends the endpoints after it.
+            self.may_repeat.update((ENDPOINT, r.name) for r in payload.resources)
         self._apply(payload, applied, removals=whole or not bad)
         self._follow_up(payload.type_url, old, now)
         if payload.type_url == ENDPOINT:
             # "We need to allow server startup to continue, even if we have a bad config" (eds.cc).
-            self.told_absent |= {(ENDPOINT, r.name) for r in bad}
+            self.cold -= {r.name for r in bad}
         error = _complaint(payload.type_url, [r.name for r in bad]) if bad else None
         if error is not None and not whole:
             self.may_repeat.update((payload.type_url, r.name) for r in payload.resources)
@@ -132,11 +139,13 @@ class Envoy:
                 assert self.may_repeat[key] > 0, f"{key} was sent twice"
                 self.may_repeat[key] -= 1
             has[r.name] = r
-            self.told_absent.discard(key)
+            if payload.type_url == ENDPOINT:
+                self.cold.discard(r.name)
         for name in payload.removed if removals else ():
             assert payload.type_url != CLUSTER or not self.routes_that_name(name), f"a route names {name}"
             has.pop(name, None)
-            self.told_absent.add((payload.type_url, name))
+            if payload.type_url == ENDPOINT:
+                self.cold.discard(name)
 
     def routes_that_name(self, cluster: str) -> list[str]:
         return [n for n in self.asked[ROUTE] if (r := self.has[ROUTE].get(n)) and cluster in r.body.decode().split()]
@@ -145,25 +154,24 @@ class Envoy:
         """Ask for what the new clusters and listeners need."""
         if type_url == CLUSTER:
             has = self.has[CLUSTER]
-            again = {n for n, r in has.items() if n not in old or old[n] != r}
-            self._want(ENDPOINT, set(has), again, now)
+            remade = {n for n, r in has.items() if n in old and old[n] != r}
+            self.cold = (self.cold | remade | (has.keys() - old.keys())) & has.keys()
+            self._want(ENDPOINT, set(has), now)
         elif type_url == LISTENER:
-            self._want(ROUTE, {r.body.decode() for r in self.has[LISTENER].values()}, set(), now)
+            self._want(ROUTE, {r.body.decode() for r in self.has[LISTENER].values()}, now)
 
-    def _want(self, type_url: str, names: set[str], again: set[str], now: float) -> None:
-        new, gone = (names - self.asked[type_url]) | again, self.asked[type_url] - names
+    def _want(self, type_url: str, names: set[str], now: float) -> None:
+        new, gone = names - self.asked[type_url], self.asked[type_url] - names
         self.asked[type_url] = names
         for name in gone:
             self.has[type_url].pop(name, None)
         if new or gone:
             self.may_repeat.update((type_url, name) for name in new)
-            self.told_absent -= {(type_url, name) for name in new}
             self.say(DeltaRequest(type_url, subscribe=tuple(sorted(new)), unsubscribe=tuple(sorted(gone))), now)
 
     def _acknowledge(self, now: float) -> None:
         """Clusters are acknowledged when all are warm, that is when their endpoints came."""
-        cold = {n for n in self.has[CLUSTER] if n not in self.has[ENDPOINT] and (ENDPOINT, n) not in self.told_absent}
-        ready = [r for r in self.unacknowledged if r.type_url != CLUSTER or not cold]
+        ready = [r for r in self.unacknowledged if r.type_url != CLUSTER or not self.cold]
         self.unacknowledged = [r for r in self.unacknowledged if r not in ready]
         for request in ready:
             self.say(request, now)

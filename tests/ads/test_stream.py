@@ -187,6 +187,17 @@ def test_a_name_that_is_subscribed_again_is_sent_again() -> None:
     assert d.asks("E", "a") == ["E+a"], "the proxy made the cluster anew, and waits"
 
 
+def test_endpoints_are_sent_again_for_a_cluster_that_is_made_anew() -> None:
+    d = joined()
+    assert d.update(resources({"a": "2"}, {"a": "1"}, {"l": "r"}, {"r": "a"})) == ["C+a", "E+a"]
+
+
+def test_endpoints_are_sent_again_for_a_cluster_that_changed_while_the_proxy_was_away() -> None:
+    d = Dialogue(ONE)
+    assert d.asks("C", initial={"a": "0"}) == ["C+a"]
+    assert d.asks("E", "a", initial={"a": next(ONE.resources(ENDPOINT)).version}) == ["E+a"]
+
+
 def test_what_is_not_subscribed_is_not_sent() -> None:
     d = joined(resources({"a": "1", "b": "1"}, {"a": "1", "b": "1"}))
     assert d.asks("E", drop=("b",)) == []

