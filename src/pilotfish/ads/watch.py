@@ -262,9 +262,9 @@ class Watch:
         if not names and self._sends_all:
             names = {r.name for r in sent.resources}
         bad = tuple(r for r in sent.resources if r.name in names)
-        # A name that was sent again since is judged by the answer to that.
+        # A name that was sent again since is judged by the answer to that, and one that was asked for anew is due.
         again = {r.name for later in self._flight.values() for r in later.resources}
-        offered = [r for r in sent.resources if r.name not in again]
+        offered = [r for r in sent.resources if r.name not in again and self.holding.have(r.name) is not None]
         self.refused.update((r.name, r.version) for r in offered if r.name in names)
         self.holding = self.holding.but({r.name: sent.before.have(r.name) for r in offered if r.name in names})
         rest = {r.name: self._unsure(sent.before, r.name) for r in offered if r.name not in names}
