@@ -158,6 +158,6 @@ def test_a_difference_says_where() -> None:
     actual = parse_iptables(SAVED)
     found = [str(difference) for difference in diff(rules(CaptureSpec(outbound_ip_ranges_include=ALL), 4), actual)]
     assert "missing: nat/ISTIO_OUTPUT/9: -j ISTIO_REDIRECT" in found
-    assert "unexpected: nat/ISTIO_OUTPUT/1: -p tcp -m tcp --dport 80 -j RETURN" in found
+    assert "foreign: nat/ISTIO_OUTPUT/1: -p tcp -m tcp --dport 80 -j RETURN" in found
     assert "missing: nat/ISTIO_REDIRECT: -N ISTIO_REDIRECT" in found
     assert not any("9.9.9.9" in line or "THEIRS" in line for line in found)

@@ -287,11 +287,6 @@ async def test_a_refused_table_stays_as_it_was(netns: NetNs) -> None:
     assert diff(rules(POD, 4), await capture.read(netns)) == ()
 
 
-async def test_transparent_capture_is_refused(netns: NetNs) -> None:
-    with pytest.raises(MachineError, match="TPROXY can't be used"):
-        await capture.apply(netns, replace(POD, mode=Mode.TPROXY))
-
-
 async def test_missing_iptables_is_named(netns: NetNs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MachineError, match=r"iptables-save is missing; install it: apt-get install iptables"):

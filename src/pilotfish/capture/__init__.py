@@ -2,9 +2,9 @@
 
     document ─parse_spec────────────────▶ CaptureSpec | Problems
     annotations ─spec_from_annotations──▶ CaptureSpec | Problems
-    CaptureSpec ─rules─▶ RuleSet ─render_iptables─▶ iptables-restore text ─▶ kernel
-                            ▲                                                  │
-                            └──────────────parse_iptables── iptables-save ◀────┘
+    CaptureSpec ─rules─────────▶ RuleSet ─render_iptables─▶ iptables-restore text ─▶ kernel
+                ─native_rules──▶ RuleSet ─render_nft──────▶ nft transaction ───────▶ kernel
+                                 RuleSet ◀─parse_iptables, parse_nft── what it has ◀─┘
     RuleSet, Connection ─evaluate─▶ Evaluation: the verdict, and each rule visited on the way to it
 
 Chains, their order and their names are Istio's, so that what people know about ISTIO_OUTPUT holds here. `nat`
@@ -17,10 +17,11 @@ from pilotfish.capture.connection import Connection, Direction, State
 from pilotfish.capture.diff import Difference, diff
 from pilotfish.capture.document import parse_spec
 from pilotfish.capture.evaluate import Evaluator, evaluate
-from pilotfish.capture.generate import rules
+from pilotfish.capture.generate import native_rules, rules
 from pilotfish.capture.iptables import parse_iptables, render_iptables
+from pilotfish.capture.nft import NATIVE_PREFIX, parse_nft, render_nft
 from pilotfish.capture.rule import Counters, Rule, parse_rule, render_rule
-from pilotfish.capture.ruleset import Chain, RuleSet, Table
+from pilotfish.capture.ruleset import OWN_CHAINS, Chain, RuleSet, Table
 from pilotfish.capture.spec import ALL, CaptureSpec, Mode
 from pilotfish.capture.verdict import (
     Accepted,
@@ -37,6 +38,8 @@ from pilotfish.capture.verdict import (
 
 __all__ = [
     "ALL",
+    "NATIVE_PREFIX",
+    "OWN_CHAINS",
     "Accepted",
     "CaptureSpec",
     "Chain",
@@ -61,10 +64,13 @@ __all__ = [
     "Visit",
     "diff",
     "evaluate",
+    "native_rules",
     "parse_iptables",
+    "parse_nft",
     "parse_rule",
     "parse_spec",
     "render_iptables",
+    "render_nft",
     "render_rule",
     "rules",
     "spec_from_annotations",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pilotfish.capture.spec import ALL, All, CaptureSpec, Family
+from pilotfish.capture.spec import ALL, CaptureSpec, Family
 
 _LOOPBACK_V6 = "::1/128"
 _PASSTHROUGH = {4: "127.0.0.6/32", 6: "::6/128"}
@@ -17,7 +17,8 @@ class Addresses:
 
     loopback: str
     passthrough: str
-    include: tuple[str, ...] | All
+    include: tuple[str, ...]
+    """Nothing where everything is included."""
     exclude: tuple[str, ...]
     dns: tuple[str, ...]
     """For each DNS server to be captured the match `-d ADDRESS`; "" for one that matches them all."""
@@ -28,10 +29,15 @@ class Addresses:
         return cls(
             loopback=str(spec.host_ipv4_loopback_cidr) if family == 4 else _LOOPBACK_V6,
             passthrough=_PASSTHROUGH[family],
-            include=ALL if include == ALL else tuple(str(n) for n in include if n.version == family),
+            include=() if include == ALL else tuple(str(n) for n in include if n.version == family),
             exclude=tuple(str(n) for n in spec.outbound_ip_ranges_exclude if n.version == family),
             dns=_dns(spec, family),
         )
+
+
+def dns_servers(families: tuple[Addresses, ...]) -> tuple[str, ...]:
+    """Of all families; "" alone where all servers are captured, as that rule has no address."""
+    return tuple(dict.fromkeys(server for addresses in families for server in addresses.dns))
 
 
 def _dns(spec: CaptureSpec, family: Family) -> tuple[str, ...]:

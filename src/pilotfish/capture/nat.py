@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pilotfish.capture.build import TableBuilder, return_interfaces
-from pilotfish.capture.family import Addresses
+from pilotfish.capture.family import Addresses, dns_servers
 from pilotfish.capture.ruleset import Chain
 from pilotfish.capture.spec import ALL, CaptureSpec, Mode
 
@@ -17,29 +17,34 @@ DNS_PORT = 53
 DNS_LISTENER_PORT = 15053
 
 
-def chains(spec: CaptureSpec, addresses: Addresses) -> Iterable[Chain]:
+def chains(spec: CaptureSpec, families: tuple[Addresses, ...]) -> Iterable[Chain]:
+    """`families`: those that the table serves. A rule with an address stands once for each of them."""
     table = TableBuilder("ISTIO_INBOUND", "ISTIO_REDIRECT", "ISTIO_IN_REDIRECT", "ISTIO_OUTPUT")
     return_interfaces(table, spec.exclude_interfaces)
-    _virtual_interfaces(table, spec, addresses)
+    _virtual_interfaces(table, spec, families)
     _redirects(table, spec)
     _inbound(table, spec)
     table.append("OUTPUT", "-j ISTIO_OUTPUT", "all that leaves a process of this pod")
     _excluded_ports(table, spec)
-    _proxy_traffic(table, spec, addresses)
+    _proxy_traffic(table, spec, families)
     _owner_groups(table, spec)
-    _dns(table, addresses)
-    _destinations(table, spec, addresses)
+    _dns(table, families)
+    _destinations(table, spec, families)
     return table.chains()
 
 
-def _virtual_interfaces(table: TableBuilder, spec: CaptureSpec, addresses: Addresses) -> None:
+def _virtual_interfaces(table: TableBuilder, spec: CaptureSpec, families: tuple[Addresses, ...]) -> None:
     for name in spec.reroute_virtual_interfaces:
         table.insert_first("PREROUTING", f"-i {name} -j RETURN", f"what else comes from {name} is not inbound traffic")
-    ranges = ("",) if addresses.include == ALL else tuple(f"-d {text} " for text in addresses.include)
-    for destination in ranges:
+    for destination in ("",) if spec.outbound_ip_ranges_include == ALL else _included(families):
         for name in spec.reroute_virtual_interfaces:
             why = f"traffic from the virtual machine at {name} is outbound traffic"
-            table.insert_first("PREROUTING", f"-i {name} {destination}-j ISTIO_REDIRECT", why)
+            to = f"-d {destination} " if destination else ""
+            table.insert_first("PREROUTING", f"-i {name} {to}-j ISTIO_REDIRECT", why)
+
+
+def _included(families: tuple[Addresses, ...]) -> tuple[str, ...]:
+    return tuple(text for addresses in families for text in addresses.include)
 
 
 def _redirects(table: TableBuilder, spec: CaptureSpec) -> None:
@@ -74,18 +79,17 @@ def _excluded_ports(table: TableBuilder, spec: CaptureSpec) -> None:
             table.append("ISTIO_OUTPUT", text, f"outbound port {port} is excluded")
 
 
-def _proxy_traffic(table: TableBuilder, spec: CaptureSpec, addresses: Addresses) -> None:
-    source = f"-o lo -s {addresses.passthrough} -j RETURN"
-    table.append("ISTIO_OUTPUT", source, "the proxy hands an inbound connection to its app")
+def _proxy_traffic(table: TableBuilder, spec: CaptureSpec, families: tuple[Addresses, ...]) -> None:
+    for addresses in families:
+        source = f"-o lo -s {addresses.passthrough} -j RETURN"
+        table.append("ISTIO_OUTPUT", source, "the proxy hands an inbound connection to its app")
     owners = (*(("uid", uid) for uid in spec.proxy_uids), *(("gid", gid) for gid in spec.proxy_gids))
     for kind, number in owners:
         owner = f"--{kind}-owner {number}"
-        to_self = (
-            f"-o lo ! -d {addresses.loopback} -p tcp {_not_ports(spec, kind)} -m owner {owner} -j ISTIO_IN_REDIRECT"
-        )
-        table.append(
-            "ISTIO_OUTPUT", to_self, "the proxy calls its own pod through a Service: in by the inbound listener"
-        )
+        for addresses in families:
+            match = f"-o lo ! -d {addresses.loopback} -p tcp {_not_ports(spec, kind)} -m owner {owner}"
+            why = "the proxy calls its own pod through a Service: in by the inbound listener"
+            table.append("ISTIO_OUTPUT", f"{match} -j ISTIO_IN_REDIRECT", why)
         if not spec.includes_loopback:
             not_dns = f"-p tcp ! --dport {DNS_PORT} " if spec.captures_dns else ""
             text = f"-o lo {not_dns}-m owner ! {owner} -j RETURN"
@@ -109,26 +113,28 @@ def _owner_groups(table: TableBuilder, spec: CaptureSpec) -> None:
         table.append("ISTIO_OUTPUT", f"-m owner --gid-owner {group} -j RETURN", f"group {group} is excluded")
 
 
-def _dns(table: TableBuilder, addresses: Addresses) -> None:
-    if not addresses.dns:
+def _dns(table: TableBuilder, families: tuple[Addresses, ...]) -> None:
+    servers = dns_servers(families)
+    if not servers:
         return
     table.append("ISTIO_OUTPUT", "-j ISTIO_OUTPUT_DNS", "DNS, for which loopback is no exception")
     for protocol in ("tcp", "udp"):
-        for server in addresses.dns:
+        for server in servers:
             to = f"-d {server} " if server else ""
             text = f"-p {protocol} --dport {DNS_PORT} {to}-j REDIRECT --to-ports {DNS_LISTENER_PORT}"
             table.append("ISTIO_OUTPUT_DNS", text, f"DNS over {protocol.upper()} to {server or 'any resolver'}")
 
 
-def _destinations(table: TableBuilder, spec: CaptureSpec, addresses: Addresses) -> None:
-    table.append("ISTIO_OUTPUT", f"-d {addresses.loopback} -j RETURN", "loopback is not captured")
-    for text in addresses.exclude:
+def _destinations(table: TableBuilder, spec: CaptureSpec, families: tuple[Addresses, ...]) -> None:
+    for addresses in families:
+        table.append("ISTIO_OUTPUT", f"-d {addresses.loopback} -j RETURN", "loopback is not captured")
+    for text in (text for addresses in families for text in addresses.exclude):
         table.append("ISTIO_OUTPUT", f"-d {text} -j RETURN", f"outbound range {text} is excluded")
     for port in spec.outbound_ports_include:
         redirect = f"-p tcp --dport {port} -j ISTIO_REDIRECT"
         table.append("ISTIO_OUTPUT", redirect, f"outbound port {port} is captured")
-    if addresses.include == ALL:
+    if spec.outbound_ip_ranges_include == ALL:
         table.append("ISTIO_OUTPUT", "-j ISTIO_REDIRECT", "everything else that leaves is captured")
         return
-    for text in addresses.include:
+    for text in _included(families):
         table.append("ISTIO_OUTPUT", f"-d {text} -j ISTIO_REDIRECT", f"outbound range {text} is captured")

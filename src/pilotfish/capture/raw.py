@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pilotfish.capture.build import TableBuilder
-from pilotfish.capture.family import Addresses
+from pilotfish.capture.family import Addresses, dns_servers
 from pilotfish.capture.nat import DNS_LISTENER_PORT, DNS_PORT
 from pilotfish.capture.ruleset import Chain
 from pilotfish.capture.spec import CaptureSpec
@@ -20,7 +20,7 @@ CLIENT_ZONE = 2
 """Between the app and the proxy."""
 
 
-def chains(spec: CaptureSpec, addresses: Addresses) -> Iterable[Chain]:
+def chains(spec: CaptureSpec, families: tuple[Addresses, ...]) -> Iterable[Chain]:
     table = TableBuilder()
     if not spec.captures_dns:
         return ()
@@ -31,9 +31,10 @@ def chains(spec: CaptureSpec, addresses: Addresses) -> Iterable[Chain]:
         table.append("ISTIO_OUTPUT_DNS", question, "the proxy asks a resolver")
         answer = f"-p udp --sport {DNS_LISTENER_PORT} -m owner {owner} -j CT --zone {CLIENT_ZONE}"
         table.append("ISTIO_OUTPUT_DNS", answer, "the proxy answers the app")
-    if addresses.dns:
+    servers = dns_servers(families)
+    if servers:
         table.append("PREROUTING", "-j ISTIO_INBOUND", "DNS that comes from outside the pod")
-    for server in addresses.dns:
+    for server in servers:
         to, from_ = (f"-d {server} ", f"-s {server} ") if server else ("", "")
         client = f"-p udp --dport {DNS_PORT} {to}-j CT --zone {CLIENT_ZONE}"
         table.append("ISTIO_OUTPUT_DNS", client, "the app asks a resolver")

@@ -1,0 +1,91 @@
+"""The three ways into the kernel's packet filter, and which of them a namespace uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pilotfish.capture import NATIVE_PREFIX, OWN_CHAINS
+from pilotfish.capture.spec import Family
+from pilotfish.runtime.capture import iptables, nft
+from pilotfish.runtime.capture.nftables import FAMILY_NAMES, NamedTables
+from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.netns import NetNs
+
+FAMILIES: tuple[Family, ...] = (4, 6)
+_IPTABLES = frozenset(("filter", "mangle", "nat", "raw", "security"))
+
+
+class Backend(StrEnum):
+    IPTABLES_NFT = "iptables-nft"
+    """iptables' words in the kernel's nf_tables: what `iptables` is on today's distributions."""
+    IPTABLES_LEGACY = "iptables-legacy"
+    """The kernel's older ip_tables."""
+    NFT = "nft"
+    """nf_tables in its own words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a namespace holds, found without starting a process."""
+
+    named: NamedTables
+    legacy: frozenset[Family]
+    """Families with legacy tables, be they empty: the kernel does not say more for free."""
+
+    @classmethod
+    def take(cls, netns: NetNs) -> Survey:
+        legacy = (family for family in FAMILIES if iptables.has_legacy_tables(netns, family))
+        return cls(NamedTables.read(netns), frozenset(legacy))
+
+    @property
+    def native(self) -> tuple[str, ...]:
+        """Our nft tables: `nat`, `mangle`, `raw`."""
+        found = (name for family, name in self.named.tables if family == "inet" and name.startswith(NATIVE_PREFIX))
+        return tuple(sorted(name.removeprefix(NATIVE_PREFIX) for name in found))
+
+    def has_tables(self, family: Family) -> bool:
+        """iptables-nft has been used here, by anybody."""
+        return any((FAMILY_NAMES[family], name) in self.named.tables for name in _IPTABLES)
+
+    def own_tables(self, family: Family) -> tuple[str, ...]:
+        """Tables of iptables-nft that hold chains of ours."""
+        of_family = (chain for chain in self.named.chains if chain.family == FAMILY_NAMES[family])
+        return tuple(sorted({chain.table for chain in of_family if chain.name in OWN_CHAINS}))
+
+    def in_use(self) -> Backend | None:
+        """What our rules came in by, else others'; None where there are none, or legacy tables only."""
+        if self.native:
+            return Backend.NFT
+        if any(self.own_tables(family) for family in FAMILIES):
+            return Backend.IPTABLES_NFT
+        families = set(FAMILY_NAMES.values())
+        tables = {(chain.family, chain.table) for chain in self.named.chains if not chain.idle}
+        if any(family in families and name in _IPTABLES for family, name in tables):
+            return Backend.IPTABLES_NFT
+        return Backend.NFT if tables else None
+
+
+async def choose(netns: NetNs, survey: Survey) -> Backend:
+    """Where our rules are; else where others' are; else iptables, or nft where iptables is missing."""
+    used = survey.in_use()
+    if used is None and await _legacy_holds_rules(netns, survey):
+        used = Backend.IPTABLES_LEGACY
+    for backend in (used, Backend.IPTABLES_NFT, Backend.NFT, Backend.IPTABLES_LEGACY):
+        if backend is not None and is_installed(backend):
+            return backend
+    message = "no packet filter can be set: nft is missing, and iptables-save is missing"
+    raise MachineError(message, "install it: apt-get install iptables")
+
+
+def is_installed(backend: Backend) -> bool:
+    if backend is Backend.NFT:
+        return nft.is_installed()
+    kind: iptables.Kind = "nft" if backend is Backend.IPTABLES_NFT else "legacy"
+    return iptables.find_program(kind, 4, "restore") is not None
+
+
+async def _legacy_holds_rules(netns: NetNs, survey: Survey) -> bool:
+    if not is_installed(Backend.IPTABLES_LEGACY):
+        return False
+    return any([(await iptables.save(netns, "legacy", family)).tables for family in sorted(survey.legacy)])

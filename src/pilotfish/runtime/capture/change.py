@@ -1,0 +1,104 @@
+"""Rules into a namespace and out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+from dataclasses import replace
+
+from pilotfish.capture import CaptureSpec, RuleSet, native_rules, rules
+from pilotfish.capture.spec import ALL, Family
+from pilotfish.runtime.capture import iptables, nft, nftables, routing
+from pilotfish.runtime.capture.backends import FAMILIES, Backend, Survey, choose, is_installed
+from pilotfish.runtime.netns import NetNs
+
+
+async def apply(
+    netns: NetNs, spec: CaptureSpec, families: tuple[Family, ...] = FAMILIES, backend: Backend | None = None
+) -> Backend:
+    """Brings the namespace to what `spec` says, whatever of ours it held before, and says by which back-end.
+
+    The order keeps what is captured captured: marks are routed before rules set them, the new rules stand before those
+    of another back-end go, and what nothing marks any more loses its route last. MachineError if a program is missing
+    or the kernel refuses; then that family's rules are as they were.
+    """
+    spec = resolve_groups(spec)
+    survey = Survey.take(netns)
+    backend = backend or await choose(netns, survey)
+    for family in families:
+        if rule := routing.wanted(spec, family):
+            routing.add(netns, family, rule)
+    await _bring(netns, spec, families, backend, survey)
+    await _remove(netns, families, survey, tuple(other for other in Backend if other is not backend))
+    for family in families:
+        routing.remove(netns, family, routing.wanted(spec, family))
+    return backend
+
+
+async def clean(netns: NetNs, families: tuple[Family, ...] = FAMILIES) -> None:
+    """Removes all that is ours, of every back-end, and leaves others' rules. nft's tables serve both families."""
+    await _remove(netns, families, Survey.take(netns), tuple(Backend))
+    for family in families:
+        routing.remove(netns, family)
+
+
+async def read(netns: NetNs, family: Family = 4, backend: Backend | None = None) -> RuleSet:
+    """All rules that the namespace holds by `backend`, others' too, with their counters."""
+    backend = backend or await choose(netns, Survey.take(netns))
+    if backend is Backend.NFT:
+        return await nft.read(netns)
+    return await iptables.save(netns, "nft" if backend is Backend.IPTABLES_NFT else "legacy", family)
+
+
+def resolve_groups(spec: CaptureSpec) -> CaptureSpec:
+    """Names of groups as numbers, as the kernel knows no others. An unknown one stays, and is refused by iptables."""
+    include = spec.owner_groups_include
+    return replace(
+        spec,
+        owner_groups_include=include if include == ALL else tuple(_group(name) for name in include),
+        owner_groups_exclude=tuple(_group(name) for name in spec.owner_groups_exclude),
+    )
+
+
+def _group(name: str) -> str:
+    try:
+        return name if name.isdecimal() else str(grp.getgrnam(name).gr_gid)
+    except KeyError:
+        return name
+
+
+async def _bring(
+    netns: NetNs, spec: CaptureSpec, families: tuple[Family, ...], backend: Backend, survey: Survey
+) -> None:
+    if backend is Backend.NFT:
+        await nft.bring(netns, native_rules(spec, families), survey.native)
+        return
+    kind: iptables.Kind = "nft" if backend is Backend.IPTABLES_NFT else "legacy"
+    steps = []
+    for family in families:
+        used = survey.has_tables(family) if kind == "nft" else family in survey.legacy
+        wanted = rules(spec, family)
+        if wanted.tables or used:
+            steps.append(iptables.bring(netns, kind, family, wanted, None if used else RuleSet()))
+    await asyncio.gather(*steps)
+    if kind == "nft":
+        for family in families:
+            kept = {table.name for table in rules(spec, family).tables}
+            nftables.delete_idle(netns, family, (name for name in survey.own_tables(family) if name not in kept))
+
+
+async def _remove(netns: NetNs, families: tuple[Family, ...], survey: Survey, backends: tuple[Backend, ...]) -> None:
+    """All that is ours of these back-ends."""
+    steps = []
+    for family in families:
+        if Backend.IPTABLES_NFT in backends and survey.own_tables(family):
+            steps.append(iptables.bring(netns, "nft", family, RuleSet(), None))
+        # Not even iptables tells whether the kernel has legacy rules, if it can't speak to that part of it.
+        if Backend.IPTABLES_LEGACY in backends and family in survey.legacy and is_installed(Backend.IPTABLES_LEGACY):
+            steps.append(iptables.bring(netns, "legacy", family, RuleSet(), None))
+    if Backend.NFT in backends:
+        steps.append(nft.bring(netns, RuleSet(), survey.native))
+    await asyncio.gather(*steps)
+    if Backend.IPTABLES_NFT in backends:
+        for family in families:
+            nftables.delete_idle(netns, family, survey.own_tables(family))

@@ -1,0 +1,87 @@
+"""iptables in a namespace, both kinds: `-nft`, which is today's, and `-legacy`. A kernel may hold rules of both."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Literal
+
+from pilotfish.capture import RuleSet, diff, parse_iptables, render_iptables
+from pilotfish.capture.spec import Family
+from pilotfish.runtime.command import run
+from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.netns import NetNs
+
+Kind = Literal["nft", "legacy"]
+
+
+def find_program(kind: Kind, family: Family, action: Literal["save", "restore"]) -> str | None:
+    """`iptables-restore` where that is of this kind, else `iptables-nft-restore`; None if there is none.
+
+    The plain name is a link to the kind that the machine's administrator chose (update-alternatives(1)).
+    """
+    name = "iptables" if family == 4 else "ip6tables"
+    plain = shutil.which(f"{name}-{action}")
+    if plain is not None and ("legacy" in Path(plain).resolve().name) == (kind == "legacy"):
+        return f"{name}-{action}"
+    named = f"{name}-{kind}-{action}"
+    return named if shutil.which(named) else None
+
+
+async def bring(netns: NetNs, kind: Kind, family: Family, wanted: RuleSet, present: RuleSet | None) -> None:
+    """Brings what is ours to `wanted`, by one iptables-restore; nothing is done if it is so.
+
+    `present` None: it is read first. The restore has its whole text before it starts, is a process of its own, and each
+    table is one transaction of the kernel's: killing this process at any moment leaves no half of it.
+    """
+    if present is None:
+        present = await save(netns, kind, family)
+    if not diff(wanted, present):
+        return
+    text = render_iptables(wanted, present)
+    program = _required(kind, family, "restore")
+    completed = await run((program, "--noflush", "--wait"), text, netns)
+    if completed.returncode:
+        raise _refused(netns, program, completed.stderr, text)
+
+
+async def save(netns: NetNs, kind: Kind, family: Family) -> RuleSet:
+    """All rules of this kind, others' too, with their counters."""
+    program = _required(kind, family, "save")
+    completed = await run((program, "--counters"), netns=netns)
+    if completed.returncode:
+        raise _refused(netns, program, completed.stderr)
+    return parse_iptables(completed.stdout)
+
+
+def has_legacy_tables(netns: NetNs, family: Family) -> bool:
+    """Whether a legacy table was ever used here: the kernel lists those (iptables-save asks it the same)."""
+    file = f"/proc/thread-self/net/ip{'6' if family == 6 else ''}_tables_names"
+    with netns.entered():
+        try:
+            descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+    with os.fdopen(descriptor) as names:
+        return bool(names.read().strip())
+
+
+def _required(kind: Kind, family: Family, action: Literal["save", "restore"]) -> str:
+    found = find_program(kind, family, action)
+    if found is None:
+        name = f"{'iptables' if family == 4 else 'ip6tables'}-{action}"
+        of_kind = "" if shutil.which(name) is None else f" of the kind {kind}"
+        raise MachineError(f"the program {name}{of_kind} is missing", "install it: apt-get install iptables")
+    return found
+
+
+def _refused(netns: NetNs, program: str, stderr: str, text: str = "") -> MachineError:
+    """With the line that iptables complains of, as its number says nothing to a reader."""
+    said = " ".join(stderr.split())
+    number = re.search(r"line:? (\d+)", said)
+    lines = text.splitlines()
+    line = f" ({lines[int(number[1]) - 1]})" if number and int(number[1]) <= len(lines) else ""
+    remedy = "use root" if "ermission" in said or "you must be root" in said else "see `dmesg`, and `man iptables`"
+    return MachineError(f"{program} failed in network namespace {netns.path}: {said}{line}", remedy)

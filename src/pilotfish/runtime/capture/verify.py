@@ -1,0 +1,139 @@
+"""Whether the kernel still holds what was meant, now or whenever it changes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+
+from pilotfish.capture import CaptureSpec, Difference, RuleSet, diff, native_rules, rules
+from pilotfish.capture.spec import Family
+from pilotfish.runtime import netlink
+from pilotfish.runtime.capture import iptables, nft, nftables, routing
+from pilotfish.runtime.capture.backends import FAMILIES, Backend, Survey, choose, is_installed
+from pilotfish.runtime.capture.change import apply, resolve_groups
+from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.netns import NetNs
+
+LEGACY_POLL = 1.0
+"""Seconds. The kernel tells nobody when legacy rules change."""
+_SETTLING = 0.02
+"""Seconds that a burst of changes is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    where: str
+    """`iptables-nft IPv4`, `nft`, `routing IPv6`."""
+    difference: Difference
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.difference}"
+
+
+async def verify(
+    netns: NetNs, spec: CaptureSpec, families: tuple[Family, ...] = FAMILIES, backend: Backend | None = None
+) -> tuple[Drift, ...]:
+    """What differs; () if all is as `spec` says. `backend` None: the one that the namespace uses.
+
+    Every back-end is read: rules of ours that another one holds are foreign, as they would act, too.
+    """
+    spec = resolve_groups(spec)
+    survey = Survey.take(netns)
+    backend = backend or await choose(netns, survey)
+    found = []
+    for each in Backend:
+        for where, wanted, present in await _read(netns, spec, families, each, backend, survey):
+            found += [Drift(where, one) for one in diff(wanted, present, whole=each is Backend.NFT)]
+    for family in families:
+        found += [Drift(f"routing IPv{family}", one) for one in routing.diff(netns, spec, family)]
+    return tuple(found)
+
+
+async def _read(
+    netns: NetNs, spec: CaptureSpec, families: tuple[Family, ...], each: Backend, backend: Backend, survey: Survey
+) -> list[tuple[str, RuleSet, RuleSet]]:
+    """(where, wanted, present), for each filter of the back-end `each` that holds something or should."""
+    if each is Backend.NFT:
+        wanted = native_rules(spec, families) if backend is each else RuleSet()
+        if not survey.native:
+            return [(str(each), wanted, RuleSet())]
+        return [(str(each), wanted, await nft.read(netns))]
+    kind: iptables.Kind = "nft" if each is Backend.IPTABLES_NFT else "legacy"
+    found = []
+    for family in families:
+        wanted = rules(spec, family) if backend is each else RuleSet()
+        used = survey.has_tables(family) if kind == "nft" else family in survey.legacy
+        present = await iptables.save(netns, kind, family) if used and is_installed(each) else RuleSet()
+        found.append((f"{each} IPv{family}", wanted, present))
+    return found
+
+
+async def watch(
+    netns: NetNs,
+    spec: CaptureSpec,
+    families: tuple[Family, ...] = FAMILIES,
+    backend: Backend | None = None,
+    repair: bool = False,
+) -> AsyncIterator[tuple[Drift, ...]]:
+    """What `verify` says now, and again each time that something else is so; with `repair` it is then put right.
+
+    The kernel tells of changes in nf_tables and in routing. Of legacy tables it does not, so where there are some they
+    are read every LEGACY_POLL seconds. MachineError once the namespace has no name any more.
+    """
+    backend = backend or await choose(netns, Survey.take(netns))
+    last: tuple[Drift, ...] | None = None
+    with _told(netns) as changed:
+        while True:
+            changed.clear()
+            found = await verify(netns, spec, families, backend)
+            if found != last:
+                last = found
+                yield found
+            if found and repair:
+                await apply(netns, spec, families, backend)
+                continue
+            await _next_change(netns, changed)
+
+
+async def _next_change(netns: NetNs, changed: asyncio.Event) -> None:
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEGACY_POLL):
+                await changed.wait()
+            await asyncio.sleep(_SETTLING)
+            return
+        if not netns.exists():
+            raise MachineError(f"network namespace {netns.path} is gone", "")
+        if any(iptables.has_legacy_tables(netns, family) for family in FAMILIES):
+            return
+
+
+@contextmanager
+def _told(netns: NetNs) -> Iterator[asyncio.Event]:
+    """An event that is set whenever the kernel tells of a change."""
+    loop = asyncio.get_running_loop()
+    changed = asyncio.Event()
+    groups = ((netlink.NETFILTER, (nftables.GROUP,)), (netlink.ROUTE, routing.GROUPS))
+    with ExitStack() as stack:
+        for protocol, numbers in groups:
+            told = stack.enter_context(netlink.subscribe(netns, protocol, numbers))
+            loop.add_reader(told, _drain, told, changed)
+            stack.callback(loop.remove_reader, told.fileno())
+        yield changed
+
+
+def _drain(told: socket.socket, changed: asyncio.Event) -> None:
+    changed.set()
+    # An overflow (ENOBUFS) is a change, too; what has changed is read anyway.
+    with suppress(BlockingIOError):
+        while True:
+            with suppress(InterruptedError):
+                try:
+                    told.recv(1 << 16)
+                except BlockingIOError:
+                    raise
+                except OSError:
+                    return
