@@ -270,9 +270,10 @@ class Watch:
         rest = {r.name: self._unsure(sent.before, r.name) for r in offered if r.name not in names}
         if not bad:
             self._isolated |= rest.keys()
-        if offered and (not bad or self.type_url not in WHOLE):
+        if sent.resources and (not bad or self.type_url not in WHOLE):
             # Envoy is sure to have applied the rest only if it says what it refused.
-            self.holding = self.holding.but(rest | {n: sent.before.have(n) for n in sent.removed})
+            untold = {n: sent.before.have(n) for n in sent.removed if n not in again}
+            self.holding = self.holding.but(rest | untold)
         return bad
 
     def _landed(self, nonce: str) -> None:

@@ -169,7 +169,7 @@ class Hub:
         self.metrics.acknowledged(accepted.type_url, accepted.took)
         if not self.quarantine.is_idle:
             for resource in accepted.resources:
-                self.quarantine.accepted(connection.proxy.id, resource.type_url, resource.name, resource.version)
+                self.quarantine.accepted(resource.type_url, resource.name, resource.version)
         self._loop.call_soon(self._settle)
 
     def _on_refused(self, connection: Connection, refused: Refused) -> None:

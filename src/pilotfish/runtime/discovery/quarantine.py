@@ -105,16 +105,16 @@ class Quarantine:
     def refused(self, charge: Charge) -> None:
         """A proxy refused a resource."""
         trial = self._trial
-        if trial is not None and self._is_awaited(charge.proxy, charge.type_url, charge.name, charge.version):
+        if trial is not None and self._is_awaited(charge.type_url, charge.name, charge.version):
             self._decide(trial, accepted=False)
         elif charge not in self._waiting:
             self._waiting.append(charge)
         self._proceed()
 
-    def accepted(self, proxy: str, type_url: str, name: str, version: str) -> None:
+    def accepted(self, type_url: str, name: str, version: str) -> None:
         """A proxy accepted a resource."""
         trial = self._trial
-        if trial is not None and self._is_awaited(proxy, type_url, name, version):
+        if trial is not None and self._is_awaited(type_url, name, version):
             self._decide(trial, accepted=True)
             self._proceed()
 
@@ -125,11 +125,12 @@ class Quarantine:
             self._abandon()
         self._proceed()
 
-    def _is_awaited(self, proxy: str, type_url: str, name: str, version: str) -> bool:
+    def _is_awaited(self, type_url: str, name: str, version: str) -> bool:
+        """Any proxy's answer counts: the same version is the same resource."""
         if self._trial is None:
             return False
         charge = self._trial.charge
-        return (charge.proxy, charge.type_url, charge.name, self._trial.awaited) == (proxy, type_url, name, version)
+        return (charge.type_url, charge.name, self._trial.awaited) == (type_url, name, version)
 
     def _version(self, charge: Charge) -> str | None:
         return self._court.version(charge.proxy, charge.type_url, charge.name)

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import signal
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,13 +130,21 @@ class Discovery:
 
     def _listen_xds(self, server: grpc.aio.Server) -> Address:
         try:
+            _try_to_bind(self.xds)
             return Address(self.xds.host, bind(server, str(self.xds)))
         except OSError as error:
             raise _unavailable("--xds-address", self.xds, error) from error
 
 
+def _try_to_bind(address: Address) -> None:
+    """Raises OSError with a reason, which gRPC keeps to itself."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.create_server((address.host, address.port), family=family):
+        pass
+
+
 def _unavailable(flag: str, address: Address, error: OSError) -> MachineError:
-    taken = error.errno == errno.EADDRINUSE or "in use" in str(error).lower()
+    taken = error.errno == errno.EADDRINUSE
     why = "another process listens there" if taken else (error.strerror or str(error))
     remedy = f"stop it, or give another {flag}" if taken else f"give an address of this machine as {flag}"
     return MachineError(f"{flag} {address} can't be listened on: {why}", remedy)

@@ -1,0 +1,173 @@
+"""Which object is found guilty, told by a world in which some objects are bad."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pilotfish.model import ObjectRef
+from pilotfish.runtime.discovery.quarantine import Charge, Quarantine
+
+ROUTE = "route"
+PROXY = "web-0"
+
+
+def ref(name: str, kind: str = "VirtualService") -> ObjectRef:
+    return ObjectRef(kind, "vm", name)
+
+
+class World:
+    """One resource made of all objects. A proxy accepts it if no bad object is in use."""
+
+    def __init__(self, bad: set[ObjectRef], owners: set[ObjectRef], unproven: set[ObjectRef]) -> None:
+        self.bad = bad
+        self.owners = owners
+        self.out: set[ObjectRef] = set()
+        self.fresh = unproven
+        self.generation = 0
+        self.accepted: dict[str, str] = {}
+        """By proxy."""
+        self.offered: list[str] = []
+        self.quarantine = Quarantine(self)
+
+    # Court
+
+    def leave_out(self, ref: ObjectRef) -> None:
+        self.out.add(ref)
+
+    def take_back(self, ref: ObjectRef) -> None:
+        self.out.discard(ref)
+
+    def version(self, proxy: str, type_url: str, name: str) -> str | None:
+        return f"{self.generation}:" + ",".join(sorted(r.name for r in self.owners - self.out))
+
+    def holds(self, proxy: str, type_url: str, name: str) -> str | None:
+        return self.accepted.get(proxy)
+
+    def unproven(self) -> dict[ObjectRef, int]:
+        return dict.fromkeys(self.fresh, 1)
+
+    # The proxy
+
+    def answer(self, proxy: str = PROXY) -> None:
+        """What the proxy says to the resource that it gets now."""
+        version = self.version(proxy, ROUTE, "r")
+        assert version is not None
+        if version == self.accepted.get(proxy):
+            return
+        self.offered.append(version)
+        if self.bad & (self.owners - self.out):
+            self.quarantine.refused(Charge(proxy, ROUTE, "r", version, tuple(sorted(self.owners)), "no"))
+        else:
+            self.accepted[proxy] = version
+            self.quarantine.accepted(ROUTE, "r", version)
+
+    def settle(self) -> None:
+        """The proxy is sent what changed until nothing changes any more."""
+        for _ in range(100):
+            before = self.version(PROXY, ROUTE, "r")
+            self.answer()
+            if self.version(PROXY, ROUTE, "r") == before and self.quarantine.is_idle:
+                return
+        raise AssertionError(f"it never ends: {self.offered[-6:]}")
+
+
+A, B, C = ref("a"), ref("b"), ref("c")
+
+
+def test_one_changed_object_is_guilty_at_once() -> None:
+    world = World(bad={A}, owners={A, B}, unproven={A})
+    world.accepted[PROXY] = "0:b"
+    world.answer()
+    assert set(world.quarantine.guilty) == {A}
+    assert world.quarantine.is_idle, "the proxy has what is in force now, so nothing is to be waited for"
+    assert world.quarantine.guilty[A].proxies == {PROXY}
+    assert world.out == {A}
+
+
+@given(st.sets(st.integers(0, 4)), st.sets(st.integers(0, 4)))
+def test_all_that_are_bad_are_found_and_no_other(bad: set[int], changed: set[int]) -> None:
+    owners = [ref(str(n)) for n in range(5)]
+    guilty = {owners[n] for n in bad}
+    world = World(guilty, set(owners), {owners[n] for n in bad | changed})
+    world.settle()
+    assert set(world.quarantine.guilty) == guilty
+    assert world.out == guilty
+    assert not world.quarantine.unexplained
+
+
+def test_after_a_restart_all_of_istios_kinds_are_suspects() -> None:
+    world = World(bad={B}, owners={A, B, C, ref("web", "Service")}, unproven=set())
+    world.settle()
+    assert set(world.quarantine.guilty) == {B}
+
+
+def test_istios_kinds_are_tried_before_services_and_pods() -> None:
+    service, pod = ref("a", "Service"), ref("a", "Pod")
+    world = World(bad={B}, owners={service, pod, B}, unproven={service, pod, B})
+    world.answer()
+    assert world.out == {B}
+
+
+def test_another_proxy_that_refuses_the_same_is_noted() -> None:
+    world = World(bad={A}, owners={A, B}, unproven={A})
+    world.accepted[PROXY] = "0:b"
+    charge = Charge("web-1", ROUTE, "r", "0:a,b", (A, B), "no")
+    world.answer()
+    world.quarantine.refused(charge)
+    assert world.quarantine.guilty[A].proxies == {PROXY, "web-1"}
+
+
+def test_a_changed_object_is_tried_anew() -> None:
+    world = World(bad={A}, owners={A, B}, unproven={A})
+    world.settle()
+    world.bad, world.generation = set(), 1
+    world.quarantine.changed([A])
+    assert not world.out
+    world.settle()
+    assert not world.quarantine.guilty
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_a_change_in_the_middle_of_a_trial(steps: int) -> None:
+    world = World(bad={A, B}, owners={A, B, C}, unproven={A, B, C})
+    for _ in range(steps):
+        world.answer()
+    world.bad, world.generation = {B}, 1
+    world.quarantine.changed([A])
+    world.settle()
+    assert set(world.quarantine.guilty) == {B}
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_the_witness_leaves_in_the_middle_of_a_trial(steps: int) -> None:
+    world = World(bad={A, B}, owners={A, B, C}, unproven={A, B, C})
+    for _ in range(steps):
+        world.answer()
+    world.quarantine.left(PROXY)
+    world.settle()
+    assert set(world.quarantine.guilty) == {A, B}
+
+
+def test_a_refusal_that_no_object_explains_is_kept_until_something_changes() -> None:
+    world = World(bad={ref("the mesh configuration")}, owners={A, ref("the mesh configuration")}, unproven={A})
+    world.owners = {A}
+    charge = Charge(PROXY, ROUTE, "r", "0:a", (), "no")
+    world.quarantine.refused(charge)
+    assert list(world.quarantine.unexplained) == [(ROUTE, "r")]
+    assert world.quarantine.is_idle
+    assert not world.out
+    world.quarantine.changed([B])
+    assert not world.quarantine.unexplained
+
+
+def test_every_order_of_two_proxies_answers() -> None:
+    for order in itertools.product(("web-0", "web-1"), repeat=3):
+        world = World(bad={A}, owners={A, B}, unproven={A, B})
+        for proxy in order:
+            world.answer(proxy)
+        world.settle()
+        assert set(world.quarantine.guilty) == {A}
