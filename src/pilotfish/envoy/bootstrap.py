@@ -143,7 +143,8 @@ def _metadata(spec: BootstrapSpec) -> dict[str, Any]:
 
 
 def _runtime(spec: BootstrapSpec) -> dict[str, Any]:
-    static = {"name": "global config", "static_layer": dict(spec.runtime)}
+    # Envoy's own limit, 100, refuses many a regular expression that Istio, with this one, accepts.
+    static = {"name": "global config", "static_layer": {"re2.max_program_size.error_level": 32768, **spec.runtime}}
     return {"layers": [static, {"name": "admin", "admin_layer": {}}]}
 
 
