@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
+from pilotfish.model import ObjectRef
 from pilotfish.node.publish import Publish
 from pilotfish.runtime.control.client import Client
 from pilotfish.runtime.control.views import PodView, StatusView
@@ -96,7 +98,7 @@ def webs(status: StatusView) -> list[PodView]:
     return [pod for pod in status.pods if pod.labels.get("app") == "web"]
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def mesh() -> AsyncIterator[Running]:
     with tempfile.TemporaryDirectory(prefix="pilotfish-node-") as folder:
         root = Path(folder)
@@ -120,17 +122,22 @@ async def mesh() -> AsyncIterator[Running]:
 
 async def test_a_pod_calls_a_service_by_name_through_its_proxy(mesh: Running) -> None:
     assert await mesh.run("client", "curl", "-sSf", "-m", "5", "-o", "/dev/null", "http://web/") == 0
-    log = Path(find(await mesh.status(), "client").directory, "logs/istio-proxy.log").read_text()
-    assert "outbound|80||web.default.svc.cluster.local" in log
+    agent = mesh.node.workloads.pods[ObjectRef("Pod", "default", "client")].sandbox.agent
+    assert agent is not None
+    clusters = (await agent.request("GET", "/clusters")).body.decode().splitlines()
+    web = [line for line in clusters if line.startswith("outbound|80||web.default.svc.cluster.local::10.")]
+    assert any(line.endswith("::rq_total::1") for line in web), "it went through the client's proxy"
 
 
 async def test_a_service_is_reached_on_a_local_port(mesh: Running) -> None:
     host, _, port = (await mesh.status()).published[0].address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(b"GET / HTTP/1.0\r\n\r\n")
-    assert (await reader.read()).startswith(b"HTTP/1.1 200")
-    writer.close()
-    await writer.wait_closed()
+    try:
+        writer.write(b"GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+    finally:
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_what_the_status_tells(mesh: Running) -> None:
@@ -200,7 +207,6 @@ async def test_a_second_mesh_that_cannot_start_leaves_nothing(mesh: Running, tmp
     host, _, port = (await mesh.status()).published[0].address.rpartition(":")
     publish = (Publish(host, int(port), "web", "default", "80"),)
     options = UpOptions(f"{MESH}-2", (str(tmp_path / "m.yaml"),), tmp_path / "state", publish)
-    options.directory.mkdir(parents=True)
     node = Node(options, lambda _: None)
     with pytest.raises(CannotStart, match="is taken"):
         await node.start()

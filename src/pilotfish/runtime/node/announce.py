@@ -76,8 +76,8 @@ class Announcer:
             version = self.version
             synced = await self._discovery.wait_synced(version, 1.0)
             if synced:
-                self.synced_version = max(version, self.synced_version)
-            said = (self.synced, await self._discovery.syncs(), await self._discovery.problems())
+                self.synced_version = version
+            said = (version, synced, await self._discovery.syncs(), await self._discovery.problems())
             if said != seen:
                 seen = said
                 self._on_change()

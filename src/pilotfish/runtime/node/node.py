@@ -95,6 +95,7 @@ class Node:
     async def start(self) -> None:
         """Returns when the mesh stands and its pods are being made. CannotStart or MachineError if it can't be."""
         options = self.options
+        (options.directory / "config").mkdir(parents=True, exist_ok=True)
         self._write_view(())
         mesh_config = (options.mesh_config,) if options.mesh_config else ()
         self._sources = Sources((*mesh_config, *options.sources), self._on_text)
@@ -103,7 +104,6 @@ class Node:
         self._report_problems()
         if not self.store.objects and self.problems:
             raise CannotStart(f"nothing in {', '.join(options.sources)} can be used; mend what is said above")
-        (options.directory / "config").mkdir(parents=True, exist_ok=True)
         self._network = await MeshNetwork.create(options.name)
         subnets = self._network.subnets
         self._write_view(tuple(str(network) for network in (subnets.v4, subnets.v6)))

@@ -155,6 +155,9 @@ class Pod:
         except (MachineError, AgentError, OSError) as error:
             _log.error("pod %s.%s: %s", self.identity.name, self.identity.namespace, error)
             self.post(h.SandboxFailed(str(error)))
+        except Exception as error:
+            _log.exception("pod %s.%s", self.identity.name, self.identity.namespace)
+            self.post(h.SandboxFailed(f"a fault in pilotfish, see node.log: {error!r}"))
         else:
             self.post(h.SandboxReady())
 
