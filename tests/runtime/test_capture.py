@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pilotfish.capture import ALL, CaptureSpec, Mode, diff, parse_iptables, parse_spec, render_iptables, rules
+from pilotfish.capture import ALL, CaptureSpec, diff, parse_iptables, parse_spec, render_iptables, rules
 from pilotfish.capture.spec import Family
 from pilotfish.runtime import capture
 from pilotfish.runtime.command import Completed, run

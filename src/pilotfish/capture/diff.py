@@ -55,7 +55,7 @@ def _diff_table(expected: Table, actual: Table, whole: bool) -> Iterator[Differe
 def _diff_hook(place: str, wanted: str, found: str) -> Iterator[Difference]:
     """A chain of ours hooked elsewhere, or that drops what no rule decides. One that does nothing is left out."""
     if (wanted or "ACCEPT") != (found or "ACCEPT"):
-        yield Difference("changed", place, wanted, found)
+        yield Difference("changed", place, wanted, found) if wanted else Difference("foreign", place, found)
 
 
 def _diff_chain(chain: str, wanted: list[tuple[int, Rule]], found: list[tuple[int, Rule]]) -> Iterator[Difference]:

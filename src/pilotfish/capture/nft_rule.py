@@ -150,7 +150,7 @@ def parse_native_rule(words: Sequence[str]) -> Rule:
             reader.read()
         return replace(parse_rule(reader.rule_words()), counters=reader.counters)
     except (ValueError, IndexError, KeyError):
-        text = " ".join(words)
+        text = re.sub(r"counter packets \d+ bytes \d+", "counter", " ".join(words))
         return Rule((Match(UNKNOWN, (Option("--rule", (text,)),)),), UNKNOWN, counters=reader.counters)
 
 

@@ -53,12 +53,14 @@ class Survey:
         of_family = (chain for chain in self.named.chains if chain.family == FAMILY_NAMES[family])
         return tuple(sorted({chain.table for chain in of_family if chain.name in OWN_CHAINS}))
 
-    def in_use(self) -> Backend | None:
-        """What our rules came in by, else others'; None where there are none, or legacy tables only."""
+    def owner(self) -> Backend | None:
+        """What our rules came in by, unless that was legacy."""
         if self.native:
             return Backend.NFT
-        if any(self.own_tables(family) for family in FAMILIES):
-            return Backend.IPTABLES_NFT
+        return Backend.IPTABLES_NFT if any(self.own_tables(family) for family in FAMILIES) else None
+
+    def used(self) -> Backend | None:
+        """What others' rules came in by, unless that was legacy."""
         families = set(FAMILY_NAMES.values())
         tables = {(chain.family, chain.table) for chain in self.named.chains if not chain.idle}
         if any(family in families and name in _IPTABLES for family, name in tables):
@@ -68,9 +70,13 @@ class Survey:
 
 async def choose(netns: NetNs, survey: Survey) -> Backend:
     """Where our rules are; else where others' are; else iptables, or nft where iptables is missing."""
-    used = survey.in_use()
-    if used is None and await _legacy_holds_rules(netns, survey):
-        used = Backend.IPTABLES_LEGACY
+    used = survey.owner()
+    if used is None and survey.legacy and is_installed(Backend.IPTABLES_LEGACY):
+        saved = [await iptables.save(netns, "legacy", family) for family in sorted(survey.legacy)]
+        tables = [table for ruleset in saved for table in ruleset.tables]
+        own = any(chain.name in OWN_CHAINS for table in tables for chain in table.chains)
+        used = Backend.IPTABLES_LEGACY if own or (tables and not survey.used()) else None
+    used = used or survey.used()
     for backend in (used, Backend.IPTABLES_NFT, Backend.NFT, Backend.IPTABLES_LEGACY):
         if backend is not None and is_installed(backend):
             return backend
@@ -83,9 +89,3 @@ def is_installed(backend: Backend) -> bool:
         return nft.is_installed()
     kind: iptables.Kind = "nft" if backend is Backend.IPTABLES_NFT else "legacy"
     return iptables.find_program(kind, 4, "restore") is not None
-
-
-async def _legacy_holds_rules(netns: NetNs, survey: Survey) -> bool:
-    if not is_installed(Backend.IPTABLES_LEGACY):
-        return False
-    return any([(await iptables.save(netns, "legacy", family)).tables for family in sorted(survey.legacy)])

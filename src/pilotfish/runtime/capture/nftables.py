@@ -20,6 +20,8 @@ _GET_TABLE, _DEL_TABLE, _GET_CHAIN, _DEL_CHAIN = (_SUBSYSTEM | number for number
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _TABLE_NAME, _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_USE = 1, 1, 3, 4, 5, 6
 _ACCEPT = 1
+_USED = ("PREROUTING", "OUTPUT")
+"""The kernel's chains that we put rules into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class NamedTables:
 
 
 def delete_idle(netns: NetNs, family: Family, tables: Iterable[str]) -> None:
-    """Removes those of `tables` that only hold idle chains: iptables-nft makes them, and leaves them behind.
+    """Removes idle chains, which iptables-nft makes and leaves behind, from `tables`, and those that have no others.
 
     One transaction for each. The kernel refuses it if somebody has put a rule or a chain there since we looked.
     """
@@ -61,11 +63,13 @@ def delete_idle(netns: NetNs, family: Family, tables: Iterable[str]) -> None:
     named = NamedTables.read(netns)
     for table in tables:
         chains = [chain for chain in named.chains if (chain.family, chain.table) == (name, table)]
-        if (name, table) in named.tables and all(chain.idle for chain in chains):
-            _delete(netns, _NUMBERS[name], table, [chain.name for chain in chains])
+        whole = all(chain.idle for chain in chains)
+        idle = [chain.name for chain in chains if chain.idle and (whole or chain.name in _USED)]
+        if (name, table) in named.tables and (whole or idle):
+            _delete(netns, _NUMBERS[name], table, idle, whole)
 
 
-def _delete(netns: NetNs, family: int, table: str, chains: list[str]) -> None:
+def _delete(netns: NetNs, family: int, table: str, chains: list[str], whole: bool) -> None:
     flags = netlink.REQUEST | netlink.ACK | netlink.NONREC
     of_table = netlink.attribute(_CHAIN_TABLE, _text(table))
     messages = [
@@ -76,7 +80,10 @@ def _delete(netns: NetNs, family: int, table: str, chains: list[str]) -> None:
             )
             for chain in chains
         ),
-        netlink.Message(_DEL_TABLE, _header(family) + netlink.attribute(_TABLE_NAME, _text(table)), flags),
+        *(
+            netlink.Message(_DEL_TABLE, _header(family) + netlink.attribute(_TABLE_NAME, _text(table)), flags)
+            for _ in range(whole)
+        ),
         netlink.Message(_BATCH_END, _header(0, _SUBSYSTEM >> 8), netlink.REQUEST),
     ]
     try:
