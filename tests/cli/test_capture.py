@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from pilotfish.capture import CaptureSpec, parse_iptables, parse_spec, rules
+from pilotfish.capture import CaptureSpec, native_rules, parse_iptables, parse_nft, parse_spec, rules
 from pilotfish.cli.app import pilotfish
 from pilotfish.runtime.netns import NetNs
 
@@ -87,11 +87,8 @@ def test_a_missing_file_is_named() -> None:
     assert "/no/such/file can't be read" in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["--netns", "a", "--pid", "1"]])
-def test_the_namespace_must_be_said(arguments: list[str]) -> None:
-    """Rules in the machine's own namespace, by oversight, would capture its own traffic."""
-    result = run("clean", *arguments)
-    assert result.exit_code == 2
+def test_one_namespace_is_said_once() -> None:
+    assert run("clean", "--netns", "a", "--pid", "1").exit_code == 2
 
 
 @needs_root
@@ -124,3 +121,92 @@ def test_without_root(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("apply", "--config", "-", "--netns", "any")
     assert result.exit_code == 1
     assert "need root" in result.stderr
+
+
+SIDECAR = (
+    "-p",
+    "15001",
+    "-z",
+    "15006",
+    "-u",
+    "1337",
+    "-m",
+    "REDIRECT",
+    "-i",
+    "*",
+    "-x",
+    "",
+    "-b",
+    "*",
+    "-d",
+    "15090,15021",
+)
+"""The arguments of Istio's init container."""
+
+
+def test_istios_flags_say_the_same() -> None:
+    result = run("render", *SIDECAR, "-o", "8443", "-o", "text", "-c", "eth5", "-k", "eth6", "--capture-all-dns")
+    assert result.exit_code == 0, result.stderr
+    expected = {
+        "inbound_ports_include": "*",
+        "outbound_ip_ranges_include": "*",
+        "inbound_ports_exclude": [15090, 15021],
+        "outbound_ports_exclude": [8443],
+        "exclude_interfaces": ["eth5"],
+        "reroute_virtual_interfaces": ["eth6"],
+        "capture_all_dns": True,
+    }
+    spec, _ = parse_spec(expected)
+    assert spec is not None
+    assert parse_iptables(result.stdout) == rules(spec, 4)
+
+
+def test_a_flag_goes_before_the_configuration_and_the_group_follows_the_user() -> None:
+    result = run("render", "--config", "-", "-b", "80", "-u", "7", text='inbound_ports_include: "*"\nproxy_port: 9\n')
+    assert "-A ISTIO_INBOUND -p tcp -m tcp --dport 80 -j ISTIO_IN_REDIRECT" in result.stdout
+    assert "--to-ports 9" in result.stdout
+    assert "--gid-owner 7" in result.stdout
+
+
+def test_a_wrong_flag_is_named_as_it_was_typed() -> None:
+    result = run("render", "-b", "http", "-i", "10.0.0.0/99", "--config", "-", text="proxy_port: x\n")
+    assert result.exit_code == 1
+    assert "error: -b: 'http': a port is a number" in result.stderr
+    assert "error: -i: '10.0.0.0/99' is no address range" in result.stderr
+    assert "-:1: error: proxy_port" in result.stderr
+
+
+def test_without_a_configuration_nothing_is_applied() -> None:
+    result = run("apply", "--netns", "any")
+    assert result.exit_code == 2
+    assert "say what to capture" in result.stderr
+
+
+def test_render_for_nft() -> None:
+    result = run("render", "--config", "-", "--backend", "nft")
+    spec, _ = parse_spec({"inbound_ports_include": "*", "outbound_ip_ranges_include": "*", "enable_ipv6": True})
+    assert spec is not None
+    assert parse_nft(result.stdout) == native_rules(spec)
+    rows = json.loads(run("render", "--config", "-", "--backend", "nft", "-o", "json").stdout)
+    assert {"iifname", "oifname lo ip saddr 127.0.0.6/32 counter return"} & {row["rule"] for row in rows}
+
+
+def test_render_shows_the_routing_of_tproxy() -> None:
+    result = run("render", "-m", "TPROXY", "-b", "*", "-t", "7", "-r", "8")
+    assert "# ip -4 rule add fwmark 7 lookup 8" in result.stdout
+    assert "# ip -4 route add local default dev lo table 8" in result.stdout
+
+
+@needs_root
+@pytest.mark.parametrize("backend", ["iptables-nft", "iptables-legacy", "nft"])
+def test_verify_says_what_differs(netns: NetNs, backend: str) -> None:
+    assert run("apply", *SIDECAR, "--backend", backend, "--netns", netns.name).exit_code == 0
+    same = run("verify", *SIDECAR, "--netns", netns.name)
+    assert (same.exit_code, same.stdout) == (0, f"{netns.path} holds what is meant\n")
+    other = run("verify", *SIDECAR, "-q", "9", "--netns", netns.name)
+    assert other.exit_code == 1
+    assert "missing: nat/ISTIO_OUTPUT/9: -p tcp -m tcp --dport 9 -j ISTIO_REDIRECT" in other.stdout
+    rows = json.loads(run("verify", *SIDECAR, "-q", "9", "--netns", netns.name, "-o", "json").stdout)["drift"]
+    assert [row["kind"] for row in rows] == ["missing"]
+    assert run("clean", "--netns", netns.name).exit_code == 0
+    assert run("verify", *SIDECAR, "--netns", netns.name).exit_code == 1

@@ -20,6 +20,7 @@ from pilotfish.capture.evaluate import Evaluator, evaluate
 from pilotfish.capture.generate import native_rules, rules
 from pilotfish.capture.iptables import parse_iptables, render_iptables
 from pilotfish.capture.nft import NATIVE_PREFIX, parse_nft, render_nft
+from pilotfish.capture.nft_rule import render_native_rule
 from pilotfish.capture.rule import Counters, Rule, parse_rule, render_rule
 from pilotfish.capture.ruleset import OWN_CHAINS, Chain, RuleSet, Table
 from pilotfish.capture.spec import ALL, CaptureSpec, Mode
@@ -70,6 +71,7 @@ __all__ = [
     "parse_rule",
     "parse_spec",
     "render_iptables",
+    "render_native_rule",
     "render_nft",
     "render_rule",
     "rules",

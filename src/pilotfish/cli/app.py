@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("completion", "Print the shell's completion script."),
     "discovery": ("discovery", "Run the control plane alone."),
     "agent": ("agent", "Run one sidecar's agent alone."),
-    "capture": ("capture", "Render, apply or remove a pod's capture rules."),
+    "capture": ("capture", "Render, apply, verify or remove capture rules."),
 }
 """Name → (module of this folder, short help). Each module has its click command as `command`."""
 

@@ -5,32 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pilotfish.cli.capture_config import config_options, read_spec
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.options import output_option
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from pilotfish.capture import CaptureSpec, RuleSet
     from pilotfish.capture.spec import Family
-    from pilotfish.model import Problem
+    from pilotfish.runtime.capture import Backend, Drift
     from pilotfish.runtime.netns import NetNs
 
-F = TypeVar("F", bound="Callable[..., Any]")
+F = TypeVar("F", bound=Callable[..., Any])
 _FAMILIES: dict[str, tuple[Family, ...]] = {"4": (4,), "6": (6,), "all": (4, 6)}
-
-
-def _config_option(function: F) -> F:
-    return click.option(
-        "--config", metavar="FILE", required=True, help="The configuration, YAML or JSON; - is standard input."
-    )(function)
+_BACKENDS = ("auto", "iptables-nft", "iptables-legacy", "nft")
 
 
 def _family_option(function: F) -> F:
@@ -39,56 +33,97 @@ def _family_option(function: F) -> F:
     )(function)
 
 
+def _backend_option(function: F) -> F:
+    text = "How the kernel is told. auto: as what the namespace holds already, else iptables-nft, else nft."
+    return click.option("--backend", type=click.Choice(_BACKENDS), default="auto", show_default=True, help=text)(
+        function
+    )
+
+
 def _namespace_options(function: F) -> F:
-    netns = click.option("--netns", metavar="NAME|PATH", help="The network namespace, as `ip netns` names it.")
+    text = "The network namespace, as `ip netns` names it. Default: this one."
+    netns = click.option("--netns", metavar="NAME|PATH", help=text)
     return netns(
         click.option("--pid", type=int, metavar="PID", help="The network namespace of this process.")(function)
     )
 
 
-@click.group(name="capture", short_help="Render, apply or remove a pod's capture rules.")
-def command() -> None:
-    """Render, apply or remove the packet-filter rules that lead a pod's traffic through its proxy.
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the commands are given that deal with one namespace and one configuration."""
 
-    The configuration holds fields such as inbound_ports_include: "*"; what it leaves out is as in Istio.
+    spec: CaptureSpec
+    families: tuple[Family, ...]
+    backend: Backend | None
+    namespace: NetNs
+    output: str
+
+
+def _request_options(function: Callable[..., None]) -> Callable[..., None]:
+    """All the options that a Request takes."""
+
+    def called(
+        config: str | None,
+        flags: dict[str, object],
+        family: str,
+        backend: str,
+        netns: str | None,
+        pid: int | None,
+        output: str,
+        **others: object,
+    ) -> None:
+        spec = read_spec(config, flags)
+        request = Request(spec, _FAMILIES[family], _backend(backend), _find_namespace(netns, pid), output)
+        function(request, **others)
+
+    called.__name__, called.__doc__ = function.__name__, function.__doc__
+    called.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+    return config_options(_family_option(_backend_option(_namespace_options(called))))
+
+
+@click.group(name="capture", short_help="Render, apply, verify or remove capture rules.")
+def command() -> None:
+    """Render, apply, verify or remove the packet-filter rules that lead traffic through a proxy.
+
+    The configuration holds fields such as inbound_ports_include: "*"; what it leaves out is as in Istio. The flags of
+    Istio's `pilot-agent istio-iptables` say the same, and go before the configuration.
     """
 
 
 @command.command("render")
-@_config_option
+@config_options
+@click.option("--backend", type=click.Choice(("iptables", "nft")), default="iptables", show_default=True)
 @_family_option
-@output_option("text", "json", default="text")
-def render(config: str, family: str, output: str) -> None:
-    """Print the rules, for iptables-restore --noflush; needs no root."""
-    from pilotfish.capture import render_iptables, rules
-
-    spec = _read_config(config)
-    found = {number: rules(spec, number) for number in _FAMILIES[family]}
+def render(config: str | None, flags: dict[str, object], output: str, backend: str, family: str) -> None:
+    """Print the rules, for iptables-restore --noflush or nft -f; needs no root."""
+    spec = read_spec(config, flags)
+    families = _FAMILIES[family]
     if output == "json":
-        click.echo(json.dumps([row for number, ruleset in found.items() for row in _rows(number, ruleset)], indent=2))
+        click.echo(json.dumps(list(_rows(spec, families, backend)), indent=2))
         return
-    for number, ruleset in found.items():
-        if ruleset.tables or len(found) == 1:
-            click.echo(f"# {'iptables' if number == 4 else 'ip6tables'}-restore --noflush")
-            click.echo(render_iptables(ruleset), nl=False)
+    for text in _native_text(spec, families) if backend == "nft" else _iptables_texts(spec, families):
+        click.echo(text, nl=False)
+    for line in _routing(spec, families):
+        click.echo(f"# {line}")
 
 
 @command.command("apply")
-@_config_option
-@_family_option
-@_namespace_options
-@output_option("text", "json", default="text")
-def apply(config: str, family: str, netns: str | None, pid: int | None, output: str) -> None:
-    """Bring a network namespace to the configuration, whatever rules of ours it held."""
-    from pilotfish.capture import rules
+@_request_options
+def apply(request: Request) -> None:
+    """Bring a network namespace to the configuration, whatever rules of ours it held.
+
+    Each family changes in one transaction. Applied again, nothing changes.
+    """
+    from pilotfish.capture import native_rules, rules
     from pilotfish.runtime import capture
 
-    spec = _read_config(config)
-    namespace = _find_namespace(netns, pid)
-    families = _FAMILIES[family]
-    asyncio.run(capture.apply(namespace, spec, families))
-    counts = {number: sum(1 for _ in rules(spec, number).numbered()) for number in families}
-    _print_done("applied", namespace, output, {f"rules_v{number}": count for number, count in counts.items()})
+    spec, families = request.spec, request.families
+    used = asyncio.run(capture.apply(request.namespace, spec, families, request.backend))
+    if used is capture.Backend.NFT:
+        counts = {"rules": sum(1 for _ in native_rules(spec, families).numbered())}
+    else:
+        counts = {f"rules_v{number}": sum(1 for _ in rules(spec, number).numbered()) for number in families}
+    _print_done("applied", request.namespace, request.output, {"backend": str(used), **counts})
 
 
 @command.command("clean")
@@ -96,7 +131,10 @@ def apply(config: str, family: str, netns: str | None, pid: int | None, output: 
 @_namespace_options
 @output_option("text", "json", default="text")
 def clean(family: str, netns: str | None, pid: int | None, output: str) -> None:
-    """Remove all capture rules from a network namespace, and leave others' rules."""
+    """Remove all capture rules and their routing, of every back-end, and leave others' rules.
+
+    It needs no configuration. nft's tables serve both families, and go as a whole.
+    """
     from pilotfish.runtime import capture
 
     namespace = _find_namespace(netns, pid)
@@ -104,62 +142,130 @@ def clean(family: str, netns: str | None, pid: int | None, output: str) -> None:
     _print_done("cleaned", namespace, output, {})
 
 
-def _read_config(name: str) -> CaptureSpec:
-    """Problems go to standard error, all of them; errors end the command."""
-    from pilotfish.capture import parse_spec
-    from pilotfish.config.text import read
-    from pilotfish.model import Source
+@command.command("verify")
+@_request_options
+def verify(request: Request) -> None:
+    """Say what the kernel holds otherwise than the configuration means; exit code 1 if there is anything.
 
-    documents = list(read(_read_text(name), name))
-    if len(documents) > 1:
-        raise Failure(f"{name} holds {len(documents)} documents, a capture configuration is one; remove the others")
-    faults = [fault for document in documents for fault in document.faults]
-    if faults:
-        raise Failure(f"{name}:{faults[0].line}: {faults[0].message}")
-    spec, problems = parse_spec(documents[0].value if documents else None)
-    for problem in problems:
-        source = Source(name, documents[0].positions.line(problem.field))
-        click.echo(str(replace(problem, source=source)), err=True)
-    if spec is None:
-        raise Failure(f"{name} has {_count_errors(problems)}, so no rules were made; correct them first")
-    return spec
+    A rule is missing, changed, or foreign: in a chain of ours, or of ours where it should not be. All three back-ends
+    and the routing are read.
+    """
+    from pilotfish.runtime import capture
+
+    drifts = asyncio.run(capture.verify(request.namespace, request.spec, request.families, request.backend))
+    _print_drifts(request, drifts)
+    if drifts:
+        raise SystemExit(1)
 
 
-def _count_errors(problems: Iterable[Problem]) -> str:
-    count = sum(1 for problem in problems if problem.severity == "error")
-    return f"{count} error{'' if count == 1 else 's'}"
+@command.command("watch")
+@_request_options
+@click.option("--repair", is_flag=True, help="Apply the configuration again whenever the kernel holds something else.")
+def watch(request: Request, repair: bool) -> None:
+    """Verify now, and whenever the kernel's rules change, until interrupted.
 
-
-def _read_text(name: str) -> str:
-    if name == "-":
-        return sys.stdin.read()
+    The kernel tells when the rules of nft or iptables-nft change, and when the routing does. Of iptables-legacy it
+    tells nothing: where a namespace has used that, its rules are read every second.
+    """
+    if request.backend == "iptables-legacy":
+        click.echo("the kernel does not tell when legacy rules change: they are read every second", err=True)
     try:
-        return Path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Failure(f"{name} can't be read: {error}; check --config") from error
+        asyncio.run(_watch(request, repair))
+    except KeyboardInterrupt:
+        raise click.Abort from None
+
+
+async def _watch(request: Request, repair: bool) -> None:
+    from pilotfish.runtime import capture
+
+    found = capture.watch(request.namespace, request.spec, request.families, request.backend, repair)
+    async for drifts in found:
+        _print_drifts(request, drifts, indent=None)
+
+
+def _backend(name: str) -> Backend | None:
+    from pilotfish.runtime.capture import Backend
+
+    return None if name == "auto" else Backend(name)
+
+
+def _iptables_texts(spec: CaptureSpec, families: tuple[Family, ...]) -> Iterable[str]:
+    from pilotfish.capture import render_iptables, rules
+
+    for number in families:
+        ruleset = rules(spec, number)
+        if ruleset.tables or len(families) == 1:
+            yield f"# {'iptables' if number == 4 else 'ip6tables'}-restore --noflush\n{render_iptables(ruleset)}"
+
+
+def _native_text(spec: CaptureSpec, families: tuple[Family, ...]) -> Iterable[str]:
+    from pilotfish.capture import native_rules, render_nft
+
+    return (f"# nft -f\n{render_nft(native_rules(spec, families))}",)
+
+
+def _routing(spec: CaptureSpec, families: tuple[Family, ...]) -> Iterable[str]:
+    """What goes beside the rules, where packets are marked."""
+    if spec.mode != "TPROXY":
+        return
+    for number in families if spec.enable_ipv6 else (4,):
+        yield f"ip -{number} rule add fwmark {spec.tproxy_mark} lookup {spec.tproxy_route_table}"
+        yield f"ip -{number} route add local default dev lo table {spec.tproxy_route_table}"
 
 
 def _find_namespace(netns: str | None, pid: int | None) -> NetNs:
-    """Never the caller's own unless told so by --pid: rules there would capture the machine's own traffic."""
     from pilotfish.runtime.netns import NetNs
 
-    if (netns is None) == (pid is None):
-        raise click.UsageError("say which network namespace: --netns NAME|PATH, or --pid PID ($$ for your own)")
+    if netns is not None and pid is not None:
+        raise click.UsageError("--netns NAME|PATH and --pid PID each say which network namespace: give one of them")
     if os.geteuid() != 0:
         raise Failure("packet-filter rules need root: run it with sudo")
-    if netns is None:
+    if pid is not None:
         return NetNs(Path(f"/proc/{pid}/ns/net"))
+    if netns is None:
+        return NetNs.current()
     return NetNs(Path(netns)) if "/" in netns else NetNs.named(netns)
 
 
-def _rows(family: Family, ruleset: RuleSet) -> Iterable[dict[str, object]]:
+def _rows(spec: CaptureSpec, families: tuple[Family, ...], backend: str) -> Iterable[dict[str, object]]:
+    from pilotfish.capture import native_rules, rules
+
+    if backend == "nft":
+        yield from _ruleset_rows("inet", native_rules(spec, families))
+        return
+    for number in families:
+        yield from _ruleset_rows(number, rules(spec, number))
+
+
+def _ruleset_rows(family: Family | str, ruleset: RuleSet) -> Iterable[dict[str, object]]:
+    from pilotfish.capture import render_native_rule
+
     for name, rule in ruleset.numbered():
-        yield {"family": family, "id": name, "rule": str(rule), "why": rule.why}
+        text = render_native_rule(rule) if family == "inet" else str(rule)
+        yield {"family": family, "id": name, "rule": text, "why": rule.why}
 
 
-def _print_done(what: str, namespace: NetNs, output: str, facts: dict[str, int]) -> None:
+def _print_drifts(request: Request, drifts: tuple[Drift, ...], indent: int | None = 2) -> None:
+    path = request.namespace.path
+    if request.output == "json":
+        rows = [
+            {"where": one.where, "kind": one.difference.kind, "id": one.difference.id, "rule": one.difference.rule}
+            | ({"found": one.difference.found} if one.difference.found else {})
+            for one in drifts
+        ]
+        click.echo(json.dumps({"netns": str(path), "drift": rows}, indent=indent))
+        return
+    for drift in drifts:
+        click.echo(str(drift))
+    if not drifts:
+        click.echo(f"{path} holds what is meant")
+
+
+def _print_done(what: str, namespace: NetNs, output: str, facts: dict[str, object]) -> None:
     if output == "json":
         click.echo(json.dumps({"netns": str(namespace.path), **facts}))
         return
-    counts = ", ".join(f"{count} rules for IPv{name[-1]}" for name, count in facts.items())
-    click.echo(f"{what} {namespace.path}{f': {counts}' if counts else ''}")
+    words = {"rules": "rules", "rules_v4": "rules for IPv4", "rules_v6": "rules for IPv6"}
+    counts = ", ".join(f"{facts[name]} {word}" for name, word in words.items() if name in facts)
+    by = f" by {facts['backend']}" if "backend" in facts else ""
+    click.echo(f"{what} {namespace.path}{f': {counts}' if counts else ''}{by}")
