@@ -28,6 +28,10 @@ class Holding:
     apart: Mapping[str, Have] = field(default_factory=dict)
     """The names whose state is another than that of the layers."""
 
+    @property
+    def is_empty(self) -> bool:
+        return not self.layers and not self.apart
+
     def have(self, name: str) -> Have:
         return self.apart[name] if name in self.apart else find(self.layers, name)
 
@@ -60,7 +64,8 @@ class Plan:
         """The holding once these changes and removals went out."""
         done = {*sent, *removed}
         names = (*(r.name for r in self.changed), *self.removed, *self.absent)
-        return Holding(self.layers, {**self.refused, **{n: holding.have(n) for n in names if n not in done}})
+        left = [n for n in names if n not in done] if len(done) < len(names) else []
+        return Holding(self.layers, {**self.refused, **{n: holding.have(n) for n in left}})
 
 
 def plan(

@@ -172,10 +172,10 @@ class Stream:
         return tuple(effects)
 
     def _send(self, watch: Watch, due: Plan, may_remove: bool, now: float) -> Send:
-        remade = [r.name for r in due.changed if watch.holding.have(r.name) is not None]
+        had = watch.holding
         payload = watch.send(due, may_remove, now)
-        if watch.type_url == CLUSTER:
-            self._resend_endpoints(remade)
+        if watch.type_url == CLUSTER and not had.is_empty:
+            self._resend_endpoints([r.name for r in due.changed if had.have(r.name) is not None])
         return Send(payload)
 
     def _resend_endpoints(self, clusters: list[str]) -> None:

@@ -30,6 +30,8 @@ class Wiring:
     on_refused: Callable[[Connection, Refused], None]
     on_sent: Callable[[Connection, Payload, int], None]
     """With the number of bytes."""
+    on_settled: Callable[[Connection, bool], None]
+    """When the proxy comes to have, and to have acknowledged, all that it should; and when it no longer does."""
     shared: Shared = field(default_factory=Shared)
     writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(32))
     """A response's bytes exist while it is written: this bounds memory."""
@@ -65,6 +67,7 @@ class Connection:
         self._writing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._settled = True
 
     def update(self, resources: ResourceSet) -> None:
         """The proxy should have these from now on."""
@@ -82,10 +85,6 @@ class Connection:
             self._timer.cancel()
         if self._writing is not None:
             self._writing.cancel()
-
-    @property
-    def is_settled(self) -> bool:
-        return self.stream.settled
 
     @property
     def is_writing(self) -> bool:
@@ -110,6 +109,9 @@ class Connection:
                     self._wiring.on_refused(self, effect)
                 case Send():
                     pass
+        if self._settled is not (settled := self.stream.settled):
+            self._settled = settled
+            self._wiring.on_settled(self, settled)
 
     def _set_timer(self) -> None:
         if self._timer is not None:

@@ -44,10 +44,13 @@ class Hub:
         """What is wrong with the files that the objects come from, and with the meshConfig."""
         self.moved = Notice()
         """Wakes whoever waits for a change, an acknowledgement, or a proxy that comes or goes."""
-        self._wiring = Wiring(self._on_accepted, self._on_refused, self._on_sent)
+        self.unsettled: dict[str, Connection] = {}
+        """Those whose proxies have not acknowledged all that they should have."""
+        self._wiring = Wiring(self._on_accepted, self._on_refused, self._on_sent, self._on_settled)
         self._numbers = count(1)
         self._loop = asyncio.get_running_loop()
         self._dirty = asyncio.Event()
+        self._pushing = False
         self._changed_at: float | None = None
         """When the change came that the proxies have not all acknowledged yet."""
         self._collecting: asyncio.TimerHandle | None = None
@@ -73,7 +76,9 @@ class Hub:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
+            self._pushing = True
             await self._push()
+            self._pushing = False
             self._settle()
 
     async def _push(self) -> None:
@@ -98,11 +103,7 @@ class Hub:
     @property
     def is_settled(self) -> bool:
         """Every proxy has acknowledged all that follows from the last change."""
-        return (
-            not self._dirty.is_set()
-            and self.quarantine.is_idle
-            and all(connection.is_settled for connection in self.connections.values())
-        )
+        return not self._dirty.is_set() and not self._pushing and self.quarantine.is_idle and not self.unsettled
 
     def _settle(self) -> None:
         self.moved.notify()
@@ -144,6 +145,7 @@ class Hub:
 
     def leave(self, connection: Connection) -> None:
         connection.end()
+        self.unsettled.pop(connection.id, None)
         if self.connections.pop(connection.id, None) is None:
             return
         self.metrics.connected.dec()
@@ -170,7 +172,6 @@ class Hub:
         if not self.quarantine.is_idle:
             for resource in accepted.resources:
                 self.quarantine.accepted(resource.type_url, resource.name, resource.version)
-        self._loop.call_soon(self._settle)
 
     def _on_refused(self, connection: Connection, refused: Refused) -> None:
         self.metrics.refused(refused.type_url)
@@ -179,7 +180,15 @@ class Hub:
         for r in refused.resources:
             charge = Charge(connection.proxy.id, r.type_url, r.name, r.version, r.owners, refused.message)
             self.quarantine.refused(charge)
-        self._loop.call_soon(self._settle)
+
+    def _on_settled(self, connection: Connection, settled: bool) -> None:
+        if not settled:
+            self.unsettled[connection.id] = connection
+            return
+        self.unsettled.pop(connection.id, None)
+        if not self.unsettled:
+            # Not at once: what the quarantine decides on the same occasion comes first.
+            self._loop.call_soon(self._settle)
 
     def _on_sent(self, connection: Connection, payload: Payload, size: int) -> None:
         self.metrics.pushed(payload.type_url, size)

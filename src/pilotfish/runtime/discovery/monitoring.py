@@ -111,7 +111,7 @@ class Monitoring:
 
         if await hub.moved.wait_for(synced, _wait(request)):
             return web.Response(text="synced\n")
-        behind = [str(c.proxy) for c in hub.connections.values() if not c.is_settled]
+        behind = [str(c.proxy) for c in hub.unsettled.values()]
         return web.Response(
             status=504, text=f"applied: {hub.mesh.desired.resource_version}; behind: {', '.join(behind) or 'none'}\n"
         )

@@ -153,10 +153,10 @@ def _unavailable(flag: str, address: Address, error: OSError) -> MachineError:
 async def serve(options: Options) -> None:
     """Until SIGTERM or SIGINT. Raises MachineError."""
     loop = asyncio.get_running_loop()
-    async with Discovery(options) as discovery:
-        running = loop.create_task(discovery.run())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, running.cancel)
-        await asyncio.wait({running})
-        if not running.cancelled():
-            running.result()
+    told_to_end = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told_to_end.set)
+    async with Discovery(options) as discovery, asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(discovery.run())
+        await told_to_end.wait()
+        running.cancel()
