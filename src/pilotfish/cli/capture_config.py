@@ -77,7 +77,7 @@ def config_options(function: F) -> F:
         names = (f"-{flag.letter}", f"--{flag.name}", flag.field)
         command = click.option(*names, metavar="VALUE", multiple=several, help=flag.help + also)(command)
     command = click.option("--output", type=click.Choice(OUTPUTS), default="text", show_default=True)(command)
-    text = "The configuration, YAML or JSON; - is standard input. Flags go before it."
+    text = "The configuration, YAML or JSON; - is standard input. Flags override it."
     return click.option("--config", metavar="FILE", help=text)(command)  # type: ignore[return-value]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
@@ -77,7 +77,7 @@ async def watch(
     families: tuple[Family, ...] = FAMILIES,
     backend: Backend | None = None,
     repair: bool = False,
-) -> AsyncIterator[tuple[Drift, ...]]:
+) -> AsyncGenerator[tuple[Drift, ...], None]:
     """What `verify` says now, and again each time that something else is so; with `repair` it is then put right.
 
     The kernel tells of changes in nf_tables and in routing. Of legacy tables it does not, so where there are some they
@@ -85,6 +85,7 @@ async def watch(
     """
     backend = backend or await choose(netns, Survey.take(netns))
     last: tuple[Drift, ...] | None = None
+    tried: tuple[Drift, ...] = ()
     with _told(netns) as changed:
         while True:
             changed.clear()
@@ -92,9 +93,12 @@ async def watch(
             if found != last:
                 last = found
                 yield found
-            if found and repair:
+            # What a repair left as it was is not tried again: nothing would be won by it.
+            if repair and found and found != tried:
+                tried = found
                 await apply(netns, spec, families, backend)
                 continue
+            tried = found
             await _next_change(netns, changed)
 
 
