@@ -13,6 +13,7 @@ from pilotfish.node.document import PodRecord, render_list
 from pilotfish.node.store import Store
 from pilotfish.runtime.node.discovery import Discovery
 from pilotfish.runtime.node.pod import Pod
+from pilotfish.runtime.node.records import replace_file
 
 _WITHDRAWAL = 2.0
 """Seconds that the proxies get to learn that a pod leaves."""
@@ -46,10 +47,7 @@ class Announcer:
         self._last = items
         self.version += 1
         head = f'{{"apiVersion":"v1","kind":"List","metadata":{{"resourceVersion":"{self.version}"}},"items":'
-        beside = self._path.with_suffix(".new")
-        beside.touch(mode=0o600)
-        beside.write_bytes(head.encode() + items + b"}\n")
-        beside.replace(self._path)
+        replace_file(self._path, head.encode() + items + b"}\n", 0o600)
         self._moved.set()
 
     async def wait_withdrawn(self) -> None:

@@ -48,7 +48,7 @@ class Notes:
                 self._due.add(pod)
         self._arm(_FIRST_LOOK)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 

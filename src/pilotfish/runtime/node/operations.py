@@ -25,6 +25,7 @@ from pilotfish.runtime.node.describe import (
     describe_proxy,
     describe_service,
 )
+from pilotfish.runtime.node.meshconfig import APPLIED
 
 if TYPE_CHECKING:
     from pilotfish.runtime.node.node import Node
@@ -46,7 +47,7 @@ class NodeOperations:
         )
         backends = tuple(backend(pod) for pod in pods if not pod.state.deleted)
         services = tuple(
-            describe_service(stored, stored.manifest.resource, node.cluster_ip(stored.ref), backends)
+            describe_service(stored, stored.manifest.resource, node.cluster_ips_by_ref.get(stored.ref, ""), backends)
             for stored in node.store.of_kind("Service")
             if isinstance(stored.manifest.resource, Service)
         )
@@ -72,6 +73,7 @@ class NodeOperations:
 
     def apply(self, text: str, file: str, namespace: str) -> ChangesView:
         loaded = config.load(text, file, namespace)
+        self._node.mesh_configs.take(APPLIED, loaded)
         changes = self._node.change(lambda store: storing.upsert(store, loaded.manifests, time.time()))
         refused = tuple(Change(ref, "refused") for ref in sorted(loaded.broken))
         problems = tuple(describe_problem(problem) for problem in loaded.problems)

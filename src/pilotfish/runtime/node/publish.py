@@ -6,10 +6,14 @@ import asyncio
 import errno
 import itertools
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from pilotfish.config.kubernetes import Service
+from pilotfish.model import ObjectRef, Problem, Severity
+from pilotfish.node.endpoints import Backend, endpoints, find_port
 from pilotfish.node.publish import Publish
+from pilotfish.node.store import Store
 from pilotfish.runtime.node.options import CannotStart
 
 Endpoints = Callable[[Publish], tuple[tuple[str, int], ...]]
@@ -89,6 +93,31 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.write_eof()
     except OSError:
         writer.transport.abort()
+
+
+def find_endpoints(publish: Publish, store: Store, backends: Iterable[Backend]) -> tuple[tuple[str, int], ...]:
+    """Where a new connection goes: (address, port) of each ready pod."""
+    service = _service(publish, store)
+    port = find_port(service, publish.service_port) if service else None
+    return endpoints(service, publish.namespace, backends, port) if service and port else ()
+
+
+def find_problem(published: Published, store: Store) -> Problem | None:
+    """A port of the host that leads nowhere, for want of the Service or of its port."""
+    publish = published.publish
+    service = _service(publish, store)
+    if service and find_port(service, publish.service_port):
+        return None
+    lack = f"has no port {publish.service_port}" if service else "does not exist"
+    message = f"connections to {published.address} are closed at once: the Service {lack}; add it, or change --publish"
+    ref = ObjectRef("Service", publish.namespace, publish.service)
+    return Problem(ref, "", "PublishedNothing", message, Severity.WARNING)
+
+
+def _service(publish: Publish, store: Store) -> Service | None:
+    stored = store.get("Service", publish.namespace, publish.service)
+    resource = stored.manifest.resource if stored else None
+    return resource if isinstance(resource, Service) else None
 
 
 def _refusal(publish: Publish, error: OSError) -> CannotStart:

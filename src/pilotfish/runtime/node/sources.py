@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from pilotfish.runtime.node.inotify import Watcher
 from pilotfish.runtime.node.options import CannotStart
 
+_log = logging.getLogger(__name__)
 _SUFFIXES = (".yaml", ".yml", ".json")
 _SETTLE = 0.005
 """Seconds that a saved file is given: some editors write it in two steps."""
@@ -98,7 +100,10 @@ class Sources:
         except FileNotFoundError:
             text = ""
         except OSError as error:
-            raise CannotStart(f"{name} can't be read: {error.strerror}") from error
+            if self._watcher is None:
+                raise CannotStart(f"{name} can't be read: {error.strerror}") from error
+            _log.error("%s can't be read, what it held stays: %s", name, error.strerror)
+            return
         self._take(name, text)
 
     def _take(self, name: str, text: str) -> None:

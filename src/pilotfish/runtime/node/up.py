@@ -31,7 +31,7 @@ def run(options: UpOptions, on_event: OnEvent, stdin: str | None = None) -> int:
 async def _run(options: UpOptions, on_event: OnEvent, stdin: str | None) -> int:
     node = Node(options, on_event, stdin)
     for mesh, lines in (await sweep_dead(options.state_root)).items():
-        node.event(f'mesh "{mesh}" was dead; removed: {", ".join(lines)}', "warning")
+        node.progress.event(f'mesh "{mesh}" was dead; removed: {", ".join(lines)}', "warning")
     claim = Claim(options.directory)
     claim.take()
     handler = _log_to_file(options)

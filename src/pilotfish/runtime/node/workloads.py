@@ -88,6 +88,14 @@ class Workloads:
         overdue = deployments.is_overdue(resource.spec, state, counts, now)
         return message, deployments.is_complete(counts), overdue
 
+    def is_settled(self, store: Store) -> bool:
+        """All pods that should be are ready, or have come to a good end, and no rollout is under way."""
+        if not all(pod.state.ready or pod.state.outcome == "Succeeded" for pod in self.pods.values()):
+            return False
+        if any(p.severity == "error" for refused in self.problems.values() for p in refused):
+            return False
+        return all(_is_paused(stored) or self.rollout(stored)[1] for stored in store.of_kind("Deployment"))
+
     def remove(self, pod: Pod) -> None:
         if not pod.state.deleted:
             pod.post(Deleted(pod.identity.spec.termination_grace_period_seconds))
@@ -218,6 +226,11 @@ class Workloads:
             document=document,
             source=str(source) if source else "",
         )
+
+
+def _is_paused(stored: Stored) -> bool:
+    resource = stored.manifest.resource
+    return isinstance(resource, Deployment) and resource.spec.paused
 
 
 def _template(manifest: Manifest) -> Mapping[str, object]:

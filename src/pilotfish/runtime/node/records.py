@@ -1,0 +1,49 @@
+"""Files that others read while the mesh runs. Each is replaced in one step, so that nobody reads half of one."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import msgspec
+
+from pilotfish.config.mesh import MeshConfig
+from pilotfish.runtime.control.client import process_started
+from pilotfish.runtime.control.views import MeshView
+from pilotfish.runtime.names import node_name
+from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.node.options import UpOptions
+
+
+def replace_file(path: Path, content: bytes, mode: int = 0o644) -> None:
+    beside = path.with_name(f"{path.name}.new")
+    beside.touch(mode=mode)
+    beside.write_bytes(content)
+    beside.replace(path)
+
+
+def write_view(options: UpOptions, pod_subnets: tuple[str, ...]) -> MeshView:
+    """mesh.json."""
+    view = MeshView(
+        name=options.name,
+        pid=os.getpid(),
+        pid_started=process_started(os.getpid()) or 0,
+        directory=str(options.directory.absolute()),
+        started_at=time.time(),
+        netns=str(NetNs.named(node_name(options.name)).path),
+        pod_subnets=pod_subnets,
+        sources=options.sources,
+        default_namespace=options.namespace,
+    )
+    replace_file(options.directory / "mesh.json", _json(view))
+    return view
+
+
+def write_mesh_config(directory: Path, mesh_config: MeshConfig) -> None:
+    """config/mesh.yaml. As JSON, which is YAML."""
+    replace_file(directory / "config" / "mesh.yaml", _json(mesh_config))
+
+
+def _json(value: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value, enc_hook=str)) + b"\n"
