@@ -85,3 +85,45 @@ def test_modes() -> None:
     assert transparent is not None
     assert transparent.mode is Mode.TPROXY
     assert spec_from_annotations({"sidecar.istio.io/interceptionMode": "NONE"}) == (None, ())
+
+
+def test_the_mesh_says_what_a_pod_leaves_out() -> None:
+    spec, _ = spec_from_annotations({}, mode="TPROXY", status_port=15099)
+    assert spec is not None
+    assert (spec.mode, spec.outbound_ports_exclude) == (Mode.TPROXY, (15099,))
+    spec, _ = spec_from_annotations({"sidecar.istio.io/interceptionMode": "REDIRECT"}, mode="TPROXY")
+    assert spec is not None
+    assert spec.mode is Mode.REDIRECT
+    assert spec_from_annotations({}, mode="NONE") == (None, ())
+
+
+def test_what_has_no_annotation_comes_from_proxy_metadata() -> None:
+    environment = {
+        "INVALID_DROP": "1",
+        "ISTIO_OUTBOUND_OWNER_GROUPS": "java,202",
+        "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE": "",
+        "ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR": "127.0.0.1/8",
+        "OTHER": "x",
+    }
+    spec, problems = spec_from_annotations({}, environment=environment)
+    assert problems == ()
+    assert spec is not None
+    assert (spec.drop_invalid, spec.owner_groups_include, spec.owner_groups_exclude) == (True, ("java", "202"), ())
+    assert spec.host_ipv4_loopback_cidr == ip_network("127.0.0.0/8")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("INVALID_DROP", "yes"),
+        ("ISTIO_META_DNS_CAPTURE", "on"),
+        ("ISTIO_OUTBOUND_OWNER_GROUPS", "a b"),
+        ("ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR", "::1/128"),
+    ],
+)
+def test_wrong_proxy_metadata_is_a_problem(name: str, text: str) -> None:
+    spec, (problem,) = spec_from_annotations({}, environment={name: text})
+    assert spec is None
+    assert problem.field == 'metadata.annotations["proxy.istio.io/config"]'
+    assert problem.message.startswith(f"proxyMetadata {name}: {text!r}")
+    assert problem.severity is Severity.ERROR

@@ -37,9 +37,23 @@ _FIELDS: Mapping[str, tuple[str, Callable[[object], Any]]] = MappingProxyType(
 )
 
 
+_ENVIRONMENT: Mapping[str, tuple[str, Callable[[object], Any]]] = MappingProxyType(
+    {
+        "INVALID_DROP": ("drop_invalid", values.parse_bool),
+        "ISTIO_META_DNS_CAPTURE": ("redirect_dns", values.parse_bool),
+        "ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR": ("host_ipv4_loopback_cidr", values.parse_network_v4),
+        "ISTIO_OUTBOUND_OWNER_GROUPS": ("owner_groups_include", all_or_list_of(values.parse_group)),
+        "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE": ("owner_groups_exclude", list_of(values.parse_group)),
+    }
+)
+"""What has no annotation: Istio takes it from the environment, which `proxyMetadata` sets."""
+
+
 def spec_from_annotations(
     annotations: Mapping[str, str],
     *,
+    mode: str = Mode.REDIRECT,
+    status_port: int = 15020,
     environment: Mapping[str, str] = MappingProxyType({}),
     uid: int | None = None,
     gid: int | None = None,
@@ -49,33 +63,33 @@ def spec_from_annotations(
 ) -> tuple[CaptureSpec | None, tuple[Problem, ...]]:
     """What a pod's annotations ask for; without any, all inbound ports and all outbound addresses.
 
+    `mode` (REDIRECT, TPROXY, NONE), `status_port`: the mesh's, where the annotation says nothing.
     `environment`, `uid`, `gid`: the sidecar's (0 and None are 1337). None for a pod that captures nothing
     (`interceptionMode: NONE`), and where a Problem is an error: a pod must not run with less captured than it asks for.
     """
     fields, problems = _read(annotations)
-    mode = annotations.get(MODE, Mode.REDIRECT)
+    more, wrong = _read_environment(environment)
+    problems += wrong
+    mode = annotations.get(MODE, mode)
     if mode not in (*Mode, "NONE"):
         problems.append((MODE, "InvalidValue", f"{mode!r} is none of REDIRECT, TPROXY, NONE; the pod is not started"))
     found = tuple(_problem(ref, source, *problem) for problem in problems)
     if any(problem.severity is Severity.ERROR for problem in found) or mode == "NONE":
         return None, found
-    status_port = fields.pop("status_port", 15020)
+    status_port = fields.pop("status_port", status_port)
     excluded = (*fields.pop("inbound_ports_exclude", ()), status_port, *SIDECAR_PORTS)
     defaults = {
         "inbound_ports_include": ALL,
         "outbound_ip_ranges_include": ALL,
         "outbound_ports_exclude": (status_port,),
     }
-    captures_dns = _is_true(environment.get("ISTIO_META_DNS_CAPTURE", ""))
     spec = CaptureSpec(
-        **(defaults | fields),
+        **(defaults | more | fields),
         inbound_ports_exclude=tuple(dict.fromkeys(excluded)),
         proxy_uids=(uid or 1337,),
         proxy_gids=(gid or 1337,),
         mode=Mode(mode),
-        redirect_dns=captures_dns,
-        capture_all_dns=captures_dns,
-        drop_invalid=_is_true(environment.get("INVALID_DROP", "")),
+        capture_all_dns=bool(more.get("redirect_dns")),
         enable_ipv6=enable_ipv6,
     )
     return spec, found
@@ -100,6 +114,20 @@ def _read(annotations: Mapping[str, str]) -> tuple[dict[str, Any], list[_Found]]
     return fields, problems
 
 
+def _read_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[_Found]]:
+    """The same of variables; an empty one is none."""
+    fields: dict[str, Any] = {}
+    problems = []
+    for name, (field, parse) in _ENVIRONMENT.items():
+        try:
+            if environment.get(name):
+                fields[field] = parse(environment[name])
+        except ValueError as error:
+            message = f"proxyMetadata {name}: {error}; the pod is not started until it is corrected"
+            problems.append(("proxy.istio.io/config", "InvalidValue", message))
+    return fields, problems
+
+
 def _unknown(name: str) -> str:
     close = get_close_matches(name, _FIELDS, 1)
     return f"there is no such annotation, it has no effect; {f'did you mean {close[0]}?' if close else 'remove it'}"
@@ -108,8 +136,3 @@ def _unknown(name: str) -> str:
 def _problem(ref: ObjectRef | None, source: Source | None, name: str, reason: str, message: str) -> Problem:
     severity = Severity.WARNING if reason == "UnknownField" else Severity.ERROR
     return Problem(ref, f'metadata.annotations["{name}"]', reason, message, severity, source)
-
-
-def _is_true(text: str) -> bool:
-    """As Go's strconv.ParseBool."""
-    return text in ("1", "t", "T", "true", "TRUE", "True")

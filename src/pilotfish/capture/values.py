@@ -38,6 +38,15 @@ def parse_flag(value: object) -> bool:
     return value
 
 
+def parse_bool(value: object) -> bool:
+    """From text, as Go's strconv.ParseBool."""
+    if value in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    if value in ("0", "f", "F", "false", "FALSE", "False"):
+        return False
+    raise ValueError(f"{value!r} is neither true nor false")
+
+
 def parse_mode(value: object) -> Mode:
     try:
         return Mode(str(value))

@@ -186,7 +186,7 @@ _MESH: dict[type, Table] = {
         _silent("configPath binaryPath serviceCluster customConfigFile statNameLength proxyBootstrapTemplatePath")
         | _silent("controlPlaneAuthPolicy availabilityZone runtimeValues")
         | _warning("tracing tracingServiceName sds envoyAccessLogService envoyMetricsService statsdUdpAddress", _LATER)
-        | _warning("extraStatTags gatewayTopology proxyStatsMatcher readinessProbe meshId interceptionMode", _LATER)
+        | _warning("extraStatTags gatewayTopology proxyStatsMatcher readinessProbe meshId", _LATER)
         | _warning("caCertificatesPem image privateKeyProvider proxyHeaders fileFlushInterval zipkinAddress", _LATER)
         | _warning("fileFlushMinSizeKb statsCompression parentShutdownDuration", _LATER)
     ),

@@ -24,6 +24,8 @@ class ProxyConfig(Struct):
     termination_drain_duration: Duration = Duration(5 * 10**9)
     proxy_admin_port: int = 15000
     status_port: int = 15020
+    interception_mode: Literal["REDIRECT", "TPROXY", "NONE"] = "REDIRECT"
+    """How inbound connections are captured where a pod's annotation says nothing."""
     proxy_metadata: dict[str, str] = {}
     hold_application_until_proxy_starts: bool = True
 

@@ -34,7 +34,13 @@ def build_sidecar(pod: PodIdentity, mesh: MeshConfig, ipv6: bool) -> tuple[Sidec
     # A pod here has no other way to resolve the names of Services than its agent.
     environment = {"ISTIO_META_DNS_CAPTURE": "true", **config.proxy_metadata}
     capture, more = spec_from_annotations(
-        pod.annotations, environment=environment, enable_ipv6=ipv6, ref=subject, source=source
+        pod.annotations,
+        mode=config.interception_mode,
+        status_port=config.status_port,
+        environment=environment,
+        enable_ipv6=ipv6,
+        ref=subject,
+        source=source,
     )
     problems = (*problems, *more)
     prometheus = None
