@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # before grpc is imported
 import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 
@@ -116,6 +118,7 @@ class Fleet:
                 await self._take(call, body)
 
     async def _take(self, call: Any, body: bytes) -> None:
+        now = time.perf_counter()
         kind, nonce = self._skim(body)
         self.received += len(body)
         answer = discovery_pb2.DeltaDiscoveryRequest(type_url=TYPES[kind], response_nonce=nonce)
@@ -124,7 +127,7 @@ class Fleet:
             await call.write(self._subscription(kind, more, body))
         await call.write(answer.SerializeToString())
         self.counts[kind] += 1
-        self.last[kind] = time.perf_counter()
+        self.last[kind] = now
         self.moved.set()
 
     def _skim(self, body: bytes) -> tuple[str, str]:

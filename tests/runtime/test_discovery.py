@@ -90,9 +90,13 @@ async def test_the_state_of_the_world_form(file: Path) -> None:
     [("router~10.0.0.1~gw.vm~vm.svc.cluster.local", "no sidecar"), ("web", "no sidecar"), ("", "must carry the node")],
 )
 async def test_who_is_no_sidecar_is_told_so(file: Path, node_id: str, said: str) -> None:
-    async with discovery(file) as made:
+    async with discovery(file) as made, grpc.aio.insecure_channel(str(made.xds)) as channel:
+        call = channel.stream_stream(METHOD + "DeltaAggregatedResources")()
+        request = discovery_pb2.DeltaDiscoveryRequest(type_url=CLUSTER)
+        request.node.id = node_id
+        await call.write(request.SerializeToString())
         with pytest.raises(grpc.aio.AioRpcError) as error:
-            await Client().run(made.xds, node_id)
+            await call.read()
         assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert said in str(error.value.details())
 

@@ -109,6 +109,44 @@ async def test_every_way_of_saving_is_noticed(tmp_path: Path) -> None:
         watcher.close()
 
 
+async def test_a_source_tells_what_matters(tmp_path: Path) -> None:
+    config = tmp_path / "elsewhere" / "mesh.conf"
+    config.parent.mkdir()
+    manifests = tmp_path / "manifests"
+    manifests.mkdir()
+    changed = asyncio.Event()
+    source = Source((manifests,), config)
+    source.watch(changed.set)
+    try:
+
+        async def noticed() -> None:
+            async with asyncio.timeout(5):
+                await changed.wait()
+            changed.clear()
+
+        (manifests / "notes.txt").write_text("of no concern")
+        (manifests / ".a.yaml.swp").write_text("of no concern")
+        (manifests / "new").mkdir()
+        await asyncio.sleep(0.05)  # nothing is to happen
+        assert not changed.is_set()
+        (manifests / "new" / "a.yaml").write_text(service("a"))
+        await noticed()
+        config.write_text("accessLogFile: /dev/stdout")
+        await noticed()
+        source.read()
+        assert names(source.desired) == ["a"]
+        assert source.mesh_config.access_log_file == "/dev/stdout"
+        (manifests / "new" / "a.yaml").unlink()
+        await noticed()
+        config.unlink()
+        await noticed()
+        source.read()
+        assert names(source.desired) == []
+        assert source.mesh_config.access_log_file == ""
+    finally:
+        source.close()
+
+
 async def test_a_burst_is_one_and_a_storm_is_not_waited_out() -> None:
     bursts = Debounce()
     loop = asyncio.get_running_loop()

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 QUIET = 0.01
-"""Seconds without a change after which an idle mesh acts."""
+"""Seconds without a change after which a mesh that was idle acts."""
 LONGEST_QUIET = 0.1
+"""In a storm: half of the time that it has lasted, but not more than this."""
 LATEST = 1.0
 """Seconds after the first change by which to act in any case."""
 
@@ -25,14 +26,14 @@ class Debounce:
         loop = asyncio.get_running_loop()
         while True:
             await self._event.wait()
-            latest = loop.time() + LATEST
-            quiet = QUIET
+            first = loop.time()
             while True:
                 self._event.clear()
+                now = loop.time()
+                quiet = min(max(QUIET, (now - first) / 2), LONGEST_QUIET)
                 try:
-                    async with asyncio.timeout_at(min(loop.time() + quiet, latest)):
+                    async with asyncio.timeout_at(min(now + quiet, first + LATEST)):
                         await self._event.wait()
                 except TimeoutError:
                     break
-                quiet = min(quiet * 2, LONGEST_QUIET)
             yield

@@ -12,12 +12,13 @@ from pilotfish.config.manifest import Loaded
 from pilotfish.model import Problem
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
-_Stamp = tuple[int, int, int]
+Stamp = tuple[int, int, int]
+"""Inode, time of the last change in ns, size."""
 
 
 @dataclass(slots=True)
 class _File:
-    stamp: _Stamp | None = None
+    stamp: Stamp | None = None
     loaded: Loaded = field(default_factory=Loaded)
     reader: ListReader | None = None
 
@@ -28,6 +29,10 @@ class Files:
     def __init__(self, paths: tuple[Path, ...]) -> None:
         self._paths = paths
         self._files: dict[Path, _File] = {}
+
+    def stamps(self) -> dict[Path, Stamp | None]:
+        """Differs from what it was before if `scan` may find something."""
+        return {file: stamp_of(file) for path in self._paths for file in _files_in(path)}
 
     def scan(self) -> bool:
         """Read what is new or has changed, forget what is gone. True if there was anything of that."""
@@ -50,7 +55,7 @@ class Files:
 
 
 def _read_if_changed(path: Path, file: _File) -> bool:
-    stamp = _stamp(path)
+    stamp = stamp_of(path)
     if stamp is None or stamp == file.stamp:
         return False
     try:
@@ -70,7 +75,8 @@ def _read_if_changed(path: Path, file: _File) -> bool:
     return True
 
 
-def _stamp(path: Path) -> _Stamp | None:
+def stamp_of(path: Path) -> Stamp | None:
+    """None where there is no such file."""
     try:
         status = path.stat()
     except OSError:

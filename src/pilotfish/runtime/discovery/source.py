@@ -9,7 +9,7 @@ from pilotfish.config import load_mesh_config
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.model import Problem
 from pilotfish.runtime.discovery.desired import Desired, merge
-from pilotfish.runtime.discovery.files import Files
+from pilotfish.runtime.discovery.files import Files, Stamp, stamp_of
 from pilotfish.runtime.discovery.inotify import Inotify
 
 
@@ -25,15 +25,23 @@ class Source:
         self._from_file: MeshConfig | None = None
         self._mesh_config_problems: tuple[Problem, ...] = ()
         self._inotify: Inotify | None = None
+        self._stamps: dict[Path, Stamp | None] = {}
 
     def watch(self, on_change: Callable[[], None]) -> None:
         """Be told when `read` may give something else. Call it before the first `read`."""
-        self._inotify = Inotify(on_change)
+
+        def look() -> None:
+            self._watch_directories()
+            seen, self._stamps = self._stamps, self._look()
+            if seen != self._stamps:
+                on_change()
+
+        self._inotify = Inotify(look)
         self._watch_directories()
+        self._stamps = self._look()
 
     def read(self) -> None:
         """Bring everything up to date."""
-        self._watch_directories()
         if self._files.scan():
             self.desired = merge(self._files.loaded, self.desired)
         self._read_mesh_config()
@@ -43,6 +51,11 @@ class Source:
     def close(self) -> None:
         if self._inotify is not None:
             self._inotify.close()
+
+    def _look(self) -> dict[Path, Stamp | None]:
+        """An editor's temporary files make events, too, and must not count as a storm."""
+        config = self._mesh_config_path
+        return self._files.stamps() | ({config: stamp_of(config)} if config else {})
 
     def _watch_directories(self) -> None:
         if self._inotify is not None:
