@@ -77,6 +77,10 @@ async def test_saving_by_any_editor_is_heard(tmp_path: Path, heard: Heard) -> No
         assert await heard.next() == ("one.yaml", "a: 3"), "saved by renaming"
         two.write_text("b: 1")
         assert await heard.next() == ("two.yml", "b: 1"), "a new file"
+        one.rename(beside)
+        await asyncio.sleep(0.05)
+        one.write_text("a: 3.5")
+        assert await heard.next() == ("one.yaml", "a: 3.5"), "moved away and written anew, as vim does it"
         one.unlink()
         assert await heard.next() == ("one.yaml", ""), "a file that is gone"
         two.write_text("b: 1")

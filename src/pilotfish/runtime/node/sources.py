@@ -15,6 +15,9 @@ _log = logging.getLogger(__name__)
 _SUFFIXES = (".yaml", ".yml", ".json")
 _SETTLE = 0.005
 """Seconds that a saved file is given: some editors write it in two steps."""
+_GONE = 1.0
+"""Seconds after which a missing file is gone: vim moves the old one away before it writes the new one, and nobody's pods
+are to end for that."""
 
 OnText = Callable[[str, str], None]
 """Called with a file's name, as the user wrote it, and its text; "" for a file that is gone."""
@@ -87,9 +90,12 @@ class Sources:
             self._pending.pop(path).cancel()
         self._pending[path] = asyncio.get_running_loop().call_later(_SETTLE, self._settled, path)
 
-    def _settled(self, path: Path) -> None:
+    def _settled(self, path: Path, waited: bool = False) -> None:
         del self._pending[path]
-        self._load(path)
+        if waited or path.exists():
+            self._load(path)
+        else:
+            self._pending[path] = asyncio.get_running_loop().call_later(_GONE, self._settled, path, True)
 
     def _load(self, path: Path) -> None:
         name = self._name(path)
