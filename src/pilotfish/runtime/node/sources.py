@@ -16,8 +16,8 @@ _SUFFIXES = (".yaml", ".yml", ".json")
 _SETTLE = 0.005
 """Seconds that a saved file is given: some editors write it in two steps."""
 _GONE = 1.0
-"""Seconds after which a missing file is gone: vim moves the old one away before it writes the new one, and nobody's pods
-are to end for that."""
+"""Seconds after which a missing file is gone: vim moves the old one away before it writes the new one, and that is to
+end nobody's pods."""
 
 OnText = Callable[[str, str], None]
 """Called with a file's name, as the user wrote it, and its text; "" for a file that is gone."""
