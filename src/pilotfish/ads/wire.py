@@ -12,6 +12,8 @@ from itertools import count
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from pilotfish.envoy.wire import field, field_head
+
 if TYPE_CHECKING:
     from pilotfish.envoy.values import Resource
 
@@ -98,37 +100,22 @@ class Payloads:
 def _delta_head(type_url: str, name: str, version: str, size: int) -> bytes:
     """All of a DeltaDiscoveryResponse's `resources` entry but the body, which comes last."""
     anything = _any_head(type_url, size)
-    inner = _text(3, name) + _text(1, version) + _length(2, len(anything) + size) + anything
-    return _length(2, len(inner) + size) + inner
+    inner = _text(3, name) + _text(1, version) + field_head(2, len(anything) + size) + anything
+    return field_head(2, len(inner) + size) + inner
 
 
 @lru_cache(maxsize=1 << 10)
 def _world_head(type_url: str, size: int) -> bytes:
     anything = _any_head(type_url, size)
-    return _length(2, len(anything) + size) + anything
+    return field_head(2, len(anything) + size) + anything
 
 
 def _any_head(type_url: str, size: int) -> bytes:
-    return _text(1, type_url) + _length(2, size)
+    return _text(1, type_url) + field_head(2, size)
 
 
-def _text(field: int, text: str) -> bytes:
-    data = text.encode()
-    return _length(field, len(data)) + data
-
-
-def _length(field: int, size: int) -> bytes:
-    """The tag of a length-delimited field, and the length."""
-    return _varint(field << 3 | 2) + _varint(size)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+def _text(number: int, text: str) -> bytes:
+    return field(number, text.encode())
 
 
 def size_of(resources: Iterable[Resource]) -> int:

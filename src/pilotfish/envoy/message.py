@@ -37,23 +37,6 @@ def socket_address(address: str, port: int) -> Address:
     return Address(socket_address=SocketAddress(address=address, port_value=port))
 
 
-def field(number: int, body: bytes) -> bytes:
-    """A length-delimited field: how one already serialised message becomes part of another.
-
-    Source: https://protobuf.dev/programming-guides/encoding/
-    """
-    return _varint(number << 3 | 2) + _varint(len(body)) + body
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def istio_metadata(**values: Any) -> Metadata | None:
     """`filter_metadata.istio`, where istioctl and people look for the object behind a resource. None if empty."""
     given = {key: value for key, value in values.items() if value}

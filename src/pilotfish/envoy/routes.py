@@ -13,12 +13,13 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from pilotfish.derive import Reads, query
-from pilotfish.envoy.message import field, serialise
+from pilotfish.envoy.message import serialise
 from pilotfish.envoy.naming import BLACK_HOLE, PASSTHROUGH
 from pilotfish.envoy.retries import build_inbound_retry_policy, set_timeout
 from pilotfish.envoy.types import CLUSTER, ROUTE
 from pilotfish.envoy.values import Resource
 from pilotfish.envoy.virtual_hosts import Fragment, build_fallback, view, virtual_host
+from pilotfish.envoy.wire import field
 from pilotfish.mesh.inputs import mesh_config
 from pilotfish.mesh.outbound import http_hosts
 from pilotfish.mesh.routing import routed_hosts

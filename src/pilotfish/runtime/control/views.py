@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pilotfish.model import Problem
 from pilotfish.model.struct import Frozen
 
 
@@ -23,6 +24,21 @@ class ProblemView(View):
     """`file:line`, or ""."""
     proxies: tuple[str, ...] = ()
     """The proxies (`name.namespace`) that refused the object; empty where it never reached one."""
+
+    @classmethod
+    def of(cls, problem: Problem, proxies: tuple[str, ...] = ()) -> ProblemView:
+        ref = problem.ref
+        return cls(
+            reason=problem.reason,
+            message=problem.message,
+            severity=problem.severity.value,
+            kind=ref.kind if ref else "",
+            namespace=ref.namespace if ref else "",
+            name=ref.name if ref else "",
+            field=problem.field,
+            source=str(problem.source) if problem.source else "",
+            proxies=proxies,
+        )
 
 
 class ContainerView(View):

@@ -43,21 +43,6 @@ def _what(verdict: Verdict) -> str:
     return f"{short(verdict.type_url).upper()} {verdict.name}"
 
 
-def view(problem: Problem, proxies: tuple[str, ...] = ()) -> ProblemView:
-    ref = problem.ref
-    return ProblemView(
-        reason=problem.reason,
-        message=problem.message,
-        severity=problem.severity.value,
-        kind=ref.kind if ref else "",
-        namespace=ref.namespace if ref else "",
-        name=ref.name if ref else "",
-        field=problem.field,
-        source=str(problem.source) if problem.source else "",
-        proxies=proxies,
-    )
-
-
 def proxy_name(node_id: str) -> str:
     """`name.namespace`, the third part of a node id."""
     return node_id.split("~")[2]
@@ -65,6 +50,6 @@ def proxy_name(node_id: str) -> str:
 
 def all_views(hub: Hub) -> tuple[ProblemView, ...]:
     """Of the files, of the objects as a whole, and of what was refused; each once."""
-    refused = [view(r.problem, tuple(sorted(proxy_name(p) for p in r.proxies))) for r in refusals(hub)]
+    refused = [ProblemView.of(r.problem, tuple(sorted(proxy_name(p) for p in r.proxies))) for r in refusals(hub)]
     found = dict.fromkeys((*hub.file_problems, *hub.mesh.problems()))
-    return (*refused, *(view(problem) for problem in found))
+    return (*refused, *(ProblemView.of(problem) for problem in found))

@@ -6,7 +6,6 @@ import asyncio
 import time
 
 from pilotfish.config.kubernetes import Service
-from pilotfish.model import Problem
 from pilotfish.node.container import ContainerState
 from pilotfish.node.endpoints import Backend, endpoints
 from pilotfish.node.status import State, container_state, status_word
@@ -15,7 +14,6 @@ from pilotfish.runtime.control.views import (
     ChangeView,
     ContainerView,
     PodView,
-    ProblemView,
     ProxyView,
     ServiceView,
     SyncView,
@@ -76,20 +74,6 @@ def describe_service(stored: Stored, service: Service, cluster_ip: str, backends
         created_at=stored.created_at,
         endpoints=tuple(dict.fromkeys(f"{address}:{port}" for address, port in found)),
         selector=service.spec.selector,
-    )
-
-
-def describe_problem(problem: Problem) -> ProblemView:
-    ref = problem.ref
-    return ProblemView(
-        reason=problem.reason,
-        message=problem.message,
-        severity=problem.severity.value,
-        kind=ref.kind if ref else "",
-        namespace=ref.namespace if ref else "",
-        name=ref.name if ref else "",
-        field=problem.field,
-        source=str(problem.source) if problem.source else "",
     )
 
 

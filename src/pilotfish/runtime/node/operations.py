@@ -15,13 +15,12 @@ from pilotfish.node import store as storing
 from pilotfish.node.document import render, render_pod, timestamp
 from pilotfish.node.store import Change, Store, Stored
 from pilotfish.runtime.control.client import Document
-from pilotfish.runtime.control.views import ChangesView, ChangeView, RolloutView, StatusView
+from pilotfish.runtime.control.views import ChangesView, ChangeView, ProblemView, RolloutView, StatusView
 from pilotfish.runtime.node.announce import record
 from pilotfish.runtime.node.describe import (
     backend,
     describe_change,
     describe_pod,
-    describe_problem,
     describe_proxy,
     describe_service,
 )
@@ -59,7 +58,7 @@ class NodeOperations:
             proxies=proxies,
             services=services,
             published=node.published_views(),
-            problems=(*(describe_problem(problem) for problem in node.problems), *(said or ())),
+            problems=(*(ProblemView.of(problem) for problem in node.problems), *(said or ())),
         )
 
     def objects(self, kind: str, namespace: str, name: str) -> list[Document]:
@@ -76,14 +75,14 @@ class NodeOperations:
         self._node.mesh_configs.take(APPLIED, loaded)
         changes = self._node.change(lambda store: storing.upsert(store, loaded.manifests, time.time()))
         refused = tuple(Change(ref, "refused") for ref in sorted(loaded.broken))
-        problems = tuple(describe_problem(problem) for problem in loaded.problems)
+        problems = tuple(ProblemView.of(problem) for problem in loaded.problems)
         return ChangesView(changes=tuple(describe_change(c) for c in (*changes, *refused)), problems=problems)
 
     def delete(self, text: str, file: str, namespace: str) -> ChangesView:
         """What the text's objects are called is enough: they need not be valid."""
         loaded = config.load(text, file, namespace)
         refs = dict.fromkeys((*(m.ref for m in loaded.manifests), *sorted(loaded.broken)))
-        unnamed = tuple(describe_problem(p) for p in loaded.problems if p.ref is None)
+        unnamed = tuple(ProblemView.of(p) for p in loaded.problems if p.ref is None)
         return ChangesView(changes=self._delete(tuple(refs)), problems=unnamed)
 
     def delete_object(self, kind: str, namespace: str, name: str) -> ChangesView:
