@@ -12,6 +12,7 @@ from envoy.extensions.filters.http.fault.v3.fault_pb2 import HTTPFault
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2 import HttpInspector
 from envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2 import OriginalDst
+from envoy.extensions.filters.listener.original_src.v3.original_src_pb2 import OriginalSrc
 from envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import TlsInspector
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
@@ -34,6 +35,11 @@ SNIFFED_HTTP: Final = ("http/1.1", "h2c")
 ORIGINAL_DST: Final = ListenerFilter(name="envoy.filters.listener.original_dst", typed_config=pack(OriginalDst()))
 TLS_INSPECTOR: Final = ListenerFilter(name="envoy.filters.listener.tls_inspector", typed_config=pack(TlsInspector()))
 HTTP_INSPECTOR: Final = ListenerFilter(name="envoy.filters.listener.http_inspector", typed_config=pack(HttpInspector()))
+
+ORIGINAL_SRC: Final = ListenerFilter(
+    name="envoy.filters.listener.original_src", typed_config=pack(OriginalSrc(mark=1337))
+)
+"""Connections to the app then come from where the client's did, with the mark by which TPROXY's rules know them."""
 
 _HTTP_FILTERS: Final = (
     HttpFilter(name="envoy.filters.http.fault", typed_config=pack(HTTPFault())),

@@ -15,12 +15,19 @@ from typing import Final
 from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
 from envoy.config.listener.v3.listener_pb2 import Listener
-from google.protobuf.wrappers_pb2 import UInt32Value
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.access_log import build_listener_logs
-from pilotfish.envoy.filters import ORIGINAL_DST, SNIFFED_HTTP, build_inbound_http, build_tcp, http_inspector_except
+from pilotfish.envoy.filters import (
+    ORIGINAL_DST,
+    ORIGINAL_SRC,
+    SNIFFED_HTTP,
+    build_inbound_http,
+    build_tcp,
+    http_inspector_except,
+)
 from pilotfish.envoy.listeners import also_ipv6
 from pilotfish.envoy.message import duration, serialise, socket_address
 from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, VIRTUAL_INBOUND, inbound_cluster
@@ -36,8 +43,11 @@ INBOUND_PORT: Final = 15006
 
 
 @query
-def virtual_inbound(db: Reads, ports: tuple[InboundPort, ...]) -> Resource:
-    """0.0.0.0:15006, for a workload with these ports: replicas share it."""
+def virtual_inbound(db: Reads, ports: tuple[InboundPort, ...], transparent: bool) -> Resource:
+    """0.0.0.0:15006, for a workload with these ports: replicas share it.
+
+    `transparent`: connections come by TPROXY, with the addresses that they had, and go on with their source.
+    """
     config = mesh_config(db)
     chains = [_loop_chain(config), *_passthrough_chains(config)]
     chains += [chain for port in ports for chain in _port_chains(config, port)]
@@ -47,7 +57,12 @@ def virtual_inbound(db: Reads, ports: tuple[InboundPort, ...]) -> Resource:
         address=socket_address(WILDCARD, INBOUND_PORT),
         additional_addresses=also_ipv6(INBOUND_PORT),
         filter_chains=chains,
-        listener_filters=[ORIGINAL_DST, http_inspector_except((*declared, INBOUND_PORT))],
+        transparent=BoolValue(value=True) if transparent else None,
+        listener_filters=[
+            ORIGINAL_DST,
+            *((ORIGINAL_SRC,) if transparent else ()),
+            http_inspector_except((*declared, INBOUND_PORT)),
+        ],
         listener_filters_timeout=duration(config.protocol_detection_timeout),
         continue_on_listener_filters_timeout=True,
         traffic_direction=TrafficDirection.INBOUND,

@@ -26,12 +26,13 @@ __all__ = ["DanglingReferenceError", "Layer", "Reference", "Resource", "Resource
 def resource_set(db: Reads, proxy: Proxy) -> ResourceSet:
     """Everything that a proxy is to have. Equal for replicas; the outbound layers are the same for all of a scope."""
     ports = inbound_ports(db, proxy)
-    return _workload_set(db, Scope.of(proxy), ports)
+    return _workload_set(db, Scope.of(proxy), ports, proxy.transparent)
 
 
 @query
-def _workload_set(db: Reads, scope: Scope, ports: tuple[InboundPort, ...]) -> ResourceSet:
-    return ResourceSet((_inbound_clusters(db, ports), _inbound_listeners(db, ports)), outbound(db, scope))
+def _workload_set(db: Reads, scope: Scope, ports: tuple[InboundPort, ...], transparent: bool) -> ResourceSet:
+    inbound = (_inbound_clusters(db, ports), _inbound_listeners(db, ports, transparent))
+    return ResourceSet(inbound, outbound(db, scope))
 
 
 @query
@@ -81,5 +82,5 @@ def _inbound_clusters(db: Reads, ports: tuple[InboundPort, ...]) -> Layer:
 
 
 @query
-def _inbound_listeners(db: Reads, ports: tuple[InboundPort, ...]) -> Layer:
-    return Layer(LISTENER, (virtual_inbound(db, ports),))
+def _inbound_listeners(db: Reads, ports: tuple[InboundPort, ...], transparent: bool) -> Layer:
+    return Layer(LISTENER, (virtual_inbound(db, ports, transparent),))

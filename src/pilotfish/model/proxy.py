@@ -20,10 +20,15 @@ class Proxy:
     addresses: tuple[str, ...]
     """The pod's addresses, the id's first. Text form of IPv4 or IPv6."""
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    transparent: bool = False
+    """Inbound connections reach it by TPROXY (INTERCEPTION_MODE): the app is to see their source."""
 
     @classmethod
     def parse(cls, node_id: str, metadata: Mapping[str, object]) -> Proxy | None:
-        """From an Envoy Node's id and metadata (NAMESPACE, LABELS, INSTANCE_IPS); None if the id is not a sidecar's."""
+        """From an Envoy Node's id and metadata (NAMESPACE, LABELS, INSTANCE_IPS, INTERCEPTION_MODE).
+
+        None if the id is not a sidecar's.
+        """
         parts = node_id.split("~")
         if len(parts) != 4 or parts[0] != "sidecar" or not parts[1]:
             return None
@@ -41,6 +46,7 @@ class Proxy:
             domain=parts[3],
             addresses=(parts[1], *more),
             labels={str(k): str(v) for k, v in labels.items()} if isinstance(labels, Mapping) else {},
+            transparent=metadata.get("INTERCEPTION_MODE") == "TPROXY",
         )
 
     def __str__(self) -> str:

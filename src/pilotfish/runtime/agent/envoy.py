@@ -11,7 +11,7 @@ from pathlib import Path
 from pilotfish.agent.identity import build_bootstrap_spec
 from pilotfish.agent.revision import choose_revision, latest_revision, revision_name
 from pilotfish.envoy.bootstrap import bootstrap
-from pilotfish.runtime.agent.spec import AgentError, AgentSpec
+from pilotfish.runtime.agent.spec import SIDECAR_UID, TRANSPARENT_UID, AgentError, AgentSpec
 from pilotfish.runtime.process import STDOUT, Mount, ProcessSpec
 
 DEFAULT_CONCURRENCY = 2
@@ -60,10 +60,14 @@ def write_bootstrap(spec: AgentSpec, ipv6: bool) -> int:
 def envoy_process(spec: AgentSpec, envoy: Path, revision: int, output: int) -> ProcessSpec:
     """How Envoy is started. It has no capability: its ports are above 1023, and capture rules are not its to set.
 
+    But for CAP_NET_ADMIN where it takes and keeps others' addresses (IP_TRANSPARENT, SO_MARK; ip(7), socket(7)).
+
     `output` is the writing end of a pipe, or PIPE: what Envoy's user can open as /dev/stdout, where access logs go.
     """
     user = os.geteuid() if spec.user is None else spec.user
     group = os.getegid() if spec.user is None else spec.user
+    if spec.transparent and user == SIDECAR_UID:
+        user = TRANSPARENT_UID
     hidden = not may_execute(spec.directory, user, group)
     directory = _SHOWN_AT if hidden else str(spec.directory)
     return ProcessSpec(
@@ -73,7 +77,7 @@ def envoy_process(spec: AgentSpec, envoy: Path, revision: int, output: int) -> P
         gid=group,
         netns=spec.netns,
         mounts=(Mount(str(spec.directory), _SHOWN_AT, read_only=True),) if hidden else (),
-        keep_capabilities=frozenset() if os.geteuid() == 0 else None,
+        keep_capabilities=frozenset(("CAP_NET_ADMIN",) * spec.transparent) if os.geteuid() == 0 else None,
         executable=None if may_execute(envoy, user, group) else _executable(envoy),
         stdout=output,
         stderr=STDOUT,

@@ -15,6 +15,10 @@ from pilotfish.runtime.netns import NetNs
 
 SIDECAR_UID = 1337
 """Envoy's user and group: the one that the capture rules let pass."""
+TRANSPARENT_UID = 1338
+"""Envoy's user where it keeps its clients' addresses (TPROXY); its group is the same. The rules send what the sidecar's
+*user* sends to its own pod to the inbound listener. To its app it would so never come, as no rule knows its source. By
+group alone it passes: Istio's Envoy is root then, for the same reason."""
 
 
 class AgentError(MachineError):
@@ -43,6 +47,8 @@ class AgentSpec:
     prometheus: ScrapeTarget | None = None
     user: int | None = SIDECAR_UID
     """Envoy's uid and gid; None leaves it those of this process."""
+    transparent: bool = False
+    """Inbound connections come by TPROXY. Envoy has TRANSPARENT_UID then, and keeps CAP_NET_ADMIN, if this is root."""
     cluster_domain: str = "cluster.local"
     log_level: str = "warning"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pilotfish.agent.metrics import ScrapeTarget
 from pilotfish.agent.probes import rewrite_probes
-from pilotfish.capture import CaptureSpec
+from pilotfish.capture import CaptureSpec, Mode
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.model import Proxy
 from pilotfish.node.identity import PodIdentity
@@ -133,7 +133,8 @@ class Sandbox:
             monitoring=ground.monitoring,
             log=self._directory / "logs" / f"{PROXY}.log",
             proxy_config=sidecar.proxy_config,
-            metadata=build_metadata(identity),
+            metadata={**build_metadata(identity), "INTERCEPTION_MODE": str(sidecar.capture.mode)},
+            transparent=sidecar.capture.mode is Mode.TPROXY,
             probes=rewrite_probes(containers).table,
             prometheus=sidecar.prometheus,
         )
