@@ -8,13 +8,14 @@ from importlib import import_module
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 
 from pilotfish.cli.app import ALIASES, COMMANDS
 from pilotfish.cli.failure import expected
 from pilotfish.runtime.control.client import Unreachable
 from tests.cli.conftest import Invoke
-from tests.cli.fakes import FakeMesh, pod
+from tests.cli.fakes import FakeMesh, mesh_view, pod
 
 OTHERS = {"discovery", "agent", "capture"}
 """Those whose start-up may be heavy: they run for long."""
@@ -83,6 +84,19 @@ def test_no_mesh(state: Path, invoke: Invoke) -> None:
         result = invoke(*command)
         assert result.exit_code == 1
         assert result.stderr == "error: no mesh is running; start one with 'pilotfish up FILE'\n"
+
+
+def test_a_dead_mesh_is_called_so(mesh: FakeMesh, invoke: Invoke) -> None:
+    (mesh.directory / "mesh.json").write_bytes(
+        msgspec.json.encode(mesh_view("demo", mesh.directory, pid_started=1))  # another process has the number now
+    )
+    result = invoke("status", "--name", "demo")
+    assert result.exit_code == 1
+    assert 'mesh "demo" is dead' in result.stderr
+    assert "'pilotfish down --name demo' removes what it left" in result.stderr
+    assert invoke("status").stderr == (
+        "error: no mesh is running; 'pilotfish down' removes what is left of dead ones (demo)\n"
+    )
 
 
 def test_several_meshes_need_a_name(mesh: FakeMesh, state: Path, invoke: Invoke) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Callable
@@ -33,6 +34,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
         got.append(options)
         on_event(Event(0.5, "discovery ready"))
         on_event(Event(1.25, "pod x.vm is not ready", "error"))
+        on_event(Event(1.5, "m.yaml:8: warning: Service vm/x spec: not so [Reason]", "warning"))
         return 0
 
     monkeypatch.setattr(node, "run", start)
@@ -66,7 +68,9 @@ def test_up_passes_on_what_it_is_told(state: Path, tmp_path: Path, started: Star
     )  # fmt: skip
     assert result.exit_code == 0
     assert result.stdout == "[  0.50s] discovery ready\n"
-    assert result.stderr == "[  1.25s] error: pod x.vm is not ready\n"
+    assert result.stderr == (
+        "[  1.25s] error: pod x.vm is not ready\n[  1.50s] m.yaml:8: warning: Service vm/x spec: not so [Reason]\n"
+    )
     (options,) = started
     assert (options.name, options.sources, options.namespace) == ("calc", ("calc.yaml", "-"), "vm")
     assert (options.state_root, options.mesh_config, options.ready_timeout) == (state, "mc.yaml", 90)
@@ -138,10 +142,31 @@ def test_down_waits_for_the_meshs_process(mesh: FakeMesh, invoke: Invoke) -> Non
         mesh.answer = down  # type: ignore[method-assign]
         result = invoke("down")
         assert (result.exit_code, result.stdout) == (0, "mesh demo is down\n")
-        assert process.poll() is not None
+        reaper.join()
+        assert process.returncode == -signal.SIGKILL
     finally:
         process.kill()
         process.wait()
+
+
+def test_down_ends_a_mesh_that_is_just_starting(state: Path, invoke: Invoke) -> None:
+    """Its process is there, its control socket is not yet."""
+    process = subprocess.Popen(["sleep", "60"])
+    reaper = threading.Thread(target=process.wait)
+    try:
+        directory = state / "young"
+        directory.mkdir()
+        own = mesh_view("young", directory, pid=process.pid, pid_started=_started(process.pid))
+        (directory / "mesh.json").write_bytes(msgspec.json.encode(own))
+        reaper.start()
+        result = invoke("down")
+        assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "mesh young is down")
+        reaper.join()
+        assert process.returncode == -signal.SIGTERM
+        assert not directory.exists()
+    finally:
+        process.kill()
+        reaper.join()
 
 
 def test_down_sweeps_what_a_dead_mesh_left(state: Path, invoke: Invoke) -> None:

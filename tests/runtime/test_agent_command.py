@@ -62,7 +62,9 @@ def directory() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def command(netns: NetNs, directory: Path, *more: str, uid: int = 0) -> AsyncIterator[Process]:
+async def command(
+    netns: NetNs, directory: Path, *more: str, uid: int = 0, cwd: Path = Path("/")
+) -> AsyncIterator[Process]:
     """No discovery is there: Envoy runs and waits for it."""
     program = (interpreter(uid), "-c", "from pilotfish.cli import main; main()", "agent")
     arguments = ("--pod", "webapp-0", "-n", "vm", "--ip", "127.0.0.1", "--discovery-address", "127.0.0.1:15010")
@@ -70,6 +72,7 @@ async def command(netns: NetNs, directory: Path, *more: str, uid: int = 0) -> As
         ProcessSpec(
             argv=(*program, *arguments, "--monitoring-address", "", "--directory", str(directory), *more),
             env={"PATH": os.defpath, "PYTHONPATH": PACKAGES, "ISTIO_META_MESH_ID": "m"},
+            cwd=str(cwd),
             uid=uid,
             gid=uid,
             netns=netns,
@@ -87,15 +90,21 @@ async def command(netns: NetNs, directory: Path, *more: str, uid: int = 0) -> As
             process.signal_group(signal.SIGKILL)
 
 
+async def wait_for_envoy(agent: Process) -> str:
+    """All that the agent said until its Envoy runs."""
+    assert agent.stderr is not None
+    said = ""
+    while "webapp-0.vm: not ready: discovery has not sent clusters yet" not in said:
+        line = await asyncio.wait_for(agent.stderr.readline(), 10)
+        assert line, "the agent ended"
+        said += line.decode()
+    return said
+
+
 @pytest.mark.parametrize(("uid", "envoy_uid"), [(0, 1337), (1337, 1337), (65534, 65534)])
 async def test_runs_as(netns: NetNs, directory: Path, uid: int, envoy_uid: int) -> None:
     async with command(netns, directory / "proxy", uid=uid) as agent:
-        assert agent.stderr is not None
-        said = ""
-        while "webapp-0.vm: not ready: discovery has not sent clusters yet" not in said:
-            line = await asyncio.wait_for(agent.stderr.readline(), 10)
-            assert line, "the agent ended"
-            said += line.decode()
+        said = await wait_for_envoy(agent)
         assert ("warning: Envoy runs as uid 65534" in said) is (uid == 65534)
         envoy = next(pid for pid in netns.pids() if pid != agent.pid)
         assert Path(f"/proc/{envoy}").stat().st_uid == envoy_uid
@@ -103,6 +112,12 @@ async def test_runs_as(netns: NetNs, directory: Path, uid: int, envoy_uid: int) 
         agent.signal(signal.SIGTERM)
         assert await asyncio.wait_for(agent.wait(), 4) == 0
         assert netns.pids() == ()
+
+
+async def test_a_relative_directory_is_below_the_current_one(netns: NetNs, directory: Path) -> None:
+    async with command(netns, Path("proxy"), cwd=directory) as agent:
+        await wait_for_envoy(agent)
+        assert (directory / "proxy/envoy-rev0.json").is_file()
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,8 @@ def _build_spec(
     return AgentSpec(
         proxy=build_proxy(name, namespace, _check_addresses(addresses), domain, _parse_labels(labels)),
         netns=None,
-        directory=directory,
+        # Envoy is started in another directory than this process.
+        directory=directory.absolute(),
         discovery=discovery,
         monitoring=monitoring,
         log=log,

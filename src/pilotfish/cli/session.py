@@ -25,7 +25,7 @@ class Session:
 
 def open_session(name: str | None, namespace: str | None = None) -> Session:
     """The mesh called `name`, or the only one that runs. Raises Failure where there is none, or more than one."""
-    mesh = _choose(_alive(root()), name)
+    mesh = _choose(find_meshes(root()), name)
     return Session(mesh, Client(mesh.directory), namespace or mesh.default_namespace)
 
 
@@ -47,26 +47,36 @@ def require_root(what: str) -> None:
         raise needs_root(what)
 
 
-def _alive(path: Path) -> tuple[MeshView, ...]:
-    return tuple(mesh for mesh in find_meshes(path) if is_alive(mesh))
-
-
-def _choose(meshes: tuple[MeshView, ...], name: str | None) -> MeshView:
+def _choose(known: tuple[MeshView, ...], name: str | None) -> MeshView:
     if name is None:
         # An option given before the command's name (`pilotfish --name MESH get pods`) is in the context.
         context = click.get_current_context(silent=True)
         name = context.obj if context and isinstance(context.obj, str) else None
-    names = ", ".join(mesh.name for mesh in meshes)
+    alive = tuple(mesh for mesh in known if is_alive(mesh))
     if name is not None:
-        for mesh in meshes:
-            if mesh.name == name:
-                return mesh
-        raise Failure(f'no mesh named "{name}" is running; ' + (f"running: {names}" if names else _HOW_TO_START))
-    if not meshes:
+        return _named(known, alive, name)
+    if len(alive) > 1:
+        raise Failure(f"{len(alive)} meshes are running ({_names(alive)}); say which one with --name")
+    if not alive and known:
+        raise Failure(f"no mesh is running; 'pilotfish down' removes what is left of dead ones ({_names(known)})")
+    if not alive:
         raise Failure(f"no mesh is running; {_HOW_TO_START}")
-    if len(meshes) > 1:
-        raise Failure(f"{len(meshes)} meshes are running ({names}); say which one with --name")
-    return meshes[0]
+    return alive[0]
+
+
+def _named(known: tuple[MeshView, ...], alive: tuple[MeshView, ...], name: str) -> MeshView:
+    for mesh in known:
+        if mesh.name == name and mesh in alive:
+            return mesh
+        if mesh.name == name:
+            remedy = f"'pilotfish down --name {name}' removes what it left"
+            raise Failure(f'mesh "{name}" is dead, its process {mesh.pid} has ended; {remedy}')
+    instead = f"running: {_names(alive)}" if alive else _HOW_TO_START
+    raise Failure(f'no mesh named "{name}" is running; {instead}')
+
+
+def _names(meshes: tuple[MeshView, ...]) -> str:
+    return ", ".join(mesh.name for mesh in meshes)
 
 
 def _owner(path: Path) -> str:
