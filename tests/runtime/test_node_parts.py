@@ -32,6 +32,7 @@ from pilotfish.runtime.control.views import (
     RolloutView,
     StatusView,
 )
+from pilotfish.runtime.netns import NetNs
 from pilotfish.runtime.node.claim import Claim, sweep_dead
 from pilotfish.runtime.node.events import Changes
 from pilotfish.runtime.node.options import CannotStart
@@ -247,9 +248,41 @@ async def test_a_claimed_mesh_is_neither_claimed_again_nor_swept(tmp_path: Path)
 
 
 async def test_sweeping_touches_nothing_that_is_no_mesh(tmp_path: Path) -> None:
-    (tmp_path / "photos").mkdir()
+    photo = tmp_path / "photos" / "cat.png"
+    photo.parent.mkdir()
+    photo.touch()
     assert await sweep_dead(tmp_path) == {}
-    assert (tmp_path / "photos").is_dir()
+    assert await sweep_dead(tmp_path, "photos") == {}
+    with pytest.raises(CannotStart, match="holds other things than a mesh"):
+        Claim(photo.parent).take()
+    assert photo.exists()
+
+
+@pytest.mark.parametrize("left", [(), ("mesh.json.new",), ("mesh.json",), ("mesh.json", "node.log")])
+async def test_a_mesh_killed_in_its_first_moments_is_swept_by_its_name(tmp_path: Path, left: tuple[str, ...]) -> None:
+    directory = tmp_path / "pf-early"
+    directory.mkdir()
+    for name in left:
+        (directory / name).touch()
+    assert await sweep_dead(tmp_path, "pf-early") == {"pf-early": (f"directory {directory}",)}
+    assert not directory.exists()
+    assert await sweep_dead(tmp_path, "pf-early") == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_name_is_one_meshs_alone_wherever_its_directory_is(tmp_path: Path) -> None:
+    claim = Claim(tmp_path / "here" / "pf-same")
+    claim.take()
+    left = NetNs.create("pf-pf-same")
+    try:
+        with pytest.raises(CannotStart, match="with another PILOTFISH_STATE"):
+            Claim(tmp_path / "there" / "pf-same").take()
+        assert await sweep_dead(tmp_path / "there", "pf-same") == {}
+        assert left.exists()
+        claim.release()
+        assert await sweep_dead(tmp_path / "there", "pf-same") == {"pf-same": ("network namespace pf-pf-same",)}
+    finally:
+        left.delete()
 
 
 class Mesh:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import select
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -17,6 +18,8 @@ from pilotfish.runtime.control.views import MeshView
 
 _EXIT = 10.0
 """Seconds that a mesh's process may take to end once it has taken all down."""
+_TEARDOWN = 60.0
+"""Seconds that it may take for all of it: more than its pods get."""
 
 
 @click.command("down")
@@ -38,6 +41,7 @@ def command(ctx: click.Context, mesh: str | None, every: bool) -> None:
     removed = _sweep_dead(state, name)
     for each in chosen:
         _stop(each)
+        _sweep_dead(state, each.name)  # what it left if it was killed, or its tear-down failed
         click.echo(f"mesh {each.name} is down")
     if not chosen and not removed:
         if name:
@@ -61,29 +65,35 @@ def _stop(mesh: MeshView) -> None:
     except ProcessLookupError:
         return
     try:
-        Client(mesh.directory).down()
+        patience = _ask(mesh, process)
         poll = select.poll()
         poll.register(process, select.POLLIN)
-        if not poll.poll(_EXIT * 1000):
-            raise Failure(f"mesh {mesh.name} is down, but its process {mesh.pid} goes on; end it: kill -9 {mesh.pid}")
-    except Unreachable as error:
-        remedy = f"end it with 'kill -9 {mesh.pid}', then run 'pilotfish down --name {mesh.name}' again"
-        raise Failure(f"mesh {mesh.name} (process {mesh.pid}) does not take itself down: {error}; {remedy}") from error
+        if not poll.poll(patience * 1000):
+            raise Failure(
+                f"mesh {mesh.name} was told to end, but its process {mesh.pid} goes on; "
+                f"end it with 'kill -9 {mesh.pid}', then run 'pilotfish down --name {mesh.name}' again"
+            )
     finally:
         os.close(process)
 
 
+def _ask(mesh: MeshView, process: int) -> float:
+    """Has it take itself down; returns how many seconds its process may then take to end."""
+    try:
+        Client(mesh.directory).down()
+    except Unreachable:
+        # It is just starting, or ending, or its socket was removed.
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(process, signal.SIGTERM)
+        return _TEARDOWN
+    return _EXIT
+
+
 def _sweep_dead(state: Path, name: str | None) -> bool:
     """Removes what dead meshes left: the one called `name`, or all. True if there was anything."""
-    from pilotfish.runtime.leftovers import sweep as sweep_network
-    from pilotfish.runtime.names import check_mesh_name
     from pilotfish.runtime.node import sweep
 
     removed = sweep(state, name)
-    if name and not (state / name).exists() and name not in removed:
-        # Somebody removed its folder: only its name tells what else is left of it.
-        check_mesh_name(name)
-        removed |= {name: lines} if (lines := asyncio.run(sweep_network(name))) else {}
     for mesh, lines in removed.items():
         click.echo(f"mesh {mesh} was dead; removed what it left:")
         click.echo("".join(f"  {line}\n" for line in lines), nl=False)

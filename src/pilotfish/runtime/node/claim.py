@@ -1,69 +1,132 @@
-"""Whose a mesh's directory is. The process that runs the mesh holds a lock on it, which the kernel lets go with it."""
+"""Whose a mesh is. The process that runs it holds two locks, which the kernel lets go with it.
+
+One is on its name: namespaces and links are called after it, so that it must be one mesh's alone on the machine, while
+`PILOTFISH_STATE` may name several roots of directories. The other is on its directory: a name is held in a network
+namespace, and commands in two of them may share a root.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import shutil
+import socket
 from pathlib import Path
 
 from pilotfish.runtime.control.client import find_meshes
 from pilotfish.runtime.leftovers import sweep
+from pilotfish.runtime.names import check_mesh_name, node_name
 from pilotfish.runtime.node.options import CannotStart
+
+_VIEW = "mesh.json"
+"""The mark of a mesh: what is written first into its directory, and removed last."""
 
 
 class Claim:
-    """`with Claim(directory):` this process, and no other, runs the mesh."""
+    """After `take`, until `release`, this process and no other runs the mesh."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._descriptor = -1
+        self._name: socket.socket | None = None
 
     def take(self) -> None:
-        """Raises CannotStart, naming the process, if the mesh runs already."""
-        if not self.try_take():
-            name = self.directory.name
-            pid = next((mesh.pid for mesh in find_meshes(self.directory.parent) if mesh.name == name), None)
-            who = f"as process {pid}" if pid else "and is just starting"
-            raise CannotStart(
-                f'mesh "{name}" runs already, {who}; see it with `pilotfish status --name {name}`, '
-                f"end it with `pilotfish down --name {name}`, or give this one another --name"
-            )
+        """Raises CannotStart, naming the process, if the mesh runs already; or if the directory is a stranger's."""
+        if self.try_take():
+            if not is_ours(self.directory):
+                self.release()
+                raise CannotStart(f"{self.directory} holds other things than a mesh; remove it, or give another --name")
+            return
+        name = self.directory.name
+        pid = next((mesh.pid for mesh in find_meshes(self.directory.parent) if mesh.name == name), None)
+        if pid:
+            who = f"as process {pid}"
+        elif self.directory.exists():
+            who = "and is just starting"
+        else:
+            who = f"or is just starting, with another PILOTFISH_STATE than {self.directory.parent}"
+        raise CannotStart(
+            f'mesh "{name}" runs already, {who}; see it with `pilotfish status --name {name}`, '
+            f"end it with `pilotfish down --name {name}`, or give this one another --name"
+        )
 
     def try_take(self) -> bool:
         """False if another process has it."""
+        self._name = _hold(self.directory.name)
+        if self._name is None:
+            return False
         while True:
             self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-            descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                os.close(descriptor)
+                self.release()
                 return False
-            if self.directory.exists() and os.fstat(descriptor).st_ino == self.directory.stat().st_ino:
-                self._descriptor = descriptor
+            if self.directory.exists() and os.fstat(self._descriptor).st_ino == self.directory.stat().st_ino:
                 return True
-            os.close(descriptor)  # its last owner removed it between the two calls
+            os.close(self._descriptor)  # its last owner removed it between the two calls
 
     def release(self) -> None:
+        if self._name is not None:
+            self._name.close()
+            self._name = None
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 async def sweep_dead(root: Path, name: str | None = None) -> dict[str, tuple[str, ...]]:
-    """Removes what dead meshes under `root` left (only `name`, if given): mesh → what was removed, line by line."""
-    removed = {}
+    """Removes what dead meshes under `root` left: mesh → what was removed, line by line.
+
+    With `name`, only what that mesh left, even if its directory is gone or was never filled.
+    """
+    if name is not None:
+        check_mesh_name(name)
     # Only what bears the mark of a mesh: `root` is the user's choice, and may hold other things.
-    for directory in sorted(path.parent for path in root.glob("*/mesh.json")):
-        if name is not None and directory.name != name:
-            continue
-        claim = Claim(directory)
-        if claim.try_take():
-            try:
-                found = await sweep(directory.name)
-                shutil.rmtree(directory)
-            finally:
-                claim.release()
-            removed[directory.name] = (*found, f"directory {directory}")
-    return removed
+    names = [name] if name is not None else sorted(path.parent.name for path in root.glob(f"*/{_VIEW}"))
+    swept = {each: await _sweep_dead(root / each) for each in names}
+    return {each: lines for each, lines in swept.items() if lines}
+
+
+async def _sweep_dead(directory: Path) -> tuple[str, ...]:
+    existed = directory.exists()
+    claim = Claim(directory)
+    if not claim.try_take():
+        return ()
+    try:
+        found = await sweep(directory.name)
+        removed = remove_directory(directory)
+    finally:
+        claim.release()
+    return (*found, f"directory {directory}") if existed and removed else found
+
+
+def is_ours(directory: Path) -> bool:
+    """It bears the mark of a mesh, or nothing is in it: whoever was killed before he could write the mark left that."""
+    names = {path.name for path in directory.iterdir()}
+    return _VIEW in names or not names - {f"{_VIEW}.new"}
+
+
+def remove_directory(directory: Path) -> bool:
+    """The mark goes last, so that one who is killed here leaves what can be known again. False for a stranger's."""
+    if not directory.is_dir() or not is_ours(directory):
+        return False
+    for path in directory.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != _VIEW:
+            path.unlink(missing_ok=True)
+    shutil.rmtree(directory, ignore_errors=True)
+    return True
+
+
+def _hold(name: str) -> socket.socket | None:
+    """The mesh's name, as an abstract socket: nobody can bind it twice, and no file stays (unix(7)). None if taken."""
+    held = socket.socket(socket.AF_UNIX)
+    try:
+        held.bind(f"\0{node_name(name)}")
+    except OSError:
+        held.close()
+        return None
+    return held

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -21,6 +20,7 @@ from pilotfish.runtime.control.views import PublishView
 from pilotfish.runtime.netns import ipv6_enabled
 from pilotfish.runtime.network import MeshNetwork
 from pilotfish.runtime.node.announce import Announcer, record
+from pilotfish.runtime.node.claim import remove_directory
 from pilotfish.runtime.node.describe import backend
 from pilotfish.runtime.node.discovery import Discovery
 from pilotfish.runtime.node.events import Changes
@@ -78,9 +78,9 @@ class Node:
     async def start(self) -> None:
         """Returns when the mesh stands and its pods are being made. CannotStart or MachineError if it can't be."""
         options = self.options
-        (options.directory / "config").mkdir(parents=True, exist_ok=True)
-        self._parts.callback(shutil.rmtree, options.directory, ignore_errors=True)
+        self._parts.callback(remove_directory, options.directory)
         self.view = write_view(options, ())
+        (options.directory / "config").mkdir(exist_ok=True)
         sources = self._read_sources()
         network = await MeshNetwork.create(options.name)
         self._parts.push_async_callback(network.delete)

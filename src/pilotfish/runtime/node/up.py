@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import signal
 import sys
 from typing import Any
 
 from pilotfish.runtime.agent import AgentError
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.node.claim import Claim, sweep_dead
+from pilotfish.runtime.node.claim import Claim, remove_directory, sweep_dead
 from pilotfish.runtime.node.node import Node
 from pilotfish.runtime.node.options import CannotStart, OnEvent, UpOptions
 from pilotfish.runtime.node.preflight import check_machine
@@ -30,7 +29,9 @@ def run(options: UpOptions, on_event: OnEvent, stdin: str | None = None) -> int:
 
 async def _run(options: UpOptions, on_event: OnEvent, stdin: str | None) -> int:
     node = Node(options, on_event, stdin)
-    for mesh, lines in (await sweep_dead(options.state_root)).items():
+    dead = await sweep_dead(options.state_root)
+    # Its directory may be gone, while its network is not.
+    for mesh, lines in (dead | await sweep_dead(options.state_root, options.name)).items():
         node.progress.event(f'mesh "{mesh}" was dead; removed: {", ".join(lines)}', "warning")
     claim = Claim(options.directory)
     claim.take()
@@ -42,7 +43,7 @@ async def _run(options: UpOptions, on_event: OnEvent, stdin: str | None) -> int:
     finally:
         logging.getLogger("pilotfish").removeHandler(handler)
         handler.close()
-        shutil.rmtree(options.directory, ignore_errors=True)
+        remove_directory(options.directory)
         claim.release()
 
 
@@ -75,8 +76,8 @@ def _log_failure(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 def _log_to_file(options: UpOptions) -> logging.Handler:
-    """node.log: progress, and what went wrong inside."""
-    handler = logging.FileHandler(options.directory / "node.log")
+    """node.log: progress, and what went wrong inside. Made with its first line: mesh.json comes first."""
+    handler = logging.FileHandler(options.directory / "node.log", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("pilotfish")
     logger.setLevel(logging.INFO)
