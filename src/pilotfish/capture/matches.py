@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from types import MappingProxyType
 
 from pilotfish.capture.connection import State
 from pilotfish.capture.packet import Packet
 from pilotfish.capture.rule import Match, Option
 from pilotfish.capture.shown import show_endpoint, show_interface, show_owner, show_port
+from pilotfish.capture.spec import Network
 
 Test = Callable[[Packet], bool | None]
 Groups = Mapping[str, int]
 """Names of users' groups in rules, with their numbers."""
 _EPHEMERAL = range(32768, 61000)
 """Source ports of the kernel's choice (ip-sysctl.rst, ip_local_port_range)."""
+_LOOPBACK_V4, _LOOPBACK_V6 = IPv4Network("127.0.0.0/8"), IPv6Network("::/96")
+"""The second holds ::1, and ::6, from which the proxy calls its app."""
 _PROTOCOL_NUMBERS = {"6": "tcp", "17": "udp"}
 
 
@@ -83,16 +86,24 @@ def _network(attribute: str) -> Callable[[str, Groups], Test]:
     def compile_network(value: str, _: Groups) -> Test:
         network = ip_network(value)
         version, first, mask = network.version, int(network.network_address), int(network.netmask)
+        at_large = False if _is_of_loopback(network) else None if mask else True
 
         def test(packet: Packet) -> bool | None:
             if packet.version != version:
                 return False
             address: int | None = getattr(packet, attribute)
-            return (None if mask else True) if address is None else address & mask == first
+            return at_large if address is None else address & mask == first
 
         return test
 
     return compile_network
+
+
+def _is_of_loopback(network: Network) -> bool:
+    """No interface but lo has such an address, so a packet that another chose or brought has none (RFC 1122, 4291)."""
+    if isinstance(network, IPv4Network):
+        return network.subnet_of(_LOOPBACK_V4)
+    return network.subnet_of(_LOOPBACK_V6)
 
 
 def _interface(attribute: str) -> Callable[[str, Groups], Test]:

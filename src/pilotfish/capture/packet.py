@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pilotfish.capture.connection import LOOPBACK, Connection, Direction, State
-
-if TYPE_CHECKING:
-    from pilotfish.capture.verdict import Redirected, Tproxied, Translated
+from pilotfish.capture.verdict import Redirected, Tproxied, Translated
 
 _LOOPBACK = {4: 0x7F000001, 6: 1}
 """127.0.0.1 and ::1, to which REDIRECT sends what a local process sends (iptables-extensions(8), REDIRECT)."""
@@ -66,6 +62,11 @@ class Packet:
     def tracked_state(self) -> State:
         """INVALID is also what has not been looked at (xt_conntrack.c)."""
         return self.state if self.seen or self.state is State.UNTRACKED else State.INVALID
+
+    def go(self, way: Redirected | Tproxied | Translated) -> None:
+        """What TPROXY has given to a socket stays with it, even if nat then gives it another address (nf_tproxy.h)."""
+        if not isinstance(self.way, Tproxied):
+            self.way = way
 
     def redirect(self, port: int) -> None:
         """To this namespace: to loopback if sent here, else to the interface's first address, which we don't know."""

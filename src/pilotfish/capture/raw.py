@@ -21,9 +21,10 @@ CLIENT_ZONE = 2
 
 
 def chains(spec: CaptureSpec, families: tuple[Addresses, ...]) -> Iterable[Chain]:
-    table = TableBuilder()
     if not spec.captures_dns:
         return ()
+    # OUTPUT leads to it even if this family has neither an owner nor a server to name.
+    table = TableBuilder("ISTIO_OUTPUT_DNS")
     table.append("OUTPUT", "-j ISTIO_OUTPUT_DNS", "DNS that leaves a process of this pod")
     owners = (*(f"--uid-owner {uid}" for uid in spec.proxy_uids), *(f"--gid-owner {gid}" for gid in spec.proxy_gids))
     for owner in owners:

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Literal
 
-from pilotfish.capture.connection import State
+from pilotfish.capture.connection import LOOPBACK, State
 from pilotfish.capture.matches import parse_masked
 from pilotfish.capture.packet import Packet
 from pilotfish.capture.rule import Option, Rule
@@ -72,40 +72,47 @@ def _redirect(rule: Rule, id: str) -> Action:
     dns = any(found is not None and found.value == _DNS_PORT for found in map(rule.option, ("--dport", "--dports")))
 
     def act(packet: Packet) -> Outcome:
-        if isinstance(packet.way, Tproxied):
-            return Unknown(f"{id} redirects what {packet.way.rule} has given to a socket", id)
         port = packet.destination_port if option is None else int(option.value)
         packet.redirect(port)
-        packet.way = Redirected(port, dns, id)
+        packet.go(Redirected(port, dns, id))
         return Flow.ACCEPT
 
     return act
 
 
 def _translate(rule: Rule, id: str) -> Action:
-    option = _argument(rule, "--to-destination")
-    text = option.value if option else ""
-    host, _, port = text.strip("[").partition("]:") if text.startswith("[") else text.partition(":")
-    if text.count(":") > 1 and not text.startswith("["):
-        host, port = text, ""
+    host, number = _split_endpoint(_required(rule, "--to-destination").value)
     address = ip_address(host)
-    number = int(port) if port else None
 
     def act(packet: Packet) -> Outcome:
-        if isinstance(packet.way, Tproxied):
-            return Unknown(f"{id} translates what {packet.way.rule} has given to a socket", id)
         to_port = packet.destination_port if number is None else number
         packet.translate(int(address), to_port, address.is_loopback)
-        packet.way = Translated(address, to_port, id)
+        packet.go(Translated(address, to_port, id))
         return Flow.ACCEPT
 
     return act
 
 
-def _hide_source(_: Rule, __: str) -> Action:
-    """SNAT, MASQUERADE: the destination stays."""
+def _set_source(rule: Rule, _: str) -> Action:
+    option = _required(rule, "--to-source")
+    host, port = _split_endpoint(option.value)
+    address = int(ip_address(host))
 
     def act(packet: Packet) -> Outcome:
+        packet.source = address
+        packet.source_port = port if port is not None else packet.source_port
+        return Flow.ACCEPT
+
+    return act
+
+
+def _masquerade(_: Rule, id: str) -> Action:
+    """The interface's own address, which we don't know; on lo it may be any that this namespace has."""
+    on_loopback = Unknown(f"{id}: the source that MASQUERADE chooses on lo is not known", id)
+
+    def act(packet: Packet) -> Outcome:
+        if packet.out_interface == LOOPBACK:
+            return on_loopback
         packet.source = packet.source_port = None
         return Flow.ACCEPT
 
@@ -122,7 +129,7 @@ def _tproxy(rule: Rule, id: str) -> Action:
 
     def act(packet: Packet) -> Outcome:
         packet.mark = packet.mark & ~mask ^ value
-        packet.way = Tproxied(number, packet.mark, id)
+        packet.go(Tproxied(number, packet.mark, id))
         packet.local = True
         return Flow.ACCEPT
 
@@ -180,6 +187,15 @@ def _untrack(_: Rule, __: str) -> Action:
     return act
 
 
+def _split_endpoint(text: str) -> tuple[str, int | None]:
+    """`10.0.0.1:80`, `[2001:db8::1]:80`, `2001:db8::1`. ValueError for a range of ports."""
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]:")
+        return host.removesuffix("]"), int(port) if port else None
+    host, _, port = text.partition(":") if text.count(":") == 1 else (text, "", "")
+    return host, int(port) if port else None
+
+
 def _argument(rule: Rule, name: str) -> Option | None:
     return next((option for option in rule.arguments if option.name == name), None)
 
@@ -205,8 +221,8 @@ _TARGETS: Mapping[str, Callable[[Rule, str], Action]] = MappingProxyType(
         "REJECT": _drop,
         "REDIRECT": _redirect,
         "DNAT": _translate,
-        "SNAT": _hide_source,
-        "MASQUERADE": _hide_source,
+        "SNAT": _set_source,
+        "MASQUERADE": _masquerade,
         "TPROXY": _tproxy,
         "MARK": _set_mark,
         "CONNMARK": _connection_mark,
