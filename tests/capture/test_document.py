@@ -75,3 +75,10 @@ def test_what_does_nothing_is_a_warning(document: dict[str, object]) -> None:
     spec, problems = parse_spec(document)
     assert spec is not None
     assert [(problem.reason, str(problem.severity)) for problem in problems] == [("NoEffect", "warning")]
+
+
+@pytest.mark.parametrize("name", ["-eth0", 'a"b', "a'b", "a\\b", "a;b", "sixteencharacters", "a b", ""])
+def test_what_is_no_interfaces_name(name: str) -> None:
+    spec, (problem,) = parse_spec({"exclude_interfaces": [name]})
+    assert spec is None
+    assert problem.field == "exclude_interfaces"

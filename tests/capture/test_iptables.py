@@ -124,14 +124,14 @@ def test_inserting_gives_the_final_order() -> None:
 def test_applying_again_takes_out_what_is_there_and_leaves_others_rules() -> None:
     text = render_iptables(rules(CaptureSpec(), 4), parse_iptables(SAVED))
     lines = text.splitlines()
-    assert [line for line in lines if line.startswith("-D")] == ["-D OUTPUT 2"]
+    assert [line for line in lines if line.startswith("-D")] == ["-D OUTPUT -j ISTIO_OUTPUT"]
     assert ":ISTIO_OUTPUT - [0:0]" in lines
     assert "THEIRS" not in text
 
 
 def test_removing_everything() -> None:
     assert render_iptables(RuleSet(), parse_iptables(SAVED)) == (
-        "*nat\n:ISTIO_OUTPUT - [0:0]\n-D OUTPUT 2\n-X ISTIO_OUTPUT\nCOMMIT\n"
+        "*nat\n:ISTIO_OUTPUT - [0:0]\n-D OUTPUT -j ISTIO_OUTPUT\n-X ISTIO_OUTPUT\nCOMMIT\n"
     )
 
 

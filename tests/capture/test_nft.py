@@ -136,7 +136,8 @@ def test_both_families_share_what_has_no_address() -> None:
 
 def test_removing_everything() -> None:
     assert render_nft(RuleSet(), ["raw", "nat"]) == (
-        "delete table inet istio-proxy-nat\ndelete table inet istio-proxy-raw\n"
+        "add table inet istio-proxy-nat\ndelete table inet istio-proxy-nat\n"
+        "add table inet istio-proxy-raw\ndelete table inet istio-proxy-raw\n"
     )
 
 

@@ -1,5 +1,6 @@
 """Three back-ends in real namespaces: put in, replaced, verified, taken out, with others' rules beside them."""
 
+import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
@@ -249,3 +250,12 @@ async def test_conformance_nft_in_the_kernel(conformance: Path, netns: NetNs) ->
         await capture.apply(netns, spec, backend=Backend.NFT)
         assert await capture.verify(netns, spec) == (), case["name"]
         assert rules(spec, 4).tables
+
+
+@BACKENDS
+async def test_two_who_apply_at_once_do_not_disturb_each_other(netns: NetNs, backend: Backend) -> None:
+    for _ in range(3):
+        both = (capture.apply(netns, TRANSPARENT, backend=backend), capture.apply(netns, POD, backend=backend))
+        await asyncio.gather(*both)
+        await capture.apply(netns, TRANSPARENT, backend=backend)
+        assert await capture.verify(netns, TRANSPARENT, backend=backend) == ()

@@ -89,10 +89,10 @@ def _render_table(table: Table, present: Table) -> str:
 
 
 def _removals(present: Table, chain: Chain) -> Iterator[str]:
-    """By number, from the end, so that those still to come keep theirs."""
-    for number in range(len(chain.rules), 0, -1):
-        if is_own(present, chain.name, chain.rules[number - 1]):
-            yield f"-D {chain.name} {number}"
+    """By what they say: their numbers may be others' when somebody adds a rule meanwhile."""
+    for rule in chain.rules:
+        if is_own(present, chain.name, rule):
+            yield f"-D {chain.name} {render_rule(rule)}"
 
 
 def _render_chain(chain: Chain) -> Iterator[str]:

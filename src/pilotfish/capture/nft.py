@@ -36,7 +36,8 @@ def render_nft(ruleset: RuleSet, present: Iterable[str] = ()) -> str:
     `present`: the tables of ours that the kernel has (`nat`), which are made anew or go. So an empty `ruleset` removes
     everything.
     """
-    lines = [f"delete table inet {NATIVE_PREFIX}{name}" for name in sorted(present)]
+    # One that is gone by then is no error, as it is added before.
+    lines = [f"{verb} table inet {NATIVE_PREFIX}{name}" for name in sorted(present) for verb in ("add", "delete")]
     for name in _ORDER:
         if ruleset.table(name).chains:
             lines += _render_table(ruleset.table(name))

@@ -10,7 +10,7 @@ from typing import TypeVar
 from pilotfish.capture.spec import ALL, All, Mode, Network
 
 T = TypeVar("T")
-_INTERFACE = re.compile(r"[^\s/:,!]{1,15}")
+_INTERFACE = re.compile(r"""(?!-)[^\s/:,!;"'\\]{1,15}""")
 _GROUP = re.compile(r"[0-9]+|[A-Za-z_][-A-Za-z0-9_.]{0,31}\$?")
 _LARGEST_ID = 2**32 - 2
 """(uid_t) -1 means "no change" to the kernel."""
@@ -84,7 +84,7 @@ def parse_address_v6(value: object) -> IPv6Address:
 
 def parse_interface(value: object) -> str:
     if not _INTERFACE.fullmatch(str(value)):
-        raise ValueError(f"{value!r} is no interface's name: at most 15 characters, no space, slash or colon")
+        raise ValueError(f"{value!r} is no interface's name: at most 15 characters, no space, slash, colon or quote")
     return str(value)
 
 

@@ -36,15 +36,18 @@ async def bring(netns: NetNs, kind: Kind, family: Family, wanted: RuleSet, prese
     `present` None: it is read first. The restore has its whole text before it starts, is a process of its own, and each
     table is one transaction of the kernel's: killing this process at any moment leaves no half of it.
     """
+    program = _required(kind, family, "restore")
     if present is None:
         present = await save(netns, kind, family)
-    if not diff(wanted, present):
-        return
-    text = render_iptables(wanted, present)
-    program = _required(kind, family, "restore")
-    completed = await run((program, "--noflush", "--wait"), text, netns)
-    if completed.returncode:
-        raise _refused(netns, program, completed.stderr, text)
+    while diff(wanted, present):
+        text = render_iptables(wanted, present)
+        completed = await run((program, "--noflush", "--wait"), text, netns)
+        if not completed.returncode:
+            return
+        # Made for rules that somebody else has changed meanwhile, it is made again for what is there now.
+        before, present = present, await save(netns, kind, family)
+        if not diff(before, present) and not diff(present, before):
+            raise _refused(netns, program, completed.stderr, text)
 
 
 async def save(netns: NetNs, kind: Kind, family: Family) -> RuleSet:

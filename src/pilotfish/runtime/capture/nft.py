@@ -11,6 +11,8 @@ from pilotfish.runtime.command import run
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.netns import NetNs
 
+_TABLES = ("nat", "mangle", "raw")
+
 
 def is_installed() -> bool:
     return shutil.which("nft") is not None
@@ -27,7 +29,8 @@ async def bring(netns: NetNs, wanted: RuleSet, tables: Iterable[str]) -> None:
             return
     elif not wanted.tables and not there:
         return
-    text = render_nft(wanted, there)
+    # All of them: somebody may have made one since we looked.
+    text = render_nft(wanted, _TABLES)
     completed = await run(("nft", "-f", "-"), text, netns)
     if completed.returncode:
         raise _refused(netns, completed.stderr)

@@ -12,7 +12,6 @@ import errno
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 
 from pilotfish.capture import CaptureSpec, Difference, Mode
@@ -78,9 +77,9 @@ def add(netns: NetNs, family: Family, rule: PolicyRule) -> None:
         with netlink.opened(netns, netlink.ROUTE) as link:
             present = _read(link, family, rule)
             if rule.table not in present.tables:
-                link.change(Message(_NEW_ROUTE, _route(family, rule.table), _CREATING))
+                _forgiving(link, Message(_NEW_ROUTE, _route(family, rule.table), _CREATING))
             if rule not in present.rules:
-                link.change(Message(_NEW_RULE, _rule(family, rule), _CREATING))
+                _forgiving(link, Message(_NEW_RULE, _rule(family, rule), _CREATING))
     except OSError as error:
         remedy = "use root" if error.errno == errno.EPERM else "does this kernel have policy routing for that family?"
         raise MachineError(f"ip rule {rule} was refused in {netns.path}: {error.strerror}", remedy) from error
@@ -88,15 +87,19 @@ def add(netns: NetNs, family: Family, rule: PolicyRule) -> None:
 
 def remove(netns: NetNs, family: Family, keep: PolicyRule | None = None) -> None:
     """All that is ours but `keep`, which stays once."""
-    with netlink.opened(netns, netlink.ROUTE) as link:
-        present = _read(link, family, keep)
-        surplus = list(present.rules)
-        with suppress(ValueError):
-            surplus.remove(keep)  # type: ignore[arg-type] # None is not among them
-        for rule in surplus:
-            _forgiving(link, Message(_DEL_RULE, _rule(family, rule, any_protocol=True)))
-        for table in present.tables - ({keep.table} if keep else set()):
-            _forgiving(link, Message(_DEL_ROUTE, _route(family, table, any_protocol=True)))
+    try:
+        with netlink.opened(netns, netlink.ROUTE) as link:
+            present = _read(link, family, keep)
+            surplus = list(present.rules)
+            if keep in surplus:
+                surplus.remove(keep)
+            for rule in surplus:
+                _forgiving(link, Message(_DEL_RULE, _rule(family, rule, any_protocol=True)))
+            for table in present.tables - ({keep.table} if keep else set()):
+                _forgiving(link, Message(_DEL_ROUTE, _route(family, table, any_protocol=True)))
+    except OSError as error:
+        message = f"policy routing in {netns.path} can't be removed: {error.strerror}"
+        raise MachineError(message, "use root" if error.errno == errno.EPERM else "see `ip rule`") from error
 
 
 def diff(netns: NetNs, spec: CaptureSpec, family: Family) -> Iterator[Difference]:
@@ -168,12 +171,12 @@ def _route(family: Family, table: int, any_protocol: bool = False) -> bytes:
 
 
 def _forgiving(link: Netlink, message: Message) -> None:
-    """What is gone already need not be removed."""
+    """What somebody has done already is done."""
     try:
         link.change(message)
     except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ESRCH):
-            raise MachineError(f"policy routing can't be removed: {error.strerror}", "see `ip rule`") from error
+        if error.errno not in (errno.ENOENT, errno.ESRCH, errno.EEXIST):
+            raise
 
 
 def _number(data: bytes) -> int:
