@@ -29,10 +29,12 @@ from pilotfish.capture import (
     Redirected,
     State,
     Tproxied,
+    native_rules,
     rules,
 )
 from pilotfish.capture.spec import Family
 from pilotfish.runtime import capture
+from pilotfish.runtime.capture import Backend
 from tests.runtime.capture_world import EXTERNAL, OUTSIDE, POD, POD_AT_VM, PORTS, VM, Arrival, Place, Sending, World
 from tests.runtime.capture_world import world as made_world
 
@@ -140,14 +142,14 @@ EACH_SORT = [
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-@example(POD_SPEC, EACH_SORT)
-@example(replace(POD_SPEC, mode=Mode.TPROXY), EACH_SORT)
-@given(specs, st.lists(sendings(), min_size=CONNECTIONS, max_size=CONNECTIONS))
+@example(Backend.IPTABLES_NFT, POD_SPEC, EACH_SORT)
+@example(Backend.NFT, replace(POD_SPEC, mode=Mode.TPROXY), EACH_SORT)
+@given(st.sampled_from(Backend), specs, st.lists(sendings(), min_size=CONNECTIONS, max_size=CONNECTIONS))
 def test_connections_arrive_where_the_evaluator_says(
-    world: World, spec: CaptureSpec, connections: list[Sending]
+    world: World, backend: Backend, spec: CaptureSpec, connections: list[Sending]
 ) -> None:
-    asyncio.run(capture.apply(world.pod, spec))
-    evaluators = {family: Evaluator(rules(spec, family)) for family in (4, 6)}
+    asyncio.run(capture.apply(world.pod, spec, backend=backend))
+    evaluators = _evaluators(backend, spec)
     for sending in (_possible(spec, sending) for sending in connections):
         source_port = world.next_source_port()
         connection = _connection(spec, sending, source_port)
@@ -171,6 +173,13 @@ def test_what_belongs_to_no_connection_is_dropped_if_asked_for(
     verdict = Evaluator(rules(spec, family)).evaluate(connection).verdict
     assert verdict == (Dropped() if drop_invalid else Accepted())
     assert world.send_bogus(family, 80, 0.1 if drop_invalid else 2) is not drop_invalid
+
+
+def _evaluators(backend: Backend, spec: CaptureSpec) -> dict[Family, Evaluator]:
+    if backend is Backend.NFT:
+        both = Evaluator(native_rules(spec))
+        return {4: both, 6: both}
+    return {4: Evaluator(rules(spec, 4)), 6: Evaluator(rules(spec, 6))}
 
 
 def _possible(spec: CaptureSpec, sending: Sending) -> Sending:

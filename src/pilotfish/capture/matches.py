@@ -33,8 +33,8 @@ class Matcher:
     """From the option's value. ValueError for one that is not supported."""
     shown: Callable[[Packet], str]
     """What the packet has: `the destination port is 80`."""
-    applies: Callable[[Packet], bool] | None = None
-    """Where it does not, the option matches neither as it is nor negated."""
+    applies: Callable[[str], Callable[[Packet], bool]] | None = None
+    """From the option's value. Where it does not, the option matches neither as it is nor negated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,9 @@ def _compile_option(module: str, option: Option, groups: Groups) -> Criterion:
         test = matcher.compile(" ".join(option.values), groups)
     except ValueError:
         return _unsupported(option)
-    return Criterion(option, _negated(test, matcher.applies) if option.negated else test, matcher.shown)
+    if option.negated:
+        test = _negated(test, matcher.applies(option.value) if matcher.applies else None)
+    return Criterion(option, test, matcher.shown)
 
 
 def _unsupported(option: Option) -> Criterion:
@@ -97,6 +99,12 @@ def _network(attribute: str) -> Callable[[str, Groups], Test]:
         return test
 
     return compile_network
+
+
+def _of_family(value: str) -> Callable[[Packet], bool]:
+    """A table of nft serves both: `ip6 daddr != ::1` is about IPv6 alone (nft(8))."""
+    version = ip_network(value).version
+    return lambda packet: packet.version == version
 
 
 def _is_of_loopback(network: Network) -> bool:
@@ -232,8 +240,8 @@ def _destination_type(value: str, _: Groups) -> Test:
     return lambda packet: packet.local
 
 
-_SOURCE = Matcher(_network("source"), show_endpoint("source", "source"))
-_DESTINATION = Matcher(_network("destination"), show_endpoint("destination", "destination"))
+_SOURCE = Matcher(_network("source"), show_endpoint("source", "source"), _of_family)
+_DESTINATION = Matcher(_network("destination"), show_endpoint("destination", "destination"), _of_family)
 _SOURCE_PORT = Matcher(_ports("source_port"), show_port("source", "source_port"))
 _DESTINATION_PORT = Matcher(_ports("destination_port"), show_port("destination", "destination_port"))
 _STATE = Matcher(_state, lambda packet: f"the state is {packet.tracked_state}")
@@ -241,7 +249,7 @@ _NO_ENTRY = "conntrack has no entry for it"
 _CONNMARK = Matcher(
     _connection_mark,
     lambda packet: f"the connection's mark is {packet.connection_mark:#x}" if packet.is_tracked else _NO_ENTRY,
-    lambda packet: packet.is_tracked,
+    lambda _: lambda packet: packet.is_tracked,
 )
 
 _LOCALITY: Mapping[bool | None, str] = MappingProxyType(
