@@ -282,7 +282,7 @@ async def test_cleaning_what_is_clean(netns: NetNs) -> None:
 
 async def test_a_refused_table_stays_as_it_was(netns: NetNs) -> None:
     await capture.apply(netns, POD)
-    with pytest.raises(MachineError, match=r"iptables-restore failed .*no-such-group.*-A ISTIO_OUTPUT"):
+    with pytest.raises(MachineError, match=r"ip6?tables-restore failed .*no-such-group.*-A ISTIO_OUTPUT"):
         await capture.apply(netns, replace(POD, owner_groups_include=("no-such-group",)))
     assert diff(rules(POD, 4), await capture.read(netns)) == ()
 
