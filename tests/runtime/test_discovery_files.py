@@ -10,7 +10,6 @@ from pilotfish.runtime.discovery import debounce
 from pilotfish.runtime.discovery.debounce import Debounce
 from pilotfish.runtime.discovery.desired import Desired, merge
 from pilotfish.runtime.discovery.files import Files
-from pilotfish.runtime.discovery.inotify import Inotify
 from pilotfish.runtime.discovery.source import Source
 
 
@@ -79,34 +78,6 @@ def test_a_broken_object_and_an_unreadable_text_keep_what_was(tmp_path: Path) ->
     source.read()
     assert names(source.desired) == ["a"]
     assert not source.problems
-
-
-async def test_every_way_of_saving_is_noticed(tmp_path: Path) -> None:
-    changed = asyncio.Event()
-    watcher = Inotify(changed.set)
-    try:
-        watcher.watch([tmp_path, tmp_path / "absent"])
-
-        async def noticed() -> None:
-            async with asyncio.timeout(5):
-                await changed.wait()
-            changed.clear()
-
-        (tmp_path / "a").write_text("1")
-        await noticed()
-        (tmp_path / "b").write_text("2")
-        await noticed()
-        (tmp_path / "b").rename(tmp_path / "a")
-        await noticed()
-        (tmp_path / "a").unlink()
-        await noticed()
-        (tmp_path / "absent").mkdir()
-        await noticed()
-        watcher.watch([tmp_path / "absent"])
-        (tmp_path / "absent" / "c").write_text("3")
-        await noticed()
-    finally:
-        watcher.close()
 
 
 async def test_a_source_tells_what_matters(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pilotfish.config.mesh import MeshConfig
 from pilotfish.model import Problem
 from pilotfish.runtime.discovery.desired import Desired, merge
 from pilotfish.runtime.discovery.files import Files, Stamp, stamp_of
-from pilotfish.runtime.discovery.inotify import Inotify
+from pilotfish.runtime.inotify import Inotify
 
 
 class Source:
@@ -30,7 +30,7 @@ class Source:
     def watch(self, on_change: Callable[[], None]) -> None:
         """Be told when `read` may give something else. Call it before the first `read`."""
 
-        def look() -> None:
+        def look(_: frozenset[Path]) -> None:
             self._watch_directories()
             seen, self._stamps = self._stamps, self._look()
             if seen != self._stamps:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pilotfish.runtime.node.inotify import Watcher
+from pilotfish.runtime.inotify import Inotify
 from pilotfish.runtime.node.options import CannotStart
 
 _log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Sources:
         self._folders: dict[Path, str] = {}
         self._texts: dict[str, str] = {}
         self._stdin = False
-        self._watcher: Watcher | None = None
+        self._watcher: Inotify | None = None
         self._pending: dict[Path, asyncio.TimerHandle] = {}
         for source in sources:
             self._add(source)
@@ -45,9 +45,8 @@ class Sources:
 
     def watch(self) -> None:
         """From now on `on_text` hears of each file that is saved. Reads again what changed before that."""
-        self._watcher = Watcher(self._changed)
-        for directory in {*self._folders, *(path.parent for path in self._files)}:
-            self._watcher.add(directory)
+        self._watcher = Inotify(self._changed)
+        self._watcher.watch({*self._folders, *(path.parent for path in self._files)})
         for path in self._paths():
             self._load(path)
 
@@ -83,12 +82,13 @@ class Sources:
         folder = self._folders.get(path.parent)
         return f"{folder}/{path.name}" if folder is not None and _is_manifest(path) else None
 
-    def _changed(self, path: Path) -> None:
-        if self._name(path) is None:
-            return
-        if path in self._pending:
-            self._pending.pop(path).cancel()
-        self._pending[path] = asyncio.get_running_loop().call_later(_SETTLE, self._settled, path)
+    def _changed(self, paths: frozenset[Path]) -> None:
+        for path in paths:
+            if self._name(path) is None:
+                continue
+            if path in self._pending:
+                self._pending.pop(path).cancel()
+            self._pending[path] = asyncio.get_running_loop().call_later(_SETTLE, self._settled, path)
 
     def _settled(self, path: Path, waited: bool = False) -> None:
         del self._pending[path]

@@ -1,0 +1,78 @@
+"""Changes of files, as the kernel tells them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pilotfish.runtime.inotify import Inotify
+
+
+class Seen:
+    def __init__(self) -> None:
+        self.batches: asyncio.Queue[frozenset[Path]] = asyncio.Queue()
+        self.inotify = Inotify(self.batches.put_nowait)
+
+    async def next(self) -> frozenset[Path]:
+        async with asyncio.timeout(5):
+            return await self.batches.get()
+
+
+@pytest.fixture
+async def seen() -> AsyncIterator[Seen]:
+    seen = Seen()
+    yield seen
+    seen.inotify.close()
+
+
+async def test_every_way_of_saving_is_named(seen: Seen, tmp_path: Path) -> None:
+    seen.inotify.watch([tmp_path, tmp_path / "absent"])
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.write_text("1")
+    assert await seen.next() == {a}
+    b.write_text("2")
+    assert await seen.next() == {b}
+    b.rename(a)
+    assert await seen.next() == {a, b}
+    (tmp_path / "link").symlink_to(a)
+    assert await seen.next() == {tmp_path / "link"}
+    b.hardlink_to(a)
+    assert await seen.next() == {b}
+    a.unlink()
+    assert await seen.next() == {a}
+    (tmp_path / "folder").mkdir()
+    assert await seen.next() == {tmp_path / "folder"}
+
+
+async def test_a_file_is_named_when_its_writer_is_done(seen: Seen, tmp_path: Path) -> None:
+    seen.inotify.watch([tmp_path])
+    with (tmp_path / "slow").open("w") as writing:
+        writing.write("half")
+        writing.flush()
+        (tmp_path / "other").write_text("")
+        assert await seen.next() == {tmp_path / "other"}
+    assert await seen.next() == {tmp_path / "slow"}
+
+
+async def test_other_directories_from_now_on(seen: Seen, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    seen.inotify.watch([one])
+    seen.inotify.watch([two])
+    (one / "unseen").write_text("")
+    (two / "seen").write_text("")
+    assert await seen.next() == {two / "seen"}
+
+
+async def test_a_directory_made_anew_can_be_watched_anew(seen: Seen, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    seen.inotify.watch([folder])
+    folder.rmdir()
+    assert await seen.next() == {folder}
+    folder.mkdir()
+    seen.inotify.watch([folder])
+    (folder / "file").write_text("")
+    assert await seen.next() == {folder / "file"}
