@@ -255,13 +255,13 @@ def _answer_is_lost(spec: CaptureSpec, evaluator: Evaluator, connection: Connect
 
     TPROXY in a pod that is a virtual machine's router, for TCP that is not captured: the answer is marked for TPROXY's
     route, so it stays in the pod. And a proxy that speaks for its client to its own pod is redirected to itself: the
-    answer is loopback's, which has no way to a client outside.
+    answer is loopback's, which IPv4 does not route to a client outside.
     """
     if connection.protocol == "udp":
         return False
     verdict = evaluator.evaluate(connection).verdict
     if connection.source == ip_address(OUTSIDE[connection.family]) and connection.direction is Direction.OUT:
-        return isinstance(verdict, Redirected)
+        return isinstance(verdict, Redirected) and connection.family == 4
     if connection.is_local or connection.direction is Direction.OUT:
         return False
     if not isinstance(verdict, Accepted) or connection.source is None:

@@ -22,7 +22,7 @@ from pilotfish.capture.iptables import parse_iptables, render_iptables
 from pilotfish.capture.nft import NATIVE_PREFIX, parse_nft, render_nft
 from pilotfish.capture.nft_rule import render_native_rule
 from pilotfish.capture.rule import Counters, Rule, parse_rule, render_rule
-from pilotfish.capture.ruleset import OWN_CHAINS, Chain, RuleSet, Table
+from pilotfish.capture.ruleset import OWN_CHAINS, Chain, RuleSet, Table, family_of
 from pilotfish.capture.spec import ALL, CaptureSpec, Mode
 from pilotfish.capture.verdict import (
     Accepted,
@@ -65,6 +65,7 @@ __all__ = [
     "Visit",
     "diff",
     "evaluate",
+    "family_of",
     "native_rules",
     "parse_iptables",
     "parse_nft",

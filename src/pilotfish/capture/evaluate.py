@@ -231,7 +231,7 @@ class _Walk:
     def _note_rule(self, ready: _Ready, matched: bool | None) -> None:
         event = Event.MATCHED if matched else Event.UNKNOWN if matched is None else Event.NOT_MATCHED
         reasons = _reasons(ready, self._packet, matched)
-        self._note(event, ready.id, "; ".join(reasons) if reasons else "it asks for nothing", ready.rule)
+        self._note(event, ready.id, "; ".join(reasons) if reasons else "it matches everything", ready.rule)
 
     def _note(self, event: Event, id: str, why: str, rule: Rule | None = None) -> None:
         if self._visited is not None:

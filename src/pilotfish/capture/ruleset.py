@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pilotfish.capture.rule import Rule
 
@@ -69,3 +70,10 @@ def _sorted_chains(chains: Iterable[Chain]) -> tuple[Chain, ...]:
 
 def _table_order(name: str) -> tuple[int, str]:
     return (TABLES.index(name) if name in TABLES else len(TABLES), name)
+
+
+def family_of(ruleset: RuleSet) -> Literal[4, 6] | None:
+    """By the addresses in its rules; None if there are none, or of both families (nft)."""
+    options = (option for _, rule in ruleset.numbered() for match in rule.matches for option in match.options)
+    found = {6 if ":" in option.value else 4 for option in options if option.name in ("-s", "-d")}
+    return (6 if 6 in found else 4) if len(found) == 1 else None

@@ -21,7 +21,11 @@ def show_port(name: str, attribute: str) -> Shown:
 def show_endpoint(name: str, attribute: str) -> Shown:
     def shown(packet: Packet) -> str:
         number = getattr(packet, attribute)
-        return f"the {name} is not known" if number is None else f"the {name} is {_address(packet, number)}"
+        return (
+            f"the {name} is not given, so none of loopback's"
+            if number is None
+            else f"the {name} is {_address(packet, number)}"
+        )
 
     return shown
 

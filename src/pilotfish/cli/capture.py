@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pilotfish.cli.capture_config import config_options, read_spec
-from pilotfish.cli.failure import Failure
+from pilotfish.cli.capture_namespace import find_namespace, namespace_options
+from pilotfish.cli.capture_trace import trace
 from pilotfish.cli.options import output_option
 
 if TYPE_CHECKING:
@@ -37,14 +36,6 @@ def _backend_option(function: F) -> F:
     text = "How the kernel is told. auto: as what the namespace holds already, else iptables-nft, else nft."
     return click.option("--backend", type=click.Choice(_BACKENDS), default="auto", show_default=True, help=text)(
         function
-    )
-
-
-def _namespace_options(function: F) -> F:
-    text = "The network namespace, as `ip netns` names it. Default: this one."
-    netns = click.option("--netns", metavar="NAME|PATH", help=text)
-    return netns(
-        click.option("--pid", type=int, metavar="PID", help="The network namespace of this process.")(function)
     )
 
 
@@ -73,21 +64,24 @@ def _request_options(function: Callable[..., None]) -> Callable[..., None]:
         **others: object,
     ) -> None:
         spec = read_spec(config, flags)
-        request = Request(spec, _FAMILIES[family], _backend(backend), _find_namespace(netns, pid), output)
+        request = Request(spec, _FAMILIES[family], _backend(backend), find_namespace(netns, pid), output)
         function(request, **others)
 
     called.__name__, called.__doc__ = function.__name__, function.__doc__
     called.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
-    return config_options(_family_option(_backend_option(_namespace_options(called))))
+    return config_options(_family_option(_backend_option(namespace_options(called))))
 
 
-@click.group(name="capture", short_help="Render, apply, verify or remove capture rules.")
+@click.group(name="capture", short_help="Render, apply, verify, trace or remove capture rules.")
 def command() -> None:
-    """Render, apply, verify or remove the packet-filter rules that lead traffic through a proxy.
+    """Render, apply, verify, trace or remove the packet-filter rules that lead traffic through a proxy.
 
     The configuration holds fields such as inbound_ports_include: "*"; what it leaves out is as in Istio. The flags of
     Istio's `pilot-agent istio-iptables` say the same, and go before the configuration.
     """
+
+
+command.add_command(trace)
 
 
 @command.command("render")
@@ -128,7 +122,7 @@ def apply(request: Request) -> None:
 
 @command.command("clean")
 @_family_option
-@_namespace_options
+@namespace_options
 @output_option("text", "json", default="text")
 def clean(family: str, netns: str | None, pid: int | None, output: str) -> None:
     """Remove all capture rules and their routing, of every back-end, and leave others' rules.
@@ -137,7 +131,7 @@ def clean(family: str, netns: str | None, pid: int | None, output: str) -> None:
     """
     from pilotfish.runtime import capture
 
-    namespace = _find_namespace(netns, pid)
+    namespace = find_namespace(netns, pid)
     asyncio.run(capture.clean(namespace, _FAMILIES[family]))
     _print_done("cleaned", namespace, output, {})
 
@@ -211,20 +205,6 @@ def _routing(spec: CaptureSpec, families: tuple[Family, ...]) -> Iterable[str]:
     for number in families if spec.enable_ipv6 else (4,):
         yield f"ip -{number} rule add fwmark {spec.tproxy_mark} lookup {spec.tproxy_route_table}"
         yield f"ip -{number} route add local default dev lo table {spec.tproxy_route_table}"
-
-
-def _find_namespace(netns: str | None, pid: int | None) -> NetNs:
-    from pilotfish.runtime.netns import NetNs
-
-    if netns is not None and pid is not None:
-        raise click.UsageError("--netns NAME|PATH and --pid PID each say which network namespace: give one of them")
-    if os.geteuid() != 0:
-        raise Failure("packet-filter rules need root: run it with sudo")
-    if pid is not None:
-        return NetNs(Path(f"/proc/{pid}/ns/net"))
-    if netns is None:
-        return NetNs.current()
-    return NetNs(Path(netns)) if "/" in netns else NetNs.named(netns)
 
 
 def _rows(spec: CaptureSpec, families: tuple[Family, ...], backend: str) -> Iterable[dict[str, object]]:

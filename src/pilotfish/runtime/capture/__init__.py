@@ -9,7 +9,8 @@ there is something to read or to change.
 """
 
 from pilotfish.runtime.capture.backends import FAMILIES, Backend
-from pilotfish.runtime.capture.change import apply, clean, read
+from pilotfish.runtime.capture.change import apply, clean, read, resolve_groups
+from pilotfish.runtime.capture.route import route
 from pilotfish.runtime.capture.verify import Drift, verify, watch
 
-__all__ = ["FAMILIES", "Backend", "Drift", "apply", "clean", "read", "verify", "watch"]
+__all__ = ["FAMILIES", "Backend", "Drift", "apply", "clean", "read", "resolve_groups", "route", "verify", "watch"]
