@@ -127,6 +127,7 @@ def test_what_envoy_refuses_is_named_and_stops_nobody_else(mesh: Mesh) -> None:
 
     wait_until("status names the VirtualService", named)
     problem = next(p for p in mesh.status["problems"] if p["kind"] == "VirtualService")
+    assert mesh.call("status", check=False).returncode == 1
     assert (problem["namespace"], problem["name"]) == ("vm", "calculator")
     assert problem["source"].endswith(f"mesh.yaml:{line}")
     assert "webapp-0.vm" in problem["proxies"]
@@ -139,6 +140,7 @@ def test_what_envoy_refuses_is_named_and_stops_nobody_else(mesh: Mesh) -> None:
     )
     mesh.write("mesh.yaml", manifest)
     wait_until("the problem is gone once the object is mended", lambda: not mesh.status.get("problems"))
+    wait_until("all is well again", lambda: mesh.call("status", check=False).returncode == 0)
 
 
 SECOND_SERVICE = """

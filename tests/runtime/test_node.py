@@ -184,6 +184,18 @@ async def test_a_killed_envoy_and_a_killed_discovery_come_back(mesh: Running) ->
     await mesh.until(lambda s: next(p for p in s.proxies if p.pod == "client").restarts == 1 and s.ready)
 
 
+async def test_a_discovery_that_hangs_is_no_ready_mesh(mesh: Running) -> None:
+    discovery = (await mesh.until(lambda s: s.ready)).discovery.pid
+    assert discovery is not None
+    os.kill(discovery, signal.SIGSTOP)
+    try:
+        status = await mesh.status()
+        assert (status.ready, status.discovery.running, status.discovery.answering) == (False, True, False)
+    finally:
+        os.kill(discovery, signal.SIGCONT)
+    await mesh.until(lambda s: s.ready and s.discovery.answering)
+
+
 async def test_a_pod_whose_annotation_is_wrong_is_refused(mesh: Running) -> None:
     text = """
 apiVersion: v1
@@ -197,6 +209,7 @@ spec: {containers: [{name: app, command: [sleep, infinity]}]}
     status = await mesh.until(lambda s: s.problems)
     assert status.problems[0].name == "wrong"
     assert "includeOutboundIPRanges" in status.problems[0].field
+    assert not status.ready
     assert not any(pod.name == "wrong" for pod in status.pods)
     await mesh.call("delete", text)
     await mesh.until(lambda s: not s.problems)

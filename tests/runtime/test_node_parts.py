@@ -258,7 +258,7 @@ async def test_sweeping_touches_nothing_that_is_no_mesh(tmp_path: Path) -> None:
     assert photo.exists()
 
 
-@pytest.mark.parametrize("left", [(), ("mesh.json.new",), ("mesh.json",), ("mesh.json", "node.log")])
+@pytest.mark.parametrize("left", [(), ("mesh.json",), ("mesh.json", "mesh.json.new", "node.log")])
 async def test_a_mesh_killed_in_its_first_moments_is_swept_by_its_name(tmp_path: Path, left: tuple[str, ...]) -> None:
     directory = tmp_path / "pf-early"
     directory.mkdir()

@@ -30,6 +30,8 @@ def render_discovery(discovery: DiscoveryView) -> str:
     if not discovery.running:
         return f"not running, {discovery.restarts} restarts; its log is discovery.log in the mesh's directory"
     again = f", {discovery.restarts} restarts" if discovery.restarts else ""
+    if not discovery.answering:
+        return f"process {discovery.pid} does not answer{again}; its log is discovery.log in the mesh's directory"
     return f"running, xDS {discovery.xds_address}, monitoring {discovery.monitoring_address}{again}"
 
 

@@ -111,6 +111,13 @@ class SyncView(View):
     error: str = ""
     """Envoy's words for what it refused."""
 
+    @property
+    def synced(self) -> bool:
+        """It has what discovery means it to have. Endpoints and routes it only asks for where something names some."""
+        states = (self.cds, self.lds, self.eds, self.rds)
+        missing = "REFUSED" in states or "STALE" in states or "NOT SENT" in (self.cds, self.lds)
+        return self.connected and not missing
+
 
 class ProxyView(View):
     namespace: str
@@ -136,6 +143,8 @@ class DiscoveryView(View):
     restarts: int
     xds_address: str
     monitoring_address: str
+    answering: bool = True
+    """False while it starts, and for one that hangs."""
 
 
 class MeshView(View):

@@ -156,6 +156,8 @@ def _follow(child: subprocess.Popen[bytes], options: UpOptions, on_event: OnEven
                 return 0
         said = errors.read().decode(errors="replace").strip()
     code = child.wait()
+    if code == 0:
+        raise CannotStart("the mesh was taken down, by a signal or `pilotfish down`, before all was ready")
     last = said.splitlines()[-1] if said else f"see {options.directory}/node.log"
     raise CannotStart(f"the mesh ended (exit code {code}) before all was ready: {last}")
 

@@ -36,6 +36,7 @@ class Claim:
             if not is_ours(self.directory):
                 self.release()
                 raise CannotStart(f"{self.directory} holds other things than a mesh; remove it, or give another --name")
+            (self.directory / _VIEW).touch()
             return
         name = self.directory.name
         pid = next((mesh.pid for mesh in find_meshes(self.directory.parent) if mesh.name == name), None)
@@ -104,8 +105,7 @@ async def _sweep_dead(directory: Path) -> tuple[str, ...]:
 
 def is_ours(directory: Path) -> bool:
     """It bears the mark of a mesh, or nothing is in it: whoever was killed before he could write the mark left that."""
-    names = {path.name for path in directory.iterdir()}
-    return _VIEW in names or not names - {f"{_VIEW}.new"}
+    return (directory / _VIEW).exists() or not any(directory.iterdir())
 
 
 def remove_directory(directory: Path) -> bool:

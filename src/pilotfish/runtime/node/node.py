@@ -78,9 +78,9 @@ class Node:
     async def start(self) -> None:
         """Returns when the mesh stands and its pods are being made. CannotStart or MachineError if it can't be."""
         options = self.options
+        (options.directory / "config").mkdir(parents=True, exist_ok=True)
         self._parts.callback(remove_directory, options.directory)
         self.view = write_view(options, ())
-        (options.directory / "config").mkdir(exist_ok=True)
         sources = self._read_sources()
         network = await MeshNetwork.create(options.name)
         self._parts.push_async_callback(network.delete)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pilotfish import config
 from pilotfish.config.kubernetes import Deployment, Service
 from pilotfish.model import ObjectRef
@@ -50,15 +52,17 @@ class NodeOperations:
             for stored in node.store.of_kind("Service")
             if isinstance(stored.manifest.resource, Service)
         )
+        problems = (*(ProblemView.of(problem) for problem in node.problems), *(said or ()))
+        in_sync = syncs is not None and all(proxy.sync is not None and proxy.sync.synced for proxy in proxies)
         return StatusView(
             mesh=node.view,
-            ready=node.ready,
-            discovery=node.discovery.view,
+            ready=node.ready and in_sync and not any(problem.severity == "error" for problem in problems),
+            discovery=msgspec.structs.replace(node.discovery.view, answering=syncs is not None),
             pods=tuple(describe_pod(pod) for pod in pods),
             proxies=proxies,
             services=services,
             published=node.published_views(),
-            problems=(*(ProblemView.of(problem) for problem in node.problems), *(said or ())),
+            problems=problems,
         )
 
     def objects(self, kind: str, namespace: str, name: str) -> list[Document]:

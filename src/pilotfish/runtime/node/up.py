@@ -76,8 +76,8 @@ def _log_failure(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 def _log_to_file(options: UpOptions) -> logging.Handler:
-    """node.log: progress, and what went wrong inside. Made with its first line: mesh.json comes first."""
-    handler = logging.FileHandler(options.directory / "node.log", delay=True)
+    """node.log: progress, and what went wrong inside."""
+    handler = logging.FileHandler(options.directory / "node.log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("pilotfish")
     logger.setLevel(logging.INFO)
