@@ -231,8 +231,11 @@ def _route(spec: CaptureSpec, sending: Sending) -> str:
 
 
 def _is_routed_by_mark(spec: CaptureSpec, sending: Sending) -> bool:
-    enabled = sending.family == 4 or spec.enable_ipv6
-    return sending.place == "pod" and spec.mode is Mode.TPROXY and enabled and sending.mark == spec.tproxy_mark
+    return sending.place == "pod" and _has_mark_route(spec, sending.family) and sending.mark == spec.tproxy_mark
+
+
+def _has_mark_route(spec: CaptureSpec, family: Family) -> bool:
+    return spec.mode is Mode.TPROXY and (family == 4 or spec.enable_ipv6)
 
 
 def _expected(sending: Sending, evaluator: Evaluator, connection: Connection) -> Arrival | None:
@@ -276,7 +279,7 @@ def _answer_is_lost(spec: CaptureSpec, evaluator: Evaluator, connection: Connect
         local=False,
         state=State.ESTABLISHED,
     )
-    return evaluator.evaluate(answer).mark == spec.tproxy_mark
+    return _has_mark_route(spec, connection.family) and evaluator.evaluate(answer).mark == spec.tproxy_mark
 
 
 def _place(sending: Sending, connection: Connection) -> Place:
