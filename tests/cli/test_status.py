@@ -58,7 +58,7 @@ def test_what_is_wrong_is_shown_and_fails(mesh: FakeMesh, invoke: Invoke) -> Non
     )
     result = invoke("status")
     assert result.exit_code == 1
-    assert result.stdout.startswith("mesh demo: not ready, 1 of 2 pods, 1 of 2 proxies synced, up 2m10s\n")
+    assert result.stdout.startswith("mesh demo: not ready, 1 of 2 pods, 1 of 2 proxies synced, 1 error, up 2m10s\n")
     assert result.stdout.partition("\n\n")[2] == dedent(
         """\
         NAMESPACE   NAME   READY   STATUS             RESTARTS      AGE     IP           PROXY

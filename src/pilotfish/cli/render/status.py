@@ -17,12 +17,14 @@ def render_status(view: StatusView, now: float) -> str:
 
 
 def render_headline(view: StatusView, now: float) -> str:
-    """`mesh calculator: ready, 3 of 3 pods, 3 of 3 proxies synced, up 2m10s`."""
+    """`mesh calculator: ready, 3 of 3 pods, 3 of 3 proxies synced, up 2m10s`; errors are counted where there are any."""
     pods = sum(pod.ready or pod.phase == "Succeeded" for pod in view.pods)
     synced = sum(sync(proxy) == "SYNCED" for proxy in view.proxies)
+    errors = sum(problem.severity == "error" for problem in view.problems)
+    counted = f"{errors} error{'' if errors == 1 else 's'}, " if errors else ""
     return (
         f"mesh {view.mesh.name}: {'ready' if view.ready else 'not ready'}, {pods} of {len(view.pods)} pods, "
-        f"{synced} of {len(view.proxies)} proxies synced, up {render_age(now - view.mesh.started_at)}"
+        f"{synced} of {len(view.proxies)} proxies synced, {counted}up {render_age(now - view.mesh.started_at)}"
     )
 
 
