@@ -17,7 +17,7 @@ def render_status(view: StatusView, now: float) -> str:
 
 
 def render_headline(view: StatusView, now: float) -> str:
-    """`mesh calculator: ready, 3 of 3 pods, 3 of 3 proxies synced, up 2m10s`; errors are counted where there are any."""
+    """`mesh calculator: ready, 3 of 3 pods, 3 of 3 proxies synced, up 2m10s`, with the number of errors if any."""
     pods = sum(pod.ready or pod.phase == "Succeeded" for pod in view.pods)
     synced = sum(sync(proxy) == "SYNCED" for proxy in view.proxies)
     errors = sum(problem.severity == "error" for problem in view.problems)
