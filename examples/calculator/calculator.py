@@ -25,7 +25,7 @@ class Calculator(BaseHTTPRequestHandler):
         )
 
     def answer(self, status: int, document: dict[str, object]) -> None:
-        body = json.dumps(document).encode()
+        body = json.dumps(document).encode() + b"\n"
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))

@@ -59,10 +59,16 @@ def test_what_is_wrong_is_said_and_nothing_is_used(text: str, reason: str, field
 
 
 def test_unsupported_settings_are_warnings() -> None:
-    config, problems = load_mesh_config("trustDomain: a.example\nextensionProviders: [{name: otel}]", "-")
-    assert config is not None
-    assert config.trust_domain == "a.example"
-    assert [(p.severity, p.field) for p in problems] == [(Severity.WARNING, "extensionProviders")]
+    text = "trustDomain: a.example\nextensionProviders: [{name: otel}]\naccessLogFile: /dev/stdout"
+    config, problems = load_mesh_config(text, "-")
+    assert config == MeshConfig(access_log_file="/dev/stdout")
+    found = [(p.severity, p.field) for p in problems]
+    assert found == [(Severity.WARNING, "trustDomain"), (Severity.WARNING, "extensionProviders")]
+
+
+def test_what_is_so_anyway_is_no_problem() -> None:
+    text = "trustDomain: cluster.local\ndefaultConfig: {holdApplicationUntilProxyStarts: true}"
+    assert load_mesh_config(text, "-") == (MeshConfig(), ())
 
 
 def test_an_annotation_is_laid_over_the_default() -> None:

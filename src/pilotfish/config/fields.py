@@ -180,6 +180,7 @@ _MESH: dict[type, Table] = {
         | _warning("thriftConfig trustDomainAliases caCertificates certificates ca extensionProviders", _LATER, [])
         | _warning("defaultProviders discoverySelectors pathNormalization defaultHttpRetryPolicy meshMTLS", _LATER)
         | _warning("tlsDefaults tcpKeepalive enableTracing h2UpgradePolicy verifyCertificateAtClient", _LATER, False)
+        | _warning("trustDomain", _LATER, "cluster.local")
         | _warning("serviceSettings hboneIdleTimeout serviceScopeConfigs configSourcesWatch", _LATER)
     ),
     mesh.ProxyConfig: (
@@ -189,6 +190,7 @@ _MESH: dict[type, Table] = {
         | _warning("extraStatTags gatewayTopology proxyStatsMatcher readinessProbe meshId", _LATER)
         | _warning("caCertificatesPem image privateKeyProvider proxyHeaders fileFlushInterval zipkinAddress", _LATER)
         | _warning("fileFlushMinSizeKb statsCompression parentShutdownDuration", _LATER)
+        | _warning("holdApplicationUntilProxyStarts", "an app always waits for its proxy, so it has no effect", True)
     ),
 }  # fmt: skip
 

@@ -27,7 +27,6 @@ class ProxyConfig(Struct):
     interception_mode: Literal["REDIRECT", "TPROXY", "NONE"] = "REDIRECT"
     """How inbound connections are captured where a pod's annotation says nothing."""
     proxy_metadata: dict[str, str] = {}
-    hold_application_until_proxy_starts: bool = True
 
 
 class MeshConfig(Struct):
@@ -40,4 +39,3 @@ class MeshConfig(Struct):
     connect_timeout: Duration = Duration(10 * 10**9)
     protocol_detection_timeout: Duration = Duration(0)
     root_namespace: str = "istio-system"
-    trust_domain: str = "cluster.local"

@@ -103,12 +103,19 @@ def _executable(envoy: Path) -> str:
     return str(envoy)
 
 
+def _workers(concurrency: int | None) -> int:
+    """Of threads: 0 is one for each core, as in Istio."""
+    if concurrency is None:
+        return DEFAULT_CONCURRENCY
+    return concurrency or len(os.sched_getaffinity(0))
+
+
 def _arguments(spec: AgentSpec, config: str) -> tuple[str, ...]:
     """Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/operations/cli"""
     drain_seconds = max(1, round(spec.proxy_config.drain_duration.seconds))
     return (
         *("--config-path", config),
-        *("--concurrency", str(spec.proxy_config.concurrency or DEFAULT_CONCURRENCY)),
+        *("--concurrency", str(_workers(spec.proxy_config.concurrency))),
         # It would share memory by a number that every Envoy of the machine has to have for itself.
         "--disable-hot-restart",
         *("--drain-time-s", str(drain_seconds)),
