@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pilotfish.capture import Evaluation, Verdict, Visit
 
 _MARKS = {"matched": "yes", "not matched": "no", "unknown": "?"}
+_ENDS = {"returned": "returned ", "skipped": "not asked: "}
 
 
 def render_trace(evaluation: Evaluation) -> str:
@@ -51,7 +52,7 @@ def _steps(visited: tuple[Visit, ...]) -> Iterator[str]:
             depth += 1
         else:
             depth = max(0, depth - 1)
-            word = f"{visit.event} " if visit.event != "policy" else ""
+            word = _ENDS.get(visit.event, "")
             yield f"{'  ' * (depth + 1)}{visit.id}: {word}{visit.why}"
 
 
