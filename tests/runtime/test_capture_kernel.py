@@ -137,13 +137,16 @@ EACH_SORT = [
     *(Sending("pod", "tcp", POD[family], 80, PASSTHROUGH[family], 1337, 1337) for family in (4, 6)),
     *(Sending("pod", "udp", EXTERNAL[family][0], 53) for family in (4, 6)),
     *(Sending("pod", "udp", EXTERNAL[family][0], 53, uid=1337, gid=1337) for family in (4, 6)),
+    *(Sending("pod", "tcp", PASSTHROUGH[family], 80, uid=1337, gid=1337) for family in (4, 6)),
     *(Sending("outside", "tcp", POD[family], 80) for family in (4, 6)),
+    *(Sending("vm", "tcp", POD_AT_VM[family], 80) for family in (4, 6)),
 ]
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @example(Backend.IPTABLES_NFT, POD_SPEC, EACH_SORT)
 @example(Backend.NFT, replace(POD_SPEC, mode=Mode.TPROXY), EACH_SORT)
+@example(Backend.IPTABLES_LEGACY, replace(POD_SPEC, mode=Mode.TPROXY, reroute_virtual_interfaces=("eth1",)), EACH_SORT)
 @given(st.sampled_from(Backend), specs, st.lists(sendings(), min_size=CONNECTIONS, max_size=CONNECTIONS))
 def test_connections_arrive_where_the_evaluator_says(
     world: World, backend: Backend, spec: CaptureSpec, connections: list[Sending]
