@@ -96,6 +96,7 @@ def test_detached_says_how_to_go_on(mesh: FakeMesh, tmp_path: Path, started: Sta
     [
         ([], 2, "missing argument"),
         (["absent.yaml"], 1, "the path 'absent.yaml' does not exist"),
+        ([""], 1, "the path '' does not exist"),
         (["-", "--name", "No!"], 2, "'No!' is no name for a mesh"),
         (["-", "-p", "web:80"], 2, "'web:80' is not of the form"),
         (["-", "--mesh-config", "absent"], 2, "absent"),

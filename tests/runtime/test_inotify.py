@@ -76,3 +76,25 @@ async def test_a_directory_made_anew_can_be_watched_anew(seen: Seen, tmp_path: P
     seen.inotify.watch([folder])
     (folder / "file").write_text("")
     assert await seen.next() == {folder / "file"}
+
+
+async def test_a_moved_directory_is_named_and_one_of_its_name_can_be_watched(seen: Seen, tmp_path: Path) -> None:
+    folder, away = tmp_path / "folder", tmp_path / "away"
+    folder.mkdir()
+    seen.inotify.watch([folder])
+    folder.rename(away)
+    assert folder in await seen.next()
+    folder.mkdir()
+    seen.inotify.watch([folder])
+    (away / "old").write_text("")
+    (folder / "new").write_text("")
+    assert await seen.next() == {folder / "new"}
+
+
+async def test_when_there_was_too_much_to_tell_the_directories_are_named(seen: Seen, tmp_path: Path) -> None:
+    seen.inotify.watch([tmp_path])
+    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    for number in range(most + 1):
+        (tmp_path / str(number % 2)).write_text("")
+    while tmp_path not in await seen.next():
+        pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -108,6 +109,67 @@ async def test_a_single_file_is_watched_though_renamed_over(tmp_path: Path, hear
             assert await heard.next() == ("mesh.yaml", f"a: {number}")
     finally:
         sources.close()
+
+
+async def test_what_a_link_leads_to_is_watched(tmp_path: Path, heard: Heard) -> None:
+    folder, real = tmp_path / "folder", tmp_path / "elsewhere" / "real"
+    folder.mkdir()
+    real.parent.mkdir()
+    real.write_text("a: 1")
+    (folder / "mesh.yaml").symlink_to("../elsewhere/real")
+    sources = Sources([str(folder)], heard)
+    try:
+        sources.read()
+        sources.watch()
+        real.write_text("a: 2")
+        assert [await heard.next(), await heard.next()] == [("mesh.yaml", "a: 1"), ("mesh.yaml", "a: 2")]
+        (real.parent / "next").write_text("a: 3")
+        (folder / "beside").symlink_to("../elsewhere/next")
+        (folder / "beside").replace(folder / "mesh.yaml")
+        assert await heard.next() == ("mesh.yaml", "a: 3"), "the link leads elsewhere"
+        (real.parent / "next").write_text("a: 4")
+        assert await heard.next() == ("mesh.yaml", "a: 4")
+    finally:
+        sources.close()
+
+
+@pytest.mark.parametrize("moved", [True, False])
+async def test_a_folder_that_comes_anew_is_watched_anew(tmp_path: Path, heard: Heard, moved: bool) -> None:
+    """As when another branch is checked out."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "mesh.yaml").write_text("a: 1")
+    sources = Sources([str(folder)], heard)
+    try:
+        sources.read()
+        assert await heard.next() == ("mesh.yaml", "a: 1")
+        sources.watch()
+        if moved:
+            folder.rename(tmp_path / "away")
+        else:
+            shutil.rmtree(folder)
+        assert await heard.next() == ("mesh.yaml", "")
+        folder.mkdir()
+        (folder / "mesh.yaml").write_text("a: 2")
+        assert await heard.next() == ("mesh.yaml", "a: 2")
+        (folder / "mesh.yaml").write_text("a: 3")
+        assert await heard.next() == ("mesh.yaml", "a: 3")
+    finally:
+        sources.close()
+
+
+async def test_only_files_are_read(tmp_path: Path, heard: Heard) -> None:
+    """Reading a pipe would wait for ever."""
+    folder = tmp_path / "folder"
+    (folder / "folder.yaml").mkdir(parents=True)
+    os.mkfifo(folder / "pipe.yaml")
+    with pytest.raises(CannotStart, match="no manifest"):
+        Sources([str(folder)], heard)
+    with pytest.raises(CannotStart, match=r"neither a file nor a folder.*`up -`"):
+        Sources([str(folder / "pipe.yaml")], heard)
+    (folder / "mesh.yaml").write_text("a: 1")
+    Sources([str(folder)], heard).read()
+    assert await heard.next() == ("mesh.yaml", "a: 1")
 
 
 async def test_standard_input(heard: Heard) -> None:

@@ -68,7 +68,7 @@ def command(
     """
     require_root("a mesh is made of network namespaces, links and netfilter rules")
     for source in sources:
-        if source != "-" and not Path(source).exists():
+        if source != "-" and not (source and Path(source).exists()):
             raise Failure(f"the path {source!r} does not exist, so there is nothing to start; check the arguments")
     try:
         options = UpOptions(

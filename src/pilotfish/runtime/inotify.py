@@ -17,7 +17,7 @@ from pathlib import Path
 
 _CLOSE_WRITE, _MOVED, _CREATE, _DELETE, _DELETE_SELF, _MOVE_SELF = 0x8, 0x40 | 0x80, 0x100, 0x200, 0x400, 0x800
 _ENTRIES = _CLOSE_WRITE | _MOVED | _CREATE | _DELETE | _DELETE_SELF | _MOVE_SELF
-_IGNORED = 0x8000
+_OVERFLOW, _IGNORED = 0x4000, 0x8000
 _EVENT = struct.Struct("iIII")
 _BUFFER = 1 << 16
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -26,8 +26,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Inotify:
     """Calls back with what was written, renamed, linked, made or deleted in the watched directories, batch by batch.
 
-    A file that is being written is named when its writer closes it, not before. A directory that is gone itself is
-    named as such.
+    A file that is being written is named when its writer closes it, not before. A directory that is gone itself, or was
+    moved, is named as such and no longer watched; all of them are named when the kernel had to drop events.
     """
 
     def __init__(self, on_change: Callable[[frozenset[Path]], None]) -> None:
@@ -62,12 +62,16 @@ class Inotify:
             watch, mask, _, length = _EVENT.unpack_from(data, offset)
             name = data[offset + _EVENT.size : offset + _EVENT.size + length].rstrip(b"\0")
             offset += _EVENT.size + length
+            if mask & _OVERFLOW:
+                changed |= self._watched.keys()
             directory = directories.get(watch)
             if directory is None:
                 continue
-            if mask & _IGNORED:
+            if mask & (_IGNORED | _MOVE_SELF):
                 # The directory itself is gone; one of the same name would need a new watch.
                 self._watched.pop(directory, None)
+            if mask & _MOVE_SELF:
+                _libc.inotify_rm_watch(self._descriptor, watch)
             path = directory / os.fsdecode(name)
             if not (mask & _CREATE and _is_being_written(path)):
                 changed.add(path)

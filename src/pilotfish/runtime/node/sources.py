@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,6 +19,8 @@ _SETTLE = 0.005
 _GONE = 1.0
 """Seconds after which a missing file is gone: vim moves the old one away before it writes the new one, and that is to
 end nobody's pods."""
+_LINKS = 8
+"""How many symbolic links are followed, one after the other."""
 
 OnText = Callable[[str, str], None]
 """Called with a file's name, as the user wrote it, and its text; "" for a file that is gone."""
@@ -33,6 +36,9 @@ class Sources:
         self._stdin = False
         self._watcher: Inotify | None = None
         self._pending: dict[Path, asyncio.TimerHandle] = {}
+        self._known: set[Path] = set()
+        self._links: dict[Path, Path] = {}
+        """What a symbolic link leads to → the link."""
         for source in sources:
             self._add(source)
 
@@ -46,7 +52,7 @@ class Sources:
     def watch(self) -> None:
         """From now on `on_text` hears of each file that is saved. Reads again what changed before that."""
         self._watcher = Inotify(self._changed)
-        self._watcher.watch({*self._folders, *(path.parent for path in self._files)})
+        self._watch(self._watcher)
         for path in self._paths():
             self._load(path)
 
@@ -62,18 +68,27 @@ class Sources:
             self._stdin = True
         elif path.is_dir():
             self._folders[path.absolute()] = source.rstrip("/")
-            if not any(entry.suffix in _SUFFIXES for entry in path.iterdir()):
+            if not _manifests(path):
                 raise CannotStart(f"{source} holds no manifest: no file there ends with .yaml, .yml or .json")
-        elif path.exists():
+        elif path.is_file():
             self._files[path.absolute()] = source
+        elif path.exists():
+            # It would be read only once, and reading it might wait for ever.
+            raise CannotStart(f"{source} is neither a file nor a folder; pipe it into `up -`")
         else:
             raise CannotStart(f"{source} does not exist; give `up` a manifest file, a folder of them, or -")
 
     def _paths(self) -> list[Path]:
         found = dict.fromkeys(self._files)
         for folder in self._folders:
-            found |= dict.fromkeys(sorted(path for path in folder.iterdir() if _is_manifest(path)))
+            found |= dict.fromkeys(_manifests(folder))
         return list(found)
+
+    def _watch(self, watcher: Inotify) -> None:
+        """The folders, what holds them, as each may come anew under its name, and where links lead."""
+        self._links = {_target(path): path for path in self._paths() if path.is_symlink()}
+        near = (path.parent for path in (*self._files, *self._folders, *self._links))
+        watcher.watch({*self._folders, *near})
 
     def _name(self, path: Path) -> str | None:
         """As the user would write it; None if nobody asked for this file."""
@@ -83,17 +98,28 @@ class Sources:
         return f"{folder}/{path.name}" if folder is not None and _is_manifest(path) else None
 
     def _changed(self, paths: frozenset[Path]) -> None:
-        for path in paths:
-            if self._name(path) is None:
-                continue
+        for path in {named for each in paths for named in self._named_by(each)}:
             if path in self._pending:
                 self._pending.pop(path).cancel()
             self._pending[path] = asyncio.get_running_loop().call_later(_SETTLE, self._settled, path)
+
+    def _named_by(self, path: Path) -> Iterable[Path]:
+        """Which of the files that were asked for a change of `path` may be one of."""
+        if self._name(path) is not None:
+            return (path,)
+        if path in self._links:
+            return (self._links[path],)
+        if self._watcher is not None and any(path in (each, each.parent) for each in (*self._folders, *self._files)):
+            self._watch(self._watcher)
+            return self._known.union(self._paths())
+        return ()
 
     def _settled(self, path: Path, waited: bool = False) -> None:
         del self._pending[path]
         if waited or path.exists():
             self._load(path)
+            if self._watcher is not None and path.is_symlink():
+                self._watch(self._watcher)
         else:
             self._pending[path] = asyncio.get_running_loop().call_later(_GONE, self._settled, path, True)
 
@@ -101,6 +127,7 @@ class Sources:
         name = self._name(path)
         if name is None:
             return
+        self._known.add(path)
         try:
             text = path.read_bytes().decode(errors="replace")
         except FileNotFoundError:
@@ -121,3 +148,19 @@ class Sources:
 def _is_manifest(path: Path) -> bool:
     """Not an editor's own file, such as `.mesh.yaml.swp` or `.#mesh.yaml`."""
     return path.suffix in _SUFFIXES and not path.name.startswith(".")
+
+
+def _manifests(folder: Path) -> list[Path]:
+    """In order; none of a folder that is gone."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _is_manifest(path) and path.is_file())
+
+
+def _target(link: Path) -> Path:
+    """What a symbolic link leads to, its folders named as the link names them: they are watched by that name."""
+    for _ in range(_LINKS):
+        if not link.is_symlink():
+            break
+        link = Path(os.path.normpath(link.parent / link.readlink()))
+    return link
