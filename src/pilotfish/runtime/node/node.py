@@ -83,6 +83,7 @@ class Node:
         self.view = write_view(options, ())
         sources = self._read_sources()
         network = await MeshNetwork.create(options.name)
+        self._parts.callback(self.progress.event, "all gone")
         self._parts.push_async_callback(network.delete)
         subnets = network.subnets
         self.view = write_view(options, (str(subnets.v4), str(subnets.v6)))
@@ -95,6 +96,8 @@ class Node:
         for published in self.published:
             await published.start()
             self.progress.event(f"{published.publish.target} published on {published.address}")
+            if problem := find_problem(published, self.store):
+                self.progress.event(str(problem), problem.severity.value)
         await self.discovery.wait_ready(_DISCOVERY_START)
         self.progress.event("discovery ready")
         self._announcer.start()
@@ -122,7 +125,6 @@ class Node:
         try:
             await self._parts.aclose()
         finally:
-            self.progress.event("all gone")
             self.gone.set()
             if self._control is not None:
                 await self._control.stop()
