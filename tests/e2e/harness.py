@@ -114,7 +114,11 @@ MakeMesh = Callable[..., AbstractContextManager[Mesh]]
 
 @contextmanager
 def running_mesh(name: str, manifests: str | Path | dict[str, str], *options: str) -> Iterator[Mesh]:
-    """A mesh made of a folder that exists, of one manifest text, or of texts by file name."""
+    """A mesh made of a folder that exists, of one manifest text, or of texts by file name.
+
+    Its name begins with `name`; a name is one mesh's on the machine, and another test run may have the same.
+    """
+    name = f"{name}-{os.getpid()}"
     root = Path(tempfile.mkdtemp(prefix="pilotfish-e2e-"))
     sources = root / "manifests"
     if isinstance(manifests, Path):

@@ -88,6 +88,9 @@ async def command(
             await asyncio.wait_for(process.wait(), 10)
         finally:
             process.signal_group(signal.SIGKILL)
+            for stream in (process.stdout, process.stderr):
+                assert stream is not None
+                await asyncio.wait_for(stream.read(), 10)  # to its end, which closes it
 
 
 async def wait_for_envoy(agent: Process) -> str:
