@@ -188,6 +188,7 @@ def test_a_container_that_fails_is_restarted_with_back_off(mesh: Mesh) -> None:
 def test_a_pod_that_never_restarts_comes_to_its_end(mesh: Mesh) -> None:
     apply(mesh, pod("once", "command: ['true']", "  restartPolicy: Never\n"))
     wait_until("it succeeded", lambda: mesh.pods("once") and mesh.pods("once")[0]["phase"] == "Succeeded")
+    assert "once.default: container" not in mesh.call("status", check=False).stdout, "that is nothing to note"
     mesh.call("delete", "pod", "once")
 
 
@@ -259,3 +260,14 @@ def test_a_missing_config_map_key_holds_the_container_until_it_comes(mesh: Mesh)
     wait_until("it runs", lambda: mesh.pods("waiting")[0].get("ready"))
     assert mesh.exec("waiting", "printenv", "X").stdout == "here\n"
     mesh.call("delete", "pod", "waiting")
+
+
+def test_what_has_no_effect_is_said_once(mesh: Mesh) -> None:
+    apply(mesh, pod("warned", "command: [sleep, infinity]", "  hostNetwork: true\n"))
+
+    def said() -> list[str]:
+        return [p["field"] for p in mesh.status.get("problems", []) if p["name"] == "warned"]
+
+    wait_until("it runs", lambda: mesh.pods("warned") and mesh.pods("warned")[0].get("ready"))
+    assert said() == ["spec.hostNetwork"]
+    mesh.call("delete", "pod", "warned")

@@ -74,7 +74,7 @@ def _parts(view: StatusView, now: float) -> Iterator[str]:
         f"{pod.name}.{pod.namespace}: container {each.name}: {each.reason}: {each.message}\n"
         for pod in view.pods
         for each in pod.containers
-        if each.message and not each.ready
+        if each.message and not each.ready and each.reason != "Completed"
     ]
     yield "".join(["NOTES\n", *notes, *failures]) if notes or failures else ""
     yield "".join(["PROBLEMS\n", *(render_problem(p) + "\n" for p in view.problems)]) if view.problems else ""

@@ -124,7 +124,7 @@ def _order(options: UpOptions, stdin: str | None) -> Order:
 
 
 def _spawn(order: Order) -> subprocess.Popen[bytes]:
-    code = "from pilotfish.runtime.node.up import main; main()"
+    code = "import sys; from pilotfish.runtime.node.background import serve; sys.exit(serve())"
     # The words after the code are for people who look at the list of processes.
     child = subprocess.Popen(
         [sys.executable, "-c", code, "up", "--name", order.name, "--detach"],

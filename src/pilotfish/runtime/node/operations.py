@@ -52,7 +52,7 @@ class NodeOperations:
             for stored in node.store.of_kind("Service")
             if isinstance(stored.manifest.resource, Service)
         )
-        problems = (*(ProblemView.of(problem) for problem in node.problems), *(said or ()))
+        problems = _merge(tuple(ProblemView.of(problem) for problem in node.problems), said or ())
         in_sync = syncs is not None and all(proxy.sync is not None and proxy.sync.synced for proxy in proxies)
         return StatusView(
             mesh=node.view,
@@ -173,3 +173,13 @@ class NodeOperations:
 def _matches(ref: ObjectRef, kind: str, namespace: str, name: str) -> bool:
     pairs = ((ref.kind.lower(), kind.lower()), (ref.namespace, namespace), (ref.name, name))
     return all(not wanted or wanted == actual for actual, wanted in pairs)
+
+
+def _merge(ours: tuple[ProblemView, ...], discoverys: tuple[ProblemView, ...]) -> tuple[ProblemView, ...]:
+    """Discovery reads the same objects and says the same of them, but knows the object's line alone."""
+
+    def subject(problem: ProblemView) -> tuple[str, ...]:
+        return problem.kind, problem.namespace, problem.name, problem.field, problem.reason
+
+    said = {subject(problem) for problem in ours}
+    return (*ours, *(problem for problem in discoverys if subject(problem) not in said))

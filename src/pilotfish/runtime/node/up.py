@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import sys
 from typing import Any
 
 from pilotfish.runtime.agent import AgentError
@@ -84,10 +83,3 @@ def _log_to_file(options: UpOptions) -> logging.Handler:
     logger.addHandler(handler)
     logger.propagate = False
     return handler
-
-
-def main() -> None:
-    """The background process of `detach`; `background` says what goes to and from it."""
-    from pilotfish.runtime.node.background import serve
-
-    sys.exit(serve())
