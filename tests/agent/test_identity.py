@@ -30,11 +30,10 @@ def test_metadata_has_its_places() -> None:
     assert found["admin"]["address"]["socket_address"]["port_value"] == 15009
 
 
-def test_a_drain_can_tell_idle_connections_from_busy_ones() -> None:
+def test_connections_are_counted_so_that_a_drain_knows_its_end() -> None:
     found = bootstrap(build_bootstrap_spec(PROXY, ("10.244.0.1", 15010), ProxyConfig(), {}, "1", ipv6=False))
     patterns = found["stats_config"]["stats_matcher"]["inclusion_list"]["patterns"]
     assert {"suffix": "downstream_cx_active"} in patterns
-    assert {"suffix": "downstream_rq_active"} in patterns
 
 
 def test_environment() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import signal
@@ -113,6 +114,43 @@ def test_a_restart_under_load_fails_no_request(mesh: Mesh) -> None:
         mesh.call("rollout", "restart", "deploy/calculator-v1", "-n", "vm")
         mesh.call("rollout", "status", "deploy/calculator-v1", "-n", "vm", "--timeout", "60s")
         wait_until("the old pod is gone", lambda: len(mesh.pods("calculator")) == 2, within=40)
+    assert bad == []
+
+
+def test_a_client_from_outside_that_keeps_its_connections_loses_nothing(mesh: Mesh) -> None:
+    """It is told to reconnect by an answer, and never finds a pod that is half gone."""
+    found = next(s for s in mesh.status["services"] if s["name"] == "calculator")
+    stop = threading.Event()
+    bad: list[str] = []
+
+    def client(address: str, pause: float) -> None:
+        connection = http.client.HTTPConnection(address, timeout=10)
+        while not stop.wait(pause):
+            try:
+                connection.request("GET", "/add?a=1&b=2")
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status != 200:
+                    bad.append(f"{answer.status}")
+                if answer.will_close:
+                    return  # the next request would go to another pod
+            except (OSError, http.client.HTTPException) as error:
+                bad.append(repr(error))
+                return
+
+    old = [endpoint for endpoint in found["endpoints"] for _ in range(8)]
+    clients = [threading.Thread(target=client, args=(each, 0.15 + 0.1 * (n % 8))) for n, each in enumerate(old)]
+    for thread in clients:
+        thread.start()
+    try:
+        for version in ("v1", "v2"):
+            mesh.call("rollout", "restart", f"deploy/calculator-{version}", "-n", "vm")
+            mesh.call("rollout", "status", f"deploy/calculator-{version}", "-n", "vm", "--timeout", "60s")
+        wait_until("the old pods are gone", lambda: len(mesh.pods("calculator")) == 2, within=40)
+    finally:
+        stop.set()
+        for thread in clients:
+            thread.join()
     assert bad == []
 
 

@@ -1,33 +1,30 @@
 """How much inbound work is still under way, from Envoy's stats; and when that is little enough to stop.
 
-An idle HTTP connection is no work: a peer keeps it for its next request, and would keep a pod for as long. So what
-counts is requests on HTTP connections, and connections otherwise.
+Every connection counts, an idle one, too. Peers in the mesh close theirs once they know that the pod leaves. A client
+from outside knows nothing: it learns it from the `connection: close` of its next answer, and that request must find
+the app still there.
 
 Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/operations/draining
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 DRAIN_PATH: Final = "/drain_listeners?inboundonly&graceful"
-DRAIN_FILTER: Final = r"^listener\.[^;]*_15006\.downstream_cx_active$|^http\.inbound_.*\.downstream_(cx|rq)_active$"
-_LISTENERS: Final = "_15006.downstream_cx_active"
+DRAIN_FILTER: Final = r"^listener\.[^;]*_15006\.downstream_cx_active$"
+_LISTENER: Final = re.compile(DRAIN_FILTER)
 QUIET: Final = 0.1
 """Seconds without inbound work that count as drained: a peer that learns late that we leave may still send some."""
 
 
 def count_active(stats: Mapping[str, int]) -> int | None:
-    """Inbound requests and connections under way; None where Envoy does not tell (its stats matcher drops them)."""
-    connections = [value for name, value in stats.items() if name.startswith("listener.") and name.endswith(_LISTENERS)]
-    if not connections:
-        return None
-    http = {name: value for name, value in stats.items() if name.startswith("http.inbound_")}
-    idle = sum(value for name, value in http.items() if name.endswith("downstream_cx_active"))
-    requests = sum(value for name, value in http.items() if name.endswith("downstream_rq_active"))
-    return max(0, sum(connections) - idle) + requests
+    """Inbound connections, of both families; None where Envoy does not tell (its stats matcher drops them)."""
+    connections = [value for name, value in stats.items() if _LISTENER.search(name)]
+    return sum(connections) if connections else None
 
 
 @dataclass(frozen=True, slots=True)

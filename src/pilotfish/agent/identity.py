@@ -15,8 +15,6 @@ from pilotfish.config.mesh import ProxyConfig
 from pilotfish.envoy.bootstrap import BootstrapSpec
 from pilotfish.model import Proxy
 
-DRAIN_STATS: Final = ("downstream_rq_active",)
-"""Counted beside what the bootstrap counts anyway: without it a drain can't tell idle connections from busy ones."""
 _META: Final = "ISTIO_META_"
 _META_JSON: Final = "ISTIO_METAJSON_"
 
@@ -41,7 +39,6 @@ def build_bootstrap_spec(
         admin_port=config.proxy_admin_port,
         status_port=config.status_port,
         ipv6=ipv6,
-        stats_suffixes=DRAIN_STATS,
         **known,
     )
 
