@@ -37,7 +37,7 @@ metadata: {name: headless}
 spec:
   clusterIP: None
   selector: {app: server}
-  ports: [{name: http, port: 8000}]
+  ports: [{name: http, port: 8000}, {name: tcp-echo, port: 7000}]
 ---
 apiVersion: v1
 kind: Pod
@@ -147,6 +147,11 @@ def test_an_undeclared_port_is_sniffed_as_http(mesh: Mesh) -> None:
 
 def test_a_headless_service_by_name(mesh: Mesh) -> None:
     assert mesh.status_code("client", "http://headless:8000/") == "200"
+
+
+def test_a_headless_service_leads_to_no_family_that_it_does_not_ask_for(mesh: Mesh) -> None:
+    """The echo listens on 0.0.0.0 alone, and a client tries IPv6 first if it is told an address of that family."""
+    assert "hello" in mesh.exec("client", "python3", "-c", ECHO, "headless").stdout
 
 
 def test_a_pod_by_its_address_passes_through_and_is_logged(mesh: Mesh) -> None:

@@ -33,16 +33,24 @@ NOT_READY = {"conditions": [{"type": "Ready", "status": "False"}]}
                 _pod("b", "10.0.0.2", "x", **NOT_READY),
             ],
             {
-                "store.vm.svc.cluster.local": ("10.0.0.1", "fd00::1"),
-                "store-0.store.vm.svc.cluster.local": ("10.0.0.1", "fd00::1"),
+                "store.vm.svc.cluster.local": ("10.0.0.1",),
+                "store-0.store.vm.svc.cluster.local": ("10.0.0.1",),
             },
             id="headless: ready pods, and each by its name",
         ),
         pytest.param(
+            [service("store", address="None", ipFamilyPolicy="PreferDualStack"), _pod("a", "10.0.0.1", "store-0")],
+            {
+                "store.vm.svc.cluster.local": ("10.0.0.1", "fd00::1"),
+                "store-0.store.vm.svc.cluster.local": ("10.0.0.1", "fd00::1"),
+            },
+            id="headless: both families, if the Service asks for them",
+        ),
+        pytest.param(
             [service("store", address="None", publishNotReadyAddresses=True), _pod("b", "10.0.0.2", "x", **NOT_READY)],
             {
-                "store.vm.svc.cluster.local": ("10.0.0.2", "fd00::2"),
-                "x.store.vm.svc.cluster.local": ("10.0.0.2", "fd00::2"),
+                "store.vm.svc.cluster.local": ("10.0.0.2",),
+                "x.store.vm.svc.cluster.local": ("10.0.0.2",),
             },
             id="headless: not ready ones too, if the Service asks for it",
         ),

@@ -67,7 +67,7 @@ _KUBERNETES: dict[type, Table] = {
     kubernetes.Service: _STATUS,
     kubernetes.Deployment: _STATUS,
     kubernetes.ServiceSpec: (
-        _silent("ipFamilies ipFamilyPolicy sessionAffinityConfig allocateLoadBalancerNodePorts healthCheckNodePort")
+        _silent("ipFamilies sessionAffinityConfig allocateLoadBalancerNodePorts healthCheckNodePort")
         | _silent("loadBalancerIP loadBalancerSourceRanges loadBalancerClass externalTrafficPolicy")
         | _info("trafficDistribution", _ONE_MACHINE)
         | _info("internalTrafficPolicy", _ONE_MACHINE, "Cluster")

@@ -86,6 +86,8 @@ class ServiceSpec(Struct):
     cluster_ips: tuple[str, ...] = msgspec.field(default=(), name="clusterIPs")
     publish_not_ready_addresses: bool = False
     external_name: str = ""
+    ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] = "SingleStack"
+    """What a headless Service's name resolves to. Cluster IPs are IPv4 only."""
 
 
 class Service(Struct):

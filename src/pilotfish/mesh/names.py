@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from pilotfish.config import kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.endpoints import endpoints, instances
+from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.services import hosts, service
 
 
@@ -60,6 +62,10 @@ def _headless_records(db: Reads, host: str, not_ready_too: bool) -> tuple[tuple[
     if found is not None and not found.selector:
         listed = (e.address for port in found.ports for e in endpoints(db, host, port.number) if e.ready)
         return ((host, tuple(dict.fromkeys(listed))),)
-    ready = [w for w in instances(db, host) if w.ready or not_ready_too]
-    own = [(f"{w.hostname}.{host}".lower(), w.addresses) for w in ready if w.subdomain == name]
-    return ((host, tuple(address for w in ready for address in w.addresses)), *own)
+    # Only a Service that asks for it has both families: an app that listens on 0.0.0.0 is not reached by IPv6.
+    # https://kubernetes.io/docs/concepts/services-networking/dual-stack/#services
+    spec = resource(db, found.ref, kubernetes.Service) if found is not None else None
+    families = None if spec is not None and spec.spec.ip_family_policy != "SingleStack" else 1
+    ready = [(w, w.addresses[:families]) for w in instances(db, host) if w.ready or not_ready_too]
+    own = [(f"{w.hostname}.{host}".lower(), addresses) for w, addresses in ready if w.subdomain == name]
+    return ((host, tuple(address for _, addresses in ready for address in addresses)), *own)
