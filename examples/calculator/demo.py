@@ -81,7 +81,7 @@ def main() -> int:
 
 def from_webapp() -> None:
     print(bold("3. webapp asks calculator a hundred times"))
-    script = f"for i in $(seq 100); do curl -sS 'http://calculator:8888{ADD}'; echo; done"
+    script = f"for i in $(seq 100); do curl -sS 'http://calculator:8888{ADD}'; done"
     answers = [json.loads(line) for line in pilotfish("exec", WEBAPP, "--", "sh", "-c", script).splitlines()]
     print(f"   the first answer: {json.dumps(answers[0])}")
     for version, count in sorted(Counter(a["version"] for a in answers).items()):

@@ -89,7 +89,11 @@ async def watch(
     with _told(netns) as changed:
         while True:
             changed.clear()
-            found = await verify(netns, spec, families, backend)
+            try:
+                found = await verify(netns, spec, families, backend)
+            except MachineError as error:
+                # Its end is a change, too, and may be told of before its name is gone, or while it is being read.
+                raise error if netns.exists() else _gone(netns) from error
             if found != last:
                 last = found
                 yield found
@@ -110,9 +114,13 @@ async def _next_change(netns: NetNs, changed: asyncio.Event) -> None:
             await asyncio.sleep(_SETTLING)
             return
         if not netns.exists():
-            raise MachineError(f"network namespace {netns.path} is gone", "")
+            raise _gone(netns)
         if any(iptables.has_legacy_tables(netns, family) for family in FAMILIES):
             return
+
+
+def _gone(netns: NetNs) -> MachineError:
+    return MachineError(f"network namespace {netns.path} is gone", "")
 
 
 @contextmanager
