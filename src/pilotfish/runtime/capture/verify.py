@@ -92,8 +92,10 @@ async def watch(
             try:
                 found = await verify(netns, spec, families, backend)
             except MachineError as error:
-                # Its end is a change, too, and may be told of before its name is gone, or while it is being read.
-                raise error if netns.exists() else _gone(netns) from error
+                if netns.exists():
+                    raise
+                # Its end is a change, too, and may be told of while it is being read.
+                raise _gone(netns) from error
             if found != last:
                 last = found
                 yield found
