@@ -46,10 +46,11 @@ def test_what_is_wrong_is_shown_and_fails(mesh: FakeMesh, invoke: Invoke) -> Non
         pid=None,
         started_at=NOW - 12,
     )
+    silent = container("istio-proxy", "proxy", message="Envoy does not answer", ready=False)
     mesh.set(
         ready=False,
         pods=(
-            pod("a", reason="CrashLoopBackOff", ready=False, containers=(crashing, container("istio-proxy", "proxy"))),
+            pod("a", reason="CrashLoopBackOff", ready=False, containers=(crashing, silent)),
             pod("b", notes=("port 80 is listened to on loopback only",)),
         ),
         proxies=(proxy("a"), proxy("b", rds="REFUSED", lds="STALE")),
@@ -62,12 +63,13 @@ def test_what_is_wrong_is_shown_and_fails(mesh: FakeMesh, invoke: Invoke) -> Non
     assert result.stdout.partition("\n\n")[2] == dedent(
         """\
         NAMESPACE   NAME   READY   STATUS             RESTARTS      AGE     IP           PROXY
-        vm          a      1/2     CrashLoopBackOff   3 (12s ago)   2m10s   10.244.0.2   SYNCED
+        vm          a      0/2     CrashLoopBackOff   3 (12s ago)   2m10s   10.244.0.2   SYNCED
         vm          b      2/2     Running            0             2m10s   10.244.0.2   RDS REFUSED
 
         NOTES
         b.vm: port 80 is listened to on loopback only
         a.vm: container app: CrashLoopBackOff: exit code 3; see its log
+        a.vm: container istio-proxy: Envoy does not answer
 
         PROBLEMS
         mesh.yaml:12: error: VirtualService vm/calculator spec.http[0].match[0]: \

@@ -16,7 +16,7 @@ State = Literal["waiting", "running", "terminated"]
 def container_state(c: ContainerState, pod: PodState) -> tuple[State, str, str]:
     """(state, reason, message)."""
     if c.phase == "running":
-        return "running", "", c.message
+        return "running", "", c.message or _failing_probe(c)
     if c.phase == "terminated":
         if c.restart_at is None or pod.deleted or pod.outcome:
             return "terminated", c.reason, c.message
@@ -48,3 +48,9 @@ def status_word(pod: PodState) -> str:
         return "ContainerCreating" if not pod.retries else "CreatePodSandboxError"
     unhappy = [reason for state, reason, _ in words if state != "running"]
     return unhappy[-1] if unhappy else "Running"
+
+
+def _failing_probe(c: ContainerState) -> str:
+    """Why a container that runs is not ready, once its probe has failed `failureThreshold` times; else ""."""
+    failing = ((kind, state) for kind, state in c.probes.items() if state.failed)
+    return next((f"failed {kind} probe: {state.message}" for kind, state in failing), "")
