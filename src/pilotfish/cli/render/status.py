@@ -71,7 +71,7 @@ def _parts(view: StatusView, now: float) -> Iterator[str]:
         yield table(("PUBLISHED", "SERVICE"), ((each.address, each.target) for each in view.published)).text()
     notes = [f"{pod.name}.{pod.namespace}: {note}\n" for pod in view.pods for note in pod.notes]
     failures = [
-        f"{pod.name}.{pod.namespace}: container {each.name}: {f'{each.reason}: ' if each.reason else ''}{each.message}\n"
+        f"{pod.name}.{pod.namespace}: container {each.name}: {': '.join(filter(None, (each.reason, each.message)))}\n"
         for pod in view.pods
         for each in pod.containers
         if each.message and not each.ready and each.reason != "Completed"
