@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 
 from pilotfish.runtime.agent import AgentError, Shared
@@ -30,3 +31,13 @@ def check_machine() -> None:
         Shared().find_envoy()
     except AgentError as error:
         raise CannotStart(str(error)) from error
+
+
+def raise_file_limit() -> None:
+    """As many open files as this process may have: it takes a dozen for each pod, and Envoys inherit the limit.
+
+    The soft limit is kept low for programs that use select(2) (getrlimit(2)); containers have a high one in
+    Kubernetes, too.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -12,7 +12,7 @@ from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.node.claim import Claim, remove_directory, sweep_dead
 from pilotfish.runtime.node.node import Node
 from pilotfish.runtime.node.options import CannotStart, OnEvent, UpOptions
-from pilotfish.runtime.node.preflight import check_machine
+from pilotfish.runtime.node.preflight import check_machine, raise_file_limit
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +23,7 @@ def run(options: UpOptions, on_event: OnEvent, stdin: str | None = None) -> int:
     `stdin` is the text of the source `-`; read here if it is None. `on_event` is called in this thread.
     """
     check_machine()
+    raise_file_limit()
     return asyncio.run(_run(options, on_event, stdin))
 
 
