@@ -349,7 +349,7 @@ async def test_a_name_is_one_meshs_alone_wherever_its_directory_is(tmp_path: Pat
 
 def test_a_low_limit_of_open_files_is_raised() -> None:
     code = "from pilotfish.runtime.node.preflight import raise_file_limit as r; r(); import os; os.system('ulimit -Sn')"
-    limited = ["sh", "-c", 'ulimit -Hn 900; ulimit -Sn 64; exec "$@"', "sh", sys.executable, "-c", code]
+    limited = ["sh", "-c", 'ulimit -Sn 64; ulimit -Hn 900; exec "$@"', "sh", sys.executable, "-c", code]
     assert subprocess.run(limited, check=True, capture_output=True, text=True).stdout == "900\n"
 
 
