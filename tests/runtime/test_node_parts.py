@@ -83,6 +83,10 @@ async def test_saving_by_any_editor_is_heard(tmp_path: Path, heard: Heard) -> No
         await asyncio.sleep(0.05)
         one.write_text("a: 3.5")
         assert await heard.next() == ("one.yaml", "a: 3.5"), "moved away and written anew, as vim does it"
+        one.write_text("")
+        await asyncio.sleep(0.05)
+        one.write_text("a: 3.6")
+        assert await heard.next() == ("one.yaml", "a: 3.6"), "emptied first"
         one.unlink()
         assert await heard.next() == ("one.yaml", ""), "a file that is gone"
         two.write_text("b: 1")

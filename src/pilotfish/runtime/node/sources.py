@@ -17,8 +17,8 @@ _SUFFIXES = (".yaml", ".yml", ".json")
 _SETTLE = 0.005
 """Seconds that a saved file is given: some editors write it in two steps."""
 _GONE = 1.0
-"""Seconds after which a missing file is gone: vim moves the old one away before it writes the new one, and that is to
-end nobody's pods."""
+"""Seconds after which a missing or empty file is meant so: vim moves the old one away before it writes the new one,
+others empty it, and that is to end nobody's pods."""
 _LINKS = 8
 """How many symbolic links are followed, one after the other."""
 
@@ -116,7 +116,7 @@ class Sources:
 
     def _settled(self, path: Path, waited: bool = False) -> None:
         del self._pending[path]
-        if waited or path.exists():
+        if waited or _has_content(path):
             self._load(path)
             if self._watcher is not None and path.is_symlink():
                 self._watch(self._watcher)
@@ -155,6 +155,13 @@ def _manifests(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if _is_manifest(path) and path.is_file())
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _target(link: Path) -> Path:
