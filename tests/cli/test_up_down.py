@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +90,13 @@ def test_detached_says_how_to_go_on(mesh: FakeMesh, tmp_path: Path, started: Sta
         "  127.0.0.1:8080 leads to webapp.vm:8889",
         "  'pilotfish status' shows it, 'pilotfish down' takes it down",
     ]
+
+
+def test_progress_that_nobody_reads_ends_no_mesh() -> None:
+    """As in `up --detach | head -1`."""
+    code = "from pilotfish.cli.up import *; [print_event(Event(1, 'x', s)) for s in ('info', 'error', 'info')]"
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run([sys.executable, "-c", code], stdout=full, stderr=full).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -127,9 +128,12 @@ def _which(options: UpOptions) -> str:
 
 
 def print_event(event: Event) -> None:
-    """A line of progress; what is wrong goes to standard error."""
-    word = f"{event.severity}: "
-    if event.severity == "info" or word in event.text:  # a Problem says its severity itself
-        word = ""
-    click.echo(f"[{event.elapsed:6.2f}s] {word}{event.text}", err=event.severity != "info")
-    sys.stdout.flush()
+    """A line of progress; what is wrong goes to standard error. Where nobody reads on, that ends no mesh."""
+    word = "" if event.severity == "info" else f"{event.severity}: "
+    try:
+        click.echo(f"[{event.elapsed:6.2f}s] {word}{event.text}", err=event.severity != "info")
+        sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2 if event.severity != "info" else 1)
+        os.close(null)
