@@ -129,7 +129,9 @@ def _which(options: UpOptions) -> str:
 
 def print_event(event: Event) -> None:
     """A line of progress; what is wrong goes to standard error. Where nobody reads on, that ends no mesh."""
-    word = "" if event.severity == "info" else f"{event.severity}: "
+    word = f"{event.severity}: "
+    if event.severity == "info" or word in event.text:  # a Problem says its severity itself
+        word = ""
     try:
         click.echo(f"[{event.elapsed:6.2f}s] {word}{event.text}", err=event.severity != "info")
         sys.stdout.flush()
