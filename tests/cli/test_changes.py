@@ -50,6 +50,12 @@ def test_apply_sends_each_file_and_prints_kubectls_lines(mesh: FakeMesh, tmp_pat
     ]
 
 
+def test_apply_of_nothing_fails(mesh: FakeMesh, invoke: Invoke) -> None:
+    mesh.changes = [changes()]
+    result = invoke("apply", "-f", "-", stdin="# nothing\n")
+    assert (result.exit_code, result.stderr) == (1, "error: no objects passed to apply\n")
+
+
 def test_apply_reads_standard_input(mesh: FakeMesh, invoke: Invoke) -> None:
     mesh.changes = [changes(("ConfigMap", "x", "created"))]
     assert invoke("apply", "-f", "-", stdin="kind: ConfigMap\n").stdout == "configmap/x created\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pilotfish.cli.changes import print_changes
+from pilotfish.cli.failure import Failure
 from pilotfish.cli.options import FILE, mesh_option, namespace_option
 from pilotfish.cli.session import open_session
 from pilotfish.cli.sources import read_sources
@@ -24,4 +25,7 @@ def command(files: tuple[str, ...], recursive: bool, namespace: str | None, mesh
     """
     session = open_session(mesh, namespace)
     texts = tuple(read_sources(files, recursive))
-    print_changes(session.client.apply(text.content, text.file, session.namespace) for text in texts)
+    views = [session.client.apply(text.content, text.file, session.namespace) for text in texts]
+    if not any(view.changes or view.problems for view in views):
+        raise Failure("no objects passed to apply")
+    print_changes(views)
