@@ -117,6 +117,19 @@ def test_a_restart_under_load_fails_no_request(mesh: Mesh) -> None:
     assert bad == []
 
 
+def test_pods_that_leave_while_discovery_is_away_fail_no_request(mesh: Mesh) -> None:
+    """They are there until those who call them know that they leave."""
+    old = {p["name"] for p in mesh.pods("calculator")}
+    with load(mesh, WEBAPP, ADD) as bad:
+        for version in ("v1", "v2"):
+            mesh.call("rollout", "restart", f"deploy/calculator-{version}", "-n", "vm")
+        wait_until("the new pods are there", lambda: len(mesh.pods("calculator")) == 4)
+        os.kill(mesh.status["discovery"]["pid"], signal.SIGKILL)
+        wait_until("the old pods are gone", lambda: not old & {p["name"] for p in mesh.pods("calculator")}, within=40)
+        wait_until("all is well again", lambda: mesh.status["ready"], within=20)
+    assert bad == []
+
+
 def test_a_client_from_outside_that_keeps_its_connections_loses_nothing(mesh: Mesh) -> None:
     """It is told to reconnect by an answer, and never finds a pod that is half gone."""
     found = next(s for s in mesh.status["services"] if s["name"] == "calculator")

@@ -45,7 +45,10 @@ class Monitoring:
             "ndsz": (self._ndsz, "the names that a proxy's pod can resolve (proxyID=, version=, wait=)"),
             "problemz": (self._show(problems.all_views), "what is wrong with the user's objects"),
             "registryz": (self._show(debug.registryz), "services"),
-            "synced": (self._synced, "200 when all proxies have acknowledged resourceVersion=, within wait="),
+            "synced": (
+                self._synced,
+                "200 when all, at least proxies=, have acknowledged resourceVersion=, within wait=",
+            ),
             "syncz": (self._syncz, "where each proxy stands (format=view for pilotfish's own form)"),
         }
 
@@ -101,19 +104,19 @@ class Monitoring:
         return namespace
 
     async def _synced(self, request: web.Request) -> web.Response:
-        text = request.query.get("resourceVersion", "0")
-        if not text.isdecimal():
-            raise web.HTTPBadRequest(text=f"resourceVersion={text} is not a number\n")
-        wanted, hub = int(text), self._hub
+        wanted, proxies, hub = _number(request, "resourceVersion"), _number(request, "proxies"), self._hub
 
         def synced() -> bool:
-            return hub.mesh.desired.resource_version >= wanted and hub.is_settled
+            enough = len({connection.proxy.id for connection in hub.connections.values()}) >= proxies
+            return enough and hub.mesh.desired.resource_version >= wanted and hub.is_settled
 
         if await hub.moved.wait_for(synced, _wait(request)):
             return web.Response(text="synced\n")
         behind = [str(c.proxy) for c in hub.unsettled.values()]
         return web.Response(
-            status=504, text=f"applied: {hub.mesh.desired.resource_version}; behind: {', '.join(behind) or 'none'}\n"
+            status=504,
+            text=f"applied: {hub.mesh.desired.resource_version}; connected: {len(hub.connections)}; "
+            f"behind: {', '.join(behind) or 'none'}\n",
         )
 
     def _connection(self, request: web.Request) -> Connection:
@@ -124,6 +127,13 @@ class Monitoring:
         if connection is None:
             raise web.HTTPNotFound(text=f"proxy {proxy_id} is not connected; /debug/adsz lists those that are\n")
         return connection
+
+
+def _number(request: web.Request, name: str) -> int:
+    text = request.query.get(name, "0")
+    if not text.isdecimal():
+        raise web.HTTPBadRequest(text=f"{name}={text} is not a number\n")
+    return int(text)
 
 
 def _wait(request: web.Request) -> float:

@@ -15,20 +15,26 @@ from pilotfish.runtime.node.discovery import Discovery
 from pilotfish.runtime.node.pod import Pod
 from pilotfish.runtime.node.records import replace_file
 
-_WITHDRAWAL = 2.0
-"""Seconds that the proxies get to learn that a pod leaves."""
+_WITHDRAWAL = 10.0
+"""Seconds that the proxies get to learn that a pod leaves: enough for a discovery that has to be started again."""
+_RECOUNT = 1.0
+"""Seconds until those that are to learn it are counted anew, as one of them may have ended."""
 _LOOK = 5.0
 """Seconds between looks at what discovery says when nothing changes here."""
 
 
 class Announcer:
-    def __init__(self, path: Path, discovery: Discovery, on_change: Callable[[], None]) -> None:
-        """`on_change` is called when what discovery says of proxies or problems becomes another."""
+    def __init__(
+        self, path: Path, discovery: Discovery, on_change: Callable[[], None], proxies: Callable[[], int]
+    ) -> None:
+        """`on_change` is called when what discovery says of proxies or problems becomes another; `proxies` counts the
+        ready ones."""
         self.version = 0
         self.synced_version = -1
         self._path = path
         self._discovery = discovery
         self._on_change = on_change
+        self._proxies = proxies
         self._loop = asyncio.get_running_loop()
         self._last: bytes = b""
         self._moved = asyncio.Event()
@@ -51,11 +57,14 @@ class Announcer:
         self._moved.set()
 
     async def wait_withdrawn(self) -> None:
-        """Until the proxies know what was last written, though not for long."""
+        """Until the proxies know what was last written, though not for long.
+
+        All that are ready, not only those that are connected: after discovery was started again nobody is at first.
+        """
         version = self.version
         deadline = self._loop.time() + _WITHDRAWAL
         while (left := deadline - self._loop.time()) > 0:
-            if await self._discovery.wait_synced(version, left):
+            if await self._discovery.wait_synced(version, min(left, _RECOUNT), self._proxies()):
                 return
             await asyncio.sleep(0.05)  # discovery is being restarted: its port announces nothing
 

@@ -70,9 +70,10 @@ class Discovery:
         why = f"ended {self.restarts} times" if self.restarts else f"is not ready after {timeout:g} s"
         raise MachineError(f"discovery {why}: {self._last_words()}")
 
-    async def wait_synced(self, version: int, wait: float) -> bool:
-        """Whether every connected proxy has acknowledged what follows from objects.json at `version`."""
-        path = f"/debug/synced?resourceVersion={version}&wait={wait:g}"
+    async def wait_synced(self, version: int, wait: float, proxies: int = 0) -> bool:
+        """Whether every connected proxy, and so many at least, has acknowledged what follows from objects.json at
+        `version`."""
+        path = f"/debug/synced?resourceVersion={version}&proxies={proxies}&wait={wait:g}"
         return await self._get(path, wait + 1) is not None
 
     async def problems(self) -> tuple[ProblemView, ...] | None:

@@ -193,7 +193,7 @@ class Node:
         self.discovery = Discovery(network.node, str(node), options.directory, self.events.bump)
         self._parts.push_async_callback(self.discovery.stop)
         objects = options.directory / "config" / "objects.json"
-        self._announcer = Announcer(objects, self.discovery, self._discovery_changed)
+        self._announcer = Announcer(objects, self.discovery, self._discovery_changed, self._count_proxies)
         self._parts.push_async_callback(self._announcer.stop)
         self.ground = Ground(
             network=network,
@@ -251,6 +251,10 @@ class Node:
     def _discovery_changed(self) -> None:
         self._check_ready()
         self.events.bump()
+
+    def _count_proxies(self) -> int:
+        agents = (pod.sandbox.agent for pod in self.workloads.pods.values())
+        return sum(agent is not None and agent.ready for agent in agents)
 
     def _check_ready(self) -> None:
         if self.ground.discovery_ready.is_set():
