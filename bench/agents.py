@@ -23,7 +23,7 @@ from pathlib import Path
 from pilotfish.agent.identity import build_proxy
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.runtime.agent import Agent, AgentSpec, Shared
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 
 DISCOVERY = "127.0.0.1:15010"
 IDLE = 10.0

@@ -20,8 +20,8 @@ from pilotfish.capture.generate import FAMILIES
 from pilotfish.runtime import capture
 from pilotfish.runtime.capture import Backend
 from pilotfish.runtime.capture.iptables import find_program
-from pilotfish.runtime.command import run
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.command import run
+from pilotfish.runtime.linux.netns import NetNs
 
 SPEC = CaptureSpec(
     inbound_ports_include=ALL,

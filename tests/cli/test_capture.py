@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from pilotfish.capture import CaptureSpec, native_rules, parse_iptables, parse_nft, parse_spec, rules
 from pilotfish.cli.app import pilotfish
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 
 CONFIG = 'inbound_ports_include: "*"\noutbound_ip_ranges_include: "*"\nenable_ipv6: true\n'
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from pilotfish.capture import ALL, CaptureSpec, render_iptables, rules
 from pilotfish.cli.app import pilotfish
 from pilotfish.runtime import capture
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 
 SPEC = CaptureSpec(inbound_ports_include=ALL, outbound_ip_ranges_include=ALL)
 CONFIG = 'inbound_ports_include: "*"\noutbound_ip_ranges_include: "*"\n'

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from pilotfish.runtime.netns import NetNs
-from pilotfish.runtime.process import ProcessSpec
+from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.linux.process import ProcessSpec
 from tests.cli.conftest import Invoke
 from tests.cli.fakes import FakeMesh, container, pod
 

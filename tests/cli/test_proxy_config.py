@@ -19,7 +19,7 @@ from pilotfish.cli.render.dump import resources
 from pilotfish.cli.render.endpoints import EndpointFilter, render_endpoints, select_endpoints
 from pilotfish.cli.render.listeners import render_listeners, select_listeners
 from pilotfish.cli.render.routes import render_routes, select_routes
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 from tests.cli.conftest import Invoke
 from tests.cli.fakes import FakeMesh, pod
 

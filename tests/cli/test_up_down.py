@@ -16,7 +16,7 @@ import pytest
 
 from pilotfish.cli.up import default_name
 from pilotfish.runtime import node
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.node.options import CannotStart, Event, UpOptions
 from tests.cli.conftest import Invoke
 from tests.cli.fakes import FakeMesh, mesh_view

@@ -22,7 +22,7 @@ from ipaddress import ip_network
 from itertools import count
 from typing import Literal
 
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 
 Place = Literal["outside", "pod", "vm"]
 PORTS = (53, 80, 443, 8080, 9090, 15001, 15006, 15008, 15020, 15053)

@@ -18,8 +18,8 @@ import aiohttp
 import msgspec
 
 from pilotfish.envoy.bootstrap import BootstrapSpec, bootstrap
-from pilotfish.runtime.netns import NetNs
-from pilotfish.runtime.process import STDOUT, Process, ProcessSpec, start
+from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.linux.process import STDOUT, Process, ProcessSpec, start
 
 SOURCE = Path(__file__).parents[2] / "src"
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(SOURCE)}

@@ -33,8 +33,8 @@ from pilotfish.config.values import Duration
 from pilotfish.runtime.agent import Agent, AgentError, AgentSpec, AgentStatus, Shared
 from pilotfish.runtime.agent.envoy import find_envoy, may_execute
 from pilotfish.runtime.agent.sockets import listen, open_socket
-from pilotfish.runtime.command import run
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.command import run
+from pilotfish.runtime.linux.netns import NetNs
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces"),

@@ -18,9 +18,9 @@ import pytest
 
 from pilotfish.runtime.agent.envoy import may_execute
 from pilotfish.runtime.agent.sockets import listen
-from pilotfish.runtime.command import run
-from pilotfish.runtime.netns import NetNs
-from pilotfish.runtime.process import PIPE, Process, ProcessSpec, start
+from pilotfish.runtime.linux.command import run
+from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.linux.process import PIPE, Process, ProcessSpec, start
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces"),

@@ -15,9 +15,9 @@ import yaml
 from pilotfish.capture import ALL, CaptureSpec, diff, parse_iptables, parse_spec, render_iptables, rules
 from pilotfish.capture.spec import Family
 from pilotfish.runtime import capture
-from pilotfish.runtime.command import Completed, run
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.command import Completed, run
+from pilotfish.runtime.linux.netns import NetNs
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 POD = CaptureSpec(

@@ -14,7 +14,7 @@ from pilotfish.capture import ALL, CaptureSpec, Mode, RuleSet, diff, native_rule
 from pilotfish.capture.generate import FAMILIES
 from pilotfish.runtime import capture
 from pilotfish.runtime.capture import Backend
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 OLD = CaptureSpec(
@@ -31,7 +31,7 @@ _APPLIER = """
 import asyncio, os, signal, sys, time
 from pathlib import Path
 from pilotfish.runtime import capture
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 from tests.runtime.test_capture_kill import NEW, OLD
 
 netns = NetNs(Path(sys.argv[1]))

@@ -12,7 +12,7 @@ from pilotfish.capture import ALL, CaptureSpec, Mode
 from pilotfish.runtime import capture
 from pilotfish.runtime.capture import Backend, Drift
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 POD = CaptureSpec(mode=Mode.TPROXY, inbound_ports_include=ALL, outbound_ip_ranges_include=ALL, enable_ipv6=True)

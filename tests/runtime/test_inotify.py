@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotfish.runtime.inotify import Inotify
+from pilotfish.runtime.linux.inotify import Inotify
 
 
 class Seen:

@@ -4,7 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from pilotfish.runtime.logs import ContainerLog
+from pilotfish.runtime.linux.logs import ContainerLog
 
 
 async def write(path: Path, *chunks: bytes, limit: int = 100) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.netns import NetNs, list_names
+from pilotfish.runtime.linux.netns import NetNs, list_names
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 NAME = f"pftest-{os.getpid()}"

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.leftovers import leftovers, sweep
-from pilotfish.runtime.names import check_mesh_name, host_interface, node_name, pod_name
-from pilotfish.runtime.netns import NetNs, list_names
-from pilotfish.runtime.network import MeshNetwork
+from pilotfish.runtime.linux.netns import NetNs, list_names
+from pilotfish.runtime.net.leftovers import leftovers, sweep
+from pilotfish.runtime.net.names import check_mesh_name, host_interface, node_name, pod_name
+from pilotfish.runtime.net.network import MeshNetwork
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 MESH = f"t{os.getpid()}"

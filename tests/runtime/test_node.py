@@ -17,10 +17,10 @@ from pilotfish.model import ObjectRef
 from pilotfish.node.publish import Publish
 from pilotfish.runtime.control.client import Client
 from pilotfish.runtime.control.views import PodView, StatusView
-from pilotfish.runtime.leftovers import leftovers
+from pilotfish.runtime.linux.process import ProcessSpec, start
+from pilotfish.runtime.net.leftovers import leftovers
 from pilotfish.runtime.node.node import Node
 from pilotfish.runtime.node.options import CannotStart, Event, UpOptions
-from pilotfish.runtime.process import ProcessSpec, start
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),

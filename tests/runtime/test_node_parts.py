@@ -33,7 +33,7 @@ from pilotfish.runtime.control.views import (
     RolloutView,
     StatusView,
 )
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.node.claim import Claim, sweep_dead
 from pilotfish.runtime.node.events import Changes
 from pilotfish.runtime.node.options import CannotStart

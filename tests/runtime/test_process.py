@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.netns import NetNs
-from pilotfish.runtime.process import PIPE, STDOUT, LaunchError, Mount, Process, ProcessSpec, start
+from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.linux.process import PIPE, STDOUT, LaunchError, Mount, Process, ProcessSpec, start
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -272,7 +272,7 @@ def test_a_missing_specification_is_named(tmp_path: Path) -> None:
 
 def run_exec(path: Path, pid: int | None, *argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
     code = (
-        "import sys; from pathlib import Path; from pilotfish.runtime.process import ProcessSpec, exec_in;"
+        "import sys; from pathlib import Path; from pilotfish.runtime.linux.process import ProcessSpec, exec_in;"
         f"exec_in(ProcessSpec.load(Path({str(path)!r})), {pid}, tuple(sys.argv[1:]))"
     )
     return subprocess.run([sys.executable, "-c", code, *argv], input=text, capture_output=True, text=True, check=False)
@@ -311,7 +311,7 @@ def test_a_missing_command_exits_as_in_a_shell(tmp_path: Path) -> None:
 
 def test_the_launcher_imports_little() -> None:
     """Every container waits for it."""
-    code = "import sys; sys.path[:0] = sys.argv[1:]; import pilotfish.runtime.launch; print(*sys.modules)"
+    code = "import sys; sys.path[:0] = sys.argv[1:]; import pilotfish.runtime.linux.launch; print(*sys.modules)"
     source = str(Path(__file__).parents[2] / "src")
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code, source], capture_output=True, text=True, check=True

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilotfish.runtime.subnets import Subnets, choose
+from pilotfish.runtime.net.subnets import Subnets, choose
 
 CASES: tuple[tuple[str, list[str], int], ...] = (
     ("nothing is used", [], 244),

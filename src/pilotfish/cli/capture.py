@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pilotfish.capture import CaptureSpec, RuleSet
     from pilotfish.capture.spec import Family
     from pilotfish.runtime.capture import Backend, Drift
-    from pilotfish.runtime.netns import NetNs
+    from pilotfish.runtime.linux.netns import NetNs
 
 F = TypeVar("F", bound=Callable[..., Any])
 _FAMILIES: dict[str, tuple[Family, ...]] = {"4": (4,), "6": (6,), "all": (4, 6)}

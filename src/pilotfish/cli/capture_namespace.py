@@ -12,7 +12,7 @@ import click
 from pilotfish.cli.failure import Failure
 
 if TYPE_CHECKING:
-    from pilotfish.runtime.netns import NetNs
+    from pilotfish.runtime.linux.netns import NetNs
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,7 +26,7 @@ def namespace_options(function: F) -> F:
 
 
 def find_namespace(netns: str | None, pid: int | None) -> NetNs:
-    from pilotfish.runtime.netns import NetNs
+    from pilotfish.runtime.linux.netns import NetNs
 
     if netns is not None and pid is not None:
         raise click.UsageError("--netns NAME|PATH and --pid PID each say which network namespace: give one of them")

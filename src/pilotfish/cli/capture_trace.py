@@ -17,7 +17,7 @@ from pilotfish.cli.options import output_option
 
 if TYPE_CHECKING:
     from pilotfish.capture import Connection, RuleSet
-    from pilotfish.runtime.netns import NetNs
+    from pilotfish.runtime.linux.netns import NetNs
 
 
 @click.command("trace")

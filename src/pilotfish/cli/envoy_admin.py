@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pilotfish.cli.failure import Failure
 from pilotfish.runtime.control.views import PodView
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 
 _ADDRESS = ("127.0.0.1", 15000)
 

@@ -66,8 +66,8 @@ def _check_running(pod: PodView, container: ContainerView) -> None:
 
 def _run(pod: PodView, container: ContainerView, argv: tuple[str, ...]) -> None:
     """Does not return: this process becomes the command."""
-    from pilotfish.runtime.netns import NetNs
-    from pilotfish.runtime.process import ProcessSpec, exec_in
+    from pilotfish.runtime.linux.netns import NetNs
+    from pilotfish.runtime.linux.process import ProcessSpec, exec_in
 
     if path := pod.exec.get(container.name):
         spec = ProcessSpec.load(Path(path))

@@ -1,1 +1,12 @@
-"""To be filled."""
+"""The only place with effects: sockets, processes, files, the clock. What is decided is decided in the pure folders.
+
+    linux      the kernel: namespaces, processes, mounts, netlink, inotify
+    net        a mesh's namespaces, links and addresses, and what is left of them
+    capture    packet filter rules into and out of a namespace                      drives `pilotfish.capture`
+    agent      a sidecar: Envoy, health, probes, DNS                                drives `pilotfish.agent`
+    discovery  the control plane: gRPC and HTTP                                     drives `pilotfish.ads`
+    node       `pilotfish up`: one machine's mesh                                   drives `pilotfish.node`
+    control    the command line's way into a running mesh: client, server, views
+
+`errors` is what the machine, not the user's configuration, refuses.
+"""

@@ -12,7 +12,7 @@ import socket
 from dataclasses import dataclass
 
 from pilotfish.runtime.agent.sockets import open_socket
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 
 _TIMEOUT = 1.0
 

@@ -30,7 +30,6 @@ from pilotfish.agent.names import NameTable, Zone
 from pilotfish.agent.probes import ProbeKind, probe_path
 from pilotfish.agent.readiness import parse_stats
 from pilotfish.agent.sidecar import Phase, Sidecar
-from pilotfish.runtime import process
 from pilotfish.runtime.agent.admin import Admin, AdminResponse
 from pilotfish.runtime.agent.dns import NameServer
 from pilotfish.runtime.agent.envoy import envoy_process, write_bootstrap
@@ -42,8 +41,9 @@ from pilotfish.runtime.agent.sockets import check_free, has_ipv6
 from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
 from pilotfish.runtime.agent.status import describe
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.logs import ContainerLog
-from pilotfish.runtime.process import PIPE
+from pilotfish.runtime.linux import process
+from pilotfish.runtime.linux.logs import ContainerLog
+from pilotfish.runtime.linux.process import PIPE
 
 _ENVOY_PORTS = (("0.0.0.0", 15001), ("0.0.0.0", 15006), ("0.0.0.0", 15021), ("0.0.0.0", 15090))
 _EMPTY_TABLE = NameTable(version="none")

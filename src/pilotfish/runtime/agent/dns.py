@@ -11,7 +11,7 @@ from typing import Any, cast
 from pilotfish.agent.names import Forward, NameTable, Reply, Zone, resolve
 from pilotfish.runtime.agent.forward import Forwarder
 from pilotfish.runtime.agent.sockets import listen, owned_by
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 
 DNS_PORT = 15053
 _HOSTS = ("127.0.0.1", "::1")

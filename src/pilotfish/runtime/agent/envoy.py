@@ -12,7 +12,7 @@ from pilotfish.agent.identity import build_bootstrap_spec
 from pilotfish.agent.revision import choose_revision, latest_revision, revision_name
 from pilotfish.envoy.bootstrap import bootstrap
 from pilotfish.runtime.agent.spec import SIDECAR_UID, TRANSPARENT_UID, AgentError, AgentSpec
-from pilotfish.runtime.process import STDOUT, Mount, ProcessSpec
+from pilotfish.runtime.linux.process import STDOUT, Mount, ProcessSpec
 
 DEFAULT_CONCURRENCY = 1
 """Istio's is 2. On one machine all Envoys share the cores, and more threads than cores cost latency

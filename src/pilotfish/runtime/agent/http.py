@@ -16,7 +16,7 @@ from pilotfish.runtime.agent.admin import Admin
 from pilotfish.runtime.agent.probing import Prober
 from pilotfish.runtime.agent.sockets import listen
 from pilotfish.runtime.agent.spec import AgentStatus
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 
 _SCRAPE_TIMEOUT = 5.0
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"

@@ -20,7 +20,7 @@ from pilotfish.agent.health import HealthCheck, check_request
 from pilotfish.agent.probes import AppProbe, port_number
 from pilotfish.config.kubernetes import GRPCAction, HTTPGetAction, TCPSocketAction
 from pilotfish.runtime.agent.sockets import family_of, open_socket
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 
 if TYPE_CHECKING:
     import aiohttp

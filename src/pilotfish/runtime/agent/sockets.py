@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pilotfish.runtime.agent.spec import AgentError
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

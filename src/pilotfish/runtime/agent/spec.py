@@ -11,7 +11,7 @@ from pilotfish.agent.probes import ProbeTable
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.model import Proxy
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 
 SIDECAR_UID = 1337
 """Envoy's user and group: the one that the capture rules let pass."""

@@ -10,7 +10,7 @@ from pilotfish.capture.spec import Family
 from pilotfish.runtime.capture import iptables, nft
 from pilotfish.runtime.capture.nftables import FAMILY_NAMES, NamedTables
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 
 FAMILIES: tuple[Family, ...] = (4, 6)
 _IPTABLES = frozenset(("filter", "mangle", "nat", "raw", "security"))

@@ -10,7 +10,7 @@ from pilotfish.capture import CaptureSpec, RuleSet, native_rules, rules
 from pilotfish.capture.spec import ALL, Family
 from pilotfish.runtime.capture import iptables, nft, nftables, routing
 from pilotfish.runtime.capture.backends import FAMILIES, Backend, Survey, choose, is_installed
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 
 
 async def apply(

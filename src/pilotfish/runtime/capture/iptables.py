@@ -10,9 +10,9 @@ from typing import Literal
 
 from pilotfish.capture import RuleSet, diff, parse_iptables, render_iptables
 from pilotfish.capture.spec import Family
-from pilotfish.runtime.command import run
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.command import run
+from pilotfish.runtime.linux.netns import NetNs
 
 Kind = Literal["nft", "legacy"]
 

@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Iterable
 
 from pilotfish.capture import RuleSet, diff, parse_nft, render_nft
-from pilotfish.runtime.command import run
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.command import run
+from pilotfish.runtime.linux.netns import NetNs
 
 _TABLES = ("nat", "mangle", "raw")
 

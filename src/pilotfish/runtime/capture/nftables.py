@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pilotfish.capture.spec import Family
-from pilotfish.runtime import netlink
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux import netlink
+from pilotfish.runtime.linux.netns import NetNs
 
 GROUP = 7
 """NFNLGRP_NFTABLES: told of every change of a rule, chain or table."""

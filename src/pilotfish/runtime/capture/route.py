@@ -7,9 +7,9 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from pilotfish.capture import Connection, Direction
-from pilotfish.runtime.command import run
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.command import run
+from pilotfish.runtime.linux.netns import NetNs
 
 
 async def route(netns: NetNs, connection: Connection) -> Connection:

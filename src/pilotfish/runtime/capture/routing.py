@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from pilotfish.capture import CaptureSpec, Difference, Mode
 from pilotfish.capture.spec import Family
-from pilotfish.runtime import netlink
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.netlink import Message, Netlink, attribute
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux import netlink
+from pilotfish.runtime.linux.netlink import Message, Netlink, attribute
+from pilotfish.runtime.linux.netns import NetNs
 
 GROUPS = (7, 8, 11, 19)
 """RTNLGRP_IPV4_ROUTE, _RULE, RTNLGRP_IPV6_ROUTE, _RULE."""

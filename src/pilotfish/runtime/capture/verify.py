@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from pilotfish.capture import CaptureSpec, Difference, RuleSet, diff, native_rules, rules
 from pilotfish.capture.spec import Family
-from pilotfish.runtime import netlink
 from pilotfish.runtime.capture import iptables, nft, nftables, routing
 from pilotfish.runtime.capture.backends import FAMILIES, Backend, Survey, choose, is_installed
 from pilotfish.runtime.capture.change import apply, resolve_groups
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux import netlink
+from pilotfish.runtime.linux.netns import NetNs
 
 LEGACY_POLL = 1.0
 """Seconds. The kernel tells nobody when legacy rules change."""

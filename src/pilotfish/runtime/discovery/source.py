@@ -10,7 +10,7 @@ from pilotfish.config.mesh import MeshConfig
 from pilotfish.model import Problem
 from pilotfish.runtime.discovery.desired import Desired, merge
 from pilotfish.runtime.discovery.files import Files, Stamp, stamp_of
-from pilotfish.runtime.inotify import Inotify
+from pilotfish.runtime.linux.inotify import Inotify
 
 
 class Source:

@@ -14,8 +14,8 @@ import socket
 from pathlib import Path
 
 from pilotfish.runtime.control.client import find_meshes
-from pilotfish.runtime.leftovers import sweep
-from pilotfish.runtime.names import check_mesh_name, node_name
+from pilotfish.runtime.net.leftovers import sweep
+from pilotfish.runtime.net.names import check_mesh_name, node_name
 from pilotfish.runtime.node.options import CannotStart
 
 _VIEW = "mesh.json"

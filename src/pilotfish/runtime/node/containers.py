@@ -16,9 +16,9 @@ from pilotfish.node.launch import Launch
 from pilotfish.node.probe import ProbeKind
 from pilotfish.runtime.agent.probing import Prober
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.logs import ContainerLog
-from pilotfish.runtime.netns import NetNs
-from pilotfish.runtime.process import STDOUT, Mount, Process, ProcessSpec, start
+from pilotfish.runtime.linux.logs import ContainerLog
+from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.linux.process import STDOUT, Mount, Process, ProcessSpec, start
 
 _KILLED = 128
 

@@ -16,9 +16,9 @@ import msgspec
 
 from pilotfish.runtime.control.views import DiscoveryView, ProblemView, SyncView
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.logs import ContainerLog
-from pilotfish.runtime.netns import NetNs
-from pilotfish.runtime.process import STDOUT, Process, ProcessSpec, start
+from pilotfish.runtime.linux.logs import ContainerLog
+from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.linux.process import STDOUT, Process, ProcessSpec, start
 
 _log = logging.getLogger(__name__)
 _FAILURES = (aiohttp.ClientError, OSError, msgspec.DecodeError)

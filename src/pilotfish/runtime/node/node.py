@@ -17,8 +17,8 @@ from pilotfish.node.store import Change, Store
 from pilotfish.runtime.agent import Shared, machine_resolvers
 from pilotfish.runtime.control.server import ControlServer
 from pilotfish.runtime.control.views import PublishView
-from pilotfish.runtime.netns import ipv6_enabled
-from pilotfish.runtime.network import MeshNetwork
+from pilotfish.runtime.linux.netns import ipv6_enabled
+from pilotfish.runtime.net.network import MeshNetwork
 from pilotfish.runtime.node.announce import Announcer, record
 from pilotfish.runtime.node.claim import remove_directory
 from pilotfish.runtime.node.describe import backend

@@ -22,10 +22,10 @@ from pilotfish.node.pod import PodState
 from pilotfish.node.store import Store
 from pilotfish.runtime.agent import AgentError
 from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.linux.process import LaunchError
 from pilotfish.runtime.node.containers import Containers, exec_action, exit_code, hook_handler
 from pilotfish.runtime.node.sandbox import Ground, Sandbox, Sidecar
 from pilotfish.runtime.node.volumes import write_volumes
-from pilotfish.runtime.process import LaunchError
 
 _log = logging.getLogger(__name__)
 

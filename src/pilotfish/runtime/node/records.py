@@ -11,8 +11,8 @@ import msgspec
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.runtime.control.client import process_started
 from pilotfish.runtime.control.views import MeshView
-from pilotfish.runtime.names import node_name
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.net.names import node_name
 from pilotfish.runtime.node.options import UpOptions
 
 

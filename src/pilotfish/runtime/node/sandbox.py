@@ -20,9 +20,9 @@ from pilotfish.node.identity import PodIdentity
 from pilotfish.node.launch import render_hosts, render_resolv_conf
 from pilotfish.runtime import capture
 from pilotfish.runtime.agent import Agent, AgentSpec, Shared
-from pilotfish.runtime.names import pod_name
-from pilotfish.runtime.netns import NetNs
-from pilotfish.runtime.network import MeshNetwork
+from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.net.names import pod_name
+from pilotfish.runtime.net.network import MeshNetwork
 
 PROXY = "istio-proxy"
 """The name of the sidecar's container, as `logs -c` knows it."""

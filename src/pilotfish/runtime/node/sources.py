@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pilotfish.runtime.inotify import Inotify
+from pilotfish.runtime.linux.inotify import Inotify
 from pilotfish.runtime.node.options import CannotStart
 
 _log = logging.getLogger(__name__)

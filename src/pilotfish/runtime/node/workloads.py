@@ -19,9 +19,9 @@ from pilotfish.node.deployments import Counts, Create, DeploymentState, PodFacts
 from pilotfish.node.happenings import Deleted
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.store import Store, Stored
+from pilotfish.runtime.net.subnets import Subnets
 from pilotfish.runtime.node.pod import Pod, Surroundings
 from pilotfish.runtime.node.sandbox import Sidecar
-from pilotfish.runtime.subnets import Subnets
 
 
 @dataclass(frozen=True, slots=True)

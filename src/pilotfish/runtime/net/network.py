@@ -3,7 +3,7 @@
     host ──pf-MESH ═ host0──▶ pf0 (namespace pf-MESH) ◀──vethA-B ═ eth0── namespace pf-MESH.NAMESPACE.POD
 
 Nothing touches the host's own rules or routes except the link's connected route, and deleting the namespaces takes all
-of it away (`runtime.names` says how things are called, `runtime.leftovers` how they go).
+of it away (`names` says how things are called, `leftovers` how they go).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from pilotfish.runtime.command import ip, run
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.leftovers import sweep
-from pilotfish.runtime.names import check_mesh_name, host_interface, link_name, node_name, pod_name
-from pilotfish.runtime.netns import DIRECTORY, NetNs, ipv6_enabled
-from pilotfish.runtime.subnets import Subnets, choose, hardware_address
+from pilotfish.runtime.linux.command import ip, run
+from pilotfish.runtime.linux.netns import DIRECTORY, NetNs, ipv6_enabled
+from pilotfish.runtime.net.leftovers import sweep
+from pilotfish.runtime.net.names import check_mesh_name, host_interface, link_name, node_name, pod_name
+from pilotfish.runtime.net.subnets import Subnets, choose, hardware_address
 
 BRIDGE = "pf0"
 _NODE_SETTINGS = {

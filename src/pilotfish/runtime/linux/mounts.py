@@ -13,8 +13,8 @@ from __future__ import annotations
 import os
 import stat
 
-from pilotfish.runtime import syscalls
-from pilotfish.runtime.syscalls import MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT
+from pilotfish.runtime.linux import syscalls
+from pilotfish.runtime.linux.syscalls import MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT
 
 _KEPT_FLAGS = os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC
 """statvfs and mount(2) have the same bits for these; a remount would otherwise take them away."""

@@ -17,15 +17,15 @@ from typing import Any, NoReturn
 import msgspec
 
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.launch import BOOTSTRAP
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.launch import BOOTSTRAP
+from pilotfish.runtime.linux.netns import NetNs
 
 PIPE = subprocess.PIPE
 STDOUT = subprocess.STDOUT
 Stdio = int | str | None
 """A file descriptor, PIPE, STDOUT (for stderr: the same as stdout), a path to append to, or None: /dev/null."""
 
-_SOURCE = str(Path(__file__).parents[2])
+_SOURCE = str(Path(__file__).parents[3])
 _CAPABILITIES = {"CAP_NET_BIND_SERVICE": 10, "CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SYS_ADMIN": 21}
 """Those that a proxy may need (linux/capability.h)."""
 

@@ -17,14 +17,16 @@ import marshal
 import os
 from _signal import SIG_DFL, SIGPIPE, SIGXFSZ, signal  # type: ignore[import-not-found]
 
-from pilotfish.runtime import syscalls
+from pilotfish.runtime.linux import syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, NoReturn
 
-BOOTSTRAP = "import sys; sys.path[:0] = sys.argv[1:2]; from pilotfish.runtime.launch import main; main(sys.argv[2])"
+BOOTSTRAP = (
+    "import sys; sys.path[:0] = sys.argv[1:2]; from pilotfish.runtime.linux.launch import main; main(sys.argv[2])"
+)
 
 _UNCHANGED = 2**32 - 1
 """(uid_t) -1: the kernel would leave the user as it is, which is root (setresuid(2))."""
@@ -104,7 +106,7 @@ def _join(pid: int) -> None:
 
 
 def _mount(mounts: list[tuple[str, str, bool]]) -> None:
-    from pilotfish.runtime.mounts import mount_all
+    from pilotfish.runtime.linux.mounts import mount_all
 
     mount_all(mounts)
 

@@ -10,9 +10,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pilotfish.runtime.command import ip
-from pilotfish.runtime.names import host_interface, node_name
-from pilotfish.runtime.netns import NetNs, list_names
+from pilotfish.runtime.linux.command import ip
+from pilotfish.runtime.linux.netns import NetNs, list_names
+from pilotfish.runtime.net.names import host_interface, node_name
 
 
 @dataclass(frozen=True, slots=True)

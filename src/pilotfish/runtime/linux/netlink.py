@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.netns import NetNs
+from pilotfish.runtime.linux.netns import NetNs
 
 ROUTE, NETFILTER = 0, 12
 REQUEST, MULTI, ACK, NONREC = 0x1, 0x2, 0x4, 0x100

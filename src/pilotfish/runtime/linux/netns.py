@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pilotfish.runtime import syscalls
 from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.linux import syscalls
 
 DIRECTORY = Path("/run/netns")
 """Where iproute2 keeps named namespaces, so that `ip netns` knows ours, too."""
