@@ -20,8 +20,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from pilotfish.agent.identity import build_proxy
 from pilotfish.config.mesh import ProxyConfig
+from pilotfish.model import Proxy
 from pilotfish.runtime.agent import Agent, AgentSpec, Shared
 from pilotfish.runtime.linux.netns import NetNs
 
@@ -65,7 +65,7 @@ async def measure_together(made: list[NetNs], directory: Path, concurrency: int)
         agents = [
             Agent(
                 AgentSpec(
-                    proxy=build_proxy(f"pod-{number}", "bench", ("127.0.0.1",), "", {}),
+                    proxy=Proxy.of_pod(f"pod-{number}", "bench", ("127.0.0.1",)),
                     netns=namespace,
                     directory=directory / f"pod-{number}",
                     discovery=DISCOVERY,

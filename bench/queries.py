@@ -77,7 +77,7 @@ def _changed(before: ResourceSet, after: ResourceSet) -> int:
 
 
 def _proxy(namespace: str) -> Proxy:
-    return Proxy(f"sidecar~10.255.0.1~client.{namespace}~x", "client", namespace, "x", ("10.255.0.1",))
+    return Proxy.of_pod("client", namespace, ("10.255.0.1",))
 
 
 def _mesh(services: int, endpoints: int, namespaces: int) -> Iterator[Manifest]:

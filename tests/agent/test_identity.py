@@ -2,17 +2,12 @@
 
 import pytest
 
-from pilotfish.agent.identity import build_bootstrap_spec, build_proxy, metadata_from_environment
+from pilotfish.agent.identity import build_bootstrap_spec, metadata_from_environment
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.envoy.bootstrap import bootstrap
 from pilotfish.model import Proxy
 
-PROXY = build_proxy("webapp-0", "vm", ("10.244.0.2", "fd70::2"), "", {"app": "webapp"})
-
-
-def test_node_id() -> None:
-    assert PROXY.id == "sidecar~10.244.0.2~webapp-0.vm~vm.svc.cluster.local"
-    assert build_proxy("a", "b", ("1.2.3.4",), "b.svc.test", {}).id == "sidecar~1.2.3.4~a.b~b.svc.test"
+PROXY = Proxy.of_pod("webapp-0", "vm", ("10.244.0.2", "fd70::2"), labels={"app": "webapp"})
 
 
 def test_discovery_reads_back_the_same_proxy() -> None:

@@ -28,6 +28,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, Discovery
 
 from pilotfish.envoy.bootstrap import BootstrapSpec, bootstrap
 from pilotfish.envoy.values import ResourceSet
+from pilotfish.model import Proxy
 
 POD4, POD6 = "10.245.1.1", "fd00:245::1"
 PEER4, PEER6 = "10.245.1.2", "fd00:245::2"
@@ -205,7 +206,7 @@ def _capture(netns: str) -> None:
 
 
 def _bootstrap(admin: Path, xds: Path) -> str:
-    spec = BootstrapSpec("webapp-0", "vm", (POD4, POD6), "127.0.0.1", labels={"app": "webapp"})
+    spec = BootstrapSpec(Proxy.of_pod("webapp-0", "vm", (POD4, POD6), labels={"app": "webapp"}), "127.0.0.1")
     config = bootstrap(spec)
     config["admin"]["address"] = {"pipe": {"path": str(admin)}}
     config["dynamic_resources"]["ads_config"]["api_type"] = "GRPC"

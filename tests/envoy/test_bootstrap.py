@@ -9,18 +9,14 @@ import sys
 import pytest
 
 from pilotfish.envoy.bootstrap import BootstrapSpec, bootstrap
+from pilotfish.model import Proxy
 from tests.envoy.conftest import envoy_binary
 
 SPEC = BootstrapSpec(
-    name="webapp-0",
-    namespace="vm",
-    addresses=("10.244.0.2", "fd70::2"),
+    Proxy.of_pod("webapp-0", "vm", ("10.244.0.2", "fd70::2"), labels={"app": "webapp", "version": "v1"}),
     discovery_address="10.244.0.1",
-    labels={"app": "webapp", "version": "v1"},
     workload_name="webapp",
     metadata={"EXTRA": "1", "NAME": "not this"},
-    zone="eu-a",
-    stats_regexes=("http\\..*",),
 )
 
 
@@ -35,7 +31,6 @@ def test_the_node_says_who_it_is() -> None:
     node = bootstrap(SPEC)["node"]
     assert node["id"] == "sidecar~10.244.0.2~webapp-0.vm~vm.svc.cluster.local"
     assert node["cluster"] == "webapp.vm"
-    assert node["locality"] == {"zone": "eu-a"}
     assert node["metadata"]["INSTANCE_IPS"] == "10.244.0.2,fd70::2"
     assert node["metadata"]["LABELS"] == {"app": "webapp", "version": "v1"}
     assert node["metadata"]["NAME"] == "webapp-0"
@@ -45,7 +40,7 @@ def test_the_node_says_who_it_is() -> None:
 
 @pytest.mark.parametrize(("ipv6", "addresses"), [(True, 1), (False, 0)])
 def test_the_static_listeners_are_for_both_families(ipv6: bool, addresses: int) -> None:
-    spec = BootstrapSpec("a", "b", ("10.0.0.1",), "10.0.0.2", ipv6=ipv6)
+    spec = BootstrapSpec(Proxy.of_pod("a", "b", ("10.0.0.1",)), "10.0.0.2", ipv6=ipv6)
     listeners = bootstrap(spec)["static_resources"]["listeners"]
     assert [x["address"]["socket_address"]["port_value"] for x in listeners] == [15090, 15021]
     assert [len(x.get("additional_addresses", ())) for x in listeners] == [addresses, addresses]

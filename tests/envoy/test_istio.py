@@ -27,8 +27,8 @@ from pilotfish.mesh import inputs
 from pilotfish.model import Proxy
 
 PODS = {
-    "webapp-0": Proxy("sidecar~10.245.1.1~webapp-0.vm~x", "webapp-0", "vm", "x", ("10.245.1.1",)),
-    "calculator-v1": Proxy("sidecar~10.245.1.2~calculator-v1.vm~x", "calculator-v1", "vm", "x", ("10.245.1.2",)),
+    "webapp-0": Proxy.of_pod("webapp-0", "vm", ("10.245.1.1",)),
+    "calculator-v1": Proxy.of_pod("calculator-v1", "vm", ("10.245.1.2",)),
 }
 COMBINATIONS = [(scenario, pod) for scenario in ("allow-any", "registry-only") for pod in PODS]
 

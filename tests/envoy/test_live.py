@@ -20,14 +20,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespa
 
 Launch = Callable[[ResourceSet], Any]
 
-WEBAPP = Proxy(
-    "sidecar~10.245.1.1~webapp-0.vm~vm.svc.cluster.local",
-    "webapp-0",
-    "vm",
-    "vm.svc.cluster.local",
-    ("10.245.1.1", "fd00:245::1"),
-    {"app": "webapp"},
-)
+WEBAPP = Proxy.of_pod("webapp-0", "vm", ("10.245.1.1", "fd00:245::1"), labels={"app": "webapp"})
 
 MESH = """
 apiVersion: v1

@@ -31,10 +31,5 @@ def read_case(path: Path) -> tuple[Proxy, Graph, tuple[Any, ...]]:
     graph = Graph()
     inputs.apply(graph, {m.ref: m for m in loaded.manifests})
     inputs.apply_mesh_config(graph, mesh_config)
-    return _proxy(**asking), graph, (*faults, *loaded.problems)
-
-
-def _proxy(name: str, namespace: str, addresses: list[str], labels: Mapping[str, str]) -> Proxy:
-    domain = f"{namespace}.svc.cluster.local"
-    node_id = f"sidecar~{addresses[0]}~{name}.{namespace}~{domain}"
-    return Proxy(node_id, name, namespace, domain, tuple(addresses), labels)
+    proxy = Proxy.of_pod(asking["name"], asking["namespace"], tuple(asking["addresses"]), labels=asking["labels"])
+    return proxy, graph, (*faults, *loaded.problems)

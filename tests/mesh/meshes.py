@@ -65,7 +65,7 @@ def destination_rule(name: str, host: str, subsets: Mapping[str, Mapping[str, st
 
 
 def proxy(name: str = "client", namespace: str = "vm", address: str = "10.244.0.2", **labels: str) -> Proxy:
-    return Proxy(f"sidecar~{address}~{name}.{namespace}~x", name, namespace, "x", (address,), labels)
+    return Proxy.of_pod(name, namespace, (address,), labels=labels)
 
 
 def graph_of(*manifests: Manifest) -> Graph:

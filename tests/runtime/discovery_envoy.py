@@ -18,6 +18,7 @@ import aiohttp
 import msgspec
 
 from pilotfish.envoy.bootstrap import BootstrapSpec, bootstrap
+from pilotfish.model import Proxy
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.process import STDOUT, Process, ProcessSpec, start
 
@@ -75,7 +76,7 @@ class Lab:
         await wait_until("discovery is ready", lambda: self.get("/ready"))
 
     async def start_envoy(self, name: str = "web-0", address: str = "127.0.0.1") -> None:
-        spec = BootstrapSpec(name=name, namespace="vm", addresses=(address,), discovery_address="127.0.0.1", ipv6=False)
+        spec = BootstrapSpec(Proxy.of_pod(name, "vm", (address,)), discovery_address="127.0.0.1", ipv6=False)
         path = self.directory / "envoy.json"
         path.write_bytes(msgspec.json.encode(bootstrap(spec)))
         argv = (envoy_binary(), "-c", str(path), "--concurrency", "1", "--disable-hot-restart", "-l", "warning")

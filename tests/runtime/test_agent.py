@@ -26,10 +26,10 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 from google.protobuf.json_format import ParseDict
 
-from pilotfish.agent.identity import build_proxy
 from pilotfish.agent.metrics import ScrapeTarget
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.config.values import Duration
+from pilotfish.model import Proxy
 from pilotfish.runtime.agent import Agent, AgentError, AgentSpec, AgentStatus, Shared
 from pilotfish.runtime.agent.envoy import find_envoy, may_execute
 from pilotfish.runtime.agent.sockets import listen, open_socket
@@ -140,7 +140,7 @@ async def discovery(netns: NetNs) -> AsyncIterator[Discovery]:
 @pytest.fixture
 def spec(netns: NetNs, tmp_path: Path) -> AgentSpec:
     return AgentSpec(
-        proxy=build_proxy("webapp-0", "vm", ("127.0.0.1",), "", {"app": "webapp"}),
+        proxy=Proxy.of_pod("webapp-0", "vm", ("127.0.0.1",), labels={"app": "webapp"}),
         netns=netns,
         directory=tmp_path / "webapp",
         discovery="127.0.0.1:15010",

@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 from dnslib import QTYPE, RCODE, RR, A, DNSRecord
 
-from pilotfish.agent.identity import build_proxy
 from pilotfish.agent.names import NameTable, Zone
+from pilotfish.model import Proxy
 from pilotfish.runtime.agent.dns import NameServer
 from pilotfish.runtime.agent.forward import Forwarder, machine_resolvers
 from pilotfish.runtime.agent.nametables import NameTables
@@ -227,7 +227,7 @@ async def until(predicate: Callable[[], bool]) -> None:
 
 async def test_one_poll_serves_all_agents_of_a_namespace(names: NameTables) -> None:
     discovery, port = Discovery(), free_port()
-    proxies = [build_proxy(name, "vm", (ip,), "", {}) for name, ip in (("a", "10.0.0.1"), ("b", "10.0.0.2"))]
+    proxies = [Proxy.of_pod(name, "vm", (ip,)) for name, ip in (("a", "10.0.0.1"), ("b", "10.0.0.2"))]
     async with serving(discovery, port):
         sources = [names.subscribe(f"127.0.0.1:{port}", proxy) for proxy in proxies]
         assert sources[0] is sources[1]
@@ -246,7 +246,7 @@ async def test_one_poll_serves_all_agents_of_a_namespace(names: NameTables) -> N
 
 async def test_the_last_table_stays_while_discovery_is_away(names: NameTables) -> None:
     discovery, port = Discovery(), free_port()
-    source = names.subscribe(f"127.0.0.1:{port}", build_proxy("a", "vm", ("10.0.0.1",), "", {}))
+    source = names.subscribe(f"127.0.0.1:{port}", Proxy.of_pod("a", "vm", ("10.0.0.1",)))
     assert source.table.version == "", "discovery is not there yet"
     async with serving(discovery, port):
         await asyncio.wait_for(source.loaded.wait(), 5)
@@ -267,7 +267,7 @@ async def test_nonsense_is_not_a_table(names: NameTables, body: str) -> None:
 
     server = web.Server(handle)
     listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", port)
-    source = names.subscribe(f"127.0.0.1:{port}", build_proxy("a", "vm", ("10.0.0.1",), "", {}))
+    source = names.subscribe(f"127.0.0.1:{port}", Proxy.of_pod("a", "vm", ("10.0.0.1",)))
     await until(lambda: asked == 2)
     assert not source.loaded.is_set()
     listener.close()

@@ -1,4 +1,4 @@
-"""Who a sidecar is: from what its agent is told to the bootstrap's spec, and from Istio's environment to a Proxy.
+"""Who a sidecar is: from what its agent is told to the bootstrap's spec, and from Istio's environment to its metadata.
 
 Source: https://istio.io/latest/docs/reference/commands/pilot-agent/ (POD_NAME, ISTIO_META_*, ...)
 """
@@ -26,13 +26,9 @@ def build_bootstrap_spec(
     rest = {**config.proxy_metadata, **metadata}
     known = {field: rest.pop(key) for key, field in _FIELDS.items() if key in rest}
     return BootstrapSpec(
-        name=proxy.name,
-        namespace=proxy.namespace,
-        addresses=proxy.addresses,
+        proxy=proxy,
         discovery_address=discovery[0],
         discovery_port=discovery[1],
-        labels=proxy.labels,
-        domain=proxy.domain,
         version=version,
         proxy_config=msgspec.to_builtins(config, enc_hook=str),
         metadata=rest,
@@ -65,13 +61,6 @@ def metadata_from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         elif key.startswith(_META):
             found[key.removeprefix(_META)] = value
     return found
-
-
-def build_proxy(name: str, namespace: str, addresses: tuple[str, ...], domain: str, labels: Mapping[str, str]) -> Proxy:
-    """The Proxy with the node id that Istio gives a sidecar; `domain` "" is `NAMESPACE.svc.cluster.local`."""
-    domain = domain or f"{namespace}.svc.cluster.local"
-    node_id = f"sidecar~{addresses[0]}~{name}.{namespace}~{domain}"
-    return Proxy(node_id, name, namespace, domain, addresses, labels)
 
 
 def _json_object(key: str, text: str) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from typing import Final
 
 from dnslib import AAAA, CLASS, EDNS0, QTYPE, RCODE, RR, A, DNSError, DNSHeader, DNSRecord
 
+from pilotfish.model.wellknown import CLUSTER_DOMAIN, SERVICE_DOMAIN, namespace_domain
+
 TTL: Final = 30
 """Seconds, as Istio answers."""
 _UDP_LEAST: Final = 512
@@ -44,17 +46,16 @@ class NameTable:
 class Zone:
     """How short names are read, and where the table is the whole truth."""
 
-    domain: str = "cluster.local"
     namespace: str = ""
 
     @property
     def search(self) -> tuple[str, ...]:
         """As in the pod's resolv.conf, for clients that do not search on their own."""
-        own = (f"{self.namespace}.svc.{self.domain}",) if self.namespace else ()
-        return (*own, f"svc.{self.domain}", self.domain)
+        own = (namespace_domain(self.namespace),) if self.namespace else ()
+        return (*own, SERVICE_DOMAIN, CLUSTER_DOMAIN)
 
     def holds(self, name: str) -> bool:
-        return name == self.domain or name.endswith(f".{self.domain}")
+        return name == CLUSTER_DOMAIN or name.endswith(f".{CLUSTER_DOMAIN}")
 
 
 @dataclass(frozen=True, slots=True)

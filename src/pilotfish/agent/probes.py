@@ -17,6 +17,7 @@ import msgspec
 
 from pilotfish.config.kubernetes import Container, GRPCAction, HTTPGetAction, Probe, Struct, TCPSocketAction
 from pilotfish.config.values import IntOrString
+from pilotfish.model.wellknown import STATUS_PORT
 
 ProbeKind = Literal["liveness", "readiness", "startup"]
 
@@ -56,7 +57,7 @@ def probe_path(container: str, kind: ProbeKind) -> str:
     return f"/app-health/{container}/{_PATHS[kind]}"
 
 
-def rewrite_probes(containers: Iterable[Container], status_port: int = 15020) -> Rewritten:
+def rewrite_probes(containers: Iterable[Container], status_port: int = STATUS_PORT) -> Rewritten:
     """Move every probe of `containers` that captured traffic would break to the agent.
 
     A probe whose named port the container does not declare stays as it is: it could only be answered by a failure that

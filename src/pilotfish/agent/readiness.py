@@ -12,13 +12,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from pilotfish.model.wellknown import INBOUND_PORT, OUTBOUND_PORT
+
 READINESS_FILTER: Final = (
     r"^(cluster_manager\.cds|listener_manager\.lds)\.update_(success|rejected)$"
     r"|^listener_manager\.(workers_started|total_listeners_warming)$"
-    r"|^listener\.0\.0\.0\.0_150(01|06)\.downstream_cx_active$"
+    rf"|^listener\.0\.0\.0\.0_({OUTBOUND_PORT}|{INBOUND_PORT})\.downstream_cx_active$"
     r"|^server\.state$"
 )
-_CAPTURED: Final = ("listener.0.0.0.0_15001.downstream_cx_active", "listener.0.0.0.0_15006.downstream_cx_active")
+_CAPTURED: Final = tuple(f"listener.0.0.0.0_{port}.downstream_cx_active" for port in (OUTBOUND_PORT, INBOUND_PORT))
 _STATES: Final = {1: "Envoy is draining", 2: "Envoy is starting", 3: "Envoy waits for endpoints, routes or secrets"}
 """envoy.admin.v3.ServerInfo.State; 0 is LIVE."""
 

@@ -14,11 +14,12 @@ from pilotfish.capture import values
 from pilotfish.capture.spec import ALL, CaptureSpec, Mode
 from pilotfish.capture.values import all_or_list_of, list_of
 from pilotfish.model import ObjectRef, Problem, Severity, Source
+from pilotfish.model.wellknown import HEALTH_PORT, PROMETHEUS_PORT, PROXY_GID, PROXY_UID, STATUS_PORT
 
 PREFIX = "traffic.sidecar.istio.io/"
 MODE = "sidecar.istio.io/interceptionMode"
-STATUS_PORT = "status.sidecar.istio.io/port"
-SIDECAR_PORTS = (15021, 15090)
+_STATUS_ANNOTATION = "status.sidecar.istio.io/port"
+SIDECAR_PORTS = (HEALTH_PORT, PROMETHEUS_PORT)
 """Inbound ports of the sidecar itself, beside the status port: readiness and metrics."""
 
 _FIELDS: Mapping[str, tuple[str, Callable[[object], Any]]] = MappingProxyType(
@@ -32,7 +33,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[object], Any]]] = MappingProxyType(
         f"{PREFIX}excludeInterfaces": ("exclude_interfaces", list_of(values.parse_interface)),
         f"{PREFIX}kubevirtInterfaces": ("reroute_virtual_interfaces", list_of(values.parse_interface)),
         "istio.io/reroute-virtual-interfaces": ("reroute_virtual_interfaces", list_of(values.parse_interface)),
-        STATUS_PORT: ("status_port", values.parse_port),
+        _STATUS_ANNOTATION: ("status_port", values.parse_port),
     }
 )
 
@@ -53,7 +54,7 @@ def spec_from_annotations(
     annotations: Mapping[str, str],
     *,
     mode: str = Mode.REDIRECT,
-    status_port: int = 15020,
+    status_port: int = STATUS_PORT,
     environment: Mapping[str, str] = MappingProxyType({}),
     uid: int | None = None,
     gid: int | None = None,
@@ -86,8 +87,8 @@ def spec_from_annotations(
     spec = CaptureSpec(
         **(defaults | more | fields),
         inbound_ports_exclude=tuple(dict.fromkeys(excluded)),
-        proxy_uids=(uid or 1337,),
-        proxy_gids=(gid or 1337,),
+        proxy_uids=(uid or PROXY_UID,),
+        proxy_gids=(gid or PROXY_GID,),
         mode=Mode(mode),
         capture_all_dns=bool(more.get("redirect_dns")),
         enable_ipv6=enable_ipv6,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pilotfish.capture.spec import ALL, CaptureSpec, Family
+from pilotfish.model.wellknown import INBOUND_BIND_IPV4, INBOUND_BIND_IPV6
 
 _LOOPBACK_V6 = "::1/128"
-_PASSTHROUGH = {4: "127.0.0.6/32", 6: "::6/128"}
-"""Source of the proxy's own connections to its app (InboundPassthroughBindIpv4 and -6 in Istio)."""
+_PASSTHROUGH = {4: f"{INBOUND_BIND_IPV4}/32", 6: f"{INBOUND_BIND_IPV6}/128"}
+"""Source of the proxy's own connections to its app."""
 
 
 @dataclass(frozen=True, slots=True)

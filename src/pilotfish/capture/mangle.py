@@ -13,9 +13,7 @@ from pilotfish.capture.build import TableBuilder, return_interfaces
 from pilotfish.capture.family import Addresses
 from pilotfish.capture.ruleset import Chain
 from pilotfish.capture.spec import ALL, CaptureSpec, Mode
-
-OUTBOUND_MARK = 1338
-"""On what the proxy sends to its own pod: it is to be captured as if it came from outside."""
+from pilotfish.model.wellknown import TPROXY_OUTBOUND_MARK
 
 
 def chains(spec: CaptureSpec, families: tuple[Addresses, ...], native: bool = False) -> Iterable[Chain]:
@@ -41,7 +39,7 @@ def _exemptions(table: TableBuilder, spec: CaptureSpec, families: tuple[Addresse
     # With both families Istio's nft rules stand in the order in which its insertions leave them. All of them return.
     *later, first = families
     _append_passthrough(table, first)
-    own = f"-p tcp -i lo -m mark ! --mark {OUTBOUND_MARK} -j RETURN"
+    own = f"-p tcp -i lo -m mark ! --mark {TPROXY_OUTBOUND_MARK} -j RETURN"
     table.append("ISTIO_INBOUND", own, "loopback, but for what the proxy sends to its own pod")
     for addresses in later:
         _append_passthrough(table, addresses)
@@ -86,7 +84,7 @@ def _marks(table: TableBuilder, spec: CaptureSpec, families: tuple[Addresses, ..
     owners = (*(f"--uid-owner {uid}" for uid in spec.proxy_uids), *(f"--gid-owner {gid}" for gid in spec.proxy_gids))
     for owner in owners:
         for addresses in families:
-            text = f"! -d {addresses.loopback} -p tcp -o lo -m owner {owner} -j MARK --set-mark {OUTBOUND_MARK}"
+            text = f"! -d {addresses.loopback} -p tcp -o lo -m owner {owner} -j MARK --set-mark {TPROXY_OUTBOUND_MARK}"
             table.append("OUTPUT", text, "the proxy calls its own pod through a Service")
     restore = f"-p tcp -m connmark --mark {mark} -j CONNMARK --restore-mark"
     table.append("OUTPUT", restore, "an answer gets its connection's mark")

@@ -12,9 +12,9 @@ from pilotfish.capture.build import TableBuilder, return_interfaces
 from pilotfish.capture.family import Addresses, dns_servers
 from pilotfish.capture.ruleset import Chain
 from pilotfish.capture.spec import ALL, CaptureSpec, Mode
+from pilotfish.model.wellknown import DNS_PROXY_PORT
 
 DNS_PORT = 53
-DNS_LISTENER_PORT = 15053
 
 
 def chains(spec: CaptureSpec, families: tuple[Addresses, ...]) -> Iterable[Chain]:
@@ -121,7 +121,7 @@ def _dns(table: TableBuilder, families: tuple[Addresses, ...]) -> None:
     for protocol in ("tcp", "udp"):
         for server in servers:
             to = f"-d {server} " if server else ""
-            text = f"-p {protocol} --dport {DNS_PORT} {to}-j REDIRECT --to-ports {DNS_LISTENER_PORT}"
+            text = f"-p {protocol} --dport {DNS_PORT} {to}-j REDIRECT --to-ports {DNS_PROXY_PORT}"
             table.append("ISTIO_OUTPUT_DNS", text, f"DNS over {protocol.upper()} to {server or 'any resolver'}")
 
 

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 
 from pilotfish.capture.build import TableBuilder
 from pilotfish.capture.family import Addresses, dns_servers
-from pilotfish.capture.nat import DNS_LISTENER_PORT, DNS_PORT
+from pilotfish.capture.nat import DNS_PORT
 from pilotfish.capture.ruleset import Chain
 from pilotfish.capture.spec import CaptureSpec
+from pilotfish.model.wellknown import DNS_PROXY_PORT
 
 UPSTREAM_ZONE = 1
 """Between the proxy and the resolvers."""
@@ -30,7 +31,7 @@ def chains(spec: CaptureSpec, families: tuple[Addresses, ...]) -> Iterable[Chain
     for owner in owners:
         question = f"-p udp --dport {DNS_PORT} -m owner {owner} -j CT --zone {UPSTREAM_ZONE}"
         table.append("ISTIO_OUTPUT_DNS", question, "the proxy asks a resolver")
-        answer = f"-p udp --sport {DNS_LISTENER_PORT} -m owner {owner} -j CT --zone {CLIENT_ZONE}"
+        answer = f"-p udp --sport {DNS_PROXY_PORT} -m owner {owner} -j CT --zone {CLIENT_ZONE}"
         table.append("ISTIO_OUTPUT_DNS", answer, "the proxy answers the app")
     servers = dns_servers(families)
     if servers:

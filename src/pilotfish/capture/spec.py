@@ -7,6 +7,16 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final, Literal
 
+from pilotfish.model.wellknown import (
+    INBOUND_PORT,
+    OUTBOUND_PORT,
+    PROXY_GID,
+    PROXY_UID,
+    TPROXY_MARK,
+    TPROXY_ROUTE_TABLE,
+    TUNNEL_PORT,
+)
+
 All = Literal["*"]
 ALL: Final[All] = "*"
 Family = Literal[4, 6]
@@ -27,14 +37,14 @@ class Mode(StrEnum):
 class CaptureSpec:
     """One pod's capture. The defaults are those of Istio's `pilot-agent istio-iptables`; `()` captures nothing."""
 
-    proxy_port: int = 15001
+    proxy_port: int = OUTBOUND_PORT
     """The proxy's outbound listener."""
-    inbound_capture_port: int = 15006
-    inbound_tunnel_port: int = 15008
+    inbound_capture_port: int = INBOUND_PORT
+    inbound_tunnel_port: int = TUNNEL_PORT
     """Traffic to it is the mesh's own (HBONE) and never captured."""
-    proxy_uids: tuple[int, ...] = (1337,)
+    proxy_uids: tuple[int, ...] = (PROXY_UID,)
     """Traffic of these users is the proxy's own."""
-    proxy_gids: tuple[int, ...] = (1337,)
+    proxy_gids: tuple[int, ...] = (PROXY_GID,)
     mode: Mode = Mode.REDIRECT
     inbound_ports_include: tuple[int, ...] | All = ()
     inbound_ports_exclude: tuple[int, ...] = ()
@@ -46,8 +56,8 @@ class CaptureSpec:
     exclude_interfaces: tuple[str, ...] = ()
     reroute_virtual_interfaces: tuple[str, ...] = ()
     """What comes in by these is outbound traffic: of virtual machines in the pod."""
-    tproxy_mark: int = 1337
-    tproxy_route_table: int = 133
+    tproxy_mark: int = TPROXY_MARK
+    tproxy_route_table: int = TPROXY_ROUTE_TABLE
     redirect_dns: bool = False
     """Has effect only with `capture_all_dns` or a DNS server, see `captures_dns`."""
     capture_all_dns: bool = False

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pilotfish.cli.failure import Failure
+from pilotfish.model.wellknown import MONITORING_PORT, PROXY_UID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,9 +99,9 @@ def command(**arguments: Any) -> None:
 
 
 async def _run(spec: AgentSpec) -> None:
-    from pilotfish.runtime.agent import SIDECAR_UID, Agent, Shared, machine_resolvers
+    from pilotfish.runtime.agent import Agent, Shared, machine_resolvers
 
-    async with Shared(machine_resolvers(), SIDECAR_UID) as shared:
+    async with Shared(machine_resolvers(), PROXY_UID) as shared:
         agent = Agent(spec, shared, _tell())
         loop = asyncio.get_running_loop()
         ending: list[asyncio.Task[None]] = []
@@ -151,15 +152,18 @@ def _build_spec(
     log: Path | None,
     log_level: str,
 ) -> AgentSpec:
-    from pilotfish.agent.identity import build_proxy, metadata_from_environment
+    from pilotfish.agent.identity import metadata_from_environment
     from pilotfish.agent.probes import parse_probers
+    from pilotfish.model import Proxy
     from pilotfish.runtime.agent import AgentSpec
 
     config = _load_proxy_config(mesh_config, proxy_config)
     discovery = _resolve(discovery_address or config.discovery_address)
-    monitoring = f"{discovery.rpartition(':')[0]}:15014" if monitoring_address is None else monitoring_address
+    monitoring = (
+        f"{discovery.rpartition(':')[0]}:{MONITORING_PORT}" if monitoring_address is None else monitoring_address
+    )
     return AgentSpec(
-        proxy=build_proxy(name, namespace, _check_addresses(addresses), domain, _parse_labels(labels)),
+        proxy=Proxy.of_pod(name, namespace, _check_addresses(addresses), domain, _parse_labels(labels)),
         netns=None,
         # Envoy is started in another directory than this process.
         directory=directory.absolute(),
@@ -176,13 +180,11 @@ def _build_spec(
 
 
 def _choose_user() -> int | None:
-    from pilotfish.runtime.agent import SIDECAR_UID
-
     if os.geteuid() == 0:
-        return SIDECAR_UID
-    if os.geteuid() != SIDECAR_UID:
-        what = f"Envoy runs as uid {os.geteuid()}; capture rules let only uid {SIDECAR_UID} pass"
-        click.echo(f"warning: {what}. Use no capture here, or start the agent as root or {SIDECAR_UID}.", err=True)
+        return PROXY_UID
+    if os.geteuid() != PROXY_UID:
+        what = f"Envoy runs as uid {os.geteuid()}; capture rules let only uid {PROXY_UID} pass"
+        click.echo(f"warning: {what}. Use no capture here, or start the agent as root or {PROXY_UID}.", err=True)
     return None
 
 

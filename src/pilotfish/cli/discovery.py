@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pilotfish.cli.failure import Failure
+from pilotfish.model.wellknown import MONITORING_PORT, XDS_PORT
 
 if TYPE_CHECKING:
     from pilotfish.runtime.discovery.address import Address
@@ -27,11 +28,15 @@ if TYPE_CHECKING:
 )
 @click.option("--mesh-config", metavar="FILE", type=click.Path(path_type=Path), help="The meshConfig, watched.")
 @click.option(
-    "--xds-address", default="127.0.0.1:15010", show_default=True, metavar="HOST:PORT", help="Where proxies connect."
+    "--xds-address",
+    default=f"127.0.0.1:{XDS_PORT}",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where proxies connect.",
 )
 @click.option(
     "--monitoring-address",
-    default="127.0.0.1:15014",
+    default=f"127.0.0.1:{MONITORING_PORT}",
     show_default=True,
     metavar="HOST:PORT",
     help="/ready, /metrics and /debug.",

@@ -8,10 +8,11 @@ import socket
 from pathlib import Path
 
 from pilotfish.cli.failure import Failure
+from pilotfish.model.wellknown import ADMIN_PORT
 from pilotfish.runtime.control.views import PodView
 from pilotfish.runtime.linux.netns import NetNs
 
-_ADDRESS = ("127.0.0.1", 15000)
+_ADDRESS = ("127.0.0.1", ADMIN_PORT)
 
 
 def read_json(pod: PodView, path: str, timeout: float = 10) -> dict[str, object]:

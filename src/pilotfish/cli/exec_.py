@@ -12,9 +12,8 @@ from pilotfish.cli.failure import Failure
 from pilotfish.cli.options import container_option, mesh_option, namespace_option, pod_argument
 from pilotfish.cli.session import open_session, require_root
 from pilotfish.cli.target import find_container, find_pod
+from pilotfish.model.wellknown import PROXY_GID, PROXY_UID
 from pilotfish.runtime.control.views import ContainerView, PodView
-
-_PROXY_USER = 1337
 
 
 @click.command("exec", options_metavar="[OPTIONS]", short_help="Run a command in a container of a pod.")
@@ -74,5 +73,5 @@ def _run(pod: PodView, container: ContainerView, argv: tuple[str, ...]) -> None:
     else:
         # The sidecar's container is Envoy: whoever looks around there is the sidecar's user, whom capture lets pass.
         env = {"PATH": os.environ.get("PATH", os.defpath)}
-        spec = ProcessSpec((), env, uid=_PROXY_USER, gid=_PROXY_USER, netns=NetNs(Path(pod.netns)))
+        spec = ProcessSpec((), env, uid=PROXY_UID, gid=PROXY_GID, netns=NetNs(Path(pod.netns)))
     exec_in(spec, container.pid, argv)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pilotfish.config.kubernetes import Struct
 from pilotfish.config.values import Duration
+from pilotfish.model.wellknown import ADMIN_PORT, ROOT_NAMESPACE, STATUS_PORT
 
 
 class OutboundTrafficPolicy(Struct):
@@ -22,8 +23,8 @@ class ProxyConfig(Struct):
     concurrency: int | None = None
     drain_duration: Duration = Duration(45 * 10**9)
     termination_drain_duration: Duration = Duration(5 * 10**9)
-    proxy_admin_port: int = 15000
-    status_port: int = 15020
+    proxy_admin_port: int = ADMIN_PORT
+    status_port: int = STATUS_PORT
     interception_mode: Literal["REDIRECT", "TPROXY", "NONE"] = "REDIRECT"
     """How inbound connections are captured where a pod's annotation says nothing."""
     proxy_metadata: dict[str, str] = {}
@@ -38,4 +39,4 @@ class MeshConfig(Struct):
     default_config: ProxyConfig = ProxyConfig()
     connect_timeout: Duration = Duration(10 * 10**9)
     protocol_detection_timeout: Duration = Duration(0)
-    root_namespace: str = "istio-system"
+    root_namespace: str = ROOT_NAMESPACE

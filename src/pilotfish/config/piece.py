@@ -15,9 +15,10 @@ from pilotfish.config.meshconfig import decode_mesh_config, parse_mesh_config, v
 from pilotfish.config.report import Report
 from pilotfish.config.text import Positions
 from pilotfish.model import ObjectRef, Problem, Severity, Source
+from pilotfish.model.wellknown import ROOT_NAMESPACE
 
 SOURCE_ANNOTATION = "pilotfish.io/source"
-_MESH_CONFIG_MAP = ObjectRef("ConfigMap", "istio-system", "istio")
+_MESH_CONFIG_MAP = ObjectRef("ConfigMap", ROOT_NAMESPACE, "istio")
 
 
 @dataclass(frozen=True, slots=True)

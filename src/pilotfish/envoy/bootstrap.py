@@ -11,8 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-STATS_PREFIXES: Final = ("cluster_manager", "listener_manager", "server", "cluster.xds-grpc")
-STATS_SUFFIXES: Final = ("downstream_cx_active",)
+from pilotfish.model import Proxy
+from pilotfish.model.wellknown import (
+    ADMIN_PORT,
+    DNS_PROXY_PORT,
+    HEALTH_PORT,
+    PROMETHEUS_PORT,
+    STATUS_PORT,
+    XDS_PORT,
+)
+
+_STATS_PREFIXES: Final = ("cluster_manager", "listener_manager", "server", "cluster.xds-grpc")
+_STATS_SUFFIXES: Final = ("downstream_cx_active",)
 """What is counted when nothing else is asked for: Istio's own choice. Each further stat costs memory in every pod.
 `downstream_cx_active` tells the agent when the last connection has drained."""
 
@@ -21,15 +31,10 @@ STATS_SUFFIXES: Final = ("downstream_cx_active",)
 class BootstrapSpec:
     """One sidecar's share of its bootstrap."""
 
-    name: str
-    """The pod's name."""
-    namespace: str
-    addresses: tuple[str, ...]
-    """The pod's addresses, the one that the node id names first."""
+    proxy: Proxy
     discovery_address: str
     """An IP address, without a port. Envoy has no names to resolve before discovery has answered."""
-    discovery_port: int = 15010
-    labels: Mapping[str, str] = field(default_factory=dict)
+    discovery_port: int = XDS_PORT
     annotations: Mapping[str, str] = field(default_factory=dict)
     service_account: str = "default"
     workload_name: str = ""
@@ -39,52 +44,32 @@ class BootstrapSpec:
     cluster_id: str = "Kubernetes"
     version: str = ""
     """The version of the agent, ISTIO_VERSION in the metadata."""
-    domain: str = ""
-    """The DNS domain; "" for `NAMESPACE.svc.cluster.local`."""
     interception_mode: str = "REDIRECT"
     proxy_config: Mapping[str, Any] = field(default_factory=dict)
     """`defaultConfig` with the pod's own `proxy.istio.io/config` laid over it, in JSON form."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Further node metadata: `proxyMetadata`, ISTIO_META_* variables."""
-    region: str = ""
-    zone: str = ""
-    sub_zone: str = ""
-    admin_port: int = 15000
-    status_port: int = 15020
+    admin_port: int = ADMIN_PORT
+    status_port: int = STATUS_PORT
     """The agent's, on loopback; readiness is asked there."""
-    prometheus_port: int = 15090
-    health_port: int = 15021
     ipv6: bool = True
     """Whether the static listeners take IPv6 too."""
-    dns_address: str = "127.0.0.1"
-    dns_port: int = 15053
-    """The agent's resolver, for names in clusters."""
-    stats_prefixes: tuple[str, ...] = ()
-    stats_suffixes: tuple[str, ...] = ()
-    stats_regexes: tuple[str, ...] = ()
-    runtime: Mapping[str, Any] = field(default_factory=dict)
-    """Runtime keys. Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/operations/runtime"""
-
-    @property
-    def node_id(self) -> str:
-        """`sidecar~10.244.0.2~webapp-0.vm~vm.svc.cluster.local`."""
-        domain = self.domain or f"{self.namespace}.svc.cluster.local"
-        return f"sidecar~{self.addresses[0]}~{self.name}.{self.namespace}~{domain}"
 
     @property
     def node_cluster(self) -> str:
         """`app.namespace`, as Istio names a proxy's service cluster."""
-        return f"{self.labels.get('app') or self.workload_name or self.name}.{self.namespace}"
+        proxy = self.proxy
+        return f"{proxy.labels.get('app') or self.workload_name or proxy.name}.{proxy.namespace}"
 
 
 def bootstrap(spec: BootstrapSpec) -> dict[str, Any]:
     """The whole bootstrap, ready to be written as JSON."""
     return {
         "node": _node(spec),
-        "layered_runtime": _runtime(spec),
+        "layered_runtime": _runtime(),
         "overload_manager": _overload(),
-        "typed_dns_resolver_config": dns_resolver(spec.dns_address, spec.dns_port),
-        "stats_config": _stats(spec),
+        "typed_dns_resolver_config": _dns_resolver(),
+        "stats_config": _stats(),
         "admin": {"address": _address("127.0.0.1", spec.admin_port)},
         "dynamic_resources": _dynamic_resources(),
         "static_resources": {
@@ -94,43 +79,37 @@ def bootstrap(spec: BootstrapSpec) -> dict[str, Any]:
                 _discovery_cluster(spec),
             ],
             "listeners": [
-                _static_listener(spec, "stats", spec.prometheus_port, "/stats/prometheus", "prometheus_stats"),
-                _static_listener(spec, "agent", spec.health_port, "/healthz/ready", "agent"),
+                _static_listener(spec, "stats", PROMETHEUS_PORT, "/stats/prometheus", "prometheus_stats"),
+                _static_listener(spec, "agent", HEALTH_PORT, "/healthz/ready", "agent"),
             ],
         },
     }
 
 
-def dns_resolver(address: str, port: int) -> dict[str, Any]:
-    """c-ares asking one resolver, whatever /etc/resolv.conf says."""
+def _dns_resolver() -> dict[str, Any]:
+    """c-ares asking the agent, whatever /etc/resolv.conf says."""
     return {
         "name": "envoy.network.dns_resolver.cares",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
-            "resolvers": [_address(address, port)],
+            "resolvers": [_address("127.0.0.1", DNS_PROXY_PORT)],
             "dns_resolver_options": {"no_default_search_domain": True},
         },
     }
 
 
 def _node(spec: BootstrapSpec) -> dict[str, Any]:
-    locality = {"region": spec.region, "zone": spec.zone, "sub_zone": spec.sub_zone}
-    return {
-        "id": spec.node_id,
-        "cluster": spec.node_cluster,
-        "locality": {k: v for k, v in locality.items() if v},
-        "metadata": _metadata(spec),
-    }
+    return {"id": spec.proxy.id, "cluster": spec.node_cluster, "metadata": _metadata(spec)}
 
 
 def _metadata(spec: BootstrapSpec) -> dict[str, Any]:
     """Source: https://istio.io/latest/docs/reference/config/annotations/ and Istio's node metadata."""
     known = {
-        "NAME": spec.name,
-        "NAMESPACE": spec.namespace,
-        "LABELS": dict(spec.labels),
+        "NAME": spec.proxy.name,
+        "NAMESPACE": spec.proxy.namespace,
+        "LABELS": dict(spec.proxy.labels),
         "ANNOTATIONS": dict(spec.annotations),
-        "INSTANCE_IPS": ",".join(spec.addresses),
+        "INSTANCE_IPS": ",".join(spec.proxy.addresses),
         "SERVICE_ACCOUNT": spec.service_account,
         "CLUSTER_ID": spec.cluster_id,
         "INTERCEPTION_MODE": spec.interception_mode,
@@ -142,9 +121,9 @@ def _metadata(spec: BootstrapSpec) -> dict[str, Any]:
     return {**spec.metadata, **{k: v for k, v in known.items() if v or k in ("LABELS", "PROXY_CONFIG")}}
 
 
-def _runtime(spec: BootstrapSpec) -> dict[str, Any]:
+def _runtime() -> dict[str, Any]:
     # Envoy's own limit, 100, refuses many a regular expression that Istio, with this one, accepts.
-    static = {"name": "global config", "static_layer": {"re2.max_program_size.error_level": 32768, **spec.runtime}}
+    static = {"name": "global config", "static_layer": {"re2.max_program_size.error_level": 32768}}
     return {"layers": [static, {"name": "admin", "admin_layer": {}}]}
 
 
@@ -156,14 +135,12 @@ def _overload() -> dict[str, Any]:
     return {"resource_monitors": [{"name": monitor, "typed_config": limit}]}
 
 
-def _stats(spec: BootstrapSpec) -> dict[str, Any]:
-    patterns = [{"prefix": p} for p in (*STATS_PREFIXES, *spec.stats_prefixes)]
-    patterns += [{"suffix": s} for s in (*STATS_SUFFIXES, *spec.stats_suffixes)]
-    patterns_re = [{"safe_regex": {"regex": r}} for r in spec.stats_regexes]
+def _stats() -> dict[str, Any]:
+    patterns = [*({"prefix": p} for p in _STATS_PREFIXES), *({"suffix": s} for s in _STATS_SUFFIXES)]
     return {
         "use_all_default_tags": False,
         "stats_tags": [{"tag_name": name, "regex": regex} for name, regex in _STATS_TAGS],
-        "stats_matcher": {"inclusion_list": {"patterns": [*patterns, *patterns_re]}},
+        "stats_matcher": {"inclusion_list": {"patterns": patterns}},
     }
 
 

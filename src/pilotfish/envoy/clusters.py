@@ -29,6 +29,7 @@ from pilotfish.mesh.policies import Policy, policy, subset_names, traffic_policy
 from pilotfish.mesh.services import service
 from pilotfish.model import ObjectRef, Protocol
 from pilotfish.model.service import Resolution, Service, ServicePort
+from pilotfish.model.wellknown import DNS_PROXY_PORT, INBOUND_BIND_IPV4, INBOUND_BIND_IPV6
 
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _DNS: Final = (Resolution.DNS, Resolution.DNS_ROUND_ROBIN)
@@ -43,7 +44,7 @@ _AS_DOWNSTREAM: Final = HttpProtocolOptions(
 )
 _RESOLVER: Final = TypedExtensionConfig(
     name="envoy.network.dns_resolver.cares",
-    typed_config=pack(CaresDnsResolverConfig(resolvers=[socket_address("127.0.0.1", 15053)])),
+    typed_config=pack(CaresDnsResolverConfig(resolvers=[socket_address("127.0.0.1", DNS_PROXY_PORT)])),
 )
 """The agent's DNS: Envoy's own traffic is not captured, so it is asked by address."""
 
@@ -170,8 +171,8 @@ def _original_dst(config: MeshConfig, name: str) -> Cluster:
 def _from_loopback() -> BindConfig:
     """127.0.0.6, and ::6 for IPv6: the addresses that Istio's rules know."""
     return BindConfig(
-        source_address=SocketAddress(address="127.0.0.6", port_value=0),
-        extra_source_addresses=[ExtraSourceAddress(address=SocketAddress(address="::6", port_value=0))],
+        source_address=SocketAddress(address=INBOUND_BIND_IPV4, port_value=0),
+        extra_source_addresses=[ExtraSourceAddress(address=SocketAddress(address=INBOUND_BIND_IPV6, port_value=0))],
     )
 
 

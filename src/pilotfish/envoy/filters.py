@@ -28,6 +28,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.envoy.access_log import build_access_logs
 from pilotfish.envoy.message import pack, seconds
+from pilotfish.model.wellknown import TPROXY_MARK
 
 SNIFFED_HTTP: Final = ("http/1.1", "h2c")
 """What the HTTP inspector finds for HTTP in the clear."""
@@ -37,7 +38,7 @@ TLS_INSPECTOR: Final = ListenerFilter(name="envoy.filters.listener.tls_inspector
 HTTP_INSPECTOR: Final = ListenerFilter(name="envoy.filters.listener.http_inspector", typed_config=pack(HttpInspector()))
 
 ORIGINAL_SRC: Final = ListenerFilter(
-    name="envoy.filters.listener.original_src", typed_config=pack(OriginalSrc(mark=1337))
+    name="envoy.filters.listener.original_src", typed_config=pack(OriginalSrc(mark=TPROXY_MARK))
 )
 """Connections to the app then come from where the client's did, with the mark by which TPROXY's rules know them."""
 

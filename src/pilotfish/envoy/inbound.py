@@ -10,7 +10,6 @@ Each chain matches `raw_buffer`: beside it will stand its twin for mutual TLS.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
@@ -38,8 +37,7 @@ from pilotfish.mesh.inbound import InboundPort
 from pilotfish.mesh.inputs import mesh_config
 from pilotfish.mesh.outbound import WILDCARD
 from pilotfish.mesh.services import service
-
-INBOUND_PORT: Final = 15006
+from pilotfish.model.wellknown import INBOUND_PORT
 
 
 @query

@@ -7,7 +7,6 @@ address, else the wildcard one of that port, takes over. Those are not bound. Wi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from envoy.config.core.v3.address_pb2 import CidrRange
 from envoy.config.core.v3.base_pb2 import TrafficDirection
@@ -33,8 +32,7 @@ from pilotfish.envoy.values import Resource
 from pilotfish.mesh.inputs import mesh_config
 from pilotfish.mesh.outbound import WILDCARD, Binding, binding
 from pilotfish.mesh.services import service
-
-OUTBOUND_PORT: Final = 15001
+from pilotfish.model.wellknown import OUTBOUND_PORT
 
 
 @query

@@ -22,12 +22,12 @@ from pilotfish.envoy.message import config_path, istio_metadata, serialise
 from pilotfish.envoy.naming import BLACK_HOLE, PASSTHROUGH, outbound_cluster
 from pilotfish.envoy.retries import build_retry_policy, set_timeout
 from pilotfish.mesh.destinations import Target, target_of
-from pilotfish.mesh.hosts import SUFFIX
 from pilotfish.mesh.policies import rules_for
 from pilotfish.mesh.routing import router, virtual_service
 from pilotfish.mesh.services import service
 from pilotfish.model import ObjectRef
 from pilotfish.model.service import Service
+from pilotfish.model.wellknown import SERVICE_DOMAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +86,13 @@ def build_fallback(allow_any: bool) -> VirtualHost:
 
 
 def _domains(found: Service | None, host: str, client: str) -> Iterator[str]:
-    if found is None or not found.host.endswith(f".{found.namespace}.{SUFFIX}"):
+    if found is None or not found.host.endswith(f".{found.namespace}.{SERVICE_DOMAIN}"):
         names = [host] if host.startswith("*") else [host, f"{host}."]
     else:
-        name = found.host.removesuffix(f".{found.namespace}.{SUFFIX}")
+        name = found.host.removesuffix(f".{found.namespace}.{SERVICE_DOMAIN}")
         below = f"{name}.{found.namespace}"
         names = [host, f"{host}.", *([name] if found.namespace == client else [])]
-        names += [f"{below}.svc.cluster", f"{below}.svc", below]
+        names += [f"{below}.{SERVICE_DOMAIN.removesuffix('.local')}", f"{below}.svc", below]
     yield from names
     if found is not None and found.headless:
         # A pod of its own name: POD.SERVICE.NAMESPACE...

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
-SUFFIX: Final = "svc.cluster.local"
-"""What follows NAME.NAMESPACE in a Service's host."""
+from pilotfish.model.wellknown import SERVICE_DOMAIN
 
 
 def service_host(name: str, namespace: str) -> str:
     """`calculator.vm.svc.cluster.local`."""
-    return f"{name}.{namespace}.{SUFFIX}".lower()
+    return f"{name}.{namespace}.{SERVICE_DOMAIN}".lower()
 
 
 def resolve(host: str, namespace: str) -> str:

@@ -17,9 +17,10 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.endpoints import endpoints
 from pilotfish.mesh.services import hosts, service
 from pilotfish.model.service import Service, ServicePort
+from pilotfish.model.wellknown import PROXY_PORTS
 
 WILDCARD: Final = "0.0.0.0"
-RESERVED: Final = frozenset({15001, 15006, 15021, 15090})
+RESERVED: Final = frozenset(PROXY_PORTS)
 """Ports on which every Envoy listens itself; a wildcard listener there would be refused as a duplicate."""
 
 

@@ -10,13 +10,14 @@ from pilotfish.config import istio
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.destinations import Missing, Target, target_of
 from pilotfish.mesh.endpoints import endpoints
-from pilotfish.mesh.hosts import SUFFIX, resolve
+from pilotfish.mesh.hosts import resolve
 from pilotfish.mesh.inputs import effective, resource
 from pilotfish.mesh.policies import rules_for
 from pilotfish.mesh.routing import routers
 from pilotfish.mesh.services import hosts, service
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.service import Resolution, Service
+from pilotfish.model.wellknown import SERVICE_DOMAIN
 
 _REASONS: Final = {
     Missing.HOST: ("host", "UnknownHost"),
@@ -73,7 +74,7 @@ def _unknown_hosts(db: Reads, ref: ObjectRef, found: istio.VirtualService) -> It
     """A host outside the cluster's domain may be one that only this VirtualService knows: that is allowed."""
     for i, written in enumerate(found.spec.hosts):
         host = resolve(written, ref.namespace)
-        if host.endswith(f".{SUFFIX}") and not host.startswith("*") and service(db, host) is None:
+        if host.endswith(f".{SERVICE_DOMAIN}") and not host.startswith("*") and service(db, host) is None:
             text = f"no Service has the host {host}, so no client will ask for it; {_suggest(db, host)}"
             yield warning(db, ref, f"spec.hosts[{i}]", "UnknownHost", text)
 

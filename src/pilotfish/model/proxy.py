@@ -4,16 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+from pilotfish.model.wellknown import namespace_domain
+
+NODE_ID_FORM: Final = "sidecar~ADDRESS~POD.NAMESPACE~NAMESPACE.svc.DOMAIN"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeId:
+    """How a proxy calls itself: `sidecar~10.244.0.2~webapp-0.vm~vm.svc.cluster.local`, as Istio's do."""
+
+    address: str
+    name: str
+    namespace: str
+    domain: str
+
+    @classmethod
+    def parse(cls, text: str) -> NodeId | None:
+        """The reverse of `str`; None if `text` is no sidecar's id."""
+        parts = text.split("~")
+        if len(parts) != 4 or parts[0] != "sidecar" or not parts[1]:
+            return None
+        name, _, namespace = parts[2].rpartition(".")
+        return cls(parts[1], name, namespace, parts[3]) if name else None
+
+    @property
+    def pod(self) -> str:
+        """`webapp-0.vm`."""
+        return f"{self.name}.{self.namespace}"
+
+    def __str__(self) -> str:
+        return f"sidecar~{self.address}~{self.pod}~{self.domain}"
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """One sidecar, as its node id and metadata describe it.
-
-    The id is `sidecar~10.244.0.2~webapp-0.vm~vm.svc.cluster.local`: type, address, name and namespace, DNS domain.
-    """
+    """One sidecar, as its node id and metadata describe it."""
 
     id: str
+    """A NodeId's text."""
     name: str
     namespace: str
     domain: str
@@ -24,27 +54,32 @@ class Proxy:
     """Inbound connections reach it by TPROXY (INTERCEPTION_MODE): the app is to see their source."""
 
     @classmethod
+    def of_pod(
+        cls, name: str, namespace: str, addresses: tuple[str, ...], domain: str = "", labels: Mapping[str, str] = {}
+    ) -> Proxy:
+        """The sidecar of a pod; `domain` "" is that of its namespace."""
+        node_id = NodeId(addresses[0], name, namespace, domain or namespace_domain(namespace))
+        return cls(str(node_id), name, namespace, node_id.domain, addresses, labels)
+
+    @classmethod
     def parse(cls, node_id: str, metadata: Mapping[str, object]) -> Proxy | None:
         """From an Envoy Node's id and metadata (NAMESPACE, LABELS, INSTANCE_IPS, INTERCEPTION_MODE).
 
         None if the id is not a sidecar's.
         """
-        parts = node_id.split("~")
-        if len(parts) != 4 or parts[0] != "sidecar" or not parts[1]:
-            return None
-        name, _, namespace = parts[2].rpartition(".")
-        if not name:
+        found = NodeId.parse(node_id)
+        if found is None:
             return None
         stated = metadata.get("NAMESPACE")
         ips = metadata.get("INSTANCE_IPS")
-        more = tuple(ip for ip in str(ips).split(",") if ip and ip != parts[1]) if ips else ()
+        more = tuple(ip for ip in str(ips).split(",") if ip and ip != found.address) if ips else ()
         labels = metadata.get("LABELS")
         return cls(
             id=node_id,
-            name=name,
-            namespace=stated if isinstance(stated, str) and stated else namespace,
-            domain=parts[3],
-            addresses=(parts[1], *more),
+            name=found.name,
+            namespace=stated if isinstance(stated, str) and stated else found.namespace,
+            domain=found.domain,
+            addresses=(found.address, *more),
             labels={str(k): str(v) for k, v in labels.items()} if isinstance(labels, Mapping) else {},
             transparent=metadata.get("INTERCEPTION_MODE") == "TPROXY",
         )

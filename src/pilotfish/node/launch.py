@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pilotfish.config.kubernetes import Container, SecurityContext
+from pilotfish.model.wellknown import CLUSTER_DOMAIN, SERVICE_DOMAIN, namespace_domain
 from pilotfish.node import environment, volumes
 from pilotfish.node.environment import Missing
 from pilotfish.node.identity import PodIdentity
@@ -47,14 +48,14 @@ def build(
 
 def render_resolv_conf(namespace: str) -> str:
     """As kubelet writes it for `dnsPolicy: ClusterFirst`."""
-    search = f"{namespace}.svc.cluster.local svc.cluster.local cluster.local"
+    search = f"{namespace_domain(namespace)} {SERVICE_DOMAIN} {CLUSTER_DOMAIN}"
     return f"search {search}\nnameserver {DNS_ADDRESS}\noptions ndots:5\n"
 
 
 def render_hosts(pod: PodIdentity) -> str:
     hostname = pod.spec.hostname or pod.name
     if pod.spec.subdomain:
-        hostname = f"{hostname}.{pod.spec.subdomain}.{pod.namespace}.svc.cluster.local\t{hostname}"
+        hostname = f"{hostname}.{pod.spec.subdomain}.{namespace_domain(pod.namespace)}\t{hostname}"
     lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
     return "\n".join([*lines, *(f"{address}\t{hostname}" for address in pod.addresses)]) + "\n"
 

@@ -13,8 +13,8 @@ from pilotfish.config.checks.names import check_at_least, check_port, check_uniq
 from pilotfish.config.checks.probe import check_lifecycle, check_probes
 from pilotfish.config.kubernetes import Container, EnvFromSource, EnvVar, EnvVarSource, SecurityContext
 from pilotfish.config.report import Report
+from pilotfish.model.wellknown import PROXY_UID
 
-PROXY_UID = 1337
 _FIELD_PATH = re.compile(
     r"metadata\.(?:name|namespace|uid)|metadata\.(?:labels|annotations)\['[^']+'\]"
     r"|spec\.(?:nodeName|serviceAccountName)|status\.(?:hostIP|hostIPs|podIP|podIPs)"

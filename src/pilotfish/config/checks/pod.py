@@ -32,8 +32,9 @@ from pilotfish.config.mesh import ProxyConfig
 from pilotfish.config.meshconfig import parse_proxy_config
 from pilotfish.config.report import Report
 from pilotfish.config.values import IntOrString
+from pilotfish.model.wellknown import PROXY_CONTAINER
 
-PROXY_CONTAINERS = ("istio-proxy", "istio-init")
+PROXY_CONTAINERS = (PROXY_CONTAINER, "istio-init")
 PROXY_CONFIG_ANNOTATION = "proxy.istio.io/config"
 _PERCENT = re.compile(r"[0-9]{1,3}%")
 

@@ -24,10 +24,9 @@ from pilotfish.runtime.agent.agent import Agent
 from pilotfish.runtime.agent.forward import machine_resolvers
 from pilotfish.runtime.agent.probing import ProbeResult
 from pilotfish.runtime.agent.shared import Shared
-from pilotfish.runtime.agent.spec import SIDECAR_UID, AgentError, AgentSpec, AgentStatus
+from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
 
 __all__ = [
-    "SIDECAR_UID",
     "Agent",
     "AgentError",
     "AgentSpec",

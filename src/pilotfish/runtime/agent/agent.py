@@ -30,6 +30,7 @@ from pilotfish.agent.names import NameTable, Zone
 from pilotfish.agent.probes import ProbeKind, probe_path
 from pilotfish.agent.readiness import parse_stats
 from pilotfish.agent.sidecar import Phase, Sidecar
+from pilotfish.model.wellknown import PROXY_PORTS
 from pilotfish.runtime.agent.admin import Admin, AdminResponse
 from pilotfish.runtime.agent.dns import NameServer
 from pilotfish.runtime.agent.envoy import envoy_process, write_bootstrap
@@ -45,7 +46,6 @@ from pilotfish.runtime.linux import process
 from pilotfish.runtime.linux.logs import ContainerLog
 from pilotfish.runtime.linux.process import PIPE
 
-_ENVOY_PORTS = (("0.0.0.0", 15001), ("0.0.0.0", 15006), ("0.0.0.0", 15021), ("0.0.0.0", 15090))
 _EMPTY_TABLE = NameTable(version="none")
 """Of an agent that was given no source of names: below the cluster's domain there are none."""
 _FAILED_TO_START = 126
@@ -77,7 +77,7 @@ class Agent:
         self._changed = asyncio.Event()
         self._quitting: asyncio.Task[None] | None = None
         self._http = StatusServer(self)
-        self._dns = NameServer(Zone(spec.cluster_domain, spec.proxy.namespace), self._table, shared.forwarder)
+        self._dns = NameServer(Zone(spec.proxy.namespace), self._table, shared.forwarder)
 
     @property
     def ready(self) -> bool:
@@ -284,7 +284,7 @@ class Agent:
             raise AgentError(f"the agent can't write to {self.spec.directory}: {error.strerror}", "use root") from error
 
     def _check_ports(self) -> None:
-        for host, port in (("127.0.0.1", self.admin.port), *_ENVOY_PORTS):
+        for host, port in (("127.0.0.1", self.admin.port), *(("0.0.0.0", port) for port in PROXY_PORTS)):
             check_free(self.spec.netns, host, port)
 
     async def _close_servers(self) -> None:

@@ -9,11 +9,11 @@ from contextlib import suppress
 from typing import Any, cast
 
 from pilotfish.agent.names import Forward, NameTable, Reply, Zone, resolve
+from pilotfish.model.wellknown import DNS_PROXY_PORT
 from pilotfish.runtime.agent.forward import Forwarder
 from pilotfish.runtime.agent.sockets import listen, owned_by
 from pilotfish.runtime.linux.netns import NetNs
 
-DNS_PORT = 15053
 _HOSTS = ("127.0.0.1", "::1")
 _MOST_FORWARDED = 200
 """Queries under way for one pod; more are told to try again, so that a flood is not held in memory."""
@@ -32,7 +32,7 @@ class NameServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closers: list[Callable[[], None]] = []
 
-    async def start(self, netns: NetNs | None, port: int = DNS_PORT, owner: int | None = None) -> None:
+    async def start(self, netns: NetNs | None, port: int = DNS_PROXY_PORT, owner: int | None = None) -> None:
         """AgentError if the port is taken. A loopback without IPv6 is served over IPv4 alone.
 
         `owner`: the sidecar's uid. Conntrack only knows an answer, and turns its addresses back, in the zone of its

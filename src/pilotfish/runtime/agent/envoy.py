@@ -11,7 +11,8 @@ from pathlib import Path
 from pilotfish.agent.identity import build_bootstrap_spec
 from pilotfish.agent.revision import choose_revision, latest_revision, revision_name
 from pilotfish.envoy.bootstrap import bootstrap
-from pilotfish.runtime.agent.spec import SIDECAR_UID, TRANSPARENT_UID, AgentError, AgentSpec
+from pilotfish.model.wellknown import PROXY_UID, TRANSPARENT_PROXY_UID
+from pilotfish.runtime.agent.spec import AgentError, AgentSpec
 from pilotfish.runtime.linux.process import STDOUT, Mount, ProcessSpec
 
 DEFAULT_CONCURRENCY = 1
@@ -66,8 +67,8 @@ def envoy_process(spec: AgentSpec, envoy: Path, revision: int, output: int) -> P
     """
     user = os.geteuid() if spec.user is None else spec.user
     group = os.getegid() if spec.user is None else spec.user
-    if spec.transparent and user == SIDECAR_UID:
-        user = TRANSPARENT_UID
+    if spec.transparent and user == PROXY_UID:
+        user = TRANSPARENT_PROXY_UID
     hidden = not may_execute(spec.directory, user, group)
     directory = _SHOWN_AT if hidden else str(spec.directory)
     return ProcessSpec(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pilotfish.agent.health import HealthCheck, check_request
 from pilotfish.agent.probes import AppProbe, port_number
 from pilotfish.config.kubernetes import GRPCAction, HTTPGetAction, TCPSocketAction
+from pilotfish.model.wellknown import INBOUND_BIND_IPV4, INBOUND_BIND_IPV6
 from pilotfish.runtime.agent.sockets import family_of, open_socket
 from pilotfish.runtime.linux.netns import NetNs
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _PASSED_ON = frozenset({"accept", "user-agent"})
 """Of the asking kubelet's headers. An app may tell probes from visitors by its `kube-probe/...`."""
 _MOST_REDIRECTS = 10
-_SOURCES = {socket.AF_INET: "127.0.0.6", socket.AF_INET6: "::6"}
+_SOURCES = {socket.AF_INET: INBOUND_BIND_IPV4, socket.AF_INET6: INBOUND_BIND_IPV6}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,9 @@ from pilotfish.agent.metrics import ScrapeTarget
 from pilotfish.agent.probes import ProbeTable
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.model import Proxy
+from pilotfish.model.wellknown import PROXY_UID
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.netns import NetNs
-
-SIDECAR_UID = 1337
-"""Envoy's user and group: the one that the capture rules let pass."""
-TRANSPARENT_UID = 1338
-"""Envoy's user where it keeps its clients' addresses (TPROXY); its group is the same. The rules send what the sidecar's
-*user* sends to its own pod to the inbound listener. To its app it would so never come, as no rule knows its source. By
-group alone it passes: Istio's Envoy is root then, for the same reason."""
 
 
 class AgentError(MachineError):
@@ -45,11 +39,10 @@ class AgentSpec:
     """Further node metadata by Istio's names: SERVICE_ACCOUNT, WORKLOAD_NAME, OWNER, ANNOTATIONS, CLUSTER_ID, ..."""
     probes: ProbeTable = field(default_factory=dict, hash=False)
     prometheus: ScrapeTarget | None = None
-    user: int | None = SIDECAR_UID
+    user: int | None = PROXY_UID
     """Envoy's uid and gid; None leaves it those of this process."""
     transparent: bool = False
-    """Inbound connections come by TPROXY. Envoy has TRANSPARENT_UID then, and keeps CAP_NET_ADMIN, if this is root."""
-    cluster_domain: str = "cluster.local"
+    """Inbound connections come by TPROXY. If this is root, Envoy gets TRANSPARENT_PROXY_UID and CAP_NET_ADMIN."""
     log_level: str = "warning"
 
 

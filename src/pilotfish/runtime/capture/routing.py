@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from pilotfish.capture import CaptureSpec, Difference, Mode
 from pilotfish.capture.spec import Family
+from pilotfish.model.wellknown import TPROXY_MARK, TPROXY_ROUTE_TABLE
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux import netlink
 from pilotfish.runtime.linux.netlink import Message, Netlink, attribute
@@ -25,7 +26,7 @@ GROUPS = (7, 8, 11, 19)
 """RTNLGRP_IPV4_ROUTE, _RULE, RTNLGRP_IPV6_ROUTE, _RULE."""
 PROTOCOL = 137
 """Marks rules and routes as ours (rtm_protocol, /etc/iproute2/rt_protos), so that they are known again."""
-_ISTIO = (1337, 133)
+_ISTIO = (TPROXY_MARK, TPROXY_ROUTE_TABLE)
 """Istio's own has the numbers alone to know it by."""
 _NEW_ROUTE, _DEL_ROUTE, _GET_ROUTE, _NEW_RULE, _DEL_RULE, _GET_RULE = 24, 25, 26, 32, 33, 34
 _RTM = struct.Struct("=BBBBBBBBI")

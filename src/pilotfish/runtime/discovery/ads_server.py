@@ -13,6 +13,7 @@ import grpc
 
 from pilotfish.ads import MalformedRequestError, Node, Request, parse_delta, parse_world
 from pilotfish.model import Proxy
+from pilotfish.model.proxy import NODE_ID_FORM
 from pilotfish.runtime.discovery.connection import Connection
 from pilotfish.runtime.discovery.hub import Hub
 
@@ -92,9 +93,7 @@ def _join(hub: Hub, request: Request, context: grpc.aio.ServicerContext[bytes, b
 def _proxy(node: Node) -> Proxy:
     proxy = Proxy.parse(node.id, node.metadata)
     if proxy is None:
-        raise _RejectedError(
-            f"node id {node.id!r} is no sidecar's; it must be sidecar~ADDRESS~POD.NAMESPACE~NAMESPACE.svc.DOMAIN"
-        )
+        raise _RejectedError(f"node id {node.id!r} is no sidecar's; it must be {NODE_ID_FORM}")
     return proxy
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pilotfish.ads.order import short
 from pilotfish.model import Problem
+from pilotfish.model.proxy import NodeId
 from pilotfish.runtime.control.views import ProblemView
 from pilotfish.runtime.discovery.hub import Hub
 from pilotfish.runtime.discovery.quarantine import Verdict
@@ -44,8 +45,9 @@ def _what(verdict: Verdict) -> str:
 
 
 def proxy_name(node_id: str) -> str:
-    """`name.namespace`, the third part of a node id."""
-    return node_id.split("~")[2]
+    """`name.namespace`."""
+    found = NodeId.parse(node_id)
+    return found.pod if found else node_id
 
 
 def all_views(hub: Hub) -> tuple[ProblemView, ...]:

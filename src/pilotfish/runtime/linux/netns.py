@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pilotfish.model.wellknown import INBOUND_BIND_IPV6
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux import syscalls
 
@@ -176,7 +177,7 @@ def _raise_loopback() -> None:
     if not ipv6_enabled():
         return
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as control:
-        address = socket.inet_pton(socket.AF_INET6, "::6")
+        address = socket.inet_pton(socket.AF_INET6, INBOUND_BIND_IPV6)
         fcntl.ioctl(control, _SIOCSIFADDR, struct.pack("=16sIi", address, 128, index))
 
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from pilotfish.config.kubernetes import Service
+from pilotfish.model.wellknown import PROXY_CONTAINER
 from pilotfish.node.container import ContainerState
 from pilotfish.node.endpoints import Backend, endpoints
 from pilotfish.node.status import State, container_state, status_word
@@ -19,7 +20,6 @@ from pilotfish.runtime.control.views import (
     SyncView,
 )
 from pilotfish.runtime.node.pod import Pod
-from pilotfish.runtime.node.sandbox import PROXY
 
 UNCAPTURED = (
     "the pod has no sidecar: it reaches other pods by address only, not by the names or cluster IPs of Services"
@@ -54,7 +54,7 @@ def describe_proxy(pod: Pod, sync: SyncView | None) -> ProxyView:
     return ProxyView(
         namespace=pod.identity.namespace,
         pod=pod.identity.name,
-        node_id=pod.sandbox.node_id,
+        node_id=pod.sandbox.proxy.id,
         ready=agent is not None and agent.ready,
         restarts=agent.restarts if agent else 0,
         pid=agent.pid if agent else None,
@@ -108,13 +108,13 @@ def _container(pod: Pod, c: ContainerState) -> ContainerView:
 
 
 def _proxy_container(pod: Pod) -> ContainerView:
-    log = str(pod.containers.log_path(PROXY))
+    log = str(pod.containers.log_path(PROXY_CONTAINER))
     agent = pod.sandbox.agent
     if agent is None:
-        return ContainerView(name=PROXY, kind="proxy", state="waiting", reason="ContainerCreating", log=log)
+        return ContainerView(name=PROXY_CONTAINER, kind="proxy", state="waiting", reason="ContainerCreating", log=log)
     status = agent.status
     return ContainerView(
-        name=PROXY,
+        name=PROXY_CONTAINER,
         kind="proxy",
         state=_STATES.get(status.state, "waiting"),
         reason=status.reason,

@@ -14,6 +14,7 @@ from typing import TypeVar
 import aiohttp
 import msgspec
 
+from pilotfish.model.wellknown import MONITORING_PORT, XDS_PORT
 from pilotfish.runtime.control.views import DiscoveryView, ProblemView, SyncView
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.logs import ContainerLog
@@ -34,8 +35,8 @@ T = TypeVar("T")
 class Discovery:
     def __init__(self, node: NetNs, address: str, directory: Path, on_change: Callable[[], None]) -> None:
         """`address`: the node's; `directory`: the mesh's."""
-        self.xds = f"{address}:15010"
-        self.monitoring = f"{address}:15014"
+        self.xds = f"{address}:{XDS_PORT}"
+        self.monitoring = f"{address}:{MONITORING_PORT}"
         self.restarts = 0
         self._node = node
         self._directory = directory

@@ -16,6 +16,7 @@ from pilotfish.agent.probes import rewrite_probes
 from pilotfish.capture import CaptureSpec, Mode
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.model import Proxy
+from pilotfish.model.wellknown import PROXY_CONTAINER
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.launch import render_hosts, render_resolv_conf
 from pilotfish.runtime import capture
@@ -23,9 +24,6 @@ from pilotfish.runtime.agent import Agent, AgentSpec, Shared
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.net.names import pod_name
 from pilotfish.runtime.net.network import MeshNetwork
-
-PROXY = "istio-proxy"
-"""The name of the sidecar's container, as `logs -c` knows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +59,8 @@ class Sandbox:
         self._on_change = on_change
         self._directory = Path(identity.directory)
         self.netns = NetNs.named(pod_name(ground.network.mesh, identity.namespace, identity.name))
+        self.proxy = Proxy.of_pod(identity.name, identity.namespace, identity.addresses, labels=identity.labels)
         self.agent: Agent | None = None
-
-    @property
-    def node_id(self) -> str:
-        """How Envoy calls itself: `sidecar~10.244.0.2~webapp-0.vm~vm.svc.cluster.local`."""
-        identity = self._identity
-        place = f"{identity.name}.{identity.namespace}~{identity.namespace}.svc.cluster.local"
-        return f"sidecar~{identity.addresses[0]}~{place}"
 
     async def build(self) -> None:
         """Returns when containers may start. MachineError or AgentError if not; then nothing is left."""
@@ -116,22 +108,14 @@ class Sandbox:
 
     def _agent_spec(self, sidecar: Sidecar) -> AgentSpec:
         identity, ground = self._identity, self._ground
-        proxy = Proxy(
-            id=self.node_id,
-            name=identity.name,
-            namespace=identity.namespace,
-            domain=f"{identity.namespace}.svc.cluster.local",
-            addresses=identity.addresses,
-            labels=identity.labels,
-        )
         containers = (*identity.spec.init_containers, *identity.spec.containers)
         return AgentSpec(
-            proxy=proxy,
+            proxy=self.proxy,
             netns=self.netns,
             directory=self._directory,
             discovery=ground.discovery,
             monitoring=ground.monitoring,
-            log=self._directory / "logs" / f"{PROXY}.log",
+            log=self._directory / "logs" / f"{PROXY_CONTAINER}.log",
             proxy_config=sidecar.proxy_config,
             metadata={**build_metadata(identity), "INTERCEPTION_MODE": str(sidecar.capture.mode)},
             transparent=sidecar.capture.mode is Mode.TPROXY,

@@ -1,0 +1,70 @@
+"""What users know by number or by name, each once. They are Istio's, so that what people know keeps working.
+
+Where a pod may choose its own (admin port, status port), this is the default, and the pod's ProxyConfig has what holds.
+
+Source: https://istio.io/latest/docs/ops/deployment/application-requirements/ (ports, users),
+https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/ (ProxyConfig, rootNamespace), and the rules that
+`istio-iptables` writes (marks, route table).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- ports: the table in the design's "Names and numbers that users know"
+ADMIN_PORT: Final = 15000
+"""Envoy's admin, on its pod's loopback alone."""
+OUTBOUND_PORT: Final = 15001
+"""Envoy: captured outbound TCP."""
+INBOUND_PORT: Final = 15006
+"""Envoy: captured inbound TCP."""
+TUNNEL_PORT: Final = 15008
+"""The mesh's own tunnel (HBONE), which is never captured."""
+XDS_PORT: Final = 15010
+"""Discovery: xDS in plaintext."""
+MONITORING_PORT: Final = 15014
+"""Discovery over HTTP: metrics, readiness, and what people and agents ask it."""
+STATUS_PORT: Final = 15020
+"""The agent: readiness, merged metrics, the app's probes."""
+HEALTH_PORT: Final = 15021
+"""Envoy: readiness for load balancers."""
+DNS_PROXY_PORT: Final = 15053
+"""The agent: captured DNS, on its pod's loopback."""
+PROMETHEUS_PORT: Final = 15090
+"""Envoy: its own metrics."""
+PROXY_PORTS: Final = (OUTBOUND_PORT, INBOUND_PORT, HEALTH_PORT, PROMETHEUS_PORT)
+"""Where Envoy listens on every address of its pod, so that no app can."""
+
+# --- users
+PROXY_UID: Final = 1337
+"""Envoy's user: the capture rules let its traffic pass."""
+PROXY_GID: Final = 1337
+TRANSPARENT_PROXY_UID: Final = 1338
+"""Envoy's user where it keeps its clients' addresses (TPROXY); its group is the same. The rules send what the sidecar's
+*user* sends to its own pod to the inbound listener. To its app it would so never come, as no rule knows its source. By
+group alone it passes: Istio's Envoy is root then, for the same reason."""
+
+# --- transparent capture (kernel, Documentation/networking/tproxy.rst)
+TPROXY_MARK: Final = 1337
+"""On what is for the proxy's inbound listener, and on what the proxy sends to its app in the client's name."""
+TPROXY_OUTBOUND_MARK: Final = 1338
+"""On what the proxy sends to its own pod: it is to be captured as if it came from outside."""
+TPROXY_ROUTE_TABLE: Final = 133
+
+# --- addresses from which Envoy calls its app, which the rules let pass (InboundPassthroughBindIpv4 and -6 in Istio)
+INBOUND_BIND_IPV4: Final = "127.0.0.6"
+INBOUND_BIND_IPV6: Final = "::6"
+
+# --- names
+CLUSTER_DOMAIN: Final = "cluster.local"
+SERVICE_DOMAIN: Final = f"svc.{CLUSTER_DOMAIN}"
+"""What follows NAME.NAMESPACE in a Service's host."""
+ROOT_NAMESPACE: Final = "istio-system"
+"""Where the meshConfig is, and what holds for the whole mesh."""
+PROXY_CONTAINER: Final = "istio-proxy"
+"""The sidecar, as `logs -c` knows it."""
+
+
+def namespace_domain(namespace: str) -> str:
+    """`vm.svc.cluster.local`: where a pod of `namespace` looks for names without dots."""
+    return f"{namespace}.{SERVICE_DOMAIN}"

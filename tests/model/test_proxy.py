@@ -1,0 +1,27 @@
+"""Who asks discovery for configuration."""
+
+import pytest
+
+from pilotfish.model import Proxy
+
+
+def test_a_pod_s_proxy_calls_itself_as_istio_s_does() -> None:
+    proxy = Proxy.of_pod("webapp-0", "vm", ("10.244.0.2", "fd70::2"))
+    assert proxy.id == "sidecar~10.244.0.2~webapp-0.vm~vm.svc.cluster.local"
+    assert Proxy.of_pod("a", "b", ("1.2.3.4",), "b.svc.test").id == "sidecar~1.2.3.4~a.b~b.svc.test"
+    assert Proxy.parse(proxy.id, {"INSTANCE_IPS": "10.244.0.2,fd70::2"}) == proxy
+
+
+def test_a_proxy_is_read_from_its_node() -> None:
+    proxy = Proxy.parse(
+        "sidecar~10.244.0.2~webapp-0.vm~vm.svc.cluster.local",
+        {"NAMESPACE": "vm", "LABELS": {"app": "webapp"}, "INSTANCE_IPS": "10.244.0.2,fd70::2"},
+    )
+    assert proxy is not None
+    assert (proxy.name, proxy.namespace, proxy.addresses) == ("webapp-0", "vm", ("10.244.0.2", "fd70::2"))
+    assert str(proxy) == "webapp-0.vm"
+
+
+@pytest.mark.parametrize("node_id", ["", "x", "router~1.2.3.4~a.b~c", "sidecar~~a.b~c", "sidecar~1.2.3.4~a~c"])
+def test_other_node_ids_are_no_proxy(node_id: str) -> None:
+    assert Proxy.parse(node_id, {}) is None
