@@ -17,11 +17,13 @@ from collections.abc import Callable, Iterator
 from pilotfish.config import load
 from pilotfish.config.manifest import Manifest
 from pilotfish.derive import Graph
-from pilotfish.envoy.resources import ResourceSet, resource_set
+from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.types import ORDER
+from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh import inputs
 from pilotfish.mesh.names import name_table
 from pilotfish.mesh.problems import problems
+from pilotfish.mesh.scope import Scope
 from pilotfish.model import Proxy
 
 
@@ -38,13 +40,13 @@ def main() -> None:
     inputs.apply(graph, {m.ref: m for m in made})
     start = time.perf_counter()
     for asking in proxies:
-        graph.get(resource_set, asking)
+        resource_set(graph, asking)
     built = time.perf_counter() - start
     print(f"{options.services} services x {options.endpoints} endpoints, {options.namespaces} namespace(s)")
     print(f"{'from scratch':32}{built * 1000:9.1f} ms{graph.stats.total:9} queries{len(graph):9} kept")
     start = time.perf_counter()
     graph.get(problems)
-    graph.get(name_table, "ns0")
+    graph.get(name_table, Scope("ns0"))
     print(f"{'its problems and names':32}{(time.perf_counter() - start) * 1000:9.1f} ms")
     for what, change in (
         ("one endpoint not ready", lambda i: _pod("s7", 0, 7, "ns0", ready=i % 2 == 1)),
@@ -60,14 +62,14 @@ def _measure(graph: Graph, proxies: list[Proxy], what: str, change: Callable[[in
     times, queries, size = [], 0, 0
     for i in range(5):
         manifest = change(i)
-        before = graph.get(resource_set, proxies[0])
+        before = resource_set(graph, proxies[0])
         graph.stats.reset()
         start = time.perf_counter()
         inputs.apply(graph, {manifest.ref: manifest})
         for asking in proxies:
-            graph.get(resource_set, asking)
+            resource_set(graph, asking)
         times.append(time.perf_counter() - start)
-        queries, size = graph.stats.total, _changed(before, graph.get(resource_set, proxies[0]))
+        queries, size = graph.stats.total, _changed(before, resource_set(graph, proxies[0]))
     print(f"{what:32}{min(times) * 1000:9.1f} ms{queries:9} queries{size:9} bytes changed for a proxy")
 
 

@@ -12,8 +12,9 @@ import yaml
 from pilotfish.config import load
 from pilotfish.config.mesh import MeshConfig, OutboundTrafficPolicy
 from pilotfish.derive import Graph
-from pilotfish.envoy.resources import ResourceSet, resource_set
+from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.types import CLUSTER
+from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh import inputs
 from pilotfish.model import Proxy
 from tests.envoy.simulation import simulate
@@ -67,4 +68,4 @@ def _resources(scenario: Mapping[str, Any]) -> ResourceSet:
     inputs.apply_mesh_config(graph, MeshConfig(outbound_traffic_policy=OutboundTrafficPolicy(mode=mode)))
     asking = scenario["proxy"]
     name, _, _ = asking["name"].partition(".")
-    return graph.get(resource_set, Proxy("x", name, asking["namespace"], "x", tuple(asking["ips"]), asking["labels"]))
+    return resource_set(graph, Proxy("x", name, asking["namespace"], "x", tuple(asking["ips"]), asking["labels"]))

@@ -21,8 +21,9 @@ from google.protobuf.json_format import MessageToDict
 from pilotfish.config import load
 from pilotfish.config.meshconfig import load_mesh_config
 from pilotfish.derive import Graph
-from pilotfish.envoy.resources import ResourceSet, resource_set
+from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh import inputs
 from pilotfish.model import Proxy
 
@@ -48,7 +49,7 @@ def pair(request: pytest.FixtureRequest, conformance: Path) -> tuple[ResourceSet
     inputs.apply(graph, {m.ref: m for m in loaded.manifests})
     inputs.apply_mesh_config(graph, mesh_config)
     dump = json.loads((folder / f"{pod}.config_dump.json").read_text())["configs"]
-    return graph.get(resource_set, PODS[pod]), {c["@type"].rpartition(".")[2]: c for c in dump}
+    return resource_set(graph, PODS[pod]), {c["@type"].rpartition(".")[2]: c for c in dump}
 
 
 def _made(found: ResourceSet, type_url: str, message: type[Any]) -> dict[str, Any]:

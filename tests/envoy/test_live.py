@@ -11,7 +11,8 @@ import pytest
 
 from pilotfish.config import load
 from pilotfish.derive import Graph
-from pilotfish.envoy.resources import ResourceSet, resource_set
+from pilotfish.envoy.resources import resource_set
+from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh import inputs
 from pilotfish.model import Proxy
 from tests.golden.cases import CASES, NAMES, read_case
@@ -76,7 +77,7 @@ def resources(text: str, proxy: Proxy = WEBAPP) -> ResourceSet:
     inputs.apply(graph, {m.ref: m for m in loaded.manifests})
     if loaded.mesh_config is not None:
         inputs.apply_mesh_config(graph, loaded.mesh_config)
-    return graph.get(resource_set, proxy)
+    return resource_set(graph, proxy)
 
 
 def test_envoy_takes_every_resource_and_warns_of_nothing(launch: Launch) -> None:
@@ -111,7 +112,7 @@ def test_traffic_takes_the_way_that_the_resources_say(launch: Launch) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_envoy_takes_every_golden_case(launch: Launch, name: str) -> None:
     proxy, graph, _ = read_case(CASES / name / "in.yaml")
-    live = launch(graph.get(resource_set, proxy))
+    live = launch(resource_set(graph, proxy))
     assert live.ads.nacks == []
     assert live.log.read_text() == ""
 

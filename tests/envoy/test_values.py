@@ -6,13 +6,10 @@ import pytest
 
 from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE
 from pilotfish.envoy.values import DanglingReferenceError, Layer, Resource, ResourceSet
-from pilotfish.model import ObjectRef
-
-OWNER = ObjectRef("Service", "vm", "web")
 
 
-def _cluster(name: str = "a", body: bytes = b"1", owners: tuple[ObjectRef, ...] = ()) -> Resource:
-    return Resource.make(CLUSTER, name, body, owners)
+def _cluster(name: str = "a", body: bytes = b"1") -> Resource:
+    return Resource.make(CLUSTER, name, body)
 
 
 def _route(cluster: str) -> Resource:
@@ -20,7 +17,7 @@ def _route(cluster: str) -> Resource:
 
 
 def test_a_version_follows_the_body_alone() -> None:
-    assert _cluster(body=b"1").version == _cluster(name="b", body=b"1", owners=(OWNER,)).version
+    assert _cluster(body=b"1").version == _cluster(name="b", body=b"1").version
     assert _cluster(body=b"1").version != _cluster(body=b"2").version
 
 
@@ -29,12 +26,6 @@ def test_layers_are_equal_if_their_resources_are_whatever_the_order() -> None:
     assert one == two
     assert list(one) == list(two) == ["a", "b"]
     assert hash(one) == hash(two)
-    assert one.version == two.version
-
-
-def test_a_layer_with_other_owners_is_another_layer_of_the_same_version() -> None:
-    one, two = Layer(CLUSTER, (_cluster(),)), Layer(CLUSTER, (_cluster(owners=(OWNER,)),))
-    assert one != two
     assert one.version == two.version
 
 

@@ -20,8 +20,9 @@ from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.json_format import MessageToDict
 
-from pilotfish.envoy.resources import ResourceSet, resource_set
+from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh.problems import problems
 from tests.golden.cases import CASES, NAMES, read_case
 
@@ -56,7 +57,7 @@ def test_there_is_nothing_but_cases() -> None:
 def render(path: Path) -> dict[str, str]:
     """What every output file is to hold."""
     proxy, graph, loaded = read_case(path)
-    found = graph.get(resource_set, proxy)
+    found = resource_set(graph, proxy)
     made = {file: _dump(_messages(found, *kind)) for file, kind in MESSAGES.items()}
     reported = [str(p) for p in (*loaded, *graph.get(problems))]
     return {**made, "problems.yaml": _dump(reported)} if reported else made

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pilotfish.config.manifest import Manifest
 from pilotfish.derive import Graph
-from pilotfish.envoy.resources import ResourceSet, resource_set
+from pilotfish.envoy.owners import owners
+from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ORDER, ROUTE
+from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh import inputs
 from pilotfish.mesh.names import name_table
 from pilotfish.mesh.problems import problems
-from pilotfish.model import ObjectRef, Problem
+from pilotfish.mesh.scope import Scope
+from pilotfish.model import ObjectRef, Problem, Proxy
 from tests.mesh.meshes import (
     NETWORKING,
     destination_rule,
     graph_of,
+    manifest,
     pod,
     proxy,
     ref,
@@ -128,9 +133,11 @@ def _change(
 
 def _ask(graph: Graph) -> tuple[list[object], tuple[Problem, ...], str]:
     """Everything that anyone is handed: bodies, owners, names, problems."""
-    sets = [graph.get(resource_set, asking) for asking in PROXIES]
-    bodies = [(r.name, r.version, r.body, r.owners) for found in sets for t in ORDER for r in found.resources(t)]
-    return [*bodies], graph.get(problems), graph.get(name_table, "vm").version
+    sets = [resource_set(graph, asking) for asking in PROXIES]
+    bodies = [
+        (r.name, r.version, r.body, owners(graph, r)) for found in sets for t in ORDER for r in found.resources(t)
+    ]
+    return [*bodies], graph.get(problems), graph.get(name_table, Scope("vm")).version
 
 
 def _mesh(count: int = 20) -> Graph:
@@ -149,40 +156,75 @@ def _versions(found: ResourceSet) -> Mapping[tuple[str, str], str]:
     return {(t, r.name): r.version for t in ORDER for r in found.resources(t)}
 
 
-def _after(graph: Graph, changed: Manifest) -> tuple[set[tuple[str, str]], dict[str, int]]:
-    """The resources that one change made others, and the queries that ran for it."""
-    before = _versions(graph.get(resource_set, proxy()))
+ONE = (proxy(),)
+FIFTY = tuple(proxy("client", f"client{i}", f"10.244.200.{i}") for i in range(50))
+"""Proxies of as many scopes."""
+
+
+def _after(
+    graph: Graph, changed: Manifest, asking: tuple[Proxy, ...] = ONE
+) -> tuple[set[tuple[str, str]], dict[str, int]]:
+    """The resources that one change made others for the first who asks, and the queries that ran for it."""
+    before, *_ = [_versions(resource_set(graph, each)) for each in asking]
     graph.stats.reset()
     inputs.apply(graph, {changed.ref: changed})
-    after = _versions(graph.get(resource_set, proxy()))
+    after, *_ = [_versions(resource_set(graph, each)) for each in asking]
     return {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}, dict(graph.stats.ran)
 
 
 HOST = "s7.vm.svc.cluster.local"
 
 
-def test_a_changed_endpoint_changes_its_load_assignments_alone() -> None:
-    changed, ran = _after(_mesh(), pod("s7-1", "10.244.7.1", {"app": "s7", "version": "v1"}, ready=False))
+@pytest.mark.parametrize("asking", [ONE, FIFTY], ids=["one scope", "fifty scopes"])
+def test_a_changed_endpoint_changes_its_load_assignments_alone(asking: tuple[Proxy, ...]) -> None:
+    changed, ran = _after(_mesh(), pod("s7-1", "10.244.7.1", {"app": "s7", "version": "v1"}, ready=False), asking)
     assert changed == {(ENDPOINT, f"outbound|80||{HOST}"), (ENDPOINT, f"outbound|80|v1|{HOST}")}
     assert ran["endpoints.load_assignment"] == 3
     assert not {name for name in ran if name.startswith(("clusters.", "routes.", "virtual_hosts.", "listeners."))}
-    assert sum(ran.values()) <= 13
+    assert sum(ran.values()) <= 11
 
 
-def test_a_changed_virtual_service_changes_its_route_alone() -> None:
-    changed, ran = _after(_mesh(), virtual_service("s7", "s7", {"s7/v1": 10, "s7/v2": 90}))
+@pytest.mark.parametrize("asking", [ONE, FIFTY], ids=["one scope", "fifty scopes"])
+def test_a_changed_virtual_service_changes_its_route_alone(asking: tuple[Proxy, ...]) -> None:
+    changed, ran = _after(_mesh(), virtual_service("s7", "s7", {"s7/v1": 10, "s7/v2": 90}), asking)
     assert changed == {(ROUTE, "80")}
     assert ran["virtual_hosts.virtual_host"] == 1
     assert not {name for name in ran if name.startswith(("clusters.", "endpoints.", "listeners.", "outbound."))}
-    assert sum(ran.values()) <= 10
+    assert sum(ran.values()) <= 8
 
 
-def test_a_new_service_builds_no_other_services_resources() -> None:
-    changed, ran = _after(_mesh(), service("new", address="10.96.2.1", ports=[{"name": "http", "port": 81}]))
+@pytest.mark.parametrize("asking", [ONE, FIFTY], ids=["one scope", "fifty scopes"])
+def test_a_new_service_builds_no_other_services_resources(asking: tuple[Proxy, ...]) -> None:
+    new = service("new", address="10.96.2.1", ports=[{"name": "http", "port": 81}])
+    changed, ran = _after(_mesh(), new, asking)
     name = "outbound|81||new.vm.svc.cluster.local"
     assert changed == {(CLUSTER, name), (ENDPOINT, name), (LISTENER, "0.0.0.0_81"), (ROUTE, "81")}
     assert ran["clusters.service_clusters"] == ran["endpoints.load_assignment"] == 1
     assert ran["virtual_hosts.virtual_host"] == 1
+
+
+def test_scopes_that_differ_still_share_what_does_not() -> None:
+    """Fifty namespaces, each with a service of its own, which it calls by a short name: so each has its own routes."""
+    graph = _mesh()
+    own = [service("own", f"client{i}", f"10.96.3.{i}") for i in range(50)]
+    inputs.apply(graph, {made.ref: made for made in own})
+    _, ran = _after(graph, virtual_service("s7", "s7", {"s7/v1": 10, "s7/v2": 90}), (*ONE, *FIFTY))
+    assert ran["virtual_hosts.virtual_host"] == 2
+    _, ran = _after(graph, pod("s7-1", "10.244.7.1", {"app": "s7", "version": "v1"}, ready=False), (*ONE, *FIFTY))
+    assert ran["endpoints.load_assignment"] == 3
+    assert ran["resources._endpoints"] == 1
+
+
+def test_proxies_cost_no_query_of_their_own() -> None:
+    graph = _mesh()
+    many = tuple(proxy(f"client-{i}", address=f"10.244.201.{i}") for i in range(20))
+    listed = [{"addresses": [{"ip": "10.244.201.3"}], "ports": [{"name": "http", "port": 80}]}]
+    made = (service("listed", address="10.96.4.1", selector={}), manifest("Endpoints", "listed", subsets=listed))
+    inputs.apply(graph, {each.ref: each for each in made})
+    listed = [{"addresses": [{"ip": "10.244.201.4"}], "ports": [{"name": "http", "port": 80}]}]
+    _, ran = _after(graph, manifest("Endpoints", "listed", subsets=listed), many)
+    assert ran["endpoints.hosted"] == ran["inbound.inbound_ports"] == 2
+    assert ran["endpoints.load_assignment"] == 1
 
 
 def test_an_object_applied_again_runs_nothing() -> None:
@@ -194,23 +236,23 @@ def test_an_object_applied_again_runs_nothing() -> None:
 
 def test_what_no_query_reads_runs_nothing() -> None:
     graph = _mesh()
-    graph.get(resource_set, proxy())
+    resource_set(graph, proxy())
     graph.stats.reset()
     assert inputs.reject(graph, ref("Service", "unheard-of"), None)
-    graph.get(resource_set, proxy())
+    resource_set(graph, proxy())
     assert graph.stats.ran == {}
 
 
 def test_proxies_of_one_namespace_share_their_outbound_layers() -> None:
     graph = _mesh()
-    one, two = (graph.get(resource_set, proxy(n, address=f"10.244.9.{i}")) for i, n in enumerate(("x", "y")))
+    one, two = (resource_set(graph, proxy(n, address=f"10.244.9.{i}")) for i, n in enumerate(("x", "y")))
     for type_url in ORDER:
         assert one.layers(type_url)[0] is two.layers(type_url)[0]
 
 
 def test_namespaces_share_the_resources_that_are_the_same_for_both() -> None:
     graph = _mesh()
-    one, two = (graph.get(resource_set, proxy("x", namespace)) for namespace in ("vm", "shop"))
+    one, two = (resource_set(graph, proxy("x", namespace)) for namespace in ("vm", "shop"))
     for type_url in (CLUSTER, LISTENER, ENDPOINT):
         for name, resource in one.layers(type_url)[0].items():
             assert two.layers(type_url)[0][name] is resource
@@ -219,7 +261,7 @@ def test_namespaces_share_the_resources_that_are_the_same_for_both() -> None:
 def test_replicas_share_their_inbound_layers() -> None:
     graph = _mesh()
     one, two = (
-        graph.get(resource_set, proxy(f"s7-{v}", address=f"10.244.7.{v}", app="s7", version=f"v{v}")) for v in (1, 2)
+        resource_set(graph, proxy(f"s7-{v}", address=f"10.244.7.{v}", app="s7", version=f"v{v}")) for v in (1, 2)
     )
     assert one == two
     assert one.layers(LISTENER)[1] is two.layers(LISTENER)[1]

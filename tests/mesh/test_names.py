@@ -8,6 +8,7 @@ import pytest
 
 from pilotfish.mesh import inputs
 from pilotfish.mesh.names import name_table
+from pilotfish.mesh.scope import Scope
 from tests.mesh.meshes import NETWORKING, graph_of, manifest, pod, service
 
 
@@ -60,7 +61,7 @@ NOT_READY = {"conditions": [{"type": "Ready", "status": "False"}]}
     ],
 )
 def test_names(manifests: list[Any], records: dict[str, tuple[str, ...]]) -> None:
-    assert graph_of(*manifests).get(name_table, "vm").records == records
+    assert graph_of(*manifests).get(name_table, Scope("vm")).records == records
 
 
 def test_a_service_entry_has_the_names_that_it_has_addresses_for() -> None:
@@ -72,16 +73,16 @@ def test_a_service_entry_has_the_names_that_it_has_addresses_for() -> None:
     with_addresses = {**spec, "addresses": ["10.96.9.9", "10.97.0.0/16"]}
     entry = manifest("ServiceEntry", "out", api=NETWORKING, spec=with_addresses)
     expected = {"api.example.com": ("10.96.9.9",), "*.example.org": ("10.96.9.9",)}
-    assert graph_of(entry).get(name_table, "vm").records == expected
+    assert graph_of(entry).get(name_table, Scope("vm")).records == expected
     without = manifest("ServiceEntry", "out", api=NETWORKING, spec=spec)
-    assert graph_of(without).get(name_table, "vm").records == {}
+    assert graph_of(without).get(name_table, Scope("vm")).records == {}
 
 
 def test_the_version_follows_the_records() -> None:
     graph = graph_of(service("store", address="None"), _pod("a", "10.0.0.1", "store-0"))
-    first = graph.get(name_table, "vm")
+    first = graph.get(name_table, Scope("vm"))
     inputs.apply(graph, {m.ref: m for m in (pod("unrelated", "10.0.0.9", {"app": "other"}),)})
-    assert graph.get(name_table, "vm").version == first.version
+    assert graph.get(name_table, Scope("vm")).version == first.version
     gone = _pod("a", "10.0.0.1", "store-0", **NOT_READY)
     inputs.apply(graph, {gone.ref: gone})
-    assert graph.get(name_table, "vm").version != first.version
+    assert graph.get(name_table, Scope("vm")).version != first.version

@@ -8,9 +8,10 @@ import pytest
 
 from pilotfish.mesh import endpoints
 from pilotfish.mesh.hosts import resolve, wildcards
-from pilotfish.mesh.inbound import inbound_ports
+from pilotfish.mesh.inbound import inbound_ports, inbound_protocol
 from pilotfish.mesh.policies import policy, rules_for
 from pilotfish.mesh.routing import router
+from pilotfish.mesh.scope import Scope
 from pilotfish.model import Protocol
 from tests.mesh.meshes import destination_rule, graph_of, manifest, pod, proxy, ref, service, virtual_service
 
@@ -46,19 +47,15 @@ def test_a_target_port_is_a_number_or_the_name_of_a_container_port(target: int |
     assert [p.number for p in found] == ports
 
 
-def test_the_older_service_says_what_a_shared_port_speaks() -> None:
-    young = service("a", selector={"app": "web"}, ports=[{"name": "tcp", "port": 81, "targetPort": 80}])
-    old = manifest(
-        "Service",
-        "z",
-        created="2020-01-01T00:00:00Z",
-        spec={"clusterIP": "10.96.0.9", "selector": {"app": "web"}, "ports": [{"name": "http", "port": 80}]},
-    )
-    graph = graph_of(service("z"), young, pod("web-0", "10.0.0.1", {"app": "web"}))
-    asking = proxy("web-0", address="10.0.0.1")
-    assert [p.protocol for p in graph.get(inbound_ports, asking)] == [Protocol.TCP]
-    aged = graph_of(old, manifest("Service", "a", created="2021-01-01T00:00:00Z", spec=dict(young.document)["spec"]))
-    assert [p.protocol for p in aged.get(inbound_ports, proxy("web-0", app="web"))] == [Protocol.HTTP]
+@pytest.mark.parametrize(
+    ("other", "expected"), [("tcp", Protocol.AUTO), ("http-web", Protocol.HTTP), ("grpc", Protocol.AUTO)]
+)
+def test_a_shared_port_is_sniffed_where_its_services_do_not_agree(other: str, expected: Protocol) -> None:
+    young = service("a", selector={"app": "web"}, ports=[{"name": other, "port": 81, "targetPort": 80}])
+    graph = graph_of(service("z", selector={"app": "web"}), young, pod("web-0", "10.0.0.1", {"app": "web"}))
+    (port,) = graph.get(inbound_ports, proxy("web-0", address="10.0.0.1"))
+    assert port.serves == (("a.vm.svc.cluster.local", 81), ("z.vm.svc.cluster.local", 80))
+    assert graph.get(inbound_protocol, port) is expected
 
 
 def test_a_proxy_whose_pod_is_not_known_yet_is_taken_at_its_word() -> None:
@@ -79,8 +76,8 @@ def test_a_rule_of_the_client_comes_before_one_of_the_service(client: str, name:
         destination_rule("of-root", "*.svc.cluster.local", {}, "istio-system"),
         destination_rule("wider", "*.vm.svc.cluster.local", {}),
     )
-    assert [r.name for r in graph.get(rules_for, client, HOST)] == [name]
-    assert [r.name for r in graph.get(rules_for, client, "other.shop.svc.cluster.local")] == ["of-root"]
+    assert [r.name for r in graph.get(rules_for, Scope(client), HOST)] == [name]
+    assert [r.name for r in graph.get(rules_for, Scope(client), "other.shop.svc.cluster.local")] == ["of-root"]
 
 
 def test_rules_of_one_namespace_are_merged() -> None:
@@ -89,7 +86,7 @@ def test_rules_of_one_namespace_are_merged() -> None:
         destination_rule("a", "web", {"v1": {"version": "v1"}}),
         destination_rule("b", HOST, {"v1": {"version": "other"}, "v2": {"version": "v2"}}),
     )
-    merged = graph.get(policy, graph.get(rules_for, "vm", HOST))
+    merged = graph.get(policy, graph.get(rules_for, Scope("vm"), HOST))
     assert merged is not None
     assert {s.name: s.labels for s in merged.subsets} == {"v1": {"version": "v1"}, "v2": {"version": "v2"}}
 

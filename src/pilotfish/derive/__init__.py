@@ -23,6 +23,6 @@ hashable; its result is immutable and cheap to compare. A query over a whole col
 (`@query(index=True)`), and a narrow one reads its own entry. Index queries do not count as provenance.
 """
 
-from pilotfish.derive.graph import CycleError, Graph, Input, Query, Reads, Stats, query
+from pilotfish.derive.graph import CycleError, Graph, Input, Origin, Query, Reads, Stats, query
 
-__all__ = ["CycleError", "Graph", "Input", "Query", "Reads", "Stats", "query"]
+__all__ = ["CycleError", "Graph", "Input", "Origin", "Query", "Reads", "Stats", "query"]

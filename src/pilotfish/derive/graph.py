@@ -59,6 +59,10 @@ def query(function: Any = None, /, *, index: bool = False) -> Any:
     return Query(function, index)
 
 
+Origin = tuple[Query[..., Any], tuple[Any, ...]]
+"""One result: a query and its arguments."""
+
+
 class _State(Enum):
     FRESH = 0
     """The value is right."""
@@ -119,6 +123,13 @@ class Reads:
         self._graph = graph
         self._node = node
 
+    @property
+    def origin(self) -> Origin:
+        """The query that runs, for a result that should know where it comes from (see `Graph.provenance`)."""
+        node = self._node
+        assert node.query is not None
+        return node.query, node.args
+
     def read(self, table: Input[K, V], key: K) -> V | None:
         """The value of one input, or None where it is not set."""
         return cast("V | None", self._record(self._graph._entry(table, key)).value)
@@ -148,7 +159,7 @@ class Graph:
         self.stats = Stats({})
         self._inputs: dict[Input[Any, Any], dict[Any, _Node]] = {}
         self._keys: dict[Input[Any, Any], _Node] = {}
-        self._queries: dict[tuple[Query[..., Any], tuple[Any, ...]], _Node] = {}
+        self._queries: dict[Origin, _Node] = {}
 
     def set(self, table: Input[K, V], key: K, value: V | None) -> bool:
         """Set one input; None removes it. True if that changed anything."""
@@ -204,7 +215,7 @@ class Graph:
                     stack.append(read)
         return frozenset(found)
 
-    def collect(self, roots: Iterable[tuple[Query[..., Any], tuple[Any, ...]]]) -> int:
+    def collect(self, roots: Iterable[Origin]) -> int:
         """Forget every query result that no root needs. Returns how many were forgotten."""
         keep: set[_Node] = set()
         stack = [node for root in roots if (node := self._queries.get(root)) is not None]
@@ -221,7 +232,7 @@ class Graph:
                 del entries[gone]
         return len(dead)
 
-    def __iter__(self) -> Iterator[tuple[Query[..., Any], tuple[Any, ...]]]:
+    def __iter__(self) -> Iterator[Origin]:
         return iter(self._queries)
 
     def __len__(self) -> int:

@@ -14,8 +14,8 @@ from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionForm
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 from google.protobuf.struct_pb2 import Struct
 
-from pilotfish.config.mesh import MeshConfig
 from pilotfish.envoy.message import pack
+from pilotfish.model.settings import AccessLog as Settings
 
 TEXT: Final = (
     '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% '
@@ -53,28 +53,28 @@ JSON: Final = {
 }
 
 
-def build_access_logs(config: MeshConfig) -> list[AccessLog]:
-    """One file logger; none where the mesh configuration names no file."""
-    if not config.access_log_file:
+def build_access_logs(wanted: Settings | None) -> list[AccessLog]:
+    """One file logger; none where none is wanted."""
+    if wanted is None:
         return []
-    log = FileAccessLog(path=config.access_log_file, log_format=_format(config))
+    log = FileAccessLog(path=wanted.path, log_format=_format(wanted))
     return [AccessLog(name="envoy.access_loggers.file", typed_config=pack(log))]
 
 
-def build_listener_logs(config: MeshConfig) -> list[AccessLog]:
+def build_listener_logs(wanted: Settings | None) -> list[AccessLog]:
     """For a listener: connections that no filter chain takes, which no other log would show."""
-    logs = build_access_logs(config)
+    logs = build_access_logs(wanted)
     for log in logs:
         log.filter.CopyFrom(AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=["NR"])))
     return logs
 
 
-def _format(config: MeshConfig) -> SubstitutionFormatString:
-    if config.access_log_encoding == "JSON":
+def _format(wanted: Settings) -> SubstitutionFormatString:
+    if wanted.json:
         fields = Struct()
-        fields.update(_json_fields(config.access_log_format))
+        fields.update(_json_fields(wanted.format))
         return SubstitutionFormatString(json_format=fields)
-    text = config.access_log_format or TEXT
+    text = wanted.format or TEXT
     return SubstitutionFormatString(text_format_source=DataSource(inline_string=text))
 
 

@@ -14,19 +14,26 @@ from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 impor
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.endpoints import build_load_assignment
-from pilotfish.envoy.filters import ads
-from pilotfish.envoy.message import config_path, duration, istio_metadata, pack, seconds, serialise, socket_address
+from pilotfish.envoy.message import (
+    ads,
+    config_path,
+    istio_metadata,
+    nanoseconds,
+    pack,
+    seconds,
+    serialise,
+    socket_address,
+)
 from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH, inbound_cluster, outbound_cluster
 from pilotfish.envoy.traffic_policy import NO_LIMIT, apply_traffic_policy
 from pilotfish.envoy.types import CLUSTER, ENDPOINT
 from pilotfish.envoy.values import Resource
-from pilotfish.mesh.inbound import InboundPort
-from pilotfish.mesh.inputs import mesh_config
+from pilotfish.mesh.inbound import InboundPort, inbound_protocol
 from pilotfish.mesh.policies import Policy, policy, subset_names, traffic_policy
 from pilotfish.mesh.services import service
+from pilotfish.mesh.settings import settings
 from pilotfish.model import ObjectRef, Protocol
 from pilotfish.model.service import Resolution, Service, ServicePort
 from pilotfish.model.wellknown import DNS_PROXY_PORT, INBOUND_BIND_IPV4, INBOUND_BIND_IPV6
@@ -56,19 +63,16 @@ def service_clusters(db: Reads, host: str, rules: tuple[ObjectRef, ...]) -> tupl
     if found is None:
         return ()
     applied = policy(db, rules)
-    config = mesh_config(db)
     subsets = ("", *subset_names(db, rules))
-    owners = (found.ref, *rules)
-    built = (_build_outbound(db, config, found, port, subset, applied) for port in found.ports for subset in subsets)
-    return tuple(_resource(cluster, owners) for cluster in built)
+    built = (_build_outbound(db, found, port, subset, applied) for port in found.ports for subset in subsets)
+    return tuple(_resource(db, cluster) for cluster in built)
 
 
 @query
 def common_clusters(db: Reads) -> tuple[Resource, ...]:
     """Those that every proxy has: where traffic goes that no service claims."""
-    config = mesh_config(db)
-    passthrough = _original_dst(config, PASSTHROUGH)
-    inbound = _original_dst(config, INBOUND_PASSTHROUGH)
+    passthrough = _original_dst(db, PASSTHROUGH)
+    inbound = _original_dst(db, INBOUND_PASSTHROUGH)
     # Istio counts both under one name, to keep the count of statistics down.
     inbound.alt_stat_name = passthrough.alt_stat_name
     inbound.upstream_bind_config.CopyFrom(_from_loopback())
@@ -77,35 +81,27 @@ def common_clusters(db: Reads) -> tuple[Resource, ...]:
         options.CopyFrom(_AS_DOWNSTREAM)
         options.common_http_protocol_options.idle_timeout.seconds = 300
         cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
-    black_hole = _cluster(config, BLACK_HOLE)
+    black_hole = _cluster(db, BLACK_HOLE)
     black_hole.type = Cluster.STATIC
-    return tuple(_resource(cluster) for cluster in (black_hole, passthrough, inbound))
+    return tuple(_resource(db, cluster) for cluster in (black_hole, passthrough, inbound))
 
 
 @query
-def inbound_port_cluster(db: Reads, port: int, protocol: Protocol, owner: ObjectRef | None) -> Resource:
+def inbound_port_cluster(db: Reads, port: InboundPort) -> Resource:
     """`inbound|8888||`: to the app, at the address that the client chose, from 127.0.0.6.
 
     That source tells the capture rules to let the connection pass: Envoy's own, but for this pod.
     """
-    cluster = _original_dst(mesh_config(db), inbound_cluster(port))
+    cluster = _original_dst(db, inbound_cluster(port.number))
     cluster.upstream_bind_config.CopyFrom(_from_loopback())
     # The pod's own addresses are all it ever has; forgetting an idle one would only cost its connections.
     cluster.cleanup_interval.seconds = 9223372035
-    _set_protocol(cluster, protocol)
-    return _resource(cluster, (owner,) if owner is not None else ())
+    _set_protocol(cluster, inbound_protocol(db, port))
+    return _resource(db, cluster)
 
 
-def inbound_clusters(db: Reads, ports: tuple[InboundPort, ...]) -> tuple[Resource, ...]:
-    found = ((p, service(db, p.host)) for p in ports)
-    return tuple(inbound_port_cluster(db, p.number, p.protocol, s.ref if s is not None else None) for p, s in found)
-
-
-def _build_outbound(
-    db: Reads, config: MeshConfig, found: Service, port: ServicePort, subset: str, applied: Policy | None
-) -> Cluster:
-    name = outbound_cluster(port.number, subset, found.host)
-    cluster = _cluster(config, name)
+def _build_outbound(db: Reads, found: Service, port: ServicePort, subset: str, applied: Policy | None) -> Cluster:
+    cluster = _cluster(db, outbound_cluster(port.number, subset, found.host))
     cluster.lb_policy = Cluster.LEAST_REQUEST
     cluster.circuit_breakers.CopyFrom(NO_LIMIT)
     _set_protocol(cluster, port.protocol)
@@ -156,12 +152,13 @@ def _set_protocol(cluster: Cluster, protocol: Protocol) -> None:
         cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
 
 
-def _cluster(config: MeshConfig, name: str) -> Cluster:
-    return Cluster(name=name, alt_stat_name=f"{name};", connect_timeout=duration(config.connect_timeout))
+def _cluster(db: Reads, name: str) -> Cluster:
+    timeout = nanoseconds(settings(db).connect_timeout)
+    return Cluster(name=name, alt_stat_name=f"{name};", connect_timeout=timeout)
 
 
-def _original_dst(config: MeshConfig, name: str) -> Cluster:
-    cluster = _cluster(config, name)
+def _original_dst(db: Reads, name: str) -> Cluster:
+    cluster = _cluster(db, name)
     cluster.type = Cluster.ORIGINAL_DST
     cluster.lb_policy = Cluster.CLUSTER_PROVIDED
     cluster.circuit_breakers.CopyFrom(NO_LIMIT)
@@ -176,6 +173,6 @@ def _from_loopback() -> BindConfig:
     )
 
 
-def _resource(cluster: Cluster, owners: tuple[ObjectRef, ...] = ()) -> Resource:
+def _resource(db: Reads, cluster: Cluster) -> Resource:
     references = ((ENDPOINT, cluster.name),) if cluster.type == Cluster.EDS else ()
-    return Resource.make(CLUSTER, cluster.name, serialise(cluster), owners, references)
+    return Resource.make(CLUSTER, cluster.name, serialise(cluster), references, db.origin)

@@ -47,14 +47,12 @@ def _passes_through(applied: Policy | None, subset: str, port: int) -> bool:
 @query
 def load_assignment(db: Reads, host: str, port: int, subset: str, rules: tuple[ObjectRef, ...]) -> Resource:
     """The endpoints of `outbound|PORT|SUBSET|HOST`. `rules` are those that define the subset; none for the whole."""
-    found = service(db, host)
     applied = policy(db, rules)
     named = applied.subset(subset) if applied is not None and subset else None
     selector = tuple(sorted(named.labels.items())) if named is not None else ()
     name = outbound_cluster(port, subset, host)
     message = build_load_assignment(db, name, host, port, selector)
-    owners = ((found.ref,) if found is not None else ()) + rules
-    return Resource.make(ENDPOINT, name, serialise(message), owners)
+    return Resource.make(ENDPOINT, name, serialise(message), origin=db.origin)
 
 
 def build_load_assignment(db: Reads, name: str, host: str, port: int, selector: Labels) -> ClusterLoadAssignment:

@@ -12,31 +12,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from envoy.config.core.v3.base_pb2 import TrafficDirection
-from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
+from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain, FilterChainMatch
 from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
-from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.access_log import build_listener_logs
 from pilotfish.envoy.filters import (
     ORIGINAL_DST,
     ORIGINAL_SRC,
     SNIFFED_HTTP,
-    build_inbound_http,
     build_tcp,
     http_inspector_except,
 )
+from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
 from pilotfish.envoy.listeners import also_ipv6
-from pilotfish.envoy.message import duration, serialise, socket_address
+from pilotfish.envoy.message import nanoseconds, serialise, socket_address
 from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, VIRTUAL_INBOUND, inbound_cluster
 from pilotfish.envoy.routes import build_inbound_route
 from pilotfish.envoy.types import CLUSTER, LISTENER
 from pilotfish.envoy.values import Resource
-from pilotfish.mesh.inbound import InboundPort
-from pilotfish.mesh.inputs import mesh_config
+from pilotfish.mesh.inbound import InboundPort, inbound_protocol
 from pilotfish.mesh.outbound import WILDCARD
-from pilotfish.mesh.services import service
+from pilotfish.mesh.settings import settings
+from pilotfish.model import Protocol
+from pilotfish.model.settings import MeshSettings
 from pilotfish.model.wellknown import INBOUND_PORT
 
 
@@ -46,10 +47,11 @@ def virtual_inbound(db: Reads, ports: tuple[InboundPort, ...], transparent: bool
 
     `transparent`: connections come by TPROXY, with the addresses that they had, and go on with their source.
     """
-    config = mesh_config(db)
-    chains = [_loop_chain(config), *_passthrough_chains(config)]
-    chains += [chain for port in ports for chain in _port_chains(config, port)]
-    declared = tuple(port.number for port in ports if not port.protocol.is_sniffed)
+    mesh = settings(db)
+    protocols = {port: inbound_protocol(db, port) for port in ports}
+    chains = [_loop_chain(mesh), *_passthrough_chains(mesh)]
+    chains += [chain for port, protocol in protocols.items() for chain in _port_chains(mesh, port, protocol)]
+    declared = tuple(port.number for port, protocol in protocols.items() if not protocol.is_sniffed)
     listener = Listener(
         name=VIRTUAL_INBOUND,
         address=socket_address(WILDCARD, INBOUND_PORT),
@@ -61,52 +63,55 @@ def virtual_inbound(db: Reads, ports: tuple[InboundPort, ...], transparent: bool
             *((ORIGINAL_SRC,) if transparent else ()),
             http_inspector_except((*declared, INBOUND_PORT)),
         ],
-        listener_filters_timeout=duration(config.protocol_detection_timeout),
+        listener_filters_timeout=nanoseconds(mesh.detection_timeout),
         continue_on_listener_filters_timeout=True,
         traffic_direction=TrafficDirection.INBOUND,
         max_connections_to_accept_per_socket_event=UInt32Value(value=1),
-        access_log=build_listener_logs(config),
+        access_log=build_listener_logs(mesh.access_log),
     )
-    found = (service(db, port.host) for port in ports)
     names = (BLACK_HOLE, INBOUND_PASSTHROUGH, *(inbound_cluster(port.number) for port in ports))
     references = ((CLUSTER, name) for name in names)
-    return Resource.make(
-        LISTENER, listener.name, serialise(listener), (s.ref for s in found if s is not None), references
-    )
+    return Resource.make(LISTENER, listener.name, serialise(listener), references, db.origin)
 
 
-def _loop_chain(config: MeshConfig) -> FilterChain:
+def _loop_chain(mesh: MeshSettings) -> FilterChain:
     return FilterChain(
         name=f"{VIRTUAL_INBOUND}-blackhole",
         filter_chain_match=FilterChainMatch(destination_port=UInt32Value(value=INBOUND_PORT)),
-        filters=[build_tcp(config, BLACK_HOLE)],
+        filters=[build_tcp(mesh.access_log, BLACK_HOLE)],
     )
 
 
-def _passthrough_chains(config: MeshConfig) -> Iterator[FilterChain]:
+def _passthrough_chains(mesh: MeshSettings) -> Iterator[FilterChain]:
     route = build_inbound_route(INBOUND_PASSTHROUGH, 0, INBOUND_PASSTHROUGH, ":0")
     yield FilterChain(
         name=f"{VIRTUAL_INBOUND}-catchall-http",
         filter_chain_match=_match(None, http=True),
-        filters=[build_inbound_http(config, INBOUND_PASSTHROUGH, route)],
+        filters=[_http(mesh, INBOUND_PASSTHROUGH, route)],
     )
     yield FilterChain(
         name=VIRTUAL_INBOUND,
         filter_chain_match=_match(None),
-        filters=[build_tcp(config, INBOUND_PASSTHROUGH)],
+        filters=[build_tcp(mesh.access_log, INBOUND_PASSTHROUGH)],
     )
 
 
-def _port_chains(config: MeshConfig, port: InboundPort) -> Iterator[FilterChain]:
+def _port_chains(mesh: MeshSettings, port: InboundPort, protocol: Protocol) -> Iterator[FilterChain]:
     """HTTP, TCP, or HTTP where it is found and TCP otherwise."""
     name, cluster = f"{WILDCARD}_{port.number}", inbound_cluster(port.number)
-    sniffed = port.protocol.is_sniffed
-    if port.protocol.is_http or sniffed:
+    sniffed = protocol.is_sniffed
+    if protocol.is_http or sniffed:
         route = build_inbound_route(cluster, port.service_port, cluster, f"{port.host}:{port.service_port}")
-        http = build_inbound_http(config, f"inbound_{name}", route)
+        http = _http(mesh, f"inbound_{name}", route)
         yield FilterChain(name=name, filter_chain_match=_match(port.number, http=sniffed), filters=[http])
-    if not port.protocol.is_http:
-        yield FilterChain(name=name, filter_chain_match=_match(port.number), filters=[build_tcp(config, cluster)])
+    if not protocol.is_http:
+        yield FilterChain(
+            name=name, filter_chain_match=_match(port.number), filters=[build_tcp(mesh.access_log, cluster)]
+        )
+
+
+def _http(mesh: MeshSettings, stat_prefix: str, route: RouteConfiguration) -> Filter:
+    return build_http_manager(HttpManager(Direction.INBOUND, stat_prefix, route, mesh.access_log))
 
 
 def _match(port: int | None, http: bool = False) -> FilterChainMatch:

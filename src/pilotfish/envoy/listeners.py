@@ -14,7 +14,6 @@ from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
 from envoy.config.listener.v3.listener_pb2 import AdditionalAddress, Listener
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
-from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.access_log import build_listener_logs
 from pilotfish.envoy.filters import (
@@ -22,31 +21,32 @@ from pilotfish.envoy.filters import (
     ORIGINAL_DST,
     SNIFFED_HTTP,
     TLS_INSPECTOR,
-    build_outbound_http,
     build_tcp,
 )
-from pilotfish.envoy.message import duration, serialise, socket_address
+from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
+from pilotfish.envoy.message import nanoseconds, serialise, socket_address
 from pilotfish.envoy.naming import BLACK_HOLE, PASSTHROUGH, VIRTUAL_OUTBOUND, outbound_cluster
 from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE
 from pilotfish.envoy.values import Resource
-from pilotfish.mesh.inputs import mesh_config
 from pilotfish.mesh.outbound import WILDCARD, Binding, binding
-from pilotfish.mesh.services import service
+from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.settings import settings
+from pilotfish.model.settings import MeshSettings
 from pilotfish.model.wellknown import OUTBOUND_PORT
 
 
 @query
 def virtual_outbound(db: Reads) -> Resource:
     """0.0.0.0:15001. What no other listener takes is let pass, or goes nowhere under REGISTRY_ONLY."""
-    config = mesh_config(db)
-    unknown = unknown_destination(config)
+    mesh = settings(db)
+    unknown = unknown_destination(mesh)
     # A client that calls 15001 itself would make Envoy call itself without end.
     loop = FilterChain(
         name=f"{VIRTUAL_OUTBOUND}-blackhole",
         filter_chain_match=FilterChainMatch(destination_port=UInt32Value(value=OUTBOUND_PORT)),
-        filters=[build_tcp(config, BLACK_HOLE)],
+        filters=[build_tcp(mesh.access_log, BLACK_HOLE)],
     )
-    rest = FilterChain(name=f"{VIRTUAL_OUTBOUND}-catchall-tcp", filters=[build_tcp(config, unknown)])
+    rest = FilterChain(name=f"{VIRTUAL_OUTBOUND}-catchall-tcp", filters=[build_tcp(mesh.access_log, unknown)])
     listener = Listener(
         name=VIRTUAL_OUTBOUND,
         address=socket_address(WILDCARD, OUTBOUND_PORT),
@@ -57,39 +57,37 @@ def virtual_outbound(db: Reads) -> Resource:
         use_original_dst=BoolValue(value=True),
         traffic_direction=TrafficDirection.OUTBOUND,
         max_connections_to_accept_per_socket_event=UInt32Value(value=1),
-        access_log=build_listener_logs(config),
+        access_log=build_listener_logs(mesh.access_log),
     )
     references = ((CLUSTER, BLACK_HOLE), (CLUSTER, unknown))
-    return Resource.make(LISTENER, listener.name, serialise(listener), (), references)
+    return Resource.make(LISTENER, listener.name, serialise(listener), references, db.origin)
 
 
 @query
-def outbound_listener(db: Reads, name: str) -> Resource | None:
+def outbound_listener(db: Reads, scope: Scope, name: str) -> Resource | None:
     """The listener of a binding; None if there is no such binding."""
-    bound = binding(db, name)
+    bound = binding(db, scope, name)
     if bound is None:
         return None
-    config = mesh_config(db)
+    mesh = settings(db)
     listener = Listener(
         name=name,
         address=socket_address(bound.address, bound.port),
         bind_to_port=BoolValue(value=False),
         traffic_direction=TrafficDirection.OUTBOUND,
-        filter_chains=list(_chains(config, bound)),
-        listener_filters_timeout=duration(config.protocol_detection_timeout),
+        filter_chains=list(_chains(mesh, bound)),
+        listener_filters_timeout=nanoseconds(mesh.detection_timeout),
         continue_on_listener_filters_timeout=True,
     )
     if bound.address == WILDCARD:
         listener.additional_addresses.extend(also_ipv6(bound.port))
-    _set_rest(listener, config, bound)
+    _set_rest(listener, mesh, bound)
     _set_inspectors(listener, bound)
-    found = (service(db, host) for host in bound.hosts)
-    owners = (s.ref for s in found if s is not None)
-    return Resource.make(LISTENER, name, serialise(listener), owners, _references(config, bound))
+    return Resource.make(LISTENER, name, serialise(listener), _references(mesh, bound), db.origin)
 
 
-def unknown_destination(config: MeshConfig) -> str:
-    return PASSTHROUGH if config.outbound_traffic_policy.mode == "ALLOW_ANY" else BLACK_HOLE
+def unknown_destination(mesh: MeshSettings) -> str:
+    return PASSTHROUGH if mesh.allow_any else BLACK_HOLE
 
 
 def also_ipv6(port: int) -> list[AdditionalAddress]:
@@ -97,28 +95,28 @@ def also_ipv6(port: int) -> list[AdditionalAddress]:
     return [AdditionalAddress(address=socket_address("::", port))]
 
 
-def _chains(config: MeshConfig, bound: Binding) -> Iterator[FilterChain]:
+def _chains(mesh: MeshSettings, bound: Binding) -> Iterator[FilterChain]:
     """All but what takes the rest. Envoy decides by destination range, then server name, then what was sniffed."""
     for host, blocks in bound.ranges:
         ranges = [_cidr(block) for block in blocks]
-        yield _chain(_tcp(config, host, bound.port), FilterChainMatch(prefix_ranges=ranges))
+        yield _chain(_tcp(mesh, host, bound.port), FilterChainMatch(prefix_ranges=ranges))
     for host in bound.server_names:
-        yield _chain(_tcp(config, host, bound.port), FilterChainMatch(server_names=[host]))
+        yield _chain(_tcp(mesh, host, bound.port), FilterChainMatch(server_names=[host]))
     if bound.route:
-        http = build_outbound_http(config, f"outbound_{bound.name}", bound.route)
+        manager = HttpManager(Direction.OUTBOUND, f"outbound_{bound.name}", bound.route, mesh.access_log)
         sniffed = FilterChainMatch(transport_protocol="raw_buffer", application_protocols=SNIFFED_HTTP)
-        yield _chain(http, sniffed)
+        yield _chain(build_http_manager(manager), sniffed)
 
 
-def _set_rest(listener: Listener, config: MeshConfig, bound: Binding) -> None:
+def _set_rest(listener: Listener, mesh: MeshSettings, bound: Binding) -> None:
     """What the other chains don't match: a TCP service's, or as if there were no listener."""
     if not bound.tcp:
-        unknown = build_tcp(config, unknown_destination(config))
+        unknown = build_tcp(mesh.access_log, unknown_destination(mesh))
         listener.default_filter_chain.CopyFrom(FilterChain(name="PassthroughFilterChain", filters=[unknown]))
     elif listener.filter_chains:
-        listener.default_filter_chain.CopyFrom(_chain(_tcp(config, bound.tcp, bound.port)))
+        listener.default_filter_chain.CopyFrom(_chain(_tcp(mesh, bound.tcp, bound.port)))
     else:
-        listener.filter_chains.append(_chain(_tcp(config, bound.tcp, bound.port)))
+        listener.filter_chains.append(_chain(_tcp(mesh, bound.tcp, bound.port)))
 
 
 def _set_inspectors(listener: Listener, bound: Binding) -> None:
@@ -134,8 +132,8 @@ def _chain(only: Filter, match: FilterChainMatch | None = None) -> FilterChain:
     return FilterChain(filters=[only], filter_chain_match=match)
 
 
-def _tcp(config: MeshConfig, host: str, port: int) -> Filter:
-    return build_tcp(config, outbound_cluster(port, "", host))
+def _tcp(mesh: MeshSettings, host: str, port: int) -> Filter:
+    return build_tcp(mesh.access_log, outbound_cluster(port, "", host))
 
 
 def _cidr(block: str) -> CidrRange:
@@ -143,11 +141,11 @@ def _cidr(block: str) -> CidrRange:
     return CidrRange(address_prefix=prefix, prefix_len=UInt32Value(value=int(length)))
 
 
-def _references(config: MeshConfig, bound: Binding) -> Iterator[tuple[str, str]]:
+def _references(mesh: MeshSettings, bound: Binding) -> Iterator[tuple[str, str]]:
     for host in (bound.tcp, *bound.server_names, *(host for host, _ in bound.ranges)):
         if host:
             yield (CLUSTER, outbound_cluster(bound.port, "", host))
     if bound.route:
         yield (ROUTE, bound.route)
     if not bound.tcp:
-        yield (CLUSTER, unknown_destination(config))
+        yield (CLUSTER, unknown_destination(mesh))

@@ -1,4 +1,4 @@
-"""The few things that every message needs: serialising, `Any`, durations, addresses."""
+"""The few things that every message needs: serialising, `Any`, durations, addresses, where more comes from."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from envoy.config.core.v3.address_pb2 import Address, SocketAddress
 from envoy.config.core.v3.base_pb2 import Metadata
+from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration as DurationMessage
 from google.protobuf.message import Message
@@ -26,11 +27,22 @@ def pack(message: Message) -> AnyMessage:
 
 
 def duration(value: Duration) -> DurationMessage:
-    return DurationMessage(seconds=value.nanos // 10**9, nanos=value.nanos % 10**9)
+    return nanoseconds(value.nanos)
+
+
+def nanoseconds(value: int) -> DurationMessage:
+    return DurationMessage(seconds=value // 10**9, nanos=value % 10**9)
 
 
 def seconds(value: int) -> DurationMessage:
     return DurationMessage(seconds=value)
+
+
+def ads() -> ConfigSource:
+    """Over the same stream as everything else; wait for it however long it takes."""
+    return ConfigSource(
+        ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3, initial_fetch_timeout=seconds(0)
+    )
 
 
 def socket_address(address: str, port: int) -> Address:

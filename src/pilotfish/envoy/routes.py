@@ -20,28 +20,29 @@ from pilotfish.envoy.types import CLUSTER, ROUTE
 from pilotfish.envoy.values import Resource
 from pilotfish.envoy.virtual_hosts import Fragment, build_fallback, view, virtual_host
 from pilotfish.envoy.wire import field
-from pilotfish.mesh.inputs import mesh_config
 from pilotfish.mesh.outbound import http_hosts
 from pilotfish.mesh.routing import routed_hosts
+from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import service
+from pilotfish.mesh.settings import settings
 
 _VIRTUAL_HOSTS = RouteConfiguration.DESCRIPTOR.fields_by_name["virtual_hosts"].number
 
 
 @query
-def port_routes(db: Reads, namespace: str, port: int) -> Resource:
+def port_routes(db: Reads, scope: Scope, port: int) -> Resource:
     """The RouteConfiguration `8888`: all HTTP services of that port, and what else VirtualServices route there."""
-    fragments = tuple(_without_clashes(db, namespace, port))
-    allow_any = mesh_config(db).outbound_traffic_policy.mode == "ALLOW_ANY"
+    fragments = tuple(_without_clashes(db, scope, port))
+    allow_any = settings(db).allow_any
     fallback = serialise(build_fallback(allow_any))
-    return _assemble(str(port), fragments, fallback, PASSTHROUGH if allow_any else "")
+    return _assemble(db, str(port), fragments, fallback, PASSTHROUGH if allow_any else "")
 
 
 @query
-def service_routes(db: Reads, namespace: str, host: str, port: int) -> Resource:
+def service_routes(db: Reads, scope: Scope, host: str, port: int) -> Resource:
     """The RouteConfiguration `calculator.vm.svc.cluster.local:8888` of a listener that one service has for itself."""
-    fragment = virtual_host(db, view(db, namespace, host), host, port, (), True)
-    return _assemble(f"{host}:{port}", (fragment,), b"", "")
+    fragment = virtual_host(db, view(db, scope, host), host, port, (), True)
+    return _assemble(db, f"{host}:{port}", (fragment,), b"", "")
 
 
 def build_inbound_route(name: str, port: int, cluster: str, subject: str) -> RouteConfiguration:
@@ -55,11 +56,11 @@ def build_inbound_route(name: str, port: int, cluster: str, subject: str) -> Rou
     return RouteConfiguration(name=name, virtual_hosts=[host], validate_clusters=BoolValue(value=False))
 
 
-def _without_clashes(db: Reads, namespace: str, port: int) -> Iterator[Fragment]:
+def _without_clashes(db: Reads, scope: Scope, port: int) -> Iterator[Fragment]:
     """Every host's virtual host. Envoy refuses a domain that stands twice: the older service has it."""
     taken: set[str] = set()
-    for host in _hosts_on(db, port):
-        client = view(db, namespace, host)
+    for host in _hosts_on(db, visible(scope), port):
+        client = view(db, scope, host)
         fragment = virtual_host(db, client, host, port, (), False)
         clashes = tuple(d for d in fragment.domains if d in taken)
         if clashes:
@@ -70,14 +71,14 @@ def _without_clashes(db: Reads, namespace: str, port: int) -> Iterator[Fragment]
 
 
 @query(index=True)
-def _hosts_on(db: Reads, port: int) -> tuple[str, ...]:
+def _hosts_on(db: Reads, scope: Scope, port: int) -> tuple[str, ...]:
     """The services of the port, and the hosts that only VirtualServices know, which are routed on every HTTP port."""
-    known = http_hosts(db, port)
+    known = http_hosts(db, scope, port)
     others = (host for host in routed_hosts(db) if host != "*" and service(db, host) is None)
     return tuple(dict.fromkeys((*known, *others)))
 
 
-def _assemble(name: str, fragments: Iterable[Fragment], fallback: bytes, fallback_cluster: str) -> Resource:
+def _assemble(db: Reads, name: str, fragments: Iterable[Fragment], fallback: bytes, fallback_cluster: str) -> Resource:
     found = tuple(fragments)
     head = serialise(RouteConfiguration(name=name))
     tail = serialise(
@@ -91,6 +92,5 @@ def _assemble(name: str, fragments: Iterable[Fragment], fallback: bytes, fallbac
     bodies = [field(_VIRTUAL_HOSTS, f.body) for f in found]
     bodies += [field(_VIRTUAL_HOSTS, fallback)] if fallback else []
     clusters = {c for f in found for c in f.clusters} | ({fallback_cluster} if fallback_cluster else set())
-    owners = (ref for f in found for ref in f.owners)
     references = ((CLUSTER, cluster) for cluster in clusters | {BLACK_HOLE})
-    return Resource.make(ROUTE, name, b"".join((head, *bodies, tail)), owners, references)
+    return Resource.make(ROUTE, name, b"".join((head, *bodies, tail)), references, db.origin)

@@ -6,8 +6,8 @@ from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from pilotfish.derive import Origin
 from pilotfish.envoy.types import ORDER
-from pilotfish.model import ObjectRef
 
 Reference = tuple[str, str]
 """(type URL, name) of a resource that another one names."""
@@ -31,11 +31,9 @@ class Resource:
     """A short hash of `body`, in hexadecimal."""
     body: bytes = field(repr=False)
     """The resource's message, serialised; equal messages have equal bytes."""
-    owners: tuple[ObjectRef, ...] = ()
-    """The user's objects that it was made from. Pods are left out: they come and go with every endpoint."""
     references: frozenset[Reference] = field(default=frozenset(), repr=False)
-    fingerprint: str = field(default="", repr=False)
-    """A hash of `body` and `owners`."""
+    origin: Origin | None = field(default=None, repr=False, compare=False)
+    """The query that made it: what that read says whose it is (`envoy.owners`)."""
 
     @classmethod
     def make(
@@ -43,22 +41,16 @@ class Resource:
         type_url: str,
         name: str,
         body: bytes,
-        owners: Iterable[ObjectRef] = (),
         references: Iterable[Reference] = (),
+        origin: Origin | None = None,
     ) -> Resource:
-        version = _digest(body)
-        by = tuple(dict.fromkeys(owners))
-        named = "\0".join((version, *(f"{o.kind}\0{o.namespace}\0{o.name}" for o in by)))
-        return cls(type_url, name, version, body, by, frozenset(references), _digest(named.encode()))
+        return cls(type_url, name, _digest(body), body, frozenset(references), origin)
 
 
 class Layer(Mapping[str, Resource]):
-    """Resources of one type by name, in order of name. Immutable, and shared by every proxy that sees the same.
+    """Resources of one type by name, in order of name. Immutable, and shared by every proxy that sees the same."""
 
-    Two layers are equal if their resources, and the owners of these, are.
-    """
-
-    __slots__ = ("_resources", "fingerprint", "references", "type_url", "version")
+    __slots__ = ("_resources", "references", "type_url", "version")
 
     def __init__(self, type_url: str, resources: Iterable[Resource] = ()) -> None:
         by_name = {r.name: r for r in resources}
@@ -67,7 +59,6 @@ class Layer(Mapping[str, Resource]):
         found = self._resources.values()
         self.version = _digest("\0".join((type_url, *(f"{r.name}\0{r.version}" for r in found))).encode())
         """A hash of the names and versions of the resources."""
-        self.fingerprint = _digest("\0".join((self.version, *(r.fingerprint for r in found))).encode())
         self.references: frozenset[Reference] = frozenset().union(*(r.references for r in found))
 
     def __getitem__(self, name: str) -> Resource:
@@ -94,10 +85,10 @@ class Layer(Mapping[str, Resource]):
         return self._resources.items()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Layer) and self.fingerprint == other.fingerprint
+        return isinstance(other, Layer) and self.version == other.version
 
     def __hash__(self) -> int:
-        return hash(self.fingerprint)
+        return hash(self.version)
 
     def __repr__(self) -> str:
         return f"Layer({self.type_url.rpartition('.')[2]}, {len(self)}, {self.version})"
@@ -116,7 +107,7 @@ class ResourceSet:
         own = tuple(layers)
         self._layers = {t: (base.layers(t) if base else ()) + tuple(x for x in own if x.type_url == t) for t in ORDER}
         self._refuse_dangling(own)
-        self.version = _digest("".join(layer.fingerprint for t in ORDER for layer in self._layers[t]).encode())
+        self.version = _digest("".join(layer.version for t in ORDER for layer in self._layers[t]).encode())
 
     def layers(self, type_url: str) -> tuple[Layer, ...]:
         """The layers of one type; none for a type that discovery does not serve."""

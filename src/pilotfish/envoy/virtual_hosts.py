@@ -22,8 +22,9 @@ from pilotfish.envoy.message import config_path, istio_metadata, serialise
 from pilotfish.envoy.naming import BLACK_HOLE, PASSTHROUGH, outbound_cluster
 from pilotfish.envoy.retries import build_retry_policy, set_timeout
 from pilotfish.mesh.destinations import Target, target_of
-from pilotfish.mesh.policies import rules_for
+from pilotfish.mesh.policies import policed
 from pilotfish.mesh.routing import router, virtual_service
+from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import service
 from pilotfish.model import ObjectRef
 from pilotfish.model.service import Service
@@ -36,40 +37,38 @@ class Fragment:
 
     body: bytes = field(repr=False)
     domains: tuple[str, ...]
-    owners: tuple[ObjectRef, ...]
     clusters: tuple[str, ...]
 
 
-@query(index=True)
-def view(db: Reads, namespace: str, host: str) -> str:
-    """By what a client's namespace changes a virtual host: the namespace itself, or "" where it makes no difference.
+@dataclass(frozen=True, slots=True)
+class View:
+    """By what a client changes a virtual host. Clients with equal views share it."""
 
-    So that clients of all other namespaces share one.
-    """
+    rules: Scope
+    """Whose DestinationRules apply to destinations."""
+    own: bool
+    """The service is of the client's namespace, which calls it by its short name."""
+
+
+@query(index=True)
+def view(db: Reads, scope: Scope, host: str) -> View:
     found = service(db, host)
-    own = found is not None and found.namespace == namespace
-    return namespace if own or router(db, host) is not None else ""
+    own = found is not None and found.namespace == scope.namespace
+    return View(policed(db, scope) if router(db, host) is not None else visible(scope), own)
 
 
 @query
-def virtual_host(db: Reads, client: str, host: str, port: int, taken: tuple[str, ...], all_domains: bool) -> Fragment:
+def virtual_host(db: Reads, client: View, host: str, port: int, taken: tuple[str, ...], all_domains: bool) -> Fragment:
     """One host's virtual host on one port, as `view` says the client sees it.
 
     `taken` are domains that an older service has; with `all_domains` it is the only one of its RouteConfiguration.
     """
     found = service(db, host)
     routed = virtual_service(db, host)
-    domains = ("*",) if all_domains else tuple(d for d in _domains(found, host, client) if d not in taken)
-    routes, targets = _routes(db, client, host, port, routed)
+    domains = ("*",) if all_domains else tuple(d for d in _domains(found, host, client.own) if d not in taken)
+    routes, targets = _routes(db, client.rules, host, port, routed)
     message = VirtualHost(name=f"{host}:{port}", domains=domains, routes=routes, include_request_attempt_count=True)
-    owners = [found.ref] if found is not None else []
-    if routed is not None:
-        owners.append(routed[0])
-    for t in targets:
-        known = service(db, t.host)
-        owners += [known.ref] if known is not None else []
-        owners += rules_for(db, client, t.host) if t.subset else ()
-    return Fragment(serialise(message), domains, tuple(dict.fromkeys(owners)), tuple(_cluster(t) for t in targets))
+    return Fragment(serialise(message), domains, tuple(_cluster(t) for t in targets))
 
 
 def build_fallback(allow_any: bool) -> VirtualHost:
@@ -85,13 +84,13 @@ def build_fallback(allow_any: bool) -> VirtualHost:
     return VirtualHost(name="allow_any", domains=["*"], routes=[route], include_request_attempt_count=True)
 
 
-def _domains(found: Service | None, host: str, client: str) -> Iterator[str]:
+def _domains(found: Service | None, host: str, own: bool) -> Iterator[str]:
     if found is None or not found.host.endswith(f".{found.namespace}.{SERVICE_DOMAIN}"):
         names = [host] if host.startswith("*") else [host, f"{host}."]
     else:
         name = found.host.removesuffix(f".{found.namespace}.{SERVICE_DOMAIN}")
         below = f"{name}.{found.namespace}"
-        names = [host, f"{host}.", *([name] if found.namespace == client else [])]
+        names = [host, f"{host}.", *([name] if own else [])]
         names += [f"{below}.{SERVICE_DOMAIN.removesuffix('.local')}", f"{below}.svc", below]
     yield from names
     if found is not None and found.headless:
@@ -102,7 +101,7 @@ def _domains(found: Service | None, host: str, client: str) -> Iterator[str]:
 
 
 def _routes(
-    db: Reads, client: str, host: str, port: int, routed: tuple[ObjectRef, istio.VirtualServiceSpec] | None
+    db: Reads, client: Scope, host: str, port: int, routed: tuple[ObjectRef, istio.VirtualServiceSpec] | None
 ) -> tuple[list[Route], tuple[Target, ...]]:
     routes: list[Route] = []
     reached: dict[Target, None] = {}
@@ -128,7 +127,7 @@ def _rules_on(
         yield from ((ref, rule, match) for rule in spec.http for match in _matches_on(rule, port))
 
 
-def _target(db: Reads, client: str, ref: ObjectRef, destination: istio.HTTPRouteDestination, port: int) -> Target:
+def _target(db: Reads, client: Scope, ref: ObjectRef, destination: istio.HTTPRouteDestination, port: int) -> Target:
     return target_of(db, client, ref.namespace, destination.destination, port)
 
 

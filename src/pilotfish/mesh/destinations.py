@@ -9,6 +9,7 @@ from pilotfish.config import istio
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.hosts import resolve
 from pilotfish.mesh.policies import policy, rules_for
+from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.services import service
 
 
@@ -29,8 +30,8 @@ class Target:
 
 
 @query
-def target(db: Reads, client: str, writer: str, host: str, port: int, subset: str, listener: int) -> Target:
-    """What a destination means to a client of namespace `client`, written in namespace `writer`.
+def target(db: Reads, client: Scope, writer: str, host: str, port: int, subset: str, listener: int) -> Target:
+    """What a destination means to a client of scope `client`, written in namespace `writer`.
 
     A destination without a port (0) means the service's only one, else the one that the request came for.
     """
@@ -41,12 +42,13 @@ def target(db: Reads, client: str, writer: str, host: str, port: int, subset: st
     number = port or (found.ports[0].number if len(found.ports) == 1 else listener)
     if found.port(number) is None:
         return Target(whole, number, subset, Missing.PORT)
-    applied = policy(db, rules_for(db, client, whole))
-    if subset and (applied is None or applied.subset(subset) is None):
-        return Target(whole, number, subset, Missing.SUBSET)
+    if subset:
+        applied = policy(db, rules_for(db, client, whole))
+        if applied is None or applied.subset(subset) is None:
+            return Target(whole, number, subset, Missing.SUBSET)
     return Target(whole, number, subset)
 
 
-def target_of(db: Reads, client: str, writer: str, destination: istio.Destination, listener: int) -> Target:
+def target_of(db: Reads, client: Scope, writer: str, destination: istio.Destination, listener: int) -> Target:
     port = destination.port.number if destination.port is not None else 0
     return target(db, client, writer, destination.host, port, destination.subset, listener)

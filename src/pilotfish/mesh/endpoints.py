@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.addresses import is_ip
-from pilotfish.mesh.inputs import refs, resource
-from pilotfish.mesh.services import hosts, service
+from pilotfish.mesh.hosts import service_host
+from pilotfish.mesh.inputs import listing, refs, resource
+from pilotfish.mesh.services import declared, service
 from pilotfish.mesh.workloads import Workload, pods_selected, workload
 from pilotfish.model import ObjectRef
 from pilotfish.model.service import Endpoint, Locality, Resolution, Service, ServicePort
@@ -42,27 +43,29 @@ def instances(db: Reads, host: str) -> tuple[Workload, ...]:
     return tuple(w for w in selected if w is not None)
 
 
-@query
+@query(index=True)
 def hosted(db: Reads, address: str) -> tuple[str, ...]:
-    """The services that list an address as an endpoint themselves, without a selector. Oldest first."""
-    return _listed_addresses(db).get(address, ())
+    """The services that list an address as an endpoint themselves, without a selector."""
+    candidates = (host for ref in listing(db, address) for host in _fed_by(db, ref))
+    return tuple(host for host in dict.fromkeys(candidates) if _lists(db, host, address))
 
 
-@query(index=True)
-def _listed_addresses(db: Reads) -> Mapping[str, tuple[str, ...]]:
-    found: dict[str, dict[str, None]] = {}
-    for host in hosts(db):
-        for address in _listed_by(db, host):
-            found.setdefault(address, {})[host] = None
-    return {address: tuple(by) for address, by in found.items()}
+def _fed_by(db: Reads, ref: ObjectRef) -> tuple[str, ...]:
+    """The hosts whose endpoints an object may list."""
+    if ref.kind == "ServiceEntry":
+        return tuple(s.host for s in declared(db, ref))
+    if ref.kind == "Endpoints":
+        return (service_host(ref.name, ref.namespace),)
+    source = resource(db, ref, kubernetes.EndpointSlice)
+    name = _service_name(source) if source is not None else ""
+    return (service_host(name, ref.namespace),) if name else ()
 
 
-@query(index=True)
-def _listed_by(db: Reads, host: str) -> tuple[str, ...]:
+def _lists(db: Reads, host: str, address: str) -> bool:
     found = service(db, host)
     if found is None or found.selector or found.resolution is not Resolution.EDS:
-        return ()
-    return tuple(dict.fromkeys(e.address for port in found.ports for e in endpoints(db, host, port.number)))
+        return False
+    return any(e.address == address for port in found.ports for e in endpoints(db, host, port.number))
 
 
 def _of_workload(source: Workload, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
@@ -116,10 +119,14 @@ def _slices_by_service(db: Reads) -> Mapping[tuple[str, str], tuple[ObjectRef, .
     found: dict[tuple[str, str], list[ObjectRef]] = {}
     for ref in refs(db, "EndpointSlice"):
         source = resource(db, ref, kubernetes.EndpointSlice)
-        name = source.metadata.labels.get("kubernetes.io/service-name") if source is not None else None
+        name = _service_name(source) if source is not None else ""
         if name:
             found.setdefault((ref.namespace, name), []).append(ref)
     return {key: tuple(slices) for key, slices in found.items()}
+
+
+def _service_name(source: kubernetes.EndpointSlice) -> str:
+    return source.metadata.labels.get("kubernetes.io/service-name", "")
 
 
 def _of_slice(db: Reads, ref: ObjectRef, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:

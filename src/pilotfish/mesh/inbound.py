@@ -1,14 +1,14 @@
-"""Which of a workload's ports serve which service."""
+"""Which of a workload's ports serve which services."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.endpoints import endpoints, hosted
 from pilotfish.mesh.inputs import Labels
-from pilotfish.mesh.services import hosts, service
+from pilotfish.mesh.services import all_hosts, service
 from pilotfish.mesh.workloads import Workload, workload
 from pilotfish.model import ObjectRef, Protocol, Proxy
 from pilotfish.model.service import Service, ServicePort
@@ -18,10 +18,17 @@ from pilotfish.model.service import Service, ServicePort
 class InboundPort:
     number: int
     """The port that the app listens on."""
-    protocol: Protocol
-    host: str
-    """The service that the port serves: the oldest, where there are several."""
-    service_port: int
+    serves: tuple[tuple[str, int], ...]
+    """(host, port) of each service port that leads here, the oldest service first; never empty."""
+
+    @property
+    def host(self) -> str:
+        """The oldest of the services."""
+        return self.serves[0][0]
+
+    @property
+    def service_port(self) -> int:
+        return self.serves[0][1]
 
 
 @query
@@ -31,21 +38,47 @@ def inbound_ports(db: Reads, proxy: Proxy) -> tuple[InboundPort, ...]:
     A pod that discovery does not know yet is taken as its proxy describes it, so that the order in which pod and proxy
     become known does not matter.
     """
-    pod = workload(db, ObjectRef("Pod", proxy.namespace, proxy.name))
-    labels = pod.labels if pod is not None else tuple(sorted(proxy.labels.items()))
-    found: dict[int, InboundPort] = {}
-    for host in _served_hosts(db, proxy.namespace, labels, proxy.addresses):
+    ref = ObjectRef("Pod", proxy.namespace, proxy.name)
+    pod = workload(db, ref)
+    return served_ports(
+        db, ref, pod.labels if pod is not None else tuple(sorted(proxy.labels.items())), proxy.addresses
+    )
+
+
+@query
+def served_ports(db: Reads, ref: ObjectRef, labels: Labels, addresses: tuple[str, ...]) -> tuple[InboundPort, ...]:
+    """The ports of a pod with these labels and addresses that serve some service, by number."""
+    pod = workload(db, ref)
+    found: dict[int, list[tuple[str, int]]] = {}
+    for host in _served_hosts(db, ref.namespace, labels, addresses):
         known = service(db, host)
         for port in known.ports if known is not None else ():
-            for number in _targets(db, known, port, pod, proxy) if known is not None else ():
-                found.setdefault(number, InboundPort(number, port.protocol, host, port.number))
-    return tuple(found[number] for number in sorted(found))
+            for number in _targets(db, known, port, pod, addresses) if known is not None else ():
+                found.setdefault(number, []).append((host, port.number))
+    return tuple(InboundPort(number, tuple(found[number])) for number in sorted(found))
 
 
-def _targets(db: Reads, found: Service, port: ServicePort, pod: Workload | None, proxy: Proxy) -> tuple[int, ...]:
+@query
+def inbound_protocol(db: Reads, port: InboundPort) -> Protocol:
+    """What the services that lead to a port declare; sniffed where they do not agree (`problems` says so)."""
+    protocols = set(_declared(db, port))
+    return protocols.pop() if len(protocols) == 1 else Protocol.AUTO
+
+
+def _declared(db: Reads, port: InboundPort) -> Iterator[Protocol]:
+    for host, number in port.serves:
+        known = service(db, host)
+        served = known.port(number) if known is not None else None
+        if served is not None:
+            yield served.protocol
+
+
+def _targets(
+    db: Reads, found: Service, port: ServicePort, pod: Workload | None, addresses: tuple[str, ...]
+) -> tuple[int, ...]:
     if not found.selector:
         listed = endpoints(db, found.host, port.number)
-        return tuple(dict.fromkeys(e.port for e in listed if e.address in proxy.addresses))
+        return tuple(dict.fromkeys(e.port for e in listed if e.address in addresses))
     number = pod.port(port.target) if pod is not None else port.target
     return (number,) if isinstance(number, int) else ()
 
@@ -74,7 +107,7 @@ def _selecting(db: Reads, namespace: str, label: tuple[str, str]) -> tuple[str, 
 @query(index=True)
 def _by_first_label(db: Reads) -> Mapping[tuple[str, tuple[str, str]], tuple[str, ...]]:
     found: dict[tuple[str, tuple[str, str]], list[str]] = {}
-    for host in hosts(db):
+    for host in all_hosts(db):
         known = service(db, host)
         if known is not None and known.selector:
             found.setdefault((known.namespace, known.selector[0]), []).append(host)

@@ -6,10 +6,11 @@ Every query that wants a user's object asks `effective`, which honours a refusal
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Hashable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from pilotfish.config import istio, kubernetes
 from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Graph, Input, Reads, query
@@ -38,6 +39,11 @@ LABELLED: Final[Input[tuple[str, str, str], tuple[ObjectRef, ...]]] = Input("Lab
 that comes or goes is news to none but those who select it."""
 
 
+LISTED: Final[Input[str, tuple[ObjectRef, ...]]] = Input("Listed")
+"""The Endpoints, EndpointSlices and ServiceEntries that list an address, sorted. Kept by `apply`, so that a workload
+finds those that list it, and one address that comes or goes is news to none but its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Envoy refused what an object led to; `fallback` is the earlier form to use in its stead, None for none."""
@@ -48,6 +54,7 @@ class Refusal:
 REJECTED: Final[Input[ObjectRef, Refusal]] = Input("Rejected")
 
 R = TypeVar("R")
+K = TypeVar("K", bound=Hashable)
 
 
 def apply(graph: Graph, changes: Mapping[ObjectRef, Manifest | None]) -> bool:
@@ -55,23 +62,51 @@ def apply(graph: Graph, changes: Mapping[ObjectRef, Manifest | None]) -> bool:
     by_table: dict[Input[ObjectRef, Manifest], list[tuple[ObjectRef, Manifest | None]]] = {}
     for ref, manifest in changes.items():
         by_table.setdefault(TABLES.get(ref.kind, _OTHERS), []).append((ref, manifest))
-    _apply_labels(graph, changes)
+    _reindex(graph, ((ref, _forms(graph, ref), (m, _fallback(graph, ref))) for ref, m in changes.items()))
     changed = [graph.update(table, items) for table, items in by_table.items()]
     return any(changed)
 
 
-def _apply_labels(graph: Graph, changes: Mapping[ObjectRef, Manifest | None]) -> None:
-    """Move pods between the sets of `LABELLED`. To be called while the graph still has them as they were."""
-    moved: dict[tuple[str, str, str], list[ObjectRef]] = {}
-    for ref, manifest in changes.items():
-        if ref.kind == "Pod":
-            for label, value in _labels(manifest) ^ _labels(graph.peek(TABLES["Pod"], ref)):
-                key = (ref.namespace, label, value)
-                if key not in moved:
-                    present = graph.peek(LABELLED, key)
-                    moved[key] = list(present or ())
-                _toggle(moved[key], ref)
-    graph.update(LABELLED, ((key, tuple(members) or None) for key, members in moved.items()))
+_Forms = tuple[Manifest | None, ...]
+"""An object's forms of which one may be in force: as applied, and its fallback if Envoy refused it."""
+
+
+def _reindex(graph: Graph, moves: Iterable[tuple[ObjectRef, _Forms, _Forms]]) -> None:
+    """Move objects between the sets of `LABELLED` and `LISTED`: each from what it was to what it will be."""
+    listed = tuple(moves)
+    _move(graph, LABELLED, listed, _labels_of)
+    _move(graph, LISTED, listed, _addresses_of)
+
+
+def _move(
+    graph: Graph,
+    table: Input[K, tuple[ObjectRef, ...]],
+    moves: Iterable[tuple[ObjectRef, _Forms, _Forms]],
+    keys_of: Callable[[Manifest], Set[K]],
+) -> None:
+    moved: dict[K, list[ObjectRef]] = {}
+    for ref, before, after in moves:
+        old = {key for form in before if form is not None for key in keys_of(form)}
+        new = {key for form in after if form is not None for key in keys_of(form)}
+        for key in old ^ new:
+            if key not in moved:
+                present = graph.peek(table, key)
+                moved[key] = list(present or ())
+            _toggle(moved[key], ref)
+    graph.update(table, ((key, tuple(members) or None) for key, members in moved.items()))
+
+
+def _forms(graph: Graph, ref: ObjectRef) -> _Forms:
+    return _applied(graph, ref), _fallback(graph, ref)
+
+
+def _applied(graph: Graph, ref: ObjectRef) -> Manifest | None:
+    return graph.peek(TABLES[ref.kind], ref) if ref.kind in TABLES else None
+
+
+def _fallback(graph: Graph, ref: ObjectRef) -> Manifest | None:
+    refusal = graph.peek(REJECTED, ref)
+    return refusal.fallback if refusal is not None else None
 
 
 def _toggle(members: list[ObjectRef], ref: ObjectRef) -> None:
@@ -82,8 +117,23 @@ def _toggle(members: list[ObjectRef], ref: ObjectRef) -> None:
         members.insert(place, ref)
 
 
-def _labels(manifest: Manifest | None) -> Set[tuple[str, str]]:
-    return manifest.resource.metadata.labels.items() if manifest is not None else frozenset()
+def _labels_of(manifest: Manifest) -> Set[tuple[str, str, str]]:
+    ref = manifest.ref
+    if ref.kind != "Pod":
+        return frozenset()
+    return {(ref.namespace, label, value) for label, value in manifest.resource.metadata.labels.items()}
+
+
+def _addresses_of(manifest: Manifest) -> Set[str]:
+    match manifest.resource:
+        case kubernetes.Endpoints(subsets=subsets):
+            return {a.ip for subset in subsets for a in (*subset.addresses, *subset.not_ready_addresses)}
+        case kubernetes.EndpointSlice(endpoints=listed):
+            return {address for endpoint in listed for address in endpoint.addresses}
+        case istio.ServiceEntry(spec=spec):
+            return {endpoint.address for endpoint in spec.endpoints}
+        case _:
+            return frozenset()
 
 
 def apply_mesh_config(graph: Graph, config: MeshConfig) -> bool:
@@ -93,11 +143,13 @@ def apply_mesh_config(graph: Graph, config: MeshConfig) -> bool:
 
 def reject(graph: Graph, ref: ObjectRef, fallback: Manifest | None) -> bool:
     """Use `fallback`, or nothing, in the object's stead until it is readmitted. True if that changed anything."""
+    _reindex(graph, ((ref, _forms(graph, ref), (_applied(graph, ref), fallback)),))
     return graph.set(REJECTED, ref, Refusal(fallback))
 
 
 def readmit(graph: Graph, ref: ObjectRef) -> bool:
     """Use the object as it was applied. True if it had been rejected."""
+    _reindex(graph, ((ref, _forms(graph, ref), (_applied(graph, ref),)),))
     return graph.set(REJECTED, ref, None)
 
 
@@ -109,6 +161,11 @@ def mesh_config(db: Reads) -> MeshConfig:
 def refs(db: Reads, kind: str) -> tuple[ObjectRef, ...]:
     """All objects of a kind, sorted. For index queries: what reads this re-runs as objects come and go."""
     return db.keys(TABLES[kind])
+
+
+def listing(db: Reads, address: str) -> tuple[ObjectRef, ...]:
+    """The Endpoints, EndpointSlices and ServiceEntries that list an address, sorted."""
+    return db.read(LISTED, address) or ()
 
 
 @query

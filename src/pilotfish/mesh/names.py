@@ -14,6 +14,7 @@ from pilotfish.config import kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.endpoints import endpoints, instances
 from pilotfish.mesh.inputs import resource
+from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import hosts, service
 
 
@@ -27,15 +28,15 @@ class NameTable:
 
 
 @query
-def name_table(db: Reads, namespace: str) -> NameTable:
-    """All names that a pod of a namespace may ask for. Every namespace sees the same until Sidecar and exportTo."""
-    return _whole_table(db)
+def name_table(db: Reads, scope: Scope) -> NameTable:
+    """All names that a pod of a scope may ask for."""
+    return _visible_names(db, visible(scope))
 
 
 @query(index=True)
-def _whole_table(db: Reads) -> NameTable:
+def _visible_names(db: Reads, scope: Scope) -> NameTable:
     records: dict[str, tuple[str, ...]] = {}
-    for host in sorted(hosts(db)):
+    for host in sorted(hosts(db, scope)):
         for name, addresses in records_of(db, host):
             records.setdefault(name, addresses)
     digest = blake2b(digest_size=8)

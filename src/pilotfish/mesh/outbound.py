@@ -15,6 +15,7 @@ from typing import Final
 
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.endpoints import endpoints
+from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.services import hosts, service
 from pilotfish.model.service import Service, ServicePort
 from pilotfish.model.wellknown import PROXY_PORTS
@@ -38,12 +39,18 @@ class Role(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Bid:
+class PortUse:
+    """What one port of a service wants of one listener."""
+
     address: str
     port: int
     role: Role
     host: str
     ranges: tuple[str, ...] = ()
+
+    @property
+    def listener(self) -> str:
+        return f"{self.address}_{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,90 +81,100 @@ class Binding:
         return tuple(dict.fromkeys(host for host in named if host))
 
 
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A host that came too late for all that it wants of a listener."""
+
+    listener: str
+    host: str
+
+
 @query(index=True)
-def binding_names(db: Reads) -> tuple[str, ...]:
+def binding_names(db: Reads, scope: Scope) -> tuple[str, ...]:
     """The names of all listeners for services, sorted."""
-    return tuple(sorted(bindings(db)))
+    return tuple(sorted(_bindings(db, scope)[0]))
+
+
+@query
+def binding(db: Reads, scope: Scope, name: str) -> Binding | None:
+    """One listener's. The services that it names are read: they, not all that the index saw, are what it comes from."""
+    found = _binding(db, scope, name)
+    for host in found.hosts if found is not None else ():
+        service(db, host)
+    return found
 
 
 @query(index=True)
-def binding(db: Reads, name: str) -> Binding | None:
-    return bindings(db).get(name)
+def _binding(db: Reads, scope: Scope, name: str) -> Binding | None:
+    return _bindings(db, scope)[0].get(name)
 
 
 @query(index=True)
-def bindings(db: Reads) -> Mapping[str, Binding]:
-    """All listeners for services, by name."""
-    return _granted(db)[0]
+def conflicts(db: Reads, scope: Scope) -> tuple[Conflict, ...]:
+    return _bindings(db, scope)[1]
 
 
 @query(index=True)
-def contested(db: Reads) -> tuple[tuple[str, str], ...]:
-    """(listener, host) for each host that came too late."""
-    return _granted(db)[1]
-
-
-@query(index=True)
-def _granted(db: Reads) -> tuple[Mapping[str, Binding], tuple[tuple[str, str], ...]]:
+def _bindings(db: Reads, scope: Scope) -> tuple[Mapping[str, Binding], tuple[Conflict, ...]]:
+    """All listeners for services, by name; and who came too late."""
     found: dict[str, Binding] = {}
-    lost: list[tuple[str, str]] = []
-    for host in hosts(db):
-        for bid in bids(db, host):
-            name = f"{bid.address}_{bid.port}"
-            held = found.get(name) or Binding(bid.address, bid.port)
-            found[name], won = _grant(held, bid)
-            if not won:
-                lost.append((name, host))
-    return found, tuple(lost)
+    late: list[Conflict] = []
+    for host in hosts(db, scope):
+        for use in port_uses(db, host):
+            held = found.get(use.listener) or Binding(use.address, use.port)
+            found[use.listener], fits = _add(held, use)
+            if not fits:
+                late.append(Conflict(use.listener, host))
+    return found, tuple(late)
 
 
 @query(index=True)
-def http_ports(db: Reads) -> tuple[int, ...]:
+def http_ports(db: Reads, scope: Scope) -> tuple[int, ...]:
     """The ports of the listeners whose RouteConfiguration is the port's own, sorted."""
-    return tuple(sorted(_http_hosts(db)))
+    return tuple(sorted(_http_hosts(db, scope)))
 
 
 @query(index=True)
-def http_hosts(db: Reads, port: int) -> tuple[str, ...]:
+def http_hosts(db: Reads, scope: Scope, port: int) -> tuple[str, ...]:
     """The services whose requests come to 0.0.0.0_PORT, the oldest first."""
-    return _http_hosts(db).get(port, ())
+    return _http_hosts(db, scope).get(port, ())
 
 
 @query(index=True)
-def _http_hosts(db: Reads) -> Mapping[int, tuple[str, ...]]:
+def _http_hosts(db: Reads, scope: Scope) -> Mapping[int, tuple[str, ...]]:
     found: dict[int, list[str]] = {}
-    for host in hosts(db):
-        for bid in bids(db, host):
-            if bid.address == WILDCARD and bid.role in (Role.HTTP, Role.SNIFFED):
-                found.setdefault(bid.port, []).append(host)
+    for host in hosts(db, scope):
+        for use in port_uses(db, host):
+            if use.address == WILDCARD and use.role in (Role.HTTP, Role.SNIFFED):
+                found.setdefault(use.port, []).append(host)
     return {port: tuple(named) for port, named in found.items()}
 
 
 @query(index=True)
-def bids(db: Reads, host: str) -> tuple[Bid, ...]:
-    """What one service asks of listeners."""
+def port_uses(db: Reads, host: str) -> tuple[PortUse, ...]:
+    """What one service wants of listeners."""
     found = service(db, host)
     if found is None:
         return ()
-    wanted = (bid for port in found.ports for bid in _port_bids(db, found, port))
-    return tuple(dict.fromkeys(b for b in wanted if b.address != WILDCARD or b.port not in RESERVED))
+    wanted = (use for port in found.ports for use in _uses_of(db, found, port))
+    return tuple(dict.fromkeys(u for u in wanted if u.address != WILDCARD or u.port not in RESERVED))
 
 
-def _port_bids(db: Reads, found: Service, port: ServicePort) -> Iterator[Bid]:
+def _uses_of(db: Reads, found: Service, port: ServicePort) -> Iterator[PortUse]:
     if port.protocol.is_http:
-        yield Bid(WILDCARD, port.number, Role.HTTP, found.host)
+        yield PortUse(WILDCARD, port.number, Role.HTTP, found.host)
         return
     role = Role.SNIFFED if port.protocol.is_sniffed else Role.TCP
     blocks = tuple(a for a in found.addresses if "/" in a)
     single = _own_addresses(db, found, port)
-    yield from (Bid(address, port.number, role, found.host) for address in single)
+    yield from (PortUse(address, port.number, role, found.host) for address in single)
     if blocks:
-        yield Bid(WILDCARD, port.number, Role.RANGE, found.host, blocks)
+        yield PortUse(WILDCARD, port.number, Role.RANGE, found.host, blocks)
         if role is Role.SNIFFED:
-            yield Bid(WILDCARD, port.number, Role.HTTP, found.host)
+            yield PortUse(WILDCARD, port.number, Role.HTTP, found.host)
     if not single and not blocks and not found.headless:
         by_name = port.protocol.is_tls and found.host != "*"
-        yield Bid(WILDCARD, port.number, Role.SERVER_NAME if by_name else role, found.host)
+        yield PortUse(WILDCARD, port.number, Role.SERVER_NAME if by_name else role, found.host)
 
 
 def _own_addresses(db: Reads, found: Service, port: ServicePort) -> tuple[str, ...]:
@@ -167,31 +184,31 @@ def _own_addresses(db: Reads, found: Service, port: ServicePort) -> tuple[str, .
     return tuple(a for a in found.addresses if "/" not in a)
 
 
-def _grant(held: Binding, bid: Bid) -> tuple[Binding, bool]:
-    """The binding with what a younger bid still gets of it, and whether that is all it asked for."""
-    match bid.role:
-        case Role.HTTP | Role.SNIFFED if bid.address == WILDCARD:
-            return _grant_requests(held, bid)
+def _add(held: Binding, use: PortUse) -> tuple[Binding, bool]:
+    """The binding with what a younger service still gets of it, and whether that is all it wants."""
+    match use.role:
+        case Role.HTTP | Role.SNIFFED if use.address == WILDCARD:
+            return _add_requests(held, use)
         case Role.SNIFFED | Role.TCP if held.tcp:
             return held, False
         case Role.SNIFFED:
-            route = f"{bid.host}:{bid.port}"
-            return replace(held, route=route, opened_by=bid.host, tcp=bid.host, undeclared=True), True
+            route = f"{use.host}:{use.port}"
+            return replace(held, route=route, opened_by=use.host, tcp=use.host, undeclared=True), True
         case Role.SERVER_NAME:
-            return replace(held, server_names=(*held.server_names, bid.host)), True
+            return replace(held, server_names=(*held.server_names, use.host)), True
         case Role.RANGE:
             taken = {block for _, blocks in held.ranges for block in blocks}
-            free = tuple(block for block in bid.ranges if block not in taken)
-            granted = replace(held, ranges=(*held.ranges, (bid.host, free))) if free else held
-            return granted, free == bid.ranges
+            free = tuple(block for block in use.ranges if block not in taken)
+            added = replace(held, ranges=(*held.ranges, (use.host, free))) if free else held
+            return added, free == use.ranges
         case _:
-            return replace(held, tcp=bid.host), True
+            return replace(held, tcp=use.host), True
 
 
-def _grant_requests(held: Binding, bid: Bid) -> tuple[Binding, bool]:
+def _add_requests(held: Binding, use: PortUse) -> tuple[Binding, bool]:
     """Requests have room for everyone; what else a sniffed port gets goes to the oldest."""
-    opened = replace(held, route=str(bid.port), opened_by=held.opened_by or bid.host)
-    if bid.role is Role.HTTP:
+    opened = replace(held, route=str(use.port), opened_by=held.opened_by or use.host)
+    if use.role is Role.HTTP:
         return opened, True
     sniffed = replace(opened, undeclared=True)
-    return (sniffed, False) if held.tcp else (replace(sniffed, tcp=bid.host), True)
+    return (sniffed, False) if held.tcp else (replace(sniffed, tcp=use.host), True)

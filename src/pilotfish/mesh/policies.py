@@ -17,7 +17,8 @@ from pilotfish.config import istio
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.hosts import resolve, wildcards
 from pilotfish.mesh.inputs import mesh_config, refs, resource
-from pilotfish.mesh.services import service
+from pilotfish.mesh.scope import Scope, visible
+from pilotfish.mesh.services import all_hosts, service
 from pilotfish.model import ObjectRef
 
 
@@ -34,9 +35,36 @@ class Policy:
 
 
 @query(index=True)
-def rules_for(db: Reads, namespace: str, host: str) -> tuple[ObjectRef, ...]:
-    """The DestinationRules that a client in a namespace applies to a host, the oldest first."""
+def policed(db: Reads, scope: Scope) -> Scope:
+    """The widest scope to which the same DestinationRules apply: everybody's, unless the namespace has some for hosts
+    that are not its own."""
+    own = _rules_in(db, scope.namespace)
+    return scope if any(_is_foreign(db, scope.namespace, host) for host in own) else visible(scope)
+
+
+@query(index=True)
+def widest(db: Reads, scope: Scope) -> Scope:
+    """The widest scope that is told the very same: a namespace with services of its own calls these by short names."""
+    return scope if scope.namespace in _namespaces(db) else policed(db, scope)
+
+
+@query(index=True)
+def _namespaces(db: Reads) -> frozenset[str]:
+    """Those that have services."""
+    found = (service(db, host) for host in all_hosts(db))
+    return frozenset(s.namespace for s in found if s is not None)
+
+
+def _is_foreign(db: Reads, namespace: str, host: str) -> bool:
     found = service(db, host)
+    return found is None or found.namespace != namespace
+
+
+@query(index=True)
+def rules_for(db: Reads, scope: Scope, host: str) -> tuple[ObjectRef, ...]:
+    """The DestinationRules that a client applies to a host, the oldest first."""
+    found = service(db, host)
+    namespace = scope.namespace
     root = mesh_config(db).root_namespace
     for place in dict.fromkeys((namespace, found.namespace if found is not None else namespace, root)):
         by_host = _rules_in(db, place)

@@ -14,7 +14,8 @@ from pilotfish.mesh.hosts import resolve
 from pilotfish.mesh.inputs import effective, resource
 from pilotfish.mesh.policies import rules_for
 from pilotfish.mesh.routing import routers
-from pilotfish.mesh.services import hosts, service
+from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.services import all_hosts, service
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.service import Resolution, Service
 from pilotfish.model.wellknown import SERVICE_DOMAIN
@@ -85,7 +86,7 @@ def _dead_destinations(db: Reads, ref: ObjectRef, found: istio.VirtualService) -
             where = f"spec.http[{i}].route[{j}].destination"
             known = service(db, resolve(routed.destination.host, ref.namespace))
             listener = known.ports[0].number if known is not None and known.ports else 80
-            target = target_of(db, ref.namespace, ref.namespace, routed.destination, listener)
+            target = target_of(db, Scope(ref.namespace), ref.namespace, routed.destination, listener)
             if target.missing is not None:
                 field, reason = _REASONS[target.missing]
                 yield warning(db, ref, f"{where}.{field}", reason, _dead(db, target))
@@ -113,13 +114,13 @@ def _suggest(db: Reads, host: str) -> str:
 @query(index=True)
 def _closest(db: Reads, host: str) -> str:
     """Asked only for names that are wrong, so that the search through all hosts is seldom made."""
-    found = get_close_matches(host, hosts(db), n=1, cutoff=0.8)
+    found = get_close_matches(host, all_hosts(db), n=1, cutoff=0.8)
     return found[0] if found else ""
 
 
 def _lost_policies(db: Reads, ref: ObjectRef, rule: istio.DestinationRule, host: str) -> Iterator[Problem]:
     """Of several DestinationRules for a host in one namespace, what an older one has said already."""
-    rules = rules_for(db, ref.namespace, host)
+    rules = rules_for(db, Scope(ref.namespace), host)
     older = rules[: rules.index(ref)] if ref in rules else ()
     for first in older:
         earlier = resource(db, first, istio.DestinationRule)

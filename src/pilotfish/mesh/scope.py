@@ -1,21 +1,32 @@
-"""What a proxy may see."""
+"""What a proxy may see, and who sees the same.
+
+Everything outbound is kept by scope, not by proxy. Each collection asks for the *widest* scope that sees the same of it
+(`visible`, `policies.policed`): with a thousand namespaces that all see everything, there is one set of listeners.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from pilotfish.model import Proxy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Scope:
-    """The key of everything outbound: proxies of one scope share the same resources, byte for byte.
+    """Proxies of one scope share the same outbound resources, byte for byte."""
 
-    For now the namespace alone decides; Sidecar and exportTo will add to it.
-    """
-
-    namespace: str
+    namespace: str = ""
+    """Whose; "" is nobody's: what is the same for every namespace."""
 
     @classmethod
     def of(cls, proxy: Proxy) -> Scope:
         return cls(proxy.namespace)
+
+
+EVERYONE: Final = Scope()
+
+
+def visible(scope: Scope) -> Scope:
+    """The widest scope that sees the same hosts: no object is hidden from anyone."""
+    return EVERYONE

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.endpoints import instances
+from pilotfish.mesh.inbound import served_ports
 from pilotfish.mesh.inputs import effective
-from pilotfish.mesh.outbound import RESERVED, Binding, binding, contested
+from pilotfish.mesh.outbound import RESERVED, Binding, binding, conflicts
 from pilotfish.mesh.routing_problems import warning
+from pilotfish.mesh.scope import EVERYONE
 from pilotfish.mesh.services import declared, owner, service
 from pilotfish.mesh.workloads import pods_selected
 from pilotfish.model import ObjectRef, Problem, Severity
@@ -26,6 +28,7 @@ def service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
         *_reserved_ports(db, ref, found),
         *_undeclared_ports(db, ref),
         *(p for s in won if s.selector for p in _selection(db, ref, s)),
+        *(p for s in won if s.selector for p in _shared_ports(db, ref, s)),
     )
 
 
@@ -38,7 +41,7 @@ def _lost_host(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
 
 def _lost_listeners(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
     for name in _lost(db, found.host):
-        bound = binding(db, name)
+        bound = binding(db, EVERYONE, name)
         winner = service(db, _holder(bound, found.host)) if bound is not None else None
         if winner is None:
             continue
@@ -62,8 +65,8 @@ def _lost(db: Reads, host: str) -> tuple[str, ...]:
 @query(index=True)
 def _losses(db: Reads) -> Mapping[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
-    for name, host in contested(db):
-        found[host] = (*found.get(host, ()), name)
+    for each in conflicts(db, EVERYONE):
+        found[each.host] = (*found.get(each.host, ()), each.listener)
     return found
 
 
@@ -114,3 +117,21 @@ def _selection(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
                 f"name the container port, or give a number"
             )
             yield warning(db, ref, "spec.ports", "UnknownTargetPort", text)
+
+
+def _shared_ports(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
+    """Ports of its pods to which an older Service leads that declares another protocol. One pod speaks for all."""
+    pod = next(iter(instances(db, found.host)), None)
+    for served in served_ports(db, pod.ref, pod.labels, pod.addresses) if pod is not None else ():
+        own = [number for host, number in served.serves if host == found.host]
+        other = service(db, served.host)
+        if not own or other is None or other.host == found.host:
+            continue
+        mine, theirs = found.port(own[0]), other.port(served.service_port)
+        if mine is not None and theirs is not None and mine.protocol is not theirs.protocol:
+            text = (
+                f"port {mine.number} leads to port {served.number} of its pods as {mine.protocol}, and {other.ref} "
+                f"leads there as {theirs.protocol}: so what comes is sniffed, and a protocol in which the server "
+                f"speaks first stalls; let both declare the same, or let the app listen on two ports"
+            )
+            yield warning(db, ref, "spec.ports", "ConflictingProtocol", text)

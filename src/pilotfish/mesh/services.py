@@ -14,6 +14,7 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.addresses import normal_range
 from pilotfish.mesh.hosts import service_host
 from pilotfish.mesh.inputs import effective, refs
+from pilotfish.mesh.scope import Scope
 from pilotfish.model import ObjectRef, Protocol
 from pilotfish.model.service import Resolution, Service, ServicePort
 
@@ -40,8 +41,14 @@ def owner(db: Reads, host: str) -> ObjectRef | None:
 
 
 @query(index=True)
-def hosts(db: Reads) -> tuple[str, ...]:
-    """All hosts, those of the oldest objects first: the order in which contested listeners and domains are granted."""
+def hosts(db: Reads, scope: Scope) -> tuple[str, ...]:
+    """The hosts that a scope sees, those of the oldest objects first: who is older has what two of them want."""
+    return all_hosts(db)
+
+
+@query(index=True)
+def all_hosts(db: Reads) -> tuple[str, ...]:
+    """Whoever may see them, those of the oldest objects first."""
     return tuple(claimants(db))
 
 
@@ -60,7 +67,7 @@ def claimants(db: Reads) -> Mapping[str, tuple[ObjectRef, ...]]:
 @query(index=True)
 def services(db: Reads) -> tuple[Service, ...]:
     """All services, by host."""
-    found = (service(db, host) for host in sorted(hosts(db)))
+    found = (service(db, host) for host in sorted(all_hosts(db)))
     return tuple(s for s in found if s is not None)
 
 

@@ -178,7 +178,7 @@ class Hub:
         names = ", ".join(resource.name for resource in refused.resources) or "a resource that it does not name"
         _log.warning("%s refused %s %s: %s", connection.id, short(refused.type_url), names, refused.message)
         for r in refused.resources:
-            charge = Charge(connection.proxy.id, r.type_url, r.name, r.version, r.owners, refused.message)
+            charge = Charge(connection.proxy.id, r.type_url, r.name, r.version, self.mesh.owners(r), refused.message)
             self.quarantine.refused(charge)
 
     def _on_settled(self, connection: Connection, settled: bool) -> None:

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
-from pilotfish.derive import Graph
-from pilotfish.envoy.resources import ResourceSet, resource_set
+from pilotfish.derive import Graph, Origin
+from pilotfish.envoy.owners import owners
+from pilotfish.envoy.resources import resource_set, roots
+from pilotfish.envoy.values import Resource, ResourceSet
 from pilotfish.mesh import inputs
 from pilotfish.mesh.names import NameTable, name_table
 from pilotfish.mesh.problems import problems
+from pilotfish.mesh.scope import Scope
 from pilotfish.model import ObjectRef, Problem, Proxy
 from pilotfish.runtime.discovery.desired import Desired
 
@@ -49,10 +52,14 @@ class Mesh:
         return set(changes), moved
 
     def resources(self, proxy: Proxy) -> ResourceSet:
-        return self.graph.get(resource_set, proxy)
+        return resource_set(self.graph, proxy)
+
+    def owners(self, resource: Resource) -> tuple[ObjectRef, ...]:
+        """The user's objects that a resource comes from."""
+        return owners(self.graph, resource)
 
     def names(self, namespace: str) -> NameTable:
-        return self.graph.get(name_table, namespace)
+        return self.graph.get(name_table, Scope(namespace))
 
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong between objects."""
@@ -61,9 +68,9 @@ class Mesh:
     def collect(self, proxies: Iterable[Proxy]) -> int:
         """Forget what no connected proxy needs."""
         connected = tuple(proxies)
-        names = {proxy.namespace for proxy in connected}
-        roots = [(resource_set, (proxy,)) for proxy in connected], [(name_table, (name,)) for name in names]
-        return self.graph.collect([(problems, ()), *roots[0], *roots[1]])
+        named: list[Origin] = [(name_table, (scope,)) for scope in {Scope.of(proxy) for proxy in connected}]
+        needed = (root for proxy in connected for root in roots(self.graph, proxy))
+        return self.graph.collect([(problems, ()), *named, *needed])
 
     # What is known to work
 

@@ -1,0 +1,114 @@
+"""HTTP connection managers: one value says what a manager is to have, one table which filters that comes to.
+
+A new HTTP filter is a row of `FILTERS`: its slot, when a manager has it, and its message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum, auto
+from typing import Final
+
+from envoy.config.listener.v3.listener_components_pb2 import Filter
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.filters.http.cors.v3.cors_pb2 import Cors
+from envoy.extensions.filters.http.fault.v3.fault_pb2 import HTTPFault
+from envoy.extensions.filters.http.router.v3.router_pb2 import Router
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    HttpConnectionManager,
+    HttpFilter,
+    Rds,
+    RequestIDExtension,
+)
+from envoy.extensions.request_id.uuid.v3.uuid_pb2 import UuidRequestIdConfig
+from google.protobuf.message import Message
+from google.protobuf.wrappers_pb2 import BoolValue
+
+from pilotfish.envoy.access_log import build_access_logs
+from pilotfish.envoy.message import ads, pack, seconds
+from pilotfish.model.settings import AccessLog
+
+
+class Direction(IntEnum):
+    INBOUND = auto()
+    """To the app of the proxy's own pod."""
+    OUTBOUND = auto()
+    """From it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpManager:
+    """What one HTTP connection manager is to have."""
+
+    direction: Direction
+    stat_prefix: str
+    route: str | RouteConfiguration
+    """The name of one that it asks for; or inline, where it changes with its listener alone."""
+    access_log: AccessLog | None
+    upgrades: tuple[str, ...] = ("websocket",)
+
+
+class Slot(IntEnum):
+    """The places in the chain of HTTP filters, in Istio's order."""
+
+    FAULT = auto()
+    CORS = auto()
+    ROUTER = auto()
+    """Last: what comes after it would never be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class _HttpFilter:
+    slot: Slot
+    name: str
+    build: Callable[[HttpManager], Message]
+    applies: Callable[[HttpManager], bool] = lambda _: True
+
+
+# Istio's grpc_stats is left out: what it hands on, only Istio's own stats filter reads.
+FILTERS: Final = (
+    _HttpFilter(Slot.FAULT, "envoy.filters.http.fault", lambda _: HTTPFault()),
+    _HttpFilter(Slot.CORS, "envoy.filters.http.cors", lambda _: Cors()),
+    _HttpFilter(Slot.ROUTER, "envoy.filters.http.router", lambda _: Router()),
+)
+
+_REQUEST_ID: Final = RequestIDExtension(
+    typed_config=pack(UuidRequestIdConfig(use_request_id_for_trace_sampling=BoolValue(value=True)))
+)
+
+
+def build_http_manager(spec: HttpManager) -> Filter:
+    manager = HttpConnectionManager(
+        # Statistics end a name at ";", because names hold dots.
+        stat_prefix=f"{spec.stat_prefix};",
+        http_filters=_filters(spec),
+        use_remote_address=BoolValue(value=False),
+        normalize_path=BoolValue(value=True),
+        proxy_100_continue=True,
+        stream_idle_timeout=seconds(0),
+        upgrade_configs=[HttpConnectionManager.UpgradeConfig(upgrade_type=u) for u in spec.upgrades],
+        request_id_extension=_REQUEST_ID,
+        path_with_escaped_slashes_action=HttpConnectionManager.PathWithEscapedSlashesAction.KEEP_UNCHANGED,
+        access_log=build_access_logs(spec.access_log),
+    )
+    if spec.direction is Direction.INBOUND:
+        _identify(manager)
+    if isinstance(spec.route, str):
+        manager.rds.CopyFrom(Rds(config_source=ads(), route_config_name=spec.route))
+    else:
+        manager.route_config.CopyFrom(spec.route)
+    return Filter(name="envoy.filters.network.http_connection_manager", typed_config=pack(manager))
+
+
+def _filters(spec: HttpManager) -> list[HttpFilter]:
+    rows = sorted((row for row in FILTERS if row.applies(spec)), key=lambda row: row.slot)
+    return [HttpFilter(name=row.name, typed_config=pack(row.build(spec))) for row in rows]
+
+
+def _identify(manager: HttpConnectionManager) -> None:
+    """The app is told who calls, and the client who answers."""
+    manager.server_name = "istio-envoy"
+    manager.forward_client_cert_details = HttpConnectionManager.ForwardClientCertDetails.APPEND_FORWARD
+    details = manager.set_current_client_cert_details
+    details.subject.value = details.dns = details.uri = True

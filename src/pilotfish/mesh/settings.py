@@ -1,0 +1,26 @@
+"""The mesh configuration, as far as it is about traffic, in neutral form."""
+
+from __future__ import annotations
+
+from pilotfish.config.mesh import MeshConfig
+from pilotfish.derive import Reads, query
+from pilotfish.mesh.inputs import mesh_config
+from pilotfish.model.settings import AccessLog, MeshSettings
+
+
+@query
+def settings(db: Reads) -> MeshSettings:
+    """A change of the mesh configuration that is not about traffic ends here."""
+    config = mesh_config(db)
+    return MeshSettings(
+        access_log=_access_log(config),
+        connect_timeout=config.connect_timeout.nanos,
+        detection_timeout=config.protocol_detection_timeout.nanos,
+        allow_any=config.outbound_traffic_policy.mode == "ALLOW_ANY",
+    )
+
+
+def _access_log(config: MeshConfig) -> AccessLog | None:
+    if not config.access_log_file:
+        return None
+    return AccessLog(config.access_log_file, config.access_log_format, config.access_log_encoding == "JSON")

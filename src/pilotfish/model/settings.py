@@ -1,0 +1,25 @@
+"""What holds for the traffic of every proxy of a mesh, whichever API said so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLog:
+    path: str
+    """Where Envoy writes; `/dev/stdout` is its own output."""
+    format: str = ""
+    """Envoy's command operators, or a JSON object of them; "" for Istio's default."""
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MeshSettings:
+    access_log: AccessLog | None
+    connect_timeout: int
+    """Nanoseconds."""
+    detection_timeout: int
+    """Nanoseconds for which a sniffed connection's first bytes are waited for; 0 is for ever."""
+    allow_any: bool
+    """What no service claims is let pass, rather than refused."""
