@@ -128,7 +128,10 @@ class LiveEnvoy:
         raise TimeoutError(f"{wanted - set(self.listeners())} missing: {self.log.read_text()[-4000:]}")
 
     def start_app(self, netns: str, address: str, port: int, name: str) -> None:
-        """An HTTP server that answers `NAME METHOD PATH from CLIENT`."""
+        """An HTTP server that answers `NAME METHOD PATH from CLIENT`, and sends back all that comes over an upgrade.
+
+        `…/after/SECONDS` answers only then; `…/during/SECONDS` answers at once, with a body that takes so long.
+        """
         process = subprocess.Popen(
             ["ip", "netns", "exec", netns, sys.executable, "-Sc", _APP, address, str(port), name],
             stdout=subprocess.PIPE,
@@ -147,18 +150,43 @@ class LiveEnvoy:
 
 
 _APP = """
-import sys, http.server, socket, socketserver
+import sys, http.server, socket, socketserver, time
 address, port, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
+        if "Upgrade" in self.headers:
+            return self.echo()
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        *_, when, seconds = ("", *self.path.split("/"))
         body = f"{name} {self.command} {self.path} from {self.client_address[0]}\\n".encode()
+        if when == "after":
+            time.sleep(float(seconds))
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if when == "during":
+            self.wfile.write(body[:1])
+            time.sleep(float(seconds))
+            body = body[1:]
         self.wfile.write(body)
+    do_POST = do_GET
+    def echo(self):
+        self.send_response(101)
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Upgrade", self.headers["Upgrade"])
+        self.end_headers()
+        while data := self.connection.recv(65536):
+            self.wfile.write(data)
+        self.close_connection = True
+    def handle(self):
+        try:
+            super().handle()
+        except ConnectionError:
+            pass  # Whoever asked has given up.
     def log_message(self, *args): pass
 class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
     address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
     def server_bind(self):
         socketserver.TCPServer.server_bind(self)  # HTTPServer's own would look the host's name up.

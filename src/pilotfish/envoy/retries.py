@@ -1,4 +1,4 @@
-"""Retry policies and timeouts of a route.
+"""Retry policies of a route.
 
 Source: https://istio.io/latest/docs/concepts/traffic-management/#retries
 """
@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from envoy.config.route.v3.route_components_pb2 import RetryPolicy, RouteAction
+from envoy.config.route.v3.route_components_pb2 import RetryPolicy
 from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
 
 from pilotfish.config import istio
-from pilotfish.config.values import Duration
 from pilotfish.envoy.message import duration, pack
 
 DEFAULT_ATTEMPTS: Final = 2
@@ -45,16 +44,6 @@ def build_inbound_retry_policy() -> RetryPolicy:
     policy = RetryPolicy(retry_on="reset-before-request")
     policy.num_retries.value = DEFAULT_ATTEMPTS
     return policy
-
-
-def set_timeout(action: RouteAction, timeout: Duration | None = None) -> None:
-    """The whole time that a response may take; none, as in Istio, where nothing is asked. A gRPC client's own deadline
-    holds as far as it is shorter."""
-    limit = duration(timeout or Duration(0))
-    action.timeout.CopyFrom(limit)
-    action.max_stream_duration.grpc_timeout_header_max.CopyFrom(limit)
-    if timeout is None or timeout.nanos == 0:
-        action.max_stream_duration.max_stream_duration.CopyFrom(limit)
 
 
 def _conditions(retry_on: str) -> tuple[str, list[int]]:

@@ -15,7 +15,8 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.message import serialise
 from pilotfish.envoy.naming import BLACK_HOLE, PASSTHROUGH
-from pilotfish.envoy.retries import build_inbound_retry_policy, set_timeout
+from pilotfish.envoy.retries import build_inbound_retry_policy
+from pilotfish.envoy.timeouts import set_timeout
 from pilotfish.envoy.types import CLUSTER, ROUTE
 from pilotfish.envoy.values import Resource
 from pilotfish.envoy.virtual_hosts import Fragment, build_fallback, view, virtual_host

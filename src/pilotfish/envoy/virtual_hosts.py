@@ -20,7 +20,8 @@ from pilotfish.derive import Reads, query
 from pilotfish.envoy.matches import build_match, matches_all
 from pilotfish.envoy.message import config_path, istio_metadata, serialise
 from pilotfish.envoy.naming import BLACK_HOLE, PASSTHROUGH, outbound_cluster
-from pilotfish.envoy.retries import build_retry_policy, set_timeout
+from pilotfish.envoy.retries import build_retry_policy
+from pilotfish.envoy.timeouts import set_timeout, split_by_deadline
 from pilotfish.mesh.destinations import Target, target_of
 from pilotfish.mesh.policies import policed
 from pilotfish.mesh.routing import router, virtual_service
@@ -107,7 +108,7 @@ def _routes(
     reached: dict[Target, None] = {}
     for ref, rule, match in _rules_on(routed, port):
         found = [(_target(db, client, ref, d, port), d.weight) for d in rule.route]
-        routes.append(_build_route(ref, rule, match, found, port))
+        routes += split_by_deadline(_build_route(ref, rule, match, found, port))
         reached.update(dict.fromkeys(t for t, _ in found))
         if matches_all(routes[-1].match):
             break
