@@ -4,8 +4,7 @@ import pytest
 
 from pilotfish.config import load_mesh_config, proxy_config
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
-from pilotfish.config.values import Duration
-from pilotfish.model import ObjectRef, Severity, Source
+from pilotfish.model import Duration, ObjectRef, Severity, Source
 
 BARE = """\
 accessLogFile: /dev/stdout

@@ -28,8 +28,7 @@ from google.protobuf.json_format import ParseDict
 
 from pilotfish.agent.metrics import ScrapeTarget
 from pilotfish.config.mesh import ProxyConfig
-from pilotfish.config.values import Duration
-from pilotfish.model import Proxy
+from pilotfish.model import Duration, Proxy
 from pilotfish.runtime.agent import Agent, AgentError, AgentSpec, AgentStatus, Shared
 from pilotfish.runtime.agent.envoy import find_envoy, may_execute
 from pilotfish.runtime.agent.sockets import listen, open_socket

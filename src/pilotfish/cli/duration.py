@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pilotfish.config.values import Duration
+from pilotfish.model import Duration
 
 
 def parse_duration(value: object) -> float:

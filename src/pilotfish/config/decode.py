@@ -19,8 +19,8 @@ from msgspec import inspect
 from pilotfish.config.fields import UNSUPPORTED_VALUES, UNUSED
 from pilotfish.config.kubernetes import Struct
 from pilotfish.config.report import Report
-from pilotfish.config.values import Duration, IntOrString
-from pilotfish.model import Severity
+from pilotfish.config.values import IntOrString
+from pilotfish.model import Duration, Severity
 
 S = TypeVar("S", bound=Struct)
 

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from pilotfish.config.kubernetes import Metadata, Struct
-from pilotfish.config.values import Duration
+from pilotfish.model import Duration
 
 
 class StringMatch(Struct):

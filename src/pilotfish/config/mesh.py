@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pilotfish.config.kubernetes import Struct
-from pilotfish.config.values import Duration
+from pilotfish.model import Duration
 from pilotfish.model.wellknown import ADMIN_PORT, ROOT_NAMESPACE, STATUS_PORT
 
 

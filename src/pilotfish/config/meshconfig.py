@@ -12,8 +12,7 @@ from pilotfish.config.decode import decode
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.config.report import Report
 from pilotfish.config.text import Document, read
-from pilotfish.config.values import Duration
-from pilotfish.model import ObjectRef, Problem, Severity, Source
+from pilotfish.model import Duration, ObjectRef, Problem, Severity, Source
 
 Problems = tuple[Problem, ...]
 

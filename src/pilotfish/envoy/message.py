@@ -11,8 +11,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration as DurationMessage
 from google.protobuf.message import Message
 
-from pilotfish.config.values import Duration
-from pilotfish.model import ObjectRef
+from pilotfish.model import Duration, ObjectRef
 
 _TYPE_PREFIX = "type.googleapis.com/"
 

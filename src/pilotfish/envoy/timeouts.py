@@ -16,8 +16,8 @@ from typing import Final
 
 from envoy.config.route.v3.route_components_pb2 import HeaderMatcher, Route, RouteAction
 
-from pilotfish.config.values import Duration
 from pilotfish.envoy.message import duration
+from pilotfish.model import Duration
 
 _NONE: Final = duration(Duration(0))
 

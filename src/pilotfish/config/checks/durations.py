@@ -6,7 +6,7 @@ Source: https://istio.io/latest/docs/reference/config/networking/ ("must be at l
 from __future__ import annotations
 
 from pilotfish.config.report import Report
-from pilotfish.config.values import Duration
+from pilotfish.model import Duration
 
 _MILLISECOND = 10**6
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish.config.values import Duration, IntOrString
+from pilotfish.config.values import IntOrString
+from pilotfish.model import Duration
 
 
 @pytest.mark.parametrize(
