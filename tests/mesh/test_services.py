@@ -87,8 +87,7 @@ def test_rules_of_one_namespace_are_merged() -> None:
         destination_rule("b", HOST, {"v1": {"version": "other"}, "v2": {"version": "v2"}}),
     )
     merged = graph.get(policy, graph.get(rules_for, Scope("vm"), HOST))
-    assert merged is not None
-    assert {s.name: s.labels for s in merged.subsets} == {"v1": {"version": "v1"}, "v2": {"version": "v2"}}
+    assert {s.name: s.labels for s in merged.subsets} == {"v1": (("version", "v1"),), "v2": (("version", "v2"),)}
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,12 @@ from pilotfish.envoy.traffic_policy import NO_LIMIT, apply_traffic_policy
 from pilotfish.envoy.types import CLUSTER, ENDPOINT
 from pilotfish.envoy.values import Resource
 from pilotfish.mesh.inbound import InboundPort, inbound_protocol
-from pilotfish.mesh.policies import Policy, policy, subset_names, traffic_policy
+from pilotfish.mesh.policies import policy
 from pilotfish.mesh.services import service
 from pilotfish.mesh.settings import settings
 from pilotfish.model import ObjectRef, Protocol
 from pilotfish.model.service import Resolution, Service, ServicePort
+from pilotfish.model.traffic_policy import DestinationPolicy
 from pilotfish.model.wellknown import DNS_PROXY_PORT, INBOUND_BIND_IPV4, INBOUND_BIND_IPV6
 
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -63,7 +64,7 @@ def service_clusters(db: Reads, host: str, rules: tuple[ObjectRef, ...]) -> tupl
     if found is None:
         return ()
     applied = policy(db, rules)
-    subsets = ("", *subset_names(db, rules))
+    subsets = ("", *(subset.name for subset in applied.subsets))
     built = (_build_outbound(db, found, port, subset, applied) for port in found.ports for subset in subsets)
     return tuple(_resource(db, cluster) for cluster in built)
 
@@ -100,30 +101,28 @@ def inbound_port_cluster(db: Reads, port: InboundPort) -> Resource:
     return _resource(db, cluster)
 
 
-def _build_outbound(db: Reads, found: Service, port: ServicePort, subset: str, applied: Policy | None) -> Cluster:
+def _build_outbound(db: Reads, found: Service, port: ServicePort, subset: str, applied: DestinationPolicy) -> Cluster:
     cluster = _cluster(db, outbound_cluster(port.number, subset, found.host))
-    cluster.lb_policy = Cluster.LEAST_REQUEST
     cluster.circuit_breakers.CopyFrom(NO_LIMIT)
     _set_protocol(cluster, port.protocol)
     _set_discovery(db, cluster, found, port, subset, applied)
-    rule = config_path(applied.refs[0]) if applied is not None else ""
+    rule = config_path(applied.refs[0]) if applied.refs else ""
     metadata = istio_metadata(config=rule, subset=subset, external=found.external)
     if metadata is not None:
         cluster.metadata.CopyFrom(metadata)
-    apply_traffic_policy(cluster, traffic_policy(applied, subset, port.number))
+    apply_traffic_policy(cluster, applied.of(subset, port.number))
     return cluster
 
 
 def _set_discovery(
-    db: Reads, cluster: Cluster, found: Service, port: ServicePort, subset: str, applied: Policy | None
+    db: Reads, cluster: Cluster, found: Service, port: ServicePort, subset: str, applied: DestinationPolicy
 ) -> None:
     if found.resolution is Resolution.EDS:
         cluster.type = Cluster.EDS
         cluster.eds_cluster_config.CopyFrom(Cluster.EdsClusterConfig(eds_config=ads(), service_name=cluster.name))
     elif found.resolution in _DNS:
-        labels = applied.subset(subset) if applied is not None and subset else None
-        selector = tuple(sorted(labels.labels.items())) if labels is not None else ()
-        cluster.load_assignment.CopyFrom(build_load_assignment(db, cluster.name, found.host, port.number, selector))
+        labels = applied.labels(subset)
+        cluster.load_assignment.CopyFrom(build_load_assignment(db, cluster.name, found.host, port.number, labels))
         _resolve_names(cluster, found.resolution)
     else:
         cluster.type = Cluster.ORIGINAL_DST

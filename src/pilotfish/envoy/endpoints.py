@@ -15,10 +15,11 @@ from pilotfish.envoy.types import ENDPOINT
 from pilotfish.envoy.values import Resource
 from pilotfish.mesh.endpoints import endpoints
 from pilotfish.mesh.inputs import Labels
-from pilotfish.mesh.policies import Policy, policy, subset_names, traffic_policy
+from pilotfish.mesh.policies import policy
 from pilotfish.mesh.services import service
 from pilotfish.model import ObjectRef
 from pilotfish.model.service import Endpoint, Locality, Resolution
+from pilotfish.model.traffic_policy import LoadBalancer
 
 
 @query
@@ -34,24 +35,16 @@ def service_load_assignments(db: Reads, host: str, rules: tuple[ObjectRef, ...])
     return tuple(
         load_assignment(db, host, port.number, subset, rules if subset else ())
         for port in found.ports
-        for subset in ("", *subset_names(db, rules))
-        if not _passes_through(applied, subset, port.number)
+        for subset in ("", *(subset.name for subset in applied.subsets))
+        if applied.of(subset, port.number).load_balancer is not LoadBalancer.PASSTHROUGH
     )
-
-
-def _passes_through(applied: Policy | None, subset: str, port: int) -> bool:
-    balancer = traffic_policy(applied, subset, port).load_balancer
-    return balancer is not None and balancer.simple == "PASSTHROUGH"
 
 
 @query
 def load_assignment(db: Reads, host: str, port: int, subset: str, rules: tuple[ObjectRef, ...]) -> Resource:
     """The endpoints of `outbound|PORT|SUBSET|HOST`. `rules` are those that define the subset; none for the whole."""
-    applied = policy(db, rules)
-    named = applied.subset(subset) if applied is not None and subset else None
-    selector = tuple(sorted(named.labels.items())) if named is not None else ()
     name = outbound_cluster(port, subset, host)
-    message = build_load_assignment(db, name, host, port, selector)
+    message = build_load_assignment(db, name, host, port, policy(db, rules).labels(subset))
     return Resource.make(ENDPOINT, name, serialise(message), origin=db.origin)
 
 

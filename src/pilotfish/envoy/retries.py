@@ -1,7 +1,4 @@
-"""Retry policies of a route.
-
-Source: https://istio.io/latest/docs/concepts/traffic-management/#retries
-"""
+"""Retry policies of a route."""
 
 from __future__ import annotations
 
@@ -10,47 +7,40 @@ from typing import Final
 from envoy.config.route.v3.route_components_pb2 import RetryPolicy
 from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
 
-from pilotfish.config import istio
 from pilotfish.envoy.message import duration, pack
+from pilotfish.model.route import Retries, Timeouts
 
-DEFAULT_ATTEMPTS: Final = 2
-DEFAULT_RETRY_ON: Final = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes"
-
+_CODES: Final = "retriable-status-codes"
 _PREVIOUS_HOSTS: Final = RetryPolicy.RetryHostPredicate(
     name="envoy.retry_host_predicates.previous_hosts", typed_config=pack(PreviousHostsPredicate())
 )
 
 
-def build_retry_policy(source: istio.HTTPRetry | None = None) -> RetryPolicy | None:
-    """Istio's default policy where nothing is asked; None where retries are switched off (`attempts: 0`)."""
-    if source is not None and source.attempts <= 0:
+def build_retry_policy(retries: Retries | None, timeouts: Timeouts) -> RetryPolicy | None:
+    """None where there is one try, as long as the request itself may take."""
+    if retries is None and timeouts.backend_request is None:
         return None
-    conditions, codes = _conditions(source.retry_on if source is not None else "")
-    policy = RetryPolicy(
-        retry_on=conditions,
-        retriable_status_codes=codes,
-        # Another endpoint than those already tried; after five draws any will do.
-        retry_host_predicate=[_PREVIOUS_HOSTS],
-        host_selection_retry_max_attempts=5,
-    )
-    policy.num_retries.value = source.attempts if source is not None else DEFAULT_ATTEMPTS
-    if source is not None and source.per_try_timeout is not None:
-        policy.per_try_timeout.CopyFrom(duration(source.per_try_timeout))
+    policy = RetryPolicy()
+    policy.num_retries.value = 0
+    if retries is not None:
+        _set_retries(policy, retries)
+    if timeouts.backend_request is not None:
+        policy.per_try_timeout.CopyFrom(duration(timeouts.backend_request))
     return policy
 
 
 def build_inbound_retry_policy() -> RetryPolicy:
     """Only what certainly has not reached the app: a connection that it had closed while idle."""
     policy = RetryPolicy(retry_on="reset-before-request")
-    policy.num_retries.value = DEFAULT_ATTEMPTS
+    policy.num_retries.value = 2
     return policy
 
 
-def _conditions(retry_on: str) -> tuple[str, list[int]]:
-    """Envoy's conditions, and the status codes that Istio lets stand among them."""
-    parts = [part.strip() for part in (retry_on or DEFAULT_RETRY_ON).split(",") if part.strip()]
-    codes = [int(part) for part in parts if part.isdecimal()]
-    named = [part for part in parts if not part.isdecimal()]
-    if codes and "retriable-status-codes" not in named:
-        named.append("retriable-status-codes")
-    return ",".join(named), codes
+def _set_retries(policy: RetryPolicy, retries: Retries) -> None:
+    policy.num_retries.value = retries.attempts
+    more = (_CODES,) if retries.codes and _CODES not in retries.conditions else ()
+    policy.retry_on = ",".join((*retries.conditions, *more))
+    policy.retriable_status_codes.extend(retries.codes)
+    # Another endpoint than those already tried; after five draws any will do.
+    policy.retry_host_predicate.append(_PREVIOUS_HOSTS)
+    policy.host_selection_retry_max_attempts = 5

@@ -1,8 +1,5 @@
 """Virtual hosts: the domains of one service on one port, and its routes.
 
-A destination that does not exist leads to BlackHoleCluster, which answers 503 as Istio's route to a cluster that is not
-there does (with the response flag UH in place of NC); the rest of the VirtualService goes on working.
-
 Domains have no `:8888` forms, of which the seed shows one for each: `ignore_port_in_host_matching` makes every form
 match with any port.
 """
@@ -12,22 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from envoy.config.route.v3.route_components_pb2 import Route, RouteAction, VirtualHost, WeightedCluster
-from google.protobuf.wrappers_pb2 import UInt32Value
+from envoy.config.route.v3.route_components_pb2 import Route, RouteAction, VirtualHost
 
-from pilotfish.config import istio
 from pilotfish.derive import Reads, query
-from pilotfish.envoy.matches import build_match, matches_all
-from pilotfish.envoy.message import config_path, istio_metadata, serialise
-from pilotfish.envoy.naming import BLACK_HOLE, PASSTHROUGH, outbound_cluster
-from pilotfish.envoy.retries import build_retry_policy
-from pilotfish.envoy.timeouts import set_timeout, split_by_deadline
-from pilotfish.mesh.destinations import Target, target_of
+from pilotfish.envoy.http_route import build_routes, clusters_of
+from pilotfish.envoy.message import serialise
+from pilotfish.envoy.naming import PASSTHROUGH
+from pilotfish.envoy.timeouts import set_timeout
+from pilotfish.mesh.http_routes import http_routes
 from pilotfish.mesh.policies import policed
-from pilotfish.mesh.routing import router, virtual_service
+from pilotfish.mesh.routing import router
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import service
-from pilotfish.model import ObjectRef
 from pilotfish.model.service import Service
 from pilotfish.model.wellknown import SERVICE_DOMAIN
 
@@ -65,11 +58,16 @@ def virtual_host(db: Reads, client: View, host: str, port: int, taken: tuple[str
     `taken` are domains that an older service has; with `all_domains` it is the only one of its RouteConfiguration.
     """
     found = service(db, host)
-    routed = virtual_service(db, host)
+    routes = http_routes(db, client.rules, host, port)
     domains = ("*",) if all_domains else tuple(d for d in _domains(found, host, client.own) if d not in taken)
-    routes, targets = _routes(db, client.rules, host, port, routed)
-    message = VirtualHost(name=f"{host}:{port}", domains=domains, routes=routes, include_request_attempt_count=True)
-    return Fragment(serialise(message), domains, tuple(_cluster(t) for t in targets))
+    message = VirtualHost(
+        name=f"{host}:{port}",
+        domains=domains,
+        routes=[built for route in routes for built in build_routes(route, port)],
+        include_request_attempt_count=True,
+    )
+    clusters = dict.fromkeys(name for route in routes for name in clusters_of(route))
+    return Fragment(serialise(message), domains, tuple(clusters))
 
 
 def build_fallback(allow_any: bool) -> VirtualHost:
@@ -99,99 +97,3 @@ def _domains(found: Service | None, host: str, own: bool) -> Iterator[str]:
         yield from (f"*.{name}" for name in names)
     if found is not None:
         yield from (f"[{a}]" if ":" in a else a for a in found.addresses if "/" not in a)
-
-
-def _routes(
-    db: Reads, client: Scope, host: str, port: int, routed: tuple[ObjectRef, istio.VirtualServiceSpec] | None
-) -> tuple[list[Route], tuple[Target, ...]]:
-    routes: list[Route] = []
-    reached: dict[Target, None] = {}
-    for ref, rule, match in _rules_on(routed, port):
-        found = [(_target(db, client, ref, d, port), d.weight) for d in rule.route]
-        routes += split_by_deadline(_build_route(ref, rule, match, found, port))
-        reached.update(dict.fromkeys(t for t, _ in found))
-        if matches_all(routes[-1].match):
-            break
-    if routes or service(db, host) is None:
-        return routes, tuple(reached)
-    # No VirtualService, or none of its rules is for this port.
-    plain = Target(host, port, "")
-    return [_build_plain_route(plain)], (plain,)
-
-
-def _rules_on(
-    routed: tuple[ObjectRef, istio.VirtualServiceSpec] | None, port: int
-) -> Iterator[tuple[ObjectRef, istio.HTTPRoute, istio.HTTPMatchRequest | None]]:
-    """The rules that hold on a port, once for each alternative of their matches."""
-    if routed is not None:
-        ref, spec = routed
-        yield from ((ref, rule, match) for rule in spec.http for match in _matches_on(rule, port))
-
-
-def _target(db: Reads, client: Scope, ref: ObjectRef, destination: istio.HTTPRouteDestination, port: int) -> Target:
-    return target_of(db, client, ref.namespace, destination.destination, port)
-
-
-def _matches_on(rule: istio.HTTPRoute, port: int) -> Iterator[istio.HTTPMatchRequest | None]:
-    """The rule's alternatives that hold on a port; None matches everything."""
-    if not rule.match:
-        yield None
-    yield from (match for match in rule.match if match.port in (0, port))
-
-
-def _build_plain_route(target: Target) -> Route:
-    route = Route(name="default", route=RouteAction(cluster=_cluster(target)))
-    route.match.CopyFrom(build_match(None))
-    set_timeout(route.route)
-    policy = build_retry_policy()
-    if policy is not None:
-        route.route.retry_policy.CopyFrom(policy)
-    route.decorator.operation = f"{target.host}:{target.port}/*"
-    return route
-
-
-def _build_route(
-    ref: ObjectRef,
-    rule: istio.HTTPRoute,
-    match: istio.HTTPMatchRequest | None,
-    found: list[tuple[Target, int]],
-    port: int,
-) -> Route:
-    names = (rule.name, match.name if match is not None else "")
-    route = Route(name=".".join(n for n in names if n), match=build_match(match))
-    _set_clusters(route.route, found)
-    set_timeout(route.route, rule.timeout)
-    policy = build_retry_policy(rule.retries)
-    if policy is not None:
-        route.route.retry_policy.CopyFrom(policy)
-    metadata = istio_metadata(config=config_path(ref))
-    if metadata is not None:
-        route.metadata.CopyFrom(metadata)
-    single = found[0][0] if len(found) == 1 and found[0][0].missing is None else None
-    subject = f"{single.host}:{single.port}" if single is not None else f"{ref.name}:{port}"
-    route.decorator.operation = subject + _described_path(route)
-    return route
-
-
-def _described_path(route: Route) -> str:
-    if route.match.HasField("safe_regex"):
-        return str(route.match.safe_regex.regex)
-    return str(route.match.path or f"{route.match.prefix}*")
-
-
-def _set_clusters(action: RouteAction, found: list[tuple[Target, int]]) -> None:
-    """A lone destination takes everything, whatever its weight; among several, one of weight 0 takes nothing."""
-    weighted = [(t, w) for t, w in found if w > 0] if len(found) > 1 else found
-    if len(weighted) == 1:
-        action.cluster = _cluster(weighted[0][0])
-    elif not weighted:
-        action.cluster = BLACK_HOLE
-    else:
-        for target, weight in weighted:
-            action.weighted_clusters.clusters.append(
-                WeightedCluster.ClusterWeight(name=_cluster(target), weight=UInt32Value(value=weight))
-            )
-
-
-def _cluster(target: Target) -> str:
-    return BLACK_HOLE if target.missing is not None else outbound_cluster(target.port, target.subset, target.host)

@@ -2,53 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum, auto
-
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.hosts import resolve
 from pilotfish.mesh.policies import policy, rules_for
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.services import service
+from pilotfish.model.route import Backend, Invalid, Reason
 
 
-class Missing(Enum):
-    """What a destination names that does not exist."""
-
-    HOST = auto()
-    PORT = auto()
-    SUBSET = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    host: str
-    port: int
-    subset: str
-    missing: Missing | None = None
+def resolve_destination(
+    db: Reads, client: Scope, writer: str, destination: istio.Destination, listener: int
+) -> Backend:
+    """What a destination that namespace `writer` wrote means to a client whose request came for the port `listener`."""
+    port = destination.port.number if destination.port is not None else 0
+    return backend(db, client, resolve(destination.host, writer), port, destination.subset, listener)
 
 
 @query
-def target(db: Reads, client: Scope, writer: str, host: str, port: int, subset: str, listener: int) -> Target:
-    """What a destination means to a client of scope `client`, written in namespace `writer`.
-
-    A destination without a port (0) means the service's only one, else the one that the request came for.
-    """
-    whole = resolve(host, writer)
-    found = service(db, whole)
+def backend(db: Reads, client: Scope, host: str, port: int, subset: str, listener: int) -> Backend:
+    """A port of 0 means the service's only one, else the one that the request came for."""
+    found = service(db, host)
     if found is None:
-        return Target(whole, port or listener, subset, Missing.HOST)
+        message = f"no Service or ServiceEntry has the host {host}"
+        return Backend(host, port or listener, subset, Invalid(Reason.UNKNOWN_HOST, message))
     number = port or (found.ports[0].number if len(found.ports) == 1 else listener)
     if found.port(number) is None:
-        return Target(whole, number, subset, Missing.PORT)
-    if subset:
-        applied = policy(db, rules_for(db, client, whole))
-        if applied is None or applied.subset(subset) is None:
-            return Target(whole, number, subset, Missing.SUBSET)
-    return Target(whole, number, subset)
-
-
-def target_of(db: Reads, client: Scope, writer: str, destination: istio.Destination, listener: int) -> Target:
-    port = destination.port.number if destination.port is not None else 0
-    return target(db, client, writer, destination.host, port, destination.subset, listener)
+        return Backend(host, number, subset, Invalid(Reason.UNKNOWN_PORT, f"{host} has no port {number}"))
+    if subset and policy(db, rules_for(db, client, host)).subset(subset) is None:
+        message = f"no DestinationRule defines the subset {subset} of {host}"
+        return Backend(host, number, subset, Invalid(Reason.UNKNOWN_SUBSET, message))
+    return Backend(host, number, subset)

@@ -9,29 +9,16 @@ Source: https://istio.io/latest/docs/reference/config/networking/destination-rul
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-import msgspec
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.destination_rule import lower_destination_rules
 from pilotfish.mesh.hosts import resolve, wildcards
 from pilotfish.mesh.inputs import mesh_config, refs, resource
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import all_hosts, service
 from pilotfish.model import ObjectRef
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The merged DestinationRules of a host. `refs` is never empty; Envoy's metadata names the first."""
-
-    refs: tuple[ObjectRef, ...]
-    traffic: istio.TrafficPolicy | None
-    subsets: tuple[istio.Subset, ...]
-
-    def subset(self, name: str) -> istio.Subset | None:
-        return next((s for s in self.subsets if s.name == name), None)
+from pilotfish.model.traffic_policy import DestinationPolicy
 
 
 @query(index=True)
@@ -75,55 +62,10 @@ def rules_for(db: Reads, scope: Scope, host: str) -> tuple[ObjectRef, ...]:
 
 
 @query
-def policy(db: Reads, rules: tuple[ObjectRef, ...]) -> Policy | None:
-    """What the given DestinationRules of one host come to; None if there are none."""
-    found = [(ref, rule) for ref in rules if (rule := resource(db, ref, istio.DestinationRule)) is not None]
-    if not found:
-        return None
-    subsets = {s.name: s for _, rule in reversed(found) for s in reversed(rule.spec.subsets)}
-    return Policy(
-        refs=tuple(ref for ref, _ in found),
-        traffic=found[0][1].spec.traffic_policy,
-        subsets=tuple(subsets[name] for name in sorted(subsets)),
-    )
-
-
-def subset_names(db: Reads, rules: tuple[ObjectRef, ...]) -> tuple[str, ...]:
-    found = policy(db, rules)
-    return tuple(s.name for s in found.subsets) if found is not None else ()
-
-
-def traffic_policy(found: Policy | None, subset: str, port: int) -> istio.TrafficPolicy:
-    """What holds for one port of one subset: the port's settings over the subset's over the rule's.
-
-    Port settings replace the whole policy of their level, as in Istio.
-    """
-    if found is None:
-        return istio.TrafficPolicy()
-    base = for_port(found.traffic, port)
-    named = found.subset(subset) if subset else None
-    return merge(base, for_port(named.traffic_policy, port)) if named is not None else base
-
-
-def for_port(policy: istio.TrafficPolicy | None, port: int) -> istio.TrafficPolicy:
-    if policy is None:
-        return istio.TrafficPolicy()
-    own = next((p for p in policy.port_level_settings if p.port.number == port), None)
-    if own is None:
-        return policy
-    return istio.TrafficPolicy(
-        connection_pool=own.connection_pool, load_balancer=own.load_balancer, outlier_detection=own.outlier_detection
-    )
-
-
-def merge(base: istio.TrafficPolicy, over: istio.TrafficPolicy) -> istio.TrafficPolicy:
-    """Each of the three settings as a whole: `over`'s if it has one."""
-    return msgspec.structs.replace(
-        base,
-        connection_pool=over.connection_pool or base.connection_pool,
-        load_balancer=over.load_balancer or base.load_balancer,
-        outlier_detection=over.outlier_detection or base.outlier_detection,
-    )
+def policy(db: Reads, rules: tuple[ObjectRef, ...]) -> DestinationPolicy:
+    """What the given DestinationRules of one host come to."""
+    found = ((ref, resource(db, ref, istio.DestinationRule)) for ref in rules)
+    return lower_destination_rules([(ref, rule.spec) for ref, rule in found if rule is not None])
 
 
 @query(index=True)

@@ -23,14 +23,6 @@ def router(db: Reads, host: str) -> ObjectRef | None:
     return next((by_host[name][0] for name in (host, *wildcards(host)) if name in by_host), None)
 
 
-@query
-def virtual_service(db: Reads, host: str) -> tuple[ObjectRef, istio.VirtualServiceSpec] | None:
-    """The VirtualService that routes a host, and what it says."""
-    ref = router(db, host)
-    found = resource(db, ref, istio.VirtualService) if ref is not None else None
-    return (ref, found.spec) if ref is not None and found is not None else None
-
-
 @query(index=True)
 def routed_hosts(db: Reads) -> tuple[str, ...]:
     """The hosts that VirtualServices name, as whole names, sorted."""

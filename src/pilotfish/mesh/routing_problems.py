@@ -8,7 +8,7 @@ from typing import Final
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.destinations import Missing, Target, target_of
+from pilotfish.mesh.destinations import resolve_destination
 from pilotfish.mesh.endpoints import endpoints
 from pilotfish.mesh.hosts import resolve
 from pilotfish.mesh.inputs import effective, resource
@@ -17,14 +17,11 @@ from pilotfish.mesh.routing import routers
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.services import all_hosts, service
 from pilotfish.model import ObjectRef, Problem, Severity
+from pilotfish.model.route import Backend, Invalid, Reason
 from pilotfish.model.service import Resolution, Service
 from pilotfish.model.wellknown import SERVICE_DOMAIN
 
-_REASONS: Final = {
-    Missing.HOST: ("host", "UnknownHost"),
-    Missing.PORT: ("port", "UnknownPort"),
-    Missing.SUBSET: ("subset", "UnknownSubset"),
-}
+_FIELDS: Final = {Reason.UNKNOWN_HOST: "host", Reason.UNKNOWN_PORT: "port", Reason.UNKNOWN_SUBSET: "subset"}
 
 
 @query
@@ -86,24 +83,26 @@ def _dead_destinations(db: Reads, ref: ObjectRef, found: istio.VirtualService) -
             where = f"spec.http[{i}].route[{j}].destination"
             known = service(db, resolve(routed.destination.host, ref.namespace))
             listener = known.ports[0].number if known is not None and known.ports else 80
-            target = target_of(db, Scope(ref.namespace), ref.namespace, routed.destination, listener)
-            if target.missing is not None:
-                field, reason = _REASONS[target.missing]
-                yield warning(db, ref, f"{where}.{field}", reason, _dead(db, target))
+            backend = resolve_destination(db, Scope(ref.namespace), ref.namespace, routed.destination, listener)
+            if backend.invalid is not None:
+                field, text = _FIELDS[backend.invalid.reason], _dead(db, backend, backend.invalid)
+                yield warning(db, ref, f"{where}.{field}", backend.invalid.reason, text)
 
 
-def _dead(db: Reads, target: Target) -> str:
-    end = "requests that take this route are answered 503"
-    if target.missing is Missing.HOST:
-        return f"no Service or ServiceEntry has the host {target.host}: {end}; {_suggest(db, target.host)}"
-    if target.missing is Missing.PORT:
-        known = service(db, target.host)
-        ports = ", ".join(str(p.number) for p in known.ports) if known is not None else ""
-        return f"{target.host} has no port {target.port}: {end}; use one of its ports ({ports})"
-    return (
-        f"no DestinationRule defines the subset {target.subset} of {target.host}: {end}; "
-        f"add the subset to a DestinationRule for that host"
-    )
+def _dead(db: Reads, backend: Backend, invalid: Invalid) -> str:
+    return f"{invalid.message}: requests that take this route are answered 503; {_remedy(db, backend, invalid)}"
+
+
+def _remedy(db: Reads, backend: Backend, invalid: Invalid) -> str:
+    match invalid.reason:
+        case Reason.UNKNOWN_HOST:
+            return _suggest(db, backend.host)
+        case Reason.UNKNOWN_PORT:
+            known = service(db, backend.host)
+            ports = ", ".join(str(p.number) for p in known.ports) if known is not None else ""
+            return f"use one of its ports ({ports})"
+        case Reason.UNKNOWN_SUBSET:
+            return "add the subset to a DestinationRule for that host"
 
 
 def _suggest(db: Reads, host: str) -> str:

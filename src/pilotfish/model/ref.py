@@ -1,4 +1,4 @@
-"""How one object of the user's is named, and where it was written."""
+"""How one object of the user's is named, a place in it, and where it was written."""
 
 from __future__ import annotations
 
@@ -15,6 +15,18 @@ class ObjectRef:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRef:
+    """A place in an object: what it says there."""
+
+    object: ObjectRef
+    field: str
+    """The field's path, as in a Problem: `spec.http[0].match[1]`."""
+
+    def __str__(self) -> str:
+        return f"{self.object} {self.field}"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -1,0 +1,35 @@
+"""Which routes a host has for its clients, whichever API they were written in, or if they were not written at all."""
+
+from __future__ import annotations
+
+from pilotfish.config import istio
+from pilotfish.derive import Reads, query
+from pilotfish.mesh.destinations import resolve_destination
+from pilotfish.mesh.inputs import resource
+from pilotfish.mesh.retries import DEFAULT_RETRIES
+from pilotfish.mesh.routing import router
+from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.services import service
+from pilotfish.mesh.virtual_service import lower_http
+from pilotfish.model.route import Backend, Forward, HTTPMatch, HTTPRoute, WeightedBackend
+
+
+@query
+def http_routes(db: Reads, client: Scope, host: str, port: int) -> tuple[HTTPRoute, ...]:
+    """In the order in which they are tried. None for a host that is neither a service nor routed on this port.
+
+    `client` is the widest scope to which the same DestinationRules apply.
+    """
+    ref = router(db, host)
+    found = resource(db, ref, istio.VirtualService) if ref is not None else None
+    if ref is not None and found is not None:
+        writer = ref.namespace
+        routes = tuple(lower_http(ref, found.spec, port, lambda d: resolve_destination(db, client, writer, d, port)))
+        if routes:
+            return routes
+    return (_plain(host, port),) if service(db, host) is not None else ()
+
+
+def _plain(host: str, port: int) -> HTTPRoute:
+    """For a service that no VirtualService routes, or none on this port."""
+    return HTTPRoute("default", HTTPMatch(), Forward((WeightedBackend(Backend(host, port)),), retries=DEFAULT_RETRIES))

@@ -1,0 +1,29 @@
+"""How often a request is tried, in neutral form.
+
+Source: https://istio.io/latest/docs/concepts/traffic-management/#retries
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pilotfish.config import istio
+from pilotfish.model.route import Retries
+
+DEFAULT_RETRIES: Final = Retries(
+    attempts=2,
+    conditions=("connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"),
+)
+"""Istio's, for a route that asks for nothing: what has not reached the app, or what the app asks to be retried."""
+
+
+def lower_retries(source: istio.HTTPRetry | None) -> Retries | None:
+    """None where retries are switched off (`attempts: 0`)."""
+    if source is None:
+        return DEFAULT_RETRIES
+    if source.attempts <= 0:
+        return None
+    words = tuple(word.strip() for word in source.retry_on.split(",") if word.strip())
+    codes = tuple(int(word) for word in words if word.isdecimal())
+    conditions = tuple(word for word in words if not word.isdecimal())
+    return Retries(source.attempts, conditions if source.retry_on else DEFAULT_RETRIES.conditions, codes)
