@@ -2,8 +2,9 @@
 
 `CASE/in.yaml` holds the user's documents; one more of them, `proxy:`, says who asks, and one, `mesh:`, may be the
 meshConfig. Beside it stand `listeners.yaml`, `routes.yaml`, `clusters.yaml` and `endpoints.yaml`, each a mapping from
-resource name to message; and `problems.yaml`, if there are any. A new case is a new folder with an `in.yaml`, and one
-run of `pytest tests/golden --update-golden`.
+resource name to message; `lowered.yaml`, the neutral form of what VirtualServices and DestinationRules say, and
+`problems.yaml`, if there are any. A new case is a new folder with an `in.yaml`, and one run of
+`pytest tests/golden --update-golden`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh.problems import problems
+from pilotfish.mesh.scope import Scope
 from tests.golden.cases import CASES, NAMES, read_case
+from tests.golden.lowered import lowered
 
 MESSAGES: Mapping[str, tuple[str, type[Any]]] = {
     "listeners.yaml": (LISTENER, Listener),
@@ -50,7 +53,7 @@ def test_golden(name: str, request: pytest.FixtureRequest) -> None:
 
 def test_there_is_nothing_but_cases() -> None:
     files = {p.name for p in CASES.iterdir() if p.is_file()}
-    assert files == {"cases.py", "conftest.py", "test_golden.py"}
+    assert files == {"cases.py", "conftest.py", "lowered.py", "test_golden.py"}
     assert len(NAMES) >= 10
 
 
@@ -60,7 +63,8 @@ def render(path: Path) -> dict[str, str]:
     found = resource_set(graph, proxy)
     made = {file: _dump(_messages(found, *kind)) for file, kind in MESSAGES.items()}
     reported = [str(p) for p in (*loaded, *graph.get(problems))]
-    return {**made, "problems.yaml": _dump(reported)} if reported else made
+    others = {"lowered.yaml": lowered(graph, Scope.of(proxy), found), "problems.yaml": reported}
+    return made | {file: _dump(content) for file, content in others.items() if content}
 
 
 def _messages(found: ResourceSet, type_url: str, message: type[Any]) -> dict[str, Any]:

@@ -1,0 +1,48 @@
+"""The neutral form of a case's routes and policies, as plain values: what stands at its default is left out."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+
+from pilotfish.derive import Graph
+from pilotfish.envoy.types import ROUTE
+from pilotfish.envoy.values import ResourceSet
+from pilotfish.mesh.http_routes import http_routes
+from pilotfish.mesh.policies import policed, policy, rules_for
+from pilotfish.mesh.routing import router
+from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.services import all_hosts
+from pilotfish.model import Duration, ObjectRef
+from pilotfish.model.ref import FieldRef
+
+
+def lowered(graph: Graph, scope: Scope, found: ResourceSet) -> dict[str, Any]:
+    """Of the hosts that somebody routes, and of those that somebody has a policy for."""
+    client = graph.get(policed, scope)
+    names = (h.name for r in found.resources(ROUTE) for h in RouteConfiguration.FromString(r.body).virtual_hosts)
+    asked = ((name, name.rpartition(":")) for name in dict.fromkeys(names) if ":" in name)
+    routed = {name: (host, int(port)) for name, (host, _, port) in asked if graph.get(router, host)}
+    hosts = graph.get(all_hosts)
+    rules = {host: graph.get(rules_for, scope, host) for host in sorted(hosts)}
+    parts = {
+        "routes": {name: shown(graph.get(http_routes, client, *routed[name])) for name in sorted(routed)},
+        "policies": {host: shown(graph.get(policy, by)) for host, by in rules.items() if by},
+    }
+    return {name: part for name, part in parts.items() if part}
+
+
+def shown(value: object) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, ObjectRef | FieldRef | Duration):
+        return str(value)
+    if isinstance(value, tuple):
+        return [shown(item) for item in value]
+    if is_dataclass(value):
+        given = ((f, getattr(value, f.name)) for f in fields(value))
+        return {f.name: shown(v) for f, v in given if f.default is MISSING or v != f.default}
+    return value
