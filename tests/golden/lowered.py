@@ -16,8 +16,7 @@ from pilotfish.mesh.policies import policed, policy, rules_for
 from pilotfish.mesh.routing import router
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.services import all_hosts
-from pilotfish.model import Duration, ObjectRef
-from pilotfish.model.ref import FieldRef
+from pilotfish.model import Duration, FieldRef, ObjectRef
 
 
 def lowered(graph: Graph, scope: Scope, found: ResourceSet) -> dict[str, Any]:

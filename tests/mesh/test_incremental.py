@@ -193,6 +193,26 @@ def test_a_changed_virtual_service_changes_its_route_alone(asking: tuple[Proxy, 
     assert sum(ran.values()) <= 8
 
 
+def test_a_change_that_means_the_same_ends_where_it_is_lowered() -> None:
+    """What was left to a default is written out; a policy's own default likewise."""
+    graph = _mesh()
+    retry_on = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes"
+    route = [{"destination": {"host": "s7", "subset": f"v{v}", "port": {"number": 80}}, "weight": 50} for v in (1, 2)]
+    retries = {"attempts": 2, "retryOn": retry_on}
+    spec = {"hosts": [HOST], "gateways": ["mesh"], "http": [{"route": route, "retries": retries, "timeout": "0s"}]}
+    changed, ran = _after(graph, manifest("VirtualService", "s7", "vm", NETWORKING, spec=spec))
+    assert changed == set()
+    assert ran["http_routes.http_routes"] == 1
+    assert not {name for name in ran if name.startswith(("virtual_hosts.", "routes.", "resources."))}
+    subsets = [{"name": f"v{v}", "labels": {"version": f"v{v}"}} for v in (2, 1)]
+    policy = {"loadBalancer": {"simple": "LEAST_REQUEST"}, "connectionPool": {"tcp": {"maxConnections": 0}}}
+    spec = {"host": HOST, "trafficPolicy": policy, "subsets": subsets}
+    changed, ran = _after(graph, manifest("DestinationRule", "s7", "vm", NETWORKING, spec=spec))
+    assert changed == set()
+    assert ran["policies.policy"] == 1
+    assert not {name for name in ran if name.startswith(("clusters.", "endpoints.", "resources."))}
+
+
 @pytest.mark.parametrize("asking", [ONE, FIFTY], ids=["one scope", "fifty scopes"])
 def test_a_new_service_builds_no_other_services_resources(asking: tuple[Proxy, ...]) -> None:
     new = service("new", address="10.96.2.1", ports=[{"name": "http", "port": 81}])

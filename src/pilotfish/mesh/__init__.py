@@ -1,9 +1,13 @@
 """Typed resources → services, endpoints, policies and bindings, each a `derive` query.
 
-    inputs ─┬─ workloads ──┬─ endpoints ─┬─▶ names      DNS
-            ├─ services ───┤             ├─▶ outbound   which listener serves which port of which service
-            ├─ policies ───┤             ├─▶ inbound    which ports of a workload are services'
-            └─ routing ────┘             └─▶ problems   what is wrong between objects
+    inputs ─┬─ workloads ──┬─ endpoints ─┬─▶ names        DNS
+            ├─ services ───┤             ├─▶ outbound     which listener serves which port of which service
+            ├─ policies ───┤             ├─▶ inbound      which ports of a workload are services'
+            └─ routing ────┘             ├─▶ http_routes  how a host's requests are routed: model.route
+                                         └─▶ problems     what is wrong between objects
+
+What users write is lowered to neutral form, kind by kind: `virtual_service` to routes, `destination_rule` to traffic
+policies. `routing` and `policies` say whose word counts. Nothing past this room knows an API's types.
 
 `inputs` holds the tables; every read of a user's object goes through `inputs.effective`. Index queries (`index=True`)
 find things; the narrow ones beside them say what one thing is, so that a change re-runs no more than what it touches.

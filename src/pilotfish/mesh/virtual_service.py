@@ -10,8 +10,7 @@ from typing import Final
 
 from pilotfish.config import istio
 from pilotfish.mesh.retries import lower_retries
-from pilotfish.model import Duration, ObjectRef
-from pilotfish.model.ref import FieldRef
+from pilotfish.model import Duration, FieldRef, ObjectRef
 from pilotfish.model.route import (
     Backend,
     Forward,
