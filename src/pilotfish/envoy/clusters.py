@@ -19,8 +19,8 @@ from pilotfish.envoy.endpoints import build_load_assignment
 from pilotfish.envoy.message import (
     ads,
     config_path,
+    duration,
     istio_metadata,
-    nanoseconds,
     pack,
     seconds,
     serialise,
@@ -152,7 +152,7 @@ def _set_protocol(cluster: Cluster, protocol: Protocol) -> None:
 
 
 def _cluster(db: Reads, name: str) -> Cluster:
-    timeout = nanoseconds(settings(db).connect_timeout)
+    timeout = duration(settings(db).connect_timeout)
     return Cluster(name=name, alt_stat_name=f"{name};", connect_timeout=timeout)
 
 

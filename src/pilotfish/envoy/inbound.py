@@ -28,7 +28,7 @@ from pilotfish.envoy.filters import (
 )
 from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
 from pilotfish.envoy.listeners import also_ipv6
-from pilotfish.envoy.message import nanoseconds, serialise, socket_address
+from pilotfish.envoy.message import duration, serialise, socket_address
 from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, VIRTUAL_INBOUND, inbound_cluster
 from pilotfish.envoy.routes import build_inbound_route
 from pilotfish.envoy.types import CLUSTER, LISTENER
@@ -63,7 +63,7 @@ def virtual_inbound(db: Reads, ports: tuple[InboundPort, ...], transparent: bool
             *((ORIGINAL_SRC,) if transparent else ()),
             http_inspector_except((*declared, INBOUND_PORT)),
         ],
-        listener_filters_timeout=nanoseconds(mesh.detection_timeout),
+        listener_filters_timeout=duration(mesh.detection_timeout),
         continue_on_listener_filters_timeout=True,
         traffic_direction=TrafficDirection.INBOUND,
         max_connections_to_accept_per_socket_event=UInt32Value(value=1),

@@ -24,7 +24,7 @@ from pilotfish.envoy.filters import (
     build_tcp,
 )
 from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
-from pilotfish.envoy.message import nanoseconds, serialise, socket_address
+from pilotfish.envoy.message import duration, serialise, socket_address
 from pilotfish.envoy.naming import BLACK_HOLE, PASSTHROUGH, VIRTUAL_OUTBOUND, outbound_cluster
 from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE
 from pilotfish.envoy.values import Resource
@@ -76,7 +76,7 @@ def outbound_listener(db: Reads, scope: Scope, name: str) -> Resource | None:
         bind_to_port=BoolValue(value=False),
         traffic_direction=TrafficDirection.OUTBOUND,
         filter_chains=list(_chains(mesh, bound)),
-        listener_filters_timeout=nanoseconds(mesh.detection_timeout),
+        listener_filters_timeout=duration(mesh.detection_timeout),
         continue_on_listener_filters_timeout=True,
     )
     if bound.address == WILDCARD:

@@ -26,11 +26,7 @@ def pack(message: Message) -> AnyMessage:
 
 
 def duration(value: Duration) -> DurationMessage:
-    return nanoseconds(value.nanos)
-
-
-def nanoseconds(value: int) -> DurationMessage:
-    return DurationMessage(seconds=value // 10**9, nanos=value % 10**9)
+    return DurationMessage(seconds=value.nanos // 10**9, nanos=value.nanos % 10**9)
 
 
 def seconds(value: int) -> DurationMessage:

@@ -8,7 +8,7 @@ from pilotfish.mesh.hosts import resolve
 from pilotfish.mesh.policies import policy, rules_for
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.services import service
-from pilotfish.model.route import Backend, Invalid, Reason
+from pilotfish.model.route import Backend, Invalid, InvalidReason
 
 
 def resolve_destination(
@@ -25,11 +25,11 @@ def backend(db: Reads, client: Scope, host: str, port: int, subset: str, listene
     found = service(db, host)
     if found is None:
         message = f"no Service or ServiceEntry has the host {host}"
-        return Backend(host, port or listener, subset, Invalid(Reason.UNKNOWN_HOST, message))
+        return Backend(host, port or listener, subset, Invalid(InvalidReason.UNKNOWN_HOST, message))
     number = port or (found.ports[0].number if len(found.ports) == 1 else listener)
     if found.port(number) is None:
-        return Backend(host, number, subset, Invalid(Reason.UNKNOWN_PORT, f"{host} has no port {number}"))
+        return Backend(host, number, subset, Invalid(InvalidReason.UNKNOWN_PORT, f"{host} has no port {number}"))
     if subset and policy(db, rules_for(db, client, host)).subset(subset) is None:
         message = f"no DestinationRule defines the subset {subset} of {host}"
-        return Backend(host, number, subset, Invalid(Reason.UNKNOWN_SUBSET, message))
+        return Backend(host, number, subset, Invalid(InvalidReason.UNKNOWN_SUBSET, message))
     return Backend(host, number, subset)

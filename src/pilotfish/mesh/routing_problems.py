@@ -17,11 +17,15 @@ from pilotfish.mesh.routing import routers
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.services import all_hosts, service
 from pilotfish.model import ObjectRef, Problem, Severity
-from pilotfish.model.route import Backend, Invalid, Reason
+from pilotfish.model.route import Backend, Invalid, InvalidReason
 from pilotfish.model.service import Resolution, Service
 from pilotfish.model.wellknown import SERVICE_DOMAIN
 
-_FIELDS: Final = {Reason.UNKNOWN_HOST: "host", Reason.UNKNOWN_PORT: "port", Reason.UNKNOWN_SUBSET: "subset"}
+_FIELDS: Final = {
+    InvalidReason.UNKNOWN_HOST: "host",
+    InvalidReason.UNKNOWN_PORT: "port",
+    InvalidReason.UNKNOWN_SUBSET: "subset",
+}
 
 
 @query
@@ -95,13 +99,13 @@ def _dead(db: Reads, backend: Backend, invalid: Invalid) -> str:
 
 def _remedy(db: Reads, backend: Backend, invalid: Invalid) -> str:
     match invalid.reason:
-        case Reason.UNKNOWN_HOST:
+        case InvalidReason.UNKNOWN_HOST:
             return _suggest(db, backend.host)
-        case Reason.UNKNOWN_PORT:
+        case InvalidReason.UNKNOWN_PORT:
             known = service(db, backend.host)
             ports = ", ".join(str(p.number) for p in known.ports) if known is not None else ""
             return f"use one of its ports ({ports})"
-        case Reason.UNKNOWN_SUBSET:
+        case InvalidReason.UNKNOWN_SUBSET:
             return "add the subset to a DestinationRule for that host"
 
 

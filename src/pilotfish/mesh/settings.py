@@ -14,8 +14,8 @@ def settings(db: Reads) -> MeshSettings:
     config = mesh_config(db)
     return MeshSettings(
         access_log=_access_log(config),
-        connect_timeout=config.connect_timeout.nanos,
-        detection_timeout=config.protocol_detection_timeout.nanos,
+        connect_timeout=config.connect_timeout,
+        detection_timeout=config.protocol_detection_timeout,
         allow_any=config.outbound_traffic_policy.mode == "ALLOW_ANY",
     )
 

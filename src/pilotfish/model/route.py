@@ -83,7 +83,7 @@ class HTTPMatch:
         return not others and self.path.matches_everything
 
 
-class Reason(StrEnum):
+class InvalidReason(StrEnum):
     """Why a backend is invalid: the reason of the Problem, too."""
 
     UNKNOWN_HOST = "UnknownHost"
@@ -93,7 +93,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    reason: Reason
+    reason: InvalidReason
     message: str
     """What is not there: `no Service or ServiceEntry has the host ledger.vm.svc.cluster.local`."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pilotfish.model.values import Duration
+
 
 @dataclass(frozen=True, slots=True)
 class AccessLog:
@@ -17,9 +19,8 @@ class AccessLog:
 @dataclass(frozen=True, slots=True)
 class MeshSettings:
     access_log: AccessLog | None
-    connect_timeout: int
-    """Nanoseconds."""
-    detection_timeout: int
-    """Nanoseconds for which a sniffed connection's first bytes are waited for; 0 is for ever."""
+    connect_timeout: Duration
+    detection_timeout: Duration
+    """How long a sniffed connection's first bytes are waited for; 0 is for ever."""
     allow_any: bool
     """What no service claims is let pass, rather than refused."""
