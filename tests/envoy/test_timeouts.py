@@ -137,11 +137,14 @@ import concurrent.futures, json, socket, sys, time
 def call(steps):
     with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5) as s:
         start, answer = time.monotonic(), b""
-        for pause, text in steps:
-            time.sleep(pause)
-            s.sendall(text.encode())
-        while b"still here" not in answer and (data := s.recv(65536)):
-            answer += data
+        try:
+            for pause, text in steps:
+                time.sleep(pause)
+                s.sendall(text.encode())
+            while b"still here" not in answer and (data := s.recv(65536)):
+                answer += data
+        except OSError as error:
+            answer += str(error).encode()
         return answer.decode(), time.monotonic() - start
 calls = json.load(sys.stdin)
 with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
