@@ -36,7 +36,7 @@ def build_tcp(access_log: AccessLog | None, cluster: str) -> Filter:
 
 
 def http_inspector_except(ports: tuple[int, ...]) -> ListenerFilter:
-    """The HTTP inspector for all but some ports: those whose protocol is known, where sniffing would only wait."""
+    """The HTTP inspector for all but some ports, where it might wait for ever."""
     found = ListenerFilter()
     found.CopyFrom(HTTP_INSPECTOR)
     ranges = [

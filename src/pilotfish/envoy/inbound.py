@@ -5,6 +5,10 @@
     any other port          → InboundPassthroughCluster       HTTP and TCP
 
 Each chain matches `raw_buffer`: beside it will stand its twin for mutual TLS.
+
+A listener whose listener filters change is drained whole, with every connection of whatever port; where chains alone
+change, only theirs are drained. So the HTTP inspector leaves out no more ports than it must: those where the wait for
+first bytes would stall a server that speaks first. Any other new port is a new chain, and cuts nobody's connections.
 """
 
 from __future__ import annotations
@@ -51,7 +55,7 @@ def virtual_inbound(db: Reads, ports: tuple[InboundPort, ...], transparent: bool
     protocols = {port: inbound_protocol(db, port) for port in ports}
     chains = [_loop_chain(mesh), *_passthrough_chains(mesh)]
     chains += [chain for port, protocol in protocols.items() for chain in _port_chains(mesh, port, protocol)]
-    declared = tuple(port.number for port, protocol in protocols.items() if not protocol.is_sniffed)
+    unsniffed = tuple(port.number for port, protocol in protocols.items() if protocol.is_server_first)
     listener = Listener(
         name=VIRTUAL_INBOUND,
         address=socket_address(WILDCARD, INBOUND_PORT),
@@ -61,7 +65,7 @@ def virtual_inbound(db: Reads, ports: tuple[InboundPort, ...], transparent: bool
         listener_filters=[
             ORIGINAL_DST,
             *((ORIGINAL_SRC,) if transparent else ()),
-            http_inspector_except((*declared, INBOUND_PORT)),
+            http_inspector_except((*unsniffed, INBOUND_PORT)),
         ],
         listener_filters_timeout=duration(mesh.detection_timeout),
         continue_on_listener_filters_timeout=True,

@@ -120,9 +120,14 @@ def _set_rest(listener: Listener, mesh: MeshSettings, bound: Binding) -> None:
 
 
 def _set_inspectors(listener: Listener, bound: Binding) -> None:
-    """The server name, where it is needed or worth a place in the access log of an undeclared port; HTTP, where it may
-    come."""
-    if bound.server_names or bound.undeclared:
+    """A service of its own address has those that it needs. What several share has both, or none where all is TCP: a
+    listener whose filters change is drained whole, and a new Service must not cut its neighbours' connections."""
+    if bound.address == WILDCARD:
+        if bound.route or bound.server_names:
+            listener.listener_filters.extend((TLS_INSPECTOR, HTTP_INSPECTOR))
+        return
+    if bound.undeclared:
+        # For the server name's place in the access log.
         listener.listener_filters.append(TLS_INSPECTOR)
     if bound.route:
         listener.listener_filters.append(HTTP_INSPECTOR)

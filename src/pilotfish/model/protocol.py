@@ -39,6 +39,11 @@ class Protocol(StrEnum):
         return self in (Protocol.HTTPS, Protocol.TLS)
 
     @property
+    def is_server_first(self) -> bool:
+        """The server may speak before the client does: a wait for the client's first bytes would stall both."""
+        return self in (Protocol.TCP, Protocol.MYSQL)
+
+    @property
     def is_sniffed(self) -> bool:
         return self is Protocol.AUTO
 
