@@ -8,8 +8,9 @@ from pilotfish.envoy.listeners import outbound_listener
 from pilotfish.envoy.owners import owners
 from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.routes import port_routes
-from pilotfish.envoy.types import LISTENER
+from pilotfish.envoy.types import CLUSTER, LISTENER
 from pilotfish.envoy.values import Resource
+from pilotfish.mesh import inputs
 from pilotfish.mesh.scope import EVERYONE, Scope
 from pilotfish.model import ObjectRef
 from tests.mesh.meshes import destination_rule, graph_of, pod, proxy, ref, service, virtual_service
@@ -54,6 +55,16 @@ def test_a_listener_is_owned_by_its_service() -> None:
 def test_an_inbound_listener_is_owned_by_the_services_of_its_ports() -> None:
     found = resource_set(GRAPH, proxy("web-0", address="10.244.0.5", app="web", version="v1"))
     assert _owners(found.get(LISTENER, "virtualInbound")) == (WEB,)
+
+
+def test_an_object_that_changes_nothing_is_an_owner_of_what_it_has_a_say_in() -> None:
+    graph = graph_of(service("web"), destination_rule("a", "web", {}))
+    resource_set(graph, proxy())
+    later = destination_rule("b", "web", {})
+    inputs.apply(graph, {later.ref: later})
+    found = resource_set(graph, proxy()).get(CLUSTER, f"outbound|80||{HOST}")
+    assert found is not None
+    assert {r.name for r in owners(graph, found)} == {"a", "b", "web"}
 
 
 def test_what_no_object_led_to_is_nobodys() -> None:
