@@ -5,7 +5,8 @@ from ipaddress import ip_network
 import pytest
 
 from pilotfish.capture import ALL, Mode, spec_from_annotations
-from pilotfish.model import ObjectRef, Severity
+from pilotfish.model import Severity
+from pilotfish.model.kinds import POD
 
 PREFIX = "traffic.sidecar.istio.io/"
 
@@ -65,7 +66,7 @@ def test_another_status_port() -> None:
     ],
 )
 def test_a_malformed_annotation_is_an_error_of_the_pod(name: str, text: str) -> None:
-    ref = ObjectRef("Pod", "vm", "webapp-0")
+    ref = POD.ref("vm", "webapp-0")
     spec, problems = spec_from_annotations({name: text}, ref=ref)
     assert spec is None
     assert [(p.ref, p.field, p.severity) for p in problems] == [

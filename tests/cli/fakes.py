@@ -188,7 +188,7 @@ class FakeMesh:
 def _wanted(document: dict[str, Any], asked: dict[str, Any]) -> bool:
     metadata = document["metadata"]
     return bool(
-        asked.get("kind", document["kind"]).lower() == document["kind"].lower()
+        asked.get("kind", document["kind"]) == document["kind"]
         and asked.get("namespace", metadata.get("namespace")) == metadata.get("namespace")
         and asked.get("name", metadata["name"]) == metadata["name"]
     )

@@ -8,15 +8,21 @@ from typing import Any
 import msgspec
 import pytest
 
+from pilotfish.model.kinds import SUPPORTED
 from pilotfish.runtime.control.views import ChangesView, ChangeView, RolloutView
 from tests.cli.conftest import Invoke
 from tests.cli.fakes import REFUSED, FakeMesh
 
+_GROUPS = {kind.name: kind.group for kind in SUPPORTED}
+
 
 def changes(*actions: tuple[str, str, Any], **fields: Any) -> ChangesView:
     """From (kind, name, action)."""
-    views = tuple(ChangeView(kind=kind, namespace="vm", name=name, action=action) for kind, name, action in actions)
-    return ChangesView(changes=views, **fields)
+    views = (
+        ChangeView(kind=kind, group=_GROUPS[kind], namespace="vm", name=name, action=action)
+        for kind, name, action in actions
+    )
+    return ChangesView(changes=tuple(views), **fields)
 
 
 def rollout(message: str, done: bool = False) -> RolloutView:
@@ -113,8 +119,8 @@ def test_delete_by_file_and_by_name(mesh: FakeMesh, invoke: Invoke) -> None:
     assert invoke("delete", "po/a", "cm/b").stdout == 'pod "a" deleted\nconfigmap "b" deleted\n'
     assert asked(mesh, "/delete") == [
         {"text": "x", "file": "-", "namespace": "vm"},
-        {"kind": "Pod", "namespace": "vm", "name": "a"},
-        {"kind": "ConfigMap", "namespace": "vm", "name": "b"},
+        {"kind": "Pod", "group": "", "namespace": "vm", "name": "a"},
+        {"kind": "ConfigMap", "group": "", "namespace": "vm", "name": "b"},
     ]
 
 

@@ -8,13 +8,15 @@ import pytest
 import yaml
 
 from pilotfish.cli.failure import Failure
-from pilotfish.cli.kinds import KINDS, find_kind, qualified
+from pilotfish.cli.kinds import KINDS, find_kind
 from pilotfish.cli.render.age import parse_timestamp, render_age
 from pilotfish.cli.render.documents import render_document
 from pilotfish.cli.render.objects import render_objects
 from pilotfish.cli.render.pods import render_pods
 from pilotfish.cli.render.proxies import sync
 from pilotfish.cli.render.table import table
+from pilotfish.model import Kind
+from pilotfish.model.kinds import DEPLOYMENT
 from tests.cli.fakes import NOW, container, pod, proxy
 
 
@@ -95,7 +97,6 @@ def test_other_words_are_no_kinds(word: str) -> None:
 def test_no_word_means_two_kinds() -> None:
     words = [word for kind in KINDS for word in set(kind.words)]
     assert len(words) == len(set(words))
-    assert qualified("Gizmo") == "gizmo"
 
 
 def test_restarts_are_summed_and_dated() -> None:
@@ -157,17 +158,22 @@ OBJECTS = [
         ("PORTS", "80"),
         ("ENDPOINTS", "10.0.0.1"),
     ),
-    ("Gizmo", {}),
 ]
 
 
 @pytest.mark.parametrize("case", OBJECTS, ids=lambda case: case[0])
 def test_columns_of_each_kind(case: tuple[str, dict[str, object], *tuple[tuple[str, str], ...]]) -> None:
-    kind, body, *columns = case
+    name, body, *columns = case
+    kind = next(each for each in KINDS if each.name == name)
     document = {"metadata": {"name": "x"}, **body}
     shown = render_objects(kind, [document], NOW)
     assert shown.header == ("NAME", *(header for header, _ in columns), "AGE")
     assert shown.rows == (("x", *(value for _, value in columns), "<unknown>"),)
+
+
+def test_a_kind_without_columns_shows_name_and_age() -> None:
+    shown = render_objects(Kind("Gizmo"), [{"metadata": {"name": "x"}}], NOW)
+    assert (shown.header, shown.rows) == (("NAME", "AGE"), (("x", "<unknown>"),))
 
 
 def test_wide_deployments() -> None:
@@ -178,5 +184,5 @@ def test_wide_deployments() -> None:
             "template": {"spec": {"containers": [{"name": "one"}, {"name": "two"}]}},
         },
     }
-    row = render_objects("Deployment", [document], NOW, wide=True, all_namespaces=True).rows[0]
+    row = render_objects(DEPLOYMENT, [document], NOW, wide=True, all_namespaces=True).rows[0]
     assert row == ("vm", "x", "0/1", "0", "0", "<unknown>", "one,two", "a=1,b=2")

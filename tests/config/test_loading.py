@@ -10,7 +10,7 @@ from pilotfish.config import ListReader, load
 from pilotfish.config.kubernetes import ConfigMap, Deployment, Pod, Service
 from pilotfish.config.manifest import Loaded
 from pilotfish.config.values import IntOrString
-from pilotfish.model import ObjectRef, Severity, Source
+from pilotfish.model import Severity, Source, kinds
 
 SERVICE = """\
 apiVersion: v1
@@ -46,7 +46,7 @@ def test_an_object_is_decoded_with_its_namespace_and_source() -> None:
     loaded = load(f"---\n{SERVICE}", "mesh.yaml", "vm")
     (manifest,) = loaded.manifests
     assert loaded.problems == ()
-    assert manifest.ref == ObjectRef("Service", "vm", "calculator")
+    assert manifest.ref == kinds.SERVICE.ref("vm", "calculator")
     assert manifest.source == Source("mesh.yaml", 2)
     assert isinstance(manifest.resource, Service)
     assert manifest.resource.metadata.namespace == "vm"
@@ -95,7 +95,7 @@ def test_a_syntax_error_names_the_object_that_it_seems_to_be() -> None:
     broken = SERVICE.replace("app: calculator}", "app: calculator")
     loaded = load(f"{broken}---\n{SERVICE.replace('calculator', 'other')}", "a.yaml", "vm")
     assert _refs(loaded) == ["Service vm/other"]
-    assert loaded.broken == {ObjectRef("Service", "vm", "calculator")}
+    assert loaded.broken == {kinds.SERVICE.ref("vm", "calculator")}
     assert not loaded.incomplete
 
 
@@ -136,7 +136,7 @@ items:
         ("spec", Source("a.yaml", 16)),
         ("metadata", Source("a.yaml", 19)),
     ]
-    assert loaded.broken == {ObjectRef("Service", "default", "c"), ObjectRef("Service", "default", "d")}
+    assert loaded.broken == {kinds.SERVICE.ref("default", "c"), kinds.SERVICE.ref("default", "d")}
 
 
 def test_unsupported_volumes_and_variables_are_used_as_what_is_said_of_them() -> None:
@@ -211,7 +211,7 @@ data:
 """
     loaded = load(text, "a.yaml")
     assert loaded.mesh_config is None
-    assert loaded.broken == {ObjectRef("ConfigMap", "istio-system", "istio")}
+    assert loaded.broken == {kinds.CONFIG_MAP.ref("istio-system", "istio")}
     (problem,) = loaded.problems
     assert (problem.reason, problem.field) == ("UnknownField", "data.mesh.accessLogFlie")
     assert "accessLogFile" in problem.message

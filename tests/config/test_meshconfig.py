@@ -4,7 +4,7 @@ import pytest
 
 from pilotfish.config import load_mesh_config, proxy_config
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
-from pilotfish.model import Duration, ObjectRef, Severity, Source
+from pilotfish.model import Duration, Severity, Source, kinds
 
 BARE = """\
 accessLogFile: /dev/stdout
@@ -19,7 +19,7 @@ CONFIG_MAP = "kind: ConfigMap\nmetadata: {name: istio}\ndata:\n  mesh: |\n" + ""
 OPERATOR = "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec:\n  meshConfig:\n" + "".join(
     f"    {line}\n" for line in BARE.splitlines()
 )
-POD = ObjectRef("Pod", "vm", "a")
+POD = kinds.POD.ref("vm", "a")
 SOURCE = Source("a.yaml", 7)
 
 

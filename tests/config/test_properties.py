@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pilotfish.config import ListReader, load, load_mesh_config, proxy_config
 from pilotfish.config.mesh import ProxyConfig
-from pilotfish.model import ObjectRef, Severity, Source
+from pilotfish.model import Severity, Source
+from pilotfish.model.kinds import POD
 
 _TEXT = st.text(max_size=12)
 _SCALARS = st.one_of(
@@ -83,7 +84,7 @@ def test_any_value(value: object) -> None:
     _check(json.dumps(value))
     _check(yaml.safe_dump(value))
     load_mesh_config(json.dumps(value), "-")
-    proxy_config(json.dumps(value), ProxyConfig(), ObjectRef("Pod", "a", "b"), Source("-", 1))
+    proxy_config(json.dumps(value), ProxyConfig(), POD.ref("a", "b"), Source("-", 1))
 
 
 @settings(max_examples=400, deadline=None)

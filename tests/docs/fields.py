@@ -9,13 +9,11 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 
 from pilotfish.config import istio, kubernetes
-from pilotfish.config.kinds import find_kind
+from pilotfish.config.kinds import STRUCTS
 from pilotfish.config.kubernetes import Metadata, PodSpec, Struct
-from pilotfish.config.manifest import Kind
 from pilotfish.config.mesh import MeshConfig
 
 _OURS = {**vars(kubernetes), **vars(istio)}
-_VERSIONS = ("v1", "apps/v1", "discovery.k8s.io/v1", "networking.istio.io/v1")
 _KNOWN: dict[type[Struct], str] = {Metadata: "as everywhere", PodSpec: "as a Pod's"}
 """Shown in their first place, and then only named."""
 
@@ -23,15 +21,11 @@ _KNOWN: dict[type[Struct], str] = {Metadata: "as everywhere", PodSpec: "as a Pod
 def render_fields() -> str:
     """A block for each kind: plain fields behind their struct's name, structs inside of it below."""
     blocks = ["\n".join(_lines({"metadata": Metadata}, 0, {}))]
-    for kind in get_args(Kind):
-        known = {part: said for part, said in _KNOWN.items() if part is not PodSpec or kind is not kubernetes.Pod}
-        blocks.append("\n".join(_lines({f"{kind.__name__} ({_version(kind)})": kind}, 0, known)))
+    for kind, struct in STRUCTS.items():
+        known = {part: said for part, said in _KNOWN.items() if part is not PodSpec or struct is not kubernetes.Pod}
+        blocks.append("\n".join(_lines({f"{kind} ({kind.api_versions[0]})": struct}, 0, known)))
     blocks.append("\n".join(_lines({"meshConfig": MeshConfig}, 0, {})))
     return "\n\n".join(blocks) + "\n"
-
-
-def _version(kind: type) -> str:
-    return next(version for version in _VERSIONS if find_kind(version, kind.__name__) is kind)
 
 
 def _lines(structs: dict[str, type[Struct]], depth: int, known: dict[type[Struct], str]) -> Iterator[str]:

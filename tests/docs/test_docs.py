@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 import click
 import pytest
@@ -13,8 +12,8 @@ import pytest
 from pilotfish.cli.app import ALIASES, COMMANDS
 from pilotfish.cli.app import pilotfish as program
 from pilotfish.config.loading import load
-from pilotfish.config.manifest import Kind
 from pilotfish.model import Severity
+from pilotfish.model.kinds import SUPPORTED
 from tests.docs.fields import render_fields
 from tests.docs.shell import blocks, commands, mentions
 
@@ -91,7 +90,7 @@ def test_the_fields_are_those_that_are_decoded(request: pytest.FixtureRequest) -
 
 def test_every_kind_is_named() -> None:
     text = MANIFESTS.read_text()
-    assert [kind.__name__ for kind in get_args(Kind) if f"\n{kind.__name__} (" not in text] == []
+    assert [kind.name for kind in SUPPORTED if f"\n{kind} (" not in text] == []
 
 
 def examples() -> Iterator[tuple[str, str]]:

@@ -11,6 +11,7 @@ from pilotfish.config.manifest import Manifest
 from pilotfish.derive import Graph
 from pilotfish.mesh import inputs
 from pilotfish.model import ObjectRef, Proxy
+from pilotfish.model.kinds import KINDS
 
 NETWORKING = "networking.istio.io/v1"
 
@@ -75,4 +76,4 @@ def graph_of(*manifests: Manifest) -> Graph:
 
 
 def ref(kind: str, name: str, namespace: str = "vm") -> ObjectRef:
-    return ObjectRef(kind, namespace, name)
+    return next(each for each in KINDS if each.name == kind).ref(namespace, name)

@@ -22,11 +22,11 @@ from pilotfish.config.kubernetes import (
     RollingUpdate,
 )
 from pilotfish.config.values import IntOrString
-from pilotfish.model import ObjectRef
+from pilotfish.model.kinds import DEPLOYMENT, POD
 from pilotfish.node import deployments
 from pilotfish.node.deployments import Create, DeploymentState, PodFacts, Remove
 
-REF = ObjectRef("Deployment", "vm", "calculator")
+REF = DEPLOYMENT.ref("vm", "calculator")
 
 
 def template(version: str) -> PodTemplate:
@@ -64,7 +64,7 @@ class World:
         for action in actions:
             if isinstance(action, Create):
                 self.made += 1
-                ref = ObjectRef("Pod", "vm", f"pod-{self.made}")
+                ref = POD.ref("vm", f"pod-{self.made}")
                 self.pods.append(PodFacts(ref, action.hash, None, self.now + self.made / 1000))
             else:
                 self._remove(action)

@@ -9,7 +9,7 @@ import pytest
 
 from pilotfish.config import load
 from pilotfish.config.kubernetes import Pod
-from pilotfish.model import ObjectRef
+from pilotfish.model import kinds
 from pilotfish.node import environment, launch, volumes
 from pilotfish.node.addresses import addresses, next_offset
 from pilotfish.node.identity import PodIdentity
@@ -85,7 +85,7 @@ def identity(text: str = POD) -> PodIdentity:
     resource = loaded.manifests[0].resource
     assert isinstance(resource, Pod)
     return PodIdentity(
-        ref=ObjectRef("Pod", "default", "p"),
+        ref=kinds.POD.ref("default", "p"),
         uid="u",
         labels=resource.metadata.labels,
         annotations={},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pilotfish.config import load
 from pilotfish.config.kubernetes import Deployment
-from pilotfish.model import ObjectRef
+from pilotfish.model import ObjectRef, kinds
 from pilotfish.node import store as storing
 from pilotfish.node.services import allocate
 from pilotfish.node.store import Change, Store
@@ -26,7 +26,7 @@ spec:
     metadata: {{labels: {{app: web}}}}
     spec: {{containers: [{{name: web, command: [{command}]}}]}}
 """
-WEB = ObjectRef("Deployment", "default", "web")
+WEB = kinds.DEPLOYMENT.ref("default", "web")
 
 
 def service(name: str, port: int = 80) -> str:
@@ -38,7 +38,7 @@ def deployment(command: str = "run", replicas: str = "replicas: 2") -> str:
 
 
 def ref(name: str) -> ObjectRef:
-    return ObjectRef("Service", "default", name)
+    return kinds.SERVICE.ref("default", name)
 
 
 def save(store: Store, file: str, text: str) -> tuple[Store, dict[str, str]]:
@@ -159,22 +159,22 @@ def test_restart_changes_the_template_as_kubectl_does() -> None:
 def test_deleting_a_namespace_deletes_what_it_holds() -> None:
     text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: vm}\n---\n" + service("one")
     store, _ = storing.upsert(Store(), load(text, "-", "vm").manifests, now=1.0)
-    store, _ = storing.delete(store, [ObjectRef("Namespace", "", "vm")])
+    store, _ = storing.delete(store, [kinds.NAMESPACE.ref("", "vm")])
     assert store.objects == {}
 
 
 def test_cluster_ips_are_stable_and_given_ones_hold() -> None:
     store, _ = save(Store(), "a.yaml", service("one") + "---\n" + service("two"))
-    first, problems = allocate(store.of_kind("Service"), {})
+    first, problems = allocate(store.of_kind(kinds.SERVICE), {})
     assert problems == ()
     assert len(set(first.values())) == 2
     store = apply(store, service("three") + "---\n" + service("four").replace("selector", "clusterIP: None, selector"))
-    second, _ = allocate(store.of_kind("Service"), first)
+    second, _ = allocate(store.of_kind(kinds.SERVICE), first)
     assert first.items() <= second.items()
     assert ref("four") not in second, "a headless Service has none"
     taken = first[ref("one")]
     store = apply(store, service("five").replace("selector", f"clusterIP: {taken}, selector"))
-    third, _ = allocate(store.of_kind("Service"), second)
+    third, _ = allocate(store.of_kind(kinds.SERVICE), second)
     assert third[ref("five")] == taken, "who asks for an address by name has it"
     assert third[ref("one")] != taken
 
@@ -185,6 +185,6 @@ def test_cluster_ips_that_cannot_be() -> None:
         for name, ip in (("a", "10.96.0.5"), ("b", "10.96.0.5"), ("c", "10.99.0.1"), ("d", "10.96.0.10"))
     )
     store, _ = save(Store(), "a.yaml", text)
-    chosen, problems = allocate(store.of_kind("Service"), {})
+    chosen, problems = allocate(store.of_kind(kinds.SERVICE), {})
     assert chosen == {ref("a"): "10.96.0.5"}
     assert [p.reason for p in problems] == ["ClusterIPConflict", "InvalidClusterIP", "InvalidClusterIP"]

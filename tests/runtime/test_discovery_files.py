@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from pilotfish.model import ObjectRef
+from pilotfish.model.kinds import SERVICE
 from pilotfish.runtime.discovery import debounce
 from pilotfish.runtime.discovery.debounce import Debounce
 from pilotfish.runtime.discovery.desired import Desired, merge
@@ -56,7 +56,7 @@ def test_the_first_of_two_objects_of_one_name_holds(tmp_path: Path) -> None:
     files = Files((tmp_path,))
     files.scan()
     desired = merge(files.loaded, Desired())
-    assert desired.origins[ObjectRef("Service", "vm", "a")] == tmp_path / "a.yaml"
+    assert desired.origins[SERVICE.ref("vm", "a")] == tmp_path / "a.yaml"
     assert [(p.reason, str(p.source)) for p in desired.problems] == [("DuplicateObject", f"{tmp_path}/b.yaml:1")]
 
 
@@ -69,7 +69,7 @@ def test_a_broken_object_and_an_unreadable_text_keep_what_was(tmp_path: Path) ->
     path.write_text(service("a", "many") + "---\n" + service("b", 90))
     source.read()
     assert names(source.desired) == ["a", "b"]
-    assert source.desired.manifests[ObjectRef("Service", "vm", "a")] == good.manifests[ObjectRef("Service", "vm", "a")]
+    assert source.desired.manifests[SERVICE.ref("vm", "a")] == good.manifests[SERVICE.ref("vm", "a")]
     assert source.problems
     path.write_text(service("a") + "---\n: [}")
     source.read()

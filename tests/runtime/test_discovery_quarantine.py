@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish.model import ObjectRef
+from pilotfish.model import Kind, ObjectRef
+from pilotfish.model.kinds import POD, SERVICE, VIRTUAL_SERVICE
 from pilotfish.runtime.discovery.quarantine import Charge, Quarantine
 
 ROUTE = "route"
 PROXY = "web-0"
 
 
-def ref(name: str, kind: str = "VirtualService") -> ObjectRef:
-    return ObjectRef(kind, "vm", name)
+def ref(name: str, kind: Kind = VIRTUAL_SERVICE) -> ObjectRef:
+    return kind.ref("vm", name)
 
 
 class World:
@@ -100,13 +101,13 @@ def test_all_that_are_bad_are_found_and_no_other(bad: set[int], changed: set[int
 
 
 def test_after_a_restart_all_of_istios_kinds_are_suspects() -> None:
-    world = World(bad={B}, owners={A, B, C, ref("web", "Service")}, unproven=set())
+    world = World(bad={B}, owners={A, B, C, ref("web", SERVICE)}, unproven=set())
     world.settle()
     assert set(world.quarantine.guilty) == {B}
 
 
 def test_istios_kinds_are_tried_before_services_and_pods() -> None:
-    service, pod = ref("a", "Service"), ref("a", "Pod")
+    service, pod = ref("a", SERVICE), ref("a", POD)
     world = World(bad={B}, owners={service, pod, B}, unproven={service, pod, B})
     world.answer()
     assert world.out == {B}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from pilotfish.model import ObjectRef
+from pilotfish.model.kinds import POD
 from pilotfish.node.publish import Publish
 from pilotfish.runtime.control.client import Client
 from pilotfish.runtime.control.views import PodView, StatusView
@@ -122,7 +122,7 @@ async def mesh() -> AsyncIterator[Running]:
 
 async def test_a_pod_calls_a_service_by_name_through_its_proxy(mesh: Running) -> None:
     assert await mesh.run("client", "curl", "-sSf", "-m", "5", "-o", "/dev/null", "http://web/") == 0
-    agent = mesh.node.workloads.pods[ObjectRef("Pod", "default", "client")].sandbox.agent
+    agent = mesh.node.workloads.pods[POD.ref("default", "client")].sandbox.agent
     assert agent is not None
     clusters = (await agent.request("GET", "/clusters")).body.decode().splitlines()
     web = [line for line in clusters if line.startswith("outbound|80||web.default.svc.cluster.local::10.")]

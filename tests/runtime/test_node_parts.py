@@ -13,6 +13,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pilotfish.model import Kind, ObjectRef
+from pilotfish.model.kinds import DEPLOYMENT, POD
 from pilotfish.node.publish import Publish
 from pilotfish.node.volumes import EmptyDir, File, HostPath, VolumeFiles
 from pilotfish.runtime.control.client import (
@@ -369,8 +371,8 @@ class Mesh:
         discovery = DiscoveryView(running=True, pid=1, restarts=0, xds_address="x", monitoring_address="m")
         return StatusView(mesh=self._view, ready=True, discovery=discovery)
 
-    def objects(self, kind: str, namespace: str, name: str) -> list[Document]:
-        return [{"asked": [kind, namespace, name]}]
+    def objects(self, kind: Kind | None, namespace: str, name: str) -> list[Document]:
+        return [{"asked": [str(kind), namespace, name]}]
 
     def apply(self, text: str, file: str, namespace: str) -> ChangesView:
         return _one(text, namespace, file, "created")
@@ -378,8 +380,8 @@ class Mesh:
     def delete(self, text: str, file: str, namespace: str) -> ChangesView:
         return _one(text, namespace, file, "deleted")
 
-    def delete_object(self, kind: str, namespace: str, name: str) -> ChangesView:
-        return _one(kind, namespace, name, "deleted")
+    def delete_object(self, ref: ObjectRef) -> ChangesView:
+        return _one(f"{ref.kind} of {ref.kind.group}", ref.namespace, ref.name, "deleted")
 
     def scale(self, namespace: str, name: str, replicas: int, current: int | None) -> ChangesView:
         return _one(f"{replicas} {current}", namespace, name, "scaled")
@@ -400,7 +402,7 @@ class Mesh:
 
 
 def _one(kind: str, namespace: str, name: str, action: str) -> ChangesView:
-    change = {"kind": kind, "namespace": namespace, "name": name, "action": action}
+    change = {"kind": kind, "group": "", "namespace": namespace, "name": name, "action": action}
     return ChangesView(changes=(msgspec.convert(change, ChangeView),))
 
 
@@ -412,11 +414,11 @@ async def test_everything_that_a_client_asks_arrives(tmp_path: Path) -> None:
     try:
         assert (tmp_path / "control.sock").stat().st_mode & 0o777 == 0o600
         assert (await asyncio.to_thread(client.status)).ready
-        assert await asyncio.to_thread(client.objects, "Pod", "", "x") == [{"asked": ["Pod", "", "x"]}]
+        assert await asyncio.to_thread(client.objects, POD, "", "x") == [{"asked": ["Pod", "", "x"]}]
         for call, expected in (
             (lambda: client.apply("text", "f.yaml", "vm"), ("text", "vm", "f.yaml", "created")),
             (lambda: client.delete("text", "f.yaml", "vm"), ("text", "vm", "f.yaml", "deleted")),
-            (lambda: client.delete_object("Pod", "vm", "x"), ("Pod", "vm", "x", "deleted")),
+            (lambda: client.delete_object(DEPLOYMENT.ref("vm", "x")), ("Deployment of apps", "vm", "x", "deleted")),
             (lambda: client.scale("vm", "x", 3, current=2), ("3 2", "vm", "x", "scaled")),
             (lambda: client.scale("vm", "x", 3), ("3 None", "vm", "x", "scaled")),
             (lambda: client.restart("vm", "x"), ("Deployment", "vm", "x", "restarted")),

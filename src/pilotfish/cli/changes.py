@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import click
 
-from pilotfish.cli.kinds import qualified
 from pilotfish.cli.places import near
 from pilotfish.cli.render.problems import render_problem
+from pilotfish.model.kinds import find_kind
 from pilotfish.runtime.control.views import ChangesView, ChangeView
 
 
@@ -24,7 +24,7 @@ def print_changes(views: Iterable[ChangesView], missing_ok: bool = False) -> Non
                 failed = True
                 click.echo(f"error: {_not_found(change)}", err=True)
             elif change.action == "refused" and not view.problems:
-                click.echo(f'error: {qualified(change.kind)} "{change.name}" was refused, and is as it was', err=True)
+                click.echo(f'error: {_kind(change)} "{change.name}" was refused, and is as it was', err=True)
             failed = failed or change.action == "refused"
         for problem in view.problems:
             failed = failed or problem.severity == "error"
@@ -38,10 +38,14 @@ def render_change(change: ChangeView) -> str:
     if change.action in ("notfound", "refused"):
         return ""
     if change.action == "deleted":
-        return f'{qualified(change.kind)} "{change.name}" deleted'
-    return f"{qualified(change.kind)}/{change.name} {change.action}"
+        return f'{_kind(change)} "{change.name}" deleted'
+    return f"{_kind(change)}/{change.name} {change.action}"
 
 
 def _not_found(change: ChangeView) -> str:
     place = f' in namespace "{change.namespace}"' if change.namespace else ""
-    return f'{qualified(change.kind)} "{change.name}" not found{place}'
+    return f'{_kind(change)} "{change.name}" not found{place}'
+
+
+def _kind(change: ChangeView) -> str:
+    return find_kind(change.kind, change.group).qualified

@@ -53,8 +53,10 @@ def _pods(ctx: click.Context, incomplete: str) -> Iterable[str]:
 
 
 def _deployments(ctx: click.Context, incomplete: str) -> Iterable[str]:
+    from pilotfish.model.kinds import DEPLOYMENT
+
     session = _session(ctx)
-    for document in session.client.objects("deployment"):
+    for document in session.client.objects(DEPLOYMENT):
         metadata = document["metadata"]
         if isinstance(metadata, dict):
             yield _qualified(f"deploy/{metadata['name']}", str(metadata.get("namespace", "")), session.namespace)
@@ -78,20 +80,21 @@ def _kinds(ctx: click.Context, incomplete: str) -> Iterable[str]:
 
 def _names(ctx: click.Context, incomplete: str) -> Iterable[str]:
     """Kinds for a first word, then the names of objects of the kind."""
-    from pilotfish.cli.kinds import find_kind
+    from pilotfish.cli.kinds import MESH, PROXY, find_kind
+    from pilotfish.model.kinds import POD
 
     words = ctx.params.get("words") or ()
     if not words:
         return _kinds(ctx, incomplete)
     kind = find_kind(words[0])
-    if kind.name == "Mesh":
+    if kind is MESH:
         return _meshes(ctx, incomplete)
     session = _session(ctx)
-    if kind.name == "Pod":
+    if kind is POD:
         return [pod.name for pod in session.client.status(timeout=2).pods if pod.namespace == session.namespace]
-    if kind.name == "Proxy":
+    if kind is PROXY:
         return [f"{proxy.pod}.{proxy.namespace}" for proxy in session.client.status(timeout=2).proxies]
-    documents = session.client.objects(kind.name, session.namespace if kind.namespaced else "")
+    documents = session.client.objects(kind, session.namespace if kind.namespaced else "")
     return [str(each["metadata"]["name"]) for each in documents if isinstance(each["metadata"], dict)]
 
 

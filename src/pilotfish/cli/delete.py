@@ -9,10 +9,11 @@ import click
 from pilotfish.cli import complete
 from pilotfish.cli.changes import print_changes
 from pilotfish.cli.failure import Failure
-from pilotfish.cli.kinds import Kind, find_kind
+from pilotfish.cli.kinds import OWN, find_kind
 from pilotfish.cli.options import FILE, mesh_option, namespace_option
 from pilotfish.cli.session import open_session
 from pilotfish.cli.sources import read_sources
+from pilotfish.model import Kind
 
 
 @click.command("delete")
@@ -41,10 +42,7 @@ def command(
         texts = tuple(read_sources(files, recursive))
         views = (session.client.delete(text.content, text.file, session.namespace) for text in texts)
     else:
-        views = (
-            session.client.delete_object(kind.name, session.namespace if kind.namespaced else "", name)
-            for kind, name in named
-        )
+        views = (session.client.delete_object(kind.ref(session.namespace, name)) for kind, name in named)
     print_changes(views, missing_ok=ignore_not_found)
 
 
@@ -62,6 +60,6 @@ def parse_objects(words: tuple[str, ...]) -> Iterator[tuple[Kind, str]]:
         if not name:
             raise click.UsageError(f"{word}: every argument is KIND/NAME where one is")
         kind = find_kind(word)
-        if kind.own:
+        if kind in OWN:
             raise Failure(f"{kind.plural} can't be deleted; 'pilotfish down' takes a mesh down, 'delete pod' a proxy")
         yield kind, name

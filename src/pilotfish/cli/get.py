@@ -9,12 +9,13 @@ import click
 
 from pilotfish.cli import complete
 from pilotfish.cli.failure import line
-from pilotfish.cli.kinds import Kind, find_kind
+from pilotfish.cli.kinds import MESH, OWN, find_kind
 from pilotfish.cli.listing import Listing, Query, list_meshes, list_objects
 from pilotfish.cli.options import mesh_option, namespace_option, output_option
 from pilotfish.cli.render.documents import Format, as_list, render_document
 from pilotfish.cli.selector import parse_selector
 from pilotfish.cli.session import Session, open_session
+from pilotfish.model import Kind
 
 
 @click.command("get")
@@ -38,9 +39,9 @@ def command(
 ) -> None:
     """List pods, services, deployments, proxies, meshes, problems, or any stored kind (vs, dr, se, cm, ...)."""
     wanted = parse_words(words)
-    if watch and (len(wanted) > 1 or output not in (None, "wide") or wanted[0][0].name == "Mesh"):
+    if watch and (len(wanted) > 1 or output not in (None, "wide") or wanted[0][0] is MESH):
         raise click.UsageError("--watch shows one kind, and no meshes, as a table: leave -o json, yaml and name out")
-    if [kind.name for kind, _ in wanted] == ["Mesh"]:
+    if [kind for kind, _ in wanted] == [MESH]:
         _print([list_meshes(Query(*wanted[0], wide=output == "wide"))], output, no_headers)
         return
     session = open_session(mesh, namespace)
@@ -80,11 +81,11 @@ def _slashed(words: tuple[str, ...]) -> Iterator[tuple[Kind, tuple[str, ...]]]:
 
 def _namespace(session: Session, kind: Kind, everywhere: bool, asked: str | None) -> str | None:
     """Proxies and problems name their namespace anyway, so all of them are shown unless one was asked for."""
-    return asked if kind.own else None if everywhere else session.namespace
+    return asked if kind in OWN else None if everywhere else session.namespace
 
 
 def _list(session: Session, query: Query, documents_wanted: bool) -> Listing:
-    return list_meshes(query) if query.kind.name == "Mesh" else list_objects(session, query, documents_wanted)
+    return list_meshes(query) if query.kind is MESH else list_objects(session, query, documents_wanted)
 
 
 def _print(listings: list[Listing], output: str | None, no_headers: bool) -> None:
@@ -118,7 +119,7 @@ def _print_tables(listings: list[Listing], no_headers: bool, missing: bool) -> N
     for position, listing in enumerate(filled):
         click.echo(("\n" if position else "") + listing.draw(now).text(header=not no_headers), nl=False)
     if not filled and not missing:
-        own = [listing.kind.plural for listing in listings if listing.kind.own]
+        own = [listing.kind.plural for listing in listings if listing.kind in OWN]
         click.echo(f"No {own[0] if own else 'resources'} found.", err=True)
 
 

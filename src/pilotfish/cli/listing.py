@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from pilotfish.cli.failure import Failure
-from pilotfish.cli.kinds import Kind
+from pilotfish.cli.kinds import PROBLEM, PROXY
 from pilotfish.cli.places import near, near_all
 from pilotfish.cli.render.meshes import render_meshes
 from pilotfish.cli.render.objects import labels_of, name_of, namespace_of, render_objects
@@ -24,6 +24,8 @@ from pilotfish.cli.render.services import render_services
 from pilotfish.cli.render.table import Table
 from pilotfish.cli.selector import Selector, selects
 from pilotfish.cli.session import Session, root
+from pilotfish.model import Kind
+from pilotfish.model.kinds import POD, SERVICE
 from pilotfish.runtime.control.client import find_meshes, is_alive
 from pilotfish.runtime.control.views import StatusView
 
@@ -76,15 +78,15 @@ def list_meshes(query: Query) -> Listing:
 
 def list_objects(session: Session, query: Query, documents_wanted: bool) -> Listing:
     """`documents_wanted`: for JSON or YAML, which show pods and services as Kubernetes documents."""
-    if query.kind.name == "Proxy":
+    if query.kind is PROXY:
         return _proxies(session.client.status(), query)
-    if query.kind.name == "Problem":
+    if query.kind is PROBLEM:
         return _problems(session.client.status(), query)
-    if query.kind.name in ("Pod", "Service") and not documents_wanted:
+    if query.kind in (POD, SERVICE) and not documents_wanted:
         return _views(session, query)
     namespace = query.namespace if query.kind.namespaced else None
     # All namespaces where names were asked for: an error can then say where the object is.
-    found = session.client.objects(query.kind.name, "" if query.names or not namespace else namespace)
+    found = session.client.objects(query.kind, "" if query.names or not namespace else namespace)
     items = [_Item(namespace_of(each), name_of(each), labels_of(each), each) for each in found]
     chosen, missing = _select(query, items)
     documents = tuple(each for item in chosen if isinstance(each := item.value, dict))
@@ -92,7 +94,7 @@ def list_objects(session: Session, query: Query, documents_wanted: bool) -> List
         query,
         chosen,
         missing,
-        lambda now: render_objects(query.kind.name, documents, now, query.wide, _everywhere(query)),
+        lambda now: render_objects(query.kind, documents, now, query.wide, _everywhere(query)),
         documents,
     )
 
@@ -100,7 +102,7 @@ def list_objects(session: Session, query: Query, documents_wanted: bool) -> List
 def _views(session: Session, query: Query) -> Listing:
     """Pods and services by what the mesh knows of them, which is more than a document says."""
     view, everywhere = session.client.status(), _everywhere(query)
-    if query.kind.name == "Service":
+    if query.kind is SERVICE:
         services = {(each.namespace, each.name): each for each in view.services}
         chosen, missing = _select(query, [_Item(*key, {}, each) for key, each in services.items()])
         some = [services[item.namespace, item.name] for item in chosen]

@@ -9,8 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from pilotfish.config.kubernetes import Metadata, Struct
-from pilotfish.model import Duration
+from pilotfish.config.kubernetes import Resource, Struct
+from pilotfish.model import Duration, kinds
 
 
 class StringMatch(Struct):
@@ -76,8 +76,8 @@ class VirtualServiceSpec(Struct):
     http: tuple[HTTPRoute, ...] = ()
 
 
-class VirtualService(Struct):
-    metadata: Metadata
+class VirtualService(Resource):
+    kind = kinds.VIRTUAL_SERVICE
     spec: VirtualServiceSpec
 
 
@@ -142,8 +142,8 @@ class DestinationRuleSpec(Struct):
     """Only `*`."""
 
 
-class DestinationRule(Struct):
-    metadata: Metadata
+class DestinationRule(Resource):
+    kind = kinds.DESTINATION_RULE
     spec: DestinationRuleSpec
 
 
@@ -174,6 +174,6 @@ class ServiceEntrySpec(Struct):
     """Only `*`."""
 
 
-class ServiceEntry(Struct):
-    metadata: Metadata
+class ServiceEntry(Resource):
+    kind = kinds.SERVICE_ENTRY
     spec: ServiceEntrySpec

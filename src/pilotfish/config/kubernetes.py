@@ -5,16 +5,17 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
 from pilotfish.config.values import IntOrString
+from pilotfish.model import Kind, kinds
 from pilotfish.model.struct import Frozen
 
 
 class Struct(Frozen, rename="camel", forbid_unknown_fields=True):
-    """The base of every kind and of their parts."""
+    """The base of every kind's struct, and of the structs inside of it."""
 
 
 class OwnerReference(Struct):
@@ -40,24 +41,31 @@ class Metadata(Struct):
     owner_references: tuple[OwnerReference, ...] = ()
 
 
-class Namespace(Struct):
+class Resource(Struct):
+    """The base of every kind's struct: what one object is read into. `kind` is its row of the table."""
+
+    kind: ClassVar[Kind]
     metadata: Metadata
 
 
-class ServiceAccount(Struct):
-    metadata: Metadata
+class Namespace(Resource):
+    kind = kinds.NAMESPACE
 
 
-class ConfigMap(Struct):
-    metadata: Metadata
+class ServiceAccount(Resource):
+    kind = kinds.SERVICE_ACCOUNT
+
+
+class ConfigMap(Resource):
+    kind = kinds.CONFIG_MAP
     data: dict[str, str] = {}
     binary_data: dict[str, str] = {}
     """base64."""
     immutable: bool = False
 
 
-class Secret(Struct):
-    metadata: Metadata
+class Secret(Resource):
+    kind = kinds.SECRET
     type: str = "Opaque"
     data: dict[str, str] = {}
     """base64."""
@@ -90,8 +98,8 @@ class ServiceSpec(Struct):
     """What a headless Service's name resolves to. Cluster IPs are IPv4 only."""
 
 
-class Service(Struct):
-    metadata: Metadata
+class Service(Resource):
+    kind = kinds.SERVICE
     spec: ServiceSpec
 
 
@@ -124,10 +132,10 @@ class EndpointPort(Struct):
     app_protocol: str = ""
 
 
-class EndpointSlice(Struct):
+class EndpointSlice(Resource):
     """Belongs to the Service that its label `kubernetes.io/service-name` names."""
 
-    metadata: Metadata
+    kind = kinds.ENDPOINT_SLICE
     address_type: Literal["IPv4", "IPv6", "FQDN"] = "IPv4"
     endpoints: tuple[SliceEndpoint, ...] = ()
     ports: tuple[EndpointPort, ...] = ()
@@ -146,10 +154,10 @@ class EndpointSubset(Struct):
     ports: tuple[EndpointPort, ...] = ()
 
 
-class Endpoints(Struct):
+class Endpoints(Resource):
     """Belongs to the Service of the same name."""
 
-    metadata: Metadata
+    kind = kinds.ENDPOINTS
     subsets: tuple[EndpointSubset, ...] = ()
 
 
@@ -355,8 +363,8 @@ class PodStatus(Struct):
     conditions: tuple[PodCondition, ...] = ()
 
 
-class Pod(Struct):
-    metadata: Metadata
+class Pod(Resource):
+    kind = kinds.POD
     spec: PodSpec
     status: PodStatus = PodStatus()
 
@@ -391,6 +399,6 @@ class DeploymentSpec(Struct):
     paused: bool = False
 
 
-class Deployment(Struct):
-    metadata: Metadata
+class Deployment(Resource):
+    kind = kinds.DEPLOYMENT
     spec: DeploymentSpec

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from pilotfish.config.kinds import CLUSTER_SCOPED, is_kind
 from pilotfish.config.manifest import Loaded, Manifest
 from pilotfish.config.meshconfig import value_at
 from pilotfish.config.piece import Piece, RawObject, read_object
 from pilotfish.config.text import Document, read
 from pilotfish.model import ObjectRef, Problem, Severity, Source
+from pilotfish.model.kinds import SUPPORTED, find_written
 
 
 def load(text: str, file: str, default_namespace: str = "default") -> Loaded:
@@ -84,6 +84,7 @@ def _read_document(document: Document, file: str, default_namespace: str) -> Ite
     return unfold(raw)
 
 
+_API_VERSION = re.compile(r"^apiVersion:[ \t]*[\"']?([\w./-]+)", re.MULTILINE)
 _KIND = re.compile(r"^kind:[ \t]*[\"']?(\w+)", re.MULTILINE)
 _METADATA = re.compile(r"^metadata:[ \t]*\n((?:[ \t][^\n]*\n|\n)*)", re.MULTILINE)
 _NAME = re.compile(r"^[ \t]+name:[ \t]*[\"']?([\w.-]+)", re.MULTILINE)
@@ -99,11 +100,11 @@ def _unread(document: Document, file: str, default_namespace: str) -> Piece:
 
 
 def _guess_ref(text: str, default_namespace: str) -> ObjectRef | None:
-    kind = _KIND.search(text)
+    written, version = _KIND.search(text), _API_VERSION.search(text)
     metadata = _METADATA.search(f"{text}\n")
     name = _NAME.search(metadata[1]) if metadata else None
-    if kind is None or metadata is None or name is None or not is_kind(kind[1]):
+    kind = find_written(written[1], version[1] if version else "") if written else None
+    if kind not in SUPPORTED or metadata is None or name is None:
         return None
     namespace = _NAMESPACE.search(metadata[1])
-    stated = namespace[1] if namespace else default_namespace
-    return ObjectRef(kind[1], "" if kind[1] in CLUSTER_SCOPED else stated, name[1])
+    return kind.ref(namespace[1] if namespace else default_namespace, name[1])

@@ -5,24 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pilotfish.config import istio, kubernetes
+from pilotfish.config.kubernetes import Resource
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.model import ObjectRef, Problem, Source
-
-Kind = (
-    kubernetes.Namespace
-    | kubernetes.ServiceAccount
-    | kubernetes.ConfigMap
-    | kubernetes.Secret
-    | kubernetes.Service
-    | kubernetes.EndpointSlice
-    | kubernetes.Endpoints
-    | kubernetes.Pod
-    | kubernetes.Deployment
-    | istio.VirtualService
-    | istio.DestinationRule
-    | istio.ServiceEntry
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +15,7 @@ class Manifest:
     """One valid object of the user's."""
 
     ref: ObjectRef
-    resource: Kind
+    resource: Resource
     document: Mapping[str, object] = field(compare=False, repr=False)
     """As it was written, with apiVersion and kind, and with its namespace filled in. Nobody changes it."""
     source: Source | None = field(default=None, compare=False)

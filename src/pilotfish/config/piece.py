@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from pilotfish.config.building import Fault
 from pilotfish.config.checks import check
 from pilotfish.config.decode import decode
-from pilotfish.config.kinds import CLUSTER_SCOPED, describe_unknown, find_kind
-from pilotfish.config.kubernetes import ConfigMap
-from pilotfish.config.manifest import Kind, Manifest
+from pilotfish.config.kinds import describe_unread, struct_of
+from pilotfish.config.kubernetes import ConfigMap, Resource
+from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.config.meshconfig import decode_mesh_config, parse_mesh_config, value_at
 from pilotfish.config.report import Report
 from pilotfish.config.text import Positions
 from pilotfish.model import ObjectRef, Problem, Severity, Source
+from pilotfish.model.kinds import CONFIG_MAP, find_written
 from pilotfish.model.wellknown import ROOT_NAMESPACE
 
 SOURCE_ANNOTATION = "pilotfish.io/source"
-_MESH_CONFIG_MAP = ObjectRef("ConfigMap", ROOT_NAMESPACE, "istio")
+_MESH_CONFIG_MAP = CONFIG_MAP.ref(ROOT_NAMESPACE, "istio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def read_object(raw: RawObject) -> Piece:
     if isinstance(value, dict):
         api_version, kind = _required(value, report, "apiVersion"), _required(value, report, "kind")
         if report.ref is not None and api_version and kind:
-            return _read_identified(value, api_version, kind, report.ref, raw, report)
+            return _read_identified(value, api_version, report.ref, raw, report)
         if kind and report.ref is None:
             _report_nameless(value, report)
     elif not raw.faults:
@@ -68,7 +69,8 @@ def _identify(raw: RawObject) -> ObjectRef | None:
         return None
     namespace = value_at(raw.value, "metadata", "namespace")
     stated = namespace if isinstance(namespace, str) and namespace else raw.default_namespace
-    return ObjectRef(kind, "" if kind in CLUSTER_SCOPED else stated, name)
+    version = value_at(raw.value, "apiVersion")
+    return find_written(kind, version if isinstance(version, str) else "").ref(stated, name)
 
 
 def _annotated_source(value: object) -> Source | None:
@@ -98,19 +100,19 @@ def _report_nameless(value: dict[str, object], report: Report) -> None:
 
 
 def _read_identified(
-    value: dict[str, object], api_version: str, kind: str, ref: ObjectRef, raw: RawObject, report: Report
+    value: dict[str, object], api_version: str, ref: ObjectRef, raw: RawObject, report: Report
 ) -> Piece:
-    if kind == "IstioOperator":
+    if ref.kind.name == "IstioOperator":
         mesh_config = decode_mesh_config(value_at(value, "spec", "meshConfig"), report, "spec.meshConfig")
         return Piece(problems=report.in_order(), broken=None if mesh_config else ref, mesh_config=mesh_config)
-    struct_type = find_kind(api_version, kind)
-    if struct_type is None:
-        reason, message, is_error = describe_unknown(api_version, kind)
-        report.add("kind", reason, message, Severity.ERROR if is_error else Severity.WARNING)
-        return Piece(problems=report.in_order(), broken=ref if is_error else None)
+    struct = struct_of(ref.kind, api_version)
+    if struct is None:
+        reason, message, severity = describe_unread(ref.kind, api_version)
+        report.add("kind", reason, message, severity)
+        return Piece(problems=report.in_order(), broken=ref if severity is Severity.ERROR else None)
     document = _with_namespace(value, ref)
     body = {name: item for name, item in document.items() if name not in ("apiVersion", "kind")}
-    resource = decode(body, struct_type, report)
+    resource = decode(body, struct, report)
     mesh_config = _mesh_config_of(ref, resource, report)
     if resource is not None:
         check(resource, report)
@@ -132,7 +134,7 @@ def _with_namespace(value: dict[str, object], ref: ObjectRef) -> dict[str, objec
     return {**value, "metadata": {"name": ref.name, **own, **rest}}
 
 
-def _mesh_config_of(ref: ObjectRef, resource: Kind | None, report: Report) -> MeshConfig | None:
+def _mesh_config_of(ref: ObjectRef, resource: Resource | None, report: Report) -> MeshConfig | None:
     if ref != _MESH_CONFIG_MAP or not isinstance(resource, ConfigMap) or "mesh" not in resource.data:
         return None
     return parse_mesh_config(resource.data["mesh"], report, "data.mesh")

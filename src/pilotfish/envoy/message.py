@@ -56,5 +56,4 @@ def istio_metadata(**values: Any) -> Metadata | None:
 
 def config_path(ref: ObjectRef) -> str:
     """`/apis/networking.istio.io/v1/namespaces/vm/destination-rule/calculator`."""
-    kind = "".join(f"-{c.lower()}" if c.isupper() else c for c in ref.kind).removeprefix("-")
-    return f"/apis/networking.istio.io/v1/namespaces/{ref.namespace}/{kind}/{ref.name}"
+    return f"/apis/{ref.kind.api_versions[0]}/namespaces/{ref.namespace}/{ref.kind.path}/{ref.name}"

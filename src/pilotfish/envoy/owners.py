@@ -7,8 +7,9 @@ from typing import Final
 from pilotfish.derive import Graph
 from pilotfish.envoy.values import Resource
 from pilotfish.model import ObjectRef
+from pilotfish.model.kinds import ENDPOINT_SLICE, ENDPOINTS, POD
 
-_PASSING: Final = frozenset({"Pod", "Endpoints", "EndpointSlice"})
+_PASSING: Final = frozenset({POD, ENDPOINTS, ENDPOINT_SLICE})
 """Left out: they come and go with every endpoint."""
 
 

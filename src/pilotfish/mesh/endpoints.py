@@ -16,6 +16,7 @@ from pilotfish.mesh.inputs import listing, refs, resource
 from pilotfish.mesh.services import declared, service
 from pilotfish.mesh.workloads import Workload, pods_selected, workload
 from pilotfish.model import ObjectRef
+from pilotfish.model.kinds import ENDPOINT_SLICE, ENDPOINTS, SERVICE_ENTRY
 from pilotfish.model.service import Endpoint, Locality, Resolution, Service, ServicePort
 
 
@@ -26,7 +27,7 @@ def endpoints(db: Reads, host: str, port: int) -> tuple[Endpoint, ...]:
     target = found.port(port) if found is not None else None
     if found is None or target is None:
         return ()
-    if found.ref.kind == "ServiceEntry":
+    if found.ref.kind is SERVICE_ENTRY:
         return _of_entry(db, found, target)
     if found.selector:
         return tuple(e for w in instances(db, host) for e in _of_workload(w, found, target))
@@ -52,9 +53,9 @@ def hosted(db: Reads, address: str) -> tuple[str, ...]:
 
 def _fed_by(db: Reads, ref: ObjectRef) -> tuple[str, ...]:
     """The hosts whose endpoints an object may list."""
-    if ref.kind == "ServiceEntry":
+    if ref.kind is SERVICE_ENTRY:
         return tuple(s.host for s in declared(db, ref))
-    if ref.kind == "Endpoints":
+    if ref.kind is ENDPOINTS:
         return (service_host(ref.name, ref.namespace),)
     source = resource(db, ref, kubernetes.EndpointSlice)
     name = _service_name(source) if source is not None else ""
@@ -103,7 +104,7 @@ def _of_slices(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, 
     slices = slices_of(db, found.ref.namespace, found.ref.name)
     if slices:
         return tuple(e for ref in slices for e in _of_slice(db, ref, found, port))
-    ref = ObjectRef("Endpoints", found.ref.namespace, found.ref.name)
+    ref = ENDPOINTS.ref(found.ref.namespace, found.ref.name)
     source = resource(db, ref, kubernetes.Endpoints)
     return tuple(e for subset in source.subsets for e in _of_subset(subset, ref, found, port)) if source else ()
 
@@ -117,7 +118,7 @@ def slices_of(db: Reads, namespace: str, name: str) -> tuple[ObjectRef, ...]:
 @query(index=True)
 def _slices_by_service(db: Reads) -> Mapping[tuple[str, str], tuple[ObjectRef, ...]]:
     found: dict[tuple[str, str], list[ObjectRef]] = {}
-    for ref in refs(db, "EndpointSlice"):
+    for ref in refs(db, ENDPOINT_SLICE):
         source = resource(db, ref, kubernetes.EndpointSlice)
         name = _service_name(source) if source is not None else ""
         if name:

@@ -11,6 +11,7 @@ from pilotfish.mesh.inputs import Labels
 from pilotfish.mesh.services import all_hosts, service
 from pilotfish.mesh.workloads import Workload, workload
 from pilotfish.model import ObjectRef, Protocol, Proxy
+from pilotfish.model.kinds import POD
 from pilotfish.model.service import Service, ServicePort
 
 
@@ -38,7 +39,7 @@ def inbound_ports(db: Reads, proxy: Proxy) -> tuple[InboundPort, ...]:
     A pod that discovery does not know yet is taken as its proxy describes it, so that the order in which pod and proxy
     become known does not matter.
     """
-    ref = ObjectRef("Pod", proxy.namespace, proxy.name)
+    ref = POD.ref(proxy.namespace, proxy.name)
     pod = workload(db, ref)
     return served_ports(
         db, ref, pod.labels if pod is not None else tuple(sorted(proxy.labels.items())), proxy.addresses

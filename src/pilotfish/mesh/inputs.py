@@ -14,20 +14,12 @@ from pilotfish.config import istio, kubernetes
 from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Graph, Input, Reads, query
-from pilotfish.model import ObjectRef
+from pilotfish.model import Kind, ObjectRef
+from pilotfish.model.kinds import KINDS, POD
 
-KINDS: Final = (
-    "Service",
-    "Pod",
-    "Endpoints",
-    "EndpointSlice",
-    "VirtualService",
-    "DestinationRule",
-    "ServiceEntry",
-)
+TABLES: Final[Mapping[Kind, Input[ObjectRef, Manifest]]] = {kind: Input(kind.name) for kind in KINDS if kind.discovery}
 """The kinds that discovery reads. Others may be applied; nothing asks for them."""
 
-TABLES: Final[Mapping[str, Input[ObjectRef, Manifest]]] = {kind: Input(kind) for kind in KINDS}
 Labels = tuple[tuple[str, str], ...]
 """Sorted (key, value) pairs."""
 
@@ -119,7 +111,7 @@ def _toggle(members: list[ObjectRef], ref: ObjectRef) -> None:
 
 def _labels_of(manifest: Manifest) -> Set[tuple[str, str, str]]:
     ref = manifest.ref
-    if ref.kind != "Pod":
+    if ref.kind is not POD:
         return frozenset()
     return {(ref.namespace, label, value) for label, value in manifest.resource.metadata.labels.items()}
 
@@ -158,7 +150,7 @@ def mesh_config(db: Reads) -> MeshConfig:
     return db.read(MESH_CONFIG, "") or MeshConfig()
 
 
-def refs(db: Reads, kind: str) -> tuple[ObjectRef, ...]:
+def refs(db: Reads, kind: Kind) -> tuple[ObjectRef, ...]:
     """All objects of a kind, sorted. For index queries: what reads this re-runs as objects come and go."""
     return db.keys(TABLES[kind])
 

@@ -18,6 +18,7 @@ from pilotfish.mesh.inputs import mesh_config, refs, resource
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import all_hosts, service
 from pilotfish.model import ObjectRef
+from pilotfish.model.kinds import DESTINATION_RULE
 from pilotfish.model.traffic_policy import DestinationPolicy
 
 
@@ -75,7 +76,7 @@ def _rules_in(db: Reads, namespace: str) -> Mapping[str, tuple[ObjectRef, ...]]:
 
 @query(index=True)
 def _rules(db: Reads) -> Mapping[str, Mapping[str, tuple[ObjectRef, ...]]]:
-    aged = sorted((created, ref, host) for ref in refs(db, "DestinationRule") for created, host in _target(db, ref))
+    aged = sorted((created, ref, host) for ref in refs(db, DESTINATION_RULE) for created, host in _target(db, ref))
     found: dict[str, dict[str, tuple[ObjectRef, ...]]] = {}
     for _, ref, host in aged:
         place = found.setdefault(ref.namespace, {})

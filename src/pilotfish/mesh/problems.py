@@ -10,17 +10,18 @@ from pilotfish.mesh.inputs import refs
 from pilotfish.mesh.routing_problems import destination_rule_problems, virtual_service_problems
 from pilotfish.mesh.service_problems import service_problems
 from pilotfish.model import Problem
+from pilotfish.model.kinds import DESTINATION_RULE, SERVICE, SERVICE_ENTRY, VIRTUAL_SERVICE
 
 
 @query(index=True)
 def problems(db: Reads) -> tuple[Problem, ...]:
     """All of them, by kind, namespace and name of the object."""
     found: list[Problem] = []
-    for ref in refs(db, "DestinationRule"):
+    for ref in refs(db, DESTINATION_RULE):
         found += destination_rule_problems(db, ref)
-    for kind in ("Service", "ServiceEntry"):
+    for kind in (SERVICE, SERVICE_ENTRY):
         for ref in refs(db, kind):
             found += service_problems(db, ref)
-    for ref in refs(db, "VirtualService"):
+    for ref in refs(db, VIRTUAL_SERVICE):
         found += virtual_service_problems(db, ref)
     return tuple(found)

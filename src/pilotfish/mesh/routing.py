@@ -14,6 +14,7 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.hosts import resolve, wildcards
 from pilotfish.mesh.inputs import refs, resource
 from pilotfish.model import ObjectRef
+from pilotfish.model.kinds import VIRTUAL_SERVICE
 
 
 @query(index=True)
@@ -32,7 +33,7 @@ def routed_hosts(db: Reads) -> tuple[str, ...]:
 @query(index=True)
 def routers(db: Reads) -> Mapping[str, tuple[ObjectRef, ...]]:
     """Which VirtualServices name each host, the oldest first."""
-    aged = sorted((*_subject(db, ref), ref) for ref in refs(db, "VirtualService"))
+    aged = sorted((*_subject(db, ref), ref) for ref in refs(db, VIRTUAL_SERVICE))
     found: dict[str, list[ObjectRef]] = {}
     for _, named, ref in aged:
         for host in named:

@@ -15,6 +15,7 @@ from pilotfish.mesh.scope import EVERYONE
 from pilotfish.mesh.services import declared, owner, service
 from pilotfish.mesh.workloads import pods_selected
 from pilotfish.model import ObjectRef, Problem, Severity
+from pilotfish.model.kinds import SERVICE_ENTRY
 from pilotfish.model.service import Service
 
 
@@ -34,7 +35,7 @@ def service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
 
 def _lost_host(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
     by = owner(db, found.host)
-    field = "spec.hosts" if ref.kind == "ServiceEntry" else ""
+    field = "spec.hosts" if ref.kind is SERVICE_ENTRY else ""
     text = f"{by} has the host {found.host} already, so this one has no effect on it; remove one, or rename the host"
     yield warning(db, ref, field, "ConflictingHost", text)
 

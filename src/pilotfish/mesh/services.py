@@ -16,6 +16,7 @@ from pilotfish.mesh.hosts import service_host
 from pilotfish.mesh.inputs import effective, refs
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import ObjectRef, Protocol
+from pilotfish.model.kinds import SERVICE, SERVICE_ENTRY
 from pilotfish.model.service import Resolution, Service, ServicePort
 
 _RESOLUTIONS: Final = {
@@ -55,12 +56,12 @@ def all_hosts(db: Reads) -> tuple[str, ...]:
 @query(index=True)
 def claimants(db: Reads) -> Mapping[str, tuple[ObjectRef, ...]]:
     """Who claims each host, the winner first."""
-    objects = (*refs(db, "Service"), *refs(db, "ServiceEntry"))
-    aged = sorted((ref.kind != "Service", _claim(db, ref), ref.namespace, ref.name) for ref in objects)
+    objects = (*refs(db, SERVICE), *refs(db, SERVICE_ENTRY))
+    aged = sorted((ref.kind is not SERVICE, _claim(db, ref), ref) for ref in objects)
     found: dict[str, list[ObjectRef]] = {}
-    for is_entry, (_, claimed), namespace, name in aged:
+    for _, (_, claimed), ref in aged:
         for host in claimed:
-            found.setdefault(host, []).append(ObjectRef("ServiceEntry" if is_entry else "Service", namespace, name))
+            found.setdefault(host, []).append(ref)
     return {host: tuple(claims) for host, claims in found.items()}
 
 

@@ -4,10 +4,11 @@
 `envoy` renders it.
 """
 
+from pilotfish.model.kind import Kind
 from pilotfish.model.problem import Problem, Severity
 from pilotfish.model.protocol import Protocol
 from pilotfish.model.proxy import Proxy
 from pilotfish.model.ref import FieldRef, ObjectRef, Source
 from pilotfish.model.values import Duration
 
-__all__ = ["Duration", "FieldRef", "ObjectRef", "Problem", "Protocol", "Proxy", "Severity", "Source"]
+__all__ = ["Duration", "FieldRef", "Kind", "ObjectRef", "Problem", "Protocol", "Proxy", "Severity", "Source"]

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pilotfish.model.kind import Kind
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class ObjectRef:
-    """A Kubernetes object's identity. `namespace` is "" for kinds that have none (Namespace)."""
+    """A Kubernetes object's identity. It is made by its kind: `SERVICE.ref("vm", "calculator")`."""
 
-    kind: str
+    kind: Kind
     namespace: str
+    """"" for kinds that have none."""
     name: str
+    cluster: str = ""
+    """The one that it is in; "" is this one."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pilotfish.model.kinds import SERVICE
 from pilotfish.model.protocol import Protocol
 from pilotfish.model.ref import ObjectRef
 
@@ -62,7 +63,7 @@ class Service:
 
     @property
     def is_kubernetes(self) -> bool:
-        return self.ref.kind == "Service"
+        return self.ref.kind is SERVICE
 
     def port(self, number: int) -> ServicePort | None:
         return next((p for p in self.ports if p.number == number), None)

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pilotfish.model import ObjectRef
+from pilotfish.model.kinds import POD, SERVICE
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.store import Store, Stored
 
 SOURCE = "pilotfish.io/source"
 """The annotation with the user's `file:line`."""
-_UNTOLD = frozenset({"ConfigMap", "Secret", "Deployment"})
-"""What discovery has no use for, and Secrets, which are nobody's business."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +27,12 @@ class PodRecord:
 def render_list(
     store: Store, cluster_ips: Mapping[ObjectRef, str], pods: Iterable[PodRecord]
 ) -> list[dict[str, object]]:
-    """All objects in the order of their refs. A Service that has no cluster IP where it needs one is left out."""
+    """What discovery reads, in the order of the refs. A Service without the cluster IP that it needs is left out."""
     items = []
     for ref in sorted(store.objects):
-        if ref.kind in _UNTOLD or ref.kind == "Pod" or (ref.kind == "Service" and not _usable(ref, store, cluster_ips)):
-            continue
-        items.append(render(store.objects[ref], cluster_ips))
+        told = ref.kind.discovery and ref.kind is not POD
+        if told and (ref.kind is not SERVICE or _usable(ref, store, cluster_ips)):
+            items.append(render(store.objects[ref], cluster_ips))
     return [*items, *(render_pod(pod) for pod in sorted(pods, key=lambda p: p.identity.ref))]
 
 
@@ -71,8 +70,8 @@ def render_pod(pod: PodRecord) -> dict[str, object]:
     if pod.deleting:
         metadata["deletionTimestamp"] = timestamp(pod.created_at)
     return {
-        "apiVersion": "v1",
-        "kind": "Pod",
+        "apiVersion": POD.api_versions[0],
+        "kind": POD.name,
         "metadata": metadata,
         "spec": _mapping(identity.document.get("spec")),
         "status": {

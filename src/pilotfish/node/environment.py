@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pilotfish.config.kubernetes import ConfigMap, Container, EnvFromSource, EnvVar, KeySelector, Secret, Service
+from pilotfish.model import Kind, ObjectRef
+from pilotfish.model.kinds import CONFIG_MAP, SECRET, SERVICE
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.store import Store
 
@@ -67,7 +69,7 @@ def service_variables(namespace: str, store: Store, cluster_ips: Mapping[str, st
     Source: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
     """
     values: dict[str, str] = {}
-    for stored in store.of_kind("Service"):
+    for stored in store.of_kind(SERVICE):
         service = stored.manifest.resource
         if stored.ref.namespace != namespace or not isinstance(service, Service) or not service.spec.ports:
             continue
@@ -111,30 +113,30 @@ def field_value(path: str, pod: PodIdentity) -> str | None:
     return values.get(path)
 
 
-def object_data(kind: str, namespace: str, name: str, store: Store) -> dict[str, bytes] | str:
+def object_data(ref: ObjectRef, store: Store) -> dict[str, bytes] | str:
     """A ConfigMap's or Secret's keys, or the reason why there are none."""
-    stored = store.get(kind, namespace, name)
+    stored = store.objects.get(ref)
     resource = stored.manifest.resource if stored else None
     if isinstance(resource, ConfigMap):
         text, encoded = resource.data, resource.binary_data
     elif isinstance(resource, Secret):
         text, encoded = resource.string_data, resource.data
     else:
-        return f'{kind} "{name}" not found'
+        return f'{ref.kind} "{ref.name}" not found'
     try:
         decoded = {key: base64.b64decode(value, validate=True) for key, value in encoded.items()}
     except binascii.Error:
-        return f'{kind} "{name}" has a value that is not base64'
+        return f'{ref.kind} "{ref.name}" has a value that is not base64'
     return {**decoded, **{key: value.encode() for key, value in text.items()}}
 
 
 def _from_object(source: EnvFromSource, namespace: str, store: Store) -> dict[str, str] | str:
-    kind, ref = ("ConfigMap", source.config_map_ref) if source.config_map_ref else ("Secret", source.secret_ref)
-    if ref is None:
+    kind, named = (CONFIG_MAP, source.config_map_ref) if source.config_map_ref else (SECRET, source.secret_ref)
+    if named is None:
         return {}
-    data = object_data(kind, namespace, ref.name, store)
+    data = object_data(kind.ref(namespace, named.name), store)
     if isinstance(data, str):
-        return {} if ref.optional else data
+        return {} if named.optional else data
     return {key: value.decode(errors="replace") for key, value in data.items()}
 
 
@@ -144,17 +146,17 @@ def _value(variable: EnvVar, pod: PodIdentity, store: Store, values: Mapping[str
     if source is None:
         return expand(variable.value, values), ""
     if source.config_map_key_ref:
-        return _key("ConfigMap", source.config_map_key_ref, pod.namespace, store)
+        return _key(CONFIG_MAP, source.config_map_key_ref, pod.namespace, store)
     if source.secret_key_ref:
-        return _key("Secret", source.secret_key_ref, pod.namespace, store)
+        return _key(SECRET, source.secret_key_ref, pod.namespace, store)
     if source.field_ref is None:
         return "", ""
     value = field_value(source.field_ref.field_path, pod)
     return (value, "") if value is not None else (None, f"there is no field {source.field_ref.field_path}")
 
 
-def _key(kind: str, selector: KeySelector, namespace: str, store: Store) -> tuple[str | None, str]:
-    data = object_data(kind, namespace, selector.name, store)
+def _key(kind: Kind, selector: KeySelector, namespace: str, store: Store) -> tuple[str | None, str]:
+    data = object_data(kind.ref(namespace, selector.name), store)
     if isinstance(data, dict) and selector.key in data:
         return data[selector.key].decode(errors="replace"), ""
     if selector.optional:

@@ -15,7 +15,8 @@ import msgspec
 
 from pilotfish.config.kubernetes import Deployment
 from pilotfish.config.manifest import Loaded, Manifest
-from pilotfish.model import ObjectRef, Problem
+from pilotfish.model import Kind, ObjectRef, Problem
+from pilotfish.model.kinds import NAMESPACE
 
 Action = Literal["created", "configured", "unchanged", "deleted", "scaled", "restarted", "notfound", "refused"]
 
@@ -54,12 +55,9 @@ class Store:
     version: int = 0
     """Counts changes of `objects`."""
 
-    def get(self, kind: str, namespace: str, name: str) -> Stored | None:
-        return self.objects.get(ObjectRef(kind, namespace, name))
-
-    def of_kind(self, kind: str) -> tuple[Stored, ...]:
+    def of_kind(self, kind: Kind) -> tuple[Stored, ...]:
         """In order of namespace and name."""
-        return tuple(self.objects[ref] for ref in sorted(r for r in self.objects if r.kind == kind))
+        return tuple(self.objects[ref] for ref in sorted(r for r in self.objects if r.kind is kind))
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -110,7 +108,7 @@ def delete(store: Store, refs: Iterable[ObjectRef]) -> tuple[Store, tuple[Change
     objects = dict(store.objects)
     changes = []
     for ref in refs:
-        inside = [r for r in objects if ref.kind == "Namespace" and r.namespace == ref.name]
+        inside = [r for r in objects if ref.kind is NAMESPACE and r.namespace == ref.name]
         if ref not in objects and not inside:
             changes.append(Change(ref, "notfound"))
             continue

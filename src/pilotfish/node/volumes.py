@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pilotfish.config.kubernetes import ConfigMapVolume, Container, KeyToPath, SecretVolume, Volume
+from pilotfish.model import ObjectRef
+from pilotfish.model.kinds import CONFIG_MAP, SECRET
 from pilotfish.node.environment import Missing, object_data
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.store import Store
@@ -86,18 +88,16 @@ def build_mounts(pod: PodIdentity, container: Container) -> tuple[tuple[Mount, .
 
 def _content(volume: Volume, namespace: str, store: Store) -> VolumeContent | str:
     if volume.config_map:
-        return _files("ConfigMap", volume.config_map.name, volume.name, volume.config_map, namespace, store)
+        return _files(CONFIG_MAP.ref(namespace, volume.config_map.name), volume.name, volume.config_map, store)
     if volume.secret:
-        return _files("Secret", volume.secret.secret_name, volume.name, volume.secret, namespace, store)
+        return _files(SECRET.ref(namespace, volume.secret.secret_name), volume.name, volume.secret, store)
     if volume.host_path:
         return HostPath(volume.name, volume.host_path.path, volume.host_path.type)
     return EmptyDir(volume.name)
 
 
-def _files(
-    kind: str, name: str, volume: str, source: ConfigMapVolume | SecretVolume, namespace: str, store: Store
-) -> VolumeFiles | str:
-    data = object_data(kind, namespace, name, store)
+def _files(ref: ObjectRef, volume: str, source: ConfigMapVolume | SecretVolume, store: Store) -> VolumeFiles | str:
+    data = object_data(ref, store)
     if isinstance(data, str):
         return VolumeFiles(volume, {}) if source.optional else data
     items = source.items or tuple(KeyToPath(key=key, path=key) for key in sorted(data))
@@ -107,5 +107,5 @@ def _files(
             mode = source.default_mode if item.mode is None else item.mode
             files[item.path] = File(data[item.key], mode)
         elif not source.optional:
-            return f'{kind} "{name}" has no key "{item.key}"'
+            return f'{ref.kind} "{ref.name}" has no key "{item.key}"'
     return VolumeFiles(volume, files)

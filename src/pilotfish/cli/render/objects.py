@@ -9,15 +9,16 @@ from collections.abc import Callable, Iterable, Mapping
 
 from pilotfish.cli.render.age import parse_timestamp, render_age
 from pilotfish.cli.render.table import NONE, Table, table
+from pilotfish.model import Kind, kinds
 
 Document = Mapping[str, object]
 Column = tuple[str, Callable[[Document], str]]
 
 
 def render_objects(
-    kind: str, documents: Iterable[Document], now: float, wide: bool = False, all_namespaces: bool = False
+    kind: Kind, documents: Iterable[Document], now: float, wide: bool = False, all_namespaces: bool = False
 ) -> Table:
-    """`kind` as in a manifest; one that has no columns of its own shows name and age."""
+    """A kind that has no columns of its own shows name and age."""
     columns = (*_COLUMNS.get(kind, ()), ("AGE", lambda document: _age(document, now)))
     columns += _WIDE.get(kind, ()) if wide else ()
     columns = (("NAME", name_of), *columns)
@@ -121,31 +122,31 @@ def _slice_endpoints(document: Document) -> str:
     return ",".join(found[:3]) + more or "<unset>"
 
 
-_COLUMNS: dict[str, tuple[Column, ...]] = {
-    "Namespace": (("STATUS", _text("status", "phase", default="Active")),),
-    "ConfigMap": (("DATA", _count(("data",), ("binaryData",))),),
-    "Secret": (("TYPE", _text("type", default="Opaque")), ("DATA", _count(("data",)))),
-    "ServiceAccount": (("SECRETS", _count(("secrets",))),),
-    "Endpoints": (("ENDPOINTS", _endpoints),),
-    "EndpointSlice": (
+_COLUMNS: dict[Kind, tuple[Column, ...]] = {
+    kinds.NAMESPACE: (("STATUS", _text("status", "phase", default="Active")),),
+    kinds.CONFIG_MAP: (("DATA", _count(("data",), ("binaryData",))),),
+    kinds.SECRET: (("TYPE", _text("type", default="Opaque")), ("DATA", _count(("data",)))),
+    kinds.SERVICE_ACCOUNT: (("SECRETS", _count(("secrets",))),),
+    kinds.ENDPOINTS: (("ENDPOINTS", _endpoints),),
+    kinds.ENDPOINT_SLICE: (
         ("ADDRESSTYPE", _text("addressType")),
         ("PORTS", _slice_ports),
         ("ENDPOINTS", _slice_endpoints),
     ),
-    "Deployment": (
+    kinds.DEPLOYMENT: (
         ("READY", _ready),
         ("UP-TO-DATE", _text("status", "updatedReplicas", default="0")),
         ("AVAILABLE", _text("status", "availableReplicas", default="0")),
     ),
-    "VirtualService": (("GATEWAYS", _list("spec", "gateways")), ("HOSTS", _list("spec", "hosts"))),
-    "DestinationRule": (("HOST", _text("spec", "host")),),
-    "ServiceEntry": (
+    kinds.VIRTUAL_SERVICE: (("GATEWAYS", _list("spec", "gateways")), ("HOSTS", _list("spec", "hosts"))),
+    kinds.DESTINATION_RULE: (("HOST", _text("spec", "host")),),
+    kinds.SERVICE_ENTRY: (
         ("HOSTS", _list("spec", "hosts")),
         ("LOCATION", _text("spec", "location")),
         ("RESOLUTION", _text("spec", "resolution")),
     ),
 }
 
-_WIDE: dict[str, tuple[Column, ...]] = {
-    "Deployment": (("CONTAINERS", _containers), ("SELECTOR", _selector)),
+_WIDE: dict[Kind, tuple[Column, ...]] = {
+    kinds.DEPLOYMENT: (("CONTAINERS", _containers), ("SELECTOR", _selector)),
 }

@@ -15,15 +15,15 @@ from pilotfish.config.checks.pod import check_deployment, check_pod, check_pod_s
 from pilotfish.config.checks.service import check_endpoint_slice, check_endpoints, check_service
 from pilotfish.config.checks.service_entry import check_service_entry
 from pilotfish.config.checks.virtual_service import check_virtual_service
-from pilotfish.config.manifest import Kind
+from pilotfish.config.kubernetes import Resource
 from pilotfish.config.report import Report
 
 __all__ = ["check"]
 
 
-def check(resource: Kind, report: Report) -> None:
+def check(resource: Resource, report: Report) -> None:
     """Adds what is wrong with the object to the report."""
-    check_metadata(resource.metadata, type(resource).__name__, report)
+    check_metadata(resource.metadata, resource.kind, report)
     match resource:
         case kubernetes.Service():
             check_service(resource.spec, report)
@@ -47,4 +47,6 @@ def check(resource: Kind, report: Report) -> None:
         case istio.ServiceEntry():
             check_service_entry(resource.spec, report)
         case kubernetes.Namespace() | kubernetes.ServiceAccount():
-            return
+            pass
+        case _:
+            raise NotImplementedError(f"{resource.kind} is not checked")

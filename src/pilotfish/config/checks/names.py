@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 
 from pilotfish.config.kubernetes import Metadata
 from pilotfish.config.report import Report
+from pilotfish.model import Kind
+from pilotfish.model.kinds import NAMESPACE, SERVICE
 
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_1035 = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
@@ -40,7 +42,7 @@ def check_dns_label(name: str, field: str, report: Report) -> None:
         report.invalid(field, f"{name!r} is no name", DNS_RULE)
 
 
-def check_metadata(metadata: Metadata, kind: str, report: Report) -> None:
+def check_metadata(metadata: Metadata, kind: Kind, report: Report) -> None:
     """The name by the kind's own rule, the namespace, labels and annotations."""
     check_object_name(metadata.name, kind, "metadata.name", report)
     if metadata.namespace:
@@ -50,10 +52,10 @@ def check_metadata(metadata: Metadata, kind: str, report: Report) -> None:
         _check_key(key, f"metadata.annotations[{key}]", report)
 
 
-def check_object_name(name: str, kind: str, field: str, report: Report) -> None:
-    if kind == "Namespace":
+def check_object_name(name: str, kind: Kind, field: str, report: Report) -> None:
+    if kind is NAMESPACE:
         check_dns_label(name, field, report)
-    elif kind == "Service":
+    elif kind is SERVICE:
         if not _LABEL_1035.fullmatch(name):
             report.invalid(field, f"{name!r} is no name of a Service", f"{DNS_RULE}, and a letter first")
     elif not is_dns_subdomain(name):

@@ -32,6 +32,7 @@ from pilotfish.config.mesh import ProxyConfig
 from pilotfish.config.meshconfig import parse_proxy_config
 from pilotfish.config.report import Report
 from pilotfish.config.values import IntOrString
+from pilotfish.model.kinds import SERVICE_ACCOUNT
 from pilotfish.model.wellknown import PROXY_CONTAINER
 
 PROXY_CONTAINERS = (PROXY_CONTAINER, "istio-init")
@@ -64,7 +65,7 @@ def _check_spec(spec: PodSpec, field: str, report: Report) -> None:
         if value:
             check_dns_label(value, f"{field}.{name}", report)
     if spec.service_account_name:
-        check_object_name(spec.service_account_name, "ServiceAccount", f"{field}.serviceAccountName", report)
+        check_object_name(spec.service_account_name, SERVICE_ACCOUNT, f"{field}.serviceAccountName", report)
     if spec.security_context is not None:
         check_security(spec.security_context, f"{field}.securityContext", report)
 

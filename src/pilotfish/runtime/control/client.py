@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from pilotfish.model import Kind, ObjectRef
 from pilotfish.runtime.control.views import ChangesView, MeshView, RolloutView, StatusView
 
 T = TypeVar("T")
@@ -42,10 +43,10 @@ class Client:
     def status(self, timeout: float = 10) -> StatusView:
         return self._call("GET", "/status", StatusView, timeout=timeout)
 
-    def objects(self, kind: str = "", namespace: str = "", name: str = "") -> list[Document]:
-        """Stored objects with their status, ReplicaSets' pods included; an empty argument selects all. Case of `kind`
-        does not matter."""
-        return self._call("GET", "/objects", list[Document], {"kind": kind, "namespace": namespace, "name": name})
+    def objects(self, kind: Kind | None = None, namespace: str = "", name: str = "") -> list[Document]:
+        """Stored objects with their status, ReplicaSets' pods included; None, or "", selects all."""
+        named = {"kind": kind.name, "group": kind.group} if kind else {}
+        return self._call("GET", "/objects", list[Document], {**named, "namespace": namespace, "name": name})
 
     def apply(self, text: str, file: str = "-", namespace: str = "default") -> ChangesView:
         """Create or configure the objects that YAML or JSON `text` holds; `file` is named in Problems."""
@@ -55,8 +56,9 @@ class Client:
         """Delete the objects that `text` names."""
         return self._call("POST", "/delete", ChangesView, body={"text": text, "file": file, "namespace": namespace})
 
-    def delete_object(self, kind: str, namespace: str, name: str) -> ChangesView:
-        return self._call("POST", "/delete", ChangesView, body={"kind": kind, "namespace": namespace, "name": name})
+    def delete_object(self, ref: ObjectRef) -> ChangesView:
+        body = {"kind": ref.kind.name, "group": ref.kind.group, "namespace": ref.namespace, "name": ref.name}
+        return self._call("POST", "/delete", ChangesView, body=body)
 
     def scale(self, namespace: str, name: str, replicas: int, current: int | None = None) -> ChangesView:
         """Set a Deployment's replicas. With `current`, only if it has that many now."""

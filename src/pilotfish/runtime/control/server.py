@@ -11,6 +11,8 @@ from typing import Protocol, TypeVar
 import msgspec
 from aiohttp import web
 
+from pilotfish.model import Kind, ObjectRef
+from pilotfish.model.kinds import find_kind
 from pilotfish.model.struct import Frozen
 from pilotfish.runtime.control.client import Document
 from pilotfish.runtime.control.views import ChangesView, RolloutView, StatusView
@@ -23,10 +25,10 @@ class Operations(Protocol):
     """What a mesh can be asked. Each is documented in `client.Client`."""
 
     async def status(self) -> StatusView: ...
-    def objects(self, kind: str, namespace: str, name: str) -> list[Document]: ...
+    def objects(self, kind: Kind | None, namespace: str, name: str) -> list[Document]: ...
     def apply(self, text: str, file: str, namespace: str) -> ChangesView: ...
     def delete(self, text: str, file: str, namespace: str) -> ChangesView: ...
-    def delete_object(self, kind: str, namespace: str, name: str) -> ChangesView: ...
+    def delete_object(self, ref: ObjectRef) -> ChangesView: ...
     def scale(self, namespace: str, name: str, replicas: int, current: int | None) -> ChangesView: ...
     def restart(self, namespace: str, name: str) -> ChangesView: ...
     async def rollout(self, namespace: str, name: str, said: str, wait: float) -> RolloutView | None: ...
@@ -43,7 +45,11 @@ class Text(Frozen, forbid_unknown_fields=True):
 class Named(Frozen, forbid_unknown_fields=True):
     namespace: str
     name: str
-    kind: str = ""
+
+
+class Object(Named):
+    kind: str
+    group: str
 
 
 class Scale(Frozen, forbid_unknown_fields=True):
@@ -92,8 +98,8 @@ class ControlServer:
 
     async def _objects(self, request: web.Request) -> web.Response:
         query = request.query
-        found = self._operations.objects(query.get("kind", ""), query.get("namespace", ""), query.get("name", ""))
-        return _answer(found)
+        kind = find_kind(query["kind"], query.get("group", "")) if "kind" in query else None
+        return _answer(self._operations.objects(kind, query.get("namespace", ""), query.get("name", "")))
 
     async def _rollout(self, request: web.Request) -> web.Response:
         query = request.query
@@ -118,8 +124,9 @@ class ControlServer:
         if "text" in body:
             text = msgspec.convert(body, Text)
             return _answer(self._operations.delete(text.text, text.file, text.namespace))
-        named = msgspec.convert(body, Named)
-        return _answer(self._operations.delete_object(named.kind, named.namespace, named.name))
+        named = msgspec.convert(body, Object)
+        ref = find_kind(named.kind, named.group).ref(named.namespace, named.name)
+        return _answer(self._operations.delete_object(ref))
 
     async def _scale(self, request: web.Request) -> web.Response:
         body = await _body(request, Scale)

@@ -17,6 +17,7 @@ class ProblemView(View):
     message: str
     severity: Literal["error", "warning", "info"]
     kind: str = ""
+    group: str = ""
     namespace: str = ""
     name: str = ""
     field: str = ""
@@ -32,7 +33,8 @@ class ProblemView(View):
             reason=problem.reason,
             message=problem.message,
             severity=problem.severity.value,
-            kind=ref.kind if ref else "",
+            kind=ref.kind.name if ref else "",
+            group=ref.kind.group if ref else "",
             namespace=ref.namespace if ref else "",
             name=ref.name if ref else "",
             field=problem.field,
@@ -181,6 +183,7 @@ class ChangeView(View):
     """What `apply`, `delete`, `scale` or `rollout restart` did to one object."""
 
     kind: str
+    group: str
     namespace: str
     name: str
     action: Literal["created", "configured", "unchanged", "deleted", "scaled", "restarted", "notfound", "refused"]

@@ -18,7 +18,6 @@ from pilotfish.runtime.discovery.connection import Connection
 from pilotfish.runtime.discovery.hub import Hub
 from pilotfish.runtime.discovery.problems import Refusal, refusals
 
-_CONFIGURATION = frozenset({"VirtualService", "DestinationRule", "ServiceEntry"})
 _WORDS = {CLUSTER: "cluster", LISTENER: "listener", ENDPOINT: "endpoint", ROUTE: "route"}
 
 
@@ -107,7 +106,7 @@ def registryz(hub: Hub) -> list[dict[str, Any]]:
 def configz(hub: Hub) -> list[dict[str, Any]]:
     """Istio's kinds, as they were written, with what came of them."""
     guilty = hub.quarantine.guilty
-    found = sorted((m for m in hub.mesh.manifests.values() if m.ref.kind in _CONFIGURATION), key=lambda m: m.ref)
+    found = sorted((m for m in hub.mesh.manifests.values() if m.ref.kind.is_istio), key=lambda m: m.ref)
     return [_config(manifest, manifest.ref in guilty) for manifest in found]
 
 

@@ -15,8 +15,6 @@ from typing import Protocol
 
 from pilotfish.model import ObjectRef
 
-_ISTIO = frozenset({"VirtualService", "DestinationRule", "ServiceEntry"})
-
 
 @dataclass(frozen=True, slots=True)
 class Charge:
@@ -246,5 +244,5 @@ def _suspects(
     known = set(guilty)
     candidates = [ref for ref in owners if ref not in known]
     changed = [ref for ref in candidates if ref in unproven]
-    chosen = changed or [ref for ref in candidates if ref.kind in _ISTIO]
-    return tuple(sorted(chosen, key=lambda ref: (ref.kind not in _ISTIO, -unproven.get(ref, 0), ref)))
+    chosen = changed or [ref for ref in candidates if ref.kind.is_istio]
+    return tuple(sorted(chosen, key=lambda ref: (not ref.kind.is_istio, -unproven.get(ref, 0), ref)))

@@ -78,8 +78,8 @@ def describe_service(stored: Stored, service: Service, cluster_ip: str, backends
 
 
 def describe_change(change: Change) -> ChangeView:
-    ref = change.ref
-    return ChangeView(kind=ref.kind, namespace=ref.namespace, name=ref.name, action=change.action)
+    kind, namespace, name = change.ref.kind, change.ref.namespace, change.ref.name
+    return ChangeView(kind=kind.name, group=kind.group, namespace=namespace, name=name, action=change.action)
 
 
 def backend(pod: Pod) -> Backend:

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 
 from pilotfish import config
 from pilotfish.model import ObjectRef, Problem
+from pilotfish.model.kinds import SERVICE
 from pilotfish.node import services
 from pilotfish.node import store as storing
 from pilotfish.node.publish import Publish
@@ -229,7 +230,7 @@ class Node:
         if not self._standing:
             return
         held = self.cluster_ips_by_ref
-        self.cluster_ips_by_ref, self._ip_problems = services.allocate(self.store.of_kind("Service"), held)
+        self.cluster_ips_by_ref, self._ip_problems = services.allocate(self.store.of_kind(SERVICE), held)
         if not self.stopping:
             self._reconcile_pods()
         records = [record(pod) for pod in self.workloads.pods.values() if pod.state.stage != "finished"]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pilotfish.config.kubernetes import Service
+from pilotfish.model.kinds import SERVICE
 from pilotfish.node.endpoints import selected, target_port
 from pilotfish.node.listening import Listener, build_notes, parse_proc_net
 from pilotfish.node.store import Store
@@ -87,7 +88,7 @@ class Notes:
         """Each Service port that leads to the pod."""
         found = []
         me = backend(pod)
-        for stored in self._store.of_kind("Service"):
+        for stored in self._store.of_kind(SERVICE):
             service = stored.manifest.resource
             if isinstance(service, Service) and selected(service, stored.ref.namespace, (me,)):
                 for port in service.spec.ports:

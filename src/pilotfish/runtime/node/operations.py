@@ -12,7 +12,8 @@ import msgspec
 
 from pilotfish import config
 from pilotfish.config.kubernetes import Deployment, Service
-from pilotfish.model import ObjectRef
+from pilotfish.model import Kind, ObjectRef
+from pilotfish.model.kinds import DEPLOYMENT, POD, SERVICE
 from pilotfish.node import store as storing
 from pilotfish.node.document import render, render_pod, timestamp
 from pilotfish.node.store import Change, Store, Stored
@@ -49,7 +50,7 @@ class NodeOperations:
         backends = tuple(backend(pod) for pod in pods if not pod.state.deleted)
         services = tuple(
             describe_service(stored, stored.manifest.resource, node.cluster_ips_by_ref.get(stored.ref, ""), backends)
-            for stored in node.store.of_kind("Service")
+            for stored in node.store.of_kind(SERVICE)
             if isinstance(stored.manifest.resource, Service)
         )
         problems = _merge(tuple(ProblemView.of(problem) for problem in node.problems), said or ())
@@ -65,9 +66,9 @@ class NodeOperations:
             problems=problems,
         )
 
-    def objects(self, kind: str, namespace: str, name: str) -> list[Document]:
+    def objects(self, kind: Kind | None, namespace: str, name: str) -> list[Document]:
         node = self._node
-        stored = [ref for ref in sorted(node.store.objects) if ref.kind != "Pod"]
+        stored = [ref for ref in sorted(node.store.objects) if ref.kind is not POD]
         pods = sorted(node.workloads.pods)
         return [
             *(self._document(node.store.objects[ref]) for ref in stored if _matches(ref, kind, namespace, name)),
@@ -89,11 +90,11 @@ class NodeOperations:
         unnamed = tuple(ProblemView.of(p) for p in loaded.problems if p.ref is None)
         return ChangesView(changes=self._delete(tuple(refs)), problems=unnamed)
 
-    def delete_object(self, kind: str, namespace: str, name: str) -> ChangesView:
-        return ChangesView(changes=self._delete((self._find(kind, namespace, name),)))
+    def delete_object(self, ref: ObjectRef) -> ChangesView:
+        return ChangesView(changes=self._delete((ref,)))
 
     def scale(self, namespace: str, name: str, replicas: int, current: int | None) -> ChangesView:
-        ref = ObjectRef("Deployment", namespace, name)
+        ref = DEPLOYMENT.ref(namespace, name)
         stored = self._node.store.objects.get(ref)
         resource = stored.manifest.resource if stored else None
         if isinstance(resource, Deployment) and current is not None and resource.spec.replicas != current:
@@ -101,7 +102,7 @@ class NodeOperations:
         return self._change_one(lambda store: storing.scale(store, ref, replicas))
 
     def restart(self, namespace: str, name: str) -> ChangesView:
-        ref = ObjectRef("Deployment", namespace, name)
+        ref = DEPLOYMENT.ref(namespace, name)
         return self._change_one(lambda store: storing.restart(store, ref, timestamp(time.time())))
 
     async def rollout(self, namespace: str, name: str, said: str, wait: float) -> RolloutView | None:
@@ -124,7 +125,7 @@ class NodeOperations:
         await self._node.gone.wait()
 
     def _rollout(self, namespace: str, name: str) -> RolloutView | None:
-        stored = self._node.store.get("Deployment", namespace, name)
+        stored = self._node.store.objects.get(DEPLOYMENT.ref(namespace, name))
         if stored is None:
             return None
         message, done, failed = self._node.workloads.rollout(stored)
@@ -149,12 +150,6 @@ class NodeOperations:
 
         return ChangesView(changes=tuple(describe_change(c) for c in self._node.change(changed)))
 
-    def _find(self, kind: str, namespace: str, name: str) -> ObjectRef:
-        """A kind in any case; a pod of a Deployment, too, though it is not among the stored objects."""
-        known = {ref.kind for ref in (*self._node.store.objects, *self._node.workloads.pods)}
-        exact = next((k for k in sorted(known) if k.lower() == kind.lower()), kind)
-        return ObjectRef(exact, "" if exact == "Namespace" else namespace, name)
-
     def _document(self, stored: Stored) -> Document:
         node = self._node
         document = render(stored, node.cluster_ips_by_ref)
@@ -170,16 +165,15 @@ class NodeOperations:
         return document
 
 
-def _matches(ref: ObjectRef, kind: str, namespace: str, name: str) -> bool:
-    pairs = ((ref.kind.lower(), kind.lower()), (ref.namespace, namespace), (ref.name, name))
-    return all(not wanted or wanted == actual for actual, wanted in pairs)
+def _matches(ref: ObjectRef, kind: Kind | None, namespace: str, name: str) -> bool:
+    return kind in (None, ref.kind) and namespace in ("", ref.namespace) and name in ("", ref.name)
 
 
 def _merge(ours: tuple[ProblemView, ...], discoverys: tuple[ProblemView, ...]) -> tuple[ProblemView, ...]:
     """Discovery reads the same objects and says the same of them, but knows the object's line alone."""
 
     def subject(problem: ProblemView) -> tuple[str, ...]:
-        return problem.kind, problem.namespace, problem.name, problem.field, problem.reason
+        return problem.group, problem.kind, problem.namespace, problem.name, problem.field, problem.reason
 
     said = {subject(problem) for problem in ours}
     return (*ours, *(problem for problem in discoverys if subject(problem) not in said))

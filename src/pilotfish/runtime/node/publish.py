@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from pilotfish.config.kubernetes import Service
-from pilotfish.model import ObjectRef, Problem, Severity
+from pilotfish.model import Problem, Severity
+from pilotfish.model.kinds import SERVICE
 from pilotfish.node.endpoints import Backend, endpoints, find_port
 from pilotfish.node.publish import Publish
 from pilotfish.node.store import Store
@@ -110,12 +111,12 @@ def find_problem(published: Published, store: Store) -> Problem | None:
         return None
     lack = f"has no port {publish.service_port}" if service else "does not exist"
     message = f"connections to {published.address} are closed at once: the Service {lack}; add it, or change --publish"
-    ref = ObjectRef("Service", publish.namespace, publish.service)
+    ref = SERVICE.ref(publish.namespace, publish.service)
     return Problem(ref, "", "PublishedNothing", message, Severity.WARNING)
 
 
 def _service(publish: Publish, store: Store) -> Service | None:
-    stored = store.get("Service", publish.namespace, publish.service)
+    stored = store.objects.get(SERVICE.ref(publish.namespace, publish.service))
     resource = stored.manifest.resource if stored else None
     return resource if isinstance(resource, Service) else None
 

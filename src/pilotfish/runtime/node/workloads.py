@@ -13,6 +13,7 @@ from pilotfish.config import kubernetes
 from pilotfish.config.kubernetes import Deployment, PodSpec
 from pilotfish.config.manifest import Manifest
 from pilotfish.model import ObjectRef, Problem
+from pilotfish.model.kinds import DEPLOYMENT, POD
 from pilotfish.node import deployments
 from pilotfish.node.addresses import addresses, next_offset
 from pilotfish.node.deployments import Counts, Create, DeploymentState, PodFacts
@@ -60,7 +61,7 @@ class Workloads:
     def reconcile(self, store: Store) -> float | None:
         """Make and remove pods as the store asks; returns when to look again though nothing changes (loop time)."""
         self._bury()
-        looks = [self._reconcile_deployment(stored) for stored in store.of_kind("Deployment")]
+        looks = [self._reconcile_deployment(stored) for stored in store.of_kind(DEPLOYMENT)]
         for ref in [ref for ref in self._states if ref not in store.objects]:
             del self._states[ref]
             self.problems.pop(ref, None)
@@ -94,7 +95,7 @@ class Workloads:
             return False
         if any(p.severity == "error" for refused in self.problems.values() for p in refused):
             return False
-        return all(_is_paused(stored) or self.rollout(stored)[1] for stored in store.of_kind("Deployment"))
+        return all(_is_paused(stored) or self.rollout(stored)[1] for stored in store.of_kind(DEPLOYMENT))
 
     def remove(self, pod: Pod) -> None:
         if not pod.state.deleted:
@@ -150,13 +151,13 @@ class Workloads:
         return deployments.next_look(resource.spec, self._facts(stored.ref), now)
 
     def _reconcile_bare(self, store: Store) -> None:
-        wanted = {stored.ref: stored for stored in store.of_kind("Pod")}
+        wanted = {stored.ref: stored for stored in store.of_kind(POD)}
         for ref, pod in list(self.pods.items()):
             stored = wanted.get(ref)
             same = stored is not None and stored.manifest.document == pod.identity.document
             if pod.identity.owner is None and not same:
                 self.remove(pod)
-        for ref in [ref for ref in self.problems if ref.kind == "Pod" and ref not in wanted]:
+        for ref in [ref for ref in self.problems if ref.kind is POD and ref not in wanted]:
             del self.problems[ref]
         for ref, stored in wanted.items():
             resource = stored.manifest.resource
@@ -186,7 +187,7 @@ class Workloads:
     def _member(self, stored: Stored, action: Create) -> PodIdentity:
         """A pod of a Deployment."""
         name = deployments.pod_name(stored.ref.name, action.hash, next(self._sequence))
-        ref = ObjectRef("Pod", stored.ref.namespace, name)
+        ref = POD.ref(stored.ref.namespace, name)
         metadata = action.template.metadata
         identity = self._identity(ref, action.template.spec, action.document, stored.manifest)
         labels = {**metadata.labels, "pod-template-hash": action.hash}

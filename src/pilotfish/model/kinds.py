@@ -1,0 +1,148 @@
+"""The kinds of objects: one row each. Whatever differs from kind to kind is asked of its row.
+
+    apiVersion, kind ─written─▶ Kind ─ref─▶ ObjectRef
+
+A supported kind's fields stand in a struct that names its row (`config.resource.Resource`), and what a schema can't say
+of them in `config.checks`. Sources: https://kubernetes.io/docs/reference/kubernetes-api/,
+https://istio.io/latest/docs/reference/config/ and https://gateway-api.sigs.k8s.io/reference/spec/
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+from pilotfish.model.kind import Kind, WithoutEffect
+from pilotfish.model.problem import Severity
+
+_CORE: Final = ("", ("v1",))
+_APPS: Final = ("apps", ("v1",))
+_BATCH: Final = ("batch", ("v1",))
+_RBAC: Final = ("rbac.authorization.k8s.io", ("v1",))
+_NETWORKING: Final = ("networking.istio.io", ("v1", "v1beta1", "v1alpha3"))
+_SECURITY: Final = ("security.istio.io", ("v1", "v1beta1"))
+_GATEWAY_API: Final = "gateway.networking.k8s.io"
+
+POD: Final = Kind("Pod", "pods", *_CORE, ("po",), discovery=True)
+SERVICE: Final = Kind("Service", "services", *_CORE, ("svc",), discovery=True)
+DEPLOYMENT: Final = Kind("Deployment", "deployments", *_APPS, ("deploy",))
+VIRTUAL_SERVICE: Final = Kind("VirtualService", "virtualservices", *_NETWORKING, ("vs",), discovery=True)
+DESTINATION_RULE: Final = Kind("DestinationRule", "destinationrules", *_NETWORKING, ("dr",), discovery=True)
+SERVICE_ENTRY: Final = Kind("ServiceEntry", "serviceentries", *_NETWORKING, ("se",), discovery=True)
+NAMESPACE: Final = Kind("Namespace", "namespaces", *_CORE, ("ns",), namespaced=False)
+CONFIG_MAP: Final = Kind("ConfigMap", "configmaps", *_CORE, ("cm",))
+SECRET: Final = Kind("Secret", "secrets", *_CORE)
+SERVICE_ACCOUNT: Final = Kind("ServiceAccount", "serviceaccounts", *_CORE, ("sa",))
+ENDPOINTS: Final = Kind("Endpoints", "endpoints", *_CORE, ("ep",), discovery=True)
+ENDPOINT_SLICE: Final = Kind("EndpointSlice", "endpointslices", "discovery.k8s.io", ("v1",), discovery=True)
+
+SUPPORTED: Final = tuple(each for each in vars().values() if isinstance(each, Kind))
+"""All of the above, in the order in which a user is told of them."""
+
+
+def _not_yet(consequence: str) -> WithoutEffect:
+    return WithoutEffect(f"is not supported yet; it has no effect: {consequence}", Severity.ERROR)
+
+
+def _harmless(reason: str) -> WithoutEffect:
+    return WithoutEffect(f"has no effect: {reason}", Severity.WARNING)
+
+
+_NO_ENTRY = _not_yet("no port is opened for traffic from outside; publish a Service with `up --publish`")
+_NO_GATEWAY_API = WithoutEffect(
+    "of the Gateway API is not supported yet; it has no effect: use a VirtualService", Severity.ERROR
+)
+_NO_PODS = WithoutEffect("is not supported, so its pods do not run; use a Deployment or a Pod", Severity.ERROR)
+_NO_API_SERVER = _harmless("there is no API server whose access it could govern")
+_NO_LIMITS = _harmless("resources are not limited")
+
+# fmt: off
+UNSUPPORTED: Final = (
+    Kind("Gateway", "gateways", *_NETWORKING, ("gw",), without_effect=_NO_ENTRY),
+    Kind("Sidecar", "sidecars", *_NETWORKING, without_effect=_not_yet("every proxy sees every service")),
+    Kind("WorkloadEntry", "workloadentries", *_NETWORKING, ("we",),
+         without_effect=_not_yet("it is no endpoint of any service; list it in a ServiceEntry's endpoints")),
+    Kind("WorkloadGroup", "workloadgroups", *_NETWORKING, ("wg",), without_effect=_not_yet("nothing is made of it")),
+    Kind("EnvoyFilter", "envoyfilters", "networking.istio.io", ("v1alpha3",),
+         without_effect=_not_yet("Envoy's configuration is not patched")),
+    Kind("ProxyConfig", "proxyconfigs", "networking.istio.io", ("v1beta1",),
+         without_effect=_not_yet("use the annotation proxy.istio.io/config or meshConfig.defaultConfig")),
+    Kind("PeerAuthentication", "peerauthentications", *_SECURITY, ("pa",),
+         without_effect=_not_yet("traffic between pods is not encrypted, and plaintext is accepted")),
+    Kind("RequestAuthentication", "requestauthentications", *_SECURITY, ("ra",),
+         without_effect=_not_yet("no token is checked")),
+    Kind("AuthorizationPolicy", "authorizationpolicies", *_SECURITY, ("ap",),
+         without_effect=_not_yet("no request is refused because of it")),
+    Kind("Telemetry", "telemetries", "telemetry.istio.io", ("v1", "v1alpha1"),
+         without_effect=_not_yet("access logs and metrics follow meshConfig alone")),
+    Kind("WasmPlugin", "wasmplugins", "extensions.istio.io", ("v1alpha1",),
+         without_effect=_not_yet("no plugin is loaded")),
+
+    Kind("GatewayClass", "gatewayclasses", _GATEWAY_API, ("v1",), ("gc",), namespaced=False,
+         without_effect=_NO_GATEWAY_API),
+    Kind("Gateway", "gateways", _GATEWAY_API, ("v1",), ("gtw",), without_effect=_NO_GATEWAY_API),
+    Kind("HTTPRoute", "httproutes", _GATEWAY_API, ("v1",), without_effect=_NO_GATEWAY_API),
+    Kind("GRPCRoute", "grpcroutes", _GATEWAY_API, ("v1",), without_effect=_NO_GATEWAY_API),
+    Kind("TLSRoute", "tlsroutes", _GATEWAY_API, ("v1alpha3",), without_effect=_NO_GATEWAY_API),
+    Kind("TCPRoute", "tcproutes", _GATEWAY_API, ("v1alpha2",), without_effect=_NO_GATEWAY_API),
+    Kind("UDPRoute", "udproutes", _GATEWAY_API, ("v1alpha2",), without_effect=_NO_GATEWAY_API),
+    Kind("ReferenceGrant", "referencegrants", _GATEWAY_API, ("v1beta1",), ("refgrant",),
+         without_effect=_NO_GATEWAY_API),
+    Kind("BackendTLSPolicy", "backendtlspolicies", _GATEWAY_API, ("v1",), ("btlspolicy",),
+         without_effect=_NO_GATEWAY_API),
+
+    Kind("StatefulSet", "statefulsets", *_APPS, ("sts",), without_effect=_NO_PODS),
+    Kind("DaemonSet", "daemonsets", *_APPS, ("ds",), without_effect=_NO_PODS),
+    Kind("ReplicaSet", "replicasets", *_APPS, ("rs",), without_effect=_NO_PODS),
+    Kind("ReplicationController", "replicationcontrollers", *_CORE, ("rc",), without_effect=_NO_PODS),
+    Kind("Job", "jobs", *_BATCH, without_effect=_NO_PODS),
+    Kind("CronJob", "cronjobs", *_BATCH, ("cj",), without_effect=_NO_PODS),
+
+    Kind("Role", "roles", *_RBAC, without_effect=_NO_API_SERVER),
+    Kind("ClusterRole", "clusterroles", *_RBAC, namespaced=False, without_effect=_NO_API_SERVER),
+    Kind("RoleBinding", "rolebindings", *_RBAC, without_effect=_NO_API_SERVER),
+    Kind("ClusterRoleBinding", "clusterrolebindings", *_RBAC, namespaced=False, without_effect=_NO_API_SERVER),
+    Kind("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling", ("v2", "v1"), ("hpa",),
+         without_effect=_harmless("the number of replicas stays as written; use `scale`")),
+    Kind("PodDisruptionBudget", "poddisruptionbudgets", "policy", ("v1",), ("pdb",),
+         without_effect=_harmless("there are no evictions")),
+    Kind("PriorityClass", "priorityclasses", "scheduling.k8s.io", ("v1",), ("pc",), namespaced=False,
+         without_effect=_harmless("all pods run on one machine, and none is evicted")),
+    Kind("LimitRange", "limitranges", *_CORE, ("limits",), without_effect=_NO_LIMITS),
+    Kind("ResourceQuota", "resourcequotas", *_CORE, ("quota",), without_effect=_NO_LIMITS),
+    Kind("CustomResourceDefinition", "customresourcedefinitions", "apiextensions.k8s.io", ("v1",), ("crd", "crds"),
+         namespaced=False, without_effect=_harmless("objects of that kind have no effect")),
+    Kind("StorageClass", "storageclasses", "storage.k8s.io", ("v1",), ("sc",), namespaced=False,
+         without_effect=_harmless("there are no persistent volumes")),
+)
+# fmt: on
+
+KINDS: Final = (*SUPPORTED, *UNSUPPORTED)
+
+_ROWS: Final = {(kind.name, kind.group): kind for kind in KINDS}
+_BY_NAME: Final = {kind.name: kind for kind in reversed(KINDS)}
+_GROUPS: Final = {kind.group for kind in KINDS} | {"core", "extensions"}
+"""A kind under another group of these is a slip; under any other group it is somebody else's kind."""
+
+
+def find_kind(name: str, group: str) -> Kind:
+    """The kind of an API group. One that the table lacks gets a value of its own, and the same one each time."""
+    return _ROWS.get((name, group)) or _unknown(name, group)
+
+
+def find_written(name: str, api_version: str | None) -> Kind:
+    """The kind that a manifest means, by whichever version, and by none: a slip there names the same object."""
+    group = group_of(api_version or "")
+    if (name, group) not in _ROWS and name in _BY_NAME and group in _GROUPS:
+        return _BY_NAME[name]
+    return find_kind(name, group)
+
+
+def group_of(api_version: str) -> str:
+    """`networking.istio.io/v1` → `networking.istio.io`, `v1` → ""."""
+    return api_version.rpartition("/")[0]
+
+
+@cache
+def _unknown(name: str, group: str) -> Kind:
+    return Kind(name, group=group)
