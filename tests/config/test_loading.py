@@ -99,6 +99,25 @@ def test_a_syntax_error_names_the_object_that_it_seems_to_be() -> None:
     assert not loaded.incomplete
 
 
+@pytest.mark.parametrize("line", ["apiVersion: networking.istio.io/v2", "apiVersion: v1", "apiVersion: 1", ""])
+@pytest.mark.parametrize("rest", ["spec: {hosts: [a]}", "spec: {hosts: [a}"])
+def test_a_slip_in_the_version_breaks_the_object_that_was_meant(line: str, rest: str) -> None:
+    """Its last good form stays in force, whether or not the text is YAML."""
+    loaded = load(f"{line}\nkind: VirtualService\nmetadata:\n  name: a\n{rest}\n", "a.yaml", "vm")
+    assert loaded.broken == {kinds.VIRTUAL_SERVICE.ref("vm", "a")}
+
+
+def test_another_apis_kind_of_the_same_name_is_another_object() -> None:
+    gateway = "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: a}\n"
+    loaded = load(
+        gateway + "---\n" + gateway.replace("gateway.networking.k8s.io", "networking.istio.io"), "a.yaml", "vm"
+    )
+    assert {ref.kind.qualified for ref in loaded.broken} == {
+        "gateway.gateway.networking.k8s.io",
+        "gateway.networking.istio.io",
+    }
+
+
 @pytest.mark.parametrize("text", ["a: [", "- 1", "kind: Service", "apiVersion: v1\nkind: Service\nmetadata: {}"])
 def test_a_text_whose_objects_are_not_known_is_incomplete(text: str) -> None:
     loaded = load(text, "a.yaml")

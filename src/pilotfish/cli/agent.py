@@ -192,7 +192,7 @@ def _load_proxy_config(mesh_config: Path | None, overlay: str) -> ProxyConfig:
     from pilotfish.config.mesh import MeshConfig
     from pilotfish.config.meshconfig import load_mesh_config, proxy_config
     from pilotfish.model import Source
-    from pilotfish.model.kinds import find_kind
+    from pilotfish.model.kinds import kind_named
 
     mesh: MeshConfig | None = MeshConfig()
     if mesh_config is not None:
@@ -204,7 +204,7 @@ def _load_proxy_config(mesh_config: Path | None, overlay: str) -> ProxyConfig:
         _report(problems)
     config = mesh.default_config if mesh else MeshConfig().default_config
     if overlay:
-        option = find_kind("ProxyConfig", "networking.istio.io").ref("", "--proxy-config")
+        option = kind_named("ProxyConfig", "networking.istio.io").ref("", "--proxy-config")
         config, problems = proxy_config(overlay, config, option, Source("-", 1))
         _report(problems)
     return config

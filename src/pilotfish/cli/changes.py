@@ -9,7 +9,7 @@ import click
 
 from pilotfish.cli.places import near
 from pilotfish.cli.render.problems import render_problem
-from pilotfish.model.kinds import find_kind
+from pilotfish.model.kinds import kind_named
 from pilotfish.runtime.control.views import ChangesView, ChangeView
 
 
@@ -48,4 +48,4 @@ def _not_found(change: ChangeView) -> str:
 
 
 def _kind(change: ChangeView) -> str:
-    return find_kind(change.kind, change.group).qualified
+    return kind_named(change.kind, change.group).qualified

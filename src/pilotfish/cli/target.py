@@ -7,10 +7,11 @@ container  the one named, or the pod's first app container
 from __future__ import annotations
 
 from pilotfish.cli.failure import Failure
+from pilotfish.model.kinds import DEPLOYMENT, POD
 from pilotfish.runtime.control.views import ContainerView, PodView
 
-_DEPLOYMENT = frozenset({"deploy", "deployment", "deployments", "deployment.apps", "deployments.apps"})
-_POD = frozenset({"po", "pod", "pods"})
+_DEPLOYMENT = frozenset({*DEPLOYMENT.words, DEPLOYMENT.qualified, DEPLOYMENT.qualified_plural})
+_POD = frozenset(POD.words)
 
 
 def find_pod(pods: tuple[PodView, ...], target: str, namespace: str) -> PodView:
@@ -24,7 +25,7 @@ def find_pod(pods: tuple[PodView, ...], target: str, namespace: str) -> PodView:
         for pod in pods:
             if (pod.namespace, pod.name) == (place, wanted):
                 return pod
-    raise _not_found("pods", name, namespace, tuple(pod.namespace for pod in pods if pod.name == name))
+    raise _not_found(POD.plural, name, namespace, tuple(pod.namespace for pod in pods if pod.name == name))
 
 
 def find_container(pod: PodView, name: str | None) -> ContainerView:
@@ -55,7 +56,7 @@ def _of_deployment(pods: tuple[PodView, ...], name: str, namespace: str) -> PodV
         if mine:
             return min(mine, key=lambda pod: (pod.phase == "Terminating", not pod.ready, pod.name))
     elsewhere = tuple(pod.namespace for pod in owned if pod.owner.lower() == f"deployment/{name}")
-    raise _not_found("deployments.apps", name, namespace, elsewhere)
+    raise _not_found(DEPLOYMENT.qualified_plural, name, namespace, elsewhere)
 
 
 def _readings(name: str, namespace: str) -> tuple[tuple[str, str], ...]:

@@ -11,7 +11,7 @@ from pilotfish.config.meshconfig import value_at
 from pilotfish.config.piece import Piece, RawObject, read_object
 from pilotfish.config.text import Document, read
 from pilotfish.model import ObjectRef, Problem, Severity, Source
-from pilotfish.model.kinds import SUPPORTED, find_written
+from pilotfish.model.kinds import SUPPORTED, kind_written
 
 
 def load(text: str, file: str, default_namespace: str = "default") -> Loaded:
@@ -103,7 +103,7 @@ def _guess_ref(text: str, default_namespace: str) -> ObjectRef | None:
     written, version = _KIND.search(text), _API_VERSION.search(text)
     metadata = _METADATA.search(f"{text}\n")
     name = _NAME.search(metadata[1]) if metadata else None
-    kind = find_written(written[1], version[1] if version else "") if written else None
+    kind = kind_written(written[1], version[1] if version else "") if written else None
     if kind not in SUPPORTED or metadata is None or name is None:
         return None
     namespace = _NAMESPACE.search(metadata[1])

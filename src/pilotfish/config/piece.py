@@ -15,7 +15,7 @@ from pilotfish.config.meshconfig import decode_mesh_config, parse_mesh_config, v
 from pilotfish.config.report import Report
 from pilotfish.config.text import Positions
 from pilotfish.model import ObjectRef, Problem, Severity, Source
-from pilotfish.model.kinds import CONFIG_MAP, find_written
+from pilotfish.model.kinds import CONFIG_MAP, kind_written
 from pilotfish.model.wellknown import ROOT_NAMESPACE
 
 SOURCE_ANNOTATION = "pilotfish.io/source"
@@ -70,7 +70,7 @@ def _identify(raw: RawObject) -> ObjectRef | None:
     namespace = value_at(raw.value, "metadata", "namespace")
     stated = namespace if isinstance(namespace, str) and namespace else raw.default_namespace
     version = value_at(raw.value, "apiVersion")
-    return find_written(kind, version if isinstance(version, str) else "").ref(stated, name)
+    return kind_written(kind, version if isinstance(version, str) else "").ref(stated, name)
 
 
 def _annotated_source(value: object) -> Source | None:

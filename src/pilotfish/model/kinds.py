@@ -21,7 +21,9 @@ _BATCH: Final = ("batch", ("v1",))
 _RBAC: Final = ("rbac.authorization.k8s.io", ("v1",))
 _NETWORKING: Final = ("networking.istio.io", ("v1", "v1beta1", "v1alpha3"))
 _SECURITY: Final = ("security.istio.io", ("v1", "v1beta1"))
-_GATEWAY_API: Final = "gateway.networking.k8s.io"
+_EXTENSIONS: Final = ("extensions.istio.io", ("v1alpha1",))
+_GATEWAY_API: Final = ("gateway.networking.k8s.io", ("v1", "v1beta1"))
+_GATEWAY_API_V1: Final = ("gateway.networking.k8s.io", ("v1",))
 
 POD: Final = Kind("Pod", "pods", *_CORE, ("po",), discovery=True)
 SERVICE: Final = Kind("Service", "services", *_CORE, ("svc",), discovery=True)
@@ -49,6 +51,7 @@ def _harmless(reason: str) -> WithoutEffect:
 
 
 _NO_ENTRY = _not_yet("no port is opened for traffic from outside; publish a Service with `up --publish`")
+_NO_PLUGIN = _not_yet("no plugin is loaded")
 _NO_GATEWAY_API = WithoutEffect(
     "of the Gateway API is not supported yet; it has no effect: use a VirtualService", Severity.ERROR
 )
@@ -73,23 +76,21 @@ UNSUPPORTED: Final = (
          without_effect=_not_yet("no token is checked")),
     Kind("AuthorizationPolicy", "authorizationpolicies", *_SECURITY, ("ap",),
          without_effect=_not_yet("no request is refused because of it")),
-    Kind("Telemetry", "telemetries", "telemetry.istio.io", ("v1", "v1alpha1"),
+    Kind("Telemetry", "telemetries", "telemetry.istio.io", ("v1", "v1alpha1"), ("telemetry",),
          without_effect=_not_yet("access logs and metrics follow meshConfig alone")),
-    Kind("WasmPlugin", "wasmplugins", "extensions.istio.io", ("v1alpha1",),
-         without_effect=_not_yet("no plugin is loaded")),
+    Kind("WasmPlugin", "wasmplugins", *_EXTENSIONS, without_effect=_NO_PLUGIN),
+    Kind("TrafficExtension", "trafficextensions", *_EXTENSIONS, without_effect=_NO_PLUGIN),
 
-    Kind("GatewayClass", "gatewayclasses", _GATEWAY_API, ("v1",), ("gc",), namespaced=False,
-         without_effect=_NO_GATEWAY_API),
-    Kind("Gateway", "gateways", _GATEWAY_API, ("v1",), ("gtw",), without_effect=_NO_GATEWAY_API),
-    Kind("HTTPRoute", "httproutes", _GATEWAY_API, ("v1",), without_effect=_NO_GATEWAY_API),
-    Kind("GRPCRoute", "grpcroutes", _GATEWAY_API, ("v1",), without_effect=_NO_GATEWAY_API),
-    Kind("TLSRoute", "tlsroutes", _GATEWAY_API, ("v1alpha3",), without_effect=_NO_GATEWAY_API),
-    Kind("TCPRoute", "tcproutes", _GATEWAY_API, ("v1alpha2",), without_effect=_NO_GATEWAY_API),
-    Kind("UDPRoute", "udproutes", _GATEWAY_API, ("v1alpha2",), without_effect=_NO_GATEWAY_API),
-    Kind("ReferenceGrant", "referencegrants", _GATEWAY_API, ("v1beta1",), ("refgrant",),
-         without_effect=_NO_GATEWAY_API),
-    Kind("BackendTLSPolicy", "backendtlspolicies", _GATEWAY_API, ("v1",), ("btlspolicy",),
-         without_effect=_NO_GATEWAY_API),
+    Kind("GatewayClass", "gatewayclasses", *_GATEWAY_API, ("gc",), namespaced=False, without_effect=_NO_GATEWAY_API),
+    Kind("Gateway", "gateways", *_GATEWAY_API, ("gtw",), without_effect=_NO_GATEWAY_API),
+    Kind("ListenerSet", "listenersets", *_GATEWAY_API_V1, ("lset",), without_effect=_NO_GATEWAY_API),
+    Kind("HTTPRoute", "httproutes", *_GATEWAY_API, without_effect=_NO_GATEWAY_API),
+    Kind("GRPCRoute", "grpcroutes", *_GATEWAY_API_V1, without_effect=_NO_GATEWAY_API),
+    Kind("TLSRoute", "tlsroutes", *_GATEWAY_API_V1, without_effect=_NO_GATEWAY_API),
+    Kind("TCPRoute", "tcproutes", *_GATEWAY_API_V1, without_effect=_NO_GATEWAY_API),
+    Kind("UDPRoute", "udproutes", *_GATEWAY_API_V1, without_effect=_NO_GATEWAY_API),
+    Kind("ReferenceGrant", "referencegrants", *_GATEWAY_API, ("refgrant",), without_effect=_NO_GATEWAY_API),
+    Kind("BackendTLSPolicy", "backendtlspolicies", *_GATEWAY_API_V1, ("btlspolicy",), without_effect=_NO_GATEWAY_API),
 
     Kind("StatefulSet", "statefulsets", *_APPS, ("sts",), without_effect=_NO_PODS),
     Kind("DaemonSet", "daemonsets", *_APPS, ("ds",), without_effect=_NO_PODS),
@@ -125,17 +126,17 @@ _GROUPS: Final = {kind.group for kind in KINDS} | {"core", "extensions"}
 """A kind under another group of these is a slip; under any other group it is somebody else's kind."""
 
 
-def find_kind(name: str, group: str) -> Kind:
+def kind_named(name: str, group: str) -> Kind:
     """The kind of an API group. One that the table lacks gets a value of its own, and the same one each time."""
     return _ROWS.get((name, group)) or _unknown(name, group)
 
 
-def find_written(name: str, api_version: str | None) -> Kind:
+def kind_written(name: str, api_version: str | None) -> Kind:
     """The kind that a manifest means, by whichever version, and by none: a slip there names the same object."""
     group = group_of(api_version or "")
     if (name, group) not in _ROWS and name in _BY_NAME and group in _GROUPS:
         return _BY_NAME[name]
-    return find_kind(name, group)
+    return kind_named(name, group)
 
 
 def group_of(api_version: str) -> str:

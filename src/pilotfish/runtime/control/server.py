@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from pilotfish.model import Kind, ObjectRef
-from pilotfish.model.kinds import find_kind
+from pilotfish.model.kinds import DEPLOYMENT, kind_named
 from pilotfish.model.struct import Frozen
 from pilotfish.runtime.control.client import Document
 from pilotfish.runtime.control.views import ChangesView, RolloutView, StatusView
@@ -98,7 +98,7 @@ class ControlServer:
 
     async def _objects(self, request: web.Request) -> web.Response:
         query = request.query
-        kind = find_kind(query["kind"], query.get("group", "")) if "kind" in query else None
+        kind = kind_named(query["kind"], query.get("group", "")) if "kind" in query else None
         return _answer(self._operations.objects(kind, query.get("namespace", ""), query.get("name", "")))
 
     async def _rollout(self, request: web.Request) -> web.Response:
@@ -106,7 +106,7 @@ class ControlServer:
         namespace, name = query.get("namespace", "default"), query.get("name", "")
         view = await self._operations.rollout(namespace, name, query.get("said", ""), _seconds(query.get("wait")))
         if view is None:
-            raise web.HTTPNotFound(text=f'deployments.apps "{name}" not found in namespace "{namespace}"')
+            raise web.HTTPNotFound(text=f'{DEPLOYMENT.qualified_plural} "{name}" not found in namespace "{namespace}"')
         return _answer(view)
 
     async def _events(self, request: web.Request) -> web.Response:
@@ -125,7 +125,7 @@ class ControlServer:
             text = msgspec.convert(body, Text)
             return _answer(self._operations.delete(text.text, text.file, text.namespace))
         named = msgspec.convert(body, Object)
-        ref = find_kind(named.kind, named.group).ref(named.namespace, named.name)
+        ref = kind_named(named.kind, named.group).ref(named.namespace, named.name)
         return _answer(self._operations.delete_object(ref))
 
     async def _scale(self, request: web.Request) -> web.Response:

@@ -39,7 +39,7 @@ def describe_pod(pod: Pod) -> PodView:
         directory=identity.directory,
         reason=status_word(state),
         addresses=identity.addresses,
-        owner=f"deployment/{identity.owner.name}" if identity.owner else "",
+        owner=f"{identity.owner.kind.name.lower()}/{identity.owner.name}" if identity.owner else "",
         labels=dict(identity.labels),
         ready=state.ready,
         captured=state.captured,

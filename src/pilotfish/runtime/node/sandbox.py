@@ -126,13 +126,12 @@ class Sandbox:
 
 def build_metadata(identity: PodIdentity) -> dict[str, object]:
     """Istio's names for what a proxy says about its workload."""
-    workload = identity.owner.name if identity.owner else identity.name
-    kind = "deployments" if identity.owner else "pods"
-    api = "apps/v1" if identity.owner else "v1"
+    workload = identity.owner or identity.ref
+    kind = workload.kind
     return {
         "SERVICE_ACCOUNT": identity.service_account,
-        "WORKLOAD_NAME": workload,
-        "OWNER": f"kubernetes://apis/{api}/namespaces/{identity.namespace}/{kind}/{workload}",
+        "WORKLOAD_NAME": workload.name,
+        "OWNER": f"kubernetes://apis/{kind.api_versions[0]}/namespaces/{workload.namespace}/{kind.plural}/{workload.name}",
         "ANNOTATIONS": dict(identity.annotations),
         "APP_CONTAINERS": ",".join(container.name for container in identity.spec.containers),
     }
