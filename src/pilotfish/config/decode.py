@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import inspect
 
-from pilotfish.config.fields import UNSUPPORTED_VALUES, UNUSED
+from pilotfish.config.fields import UNSUPPORTED_VALUES, find_unused
 from pilotfish.config.kubernetes import Struct
 from pilotfish.config.report import Report
+from pilotfish.config.schema import api_fields
 from pilotfish.config.values import IntOrString
 from pilotfish.model import Duration, Severity
 
@@ -126,7 +127,7 @@ def _blank(kind: inspect.Type) -> object:
 def _leave_out(
     kind: type, name: str, item: object, path: str, kept: dict[str, object], value: dict[str, object], report: Report
 ) -> None:
-    unused = UNUSED.get(kind, {}).get(name)
+    unused = find_unused(kind, name)
     if unused is None:
         report.error(
             path, "UnknownField", f"there is no such field, so the object is not used{_did_you_mean(kind, name)}"
@@ -147,8 +148,7 @@ def _leave_out(
 
 
 def _did_you_mean(kind: type, name: str) -> str:
-    known = {*_fields_of(kind), *UNUSED.get(kind, {})}
-    return _suggest(name, known, "; remove it, or check its name and indentation")
+    return _suggest(name, {*_fields_of(kind), *api_fields(kind)}, "; remove it, or check its name and indentation")
 
 
 def _suggest(word: str, known: Iterable[str], otherwise: str) -> str:

@@ -1,6 +1,7 @@
-"""Fields that the APIs have and pilotfish does not use, struct by struct, and what follows from leaving them out.
+"""Fields that the APIs have and pilotfish does not use: what follows from leaving them out.
 
-A field that stands neither in a struct nor here is unknown: a slip of the pen. Sources:
+Which fields there are, `schema` knows. By hand stands here, struct by struct, what is to be said of one other than what
+holds for its API, and a few fields that older versions of the APIs had. Sources:
 https://kubernetes.io/docs/reference/kubernetes-api/ and https://istio.io/latest/docs/reference/config/
 """
 
@@ -10,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pilotfish.config import istio, kubernetes, mesh
+from pilotfish.config.kubernetes import Resource
+from pilotfish.config.schema import api_fields
 from pilotfish.model import Severity
 
 
@@ -28,6 +31,8 @@ class Unused:
 
 
 Table = dict[str, Unused]
+_REST = "*"
+"""Any other field that the API has in the struct's place."""
 
 
 def _silent(names: str) -> Table:
@@ -44,28 +49,22 @@ def _warning(names: str, consequence: str, *harmless: object) -> Table:
 
 def _refused(names: str, *harmless: object) -> Table:
     """A field of an Istio kind: what is left without it would match, or do, something that nobody wrote."""
-    consequence = "it is not supported yet, and the object is refused whole, as the rest would mean something else"
-    return dict.fromkeys(names.split(), Unused(Severity.ERROR, consequence, harmless))
-
-
-def _no_volume(names: str) -> Table:
-    consequence = "an empty directory, gone with the pod, is mounted instead; use hostPath to keep data"
-    return dict.fromkeys(names.split(), Unused(Severity.WARNING, consequence, instead="emptyDir"))
+    return dict.fromkeys(names.split(), Unused(Severity.ERROR, _WHOLE, harmless))
 
 
 _PROCESS = "it has no effect: a container is a process of this machine, and is not confined further"
 _ONE_MACHINE = "it has no effect: there is one machine, and every pod runs on it"
-_STATUS = _silent("status")
+_WHOLE = "it is not supported yet, and the object is refused whole, as the rest would mean something else"
+_LATER = "it is not supported yet, so it has no effect"
+_STATUS = Unused(None)
 
 _KUBERNETES: dict[type, Table] = {
     kubernetes.Metadata: (
         _silent("managedFields selfLink clusterName deletionGracePeriodSeconds")
         | _info("finalizers", "it has no effect: the object goes at once when it is deleted")
     ),
-    kubernetes.Namespace: _silent("spec status"),
-    kubernetes.ServiceAccount: _silent("secrets imagePullSecrets automountServiceAccountToken"),
-    kubernetes.Service: _STATUS,
-    kubernetes.Deployment: _STATUS,
+    kubernetes.Namespace: _silent("spec"),
+    kubernetes.ServiceAccount: _silent(_REST),
     kubernetes.ServiceSpec: (
         _silent("ipFamilies sessionAffinityConfig allocateLoadBalancerNodePorts healthCheckNodePort")
         | _silent("loadBalancerIP loadBalancerSourceRanges loadBalancerClass externalTrafficPolicy")
@@ -87,9 +86,7 @@ _KUBERNETES: dict[type, Table] = {
     kubernetes.LifecycleHandler: _warning("tcpSocket", "it does nothing, as in Kubernetes; use httpGet"),
     kubernetes.Lifecycle: _warning("stopSignal", "the container is sent SIGTERM"),
     kubernetes.SecurityContext: (
-        _info("allowPrivilegeEscalation capabilities readOnlyRootFilesystem runAsNonRoot seccompProfile", _PROCESS)
-        | _info("seLinuxOptions windowsOptions appArmorProfile procMount fsGroupChangePolicy", _PROCESS)
-        | _info("supplementalGroupsPolicy seLinuxChangePolicy", _PROCESS)
+        _info(_REST, _PROCESS)
         | _warning("privileged", _PROCESS, False)
         | _warning("fsGroup supplementalGroups", "the process gets no further groups, and volumes keep their owner")
         | _warning("sysctls", "no kernel parameter is set in the pod's network namespace", [])
@@ -106,13 +103,14 @@ _KUBERNETES: dict[type, Table] = {
         | _warning("volumeDevices", "no block device is given to the container", [])
         | _warning("restartPolicyRules", "the restart policy holds for every exit code", [])
     ),
-    kubernetes.ConfigMapVolume: {},
     kubernetes.EmptyDirVolume: _info("sizeLimit", "it is not enforced: the directory may grow as the disk allows"),
-    kubernetes.Volume: _no_volume(
-        "awsElasticBlockStore azureDisk azureFile cephfs cinder csi downwardAPI ephemeral fc flexVolume flocker "
-        "gcePersistentDisk gitRepo glusterfs image iscsi nfs persistentVolumeClaim photonPersistentDisk "
-        "portworxVolume projected quobyte rbd scaleIO storageos vsphereVolume"
-    ),
+    kubernetes.Volume: {
+        _REST: Unused(
+            Severity.WARNING,
+            "an empty directory, gone with the pod, is mounted instead; use hostPath to keep data",
+            instead="emptyDir",
+        )
+    },
     kubernetes.PodSpec: (
         _silent("schedulerName enableServiceLinks priority priorityClassName preemptionPolicy runtimeClassName")
         | _silent("overhead imagePullSecrets automountServiceAccountToken os hostUsers tolerations")
@@ -131,44 +129,23 @@ _KUBERNETES: dict[type, Table] = {
         | _warning("ephemeralContainers", "they do not run; use `exec`", [])
         | _warning("resourceClaims hostnameOverride", _PROCESS, [])
     ),
-    kubernetes.PodStatus: _silent(
-        "startTime qosClass containerStatuses initContainerStatuses ephemeralContainerStatuses hostIPs message "
-        "reason nominatedNodeName resize resourceClaimStatuses observedGeneration extendedResourceClaimStatus "
-        "allocatedResources resources"
-    ),
-    kubernetes.PodCondition: _silent("lastProbeTime observedGeneration"),
+    kubernetes.PodStatus: _silent(_REST),
+    kubernetes.PodCondition: _silent(_REST),
     kubernetes.LabelSelector: _warning(
         "matchExpressions", "it is left out; a Deployment owns the pods that it made in any case", []
     ),
 }
 
-_ISTIO: dict[type, Table] = {
-    istio.VirtualService: _STATUS,
-    istio.DestinationRule: _STATUS,
-    istio.ServiceEntry: _STATUS,
-    istio.VirtualServiceSpec: _refused("tls tcp", []),
-    istio.HTTPRoute: (
-        _refused("redirect directResponse delegate rewrite fault mirror mirrorPercent mirror_percent")
-        | _refused("mirrorPercentage mirrors corsPolicy headers", [], {})
-    ),
-    istio.HTTPMatchRequest: _refused("sourceLabels gateways sourceNamespace statPrefix", [], {}, ""),
-    istio.HTTPRouteDestination: _refused("headers", {}),
-    istio.HTTPRetry: _refused("retryRemoteLocalities retryIgnorePreviousHosts backoff"),
-    istio.DestinationRuleSpec: _refused("workloadSelector"),
-    istio.TrafficPolicy: _refused("tls", {"mode": "DISABLE"}) | _refused("tunnel proxyProtocol retryBudget"),
-    istio.PortTrafficPolicy: _refused("tls", {"mode": "DISABLE"}),
-    istio.TCPSettings: _refused("tcpKeepalive maxConnectionDuration idleTimeout"),
-    istio.HTTPSettings: _refused("h2UpgradePolicy useClientProtocol maxConcurrentStreams http2KeepAlive"),
-    istio.LoadBalancerSettings: _refused(
-        "consistentHash localityLbSetting zoneAwareLbSetting warmupDurationSecs warmup"
-    ),
-    istio.OutlierDetection: _refused("splitExternalLocalOriginErrors", False)
-    | _refused("consecutiveLocalOriginFailures consecutiveErrors"),
-    istio.ServiceEntrySpec: _refused("workloadSelector subjectAltNames", []),
-    istio.WorkloadEntrySpec: _refused("network", ""),
-}
+_DISABLED = {"mode": "DISABLE"}
 
-_LATER = "it is not supported yet, so it has no effect"
+_ISTIO: dict[type, Table] = {
+    istio.HTTPRoute: _refused("headers corsPolicy", {}),
+    istio.HTTPMatchRequest: _refused("sourceLabels", {}),
+    istio.HTTPRouteDestination: _refused("headers", {}),
+    istio.TrafficPolicy: _refused("tls", _DISABLED),
+    istio.PortTrafficPolicy: _refused("tls", _DISABLED),
+    istio.OutlierDetection: _refused("splitExternalLocalOriginErrors", False),
+}
 
 _MESH: dict[type, Table] = {
     mesh.MeshConfig: (
@@ -176,25 +153,35 @@ _MESH: dict[type, Table] = {
         | _silent("enableEnvoyAccessLogService proxyListenPort proxyInboundListenPort proxyHttpPort")
         | _silent("enableAutoMtls enablePrometheusMerge disableEnvoyListenerLog disableMixerHttpReports")
         | _warning("defaultServiceExportTo defaultVirtualServiceExportTo defaultDestinationRuleExportTo", _LATER, ["*"])
-        | _warning("inboundClusterStatName outboundClusterStatName inboundTrafficPolicy localityLbSetting", _LATER)
-        | _warning("thriftConfig trustDomainAliases caCertificates certificates ca extensionProviders", _LATER, [])
-        | _warning("defaultProviders discoverySelectors pathNormalization defaultHttpRetryPolicy meshMTLS", _LATER)
-        | _warning("tlsDefaults tcpKeepalive enableTracing h2UpgradePolicy verifyCertificateAtClient", _LATER, False)
         | _warning("trustDomain", _LATER, "cluster.local")
-        | _warning("serviceSettings hboneIdleTimeout serviceScopeConfigs configSourcesWatch", _LATER)
+        | _warning("thriftConfig configSourcesWatch", _LATER)
     ),
     mesh.ProxyConfig: (
         _silent("configPath binaryPath serviceCluster customConfigFile statNameLength proxyBootstrapTemplatePath")
         | _silent("controlPlaneAuthPolicy availabilityZone runtimeValues")
-        | _warning("tracing tracingServiceName sds envoyAccessLogService envoyMetricsService statsdUdpAddress", _LATER)
-        | _warning("extraStatTags gatewayTopology proxyStatsMatcher readinessProbe meshId", _LATER)
-        | _warning("caCertificatesPem image privateKeyProvider proxyHeaders fileFlushInterval zipkinAddress", _LATER)
-        | _warning("fileFlushMinSizeKb statsCompression parentShutdownDuration", _LATER)
         | _warning("holdApplicationUntilProxyStarts", "an app always waits for its proxy, so it has no effect", True)
+        | _warning("parentShutdownDuration", _LATER)
     ),
-}  # fmt: skip
+}
+
+BY_HAND: Mapping[type, Table] = {**_KUBERNETES, **_ISTIO, **_MESH}
+
+_BY_API: Mapping[str, Unused] = {
+    kubernetes.__name__: Unused(Severity.WARNING, "it is not supported, so it has no effect", ("", [], {}, False)),
+    mesh.__name__: Unused(Severity.WARNING, _LATER, ("", [], {}, False)),
+    istio.__name__: Unused(Severity.ERROR, _WHOLE, ("", [])),
+}
+"""By the module of the struct: any other field of its API. A value that is no more than the absent one is harmless."""
 
 UNSUPPORTED_VALUES = frozenset({"DYNAMIC_DNS"})
 """Of enumerations of the Istio API: they are right, and not supported yet."""
 
-UNUSED: Mapping[type, Table] = {**_KUBERNETES, **_ISTIO, **_MESH}
+
+def find_unused(struct: type, name: str) -> Unused | None:
+    """What leaving the field out means; None for a field that the API does not have: a slip of the pen."""
+    table = BY_HAND.get(struct, {})
+    if name in table or name not in api_fields(struct):
+        return table.get(name)
+    return table.get(_REST) or (
+        _STATUS if name == "status" and issubclass(struct, Resource) else _BY_API[struct.__module__]
+    )
