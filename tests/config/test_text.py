@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from pilotfish.config import composing
-from pilotfish.config.text import Document, read
+from pilotfish.config.text import ParsedDocument, read
 
 
-def _read(text: str) -> list[Document]:
+def _read(text: str) -> list[ParsedDocument]:
     return list(read(text, "a.yaml"))
 
 

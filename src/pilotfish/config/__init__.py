@@ -1,11 +1,12 @@
 """One document (dict) → one typed resource, or Problems. Kubernetes and Istio kinds; no files, no cluster.
 
-    text ─composing─▶ nodes ─building─▶ Document ─loading─▶ RawObject ─decode─▶ struct ─checks─▶ Manifest | Problems
+    text ─composing─▶ nodes ─building─▶ ParsedDocument ─loading─▶ RawObject
+          RawObject ─decode─▶ struct ─checks─▶ Manifest | Problems
 
 `kubernetes` and `istio` hold the kinds as frozen structs with the API's own field names (camelCase in YAML, snake_case
-here), `mesh` the mesh configuration. A field that a struct lacks is never dropped unsaid: `fields` lists those that the
-API has and pilotfish does not use, with what follows from that; any other is an `UnknownField`. `checks` holds what a
-schema can't say, kind by kind.
+here), each naming its row of `model.kinds`; `mesh` the mesh configuration. A field that a struct lacks is never dropped
+unsaid: `schema` knows whether the API has it, `fields` says what follows from its being left out; any other is an
+`UnknownField`. `checks` holds what a schema can't say, kind by kind.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pilotfish.config.manifest import Loaded, Manifest
 from pilotfish.config.meshconfig import value_at
 from pilotfish.config.piece import Piece, RawObject, read_object
-from pilotfish.config.text import Document, read
+from pilotfish.config.text import ParsedDocument, read
 from pilotfish.model import ObjectRef, Problem, Severity, Source
 from pilotfish.model.kinds import SUPPORTED, kind_written
 
@@ -72,12 +72,12 @@ def unfold(raw: RawObject) -> Iterator[Piece]:
             yield Piece(problems=(Problem(None, fault.path, fault.reason, fault.message, source=source),))
 
 
-def _list_version(document: Document) -> str:
+def _list_version(document: ParsedDocument) -> str:
     version = value_at(document.value, "metadata", "resourceVersion")
     return version if isinstance(version, str) and value_at(document.value, "kind") == "List" else ""
 
 
-def _read_document(document: Document, file: str, default_namespace: str) -> Iterable[Piece]:
+def _read_document(document: ParsedDocument, file: str, default_namespace: str) -> Iterable[Piece]:
     if document.unread:
         return (_unread(document, file, default_namespace),)
     raw = RawObject(document.value, file, default_namespace, document.positions, faults=document.faults)
@@ -91,7 +91,7 @@ _NAME = re.compile(r"^[ \t]+name:[ \t]*[\"']?([\w.-]+)", re.MULTILINE)
 _NAMESPACE = re.compile(r"^[ \t]+namespace:[ \t]*[\"']?([\w.-]+)", re.MULTILINE)
 
 
-def _unread(document: Document, file: str, default_namespace: str) -> Piece:
+def _unread(document: ParsedDocument, file: str, default_namespace: str) -> Piece:
     """A text that is no YAML. Which object it was meant to be can often still be seen: it keeps its last good form."""
     ref = _guess_ref(document.unread, default_namespace)
     fault = document.faults[0]

@@ -11,7 +11,7 @@ import msgspec
 from pilotfish.config.decode import decode
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.config.report import Report
-from pilotfish.config.text import Document, read
+from pilotfish.config.text import ParsedDocument, read
 from pilotfish.model import Duration, ObjectRef, Problem, Severity, Source
 
 Problems = tuple[Problem, ...]
@@ -30,7 +30,7 @@ def load_mesh_config(text: str, file: str) -> tuple[MeshConfig | None, Problems]
     return config, tuple(report.problems)
 
 
-def _unwrap(document: Document, report: Report) -> MeshConfig | None:
+def _unwrap(document: ParsedDocument, report: Report) -> MeshConfig | None:
     for fault in document.faults:
         report.add(fault.path, fault.reason, fault.message, Severity.ERROR, fault.line)
     value = document.value

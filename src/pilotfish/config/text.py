@@ -1,4 +1,4 @@
-"""Text → Documents: plain values, and where each field was written.
+"""Text → ParsedDocuments: plain values, and where each field was written.
 
 YAML (several documents, each read for itself, so that a slip in one leaves the others alone) or JSON. Bounds: nesting
 and what aliases expand to, so that a small text can't grow into a large value.
@@ -73,7 +73,7 @@ def _child(node: Node, step: str) -> tuple[Node, Node] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ParsedDocument:
     value: object
     """Of dict, list, str, int, float, bool and None; keys are strings. None where the text could not be read."""
     line: int
@@ -83,7 +83,7 @@ class Document:
     """The text, where it could not be read."""
 
 
-def read(text: str, file: str) -> Iterator[Document]:
+def read(text: str, file: str) -> Iterator[ParsedDocument]:
     """All documents of a text that are not empty. `file` only tells JSON from YAML by its name."""
     if file.endswith(".json") or _JSON_START.match(text):
         document = _read_json(text)
@@ -95,13 +95,13 @@ def read(text: str, file: str) -> Iterator[Document]:
         yield from _read_yaml(chunk, offset)
 
 
-def _read_json(text: str) -> Document | None:
+def _read_json(text: str) -> ParsedDocument | None:
     """None where the YAML reader would say better what is wrong."""
     try:
         value = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
         return None
-    return Document(value, 1, Positions(lambda: _compose_one(text), 0))
+    return ParsedDocument(value, 1, Positions(lambda: _compose_one(text), 0))
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -129,13 +129,13 @@ def _chunks(text: str) -> Iterator[tuple[int, str]]:
         line += chunk.count("\n")
 
 
-def _read_yaml(chunk: str, offset: int) -> Iterator[Document]:
+def _read_yaml(chunk: str, offset: int) -> Iterator[ParsedDocument]:
     try:
         for node in compose(chunk):
             value, faults = build(node, offset)
             if value is not None or faults:
                 line = node.start_mark.line + 1 + offset
-                yield Document(value, line, Positions(node, offset), faults)
+                yield ParsedDocument(value, line, Positions(node, offset), faults)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = (mark.line if mark else 0) + 1 + offset
@@ -150,8 +150,8 @@ def _words(error: yaml.MarkedYAMLError) -> str:
     return " ".join(part for part in (error.context, error.problem) if part)
 
 
-def _unreadable(chunk: str, offset: int, line: int, why: str) -> Document:
+def _unreadable(chunk: str, offset: int, line: int, why: str) -> ParsedDocument:
     message = f"the document is not YAML, so nothing of it is used: {why}"
     last = offset + chunk.rstrip().count("\n") + 1
     fault = Fault("", "SyntaxError", message, min(line, last))
-    return Document(None, 1 + offset, Positions(None, offset), (fault,), unread=chunk)
+    return ParsedDocument(None, 1 + offset, Positions(None, offset), (fault,), unread=chunk)
