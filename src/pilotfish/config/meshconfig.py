@@ -13,6 +13,7 @@ from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.config.report import Report
 from pilotfish.config.text import ParsedDocument, read
 from pilotfish.model import Duration, ObjectRef, Problem, Severity, Source
+from pilotfish.model.kinds import CONFIG_MAP
 
 Problems = tuple[Problem, ...]
 
@@ -36,7 +37,7 @@ def _unwrap(document: ParsedDocument, report: Report) -> MeshConfig | None:
     value = document.value
     if report.errors:
         return None
-    if isinstance(value, dict) and value.get("kind") == "ConfigMap":
+    if isinstance(value, dict) and value.get("kind") == CONFIG_MAP.name:
         return parse_mesh_config(value_at(value, "data", "mesh"), report, "data.mesh")
     if isinstance(value, dict) and value.get("kind") == "IstioOperator":
         return decode_mesh_config(value_at(value, "spec", "meshConfig"), report, "spec.meshConfig")
