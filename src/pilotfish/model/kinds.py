@@ -1,8 +1,8 @@
 """The kinds of objects: one row each. Whatever differs from kind to kind is asked of its row.
 
-    apiVersion, kind ─written─▶ Kind ─ref─▶ ObjectRef
+    apiVersion, kind ─kind_written─▶ Kind ─ref─▶ ObjectRef
 
-A supported kind's fields stand in a struct that names its row (`config.resource.Resource`), and what a schema can't say
+A supported kind's fields stand in a struct that names its row (`config.kubernetes.Resource`), and what a schema can't say
 of them in `config.checks`. Sources: https://kubernetes.io/docs/reference/kubernetes-api/,
 https://istio.io/latest/docs/reference/config/ and https://gateway-api.sigs.k8s.io/reference/spec/
 """
