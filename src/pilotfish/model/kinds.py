@@ -2,8 +2,8 @@
 
     apiVersion, kind ─kind_written─▶ Kind ─ref─▶ ObjectRef
 
-A supported kind's fields stand in a struct that names its row (`config.kubernetes.Resource`), and what a schema can't say
-of them in `config.checks`. Sources: https://kubernetes.io/docs/reference/kubernetes-api/,
+A supported kind's fields stand in a struct that names its row (`config.kubernetes.Resource`), and what a schema can't
+say of them in `config.checks`. Sources: https://kubernetes.io/docs/reference/kubernetes-api/,
 https://istio.io/latest/docs/reference/config/ and https://gateway-api.sigs.k8s.io/reference/spec/
 """
 
