@@ -33,6 +33,8 @@ def message(status: int) -> bytes:
         (frame(1, 5, 1, b"\x88"), "the server answered with an error, not with a health status"),
         (frame(3, 0, 1, b"\0\0\0\1"), "the server refused the call"),
         (frame(7, 0, 0, bytes(8)), "the server refused the call"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "the server does not speak HTTP/2"),
+        (frame(0, 0, 1, b"\0\xff\xff\xff\xff"), "the server's answer is no health status"),
     ],
 )
 def test_result(answer: bytes, result: str) -> None:

@@ -15,6 +15,8 @@ _PATH: Final = b"/grpc.health.v1.Health/Check"
 _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY = 0, 1, 3, 4, 6, 7
 _END_STREAM, _ACK, _END_HEADERS, _PADDED = 1, 1, 4, 8
 _STREAM: Final = 1
+_LARGEST_FRAME: Final = 16384
+"""As long as nobody allowed more (RFC 9113, 4.2)."""
 _STATUS = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
 
 
@@ -50,7 +52,9 @@ class HealthCheck:
         replies = b""
         while self.result is None and len(self._buffer) >= 9:
             length = int.from_bytes(self._buffer[:3], "big")
-            if len(self._buffer) < 9 + length:
+            if length > _LARGEST_FRAME:
+                self.result = "the server does not speak HTTP/2"
+            if self.result is not None or len(self._buffer) < 9 + length:
                 break
             kind, flags = self._buffer[3], self._buffer[4]
             stream = int.from_bytes(self._buffer[5:9], "big") & 0x7FFFFFFF
@@ -78,7 +82,9 @@ class HealthCheck:
         if len(self._message) < 5:
             return
         length = int.from_bytes(self._message[1:5], "big")
-        if len(self._message) < 5 + length:
+        if length > _LARGEST_FRAME:
+            self.result = "the server's answer is no health status"
+        if self.result is not None or len(self._message) < 5 + length:
             return
         body = self._message[5 : 5 + length]
         status = body[1] if len(body) >= 2 and body[0] == 0x08 else 0

@@ -1,6 +1,7 @@
 """The only place with effects: sockets, processes, files, the clock. What is decided is decided in the pure folders.
 
     linux      the kernel: namespaces, processes, mounts, netlink, inotify
+    http       asking over HTTP, bounded in time and size
     net        a mesh's namespaces, links and addresses, and what is left of them
     capture    packet filter rules into and out of a namespace                      drives `pilotfish.capture`
     agent      a sidecar: Envoy, health, probes, DNS                                drives `pilotfish.agent`

@@ -31,7 +31,7 @@ from pilotfish.agent.probes import ProbeKind, probe_path
 from pilotfish.agent.readiness import parse_stats
 from pilotfish.agent.sidecar import Phase, Sidecar
 from pilotfish.model.wellknown import PROXY_PORTS
-from pilotfish.runtime.agent.admin import Admin, AdminResponse
+from pilotfish.runtime.agent.admin import Admin
 from pilotfish.runtime.agent.dns import NameServer
 from pilotfish.runtime.agent.envoy import envoy_process, write_bootstrap
 from pilotfish.runtime.agent.http import StatusServer
@@ -42,6 +42,7 @@ from pilotfish.runtime.agent.sockets import check_free, has_ipv6
 from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
 from pilotfish.runtime.agent.status import describe
 from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.http.message import Answer
 from pilotfish.runtime.linux import process
 from pilotfish.runtime.linux.logs import ContainerLog
 from pilotfish.runtime.linux.process import PIPE
@@ -119,7 +120,7 @@ class Agent:
         """What `/app-health/CONTAINER/...` would answer. KeyError if the container has no such probe."""
         return await self.prober.probe(self.probes[probe_path(container, kind)], {})
 
-    async def request(self, method: str, path: str, timeout: float = 10.0) -> AdminResponse:
+    async def request(self, method: str, path: str, timeout: float = 10.0) -> Answer:
         """Envoy's admin: `("GET", "/config_dump")`. OSError if there is no Envoy that answers."""
         return await self.admin.request(method, path, timeout)
 

@@ -1,26 +1,18 @@
-"""Name tables from discovery: one long poll for all agents of a namespace, and one table in memory.
-
-GET /debug/ndsz?proxyID=ID&version=V&wait=30 ─▶ {"version": str, "records": {name: [address, ...]}}, or 304
-"""
+"""Name tables from discovery: one long poll for all agents of a namespace, and one table in memory."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
-from typing import Any
-
-import aiohttp
 
 from pilotfish.agent.names import NameTable
 from pilotfish.model import Proxy
 from pilotfish.runtime.agent.sockets import open_socket, owned_by
+from pilotfish.runtime.discovery.client import DiscoveryClient
 
-_WAIT = 30
+_WAIT = 30.0
 _FIRST_RETRY = 0.1
 _LAST_RETRY = 2.0
-_FAILURES = (aiohttp.ClientError, OSError, ValueError, KeyError, TypeError, AttributeError)
-"""Discovery is away, is not one, or answers nonsense: the last table stays."""
 
 
 class NameTables:
@@ -28,16 +20,12 @@ class NameTables:
 
     def __init__(self, owner: int | None) -> None:
         self._owner = owner
-        self._session: aiohttp.ClientSession | None = None
         self._sources: dict[tuple[str, str], NameSource] = {}
 
     def subscribe(self, monitoring: str, proxy: Proxy) -> NameSource:
         key = (monitoring, proxy.namespace)
-        if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0, socket_factory=self._socket)
-            self._session = aiohttp.ClientSession(connector=connector)
         if key not in self._sources:
-            self._sources[key] = NameSource(self._session, monitoring)
+            self._sources[key] = NameSource(DiscoveryClient(monitoring, self._socket))
         self._sources[key].add(proxy.id)
         return self._sources[key]
 
@@ -50,24 +38,20 @@ class NameTables:
         for source in self._sources.values():
             await source.close()
         self._sources.clear()
-        if self._session:
-            await self._session.close()
 
-    def _socket(self, address: Any) -> socket.socket:
-        family, kind = address[:2]
+    def _socket(self, family: int) -> socket.socket:
         with owned_by(self._owner):
-            return open_socket(None, family, kind)
+            return open_socket(None, family)
 
 
 class NameSource:
     """One namespace's table, followed as long as it has a subscriber."""
 
-    def __init__(self, session: aiohttp.ClientSession, monitoring: str) -> None:
+    def __init__(self, discovery: DiscoveryClient) -> None:
         self.table = NameTable()
         self.loaded = asyncio.Event()
         """Set with the first table."""
-        self._session = session
-        self._url = f"http://{monitoring}/debug/ndsz"
+        self._discovery = discovery
         self._proxies: list[str] = []
         self._task = asyncio.get_running_loop().create_task(self._follow())
 
@@ -92,24 +76,14 @@ class NameSource:
             try:
                 await self._poll()
                 delay = _FIRST_RETRY
-            except _FAILURES:
-                # Perhaps discovery does not know this proxy; it may know the next one.
+            except OSError:
+                # The last table stays. Perhaps discovery does not know this proxy; it may know the next one.
                 self._proxies.append(self._proxies.pop(0))
                 await asyncio.sleep(delay)
                 delay = min(_LAST_RETRY, delay * 2)
 
     async def _poll(self) -> None:
-        query = {"proxyID": self._proxies[0], "version": self.table.version, "wait": str(_WAIT)}
-        timeout = aiohttp.ClientTimeout(total=_WAIT + 10)
-        async with self._session.get(self._url, params=query, timeout=timeout) as response:
-            if response.status == 304:
-                return
-            response.raise_for_status()
-            self.table = _parse(await response.read())
+        found = await self._discovery.names(self._proxies[0], self.table.version, _WAIT)
+        if found is not None:
+            self.table = NameTable(found.version, {name.lower(): known for name, known in found.records.items()})
             self.loaded.set()
-
-
-def _parse(body: bytes) -> NameTable:
-    found = json.loads(body)
-    records = {name.lower(): tuple(addresses) for name, addresses in found["records"].items()}
-    return NameTable(str(found["version"]), records)

@@ -21,6 +21,7 @@ from pilotfish.agent.probes import AppProbe, port_number
 from pilotfish.config.kubernetes import GRPCAction, HTTPGetAction, TCPSocketAction
 from pilotfish.model.wellknown import INBOUND_BIND_IPV4, INBOUND_BIND_IPV6
 from pilotfish.runtime.agent.sockets import family_of, open_socket
+from pilotfish.runtime.http.message import AnswerError
 from pilotfish.runtime.linux.netns import NetNs
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _PASSED_ON = frozenset({"accept", "user-agent"})
 """Of the asking kubelet's headers. An app may tell probes from visitors by its `kube-probe/...`."""
 _MOST_REDIRECTS = 10
+_LARGEST_PAGE = 16 * 1024 * 1024
+"""Bytes of an app's metrics: the agents of all pods are one process."""
 _SOURCES = {socket.AF_INET: INBOUND_BIND_IPV4, socket.AF_INET6: INBOUND_BIND_IPV6}
 
 
@@ -67,7 +70,12 @@ class Prober:
         """The body of a page of the app's. Raises OSError or aiohttp.ClientError."""
         async with self._session() as session, asyncio.timeout(timeout), session.get(url) as response:
             response.raise_for_status()
-            return await response.text()
+            page = bytearray()
+            async for chunk in response.content.iter_any():
+                page += chunk
+                if len(page) > _LARGEST_PAGE:
+                    raise AnswerError(f"{url} is longer than {_LARGEST_PAGE} bytes")
+            return page.decode(errors="replace")
 
     @property
     def address(self) -> str:

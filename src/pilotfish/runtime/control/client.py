@@ -19,6 +19,8 @@ import msgspec
 
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.runtime.control.views import ChangesView, MeshView, RolloutView, StatusView
+from pilotfish.runtime.http import blocking
+from pilotfish.runtime.http.message import Answer, AnswerError, Request
 
 T = TypeVar("T")
 
@@ -96,37 +98,25 @@ class Client:
     ) -> T:
         target = path + ("?" + urlencode({k: v for k, v in query.items() if v}) if query else "")
         content = b"" if body is None else msgspec.json.encode(body)
-        status, answer = self._exchange(method, target, content, timeout)
-        if status >= 400:
-            raise Refused(answer.decode(errors="replace"))
-        return msgspec.json.decode(answer, type=shape)
-
-    def _exchange(self, method: str, target: str, content: bytes, timeout: float) -> tuple[int, bytes]:
-        """One HTTP/1.0 request, whose answer ends with the connection: no HTTP library is needed for that."""
-        head = f"{method} {target} HTTP/1.0\r\nHost: mesh\r\nContent-Length: {len(content)}\r\n\r\n"
-        parts = []
+        answer = self._ask(Request(method, target, content), timeout)
+        if answer.status >= 400:
+            raise Refused(answer.body.decode(errors="replace"))
         try:
-            with socket.socket(socket.AF_UNIX) as stream:
-                stream.settimeout(timeout)
-                _connect(stream, self.directory / "control.sock")
-                stream.sendall(head.encode() + content)
-                while chunk := stream.recv(65536):
-                    parts.append(chunk)
+            return answer.read(shape)
+        except AnswerError as error:
+            raise Unreachable(f"mesh in {self.directory} gives an answer that can't be read: {error}") from error
+
+    def _ask(self, request: Request, timeout: float) -> Answer:
+        """A socket's path holds 107 bytes (unix(7)); a longer one is reached through its open directory."""
+        try:
+            directory = os.open(self.directory, os.O_PATH | os.O_DIRECTORY)
+            try:
+                path = f"/proc/self/fd/{directory}/control.sock"
+                return blocking.ask(socket.socket(socket.AF_UNIX), path, request, timeout)
+            finally:
+                os.close(directory)
         except OSError as error:
             raise Unreachable(f"mesh in {self.directory} does not answer: {error}") from error
-        top, separator, rest = b"".join(parts).partition(b"\r\n\r\n")
-        if not separator:
-            raise Unreachable(f"mesh in {self.directory} closed the connection without an answer")
-        return int(top.split(b" ", 2)[1]), rest
-
-
-def _connect(stream: socket.socket, path: Path) -> None:
-    """A socket's path holds 107 bytes (unix(7)); a longer one is reached through its open directory."""
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        stream.connect(f"/proc/self/fd/{directory}/{path.name}")
-    finally:
-        os.close(directory)
 
 
 def state_root(environ: Mapping[str, str]) -> Path:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-import aiohttp
-import msgspec
-
 from pilotfish.model.wellknown import MONITORING_PORT, XDS_PORT
 from pilotfish.runtime.control.views import DiscoveryView, ProblemView, SyncView
+from pilotfish.runtime.discovery.client import DiscoveryClient
 from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.http.message import AnswerError
 from pilotfish.runtime.linux.logs import ContainerLog
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.process import STDOUT, Process, ProcessSpec, start
 
 _log = logging.getLogger(__name__)
-_FAILURES = (aiohttp.ClientError, OSError, msgspec.DecodeError)
 _LONG_LIVED = 10.0
 """Seconds after which a discovery that ends is restarted at once."""
 _LAST_DELAY = 5.0
@@ -43,7 +41,7 @@ class Discovery:
         self._on_change = on_change
         self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._client = DiscoveryClient(self.monitoring)
 
     @property
     def view(self) -> DiscoveryView:
@@ -57,16 +55,15 @@ class Discovery:
         )
 
     def start(self) -> None:
-        connector = aiohttp.TCPConnector(limit=0, force_close=True)
-        self._session = aiohttp.ClientSession(f"http://{self.monitoring}", connector=connector)
         self._task = asyncio.get_running_loop().create_task(self._supervise())
 
     async def wait_ready(self, timeout: float) -> None:
         """Returns when it serves xDS. MachineError, with the end of its log, if that takes over `timeout` seconds."""
         deadline = asyncio.get_running_loop().time() + timeout
         while asyncio.get_running_loop().time() < deadline and self.restarts < _TRIES:
-            if await self._get("/ready", 1.0) is not None:
-                return
+            with suppress(OSError):
+                if await self._client.is_ready():
+                    return
             await asyncio.sleep(0.02)  # a process that starts announces nothing before its port is open
         why = f"ended {self.restarts} times" if self.restarts else f"is not ready after {timeout:g} s"
         raise MachineError(f"discovery {why}: {self._last_words()}")
@@ -74,16 +71,17 @@ class Discovery:
     async def wait_synced(self, version: int, wait: float, proxies: int = 0) -> bool:
         """Whether every connected proxy, and so many at least, has acknowledged what follows from objects.json at
         `version`."""
-        path = f"/debug/synced?resourceVersion={version}&proxies={proxies}&wait={wait:g}"
-        return await self._get(path, wait + 1) is not None
+        with suppress(OSError):
+            return await self._client.is_synced(version, proxies, wait)
+        return False
 
     async def problems(self) -> tuple[ProblemView, ...] | None:
         """None if discovery does not answer."""
-        return self._decode(await self._get("/debug/problemz", 2), tuple[ProblemView, ...])
+        return await _or_none(self._client.problems())
 
     async def syncs(self) -> tuple[SyncView, ...] | None:
         """None if discovery does not answer."""
-        return self._decode(await self._get("/debug/syncz?format=view", 2), tuple[SyncView, ...])
+        return await _or_none(self._client.syncs())
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -97,8 +95,6 @@ class Discovery:
             except TimeoutError:
                 self._process.signal_group(signal.SIGKILL)
                 await self._process.wait()
-        if self._session is not None:
-            await self._session.close()
 
     async def _supervise(self) -> None:
         """At once after it was killed; after a pause if it keeps ending."""
@@ -138,26 +134,6 @@ class Discovery:
             stderr=STDOUT,
         )
 
-    async def _get(self, path: str, timeout: float) -> bytes | None:
-        """The body of a 200; None for anything else."""
-        if self._session is None:
-            return None
-        try:
-            async with self._session.get(path, timeout=aiohttp.ClientTimeout(total=timeout)) as response:
-                body = await response.read()
-                return body if response.status == 200 else None
-        except (*_FAILURES, TimeoutError):
-            return None
-
-    def _decode(self, body: bytes | None, shape: type[T]) -> T | None:
-        if body is None:
-            return None
-        try:
-            return msgspec.json.decode(body, type=shape)
-        except msgspec.DecodeError:
-            _log.exception("discovery answered %s", json.dumps(body[:200].decode(errors="replace")))
-            return None
-
     def _log_path(self) -> Path:
         return self._directory / "discovery.log"
 
@@ -171,3 +147,13 @@ class Discovery:
             if lines:
                 return lines[-1]
         return "it wrote nothing"
+
+
+async def _or_none(answer: Awaitable[T]) -> T | None:
+    try:
+        return await answer
+    except AnswerError as error:
+        _log.warning("discovery's answer is of no use: %s", error)
+    except OSError:
+        pass
+    return None

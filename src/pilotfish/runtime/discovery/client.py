@@ -1,0 +1,63 @@
+"""Asking discovery: what a node and its agents want to know of it, each in its type.
+
+Every method raises OSError where discovery is away, stalls, or answers nonsense.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from urllib.parse import urlencode
+
+from pilotfish.model.struct import Frozen
+from pilotfish.runtime.control.views import ProblemView, SyncView
+from pilotfish.runtime.discovery.address import Address
+from pilotfish.runtime.http import loop
+from pilotfish.runtime.http.message import Answer, Request
+
+_SOON = 2.0
+"""Seconds for what discovery has at hand, and for what it answers when it has waited long enough."""
+
+
+class NamesView(Frozen):
+    """The names that a pod can resolve."""
+
+    version: str
+    records: dict[str, tuple[str, ...]]
+    """IPv4 and IPv6 addresses by name."""
+
+
+class DiscoveryClient:
+    def __init__(self, address: str, open_socket: Callable[[int], socket.socket] = socket.socket) -> None:
+        """`address`: HOST:PORT of the monitoring port. `open_socket` is given the family."""
+        found = Address.parse(address)
+        self._address = (found.host, found.port)
+        self._family = socket.AF_INET6 if ":" in found.host else socket.AF_INET
+        self._open = open_socket
+
+    async def is_ready(self) -> bool:
+        """Whether it serves xDS."""
+        return (await self._ask("/ready", timeout=1.0)).status == 200
+
+    async def is_synced(self, version: int, proxies: int, wait: float) -> bool:
+        """Whether every connected proxy, and so many at least, has acknowledged what follows from objects.json at
+        `version`; false after `wait` seconds."""
+        answer = await self._ask(
+            "/debug/synced", wait + _SOON, resourceVersion=str(version), proxies=str(proxies), wait=f"{wait:g}"
+        )
+        return answer.status == 200
+
+    async def problems(self) -> tuple[ProblemView, ...]:
+        return (await self._ask("/debug/problemz")).read(tuple[ProblemView, ...])
+
+    async def syncs(self) -> tuple[SyncView, ...]:
+        return (await self._ask("/debug/syncz", format="view")).read(tuple[SyncView, ...])
+
+    async def names(self, proxy_id: str, known: str, wait: float) -> NamesView | None:
+        """As soon as their version is another than `known`; None if it stays the same for `wait` seconds."""
+        answer = await self._ask("/debug/ndsz", wait + _SOON, proxyID=proxy_id, version=known, wait=f"{wait:g}")
+        return None if answer.status == 304 else answer.read(NamesView)
+
+    async def _ask(self, path: str, timeout: float = _SOON, **query: str) -> Answer:
+        target = f"{path}?{urlencode(query)}" if query else path
+        return await loop.ask(self._open(self._family), self._address, Request("GET", target), timeout)

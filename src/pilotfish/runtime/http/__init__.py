@@ -1,0 +1,7 @@
+"""Asking over HTTP: one request, one connection, one answer; bounded in time and size, as the peer may lie or stall.
+
+    Request ─▶ bytes ─▶ socket ─▶ bytes ─parse_answer─▶ Answer ─read(shape)─▶ a typed value, or OSError
+
+`message` is the text of both; `loop` asks without blocking the event loop, `blocking` asks for the command line, which
+pays for what it imports. The caller makes the socket: in a pod's namespace, as the sidecar's user, or a unix one.
+"""
