@@ -22,7 +22,7 @@ from pathlib import Path
 
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.model import Proxy
-from pilotfish.runtime.agent import Agent, AgentSpec, Shared
+from pilotfish.runtime.agent import Agent, AgentHost, AgentSpec
 from pilotfish.runtime.linux.netns import NetNs
 
 DISCOVERY = "127.0.0.1:15010"
@@ -61,7 +61,7 @@ async def has_envoy(agent: Agent) -> None:
 
 async def measure_together(made: list[NetNs], directory: Path, concurrency: int) -> None:
     before = anonymous_kb(os.getpid())
-    async with Shared() as shared:
+    async with AgentHost() as host:
         agents = [
             Agent(
                 AgentSpec(
@@ -73,7 +73,7 @@ async def measure_together(made: list[NetNs], directory: Path, concurrency: int)
                     log=directory / f"pod-{number}.log",
                     proxy_config=ProxyConfig(concurrency=concurrency),
                 ),
-                shared,
+                host,
             )
             for number, namespace in enumerate(made)
         ]

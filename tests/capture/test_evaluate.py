@@ -14,13 +14,13 @@ from pilotfish.capture import (
     Dropped,
     Evaluation,
     Evaluator,
-    Event,
     Mode,
     Redirected,
     Tproxied,
     Translated,
     Unknown,
     Verdict,
+    VisitEvent,
     evaluate,
     native_rules,
     parse_iptables,
@@ -230,7 +230,7 @@ def test_nat_decides_once_about_the_destination() -> None:
     text = table("nat", "-A OUTPUT -j REDIRECT --to-ports 1", "-A PREROUTING -j REDIRECT --to-ports 2")
     evaluation = judged(text, "10.0.0.1:80")
     assert evaluation.verdict == Redirected(1)
-    assert [visit.id for visit in evaluation.visited if visit.event is Event.SKIPPED] == ["nat/PREROUTING"]
+    assert [visit.id for visit in evaluation.visited if visit.event is VisitEvent.SKIPPED] == ["nat/PREROUTING"]
 
 
 def test_untracked_packets_pass_nat_by() -> None:
@@ -272,10 +272,10 @@ def test_translated_to_who_knows_where() -> None:
 def test_every_rule_visited_says_why() -> None:
     evaluation = evaluate(rules(POD, 4), Connection.parse("10.96.0.7:80"))
     reasons = {visit.id: (visit.event, visit.why) for visit in evaluation.visited}
-    assert reasons["nat/ISTIO_OUTPUT/1"] == (Event.NOT_MATCHED, "--dport 15020: the destination port is 80")
-    assert reasons["nat/ISTIO_OUTPUT/4"] == (Event.NOT_MATCHED, "-o lo: the outgoing interface is eth0")
-    assert reasons["nat/ISTIO_OUTPUT/6"] == (Event.NOT_MATCHED, "--uid-owner 1337: the user is 0")
-    assert reasons["nat/ISTIO_REDIRECT/1"] == (Event.MATCHED, "-p tcp: the protocol is tcp")
+    assert reasons["nat/ISTIO_OUTPUT/1"] == (VisitEvent.NOT_MATCHED, "--dport 15020: the destination port is 80")
+    assert reasons["nat/ISTIO_OUTPUT/4"] == (VisitEvent.NOT_MATCHED, "-o lo: the outgoing interface is eth0")
+    assert reasons["nat/ISTIO_OUTPUT/6"] == (VisitEvent.NOT_MATCHED, "--uid-owner 1337: the user is 0")
+    assert reasons["nat/ISTIO_REDIRECT/1"] == (VisitEvent.MATCHED, "-p tcp: the protocol is tcp")
     assert isinstance(evaluation.verdict, Redirected)
     assert evaluation.verdict.rule == "nat/ISTIO_REDIRECT/1"
 

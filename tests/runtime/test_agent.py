@@ -29,7 +29,7 @@ from google.protobuf.json_format import ParseDict
 from pilotfish.agent.metrics import ScrapeTarget
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.model import Duration, Proxy
-from pilotfish.runtime.agent import Agent, AgentError, AgentSpec, AgentStatus, Shared
+from pilotfish.runtime.agent import Agent, AgentError, AgentHost, AgentSpec, AgentStatus
 from pilotfish.runtime.agent.envoy import find_envoy, may_execute
 from pilotfish.runtime.agent.sockets import listen, open_socket
 from pilotfish.runtime.linux.command import run
@@ -151,8 +151,8 @@ def spec(netns: NetNs, tmp_path: Path) -> AgentSpec:
 
 @asynccontextmanager
 async def running(spec: AgentSpec, on_change: Callable[[Agent], None] | None = None) -> AsyncIterator[Agent]:
-    async with Shared() as shared:
-        agent = Agent(spec, shared, on_change)
+    async with AgentHost() as host:
+        agent = Agent(spec, host, on_change)
         await agent.start()
         try:
             yield agent
@@ -280,9 +280,9 @@ async def test_envoy_where_its_user_can_not_walk_to(spec: AgentSpec, discovery: 
     except OSError:
         shutil.copy2(find_envoy(), hidden)
     assert not may_execute(hidden, 1337, 1337)
-    async with Shared() as shared:
-        shared.envoy = hidden
-        agent = Agent(replace(spec, directory=home / "webapp"), shared)
+    async with AgentHost() as host:
+        host.envoy = hidden
+        agent = Agent(replace(spec, directory=home / "webapp"), host)
         await agent.start()
         try:
             await asyncio.wait_for(agent.wait_ready(), 10)
@@ -353,8 +353,8 @@ async def test_whoever_keeps_a_connection_may_ask_once_more(
 @pytest.mark.parametrize("port", [15020, 15053, 15000, 15001, 15006, 15090])
 async def test_a_taken_port_is_named(spec: AgentSpec, netns: NetNs, port: int) -> None:
     with listen(netns, "127.0.0.1", port):
-        async with Shared() as shared:
-            agent = Agent(spec, shared)
+        async with AgentHost() as host:
+            agent = Agent(spec, host)
             with pytest.raises(AgentError, match=f"port {port} is taken.*ss -lntup"):
                 await agent.start()
             await agent.stop(now())
@@ -363,9 +363,9 @@ async def test_a_taken_port_is_named(spec: AgentSpec, netns: NetNs, port: int) -
 
 async def test_a_missing_envoy_names_its_package(spec: AgentSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pilotfish.runtime.agent.envoy._DISTRIBUTION", "envoy-that-is-not-there")
-    async with Shared() as shared:
+    async with AgentHost() as host:
         with pytest.raises(AgentError, match=r"Envoy is missing.*pip install envoy-that-is-not-there"):
-            await Agent(spec, shared).start()
+            await Agent(spec, host).start()
 
 
 async def test_metrics_of_agent_envoy_and_app_are_one_page(
@@ -409,10 +409,10 @@ async def test_agents_of_one_process_do_not_disturb_each_other(spec: AgentSpec, 
     other = NetNs.create(f"pf-test-agent-{uuid4().hex[:8]}")
     try:
         await run(["ip", "link", "set", "lo", "up"], netns=other)
-        async with Shared() as shared:
+        async with AgentHost() as host:
             agents = [
-                Agent(spec, shared),
-                Agent(replace(spec, netns=other, directory=spec.directory / "other", log=None), shared),
+                Agent(spec, host),
+                Agent(replace(spec, netns=other, directory=spec.directory / "other", log=None), host),
             ]
             for agent in agents:
                 await agent.start()

@@ -19,9 +19,9 @@ from pilotfish.node.publish import Publish
 from pilotfish.node.volumes import EmptyDir, File, HostPath, VolumeFiles
 from pilotfish.runtime.control.client import (
     Client,
-    Document,
     Refused,
     Unreachable,
+    Unstructured,
     find_meshes,
     is_alive,
     process_started,
@@ -371,7 +371,7 @@ class Mesh:
         discovery = DiscoveryView(running=True, pid=1, restarts=0, xds_address="x", monitoring_address="m")
         return StatusView(mesh=self._view, ready=True, discovery=discovery)
 
-    def objects(self, kind: Kind | None, namespace: str, name: str) -> list[Document]:
+    def objects(self, kind: Kind | None, namespace: str, name: str) -> list[Unstructured]:
         return [{"asked": [str(kind), namespace, name]}]
 
     def apply(self, text: str, file: str, namespace: str) -> ChangesView:

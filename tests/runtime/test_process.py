@@ -13,7 +13,7 @@ import pytest
 
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.netns import NetNs
-from pilotfish.runtime.linux.process import PIPE, STDOUT, LaunchError, Mount, Process, ProcessSpec, start
+from pilotfish.runtime.linux.process import PIPE, STDOUT, BindMount, LaunchError, Process, ProcessSpec, start
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -100,9 +100,9 @@ async def test_volumes_on_paths_that_do_not_exist(volume: Path) -> None:
     spec = replace(
         shell("cat /pf-app/config/file /pf-app/single /etc/pf-config/inner; cat /etc/passwd > /dev/null; ls / /tmp"),
         mounts=(
-            Mount(str(volume), "/pf-app/config", read_only=True),
-            Mount(str(volume / "file"), "/pf-app/single"),
-            Mount(str(volume / "folder"), "/etc/pf-config"),
+            BindMount(str(volume), "/pf-app/config", read_only=True),
+            BindMount(str(volume / "file"), "/pf-app/single"),
+            BindMount(str(volume / "folder"), "/etc/pf-config"),
         ),
     )
     text = await output(spec)
@@ -116,38 +116,41 @@ async def test_everything_else_stays_as_it_is(volume: Path) -> None:
     """Symbolic links, owners, modes and what other mounts hold, also where the root had to be made anew."""
     command = "stat -c '%n %F %U %a' /bin /etc /root /tmp /usr/bin/env /dev/null /proc/self /sys; ls /tmp /dev | sort"
     plain = await output(shell(command))
-    mirrored = await output(replace(shell(command), mounts=(Mount(str(volume), "/pf-app/config"),)))
+    mirrored = await output(replace(shell(command), mounts=(BindMount(str(volume), "/pf-app/config"),)))
     assert mirrored == plain
 
 
 async def test_a_read_only_volume_can_not_be_written(volume: Path) -> None:
     command = "touch /pf-data/new 2>&1; cat /pf-data/file"
-    text = await output(replace(shell(command), mounts=(Mount(str(volume), "/pf-data", read_only=True),)))
+    text = await output(replace(shell(command), mounts=(BindMount(str(volume), "/pf-data", read_only=True),)))
     assert "Read-only file system" in text
     assert not (volume / "new").exists()
 
 
 async def test_a_volume_can_be_written_by_default(volume: Path) -> None:
-    await output(replace(shell("echo new > /pf-data/new"), mounts=(Mount(str(volume), "/pf-data"),)))
+    await output(replace(shell("echo new > /pf-data/new"), mounts=(BindMount(str(volume), "/pf-data"),)))
     assert (volume / "new").read_text() == "new\n"
 
 
 async def test_a_volume_inside_a_volume(volume: Path) -> None:
-    mounts = (Mount(str(volume / "folder"), "/pf-data/deep/er"), Mount(str(volume), "/pf-data", read_only=True))
+    mounts = (BindMount(str(volume / "folder"), "/pf-data/deep/er"), BindMount(str(volume), "/pf-data", read_only=True))
     assert await output(replace(shell("cat /pf-data/deep/er/inner"), mounts=mounts)) == "inner content"
 
 
 async def test_a_file_over_a_file_and_over_a_symbolic_link(volume: Path) -> None:
     link = volume / "link"
     link.symlink_to("folder/inner")
-    mounts = (Mount(str(volume / "file"), "/etc/resolv.conf", read_only=True), Mount(str(volume / "file"), str(link)))
+    mounts = (
+        BindMount(str(volume / "file"), "/etc/resolv.conf", read_only=True),
+        BindMount(str(volume / "file"), str(link)),
+    )
     text = await output(replace(shell(f"cat /etc/resolv.conf {link} {volume}/folder/inner"), mounts=mounts))
     assert text == "content" * 3
     assert link.read_text() == "inner content"
 
 
 async def test_a_source_that_another_volume_hides(volume: Path) -> None:
-    mounts = (Mount(str(volume / "folder"), str(volume)), Mount(str(volume / "file"), f"{volume}/deeper/file"))
+    mounts = (BindMount(str(volume / "folder"), str(volume)), BindMount(str(volume / "file"), f"{volume}/deeper/file"))
     assert (
         await output(replace(shell(f"cat {volume}/inner {volume}/deeper/file"), mounts=mounts))
         == "inner contentcontent"
@@ -156,7 +159,7 @@ async def test_a_source_that_another_volume_hides(volume: Path) -> None:
 
 async def test_mounts_are_nobody_elses(volume: Path) -> None:
     before = Path("/proc/self/mountinfo").read_text()
-    process = await start(replace(shell("exec sleep 60"), mounts=(Mount(str(volume), "/pf-app/config"),)))
+    process = await start(replace(shell("exec sleep 60"), mounts=(BindMount(str(volume), "/pf-app/config"),)))
     try:
         assert Path("/proc/self/mountinfo").read_text() == before
     finally:
@@ -175,8 +178,12 @@ FAILURES = (
     ({"argv": ("no-such-program",)}, "exec", "command no-such-program can't be run"),
     ({"argv": ("/etc/passwd",)}, "exec", "command /etc/passwd can't be run .*: Permission denied"),
     ({"cwd": "/no/such"}, "chdir", "workingDir /no/such can't be entered by user 0: No such file"),
-    ({"mounts": (Mount("/no/such", "/data"),)}, "mount", "volume at /no/such can't be mounted: No such file"),
-    ({"mounts": (Mount("/usr", "/etc/passwd"),)}, "mount", "volume at /etc/passwd can't be mounted: Not a directory"),
+    ({"mounts": (BindMount("/no/such", "/data"),)}, "mount", "volume at /no/such can't be mounted: No such file"),
+    (
+        {"mounts": (BindMount("/usr", "/etc/passwd"),)},
+        "mount",
+        "volume at /etc/passwd can't be mounted: Not a directory",
+    ),
     ({"executable": "/no/such"}, "exec", "command /no/such can't be run"),
     ({"uid": 2**32 - 1}, "user", "user 4294967295, group 0 can't be taken"),
 )
@@ -259,7 +266,10 @@ async def test_cancelling_a_start_leaves_no_process(netns: NetNs) -> None:
 
 def test_a_specification_is_kept_as_json(tmp_path: Path, netns: NetNs) -> None:
     spec = replace(
-        shell("true"), netns=netns, mounts=(Mount("/usr", "/data", True),), keep_capabilities=frozenset({"CAP_NET_RAW"})
+        shell("true"),
+        netns=netns,
+        mounts=(BindMount("/usr", "/data", True),),
+        keep_capabilities=frozenset({"CAP_NET_RAW"}),
     )
     spec.save(tmp_path / "app.launch.json")
     assert ProcessSpec.load(tmp_path / "app.launch.json") == spec
@@ -284,7 +294,7 @@ async def test_another_command_in_the_same_surroundings(running: bool, volume: P
         shell("echo own > /pf-app/note; exec sleep 60"),
         env={**ENV, "A": "b"},
         netns=netns,
-        mounts=(Mount(str(volume), "/pf-app/config"),),
+        mounts=(BindMount(str(volume), "/pf-app/config"),),
         hostname="webapp-0",
         uid=1337,
         gid=1337,

@@ -2,7 +2,7 @@
 
     Proxy, ProxyConfig, metadata ─identity─▶ BootstrapSpec ─revision─▶ envoy-revN.json
 
-    Start, Spawned, Exited, Answered, Drain, Stop, Tick ─▶ Sidecar ─▶ Spawn, Ask, Post, Kill      (both in `events`)
+    Start, Spawned, Exited, Answered, Drain, Stop, Tick ─▶ Supervisor ─▶ Spawn, Ask, Post, Kill      (both in `events`)
                                                             ├ backoff    when to start again
                                                             ├ readiness  Envoy's stats → ready, or why not
                                                             └ draining   Envoy's stats → what is still under way

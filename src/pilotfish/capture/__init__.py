@@ -28,13 +28,13 @@ from pilotfish.capture.verdict import (
     Accepted,
     Dropped,
     Evaluation,
-    Event,
     Redirected,
     Tproxied,
     Translated,
     Unknown,
     Verdict,
     Visit,
+    VisitEvent,
 )
 
 __all__ = [
@@ -51,7 +51,6 @@ __all__ = [
     "Dropped",
     "Evaluation",
     "Evaluator",
-    "Event",
     "Mode",
     "Redirected",
     "Rule",
@@ -63,6 +62,7 @@ __all__ = [
     "Unknown",
     "Verdict",
     "Visit",
+    "VisitEvent",
     "diff",
     "evaluate",
     "family_of",

@@ -21,7 +21,7 @@ from pilotfish.capture.packet import Packet
 from pilotfish.capture.rule import Option, Rule
 from pilotfish.capture.ruleset import Chain, RuleSet
 from pilotfish.capture.targets import Action, Flow, Outcome, compile_target, is_harmless
-from pilotfish.capture.verdict import Accepted, Dropped, Evaluation, Event, Unknown, Verdict, Visit
+from pilotfish.capture.verdict import Accepted, Dropped, Evaluation, Unknown, Verdict, Visit, VisitEvent
 
 _DESTINATION_NAT = "destination"
 _SOURCE_NAT = "source"
@@ -153,7 +153,7 @@ class _Walk:
             if chain is None:
                 continue
             if skipped:
-                self._note(Event.SKIPPED, chain.id, skipped)
+                self._note(VisitEvent.SKIPPED, chain.id, skipped)
                 continue
             outcome = self._pass_base(chain)
             if not isinstance(outcome, Flow):
@@ -180,11 +180,11 @@ class _Walk:
         return ""
 
     def _pass_base(self, chain: _Chain) -> Outcome:
-        self._note(Event.ENTERED, chain.id, "the kernel's own chain")
+        self._note(VisitEvent.ENTERED, chain.id, "the kernel's own chain")
         outcome = self._pass_chain(chain, 0)
         if outcome is not Flow.NEXT:
             return outcome
-        self._note(Event.POLICY, chain.id, f"no rule decided, so its policy does: {chain.policy or 'ACCEPT'}")
+        self._note(VisitEvent.POLICY, chain.id, f"no rule decided, so its policy does: {chain.policy or 'ACCEPT'}")
         return Dropped(chain.id) if chain.policy == "DROP" else Flow.ACCEPT
 
     def _pass_chain(self, chain: _Chain, depth: int) -> Outcome:
@@ -220,20 +220,20 @@ class _Walk:
     def _act(self, ready: _Ready, depth: int) -> Outcome:
         if ready.chain is None:
             return ready.action(self._packet)
-        self._note(Event.ENTERED, ready.chain.id, f"from {ready.id}")
+        self._note(VisitEvent.ENTERED, ready.chain.id, f"from {ready.id}")
         outcome = self._pass_chain(ready.chain, depth + 1)
         if outcome is not Flow.NEXT:
             return outcome
         caller = ready.id.rpartition("/")[0]
-        self._note(Event.RETURNED, ready.chain.id, f"to {'the caller of ' if ready.rule.goto else ''}{caller}")
+        self._note(VisitEvent.RETURNED, ready.chain.id, f"to {'the caller of ' if ready.rule.goto else ''}{caller}")
         return Flow.RETURN if ready.rule.goto else Flow.NEXT
 
     def _note_rule(self, ready: _Ready, matched: bool | None) -> None:
-        event = Event.MATCHED if matched else Event.UNKNOWN if matched is None else Event.NOT_MATCHED
+        event = VisitEvent.MATCHED if matched else VisitEvent.UNKNOWN if matched is None else VisitEvent.NOT_MATCHED
         reasons = _reasons(ready, self._packet, matched)
         self._note(event, ready.id, "; ".join(reasons) if reasons else "it matches everything", ready.rule)
 
-    def _note(self, event: Event, id: str, why: str, rule: Rule | None = None) -> None:
+    def _note(self, event: VisitEvent, id: str, why: str, rule: Rule | None = None) -> None:
         if self._visited is not None:
             self._visited.append(Visit(event, self._hook, id, why, rule))
 

@@ -80,7 +80,7 @@ class Unknown:
 Verdict = Accepted | Redirected | Tproxied | Translated | Dropped | Unknown
 
 
-class Event(StrEnum):
+class VisitEvent(StrEnum):
     ENTERED = "entered"
     """A chain."""
     MATCHED = "matched"
@@ -97,7 +97,7 @@ class Event(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    event: Event
+    event: VisitEvent
     hook: str
     """Where in the kernel: OUTPUT, PREROUTING ..."""
     id: str

@@ -99,10 +99,10 @@ def command(**arguments: Any) -> None:
 
 
 async def _run(spec: AgentSpec) -> None:
-    from pilotfish.runtime.agent import Agent, Shared, machine_resolvers
+    from pilotfish.runtime.agent import Agent, AgentHost, machine_resolvers
 
-    async with Shared(machine_resolvers(), PROXY_UID) as shared:
-        agent = Agent(spec, shared, _tell())
+    async with AgentHost(machine_resolvers(), PROXY_UID) as host:
+        agent = Agent(spec, host, _tell())
         loop = asyncio.get_running_loop()
         ending: list[asyncio.Task[None]] = []
         for number in (signal.SIGTERM, signal.SIGINT):

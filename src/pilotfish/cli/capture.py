@@ -40,7 +40,7 @@ def _backend_option(function: F) -> F:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class CaptureRequest:
     """What the commands are given that deal with one namespace and one configuration."""
 
     spec: CaptureSpec
@@ -51,7 +51,7 @@ class Request:
 
 
 def _request_options(function: Callable[..., None]) -> Callable[..., None]:
-    """All the options that a Request takes."""
+    """All the options that a CaptureRequest takes."""
 
     def called(
         config: str | None,
@@ -64,7 +64,7 @@ def _request_options(function: Callable[..., None]) -> Callable[..., None]:
         **others: object,
     ) -> None:
         spec = read_spec(config, flags)
-        request = Request(spec, _FAMILIES[family], _backend(backend), find_namespace(netns, pid), output)
+        request = CaptureRequest(spec, _FAMILIES[family], _backend(backend), find_namespace(netns, pid), output)
         function(request, **others)
 
     called.__name__, called.__doc__ = function.__name__, function.__doc__
@@ -103,7 +103,7 @@ def render(config: str | None, flags: dict[str, object], output: str, backend: s
 
 @command.command("apply")
 @_request_options
-def apply(request: Request) -> None:
+def apply(request: CaptureRequest) -> None:
     """Bring a network namespace to the configuration, whatever rules of ours it held.
 
     Each family changes in one transaction. Applied again, nothing changes.
@@ -138,7 +138,7 @@ def clean(family: str, netns: str | None, pid: int | None, output: str) -> None:
 
 @command.command("verify")
 @_request_options
-def verify(request: Request) -> None:
+def verify(request: CaptureRequest) -> None:
     """Say what the kernel holds otherwise than the configuration means; exit code 1 if there is anything.
 
     A rule is missing, changed, or foreign: in a chain of ours, or of ours where it should not be. All three back-ends
@@ -155,7 +155,7 @@ def verify(request: Request) -> None:
 @command.command("watch")
 @_request_options
 @click.option("--repair", is_flag=True, help="Apply the configuration again whenever the kernel holds something else.")
-def watch(request: Request, repair: bool) -> None:
+def watch(request: CaptureRequest, repair: bool) -> None:
     """Verify now, and whenever the kernel's rules change, until interrupted.
 
     The kernel tells when the rules of nft or iptables-nft change, and when the routing does. Of iptables-legacy it
@@ -169,7 +169,7 @@ def watch(request: Request, repair: bool) -> None:
         raise click.Abort from None
 
 
-async def _watch(request: Request, repair: bool) -> None:
+async def _watch(request: CaptureRequest, repair: bool) -> None:
     from pilotfish.runtime import capture
 
     found = capture.watch(request.namespace, request.spec, request.families, request.backend, repair)
@@ -225,7 +225,7 @@ def _ruleset_rows(family: Family | str, ruleset: RuleSet) -> Iterable[dict[str, 
         yield {"family": family, "id": name, "rule": text, "why": rule.why}
 
 
-def _print_drifts(request: Request, drifts: tuple[Drift, ...], indent: int | None = 2) -> None:
+def _print_drifts(request: CaptureRequest, drifts: tuple[Drift, ...], indent: int | None = 2) -> None:
     path = request.namespace.path
     if request.output == "json":
         rows = [

@@ -10,7 +10,7 @@ import click
 from pilotfish.cli import complete
 from pilotfish.cli.failure import line
 from pilotfish.cli.kinds import MESH, OWN, find_kind
-from pilotfish.cli.listing import Listing, Query, list_meshes, list_objects
+from pilotfish.cli.listing import Listing, Selection, list_meshes, list_objects
 from pilotfish.cli.options import mesh_option, namespace_option, output_option
 from pilotfish.cli.render.documents import Format, as_list, render_document
 from pilotfish.cli.selector import parse_selector
@@ -42,20 +42,20 @@ def command(
     if watch and (len(wanted) > 1 or output not in (None, "wide") or wanted[0][0] is MESH):
         raise click.UsageError("--watch shows one kind, and no meshes, as a table: leave -o json, yaml and name out")
     if [kind for kind, _ in wanted] == [MESH]:
-        _print([list_meshes(Query(*wanted[0], wide=output == "wide"))], output, no_headers)
+        _print([list_meshes(Selection(*wanted[0], wide=output == "wide"))], output, no_headers)
         return
     session = open_session(mesh, namespace)
     labels = parse_selector(selector)
-    queries = [
-        Query(kind, names, _namespace(session, kind, all_namespaces, namespace), labels, output == "wide")
+    selections = [
+        Selection(kind, names, _namespace(session, kind, all_namespaces, namespace), labels, output == "wide")
         for kind, names in wanted
     ]
     # Asked before the list is read, so that no change between the two is missed.
     seen = session.client.events() if watch else 0
-    listings = [_list(session, query, output in ("json", "yaml", "name")) for query in queries]
+    listings = [_list(session, selection, output in ("json", "yaml", "name")) for selection in selections]
     _print(listings, output, no_headers)
     if watch:
-        _watch(session, queries[0], seen, listings[0])
+        _watch(session, selections[0], seen, listings[0])
 
 
 def parse_words(words: tuple[str, ...]) -> list[tuple[Kind, tuple[str, ...]]]:
@@ -84,8 +84,8 @@ def _namespace(session: Session, kind: Kind, everywhere: bool, asked: str | None
     return asked if kind in OWN else None if everywhere else session.namespace
 
 
-def _list(session: Session, query: Query, documents_wanted: bool) -> Listing:
-    return list_meshes(query) if query.kind is MESH else list_objects(session, query, documents_wanted)
+def _list(session: Session, selection: Selection, documents_wanted: bool) -> Listing:
+    return list_meshes(selection) if selection.kind is MESH else list_objects(session, selection, documents_wanted)
 
 
 def _print(listings: list[Listing], output: str | None, no_headers: bool) -> None:
@@ -123,12 +123,12 @@ def _print_tables(listings: list[Listing], no_headers: bool, missing: bool) -> N
         click.echo(f"No {own[0] if own else 'resources'} found.", err=True)
 
 
-def _watch(session: Session, query: Query, seen: int, first: Listing) -> None:
+def _watch(session: Session, selection: Selection, seen: int, first: Listing) -> None:
     """Prints a row when it is new, or differs in more than its ages. Ends with Ctrl-C."""
     shown = set(first.draw(0).rows)
     while True:
         seen = session.client.events(since=seen, wait=30)
-        listing = _list(session, query, False)
+        listing = _list(session, selection, False)
         # As of the epoch all ages are the same, so that rows can be compared.
         stable, current = listing.draw(0), listing.draw(time.time())
         lines = current.text().splitlines()[1:]

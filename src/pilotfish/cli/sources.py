@@ -13,23 +13,23 @@ _ENDINGS = frozenset({".yaml", ".yml", ".json"})
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class ManifestText:
     file: str
     """Absolute, so that it means the same to the mesh's process; "-" for standard input."""
     content: str
 
 
-def read_sources(names: Iterable[str], recursive: bool = False) -> Iterator[Text]:
+def read_sources(names: Iterable[str], recursive: bool = False) -> Iterator[ManifestText]:
     """Folders give their YAML and JSON files by name. Raises Failure for what can't be read."""
     for name in names:
         if name == "-":
-            yield Text("-", sys.stdin.read())
+            yield ManifestText("-", sys.stdin.read())
             continue
         path = Path(name)
         if not path.exists():
             raise Failure(f"the path {name!r} does not exist, so nothing of it can be used; check -f")
         for file in _files(path, recursive):
-            yield Text(str(file.absolute()), _read(file))
+            yield ManifestText(str(file.absolute()), _read(file))
 
 
 def _files(path: Path, recursive: bool) -> list[Path]:

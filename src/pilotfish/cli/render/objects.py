@@ -11,12 +11,12 @@ from pilotfish.cli.render.age import parse_timestamp, render_age
 from pilotfish.cli.render.table import NONE, Table, table
 from pilotfish.model import Kind, kinds
 
-Document = Mapping[str, object]
-Column = tuple[str, Callable[[Document], str]]
+Unstructured = Mapping[str, object]
+Column = tuple[str, Callable[[Unstructured], str]]
 
 
 def render_objects(
-    kind: Kind, documents: Iterable[Document], now: float, wide: bool = False, all_namespaces: bool = False
+    kind: Kind, documents: Iterable[Unstructured], now: float, wide: bool = False, all_namespaces: bool = False
 ) -> Table:
     """A kind that has no columns of its own shows name and age."""
     columns = (*_COLUMNS.get(kind, ()), ("AGE", lambda document: _age(document, now)))
@@ -28,15 +28,15 @@ def render_objects(
     return table([header for header, _ in columns], rows)
 
 
-def name_of(document: Document) -> str:
+def name_of(document: Unstructured) -> str:
     return str(_at(document, "metadata", "name") or "")
 
 
-def namespace_of(document: Document) -> str:
+def namespace_of(document: Unstructured) -> str:
     return str(_at(document, "metadata", "namespace") or "")
 
 
-def labels_of(document: Document) -> dict[str, str]:
+def labels_of(document: Unstructured) -> dict[str, str]:
     labels = _at(document, "metadata", "labels")
     return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, Mapping) else {}
 
@@ -48,33 +48,33 @@ def _at(document: object, *path: str) -> object:
     return document
 
 
-def _text(*path: str, default: str = "") -> Callable[[Document], str]:
-    def read(document: Document) -> str:
+def _text(*path: str, default: str = "") -> Callable[[Unstructured], str]:
+    def read(document: Unstructured) -> str:
         value = _at(document, *path)
         return default if value is None else str(value)
 
     return read
 
 
-def _list(*path: str) -> Callable[[Document], str]:
+def _list(*path: str) -> Callable[[Unstructured], str]:
     """A list of strings, written as kubectl writes one: `["calculator"]`."""
 
-    def read(document: Document) -> str:
+    def read(document: Unstructured) -> str:
         value = _at(document, *path)
         return "[" + ",".join(f'"{item}"' for item in value) + "]" if isinstance(value, (list, tuple)) else ""
 
     return read
 
 
-def _count(*paths: tuple[str, ...]) -> Callable[[Document], str]:
-    def read(document: Document) -> str:
+def _count(*paths: tuple[str, ...]) -> Callable[[Unstructured], str]:
+    def read(document: Unstructured) -> str:
         values = (_at(document, *path) for path in paths)
         return str(sum(len(value) for value in values if isinstance(value, (list, tuple, Mapping))))
 
     return read
 
 
-def _age(document: Document, now: float) -> str:
+def _age(document: Unstructured, now: float) -> str:
     created = parse_timestamp(_at(document, "metadata", "creationTimestamp"))
     return "<unknown>" if created is None else render_age(now - created)
 
@@ -84,23 +84,23 @@ def _each(document: object, *path: str) -> list[object]:
     return list(value) if isinstance(value, (list, tuple)) else []
 
 
-def _ready(document: Document) -> str:
+def _ready(document: Unstructured) -> str:
     wanted = _at(document, "spec", "replicas")
     return f"{_text('status', 'readyReplicas', default='0')(document)}/{1 if wanted is None else wanted}"
 
 
-def _selector(document: Document) -> str:
+def _selector(document: Unstructured) -> str:
     labels = _at(document, "spec", "selector", "matchLabels")
     pairs = sorted(labels.items()) if isinstance(labels, Mapping) else []
     return ",".join(f"{key}={value}" for key, value in pairs) or NONE
 
 
-def _containers(document: Document) -> str:
+def _containers(document: Unstructured) -> str:
     names = (str(_at(each, "name")) for each in _each(document, "spec", "template", "spec", "containers"))
     return ",".join(names)
 
 
-def _endpoints(document: Document) -> str:
+def _endpoints(document: Unstructured) -> str:
     """kubectl shows three, and how many more there are."""
     found = [
         f"{_at(address, 'ip')}:{_at(port, 'port')}"
@@ -112,11 +112,11 @@ def _endpoints(document: Document) -> str:
     return ",".join(found[:3]) + more or NONE
 
 
-def _slice_ports(document: Document) -> str:
+def _slice_ports(document: Unstructured) -> str:
     return ",".join(str(_at(port, "port")) for port in _each(document, "ports")) or "<unset>"
 
 
-def _slice_endpoints(document: Document) -> str:
+def _slice_endpoints(document: Unstructured) -> str:
     found = [str(each) for endpoint in _each(document, "endpoints") for each in _each(endpoint, "addresses")]
     more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
     return ",".join(found[:3]) + more or "<unset>"

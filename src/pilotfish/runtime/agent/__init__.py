@@ -6,10 +6,10 @@
                    └─ 15053  names of the mesh (from discovery, by long poll), all else to the machine's resolvers
 
 The node process holds the agents of all pods of a machine; `pilotfish agent` runs one. What they have in common (the
-HTTP client to discovery, name tables, resolvers) is one `Shared`, made by whoever makes the agents:
+HTTP client to discovery, name tables, resolvers) is one `AgentHost`, made by whoever makes the agents:
 
-    async with Shared(resolvers=machine_resolvers()) as shared:
-        agent = Agent(spec, shared, on_change=lambda agent: ...)
+    async with AgentHost(resolvers=machine_resolvers()) as host:
+        agent = Agent(spec, host, on_change=lambda agent: ...)
         await agent.start()                     # AgentError: a port is taken, Envoy is missing, ...
         await agent.wait_ready()                # first configuration acknowledged, listeners live
         agent.status, agent.ready, agent.restarts, agent.pid
@@ -22,16 +22,16 @@ HTTP client to discovery, name tables, resolvers) is one `Shared`, made by whoev
 
 from pilotfish.runtime.agent.agent import Agent
 from pilotfish.runtime.agent.forward import machine_resolvers
+from pilotfish.runtime.agent.host import AgentHost
 from pilotfish.runtime.agent.probing import ProbeResult
-from pilotfish.runtime.agent.shared import Shared
 from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
 
 __all__ = [
     "Agent",
     "AgentError",
+    "AgentHost",
     "AgentSpec",
     "AgentStatus",
     "ProbeResult",
-    "Shared",
     "machine_resolvers",
 ]

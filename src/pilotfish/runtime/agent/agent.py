@@ -1,4 +1,4 @@
-"""One pod's agent: it feeds the machine of `pilotfish.agent.sidecar` with what happens, and does what it says."""
+"""One pod's agent: it feeds the machine of `pilotfish.agent.supervisor` with what happens, and does what it says."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from pilotfish.agent.metrics import AgentFigures
 from pilotfish.agent.names import NameTable, Zone
 from pilotfish.agent.probes import ProbeKind, probe_path
 from pilotfish.agent.readiness import parse_stats
-from pilotfish.agent.sidecar import Phase, Sidecar
+from pilotfish.agent.supervisor import Phase, Supervisor
 from pilotfish.model.wellknown import PROXY_PORTS
 from pilotfish.runtime.agent.admin import Admin
 from pilotfish.runtime.agent.dns import NameServer
 from pilotfish.runtime.agent.envoy import envoy_process, write_bootstrap
+from pilotfish.runtime.agent.host import AgentHost
 from pilotfish.runtime.agent.http import StatusServer
 from pilotfish.runtime.agent.nametables import NameSource
 from pilotfish.runtime.agent.probing import Prober, ProbeResult
-from pilotfish.runtime.agent.shared import Shared
 from pilotfish.runtime.agent.sockets import check_free, has_ipv6
 from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
 from pilotfish.runtime.agent.status import describe
@@ -57,16 +57,16 @@ _QUIT_GRACE = 5.0
 class Agent:
     """`start` once, `stop` once. `on_change` is called, in the event loop, whenever `status` became another."""
 
-    def __init__(self, spec: AgentSpec, shared: Shared, on_change: Callable[[Agent], None] | None = None) -> None:
+    def __init__(self, spec: AgentSpec, host: AgentHost, on_change: Callable[[Agent], None] | None = None) -> None:
         self.spec = spec
         self.admin = Admin(spec.netns, spec.proxy_config.proxy_admin_port)
         self.prober = Prober(spec.netns, spec.proxy.addresses)
         self.probes = spec.probes
         self.prometheus = spec.prometheus
         self.status = AgentStatus(message="Envoy has not been started")
-        self._shared = shared
+        self._host = host
         self._on_change = on_change
-        self._machine = Sidecar()
+        self._machine = Supervisor()
         self._process: process.Process | None = None
         self._revision = -1
         self._started_at: float | None = None
@@ -78,7 +78,7 @@ class Agent:
         self._changed = asyncio.Event()
         self._quitting: asyncio.Task[None] | None = None
         self._http = StatusServer(self)
-        self._dns = NameServer(Zone(spec.proxy.namespace), self._table, shared.forwarder)
+        self._dns = NameServer(Zone(spec.proxy.namespace), self._table, host.forwarder)
 
     @property
     def ready(self) -> bool:
@@ -95,7 +95,7 @@ class Agent:
 
     async def start(self) -> None:
         """Serves 15020 and 15053, and starts Envoy; does not wait for it. AgentError if that can't be."""
-        self._shared.find_envoy()
+        self._host.find_envoy()
         self._prepare_directory()
         self._check_ports()
         try:
@@ -105,7 +105,7 @@ class Agent:
             await self._close_servers()
             raise
         if self.spec.monitoring:
-            self._names = self._shared.names.subscribe(self.spec.monitoring, self.spec.proxy)
+            self._names = self._host.names.subscribe(self.spec.monitoring, self.spec.proxy)
             self._keep(self._notice_names(self._names))
         self._began = self._now()
         self._receive(Start())
@@ -212,7 +212,7 @@ class Agent:
         try:
             self._revision = write_bootstrap(self.spec, has_ipv6(self.spec.netns))
             log = ContainerLog(self.spec.log) if self.spec.log else None
-            launch = envoy_process(self.spec, self._shared.find_envoy(), self._revision, log.writer if log else PIPE)
+            launch = envoy_process(self.spec, self._host.find_envoy(), self._revision, log.writer if log else PIPE)
             running = await process.start(launch)
         except (MachineError, OSError) as error:
             if log:
@@ -290,7 +290,7 @@ class Agent:
 
     async def _close_servers(self) -> None:
         if self._names:
-            self._shared.names.unsubscribe(self.spec.monitoring, self.spec.proxy)
+            self._host.names.unsubscribe(self.spec.monitoring, self.spec.proxy)
             self._names = None
         await self._http.close()
         await self._dns.close()

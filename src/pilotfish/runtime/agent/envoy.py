@@ -13,7 +13,7 @@ from pilotfish.agent.revision import choose_revision, latest_revision, revision_
 from pilotfish.envoy.bootstrap import bootstrap
 from pilotfish.model.wellknown import PROXY_UID, TRANSPARENT_PROXY_UID
 from pilotfish.runtime.agent.spec import AgentError, AgentSpec
-from pilotfish.runtime.linux.process import STDOUT, Mount, ProcessSpec
+from pilotfish.runtime.linux.process import STDOUT, BindMount, ProcessSpec
 
 DEFAULT_CONCURRENCY = 1
 """Istio's is 2. On one machine all Envoys share the cores, and more threads than cores cost latency
@@ -77,7 +77,7 @@ def envoy_process(spec: AgentSpec, envoy: Path, revision: int, output: int) -> P
         uid=user,
         gid=group,
         netns=spec.netns,
-        mounts=(Mount(str(spec.directory), _SHOWN_AT, read_only=True),) if hidden else (),
+        mounts=(BindMount(str(spec.directory), _SHOWN_AT, read_only=True),) if hidden else (),
         keep_capabilities=frozenset(("CAP_NET_ADMIN",) * spec.transparent) if os.geteuid() == 0 else None,
         executable=None if may_execute(envoy, user, group) else _executable(envoy),
         stdout=output,

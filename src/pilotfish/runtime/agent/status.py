@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pilotfish.agent.sidecar import Phase, Sidecar
+from pilotfish.agent.supervisor import Phase, Supervisor
 from pilotfish.runtime.agent.spec import AgentSpec, AgentStatus
 
 _STATES = {
@@ -18,7 +18,7 @@ _STATES = {
 _REASONS = {Phase.STOPPING: "Stopping", Phase.STOPPED: "Completed"}
 
 
-def describe(machine: Sidecar, spec: AgentSpec, named: bool, revision: int, started_at: float | None) -> AgentStatus:
+def describe(machine: Supervisor, spec: AgentSpec, named: bool, revision: int, started_at: float | None) -> AgentStatus:
     """`named`: discovery has told the names of the mesh, or nobody was to ask for them."""
     status = AgentStatus(
         state=_STATES[machine.phase],

@@ -87,5 +87,5 @@ async def choose(netns: NetNs, survey: Survey) -> Backend:
 def is_installed(backend: Backend) -> bool:
     if backend is Backend.NFT:
         return nft.is_installed()
-    kind: iptables.Kind = "nft" if backend is Backend.IPTABLES_NFT else "legacy"
-    return iptables.find_program(kind, 4, "restore") is not None
+    variant: iptables.Variant = "nft" if backend is Backend.IPTABLES_NFT else "legacy"
+    return iptables.find_program(variant, 4, "restore") is not None

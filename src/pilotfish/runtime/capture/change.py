@@ -73,15 +73,15 @@ async def _bring(
     if backend is Backend.NFT:
         await nft.bring(netns, native_rules(spec, families), survey.native)
         return
-    kind: iptables.Kind = "nft" if backend is Backend.IPTABLES_NFT else "legacy"
+    variant: iptables.Variant = "nft" if backend is Backend.IPTABLES_NFT else "legacy"
     steps = []
     for family in families:
-        used = survey.has_tables(family) if kind == "nft" else family in survey.legacy
+        used = survey.has_tables(family) if variant == "nft" else family in survey.legacy
         wanted = rules(spec, family)
         if wanted.tables or used:
-            steps.append(iptables.bring(netns, kind, family, wanted, None if used else RuleSet()))
+            steps.append(iptables.bring(netns, variant, family, wanted, None if used else RuleSet()))
     await asyncio.gather(*steps)
-    if kind == "nft":
+    if variant == "nft":
         for family in families:
             kept = {table.name for table in rules(spec, family).tables}
             nftables.delete_idle(netns, family, (name for name in survey.own_tables(family) if name not in kept))

@@ -1,4 +1,4 @@
-"""iptables in a namespace, both kinds: `-nft`, which is today's, and `-legacy`. A kernel may hold rules of both."""
+"""iptables in a namespace, both variants: `-nft`, which is today's, and `-legacy`. A kernel may hold rules of both."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.command import run
 from pilotfish.runtime.linux.netns import NetNs
 
-Kind = Literal["nft", "legacy"]
+Variant = Literal["nft", "legacy"]
 
 
-def find_program(kind: Kind, family: Family, action: Literal["save", "restore"]) -> str | None:
-    """`iptables-restore` where that is of this kind, else `iptables-nft-restore`; None if there is none.
+def find_program(variant: Variant, family: Family, action: Literal["save", "restore"]) -> str | None:
+    """`iptables-restore` where that is of this variant, else `iptables-nft-restore`; None if there is none.
 
-    The plain name is a link to the kind that the machine's administrator chose (update-alternatives(1)).
+    The plain name is a link to the variant that the machine's administrator chose (update-alternatives(1)).
     """
     name = "iptables" if family == 4 else "ip6tables"
     plain = shutil.which(f"{name}-{action}")
-    if plain is not None and ("legacy" in Path(plain).resolve().name) == (kind == "legacy"):
+    if plain is not None and ("legacy" in Path(plain).resolve().name) == (variant == "legacy"):
         return f"{name}-{action}"
-    named = f"{name}-{kind}-{action}"
+    named = f"{name}-{variant}-{action}"
     return named if shutil.which(named) else None
 
 
-async def bring(netns: NetNs, kind: Kind, family: Family, wanted: RuleSet, present: RuleSet | None) -> None:
+async def bring(netns: NetNs, variant: Variant, family: Family, wanted: RuleSet, present: RuleSet | None) -> None:
     """Brings what is ours to `wanted`, by one iptables-restore; nothing is done if it is so.
 
     `present` None: it is read first. The restore has its whole text before it starts, is a process of its own, and each
     table is one transaction of the kernel's: killing this process at any moment leaves no half of it.
     """
-    program = _required(kind, family, "restore")
+    program = _required(variant, family, "restore")
     if present is None:
-        present = await save(netns, kind, family)
+        present = await save(netns, variant, family)
     while diff(wanted, present):
         text = render_iptables(wanted, present)
         completed = await run((program, "--noflush", "--wait"), text, netns)
         if not completed.returncode:
             return
         # Made for rules that somebody else has changed meanwhile, it is made again for what is there now.
-        before, present = present, await save(netns, kind, family)
+        before, present = present, await save(netns, variant, family)
         if not diff(before, present) and not diff(present, before):
             raise _refused(netns, program, completed.stderr, text)
 
 
-async def save(netns: NetNs, kind: Kind, family: Family) -> RuleSet:
-    """All rules of this kind, others' too, with their counters."""
-    program = _required(kind, family, "save")
+async def save(netns: NetNs, variant: Variant, family: Family) -> RuleSet:
+    """All rules of this variant, others' too, with their counters."""
+    program = _required(variant, family, "save")
     completed = await run((program, "--counters"), netns=netns)
     if completed.returncode:
         raise _refused(netns, program, completed.stderr)
@@ -71,12 +71,12 @@ def has_legacy_tables(netns: NetNs, family: Family) -> bool:
         return bool(names.read().strip())
 
 
-def _required(kind: Kind, family: Family, action: Literal["save", "restore"]) -> str:
-    found = find_program(kind, family, action)
+def _required(variant: Variant, family: Family, action: Literal["save", "restore"]) -> str:
+    found = find_program(variant, family, action)
     if found is None:
         name = f"{'iptables' if family == 4 else 'ip6tables'}-{action}"
-        of_kind = "" if shutil.which(name) is None else f" of the kind {kind}"
-        raise MachineError(f"the program {name}{of_kind} is missing", "install it: apt-get install iptables")
+        which = "" if shutil.which(name) is None else f" of the variant {variant}"
+        raise MachineError(f"the program {name}{which} is missing", "install it: apt-get install iptables")
     return found
 
 

@@ -61,12 +61,12 @@ async def _read(
         if not survey.native:
             return [(str(each), wanted, RuleSet())]
         return [(str(each), wanted, await nft.read(netns))]
-    kind: iptables.Kind = "nft" if each is Backend.IPTABLES_NFT else "legacy"
+    variant: iptables.Variant = "nft" if each is Backend.IPTABLES_NFT else "legacy"
     found = []
     for family in families:
         wanted = rules(spec, family) if backend is each else RuleSet()
-        used = survey.has_tables(family) if kind == "nft" else family in survey.legacy
-        present = await iptables.save(netns, kind, family) if used and is_installed(each) else RuleSet()
+        used = survey.has_tables(family) if variant == "nft" else family in survey.legacy
+        present = await iptables.save(netns, variant, family) if used and is_installed(each) else RuleSet()
         found.append((f"{each} IPv{family}", wanted, present))
     return found
 

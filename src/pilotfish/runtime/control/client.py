@@ -24,7 +24,7 @@ from pilotfish.runtime.http.message import Answer, AnswerError, Request
 
 T = TypeVar("T")
 
-Document = dict[str, object]
+Unstructured = dict[str, object]
 """An object as Kubernetes writes it: apiVersion, kind, metadata, spec, status."""
 
 
@@ -45,10 +45,10 @@ class Client:
     def status(self, timeout: float = 10) -> StatusView:
         return self._call("GET", "/status", StatusView, timeout=timeout)
 
-    def objects(self, kind: Kind | None = None, namespace: str = "", name: str = "") -> list[Document]:
+    def objects(self, kind: Kind | None = None, namespace: str = "", name: str = "") -> list[Unstructured]:
         """Stored objects with their status, ReplicaSets' pods included; None, or "", selects all."""
         named = {"kind": kind.name, "group": kind.group} if kind else {}
-        return self._call("GET", "/objects", list[Document], {**named, "namespace": namespace, "name": name})
+        return self._call("GET", "/objects", list[Unstructured], {**named, "namespace": namespace, "name": name})
 
     def apply(self, text: str, file: str = "-", namespace: str = "default") -> ChangesView:
         """Create or configure the objects that YAML or JSON `text` holds; `file` is named in Problems."""

@@ -31,7 +31,7 @@ _CAPABILITIES = {"CAP_NET_BIND_SERVICE": 10, "CAP_NET_ADMIN": 12, "CAP_NET_RAW":
 
 
 @dataclass(frozen=True, slots=True)
-class Mount:
+class BindMount:
     """A file or directory of the machine, shown at `target`. Neither `target` nor its parents need exist."""
 
     source: str
@@ -50,7 +50,7 @@ class ProcessSpec:
     gid: int = 0
     groups: tuple[int, ...] = ()
     netns: NetNs | None = None
-    mounts: tuple[Mount, ...] = ()
+    mounts: tuple[BindMount, ...] = ()
     keep_capabilities: frozenset[str] | None = None
     """None: as the kernel does it (root keeps all, others have none). Else only these, and no way to gain others."""
     executable: str | None = None

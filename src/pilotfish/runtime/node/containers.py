@@ -18,7 +18,7 @@ from pilotfish.runtime.agent.probing import Prober
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.logs import ContainerLog
 from pilotfish.runtime.linux.netns import NetNs
-from pilotfish.runtime.linux.process import STDOUT, Mount, Process, ProcessSpec, start
+from pilotfish.runtime.linux.process import STDOUT, BindMount, Process, ProcessSpec, start
 
 _KILLED = 128
 
@@ -112,7 +112,7 @@ class Containers:
             uid=launch.uid or 0,
             gid=launch.gid or 0,
             netns=self._netns,
-            mounts=tuple(Mount(m.source, m.target, m.read_only) for m in launch.mounts),
+            mounts=tuple(BindMount(m.source, m.target, m.read_only) for m in launch.mounts),
             hostname=self._identity.spec.hostname or self._identity.name,
             stdout=output,
             stderr=None if output is None else STDOUT,

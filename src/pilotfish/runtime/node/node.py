@@ -15,7 +15,7 @@ from pilotfish.node import services
 from pilotfish.node import store as storing
 from pilotfish.node.publish import Publish
 from pilotfish.node.store import Change, Store
-from pilotfish.runtime.agent import Shared, machine_resolvers
+from pilotfish.runtime.agent import AgentHost, machine_resolvers
 from pilotfish.runtime.control.server import ControlServer
 from pilotfish.runtime.control.views import PublishView
 from pilotfish.runtime.linux.netns import ipv6_enabled
@@ -189,8 +189,8 @@ class Node:
     def _lay_ground(self, network: MeshNetwork) -> None:
         """Everything that pods need; the pods are being made when this returns."""
         options, node = self.options, network.subnets.node[0]
-        shared = Shared(resolvers=machine_resolvers())
-        self._parts.push_async_callback(shared.close)
+        agents = AgentHost(resolvers=machine_resolvers())
+        self._parts.push_async_callback(agents.close)
         self.discovery = Discovery(network.node, str(node), options.directory, self.events.bump)
         self._parts.push_async_callback(self.discovery.stop)
         objects = options.directory / "config" / "objects.json"
@@ -198,7 +198,7 @@ class Node:
         self._parts.push_async_callback(self._announcer.stop)
         self.ground = Ground(
             network=network,
-            shared=shared,
+            agents=agents,
             discovery=self.discovery.xds,
             monitoring=self.discovery.monitoring,
             discovery_ready=asyncio.Event(),

@@ -17,7 +17,7 @@ from pilotfish.model.kinds import DEPLOYMENT, POD, SERVICE
 from pilotfish.node import store as storing
 from pilotfish.node.document import render, render_pod, timestamp
 from pilotfish.node.store import Change, Store, Stored
-from pilotfish.runtime.control.client import Document
+from pilotfish.runtime.control.client import Unstructured
 from pilotfish.runtime.control.views import ChangesView, ChangeView, ProblemView, RolloutView, StatusView
 from pilotfish.runtime.node.announce import record
 from pilotfish.runtime.node.describe import (
@@ -66,7 +66,7 @@ class NodeOperations:
             problems=problems,
         )
 
-    def objects(self, kind: Kind | None, namespace: str, name: str) -> list[Document]:
+    def objects(self, kind: Kind | None, namespace: str, name: str) -> list[Unstructured]:
         node = self._node
         stored = [ref for ref in sorted(node.store.objects) if ref.kind is not POD]
         pods = sorted(node.workloads.pods)
@@ -150,7 +150,7 @@ class NodeOperations:
 
         return ChangesView(changes=tuple(describe_change(c) for c in self._node.change(changed)))
 
-    def _document(self, stored: Stored) -> Document:
+    def _document(self, stored: Stored) -> Unstructured:
         node = self._node
         document = render(stored, node.cluster_ips_by_ref)
         if isinstance(stored.manifest.resource, Deployment):

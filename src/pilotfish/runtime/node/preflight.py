@@ -6,7 +6,7 @@ import os
 import resource
 import shutil
 
-from pilotfish.runtime.agent import AgentError, Shared
+from pilotfish.runtime.agent import AgentError, AgentHost
 from pilotfish.runtime.node.options import CannotStart
 
 _PROGRAMS = {
@@ -28,7 +28,7 @@ def check_machine() -> None:
         packages = " ".join(sorted({_PROGRAMS[program] for program in missing}))
         raise CannotStart(f"{', '.join(missing)} can't be found in PATH; install it: apt-get install {packages}")
     try:
-        Shared().find_envoy()
+        AgentHost().find_envoy()
     except AgentError as error:
         raise CannotStart(str(error)) from error
 

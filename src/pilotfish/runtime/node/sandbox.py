@@ -20,7 +20,7 @@ from pilotfish.model.wellknown import PROXY_CONTAINER
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.launch import render_hosts, render_resolv_conf
 from pilotfish.runtime import capture
-from pilotfish.runtime.agent import Agent, AgentSpec, Shared
+from pilotfish.runtime.agent import Agent, AgentHost, AgentSpec
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.net.names import pod_name
 from pilotfish.runtime.net.network import MeshNetwork
@@ -40,7 +40,7 @@ class Ground:
     """What all sandboxes of a mesh stand on."""
 
     network: MeshNetwork
-    shared: Shared
+    agents: AgentHost
     discovery: str
     monitoring: str
     discovery_ready: asyncio.Event
@@ -71,7 +71,7 @@ class Sandbox:
             if self._sidecar is None:
                 return
             await capture.apply(self.netns, self._sidecar.capture)
-            self.agent = Agent(self._agent_spec(self._sidecar), self._ground.shared, lambda _: self._on_change())
+            self.agent = Agent(self._agent_spec(self._sidecar), self._ground.agents, lambda _: self._on_change())
             await self._ground.discovery_ready.wait()
             async with self._ground.starting:
                 await self.agent.start()

@@ -9,7 +9,7 @@ from pilotfish.runtime.agent.forward import Forwarder
 from pilotfish.runtime.agent.nametables import NameTables
 
 
-class Shared:
+class AgentHost:
     """What the agents of one process have in common. Close it after them."""
 
     def __init__(self, resolvers: tuple[str, ...] = (), socket_owner: int | None = None) -> None:
@@ -27,7 +27,7 @@ class Shared:
             self.envoy = find_envoy()
         return self.envoy
 
-    async def __aenter__(self) -> Shared:
+    async def __aenter__(self) -> AgentHost:
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -71,7 +71,7 @@ class _Run:
     was_ready: bool = False
 
 
-class Sidecar:
+class Supervisor:
     """Give each event to `receive`, with the time; do what it returns; come back with Tick when `timer` says."""
 
     __slots__ = ("_deadline", "_restart_at", "_run", "draining", "epoch", "exit_code", "failures", "message", "phase")

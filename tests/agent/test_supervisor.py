@@ -1,0 +1,248 @@
+"""An Envoy's life, told as dialogues: what happens, when, and what the machine asks for."""
+
+import signal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pilotfish.agent.draining import DRAIN_FILTER, DRAIN_PATH
+from pilotfish.agent.events import (
+    Answered,
+    Ask,
+    Drain,
+    Event,
+    Exited,
+    Kill,
+    Post,
+    Spawn,
+    Spawned,
+    Start,
+    Stop,
+    Tick,
+)
+from pilotfish.agent.readiness import READINESS_FILTER
+from pilotfish.agent.supervisor import Phase, Supervisor, how_it_ended
+
+READY = {
+    "cluster_manager.cds.update_success": 1,
+    "listener_manager.lds.update_success": 1,
+    "listener_manager.workers_started": 1,
+    "server.state": 0,
+}
+LISTENER = "listener.0.0.0.0_15006.downstream_cx_active"
+TERM, KILL = Kill(signal.SIGTERM), Kill(signal.SIGKILL)
+
+
+def ready_supervisor() -> Supervisor:
+    supervisor = Supervisor()
+    supervisor.receive(Start(), 0)
+    supervisor.receive(Spawned(7), 0.02)
+    supervisor.receive(Answered(READY), 0.1)
+    assert supervisor.ready
+    return supervisor
+
+
+def test_from_start_to_ready() -> None:
+    supervisor = Supervisor()
+    assert supervisor.timer() is None
+    assert supervisor.receive(Start(), 0) == (Spawn(0),)
+    assert supervisor.timer() is None, "there is no process to look at yet"
+    assert supervisor.receive(Spawned(7), 0.02) == ()
+    assert supervisor.timer() == pytest.approx(0.045)
+    assert supervisor.receive(Tick(), 0.05) == (Ask(READINESS_FILTER),)
+    assert supervisor.timer() is None, "one look at a time"
+    assert supervisor.receive(Answered({}), 0.06) == ()
+    assert (supervisor.ready, supervisor.message) == (False, "discovery has not sent clusters yet")
+    assert supervisor.receive(Tick(), 0.09) == (Ask(READINESS_FILTER),)
+    supervisor.receive(Answered(READY), 0.1)
+    assert (supervisor.ready, supervisor.message, supervisor.pid) == (True, "", 7)
+    assert supervisor.timer() == pytest.approx(5.1), "a ready one is looked at rarely"
+
+
+def test_looks_become_rarer_while_discovery_is_away() -> None:
+    supervisor = Supervisor()
+    supervisor.receive(Start(), 0)
+    supervisor.receive(Spawned(7), 0)
+    for at, pause in ((0.1, 0.025), (1, 0.08), (5, 0.4), (600, 1.0)):
+        supervisor.receive(Tick(), at)
+        supervisor.receive(Answered({}), at)
+        assert supervisor.timer() == pytest.approx(at + pause)
+
+
+def test_the_first_restart_is_immediate_and_later_ones_back_off() -> None:
+    supervisor = ready_supervisor()
+    assert supervisor.receive(Exited(-9), 1) == (Spawn(1),)
+    now, delays = 1.0, []
+    for epoch in range(2, 10):
+        supervisor.receive(Spawned(7), now)
+        assert supervisor.receive(Exited(1), now) == ()
+        assert supervisor.crash_looping
+        timer = supervisor.timer()
+        assert timer is not None
+        delays.append(round(timer - now, 3))
+        assert supervisor.receive(Tick(), timer) == (Spawn(epoch),)
+        now = timer
+    assert delays == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10]
+    assert supervisor.restarts == 9
+
+
+def test_a_crash_loop_says_how_it_ends() -> None:
+    supervisor = ready_supervisor()
+    supervisor.receive(Exited(-6), 1)
+    supervisor.receive(Exited(-6), 2)
+    assert supervisor.message == "Envoy ended by SIGABRT (2 times in a row)"
+    assert supervisor.exit_code == -6
+
+
+def test_what_can_not_be_started_backs_off_too() -> None:
+    supervisor = Supervisor()
+    supervisor.receive(Start(), 0)
+    assert supervisor.receive(Exited(126, "no such program"), 0) == (Spawn(1),)
+    assert supervisor.receive(Exited(126, "no such program"), 0) == ()
+    assert supervisor.message == "no such program (2 times in a row)"
+
+
+def test_a_stable_minute_forgives_earlier_failures() -> None:
+    supervisor = ready_supervisor()
+    supervisor.receive(Exited(1), 1)
+    supervisor.receive(Spawned(8), 1)
+    assert supervisor.receive(Exited(1), 62) == (Spawn(2),)
+
+
+def test_a_restarted_envoy_has_to_become_ready_again() -> None:
+    supervisor = ready_supervisor()
+    supervisor.receive(Exited(-9), 1)
+    supervisor.receive(Spawned(8), 1.02)
+    assert not supervisor.ready
+    supervisor.receive(Answered(READY), 1.1)
+    assert supervisor.ready
+
+
+def test_one_unanswered_look_is_forgiven_and_three_are_not() -> None:
+    supervisor = ready_supervisor()
+    for at, ready in ((5, True), (10, True), (15, False)):
+        supervisor.receive(Answered(None), at)
+        assert supervisor.ready is ready
+    assert supervisor.message == "Envoy does not answer on its admin port"
+    supervisor.receive(Answered(READY), 20)
+    assert supervisor.ready
+
+
+def test_draining_ends_when_requests_do() -> None:
+    supervisor = ready_supervisor()
+    assert supervisor.receive(Drain(15), 10) == (Post(DRAIN_PATH),)
+    assert not supervisor.ready
+    assert supervisor.receive(Tick(), 10) == (Ask(DRAIN_FILTER),)
+    supervisor.receive(Answered({LISTENER: 1}), 10.01)
+    assert supervisor.timer() == pytest.approx(10.06)
+    supervisor.receive(Answered({LISTENER: 0}), 10.06)
+    assert not supervisor.drained, "a peer that learns late may still send something"
+    supervisor.receive(Answered({LISTENER: 0}), 10.17)
+    assert supervisor.drained
+    assert supervisor.pid == 7, "outbound traffic still works"
+
+
+def test_draining_ends_at_its_deadline() -> None:
+    supervisor = ready_supervisor()
+    supervisor.receive(Drain(11), 10)
+    supervisor.receive(Tick(), 10)
+    assert supervisor.timer() == 11
+    supervisor.receive(Tick(), 11)
+    assert supervisor.drained
+
+
+def test_a_second_drain_changes_nothing() -> None:
+    supervisor = ready_supervisor()
+    supervisor.receive(Drain(11), 10)
+    assert supervisor.receive(Drain(99), 10.5) == ()
+    assert supervisor.timer() == pytest.approx(10)
+
+
+def test_nothing_runs_so_nothing_drains() -> None:
+    supervisor = Supervisor()
+    assert supervisor.receive(Drain(11), 10) == ()
+    assert supervisor.drained
+
+
+def test_one_that_is_not_ready_has_nothing_to_drain_and_gets_nothing() -> None:
+    supervisor = Supervisor()
+    supervisor.receive(Start(), 0)
+    supervisor.receive(Spawned(7), 0)
+    assert supervisor.receive(Drain(10), 0.1) == ()
+    assert supervisor.drained
+    assert supervisor.receive(Answered(READY), 0.2) == (Post(DRAIN_PATH),)
+    assert not supervisor.ready
+
+
+def test_an_envoy_that_ends_while_draining_comes_back_for_outbound_traffic_alone() -> None:
+    supervisor = ready_supervisor()
+    supervisor.receive(Drain(11), 10)
+    assert supervisor.receive(Exited(-9), 10.1) == (Spawn(1),)
+    assert supervisor.drained
+    supervisor.receive(Spawned(8), 10.2)
+    assert supervisor.receive(Answered(READY), 10.3) == (Post(DRAIN_PATH),)
+    assert not supervisor.ready
+
+
+def test_stop_asks_first_and_forces_at_the_deadline() -> None:
+    supervisor = ready_supervisor()
+    assert supervisor.receive(Stop(3), 1) == (TERM,)
+    assert supervisor.receive(Stop(2), 1) == (), "asked once; but sooner"
+    assert supervisor.timer() == 2
+    assert supervisor.receive(Tick(), 2) == (KILL,)
+    assert supervisor.receive(Exited(-9), 2.1) == ()
+    assert (supervisor.phase, supervisor.timer()) == (Phase.STOPPED, None)
+
+
+def test_stop_while_the_process_is_being_made() -> None:
+    supervisor = Supervisor()
+    supervisor.receive(Start(), 0)
+    assert supervisor.receive(Stop(3), 0.01) == ()
+    assert supervisor.receive(Spawned(7), 0.02) == (TERM,)
+    late = Supervisor()
+    late.receive(Start(), 0)
+    late.receive(Stop(0.01), 0.01)
+    late.receive(Tick(), 0.01)
+    assert late.receive(Spawned(7), 0.02) == (KILL,)
+
+
+def test_stop_in_backoff_and_before_the_start_needs_no_signal() -> None:
+    for supervisor in (Supervisor(), ready_supervisor()):
+        if supervisor.pid:
+            supervisor.receive(Exited(1), 1)
+            supervisor.receive(Exited(1), 1)
+        assert supervisor.receive(Stop(3), 1.1) == ()
+        assert supervisor.phase is Phase.STOPPED
+        assert supervisor.receive(Start(), 2) == ()
+
+
+def test_how_it_ended() -> None:
+    assert how_it_ended(1) == "with exit code 1"
+    assert how_it_ended(-11) == "by SIGSEGV"
+    assert how_it_ended(-99) == "by signal 99"
+
+
+EVENTS: st.SearchStrategy[Event] = st.one_of(
+    st.just(Start()),
+    st.builds(Spawned, st.just(7)),
+    st.builds(Exited, st.sampled_from([0, 1, -9])),
+    st.builds(Answered, st.sampled_from([None, {}, READY, {LISTENER: 0}, {LISTENER: 2}])),
+    st.builds(Drain, st.just(50.0)),
+    st.builds(Stop, st.just(60.0)),
+    st.just(Tick()),
+)
+
+
+@given(st.lists(st.tuples(st.floats(0, 20), EVENTS), max_size=40))
+def test_any_history_keeps_the_promises(history: list[tuple[float, Event]]) -> None:
+    """No event is an error; a stopped Envoy is never started again; ready means that a process runs."""
+    supervisor = Supervisor()
+    now = 0.0
+    stopped = False
+    for wait, event in history:
+        now += wait
+        effects = supervisor.receive(event, now)
+        stopped = stopped or isinstance(event, Stop)
+        assert not (stopped and any(isinstance(effect, Spawn) for effect in effects))
+        assert not supervisor.ready or (supervisor.pid is not None and not supervisor.message)
