@@ -1,4 +1,4 @@
-"""The kernel's netlink sockets, as far as capture needs them: ask, change, and be told of changes.
+"""The kernel's netlink sockets: ask, change, and be told of changes. In a namespace, or (None) where the thread is.
 
 A process for each question (`nft list tables`, `ip rule`) would cost several milliseconds; this costs microseconds.
 Source: netlink(7), rtnetlink(7), kernel include/uapi/linux/netfilter/nf_tables.h.
@@ -11,14 +11,17 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.linux.netns import NetNs
+
+if TYPE_CHECKING:
+    from pilotfish.runtime.linux.netns import NetNs
 
 ROUTE, NETFILTER = 0, 12
-REQUEST, MULTI, ACK, NONREC = 0x1, 0x2, 0x4, 0x100
+REQUEST, ACK, NONREC = 0x1, 0x4, 0x100
 DUMP, CREATE, EXCL = 0x300, 0x400, 0x200
 _DUMP_INTERRUPTED = 0x10
 _ERROR, _DONE = 2, 3
@@ -54,8 +57,8 @@ def parse_attributes(data: bytes) -> Mapping[int, bytes]:
 class Netlink:
     """One socket in one namespace. Requests are answered at once, so nothing waits."""
 
-    def __init__(self, netns: NetNs, protocol: int) -> None:
-        with netns.entered():
+    def __init__(self, netns: NetNs | None, protocol: int) -> None:
+        with netns.entered() if netns else nullcontext():
             self._socket = socket.socket(_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.bind((0, 0))
         self._sequence = 0
@@ -110,7 +113,7 @@ class Netlink:
 
 
 @contextmanager
-def opened(netns: NetNs, protocol: int) -> Iterator[Netlink]:
+def opened(netns: NetNs | None, protocol: int) -> Iterator[Netlink]:
     link = Netlink(netns, protocol)
     try:
         yield link

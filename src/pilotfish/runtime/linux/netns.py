@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pilotfish.model.wellknown import INBOUND_BIND_IPV6
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.linux import syscalls
+from pilotfish.runtime.linux import loopback, syscalls
 
 DIRECTORY = Path("/run/netns")
 """Where iproute2 keeps named namespaces, so that `ip netns` knows ours, too."""
 _OWN = "/proc/thread-self/ns/net"
-_SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCGIFINDEX, _IFF_UP = 0x8914, 0x8916, 0x8933, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +50,7 @@ class NetNs:
         try:
             with _returning():
                 syscalls.unshare(syscalls.CLONE_NEWNET)
-                _raise_loopback()
+                loopback.bring_up()
                 syscalls.mount(_OWN, str(namespace.path), None, syscalls.MS_BIND)
         except OSError as error:
             namespace.path.unlink()
@@ -164,29 +160,6 @@ def _returning() -> Iterator[None]:
             syscalls.setns(home, syscalls.CLONE_NEWNET)
         finally:
             os.close(home)
-
-
-def _raise_loopback() -> None:
-    """Sets `lo` up, with `::6` beside `::1`: the address from which a proxy calls its application (Istio's choice).
-
-    127.0.0.6, its IPv4 counterpart, is already in 127.0.0.0/8. By ioctl (netdevice(7)), as a process would cost more.
-    """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
-        index = struct.unpack("16si20x", fcntl.ioctl(control, _SIOCGIFINDEX, struct.pack("16s24x", b"lo")))[1]
-    if not ipv6_enabled():
-        return
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as control:
-        address = socket.inet_pton(socket.AF_INET6, INBOUND_BIND_IPV6)
-        fcntl.ioctl(control, _SIOCSIFADDR, struct.pack("=16sIi", address, 128, index))
-
-
-def ipv6_enabled() -> bool:
-    """Whether the kernel has IPv6 in the thread's namespace."""
-    try:
-        return Path("/proc/sys/net/ipv6/conf/lo/disable_ipv6").read_text().strip() == "0"
-    except FileNotFoundError:
-        return False
 
 
 def _share_directory() -> None:

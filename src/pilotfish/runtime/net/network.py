@@ -19,7 +19,8 @@ from ipaddress import IPv4Address
 
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.command import ip, run
-from pilotfish.runtime.linux.netns import DIRECTORY, NetNs, ipv6_enabled
+from pilotfish.runtime.linux.loopback import ipv6_enabled
+from pilotfish.runtime.linux.netns import DIRECTORY, NetNs
 from pilotfish.runtime.net.leftovers import sweep
 from pilotfish.runtime.net.names import check_mesh_name, host_interface, link_name, node_name, pod_name
 from pilotfish.runtime.net.subnets import Subnets, choose, hardware_address

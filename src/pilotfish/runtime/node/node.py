@@ -18,7 +18,7 @@ from pilotfish.node.store import Change, Store
 from pilotfish.runtime.agent import AgentHost, machine_resolvers
 from pilotfish.runtime.control.server import ControlServer
 from pilotfish.runtime.control.views import PublishView
-from pilotfish.runtime.linux.netns import ipv6_enabled
+from pilotfish.runtime.linux.loopback import ipv6_enabled
 from pilotfish.runtime.net.network import MeshNetwork
 from pilotfish.runtime.node.announce import Announcer, record
 from pilotfish.runtime.node.claim import remove_directory
