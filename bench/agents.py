@@ -55,8 +55,7 @@ async def namespaces(count: int) -> AsyncIterator[list[NetNs]]:
 
 async def has_envoy(agent: Agent) -> None:
     """Until Envoy has asked for its first configuration."""
-    while "discovery has not sent" not in agent.status.message:
-        await agent.next_change()
+    await agent.until(lambda: "discovery has not sent" in agent.status.message)
 
 
 async def measure_together(made: list[NetNs], directory: Path, concurrency: int) -> None:

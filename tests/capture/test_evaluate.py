@@ -13,7 +13,6 @@ from pilotfish.capture import (
     Connection,
     Dropped,
     Evaluation,
-    Evaluator,
     Mode,
     Redirected,
     Tproxied,
@@ -171,13 +170,6 @@ def test_what_is_not_known_does_not_matter_where_another_option_fails() -> None:
 def test_what_is_not_known_does_not_matter_where_nothing_follows(target: str) -> None:
     text = table("nat", f"-A OUTPUT -m limit --limit 5/min -j {target}", "-A OUTPUT -j REDIRECT --to-ports 1")
     assert judged(text, "10.0.0.1:80").verdict == Redirected(1)
-
-
-def test_named_groups_are_known_if_their_numbers_are_given() -> None:
-    ruleset = parse_iptables(table("nat", "-A OUTPUT -m owner --gid-owner java -j REDIRECT --to-ports 1"))
-    evaluator = Evaluator(ruleset, {"java": 7})
-    assert evaluator.evaluate(Connection.parse("10.0.0.1:80 gid=7")).verdict == Redirected(1)
-    assert evaluator.evaluate(Connection.parse("10.0.0.1:80 gid=8")).verdict == Accepted()
 
 
 def test_return_goto_and_the_end_of_a_chain() -> None:

@@ -69,7 +69,7 @@ def test_user_folder_and_environment_are_the_containers(running: FakeMesh) -> No
 def test_the_network_is_the_pods(running: FakeMesh, netns: NetNs) -> None:
     for name in ("app", "istio-proxy"):
         done = execute("webapp-0", "-c", name, "--", "readlink", "/proc/self/ns/net")
-        assert done.stdout == f"net:[{netns.inode}]\n"
+        assert done.stdout == f"net:[{netns.path.stat().st_ino}]\n"
 
 
 def test_the_sidecar_is_entered_as_its_user(running: FakeMesh) -> None:

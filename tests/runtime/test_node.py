@@ -124,7 +124,7 @@ async def test_a_pod_calls_a_service_by_name_through_its_proxy(mesh: Running) ->
     assert await mesh.run("client", "curl", "-sSf", "-m", "5", "-o", "/dev/null", "http://web/") == 0
     agent = mesh.node.workloads.pods[POD.ref("default", "client")].sandbox.agent
     assert agent is not None
-    clusters = (await agent.request("GET", "/clusters")).body.decode().splitlines()
+    clusters = (await agent.admin.request("GET", "/clusters")).body.decode().splitlines()
     web = [line for line in clusters if line.startswith("outbound|80||web.default.svc.cluster.local::10.")]
     assert any(line.endswith("::rq_total::1") for line in web), "it went through the client's proxy"
 

@@ -62,8 +62,8 @@ async def test_only_what_was_said_is_inherited() -> None:
 
 async def test_it_runs_in_its_namespace(netns: NetNs) -> None:
     spec = replace(shell("readlink /proc/self/ns/net"), netns=netns)
-    assert await output(spec) == f"net:[{netns.inode}]"
-    assert NetNs.current().inode != netns.inode
+    assert await output(spec) == f"net:[{netns.path.stat().st_ino}]"
+    assert NetNs.current().path.stat().st_ino != netns.path.stat().st_ino
 
 
 async def test_it_runs_as_its_user_and_can_open_its_output() -> None:
@@ -308,7 +308,7 @@ async def test_another_command_in_the_same_surroundings(running: bool, volume: P
             run_exec, volume / "app.launch.json", process.pid if running else None, "sh", "-c", command, text="typed\n"
         )
         assert (done.returncode, done.stderr) == (7, "")
-        assert done.stdout.split() == ["typed", "content", "webapp-0", "1337", "b", f"net:[{netns.inode}]"]
+        assert done.stdout.split() == ["typed", "content", "webapp-0", "1337", "b", f"net:[{netns.path.stat().st_ino}]"]
     finally:
         await kill(process)
 

@@ -6,7 +6,7 @@ Source: https://protobuf.dev/programming-guides/encoding/ and envoy/service/disc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING
@@ -116,8 +116,3 @@ def _any_head(type_url: str, size: int) -> bytes:
 
 def _text(number: int, text: str) -> bytes:
     return field(number, text.encode())
-
-
-def size_of(resources: Iterable[Resource]) -> int:
-    """The bytes of the resources' bodies."""
-    return sum(len(resource.body) for resource in resources)

@@ -11,15 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import msgspec
 
-from pilotfish.config.kubernetes import Container, GRPCAction, HTTPGetAction, Probe, Struct, TCPSocketAction
+from pilotfish.config.kubernetes import Container, GRPCAction, HTTPGetAction, Probe, ProbeKind, Struct, TCPSocketAction
 from pilotfish.config.values import IntOrString
 from pilotfish.model.wellknown import STATUS_PORT
-
-ProbeKind = Literal["liveness", "readiness", "startup"]
 
 _KINDS: tuple[tuple[ProbeKind, str, str], ...] = (
     ("liveness", "liveness_probe", "livez"),

@@ -16,7 +16,7 @@ from functools import partial
 from types import MappingProxyType
 
 from pilotfish.capture.connection import LOOPBACK, Connection, Direction, State
-from pilotfish.capture.matches import Criterion, Groups, compile_match
+from pilotfish.capture.matches import Criterion, compile_match
 from pilotfish.capture.packet import Packet
 from pilotfish.capture.rule import Option, Rule
 from pilotfish.capture.ruleset import Chain, RuleSet
@@ -39,9 +39,9 @@ _DEEPEST = 64
 """Chains in chains; the kernel loads no loop, a text may hold one."""
 
 
-def evaluate(ruleset: RuleSet, connection: Connection, groups: Groups = MappingProxyType({})) -> Evaluation:
-    """For one connection. `groups`: numbers of the groups that rules name."""
-    return Evaluator(ruleset, groups).evaluate(connection)
+def evaluate(ruleset: RuleSet, connection: Connection) -> Evaluation:
+    """For one connection."""
+    return Evaluator(ruleset).evaluate(connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +72,12 @@ class Evaluator:
 
     __slots__ = ("_chains",)
 
-    def __init__(self, ruleset: RuleSet, groups: Groups = MappingProxyType({})) -> None:
+    def __init__(self, ruleset: RuleSet) -> None:
         self._chains: dict[tuple[str, str], _Chain] = {}
         for table in ruleset.tables:
             made = {chain.name: _Chain(f"{table.name}/{chain.name}", chain.policy) for chain in table.chains}
             for chain in table.chains:
-                made[chain.name].rules = tuple(_compile_chain(chain, made, groups))
+                made[chain.name].rules = tuple(_compile_chain(chain, made))
             self._chains.update({(table.name, name): chain for name, chain in made.items()})
 
     def evaluate(self, connection: Connection) -> Evaluation:
@@ -92,11 +92,11 @@ class Evaluator:
         return tuple(visited)
 
 
-def _compile_chain(chain: Chain, made: dict[str, _Chain], groups: Groups) -> list[_Ready]:
+def _compile_chain(chain: Chain, made: dict[str, _Chain]) -> list[_Ready]:
     compiled = []
     for number, rule in enumerate(chain.rules, 1):
         id = f"{made[chain.name].id}/{number}"
-        criteria = tuple(criterion for match in rule.matches for criterion in compile_match(match, groups))
+        criteria = tuple(criterion for match in rule.matches for criterion in compile_match(match))
         target = made.get(rule.target)
         compiled.append(_Ready(id, rule, criteria, target, compile_target(rule, id), is_harmless(rule)))
     return compiled

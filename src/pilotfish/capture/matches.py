@@ -18,8 +18,6 @@ from pilotfish.capture.shown import show_endpoint, show_interface, show_owner, s
 from pilotfish.capture.spec import Network
 
 Test = Callable[[Packet], bool | None]
-Groups = Mapping[str, int]
-"""Names of users' groups in rules, with their numbers."""
 _EPHEMERAL = range(32768, 61000)
 """Source ports of the kernel's choice (ip-sysctl.rst, ip_local_port_range)."""
 _LOOPBACK_V4, _LOOPBACK_V6 = IPv4Network("127.0.0.0/8"), IPv6Network("::/96")
@@ -29,7 +27,7 @@ _PROTOCOL_NUMBERS = {"6": "tcp", "17": "udp"}
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    compile: Callable[[str, Groups], Test]
+    compile: Callable[[str], Test]
     """From the option's value. ValueError for one that is not supported."""
     shown: Callable[[Packet], str]
     """What the packet has: `the destination port is 80`."""
@@ -46,21 +44,21 @@ class Criterion:
     shown: Callable[[Packet], str]
 
 
-def compile_match(match: Match, groups: Groups) -> tuple[Criterion, ...]:
+def compile_match(match: Match) -> tuple[Criterion, ...]:
     """All must hold. A module that is not supported gives None whatever the packet."""
     if match.module == "comment":
         return ()
     if not match.options:
         return (_unsupported(Option("-m", (match.module,))),)
-    return tuple(_compile_option(match.module, option, groups) for option in match.options)
+    return tuple(_compile_option(match.module, option) for option in match.options)
 
 
-def _compile_option(module: str, option: Option, groups: Groups) -> Criterion:
+def _compile_option(module: str, option: Option) -> Criterion:
     matcher = MATCHERS.get((module, option.name))
     if matcher is None:
         return _unsupported(option)
     try:
-        test = matcher.compile(" ".join(option.values), groups)
+        test = matcher.compile(" ".join(option.values))
     except ValueError:
         return _unsupported(option)
     if option.negated:
@@ -82,10 +80,10 @@ def _negated(test: Test, applies: Callable[[Packet], bool] | None) -> Test:
     return negated
 
 
-def _network(attribute: str) -> Callable[[str, Groups], Test]:
+def _network(attribute: str) -> Callable[[str], Test]:
     """An address of the other family never matches."""
 
-    def compile_network(value: str, _: Groups) -> Test:
+    def compile_network(value: str) -> Test:
         network = ip_network(value)
         version, first, mask = network.version, int(network.network_address), int(network.netmask)
         at_large = False if _is_of_loopback(network) else None if mask else True
@@ -114,10 +112,10 @@ def _is_of_loopback(network: Network) -> bool:
     return network.subnet_of(_LOOPBACK_V6)
 
 
-def _interface(attribute: str) -> Callable[[str, Groups], Test]:
+def _interface(attribute: str) -> Callable[[str], Test]:
     """`eth+` is every name that begins with eth."""
 
-    def compile_interface(value: str, _: Groups) -> Test:
+    def compile_interface(value: str) -> Test:
         prefix = value[:-1] if value.endswith("+") else None
 
         def test(packet: Packet) -> bool | None:
@@ -129,15 +127,15 @@ def _interface(attribute: str) -> Callable[[str, Groups], Test]:
     return compile_interface
 
 
-def _protocol(value: str, _: Groups) -> Test:
+def _protocol(value: str) -> Test:
     wanted = _PROTOCOL_NUMBERS.get(value, value)
     return lambda packet: packet.protocol == wanted
 
 
-def _ports(*attributes: str) -> Callable[[str, Groups], Test]:
+def _ports(*attributes: str) -> Callable[[str], Test]:
     """`80`, `80:90`, `80,443,8000:8999`: any of them at any of the packet's `attributes`."""
 
-    def compile_ports(value: str, _: Groups) -> Test:
+    def compile_ports(value: str) -> Test:
         ranges = tuple(_number_range(part, ":", 65535) for part in value.split(","))
 
         def test(packet: Packet) -> bool | None:
@@ -146,10 +144,10 @@ def _ports(*attributes: str) -> Callable[[str, Groups], Test]:
 
         return test
 
-    def compile_port(value: str, groups: Groups) -> Test:
+    def compile_port(value: str) -> Test:
         # The most frequent of all matches, so it has a way of its own.
         if attributes != ("destination_port",) or not value.isdecimal():
-            return compile_ports(value, groups)
+            return compile_ports(value)
         port = int(value)
         return lambda packet: packet.destination_port == port
 
@@ -172,12 +170,10 @@ def _number_range(text: str, separator: str, largest: int) -> range:
     return range(start, (int(last or largest) if given else start) + 1)
 
 
-def _owner(attribute: str) -> Callable[[str, Groups], Test]:
-    """A number, a range of them, or a group's name. Without a socket nothing matches (xt_owner.c)."""
+def _owner(attribute: str) -> Callable[[str], Test]:
+    """A number or a range of them. Without a socket nothing matches (xt_owner.c)."""
 
-    def compile_owner(value: str, groups: Groups) -> Test:
-        if attribute == "gid" and value in groups:
-            value = str(groups[value])
+    def compile_owner(value: str) -> Test:
         ids = _number_range(value, "-", 2**32 - 1)
 
         def test(packet: Packet) -> bool | None:
@@ -189,16 +185,16 @@ def _owner(attribute: str) -> Callable[[str, Groups], Test]:
     return compile_owner
 
 
-def _socket_exists(_: str, __: Groups) -> Test:
+def _socket_exists(_: str) -> Test:
     return lambda packet: packet.uid is not None
 
 
-def _mark(value: str, _: Groups) -> Test:
+def _mark(value: str) -> Test:
     wanted, mask = parse_masked(value)
     return lambda packet: packet.mark & mask == wanted
 
 
-def _connection_mark(value: str, _: Groups) -> Test:
+def _connection_mark(value: str) -> Test:
     wanted, mask = parse_masked(value)
     return lambda packet: packet.is_tracked and packet.connection_mark & mask == wanted
 
@@ -209,13 +205,13 @@ def parse_masked(text: str) -> tuple[int, int]:
     return int(value, 0), int(mask, 0) if given else 0xFFFFFFFF
 
 
-def _state(value: str, _: Groups) -> Test:
+def _state(value: str) -> Test:
     """SNAT and DNAT, which are no states but memories of translation, are not supported."""
     states = frozenset(State(part) for part in value.split(","))
     return lambda packet: packet.tracked_state in states
 
 
-def _flags(value: str, _: Groups) -> Test:
+def _flags(value: str) -> Test:
     """What iptables saves for --syn. A TCP connection's first packet is its SYN, and no later one is."""
     mask, _space, flags = value.partition(" ")
     if set(mask.split(",")) != {"FIN", "SYN", "RST", "ACK"} or flags != "SYN":
@@ -223,7 +219,7 @@ def _flags(value: str, _: Groups) -> Test:
     return lambda packet: _is_first(packet.state)
 
 
-def _syn(_: str, __: Groups) -> Test:
+def _syn(_: str) -> Test:
     return lambda packet: _is_first(packet.state)
 
 
@@ -233,7 +229,7 @@ def _is_first(state: State) -> bool | None:
     return state is not State.ESTABLISHED
 
 
-def _destination_type(value: str, _: Groups) -> Test:
+def _destination_type(value: str) -> Test:
     """LOCAL alone: the routing tables tell the others."""
     if value != "LOCAL":
         raise ValueError("only LOCAL is known")

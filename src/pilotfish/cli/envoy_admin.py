@@ -12,16 +12,17 @@ from pilotfish.runtime.http.message import AnswerError, Request
 from pilotfish.runtime.linux.netns import NetNs
 
 _ADDRESS = ("127.0.0.1", ADMIN_PORT)
+_TIMEOUT = 10.0
 
 
-def read_json(pod: PodView, path: str, timeout: float = 10) -> dict[str, object]:
+def read_json(pod: PodView, path: str) -> dict[str, object]:
     """The answer to GET `path`. Raises Failure where the pod has no Envoy, or it does not answer."""
     place = f"{pod.name}.{pod.namespace}"
     if not pod.captured:
         raise Failure(f"pod {place} has no sidecar, so there is no proxy configuration; it asked not to have one")
     try:
         # A socket belongs to the namespace that it was made in, wherever the process is when it connects.
-        answer = blocking.ask(NetNs(Path(pod.netns)).socket(), _ADDRESS, Request("GET", path), timeout)
+        answer = blocking.ask(NetNs(Path(pod.netns)).socket(), _ADDRESS, Request("GET", path), _TIMEOUT)
     except OSError as error:
         hint = f"'pilotfish logs {place} -c istio-proxy' shows why"
         raise Failure(f"Envoy of pod {place} does not answer on its admin port: {error}; {hint}") from error

@@ -231,6 +231,9 @@ class SleepAction(Struct):
     seconds: int
 
 
+ProbeKind = Literal["startup", "liveness", "readiness"]
+
+
 class Probe(Struct):
     """Exactly one of exec, http_get, tcp_socket and grpc is set. Times in seconds."""
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from pilotfish.config.kubernetes import Container, Probe
+from pilotfish.config.kubernetes import Container, Probe, ProbeKind
 from pilotfish.node import probe as probing
 from pilotfish.node.happenings import (
     Action,
@@ -23,7 +23,7 @@ from pilotfish.node.happenings import (
     Start,
     Started,
 )
-from pilotfish.node.probe import ProbeKind, ProbeState
+from pilotfish.node.probe import ProbeState
 
 Kind = Literal["init", "sidecar", "app"]
 Policy = Literal["Always", "OnFailure", "Never"]

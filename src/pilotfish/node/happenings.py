@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pilotfish.node.probe import ProbeKind
+from pilotfish.config.kubernetes import ProbeKind
 
 HookKind = Literal["postStart", "preStop"]
 

@@ -8,11 +8,8 @@ Source: https://kubernetes.io/docs/concepts/workloads/pods/probes/
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from pilotfish.config.kubernetes import Probe
-
-ProbeKind = Literal["startup", "liveness", "readiness"]
+from pilotfish.config.kubernetes import Probe, ProbeKind
 
 _EAGER_FIRST = 0.1
 _EAGER_LAST = 1.0

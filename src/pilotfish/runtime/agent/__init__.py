@@ -13,9 +13,7 @@ HTTP client to discovery, name tables, resolvers) is one `AgentHost`, made by wh
         await agent.start()                     # AgentError: a port is taken, Envoy is missing, ...
         await agent.wait_ready()                # first configuration acknowledged, listeners live
         agent.status, agent.ready, agent.restarts, agent.pid
-        await agent.probe("webapp", "readiness")    # ProbeResult(ok, message), as /app-health/webapp/readyz
-        await agent.request("GET", "/config_dump")  # Envoy's admin
-        await agent.stats("^server\\.")
+        await agent.admin.request("GET", "/config_dump")
         await agent.drain(deadline)             # inbound drains, outbound still works; deadline in loop.time()
         await agent.stop(deadline)              # SIGTERM, SIGKILL at the deadline; closes 15020 and 15053
 """
@@ -23,7 +21,6 @@ HTTP client to discovery, name tables, resolvers) is one `AgentHost`, made by wh
 from pilotfish.runtime.agent.agent import Agent
 from pilotfish.runtime.agent.forward import machine_resolvers
 from pilotfish.runtime.agent.host import AgentHost
-from pilotfish.runtime.agent.probing import ProbeResult
 from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
 
 __all__ = [
@@ -32,6 +29,5 @@ __all__ = [
     "AgentHost",
     "AgentSpec",
     "AgentStatus",
-    "ProbeResult",
     "machine_resolvers",
 ]

@@ -27,7 +27,6 @@ from pilotfish.agent.events import (
 )
 from pilotfish.agent.metrics import AgentFigures
 from pilotfish.agent.names import NameTable, Zone
-from pilotfish.agent.probes import ProbeKind, probe_path
 from pilotfish.agent.readiness import parse_stats
 from pilotfish.agent.supervisor import Phase, Supervisor
 from pilotfish.model.wellknown import PROXY_PORTS
@@ -37,12 +36,11 @@ from pilotfish.runtime.agent.envoy import envoy_process, write_bootstrap
 from pilotfish.runtime.agent.host import AgentHost
 from pilotfish.runtime.agent.http import StatusServer
 from pilotfish.runtime.agent.nametables import NameSource
-from pilotfish.runtime.agent.probing import Prober, ProbeResult
+from pilotfish.runtime.agent.probing import Prober
 from pilotfish.runtime.agent.sockets import check_free, has_ipv6
 from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
 from pilotfish.runtime.agent.status import describe
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.http.message import Answer
 from pilotfish.runtime.linux import process
 from pilotfish.runtime.linux.logs import ContainerLog
 from pilotfish.runtime.linux.process import PIPE
@@ -112,23 +110,9 @@ class Agent:
 
     async def wait_ready(self) -> None:
         """Returns when the agent is ready. AgentError if it is stopped before."""
-        await self._until(lambda: self.ready or self._machine.phase is Phase.STOPPED)
+        await self.until(lambda: self.ready or self._machine.phase is Phase.STOPPED)
         if not self.ready:
             raise AgentError(f"the sidecar of {self.spec.proxy} was stopped before it was ready", "start it again")
-
-    async def probe(self, container: str, kind: ProbeKind) -> ProbeResult:
-        """What `/app-health/CONTAINER/...` would answer. KeyError if the container has no such probe."""
-        return await self.prober.probe(self.probes[probe_path(container, kind)], {})
-
-    async def request(self, method: str, path: str, timeout: float = 10.0) -> Answer:
-        """Envoy's admin: `("GET", "/config_dump")`. OSError if there is no Envoy that answers."""
-        return await self.admin.request(method, path, timeout)
-
-    async def stats(self, pattern: str = "") -> dict[str, int]:
-        """Envoy's counters and gauges whose names match. OSError if there is no Envoy that answers."""
-        return parse_stats(
-            (await self.admin.request("GET", f"/stats?filter={quote(pattern, safe='')}", 10.0)).body.decode()
-        )
 
     async def drain(self, deadline: float) -> None:
         """Returns when no inbound request or connection is left, after terminationDrainDuration, or at `deadline`.
@@ -137,12 +121,12 @@ class Agent:
         """
         most = self._now() + self.spec.proxy_config.termination_drain_duration.seconds
         self._receive(Drain(min(deadline, most)))
-        await self._until(lambda: self._machine.drained)
+        await self.until(lambda: self._machine.drained)
 
     async def stop(self, deadline: float) -> None:
         """Ends Envoy, by force at `deadline` (`loop.time()`), and closes all that the agent opened."""
         self._receive(Stop(deadline))
-        await self._until(lambda: self._machine.phase is Phase.STOPPED)
+        await self.until(lambda: self._machine.phase is Phase.STOPPED)
         await self._close_servers()
 
     async def terminate(self, deadline: float) -> None:
@@ -152,11 +136,12 @@ class Agent:
 
     async def wait_stopped(self) -> None:
         """Returns when the agent was stopped, by whomever."""
-        await self._until(lambda: self._machine.phase is Phase.STOPPED)
+        await self.until(lambda: self._machine.phase is Phase.STOPPED)
 
-    async def next_change(self) -> None:
-        """Returns when something happened; `status` may be another."""
-        await self._changed.wait()
+    async def until(self, predicate: Callable[[], bool]) -> None:
+        """Returns as soon as the predicate holds; it is asked whenever something happened."""
+        while not predicate():
+            await self._changed.wait()
 
     def quit(self) -> None:
         """What /quitquitquit asks for: terminate, in the time that the proxy's configuration gives."""
@@ -267,10 +252,6 @@ class Agent:
         self.status = status
         if self._on_change:
             self._on_change(self)
-
-    async def _until(self, predicate: Callable[[], bool]) -> None:
-        while not predicate():
-            await self._changed.wait()
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

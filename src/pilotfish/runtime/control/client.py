@@ -83,9 +83,9 @@ class Client:
         query = {"since": str(since), "wait": str(wait)}
         return self._call("GET", "/events", int, query, timeout=wait + 10)
 
-    def down(self, timeout: float = 120) -> None:
+    def down(self) -> None:
         """Take the mesh down; returns when all of it is gone."""
-        self._call("POST", "/down", dict[str, str], body={}, timeout=timeout)
+        self._call("POST", "/down", dict[str, str], body={}, timeout=120)
 
     def _call(
         self,

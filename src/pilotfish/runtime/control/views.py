@@ -202,13 +202,3 @@ class RolloutView(View):
     """As kubectl says it: `Waiting for deployment "x" rollout to finish: 1 out of 3 new replicas ...`"""
     failed: bool = False
     """It exceeded its progress deadline; it may still come to its end."""
-
-
-class DeploymentView(View):
-    namespace: str
-    name: str
-    replicas: int
-    ready: int
-    updated: int
-    available: int
-    created_at: float

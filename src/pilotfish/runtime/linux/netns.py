@@ -62,11 +62,6 @@ class NetNs:
     def name(self) -> str:
         return self.path.name
 
-    @property
-    def inode(self) -> int:
-        """The namespace's number: what `/proc/PID/ns/net` shows in brackets."""
-        return self._stat().st_ino
-
     def exists(self) -> bool:
         """True for a live namespace; False also for a name's file that no namespace is bound to any more."""
         try:

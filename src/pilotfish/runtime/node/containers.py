@@ -7,13 +7,12 @@ import signal
 from pathlib import Path
 
 from pilotfish.agent.probes import AppProbe, ProbeTable, probe_path, rewrite_probes
-from pilotfish.config.kubernetes import Container, ExecAction, HTTPGetAction, LifecycleHandler
+from pilotfish.config.kubernetes import Container, ExecAction, HTTPGetAction, LifecycleHandler, ProbeKind
 from pilotfish.config.values import IntOrString
 from pilotfish.node.container import specified
 from pilotfish.node.happenings import HookKind
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.launch import Launch
-from pilotfish.node.probe import ProbeKind
 from pilotfish.runtime.agent.probing import Prober
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.logs import ContainerLog
