@@ -3,7 +3,11 @@
 The way of the data, which is also the list of folders::
 
     manifests ─config─▶ resources ─mesh─▶ services, endpoints, policies ─envoy─▶ ResourceSet ─ads─▶ Envoy
-    pod spec ─node─▶ what one machine must run        CaptureSpec ─capture─▶ RuleSet ─▶ the pod's namespace
+    pod spec ─node─▶ what one machine must run ─agent─▶ one sidecar
+    CaptureSpec ─capture─▶ RuleSet ─▶ the pod's namespace
+    what really happened ─explain─▶ the request's way
+
+`derive` computes all of it again as far as a change reaches; `model` holds the values that everyone shares.
 
 Everything is a pure function over immutable values, except `runtime` (all effects) and `cli` (arguments and rendering).
 """
