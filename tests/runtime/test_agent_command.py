@@ -88,9 +88,7 @@ async def command(
             await asyncio.wait_for(process.wait(), 10)
         finally:
             process.signal_group(signal.SIGKILL)
-            for stream in (process.stdout, process.stderr):
-                assert stream is not None
-                await asyncio.wait_for(stream.read(), 10)  # to its end, which closes it
+            process.close()
 
 
 async def wait_for_envoy(agent: Process) -> str:

@@ -85,7 +85,8 @@ class LaunchError(MachineError):
 class Process:
     """A running child. When it ends, the rest of its process group is killed with it, as with a container's.
 
-    `stdout` and `stderr` are streams where the specification said PIPE.
+    `stdout` and `stderr` are streams where the specification said PIPE. A stream closes at its end, when the last who
+    writes to it is gone; whoever does not read that far calls `close`.
     """
 
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
@@ -93,6 +94,8 @@ class Process:
         self.stdout: asyncio.StreamReader | None = None
         self.stderr: asyncio.StreamReader | None = None
         self._child = child
+        self._pipes: list[Any] = [pipe for pipe in (child.stdout, child.stderr) if pipe]
+        """Files, then transports that own them."""
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[int] = self._loop.create_future()
         # A pidfd, not asyncio's child watcher, which keeps a thread for every child.
@@ -118,6 +121,24 @@ class Process:
         if not self._ended.done():
             os.killpg(self.pid, number)
 
+    def close(self) -> None:
+        """Lets go of the streams, and of what they still hold."""
+        for pipe in self._pipes:
+            pipe.close()
+
+    async def open_streams(self) -> None:
+        """Once, by `start`."""
+        self.stdout, self.stderr = await self._open(self._child.stdout), await self._open(self._child.stderr)
+
+    async def _open(self, pipe: Any) -> asyncio.StreamReader | None:
+        if pipe is None:
+            return None
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await self._loop.connect_read_pipe(lambda: protocol, pipe)
+        self._pipes[self._pipes.index(pipe)] = transport
+        return reader
+
     def _reap(self) -> None:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
@@ -137,18 +158,17 @@ async def start(spec: ProcessSpec) -> Process:
             child = _fork(spec, write_end, until_forked)
         process = Process(child)
         try:
+            await process.open_streams()
             failure = await _read_report(report)
         except BaseException:
             process.signal_group(signal.SIGKILL)
-            _close_pipes(child)
+            process.close()
             raise
     if failure:
-        _close_pipes(child)
+        process.close()
         await process.wait()
         step, errno, path = failure.decode(errors="surrogateescape").split("\0")
         raise LaunchError(spec, step, int(errno), path)
-    process.stdout = await _stream(child.stdout) if child.stdout else None
-    process.stderr = await _stream(child.stderr) if child.stderr else None
     return process
 
 
@@ -223,18 +243,6 @@ def _open_stdio(stream: Stdio, spec: ProcessSpec, stack: ExitStack) -> int:
     # Its user may then open it as /dev/stdout.
     os.fchown(descriptor, spec.uid, spec.gid)
     return descriptor
-
-
-def _close_pipes(child: subprocess.Popen[bytes]) -> None:
-    for pipe in (child.stdin, child.stdout, child.stderr):
-        if pipe:
-            pipe.close()
-
-
-async def _stream(pipe: Any) -> asyncio.StreamReader:
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
-    return reader
 
 
 async def _read_report(descriptor: int) -> bytes:
