@@ -30,6 +30,8 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # before grpc is imported
 import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 
+from tests.prometheus import total
+
 XDS, MONITORING = "127.0.0.1:25010", "127.0.0.1:25014"
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 TYPES = {
@@ -169,7 +171,7 @@ def get(path: str) -> str:
 
 
 def metric(name: str) -> float:
-    return sum(float(line.split()[-1]) for line in get("/metrics").splitlines() if re.match(rf"{name}[ {{]", line))
+    return total(get("/metrics"), name)
 
 
 @contextmanager
