@@ -48,12 +48,13 @@ def main() -> None:
     graph.get(problems)
     graph.get(name_table, Scope("ns0"))
     print(f"{'its problems and names':32}{(time.perf_counter() - start) * 1000:9.1f} ms")
+    home = f"ns{7 % options.namespaces}"
     for what, change in (
-        ("one endpoint not ready", lambda i: _pod("s7", 0, 7, "ns0", ready=i % 2 == 1)),
-        ("one new endpoint", lambda i: _pod("s7", 100 + i, 7, "ns0")),
-        ("one changed VirtualService", lambda i: _virtual_service("s7", "ns0", 10 + i)),
-        ("one changed DestinationRule", lambda i: _destination_rule("s7", "ns0", 10 + i)),
-        ("one new service", lambda i: _service(f"new{i}", 60000 + i, "ns0")),
+        ("one endpoint not ready", lambda i: _pod("s7", 0, 7, home, ready=i % 2 == 1)),
+        ("one new endpoint", lambda i: _pod("s7", 100 + i, 7, home)),
+        ("one changed VirtualService", lambda i: _virtual_service("s7", home, 10 + i)),
+        ("one changed DestinationRule", lambda i: _destination_rule("s7", home, 10 + i)),
+        ("one new service", lambda i: _service(f"new{i}", 60000 + i, home)),
     ):
         _measure(graph, proxies, what, change)
 
@@ -70,6 +71,8 @@ def _measure(graph: Graph, proxies: list[Proxy], what: str, change: Callable[[in
             resource_set(graph, asking)
         times.append(time.perf_counter() - start)
         queries, size = graph.stats.total, _changed(before, resource_set(graph, proxies[0]))
+        if size == 0:
+            raise SystemExit(f"{what}: {manifest.ref} changed nothing, so there is nothing to measure")
     print(f"{what:32}{min(times) * 1000:9.1f} ms{queries:9} queries{size:9} bytes changed for a proxy")
 
 
