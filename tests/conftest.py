@@ -1,10 +1,18 @@
 """What tests of every folder share."""
 
+import itertools
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from pilotfish.runtime.linux.netns import NetNs
+
 CONFORMANCE = Path(__file__).parents[2] / "shared" / "data"
+_NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +21,31 @@ def conformance() -> Path:
     if not CONFORMANCE.is_dir():
         pytest.skip("the conformance data is not beside this checkout")
     return CONFORMANCE
+
+
+@pytest.fixture
+def netns() -> Iterator[NetNs]:
+    """A network namespace of the test's own, with a loopback; skipped without root. No process may be left in it."""
+    with _own_namespace() as namespace:
+        yield namespace
+
+
+@pytest.fixture
+def other_netns() -> Iterator[NetNs]:
+    """One more."""
+    with _own_namespace() as namespace:
+        yield namespace
+
+
+@contextmanager
+def _own_namespace() -> Iterator[NetNs]:
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces take root")
+    namespace = NetNs.create(f"pftest-{os.getpid()}-{next(_NUMBERS)}")
+    yield namespace
+    left = namespace.pids() if namespace.exists() else ()
+    for pid in left:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    namespace.delete()
+    assert left == (), "a process was left in the namespace"

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,6 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"
 
 def run(*arguments: str, text: str = CONFIG) -> Result:
     return CliRunner().invoke(pilotfish, ["capture", *arguments], input=text)
-
-
-@pytest.fixture
-def netns() -> Iterator[NetNs]:
-    namespace = NetNs.create(f"pftest-{os.getpid()}-cli")
-    yield namespace
-    namespace.delete()
 
 
 def saved(netns: NetNs) -> str:

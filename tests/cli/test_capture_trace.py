@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -97,15 +96,12 @@ def test_only_one_source_of_rules() -> None:
 
 
 @pytest.fixture
-def netns() -> Iterator[NetNs]:
-    namespace = NetNs.create(f"pftest-{os.getpid()}-trace")
+def netns(netns: NetNs) -> NetNs:
+    """One with an interface that has an address."""
     commands = "link add eth7 type veth peer name eth8\naddress add 198.51.100.2/24 dev eth7\nlink set eth7 up\n"
-    try:
-        with namespace.entered():
-            subprocess.run(["ip", "-batch", "-"], input=commands, text=True, check=True)
-        yield namespace
-    finally:
-        namespace.delete()
+    with netns.entered():
+        subprocess.run(["ip", "-batch", "-"], input=commands, text=True, check=True)
+    return netns
 
 
 @needs_root

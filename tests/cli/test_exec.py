@@ -21,15 +21,6 @@ PILOTFISH = Path(sys.executable).parent / "pilotfish"
 
 
 @pytest.fixture
-def netns() -> Iterator[NetNs]:
-    if os.geteuid() != 0:
-        pytest.skip("network namespaces take root")
-    made = NetNs.create(f"pf-test-cli-{os.getpid()}")
-    yield made
-    made.delete()
-
-
-@pytest.fixture
 def running(mesh: FakeMesh, netns: NetNs) -> Iterator[FakeMesh]:
     """A mesh with one pod, whose app container is a process in the namespace."""
     spec = ProcessSpec(

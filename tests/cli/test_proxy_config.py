@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -178,23 +177,17 @@ class _Admin(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def envoy(mesh: FakeMesh) -> Iterator[FakeMesh]:
+def envoy(mesh: FakeMesh, netns: NetNs) -> Iterator[FakeMesh]:
     """A pod in a namespace of its own, where something answers as Envoy's admin does."""
-    if os.geteuid() != 0:
-        pytest.skip("network namespaces take root")
-    netns = NetNs.create(f"pf-test-pc-{os.getpid()}")
-    try:
-        with netns.entered():
-            server = ThreadingHTTPServer(("127.0.0.1", 15000), _Admin)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        mesh.set(pods=(pod("webapp-0", netns=str(netns.path)), pod("bare", netns=str(netns.path), captured=False)))
-        yield mesh
-        server.shutdown()
-        server.server_close()
-        thread.join()
-    finally:
-        netns.delete()
+    with netns.entered():
+        server = ThreadingHTTPServer(("127.0.0.1", 15000), _Admin)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    mesh.set(pods=(pod("webapp-0", netns=str(netns.path)), pod("bare", netns=str(netns.path), captured=False)))
+    yield mesh
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 def test_the_pods_own_envoy_is_asked(envoy: FakeMesh, invoke: Invoke) -> None:

@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import aiohttp
 import grpc
@@ -43,18 +42,6 @@ pytestmark = [
 CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
 APP = 8080
-
-
-@pytest.fixture
-async def netns() -> AsyncIterator[NetNs]:
-    namespace = NetNs.create(f"pf-test-agent-{uuid4().hex[:8]}")
-    try:
-        await run(["ip", "link", "set", "lo", "up"], netns=namespace)
-        yield namespace
-    finally:
-        left = namespace.pids()
-        namespace.delete()
-        assert left == (), "a process was left in the namespace"
 
 
 def cluster() -> Cluster:
@@ -403,29 +390,26 @@ async def test_quitquitquit_from_elsewhere(
         assert agent.status.reason == ""
 
 
-async def test_agents_of_one_process_do_not_disturb_each_other(spec: AgentSpec, discovery: Discovery) -> None:
+async def test_agents_of_one_process_do_not_disturb_each_other(
+    spec: AgentSpec, discovery: Discovery, other_netns: NetNs
+) -> None:
     """The other namespace's Envoy has no discovery, and is killed."""
-    other = NetNs.create(f"pf-test-agent-{uuid4().hex[:8]}")
-    try:
-        await run(["ip", "link", "set", "lo", "up"], netns=other)
-        async with AgentHost() as host:
-            agents = [
-                Agent(spec, host),
-                Agent(replace(spec, netns=other, directory=spec.directory / "other", log=None), host),
-            ]
-            for agent in agents:
-                await agent.start()
-            await agents[0].wait_ready()
-            status = await changed(agents[1], lambda status: "discovery" in status.message)
-            assert status.pid is not None
-            os.kill(status.pid, signal.SIGKILL)
-            await changed(agents[1], lambda status: status.restarts == 1)
-            assert agents[0].ready
-            assert agents[0].restarts == 0
-            await asyncio.gather(*(agent.stop(now() + 2) for agent in agents))
-        assert other.pids() == ()
-    finally:
-        other.delete()
+    async with AgentHost() as host:
+        agents = [
+            Agent(spec, host),
+            Agent(replace(spec, netns=other_netns, directory=spec.directory / "other", log=None), host),
+        ]
+        for agent in agents:
+            await agent.start()
+        await agents[0].wait_ready()
+        status = await changed(agents[1], lambda status: "discovery" in status.message)
+        assert status.pid is not None
+        os.kill(status.pid, signal.SIGKILL)
+        await changed(agents[1], lambda status: status.restarts == 1)
+        assert agents[0].ready
+        assert agents[0].restarts == 0
+        await asyncio.gather(*(agent.stop(now() + 2) for agent in agents))
+    assert other_netns.pids() == ()
 
 
 async def test_envoy_s_admin_is_asked_in_its_namespace(spec: AgentSpec, discovery: Discovery) -> None:

@@ -10,15 +10,13 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from pilotfish.runtime.agent.envoy import may_execute
 from pilotfish.runtime.agent.sockets import listen
-from pilotfish.runtime.linux.command import run
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.process import PIPE, Process, ProcessSpec, start
 
@@ -36,20 +34,6 @@ def interpreter(uid: int) -> str:
         if Path(path).exists() and may_execute(Path(path), uid, uid):
             return path
     pytest.skip(f"there is no Python {sys.version_info.minor} that uid {uid} may execute")
-
-
-@pytest.fixture
-async def netns() -> AsyncIterator[NetNs]:
-    namespace = NetNs.create(f"pf-test-agent-{uuid4().hex[:8]}")
-    try:
-        await run(["ip", "link", "set", "lo", "up"], netns=namespace)
-        yield namespace
-    finally:
-        for pid in (left := namespace.pids()):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        namespace.delete()
-        assert left == (), "a process was left in the namespace"
 
 
 @pytest.fixture

@@ -39,24 +39,20 @@ LOOPBACK: dict[int, str] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
 
 @pytest.fixture
-def netns() -> Iterator[NetNs]:
+def netns(netns: NetNs) -> NetNs:
     """A pod whose only neighbour is silent: an address of its own, and a default route that leads nowhere."""
-    namespace = NetNs.create(f"pftest-{os.getpid()}")
-    try:
-        namespace.sysctl({"ipv6/conf/all/accept_dad": "0", "ipv6/conf/default/accept_dad": "0"})
-        configure(
-            namespace,
-            "link add eth0 type veth peer name peer0",
-            f"address add {ADDRESS[socket.AF_INET]}/24 dev eth0",
-            f"address add {ADDRESS[socket.AF_INET6]}/64 dev eth0 nodad",
-            "link set eth0 up",
-            "link set peer0 up",
-            "route add default dev eth0",
-            "route add ::/0 dev eth0",
-        )
-        yield namespace
-    finally:
-        namespace.delete()
+    netns.sysctl({"ipv6/conf/all/accept_dad": "0", "ipv6/conf/default/accept_dad": "0"})
+    configure(
+        netns,
+        "link add eth0 type veth peer name peer0",
+        f"address add {ADDRESS[socket.AF_INET]}/24 dev eth0",
+        f"address add {ADDRESS[socket.AF_INET6]}/64 dev eth0 nodad",
+        "link set eth0 up",
+        "link set peer0 up",
+        "route add default dev eth0",
+        "route add ::/0 dev eth0",
+    )
+    return netns
 
 
 def configure(namespace: NetNs, *commands: str) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,13 +44,6 @@ table inet firewall {
 }
 """
 BACKENDS = pytest.mark.parametrize("backend", list(Backend))
-
-
-@pytest.fixture
-def netns() -> Iterator[NetNs]:
-    namespace = NetNs.create(f"pftest-{os.getpid()}-b")
-    yield namespace
-    namespace.delete()
 
 
 def inside(netns: NetNs, *argv: str, text: str | None = None) -> str:

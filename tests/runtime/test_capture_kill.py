@@ -49,13 +49,6 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def netns() -> Iterator[NetNs]:
-    namespace = NetNs.create(f"pftest-{os.getpid()}-k")
-    yield namespace
-    namespace.delete()
-
-
-@pytest.fixture
 def applier(netns: NetNs) -> Iterator[subprocess.Popen[str]]:
     command = (sys.executable, "-c", _APPLIER, str(netns.path))
     pipe = subprocess.PIPE

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pytest
@@ -21,13 +21,6 @@ HARM = {
     Backend.IPTABLES_LEGACY: "ip6tables-legacy -t mangle -F ISTIO_INBOUND",
     Backend.NFT: "nft flush chain inet istio-proxy-nat istio-output",
 }
-
-
-@pytest.fixture
-def netns() -> Iterator[NetNs]:
-    namespace = NetNs.create(f"pftest-{os.getpid()}-w")
-    yield namespace
-    namespace.delete()
 
 
 def inside(netns: NetNs, command: str) -> None:

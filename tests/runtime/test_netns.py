@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -13,13 +13,6 @@ from pilotfish.runtime.linux.netns import NetNs, list_names
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 NAME = f"pftest-{os.getpid()}"
-
-
-@pytest.fixture
-def netns() -> Iterator[NetNs]:
-    namespace = NetNs.create(NAME)
-    yield namespace
-    namespace.delete()
 
 
 def test_a_new_namespace_has_a_working_loopback(netns: NetNs) -> None:
@@ -41,8 +34,8 @@ def test_a_socket_stays_in_its_namespace(netns: NetNs) -> None:
 
 def test_iproute2_knows_it(netns: NetNs) -> None:
     listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
-    assert NAME in listed
-    assert NAME in list_names("pftest-")
+    assert netns.name in listed
+    assert netns.name in list_names("pftest-")
 
 
 def test_only_the_calling_thread_enters(netns: NetNs) -> None:
@@ -91,8 +84,8 @@ def test_settings_are_the_namespaces_own(netns: NetNs) -> None:
 
 
 def test_a_name_is_taken_once(netns: NetNs) -> None:
-    with pytest.raises(MachineError, match=f"{NAME} already exists; .*ip netns delete {NAME}"):
-        NetNs.create(NAME)
+    with pytest.raises(MachineError, match=f"{netns.name} already exists; .*ip netns delete {netns.name}"):
+        NetNs.create(netns.name)
     assert netns.exists()
 
 
@@ -100,7 +93,7 @@ def test_deleting_twice_is_fine(netns: NetNs) -> None:
     netns.delete()
     netns.delete()
     assert not netns.exists()
-    assert NAME not in list_names("pftest-")
+    assert netns.name not in list_names("pftest-")
 
 
 def test_a_name_without_a_namespace_can_be_deleted() -> None:

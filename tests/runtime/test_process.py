@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,15 +16,6 @@ from pilotfish.runtime.linux.process import PIPE, STDOUT, BindMount, LaunchError
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-
-
-@pytest.fixture
-def netns() -> Iterator[NetNs]:
-    namespace = NetNs.create(f"pftest-{os.getpid()}")
-    yield namespace
-    for pid in namespace.pids():
-        os.kill(pid, signal.SIGKILL)
-    namespace.delete()
 
 
 def shell(command: str) -> ProcessSpec:
