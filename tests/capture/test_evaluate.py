@@ -26,16 +26,8 @@ from pilotfish.capture import (
     rules,
 )
 from pilotfish.capture.targets import HARMLESS
+from tests.capture.pods import POD
 
-POD = CaptureSpec(
-    inbound_ports_include=ALL,
-    inbound_ports_exclude=(15020,),
-    outbound_ip_ranges_include=ALL,
-    outbound_ports_exclude=(15020,),
-    redirect_dns=True,
-    capture_all_dns=True,
-    enable_ipv6=True,
-)
 TPROXY = CaptureSpec(mode=Mode.TPROXY, inbound_ports_include=ALL, outbound_ip_ranges_include=ALL, drop_invalid=True)
 
 

@@ -8,16 +8,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pilotfish.explain.accesslog import AccessLogEntry, parse_access_log
+from tests.waiting import wait_until
+
 REPOSITORY = Path(__file__).parents[2]
 PILOTFISH = Path(sys.executable).parent / "pilotfish"
 CALCULATOR = REPOSITORY / "examples" / "calculator"
+WEBAPP = "webapp-0.vm"
+"""The example's client; a request of its own is ADD."""
+ADD = "http://calculator:8888/add?a=1&b=2"
 
 
 def run(*command: str | Path, check: bool = True, stdin: str = "", **options: Any) -> subprocess.CompletedProcess[str]:
@@ -27,16 +32,6 @@ def run(*command: str | Path, check: bool = True, stdin: str = "", **options: An
     if check and done.returncode:
         raise AssertionError(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done
-
-
-def wait_until(what: str, holds: Callable[[], Any], within: float = 10.0) -> Any:
-    """The first true answer of `holds`, asked often. For states of the outside world that announce nothing."""
-    deadline = time.monotonic() + within
-    while not (answer := holds()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within} s: {what}")
-        time.sleep(0.02)
-    return answer
 
 
 @dataclass
@@ -78,6 +73,21 @@ class Mesh:
         found = [p for p in self.status["pods"] if p.get("labels", {}).get("app") == app]
         return sorted(found, key=lambda p: p["created_at"])
 
+    def address(self, app: str, family: int = 4) -> str:
+        """Of the oldest pod with this `app` label."""
+        addresses: list[str] = self.pods(app)[0]["addresses"]
+        return next(a for a in addresses if (":" in a) == (family == 6))
+
+    def logged(self, pod: str, what: str, holds: Callable[[AccessLogEntry], bool]) -> AccessLogEntry:
+        """The newest entry of a pod's access log that holds, as soon as there is one."""
+
+        def find() -> AccessLogEntry | None:
+            entries = [parse_access_log(line) for line in self.access_log(pod)]
+            return next((entry for entry in reversed(entries) if entry and holds(entry)), None)
+
+        entry: AccessLogEntry = wait_until(f"{what} in the access log of {pod}", find)
+        return entry
+
     def access_log(self, pod: str) -> list[str]:
         return [line for line in self.call("logs", pod, "-c", "istio-proxy").stdout.splitlines() if line[:2] == "[2"]
 
@@ -107,6 +117,11 @@ def leftovers(mesh: str) -> list[str]:
         if f"/{mesh}/" in words or f"--name {mesh} " in words:
             processes.append(f"{cmdline.parent.name}: {words}")
     return namespaces + mounts + processes
+
+
+def at(host: str, port: int) -> str:
+    """`10.0.0.1:80`, `[fd00::1]:80`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 MakeMesh = Callable[..., AbstractContextManager[Mesh]]

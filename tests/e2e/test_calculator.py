@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,28 +10,16 @@ from typing import Any
 
 import pytest
 
-from pilotfish.explain.accesslog import AccessLogEntry, parse_access_log
-from tests.e2e.harness import CALCULATOR, MakeMesh, Mesh, run, wait_until
+from pilotfish.explain.accesslog import AccessLogEntry
+from tests.e2e.harness import ADD, CALCULATOR, WEBAPP, MakeMesh, Mesh, run
 
-WEBAPP = "webapp-0.vm"
 HOST = "calculator.vm.svc.cluster.local"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
-def published() -> int:
-    return free_port()
-
-
-@pytest.fixture(scope="module")
-def mesh(make_mesh: MakeMesh, published: int) -> Iterator[Mesh]:
-    with make_mesh("e2e-calculator", CALCULATOR, "--publish", f"{published}:webapp.vm:8889") as mesh:
+def mesh(make_mesh: MakeMesh) -> Iterator[Mesh]:
+    """The example, with its web application on a port of the host's choice."""
+    with make_mesh("e2e-calculator", CALCULATOR, "--publish", "0:webapp.vm:8889") as mesh:
         yield mesh
 
 
@@ -74,12 +61,7 @@ def add(mesh: Mesh, host: str = "calculator:8888") -> dict[str, Any]:
 
 
 def logged(mesh: Mesh, pod: str, request_id: str) -> AccessLogEntry:
-    def find() -> AccessLogEntry | None:
-        entries = [parse_access_log(line) for line in mesh.access_log(pod)]
-        return next((e for e in entries if e and e.request_id == request_id), None)
-
-    entry: AccessLogEntry = wait_until(f"request {request_id} in the access log of {pod}", find)
-    return entry
+    return mesh.logged(pod, f"request {request_id}", lambda entry: entry.request_id == request_id)
 
 
 def test_half_of_the_requests_go_to_each_version(mesh: Mesh) -> None:
@@ -92,8 +74,9 @@ def test_half_of_the_requests_go_to_each_version(mesh: Mesh) -> None:
     assert 65 <= versions["v1"] <= 135
 
 
-def test_the_host_reaches_a_service_on_its_published_port(mesh: Mesh, published: int) -> None:
-    answer = json.loads(run("curl", "-sS", "-m", "10", f"http://127.0.0.1:{published}/add?a=20&b=22").stdout)
+def test_the_host_reaches_a_service_on_its_published_port(mesh: Mesh) -> None:
+    (published,) = mesh.status["published"]
+    answer = json.loads(run("curl", "-sS", "-m", "10", f"http://{published['address']}/add?a=20&b=22").stdout)
     assert answer["result"] == 42
 
 
@@ -116,7 +99,7 @@ def test_every_name_form_of_the_service_works(mesh: Mesh, host: str) -> None:
     ],
 )
 def test_every_domain_form_of_the_seed_takes_the_route(mesh: Mesh, authority: str) -> None:
-    answer = mesh.curl(WEBAPP, "http://calculator:8888/add?a=1&b=2", "-H", f"host: {authority}")
+    answer = mesh.curl(WEBAPP, ADD, "-H", f"host: {authority}")
     assert json.loads(answer.stdout)["result"] == 3
 
 
@@ -126,9 +109,7 @@ def test_the_cluster_ip_takes_the_route(mesh: Mesh) -> None:
 
 
 def test_both_sides_log_the_request_in_istios_format(mesh: Mesh) -> None:
-    answer = json.loads(
-        mesh.curl(WEBAPP, "http://calculator:8888/add?a=1&b=2", "-H", "x-request-id: both-sides").stdout
-    )
+    answer = json.loads(mesh.curl(WEBAPP, ADD, "-H", "x-request-id: both-sides").stdout)
     server_pod = next(p for p in mesh.pods("calculator") if p["name"] == answer["pod"])
     client = logged(mesh, WEBAPP, "both-sides")
     server = logged(mesh, f"{answer['pod']}.vm", "both-sides")

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import CALCULATOR, MakeMesh, Mesh, wait_until
-
-WEBAPP = "webapp-0.vm"
-ADD = "http://calculator:8888/add?a=1&b=2"
+from tests.e2e.harness import ADD, CALCULATOR, WEBAPP, MakeMesh, Mesh
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import CALCULATOR, PILOTFISH, MakeMesh, Mesh, leftovers, run, wait_until
+from tests.e2e.harness import ADD, CALCULATOR, PILOTFISH, WEBAPP, MakeMesh, Mesh, leftovers, run
 from tests.prometheus import total
-
-WEBAPP = "webapp-0.vm"
-ADD = "http://calculator:8888/add?a=1&b=2"
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

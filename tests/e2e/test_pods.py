@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import MakeMesh, Mesh, wait_until
+from tests.e2e.harness import MakeMesh, Mesh
+from tests.waiting import wait_until
 
 MANIFESTS = """
 apiVersion: v1

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import PILOTFISH, run, wait_until
+from tests.e2e.harness import PILOTFISH, run
+from tests.waiting import wait_until
 
 POD, CLIENT = "pf-alone-pod", "pf-alone-client"
 POD_IP, CLIENT_IP, SERVICE_IP = "10.99.0.2", "10.99.0.1", "10.96.77.7"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import MakeMesh, Mesh, run
+from tests.e2e.apps import PEERS, TALK
+from tests.e2e.harness import MakeMesh, Mesh, at, run
 
 MANIFESTS = """
 apiVersion: v1
@@ -36,7 +37,7 @@ metadata:
 spec:
   containers:
   - name: web
-    command: [python3, app.py]
+    command: [python3, app.py, "::"]
     readinessProbe: {tcpSocket: {port: 7000}, periodSeconds: 1}
 ---
 apiVersion: v1
@@ -58,89 +59,46 @@ spec:
   containers: [{name: sleep, command: [sleep, infinity]}]
 """
 
-APP = '''
-"""HTTP on 8000 and TCP on 7000, of both families; says who asked."""
-import ipaddress, socket, socketserver, threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-def peer(address):
-    found = ipaddress.ip_address(address[0])
-    return str(getattr(found, "ipv4_mapped", None) or found).encode()
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("content-length", str(len(peer(self.client_address))))
-        self.end_headers()
-        self.wfile.write(peer(self.client_address))
-
-class Tell(socketserver.StreamRequestHandler):
-    def handle(self):
-        self.wfile.write(peer(self.client_address) + b"\\n")
-
-class Six(ThreadingHTTPServer):
-    address_family = socket.AF_INET6
-
-class SixTcp(socketserver.ThreadingTCPServer):
-    address_family = socket.AF_INET6
-    allow_reuse_address = True
-    daemon_threads = True
-
-threading.Thread(target=SixTcp(("::", 7000), Tell).serve_forever, daemon=True).start()
-Six(("::", 8000), Handler).serve_forever()
-'''
-TELL = "import socket,sys; print(socket.create_connection((sys.argv[1], 7000), 5).makefile().readline().strip())"
-
 
 @pytest.fixture(scope="module")
 def mesh(make_mesh: MakeMesh) -> Iterator[Mesh]:
-    with make_mesh("e2e-tproxy", {"mesh.yaml": MANIFESTS, "app.py": APP}) as mesh:
+    with make_mesh("e2e-tproxy", {"mesh.yaml": MANIFESTS, "app.py": PEERS}) as mesh:
         yield mesh
-
-
-def address(mesh: Mesh, app: str, family: int = 4) -> str:
-    addresses: list[str] = mesh.pods(app)[0]["addresses"]
-    return next(a for a in addresses if (":" in a) == (family == 6))
-
-
-def at(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 @pytest.mark.parametrize("client", ["client", "other", "bare"])
 @pytest.mark.parametrize("family", [4, 6])
 def test_the_app_sees_its_clients_address(mesh: Mesh, client: str, family: int) -> None:
     """Whoever the client is: captured by REDIRECT, by TPROXY, or not at all. By address, HTTP and TCP."""
-    server, source = address(mesh, "server", family), address(mesh, client, family)
-    assert mesh.curl(client, f"http://{at(server)}:8000/").stdout == source
-    assert mesh.exec(client, "python3", "-c", TELL, server).stdout.strip() == source
+    server, source = mesh.address("server", family), mesh.address(client, family)
+    assert mesh.curl(client, f"http://{at(server, 8000)}/").stdout == source
+    assert mesh.exec(client, "python3", "-c", TALK, server).stdout.split() == ["hello", source, "ping"]
 
 
 def test_by_the_name_of_the_service(mesh: Mesh) -> None:
     for client in ("client", "other"):
-        assert mesh.curl(client, "http://server/").stdout == address(mesh, client)
-        assert mesh.exec(client, "python3", "-c", TELL, "server").stdout.strip() == address(mesh, client)
+        assert mesh.curl(client, "http://server/").stdout == mesh.address(client)
+        assert mesh.exec(client, "python3", "-c", TALK, "server").stdout.split()[:2] == ["hello", mesh.address(client)]
 
 
 def test_the_proxy_of_the_server_was_on_the_way(mesh: Mesh) -> None:
-    headers = mesh.curl("bare", f"http://{address(mesh, 'server')}:8000/", "-o", "/dev/null", "-D", "-").stdout
+    headers = mesh.curl("bare", f"http://{mesh.address('server')}:8000/", "-o", "/dev/null", "-D", "-").stdout
     assert "server: istio-envoy" in headers.lower()
     assert "x-envoy-decorator-operation" in headers.lower() or "x-envoy-upstream-service-time" in headers.lower()
 
 
 def test_two_clients_never_share_a_connection(mesh: Mesh) -> None:
     """A pooled connection has one source: it must not carry another client's request."""
-    expected = {client: address(mesh, client) for client in ("client", "other", "bare")}
+    expected = {client: mesh.address(client) for client in ("client", "other", "bare")}
     for _ in range(3):
         for client, source in expected.items():
-            assert mesh.curl(client, f"http://{address(mesh, 'server')}:8000/").stdout == source
+            assert mesh.curl(client, f"http://{mesh.address('server')}:8000/").stdout == source
 
 
 def test_a_call_to_the_own_service_and_to_loopback(mesh: Mesh) -> None:
     assert mesh.status_code("server", "http://server.default/") == "200"
     assert mesh.curl("server", "http://127.0.0.1:8000/").stdout == "127.0.0.1"
-    assert mesh.status_code("server", f"http://{address(mesh, 'server')}:8000/") == "200"
+    assert mesh.status_code("server", f"http://{mesh.address('server')}:8000/") == "200"
 
 
 def test_envoy_has_one_capability_and_no_more(mesh: Mesh) -> None:

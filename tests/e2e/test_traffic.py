@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pilotfish.explain.accesslog import AccessLogEntry, parse_access_log
-from tests.e2e.harness import MakeMesh, Mesh, wait_until
+from pilotfish.explain.accesslog import AccessLogEntry
+from tests.e2e.apps import PEERS, TALK
+from tests.e2e.harness import MakeMesh, Mesh, at
+from tests.waiting import wait_until
 
 MANIFESTS = """
 apiVersion: v1
@@ -45,7 +47,7 @@ metadata: {name: server, labels: {app: server}}
 spec:
   containers:
   - name: web
-    command: [python3, app.py]
+    command: [python3, app.py, 0.0.0.0]
     ports: [{name: web, containerPort: 8000}]
     readinessProbe: {tcpSocket: {port: 7000}, periodSeconds: 1}
 ---
@@ -61,49 +63,12 @@ kind: Pod
 metadata: {name: bare, labels: {app: bare}, annotations: {sidecar.istio.io/inject: "false"}}
 spec:
   containers:
-  - {name: web, command: [python3, app.py]}
+  - {name: web, command: [python3, app.py, 0.0.0.0]}
 """
-
-APP = '''
-"""HTTP on 8000 of both families, an echo on TCP 7000; says who asked."""
-import socket, socketserver, threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = f"{self.client_address[0]} {self.headers.get('x-forwarded-proto', '-')}".encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-class Six(ThreadingHTTPServer):
-    address_family = socket.AF_INET6
-    def server_bind(self):
-        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        super().server_bind()
-
-class Echo(socketserver.StreamRequestHandler):
-    def handle(self):
-        self.wfile.write(b"hello\\n")          # the server speaks first
-        self.wfile.write(self.rfile.readline())
-
-class EchoServer(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = True
-
-threading.Thread(target=EchoServer(("0.0.0.0", 7000), Echo).serve_forever, daemon=True).start()
-Six(("::", 8000), Handler).serve_forever()
-'''
-
-ECHO = (
-    "import socket,sys; s=socket.create_connection((sys.argv[1],7000),5); f=s.makefile('rw');"
-    "print(f.readline().strip()); f.write('ping\\n'); f.flush(); print(f.readline().strip())"
-)
 
 
 def files(policy: str) -> dict[str, str]:
-    return {"mesh.yaml": MANIFESTS % {"policy": policy}, "app.py": APP}
+    return {"mesh.yaml": MANIFESTS % {"policy": policy}, "app.py": PEERS}
 
 
 @pytest.fixture(scope="module")
@@ -114,18 +79,7 @@ def mesh(make_mesh: MakeMesh) -> Iterator[Mesh]:
 
 def logged(mesh: Mesh, pod: str, cluster: str) -> AccessLogEntry:
     """The newest access log entry that names this upstream cluster."""
-
-    def find() -> AccessLogEntry | None:
-        entries = [parse_access_log(line) for line in mesh.access_log(pod)]
-        return next((e for e in reversed(entries) if e and e.upstream_cluster == cluster), None)
-
-    entry: AccessLogEntry = wait_until(f"{cluster} in the access log of {pod}", find)
-    return entry
-
-
-def address(mesh: Mesh, app: str, family: int = 4) -> str:
-    addresses: list[str] = mesh.pods(app)[0]["addresses"]
-    return next(a for a in addresses if (":" in a) == (family == 6))
+    return mesh.logged(pod, cluster, lambda entry: entry.upstream_cluster == cluster)
 
 
 def test_a_named_target_port(mesh: Mesh) -> None:
@@ -134,7 +88,7 @@ def test_a_named_target_port(mesh: Mesh) -> None:
 
 
 def test_a_tcp_port_on_which_the_server_speaks_first(mesh: Mesh) -> None:
-    assert mesh.exec("client", "python3", "-c", ECHO, "server").stdout.split() == ["hello", "ping"]
+    assert mesh.exec("client", "python3", "-c", TALK, "server").stdout.split()[::2] == ["hello", "ping"]
     entry = logged(mesh, "client", "outbound|7000||server.default.svc.cluster.local")
     assert entry.method == ""
 
@@ -151,26 +105,20 @@ def test_a_headless_service_by_name(mesh: Mesh) -> None:
 
 def test_a_headless_service_leads_to_no_family_that_it_does_not_ask_for(mesh: Mesh) -> None:
     """The echo listens on 0.0.0.0 alone, and a client tries IPv6 first if it is told an address of that family."""
-    assert "hello" in mesh.exec("client", "python3", "-c", ECHO, "headless").stdout
+    assert "hello" in mesh.exec("client", "python3", "-c", TALK, "headless").stdout
 
 
 def test_a_pod_by_its_address_passes_through_and_is_logged(mesh: Mesh) -> None:
-    assert mesh.status_code("client", f"http://{address(mesh, 'server')}:8000/") == "200"
+    assert mesh.status_code("client", f"http://{mesh.address('server')}:8000/") == "200"
 
 
 @pytest.mark.parametrize("family", [4, 6])
 def test_both_families_are_captured_on_both_sides(mesh: Mesh, family: int) -> None:
-    server = address(mesh, "server", family)
-    url = f"http://[{server}]:8000/" if family == 6 else f"http://{server}:8000/"
-    answer = mesh.curl("client", url).stdout
-    assert answer.split()[0] in ("127.0.0.6", "::ffff:127.0.0.6", "::6"), "the server's proxy made the last hop"
-    local = f"[{server}]:8000" if family == 6 else f"{server}:8000"
-
-    def found() -> bool:
-        entries = [parse_access_log(line) for line in mesh.access_log("client")]
-        return any(e and e.downstream_local_address == local for e in entries)
-
-    wait_until(f"the client's proxy logged {local}", found)
+    server = mesh.address("server", family)
+    local = at(server, 8000)
+    source = "::6" if family == 6 else "127.0.0.6"
+    assert mesh.curl("client", f"http://{local}/").stdout == source, "the server's proxy made the last hop"
+    mesh.logged("client", local, lambda entry: entry.downstream_local_address == local)
 
 
 def test_a_call_to_the_own_service_goes_through_the_own_proxy(mesh: Mesh) -> None:
@@ -180,26 +128,25 @@ def test_a_call_to_the_own_service_goes_through_the_own_proxy(mesh: Mesh) -> Non
 
 
 def test_loopback_is_left_alone(mesh: Mesh) -> None:
-    answer = mesh.curl("server", "http://127.0.0.1:8000/").stdout
-    assert answer.split()[0] in ("127.0.0.1", "::ffff:127.0.0.1")
+    assert mesh.curl("server", "http://127.0.0.1:8000/").stdout == "127.0.0.1"
 
 
 def test_an_uncaptured_pod_has_no_proxy_and_is_reached_by_address(mesh: Mesh) -> None:
     assert mesh.pods("bare")[0].get("captured") is False
     assert "bare" not in {p["pod"] for p in mesh.status["proxies"]}
-    assert mesh.status_code("client", f"http://{address(mesh, 'bare')}:8000/") == "200"
-    answer = mesh.curl("bare", f"http://{address(mesh, 'server')}:8000/").stdout
-    assert answer.split()[0] in ("127.0.0.6", "::ffff:127.0.0.6"), "the server's side is captured all the same"
+    assert mesh.status_code("client", f"http://{mesh.address('bare')}:8000/") == "200"
+    answer = mesh.curl("bare", f"http://{mesh.address('server')}:8000/").stdout
+    assert answer == "127.0.0.6", "the server's side is captured all the same"
 
 
 def test_allow_any_lets_unknown_addresses_pass(mesh: Mesh) -> None:
-    bare = address(mesh, "bare")
+    bare = mesh.address("bare")
     assert mesh.status_code("client", f"http://{bare}:8000/") == "200"
     assert logged(mesh, "client", "PassthroughCluster").downstream_local_address == f"{bare}:8000"
 
 
 def test_an_unknown_host_on_a_known_port_takes_allow_any(mesh: Mesh) -> None:
-    bare = address(mesh, "bare")
+    bare = mesh.address("bare")
     assert mesh.status_code("client", f"http://{bare}:8000/", "-H", "host: nobody.example") == "200"
 
 
@@ -209,7 +156,7 @@ def test_a_static_service_entry(mesh: Mesh, tmp_path: Path) -> None:
         "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: outside}\n"
         "spec:\n  hosts: [outside.example.com]\n  addresses: [10.96.200.9]\n  resolution: STATIC\n"
         "  ports: [{number: 80, name: http, protocol: HTTP, targetPort: 8000}]\n"
-        f"  endpoints: [{{address: {address(mesh, 'bare')}}}]\n"
+        f"  endpoints: [{{address: {mesh.address('bare')}}}]\n"
     )
     mesh.call("apply", "-f", entry)
     wait_until(
@@ -241,7 +188,7 @@ def test_an_endpoint_slice_for_an_address_outside(mesh: Mesh, tmp_path: Path) ->
         "spec: {ports: [{name: http, port: 80, targetPort: 8000}]}\n"
         "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\n"
         "metadata: {name: database-1, labels: {kubernetes.io/service-name: database}}\n"
-        f"endpoints: [{{addresses: [{address(mesh, 'bare')}]}}]\nports: [{{name: http, port: 8000}}]\n"
+        f"endpoints: [{{addresses: [{mesh.address('bare')}]}}]\nports: [{{name: http, port: 8000}}]\n"
     )
     mesh.call("apply", "-f", manifest)
     wait_until("the database answers", lambda: mesh.status_code("client", "http://database/") == "200")
@@ -250,15 +197,14 @@ def test_an_endpoint_slice_for_an_address_outside(mesh: Mesh, tmp_path: Path) ->
 
 def test_registry_only_blocks_what_is_unknown(make_mesh: MakeMesh) -> None:
     with make_mesh("e2e-registry", files("REGISTRY_ONLY")) as mesh:
-        bare = address(mesh, "bare")
+        bare = mesh.address("bare")
         assert mesh.status_code("client", "http://server/") == "200"
         blocked = mesh.curl("client", f"http://{bare}:80/", "-o", "/dev/null", "-w", "%{http_code}", check=False)
         assert blocked.stdout == "502", "a known port: the route block_all"
         assert mesh.curl("client", f"http://{bare}:4444/", check=False).returncode != 0
         dump = json.dumps(mesh.config_dump("client"))
         assert "block_all" in dump
-        entries = [parse_access_log(line) for line in mesh.access_log("client")]
-        assert any(e and e.route_name == "block_all" and e.response_code == 502 for e in entries)
+        mesh.logged("client", "block_all", lambda entry: (entry.route_name, entry.response_code) == ("block_all", 502))
 
 
 def test_a_direct_call_to_the_capture_port_is_no_loop(mesh: Mesh) -> None:

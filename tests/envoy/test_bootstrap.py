@@ -10,7 +10,7 @@ import pytest
 
 from pilotfish.envoy.bootstrap import BootstrapSpec, bootstrap
 from pilotfish.model import Proxy
-from tests.envoy.conftest import envoy_binary
+from pilotfish.runtime.agent.envoy import find_envoy
 
 SPEC = BootstrapSpec(
     Proxy.of_pod("webapp-0", "vm", ("10.244.0.2", "fd70::2"), labels={"app": "webapp", "version": "v1"}),
@@ -21,7 +21,7 @@ SPEC = BootstrapSpec(
 
 
 def test_a_real_envoy_takes_it() -> None:
-    command = [envoy_binary(), "--mode", "validate", "--config-yaml", json.dumps(bootstrap(SPEC)), "-l", "warning"]
+    command = [str(find_envoy()), "--mode", "validate", "--config-yaml", json.dumps(bootstrap(SPEC)), "-l", "warning"]
     found = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert found.returncode == 0, found.stderr
     assert "warning" not in found.stderr

@@ -12,23 +12,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pilotfish.capture import ALL, CaptureSpec, diff, parse_iptables, parse_spec, render_iptables, rules
+from pilotfish.capture import CaptureSpec, diff, parse_iptables, parse_spec, render_iptables, rules
 from pilotfish.capture.spec import Family
 from pilotfish.runtime import capture
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.command import Completed, run
 from pilotfish.runtime.linux.netns import NetNs
+from tests.capture.pods import POD
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
-POD = CaptureSpec(
-    inbound_ports_include=ALL,
-    inbound_ports_exclude=(15020,),
-    outbound_ip_ranges_include=ALL,
-    outbound_ports_exclude=(15020,),
-    redirect_dns=True,
-    capture_all_dns=True,
-    enable_ipv6=True,
-)
 PASSTHROUGH: dict[int, str] = {socket.AF_INET: "127.0.0.6", socket.AF_INET6: "::6"}
 SO_ORIGINAL_DST = 80
 """linux/netfilter_ipv4.h; the same number for IPv6, at level SOL_IPV6."""

@@ -13,17 +13,9 @@ from pilotfish.runtime import capture
 from pilotfish.runtime.capture import Backend, Drift
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.netns import NetNs
+from tests.capture.pods import POD
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
-POD = CaptureSpec(
-    inbound_ports_include=ALL,
-    inbound_ports_exclude=(15020,),
-    outbound_ip_ranges_include=ALL,
-    outbound_ports_exclude=(15020,),
-    redirect_dns=True,
-    capture_all_dns=True,
-    enable_ipv6=True,
-)
 TRANSPARENT = replace(POD, mode=Mode.TPROXY, exclude_interfaces=("eth7",), drop_invalid=True)
 DOCKER = """\
 *nat

@@ -35,6 +35,7 @@ from pilotfish.capture import (
 from pilotfish.capture.spec import Family
 from pilotfish.runtime import capture
 from pilotfish.runtime.capture import Backend
+from tests.capture.pods import POD as POD_SPEC
 from tests.runtime.capture_world import EXTERNAL, OUTSIDE, POD, POD_AT_VM, PORTS, VM, Arrival, Place, Sending, World
 from tests.runtime.capture_world import world as made_world
 
@@ -122,15 +123,6 @@ def sendings(draw: st.DrawFn) -> Sending:
     )
 
 
-POD_SPEC = CaptureSpec(
-    inbound_ports_include=ALL,
-    inbound_ports_exclude=(15020,),
-    outbound_ip_ranges_include=ALL,
-    outbound_ports_exclude=(15020,),
-    redirect_dns=True,
-    capture_all_dns=True,
-    enable_ipv6=True,
-)
 EACH_SORT = [
     *(Sending("pod", "tcp", EXTERNAL[family][0], 80) for family in (4, 6)),
     *(Sending("pod", "tcp", POD[family], 80, uid=1337, gid=1337) for family in (4, 6)),
