@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.harness import PILOTFISH, MakeMesh, Mesh, wait_until
+from tests.e2e.harness import PILOTFISH, MakeMesh, Mesh
+from tests.waiting import wait_until
 
 SERVER = """
 import socketserver, threading

@@ -208,7 +208,7 @@ async def test_debug_pages(file: Path) -> None:
         assert (await get(made, "/ready"))[0] == 200
         _, listing = await get(made, "/debug")
         for line in listing.splitlines():
-            path = line.split()[0] + "?proxyID=web-0.vm"
+            path = line.split()[0] + "?proxyID=web-0.vm&wait=5"  # until it has acknowledged all
             status, _ = await get(made, path)
             assert status == 200, path
         _, adsz = await get(made, "/debug/adsz")
