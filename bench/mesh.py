@@ -159,7 +159,7 @@ def change() -> None:
             awaited = int(version["metadata"]["resourceVersion"]) + 1
             began = time.perf_counter()
             made.save("route.yaml", ROUTE.format(name=f"r{i}"))
-            with urllib.request.urlopen(f"http://{monitoring}/debug/synced?resourceVersion={awaited}&wait=10"):
+            with urllib.request.urlopen(f"http://{monitoring}/api/synced?resourceVersion={awaited}&wait=10"):
                 times.append((time.perf_counter() - began) * 1e3)
         print(f"saved file to the last proxy's ACK, 20 pods: {median(times):.0f} ms "
               f"({', '.join(f'{t:.0f}' for t in times)})")  # fmt: skip

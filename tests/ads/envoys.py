@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pilotfish.ads import Accepted, DeltaRequest, Effect, Refused, Send, Shared, Stream
-from pilotfish.ads.order import WHOLE
+from pilotfish.ads import Accepted, DeltaRequest, Effect, Refused, Send, Stream, StreamCache
 from pilotfish.ads.wire import Payload
-from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, xds_type
 from pilotfish.envoy.values import Layer, Resource, ResourceSet
 
 LETTER = {CLUSTER: "C", ENDPOINT: "E", LISTENER: "L", ROUTE: "R"}
@@ -73,13 +72,13 @@ class Envoy:
     """Clusters, new or changed, that wait for their endpoints, or to be told that there are none."""
 
     @classmethod
-    def connect(cls, shared: Shared, resources: ResourceSet) -> Envoy:
-        stream = Stream(shared, delta=True)
+    def connect(cls, cache: StreamCache, resources: ResourceSet) -> Envoy:
+        stream = Stream(cache, delta=True)
         stream.update(resources, 0.0)
         return cls(stream)
 
-    def reconnect(self, shared: Shared, resources: ResourceSet, now: float) -> None:
-        self.stream = Stream(shared, delta=True)
+    def reconnect(self, cache: StreamCache, resources: ResourceSet, now: float) -> None:
+        self.stream = Stream(cache, delta=True)
         self.stream.update(resources, now)
         self.inbox, self.unacknowledged, self.may_repeat = [], [], Counter()
         # A cluster that was being made anew when the stream broke: no server can know that it lacks the endpoints which
@@ -92,7 +91,7 @@ class Envoy:
         for type_url in LETTER:
             versions = {n: r.version for n, r in self.has[type_url].items()}
             names = tuple(sorted(self.asked.get(type_url, ())))
-            if type_url in WHOLE or names:
+            if xds_type(type_url).wildcard or names:
                 self.say(DeltaRequest(type_url, subscribe=names, initial=versions), now)
 
     def say(self, request: DeltaRequest, now: float) -> None:
@@ -113,7 +112,7 @@ class Envoy:
         """Take the oldest response."""
         payload = self.inbox.pop(0)
         bad = [r for r in payload.resources if b"bad" in r.body]
-        whole = payload.type_url in WHOLE
+        whole = bool(xds_type(payload.type_url).refusal)
         applied = payload.resources if not bad else tuple(r for r in payload.resources if r not in bad) if whole else ()
         old = dict(self.has[payload.type_url])
         if payload.type_url == CLUSTER:

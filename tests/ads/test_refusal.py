@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pilotfish.ads.refusal import named_in
-from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE
+from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE, xds_type
 
 CASES = [
     (CLUSTER, "Error adding/updating cluster(s) a: no, b: bad port", ("a", "b", "c"), ("a", "b")),
@@ -27,4 +27,4 @@ CASES = [
 
 @pytest.mark.parametrize(("type_url", "message", "names", "refused"), CASES)
 def test_named_in(type_url: str, message: str, names: tuple[str, ...], refused: tuple[str, ...]) -> None:
-    assert named_in(type_url, message, names) == refused
+    assert named_in(xds_type(type_url), message, names) == refused

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from pilotfish.ads import DeltaRequest, Effect, Shared, Stream, Sync, WorldRequest
+from pilotfish.ads import DeltaRequest, Effect, Stream, StreamCache, WorldRequest
 from pilotfish.ads.watch import PATIENCE
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.envoy.values import ResourceSet
+from pilotfish.model.sync import Sync
 from tests.ads.envoys import BY_LETTER, resources, said, sent
 
 
@@ -18,7 +19,7 @@ class Dialogue:
 
     def __init__(self, first: ResourceSet, delta: bool = True) -> None:
         self.now = 0.0
-        self.stream = Stream(Shared(), delta=delta)
+        self.stream = Stream(StreamCache(), delta=delta)
         self.delta = delta
         self.nonces: dict[str, str] = {}
         self.versions: dict[str, str] = {}
@@ -328,8 +329,8 @@ def test_world_proxy_that_reconnects_with_the_same_version_is_sent_nothing() -> 
 
 @pytest.mark.parametrize("delta", [True, False])
 def test_streams_that_are_due_the_same_share_one_response(delta: bool) -> None:
-    shared = Shared()
-    make: Callable[[], Stream] = lambda: Stream(shared, delta=delta)  # noqa: E731
+    cache = StreamCache()
+    make: Callable[[], Stream] = lambda: Stream(cache, delta=delta)  # noqa: E731
     payloads = []
     for stream in (make(), make()):
         stream.update(ONE, 0)

@@ -6,10 +6,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pilotfish.ads import Shared
-from pilotfish.ads.order import WHOLE
+from pilotfish.ads import StreamCache
 from pilotfish.ads.watch import PATIENCE
-from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, xds_type
 from pilotfish.envoy.values import ResourceSet
 from tests.ads.envoys import Envoy, resources
 
@@ -36,9 +35,9 @@ class OneProxy(RuleBasedStateMachine):
     @initialize(first=meshes())
     def connect(self, first: ResourceSet) -> None:
         self.now = 0.0
-        self.shared = Shared()
+        self.cache = StreamCache()
         self.target = first
-        self.envoy = Envoy.connect(self.shared, first)
+        self.envoy = Envoy.connect(self.cache, first)
         self.envoy.join(self.now)
 
     @rule(mesh=meshes())
@@ -55,7 +54,7 @@ class OneProxy(RuleBasedStateMachine):
     def reconnect(self, first_more: bool) -> None:
         if first_more and self.envoy.inbox:
             self.envoy.process(self.now)
-        self.envoy.reconnect(self.shared, self.target, self.now)
+        self.envoy.reconnect(self.cache, self.target, self.now)
 
     @rule(seconds=st.sampled_from([0.01, PATIENCE]))
     def wait(self, seconds: float) -> None:
@@ -73,7 +72,7 @@ class OneProxy(RuleBasedStateMachine):
         assert stream.settled, {w.type_url: (w.holding, w.refused) for w in stream.watches.values()}
         held_back = any(w.refused for t in (LISTENER, ROUTE) if (w := stream.watches.get(t)))
         for type_url, has in envoy.has.items():
-            if type_url in WHOLE or type_url in stream.watches:
+            if xds_type(type_url).wildcard or type_url in stream.watches:
                 self._check(type_url, {n: r.body for n, r in has.items()}, held_back)
 
     def _run_dry(self) -> None:
@@ -88,7 +87,7 @@ class OneProxy(RuleBasedStateMachine):
 
     def _check(self, type_url: str, has: dict[str, bytes], held_back: bool) -> None:
         wanted = {r.name: r.body for r in self.target.resources(type_url)}
-        asked = wanted.keys() if type_url in WHOLE else self.envoy.asked[type_url] & wanted.keys()
+        asked = wanted.keys() if xds_type(type_url).wildcard else self.envoy.asked[type_url] & wanted.keys()
         for name in asked:
             if b"bad" not in wanted[name]:
                 assert has.get(name) == wanted[name], f"{type_url} {name}"

@@ -13,6 +13,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
+from pilotfish.envoy.types import SHOWN
+from pilotfish.model.sync import Sync
 from pilotfish.runtime.control.client import process_started
 from pilotfish.runtime.control.views import (
     ChangesView,
@@ -53,7 +55,9 @@ def pod(name: str, namespace: str = "vm", **fields: Any) -> PodView:
 
 
 def sync(name: str, **states: Any) -> SyncView:
-    return SyncView(proxy=name, **({"cds": "SYNCED", "lds": "SYNCED", "eds": "SYNCED", "rds": "SYNCED"} | states))
+    rest = {field: states.pop(field) for field in ("connected", "error") if field in states}
+    types = {row.short: Sync(states.pop(row.short, "SYNCED")) for row in SHOWN}
+    return SyncView(proxy=name, types=types, **rest, **states)
 
 
 def proxy(name: str, namespace: str = "vm", **states: Any) -> ProxyView:

@@ -267,7 +267,7 @@ def test_status_and_get(mesh: Mesh) -> None:
     assert status["ready"] is True
     assert status.get("problems", []) == []
     assert {p["pod"] for p in status["proxies"]} == {p["name"] for p in status["pods"]}
-    assert all(p["sync"]["cds"] == p["sync"]["rds"] == "SYNCED" for p in status["proxies"])
+    assert all(p["sync"]["types"]["cds"] == p["sync"]["types"]["rds"] == "SYNCED" for p in status["proxies"])
     pods = mesh.call("get", "pods", "-n", "vm").stdout.splitlines()
     assert pods[0].split() == ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]
     assert any(line.split()[:3] == ["webapp-0", "2/2", "Running"] for line in pods[1:])

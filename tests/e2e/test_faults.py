@@ -76,7 +76,8 @@ def test_a_killed_discovery_disturbs_nobody_and_sends_nothing_again(mesh: Mesh) 
         def reconnected() -> bool:
             status = mesh.status
             return status["discovery"].get("pid") not in (None, before["pid"]) and all(
-                p.get("sync") and p["sync"]["connected"] and p["sync"]["rds"] == "SYNCED" for p in status["proxies"]
+                p.get("sync") and p["sync"]["connected"] and p["sync"]["types"]["rds"] == "SYNCED"
+                for p in status["proxies"]
             )
 
         wait_until("the proxies are with the new discovery", reconnected, within=20)

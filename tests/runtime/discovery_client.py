@@ -15,17 +15,19 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.runtime.discovery.address import Address
-from pilotfish.runtime.discovery.serve import Discovery, Options
+from pilotfish.runtime.discovery.serve import DiscoveryServer, Options
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 WEB = "sidecar~10.0.0.1~web-0.vm~vm.svc.cluster.local"
 
 
 @asynccontextmanager
-async def discovery(*paths: Path, mesh_config: Path | None = None) -> AsyncIterator[Discovery]:
+async def discovery(
+    *paths: Path, mesh_config: Path | None = None, state: Path | None = None
+) -> AsyncIterator[DiscoveryServer]:
     """It listens on free ports of the loopback."""
-    options = Options(paths, Address("127.0.0.1", 0), Address("127.0.0.1", 0), mesh_config)
-    async with Discovery(options) as made:
+    options = Options(paths, Address("127.0.0.1", 0), Address("127.0.0.1", 0), mesh_config, state=state)
+    async with DiscoveryServer(options) as made:
         running = asyncio.create_task(made.run())
         try:
             yield made
@@ -108,7 +110,7 @@ async def connected(address: Address, client: Client | None = None, node_id: str
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def get(made: Discovery, path: str) -> tuple[int, Any]:
+async def get(made: DiscoveryServer, path: str) -> tuple[int, Any]:
     """Status, and the JSON or text."""
     async with aiohttp.ClientSession() as http, http.get(f"http://{made.monitoring}{path}") as response:
         if response.content_type == "application/json":

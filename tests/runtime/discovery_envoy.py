@@ -103,16 +103,15 @@ class Lab:
 
     async def synced(self) -> bool:
         """The Envoy is connected and has acknowledged all."""
-        rows = await self.json("/debug/syncz?format=view")
-        words = ("cds", "lds", "eds", "rds")
+        rows = await self.json("/api/syncs")
         return (
             bool(rows)
-            and all(row[w] in ("SYNCED", "NOT SENT") for row in rows for w in words[:2])
-            and bool(await self.get("/debug/synced?resourceVersion=0"))
+            and all(row["types"][name] in ("SYNCED", "NOT SENT") for row in rows for name in ("cds", "lds"))
+            and bool(await self.get("/api/synced?resourceVersion=0"))
         )
 
     async def problems(self) -> list[dict[str, Any]]:
-        return [p for p in await self.json("/debug/problemz") or () if p["severity"] == "error"]
+        return [p for p in await self.json("/api/problems") or () if p["severity"] == "error"]
 
     async def envoy_routes(self) -> str:
         return await self.get("/config_dump?resource=dynamic_route_configs", 15000)

@@ -183,7 +183,7 @@ async def names() -> AsyncIterator[NameTables]:
 
 
 class Discovery:
-    """`/debug/ndsz` of a discovery."""
+    """`/api/names` of a discovery."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
@@ -192,7 +192,7 @@ class Discovery:
         self.changed = asyncio.Event()
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
-        assert request.path == "/debug/ndsz"
+        assert request.path == "/api/names"
         proxy, version = request.query["proxyID"], request.query["version"]
         self.asked.append((proxy.split("~")[2], version))
         if proxy not in self.known:

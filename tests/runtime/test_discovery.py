@@ -13,7 +13,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.runtime.discovery.address import Address
-from pilotfish.runtime.discovery.serve import Discovery, Options
+from pilotfish.runtime.discovery.serve import DiscoveryServer, Options
 from pilotfish.runtime.errors import MachineError
 from tests.runtime.discovery_client import METHOD, WEB, Client, connected, discovery, get
 
@@ -67,9 +67,9 @@ async def test_a_proxy_that_reconnects_is_sent_nothing_that_it_has(file: Path) -
             await proxy.until("all is there", lambda: "8000" in proxy.has[ROUTE])
         proxy.received = 0
         async with connected(made.xds, proxy):
-            assert (await get(made, "/debug/synced?resourceVersion=0&wait=5"))[0] == 200
+            assert (await get(made, "/api/synced?resourceVersion=0&wait=5"))[0] == 200
             save(file, ONE.replace("10.0.0.1", "10.0.0.99"))
-            await made.hub.moved.wait_for(lambda: made.hub.is_settled, 1)
+            await made.driver.moved.wait_for(lambda: made.plane.is_settled, 1)
         assert [r.name for r in proxy.has[CLUSTER].values()]
 
 
@@ -125,7 +125,7 @@ async def test_a_broken_object_keeps_its_last_good_form_and_a_vanished_file_take
         two.unlink()
         await proxy.until("the other is gone", lambda: other not in proxy.has[CLUSTER])
         assert NAME in proxy.has[CLUSTER]
-        _, problems = await get(made, "/debug/problemz")
+        _, problems = await get(made, "/api/problems")
         broken = [p for p in problems if p["severity"] == "error"]
         assert [(p["kind"], p["name"]) for p in broken] == [("Service", "one")]
         assert broken[0]["source"].startswith(str(one))
@@ -139,7 +139,7 @@ async def test_the_mesh_configuration_is_followed(file: Path, tmp_path: Path) ->
         save(config, "outboundTrafficPolicy: {mode: REGISTRY_ONLY}")
         await proxy.until("others are blocked", lambda: b"block_all" in proxy.has[ROUTE]["8000"].resource.value)
         save(config, "outboundTrafficPolicy: {mode: SOMETIMES}")
-        await made.hub.moved.wait_for(lambda: bool(made.hub.file_problems), 5)
+        await made.driver.moved.wait_for(lambda: bool(made.plane.mesh.desired.problems), 5)
         assert b"block_all" in proxy.has[ROUTE]["8000"].resource.value
 
 
@@ -154,20 +154,20 @@ spec: {hosts: [one], http: [{match: [{uri: {prefix: /PATH}}], route: [{destinati
     save(file, ONE + virtual_service)
     async with discovery(file) as made, connected(made.xds, Client(refuses=b"/poison")) as proxy:
         await proxy.until("there is a route", lambda: b"/PATH" in _route(proxy))
-        await made.hub.moved.wait_for(lambda: made.hub.is_settled, 5)
+        await made.driver.moved.wait_for(lambda: made.plane.is_settled, 5)
         save(file, ONE + TWO + virtual_service.replace("PATH", "poison"))
         await proxy.until("the new service is known", lambda: b"two.vm" in _route(proxy))
         assert b"/PATH" in _route(proxy), "the last good form is in force"
-        await made.hub.moved.wait_for(lambda: made.hub.is_settled, 5)
-        problem = (await get(made, "/debug/problemz"))[1][0]
+        await made.driver.moved.wait_for(lambda: made.plane.is_settled, 5)
+        problem = (await get(made, "/api/problems"))[1][0]
         assert (problem["reason"], problem["kind"], problem["name"]) == ("RefusedByEnvoy", "VirtualService", "one")
         assert problem["proxies"] == ["web-0.vm"]
-        assert (await get(made, "/debug/syncz?format=view"))[1][0]["rds"] == "REFUSED"
-        assert (await get(made, "/debug/synced?resourceVersion=0&wait=2"))[0] == 200
+        assert (await get(made, "/api/syncs"))[1][0]["types"]["rds"] == "REFUSED"
+        assert (await get(made, "/api/synced?resourceVersion=0&wait=2"))[0] == 200
         save(file, ONE + TWO + virtual_service.replace("PATH", "mended"))
         await proxy.until("the mended form is in force", lambda: b"/mended" in _route(proxy))
-        await made.hub.moved.wait_for(lambda: made.hub.is_settled, 5)
-        assert "RefusedByEnvoy" not in str(await get(made, "/debug/problemz"))
+        await made.driver.moved.wait_for(lambda: made.plane.is_settled, 5)
+        assert "RefusedByEnvoy" not in str(await get(made, "/api/problems"))
 
 
 def _route(proxy: Client) -> bytes:
@@ -177,9 +177,9 @@ def _route(proxy: Client) -> bytes:
 
 async def test_names_are_told_when_they_change(file: Path) -> None:
     async with discovery(file) as made:
-        _, table = await get(made, f"/debug/ndsz?proxyID={WEB}")
+        _, table = await get(made, f"/api/names?proxyID={WEB}")
         assert table["records"]["one.vm.svc.cluster.local"] == ["10.96.0.10"]
-        unchanged = f"/debug/ndsz?proxyID={WEB}&version={table['version']}"
+        unchanged = f"/api/names?proxyID={WEB}&version={table['version']}"
         assert (await get(made, unchanged + "&wait=0.05"))[0] == 304
         asked = asyncio.create_task(get(made, unchanged + "&wait=10"))
         save(file, ONE + TWO)
@@ -193,24 +193,25 @@ async def test_synced_waits_for_a_version_and_for_the_proxies(tmp_path: Path) ->
     text = '{"apiVersion":"v1","kind":"List","metadata":{"resourceVersion":"%d"},"items":[]}'
     save(path, text % 4)
     async with discovery(path) as made:
-        assert (await get(made, "/debug/synced?resourceVersion=4"))[0] == 200
-        assert (await get(made, "/debug/synced?resourceVersion=5&wait=0.05"))[0] == 504
-        asked = asyncio.create_task(get(made, "/debug/synced?resourceVersion=5&wait=10"))
+        assert (await get(made, "/api/synced?resourceVersion=4"))[0] == 200
+        assert (await get(made, "/api/synced?resourceVersion=5&wait=0.05"))[0] == 504
+        asked = asyncio.create_task(get(made, "/api/synced?resourceVersion=5&wait=10"))
         save(path, text % 5)
         assert (await asked)[0] == 200
-        assert (await get(made, "/debug/synced?resourceVersion=x"))[0] == 400
-        assert (await get(made, "/debug/synced?resourceVersion=5&proxies=1"))[0] == 504, "nobody is connected"
+        assert (await get(made, "/api/synced?resourceVersion=x"))[0] == 400
+        assert (await get(made, "/api/synced?resourceVersion=5&proxies=1"))[0] == 504, "nobody is connected"
 
 
 async def test_debug_pages(file: Path) -> None:
     async with discovery(file) as made, connected(made.xds) as proxy:
         await proxy.until("all is there", lambda: NAME in proxy.has[ENDPOINT])
         assert (await get(made, "/ready"))[0] == 200
-        _, listing = await get(made, "/debug")
-        for line in listing.splitlines():
-            path = line.split()[0] + "?proxyID=web-0.vm&wait=5"  # until it has acknowledged all
-            status, _ = await get(made, path)
-            assert status == 200, path
+        for folder in ("/debug", "/api"):
+            _, listing = await get(made, folder)
+            for line in listing.splitlines():
+                path = line.split()[0] + "?proxyID=web-0.vm&wait=5"  # until it has acknowledged all
+                status, _ = await get(made, path)
+                assert status == 200, path
         _, adsz = await get(made, "/debug/adsz")
         assert adsz["totalClients"] == 1
         assert adsz["clients"][0]["nodeId"] == WEB
@@ -229,15 +230,15 @@ async def test_debug_pages(file: Path) -> None:
 
 
 async def test_what_only_a_proxy_that_left_needed_is_forgotten(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pilotfish.runtime.discovery.hub._COLLECT_AFTER", 0.0)
+    monkeypatch.setattr("pilotfish.runtime.discovery.driver._COLLECT_AFTER", 0.0)
     async with discovery(file) as made:
         async with connected(made.xds) as proxy:
             await proxy.until("all is there", lambda: "8000" in proxy.has[ROUTE])
-            size = len(made.hub.mesh.graph)
-        assert await made.hub.moved.wait_for(lambda: not made.hub.connections, 5)
+            size = len(made.plane.mesh.graph)
+        assert await made.driver.moved.wait_for(lambda: not made.plane.sessions, 5)
         await asyncio.sleep(0)
         async with asyncio.timeout(5):
-            while len(made.hub.mesh.graph) >= size:
+            while len(made.plane.mesh.graph) >= size:
                 await asyncio.sleep(0)
 
 
@@ -245,10 +246,10 @@ async def test_a_taken_port_is_said(file: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = Address("127.0.0.1", taken.getsockname()[1])
         with pytest.raises(MachineError, match=r"--xds-address .* another process listens there"):
-            async with Discovery(Options((file,), address, LOOPBACK)):
+            async with DiscoveryServer(Options((file,), address, LOOPBACK)):
                 pass
         with pytest.raises(MachineError, match=r"--monitoring-address .* another process listens there"):
-            async with Discovery(Options((file,), LOOPBACK, address)):
+            async with DiscoveryServer(Options((file,), LOOPBACK, address)):
                 pass
 
 

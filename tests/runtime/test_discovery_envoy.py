@@ -120,8 +120,8 @@ async def test_a_refused_object_is_named_and_others_changes_go_through(running: 
     assert problem["source"].startswith(f"{running.config}/mesh.yaml:")
     assert int(problem["source"].rpartition(":")[2]) in range(line, line + 5)
     assert problem["proxies"] == ["web-0.vm"]
-    rows = await running.json("/debug/syncz?format=view")
-    assert rows[0]["rds"] == "REFUSED"
+    rows = await running.json("/api/syncs")
+    assert rows[0]["types"]["rds"] == "REFUSED"
     assert "VirtualService vm/one" in rows[0]["error"]
 
     running.write(SERVICES + BAD_ONE + route("two", "{prefix: /second}"))

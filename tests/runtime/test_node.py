@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from pilotfish.model.kinds import POD
+from pilotfish.model.sync import Sync
 from pilotfish.node.publish import Publish
 from pilotfish.runtime.control.client import Client
 from pilotfish.runtime.control.views import PodView, StatusView
@@ -144,7 +145,7 @@ async def test_what_the_status_tells(mesh: Running) -> None:
     status = await mesh.status()
     assert status.problems == ()
     assert {proxy.pod for proxy in status.proxies} == {pod.name for pod in status.pods}
-    assert all(proxy.sync is not None and proxy.sync.cds == "SYNCED" for proxy in status.proxies)
+    assert all(proxy.sync is not None and proxy.sync.types["cds"] is Sync.SYNCED for proxy in status.proxies)
     web = webs(status)[0]
     assert web.owner == "deployment/web"
     assert [c.kind for c in web.containers] == ["app", "proxy"]

@@ -20,8 +20,8 @@ from pilotfish.ads.request import (
     parse_delta,
     parse_world,
 )
-from pilotfish.ads.stream import Stream, Sync
-from pilotfish.ads.watch import Shared
+from pilotfish.ads.stream import Stream
+from pilotfish.ads.watch import StreamCache
 
 __all__ = [
     "Accepted",
@@ -32,9 +32,8 @@ __all__ = [
     "Refused",
     "Request",
     "Send",
-    "Shared",
     "Stream",
-    "Sync",
+    "StreamCache",
     "WorldRequest",
     "parse_delta",
     "parse_world",

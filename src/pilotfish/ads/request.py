@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import json_format, message
 
+from pilotfish.envoy.types import xds_type
+from pilotfish.model.private import PrivateStr
+
 
 class MalformedRequestError(ValueError):
     """The bytes are no request of the ADS service."""
@@ -66,7 +69,7 @@ def parse_delta(body: bytes) -> DeltaRequest:
         error=proto.error_detail.message if proto.HasField("error_detail") else None,
         subscribe=tuple(proto.resource_names_subscribe),
         unsubscribe=tuple(proto.resource_names_unsubscribe),
-        initial=dict(proto.initial_resource_versions),
+        initial=_versions(proto.type_url, proto.initial_resource_versions),
         node=_node(proto),
     )
 
@@ -80,7 +83,7 @@ def parse_world(body: bytes) -> WorldRequest:
         nonce=proto.response_nonce,
         error=proto.error_detail.message if proto.HasField("error_detail") else None,
         names=tuple(proto.resource_names),
-        version=proto.version_info,
+        version=_version(proto.type_url, proto.version_info),
         node=_node(proto),
     )
 
@@ -90,6 +93,16 @@ def _parse(proto: message.Message, body: bytes) -> None:
         proto.ParseFromString(body)
     except message.DecodeError as error:
         raise MalformedRequestError(str(error)) from error
+
+
+def _version(type_url: str, text: str) -> str:
+    return PrivateStr(text) if xds_type(type_url).sensitive else text
+
+
+def _versions(type_url: str, versions: Mapping[str, str]) -> Mapping[str, str]:
+    if xds_type(type_url).sensitive:
+        return {name: PrivateStr(version) for name, version in versions.items()}
+    return dict(versions)
 
 
 def _node(proto: discovery_pb2.DiscoveryRequest | discovery_pb2.DeltaDiscoveryRequest) -> Node | None:

@@ -13,40 +13,30 @@ all listeners and routes are acknowledged. One response of a type is under way a
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from pilotfish.ads.effects import Accepted, Effect, Refused, Send
 from pilotfish.ads.holding import Plan
-from pilotfish.ads.order import REMOVED_AFTER, WAITS_FOR, WHOLE, rank
 from pilotfish.ads.request import DeltaRequest, Request, WorldRequest
-from pilotfish.ads.watch import PATIENCE, Shared, Watch
-from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from pilotfish.ads.watch import PATIENCE, StreamCache, Watch
+from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SERVED, rank
+from pilotfish.model.sync import Sync
 
 if TYPE_CHECKING:
     from pilotfish.envoy.values import Layer, ResourceSet
 
 
-class Sync(StrEnum):
-    """Where a proxy stands with one type."""
-
-    SYNCED = "SYNCED"
-    STALE = "STALE"
-    NOT_SENT = "NOT SENT"
-    REFUSED = "REFUSED"
-
-
 class Stream:
     """The protocol's state for one proxy's connection."""
 
-    __slots__ = ("_delta", "_rejoins_until", "_remade", "_resources", "_shared", "wake_at", "watches")
+    __slots__ = ("_cache", "_delta", "_rejoins_until", "_remade", "_resources", "wake_at", "watches")
 
-    def __init__(self, shared: Shared, *, delta: bool) -> None:
+    def __init__(self, cache: StreamCache, *, delta: bool) -> None:
         self.watches: dict[str, Watch] = {}
         """By type URL, in the order in which updates go out."""
         self.wake_at: float | None = None
         """When `tick` should be called, if nothing else happens before."""
-        self._shared = shared
+        self._cache = cache
         self._delta = delta
         self._resources: ResourceSet | None = None
         self._remade: set[str] = set()
@@ -96,10 +86,18 @@ class Stream:
         """The proxy has, and has acknowledged, all that it asked for and can take."""
         return self._resources is not None and all(self._settled(w) for w in self.watches.values())
 
+    @property
+    def is_complete(self) -> bool:
+        """The proxy has asked for every type that it should have something of."""
+        resources = self._resources
+        return resources is not None and all(
+            row.url in self.watches or not (row.wildcard or any(resources.layers(row.url))) for row in SERVED
+        )
+
     # Requests
 
     def _add(self, type_url: str) -> Watch:
-        self.watches[type_url] = watch = Watch(type_url, self._delta, self._shared)
+        self.watches[type_url] = watch = Watch(type_url, self._delta, self._cache)
         self.watches = dict(sorted(self.watches.items(), key=lambda item: rank(item[0])))
         return watch
 
@@ -115,7 +113,7 @@ class Stream:
     def _subscribe(self, watch: Watch, request: DeltaRequest, first: bool, now: float) -> None:
         layers = self._layers(watch)
         names = request.subscribe
-        if first and not names and watch.type_url in WHOLE:
+        if first and not names and watch.type.wildcard:
             names = ("*",)
         watch.subscribe(names, layers)
         watch.unsubscribe(request.unsubscribe)
@@ -131,7 +129,7 @@ class Stream:
     def _subscribe_world(self, watch: Watch, request: WorldRequest, first: bool) -> None:
         layers = self._layers(watch)
         names = request.names
-        if not names and watch.type_url in WHOLE and (first or (watch.wildcard and not watch.names)):
+        if not names and watch.type.wildcard and (first or (watch.wildcard and not watch.names)):
             names = ("*",)
         held = watch.names | ({"*"} if watch.wildcard else set())
         watch.subscribe([n for n in names if n not in held], layers)
@@ -192,7 +190,7 @@ class Stream:
     def _must_wait(self, watch: Watch, due: Plan, unsent: set[str], now: float) -> bool:
         if not due.changed:
             return False
-        before = WAITS_FOR.get(watch.type_url, ())
+        before = watch.type.waits_for
         clusters = self.watches.get(CLUSTER)
         return any(t in unsent for t in before) or (
             CLUSTER in before and clusters is not None and clusters.adds_are_waiting(now)
@@ -205,7 +203,7 @@ class Stream:
         return all(self._settled(other) and not other.refused for other in self._removed_after(watch))
 
     def _removed_after(self, watch: Watch) -> list[Watch]:
-        return [self.watches[t] for t in REMOVED_AFTER.get(watch.type_url, ()) if t in self.watches]
+        return [self.watches[t] for t in watch.type.removed_after if t in self.watches]
 
     def _is_rejoining(self, now: float) -> bool:
         """Whether listeners and routes of an earlier stream, which name clusters, may not have been told yet."""

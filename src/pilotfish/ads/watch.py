@@ -10,9 +10,10 @@ from weakref import WeakValueDictionary
 
 from pilotfish.ads.diff import Differ, find
 from pilotfish.ads.holding import UNSURE, Holding, Plan, plan, version_of
-from pilotfish.ads.order import WHOLE
 from pilotfish.ads.refusal import named_in
 from pilotfish.ads.wire import Payload, Payloads
+from pilotfish.envoy.types import xds_type
+from pilotfish.model.private import PrivateStr
 
 if TYPE_CHECKING:
     from pilotfish.envoy.values import Layer, Resource
@@ -22,7 +23,7 @@ PATIENCE = 1.0
 is warming; one whose name can't be resolved must not keep every later change away."""
 
 
-class Shared:
+class StreamCache:
     """What all streams of one server share, so that what many are due is made, compared and kept once."""
 
     __slots__ = ("_names", "differ", "payloads")
@@ -59,10 +60,10 @@ class Watch:
     """Not more than a state: `Stream` decides when to ask it for its next response."""
 
     __slots__ = (
+        "_cache",
         "_delta",
         "_flight",
         "_isolated",
-        "_shared",
         "accepted_nonce",
         "error",
         "holding",
@@ -70,12 +71,12 @@ class Watch:
         "names",
         "owes_answer",
         "refused",
-        "type_url",
+        "type",
         "wildcard",
     )
 
-    def __init__(self, type_url: str, delta: bool, shared: Shared) -> None:
-        self.type_url = type_url
+    def __init__(self, type_url: str, delta: bool, cache: StreamCache) -> None:
+        self.type = xds_type(type_url)
         self.wildcard = False
         self.names: frozenset[str] = frozenset()
         self.holding = Holding()
@@ -88,10 +89,14 @@ class Watch:
         self.last_nonce = ""
         self.accepted_nonce = ""
         self._delta = delta
-        self._shared = shared
+        self._cache = cache
         self._flight: dict[str, Sent] = {}
         self._isolated: frozenset[str] = frozenset()
         """Resources of a refused response, one of which is bad: they are sent one at a time."""
+
+    @property
+    def type_url(self) -> str:
+        return self.type.url
 
     # What is asked for
 
@@ -104,7 +109,7 @@ class Watch:
         if new.pop("*", 0) is None:
             self._subscribe_all()
         if new:
-            self.names = self._shared.names(self.names.union(new))
+            self.names = self._cache.names(self.names.union(new))
             self.holding = self.holding.but(new)
             self.refused = {n: v for n, v in self.refused.items() if n not in new}
 
@@ -121,7 +126,7 @@ class Watch:
         dropped = tuple(n for n in gone if n in self.names)
         if not dropped:
             return
-        self.names = self._shared.names(self.names.difference(dropped))
+        self.names = self._cache.names(self.names.difference(dropped))
         if self.wildcard:
             # Only the server knows whether the wildcard covers the name, so that it has to say.
             self.holding = self.holding.but({n: self._unsure(self.holding, n) for n in dropped})
@@ -163,7 +168,7 @@ class Watch:
                 self.error = ""
 
     def plan(self, layers: tuple[Layer, ...]) -> Plan:
-        due = plan(self.holding, layers, self.names, self.wildcard, self.refused, self._shared.differ)
+        due = plan(self.holding, layers, self.names, self.wildcard, self.refused, self._cache.differ)
         if due.is_done and (layers is not self.holding.layers or len(due.refused) != len(self.holding.apart)):
             self.holding = Holding(layers, due.refused)
         return due
@@ -215,10 +220,10 @@ class Watch:
 
     @property
     def _sends_all(self) -> bool:
-        return not self._delta and self.type_url in WHOLE
+        return not self._delta and self.type.wildcard
 
     def _payload(self, layers: tuple[Layer, ...], changed: tuple[Resource, ...], removed: tuple[str, ...]) -> Payload:
-        make = self._shared.payloads.make
+        make = self._cache.payloads.make
         if self._delta:
             return make(True, self.type_url, changed, removed, not_nonce=self.last_nonce)
         resources = tuple(self._in_force(layers)) if self._sends_all else changed
@@ -238,8 +243,8 @@ class Watch:
         """What a state of the world response calls all that is subscribed."""
         digest = blake2b(b"*" if self.wildcard else b"", digest_size=8)
         for text in (*(layer.version for layer in layers), *sorted(self.names)):
-            digest.update(f"{text}\0".encode())
-        return digest.hexdigest()
+            digest.update(text.encode() + b"\0")
+        return PrivateStr(digest.hexdigest()) if self.type.sensitive else digest.hexdigest()
 
     # What comes back
 
@@ -258,7 +263,7 @@ class Watch:
             return None
         self._landed(nonce)
         self.error = message
-        names = set(named_in(self.type_url, message, [r.name for r in sent.resources]))
+        names = set(named_in(self.type, message, [r.name for r in sent.resources]))
         if not names and self._sends_all:
             names = {r.name for r in sent.resources}
         bad = tuple(r for r in sent.resources if r.name in names)
@@ -270,7 +275,7 @@ class Watch:
         rest = {r.name: self._unsure(sent.before, r.name) for r in offered if r.name not in names}
         if not bad:
             self._isolated |= rest.keys()
-        if sent.resources and (not bad or self.type_url not in WHOLE):
+        if sent.resources and not (bad and self.type.refusal):
             # Envoy is sure to have applied the rest only if it says what it refused.
             untold = {n: sent.before.have(n) for n in sent.removed if n not in again}
             self.holding = self.holding.but(rest | untold)

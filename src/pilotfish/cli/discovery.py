@@ -39,7 +39,13 @@ if TYPE_CHECKING:
     default=f"127.0.0.1:{MONITORING_PORT}",
     show_default=True,
     metavar="HOST:PORT",
-    help="/ready, /metrics and /debug.",
+    help="/ready, /metrics, /debug and /api.",
+)
+@click.option(
+    "--state",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where to keep what Envoy refused, and the last good forms, over a restart. Without it they are forgotten.",
 )
 @click.option(
     "--allow-plaintext", is_flag=True, help="Serve others than this machine's own processes without encryption."
@@ -56,13 +62,14 @@ def command(
     mesh_config: Path | None,
     xds_address: str,
     monitoring_address: str,
+    state: Path | None,
     allow_plaintext: bool,
     log_level: str,
 ) -> None:
     """Serve Envoy's configuration over xDS, from manifests.
 
     The xDS port opens once the manifests are read. A change of a file reaches the proxies within milliseconds; an
-    object that is broken, or that Envoy refuses, keeps its last good form, and /debug/problemz says why.
+    object that is broken, or that Envoy refuses, keeps its last good form, and /api/problems says why.
     """
     from pilotfish.runtime.discovery.serve import Options, serve
     from pilotfish.runtime.errors import MachineError
@@ -74,6 +81,7 @@ def command(
         monitoring=_address("--monitoring-address", monitoring_address),
         mesh_config=mesh_config,
         allow_plaintext=allow_plaintext,
+        state=state,
     )
     try:
         asyncio.run(serve(options))

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from pilotfish.derive import Origin
-from pilotfish.envoy.types import ORDER
+from pilotfish.envoy.types import ORDER, xds_type
+from pilotfish.model.private import PrivateBytes, PrivateStr
 
 Reference = tuple[str, str]
 """(type URL, name) of a resource that another one names."""
@@ -28,7 +29,7 @@ class Resource:
     type_url: str
     name: str
     version: str
-    """A short hash of `body`, in hexadecimal."""
+    """A short hash of `body`, in hexadecimal. It and `body` are private for a sensitive type."""
     body: bytes = field(repr=False)
     """The resource's message, serialised; equal messages have equal bytes."""
     references: frozenset[Reference] = field(default=frozenset(), repr=False)
@@ -44,7 +45,10 @@ class Resource:
         references: Iterable[Reference] = (),
         origin: Origin | None = None,
     ) -> Resource:
-        return cls(type_url, name, _digest(body), body, frozenset(references), origin)
+        version = _digest(body)
+        if xds_type(type_url).sensitive:
+            version, body = PrivateStr(version), PrivateBytes(body)
+        return cls(type_url, name, version, body, frozenset(references), origin)
 
 
 class Layer(Mapping[str, Resource]):
@@ -57,8 +61,10 @@ class Layer(Mapping[str, Resource]):
         self._resources = {name: by_name[name] for name in sorted(by_name)}
         self.type_url = type_url
         found = self._resources.values()
-        self.version = _digest("\0".join((type_url, *(f"{r.name}\0{r.version}" for r in found))).encode())
+        self.version = _digest("\0".join((type_url, *("\0".join((r.name, r.version)) for r in found))).encode())
         """A hash of the names and versions of the resources."""
+        if xds_type(type_url).sensitive:
+            self.version = PrivateStr(self.version)
         self.references: frozenset[Reference] = frozenset().union(*(r.references for r in found))
 
     def __getitem__(self, name: str) -> Resource:

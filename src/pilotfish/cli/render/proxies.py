@@ -6,11 +6,14 @@ from collections.abc import Iterable
 
 from pilotfish.cli.render.problems import render_object
 from pilotfish.cli.render.table import NONE, Table, table
+from pilotfish.envoy.types import SHOWN
 from pilotfish.runtime.control.views import ProblemView, ProxyView
+
+_TYPES = tuple(row.short for row in SHOWN)
 
 
 def render_proxies(proxies: Iterable[ProxyView], problems: tuple[ProblemView, ...], wide: bool = False) -> Table:
-    header = ("NAME", "CDS", "LDS", "EDS", "RDS", "READY", "RESTARTS", "REFUSED")
+    header = ("NAME", *(name.upper() for name in _TYPES), "READY", "RESTARTS", "REFUSED")
     rows = []
     for proxy in proxies:
         row = (_name(proxy), *_types(proxy), str(proxy.ready).lower(), str(proxy.restarts), _refused(proxy, problems))
@@ -20,26 +23,21 @@ def render_proxies(proxies: Iterable[ProxyView], problems: tuple[ProblemView, ..
 
 
 def sync(proxy: ProxyView) -> str:
-    """One word or two for all four types: `SYNCED`, `RDS REFUSED`, `UNKNOWN`, ..."""
+    """One word or two for all types: `SYNCED`, `RDS REFUSED`, `UNKNOWN`, ..."""
     if proxy.sync is None:
         return "UNKNOWN"
     if not proxy.sync.connected:
         return "DISCONNECTED"
-    types = {"CDS": proxy.sync.cds, "LDS": proxy.sync.lds, "EDS": proxy.sync.eds, "RDS": proxy.sync.rds}
-    for state in ("REFUSED", "STALE", "NOT SENT"):
-        # Envoy asks for endpoints and routes only where clusters and listeners name some.
-        named = [name for name, now in types.items() if now == state and (now != "NOT SENT" or name in ("CDS", "LDS"))]
-        if named:
-            return f"{','.join(named)} {state}"
-    return "SYNCED"
+    state, types = proxy.sync.worst
+    return f"{','.join(types).upper()} {state}".lstrip()
 
 
 def _types(proxy: ProxyView) -> tuple[str, ...]:
     if proxy.sync is None:
-        return ("UNKNOWN",) * 4
+        return ("UNKNOWN",) * len(_TYPES)
     if not proxy.sync.connected:
-        return ("DISCONNECTED",) * 4
-    return (proxy.sync.cds, proxy.sync.lds, proxy.sync.eds, proxy.sync.rds)
+        return ("DISCONNECTED",) * len(_TYPES)
+    return tuple(proxy.sync.types.get(name, "NOT SENT") for name in _TYPES)
 
 
 def _refused(proxy: ProxyView, problems: tuple[ProblemView, ...]) -> str:

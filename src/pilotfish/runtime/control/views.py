@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
+from pilotfish.envoy.types import SERVED
 from pilotfish.model import Problem
 from pilotfish.model.struct import Frozen
+from pilotfish.model.sync import Sync
 
 
 class View(Frozen):
@@ -100,25 +102,48 @@ class ServiceView(View):
     selector: dict[str, str] = {}
 
 
+_WORST_FIRST: Final = (Sync.REFUSED, Sync.STALE, Sync.NOT_SENT)
+_ALWAYS_ASKED: Final = frozenset(row.short for row in SERVED if row.wildcard)
+"""The types (`cds`, `lds`) that every Envoy asks for; for others only where something names some."""
+
+
 class SyncView(View):
     """One proxy, as discovery sees it."""
 
     proxy: str
     """`name.namespace`."""
-    cds: Literal["SYNCED", "STALE", "NOT SENT", "REFUSED"]
-    lds: Literal["SYNCED", "STALE", "NOT SENT", "REFUSED"]
-    eds: Literal["SYNCED", "STALE", "NOT SENT", "REFUSED"]
-    rds: Literal["SYNCED", "STALE", "NOT SENT", "REFUSED"]
+    types: dict[str, Sync]
+    """By short name: cds, lds, eds, rds."""
     connected: bool = True
     error: str = ""
     """Envoy's words for what it refused."""
 
     @property
+    def worst(self) -> tuple[Sync, tuple[str, ...]]:
+        """What keeps it from having what discovery means it to have, and of which types; SYNCED and () if nothing."""
+        for state in _WORST_FIRST:
+            found = tuple(short for short, now in self.types.items() if now == state)
+            missing = tuple(short for short in found if state is not Sync.NOT_SENT or short in _ALWAYS_ASKED)
+            if missing:
+                return state, missing
+        return Sync.SYNCED, ()
+
+    @property
     def synced(self) -> bool:
-        """It has what discovery means it to have. Endpoints and routes it only asks for where something names some."""
-        states = (self.cds, self.lds, self.eds, self.rds)
-        missing = "REFUSED" in states or "STALE" in states or "NOT SENT" in (self.cds, self.lds)
-        return self.connected and not missing
+        """It has what discovery means it to have."""
+        return self.connected and self.worst[0] is Sync.SYNCED
+
+
+class SyncedView(View):
+    """Whether the proxies have acknowledged what follows from a version of the objects."""
+
+    synced: bool
+    resource_version: int
+    """The version that is applied."""
+    connected: int
+    """Connections of proxies."""
+    behind: tuple[str, ...]
+    """`name.namespace` of those that have not acknowledged all."""
 
 
 class ProxyView(View):

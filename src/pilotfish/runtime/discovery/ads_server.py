@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator, Callable
 import grpc
 
 from pilotfish.ads import MalformedRequestError, Node, Request, parse_delta, parse_world
+from pilotfish.discovery.session import Session
 from pilotfish.model import Proxy
 from pilotfish.model.proxy import NODE_ID_FORM
-from pilotfish.runtime.discovery.connection import Connection
-from pilotfish.runtime.discovery.hub import Hub
+from pilotfish.runtime.discovery.driver import Driver
 
 _log = logging.getLogger(__name__)
 _SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
@@ -33,53 +33,51 @@ _OPTIONS = (
 )
 
 
-def make_server(hub: Hub) -> grpc.aio.Server:
+def make_server(driver: Driver) -> grpc.aio.Server:
     """A server that listens nowhere yet."""
     server = grpc.aio.server(options=_OPTIONS)
     handlers = {
-        "DeltaAggregatedResources": _handler(hub, parse_delta, delta=True),
-        "StreamAggregatedResources": _handler(hub, parse_world, delta=False),
+        "DeltaAggregatedResources": _handler(driver, parse_delta, delta=True),
+        "StreamAggregatedResources": _handler(driver, parse_world, delta=False),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
     return server
 
 
-def _handler(hub: Hub, parse: Callable[[bytes], Request], *, delta: bool) -> grpc.RpcMethodHandler:
+def _handler(driver: Driver, parse: Callable[[bytes], Request], *, delta: bool) -> grpc.RpcMethodHandler:
     async def serve(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
-        connection: Connection | None = None
+        session: Session | None = None
         try:
             async for body in requests:
                 request = parse(body)
-                if connection is None:
-                    connection = _join(hub, request, context, delta=delta)
-                connection.receive(request)
-        except _RejectedError as error:
+                if session is None:
+                    session = _join(driver, request, context, delta=delta)
+                driver.receive(session, request)
+        except _NotServedError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except MalformedRequestError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"this is no discovery request: {error}")
         except asyncio.CancelledError:
             raise
         except Exception:
-            _log.exception(
-                "%s: the stream ends after an internal error", connection.id if connection else context.peer()
-            )
-            hub.metrics.internal_errors.inc()
+            _log.exception("%s: the stream ends after an internal error", session.id if session else context.peer())
+            driver.metrics.internal_errors.inc()
             await context.abort(grpc.StatusCode.INTERNAL, "internal error; see discovery's log")
         finally:
-            if connection is not None:
-                hub.leave(connection)
+            if session is not None:
+                driver.leave(session)
 
     return grpc.stream_stream_rpc_method_handler(serve, None, None)
 
 
-class _RejectedError(Exception):
+class _NotServedError(Exception):
     """Who asks is not one that discovery serves. `str` is for the proxy's log."""
 
 
-def _join(hub: Hub, request: Request, context: grpc.aio.ServicerContext[bytes, bytes], *, delta: bool) -> Connection:
+def _join(driver: Driver, request: Request, context: grpc.aio.ServicerContext[bytes, bytes], *, delta: bool) -> Session:
     node = request.node
     if node is None:
-        raise _RejectedError("the first request of a stream must carry the node; set node.id in Envoy's bootstrap")
+        raise _NotServedError("the first request of a stream must carry the node; set node.id in Envoy's bootstrap")
     proxy = _proxy(node)
     task = asyncio.current_task()
 
@@ -87,13 +85,13 @@ def _join(hub: Hub, request: Request, context: grpc.aio.ServicerContext[bytes, b
         if task is not None:
             task.cancel()
 
-    return hub.join(node, proxy, context.write, close, delta=delta, peer=context.peer())
+    return driver.join(node, proxy, context.write, close, delta=delta, peer=context.peer())
 
 
 def _proxy(node: Node) -> Proxy:
     proxy = Proxy.parse(node.id, node.metadata)
     if proxy is None:
-        raise _RejectedError(f"node id {node.id!r} is no sidecar's; it must be {NODE_ID_FORM}")
+        raise _NotServedError(f"node id {node.id!r} is no sidecar's; it must be {NODE_ID_FORM}")
     return proxy
 
 

@@ -43,19 +43,19 @@ class DiscoveryClient:
         """Whether every connected proxy, and so many at least, has acknowledged what follows from objects.json at
         `version`; false after `wait` seconds."""
         answer = await self._ask(
-            "/debug/synced", wait + _SOON, resourceVersion=str(version), proxies=str(proxies), wait=f"{wait:g}"
+            "/api/synced", wait + _SOON, resourceVersion=str(version), proxies=str(proxies), wait=f"{wait:g}"
         )
         return answer.status == 200
 
     async def problems(self) -> tuple[ProblemView, ...]:
-        return (await self._ask("/debug/problemz")).read(tuple[ProblemView, ...])
+        return (await self._ask("/api/problems")).read(tuple[ProblemView, ...])
 
     async def syncs(self) -> tuple[SyncView, ...]:
-        return (await self._ask("/debug/syncz", format="view")).read(tuple[SyncView, ...])
+        return (await self._ask("/api/syncs")).read(tuple[SyncView, ...])
 
     async def names(self, proxy_id: str, known: str, wait: float) -> NamesView | None:
         """As soon as their version is another than `known`; None if it stays the same for `wait` seconds."""
-        answer = await self._ask("/debug/ndsz", wait + _SOON, proxyID=proxy_id, version=known, wait=f"{wait:g}")
+        answer = await self._ask("/api/names", wait + _SOON, proxyID=proxy_id, version=known, wait=f"{wait:g}")
         return None if answer.status == 304 else answer.read(NamesView)
 
     async def _ask(self, path: str, timeout: float = _SOON, **query: str) -> Answer:

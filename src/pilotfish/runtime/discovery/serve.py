@@ -13,14 +13,16 @@ from pathlib import Path
 import grpc
 from aiohttp import web
 
+from pilotfish.discovery.mesh import DesiredState
+from pilotfish.discovery.plane import ControlPlane
 from pilotfish.runtime.discovery.address import Address
 from pilotfish.runtime.discovery.ads_server import bind, make_server
 from pilotfish.runtime.discovery.debounce import Debounce
-from pilotfish.runtime.discovery.hub import Hub
-from pilotfish.runtime.discovery.mesh import Mesh
+from pilotfish.runtime.discovery.driver import Driver
 from pilotfish.runtime.discovery.metrics import Metrics
 from pilotfish.runtime.discovery.monitoring import Monitoring
 from pilotfish.runtime.discovery.source import Source
+from pilotfish.runtime.discovery.state import StateFile
 from pilotfish.runtime.errors import MachineError
 
 _log = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ class Options:
     mesh_config: Path | None = None
     allow_plaintext: bool = False
     """Serve others than this machine's processes without TLS."""
+    state: Path | None = None
+    """A directory for what is to outlive a restart; None to forget it."""
 
     def check(self) -> None:
         """Raises MachineError where serving would be unsafe, or could never serve anything."""
@@ -51,7 +55,7 @@ class Options:
                 raise MachineError(f"--config {path} does not exist", "give a file or a directory of manifests")
 
 
-class Discovery:
+class DiscoveryServer:
     """One discovery in this process. `async with` starts it; `run` serves until it is cancelled."""
 
     def __init__(self, options: Options) -> None:
@@ -59,23 +63,25 @@ class Discovery:
         """With the port that was chosen, once started."""
         self.monitoring = options.monitoring
         self._options = options
-        mesh = Mesh()
-        self.hub = Hub(mesh, Metrics(mesh.graph.stats))
-        self._pages = Monitoring(self.hub)
+        self._state = StateFile(options.state)
+        self.plane = ControlPlane(self._state.read())
+        self.driver = Driver(self.plane, Metrics(self.plane.mesh.graph.stats), self._state.keep)
+        self._pages = Monitoring(self.driver)
         self._source = Source(options.paths, options.mesh_config)
         self._debounce = Debounce()
         self._changed_at: float | None = None
         self._runner = web.AppRunner(self._pages.application(), access_log=None, shutdown_timeout=0.5)
         self._server: grpc.aio.Server | None = None
 
-    async def __aenter__(self) -> Discovery:
+    async def __aenter__(self) -> DiscoveryServer:
         """Raises MachineError if a port can't be had. The xDS port opens when the first configuration is read."""
         self._options.check()
+        self._state.prepare()
         self._source.watch(self._on_change)
         self._apply()
         try:
             self.monitoring = await self._listen_http()
-            self._server = make_server(self.hub)
+            self._server = make_server(self.driver)
             self.xds = self._listen_xds(self._server)
             await self._server.start()
         except BaseException:
@@ -90,13 +96,14 @@ class Discovery:
         self._pages.ready = False
         self._source.close()
         if self._server is not None:
-            await self.hub.drain(_DRAIN)
+            await self.driver.drain(_DRAIN)
             await self._server.stop(None)
         await self._runner.cleanup()
+        await self._state.close()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.hub.run())
+            tasks.create_task(self.driver.run())
             tasks.create_task(self._follow())
 
     def _on_change(self) -> None:
@@ -115,9 +122,8 @@ class Discovery:
         for problem in self._source.problems:
             if problem not in before:
                 _log.warning("%s", problem)
-        self.hub.file_problems = self._source.problems
         now = asyncio.get_running_loop().time()
-        self.hub.change(self._source.desired, self._source.mesh_config, now if since is None else since)
+        self.driver.change(_desired_state(self._source), now if since is None else since)
 
     async def _listen_http(self) -> Address:
         await self._runner.setup()
@@ -134,6 +140,11 @@ class Discovery:
             return Address(self.xds.host, bind(server, str(self.xds)))
         except OSError as error:
             raise _unavailable("--xds-address", self.xds, error) from error
+
+
+def _desired_state(source: Source) -> DesiredState:
+    desired = source.desired
+    return DesiredState(desired.manifests, source.mesh_config, source.problems, desired.resource_version)
 
 
 def _try_to_bind(address: Address) -> None:
@@ -156,7 +167,7 @@ async def serve(options: Options) -> None:
     told_to_end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_end.set)
-    async with Discovery(options) as discovery, asyncio.TaskGroup() as tasks:
+    async with DiscoveryServer(options) as discovery, asyncio.TaskGroup() as tasks:
         running = tasks.create_task(discovery.run())
         await told_to_end.wait()
         running.cancel()

@@ -11,9 +11,9 @@ import msgspec
 from pilotfish.model import ObjectRef
 from pilotfish.node.document import PodRecord, render_list
 from pilotfish.node.store import Store
+from pilotfish.runtime.linux.files import replace_file
 from pilotfish.runtime.node.discovery import Discovery
 from pilotfish.runtime.node.pod import Pod
-from pilotfish.runtime.node.records import replace_file
 
 _WITHDRAWAL = 10.0
 """Seconds that the proxies get to learn that a pod leaves: enough for a discovery that has to be started again."""

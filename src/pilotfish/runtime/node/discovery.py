@@ -123,6 +123,7 @@ class Discovery:
             "--mesh-config": str(config / "mesh.yaml"),
             "--xds-address": self.xds,
             "--monitoring-address": self.monitoring,
+            "--state": str(self._directory / "discovery"),
         }
         words = [word for pair in arguments.items() for word in pair]
         run = "import sys; from pilotfish.cli import main; sys.argv[0] = 'pilotfish'; main()"

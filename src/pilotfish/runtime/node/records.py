@@ -1,4 +1,4 @@
-"""Files that others read while the mesh runs. Each is replaced in one step, so that nobody reads half of one."""
+"""Files that others read while the mesh runs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,10 @@ import msgspec
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.runtime.control.client import process_started
 from pilotfish.runtime.control.views import MeshView
+from pilotfish.runtime.linux.files import replace_file
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.net.names import node_name
 from pilotfish.runtime.node.options import UpOptions
-
-
-def replace_file(path: Path, content: bytes, mode: int = 0o644) -> None:
-    beside = path.with_name(f"{path.name}.new")
-    beside.touch(mode=mode)
-    beside.write_bytes(content)
-    beside.replace(path)
 
 
 def write_view(options: UpOptions, pod_subnets: tuple[str, ...]) -> MeshView:

@@ -1,4 +1,4 @@
-"""Which object is found guilty, told by a world in which some objects are bad."""
+"""Which object is found, told by a world in which some objects are bad."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pilotfish.discovery.quarantine import Nack, Quarantine
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.kinds import POD, SERVICE, VIRTUAL_SERVICE
-from pilotfish.runtime.discovery.quarantine import Charge, Quarantine
 
 ROUTE = "route"
 PROXY = "web-0"
@@ -34,12 +34,12 @@ class World:
         self.offered: list[str] = []
         self.quarantine = Quarantine(self)
 
-    # Court
+    # Probed
 
-    def leave_out(self, ref: ObjectRef) -> None:
+    def exclude(self, ref: ObjectRef) -> None:
         self.out.add(ref)
 
-    def take_back(self, ref: ObjectRef) -> None:
+    def readmit(self, ref: ObjectRef) -> None:
         self.out.discard(ref)
 
     def version(self, proxy: str, type_url: str, name: str) -> str | None:
@@ -61,7 +61,7 @@ class World:
             return
         self.offered.append(version)
         if self.bad & (self.owners - self.out):
-            self.quarantine.refused(Charge(proxy, ROUTE, "r", version, tuple(sorted(self.owners)), "no"))
+            self.quarantine.refused(Nack(proxy, ROUTE, "r", version, tuple(sorted(self.owners)), "no"))
         else:
             self.accepted[proxy] = version
             self.quarantine.accepted(ROUTE, "r", version)
@@ -79,31 +79,31 @@ class World:
 A, B, C = ref("a"), ref("b"), ref("c")
 
 
-def test_one_changed_object_is_guilty_at_once() -> None:
+def test_one_changed_object_is_found_at_once() -> None:
     world = World(bad={A}, owners={A, B}, unproven={A})
     world.accepted[PROXY] = "0:b"
     world.answer()
-    assert set(world.quarantine.guilty) == {A}
+    assert set(world.quarantine.rejected) == {A}
     assert world.quarantine.is_idle, "the proxy has what is in force now, so nothing is to be waited for"
-    assert world.quarantine.guilty[A].proxies == {PROXY}
+    assert world.quarantine.rejected[A].proxies == {PROXY}
     assert world.out == {A}
 
 
 @given(st.sets(st.integers(0, 4)), st.sets(st.integers(0, 4)))
 def test_all_that_are_bad_are_found_and_no_other(bad: set[int], changed: set[int]) -> None:
     owners = [ref(str(n)) for n in range(5)]
-    guilty = {owners[n] for n in bad}
-    world = World(guilty, set(owners), {owners[n] for n in bad | changed})
+    rejected = {owners[n] for n in bad}
+    world = World(rejected, set(owners), {owners[n] for n in bad | changed})
     world.settle()
-    assert set(world.quarantine.guilty) == guilty
-    assert world.out == guilty
+    assert set(world.quarantine.rejected) == rejected
+    assert world.out == rejected
     assert not world.quarantine.unexplained
 
 
-def test_after_a_restart_all_of_istios_kinds_are_suspects() -> None:
+def test_after_a_restart_all_of_istios_kinds_are_candidates() -> None:
     world = World(bad={B}, owners={A, B, C, ref("web", SERVICE)}, unproven=set())
     world.settle()
-    assert set(world.quarantine.guilty) == {B}
+    assert set(world.quarantine.rejected) == {B}
 
 
 def test_istios_kinds_are_tried_before_services_and_pods() -> None:
@@ -116,48 +116,48 @@ def test_istios_kinds_are_tried_before_services_and_pods() -> None:
 def test_another_proxy_that_refuses_the_same_is_noted() -> None:
     world = World(bad={A}, owners={A, B}, unproven={A})
     world.accepted[PROXY] = "0:b"
-    charge = Charge("web-1", ROUTE, "r", "0:a,b", (A, B), "no")
+    nack = Nack("web-1", ROUTE, "r", "0:a,b", (A, B), "no")
     world.answer()
-    world.quarantine.refused(charge)
-    assert world.quarantine.guilty[A].proxies == {PROXY, "web-1"}
+    world.quarantine.refused(nack)
+    assert world.quarantine.rejected[A].proxies == {PROXY, "web-1"}
 
 
-def test_a_changed_object_is_tried_anew() -> None:
+def test_a_changed_object_is_offered_again() -> None:
     world = World(bad={A}, owners={A, B}, unproven={A})
     world.settle()
     world.bad, world.generation = set(), 1
     world.quarantine.changed([A])
     assert not world.out
     world.settle()
-    assert not world.quarantine.guilty
+    assert not world.quarantine.rejected
 
 
 @pytest.mark.parametrize("steps", range(4))
-def test_a_change_in_the_middle_of_a_trial(steps: int) -> None:
+def test_a_change_in_the_middle_of_a_search(steps: int) -> None:
     world = World(bad={A, B}, owners={A, B, C}, unproven={A, B, C})
     for _ in range(steps):
         world.answer()
     world.bad, world.generation = {B}, 1
     world.quarantine.changed([A])
     world.settle()
-    assert set(world.quarantine.guilty) == {B}
+    assert set(world.quarantine.rejected) == {B}
 
 
 @pytest.mark.parametrize("steps", range(4))
-def test_the_witness_leaves_in_the_middle_of_a_trial(steps: int) -> None:
+def test_the_proxy_that_refuses_leaves_in_the_middle_of_a_search(steps: int) -> None:
     world = World(bad={A, B}, owners={A, B, C}, unproven={A, B, C})
     for _ in range(steps):
         world.answer()
     world.quarantine.left(PROXY)
     world.settle()
-    assert set(world.quarantine.guilty) == {A, B}
+    assert set(world.quarantine.rejected) == {A, B}
 
 
 def test_a_refusal_that_no_object_explains_is_kept_until_something_changes() -> None:
     world = World(bad={ref("the mesh configuration")}, owners={A, ref("the mesh configuration")}, unproven={A})
     world.owners = {A}
-    charge = Charge(PROXY, ROUTE, "r", "0:a", (), "no")
-    world.quarantine.refused(charge)
+    nack = Nack(PROXY, ROUTE, "r", "0:a", (), "no")
+    world.quarantine.refused(nack)
     assert list(world.quarantine.unexplained) == [(ROUTE, "r")]
     assert world.quarantine.is_idle
     assert not world.out
@@ -171,4 +171,4 @@ def test_every_order_of_two_proxies_answers() -> None:
         for proxy in order:
             world.answer(proxy)
         world.settle()
-        assert set(world.quarantine.guilty) == {A}
+        assert set(world.quarantine.rejected) == {A}

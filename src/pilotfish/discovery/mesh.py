@@ -1,14 +1,14 @@
 """The mesh as discovery knows it: the graph, what the user wants, and what is known to work.
 
-Desired ─apply─▶ Graph ─resource_set─▶ ResourceSet
-                   ▲
-    Quarantine ────┘ leave_out, take_back
+DesiredState ─apply─▶ Graph ─resource_set─▶ ResourceSet
+                        ▲
+         Quarantine ────┘ exclude, readmit
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
@@ -21,28 +21,37 @@ from pilotfish.mesh.names import NameTable, name_table
 from pilotfish.mesh.problems import problems
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import ObjectRef, Problem, Proxy
-from pilotfish.runtime.discovery.desired import Desired
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    """All that the user wants now, as the source of the objects gives it."""
+
+    manifests: Mapping[ObjectRef, Manifest] = field(default_factory=dict)
+    """Each object, in its last good form where it is broken just now."""
+    mesh_config: MeshConfig = field(default_factory=MeshConfig)
+    problems: tuple[Problem, ...] = ()
+    """What the source found wrong."""
+    resource_version: int = 0
+    """Counts up with each change; 0 where the source does not count."""
 
 
 class Mesh:
-    """Everything that follows from the user's objects. Synchronous; not for several threads."""
+    """Everything that follows from the user's objects. Not for several threads."""
 
     def __init__(self) -> None:
         self.graph = Graph()
-        self.desired = Desired()
+        self.desired = DesiredState()
         self._proven: dict[ObjectRef, Manifest] = {}
         """Each object's last form that every proxy accepted all of."""
         self._unproven: set[ObjectRef] = set()
 
-    def apply(self, desired: Desired, mesh_config: MeshConfig) -> tuple[set[ObjectRef], bool]:
-        """What changed of the objects, and whether anything did."""
-        changes = desired.changes_from(self.desired)
+    def apply(self, desired: DesiredState) -> tuple[set[ObjectRef], bool]:
+        """Which objects are new, different or gone; and whether anything follows from it."""
+        changes = _changes(self.desired.manifests, desired.manifests)
         self.desired = desired
         moved = inputs.apply(self.graph, changes)
-        moved |= inputs.apply_mesh_config(self.graph, mesh_config)
+        moved |= inputs.apply_mesh_config(self.graph, desired.mesh_config)
         for ref, manifest in changes.items():
             if manifest is None:
                 self._proven.pop(ref, None)
@@ -66,7 +75,7 @@ class Mesh:
         return self.graph.get(problems)
 
     def collect(self, proxies: Iterable[Proxy]) -> int:
-        """Forget what no connected proxy needs."""
+        """Forget what none of these proxies needs."""
         connected = tuple(proxies)
         named: list[Origin] = [(name_table, (scope,)) for scope in {Scope.of(proxy) for proxy in connected}]
         needed = (root for proxy in connected for root in roots(self.graph, proxy))
@@ -74,32 +83,41 @@ class Mesh:
 
     # What is known to work
 
+    @property
+    def is_proven(self) -> bool:
+        """Every object's present form is known to work, or is excluded."""
+        return not self._unproven
+
     def prove(self, but: Iterable[ObjectRef]) -> None:
-        """Every proxy has accepted everything; `but` are the objects that are left out."""
-        if self._unproven:
-            manifests = self.desired.manifests
-            proven = self._unproven.difference(but)
-            self._proven.update((ref, manifests[ref]) for ref in proven)
-            self._unproven -= proven
+        """Every proxy has accepted everything; `but` are the objects that are excluded."""
+        proven = self._unproven.difference(but)
+        self._proven.update((ref, self.desired.manifests[ref]) for ref in proven)
+        self._unproven -= proven
 
     def unproven(self) -> dict[ObjectRef, int]:
         """Objects that changed since, and the revision in which they did."""
         tables = inputs.TABLES
         return {ref: self.graph.changed_at(tables[ref.kind], ref) for ref in self._unproven if ref.kind in tables}
 
-    def leave_out(self, ref: ObjectRef) -> None:
+    def exclude(self, ref: ObjectRef) -> None:
         """Use the last form that is known to work, or nothing, in the object's stead."""
         inputs.reject(self.graph, ref, self._proven.get(ref))
 
-    def take_back(self, ref: ObjectRef) -> None:
+    def readmit(self, ref: ObjectRef) -> None:
         inputs.readmit(self.graph, ref)
 
-    def has_fallback(self, ref: ObjectRef) -> bool:
-        return ref in self._proven
+    def last_good(self, ref: ObjectRef) -> Manifest | None:
+        return self._proven.get(ref)
 
-    def manifest(self, ref: ObjectRef) -> Manifest | None:
-        return self.desired.manifests.get(ref)
+    def recall(self, manifest: Manifest) -> None:
+        """An object's form that was known to work before discovery was restarted."""
+        self._proven.setdefault(manifest.ref, manifest)
 
-    @property
-    def manifests(self) -> Mapping[ObjectRef, Manifest]:
-        return self.desired.manifests
+
+def _changes(old: Mapping[ObjectRef, Manifest], new: Mapping[ObjectRef, Manifest]) -> dict[ObjectRef, Manifest | None]:
+    """What is new, different or (None) gone."""
+    changes: dict[ObjectRef, Manifest | None] = {
+        ref: manifest for ref, manifest in new.items() if (had := old.get(ref)) is not manifest and had != manifest
+    }
+    changes.update((ref, None) for ref in old if ref not in new)
+    return changes

@@ -1,0 +1,33 @@
+"""What the control plane asks its driver to do, or tells it, in order. Those of a session's stream are among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pilotfish import ads
+from pilotfish.discovery.memory import Remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A proxy's resources could not be computed, which is a bug. It keeps those that it has."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Every proxy has acknowledged all that it should have."""
+
+    took: float | None
+    """Seconds since the change that led to it; None where there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Keep this for the next start, in the place of what was kept."""
+
+    remembered: tuple[Remembered, ...]
+
+
+Effect = ads.Effect | Failed | Settled | Remember

@@ -1,0 +1,133 @@
+"""What outlives a restart of discovery: the objects that Envoy refused, and their last good forms.
+
+    {"madeBy": "0.1.0", "objects": [{"refused": {...}, "lastGood": {...}, "message": ..., ...}]}
+
+Values in, bytes out, and back; the file is the driver's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import msgspec
+
+from pilotfish.config import load
+from pilotfish.config.manifest import Manifest
+from pilotfish.discovery.quarantine import Rejection
+from pilotfish.model import ObjectRef, Source
+from pilotfish.model.kinds import kind_named
+from pilotfish.model.struct import Frozen
+
+LARGEST: Final = 16 << 20
+"""Bytes. What does not fit is forgotten at a restart."""
+_LONGEST_MESSAGE: Final = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """An object that Envoy refused."""
+
+    ref: ObjectRef
+    rejection: Rejection
+    refused: Manifest | None
+    """The form that it refused; None where whatever form there is now is to be offered."""
+    last_good: Manifest | None
+    """What is used in its stead; None for nothing."""
+
+
+class BrokenMemoryError(ValueError):
+    """The bytes are not what `encode` made. `str` says why."""
+
+
+class _Form(Frozen, rename="camel"):
+    document: dict[str, Any]
+    source: str
+
+
+class _Object(Frozen, rename="camel"):
+    kind: str
+    group: str
+    namespace: str
+    name: str
+    type_url: str
+    resource: str
+    message: str
+    proxies: tuple[str, ...]
+    refused: _Form | None = None
+    last_good: _Form | None = None
+
+
+class _File(Frozen, rename="camel"):
+    made_by: str
+    objects: tuple[_Object, ...]
+
+
+_DECODER: Final = msgspec.json.Decoder(_File)
+
+
+def encode(remembered: Iterable[Remembered], made_by: str) -> tuple[bytes, tuple[ObjectRef, ...]]:
+    """The bytes, LARGEST at the most, and which objects did not fit. `made_by`: this program's version."""
+    head = msgspec.json.encode({"madeBy": made_by})[:-1] + b',"objects":['
+    size = len(head) + len(b"]}")
+    objects: list[bytes] = []
+    too_much: list[ObjectRef] = []
+    for one in remembered:
+        encoded = msgspec.json.encode(_object(one), enc_hook=str)
+        if size + len(encoded) + 1 <= LARGEST:
+            size += len(encoded) + 1
+            objects.append(encoded)
+        else:
+            too_much.append(one.ref)
+    return head + b",".join(objects) + b"]}", tuple(too_much)
+
+
+def decode(data: bytes, made_by: str) -> tuple[Remembered, ...]:
+    """What `encode` was given. Raises BrokenMemoryError.
+
+    What another version of the program saw refused is offered again: Envoy may be given something else for it now.
+    """
+    try:
+        file = _DECODER.decode(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise BrokenMemoryError(str(error)) from error
+    return tuple(_remembered(one, file.made_by == made_by) for one in file.objects)
+
+
+def _object(one: Remembered) -> _Object:
+    rejection = one.rejection
+    return _Object(
+        kind=one.ref.kind.name,
+        group=one.ref.kind.group,
+        namespace=one.ref.namespace,
+        name=one.ref.name,
+        type_url=rejection.type_url,
+        resource=rejection.name,
+        message=rejection.message[:_LONGEST_MESSAGE],
+        proxies=tuple(sorted(rejection.proxies)),
+        refused=_form(one.refused),
+        last_good=_form(one.last_good),
+    )
+
+
+def _form(manifest: Manifest | None) -> _Form | None:
+    if manifest is None:
+        return None
+    return _Form(document=dict(manifest.document), source=str(manifest.source) if manifest.source else "")
+
+
+def _remembered(one: _Object, is_current: bool) -> Remembered:
+    ref = kind_named(one.kind, one.group).ref(one.namespace, one.name)
+    rejection = Rejection(one.type_url, one.resource, one.message, frozenset(one.proxies))
+    refused = _manifest(one.refused, ref) if is_current else None
+    return Remembered(ref, rejection, refused, _manifest(one.last_good, ref))
+
+
+def _manifest(form: _Form | None, ref: ObjectRef) -> Manifest | None:
+    """None as well for a form that can't be read, or is another object's."""
+    if form is None:
+        return None
+    text = msgspec.json.encode(form.document).decode()
+    read = load(text, "-", ref.namespace).manifests
+    return replace(read[0], source=Source.parse(form.source)) if read and read[0].ref == ref else None

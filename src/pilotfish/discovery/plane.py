@@ -1,0 +1,243 @@
+"""The control plane as a state machine: what happens goes in, what is to be done comes out.
+
+    change ──────────▶ Mesh ─push─▶ each session's resource set ─▶ Stream ─▶ Send
+                        ▲                                            │
+                    Quarantine ◀──────── Refused, Accepted ◀─────────┘ ◀── receive, tick
+
+Every method that stands for something that happens returns effects, to be performed in order. While `is_behind`, `push`
+is to be called until it no longer is: one session at a time, so that the driver may read requests in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import count
+
+from pilotfish import ads
+from pilotfish.ads import Accepted, Node, Refused, Request, Stream, StreamCache
+from pilotfish.discovery.effects import Effect, Failed, Remember, Settled
+from pilotfish.discovery.memory import Remembered
+from pilotfish.discovery.mesh import DesiredState, Mesh
+from pilotfish.discovery.quarantine import Nack, Quarantine
+from pilotfish.discovery.session import Session
+from pilotfish.model import ObjectRef, Proxy
+
+
+class ControlPlane:
+    """Implements `quarantine.Probed`. Not for several threads."""
+
+    def __init__(self, remembered: Iterable[Remembered] = ()) -> None:
+        """`remembered`: what an earlier discovery asked to keep."""
+        self.mesh = Mesh()
+        self.quarantine = Quarantine(self)
+        self.sessions: dict[str, Session] = {}
+        self._earlier = tuple(remembered)
+        self._pending: dict[ObjectRef, Remembered] = {}
+        """Of those, the objects whose present forms are neither known to work nor refused yet."""
+        self._cache = StreamCache()
+        self._numbers = count(1)
+        self._behind: dict[str, None] = {}
+        """The sessions whose resources are to be looked at again, in order."""
+        self._unsettled: dict[str, Session] = {}
+        self._moving = False
+        """Something happened since the mesh was last settled."""
+        self._changed_at: float | None = None
+        """When the change came that the proxies have not all acknowledged yet."""
+        self._kept: tuple[int, int] = (0, 0)
+        """As of which revision of the quarantine, and which pending ones, things were last asked to be kept."""
+
+    # What happens
+
+    def change(self, desired: DesiredState, since: float) -> tuple[Effect, ...]:
+        """The user's objects are these now. `since`: when the change came."""
+        changed, moved = self.mesh.apply(desired)
+        if changed:
+            self.quarantine.changed(changed)
+            self._recall()
+        if moved or changed:
+            self._changed_at = since if self._changed_at is None else self._changed_at
+            self._push_all()
+        return self._outcome(since)
+
+    def join(self, node: Node, proxy: Proxy, *, delta: bool, peer: str, at: float, now: float) -> Session:
+        """A proxy has come. `at`: the time of day. What its first request leads to, `receive` tells."""
+        session = Session(
+            f"{proxy}-{next(self._numbers)}",
+            proxy,
+            Stream(self._cache, delta=delta),
+            envoy=node.version,
+            delta=delta,
+            peer=peer,
+            connected_at=at,
+        )
+        session.stream.update(self.mesh.resources(proxy), now)
+        self.sessions[session.id] = session
+        return session
+
+    def receive(self, session: Session, request: Request, now: float) -> tuple[Effect, ...]:
+        """A proxy said something."""
+        return self._follow(session, session.stream.receive(request, now)) + self._outcome(now)
+
+    def tick(self, session: Session, now: float) -> tuple[Effect, ...]:
+        """It is `session.stream.wake_at`."""
+        return self._follow(session, session.stream.tick(now)) + self._outcome(now)
+
+    def leave(self, session: Session, now: float) -> tuple[Effect, ...]:
+        """A proxy is gone."""
+        if self.sessions.pop(session.id, None) is None:
+            return ()
+        self._behind.pop(session.id, None)
+        self._unsettled.pop(session.id, None)
+        if not any(other.proxy.id == session.proxy.id for other in self.sessions.values()):
+            self.quarantine.left(session.proxy.id)
+        return self._outcome(now)
+
+    @property
+    def is_behind(self) -> bool:
+        """Some sessions have not been looked at since the last change."""
+        return bool(self._behind)
+
+    def push(self, now: float) -> tuple[Session, tuple[Effect, ...]]:
+        """Give the next session that is behind what it should have. Only while `is_behind`."""
+        session = self.sessions[next(iter(self._behind))]
+        del self._behind[session.id]
+        effects: tuple[Effect, ...]
+        try:
+            effects = self._follow(session, self._update(session, now))
+        except Exception as error:  # a bug, and what goes wrong with one proxy stays with it
+            effects = (Failed(error),)
+        return session, effects + self._outcome(now)
+
+    def collect(self) -> None:
+        """Forget what only proxies that left needed."""
+        self.mesh.collect(session.proxy for session in self.sessions.values())
+
+    # What is known
+
+    @property
+    def is_settled(self) -> bool:
+        """Every proxy has acknowledged all that follows from the last change."""
+        return not self._behind and self.quarantine.is_idle and not self._unsettled
+
+    @property
+    def unsettled(self) -> tuple[Session, ...]:
+        """Those whose proxies have not acknowledged all that they should have."""
+        return tuple(self._unsettled.values())
+
+    def find(self, proxy_id: str) -> Session | None:
+        """By node id, by `name.namespace`, or by session id; the latest if there are several."""
+        found = [s for s in self.sessions.values() if proxy_id in (s.proxy.id, str(s.proxy), s.id)]
+        return found[-1] if found else None
+
+    # What follows
+
+    def _push_all(self) -> None:
+        """A session that waits for its turn keeps its place."""
+        self._moving = True
+        for id in self.sessions:
+            self._behind.setdefault(id)
+
+    def _update(self, session: Session, now: float) -> tuple[ads.Effect, ...]:
+        resources = self.mesh.resources(session.proxy)
+        return session.stream.update(resources, now) if resources != session.stream.resources else ()
+
+    def _follow(self, session: Session, effects: tuple[ads.Effect, ...]) -> tuple[ads.Effect, ...]:
+        """Take note of what a stream tells."""
+        for effect in effects:
+            if isinstance(effect, Refused):
+                self._note_refused(session, effect)
+            elif isinstance(effect, Accepted) and not self.quarantine.is_idle:
+                for resource in effect.resources:
+                    self.quarantine.accepted(resource.type_url, resource.name, resource.version)
+        self._note_standing(session)
+        return effects
+
+    def _note_refused(self, session: Session, refused: Refused) -> None:
+        for r in refused.resources:
+            self.quarantine.refused(
+                Nack(session.proxy.id, r.type_url, r.name, r.version, self.mesh.owners(r), refused.message)
+            )
+
+    def _note_standing(self, session: Session) -> None:
+        if session.is_settled is not (settled := session.stream.settled):
+            session.is_settled = settled
+            if settled:
+                del self._unsettled[session.id]
+            else:
+                self._unsettled[session.id] = session
+            self._moving = True
+        if not session.is_complete and session.stream.is_complete:
+            session.is_complete = True
+            self._moving = True
+
+    def _outcome(self, now: float) -> tuple[Effect, ...]:
+        """What the event as a whole has led to: last, so that what the quarantine decides comes first."""
+        return self._settle(now) + self._remember()
+
+    def _settle(self, now: float) -> tuple[Effect, ...]:
+        if not self._moving or not self.sessions or not self.is_settled:
+            return ()
+        self._moving = False
+        if not self.mesh.is_proven and self._all_accepted():
+            self.mesh.prove(but=self.quarantine.rejected)
+            self._pending.clear()
+        since, self._changed_at = self._changed_at, None
+        return (Settled(None if since is None else now - since),)
+
+    def _all_accepted(self) -> bool:
+        """Every proxy has accepted everything, and one at least has asked for everything: an Envoy that starts asks for
+        one type after the other, and what it did not ask for yet it may still refuse."""
+        watches = (watch for session in self.sessions.values() for watch in session.stream.watches.values())
+        return any(s.is_complete for s in self.sessions.values()) and not any(watch.refused for watch in watches)
+
+    # What outlives a restart
+
+    def _recall(self) -> None:
+        """What an earlier discovery knew of the objects that there are. Those that are gone by now are forgotten."""
+        earlier, self._earlier = self._earlier, ()
+        if earlier:
+            self._kept = (-1, 0)
+        for known in earlier:
+            manifest = self.mesh.desired.manifests.get(known.ref)
+            if manifest is None:
+                continue
+            self._pending[known.ref] = known
+            if known.last_good is not None:
+                self.mesh.recall(known.last_good)
+            if known.refused == manifest:
+                self.quarantine.restore(known.ref, known.rejection)
+
+    def _remember(self) -> tuple[Effect, ...]:
+        as_of = self.quarantine.revision, len(self._pending)
+        if as_of == self._kept:
+            return ()
+        self._kept = as_of
+        manifests = self.mesh.desired.manifests
+        rejected = {
+            ref: Remembered(ref, rejection, manifests[ref], self.mesh.last_good(ref))
+            for ref, rejection in self.quarantine.rejected.items()
+        }
+        return (Remember(tuple({**self._pending, **rejected}.values())),)
+
+    # quarantine.Probed
+
+    def exclude(self, ref: ObjectRef) -> None:
+        self.mesh.exclude(ref)
+        self._push_all()
+
+    def readmit(self, ref: ObjectRef) -> None:
+        self.mesh.readmit(ref)
+        self._push_all()
+
+    def version(self, proxy: str, type_url: str, name: str) -> str | None:
+        session = self.find(proxy)
+        resource = session and self.mesh.resources(session.proxy).get(type_url, name)
+        return resource.version if resource else None
+
+    def holds(self, proxy: str, type_url: str, name: str) -> str | None:
+        session = self.find(proxy)
+        watch = session.stream.watches.get(type_url) if session else None
+        return watch.proven(name) if watch else None
+
+    def unproven(self) -> dict[ObjectRef, int]:
+        return self.mesh.unproven()

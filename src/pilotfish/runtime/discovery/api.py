@@ -1,0 +1,92 @@
+"""/api/*: what other programs ask discovery, in pilotfish's own forms.
+
+/api/problems                                        [ProblemView, ...]
+/api/syncs                                           [SyncView, ...]
+/api/synced?resourceVersion=N&proxies=COUNT&wait=S   SyncedView: 200, or 504 if it is not so within S seconds
+/api/names?proxyID=ID&version=V&wait=S               {"version": ..., "records": {name: [address, ...]}}, or 304
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from pilotfish.discovery.findings import Finding, findings
+from pilotfish.discovery.standing import Standing, standings
+from pilotfish.model import Proxy
+from pilotfish.model.proxy import NodeId
+from pilotfish.runtime.control.views import ProblemView, SyncedView, SyncView
+from pilotfish.runtime.discovery.driver import Driver
+from pilotfish.runtime.discovery.http import NO_PROXY, Pages, answer, number, wait
+
+
+class Api:
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._plane = driver.plane
+
+    def pages(self) -> Pages:
+        return {
+            "names": (self._names, "the names that a proxy's pod can resolve (proxyID=, version=, wait=)"),
+            "problems": (self._problems, "what is wrong with the user's objects"),
+            "synced": (
+                self._synced,
+                "200 when all, at least proxies=, have acknowledged resourceVersion=, within wait=",
+            ),
+            "syncs": (self._syncs, "where each proxy stands"),
+        }
+
+    async def _problems(self, request: web.Request) -> web.Response:
+        return answer([_problem_view(finding) for finding in findings(self._plane)])
+
+    async def _syncs(self, request: web.Request) -> web.Response:
+        return answer([_sync_view(standing) for standing in standings(self._plane)])
+
+    async def _synced(self, request: web.Request) -> web.Response:
+        version, proxies = number(request, "resourceVersion"), number(request, "proxies")
+        plane = self._plane
+
+        def is_synced() -> bool:
+            enough = len({session.proxy.id for session in plane.sessions.values()}) >= proxies
+            return enough and plane.mesh.desired.resource_version >= version and plane.is_settled
+
+        synced = await self._driver.moved.wait_for(is_synced, wait(request))
+        view = SyncedView(
+            synced=synced,
+            resource_version=plane.mesh.desired.resource_version,
+            connected=len(plane.sessions),
+            behind=tuple(str(session.proxy) for session in plane.unsettled),
+        )
+        return answer(view, 200 if synced else 504)
+
+    async def _names(self, request: web.Request) -> web.Response:
+        """The table as soon as it is another than `version`; 304 if it stays the same for `wait` seconds."""
+        namespace = self._namespace(request.query.get("proxyID", ""))
+        known = request.query.get("version")
+        names = self._plane.mesh.names
+        if known and not await self._driver.moved.wait_for(lambda: names(namespace).version != known, wait(request)):
+            return web.Response(status=304)
+        table = names(namespace)
+        return answer({"version": table.version, "records": table.records})
+
+    def _namespace(self, proxy_id: str) -> str:
+        """Also of a proxy that is not connected yet: its agent wants names before its Envoy runs."""
+        session = self._plane.find(proxy_id)
+        proxy = session.proxy if session else Proxy.parse(proxy_id, {})
+        namespace = proxy.namespace if proxy else proxy_id.rpartition(".")[2]
+        if not namespace:
+            raise web.HTTPBadRequest(text=NO_PROXY)
+        return namespace
+
+
+def _problem_view(finding: Finding) -> ProblemView:
+    return ProblemView.of(finding.problem, tuple(sorted(map(_pod, finding.proxies))))
+
+
+def _pod(node_id: str) -> str:
+    """`name.namespace`."""
+    found = NodeId.parse(node_id)
+    return found.pod if found else node_id
+
+
+def _sync_view(standing: Standing) -> SyncView:
+    return SyncView(proxy=standing.proxy, types=dict(standing.types), error=standing.error)

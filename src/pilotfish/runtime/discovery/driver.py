@@ -1,0 +1,150 @@
+"""Drives a control plane: tells it what happens and what time it is, performs what it asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from pilotfish.ads import Accepted, Node, Refused, Request, Send
+from pilotfish.ads.wire import Payload
+from pilotfish.discovery.effects import Effect, Failed, Remember, Settled
+from pilotfish.discovery.memory import Remembered
+from pilotfish.discovery.mesh import DesiredState
+from pilotfish.discovery.plane import ControlPlane
+from pilotfish.discovery.session import Session
+from pilotfish.envoy.types import short
+from pilotfish.model import Proxy
+from pilotfish.runtime.discovery.connection import Connection, Writing
+from pilotfish.runtime.discovery.metrics import Metrics
+from pilotfish.runtime.discovery.notice import Notice
+
+_log = logging.getLogger(__name__)
+_TURN = 0.005
+"""Seconds of computing after which requests are read again in the middle of a push."""
+_COLLECT_AFTER = 5.0
+"""Seconds after which what only a proxy that left needed is forgotten: most come back at once."""
+
+
+class Driver:
+    def __init__(
+        self, plane: ControlPlane, metrics: Metrics, remember: Callable[[tuple[Remembered, ...]], None]
+    ) -> None:
+        """`remember` keeps for the next start what it is given, in the place of what it was given before."""
+        self.plane = plane
+        self.metrics = metrics
+        self.moved = Notice()
+        """Wakes whoever waits for a change, an acknowledgement, or a proxy that comes or goes."""
+        self._remember = remember
+        self._connections: dict[str, Connection] = {}
+        """By session id."""
+        self._writing = Writing(self._on_sent)
+        self._loop = asyncio.get_running_loop()
+        self._behind = asyncio.Event()
+        self._collecting: asyncio.TimerHandle | None = None
+
+    def change(self, desired: DesiredState, since: float) -> None:
+        """The user's objects are these now. `since`: the loop's time at which the change came."""
+        self._perform(self.plane.change(desired, since))
+        self.moved.notify()
+
+    async def run(self) -> None:
+        """Push whenever something changed."""
+        while True:
+            await self._behind.wait()
+            self._behind.clear()
+            await self._push()
+            self.moved.notify()
+
+    async def _push(self) -> None:
+        turn = self._loop.time() + _TURN
+        while self.plane.is_behind:
+            session, effects = self.plane.push(self._loop.time())
+            self._perform(effects, session)
+            if self._loop.time() > turn:
+                await asyncio.sleep(0)
+                turn = self._loop.time() + _TURN
+
+    async def drain(self, seconds: float) -> None:
+        """Until what is being written is written."""
+        await self.moved.wait_for(lambda: not any(c.is_writing for c in self._connections.values()), seconds)
+
+    # Proxies
+
+    def join(
+        self,
+        node: Node,
+        proxy: Proxy,
+        write: Callable[[bytes], Awaitable[None]],
+        close: Callable[[], None],
+        *,
+        delta: bool,
+        peer: str,
+    ) -> Session:
+        """`write` sends the proxy one message; `close` ends its connection."""
+        session = self.plane.join(node, proxy, delta=delta, peer=peer, at=time.time(), now=self._loop.time())
+        self._connections[session.id] = Connection(session.id, self._writing, write, close)
+        self.metrics.connected.inc()
+        _log.info("%s connected from %s", session.id, peer)
+        return session
+
+    def receive(self, session: Session, request: Request) -> None:
+        self._perform(self.plane.receive(session, request, self._loop.time()), session)
+
+    def leave(self, session: Session) -> None:
+        self._connections.pop(session.id).end()
+        self.metrics.connected.dec()
+        _log.info("%s disconnected", session.id)
+        self._perform(self.plane.leave(session, self._loop.time()))
+        if self._collecting is None:
+            self._collecting = self._loop.call_later(_COLLECT_AFTER, self._collect)
+        self.moved.notify()
+
+    def _tick(self, session: Session) -> None:
+        self._perform(self.plane.tick(session, self._loop.time()), session)
+
+    def _collect(self) -> None:
+        self._collecting = None
+        self.plane.collect()
+
+    # Effects
+
+    def _perform(self, effects: tuple[Effect, ...], session: Session | None = None) -> None:
+        """`session`: the one whose event led to them."""
+        for effect in effects:
+            if isinstance(effect, Settled):
+                self._on_settled(effect)
+            elif isinstance(effect, Remember):
+                self._remember(effect.remembered)
+            elif session is not None:
+                self._perform_for(session, effect)
+        if session is not None:
+            self._connections[session.id].wake(session.stream.wake_at, partial(self._tick, session))
+        if self.plane.is_behind:
+            self._behind.set()
+
+    def _perform_for(self, session: Session, effect: Send | Accepted | Refused | Failed) -> None:
+        match effect:
+            case Send(payload):
+                self._connections[session.id].send(payload)
+            case Accepted(type_url, _, took):
+                self.metrics.acknowledged(type_url, took)
+            case Refused(type_url, message, resources):
+                self.metrics.refused(type_url)
+                names = ", ".join(r.name for r in resources) or "a resource that it does not name"
+                _log.warning("%s refused %s %s: %s", session.id, short(type_url), names, message)
+            case Failed(error):
+                self.metrics.internal_errors.inc()
+                why = "its configuration could not be computed; it keeps the one that it has"
+                _log.error("%s: %s", session.id, why, exc_info=error)
+
+    def _on_settled(self, settled: Settled) -> None:
+        if settled.took is not None:
+            self.metrics.convergence.observe(settled.took)
+        self.moved.notify()
+
+    def _on_sent(self, payload: Payload, size: int) -> None:
+        self.metrics.pushed(payload.type_url, size)
+        self._loop.call_soon(self.moved.notify)
