@@ -12,7 +12,7 @@ from pilotfish.config.manifest import Manifest
 from pilotfish.derive import Graph
 from pilotfish.envoy.owners import owners
 from pilotfish.envoy.resources import resource_set
-from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ORDER, ROUTE
+from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ORDER, ROUTE, SERVED
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh import inputs
 from pilotfish.mesh.names import name_table
@@ -275,7 +275,7 @@ def test_what_no_query_reads_runs_nothing() -> None:
 def test_proxies_of_one_namespace_share_their_outbound_layers() -> None:
     graph = _mesh()
     one, two = (resource_set(graph, proxy(n, address=f"10.244.9.{i}")) for i, n in enumerate(("x", "y")))
-    for type_url in ORDER:
+    for type_url in (row.url for row in SERVED):
         assert one.layers(type_url)[0] is two.layers(type_url)[0]
 
 

@@ -60,6 +60,11 @@ class Client:
             async for body in self._call:
                 await self._take(discovery_pb2.DeltaDiscoveryResponse.FromString(body))
 
+    def route(self) -> bytes:
+        """The configuration of port 8000; b"" before it has any."""
+        found = self.has[ROUTE].get("8000")
+        return found.resource.value if found else b""
+
     async def until(self, what: str, condition: Any, seconds: float = 5.0) -> None:
         try:
             async with asyncio.timeout(seconds):

@@ -69,7 +69,8 @@ class Lab:
         beside.rename(self.config / name)
 
     async def start_discovery(self) -> None:
-        argv = (sys.executable, "-c", RUN, "discovery", "--config", str(self.config))
+        options = ("--config", str(self.config), "--state", str(self.directory / "state"))
+        argv = (sys.executable, "-c", RUN, "discovery", *options)
         log = str(self.directory / "discovery.log")
         spec = ProcessSpec(argv=argv, env=ENVIRONMENT, netns=self.netns, stdout=log, stderr=STDOUT)
         self.discovery = await start(spec)

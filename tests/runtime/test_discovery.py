@@ -153,11 +153,11 @@ spec: {hosts: [one], http: [{match: [{uri: {prefix: /PATH}}], route: [{destinati
 """
     save(file, ONE + virtual_service)
     async with discovery(file) as made, connected(made.xds, Client(refuses=b"/poison")) as proxy:
-        await proxy.until("there is a route", lambda: b"/PATH" in _route(proxy))
+        await proxy.until("there is a route", lambda: b"/PATH" in proxy.route())
         await made.driver.moved.wait_for(lambda: made.plane.is_settled, 5)
         save(file, ONE + TWO + virtual_service.replace("PATH", "poison"))
-        await proxy.until("the new service is known", lambda: b"two.vm" in _route(proxy))
-        assert b"/PATH" in _route(proxy), "the last good form is in force"
+        await proxy.until("the new service is known", lambda: b"two.vm" in proxy.route())
+        assert b"/PATH" in proxy.route(), "the last good form is in force"
         await made.driver.moved.wait_for(lambda: made.plane.is_settled, 5)
         problem = (await get(made, "/api/problems"))[1][0]
         assert (problem["reason"], problem["kind"], problem["name"]) == ("RefusedByEnvoy", "VirtualService", "one")
@@ -165,14 +165,9 @@ spec: {hosts: [one], http: [{match: [{uri: {prefix: /PATH}}], route: [{destinati
         assert (await get(made, "/api/syncs"))[1][0]["types"]["rds"] == "REFUSED"
         assert (await get(made, "/api/synced?resourceVersion=0&wait=2"))[0] == 200
         save(file, ONE + TWO + virtual_service.replace("PATH", "mended"))
-        await proxy.until("the mended form is in force", lambda: b"/mended" in _route(proxy))
+        await proxy.until("the mended form is in force", lambda: b"/mended" in proxy.route())
         await made.driver.moved.wait_for(lambda: made.plane.is_settled, 5)
         assert "RefusedByEnvoy" not in str(await get(made, "/api/problems"))
-
-
-def _route(proxy: Client) -> bytes:
-    found = proxy.has[ROUTE].get("8000")
-    return found.resource.value if found else b""
 
 
 async def test_names_are_told_when_they_change(file: Path) -> None:

@@ -143,6 +143,26 @@ async def test_a_refused_object_is_found_among_many_after_a_restart(running: Lab
     assert [p["name"] for p in problems] == ["one"]
 
 
+async def test_a_refused_object_keeps_its_last_good_form_over_a_restart(running: Lab) -> None:
+    running.write(SERVICES + BAD_ONE + GOOD_TWO)
+    refused = await wait_until("the problem is known", running.problems)
+    await wait_until("the last good form is kept", lambda: _kept(running, '"/first"'))
+    before = await running.json("/config_dump?include_eds", 15000)
+    await running.kill(running.discovery)
+    await running.start_discovery()
+    await wait_until("Envoy is back and has all", running.synced)
+    assert await running.problems() == refused
+    assert await running.metric("pilot_xds_pushes_total") == 0
+    assert await running.json("/config_dump?include_eds", 15000) == before
+
+    running.write(SERVICES + BAD_ONE + route("two", "{prefix: /second}"))
+    await wait_until("the other's change is in force", lambda: _has(running, '"/second"'))
+    assert '"/first"' in await running.envoy_routes(), "the last good form of the refused one, too"
+    running.write(SERVICES + route("one", "{prefix: /mended}") + route("two", "{prefix: /second}"))
+    await wait_until("the mended form is in force", lambda: _has(running, '"/mended"'))
+    await wait_until("there is no problem any more", lambda: _no_problems(running))
+
+
 async def test_several_refused_objects_are_all_found(running: Lab) -> None:
     running.write(SERVICES + BAD_ONE + route("two", r"{regex: '\p{Other}'}"))
 
@@ -159,6 +179,11 @@ async def test_several_refused_objects_are_all_found(running: Lab) -> None:
 
 async def _has(lab: Lab, text: str) -> bool:
     return text in await lab.envoy_routes()
+
+
+def _kept(lab: Lab, text: str) -> bool:
+    file = lab.directory / "state" / "last-good.json"
+    return file.exists() and text in file.read_text()
 
 
 async def _has_endpoint(lab: Lab, text: str) -> bool:

@@ -13,7 +13,7 @@ from pilotfish.ads.holding import UNSURE, Holding, Plan, plan, version_of
 from pilotfish.ads.refusal import named_in
 from pilotfish.ads.wire import Payload, Payloads
 from pilotfish.envoy.types import xds_type
-from pilotfish.model.private import PrivateStr
+from pilotfish.model.private import reveal
 
 if TYPE_CHECKING:
     from pilotfish.envoy.values import Layer, Resource
@@ -242,9 +242,9 @@ class Watch:
     def version(self, layers: tuple[Layer, ...]) -> str:
         """What a state of the world response calls all that is subscribed."""
         digest = blake2b(b"*" if self.wildcard else b"", digest_size=8)
-        for text in (*(layer.version for layer in layers), *sorted(self.names)):
-            digest.update(text.encode() + b"\0")
-        return PrivateStr(digest.hexdigest()) if self.type.sensitive else digest.hexdigest()
+        for text in (*(reveal(layer.version) for layer in layers), *sorted(self.names)):
+            digest.update(f"{text}\0".encode())
+        return digest.hexdigest()
 
     # What comes back
 

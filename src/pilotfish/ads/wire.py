@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from pilotfish.envoy.wire import field, field_head
+from pilotfish.model.private import reveal
 
 if TYPE_CHECKING:
     from pilotfish.envoy.values import Resource
@@ -48,8 +49,9 @@ class Payload:
 
     def _delta_parts(self) -> Iterator[bytes]:
         for resource in self.resources:
-            yield _delta_head(self.type_url, resource.name, resource.version, len(resource.body))
-            yield resource.body
+            body = reveal(resource.body)
+            yield _delta_head(self.type_url, resource.name, reveal(resource.version), len(body))
+            yield body
         yield _text(4, self.type_url)
         yield _text(5, self.nonce)
         for name in self.removed:
@@ -58,8 +60,9 @@ class Payload:
     def _world_parts(self) -> Iterator[bytes]:
         yield _text(1, self._version)
         for resource in self.resources:
-            yield _world_head(self.type_url, len(resource.body))
-            yield resource.body
+            body = reveal(resource.body)
+            yield _world_head(self.type_url, len(body))
+            yield body
         yield _text(4, self.type_url)
         yield _text(5, self.nonce)
 

@@ -29,5 +29,5 @@ def _section(dump: DumpSection, resources: Iterable[Resource]) -> dict[str, Any]
 
 
 def _entry(dump: DumpSection, resource: Resource) -> dict[str, Any]:
-    shown = {"version_info": str(resource.version), dump.resource: to_json(resource)}
+    shown = {"version_info": resource.version, dump.resource: to_json(resource)}
     return {"name": resource.name, dump.state: shown} if dump.state else shown

@@ -70,7 +70,7 @@ _DECODER: Final = msgspec.json.Decoder(_File)
 def encode(remembered: Iterable[Remembered], made_by: str) -> tuple[bytes, tuple[ObjectRef, ...]]:
     """The bytes, LARGEST at the most, and which objects did not fit. `made_by`: this program's version."""
     head = msgspec.json.encode({"madeBy": made_by})[:-1] + b',"objects":['
-    size = len(head) + len(b"]}")
+    size = len(head) + len(b"]}") - len(b",")
     objects: list[bytes] = []
     too_much: list[ObjectRef] = []
     for one in remembered:

@@ -146,9 +146,9 @@ TYPES: Final = (
     ),
 )
 
+ORDER: Final = tuple(row.url for row in TYPES)
+"""The URLs, in the order in which a change is sent."""
 SERVED: Final = tuple(row for row in TYPES if row.served)
-ORDER: Final = tuple(row.url for row in SERVED)
-"""The URLs of what discovery serves, in the order in which a change is sent."""
 SHOWN: Final = tuple(sorted(SERVED, key=lambda row: not row.wildcard))
 """As istioctl lists them: what every Envoy asks for comes first."""
 

@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 from pilotfish.derive import Origin
 from pilotfish.envoy.types import ORDER, xds_type
-from pilotfish.model.private import PrivateBytes, PrivateStr
+from pilotfish.model.private import PrivateBytes, PrivateStr, reveal
 
 Reference = tuple[str, str]
 """(type URL, name) of a resource that another one names."""
@@ -61,10 +61,11 @@ class Layer(Mapping[str, Resource]):
         self._resources = {name: by_name[name] for name in sorted(by_name)}
         self.type_url = type_url
         found = self._resources.values()
-        self.version = _digest("\0".join((type_url, *("\0".join((r.name, r.version)) for r in found))).encode())
+        secret = xds_type(type_url).sensitive
+        versions = (f"{r.name}\0{reveal(r.version) if secret else r.version}" for r in found)
+        version = _digest("\0".join((type_url, *versions)).encode())
+        self.version = PrivateStr(version) if secret else version
         """A hash of the names and versions of the resources."""
-        if xds_type(type_url).sensitive:
-            self.version = PrivateStr(self.version)
         self.references: frozenset[Reference] = frozenset().union(*(r.references for r in found))
 
     def __getitem__(self, name: str) -> Resource:
@@ -118,10 +119,10 @@ class ResourceSet:
         own = tuple(layers)
         self._layers = {t: (base.layers(t) if base else ()) + tuple(x for x in own if x.type_url == t) for t in ORDER}
         self._refuse_dangling(own)
-        self.version = _digest("".join(layer.version for t in ORDER for layer in self._layers[t]).encode())
+        self.version = _digest("".join(reveal(layer.version) for t in ORDER for layer in self._layers[t]).encode())
 
     def layers(self, type_url: str) -> tuple[Layer, ...]:
-        """The layers of one type; none for a type that discovery does not serve."""
+        """The layers of one type; none for a type that is not in the table."""
         return self._layers.get(type_url, ())
 
     def get(self, type_url: str, name: str) -> Resource | None:

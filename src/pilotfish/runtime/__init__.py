@@ -5,7 +5,7 @@
     net        a mesh's namespaces, links and addresses, and what is left of them
     capture    packet filter rules into and out of a namespace                      drives `pilotfish.capture`
     agent      a sidecar: Envoy, health, probes, DNS                                drives `pilotfish.agent`
-    discovery  the control plane: gRPC and HTTP                                     drives `pilotfish.ads`
+    discovery  the control plane: gRPC and HTTP                                     drives `pilotfish.discovery`
     node       `pilotfish up`: one machine's mesh                                   drives `pilotfish.node`
     control    the command line's way into a running mesh: client, server, views
 

@@ -1,0 +1,144 @@
+"""Sidecars of a control plane that is driven by hand: no sockets, and time passes only when it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pilotfish.ads import DeltaRequest, Node, Send
+from pilotfish.ads.wire import Payload
+from pilotfish.config import load
+from pilotfish.discovery.effects import Effect, Failed, Remember, Settled
+from pilotfish.discovery.memory import Remembered
+from pilotfish.discovery.mesh import DesiredState
+from pilotfish.discovery.plane import ControlPlane
+from pilotfish.discovery.session import Session
+from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from pilotfish.envoy.values import Resource
+from pilotfish.model import Proxy
+
+
+def desired(text: str, version: int = 0) -> DesiredState:
+    loaded = load(text, "mesh.yaml")
+    assert not loaded.problems
+    return DesiredState({m.ref: m for m in loaded.manifests}, resource_version=version)
+
+
+@dataclass
+class Sidecar:
+    """A delta client. It refuses what holds one of some texts, and asks for what its clusters and listeners name."""
+
+    name: str = "web-0"
+    refuses: tuple[str, ...] = ()
+    has: dict[str, dict[str, Resource]] = field(
+        default_factory=lambda: {t: {} for t in (CLUSTER, ENDPOINT, LISTENER, ROUTE)}
+    )
+    inbox: list[Payload] = field(default_factory=list)
+    session: Session | None = None
+
+    def holds(self, text: str) -> bool:
+        return any(text.encode() in r.body for found in self.has.values() for r in found.values())
+
+
+class World:
+    """A control plane, what it has said, and those who are connected to it."""
+
+    def __init__(self, text: str = "", remembered: Iterable[Remembered] = ()) -> None:
+        self.now = 0.0
+        self.plane = ControlPlane(remembered)
+        self.settled: list[float | None] = []
+        self.failed: list[Exception] = []
+        self.remembered: tuple[Remembered, ...] | None = None
+        """What it last asked to keep."""
+        self.sent = 0
+        self._sidecars: dict[str, Sidecar] = {}
+        if text:
+            self.change(text)
+
+    def change(self, text: str) -> None:
+        self._take(self.plane.change(desired(text), self.now))
+
+    def connect(self, sidecar: Sidecar) -> None:
+        """It says in its first requests what it has."""
+        self.join(sidecar)
+        for type_url, has in sidecar.has.items():
+            if has or type_url in (CLUSTER, LISTENER):
+                self.ask(sidecar, type_url)
+
+    def join(self, sidecar: Sidecar) -> None:
+        proxy = Proxy.of_pod(sidecar.name, "vm", ("10.0.0.1",))
+        node = Node(proxy.id, version="1.40.0")
+        sidecar.session = self.plane.join(node, proxy, delta=True, peer="ipv4:10.0.0.1:1", at=0.0, now=self.now)
+        sidecar.inbox = []
+        self._sidecars[sidecar.session.id] = sidecar
+
+    def ask(self, sidecar: Sidecar, type_url: str) -> None:
+        """The first request for a type."""
+        has = {name: resource.version for name, resource in sidecar.has[type_url].items()}
+        names = () if type_url in (CLUSTER, LISTENER) else tuple(has)
+        self.say(sidecar, DeltaRequest(type_url, subscribe=names, initial=has))
+
+    def disconnect(self, sidecar: Sidecar) -> None:
+        assert sidecar.session is not None
+        del self._sidecars[sidecar.session.id]
+        self._take(self.plane.leave(sidecar.session, self.now))
+
+    def say(self, sidecar: Sidecar, request: DeltaRequest) -> None:
+        assert sidecar.session is not None
+        self._take(self.plane.receive(sidecar.session, request, self.now), sidecar.session)
+
+    def push(self) -> None:
+        session, effects = self.plane.push(self.now)
+        self._take(effects, session)
+
+    def settle(self) -> None:
+        """Until nobody has anything to do or to say any more."""
+        for _ in range(1000):
+            if self.plane.is_behind:
+                self.push()
+            elif (sidecar := next((s for s in self._sidecars.values() if s.inbox), None)) is not None:
+                self.answer(sidecar)
+            elif not self._pass_time():
+                return
+        raise AssertionError("it never ends")
+
+    def answer(self, sidecar: Sidecar) -> None:
+        """Take the oldest response."""
+        payload = sidecar.inbox.pop(0)
+        bad = [r for r in payload.resources if any(text.encode() in r.body for text in sidecar.refuses)]
+        if not bad:
+            sidecar.has[payload.type_url].update((r.name, r) for r in payload.resources)
+            for name in payload.removed:
+                sidecar.has[payload.type_url].pop(name, None)
+            self._follow_up(sidecar, payload)
+        self.say(sidecar, DeltaRequest(payload.type_url, payload.nonce, "it is bad" if bad else None))
+
+    def _follow_up(self, sidecar: Sidecar, payload: Payload) -> None:
+        assert sidecar.session is not None
+        if payload.type_url == CLUSTER:
+            resources = self.plane.mesh.resources(sidecar.session.proxy)
+            named = {r.name for r in payload.resources if resources.get(ENDPOINT, r.name)}
+            self.say(sidecar, DeltaRequest(ENDPOINT, subscribe=tuple(sorted(named))))
+        elif payload.type_url == LISTENER:
+            named = {name for r in payload.resources for kind, name in r.references if kind == ROUTE}
+            self.say(sidecar, DeltaRequest(ROUTE, subscribe=tuple(sorted(named))))
+
+    def _pass_time(self) -> bool:
+        waiting = [s for s in self.plane.sessions.values() if s.stream.wake_at is not None]
+        for session in waiting:
+            self.now = max(self.now, session.stream.wake_at or 0.0)
+            self._take(self.plane.tick(session, self.now), session)
+        return bool(waiting)
+
+    def _take(self, effects: tuple[Effect, ...], session: Session | None = None) -> None:
+        for effect in effects:
+            if isinstance(effect, Send):
+                assert session is not None
+                self.sent += 1
+                self._sidecars[session.id].inbox.append(effect.payload)
+            elif isinstance(effect, Settled):
+                self.settled.append(effect.took)
+            elif isinstance(effect, Remember):
+                self.remembered = effect.remembered
+            elif isinstance(effect, Failed):
+                self.failed.append(effect.error)

@@ -1,0 +1,253 @@
+"""A control plane and its sidecars, without sockets."""
+
+from __future__ import annotations
+
+import pytest
+
+from pilotfish.discovery.findings import findings
+from pilotfish.discovery.standing import standings
+from pilotfish.envoy.types import CLUSTER, LISTENER
+from pilotfish.envoy.values import ResourceSet
+from pilotfish.model import Proxy
+from pilotfish.model.sync import Sync
+from tests.discovery.sidecars import Sidecar, World
+
+SERVICES = """
+apiVersion: v1
+kind: Service
+metadata: {name: one, namespace: vm}
+spec: {clusterIP: 10.96.0.10, ports: [{name: http, port: 8000}]}
+---
+apiVersion: v1
+kind: Endpoints
+metadata: {name: one, namespace: vm}
+subsets: [{addresses: [{ip: 10.0.0.7}], ports: [{name: http, port: 8000}]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: two, namespace: vm}
+spec: {clusterIP: 10.96.0.11, ports: [{name: http, port: 8000}]}
+"""
+
+
+def mesh(one: str, two: str = "/two") -> str:
+    """Two services, each with a VirtualService that matches a path."""
+    return SERVICES + "".join(
+        f"""
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: {name}, namespace: vm}}
+spec:
+  hosts: [{name}]
+  http: [{{match: [{{uri: {{prefix: {path}}}}}], route: [{{destination: {{host: {name}}}}}]}}]
+"""
+        for name, path in {"one": one, "two": two}.items()
+    )
+
+
+def rejected(world: World) -> list[str]:
+    return sorted(ref.name for ref in world.plane.quarantine.rejected)
+
+
+def settled_world(sidecar: Sidecar, text: str) -> World:
+    world = World(text)
+    world.connect(sidecar)
+    world.settle()
+    assert world.plane.is_settled
+    return world
+
+
+def test_a_sidecar_gets_all_and_a_change_is_told_once_all_have_it() -> None:
+    web, other = Sidecar(), Sidecar("other-0")
+    world = settled_world(web, mesh("/first"))
+    world.connect(other)
+    world.settle()
+    assert web.holds("/first")
+    assert other.holds("/first")
+    world.settled.clear()
+    world.now = 10.0
+    world.change(mesh("/second"))
+    assert not world.plane.is_settled
+    world.now = 10.5
+    world.settle()
+    assert web.holds("/second")
+    assert other.holds("/second")
+    assert world.settled == [0.5]
+    sent = world.sent
+    world.change(mesh("/second"))
+    world.settle()
+    assert world.sent == sent, "nothing has changed"
+
+
+def test_a_change_in_the_middle_of_a_push_reaches_all() -> None:
+    sidecars = [Sidecar(f"web-{n}") for n in range(3)]
+    world = World(mesh("/first"))
+    for sidecar in sidecars:
+        world.connect(sidecar)
+    world.settle()
+    world.change(mesh("/second"))
+    world.push()
+    world.change(mesh("/third"))
+    world.disconnect(sidecars[1])
+    world.settle()
+    assert [s.holds("/third") for s in sidecars] == [True, False, True]
+    assert world.plane.is_settled
+
+
+def test_a_sidecar_that_leaves_is_waited_for_no_longer() -> None:
+    web, silent = Sidecar(), Sidecar("silent-0")
+    world = settled_world(web, mesh("/first"))
+    world.connect(silent)
+    while world.plane.is_behind or web.inbox:
+        if world.plane.is_behind:
+            world.push()
+        else:
+            world.answer(web)
+    assert [str(session.proxy) for session in world.plane.unsettled] == ["silent-0.vm"]
+    world.settled.clear()
+    world.disconnect(silent)
+    assert world.plane.is_settled
+    assert len(world.settled) == 1
+
+
+def test_what_is_refused_names_its_object_and_stops_nobody_else() -> None:
+    web, strict = Sidecar(), Sidecar("strict-0", refuses=("/poison",))
+    world = settled_world(strict, mesh("/first"))
+    world.connect(web)
+    world.settle()
+    world.change(mesh("/poison", "/changed"))
+    world.settle()
+    for sidecar in (web, strict):
+        assert sidecar.holds("/first"), "the last good form is in force"
+        assert sidecar.holds("/changed")
+    assert rejected(world) == ["one"]
+    found = [finding for finding in findings(world.plane) if finding.problem.reason == "RefusedByEnvoy"]
+    assert [str(finding.problem.ref) for finding in found] == ["VirtualService vm/one"]
+    assert "its last good form stays in force" in found[0].problem.message
+    states = {standing.proxy: standing.types["rds"] for standing in standings(world.plane)}
+    assert states == {"web-0.vm": Sync.SYNCED, "strict-0.vm": Sync.REFUSED}
+    world.change(mesh("/mended", "/changed"))
+    world.settle()
+    assert web.holds("/mended")
+    assert rejected(world) == []
+
+
+def test_what_was_not_asked_for_yet_is_not_known_to_work() -> None:
+    """An Envoy that starts asks for clusters, and for listeners and routes only once it has those."""
+    world = World(mesh("/poison"))
+    web = Sidecar(refuses=("/poison",))
+    world.join(web)
+    for type_url in (CLUSTER, LISTENER):
+        world.ask(web, type_url)
+        world.settle()
+    assert rejected(world) == ["one"]
+    assert web.holds("/two")
+    assert not world.plane.quarantine.unexplained
+
+
+def test_what_all_have_after_a_restart_is_known_to_work_though_nothing_was_sent() -> None:
+    web = Sidecar(refuses=("/poison",))
+    settled_world(web, mesh("/first"))
+    later = settled_world(web, mesh("/first"))
+    assert later.sent == 0
+    later.change(mesh("/poison"))
+    later.settle()
+    assert rejected(later) == ["one"]
+    assert web.holds("/first")
+    later.change(mesh("/poison", "/changed"))
+    later.settle()
+    assert web.holds("/first")
+    assert web.holds("/changed")
+
+
+def test_what_goes_wrong_with_one_sidecar_stays_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    web, odd = Sidecar(), Sidecar("odd-0")
+    world = settled_world(odd, mesh("/first"))
+    world.connect(web)
+    world.settle()
+    compute = world.plane.mesh.resources
+
+    def resources(proxy: Proxy) -> ResourceSet:
+        if proxy.name == "odd-0":
+            raise ZeroDivisionError
+        return compute(proxy)
+
+    monkeypatch.setattr(world.plane.mesh, "resources", resources)
+    world.change(mesh("/second"))
+    world.settle()
+    assert [type(error) for error in world.failed] == [ZeroDivisionError]
+    assert web.holds("/second")
+    assert odd.holds("/first"), "it keeps what it has"
+
+
+# What outlives a restart
+
+
+def restarted(world: World, text: str, *sidecars: Sidecar) -> World:
+    """Another control plane that knows what the first asked to keep, and to which the sidecars reconnect."""
+    later = World(text, world.remembered or ())
+    for sidecar in sidecars:
+        later.connect(sidecar)
+    later.settle()
+    return later
+
+
+def refusing_world(web: Sidecar) -> World:
+    world = settled_world(web, mesh("/first"))
+    world.change(mesh("/poison"))
+    world.settle()
+    assert rejected(world) == ["one"]
+    return world
+
+
+def test_a_refused_object_keeps_its_last_good_form_over_a_restart() -> None:
+    web = Sidecar(refuses=("/poison",))
+    later = restarted(refusing_world(web), mesh("/poison"), web)
+    assert later.sent == 0, "it was refused once, which is enough"
+    assert web.holds("/first")
+    assert rejected(later) == ["one"]
+    finding = findings(later.plane)[0]
+    assert (finding.problem.reason, {p.split("~")[2] for p in finding.proxies}) == ("RefusedByEnvoy", {"web-0.vm"})
+    fresh = Sidecar("fresh-0", refuses=("/poison",))
+    later.connect(fresh)
+    later.settle()
+    assert fresh.holds("/first")
+    later.change(mesh("/poison", "/changed"))
+    later.settle()
+    assert fresh.holds("/first")
+    assert fresh.holds("/changed")
+    again = restarted(later, mesh("/poison", "/changed"), web, fresh)
+    assert rejected(again) == ["one"]
+    assert web.holds("/first")
+
+
+def test_an_object_that_was_mended_meanwhile_is_offered_and_forgotten() -> None:
+    web = Sidecar(refuses=("/poison",))
+    later = restarted(refusing_world(web), mesh("/mended"), web)
+    assert web.holds("/mended")
+    assert rejected(later) == []
+    assert later.remembered == ()
+
+
+def test_an_object_that_was_made_worse_meanwhile_falls_back_to_the_form_that_was_good() -> None:
+    web = Sidecar(refuses=("/poison", "/worse"))
+    later = restarted(refusing_world(web), mesh("/worse"), web)
+    assert rejected(later) == ["one"]
+    assert web.holds("/first")
+
+
+def test_a_form_that_was_good_is_not_forgotten_before_the_present_one_is_judged() -> None:
+    """Discovery may be killed again at any time."""
+    web = Sidecar(refuses=("/poison", "/worse"))
+    killed = restarted(refusing_world(web), mesh("/worse"))
+    later = restarted(killed, mesh("/worse"), web)
+    assert rejected(later) == ["one"]
+    assert web.holds("/first")
+
+
+def test_an_object_that_is_gone_is_forgotten() -> None:
+    web = Sidecar(refuses=("/poison",))
+    later = restarted(refusing_world(web), SERVICES, web)
+    assert later.remembered == ()
+    assert rejected(later) == []
