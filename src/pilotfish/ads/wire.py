@@ -6,12 +6,14 @@ Source: https://protobuf.dev/programming-guides/encoding/ and envoy/service/disc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from pilotfish.envoy.types import xds_type
 from pilotfish.envoy.wire import field, field_head
 from pilotfish.model.private import reveal
 
@@ -47,11 +49,16 @@ class Payload:
             self._bytes = b"".join(self._delta_parts() if self._delta else self._world_parts())
         return self._bytes
 
+    def _revealed(self) -> Iterable[Resource]:
+        """Who is sent a secret is to read it."""
+        if not xds_type(self.type_url).sensitive:
+            return self.resources
+        return [replace(r, version=reveal(r.version), body=reveal(r.body)) for r in self.resources]
+
     def _delta_parts(self) -> Iterator[bytes]:
-        for resource in self.resources:
-            body = reveal(resource.body)
-            yield _delta_head(self.type_url, resource.name, reveal(resource.version), len(body))
-            yield body
+        for resource in self._revealed():
+            yield _delta_head(self.type_url, resource.name, resource.version, len(resource.body))
+            yield resource.body
         yield _text(4, self.type_url)
         yield _text(5, self.nonce)
         for name in self.removed:
@@ -59,10 +66,9 @@ class Payload:
 
     def _world_parts(self) -> Iterator[bytes]:
         yield _text(1, self._version)
-        for resource in self.resources:
-            body = reveal(resource.body)
-            yield _world_head(self.type_url, len(body))
-            yield body
+        for resource in self._revealed():
+            yield _world_head(self.type_url, len(resource.body))
+            yield resource.body
         yield _text(4, self.type_url)
         yield _text(5, self.nonce)
 
