@@ -30,16 +30,12 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # before grpc is imported
 import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 
+from pilotfish.envoy.types import SERVED
 from tests.prometheus import total
 
 XDS, MONITORING = "127.0.0.1:25010", "127.0.0.1:25014"
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
-TYPES = {
-    "cds": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
-    "eds": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-    "lds": "type.googleapis.com/envoy.config.listener.v3.Listener",
-    "rds": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
-}
+TYPES = {row.short: row.url for row in SERVED}
 ROUNDS = 5
 
 

@@ -25,7 +25,7 @@ from pilotfish.envoy.printing import to_json
 from pilotfish.envoy.types import SECRET, DumpSection, xds_type
 from pilotfish.envoy.values import Layer, Resource, ResourceSet
 from pilotfish.model.private import reveal
-from pilotfish.runtime.discovery.http import answer
+from pilotfish.runtime.discovery.pages import answer
 
 KEY = b"-----BEGIN PRIVATE KEY-----very secret"
 

@@ -9,32 +9,22 @@ resource name to message; `lowered.yaml`, the neutral form of what VirtualServic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from envoy.config.cluster.v3.cluster_pb2 import Cluster
-from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
-from envoy.config.listener.v3.listener_pb2 import Listener
-from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.json_format import MessageToDict
 
 from pilotfish.envoy.resources import resource_set
-from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from pilotfish.envoy.types import SERVED, XdsType
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh.problems import problems
 from pilotfish.mesh.scope import Scope
 from tests.golden.cases import CASES, NAMES, read_case
 from tests.golden.lowered import lowered
 
-MESSAGES: Mapping[str, tuple[str, type[Any]]] = {
-    "listeners.yaml": (LISTENER, Listener),
-    "routes.yaml": (ROUTE, RouteConfiguration),
-    "clusters.yaml": (CLUSTER, Cluster),
-    "endpoints.yaml": (ENDPOINT, ClusterLoadAssignment),
-}
+FILES = {f"{row.noun}s.yaml": row for row in SERVED}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -61,16 +51,16 @@ def render(path: Path) -> dict[str, str]:
     """What every output file is to hold."""
     proxy, graph, loaded = read_case(path)
     found = resource_set(graph, proxy)
-    made = {file: _dump(_messages(found, *kind)) for file, kind in MESSAGES.items()}
+    made = {file: _dump(_messages(found, kind)) for file, kind in FILES.items()}
     reported = [str(p) for p in (*loaded, *graph.get(problems))]
     others = {"lowered.yaml": lowered(graph, Scope.of(proxy), found), "problems.yaml": reported}
     return made | {file: _dump(content) for file, content in others.items() if content}
 
 
-def _messages(found: ResourceSet, type_url: str, message: type[Any]) -> dict[str, Any]:
+def _messages(found: ResourceSet, kind: XdsType) -> dict[str, Any]:
     return {
-        r.name: _ordered(MessageToDict(message.FromString(r.body), preserving_proto_field_name=True))
-        for r in sorted(found.resources(type_url), key=lambda r: r.name)
+        r.name: _ordered(MessageToDict(kind.message().FromString(r.body), preserving_proto_field_name=True))
+        for r in sorted(found.resources(kind.url), key=lambda r: r.name)
     }
 
 

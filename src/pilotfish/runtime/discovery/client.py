@@ -1,4 +1,4 @@
-"""Asking discovery: what a node and its agents want to know of it, each in its type.
+"""Asking discovery's `api`: what a node and its agents want to know of it, each in its type.
 
 Every method raises OSError where discovery is away, stalls, or answers nonsense.
 """

@@ -15,7 +15,7 @@ from pilotfish.discovery.session import Session
 from pilotfish.mesh.services import services
 from pilotfish.runtime.discovery.api import Api
 from pilotfish.runtime.discovery.driver import Driver
-from pilotfish.runtime.discovery.http import NO_PROXY, Handler, Pages, add_pages, answer
+from pilotfish.runtime.discovery.pages import NO_PROXY, Handler, Pages, add_pages, answer
 
 
 class Monitoring:
