@@ -13,17 +13,20 @@ all listeners and routes are acknowledged. One response of a type is under way a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pilotfish.ads.effects import Accepted, Effect, Refused, Send
 from pilotfish.ads.holding import Plan
 from pilotfish.ads.request import DeltaRequest, Request, WorldRequest
 from pilotfish.ads.watch import PATIENCE, StreamCache, Watch
-from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SERVED, rank
+from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, TYPES, rank
 from pilotfish.model.sync import Sync
 
 if TYPE_CHECKING:
     from pilotfish.envoy.values import Layer, ResourceSet
+
+_FIRST: Final = frozenset(row.url for row in TYPES if row.wildcard)
+"""What every Envoy asks for."""
 
 
 class Stream:
@@ -88,11 +91,9 @@ class Stream:
 
     @property
     def is_complete(self) -> bool:
-        """The proxy has asked for every type that it should have something of."""
+        """The proxy has asked for every type that it is to ask for."""
         resources = self._resources
-        return resources is not None and all(
-            row.url in self.watches or not (row.wildcard or any(resources.layers(row.url))) for row in SERVED
-        )
+        return resources is not None and (resources.referenced | _FIRST) <= self.watches.keys()
 
     # Requests
 

@@ -113,12 +113,15 @@ class ResourceSet:
     and which were checked when it was made.
     """
 
-    __slots__ = ("_layers", "version")
+    __slots__ = ("_layers", "referenced", "version")
 
     def __init__(self, layers: Iterable[Layer], base: ResourceSet | None = None) -> None:
         own = tuple(layers)
         self._layers = {t: (base.layers(t) if base else ()) + tuple(x for x in own if x.type_url == t) for t in ORDER}
-        self._refuse_dangling(own)
+        named = frozenset(type_url for layer in own for type_url, _ in layer.references)
+        self.referenced: frozenset[str] = named if base is None else named | base.referenced
+        """The types that resources name some of: a proxy asks for those."""
+        self._refuse_dangling(own, named)
         self.version = _digest("".join(reveal(layer.version) for t in ORDER for layer in self._layers[t]).encode())
 
     def layers(self, type_url: str) -> tuple[Layer, ...]:
@@ -132,8 +135,8 @@ class ResourceSet:
         for layer in self.layers(type_url):
             yield from layer.values()
 
-    def _refuse_dangling(self, layers: tuple[Layer, ...]) -> None:
-        known = {(t, name) for t in {t for x in layers for t, _ in x.references} for x in self.layers(t) for name in x}
+    def _refuse_dangling(self, layers: tuple[Layer, ...], types: frozenset[str]) -> None:
+        known = {(t, name) for t in types for x in self.layers(t) for name in x}
         for layer in layers:
             for type_url, name in layer.references - known:
                 raise DanglingReferenceError(f"a {layer.type_url} names {type_url} {name!r}, which does not exist")
