@@ -13,7 +13,7 @@ from pilotfish.discovery.memory import Remembered
 from pilotfish.discovery.mesh import DesiredState
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.session import Session
-from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from pilotfish.envoy.types import CLUSTER, ENDPOINT, ORDER, xds_type
 from pilotfish.envoy.values import Resource
 from pilotfish.model import Proxy
 
@@ -30,9 +30,7 @@ class Sidecar:
 
     name: str = "web-0"
     refuses: tuple[str, ...] = ()
-    has: dict[str, dict[str, Resource]] = field(
-        default_factory=lambda: {t: {} for t in (CLUSTER, ENDPOINT, LISTENER, ROUTE)}
-    )
+    has: dict[str, dict[str, Resource]] = field(default_factory=lambda: {type_url: {} for type_url in ORDER})
     inbox: list[Payload] = field(default_factory=list)
     session: Session | None = None
 
@@ -62,7 +60,7 @@ class World:
         """It says in its first requests what it has."""
         self.join(sidecar)
         for type_url, has in sidecar.has.items():
-            if has or type_url in (CLUSTER, LISTENER):
+            if has or xds_type(type_url).wildcard:
                 self.ask(sidecar, type_url)
 
     def join(self, sidecar: Sidecar) -> None:
@@ -75,7 +73,7 @@ class World:
     def ask(self, sidecar: Sidecar, type_url: str) -> None:
         """The first request for a type."""
         has = {name: resource.version for name, resource in sidecar.has[type_url].items()}
-        names = () if type_url in (CLUSTER, LISTENER) else tuple(has)
+        names = () if xds_type(type_url).wildcard else tuple(has)
         self.say(sidecar, DeltaRequest(type_url, subscribe=names, initial=has))
 
     def disconnect(self, sidecar: Sidecar) -> None:
@@ -114,14 +112,16 @@ class World:
         self.say(sidecar, DeltaRequest(payload.type_url, payload.nonce, "it is bad" if bad else None))
 
     def _follow_up(self, sidecar: Sidecar, payload: Payload) -> None:
-        assert sidecar.session is not None
+        """Ask for what the new resources name."""
+        named = {reference for r in payload.resources for reference in r.references}
         if payload.type_url == CLUSTER:
-            resources = self.plane.mesh.resources(sidecar.session.proxy)
-            named = {r.name for r in payload.resources if resources.get(ENDPOINT, r.name)}
-            self.say(sidecar, DeltaRequest(ENDPOINT, subscribe=tuple(sorted(named))))
-        elif payload.type_url == LISTENER:
-            named = {name for r in payload.resources for kind, name in r.references if kind == ROUTE}
-            self.say(sidecar, DeltaRequest(ROUTE, subscribe=tuple(sorted(named))))
+            assert sidecar.session is not None
+            assignments = self.plane.mesh.resources(sidecar.session.proxy).resources(ENDPOINT)
+            named |= {(ENDPOINT, r.name) for r in assignments if r.name in sidecar.has[CLUSTER]}
+        for type_url in ORDER:
+            names = tuple(sorted(name for kind, name in named if kind == type_url and name not in sidecar.has[kind]))
+            if names and not xds_type(type_url).wildcard:
+                self.say(sidecar, DeltaRequest(type_url, subscribe=names))
 
     def _pass_time(self) -> bool:
         waiting = [s for s in self.plane.sessions.values() if s.stream.wake_at is not None]
