@@ -12,7 +12,7 @@ from pilotfish.discovery.effects import Effect, Failed, Remember, Settled
 from pilotfish.discovery.memory import Remembered
 from pilotfish.discovery.mesh import DesiredState
 from pilotfish.discovery.plane import ControlPlane
-from pilotfish.discovery.session import Session
+from pilotfish.discovery.session import ProxySession
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, ORDER, xds_type
 from pilotfish.envoy.values import Resource
 from pilotfish.model import Proxy
@@ -32,7 +32,7 @@ class Sidecar:
     refuses: tuple[str, ...] = ()
     has: dict[str, dict[str, Resource]] = field(default_factory=lambda: {type_url: {} for type_url in ORDER})
     inbox: list[Payload] = field(default_factory=list)
-    session: Session | None = None
+    session: ProxySession | None = None
 
     def holds(self, text: str) -> bool:
         return any(text.encode() in r.body for found in self.has.values() for r in found.values())
@@ -130,7 +130,7 @@ class World:
             self._take(self.plane.tick(session, self.now), session)
         return bool(waiting)
 
-    def _take(self, effects: tuple[Effect, ...], session: Session | None = None) -> None:
+    def _take(self, effects: tuple[Effect, ...], session: ProxySession | None = None) -> None:
         for effect in effects:
             if isinstance(effect, Send):
                 assert session is not None

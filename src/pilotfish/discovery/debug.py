@@ -12,7 +12,7 @@ from typing import Any
 from pilotfish.config.manifest import Manifest
 from pilotfish.discovery.dump import entries
 from pilotfish.discovery.plane import ControlPlane
-from pilotfish.discovery.session import Session
+from pilotfish.discovery.session import ProxySession
 from pilotfish.envoy.printing import addresses
 from pilotfish.envoy.types import ENDPOINT, SERVED, xds_type
 from pilotfish.envoy.values import Resource
@@ -38,7 +38,7 @@ def adsz(plane: ControlPlane) -> dict[str, Any]:
     return {"totalClients": len(plane.sessions), "clients": [_client(s) for s in plane.sessions.values()]}
 
 
-def _client(session: Session) -> dict[str, Any]:
+def _client(session: ProxySession) -> dict[str, Any]:
     watches = session.stream.watches.values()
     return {
         "connectionId": session.id,
@@ -92,7 +92,7 @@ def _config(manifest: Manifest, is_rejected: bool) -> dict[str, Any]:
     return shown
 
 
-def edsz(sessions: Iterable[Session]) -> list[dict[str, Any]]:
+def edsz(sessions: Iterable[ProxySession]) -> list[dict[str, Any]]:
     """The load assignments of these proxies, as in an EndpointsConfigDump."""
     section = xds_type(ENDPOINT).dump
     return entries(section, _served(sessions, ENDPOINT)) if section else []
@@ -110,7 +110,7 @@ def ndsz(table: NameTable) -> dict[str, Any]:
     return {"resource": {"@type": "type.googleapis.com/istio.networking.nds.v1.NameTable", "table": names}}
 
 
-def _served(sessions: Iterable[Session], type_url: str) -> list[Resource]:
+def _served(sessions: Iterable[ProxySession], type_url: str) -> list[Resource]:
     """Resources of one type, by name; each once, however many proxies share it."""
     found: dict[tuple[str, str], Resource] = {}
     for session in sessions:

@@ -19,18 +19,18 @@ from pilotfish.discovery.effects import Effect, Failed, Remember, Settled
 from pilotfish.discovery.memory import Remembered
 from pilotfish.discovery.mesh import DesiredState, Mesh
 from pilotfish.discovery.quarantine import Nack, Quarantine
-from pilotfish.discovery.session import Session
+from pilotfish.discovery.session import ProxySession
 from pilotfish.model import ObjectRef, Proxy
 
 
 class ControlPlane:
-    """Implements `quarantine.Probed`. Not for several threads."""
+    """Implements `quarantine.World`. Not for several threads."""
 
     def __init__(self, remembered: Iterable[Remembered] = ()) -> None:
         """`remembered`: what an earlier discovery asked to keep."""
         self.mesh = Mesh()
         self.quarantine = Quarantine(self)
-        self.sessions: dict[str, Session] = {}
+        self.sessions: dict[str, ProxySession] = {}
         self._earlier = tuple(remembered)
         self._pending: dict[ObjectRef, Remembered] = {}
         """Of those, the objects whose present forms are neither known to work nor refused yet."""
@@ -38,7 +38,7 @@ class ControlPlane:
         self._numbers = count(1)
         self._behind: dict[str, None] = {}
         """The sessions whose resources are to be looked at again, in order."""
-        self._unsettled: dict[str, Session] = {}
+        self._unsettled: dict[str, ProxySession] = {}
         self._moving = False
         """Something happened since the mesh was last settled."""
         self._changed_at: float | None = None
@@ -59,9 +59,9 @@ class ControlPlane:
             self._push_all()
         return self._outcome(since)
 
-    def join(self, node: Node, proxy: Proxy, *, delta: bool, peer: str, at: float, now: float) -> Session:
+    def join(self, node: Node, proxy: Proxy, *, delta: bool, peer: str, at: float, now: float) -> ProxySession:
         """A proxy has come. `at`: the time of day. What its first request leads to, `receive` tells."""
-        session = Session(
+        session = ProxySession(
             f"{proxy}-{next(self._numbers)}",
             proxy,
             Stream(self._cache, delta=delta),
@@ -74,15 +74,15 @@ class ControlPlane:
         self.sessions[session.id] = session
         return session
 
-    def receive(self, session: Session, request: Request, now: float) -> tuple[Effect, ...]:
+    def receive(self, session: ProxySession, request: Request, now: float) -> tuple[Effect, ...]:
         """A proxy said something."""
         return self._follow(session, session.stream.receive(request, now)) + self._outcome(now)
 
-    def tick(self, session: Session, now: float) -> tuple[Effect, ...]:
+    def tick(self, session: ProxySession, now: float) -> tuple[Effect, ...]:
         """It is `session.stream.wake_at`."""
         return self._follow(session, session.stream.tick(now)) + self._outcome(now)
 
-    def leave(self, session: Session, now: float) -> tuple[Effect, ...]:
+    def leave(self, session: ProxySession, now: float) -> tuple[Effect, ...]:
         """A proxy is gone."""
         if self.sessions.pop(session.id, None) is None:
             return ()
@@ -97,7 +97,7 @@ class ControlPlane:
         """Some sessions have not been looked at since the last change."""
         return bool(self._behind)
 
-    def push(self, now: float) -> tuple[Session, tuple[Effect, ...]]:
+    def push(self, now: float) -> tuple[ProxySession, tuple[Effect, ...]]:
         """Give the next session that is behind what it should have. Only while `is_behind`."""
         session = self.sessions[next(iter(self._behind))]
         del self._behind[session.id]
@@ -120,11 +120,11 @@ class ControlPlane:
         return not self._behind and self.quarantine.is_idle and not self._unsettled
 
     @property
-    def unsettled(self) -> tuple[Session, ...]:
+    def unsettled(self) -> tuple[ProxySession, ...]:
         """Those whose proxies have not acknowledged all that they should have."""
         return tuple(self._unsettled.values())
 
-    def find(self, proxy_id: str) -> Session | None:
+    def find(self, proxy_id: str) -> ProxySession | None:
         """By node id, by `name.namespace`, or by session id; the latest if there are several."""
         found = [s for s in self.sessions.values() if proxy_id in (s.proxy.id, str(s.proxy), s.id)]
         return found[-1] if found else None
@@ -137,11 +137,11 @@ class ControlPlane:
         for id in self.sessions:
             self._behind.setdefault(id)
 
-    def _update(self, session: Session, now: float) -> tuple[ads.Effect, ...]:
+    def _update(self, session: ProxySession, now: float) -> tuple[ads.Effect, ...]:
         resources = self.mesh.resources(session.proxy)
         return session.stream.update(resources, now) if resources != session.stream.resources else ()
 
-    def _follow(self, session: Session, effects: tuple[ads.Effect, ...]) -> tuple[ads.Effect, ...]:
+    def _follow(self, session: ProxySession, effects: tuple[ads.Effect, ...]) -> tuple[ads.Effect, ...]:
         """Take note of what a stream tells."""
         for effect in effects:
             if isinstance(effect, Refused):
@@ -152,13 +152,13 @@ class ControlPlane:
         self._note_standing(session)
         return effects
 
-    def _note_refused(self, session: Session, refused: Refused) -> None:
+    def _note_refused(self, session: ProxySession, refused: Refused) -> None:
         for r in refused.resources:
             self.quarantine.refused(
                 Nack(session.proxy.id, r.type_url, r.name, r.version, self.mesh.owners(r), refused.message)
             )
 
-    def _note_standing(self, session: Session) -> None:
+    def _note_standing(self, session: ProxySession) -> None:
         if session.is_settled is not (settled := session.stream.settled):
             session.is_settled = settled
             if settled:
@@ -214,12 +214,12 @@ class ControlPlane:
         self._kept = as_of
         manifests = self.mesh.desired.manifests
         rejected = {
-            ref: Remembered(ref, rejection, manifests[ref], self.mesh.last_good(ref))
+            ref: Remembered(ref, rejection, manifests.get(ref), self.mesh.last_good(ref))
             for ref, rejection in self.quarantine.rejected.items()
         }
         return (Remember(tuple({**self._pending, **rejected}.values())),)
 
-    # quarantine.Probed
+    # quarantine.World
 
     def exclude(self, ref: ObjectRef) -> None:
         self.mesh.exclude(ref)

@@ -4,7 +4,7 @@
                                └─ all in vain ─▶ exclude all, readmit one at a time
 
 A proxy that refuses a resource keeps the one that it has, so that probing costs no traffic. One search is under way at
-a time; refusals by other proxies, and of other resources, wait. `Probed` is what it acts on.
+a time; refusals by other proxies, and of other resources, wait. `World` is what it acts on.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Nack:
     """Envoy's words."""
 
 
-class Probed(Protocol):
+class World(Protocol):
     """What a search tries things with. Everything but `holds` looks at the graph, after the latest exclusion."""
 
     def exclude(self, ref: ObjectRef) -> None:
@@ -84,14 +84,14 @@ class _Search:
 
 
 class Quarantine:
-    def __init__(self, probed: Probed) -> None:
+    def __init__(self, world: World) -> None:
         self.rejected: dict[ObjectRef, Rejection] = {}
         """The objects that Envoy refuses: their last good forms are in force."""
         self.unexplained: dict[tuple[str, str], Rejection] = {}
         """Refused resources that no object of the user's could be found for, by type and name."""
         self.revision = 0
         """Goes up whenever `rejected` changes."""
-        self._probed = probed
+        self._world = world
         self._search: _Search | None = None
         self._waiting: list[Nack] = []
 
@@ -101,7 +101,7 @@ class Quarantine:
 
     def restore(self, ref: ObjectRef, rejection: Rejection) -> None:
         """Envoy refused this very form of the object before discovery was restarted."""
-        self._probed.exclude(ref)
+        self._world.exclude(ref)
         self.rejected[ref] = rejection
         self.revision += 1
 
@@ -111,7 +111,7 @@ class Quarantine:
         for ref in sorted(touched & self.rejected.keys()):
             del self.rejected[ref]
             self.revision += 1
-            self._probed.readmit(ref)
+            self._world.readmit(ref)
         self.unexplained.clear()
         search = self._search
         if search is not None and (touched & set(search.candidates) or self._version(search.nack) != search.awaited):
@@ -150,12 +150,12 @@ class Quarantine:
         return (nack.type_url, nack.name, self._search.awaited) == (type_url, name, version)
 
     def _version(self, nack: Nack) -> str | None:
-        return self._probed.version(nack.proxy, nack.type_url, nack.name)
+        return self._world.version(nack.proxy, nack.type_url, nack.name)
 
     def _abandon(self) -> None:
         search, self._search = self._search, None
         for ref in search.excluded if search else ():
-            self._probed.readmit(ref)
+            self._world.readmit(ref)
 
     def _proceed(self) -> None:
         """Take up the refusals that wait, until one needs a proxy's answer."""
@@ -168,7 +168,7 @@ class Quarantine:
             for ref in self.rejected.keys() & set(nack.owners):
                 self._reject(ref, nack)
             return
-        candidates = _candidates(nack.owners, self._probed.unproven(), self.rejected.keys())
+        candidates = _candidates(nack.owners, self._world.unproven(), self.rejected.keys())
         self._search = _Search(nack, list(candidates), candidates)
         self._probe_next(self._search)
 
@@ -176,18 +176,18 @@ class Quarantine:
         """Exclude the next candidate that makes a difference."""
         while search.untried:
             candidate = search.untried.pop(0)
-            self._probed.exclude(candidate)
+            self._world.exclude(candidate)
             search.excluded = [candidate]
             if self._await(search):
                 return
-            self._probed.readmit(candidate)
+            self._world.readmit(candidate)
             search.excluded = []
         self._exclude_all(search)
 
     def _exclude_all(self, search: _Search) -> None:
         if len(search.candidates) > 1 and not search.readmits:
             for candidate in search.candidates:
-                self._probed.exclude(candidate)
+                self._world.exclude(candidate)
             search.excluded = list(search.candidates)
             search.readmits = True
             if self._await(search):
@@ -211,7 +211,7 @@ class Quarantine:
     def _expect(self, search: _Search, version: str | None) -> None:
         nack = search.nack
         search.awaited = version
-        if version is None or version == self._probed.holds(nack.proxy, nack.type_url, nack.name):
+        if version is None or version == self._world.holds(nack.proxy, nack.type_url, nack.name):
             # Nothing is sent: the proxy has it, or is to have none.
             self._conclude(search, accepted=True)
 
@@ -223,7 +223,7 @@ class Quarantine:
             self._reject(search.excluded[0], search.nack)
             self._search = None
         else:
-            self._probed.readmit(search.excluded.pop())
+            self._world.readmit(search.excluded.pop())
             self._probe_next(search)
 
     def _conclude_readmitting(self, search: _Search, accepted: bool) -> None:
@@ -231,7 +231,7 @@ class Quarantine:
             self._give_up(search)
             return
         if search.readmitted is not None and not accepted:
-            self._probed.exclude(search.readmitted)
+            self._world.exclude(search.readmitted)
             self._reject(search.readmitted, search.nack)
         self._readmit_next(search)
 
@@ -240,7 +240,7 @@ class Quarantine:
             self._search = None
             return
         search.readmitted = search.excluded.pop()
-        self._probed.readmit(search.readmitted)
+        self._world.readmit(search.readmitted)
         version = self._version(search.nack)
         if version == search.nack.version:
             # The very version that was refused: everything that is bad is back.

@@ -9,7 +9,7 @@ from pilotfish.model import Proxy
 
 
 @dataclass(slots=True, eq=False)
-class Session:
+class ProxySession:
     id: str
     """`NAME.NAMESPACE-NUMBER`."""
     proxy: Proxy

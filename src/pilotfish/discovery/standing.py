@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pilotfish.discovery.findings import Finding, rejections
 from pilotfish.discovery.plane import ControlPlane
-from pilotfish.discovery.session import Session
+from pilotfish.discovery.session import ProxySession
 from pilotfish.envoy.types import SHOWN
 from pilotfish.model.sync import Sync
 
@@ -29,7 +29,7 @@ def standings(plane: ControlPlane) -> Iterator[Standing]:
         yield _standing(session, [finding for finding in refused if session.proxy.id in finding.proxies])
 
 
-def _standing(session: Session, mine: list[Finding]) -> Standing:
+def _standing(session: ProxySession, mine: list[Finding]) -> Standing:
     refused = {finding.type_url for finding in mine}
     states = {row.short: Sync.REFUSED if row.url in refused else session.stream.sync(row.url) for row in SHOWN}
     errors = [str(finding.problem) for finding in mine] or [

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 import grpc
 
 from pilotfish.ads import MalformedRequestError, Node, Request, parse_delta, parse_world
-from pilotfish.discovery.session import Session
+from pilotfish.discovery.session import ProxySession
 from pilotfish.model import Proxy
 from pilotfish.model.proxy import NODE_ID_FORM
 from pilotfish.runtime.discovery.driver import Driver
@@ -46,7 +46,7 @@ def make_server(driver: Driver) -> grpc.aio.Server:
 
 def _handler(driver: Driver, parse: Callable[[bytes], Request], *, delta: bool) -> grpc.RpcMethodHandler:
     async def serve(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
-        session: Session | None = None
+        session: ProxySession | None = None
         try:
             async for body in requests:
                 request = parse(body)
@@ -74,7 +74,9 @@ class _NotServedError(Exception):
     """Who asks is not one that discovery serves. `str` is for the proxy's log."""
 
 
-def _join(driver: Driver, request: Request, context: grpc.aio.ServicerContext[bytes, bytes], *, delta: bool) -> Session:
+def _join(
+    driver: Driver, request: Request, context: grpc.aio.ServicerContext[bytes, bytes], *, delta: bool
+) -> ProxySession:
     node = request.node
     if node is None:
         raise _NotServedError("the first request of a stream must carry the node; set node.id in Envoy's bootstrap")

@@ -28,7 +28,7 @@ class Writing:
     """A response's bytes exist while it is written: this bounds memory."""
 
 
-class Connection:
+class ProxyConnection:
     def __init__(
         self, id: str, writing: Writing, write: Callable[[bytes], Awaitable[None]], close: Callable[[], None]
     ) -> None:

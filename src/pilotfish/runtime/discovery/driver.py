@@ -14,10 +14,10 @@ from pilotfish.discovery.effects import Effect, Failed, Remember, Settled
 from pilotfish.discovery.memory import Remembered
 from pilotfish.discovery.mesh import DesiredState
 from pilotfish.discovery.plane import ControlPlane
-from pilotfish.discovery.session import Session
+from pilotfish.discovery.session import ProxySession
 from pilotfish.envoy.types import short
 from pilotfish.model import Proxy
-from pilotfish.runtime.discovery.connection import Connection, Writing
+from pilotfish.runtime.discovery.connection import ProxyConnection, Writing
 from pilotfish.runtime.discovery.metrics import Metrics
 from pilotfish.runtime.discovery.notice import Notice
 
@@ -38,7 +38,7 @@ class Driver:
         self.moved = Notice()
         """Wakes whoever waits for a change, an acknowledgement, or a proxy that comes or goes."""
         self._remember = remember
-        self._connections: dict[str, Connection] = {}
+        self._connections: dict[str, ProxyConnection] = {}
         """By session id."""
         self._writing = Writing(self._on_sent)
         self._loop = asyncio.get_running_loop()
@@ -82,18 +82,18 @@ class Driver:
         *,
         delta: bool,
         peer: str,
-    ) -> Session:
+    ) -> ProxySession:
         """`write` sends the proxy one message; `close` ends its connection."""
         session = self.plane.join(node, proxy, delta=delta, peer=peer, at=time.time(), now=self._loop.time())
-        self._connections[session.id] = Connection(session.id, self._writing, write, close)
+        self._connections[session.id] = ProxyConnection(session.id, self._writing, write, close)
         self.metrics.connected.inc()
         _log.info("%s connected from %s", session.id, peer)
         return session
 
-    def receive(self, session: Session, request: Request) -> None:
+    def receive(self, session: ProxySession, request: Request) -> None:
         self._perform(self.plane.receive(session, request, self._loop.time()), session)
 
-    def leave(self, session: Session) -> None:
+    def leave(self, session: ProxySession) -> None:
         self._connections.pop(session.id).end()
         self.metrics.connected.dec()
         _log.info("%s disconnected", session.id)
@@ -102,7 +102,7 @@ class Driver:
             self._collecting = self._loop.call_later(_COLLECT_AFTER, self._collect)
         self.moved.notify()
 
-    def _tick(self, session: Session) -> None:
+    def _tick(self, session: ProxySession) -> None:
         self._perform(self.plane.tick(session, self._loop.time()), session)
 
     def _collect(self) -> None:
@@ -111,7 +111,7 @@ class Driver:
 
     # Effects
 
-    def _perform(self, effects: tuple[Effect, ...], session: Session | None = None) -> None:
+    def _perform(self, effects: tuple[Effect, ...], session: ProxySession | None = None) -> None:
         """`session`: the one whose event led to them."""
         for effect in effects:
             if isinstance(effect, Settled):
@@ -125,7 +125,7 @@ class Driver:
         if self.plane.is_behind:
             self._behind.set()
 
-    def _perform_for(self, session: Session, effect: Send | Accepted | Refused | Failed) -> None:
+    def _perform_for(self, session: ProxySession, effect: Send | Accepted | Refused | Failed) -> None:
         match effect:
             case Send(payload):
                 self._connections[session.id].send(payload)

@@ -11,7 +11,7 @@ from pilotfish.discovery import debug
 from pilotfish.discovery.dump import config_dump
 from pilotfish.discovery.findings import findings
 from pilotfish.discovery.plane import ControlPlane
-from pilotfish.discovery.session import Session
+from pilotfish.discovery.session import ProxySession
 from pilotfish.mesh.services import services
 from pilotfish.runtime.discovery.api import Api
 from pilotfish.runtime.discovery.driver import Driver
@@ -72,7 +72,7 @@ class Monitoring:
     async def _ndsz(self, request: web.Request) -> web.Response:
         return answer(debug.ndsz(self._plane.mesh.names(self._session(request).proxy.namespace)))
 
-    def _session(self, request: web.Request) -> Session:
+    def _session(self, request: web.Request) -> ProxySession:
         proxy_id = request.query.get("proxyID")
         if not proxy_id:
             raise web.HTTPBadRequest(text=NO_PROXY)
