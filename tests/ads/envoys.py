@@ -16,7 +16,8 @@ BY_LETTER = {letter: type_url for type_url, letter in LETTER.items()}
 
 
 def resource(type_url: str, name: str, content: str = "1") -> Resource:
-    return Resource.make(type_url, name, content.encode())
+    """Endpoints of the content "" are nobody."""
+    return Resource.make(type_url, name, content.encode(), vacant=type_url == ENDPOINT and not content)
 
 
 def layer(type_url: str, contents: Mapping[str, str]) -> Layer:

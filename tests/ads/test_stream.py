@@ -337,3 +337,36 @@ def test_streams_that_are_due_the_same_share_one_response(delta: bool) -> None:
         request = DeltaRequest(CLUSTER) if delta else WorldRequest(CLUSTER)
         payloads += sent(stream.receive(request, 0))
     assert payloads[0] is payloads[1]
+
+
+V1_AND_V2 = resources({"v1": "1", "v2": "1"}, {"v1": "1", "v2": "1"}, {"l": "r"}, {"r": "v2"})
+V1_ALONE = resources({"v1": "1", "v2": "1"}, {"v1": "2", "v2": ""}, {"l": "r"}, {"r": "v1"})
+"""Routes left v2 by the same change that took its pods away."""
+
+
+def test_routes_leave_a_cluster_before_its_last_endpoint_does() -> None:
+    d = joined(V1_AND_V2)
+    assert d.update(V1_ALONE) == ["E+v1", "R+r"]
+    assert d.acks("E") == ["ack E"]
+    assert d.acks("R") == ["ack R", "E+v2"]
+    assert not d.stream.settled
+    assert d.acks("E") == ["ack E"]
+    assert d.stream.settled
+
+
+def test_a_proxy_that_does_not_take_its_routes_learns_that_nobody_is_there_all_the_same() -> None:
+    d = joined(V1_AND_V2)
+    assert d.update(V1_ALONE) == ["E+v1", "R+r"]
+    d.acks("E")
+    assert d.waits(PATIENCE) == ["E+v2"]
+
+    d = joined(V1_AND_V2)
+    d.update(V1_ALONE)
+    d.acks("E")
+    assert d.nacks("R", "no match for (?=a)b") == ["nack R r", "E+v2"]
+
+
+def test_endpoints_that_go_while_routes_stay_go_at_once() -> None:
+    d = joined(V1_AND_V2)
+    gone = resources({"v1": "1", "v2": "1"}, {"v1": "1", "v2": ""}, {"l": "r"}, {"r": "v2"})
+    assert d.update(gone) == ["E+v2"]

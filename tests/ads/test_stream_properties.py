@@ -20,7 +20,7 @@ NAMES = ("a", "b", "c", "d")
 def meshes(draw: st.DrawFn) -> ResourceSet:
     """Routes name clusters that exist, listeners name routes that exist. Anything may be refused."""
     clusters = draw(st.dictionaries(st.sampled_from(NAMES), CONTENTS))
-    endpoints = {n: draw(CONTENTS) for n in clusters if draw(st.integers(0, 9)) < 8}
+    endpoints = {n: draw(st.one_of(CONTENTS, st.just(""))) for n in clusters if draw(st.integers(0, 9)) < 8}
     routes = {}
     for name in draw(st.sets(st.sampled_from(("r", "s")))):
         named = draw(st.lists(st.sampled_from(sorted(clusters)), unique=True)) if clusters else []

@@ -157,12 +157,15 @@ class Stream:
         for watch in self.watches.values():
             due = watch.plan(self._layers(watch))
             may_remove = bool(due.removed) and self._may_remove(watch, now)
-            if not (due.changed or due.absent or may_remove or watch.owes_answer):
+            withheld = self._withheld(watch, due, now)
+            if withheld:
+                unsent.add(watch.type_url)
+            if not (len(due.changed) > len(withheld) or due.absent or may_remove or watch.owes_answer):
                 continue
             if watch.is_waiting(now) or self._must_wait(watch, due, unsent, now):
                 unsent.add(watch.type_url)
                 continue
-            effects.append(self._send(watch, due, may_remove, now))
+            effects.append(self._send(watch, due, withheld, may_remove, now))
         if unsent:
             ends = [end for w in self.watches.values() if (end := w.patience_ends(now)) is not None]
             self.wake_at = min(ends, default=None)
@@ -170,9 +173,9 @@ class Stream:
             self.wake_at = self._rejoins_until
         return tuple(effects)
 
-    def _send(self, watch: Watch, due: Plan, may_remove: bool, now: float) -> Send:
+    def _send(self, watch: Watch, due: Plan, withheld: frozenset[str], may_remove: bool, now: float) -> Send:
         had = watch.holding
-        payload = watch.send(due, may_remove, now)
+        payload = watch.send(due, withheld, may_remove, now)
         if watch.type_url == CLUSTER and not had.is_empty:
             self._resend_endpoints([r.name for r in due.changed if had.have(r.name) is not None])
         return Send(payload)
@@ -187,6 +190,17 @@ class Stream:
             self._remade.update(clusters)
         else:
             endpoints.must_resend(clusters)
+
+    def _withheld(self, watch: Watch, due: Plan, now: float) -> frozenset[str]:
+        """Endpoints that leave nobody behind a cluster: not before the routes have left it, which may lead elsewhere by
+        the same change. A proxy that does not acknowledge its routes is not waited for without bound."""
+        vacated = watch.vacates(due) if watch.type_url == ENDPOINT else frozenset()
+        return vacated if vacated and any(self._is_moving(t, now) for t in (LISTENER, ROUTE)) else frozenset()
+
+    def _is_moving(self, type_url: str, now: float) -> bool:
+        """Changes of this type have to be sent, or to be acknowledged."""
+        watch = self.watches.get(type_url)
+        return watch is not None and (watch.is_waiting(now) or bool(watch.plan(self._layers(watch)).changed))
 
     def _must_wait(self, watch: Watch, due: Plan, unsent: set[str], now: float) -> bool:
         if not due.changed:

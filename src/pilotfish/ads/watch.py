@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from pilotfish.ads.diff import Differ, find
-from pilotfish.ads.holding import UNSURE, Holding, Plan, plan, version_of
+from pilotfish.ads.holding import UNSURE, Have, Holding, Plan, plan, version_of
 from pilotfish.ads.refusal import named_in
 from pilotfish.ads.wire import Payload, Payloads
 from pilotfish.envoy.types import xds_type
@@ -37,6 +37,11 @@ class StreamCache:
         """The same set for the same names."""
         same = self._names.setdefault(hash(names), names)
         return same if same == names else names
+
+
+def _is_vacant(have: Have) -> bool:
+    """A version alone says nothing; it may be of anything."""
+    return have is None or isinstance(have, str) or have.vacant
 
 
 def _own(names: Iterable[str], layers: tuple[Layer, ...]) -> dict[str, None]:
@@ -173,6 +178,11 @@ class Watch:
             self.holding = Holding(layers, due.refused)
         return due
 
+    def vacates(self, due: Plan) -> frozenset[str]:
+        """Where somebody is now, as far as the proxy knows, and nobody will be."""
+        emptied = (r.name for r in due.changed if r.vacant)
+        return frozenset(name for name in emptied if not _is_vacant(self.holding.have(name)))
+
     def is_waiting(self, now: float) -> bool:
         """A response is under way, so that the next one should wait and be merged."""
         return any(now < sent.at + PATIENCE for sent in self._flight.values())
@@ -194,9 +204,9 @@ class Watch:
     def under_way(self) -> bool:
         return bool(self._flight)
 
-    def send(self, due: Plan, may_remove: bool, now: float) -> Payload:
-        """The response that leads as far as possible towards the plan's layers."""
-        changed = self._next_changes(due)
+    def send(self, due: Plan, withheld: frozenset[str], may_remove: bool, now: float) -> Payload:
+        """The response that leads as far as possible towards the plan's layers, without the changes `withheld`."""
+        changed = tuple(r for r in self._next_changes(due) if r.name not in withheld)
         whole = len(changed) == len(due.changed)
         may_remove = may_remove and whole
         removed = (due.absent if whole else ()) + (due.removed if may_remove else ())

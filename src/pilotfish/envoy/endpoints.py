@@ -45,7 +45,7 @@ def load_assignment(db: Reads, host: str, port: int, subset: str, rules: tuple[O
     """The endpoints of `outbound|PORT|SUBSET|HOST`. `rules` are those that define the subset; none for the whole."""
     name = outbound_cluster(port, subset, host)
     message = build_load_assignment(db, name, host, port, policy(db, rules).labels(subset))
-    return Resource.make(ENDPOINT, name, serialise(message), origin=db.origin)
+    return Resource.make(ENDPOINT, name, serialise(message), origin=db.origin, vacant=not message.endpoints)
 
 
 def build_load_assignment(db: Reads, name: str, host: str, port: int, selector: Labels) -> ClusterLoadAssignment:

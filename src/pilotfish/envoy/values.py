@@ -35,6 +35,8 @@ class Resource:
     references: frozenset[Reference] = field(default=frozenset(), repr=False)
     origin: Origin | None = field(default=None, repr=False)
     """The query that made it: what that read says whose it is (`envoy.owners`)."""
+    vacant: bool = False
+    """Nobody is behind it: whoever is still led there fails."""
 
     @classmethod
     def make(
@@ -44,11 +46,13 @@ class Resource:
         body: bytes,
         references: Iterable[Reference] = (),
         origin: Origin | None = None,
+        *,
+        vacant: bool = False,
     ) -> Resource:
         version = _digest(body)
         if xds_type(type_url).sensitive:
             version, body = PrivateStr(version), PrivateBytes(body)
-        return cls(type_url, name, version, body, frozenset(references), origin)
+        return cls(type_url, name, version, body, frozenset(references), origin, vacant)
 
 
 class Layer(Mapping[str, Resource]):
