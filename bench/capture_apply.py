@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from pilotfish.capture import ALL, CaptureSpec, native_rules, render_iptables, render_nft, rules
 from pilotfish.capture.generate import FAMILIES
 from pilotfish.runtime import capture
-from pilotfish.runtime.capture import Backend
+from pilotfish.runtime.capture import PacketFilter
 from pilotfish.runtime.capture.iptables import find_program
 from pilotfish.runtime.linux.command import run
 from pilotfish.runtime.linux.netns import NetNs
@@ -43,7 +43,7 @@ def main() -> None:
 
 async def _measure_all(pods: int) -> None:
     print(f"{'':18}{'program':>10}{'apply':>10}{'beyond it':>11}{'again':>10}{'verify':>10}")
-    for backend in Backend:
+    for backend in PacketFilter:
         columns: list[list[float]] = [[], [], [], []]
         for number in range(pods):
             for column, seconds in zip(columns, await _measure(backend, number), strict=True):
@@ -53,7 +53,7 @@ async def _measure_all(pods: int) -> None:
         print(f"{backend:18}" + "".join(f"{figure:8.1f}ms" for figure in figures))
 
 
-async def _measure(backend: Backend, number: int) -> tuple[float, float, float, float]:
+async def _measure(backend: PacketFilter, number: int) -> tuple[float, float, float, float]:
     """Seconds of: the program alone, applying, applying again, verifying."""
     first, second = (NetNs.create(f"pfbench-{os.getpid()}-{number}-{which}") for which in "ab")
     try:
@@ -68,11 +68,11 @@ async def _measure(backend: Backend, number: int) -> tuple[float, float, float, 
         second.delete()
 
 
-async def _run_programs(netns: NetNs, backend: Backend) -> None:
-    if backend is Backend.NFT:
+async def _run_programs(netns: NetNs, backend: PacketFilter) -> None:
+    if backend is PacketFilter.NFT:
         await run(("nft", "-f", "-"), _TEXTS[backend][0], netns)
         return
-    kind = "nft" if backend is Backend.IPTABLES_NFT else "legacy"
+    kind = "nft" if backend is PacketFilter.IPTABLES_NFT else "legacy"
     programs = (str(find_program(kind, family, "restore")) for family in FAMILIES)  # type: ignore[arg-type]
     texts = _TEXTS[backend]
     await asyncio.gather(
@@ -82,9 +82,9 @@ async def _run_programs(netns: NetNs, backend: Backend) -> None:
 
 _IPTABLES = tuple(render_iptables(rules(SPEC, family)) for family in FAMILIES)
 _TEXTS = {
-    Backend.IPTABLES_NFT: _IPTABLES,
-    Backend.IPTABLES_LEGACY: _IPTABLES,
-    Backend.NFT: (render_nft(native_rules(SPEC)),),
+    PacketFilter.IPTABLES_NFT: _IPTABLES,
+    PacketFilter.IPTABLES_LEGACY: _IPTABLES,
+    PacketFilter.NFT: (render_nft(native_rules(SPEC)),),
 }
 
 

@@ -105,8 +105,8 @@ def netns(netns: NetNs) -> NetNs:
 
 
 @needs_root
-@pytest.mark.parametrize("backend", capture.Backend)
-def test_what_a_namespace_holds(netns: NetNs, backend: capture.Backend) -> None:
+@pytest.mark.parametrize("backend", capture.PacketFilter)
+def test_what_a_namespace_holds(netns: NetNs, backend: capture.PacketFilter) -> None:
     """Its routes tell what the user need not: that an address is its own, the interface, the source."""
     asyncio.run(capture.apply(netns, SPEC, (4,), backend))
     found = [

@@ -11,39 +11,14 @@ from pilotfish.envoy.values import ResourceSet
 from pilotfish.model import Proxy
 from pilotfish.model.sync import Sync
 from tests.discovery.sidecars import Sidecar, World
+from tests.manifests import service, virtual_service
 
-SERVICES = """
-apiVersion: v1
-kind: Service
-metadata: {name: one, namespace: vm}
-spec: {clusterIP: 10.96.0.10, ports: [{name: http, port: 8000}]}
----
-apiVersion: v1
-kind: Endpoints
-metadata: {name: one, namespace: vm}
-subsets: [{addresses: [{ip: 10.0.0.7}], ports: [{name: http, port: 8000}]}]
----
-apiVersion: v1
-kind: Service
-metadata: {name: two, namespace: vm}
-spec: {clusterIP: 10.96.0.11, ports: [{name: http, port: 8000}]}
-"""
+SERVICES = service("one", "10.96.0.10", "10.0.0.7") + service("two", "10.96.0.11")
 
 
 def mesh(one: str, two: str = "/two") -> str:
     """Two services, each with a VirtualService that matches a path."""
-    return SERVICES + "".join(
-        f"""
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: {name}, namespace: vm}}
-spec:
-  hosts: [{name}]
-  http: [{{match: [{{uri: {{prefix: {path}}}}}], route: [{{destination: {{host: {name}}}}}]}}]
-"""
-        for name, path in {"one": one, "two": two}.items()
-    )
+    return SERVICES + virtual_service("one", f"{{prefix: {one}}}") + virtual_service("two", f"{{prefix: {two}}}")
 
 
 def rejected(world: World) -> list[str]:

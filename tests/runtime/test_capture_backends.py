@@ -10,7 +10,7 @@ import pytest
 
 from pilotfish.capture import ALL, CaptureSpec, Mode, diff, native_rules, parse_nft, parse_spec, rules
 from pilotfish.runtime import capture
-from pilotfish.runtime.capture import Backend, Drift
+from pilotfish.runtime.capture import Drift, PacketFilter
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.netns import NetNs
 from tests.capture.pods import POD
@@ -35,7 +35,7 @@ table inet firewall {
     }
 }
 """
-BACKENDS = pytest.mark.parametrize("backend", list(Backend))
+BACKENDS = pytest.mark.parametrize("backend", list(PacketFilter))
 
 
 def inside(netns: NetNs, *argv: str, text: str | None = None) -> str:
@@ -61,7 +61,9 @@ def everything(netns: NetNs) -> dict[str, str]:
 
 @BACKENDS
 @pytest.mark.parametrize("spec", [POD, TRANSPARENT], ids=["redirect", "tproxy"])
-async def test_what_is_applied_is_there_and_nothing_is_left(netns: NetNs, backend: Backend, spec: CaptureSpec) -> None:
+async def test_what_is_applied_is_there_and_nothing_is_left(
+    netns: NetNs, backend: PacketFilter, spec: CaptureSpec
+) -> None:
     before = everything(netns)
     assert await capture.apply(netns, spec, backend=backend) is backend
     assert await capture.verify(netns, spec) == ()
@@ -70,7 +72,7 @@ async def test_what_is_applied_is_there_and_nothing_is_left(netns: NetNs, backen
 
 
 @BACKENDS
-async def test_applying_twice_changes_nothing(netns: NetNs, backend: Backend) -> None:
+async def test_applying_twice_changes_nothing(netns: NetNs, backend: PacketFilter) -> None:
     await capture.apply(netns, TRANSPARENT, backend=backend)
     before = inside(netns, "nft", "--handle", "--stateless", "list", "ruleset"), everything(netns)
     assert await capture.apply(netns, TRANSPARENT) is backend
@@ -78,8 +80,10 @@ async def test_applying_twice_changes_nothing(netns: NetNs, backend: Backend) ->
 
 
 @BACKENDS
-@pytest.mark.parametrize("old", list(Backend))
-async def test_another_configuration_leaves_exactly_the_new(netns: NetNs, old: Backend, backend: Backend) -> None:
+@pytest.mark.parametrize("old", list(PacketFilter))
+async def test_another_configuration_leaves_exactly_the_new(
+    netns: NetNs, old: PacketFilter, backend: PacketFilter
+) -> None:
     await capture.apply(netns, POD, backend=backend)
     fresh = everything(netns)
     await capture.clean(netns)
@@ -91,7 +95,7 @@ async def test_another_configuration_leaves_exactly_the_new(netns: NetNs, old: B
 
 @BACKENDS
 @pytest.mark.parametrize("kind", ["nft", "legacy"])
-async def test_others_rules_survive(netns: NetNs, backend: Backend, kind: str) -> None:
+async def test_others_rules_survive(netns: NetNs, backend: PacketFilter, kind: str) -> None:
     inside(netns, f"iptables-{kind}-restore", text=DOCKER)
     inside(netns, "nft", "-f", "-", text=FIREWALL)
     before = everything(netns)
@@ -107,13 +111,15 @@ async def test_others_rules_survive(netns: NetNs, backend: Backend, kind: str) -
 @pytest.mark.parametrize(
     ("text", "program", "expected"),
     [
-        ("", "true", Backend.IPTABLES_NFT),
-        (DOCKER, "iptables-nft-restore", Backend.IPTABLES_NFT),
-        (DOCKER, "iptables-legacy-restore", Backend.IPTABLES_LEGACY),
-        (FIREWALL, "nft -f -", Backend.NFT),
+        ("", "true", PacketFilter.IPTABLES_NFT),
+        (DOCKER, "iptables-nft-restore", PacketFilter.IPTABLES_NFT),
+        (DOCKER, "iptables-legacy-restore", PacketFilter.IPTABLES_LEGACY),
+        (FIREWALL, "nft -f -", PacketFilter.NFT),
     ],
 )
-async def test_the_backend_that_is_in_use_is_taken(netns: NetNs, text: str, program: str, expected: Backend) -> None:
+async def test_the_backend_that_is_in_use_is_taken(
+    netns: NetNs, text: str, program: str, expected: PacketFilter
+) -> None:
     inside(netns, *program.split(), text=text)
     assert await capture.apply(netns, POD) is expected
 
@@ -123,7 +129,7 @@ async def test_nft_is_taken_where_iptables_is_missing(
 ) -> None:
     (tmp_path / "nft").symlink_to("/usr/sbin/nft")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert await capture.apply(netns, POD) is Backend.NFT
+    assert await capture.apply(netns, POD) is PacketFilter.NFT
     assert await capture.verify(netns, POD) == ()
     await capture.clean(netns)
     assert not (await capture.read(netns)).tables
@@ -147,7 +153,7 @@ async def test_drift_in_iptables_is_named(netns: NetNs) -> None:
 
 
 async def test_drift_in_nft_is_named(netns: NetNs) -> None:
-    await capture.apply(netns, POD, backend=Backend.NFT)
+    await capture.apply(netns, POD, backend=PacketFilter.NFT)
     inside(netns, "nft", "add rule inet istio-proxy-nat output ip ttl 7 counter accept")
     inside(netns, "nft", "add chain inet istio-proxy-nat input { type nat hook input priority 0; policy drop; }")
     inside(netns, "nft", "flush chain inet istio-proxy-nat istio-redirect")
@@ -159,11 +165,11 @@ async def test_drift_in_nft_is_named(netns: NetNs) -> None:
 
 
 async def test_the_rules_of_two_backends_at_once_are_a_drift(netns: NetNs) -> None:
-    await capture.apply(netns, POD, backend=Backend.IPTABLES_LEGACY)
+    await capture.apply(netns, POD, backend=PacketFilter.IPTABLES_LEGACY)
     inside(
         netns, "nft", "-f", "-", text="add table inet istio-proxy-nat\nadd chain inet istio-proxy-nat istio-output\n"
     )
-    found = said(await capture.verify(netns, POD, backend=Backend.IPTABLES_LEGACY))
+    found = said(await capture.verify(netns, POD, backend=PacketFilter.IPTABLES_LEGACY))
     assert found == ["nft: foreign: nat/ISTIO_OUTPUT: -N ISTIO_OUTPUT"]
 
 
@@ -189,21 +195,21 @@ async def test_what_istio_left_is_removed_too(netns: NetNs) -> None:
 
 
 async def test_a_refused_nft_transaction_leaves_the_old(netns: NetNs) -> None:
-    await capture.apply(netns, POD, backend=Backend.NFT)
+    await capture.apply(netns, POD, backend=PacketFilter.NFT)
     with pytest.raises(MachineError, match=r"nft failed .*no-such-group"):
-        await capture.apply(netns, replace(POD, owner_groups_include=("no-such-group",)), backend=Backend.NFT)
+        await capture.apply(netns, replace(POD, owner_groups_include=("no-such-group",)), backend=PacketFilter.NFT)
     assert await capture.verify(netns, POD) == ()
 
 
 async def test_groups_names_are_the_kernels_numbers(netns: NetNs) -> None:
     spec = replace(POD, owner_groups_include=("daemon", "202"))
-    for backend in Backend:
+    for backend in PacketFilter:
         await capture.apply(netns, spec, backend=backend)
         assert await capture.verify(netns, spec, backend=backend) == ()
 
 
 async def test_each_family_alone(netns: NetNs) -> None:
-    for backend in Backend:
+    for backend in PacketFilter:
         await capture.apply(netns, POD, families=(4,), backend=backend)
         assert await capture.verify(netns, replace(POD, enable_ipv6=False), backend=backend) == ()
 
@@ -231,13 +237,13 @@ async def test_conformance_nft_in_the_kernel(conformance: Path, netns: NetNs) ->
         inside(netns, "nft", "-f", "-", text=theirs)
         listed = parse_nft(inside(netns, "nft", "-y", "list", "ruleset"))
         assert [str(one) for one in diff(native_rules(spec), listed, whole=True)] == [], case["name"]
-        await capture.apply(netns, spec, backend=Backend.NFT)
+        await capture.apply(netns, spec, backend=PacketFilter.NFT)
         assert await capture.verify(netns, spec) == (), case["name"]
         assert rules(spec, 4).tables
 
 
 @BACKENDS
-async def test_two_who_apply_at_once_do_not_disturb_each_other(netns: NetNs, backend: Backend) -> None:
+async def test_two_who_apply_at_once_do_not_disturb_each_other(netns: NetNs, backend: PacketFilter) -> None:
     for _ in range(3):
         both = (capture.apply(netns, TRANSPARENT, backend=backend), capture.apply(netns, POD, backend=backend))
         await asyncio.gather(*both)

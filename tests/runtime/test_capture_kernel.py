@@ -34,7 +34,7 @@ from pilotfish.capture import (
 )
 from pilotfish.capture.spec import Family
 from pilotfish.runtime import capture
-from pilotfish.runtime.capture import Backend
+from pilotfish.runtime.capture import PacketFilter
 from tests.capture.pods import POD as POD_SPEC
 from tests.runtime.capture_world import EXTERNAL, OUTSIDE, POD, POD_AT_VM, PORTS, VM, Arrival, Place, Sending, World
 from tests.runtime.capture_world import world as made_world
@@ -136,12 +136,14 @@ EACH_SORT = [
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-@example(Backend.IPTABLES_NFT, POD_SPEC, EACH_SORT)
-@example(Backend.NFT, replace(POD_SPEC, mode=Mode.TPROXY), EACH_SORT)
-@example(Backend.IPTABLES_LEGACY, replace(POD_SPEC, mode=Mode.TPROXY, reroute_virtual_interfaces=("eth1",)), EACH_SORT)
-@given(st.sampled_from(Backend), specs, st.lists(sendings(), min_size=CONNECTIONS, max_size=CONNECTIONS))
+@example(PacketFilter.IPTABLES_NFT, POD_SPEC, EACH_SORT)
+@example(PacketFilter.NFT, replace(POD_SPEC, mode=Mode.TPROXY), EACH_SORT)
+@example(
+    PacketFilter.IPTABLES_LEGACY, replace(POD_SPEC, mode=Mode.TPROXY, reroute_virtual_interfaces=("eth1",)), EACH_SORT
+)
+@given(st.sampled_from(PacketFilter), specs, st.lists(sendings(), min_size=CONNECTIONS, max_size=CONNECTIONS))
 def test_connections_arrive_where_the_evaluator_says(
-    world: World, backend: Backend, spec: CaptureSpec, connections: list[Sending]
+    world: World, backend: PacketFilter, spec: CaptureSpec, connections: list[Sending]
 ) -> None:
     asyncio.run(capture.apply(world.pod, spec, backend=backend))
     evaluators = _evaluators(backend, spec)
@@ -170,8 +172,8 @@ def test_what_belongs_to_no_connection_is_dropped_if_asked_for(
     assert world.send_bogus(family, 80, 0.1 if drop_invalid else 2) is not drop_invalid
 
 
-def _evaluators(backend: Backend, spec: CaptureSpec) -> dict[Family, Evaluator]:
-    if backend is Backend.NFT:
+def _evaluators(backend: PacketFilter, spec: CaptureSpec) -> dict[Family, Evaluator]:
+    if backend is PacketFilter.NFT:
         both = Evaluator(native_rules(spec))
         return {4: both, 6: both}
     return {4: Evaluator(rules(spec, 4)), 6: Evaluator(rules(spec, 6))}

@@ -13,7 +13,7 @@ import pytest
 from pilotfish.capture import ALL, CaptureSpec, Mode, RuleSet, diff, native_rules, rules
 from pilotfish.capture.generate import FAMILIES
 from pilotfish.runtime import capture
-from pilotfish.runtime.capture import Backend
+from pilotfish.runtime.capture import PacketFilter
 from pilotfish.runtime.linux.netns import NetNs
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
@@ -39,7 +39,7 @@ for line in sys.stdin:
     which, backend, seconds = line.split()
     child = os.fork()
     if child == 0:
-        asyncio.run(capture.apply(netns, NEW if which == "new" else OLD, backend=capture.Backend(backend)))
+        asyncio.run(capture.apply(netns, NEW if which == "new" else OLD, backend=capture.PacketFilter(backend)))
         os._exit(0)
     time.sleep(float(seconds))
     os.kill(child, signal.SIGKILL)
@@ -57,14 +57,14 @@ def applier(netns: NetNs) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def wanted(spec: CaptureSpec, backend: Backend) -> tuple[RuleSet, ...]:
-    if backend is Backend.NFT:
+def wanted(spec: CaptureSpec, backend: PacketFilter) -> tuple[RuleSet, ...]:
+    if backend is PacketFilter.NFT:
         return (native_rules(spec),)
     return tuple(rules(spec, family) for family in FAMILIES)
 
 
-async def present(netns: NetNs, backend: Backend) -> tuple[RuleSet, ...]:
-    if backend is Backend.NFT:
+async def present(netns: NetNs, backend: PacketFilter) -> tuple[RuleSet, ...]:
+    if backend is PacketFilter.NFT:
         return (await capture.read(netns, backend=backend),)
     return tuple([await capture.read(netns, family, backend) for family in FAMILIES])
 
@@ -75,15 +75,15 @@ async def ended(netns: NetNs) -> None:
         await asyncio.sleep(0.001)
 
 
-@pytest.mark.parametrize("backend", list(Backend))
-async def test_never_half_a_table(netns: NetNs, applier: subprocess.Popen[str], backend: Backend) -> None:
+@pytest.mark.parametrize("backend", list(PacketFilter))
+async def test_never_half_a_table(netns: NetNs, applier: subprocess.Popen[str], backend: PacketFilter) -> None:
     assert applier.stdin
     assert applier.stdout
     await capture.apply(netns, OLD, backend=backend)
     moments = random.Random(str(backend))
     old, new = wanted(OLD, backend), wanted(NEW, backend)
     seen = set()
-    share = len(Backend)
+    share = len(PacketFilter)
     for attempt in range(KILLS // share + 1):
         which = "old" if attempt % 2 else "new"
         applier.stdin.write(f"{which} {backend} {moments.uniform(0.001, 0.06)}\n")
@@ -91,7 +91,7 @@ async def test_never_half_a_table(netns: NetNs, applier: subprocess.Popen[str], 
         code = await asyncio.to_thread(applier.stdout.readline)
         await ended(netns)
         for before, after, found in zip(old, new, await present(netns, backend), strict=True):
-            whole = backend is Backend.NFT
+            whole = backend is PacketFilter.NFT
             matching = [name for name, one in (("old", before), ("new", after)) if not diff(one, found, whole=whole)]
             assert matching, (attempt, code, [str(one) for one in diff(after, found, whole=whole)])
             seen.add((code.strip(), matching[0]))

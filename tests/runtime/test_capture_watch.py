@@ -10,16 +10,16 @@ import pytest
 
 from pilotfish.capture import ALL, CaptureSpec, Mode
 from pilotfish.runtime import capture
-from pilotfish.runtime.capture import Backend, Drift
+from pilotfish.runtime.capture import Drift, PacketFilter
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.netns import NetNs
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 POD = CaptureSpec(mode=Mode.TPROXY, inbound_ports_include=ALL, outbound_ip_ranges_include=ALL, enable_ipv6=True)
 HARM = {
-    Backend.IPTABLES_NFT: "iptables-nft -t nat -F ISTIO_OUTPUT",
-    Backend.IPTABLES_LEGACY: "ip6tables-legacy -t mangle -F ISTIO_INBOUND",
-    Backend.NFT: "nft flush chain inet istio-proxy-nat istio-output",
+    PacketFilter.IPTABLES_NFT: "iptables-nft -t nat -F ISTIO_OUTPUT",
+    PacketFilter.IPTABLES_LEGACY: "ip6tables-legacy -t mangle -F ISTIO_INBOUND",
+    PacketFilter.NFT: "nft flush chain inet istio-proxy-nat istio-output",
 }
 
 
@@ -33,8 +33,8 @@ async def following(seen: AsyncGenerator[tuple[Drift, ...], None]) -> tuple[Drif
         return await anext(seen)
 
 
-@pytest.mark.parametrize("backend", list(Backend))
-async def test_a_change_is_seen_when_it_happens(netns: NetNs, backend: Backend) -> None:
+@pytest.mark.parametrize("backend", list(PacketFilter))
+async def test_a_change_is_seen_when_it_happens(netns: NetNs, backend: PacketFilter) -> None:
     await capture.apply(netns, POD, backend=backend)
     async with aclosing(capture.watch(netns, POD)) as seen:
         assert await following(seen) == ()
@@ -45,8 +45,8 @@ async def test_a_change_is_seen_when_it_happens(netns: NetNs, backend: Backend) 
         assert await following(seen) == ()
 
 
-@pytest.mark.parametrize("backend", list(Backend))
-async def test_a_change_is_undone(netns: NetNs, backend: Backend) -> None:
+@pytest.mark.parametrize("backend", list(PacketFilter))
+async def test_a_change_is_undone(netns: NetNs, backend: PacketFilter) -> None:
     await capture.apply(netns, POD, backend=backend)
     async with aclosing(capture.watch(netns, POD, repair=True)) as seen:
         assert await following(seen) == ()

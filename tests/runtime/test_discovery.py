@@ -15,28 +15,13 @@ from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.runtime.discovery.address import Address
 from pilotfish.runtime.discovery.serve import DiscoveryServer, Options
 from pilotfish.runtime.errors import MachineError
+from tests.manifests import save, service, virtual_service
 from tests.runtime.discovery_client import METHOD, WEB, Client, connected, discovery, get
 
-ONE = """
-apiVersion: v1
-kind: Service
-metadata: {name: one, namespace: vm}
-spec: {clusterIP: 10.96.0.10, ports: [{name: http, port: 8000}]}
----
-apiVersion: v1
-kind: Endpoints
-metadata: {name: one, namespace: vm}
-subsets: [{addresses: [{ip: 10.0.0.1}], ports: [{name: http, port: 8000}]}]
-"""
-TWO = "\n---\n" + ONE.replace("name: one", "name: two").replace("10.96.0.10", "10.96.0.11")
+ONE = service("one", "10.96.0.10", "10.0.0.1")
+TWO = service("two", "10.96.0.11", "10.0.0.1")
 NAME = "outbound|8000||one.vm.svc.cluster.local"
 LOOPBACK = Address("127.0.0.1", 0)
-
-
-def save(path: Path, text: str) -> None:
-    beside = path.with_suffix(".new")
-    beside.write_text(text)
-    beside.rename(path)
 
 
 @pytest.fixture
@@ -144,18 +129,12 @@ async def test_the_mesh_configuration_is_followed(file: Path, tmp_path: Path) ->
 
 
 async def test_quarantine_is_over_when_the_object_is_mended(file: Path) -> None:
-    virtual_service = """
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: one, namespace: vm}
-spec: {hosts: [one], http: [{match: [{uri: {prefix: /PATH}}], route: [{destination: {host: one}}]}]}
-"""
-    save(file, ONE + virtual_service)
+    rule = virtual_service("one", "{prefix: /PATH}")
+    save(file, ONE + rule)
     async with discovery(file) as made, connected(made.xds, Client(refuses=b"/poison")) as proxy:
         await proxy.until("there is a route", lambda: b"/PATH" in proxy.route())
         await made.driver.moved.wait_for(lambda: made.plane.is_settled, 5)
-        save(file, ONE + TWO + virtual_service.replace("PATH", "poison"))
+        save(file, ONE + TWO + rule.replace("PATH", "poison"))
         await proxy.until("the new service is known", lambda: b"two.vm" in proxy.route())
         assert b"/PATH" in proxy.route(), "the last good form is in force"
         await made.driver.moved.wait_for(lambda: made.plane.is_settled, 5)
@@ -164,7 +143,7 @@ spec: {hosts: [one], http: [{match: [{uri: {prefix: /PATH}}], route: [{destinati
         assert problem["proxies"] == ["web-0.vm"]
         assert (await get(made, "/api/syncs"))[1][0]["types"]["rds"] == "REFUSED"
         assert (await get(made, "/api/synced?resourceVersion=0&wait=2"))[0] == 200
-        save(file, ONE + TWO + virtual_service.replace("PATH", "mended"))
+        save(file, ONE + TWO + rule.replace("PATH", "mended"))
         await proxy.until("the mended form is in force", lambda: b"/mended" in proxy.route())
         await made.driver.moved.wait_for(lambda: made.plane.is_settled, 5)
         assert "RefusedByEnvoy" not in str(await get(made, "/api/problems"))

@@ -8,63 +8,34 @@ from pathlib import Path
 
 import pytest
 
-from tests.runtime.discovery_envoy import Lab, lab, wait_until
+from pilotfish.runtime.linux.netns import NetNs
+from tests.manifests import service, virtual_service
+from tests.runtime.discovery_envoy import Lab, lab
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
 
-SERVICES = """
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: vm}
-spec: {selector: {app: web}, clusterIP: 10.96.0.9, ports: [{name: http, port: 8000}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: one, namespace: vm}
-spec: {clusterIP: 10.96.0.10, ports: [{name: http, port: 8000}]}
----
-apiVersion: v1
-kind: Endpoints
-metadata: {name: one, namespace: vm}
-subsets: [{addresses: [{ip: 10.0.0.1}], ports: [{name: http, port: 8000}]}]
----
-apiVersion: v1
-kind: Service
-metadata: {name: two, namespace: vm}
-spec: {clusterIP: 10.96.0.11, ports: [{name: http, port: 8000}]}
-"""
+SERVICES = (
+    service("web", "10.96.0.9").replace("{clusterIP", "{selector: {app: web}, clusterIP")
+    + service("one", "10.96.0.10", "10.0.0.1")
+    + service("two", "10.96.0.11")
+)
 CLUSTER = "outbound|8000||one.vm.svc.cluster.local"
 
 
-def route(service: str, match: str) -> str:
-    """A VirtualService with a match; its `kind` is in the second line."""
-    return f"""
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: {service}, namespace: vm}}
-spec:
-  hosts: [{service}]
-  http:
-  - match: [{{uri: {match}}}]
-    route: [{{destination: {{host: {service}}}}}]
-  - route: [{{destination: {{host: {service}}}}}]
-"""
-
-
-GOOD_ONE, GOOD_TWO = route("one", "{prefix: /first}"), route("two", "{prefix: /first}")
-BAD_ONE = route("one", r"{regex: '\p{Nonsense}'}")
+GOOD_ONE, GOOD_TWO = virtual_service("one", "{prefix: /first}"), virtual_service("two", "{prefix: /first}")
+BAD_ONE = virtual_service("one", r"{regex: '\p{Nonsense}'}")
 """A class of characters that RE2 does not know; `config` leaves that to RE2."""
 
 
 @pytest.fixture
-async def running(tmp_path: Path) -> AsyncIterator[Lab]:
+async def running(netns: NetNs, tmp_path: Path) -> AsyncIterator[Lab]:
     """Discovery and an Envoy that has all."""
-    async with lab(tmp_path, "disc") as made:
+    async with lab(netns, tmp_path) as made:
         made.write(SERVICES + GOOD_ONE + GOOD_TWO)
         await made.start_discovery()
         await made.start_envoy()
-        await wait_until("Envoy has all", made.synced)
+        await until("Envoy has all", made.synced)
         yield made
 
 
@@ -75,10 +46,10 @@ async def test_envoy_gets_all_and_a_saved_file_reaches_it(running: Lab) -> None:
         assert name in text, name
     assert "virtualOutbound" in await running.get("/debug/config_dump?proxyID=web-0.vm")
 
-    running.write(SERVICES + route("one", "{prefix: /second}") + GOOD_TWO)
-    await wait_until("the new route is in force", lambda: _has(running, '"/second"'))
+    running.write(SERVICES + virtual_service("one", "{prefix: /second}") + GOOD_TWO)
+    await until("the new route is in force", lambda: _has(running, '"/second"'))
     running.write((SERVICES + GOOD_ONE + GOOD_TWO).replace("10.0.0.1", "10.0.0.77"))
-    await wait_until("the new endpoint is in force", lambda: _has_endpoint(running, "10.0.0.77"))
+    await until("the new endpoint is in force", lambda: _has_endpoint(running, "10.0.0.77"))
 
 
 async def test_a_changed_cluster_becomes_warm_again(running: Lab) -> None:
@@ -95,16 +66,16 @@ spec: {host: one, trafficPolicy: {connectionPool: {tcp: {maxConnections: 7}}}}
         active = await running.get("/config_dump?resource=dynamic_active_clusters", 15000)
         return '"max_connections": 7' in active
 
-    await wait_until("the changed cluster is active, so it got its endpoints", changed)
-    await wait_until("nothing is warming", lambda: _stat(running, "cluster_manager.warming_clusters: 0"))
-    await wait_until("discovery knows", running.synced)
+    await until("the changed cluster is active, so it got its endpoints", changed)
+    await until("nothing is warming", lambda: _stat(running, "cluster_manager.warming_clusters: 0"))
+    await until("discovery knows", running.synced)
 
 
 async def test_after_a_restart_envoy_is_sent_nothing_that_it_has(running: Lab) -> None:
     before = await running.json("/config_dump?include_eds", 15000)
     await running.kill(running.discovery)
     await running.start_discovery()
-    await wait_until("Envoy is back and has all", running.synced)
+    await until("Envoy is back and has all", running.synced)
     assert await running.metric("pilot_xds_pushes_total") == 0
     assert await running.json("/config_dump?include_eds", 15000) == before
 
@@ -113,7 +84,7 @@ async def test_a_refused_object_is_named_and_others_changes_go_through(running: 
     text = SERVICES + BAD_ONE + GOOD_TWO
     line = text[: text.index(BAD_ONE)].count("\n") + 1
     running.write(text)
-    problem = (await wait_until("the problem is known", running.problems))[0]
+    problem = (await until("the problem is known", running.problems))[0]
     assert (problem["kind"], problem["namespace"], problem["name"]) == ("VirtualService", "vm", "one")
     assert problem["reason"] == "RefusedByEnvoy"
     assert "Nonsense" in problem["message"]
@@ -124,56 +95,56 @@ async def test_a_refused_object_is_named_and_others_changes_go_through(running: 
     assert rows[0]["types"]["rds"] == "REFUSED"
     assert "VirtualService vm/one" in rows[0]["error"]
 
-    running.write(SERVICES + BAD_ONE + route("two", "{prefix: /second}"))
-    await wait_until("the other's change is in force", lambda: _has(running, '"/second"'))
+    running.write(SERVICES + BAD_ONE + virtual_service("two", "{prefix: /second}"))
+    await until("the other's change is in force", lambda: _has(running, '"/second"'))
     assert '"/first"' in await running.envoy_routes(), "the last good form of the refused one, too"
     assert (await running.problems())[0]["name"] == "one"
 
-    running.write(SERVICES + route("one", "{prefix: /mended}") + route("two", "{prefix: /second}"))
-    await wait_until("the mended form is in force", lambda: _has(running, '"/mended"'))
-    await wait_until("there is no problem any more", lambda: _no_problems(running))
+    running.write(SERVICES + virtual_service("one", "{prefix: /mended}") + virtual_service("two", "{prefix: /second}"))
+    await until("the mended form is in force", lambda: _has(running, '"/mended"'))
+    await until("there is no problem any more", lambda: _no_problems(running))
 
 
 async def test_a_refused_object_is_found_among_many_after_a_restart(running: Lab) -> None:
     await running.kill(running.discovery)
-    running.write(SERVICES + BAD_ONE + route("two", "{prefix: /second}"))
+    running.write(SERVICES + BAD_ONE + virtual_service("two", "{prefix: /second}"))
     await running.start_discovery()
-    await wait_until("the good one is in force", lambda: _has(running, '"/second"'))
-    problems = await wait_until("the problem is known", running.problems)
+    await until("the good one is in force", lambda: _has(running, '"/second"'))
+    problems = await until("the problem is known", running.problems)
     assert [p["name"] for p in problems] == ["one"]
 
 
 async def test_a_refused_object_keeps_its_last_good_form_over_a_restart(running: Lab) -> None:
     running.write(SERVICES + BAD_ONE + GOOD_TWO)
-    refused = await wait_until("the problem is known", running.problems)
-    await wait_until("the last good form is kept", lambda: _kept(running, '"/first"'))
+    refused = await until("the problem is known", running.problems)
+    await until("the last good form is kept", lambda: _kept(running, '"/first"'))
     before = await running.json("/config_dump?include_eds", 15000)
     await running.kill(running.discovery)
     await running.start_discovery()
-    await wait_until("Envoy is back and has all", running.synced)
+    await until("Envoy is back and has all", running.synced)
     assert await running.problems() == refused
     assert await running.metric("pilot_xds_pushes_total") == 0
     assert await running.json("/config_dump?include_eds", 15000) == before
 
-    running.write(SERVICES + BAD_ONE + route("two", "{prefix: /second}"))
-    await wait_until("the other's change is in force", lambda: _has(running, '"/second"'))
+    running.write(SERVICES + BAD_ONE + virtual_service("two", "{prefix: /second}"))
+    await until("the other's change is in force", lambda: _has(running, '"/second"'))
     assert '"/first"' in await running.envoy_routes(), "the last good form of the refused one, too"
-    running.write(SERVICES + route("one", "{prefix: /mended}") + route("two", "{prefix: /second}"))
-    await wait_until("the mended form is in force", lambda: _has(running, '"/mended"'))
-    await wait_until("there is no problem any more", lambda: _no_problems(running))
+    running.write(SERVICES + virtual_service("one", "{prefix: /mended}") + virtual_service("two", "{prefix: /second}"))
+    await until("the mended form is in force", lambda: _has(running, '"/mended"'))
+    await until("there is no problem any more", lambda: _no_problems(running))
 
 
 async def test_several_refused_objects_are_all_found(running: Lab) -> None:
-    running.write(SERVICES + BAD_ONE + route("two", r"{regex: '\p{Other}'}"))
+    running.write(SERVICES + BAD_ONE + virtual_service("two", r"{regex: '\p{Other}'}"))
 
     async def both() -> bool:
         return {p["name"] for p in await running.problems()} == {"one", "two"}
 
-    await wait_until("both are named", both)
+    await until("both are named", both)
     assert (await running.envoy_routes()).count('"/first"') == 2
-    running.write(SERVICES + BAD_ONE + route("two", "{prefix: /second}"))
-    await wait_until("the mended one is in force", lambda: _has(running, '"/second"'))
-    await wait_until("one is left", running.problems)
+    running.write(SERVICES + BAD_ONE + virtual_service("two", "{prefix: /second}"))
+    await until("the mended one is in force", lambda: _has(running, '"/second"'))
+    await until("one is left", running.problems)
     assert [p["name"] for p in await running.problems()] == ["one"]
 
 

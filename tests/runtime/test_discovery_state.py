@@ -16,6 +16,7 @@ from pilotfish.discovery.quarantine import Rejection
 from pilotfish.envoy.types import ROUTE
 from pilotfish.runtime.discovery.state import StateFile
 from pilotfish.runtime.errors import MachineError
+from tests.manifests import service, virtual_service
 from tests.runtime.discovery_client import Client, connected, discovery, get
 
 
@@ -100,17 +101,7 @@ async def test_a_directory_that_can_not_be_made_is_said(tmp_path: Path) -> None:
         StateFile(tmp_path / "file" / "state").prepare()
 
 
-MESH = """
-apiVersion: v1
-kind: Service
-metadata: {name: one, namespace: vm}
-spec: {clusterIP: 10.96.0.10, ports: [{name: http, port: 8000}]}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: one, namespace: vm}
-spec: {hosts: [one], http: [{match: [{uri: {prefix: /PATH}}], route: [{destination: {host: one}}]}]}
-"""
+MESH = service("one", "10.96.0.10") + virtual_service("one", "{prefix: /PATH}")
 
 
 async def test_a_proxy_that_comes_after_a_restart_gets_the_last_good_form(tmp_path: Path) -> None:

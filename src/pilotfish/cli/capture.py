@@ -18,7 +18,7 @@ from pilotfish.cli.options import output_option
 if TYPE_CHECKING:
     from pilotfish.capture import CaptureSpec, RuleSet
     from pilotfish.capture.spec import Family
-    from pilotfish.runtime.capture import Backend, Drift
+    from pilotfish.runtime.capture import Drift, PacketFilter
     from pilotfish.runtime.linux.netns import NetNs
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,7 +45,7 @@ class CaptureRequest:
 
     spec: CaptureSpec
     families: tuple[Family, ...]
-    backend: Backend | None
+    backend: PacketFilter | None
     namespace: NetNs
     output: str
 
@@ -113,7 +113,7 @@ def apply(request: CaptureRequest) -> None:
 
     spec, families = request.spec, request.families
     used = asyncio.run(capture.apply(request.namespace, spec, families, request.backend))
-    if used is capture.Backend.NFT:
+    if used is capture.PacketFilter.NFT:
         counts = {"rules": sum(1 for _ in native_rules(spec, families).numbered())}
     else:
         counts = {f"rules_v{number}": sum(1 for _ in rules(spec, number).numbered()) for number in families}
@@ -177,10 +177,10 @@ async def _watch(request: CaptureRequest, repair: bool) -> None:
         _print_drifts(request, drifts, indent=None)
 
 
-def _backend(name: str) -> Backend | None:
-    from pilotfish.runtime.capture import Backend
+def _backend(name: str) -> PacketFilter | None:
+    from pilotfish.runtime.capture import PacketFilter
 
-    return None if name == "auto" else Backend(name)
+    return None if name == "auto" else PacketFilter(name)
 
 
 def _iptables_texts(spec: CaptureSpec, families: tuple[Family, ...]) -> Iterable[str]:

@@ -16,7 +16,7 @@ FAMILIES: tuple[Family, ...] = (4, 6)
 _IPTABLES = frozenset(("filter", "mangle", "nat", "raw", "security"))
 
 
-class Backend(StrEnum):
+class PacketFilter(StrEnum):
     IPTABLES_NFT = "iptables-nft"
     """iptables' words in the kernel's nf_tables: what `iptables` is on today's distributions."""
     IPTABLES_LEGACY = "iptables-legacy"
@@ -53,39 +53,39 @@ class Survey:
         of_family = (chain for chain in self.named.chains if chain.family == FAMILY_NAMES[family])
         return tuple(sorted({chain.table for chain in of_family if chain.name in OWN_CHAINS}))
 
-    def owner(self) -> Backend | None:
+    def owner(self) -> PacketFilter | None:
         """What our rules came in by, unless that was legacy."""
         if self.native:
-            return Backend.NFT
-        return Backend.IPTABLES_NFT if any(self.own_tables(family) for family in FAMILIES) else None
+            return PacketFilter.NFT
+        return PacketFilter.IPTABLES_NFT if any(self.own_tables(family) for family in FAMILIES) else None
 
-    def used(self) -> Backend | None:
+    def used(self) -> PacketFilter | None:
         """What others' rules came in by, unless that was legacy."""
         families = set(FAMILY_NAMES.values())
         tables = {(chain.family, chain.table) for chain in self.named.chains if not chain.idle}
         if any(family in families and name in _IPTABLES for family, name in tables):
-            return Backend.IPTABLES_NFT
-        return Backend.NFT if tables else None
+            return PacketFilter.IPTABLES_NFT
+        return PacketFilter.NFT if tables else None
 
 
-async def choose(netns: NetNs, survey: Survey) -> Backend:
+async def choose(netns: NetNs, survey: Survey) -> PacketFilter:
     """Where our rules are; else where others' are; else iptables, or nft where iptables is missing."""
     used = survey.owner()
-    if used is None and survey.legacy and is_installed(Backend.IPTABLES_LEGACY):
+    if used is None and survey.legacy and is_installed(PacketFilter.IPTABLES_LEGACY):
         saved = [await iptables.save(netns, "legacy", family) for family in sorted(survey.legacy)]
         tables = [table for ruleset in saved for table in ruleset.tables]
         own = any(chain.name in OWN_CHAINS for table in tables for chain in table.chains)
-        used = Backend.IPTABLES_LEGACY if own or (tables and not survey.used()) else None
+        used = PacketFilter.IPTABLES_LEGACY if own or (tables and not survey.used()) else None
     used = used or survey.used()
-    for backend in (used, Backend.IPTABLES_NFT, Backend.NFT, Backend.IPTABLES_LEGACY):
+    for backend in (used, PacketFilter.IPTABLES_NFT, PacketFilter.NFT, PacketFilter.IPTABLES_LEGACY):
         if backend is not None and is_installed(backend):
             return backend
     message = "no packet filter can be set: nft is missing, and iptables-save is missing"
     raise MachineError(message, "install it: apt-get install iptables")
 
 
-def is_installed(backend: Backend) -> bool:
-    if backend is Backend.NFT:
+def is_installed(backend: PacketFilter) -> bool:
+    if backend is PacketFilter.NFT:
         return nft.is_installed()
-    variant: iptables.Variant = "nft" if backend is Backend.IPTABLES_NFT else "legacy"
+    variant: iptables.Variant = "nft" if backend is PacketFilter.IPTABLES_NFT else "legacy"
     return iptables.find_program(variant, 4, "restore") is not None

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pilotfish.capture import CaptureSpec, RuleSet, native_rules, rules
 from pilotfish.capture.spec import ALL, Family
 from pilotfish.runtime.capture import iptables, nft, nftables, routing
-from pilotfish.runtime.capture.backends import FAMILIES, Backend, Survey, choose, is_installed
+from pilotfish.runtime.capture.backends import FAMILIES, PacketFilter, Survey, choose, is_installed
 from pilotfish.runtime.linux.netns import NetNs
 
 
 async def apply(
-    netns: NetNs, spec: CaptureSpec, families: tuple[Family, ...] = FAMILIES, backend: Backend | None = None
-) -> Backend:
+    netns: NetNs, spec: CaptureSpec, families: tuple[Family, ...] = FAMILIES, backend: PacketFilter | None = None
+) -> PacketFilter:
     """Brings the namespace to what `spec` says, whatever of ours it held before, and says by which back-end.
 
     The order keeps what is captured captured: marks are routed before rules set them, the new rules stand before those
@@ -29,7 +29,7 @@ async def apply(
         if rule := routing.wanted(spec, family):
             routing.add(netns, family, rule)
     await _bring(netns, spec, families, backend, survey)
-    await _remove(netns, families, survey, tuple(other for other in Backend if other is not backend))
+    await _remove(netns, families, survey, tuple(other for other in PacketFilter if other is not backend))
     for family in families:
         routing.remove(netns, family, routing.wanted(spec, family))
     return backend
@@ -37,17 +37,17 @@ async def apply(
 
 async def clean(netns: NetNs, families: tuple[Family, ...] = FAMILIES) -> None:
     """Removes all that is ours, of every back-end, and leaves others' rules. nft's tables serve both families."""
-    await _remove(netns, families, Survey.take(netns), tuple(Backend))
+    await _remove(netns, families, Survey.take(netns), tuple(PacketFilter))
     for family in families:
         routing.remove(netns, family)
 
 
-async def read(netns: NetNs, family: Family = 4, backend: Backend | None = None) -> RuleSet:
+async def read(netns: NetNs, family: Family = 4, backend: PacketFilter | None = None) -> RuleSet:
     """All rules that the namespace holds by `backend`, others' too, with their counters."""
     backend = backend or await choose(netns, Survey.take(netns))
-    if backend is Backend.NFT:
+    if backend is PacketFilter.NFT:
         return await nft.read(netns)
-    return await iptables.save(netns, "nft" if backend is Backend.IPTABLES_NFT else "legacy", family)
+    return await iptables.save(netns, "nft" if backend is PacketFilter.IPTABLES_NFT else "legacy", family)
 
 
 def resolve_groups(spec: CaptureSpec) -> CaptureSpec:
@@ -68,12 +68,12 @@ def _group(name: str) -> str:
 
 
 async def _bring(
-    netns: NetNs, spec: CaptureSpec, families: tuple[Family, ...], backend: Backend, survey: Survey
+    netns: NetNs, spec: CaptureSpec, families: tuple[Family, ...], backend: PacketFilter, survey: Survey
 ) -> None:
-    if backend is Backend.NFT:
+    if backend is PacketFilter.NFT:
         await nft.bring(netns, native_rules(spec, families), survey.native)
         return
-    variant: iptables.Variant = "nft" if backend is Backend.IPTABLES_NFT else "legacy"
+    variant: iptables.Variant = "nft" if backend is PacketFilter.IPTABLES_NFT else "legacy"
     steps = []
     for family in families:
         used = survey.has_tables(family) if variant == "nft" else family in survey.legacy
@@ -87,18 +87,24 @@ async def _bring(
             nftables.delete_idle(netns, family, (name for name in survey.own_tables(family) if name not in kept))
 
 
-async def _remove(netns: NetNs, families: tuple[Family, ...], survey: Survey, backends: tuple[Backend, ...]) -> None:
+async def _remove(
+    netns: NetNs, families: tuple[Family, ...], survey: Survey, backends: tuple[PacketFilter, ...]
+) -> None:
     """All that is ours of these back-ends."""
     steps = []
     for family in families:
-        if Backend.IPTABLES_NFT in backends and survey.own_tables(family):
+        if PacketFilter.IPTABLES_NFT in backends and survey.own_tables(family):
             steps.append(iptables.bring(netns, "nft", family, RuleSet(), None))
         # Not even iptables tells whether the kernel has legacy rules, if it can't speak to that part of it.
-        if Backend.IPTABLES_LEGACY in backends and family in survey.legacy and is_installed(Backend.IPTABLES_LEGACY):
+        if (
+            PacketFilter.IPTABLES_LEGACY in backends
+            and family in survey.legacy
+            and is_installed(PacketFilter.IPTABLES_LEGACY)
+        ):
             steps.append(iptables.bring(netns, "legacy", family, RuleSet(), None))
-    if Backend.NFT in backends:
+    if PacketFilter.NFT in backends:
         steps.append(nft.bring(netns, RuleSet(), survey.native))
     await asyncio.gather(*steps)
-    if Backend.IPTABLES_NFT in backends:
+    if PacketFilter.IPTABLES_NFT in backends:
         for family in families:
             nftables.delete_idle(netns, family, survey.own_tables(family))

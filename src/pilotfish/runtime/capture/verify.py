@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pilotfish.capture import CaptureSpec, Difference, RuleSet, diff, native_rules, rules
 from pilotfish.capture.spec import Family
 from pilotfish.runtime.capture import iptables, nft, nftables, routing
-from pilotfish.runtime.capture.backends import FAMILIES, Backend, Survey, choose, is_installed
+from pilotfish.runtime.capture.backends import FAMILIES, PacketFilter, Survey, choose, is_installed
 from pilotfish.runtime.capture.change import apply, resolve_groups
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux import netlink
@@ -34,7 +34,7 @@ class Drift:
 
 
 async def verify(
-    netns: NetNs, spec: CaptureSpec, families: tuple[Family, ...] = FAMILIES, backend: Backend | None = None
+    netns: NetNs, spec: CaptureSpec, families: tuple[Family, ...] = FAMILIES, backend: PacketFilter | None = None
 ) -> tuple[Drift, ...]:
     """What differs; () if all is as `spec` says. `backend` None: the one that the namespace uses.
 
@@ -44,24 +44,29 @@ async def verify(
     survey = Survey.take(netns)
     backend = backend or await choose(netns, survey)
     found = []
-    for each in Backend:
+    for each in PacketFilter:
         for where, wanted, present in await _read(netns, spec, families, each, backend, survey):
-            found += [Drift(where, one) for one in diff(wanted, present, whole=each is Backend.NFT)]
+            found += [Drift(where, one) for one in diff(wanted, present, whole=each is PacketFilter.NFT)]
     for family in families:
         found += [Drift(f"routing IPv{family}", one) for one in routing.diff(netns, spec, family)]
     return tuple(found)
 
 
 async def _read(
-    netns: NetNs, spec: CaptureSpec, families: tuple[Family, ...], each: Backend, backend: Backend, survey: Survey
+    netns: NetNs,
+    spec: CaptureSpec,
+    families: tuple[Family, ...],
+    each: PacketFilter,
+    backend: PacketFilter,
+    survey: Survey,
 ) -> list[tuple[str, RuleSet, RuleSet]]:
     """(where, wanted, present), for each filter of the back-end `each` that holds something or should."""
-    if each is Backend.NFT:
+    if each is PacketFilter.NFT:
         wanted = native_rules(spec, families) if backend is each else RuleSet()
         if not survey.native:
             return [(str(each), wanted, RuleSet())]
         return [(str(each), wanted, await nft.read(netns))]
-    variant: iptables.Variant = "nft" if each is Backend.IPTABLES_NFT else "legacy"
+    variant: iptables.Variant = "nft" if each is PacketFilter.IPTABLES_NFT else "legacy"
     found = []
     for family in families:
         wanted = rules(spec, family) if backend is each else RuleSet()
@@ -75,7 +80,7 @@ async def watch(
     netns: NetNs,
     spec: CaptureSpec,
     families: tuple[Family, ...] = FAMILIES,
-    backend: Backend | None = None,
+    backend: PacketFilter | None = None,
     repair: bool = False,
 ) -> AsyncGenerator[tuple[Drift, ...], None]:
     """What `verify` says now, and again each time that something else is so; with `repair` it is then put right.
