@@ -216,7 +216,7 @@ data:
 """
     loaded = load(text, "a.yaml")
     assert loaded.mesh_config is not None
-    assert loaded.mesh_config.access_log_file == "/dev/stdout"
+    assert loaded.mesh_config.config.access_log_file == "/dev/stdout"
     assert isinstance(loaded.manifests[0].resource, ConfigMap)
 
 
