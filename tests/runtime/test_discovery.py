@@ -139,7 +139,7 @@ async def test_the_mesh_configuration_is_followed(file: Path, tmp_path: Path) ->
         save(config, "outboundTrafficPolicy: {mode: REGISTRY_ONLY}")
         await proxy.until("others are blocked", lambda: b"block_all" in proxy.has[ROUTE]["8000"].resource.value)
         save(config, "outboundTrafficPolicy: {mode: SOMETIMES}")
-        await made.hub.moved.wait_for(lambda: bool(made.hub.file_problems), 5)
+        await made.hub.moved.wait_for(lambda: bool(made.hub.mesh.desired.problems), 5)
         assert b"block_all" in proxy.has[ROUTE]["8000"].resource.value
 
 
@@ -264,7 +264,8 @@ async def test_plaintext_for_others_must_be_asked_for(file: Path) -> None:
 
 async def test_a_configuration_that_does_not_exist_is_said(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="does not exist"):
-        Options((tmp_path / "nothing",), LOOPBACK, LOOPBACK).check()
+        async with Discovery(Options((tmp_path / "nothing",), LOOPBACK, LOOPBACK)):
+            pass
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,10 @@ from pilotfish.runtime.control.client import Client
 from pilotfish.runtime.control.views import PodView, StatusView
 from pilotfish.runtime.linux.process import ProcessSpec, start
 from pilotfish.runtime.net.leftovers import leftovers
-from pilotfish.runtime.node.node import Node
+from pilotfish.runtime.node.ending import Ending
+from pilotfish.runtime.node.node import Node, running
 from pilotfish.runtime.node.options import CannotStart, Event, UpOptions
+from pilotfish.runtime.node.progress import Progress
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
@@ -73,11 +75,11 @@ class Running:
         """The first status that holds; asked again after each change."""
         async with asyncio.timeout(within):
             while True:
-                seen = self.node.events.counter
+                seen = self.node.changes.counter
                 status = await self.status()
                 if holds(status):
                     return status
-                await self.node.events.wait(seen, within)
+                await self.node.changes.wait(seen, within)
 
     async def call(self, method: str, *arguments: object) -> object:
         return await asyncio.to_thread(getattr(self.client, method), *arguments)
@@ -108,21 +110,18 @@ async def mesh() -> AsyncIterator[Running]:
         publish = (Publish("127.0.0.1", 0, "web", "default", "80"),)
         options = UpOptions(MESH, (str(source.parent),), root / "state", publish)
         events: list[Event] = []
-        node = Node(options, events.append)
-        try:
-            await node.start()
-            running = Running(node, source, Client(options.directory), events)
-            await running.until(lambda status: status.ready)
-            yield running
-        finally:
-            await node.close()
+        progress = Progress(events.append)
+        async with running(options, progress, Ending(progress)) as node:
+            mesh = Running(node, source, Client(options.directory), events)
+            await mesh.until(lambda status: status.ready)
+            yield mesh
         assert not leftovers(MESH)
         assert not options.directory.exists()
 
 
 async def test_a_pod_calls_a_service_by_name_through_its_proxy(mesh: Running) -> None:
     assert await mesh.run("client", "curl", "-sSf", "-m", "5", "-o", "/dev/null", "http://web/") == 0
-    agent = mesh.node.workloads.pods[POD.ref("default", "client")].sandbox.agent
+    agent = mesh.node.reconciler.workloads.pods[POD.ref("default", "client")].sandbox.agent
     assert agent is not None
     clusters = (await agent.admin.request("GET", "/clusters")).body.decode().splitlines()
     web = [line for line in clusters if line.startswith("outbound|80||web.default.svc.cluster.local::10.")]
@@ -220,9 +219,9 @@ async def test_a_second_mesh_that_cannot_start_leaves_nothing(mesh: Running, tmp
     host, _, port = (await mesh.status()).published[0].address.rpartition(":")
     publish = (Publish(host, int(port), "web", "default", "80"),)
     options = UpOptions(f"{MESH}-2", (str(tmp_path / "m.yaml"),), tmp_path / "state", publish)
-    node = Node(options, lambda _: None)
+    progress = Progress(lambda _: None)
     with pytest.raises(CannotStart, match="is taken"):
-        await node.start()
-    await node.close()
+        async with running(options, progress, Ending(progress)):
+            pass
     assert not leftovers(f"{MESH}-2")
     assert not options.directory.exists()

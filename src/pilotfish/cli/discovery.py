@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -23,10 +22,11 @@ if TYPE_CHECKING:
     multiple=True,
     required=True,
     metavar="DIR_OR_FILE",
-    type=click.Path(path_type=Path),
+    type=click.Path(allow_dash=True),
     help="Manifests, watched. A directory's .yaml, .yml and .json files count. Repeatable.",
 )
-@click.option("--mesh-config", metavar="FILE", type=click.Path(path_type=Path), help="The meshConfig, watched.")
+@click.option("-R", "--recursive", is_flag=True, help="Directories with all that is below them.")
+@click.option("--mesh-config", metavar="FILE", type=click.Path(), help="The meshConfig, watched.")
 @click.option(
     "--xds-address",
     default=f"127.0.0.1:{XDS_PORT}",
@@ -52,8 +52,9 @@ if TYPE_CHECKING:
     help="How much to say on standard error.",
 )
 def command(
-    paths: tuple[Path, ...],
-    mesh_config: Path | None,
+    paths: tuple[str, ...],
+    recursive: bool,
+    mesh_config: str | None,
     xds_address: str,
     monitoring_address: str,
     allow_plaintext: bool,
@@ -73,6 +74,7 @@ def command(
         xds=_address("--xds-address", xds_address),
         monitoring=_address("--monitoring-address", monitoring_address),
         mesh_config=mesh_config,
+        recursive=recursive,
         allow_plaintext=allow_plaintext,
     )
     try:

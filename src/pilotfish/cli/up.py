@@ -38,6 +38,7 @@ from pilotfish.runtime.node.options import Event, UpOptions
     metavar="[ADDR:]PORT:SVC[.NS]:PORT",
     help="A Service on a port of this machine; on loopback unless an address is given.",
 )
+@click.option("-R", "--recursive", is_flag=True, help="Folders with all that is below them.")
 @click.option("-n", "--namespace", default="default", show_default=True, help="Of objects that name none.")
 @click.option(
     "--mesh-config",
@@ -59,6 +60,7 @@ def command(
     mesh: str | None,
     detach: bool,
     publish: tuple[str, ...],
+    recursive: bool,
     namespace: str,
     mesh_config: str | None,
     timeout: float,
@@ -79,6 +81,7 @@ def command(
             publish=tuple(Publish.parse(text, namespace) for text in publish),
             mesh_config=mesh_config,
             namespace=namespace,
+            recursive=recursive,
             ready_timeout=timeout,
         )
     except ValueError as error:

@@ -21,8 +21,6 @@ class _List(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(_List)
-_NAMESPACE = "default"
-"""Of an object that names none."""
 
 
 class ListReader:
@@ -31,8 +29,9 @@ class ListReader:
     What it gives for such an item is the same `Manifest`, not an equal one.
     """
 
-    def __init__(self, file: str = "-") -> None:
+    def __init__(self, file: str = "-", default_namespace: str = "default") -> None:
         self._file = file
+        self._default_namespace = default_namespace
         self._pieces: dict[bytes, tuple[Piece, ...]] = {}
 
     def read(self, data: bytes) -> Loaded:
@@ -40,9 +39,9 @@ class ListReader:
         try:
             listed = _DECODER.decode(data)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            return load(data.decode(errors="replace"), self._file, _NAMESPACE)
+            return load(data.decode(errors="replace"), self._file, self._default_namespace)
         if listed.kind != "List":
-            return load(data.decode(errors="replace"), self._file, _NAMESPACE)
+            return load(data.decode(errors="replace"), self._file, self._default_namespace)
         items = [bytes(item) for item in listed.items]
         known = self._pieces
         self._pieces = {item: known.get(item) or self._read_item(item) for item in items}
@@ -54,4 +53,4 @@ class ListReader:
             value = msgspec.json.decode(item)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             value, faults = None, (Fault("", "SyntaxError", f"the item can't be read, so it is not used: {error}", 1),)
-        return tuple(unfold(RawObject(value, self._file, _NAMESPACE, faults=faults)))
+        return tuple(unfold(RawObject(value, self._file, self._default_namespace, faults=faults)))

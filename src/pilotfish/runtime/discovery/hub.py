@@ -16,10 +16,9 @@ from itertools import count
 from pilotfish.ads import Accepted, Node, Refused
 from pilotfish.ads.order import short
 from pilotfish.ads.wire import Payload
-from pilotfish.config.mesh import MeshConfig
-from pilotfish.model import ObjectRef, Problem, Proxy
+from pilotfish.config.desired import DesiredState
+from pilotfish.model import ObjectRef, Proxy
 from pilotfish.runtime.discovery.connection import Connection, Wiring
-from pilotfish.runtime.discovery.desired import Desired
 from pilotfish.runtime.discovery.mesh import Mesh
 from pilotfish.runtime.discovery.metrics import Metrics
 from pilotfish.runtime.discovery.notice import Notice
@@ -40,8 +39,6 @@ class Hub:
         self.metrics = metrics
         self.quarantine = Quarantine(self)
         self.connections: dict[str, Connection] = {}
-        self.file_problems: tuple[Problem, ...] = ()
-        """What is wrong with the files that the objects come from, and with the meshConfig."""
         self.moved = Notice()
         """Wakes whoever waits for a change, an acknowledgement, or a proxy that comes or goes."""
         self.unsettled: dict[str, Connection] = {}
@@ -57,9 +54,9 @@ class Hub:
 
     # Changes
 
-    def change(self, desired: Desired, mesh_config: MeshConfig, since: float) -> None:
+    def change(self, desired: DesiredState, since: float) -> None:
         """The user's objects are these now. `since`: the loop's time at which the change came."""
-        refs, moved = self.mesh.apply(desired, mesh_config)
+        refs, moved = self.mesh.apply(desired)
         if refs:
             self.quarantine.changed(refs)
         if moved or refs:

@@ -1,8 +1,8 @@
 """The mesh as discovery knows it: the graph, what the user wants, and what is known to work.
 
-Desired ─apply─▶ Graph ─resource_set─▶ ResourceSet
-                   ▲
-    Quarantine ────┘ leave_out, take_back
+DesiredState ─apply─▶ Graph ─resource_set─▶ ResourceSet
+                        ▲
+         Quarantine ────┘ leave_out, take_back
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from pilotfish.config.desired import DesiredState
 from pilotfish.config.manifest import Manifest
-from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Graph, Origin
 from pilotfish.envoy.owners import owners
 from pilotfish.envoy.resources import resource_set, roots
@@ -21,7 +21,6 @@ from pilotfish.mesh.names import NameTable, name_table
 from pilotfish.mesh.problems import problems
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import ObjectRef, Problem, Proxy
-from pilotfish.runtime.discovery.desired import Desired
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,17 +31,17 @@ class Mesh:
 
     def __init__(self) -> None:
         self.graph = Graph()
-        self.desired = Desired()
+        self.desired = DesiredState()
         self._proven: dict[ObjectRef, Manifest] = {}
         """Each object's last form that every proxy accepted all of."""
         self._unproven: set[ObjectRef] = set()
 
-    def apply(self, desired: Desired, mesh_config: MeshConfig) -> tuple[set[ObjectRef], bool]:
+    def apply(self, desired: DesiredState) -> tuple[set[ObjectRef], bool]:
         """What changed of the objects, and whether anything did."""
-        changes = desired.changes_from(self.desired)
+        changes = _changes(self.desired.manifests, desired.manifests)
         self.desired = desired
         moved = inputs.apply(self.graph, changes)
-        moved |= inputs.apply_mesh_config(self.graph, mesh_config)
+        moved |= inputs.apply_mesh_config(self.graph, desired.mesh_config)
         for ref, manifest in changes.items():
             if manifest is None:
                 self._proven.pop(ref, None)
@@ -103,3 +102,12 @@ class Mesh:
     @property
     def manifests(self) -> Mapping[ObjectRef, Manifest]:
         return self.desired.manifests
+
+
+def _changes(old: Mapping[ObjectRef, Manifest], new: Mapping[ObjectRef, Manifest]) -> dict[ObjectRef, Manifest | None]:
+    """What is new, different or (None) gone."""
+    changes: dict[ObjectRef, Manifest | None] = {
+        ref: manifest for ref, manifest in new.items() if (had := old.get(ref)) is not manifest and had != manifest
+    }
+    changes.update((ref, None) for ref in old if ref not in new)
+    return changes

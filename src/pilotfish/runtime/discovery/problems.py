@@ -53,5 +53,5 @@ def proxy_name(node_id: str) -> str:
 def all_views(hub: Hub) -> tuple[ProblemView, ...]:
     """Of the files, of the objects as a whole, and of what was refused; each once."""
     refused = [ProblemView.of(r.problem, tuple(sorted(proxy_name(p) for p in r.proxies))) for r in refusals(hub)]
-    found = dict.fromkeys((*hub.file_problems, *hub.mesh.problems()))
+    found = dict.fromkeys((*hub.mesh.desired.problems, *hub.mesh.problems()))
     return (*refused, *(ProblemView.of(problem) for problem in found))

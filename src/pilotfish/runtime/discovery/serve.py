@@ -13,15 +13,16 @@ from pathlib import Path
 import grpc
 from aiohttp import web
 
+from pilotfish.config.desired import DesiredState, update
 from pilotfish.runtime.discovery.address import Address
 from pilotfish.runtime.discovery.ads_server import bind, make_server
-from pilotfish.runtime.discovery.debounce import Debounce
 from pilotfish.runtime.discovery.hub import Hub
 from pilotfish.runtime.discovery.mesh import Mesh
 from pilotfish.runtime.discovery.metrics import Metrics
 from pilotfish.runtime.discovery.monitoring import Monitoring
-from pilotfish.runtime.discovery.source import Source
 from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.source import Batch
+from pilotfish.runtime.source.files import Files
 
 _log = logging.getLogger(__name__)
 _DRAIN = 1.0
@@ -30,11 +31,13 @@ _DRAIN = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    paths: tuple[Path, ...]
-    """Files and directories of manifests."""
+    paths: tuple[str | Path, ...]
+    """Files and directories of manifests, and `-`."""
     xds: Address
     monitoring: Address
-    mesh_config: Path | None = None
+    mesh_config: str | Path | None = None
+    recursive: bool = False
+    """Directories count with what is below them."""
     allow_plaintext: bool = False
     """Serve others than this machine's processes without TLS."""
 
@@ -46,9 +49,6 @@ class Options:
                     f"{flag} {address} would serve the mesh's configuration in plaintext to all who can reach it",
                     "give a loopback address, or --allow-plaintext where the network is trusted",
                 )
-        for path in self.paths:
-            if not path.exists():
-                raise MachineError(f"--config {path} does not exist", "give a file or a directory of manifests")
 
 
 class Discovery:
@@ -62,18 +62,16 @@ class Discovery:
         mesh = Mesh()
         self.hub = Hub(mesh, Metrics(mesh.graph.stats))
         self._pages = Monitoring(self.hub)
-        self._source = Source(options.paths, options.mesh_config)
-        self._debounce = Debounce()
-        self._changed_at: float | None = None
+        self._source = Files(options.paths, options.mesh_config, recursive=options.recursive)
+        self._desired = DesiredState(preferred=() if options.mesh_config is None else (str(options.mesh_config),))
         self._runner = web.AppRunner(self._pages.application(), access_log=None, shutdown_timeout=0.5)
         self._server: grpc.aio.Server | None = None
 
     async def __aenter__(self) -> Discovery:
         """Raises MachineError if a port can't be had. The xDS port opens when the first configuration is read."""
-        self._options.check()
-        self._source.watch(self._on_change)
-        self._apply()
         try:
+            self._options.check()
+            self._apply(await self._source.next())
             self.monitoring = await self._listen_http()
             self._server = make_server(self.hub)
             self.xds = self._listen_xds(self._server)
@@ -99,25 +97,16 @@ class Discovery:
             tasks.create_task(self.hub.run())
             tasks.create_task(self._follow())
 
-    def _on_change(self) -> None:
-        if self._changed_at is None:
-            self._changed_at = asyncio.get_running_loop().time()
-        self._debounce.poke()
-
     async def _follow(self) -> None:
-        async for _ in self._debounce:
-            self._apply()
+        while True:
+            self._apply(await self._source.next())
 
-    def _apply(self) -> None:
-        since, self._changed_at = self._changed_at, None
-        before = self._source.problems
-        self._source.read()
-        for problem in self._source.problems:
-            if problem not in before:
+    def _apply(self, batch: Batch) -> None:
+        before, self._desired = self._desired, update(self._desired, batch.news)
+        for problem in self._desired.problems:
+            if problem not in before.problems:
                 _log.warning("%s", problem)
-        self.hub.file_problems = self._source.problems
-        now = asyncio.get_running_loop().time()
-        self.hub.change(self._source.desired, self._source.mesh_config, now if since is None else since)
+        self.hub.change(self._desired, batch.since)
 
     async def _listen_http(self) -> Address:
         await self._runner.setup()

@@ -29,6 +29,7 @@ class Order(msgspec.Struct, frozen=True):
     publish: tuple[Publish, ...]
     mesh_config: str | None
     namespace: str
+    recursive: bool
     stdin: str | None
 
 
@@ -65,6 +66,7 @@ def serve() -> int:
         publish=order.publish,
         mesh_config=order.mesh_config,
         namespace=order.namespace,
+        recursive=order.recursive,
     )
     teller = _Teller(os.dup(1))
     null = os.open(os.devnull, os.O_RDWR)
@@ -119,6 +121,7 @@ def _order(options: UpOptions, stdin: str | None) -> Order:
         options.publish,
         options.mesh_config,
         options.namespace,
+        options.recursive,
         stdin,
     )
 

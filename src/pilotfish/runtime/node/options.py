@@ -24,6 +24,8 @@ class UpOptions:
     """A file that holds the meshConfig; it wins over one among the sources."""
     namespace: str = "default"
     """Of objects that name none."""
+    recursive: bool = False
+    """Folders count with what is below them."""
     ready_timeout: float = 120
     """Seconds that `detach` waits until all is ready."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from pilotfish.model import ObjectRef
+from pilotfish.model import ObjectRef, Problem
 from pilotfish.node.store import Change
 from pilotfish.runtime.node.options import Event, OnEvent
 from pilotfish.runtime.node.pod import Pod
@@ -32,6 +32,10 @@ class Progress:
     def event(self, text: str, severity: str = "info", ready: bool = False) -> None:
         _log.log(_LEVELS.get(severity, logging.INFO), "%s", text)
         self._on_event(Event(self._loop.time() - self._began, text, severity, ready))
+
+    def problems(self, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            self.event(str(problem), problem.severity.value)
 
     def saved(self, name: str, changes: Sequence[Change]) -> None:
         real = [f"{change.ref} {change.action}" for change in changes if change.is_real]
