@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pilotfish.config.kubernetes import Container, ExecAction
+from pilotfish.inject import Sidecar
 from pilotfish.model import Problem, Source
 from pilotfish.node import happenings as h
 from pilotfish.node import launch as launching
@@ -24,7 +25,7 @@ from pilotfish.runtime.agent import AgentError
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.process import LaunchError
 from pilotfish.runtime.node.containers import Containers, exec_action, exit_code, hook_handler
-from pilotfish.runtime.node.sandbox import Ground, Sandbox, Sidecar
+from pilotfish.runtime.node.sandbox import Ground, Sandbox
 from pilotfish.runtime.node.volumes import write_volumes
 
 _log = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from pilotfish.config.desired import News
-from pilotfish.model import ObjectRef, Problem
+from pilotfish.inject import Sidecar, build_sidecar
+from pilotfish.model import ObjectRef, Problem, Source
 from pilotfish.model.kinds import SERVICE
 from pilotfish.node import services
 from pilotfish.node import store as storing
@@ -21,13 +22,12 @@ from pilotfish.runtime.node.changes import ChangeCounter
 from pilotfish.runtime.node.describe import backend
 from pilotfish.runtime.node.discovery import Discovery
 from pilotfish.runtime.node.ending import Ending
-from pilotfish.runtime.node.inject import build_sidecar
 from pilotfish.runtime.node.notes import Notes
 from pilotfish.runtime.node.pod import Pod
 from pilotfish.runtime.node.progress import Progress
 from pilotfish.runtime.node.publish import find_endpoints
 from pilotfish.runtime.node.records import write_mesh_config
-from pilotfish.runtime.node.sandbox import Ground, Sidecar
+from pilotfish.runtime.node.sandbox import Ground
 from pilotfish.runtime.node.workloads import Place, Workloads
 
 _LONGEST_GRACE = 30.0
@@ -137,7 +137,13 @@ class Reconciler:
         return () if self._stopped else find_endpoints(publish, self.store, self.backends())
 
     def _inject(self, pod: PodIdentity) -> tuple[Sidecar | None, tuple[Problem, ...]]:
-        return build_sidecar(pod, self.store.desired.mesh_config, self._place.ipv6)
+        return build_sidecar(
+            pod.pod,
+            self.store.desired.mesh_config,
+            workload=pod.owner or pod.ref,
+            ipv6=self._place.ipv6,
+            source=Source.parse(pod.source),
+        )
 
     # What follows
 

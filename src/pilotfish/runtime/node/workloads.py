@@ -12,6 +12,7 @@ from pathlib import Path
 from pilotfish.config import kubernetes
 from pilotfish.config.kubernetes import Deployment, PodSpec
 from pilotfish.config.manifest import Manifest
+from pilotfish.inject import Sidecar
 from pilotfish.model import ObjectRef, Problem
 from pilotfish.model.kinds import DEPLOYMENT, POD
 from pilotfish.node import deployments
@@ -22,7 +23,6 @@ from pilotfish.node.identity import PodIdentity
 from pilotfish.node.store import Store, Stored
 from pilotfish.runtime.net.subnets import Subnets
 from pilotfish.runtime.node.pod import Pod, Surroundings
-from pilotfish.runtime.node.sandbox import Sidecar
 
 
 @dataclass(frozen=True, slots=True)
