@@ -21,7 +21,7 @@ from pilotfish.runtime.linux.process import ProcessSpec, start
 from pilotfish.runtime.net.leftovers import leftovers
 from pilotfish.runtime.node.ending import Ending
 from pilotfish.runtime.node.node import Node, running
-from pilotfish.runtime.node.options import CannotStart, Event, UpOptions
+from pilotfish.runtime.node.options import CannotStart, ProgressLine, UpOptions
 from pilotfish.runtime.node.progress import Progress
 
 pytestmark = [
@@ -66,7 +66,7 @@ class Running:
     node: Node
     source: Path
     client: Client
-    events: list[Event] = field(default_factory=list)
+    events: list[ProgressLine] = field(default_factory=list)
 
     async def status(self) -> StatusView:
         return await asyncio.to_thread(self.client.status)
@@ -109,7 +109,7 @@ async def mesh() -> AsyncIterator[Running]:
         source.write_text(MANIFEST)
         publish = (Publish("127.0.0.1", 0, "web", "default", "80"),)
         options = UpOptions(MESH, (str(source.parent),), root / "state", publish)
-        events: list[Event] = []
+        events: list[ProgressLine] = []
         progress = Progress(events.append)
         async with running(options, progress, Ending(progress)) as node:
             mesh = Running(node, source, Client(options.directory), events)

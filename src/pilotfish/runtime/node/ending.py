@@ -33,7 +33,7 @@ class Ending:
         if self.has_begun:
             self.hurried.set()
         else:
-            self._progress.event(f"going down: {why}")
+            self._progress.say(f"going down: {why}")
             self.begin()
 
     def begin(self) -> None:

@@ -20,7 +20,7 @@ from pilotfish.runtime.linux.loopback import ipv6_enabled
 from pilotfish.runtime.net.network import MeshNetwork
 from pilotfish.runtime.node.changes import ChangeCounter
 from pilotfish.runtime.node.claim import remove_directory
-from pilotfish.runtime.node.discovery import Discovery
+from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.ending import Ending
 from pilotfish.runtime.node.operations import NodeOperations
 from pilotfish.runtime.node.options import CannotStart, UpOptions
@@ -99,7 +99,7 @@ class _Builder:
         store = await self._read(source)
         network = await self._make_network()
         view = write_view(options, (str(network.subnets.v4), str(network.subnets.v6)))
-        discovery = Discovery(network.node, str(network.subnets.node[0]), options.directory, self._changes.bump)
+        discovery = DiscoveryProcess(network.node, str(network.subnets.node[0]), options.directory, self._changes.bump)
         reconciler = self._make_pods(store, network, discovery)
         published = tuple(Published(port, reconciler.endpoints) for port in ports)
         status = Status(view, reconciler, discovery, published)
@@ -111,7 +111,7 @@ class _Builder:
         self._follow(source, reconciler)
         await self._publish(published, reconciler, exits)
         await discovery.wait_ready(_DISCOVERY_START)
-        self._progress.event("discovery ready")
+        self._progress.say("discovery ready")
         reconciler.discovery_started()
         return Node(reconciler, status, self._changes)
 
@@ -139,12 +139,12 @@ class _Builder:
 
     async def _make_network(self) -> MeshNetwork:
         network = await MeshNetwork.create(self._options.name)
-        self._parts.callback(self._progress.event, "all gone")
+        self._parts.callback(self._progress.say, "all gone")
         self._parts.push_async_callback(network.delete)
-        self._progress.event(f"network {network.subnets.v4} ready")
+        self._progress.say(f"network {network.subnets.v4} ready")
         return network
 
-    def _make_pods(self, store: Store, network: MeshNetwork, discovery: Discovery) -> Reconciler:
+    def _make_pods(self, store: Store, network: MeshNetwork, discovery: DiscoveryProcess) -> Reconciler:
         """And all that they need; they are being made when this returns."""
         agents = AgentHost(resolvers=machine_resolvers())
         self._parts.push_async_callback(agents.close)
@@ -177,7 +177,7 @@ class _Builder:
         for each in published:
             exits.push_async_callback(each.close)
             await each.start()
-            self._progress.event(f"{each.publish.target} published on {each.address}")
+            self._progress.say(f"{each.publish.target} published on {each.address}")
             if problem := find_problem(each, reconciler.store):
                 self._progress.problems((problem,))
 

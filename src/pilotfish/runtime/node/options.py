@@ -39,7 +39,7 @@ class UpOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ProgressLine:
     """One line of progress."""
 
     elapsed: float
@@ -49,10 +49,10 @@ class Event:
     severity: str = "info"
     """`info`, `warning` or `error`."""
     ready: bool = False
-    """The one event that says that all is up: every pod is ready and, unless it is a warning, every proxy synced."""
+    """The one line that says that all is up: every pod is ready and, unless it is a warning, every proxy synced."""
 
 
-OnEvent = Callable[[Event], None]
+OnProgress = Callable[[ProgressLine], None]
 
 
 class CannotStart(Exception):

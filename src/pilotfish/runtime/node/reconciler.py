@@ -20,7 +20,7 @@ from pilotfish.node.store import Change, Store
 from pilotfish.runtime.node.announce import Announcer, record
 from pilotfish.runtime.node.changes import ChangeCounter
 from pilotfish.runtime.node.describe import backend
-from pilotfish.runtime.node.discovery import Discovery
+from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.ending import Ending
 from pilotfish.runtime.node.notes import Notes
 from pilotfish.runtime.node.pod import Pod
@@ -44,7 +44,7 @@ class Reconciler:
         store: Store,
         ground: Ground,
         place: Place,
-        discovery: Discovery,
+        discovery: DiscoveryProcess,
         progress: Progress,
         changes: ChangeCounter,
         ending: Ending,
@@ -108,7 +108,7 @@ class Reconciler:
         self.store, changes = change(self.store)
         if self.store.desired.mesh_config != before:
             write_mesh_config(self._place.directory, self.store.desired.mesh_config)
-            self._progress.event("meshConfig changed; what it says of Envoy's start holds for new pods")
+            self._progress.say("meshConfig changed; what it says of Envoy's start holds for new pods")
         self._schedule()
         return changes
 

@@ -12,14 +12,14 @@ from pilotfish.model import Problem
 from pilotfish.model.kinds import SERVICE
 from pilotfish.runtime.control.views import MeshView, ProblemView, PublishView, ServiceView, StatusView
 from pilotfish.runtime.node.describe import describe_pod, describe_proxy, describe_service
-from pilotfish.runtime.node.discovery import Discovery
+from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.publish import Published, find_problem
 from pilotfish.runtime.node.reconciler import Reconciler
 
 
 class Status:
     def __init__(
-        self, mesh: MeshView, reconciler: Reconciler, discovery: Discovery, published: Sequence[Published]
+        self, mesh: MeshView, reconciler: Reconciler, discovery: DiscoveryProcess, published: Sequence[Published]
     ) -> None:
         self._mesh = mesh
         self._reconciler = reconciler

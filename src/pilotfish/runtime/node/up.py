@@ -13,29 +13,29 @@ from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.node.claim import Claim, remove_directory, sweep_dead
 from pilotfish.runtime.node.ending import Ending, Stopped
 from pilotfish.runtime.node.node import running
-from pilotfish.runtime.node.options import CannotStart, OnEvent, UpOptions
+from pilotfish.runtime.node.options import CannotStart, OnProgress, UpOptions
 from pilotfish.runtime.node.preflight import check_machine, raise_file_limit
 from pilotfish.runtime.node.progress import Progress
 
 _log = logging.getLogger(__name__)
 
 
-def run(options: UpOptions, on_event: OnEvent, stdin: str | None = None) -> int:
+def run(options: UpOptions, on_progress: OnProgress, stdin: str | None = None) -> int:
     """Until SIGINT, SIGTERM or `down`; 0 then. CannotStart if it can't begin, with nothing left behind.
 
-    `stdin` is the text of the source `-`; read here if it is None. `on_event` is called in this thread.
+    `stdin` is the text of the source `-`; read here if it is None. `on_progress` is called in this thread.
     """
     check_machine()
     raise_file_limit()
-    return asyncio.run(_run(options, on_event, stdin))
+    return asyncio.run(_run(options, on_progress, stdin))
 
 
-async def _run(options: UpOptions, on_event: OnEvent, stdin: str | None) -> int:
-    progress = Progress(on_event)
+async def _run(options: UpOptions, on_progress: OnProgress, stdin: str | None) -> int:
+    progress = Progress(on_progress)
     dead = await sweep_dead(options.state_root)
     # Its directory may be gone, while its network is not.
     for mesh, lines in (dead | await sweep_dead(options.state_root, options.name)).items():
-        progress.event(f'mesh "{mesh}" was dead; removed: {", ".join(lines)}', "warning")
+        progress.say(f'mesh "{mesh}" was dead; removed: {", ".join(lines)}', "warning")
     claim = Claim(options.directory)
     claim.take()
     handler = _log_to_file(options)

@@ -18,7 +18,7 @@ from pilotfish.model.kinds import DEPLOYMENT, POD
 from pilotfish.node import deployments
 from pilotfish.node.addresses import addresses, next_offset
 from pilotfish.node.deployments import Counts, Create, DeploymentState, PodFacts
-from pilotfish.node.happenings import Deleted
+from pilotfish.node.events import Deleted
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.store import Store, Stored
 from pilotfish.runtime.net.subnets import Subnets
