@@ -244,6 +244,17 @@ def test_a_list_reader_reads_what_load_reads() -> None:
     assert [p.reason for p in loaded.problems] == ["MissingField", "MissingField", "DuplicateObject"]
 
 
+def test_a_list_reader_knows_the_lines() -> None:
+    nested = {"kind": "List", "items": [_service("b")]}
+    wrong = {**_service("c"), "spec": {"ports": [{"port": 80}], "sellector": {}}}
+    text = json.dumps({"kind": "List", "items": [_service("a"), nested, _service("a"), wrong]}, indent=1)
+    for before in ("", "\n\n"):
+        loaded, expected = ListReader("x.json").read((before + text).encode()), load(before + text, "x.json")
+        assert [m.source for m in loaded.manifests] == [m.source for m in expected.manifests]
+        assert [p.source for p in loaded.problems] == [p.source for p in expected.problems]
+        assert len({p.source for p in loaded.problems} | {m.source for m in loaded.manifests}) == 4
+
+
 def test_a_list_reader_decodes_only_what_changed() -> None:
     reader = ListReader()
     first = reader.read(_list(_service("a"), _service("b")))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from pilotfish.model.kinds import POD
+from pilotfish.model.kinds import CONFIG_MAP, POD
 from pilotfish.node.publish import Publish
 from pilotfish.runtime.control.client import Client
 from pilotfish.runtime.control.views import PodView, StatusView
@@ -170,6 +170,18 @@ async def test_a_saved_change_rolls_the_pods(mesh: Running) -> None:
     assert webs(status)[0].labels["v"] == "v2"
     view = await mesh.call("rollout", "default", "web")
     assert getattr(view, "message", "") == 'deployment "web" successfully rolled out'
+
+
+async def test_what_is_no_file_among_the_manifests_is_said_and_holds_up_nothing(mesh: Running) -> None:
+    pipe = mesh.source.with_name("pipe.yaml")
+    os.mkfifo(pipe)
+    status = await mesh.until(lambda status: status.problems)
+    assert [(problem.reason, problem.source) for problem in status.problems] == [("NotAFile", f"{pipe}:1")]
+    assert not status.ready
+    mesh.source.with_name("more.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more}\n")
+    await mesh.until(lambda _: CONFIG_MAP.ref("default", "more") in mesh.node.reconciler.store.objects)
+    pipe.unlink()
+    await mesh.until(lambda status: not status.problems)
 
 
 async def test_a_killed_envoy_and_a_killed_discovery_come_back(mesh: Running) -> None:

@@ -37,9 +37,55 @@ from pilotfish.runtime.control.views import (
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.node.changes import ChangeCounter
 from pilotfish.runtime.node.claim import Claim, sweep_dead
+from pilotfish.runtime.node.ending import Ending, Stopped
 from pilotfish.runtime.node.options import CannotStart
+from pilotfish.runtime.node.progress import Progress
 from pilotfish.runtime.node.publish import Port, Published
 from pilotfish.runtime.node.volumes import write_files, write_volumes
+
+
+def _ending() -> tuple[Ending, list[str]]:
+    said: list[str] = []
+    return Ending(Progress(lambda line: said.append(line.text))), said
+
+
+async def test_an_end_that_is_asked_for_again_is_hurried() -> None:
+    ending, said = _ending()
+    ending.ask("SIGINT")
+    assert (ending.has_begun, ending.hurried.is_set()) == (True, False)
+    ending.ask("SIGINT")
+    assert ending.hurried.is_set()
+    assert said == ["going down: SIGINT"]
+
+
+async def test_the_start_is_interrupted_when_the_end_is_asked_for() -> None:
+    ending, _ = _ending()
+    taken_back = asyncio.Event()
+
+    async def start() -> None:
+        try:
+            ending.ask("SIGTERM")
+            await asyncio.Event().wait()
+        finally:
+            taken_back.set()
+
+    async with asyncio.timeout(5):
+        with pytest.raises(Stopped):
+            await ending.interrupt(start())
+    assert taken_back.is_set()
+
+
+async def test_a_start_that_nobody_interrupts_gives_what_it_gives() -> None:
+    async def start() -> int:
+        return 1
+
+    async def fail() -> None:
+        raise CannotStart("no")
+
+    ending, _ = _ending()
+    assert await ending.interrupt(start()) == 1
+    with pytest.raises(CannotStart):
+        await ending.interrupt(fail())
 
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

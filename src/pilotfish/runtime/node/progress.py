@@ -17,7 +17,7 @@ _FINE = ("ready", "gone", "completed")
 _PATIENCE = 5.0
 """Seconds that proxies get to acknowledge everything, once all pods are ready, before that is said."""
 _MOST = 5
-"""Changes of one saved file that are named."""
+"""Files that were saved together, and changes that follow, that are named."""
 
 
 class Progress:
@@ -37,11 +37,10 @@ class Progress:
         for problem in problems:
             self.say(str(problem), problem.severity.value)
 
-    def saved(self, name: str, changes: Sequence[Change]) -> None:
+    def saved(self, files: Iterable[str], changes: Iterable[Change]) -> None:
         real = [f"{change.ref} {change.action}" for change in changes if change.is_real]
-        more = f" and {len(real) - _MOST} more" if len(real) > _MOST else ""
         if real:
-            self.say(f"{name} saved: {', '.join(real[:_MOST])}{more}")
+            self.say(f"{_first(list(files))} saved: {_first(real)}")
 
     def pod(self, pod: Pod) -> None:
         """A pod's readiness and its troubles, each when it changes."""
@@ -78,6 +77,11 @@ class Progress:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return f"{', '.join(names[:_MOST])}{more}"
 
 
 def _describe(pod: Pod) -> str:

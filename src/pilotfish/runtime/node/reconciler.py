@@ -99,7 +99,7 @@ class Reconciler:
     def follow(self, news: News) -> None:
         """What the sources tell."""
         changes = self.change(lambda store: storing.follow(store, news, time.time()))
-        self._progress.saved(", ".join(news), changes)
+        self._progress.saved(news, changes)
         self._progress.problems(self.store.desired.problems)
 
     def change(self, change: Callable[[Store], tuple[Store, tuple[Change, ...]]]) -> tuple[Change, ...]:
