@@ -16,7 +16,6 @@ from pilotfish.capture import (
     parse_spec,
     render_iptables,
     rules,
-    spec_from_annotations,
 )
 from pilotfish.capture.spec import Family
 
@@ -134,18 +133,6 @@ def test_conformance_rules(conformance: Path) -> None:
 def test_conformance_defaults(conformance: Path) -> None:
     defaults = yaml.safe_load((conformance / "capture" / "defaults.yaml").read_text())["config"]
     assert parse_spec(defaults) == (CaptureSpec(), ())
-
-
-def test_conformance_pods(conformance: Path) -> None:
-    for case in yaml.safe_load((conformance / "capture" / "pod-cases.yaml").read_text())["cases"]:
-        spec, problems = spec_from_annotations(
-            case["annotations"],
-            environment=case["sidecar_env"],
-            uid=case["sidecar_run_as_user"],
-            gid=case["sidecar_run_as_group"],
-        )
-        expected, _ = parse_spec(case["derived_config"])
-        assert (spec, problems) == (expected, ()), case["name"]
 
 
 def test_a_real_pod_of_istio(conformance: Path) -> None:

@@ -13,10 +13,10 @@ from pilotfish.cli.live import LiveView
 from pilotfish.cli.render.live import render_live
 from pilotfish.runtime.control.client import Client
 from pilotfish.runtime.control.views import StatusView
-from pilotfish.runtime.node.options import Event
+from pilotfish.runtime.node.options import ProgressLine
 from tests.cli.fakes import NOW, REFUSED, FakeMesh, pod, proxy
 
-EVENTS = tuple(Event(float(n), f"pod p{n}.vm ready") for n in range(6))
+EVENTS = tuple(ProgressLine(float(n), f"pod p{n}.vm ready") for n in range(6))
 
 
 def draw(view: StatusView | None, height: int = 24, width: int = 80) -> list[str]:
@@ -89,9 +89,9 @@ def test_the_terminal_follows_the_mesh(mesh: FakeMesh) -> None:
 
     console = Console(file=Terminal(), width=80, height=24, force_terminal=True, color_system=None)
     with LiveView(Client(mesh.directory), "demo", console) as view:
-        view.on_event(EVENTS[0])
+        view.on_progress(EVENTS[0])
         mesh.set(ready=False, pods=(pod("a", reason="CrashLoopBackOff", ready=False),))
-        view.on_event(Event(9.0, "pod b.vm was refused", "error"))
+        view.on_progress(ProgressLine(9.0, "pod b.vm was refused", "error"))
         assert drawn.wait(10)
     # The screen goes, what went wrong stays.
     assert console.file.getvalue().endswith("   9.00s  pod b.vm was refused\nmesh demo is down\n")  # type: ignore[attr-defined]

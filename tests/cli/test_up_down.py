@@ -17,7 +17,7 @@ import pytest
 from pilotfish.cli.up import default_name
 from pilotfish.runtime import node
 from pilotfish.runtime.linux.netns import NetNs
-from pilotfish.runtime.node.options import CannotStart, Event, UpOptions
+from pilotfish.runtime.node.options import CannotStart, ProgressLine, UpOptions
 from tests.cli.conftest import Invoke
 from tests.cli.fakes import FakeMesh, mesh_view
 
@@ -31,11 +31,11 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     """The options that `run` and `detach` got instead of making a mesh."""
     got: Started = []
 
-    def start(options: UpOptions, on_event: Callable[[Event], None], stdin: str | None = None) -> int:
+    def start(options: UpOptions, on_progress: Callable[[ProgressLine], None], stdin: str | None = None) -> int:
         got.append(options)
-        on_event(Event(0.5, "discovery ready"))
-        on_event(Event(1.25, "pod x.vm is not ready", "error"))
-        on_event(Event(1.5, "m.yaml:8: warning: Service vm/x spec: not so [Reason]", "warning"))
+        on_progress(ProgressLine(0.5, "discovery ready"))
+        on_progress(ProgressLine(1.25, "pod x.vm is not ready", "error"))
+        on_progress(ProgressLine(1.5, "m.yaml:8: warning: Service vm/x spec: not so [Reason]", "warning"))
         return 0
 
     monkeypatch.setattr(node, "run", start)
@@ -94,7 +94,9 @@ def test_detached_says_how_to_go_on(mesh: FakeMesh, tmp_path: Path, started: Sta
 
 def test_progress_that_nobody_reads_ends_no_mesh() -> None:
     """As in `up --detach | head -1`."""
-    code = "from pilotfish.cli.up import *; [print_event(Event(1, 'x', s)) for s in ('info', 'error', 'info')]"
+    code = (
+        "from pilotfish.cli.up import *; [print_progress(ProgressLine(1, 'x', s)) for s in ('info', 'error', 'info')]"
+    )
     with Path("/dev/full").open("w") as full:
         assert subprocess.run([sys.executable, "-c", code], stdout=full, stderr=full).returncode == 0
 

@@ -216,7 +216,7 @@ data:
 """
     loaded = load(text, "a.yaml")
     assert loaded.mesh_config is not None
-    assert loaded.mesh_config.access_log_file == "/dev/stdout"
+    assert loaded.mesh_config.config.access_log_file == "/dev/stdout"
     assert isinstance(loaded.manifests[0].resource, ConfigMap)
 
 
@@ -242,6 +242,17 @@ def test_a_list_reader_reads_what_load_reads() -> None:
     assert loaded.manifests == load(data.decode(), "x").manifests
     assert loaded.resource_version == "7"
     assert [p.reason for p in loaded.problems] == ["MissingField", "MissingField", "DuplicateObject"]
+
+
+def test_a_list_reader_knows_the_lines() -> None:
+    nested = {"kind": "List", "items": [_service("b")]}
+    wrong = {**_service("c"), "spec": {"ports": [{"port": 80}], "sellector": {}}}
+    text = json.dumps({"kind": "List", "items": [_service("a"), nested, _service("a"), wrong]}, indent=1)
+    for before in ("", "\n\n"):
+        loaded, expected = ListReader("x.json").read((before + text).encode()), load(before + text, "x.json")
+        assert [m.source for m in loaded.manifests] == [m.source for m in expected.manifests]
+        assert [p.source for p in loaded.problems] == [p.source for p in expected.problems]
+        assert len({p.source for p in loaded.problems} | {m.source for m in loaded.manifests}) == 4
 
 
 def test_a_list_reader_decodes_only_what_changed() -> None:

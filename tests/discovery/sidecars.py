@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pilotfish.ads import DeltaRequest, Node, Send
 from pilotfish.ads.wire import Payload
 from pilotfish.config import load
+from pilotfish.config.desired import DesiredState
 from pilotfish.discovery.effects import Effect, Failed, Remember, Settled
 from pilotfish.discovery.memory import Remembered
-from pilotfish.discovery.mesh import DesiredState
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.session import ProxySession
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, ORDER, xds_type
@@ -21,7 +21,7 @@ from pilotfish.model import Proxy
 def desired(text: str, version: int = 0) -> DesiredState:
     loaded = load(text, "mesh.yaml")
     assert not loaded.problems
-    return DesiredState({m.ref: m for m in loaded.manifests}, resource_version=version)
+    return DesiredState(manifests={m.ref: m for m in loaded.manifests}, resource_version=version)
 
 
 @dataclass

@@ -76,7 +76,7 @@ def resources(text: str, proxy: Proxy = WEBAPP) -> ResourceSet:
     graph = Graph()
     inputs.apply(graph, {m.ref: m for m in loaded.manifests})
     if loaded.mesh_config is not None:
-        inputs.apply_mesh_config(graph, loaded.mesh_config)
+        inputs.apply_mesh_config(graph, loaded.mesh_config.config)
     return resource_set(graph, proxy)
 
 

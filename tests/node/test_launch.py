@@ -16,7 +16,7 @@ from pilotfish.node.identity import PodIdentity
 from pilotfish.node.launch import Launch
 from pilotfish.node.listening import build_notes, parse_proc_net
 from pilotfish.node.publish import Publish
-from pilotfish.node.store import Store, upsert
+from pilotfish.node.store import Store, apply
 from pilotfish.node.volumes import File, Mount, VolumeFiles
 
 OBJECTS = """
@@ -76,7 +76,7 @@ IPS = {"my-calculator": "10.96.1.2"}
 
 
 def store(text: str = OBJECTS) -> Store:
-    return upsert(Store(), load(text, "-").manifests, now=1.0)[0]
+    return apply(Store(), load(text, "-"), now=1.0)[0]
 
 
 def identity(text: str = POD) -> PodIdentity:

@@ -17,7 +17,7 @@ from pilotfish.config.kubernetes import (
     PodSpec,
     Probe,
 )
-from pilotfish.node import happenings as h
+from pilotfish.node import events as ev
 from pilotfish.node import pod as pods
 from pilotfish.node.pod import PodState
 from pilotfish.node.status import status_word
@@ -31,32 +31,32 @@ class Talk:
     def __init__(self, spec: PodSpec, captured: bool = True) -> None:
         self.pod: PodState = pods.create(spec, captured)
         self.now = 0.0
-        self.actions: list[h.Action] = []
+        self.effects: list[ev.Effect] = []
         self.tell(None)
 
-    def tell(self, *events: h.Happening | None) -> list[h.Action]:
+    def tell(self, *events: ev.Event | None) -> list[ev.Effect]:
         """Returns what is to be done after the events."""
-        self.actions = []
+        self.effects = []
         for event in events:
-            self.pod, actions = pods.step(self.pod, event, self.now)
-            self.actions += actions
-        return self.actions
+            self.pod, effects = pods.step(self.pod, event, self.now)
+            self.effects += effects
+        return self.effects
 
-    def wait(self, seconds: float) -> list[h.Action]:
+    def wait(self, seconds: float) -> list[ev.Effect]:
         """Time passes; what becomes due is done when it is due."""
-        end, done = self.now + seconds, list[h.Action]()
+        end, done = self.now + seconds, list[ev.Effect]()
         while (at := pods.wake_at(self.pod)) is not None and at <= end:
             self.now = max(at, self.now)
             done += self.tell(None)
         self.now = end
-        self.actions = done
+        self.effects = done
         return done
 
-    def start(self, name: str, run: int = 0) -> list[h.Action]:
-        return self.tell(h.Started(name, run, 100 + run))
+    def start(self, name: str, run: int = 0) -> list[ev.Effect]:
+        return self.tell(ev.Started(name, run, 100 + run))
 
-    def exit(self, name: str, code: int, run: int = 0) -> list[h.Action]:
-        return self.tell(h.Exited(name, run, code))
+    def exit(self, name: str, code: int, run: int = 0) -> list[ev.Effect]:
+        return self.tell(ev.Exited(name, run, code))
 
     @property
     def word(self) -> str:
@@ -72,7 +72,7 @@ def app(name: str = "app", **fields: Any) -> Container:
 
 def running(spec: PodSpec, captured: bool = True) -> Talk:
     talk = Talk(spec, captured)
-    talk.tell(h.SandboxReady())
+    talk.tell(ev.SandboxReady())
     for container in spec.containers:
         talk.start(container.name)
     return talk
@@ -80,10 +80,10 @@ def running(spec: PodSpec, captured: bool = True) -> Talk:
 
 def test_the_app_never_starts_before_its_sandbox() -> None:
     talk = Talk(PodSpec(containers=(app(),)))
-    assert talk.actions == [h.Do("build sandbox")]
+    assert talk.effects == [ev.Do("build sandbox")]
     assert talk.word == "ContainerCreating"
     assert talk.wait(3600) == []
-    assert talk.tell(h.SandboxReady()) == [h.Start("app", 0)]
+    assert talk.tell(ev.SandboxReady()) == [ev.Start("app", 0)]
     talk.start("app")
     assert talk.pod.ready
     assert (talk.word, talk.pod.phase) == ("Running", "Running")
@@ -91,27 +91,27 @@ def test_the_app_never_starts_before_its_sandbox() -> None:
 
 def test_a_failed_sandbox_is_tried_again() -> None:
     talk = Talk(PodSpec(containers=(app(),)))
-    assert talk.tell(h.SandboxFailed("no Envoy")) == []
+    assert talk.tell(ev.SandboxFailed("no Envoy")) == []
     assert talk.word == "CreatePodSandboxError"
-    assert talk.wait(1) == [h.Do("build sandbox")]
-    talk.tell(h.SandboxFailed("no Envoy"))
+    assert talk.wait(1) == [ev.Do("build sandbox")]
+    talk.tell(ev.SandboxFailed("no Envoy"))
     assert talk.wait(1.9) == []
-    assert talk.wait(0.2) == [h.Do("build sandbox")]
+    assert talk.wait(0.2) == [ev.Do("build sandbox")]
 
 
 def test_init_containers_then_sidecar_then_app() -> None:
     helper = app("helper", restart_policy="Always", startup_probe=Probe(exec=EXEC))
     talk = Talk(PodSpec(containers=(app(),), init_containers=(app("first"), helper, app("second"))))
     assert talk.word == "Init:0/3"
-    assert talk.tell(h.SandboxReady()) == [h.Start("first", 0)]
+    assert talk.tell(ev.SandboxReady()) == [ev.Start("first", 0)]
     talk.start("first")
-    assert talk.exit("first", 0) == [h.Start("helper", 0)]
+    assert talk.exit("first", 0) == [ev.Start("helper", 0)]
     assert talk.word == "Init:1/3"
-    assert talk.start("helper") == [h.RunProbe("helper", 0, "startup")], "the next waits for `started`"
-    assert talk.tell(h.Probed("helper", 0, "startup", ok=True)) == [h.Start("second", 0)]
+    assert talk.start("helper") == [ev.RunProbe("helper", 0, "startup")], "the next waits for `started`"
+    assert talk.tell(ev.Probed("helper", 0, "startup", ok=True)) == [ev.Start("second", 0)]
     assert talk.pod.phase == "Pending"
     talk.start("second")
-    assert talk.exit("second", 0) == [h.Start("app", 0)]
+    assert talk.exit("second", 0) == [ev.Start("app", 0)]
     talk.start("app")
     assert talk.word == "Running"
     assert talk.pod.ready
@@ -119,22 +119,22 @@ def test_init_containers_then_sidecar_then_app() -> None:
 
 def test_a_failing_init_container_is_restarted_and_keeps_the_app_waiting() -> None:
     talk = Talk(PodSpec(containers=(app(),), init_containers=(app("first"),)))
-    talk.tell(h.SandboxReady())
+    talk.tell(ev.SandboxReady())
     talk.start("first")
-    assert talk.exit("first", 1) == [h.Start("first", 1)]
+    assert talk.exit("first", 1) == [ev.Start("first", 1)]
     talk.start("first", 1)
     assert talk.exit("first", 1, run=1) == []
     assert talk.word == "Init:CrashLoopBackOff"
-    assert talk.wait(10) == [h.Start("first", 2)]
+    assert talk.wait(10) == [ev.Start("first", 2)]
 
 
 def test_a_failing_init_container_of_a_pod_that_never_restarts_ends_it() -> None:
     talk = Talk(PodSpec(containers=(app(),), init_containers=(app("first"),), restart_policy="Never"))
-    talk.tell(h.SandboxReady())
+    talk.tell(ev.SandboxReady())
     talk.start("first")
     assert [type(a).__name__ for a in talk.exit("first", 1)] == ["Do"]
-    talk.tell(h.ProxyStopped())
-    talk.tell(h.Removed())
+    talk.tell(ev.ProxyStopped())
+    talk.tell(ev.Removed())
     assert (talk.pod.phase, talk.pod.stage) == ("Failed", "finished")
 
 
@@ -144,8 +144,8 @@ def test_back_off_as_kubelet_does_it() -> None:
     for run in range(8):
         died = talk.now
         talk.exit("app", 1, run)
-        started = talk.actions or talk.wait(400)
-        assert started[0] == h.Start("app", run + 1)
+        started = talk.effects or talk.wait(400)
+        assert started[0] == ev.Start("app", run + 1)
         due = talk.now if not waits else died
         waits.append(talk.container("app").backoff)
         assert due >= died
@@ -162,7 +162,7 @@ def test_back_off_is_forgotten_after_ten_minutes_of_running() -> None:
     talk.wait(10)
     talk.start("app", 2)
     talk.wait(600)
-    assert talk.exit("app", 1, 2) == [h.Start("app", 3)]
+    assert talk.exit("app", 1, 2) == [ev.Start("app", 3)]
 
 
 @pytest.mark.parametrize(
@@ -171,30 +171,30 @@ def test_back_off_is_forgotten_after_ten_minutes_of_running() -> None:
 )
 def test_a_pod_that_comes_to_its_end(policy: Any, code: int, phase: str) -> None:
     talk = running(PodSpec(containers=(app(),), restart_policy=policy))
-    assert talk.exit("app", code) == [h.Do("stop proxy", talk.now + 30)]
+    assert talk.exit("app", code) == [ev.Do("stop proxy", talk.now + 30)]
     assert not talk.pod.ready
-    assert talk.tell(h.ProxyStopped()) == [h.Do("remove sandbox")]
-    talk.tell(h.Removed())
+    assert talk.tell(ev.ProxyStopped()) == [ev.Do("remove sandbox")]
+    talk.tell(ev.Removed())
     assert (talk.pod.stage, talk.pod.phase) == ("finished", phase)
-    talk.tell(h.Deleted(30))
+    talk.tell(ev.Deleted(30))
     assert talk.pod.stage == "gone"
 
 
 def test_readiness_decides_and_is_probed_eagerly_at_first() -> None:
     probe = Probe(exec=EXEC, period_seconds=10, failure_threshold=2)
     talk = running(PodSpec(containers=(app(readiness_probe=probe),)))
-    assert talk.actions == [h.RunProbe("app", 0, "readiness")]
+    assert talk.effects == [ev.RunProbe("app", 0, "readiness")]
     assert not talk.pod.ready
-    talk.tell(h.Probed("app", 0, "readiness", ok=False))
-    assert talk.wait(0.1) == [h.RunProbe("app", 0, "readiness")]
-    talk.tell(h.Probed("app", 0, "readiness", ok=True))
+    talk.tell(ev.Probed("app", 0, "readiness", ok=False))
+    assert talk.wait(0.1) == [ev.RunProbe("app", 0, "readiness")]
+    talk.tell(ev.Probed("app", 0, "readiness", ok=True))
     assert talk.pod.ready
     assert talk.wait(9.8) == [], "once it has passed, the period holds"
-    assert talk.wait(0.3) == [h.RunProbe("app", 0, "readiness")]
-    talk.tell(h.Probed("app", 0, "readiness", ok=False))
+    assert talk.wait(0.3) == [ev.RunProbe("app", 0, "readiness")]
+    talk.tell(ev.Probed("app", 0, "readiness", ok=False))
     assert talk.pod.ready, "one failure of two"
     talk.wait(10)
-    talk.tell(h.Probed("app", 0, "readiness", ok=False))
+    talk.tell(ev.Probed("app", 0, "readiness", ok=False))
     assert not talk.pod.ready
 
 
@@ -202,8 +202,8 @@ def test_eager_probes_do_not_count_as_failures() -> None:
     probe = Probe(exec=EXEC, period_seconds=10, failure_threshold=2)
     talk = running(PodSpec(containers=(app(startup_probe=probe),)))
     for _ in range(12):
-        talk.tell(h.Probed("app", 0, "startup", ok=False, message="not yet"))
-        assert h.Signal("app", 0, "TERM") not in talk.actions or talk.now >= 10
+        talk.tell(ev.Probed("app", 0, "startup", ok=False, message="not yet"))
+        assert ev.Signal("app", 0, "TERM") not in talk.effects or talk.now >= 10
         talk.wait(1)
         if talk.container("app").stopping:
             break
@@ -213,107 +213,107 @@ def test_eager_probes_do_not_count_as_failures() -> None:
 def test_liveness_restarts_after_its_threshold() -> None:
     probe = Probe(exec=EXEC, period_seconds=5, failure_threshold=2)
     talk = running(PodSpec(containers=(app(liveness_probe=probe),)))
-    assert talk.tell(h.Probed("app", 0, "liveness", ok=False, message="no answer")) == []
+    assert talk.tell(ev.Probed("app", 0, "liveness", ok=False, message="no answer")) == []
     talk.wait(5)
-    assert talk.tell(h.Probed("app", 0, "liveness", ok=False, message="no answer")) == [h.Signal("app", 0, "TERM")]
+    assert talk.tell(ev.Probed("app", 0, "liveness", ok=False, message="no answer")) == [ev.Signal("app", 0, "TERM")]
     assert not talk.pod.ready
-    assert talk.wait(30) == [h.Signal("app", 0, "KILL")]
-    assert talk.exit("app", 137) == [h.Start("app", 1)]
+    assert talk.wait(30) == [ev.Signal("app", 0, "KILL")]
+    assert talk.exit("app", 137) == [ev.Start("app", 1)]
     assert "no answer" in talk.container("app").message or talk.container("app").phase == "starting"
 
 
 def test_liveness_and_readiness_wait_for_startup() -> None:
     probe = Probe(exec=EXEC)
     talk = running(PodSpec(containers=(app(startup_probe=probe, liveness_probe=probe, readiness_probe=probe),)))
-    assert talk.actions == [h.RunProbe("app", 0, "startup")]
-    after = talk.tell(h.Probed("app", 0, "startup", ok=True))
-    assert after == [h.RunProbe("app", 0, "liveness"), h.RunProbe("app", 0, "readiness")]
+    assert talk.effects == [ev.RunProbe("app", 0, "startup")]
+    after = talk.tell(ev.Probed("app", 0, "startup", ok=True))
+    assert after == [ev.RunProbe("app", 0, "liveness"), ev.RunProbe("app", 0, "readiness")]
 
 
 def test_the_way_down_has_one_deadline_and_an_order() -> None:
     pre_stop = Lifecycle(pre_stop=LifecycleHandler(exec=EXEC))
     helper = app("helper", restart_policy="Always")
     talk = Talk(PodSpec(containers=(app(lifecycle=pre_stop), app("other")), init_containers=(helper,)))
-    talk.tell(h.SandboxReady())
+    talk.tell(ev.SandboxReady())
     for name in ("helper", "app", "other"):
         talk.start(name)
     assert talk.pod.ready
-    assert talk.tell(h.Deleted(10)) == [h.Do("withdraw", 10)]
+    assert talk.tell(ev.Deleted(10)) == [ev.Do("withdraw", 10)]
     assert not talk.pod.ready, "no endpoint from now on"
     assert talk.word == "Terminating"
     talk.now = 1
-    assert talk.tell(h.Withdrawn()) == [h.Do("drain", 10)]
+    assert talk.tell(ev.Withdrawn()) == [ev.Do("drain", 10)]
     talk.now = 3
-    assert talk.tell(h.Drained()) == [h.RunHook("app", 0, "preStop", 10), h.Signal("other", 0, "TERM")]
-    assert talk.tell(h.Hooked("app", 0, "preStop", ok=True)) == [h.Signal("app", 0, "TERM")]
+    assert talk.tell(ev.Drained()) == [ev.RunHook("app", 0, "preStop", 10), ev.Signal("other", 0, "TERM")]
+    assert talk.tell(ev.Hooked("app", 0, "preStop", ok=True)) == [ev.Signal("app", 0, "TERM")]
     talk.exit("other", 0)
     assert talk.wait(2) == []
-    assert talk.exit("app", 0) == [h.Signal("helper", 0, "TERM")], "sidecars outlive the apps"
-    assert talk.exit("helper", 0) == [h.Do("stop proxy", 10)], "the proxy outlives the sidecars"
-    assert talk.tell(h.ProxyStopped()) == [h.Do("remove sandbox")]
-    talk.tell(h.Removed())
+    assert talk.exit("app", 0) == [ev.Signal("helper", 0, "TERM")], "sidecars outlive the apps"
+    assert talk.exit("helper", 0) == [ev.Do("stop proxy", 10)], "the proxy outlives the sidecars"
+    assert talk.tell(ev.ProxyStopped()) == [ev.Do("remove sandbox")]
+    talk.tell(ev.Removed())
     assert talk.pod.stage == "gone"
 
 
 def test_what_does_not_stop_is_killed_at_the_deadline() -> None:
     helper = app("helper", restart_policy="Always")
     talk = Talk(PodSpec(containers=(app(),), init_containers=(helper,)), captured=False)
-    talk.tell(h.SandboxReady())
+    talk.tell(ev.SandboxReady())
     talk.start("helper")
     talk.start("app")
-    assert talk.tell(h.Deleted(10)) == [h.Signal("app", 0, "TERM")]
-    assert talk.wait(10) == [h.Signal("app", 0, "KILL")]
-    killed = [h.Signal("helper", 0, "TERM"), h.Signal("helper", 0, "KILL")]
+    assert talk.tell(ev.Deleted(10)) == [ev.Signal("app", 0, "TERM")]
+    assert talk.wait(10) == [ev.Signal("app", 0, "KILL")]
+    killed = [ev.Signal("helper", 0, "TERM"), ev.Signal("helper", 0, "KILL")]
     assert talk.exit("app", 137) == killed, "the deadline is everybody's"
 
 
 def test_a_long_pre_stop_leaves_two_seconds_for_term() -> None:
     talk = running(PodSpec(containers=(app(lifecycle=Lifecycle(pre_stop=LifecycleHandler(exec=EXEC))),)), False)
-    assert talk.tell(h.Deleted(5)) == [h.RunHook("app", 0, "preStop", 5)]
-    assert talk.wait(5) == [h.Signal("app", 0, "TERM")]
+    assert talk.tell(ev.Deleted(5)) == [ev.RunHook("app", 0, "preStop", 5)]
+    assert talk.wait(5) == [ev.Signal("app", 0, "TERM")]
     assert talk.wait(1.9) == []
-    assert talk.wait(0.2) == [h.Signal("app", 0, "KILL")]
+    assert talk.wait(0.2) == [ev.Signal("app", 0, "KILL")]
 
 
 def test_nothing_is_drained_when_the_mesh_ends() -> None:
     talk = running(PodSpec(containers=(app(),)))
-    assert talk.tell(h.Deleted(5, drain=False)) == [h.Signal("app", 0, "TERM")]
+    assert talk.tell(ev.Deleted(5, drain=False)) == [ev.Signal("app", 0, "TERM")]
 
 
 def test_deleted_again_in_a_hurry() -> None:
     talk = running(PodSpec(containers=(app(),)))
-    talk.tell(h.Deleted(30))
-    assert talk.tell(h.Deleted(0, drain=False)) == [h.Signal("app", 0, "TERM"), h.Signal("app", 0, "KILL")]
+    talk.tell(ev.Deleted(30))
+    assert talk.tell(ev.Deleted(0, drain=False)) == [ev.Signal("app", 0, "TERM"), ev.Signal("app", 0, "KILL")]
 
 
 def test_an_uncaptured_pod_needs_no_proxy_and_no_drain() -> None:
     talk = running(PodSpec(containers=(app(),)), captured=False)
     assert talk.pod.ready
-    assert talk.tell(h.Deleted(5)) == [h.Signal("app", 0, "TERM")]
+    assert talk.tell(ev.Deleted(5)) == [ev.Signal("app", 0, "TERM")]
 
 
 def test_a_proxy_that_fails_makes_the_pod_unready() -> None:
     talk = running(PodSpec(containers=(app(),)))
-    talk.tell(h.ProxyReady(False))
+    talk.tell(ev.ProxyReady(False))
     assert not talk.pod.ready
-    talk.tell(h.ProxyReady(True))
+    talk.tell(ev.ProxyReady(True))
     assert talk.pod.ready
 
 
 def test_missing_configuration_holds_the_container_until_it_comes() -> None:
     talk = Talk(PodSpec(containers=(app(),)))
-    talk.tell(h.SandboxReady())
-    talk.tell(h.NotStarted("app", 0, "CreateContainerConfigError", 'ConfigMap "x" not found', blocked=True))
+    talk.tell(ev.SandboxReady())
+    talk.tell(ev.NotStarted("app", 0, "CreateContainerConfigError", 'ConfigMap "x" not found', blocked=True))
     assert talk.word == "CreateContainerConfigError"
     assert talk.wait(600) == []
-    assert talk.tell(h.ConfigChanged()) == [h.Start("app", 0)]
+    assert talk.tell(ev.ConfigChanged()) == [ev.Start("app", 0)]
 
 
 def test_a_program_that_is_missing_is_a_crash() -> None:
     talk = Talk(PodSpec(containers=(app(),)))
-    talk.tell(h.SandboxReady())
-    assert talk.tell(h.NotStarted("app", 0, "StartError", "no such file")) == [h.Start("app", 1)]
-    talk.tell(h.NotStarted("app", 1, "StartError", "no such file"))
+    talk.tell(ev.SandboxReady())
+    assert talk.tell(ev.NotStarted("app", 0, "StartError", "no such file")) == [ev.Start("app", 1)]
+    talk.tell(ev.NotStarted("app", 1, "StartError", "no such file"))
     assert talk.word == "CrashLoopBackOff"
     assert talk.container("app").message == "no such file"
 
@@ -322,24 +322,24 @@ def test_a_failed_post_start_kills_the_container() -> None:
     hooks = Lifecycle(post_start=LifecycleHandler(exec=EXEC))
     talk = running(PodSpec(containers=(app(lifecycle=hooks),)))
     assert not talk.pod.ready
-    assert talk.actions == [h.RunHook("app", 0, "postStart")]
-    assert talk.tell(h.Hooked("app", 0, "postStart", ok=False, message="no")) == [h.Signal("app", 0, "KILL")]
+    assert talk.effects == [ev.RunHook("app", 0, "postStart")]
+    assert talk.tell(ev.Hooked("app", 0, "postStart", ok=False, message="no")) == [ev.Signal("app", 0, "KILL")]
 
 
 def test_news_of_an_earlier_run_changes_nothing() -> None:
     talk = running(PodSpec(containers=(app(readiness_probe=Probe(exec=EXEC)),)))
     talk.exit("app", 1)
     talk.start("app", 1)
-    talk.tell(h.Probed("app", 0, "readiness", ok=True))
+    talk.tell(ev.Probed("app", 0, "readiness", ok=True))
     assert not talk.pod.ready
-    talk.tell(h.Exited("app", 0, 1))
+    talk.tell(ev.Exited("app", 0, 1))
     assert talk.container("app").phase == "running"
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_whatever_happens_a_deleted_pod_comes_to_its_end(data: st.DataObject) -> None:
-    """Every action is answered, in some order, at some time; then nothing is left, and no app outlives its proxy."""
+    """Every effect is answered, in some order, at some time; then nothing is left, and no app outlives its proxy."""
     hook = Lifecycle(pre_stop=LifecycleHandler(exec=EXEC))
     spec = PodSpec(
         containers=(app(lifecycle=hook), app("other", readiness_probe=Probe(exec=EXEC))),
@@ -347,53 +347,53 @@ def test_whatever_happens_a_deleted_pod_comes_to_its_end(data: st.DataObject) ->
         termination_grace_period_seconds=5,
     )
     talk = Talk(spec)
-    pending: list[h.Happening] = []
+    pending: list[ev.Event] = []
     alive: set[str] = set()
     deleted = False
 
-    def take(actions: list[h.Action]) -> None:
-        for action in actions:
-            match action:
-                case h.Do("stop proxy"):
+    def take(effects: list[ev.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case ev.Do("stop proxy"):
                     assert not alive, "a container outlives the proxy"
-                    pending.append(h.ProxyStopped())
-                case h.Do(what):
-                    answers: dict[str, h.Happening] = {
-                        "build sandbox": h.SandboxReady(),
-                        "withdraw": h.Withdrawn(),
-                        "drain": h.Drained(),
+                    pending.append(ev.ProxyStopped())
+                case ev.Do(what):
+                    answers: dict[str, ev.Event] = {
+                        "build sandbox": ev.SandboxReady(),
+                        "withdraw": ev.Withdrawn(),
+                        "drain": ev.Drained(),
                     }
-                    pending.append(answers.get(what, h.Removed()))
-                case h.Start(name, run):
+                    pending.append(answers.get(what, ev.Removed()))
+                case ev.Start(name, run):
                     alive.add(name)
-                    pending.append(h.Started(name, run, 1))
-                case h.RunProbe(name, run, kind):
-                    pending.append(h.Probed(name, run, kind, data.draw(st.booleans())))
-                case h.RunHook(name, run, kind):
-                    pending.append(h.Hooked(name, run, kind, data.draw(st.booleans())))
-                case h.Signal(name, run):
-                    pending.append(h.Exited(name, run, 143))
+                    pending.append(ev.Started(name, run, 1))
+                case ev.RunProbe(name, run, kind):
+                    pending.append(ev.Probed(name, run, kind, data.draw(st.booleans())))
+                case ev.RunHook(name, run, kind):
+                    pending.append(ev.Hooked(name, run, kind, data.draw(st.booleans())))
+                case ev.Signal(name, run):
+                    pending.append(ev.Exited(name, run, 143))
 
-    take(talk.actions)
+    take(talk.effects)
     for _ in range(60):
         choice = data.draw(st.integers(0, 10))
         if choice == 0 and not deleted:
             deleted = True
-            take(talk.tell(h.Deleted(5)))
+            take(talk.tell(ev.Deleted(5)))
         elif choice == 1 or not pending:
             take(talk.wait(data.draw(st.floats(0, 20))))
         else:
             event = pending.pop(data.draw(st.integers(0, len(pending) - 1)))
-            if isinstance(event, h.Exited):
+            if isinstance(event, ev.Exited):
                 alive.discard(event.container)
             take(talk.tell(event))
-    take(talk.tell(h.Deleted(5)))
+    take(talk.tell(ev.Deleted(5)))
     for _ in range(200):
         if talk.pod.stage == "gone":
             break
         if pending:
             event = pending.pop(0)
-            if isinstance(event, h.Exited):
+            if isinstance(event, ev.Exited):
                 alive.discard(event.container)
             take(talk.tell(event))
         else:
@@ -405,5 +405,5 @@ def test_whatever_happens_a_deleted_pod_comes_to_its_end(data: st.DataObject) ->
 def test_probes_of_a_spec_are_what_it_says() -> None:
     spec = PodSpec(containers=(app(liveness_probe=Probe(exec=EXEC, initial_delay_seconds=7)),))
     talk = running(msgspec.structs.replace(spec))
-    assert talk.actions == []
-    assert talk.wait(7) == [h.RunProbe("app", 0, "liveness")]
+    assert talk.effects == []
+    assert talk.wait(7) == [ev.RunProbe("app", 0, "liveness")]

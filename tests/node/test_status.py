@@ -5,7 +5,7 @@ from __future__ import annotations
 from pilotfish.config.kubernetes import Container, PodSpec, Probe
 from pilotfish.node import container as containers
 from pilotfish.node import pod as pods
-from pilotfish.node.happenings import Probed, Started
+from pilotfish.node.events import Probed, Started
 from pilotfish.node.status import container_state
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pilotfish.config import load
+from pilotfish.config.desired import DesiredState
 from pilotfish.config.kubernetes import Deployment
 from pilotfish.model import ObjectRef, kinds
 from pilotfish.node import store as storing
 from pilotfish.node.services import allocate
-from pilotfish.node.store import Change, Store
+from pilotfish.node.store import APPLIED, Change, Store
 
 SERVICE = """
 apiVersion: v1
@@ -42,12 +43,12 @@ def ref(name: str) -> ObjectRef:
 
 
 def save(store: Store, file: str, text: str) -> tuple[Store, dict[str, str]]:
-    store, changes = storing.replace_file(store, file, load(text, file), now=1.0)
+    store, changes = storing.follow(store, {file: load(text, file) if text else None}, now=1.0)
     return store, {change.ref.name: change.action for change in changes}
 
 
 def apply(store: Store, text: str) -> Store:
-    return storing.upsert(store, load(text, "-").manifests, now=2.0)[0]
+    return storing.apply(store, load(text, "-"), now=2.0)[0]
 
 
 def replicas(store: Store) -> int:
@@ -68,7 +69,7 @@ def test_a_file_that_is_gone_takes_its_objects_with_it() -> None:
     store, _ = save(Store(), "a.yaml", service("one"))
     store, changes = save(store, "a.yaml", "")
     assert changes == {"one": "deleted"}
-    assert store.files == {}
+    assert store.objects == {}
 
 
 def test_an_unchanged_file_changes_nothing() -> None:
@@ -84,18 +85,10 @@ def test_a_broken_object_keeps_its_last_good_form() -> None:
     store, changes = save(store, "a.yaml", service("one").replace("ports", "prots") + "---\n" + service("two", 81))
     assert changes == {"two": "configured"}
     assert ref("one") in store.objects
-    assert "spec.prots" in [problem.field for problem in store.problems]
+    assert "spec.prots" in [problem.field for problem in store.desired.problems]
     store, changes = save(store, "a.yaml", service("two", 81))
     assert changes == {"one": "deleted"}
-    assert store.problems == ()
-
-
-def test_text_that_is_no_yaml_deletes_nothing() -> None:
-    store, _ = save(Store(), "a.yaml", service("one"))
-    store, changes = save(store, "a.yaml", "{{{")
-    assert changes == {}
-    assert ref("one") in store.objects
-    assert store.problems
+    assert store.desired.problems == ()
 
 
 def test_a_change_by_hand_holds_until_the_text_changes() -> None:
@@ -126,13 +119,47 @@ def test_what_was_deleted_by_hand_stays_deleted_until_the_text_changes() -> None
     assert changes_ == {"one": "created"}
 
 
-def test_two_files_with_one_object() -> None:
+def test_an_object_that_goes_to_another_file_is_not_deleted() -> None:
     store, _ = save(Store(), "a.yaml", service("one"))
-    store, changes = save(store, "b.yaml", service("one", 81))
+    store, changes = save(store, "b.yaml", service("one"))
     assert changes == {}
-    problem = store.problems[0]
-    assert (problem.reason, problem.ref) == ("DuplicateObject", ref("one"))
-    assert "a.yaml" in problem.message
+    store, changes = save(store, "a.yaml", "")
+    assert changes == {}
+    assert (store.objects[ref("one")].origin, str(store.objects[ref("one")].manifest.source)) == ("b.yaml", "b.yaml:2")
+    store = apply(store, service("one", 90))
+    store, _ = save(store, "c.yaml", service("one"))
+    store, changes = save(store, "b.yaml", "")
+    assert changes == {}, "what was changed by hand holds, in whichever file its text stands"
+    assert store.objects[ref("one")].manifest.document["spec"] == {"selector": {"a": "b"}, "ports": [{"port": 90}]}
+    store, changes = save(store, "c.yaml", "")
+    assert changes == {"one": "deleted"}
+
+
+def test_what_was_applied_is_not_deleted_with_a_file_that_no_longer_has_it() -> None:
+    store, _ = save(Store(), "a.yaml", service("one"))
+    store, _ = storing.delete(store, [ref("one")])
+    store = apply(store, service("one", 90))
+    store, changes = save(store, "a.yaml", "")
+    assert changes == {}
+    assert ref("one") in store.objects
+
+
+MESH_CONFIG = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: istio, namespace: istio-system}}
+data: {{mesh: "accessLogFile: {log}"}}
+"""
+
+
+def test_an_applied_mesh_config_goes_before_that_of_a_file_until_it_is_deleted() -> None:
+    store, _ = save(Store(desired=DesiredState(preferred=(APPLIED,))), "a.yaml", MESH_CONFIG.format(log="/file"))
+    store = apply(store, MESH_CONFIG.format(log="/applied"))
+    assert store.desired.mesh_config.access_log_file == "/applied"
+    store = apply(store, service("one"))
+    assert store.desired.mesh_config.access_log_file == "/applied", "a text without one says nothing of it"
+    store, _ = storing.delete(store, [kinds.CONFIG_MAP.ref("istio-system", "istio")])
+    assert store.desired.mesh_config.access_log_file == "/file"
 
 
 def test_scale_holds_while_the_file_names_no_replicas() -> None:
@@ -158,7 +185,7 @@ def test_restart_changes_the_template_as_kubectl_does() -> None:
 
 def test_deleting_a_namespace_deletes_what_it_holds() -> None:
     text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: vm}\n---\n" + service("one")
-    store, _ = storing.upsert(Store(), load(text, "-", "vm").manifests, now=1.0)
+    store, _ = storing.apply(Store(), load(text, "-", "vm"), now=1.0)
     store, _ = storing.delete(store, [kinds.NAMESPACE.ref("", "vm")])
     assert store.objects == {}
 

@@ -239,7 +239,8 @@ async def test_plaintext_for_others_must_be_asked_for(file: Path) -> None:
 
 async def test_a_configuration_that_does_not_exist_is_said(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="does not exist"):
-        Options((tmp_path / "nothing",), LOOPBACK, LOOPBACK).check()
+        async with DiscoveryServer(Options((tmp_path / "nothing",), LOOPBACK, LOOPBACK)):
+            pass
 
 
 @pytest.mark.parametrize(

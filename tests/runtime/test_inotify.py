@@ -98,3 +98,30 @@ async def test_when_there_was_too_much_to_tell_the_directories_are_named(seen: S
         (tmp_path / str(number % 2)).write_text("")
     while tmp_path not in await seen.next():
         pass
+
+
+async def test_a_link_that_leads_elsewhere_can_be_watched_anew(seen: Seen, tmp_path: Path) -> None:
+    one, two, link = tmp_path / "one", tmp_path / "two", tmp_path / "link"
+    one.mkdir()
+    two.mkdir()
+    link.symlink_to(one)
+    assert seen.inotify.watch([link])
+    assert not seen.inotify.watch([link])
+    link.unlink()
+    link.symlink_to(two)
+    assert seen.inotify.watch([link])
+    (one / "unseen").write_text("")
+    (two / "seen").write_text("")
+    assert await seen.next() == {link / "seen"}
+
+
+async def test_a_directory_of_two_names_is_named_by_both(seen: Seen, tmp_path: Path) -> None:
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    seen.inotify.watch([folder, link])
+    (folder / "a").write_text("")
+    assert await seen.next() == {folder / "a", link / "a"}
+    seen.inotify.watch([folder])
+    (folder / "b").write_text("")
+    assert await seen.next() == {folder / "b"}

@@ -13,15 +13,17 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from pilotfish.model.kinds import POD
+from pilotfish.model.kinds import CONFIG_MAP, POD
 from pilotfish.model.sync import Sync
 from pilotfish.node.publish import Publish
 from pilotfish.runtime.control.client import Client
 from pilotfish.runtime.control.views import PodView, StatusView
 from pilotfish.runtime.linux.process import ProcessSpec, start
 from pilotfish.runtime.net.leftovers import leftovers
-from pilotfish.runtime.node.node import Node
-from pilotfish.runtime.node.options import CannotStart, Event, UpOptions
+from pilotfish.runtime.node.ending import Ending
+from pilotfish.runtime.node.node import Node, running
+from pilotfish.runtime.node.options import CannotStart, ProgressLine, UpOptions
+from pilotfish.runtime.node.progress import Progress
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
@@ -65,7 +67,7 @@ class Running:
     node: Node
     source: Path
     client: Client
-    events: list[Event] = field(default_factory=list)
+    events: list[ProgressLine] = field(default_factory=list)
 
     async def status(self) -> StatusView:
         return await asyncio.to_thread(self.client.status)
@@ -74,11 +76,11 @@ class Running:
         """The first status that holds; asked again after each change."""
         async with asyncio.timeout(within):
             while True:
-                seen = self.node.events.counter
+                seen = self.node.changes.counter
                 status = await self.status()
                 if holds(status):
                     return status
-                await self.node.events.wait(seen, within)
+                await self.node.changes.wait(seen, within)
 
     async def call(self, method: str, *arguments: object) -> object:
         return await asyncio.to_thread(getattr(self.client, method), *arguments)
@@ -108,22 +110,19 @@ async def mesh() -> AsyncIterator[Running]:
         source.write_text(MANIFEST)
         publish = (Publish("127.0.0.1", 0, "web", "default", "80"),)
         options = UpOptions(MESH, (str(source.parent),), root / "state", publish)
-        events: list[Event] = []
-        node = Node(options, events.append)
-        try:
-            await node.start()
-            running = Running(node, source, Client(options.directory), events)
-            await running.until(lambda status: status.ready)
-            yield running
-        finally:
-            await node.close()
+        events: list[ProgressLine] = []
+        progress = Progress(events.append)
+        async with running(options, progress, Ending(progress)) as node:
+            mesh = Running(node, source, Client(options.directory), events)
+            await mesh.until(lambda status: status.ready)
+            yield mesh
         assert not leftovers(MESH)
         assert not options.directory.exists()
 
 
 async def test_a_pod_calls_a_service_by_name_through_its_proxy(mesh: Running) -> None:
     assert await mesh.run("client", "curl", "-sSf", "-m", "5", "-o", "/dev/null", "http://web/") == 0
-    agent = mesh.node.workloads.pods[POD.ref("default", "client")].sandbox.agent
+    agent = mesh.node.reconciler.workloads.pods[POD.ref("default", "client")].sandbox.agent
     assert agent is not None
     clusters = (await agent.admin.request("GET", "/clusters")).body.decode().splitlines()
     web = [line for line in clusters if line.startswith("outbound|80||web.default.svc.cluster.local::10.")]
@@ -174,6 +173,18 @@ async def test_a_saved_change_rolls_the_pods(mesh: Running) -> None:
     assert getattr(view, "message", "") == 'deployment "web" successfully rolled out'
 
 
+async def test_what_is_no_file_among_the_manifests_is_said_and_holds_up_nothing(mesh: Running) -> None:
+    pipe = mesh.source.with_name("pipe.yaml")
+    os.mkfifo(pipe)
+    status = await mesh.until(lambda status: status.problems)
+    assert [(problem.reason, problem.source) for problem in status.problems] == [("NotAFile", f"{pipe}:1")]
+    assert not status.ready
+    mesh.source.with_name("more.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more}\n")
+    await mesh.until(lambda _: CONFIG_MAP.ref("default", "more") in mesh.node.reconciler.store.objects)
+    pipe.unlink()
+    await mesh.until(lambda status: not status.problems)
+
+
 async def test_a_killed_envoy_and_a_killed_discovery_come_back(mesh: Running) -> None:
     status = await mesh.status()
     proxy = next(p for p in status.proxies if p.pod == "client")
@@ -221,9 +232,9 @@ async def test_a_second_mesh_that_cannot_start_leaves_nothing(mesh: Running, tmp
     host, _, port = (await mesh.status()).published[0].address.rpartition(":")
     publish = (Publish(host, int(port), "web", "default", "80"),)
     options = UpOptions(f"{MESH}-2", (str(tmp_path / "m.yaml"),), tmp_path / "state", publish)
-    node = Node(options, lambda _: None)
+    progress = Progress(lambda _: None)
     with pytest.raises(CannotStart, match="is taken"):
-        await node.start()
-    await node.close()
+        async with running(options, progress, Ending(progress)):
+            pass
     assert not leftovers(f"{MESH}-2")
     assert not options.directory.exists()

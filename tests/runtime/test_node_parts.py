@@ -1,10 +1,9 @@
-"""The node's parts, each alone: sources, published ports, volumes, whose a mesh is, the control socket."""
+"""The node's parts, each alone: published ports, volumes, whose a mesh is, the control socket."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -36,158 +35,57 @@ from pilotfish.runtime.control.views import (
     StatusView,
 )
 from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.node.changes import ChangeCounter
 from pilotfish.runtime.node.claim import Claim, sweep_dead
-from pilotfish.runtime.node.events import Changes
+from pilotfish.runtime.node.ending import Ending, Stopped
 from pilotfish.runtime.node.options import CannotStart
-from pilotfish.runtime.node.publish import Published
-from pilotfish.runtime.node.sources import Sources
+from pilotfish.runtime.node.progress import Progress
+from pilotfish.runtime.node.publish import Port, Published
 from pilotfish.runtime.node.volumes import write_files, write_volumes
 
 
-class Heard:
-    """What Sources said, one after the other."""
-
-    def __init__(self) -> None:
-        self.queue: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
-
-    def __call__(self, name: str, text: str) -> None:
-        self.queue.put_nowait((Path(name).name, text))
-
-    async def next(self) -> tuple[str, str]:
-        async with asyncio.timeout(5):
-            return await self.queue.get()
+def _ending() -> tuple[Ending, list[str]]:
+    said: list[str] = []
+    return Ending(Progress(lambda line: said.append(line.text))), said
 
 
-@pytest.fixture
-async def heard() -> Heard:
-    return Heard()
+async def test_an_end_that_is_asked_for_again_is_hurried() -> None:
+    ending, said = _ending()
+    ending.ask("SIGINT")
+    assert (ending.has_begun, ending.hurried.is_set()) == (True, False)
+    ending.ask("SIGINT")
+    assert ending.hurried.is_set()
+    assert said == ["going down: SIGINT"]
 
 
-async def test_saving_by_any_editor_is_heard(tmp_path: Path, heard: Heard) -> None:
-    one, two = tmp_path / "one.yaml", tmp_path / "two.yml"
-    one.write_text("a: 1")
-    (tmp_path / "notes.txt").write_text("no manifest")
-    (tmp_path / ".one.yaml.swp").write_text("an editor's own")
-    sources = Sources([str(tmp_path)], heard)
-    try:
-        sources.read()
-        assert await heard.next() == ("one.yaml", "a: 1")
-        sources.watch()
-        one.write_text("a: 2")
-        assert await heard.next() == ("one.yaml", "a: 2")
-        beside = tmp_path / "one.yaml~"
-        beside.write_text("a: 3")
-        beside.replace(one)
-        assert await heard.next() == ("one.yaml", "a: 3"), "saved by renaming"
-        two.write_text("b: 1")
-        assert await heard.next() == ("two.yml", "b: 1"), "a new file"
-        one.rename(beside)
-        await asyncio.sleep(0.05)
-        one.write_text("a: 3.5")
-        assert await heard.next() == ("one.yaml", "a: 3.5"), "moved away and written anew, as vim does it"
-        one.write_text("")
-        await asyncio.sleep(0.05)
-        one.write_text("a: 3.6")
-        assert await heard.next() == ("one.yaml", "a: 3.6"), "emptied first"
-        one.unlink()
-        assert await heard.next() == ("one.yaml", ""), "a file that is gone"
-        two.write_text("b: 1")
-        one.write_text("a: 4")
-        assert await heard.next() == ("one.yaml", "a: 4"), "the same text again is no news"
-    finally:
-        sources.close()
+async def test_the_start_is_interrupted_when_the_end_is_asked_for() -> None:
+    ending, _ = _ending()
+    taken_back = asyncio.Event()
+
+    async def start() -> None:
+        try:
+            ending.ask("SIGTERM")
+            await asyncio.Event().wait()
+        finally:
+            taken_back.set()
+
+    async with asyncio.timeout(5):
+        with pytest.raises(Stopped):
+            await ending.interrupt(start())
+    assert taken_back.is_set()
 
 
-async def test_a_single_file_is_watched_though_renamed_over(tmp_path: Path, heard: Heard) -> None:
-    path = tmp_path / "mesh.yaml"
-    path.write_text("a: 1")
-    (tmp_path / "other.yaml").write_text("nobody asked")
-    sources = Sources([str(path)], heard)
-    try:
-        sources.read()
-        path.write_text("a: 2")
-        sources.watch()
-        assert [await heard.next(), await heard.next()] == [("mesh.yaml", "a: 1"), ("mesh.yaml", "a: 2")]
-        for number in range(3, 6):
-            beside = tmp_path / "new"
-            beside.write_text(f"a: {number}")
-            beside.replace(path)
-            assert await heard.next() == ("mesh.yaml", f"a: {number}")
-    finally:
-        sources.close()
+async def test_a_start_that_nobody_interrupts_gives_what_it_gives() -> None:
+    async def start() -> int:
+        return 1
 
+    async def fail() -> None:
+        raise CannotStart("no")
 
-async def test_what_a_link_leads_to_is_watched(tmp_path: Path, heard: Heard) -> None:
-    folder, real = tmp_path / "folder", tmp_path / "elsewhere" / "real"
-    folder.mkdir()
-    real.parent.mkdir()
-    real.write_text("a: 1")
-    (folder / "mesh.yaml").symlink_to("../elsewhere/real")
-    sources = Sources([str(folder)], heard)
-    try:
-        sources.read()
-        sources.watch()
-        real.write_text("a: 2")
-        assert [await heard.next(), await heard.next()] == [("mesh.yaml", "a: 1"), ("mesh.yaml", "a: 2")]
-        (real.parent / "next").write_text("a: 3")
-        (folder / "beside").symlink_to("../elsewhere/next")
-        (folder / "beside").replace(folder / "mesh.yaml")
-        assert await heard.next() == ("mesh.yaml", "a: 3"), "the link leads elsewhere"
-        (real.parent / "next").write_text("a: 4")
-        assert await heard.next() == ("mesh.yaml", "a: 4")
-    finally:
-        sources.close()
-
-
-@pytest.mark.parametrize("moved", [True, False])
-async def test_a_folder_that_comes_anew_is_watched_anew(tmp_path: Path, heard: Heard, moved: bool) -> None:
-    """As when another branch is checked out."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    (folder / "mesh.yaml").write_text("a: 1")
-    sources = Sources([str(folder)], heard)
-    try:
-        sources.read()
-        assert await heard.next() == ("mesh.yaml", "a: 1")
-        sources.watch()
-        if moved:
-            folder.rename(tmp_path / "away")
-        else:
-            shutil.rmtree(folder)
-        assert await heard.next() == ("mesh.yaml", "")
-        folder.mkdir()
-        (folder / "mesh.yaml").write_text("a: 2")
-        assert await heard.next() == ("mesh.yaml", "a: 2")
-        (folder / "mesh.yaml").write_text("a: 3")
-        assert await heard.next() == ("mesh.yaml", "a: 3")
-    finally:
-        sources.close()
-
-
-async def test_only_files_are_read(tmp_path: Path, heard: Heard) -> None:
-    """Reading a pipe would wait for ever."""
-    folder = tmp_path / "folder"
-    (folder / "folder.yaml").mkdir(parents=True)
-    os.mkfifo(folder / "pipe.yaml")
-    with pytest.raises(CannotStart, match="no manifest"):
-        Sources([str(folder)], heard)
-    with pytest.raises(CannotStart, match=r"neither a file nor a folder.*`up -`"):
-        Sources([str(folder / "pipe.yaml")], heard)
-    (folder / "mesh.yaml").write_text("a: 1")
-    Sources([str(folder)], heard).read()
-    assert await heard.next() == ("mesh.yaml", "a: 1")
-
-
-async def test_standard_input(heard: Heard) -> None:
-    Sources(["-"], heard).read("a: 1")
-    assert await heard.next() == ("-", "a: 1")
-
-
-async def test_sources_that_are_not_there(tmp_path: Path, heard: Heard) -> None:
-    with pytest.raises(CannotStart, match="does not exist"):
-        Sources([str(tmp_path / "none.yaml")], heard)
-    with pytest.raises(CannotStart, match="no manifest"):
-        Sources([str(tmp_path)], heard)
+    ending, _ = _ending()
+    assert await ending.interrupt(start()) == 1
+    with pytest.raises(CannotStart):
+        await ending.interrupt(fail())
 
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -205,8 +103,8 @@ async def echo() -> AsyncIterator[int]:
     await server.wait_closed()
 
 
-def _published(port: int, *endpoints: tuple[str, int]) -> Published:
-    return Published(Publish("127.0.0.1", port, "web", "vm", "http"), lambda _: endpoints)
+def _published(*endpoints: tuple[str, int]) -> Published:
+    return Published(Port(Publish("127.0.0.1", 0, "web", "vm", "http")), lambda _: endpoints)
 
 
 async def _ask(address: str) -> bytes:
@@ -222,7 +120,7 @@ async def _ask(address: str) -> bytes:
 
 
 async def test_a_published_port_leads_to_a_ready_pod(echo: int) -> None:
-    published = _published(0, ("127.0.0.1", 1), ("127.0.0.1", echo))
+    published = _published(("127.0.0.1", 1), ("127.0.0.1", echo))
     try:
         await published.start()
         answers = [await _ask(published.address) for _ in range(4)]
@@ -232,7 +130,7 @@ async def test_a_published_port_leads_to_a_ready_pod(echo: int) -> None:
 
 
 async def test_nobody_is_ready() -> None:
-    published = _published(0)
+    published = _published()
     try:
         await published.start()
         reader, writer = await asyncio.open_connection(*published.address.split(":"))
@@ -245,7 +143,7 @@ async def test_nobody_is_ready() -> None:
 
 async def test_a_taken_port_is_said_with_a_remedy(echo: int) -> None:
     with pytest.raises(CannotStart, match=rf"port {echo} of 127.0.0.1 is taken.*--publish PORT:web.vm:http"):
-        _published(echo)
+        Port(Publish("127.0.0.1", echo, "web", "vm", "http"))
 
 
 def test_a_changed_volume_is_seen_as_a_whole(tmp_path: Path) -> None:
@@ -363,7 +261,7 @@ class Mesh:
     """Answers what a test can tell apart."""
 
     def __init__(self, directory: Path) -> None:
-        self.changes = Changes()
+        self.changes = ChangeCounter()
         self.was_taken_down = False
         self._view = view(directory, os.getpid())
 

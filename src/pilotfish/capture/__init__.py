@@ -1,7 +1,6 @@
 """What a pod's traffic capture is, and the packet-filter rules that it comes to. No kernel: `runtime.capture` has that.
 
-    document ─parse_spec────────────────▶ CaptureSpec | Problems
-    annotations ─spec_from_annotations──▶ CaptureSpec | Problems
+    document ─parse_spec─▶ CaptureSpec | Problems          (of a pod's annotations: `inject`)
     CaptureSpec ─rules─────────▶ RuleSet ─render_iptables─▶ iptables-restore text ─▶ kernel
                 ─native_rules──▶ RuleSet ─render_nft──────▶ nft transaction ───────▶ kernel
                                  RuleSet ◀─parse_iptables, parse_nft── what it has ◀─┘
@@ -12,7 +11,6 @@ redirects, `mangle` marks (TPROXY), `raw` sorts DNS into conntrack zones. A Rule
 not the commands that lead there; rules are written and read in iptables' own words (`rule`).
 """
 
-from pilotfish.capture.annotations import spec_from_annotations
 from pilotfish.capture.connection import Connection, Direction, State
 from pilotfish.capture.diff import Difference, diff
 from pilotfish.capture.document import parse_spec
@@ -76,5 +74,4 @@ __all__ = [
     "render_nft",
     "render_rule",
     "rules",
-    "spec_from_annotations",
 ]

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     multiple=True,
     required=True,
     metavar="DIR_OR_FILE",
-    type=click.Path(path_type=Path),
+    type=click.Path(allow_dash=True),
     help="Manifests, watched. A directory's .yaml, .yml and .json files count. Repeatable.",
 )
-@click.option("--mesh-config", metavar="FILE", type=click.Path(path_type=Path), help="The meshConfig, watched.")
+@click.option("-R", "--recursive", is_flag=True, help="Directories with all that is below them.")
+@click.option("--mesh-config", metavar="FILE", type=click.Path(), help="The meshConfig, watched.")
 @click.option(
     "--xds-address",
     default=f"127.0.0.1:{XDS_PORT}",
@@ -58,8 +59,9 @@ if TYPE_CHECKING:
     help="How much to say on standard error.",
 )
 def command(
-    paths: tuple[Path, ...],
-    mesh_config: Path | None,
+    paths: tuple[str, ...],
+    recursive: bool,
+    mesh_config: str | None,
     xds_address: str,
     monitoring_address: str,
     state: Path | None,
@@ -80,6 +82,7 @@ def command(
         xds=_address("--xds-address", xds_address),
         monitoring=_address("--monitoring-address", monitoring_address),
         mesh_config=mesh_config,
+        recursive=recursive,
         allow_plaintext=allow_plaintext,
         state=state,
     )

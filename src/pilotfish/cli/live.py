@@ -10,12 +10,12 @@ from types import TracebackType
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from pilotfish.cli.render.live import render_event, render_live
+from pilotfish.cli.render.live import render_line, render_live
 from pilotfish.runtime.control.client import Client, Refused, Unreachable
 from pilotfish.runtime.control.views import StatusView
-from pilotfish.runtime.node.options import Event
+from pilotfish.runtime.node.options import ProgressLine
 
-_KEPT_EVENTS = 100
+_KEPT_LINES = 100
 _LONGEST_WAIT = 5.0
 """Seconds that a question about changes stays open."""
 _SHORTEST_PAUSE = 0.1
@@ -23,14 +23,14 @@ _SHORTEST_PAUSE = 0.1
 
 
 class LiveView:
-    """Draws on the terminal while it is entered. `on_event` may be called from any thread."""
+    """Draws on the terminal while it is entered. `on_progress` may be called from any thread."""
 
     def __init__(self, client: Client, name: str, console: Console | None = None) -> None:
         self._client = client
         self._name = name
         self._console = console or Console()
         self._view: StatusView | None = None
-        self._events: deque[Event] = deque(maxlen=_KEPT_EVENTS)
+        self._lines: deque[ProgressLine] = deque(maxlen=_KEPT_LINES)
         self._ended = threading.Event()
         # The mesh's own process draws: the terminal must not keep it from ending.
         self._reader = threading.Thread(target=self._read, name="live-view", daemon=True)
@@ -46,18 +46,18 @@ class LiveView:
     ) -> None:
         self._ended.set()
         self._live.stop()
-        for event in self._events:
-            if event.severity != "info":
-                self._console.print(render_event(event))
+        for line in self._lines:
+            if line.severity != "info":
+                self._console.print(render_line(line))
         if error is None:
             self._console.print(f"mesh {self._name} is down", highlight=False)
 
-    def on_event(self, event: Event) -> None:
-        self._events.append(event)
+    def on_progress(self, line: ProgressLine) -> None:
+        self._lines.append(line)
 
     def _draw(self) -> RenderableType:
         width, height = self._console.size
-        return render_live(self._name, self._view, tuple(self._events), time.time(), height, width)
+        return render_live(self._name, self._view, tuple(self._lines), time.time(), height, width)
 
     def _read(self) -> None:
         seen = -1
@@ -66,6 +66,6 @@ class LiveView:
                 self._view = self._client.status()
                 seen = self._client.events(since=seen, wait=_LONGEST_WAIT)
             except (Unreachable, Refused):
-                # Not there yet, or going: the events tell.
+                # Not there yet, or going: what is said meanwhile tells.
                 seen = -1
             self._ended.wait(_SHORTEST_PAUSE)

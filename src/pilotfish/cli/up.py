@@ -17,7 +17,7 @@ from pilotfish.cli.render.status import render_headline
 from pilotfish.cli.session import require_root, root
 from pilotfish.node.publish import Publish
 from pilotfish.runtime.control.client import Client
-from pilotfish.runtime.node.options import Event, UpOptions
+from pilotfish.runtime.node.options import ProgressLine, UpOptions
 
 
 @click.command("up")
@@ -38,6 +38,7 @@ from pilotfish.runtime.node.options import Event, UpOptions
     metavar="[ADDR:]PORT:SVC[.NS]:PORT",
     help="A Service on a port of this machine; on loopback unless an address is given.",
 )
+@click.option("-R", "--recursive", is_flag=True, help="Folders with all that is below them.")
 @click.option("-n", "--namespace", default="default", show_default=True, help="Of objects that name none.")
 @click.option(
     "--mesh-config",
@@ -59,6 +60,7 @@ def command(
     mesh: str | None,
     detach: bool,
     publish: tuple[str, ...],
+    recursive: bool,
     namespace: str,
     mesh_config: str | None,
     timeout: float,
@@ -79,6 +81,7 @@ def command(
             publish=tuple(Publish.parse(text, namespace) for text in publish),
             mesh_config=mesh_config,
             namespace=namespace,
+            recursive=recursive,
             ready_timeout=timeout,
         )
     except ValueError as error:
@@ -99,17 +102,17 @@ def _foreground(options: UpOptions) -> int:
     from pilotfish.runtime.node import run
 
     if not sys.stdout.isatty():
-        return run(options, print_event)
+        return run(options, print_progress)
     from pilotfish.cli.live import LiveView
 
     with LiveView(Client(options.directory), options.name) as view:
-        return run(options, view.on_event)
+        return run(options, view.on_progress)
 
 
 def _detach(options: UpOptions) -> int:
     from pilotfish.runtime.node import detach
 
-    code = detach(options, print_event)
+    code = detach(options, print_progress)
     if code == 0:
         view = Client(options.directory).status()
         click.echo(render_headline(view, time.time()))
@@ -127,15 +130,15 @@ def _which(options: UpOptions) -> str:
     return f" --name {options.name}" if others else ""
 
 
-def print_event(event: Event) -> None:
+def print_progress(line: ProgressLine) -> None:
     """A line of progress; what is wrong goes to standard error. Where nobody reads on, that ends no mesh."""
-    word = f"{event.severity}: "
-    if event.severity == "info" or word in event.text:  # a Problem says its severity itself
+    word = f"{line.severity}: "
+    if line.severity == "info" or word in line.text:  # a Problem says its severity itself
         word = ""
     try:
-        click.echo(f"[{event.elapsed:6.2f}s] {word}{event.text}", err=event.severity != "info")
+        click.echo(f"[{line.elapsed:6.2f}s] {word}{line.text}", err=line.severity != "info")
         sys.stdout.flush()
     except OSError:
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 2 if event.severity != "info" else 1)
+        os.dup2(null, 2 if line.severity != "info" else 1)
         os.close(null)

@@ -2,6 +2,7 @@
 
     text ─composing─▶ nodes ─building─▶ ParsedDocument ─loading─▶ RawObject
           RawObject ─decode─▶ struct ─checks─▶ Manifest | Problems
+    {file: Loaded} ─desired─▶ DesiredState: what holds, of all files together
 
 `kubernetes` and `istio` hold the kinds as frozen structs with the API's own field names (camelCase in YAML, snake_case
 here), each naming its row of `model.kinds`; `mesh` the mesh configuration. A field that a struct lacks is never dropped

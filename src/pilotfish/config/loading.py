@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from pilotfish.config.manifest import Loaded, Manifest
+from pilotfish.config.conflict import duplicate_object, second_mesh_config
+from pilotfish.config.manifest import Loaded, Manifest, WrittenMeshConfig
 from pilotfish.config.meshconfig import value_at
 from pilotfish.config.piece import Piece, RawObject, read_object
 from pilotfish.config.text import ParsedDocument, read
@@ -25,16 +26,19 @@ def load(text: str, file: str, default_namespace: str = "default") -> Loaded:
 
 
 def merge(pieces: Iterable[Piece], resource_version: str = "") -> Loaded:
-    """One text's pieces as a whole. Of objects with the same ref, the first holds."""
+    """One text's pieces as a whole. Of objects with the same ref, and of meshConfigs, the first holds."""
     manifests: dict[ObjectRef, Manifest] = {}
     problems: list[Problem] = []
     broken: set[ObjectRef] = set()
-    mesh_config = None
+    mesh_config: WrittenMeshConfig | None = None
     incomplete = False
     for piece in pieces:
         problems += piece.problems
         incomplete |= piece.incomplete
-        mesh_config = piece.mesh_config or mesh_config
+        if piece.mesh_config is not None:
+            mesh_config = mesh_config or piece.mesh_config
+            if mesh_config.config != piece.mesh_config.config:
+                problems.append(second_mesh_config(piece.mesh_config, mesh_config))
         if piece.broken is not None:
             broken.add(piece.broken)
         if piece.manifest is not None:
@@ -42,16 +46,11 @@ def merge(pieces: Iterable[Piece], resource_version: str = "") -> Loaded:
             if first is None:
                 manifests[piece.manifest.ref] = piece.manifest
             else:
-                problems.append(_duplicate(first, piece.manifest))
+                problems.append(duplicate_object(piece.manifest, first))
     return Loaded(
         tuple(manifests.values()), tuple(problems), mesh_config, frozenset(broken - manifests.keys()),
         incomplete, resource_version,
     )  # fmt: skip
-
-
-def _duplicate(first: Manifest, second: Manifest) -> Problem:
-    message = f"an object of this name stands at {first.source} already, and that one is used; rename or remove one"
-    return Problem(second.ref, "metadata.name", "DuplicateObject", message, source=second.source)
 
 
 def unfold(raw: RawObject) -> Iterator[Piece]:

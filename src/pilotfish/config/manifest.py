@@ -22,16 +22,28 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
+class WrittenMeshConfig:
+    config: MeshConfig
+    ref: ObjectRef | None = None
+    """The ConfigMap or IstioOperator that it stands in; None for a file that is nothing else."""
+    source: Source | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """All that one text held: the good objects, in order, and what was wrong with the others."""
 
     manifests: tuple[Manifest, ...] = ()
     problems: tuple[Problem, ...] = ()
-    mesh_config: MeshConfig | None = None
-    """From a document that is a meshConfig; None where the text held none."""
+    mesh_config: WrittenMeshConfig | None = None
     broken: frozenset[ObjectRef] = frozenset()
     """Objects that were named and could not be used. Their last good form stays in force."""
     incomplete: bool = False
     """Part of the text could not be read at all, so that an object that is not here may still be meant to exist."""
     resource_version: str = ""
     """`metadata.resourceVersion` of the `List` that the text was, or ""."""
+
+    @classmethod
+    def unread(cls, problem: Problem) -> Loaded:
+        """Of what is there and can't be read: whatever it held may still be meant."""
+        return cls(problems=(problem,), incomplete=True)

@@ -9,8 +9,7 @@ from pilotfish.config.checks import check
 from pilotfish.config.decode import decode
 from pilotfish.config.kinds import describe_unread, struct_of
 from pilotfish.config.kubernetes import ConfigMap, Resource
-from pilotfish.config.manifest import Manifest
-from pilotfish.config.mesh import MeshConfig
+from pilotfish.config.manifest import Manifest, WrittenMeshConfig
 from pilotfish.config.meshconfig import decode_mesh_config, parse_mesh_config, value_at
 from pilotfish.config.report import Report
 from pilotfish.config.text import Positions
@@ -42,7 +41,7 @@ class Piece:
     manifest: Manifest | None = None
     problems: tuple[Problem, ...] = ()
     broken: ObjectRef | None = None
-    mesh_config: MeshConfig | None = None
+    mesh_config: WrittenMeshConfig | None = None
     incomplete: bool = False
     """It could not be told which object was meant."""
 
@@ -103,8 +102,11 @@ def _read_identified(
     value: dict[str, object], api_version: str, ref: ObjectRef, raw: RawObject, report: Report
 ) -> Piece:
     if ref.kind.name == "IstioOperator":
-        mesh_config = decode_mesh_config(value_at(value, "spec", "meshConfig"), report, "spec.meshConfig")
-        return Piece(problems=report.in_order(), broken=None if mesh_config else ref, mesh_config=mesh_config)
+        config = decode_mesh_config(value_at(value, "spec", "meshConfig"), report, "spec.meshConfig")
+        if config is None:
+            return Piece(problems=report.in_order(), broken=ref)
+        written = WrittenMeshConfig(config, ref, report.source("spec.meshConfig"))
+        return Piece(problems=report.in_order(), mesh_config=written)
     struct = struct_of(ref.kind, api_version)
     if struct is None:
         reason, message, severity = describe_unread(ref.kind, api_version)
@@ -134,7 +136,8 @@ def _with_namespace(value: dict[str, object], ref: ObjectRef) -> dict[str, objec
     return {**value, "metadata": {"name": ref.name, **own, **rest}}
 
 
-def _mesh_config_of(ref: ObjectRef, resource: Resource | None, report: Report) -> MeshConfig | None:
+def _mesh_config_of(ref: ObjectRef, resource: Resource | None, report: Report) -> WrittenMeshConfig | None:
     if ref != _MESH_CONFIG_MAP or not isinstance(resource, ConfigMap) or "mesh" not in resource.data:
         return None
-    return parse_mesh_config(resource.data["mesh"], report, "data.mesh")
+    config = parse_mesh_config(resource.data["mesh"], report, "data.mesh")
+    return None if config is None else WrittenMeshConfig(config, ref, report.source("data.mesh"))

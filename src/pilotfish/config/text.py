@@ -35,8 +35,15 @@ class Positions:
         self._make = None if isinstance(root, Node) else root
         self._offset = offset
 
+    @classmethod
+    def of_json(cls, text: str, offset: int) -> Positions:
+        """Of a text that begins with its value and has `offset` lines before it."""
+        return cls(lambda: _compose_one(text), offset)
+
     def line(self, path: str) -> int:
         """The line, counted from 1, of the deepest part of the path (`spec.ports[0].name`) that was written."""
+        if self._make is not None and not path:
+            return 1 + self._offset
         return self._find(path)[0].start_mark.line + 1 + self._offset if self._tree() else 1 + self._offset
 
     def text(self, path: str) -> str | None:
@@ -101,7 +108,9 @@ def _read_json(text: str) -> ParsedDocument | None:
         value = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
         return None
-    return ParsedDocument(value, 1, Positions(lambda: _compose_one(text), 0))
+    body = text.lstrip()
+    before = text[: len(text) - len(body)].count("\n")
+    return ParsedDocument(value, 1 + before, Positions.of_json(body, before))
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

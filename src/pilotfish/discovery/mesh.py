@@ -8,10 +8,9 @@ DesiredState ─apply─▶ Graph ─resource_set─▶ ResourceSet
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
+from pilotfish.config.desired import DesiredState
 from pilotfish.config.manifest import Manifest
-from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Graph, Origin
 from pilotfish.envoy.owners import owners
 from pilotfish.envoy.resources import resource_set, roots
@@ -21,19 +20,6 @@ from pilotfish.mesh.names import NameTable, name_table
 from pilotfish.mesh.problems import problems
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import ObjectRef, Problem, Proxy
-
-
-@dataclass(frozen=True, slots=True)
-class DesiredState:
-    """All that the user wants now, as the source of the objects gives it."""
-
-    manifests: Mapping[ObjectRef, Manifest] = field(default_factory=dict)
-    """Each object, in its last good form where it is broken just now."""
-    mesh_config: MeshConfig = field(default_factory=MeshConfig)
-    problems: tuple[Problem, ...] = ()
-    """What the source found wrong."""
-    resource_version: int = 0
-    """Counts up with each change; 0 where the source does not count."""
 
 
 class Mesh:

@@ -15,9 +15,10 @@ from itertools import count
 
 from pilotfish import ads
 from pilotfish.ads import Accepted, Node, Refused, Request, Stream, StreamCache
+from pilotfish.config.desired import DesiredState
 from pilotfish.discovery.effects import Effect, Failed, Remember, Settled
 from pilotfish.discovery.memory import Remembered
-from pilotfish.discovery.mesh import DesiredState, Mesh
+from pilotfish.discovery.mesh import Mesh
 from pilotfish.discovery.quarantine import Nack, Quarantine
 from pilotfish.discovery.session import ProxySession
 from pilotfish.model import ObjectRef, Proxy

@@ -1,6 +1,6 @@
-"""What one machine must run: frozen values, and functions (state, now) → (state, actions).
+"""What one machine must run: frozen values, and functions (state, event, now) → (state, effects).
 
-    Loaded ─store─▶ Store ─deployments─▶ ReplicaSets ─▶ pods ─pod─▶ actions (start, probe, signal, drain ...)
+    Loaded ─store─▶ Store ─deployments─▶ ReplicaSets ─▶ pods ─pod─▶ effects (start, probe, signal, drain ...)
                       ├─services─▶ cluster IPs          launch: Container + Store ─▶ Launch (argv, env, mounts)
                       └─document─▶ objects.json         endpoints, listening ─▶ notes
 

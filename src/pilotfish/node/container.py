@@ -11,8 +11,8 @@ from typing import Literal
 
 from pilotfish.config.kubernetes import Container, Probe, ProbeKind
 from pilotfish.node import probe as probing
-from pilotfish.node.happenings import (
-    Action,
+from pilotfish.node.events import (
+    Effect,
     Exited,
     Hooked,
     NotStarted,
@@ -127,7 +127,7 @@ def handle(c: ContainerState, event: Started | NotStarted | Exited | Probed | Ho
     return _hooked(c, event, now)
 
 
-def stop(c: ContainerState, now: float, deadline: float) -> tuple[ContainerState, tuple[Action, ...]]:
+def stop(c: ContainerState, now: float, deadline: float) -> tuple[ContainerState, tuple[Effect, ...]]:
     """Begin to stop it: preStop, SIGTERM, and SIGKILL at `deadline`. A stop under way only becomes nearer."""
     if c.phase != "running":
         return c, ()
@@ -140,7 +140,7 @@ def stop(c: ContainerState, now: float, deadline: float) -> tuple[ContainerState
     return replace(c, stopping=Stopping("term", deadline, deadline)), (Signal(c.name, c.run, "TERM"),)
 
 
-def advance(c: ContainerState, may_start: bool, grace: float, now: float) -> tuple[ContainerState, tuple[Action, ...]]:
+def advance(c: ContainerState, may_start: bool, grace: float, now: float) -> tuple[ContainerState, tuple[Effect, ...]]:
     """What is due at `now`; `grace` is the pod's, in seconds."""
     if c.stopping is not None and c.phase == "running":
         return _advance_stop(c, c.stopping, now)
@@ -180,7 +180,7 @@ def _begin_probes(c: ContainerState, now: float) -> ContainerState:
     return replace(c, probes={k: probing.begin(p, k, now) for k, p in specified(c.spec).items()})
 
 
-def _advance_running(c: ContainerState, grace: float, now: float) -> tuple[ContainerState, tuple[Action, ...]]:
+def _advance_running(c: ContainerState, grace: float, now: float) -> tuple[ContainerState, tuple[Effect, ...]]:
     for kind in ("startup", "liveness"):
         state = c.probes.get(kind)
         if state is not None and state.failed:
@@ -192,7 +192,7 @@ def _advance_running(c: ContainerState, grace: float, now: float) -> tuple[Conta
     return replace(c, probes={**c.probes, **sent}), tuple(RunProbe(c.name, c.run, kind) for kind in due)
 
 
-def _advance_stop(c: ContainerState, stopping: Stopping, now: float) -> tuple[ContainerState, tuple[Action, ...]]:
+def _advance_stop(c: ContainerState, stopping: Stopping, now: float) -> tuple[ContainerState, tuple[Effect, ...]]:
     if stopping.step == "kill" or now < stopping.deadline:
         return c, ()
     if stopping.step == "hook":
@@ -211,7 +211,7 @@ def _hooked(c: ContainerState, event: Hooked, now: float) -> ContainerState:
     return c
 
 
-def react(c: ContainerState, event: Started | Hooked) -> tuple[ContainerState, tuple[Action, ...]]:
+def react(c: ContainerState, event: Started | Hooked) -> tuple[ContainerState, tuple[Effect, ...]]:
     """What follows at once: postStart when it was started; SIGTERM when preStop is done, whether it worked or not."""
     if event.run != c.run or c.phase != "running":
         return c, ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pilotfish.config.kubernetes import PodSpec
+from pilotfish.config.kubernetes import Metadata, Pod, PodSpec
 from pilotfish.model import ObjectRef
 
 
@@ -31,6 +31,13 @@ class PodIdentity:
     template_hash: str = ""
     source: str = ""
     """`file:line`."""
+
+    @property
+    def pod(self) -> Pod:
+        """As Kubernetes would have it."""
+        labels, annotations = dict(self.labels), dict(self.annotations)
+        metadata = Metadata(name=self.name, namespace=self.namespace, labels=labels, annotations=annotations)
+        return Pod(metadata=metadata, spec=self.spec)
 
     @property
     def namespace(self) -> str:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from pilotfish.config.kubernetes import PodSpec
 from pilotfish.node import container as containers
-from pilotfish.node import happenings as h
+from pilotfish.node import events as ev
 from pilotfish.node.container import ContainerState
 
 Stage = Literal[
@@ -81,17 +81,17 @@ def create(spec: PodSpec, captured: bool) -> PodState:
     return PodState(spec, captured, containers=(*init, *apps))
 
 
-def step(pod: PodState, event: h.Happening | None, now: float) -> tuple[PodState, tuple[h.Action, ...]]:
+def step(pod: PodState, event: ev.Event | None, now: float) -> tuple[PodState, tuple[ev.Effect, ...]]:
     """The pod after `event` (None: only time passed), and what to do now."""
-    first: tuple[h.Action, ...] = ()
+    first: tuple[ev.Effect, ...] = ()
     if event is not None:
         pod, first = _handle(pod, event, now)
-    actions = list(first)
+    effects = list(first)
     while True:
         pod, more = _advance(pod, now)
-        actions += more
+        effects += more
         if not more:
-            return _judge_ready(pod, now), tuple(actions)
+            return _judge_ready(pod, now), tuple(effects)
 
 
 def wake_at(pod: PodState) -> float | None:
@@ -108,39 +108,39 @@ def wake_at(pod: PodState) -> float | None:
     return min((t for t in times if t is not None), default=None)
 
 
-def _handle(pod: PodState, event: h.Happening, now: float) -> tuple[PodState, tuple[h.Action, ...]]:
-    if isinstance(event, h.Started | h.NotStarted | h.Exited | h.Probed | h.Hooked):
+def _handle(pod: PodState, event: ev.Event, now: float) -> tuple[PodState, tuple[ev.Effect, ...]]:
+    if isinstance(event, ev.Started | ev.NotStarted | ev.Exited | ev.Probed | ev.Hooked):
         return _handle_container(pod, event, now)
-    if isinstance(event, h.Deleted):
+    if isinstance(event, ev.Deleted):
         return _delete(pod, event, now)
-    if isinstance(event, h.SandboxReady) and pod.stage == "building":
+    if isinstance(event, ev.SandboxReady) and pod.stage == "building":
         return replace(pod, stage="running", proxy_ready=True, message="", retries=0), ()
-    if isinstance(event, h.SandboxFailed) and pod.stage == "building":
+    if isinstance(event, ev.SandboxFailed) and pod.stage == "building":
         first, last = _SANDBOX_RETRY
         wait = min(first * 2**pod.retries, last)
         return replace(pod, stage="pending", message=event.message, retry_at=now + wait, retries=pod.retries + 1), ()
-    if isinstance(event, h.ProxyReady):
+    if isinstance(event, ev.ProxyReady):
         return replace(pod, proxy_ready=event.ready), ()
-    if isinstance(event, h.ConfigChanged):
+    if isinstance(event, ev.ConfigChanged):
         return replace(pod, containers=tuple(replace(c, blocked=False) for c in pod.containers)), ()
     return _next_stage(pod, event, now)
 
 
 def _handle_container(
-    pod: PodState, event: h.Started | h.NotStarted | h.Exited | h.Probed | h.Hooked, now: float
-) -> tuple[PodState, tuple[h.Action, ...]]:
-    actions: tuple[h.Action, ...] = ()
+    pod: PodState, event: ev.Started | ev.NotStarted | ev.Exited | ev.Probed | ev.Hooked, now: float
+) -> tuple[PodState, tuple[ev.Effect, ...]]:
+    effects: tuple[ev.Effect, ...] = ()
     changed = []
     for c in pod.containers:
         if c.name == event.container:
             c = containers.handle(c, event, now)
-            if isinstance(event, h.Started | h.Hooked):
-                c, actions = containers.react(c, event)
+            if isinstance(event, ev.Started | ev.Hooked):
+                c, effects = containers.react(c, event)
         changed.append(c)
-    return replace(pod, containers=tuple(changed)), actions
+    return replace(pod, containers=tuple(changed)), effects
 
 
-def _delete(pod: PodState, event: h.Deleted, now: float) -> tuple[PodState, tuple[h.Action, ...]]:
+def _delete(pod: PodState, event: ev.Deleted, now: float) -> tuple[PodState, tuple[ev.Effect, ...]]:
     """One deadline for everything; a second deletion can only bring it nearer."""
     deadline = now + event.grace
     if pod.deadline is not None:
@@ -150,31 +150,31 @@ def _delete(pod: PodState, event: h.Deleted, now: float) -> tuple[PodState, tupl
     if pod.stage == "finished":
         return replace(pod, stage="gone"), ()
     if pod.stage == "pending":
-        return replace(pod, stage="removing"), (h.Do("remove sandbox"),)
+        return replace(pod, stage="removing"), (ev.Do("remove sandbox"),)
     if pod.stage in ("building", "running") and first:
         if pod.captured and pod.was_ready and pod.drain and event.grace > 0:
-            return replace(pod, stage="withdrawing"), (h.Do("withdraw", deadline),)
+            return replace(pod, stage="withdrawing"), (ev.Do("withdraw", deadline),)
         return replace(pod, stage="stopping"), ()
     if pod.stage in ("withdrawing", "draining") and not pod.drain:
         return replace(pod, stage="stopping"), ()
     return pod, ()
 
 
-def _next_stage(pod: PodState, event: h.Happening, now: float) -> tuple[PodState, tuple[h.Action, ...]]:
-    if isinstance(event, h.Withdrawn) and pod.stage == "withdrawing":
-        return replace(pod, stage="draining"), (h.Do("drain", pod.deadline),)
-    if isinstance(event, h.Drained) and pod.stage == "draining":
+def _next_stage(pod: PodState, event: ev.Event, now: float) -> tuple[PodState, tuple[ev.Effect, ...]]:
+    if isinstance(event, ev.Withdrawn) and pod.stage == "withdrawing":
+        return replace(pod, stage="draining"), (ev.Do("drain", pod.deadline),)
+    if isinstance(event, ev.Drained) and pod.stage == "draining":
         return replace(pod, stage="stopping"), ()
-    if isinstance(event, h.ProxyStopped) and pod.stage == "proxy":
-        return replace(pod, stage="removing"), (h.Do("remove sandbox"),)
-    if isinstance(event, h.Removed) and pod.stage == "removing":
+    if isinstance(event, ev.ProxyStopped) and pod.stage == "proxy":
+        return replace(pod, stage="removing"), (ev.Do("remove sandbox"),)
+    if isinstance(event, ev.Removed) and pod.stage == "removing":
         return replace(pod, stage="gone" if pod.deleted else "finished"), ()
     return pod, ()
 
 
-def _advance(pod: PodState, now: float) -> tuple[PodState, tuple[h.Action, ...]]:
+def _advance(pod: PodState, now: float) -> tuple[PodState, tuple[ev.Effect, ...]]:
     if pod.stage == "pending" and (pod.retry_at is None or pod.retry_at <= now):
-        return replace(pod, stage="building", retry_at=None), (h.Do("build sandbox"),)
+        return replace(pod, stage="building", retry_at=None), (ev.Do("build sandbox"),)
     if pod.stage == "running":
         return _advance_running(pod, now)
     if pod.stage in ("withdrawing", "draining"):
@@ -188,7 +188,7 @@ def _advance(pod: PodState, now: float) -> tuple[PodState, tuple[h.Action, ...]]
     return pod, ()
 
 
-def _advance_running(pod: PodState, now: float) -> tuple[PodState, tuple[h.Action, ...]]:
+def _advance_running(pod: PodState, now: float) -> tuple[PodState, tuple[ev.Effect, ...]]:
     outcome = _outcome(pod)
     if outcome:
         grace = pod.spec.termination_grace_period_seconds
@@ -198,50 +198,50 @@ def _advance_running(pod: PodState, now: float) -> tuple[PodState, tuple[h.Actio
     return _advance_containers(pod, now, may_start=True)
 
 
-def _advance_containers(pod: PodState, now: float, *, may_start: bool) -> tuple[PodState, tuple[h.Action, ...]]:
+def _advance_containers(pod: PodState, now: float, *, may_start: bool) -> tuple[PodState, tuple[ev.Effect, ...]]:
     """Each container, in order: an init container runs when all before it have passed, an app when all of them have."""
     grace = pod.spec.termination_grace_period_seconds
-    actions: list[h.Action] = []
+    effects: list[ev.Effect] = []
     changed = []
     reached = True
     for c in pod.containers:
         passed_once = c.kind == "init" and _passed(c)
         c, more = containers.advance(c, may_start and reached and not passed_once, grace, now)
         changed.append(c)
-        actions += more
+        effects += more
         if c.kind != "app":
             reached = reached and _passed(c)
-    return replace(pod, containers=tuple(changed)), tuple(actions)
+    return replace(pod, containers=tuple(changed)), tuple(effects)
 
 
-def _advance_stopping(pod: PodState, now: float) -> tuple[PodState, tuple[h.Action, ...]]:
+def _advance_stopping(pod: PodState, now: float) -> tuple[PodState, tuple[ev.Effect, ...]]:
     """Apps, and an init container that still runs, all at once."""
-    pod, actions = _stop(pod, [c.name for c in pod.containers if c.kind != "sidecar"], now)
+    pod, effects = _stop(pod, [c.name for c in pod.containers if c.kind != "sidecar"], now)
     if any(c.alive for c in pod.containers if c.kind != "sidecar"):
-        return pod, actions
+        return pod, effects
     pod, more = _advance_sidecars(replace(pod, stage="sidecars"), now)
-    return pod, (*actions, *more)
+    return pod, (*effects, *more)
 
 
-def _advance_sidecars(pod: PodState, now: float) -> tuple[PodState, tuple[h.Action, ...]]:
+def _advance_sidecars(pod: PodState, now: float) -> tuple[PodState, tuple[ev.Effect, ...]]:
     """Native sidecars one after the other, the last that was started first; then the proxy."""
     last = next((c for c in reversed(pod.containers) if c.kind == "sidecar" and c.alive), None)
     if last is None:
-        return replace(pod, stage="proxy"), (h.Do("stop proxy", pod.deadline),)
+        return replace(pod, stage="proxy"), (ev.Do("stop proxy", pod.deadline),)
     return _stop(pod, [last.name], now)
 
 
-def _stop(pod: PodState, names: list[str], now: float) -> tuple[PodState, tuple[h.Action, ...]]:
+def _stop(pod: PodState, names: list[str], now: float) -> tuple[PodState, tuple[ev.Effect, ...]]:
     deadline = pod.deadline if pod.deadline is not None else now
-    actions: list[h.Action] = []
+    effects: list[ev.Effect] = []
     changed = []
     for c in pod.containers:
         if c.name in names:
             c, begun = containers.stop(c, now, deadline)
             c, more = containers.advance(c, False, 0, now)
-            actions += (*begun, *more)
+            effects += (*begun, *more)
         changed.append(c)
-    return replace(pod, containers=tuple(changed)), tuple(actions)
+    return replace(pod, containers=tuple(changed)), tuple(effects)
 
 
 def _passed(c: ContainerState) -> bool:

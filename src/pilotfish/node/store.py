@@ -1,7 +1,6 @@
-"""The user's objects, and whose they are: a file's, or applied by hand.
+"""The user's objects as they are now: what the sources want (`config.desired`), and what was changed by hand since.
 
-A file that is saved again replaces its objects: those that vanished from it are deleted, broken ones keep their last
-good form. A change by hand (apply, scale, restart, delete) holds until the object's text in its file changes.
+A change by hand (apply, scale, restart, delete) holds until the object's text in its file changes.
 """
 
 from __future__ import annotations
@@ -13,10 +12,14 @@ from typing import Literal
 
 import msgspec
 
+from pilotfish.config.desired import DesiredState, News, update
 from pilotfish.config.kubernetes import Deployment
 from pilotfish.config.manifest import Loaded, Manifest
-from pilotfish.model import Kind, ObjectRef, Problem
+from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.kinds import NAMESPACE
+
+APPLIED = ""
+"""The origin of what was applied by hand."""
 
 Action = Literal["created", "configured", "unchanged", "deleted", "scaled", "restarted", "notfound", "refused"]
 
@@ -35,7 +38,7 @@ class Change:
 class Stored:
     manifest: Manifest
     origin: str
-    """The file that the object came from, "" if it was applied."""
+    """The file that the object came from, or APPLIED."""
     created_at: float
     """Seconds since the epoch."""
     generation: int = 1
@@ -49,9 +52,7 @@ class Stored:
 @dataclass(frozen=True, slots=True)
 class Store:
     objects: Mapping[ObjectRef, Stored] = field(default_factory=dict)
-    files: Mapping[str, Mapping[ObjectRef, Manifest]] = field(default_factory=dict)
-    """What each file held when it was last read."""
-    file_problems: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    desired: DesiredState = field(default_factory=DesiredState)
     version: int = 0
     """Counts changes of `objects`."""
 
@@ -59,52 +60,29 @@ class Store:
         """In order of namespace and name."""
         return tuple(self.objects[ref] for ref in sorted(r for r in self.objects if r.kind is kind))
 
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        return tuple(p for file in sorted(self.file_problems) for p in self.file_problems[file])
 
-
-def replace_file(store: Store, file: str, loaded: Loaded, now: float) -> tuple[Store, tuple[Change, ...]]:
-    """The file's text is now what `loaded` came from; an empty `Loaded` removes the file."""
-    before = store.files.get(file, {})
-    claimed, doubles = _claim(store, file, loaded.manifests)
-    kept = {ref: m for ref, m in before.items() if ref not in claimed and _may_be_broken(ref, loaded)}
-    files = {**store.files, file: {**claimed, **kept}}
-    if not files[file]:
-        del files[file]
-    problems = {f: p for f, p in store.file_problems.items() if f != file}
-    if loaded.problems or doubles:
-        problems[file] = (*loaded.problems, *doubles)
-    store = replace(store, files=files, file_problems=problems)
-    changed = [m for ref, m in claimed.items() if ref not in before or before[ref].document != m.document]
-    store, changes = upsert(_moved(store, claimed), changed, now, origin=file)
-    gone = [ref for ref in before if ref not in claimed and ref not in kept and _origin(store, ref) == file]
-    store, deletions = delete(store, gone)
+def follow(store: Store, news: News, now: float) -> tuple[Store, tuple[Change, ...]]:
+    """The sources hold this now: what is new or other than it was is created or configured, what is gone deleted."""
+    before, after = store.desired, update(store.desired, news)
+    fresh = [manifest for ref, manifest in after.manifests.items() if before.manifests.get(ref) is not manifest]
+    changed = [m for m in fresh if (old := before.manifests.get(m.ref)) is None or old.document != m.document]
+    gone = [ref for ref in before.manifests if ref not in after.manifests]
+    theirs = [ref for ref in gone if ref in store.objects and store.objects[ref].origin == before.keepers[ref]]
+    store, changes = _upsert(_moved(replace(store, desired=after), fresh), changed, now)
+    store, deletions = delete(store, theirs)
     return store, (*changes, *deletions)
 
 
-def upsert(
-    store: Store, manifests: Iterable[Manifest], now: float, origin: str = ""
-) -> tuple[Store, tuple[Change, ...]]:
-    """Create or configure. An applied object that a file also holds stays that file's."""
-    objects = dict(store.objects)
-    changes = []
-    for manifest in manifests:
-        old = objects.get(manifest.ref)
-        if old is None:
-            objects[manifest.ref] = Stored(manifest, origin, now)
-            changes.append(Change(manifest.ref, "created"))
-            continue
-        manifest = _keep_replicas(old.manifest, manifest)
-        same = manifest.document == old.manifest.document
-        generation = old.generation if same else old.generation + 1
-        objects[manifest.ref] = Stored(manifest, origin or old.origin, old.created_at, generation)
-        changes.append(Change(manifest.ref, "unchanged" if same else "configured"))
-    return _with(store, objects, changes)
+def apply(store: Store, loaded: Loaded, now: float) -> tuple[Store, tuple[Change, ...]]:
+    """Create or configure by hand. An object that a file holds stays that file's."""
+    if loaded.mesh_config is not None:
+        desired = update(store.desired, {APPLIED: Loaded(mesh_config=loaded.mesh_config)})
+        store = replace(store, desired=desired)
+    return _upsert(store, loaded.manifests, now, by_hand=True)
 
 
 def delete(store: Store, refs: Iterable[ObjectRef]) -> tuple[Store, tuple[Change, ...]]:
-    """Delete objects; deleting a Namespace deletes all that it holds."""
+    """Delete objects; deleting a Namespace deletes all that it holds. An applied meshConfig goes with its ConfigMap."""
     objects = dict(store.objects)
     changes = []
     for ref in refs:
@@ -115,6 +93,9 @@ def delete(store: Store, refs: Iterable[ObjectRef]) -> tuple[Store, tuple[Change
         for doomed in (*([ref] if ref in objects else []), *sorted(inside)):
             del objects[doomed]
             changes.append(Change(doomed, "deleted"))
+    applied = store.desired.held[APPLIED].mesh_config if APPLIED in store.desired.held else None
+    if applied is not None and applied.ref in store.objects and applied.ref not in objects:
+        store = replace(store, desired=update(store.desired, {APPLIED: None}))
     return _with(store, objects, changes)
 
 
@@ -155,35 +136,35 @@ def with_replicas(manifest: Manifest, replicas: int) -> Manifest:
     return replace(manifest, resource=msgspec.structs.replace(resource, spec=spec), document=document)
 
 
-def _claim(
-    store: Store, file: str, manifests: tuple[Manifest, ...]
-) -> tuple[dict[ObjectRef, Manifest], tuple[Problem, ...]]:
-    """The file's objects, without those that another file holds already: the first file keeps an object."""
-    owners = {ref: other for other, held in store.files.items() if other != file for ref in held}
-    claimed: dict[ObjectRef, Manifest] = {}
-    doubles = []
-    for manifest in manifests:
-        other = owners.get(manifest.ref) or (file if manifest.ref in claimed else None)
-        if other is None:
-            claimed[manifest.ref] = manifest
-            continue
-        message = f"this object is not used: {other} holds one of the same name; delete or rename one of them"
-        doubles.append(Problem(manifest.ref, "", "DuplicateObject", message, source=manifest.source))
-    return claimed, tuple(doubles)
-
-
-def _may_be_broken(ref: ObjectRef, loaded: Loaded) -> bool:
-    """A document that could not be read as an object may be any of those that the file held before."""
-    return ref in loaded.broken or loaded.incomplete
-
-
-def _moved(store: Store, claimed: Mapping[ObjectRef, Manifest]) -> Store:
-    """With the lines on which objects that are otherwise as they were stand now."""
+def _upsert(
+    store: Store, manifests: Iterable[Manifest], now: float, by_hand: bool = False
+) -> tuple[Store, tuple[Change, ...]]:
     objects = dict(store.objects)
-    for ref, manifest in claimed.items():
-        stored = objects.get(ref)
+    changes = []
+    for manifest in manifests:
+        old = objects.get(manifest.ref)
+        keeper = APPLIED if by_hand else store.desired.keepers[manifest.ref]
+        if old is None:
+            objects[manifest.ref] = Stored(manifest, keeper, now)
+            changes.append(Change(manifest.ref, "created"))
+            continue
+        manifest = _keep_replicas(old.manifest, manifest)
+        same = manifest.document == old.manifest.document
+        generation = old.generation if same else old.generation + 1
+        objects[manifest.ref] = Stored(manifest, old.origin if by_hand else keeper, old.created_at, generation)
+        changes.append(Change(manifest.ref, "unchanged" if same else "configured"))
+    return _with(store, objects, changes)
+
+
+def _moved(store: Store, manifests: Iterable[Manifest]) -> Store:
+    """With the files and lines in which objects stand now whose texts are otherwise as they were."""
+    objects = dict(store.objects)
+    for manifest in manifests:
+        stored, keeper = objects.get(manifest.ref), store.desired.keepers[manifest.ref]
         if stored is not None and stored.manifest.document == manifest.document:
-            objects[ref] = replace(stored, manifest=manifest)
+            objects[manifest.ref] = replace(stored, manifest=manifest, origin=keeper)
+        elif stored is not None and stored.origin != APPLIED:
+            objects[manifest.ref] = replace(stored, origin=keeper)
     return replace(store, objects=objects)
 
 
@@ -202,11 +183,6 @@ def _changed(store: Store, stored: Stored, manifest: Manifest) -> Store:
 def _with(store: Store, objects: dict[ObjectRef, Stored], changes: list[Change]) -> tuple[Store, tuple[Change, ...]]:
     moved = any(change.is_real for change in changes)
     return replace(store, objects=objects, version=store.version + moved), tuple(changes)
-
-
-def _origin(store: Store, ref: ObjectRef) -> str | None:
-    stored = store.objects.get(ref)
-    return stored.origin if stored else None
 
 
 def _mapping(parent: dict[str, object], key: str) -> dict[str, object]:

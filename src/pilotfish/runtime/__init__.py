@@ -5,9 +5,10 @@
     net        a mesh's namespaces, links and addresses, and what is left of them
     capture    packet filter rules into and out of a namespace                      drives `pilotfish.capture`
     agent      a sidecar: Envoy, health, probes, DNS                                drives `pilotfish.agent`
+    source     where the user's objects come from: files                            feeds `pilotfish.config`
     discovery  the control plane: gRPC and HTTP                                     drives `pilotfish.discovery`
     node       `pilotfish up`: one machine's mesh                                   drives `pilotfish.node`
     control    the command line's way into a running mesh: client, server, views
 
-`errors` is what the machine, not the user's configuration, refuses.
+`errors` is what the machine, not the user's configuration, refuses; `thread` is where calls go that may block.
 """

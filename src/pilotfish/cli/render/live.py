@@ -1,4 +1,4 @@
-"""The screen of `up`, from the top: one line about the mesh, its pods, what is published, problems, last events.
+"""The screen of `up`, from the top: one line about the mesh, its pods, what is published, problems, the last progress.
 
 Every line fits the width; what does not fit the height is counted instead, pods that are well first.
 """
@@ -14,20 +14,20 @@ from pilotfish.cli.render.pods import ready, restarts, status
 from pilotfish.cli.render.problems import render_problem
 from pilotfish.cli.render.proxies import sync
 from pilotfish.runtime.control.views import PodView, ProblemView, ProxyView, StatusView
-from pilotfish.runtime.node.options import Event
+from pilotfish.runtime.node.options import ProgressLine
 
-_EVENTS = 4
-"""Lines of events that are shown."""
+_LINES = 4
+"""Lines of progress that are shown."""
 _PROBLEMS = 5
 _SEVERITY = {"error": "red", "warning": "yellow", "info": "dim"}
 
 
 def render_live(
-    name: str, view: StatusView | None, events: tuple[Event, ...], now: float, height: int, width: int
+    name: str, view: StatusView | None, said: tuple[ProgressLine, ...], now: float, height: int, width: int
 ) -> RenderableType:
     """`view` is None until the mesh answers; `now` in seconds since the epoch."""
     parts: list[RenderableType] = [_headline(name, view, now)]
-    last = [render_event(event) for event in events[-_EVENTS:]]
+    last = [render_line(line) for line in said[-_LINES:]]
     foot = Text("Ctrl-C takes the mesh down", style="dim")
     if view is not None:
         extra = [*_published(view), *_problems(view.problems)]
@@ -104,10 +104,10 @@ def _problems(problems: tuple[ProblemView, ...]) -> list[Text]:
     return lines + ([Text(f"and {more} more: 'pilotfish get problems'", style="dim")] if more > 0 else [])
 
 
-def render_event(event: Event) -> Text:
+def render_line(line: ProgressLine) -> Text:
     """A line of progress."""
-    style = _SEVERITY.get(event.severity, "dim")
-    return Text(f"{event.elapsed:7.2f}s  {event.text}", style=style)
+    style = _SEVERITY.get(line.severity, "dim")
+    return Text(f"{line.elapsed:7.2f}s  {line.text}", style=style)
 
 
 def _one_line(part: RenderableType) -> RenderableType:

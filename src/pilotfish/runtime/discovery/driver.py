@@ -10,9 +10,9 @@ from functools import partial
 
 from pilotfish.ads import Accepted, Node, Refused, Request, Send
 from pilotfish.ads.wire import Payload
+from pilotfish.config.desired import DesiredState
 from pilotfish.discovery.effects import Effect, Failed, Remember, Settled
 from pilotfish.discovery.memory import Remembered
-from pilotfish.discovery.mesh import DesiredState
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.session import ProxySession
 from pilotfish.envoy.types import short

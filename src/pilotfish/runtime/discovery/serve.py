@@ -13,17 +13,17 @@ from pathlib import Path
 import grpc
 from aiohttp import web
 
-from pilotfish.discovery.mesh import DesiredState
+from pilotfish.config.desired import DesiredState, update
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.runtime.discovery.address import Address
 from pilotfish.runtime.discovery.ads_server import bind, make_server
-from pilotfish.runtime.discovery.debounce import Debounce
 from pilotfish.runtime.discovery.driver import Driver
 from pilotfish.runtime.discovery.metrics import Metrics
 from pilotfish.runtime.discovery.monitoring import Monitoring
-from pilotfish.runtime.discovery.source import Source
 from pilotfish.runtime.discovery.state import StateFile
 from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.source import Batch
+from pilotfish.runtime.source.files import Files
 
 _log = logging.getLogger(__name__)
 _DRAIN = 1.0
@@ -32,11 +32,13 @@ _DRAIN = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    paths: tuple[Path, ...]
-    """Files and directories of manifests."""
+    paths: tuple[str | Path, ...]
+    """Files and directories of manifests, and `-`."""
     xds: Address
     monitoring: Address
-    mesh_config: Path | None = None
+    mesh_config: str | Path | None = None
+    recursive: bool = False
+    """Directories count with what is below them."""
     allow_plaintext: bool = False
     """Serve others than this machine's processes without TLS."""
     state: Path | None = None
@@ -50,9 +52,6 @@ class Options:
                     f"{flag} {address} would serve the mesh's configuration in plaintext to all who can reach it",
                     "give a loopback address, or --allow-plaintext where the network is trusted",
                 )
-        for path in self.paths:
-            if not path.exists():
-                raise MachineError(f"--config {path} does not exist", "give a file or a directory of manifests")
 
 
 class DiscoveryServer:
@@ -67,19 +66,17 @@ class DiscoveryServer:
         self.plane = ControlPlane(self._state.read())
         self.driver = Driver(self.plane, Metrics(self.plane.mesh.graph.stats), self._state.keep)
         self._pages = Monitoring(self.driver)
-        self._source = Source(options.paths, options.mesh_config)
-        self._debounce = Debounce()
-        self._changed_at: float | None = None
+        self._source = Files(options.paths, options.mesh_config, recursive=options.recursive)
+        self._desired = DesiredState(preferred=() if options.mesh_config is None else (str(options.mesh_config),))
         self._runner = web.AppRunner(self._pages.application(), access_log=None, shutdown_timeout=0.5)
         self._server: grpc.aio.Server | None = None
 
     async def __aenter__(self) -> DiscoveryServer:
         """Raises MachineError if a port can't be had. The xDS port opens when the first configuration is read."""
-        self._options.check()
-        self._state.prepare()
-        self._source.watch(self._on_change)
-        self._apply()
         try:
+            self._options.check()
+            self._state.prepare()
+            self._apply(await self._source.next())
             self.monitoring = await self._listen_http()
             self._server = make_server(self.driver)
             self.xds = self._listen_xds(self._server)
@@ -106,24 +103,16 @@ class DiscoveryServer:
             tasks.create_task(self.driver.run())
             tasks.create_task(self._follow())
 
-    def _on_change(self) -> None:
-        if self._changed_at is None:
-            self._changed_at = asyncio.get_running_loop().time()
-        self._debounce.poke()
-
     async def _follow(self) -> None:
-        async for _ in self._debounce:
-            self._apply()
+        while True:
+            self._apply(await self._source.next())
 
-    def _apply(self) -> None:
-        since, self._changed_at = self._changed_at, None
-        before = self._source.problems
-        self._source.read()
-        for problem in self._source.problems:
-            if problem not in before:
+    def _apply(self, batch: Batch) -> None:
+        before, self._desired = self._desired, update(self._desired, batch.news)
+        for problem in self._desired.problems:
+            if problem not in before.problems:
                 _log.warning("%s", problem)
-        now = asyncio.get_running_loop().time()
-        self.driver.change(_desired_state(self._source), now if since is None else since)
+        self.driver.change(self._desired, batch.since)
 
     async def _listen_http(self) -> Address:
         await self._runner.setup()
@@ -140,11 +129,6 @@ class DiscoveryServer:
             return Address(self.xds.host, bind(server, str(self.xds)))
         except OSError as error:
             raise _unavailable("--xds-address", self.xds, error) from error
-
-
-def _desired_state(source: Source) -> DesiredState:
-    desired = source.desired
-    return DesiredState(desired.manifests, source.mesh_config, source.problems, desired.resource_version)
 
 
 def _try_to_bind(address: Address) -> None:

@@ -39,15 +39,14 @@ class Inotify:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._descriptor, self._read)
 
-    def watch(self, directories: Iterable[Path]) -> None:
-        """Watch these, and no others. One that does not exist is left out."""
-        wanted = set(directories)
-        for gone in self._watched.keys() - wanted:
-            _libc.inotify_rm_watch(self._descriptor, self._watched.pop(gone))
-        for directory in wanted - self._watched.keys():
-            watch = _libc.inotify_add_watch(self._descriptor, os.fsencode(directory), _ENTRIES)
-            if watch >= 0:
-                self._watched[directory] = watch
+    def watch(self, directories: Iterable[Path]) -> bool:
+        """Watch these, and no others. One that does not exist is left out. True if one was not watched before."""
+        # A directory that is watched already keeps its number; one that came anew under its name has another.
+        numbers = {d: _libc.inotify_add_watch(self._descriptor, os.fsencode(d), _ENTRIES) for d in set(directories)}
+        before, self._watched = self._watched, {d: number for d, number in numbers.items() if number >= 0}
+        for number in set(before.values()) - set(self._watched.values()):
+            _libc.inotify_rm_watch(self._descriptor, number)
+        return any(before.get(directory) != number for directory, number in self._watched.items())
 
     def close(self) -> None:
         self._loop.remove_reader(self._descriptor)
@@ -55,7 +54,9 @@ class Inotify:
 
     def _read(self) -> None:
         data = os.read(self._descriptor, _BUFFER)
-        directories = {watch: directory for directory, watch in self._watched.items()}
+        names: dict[int, list[Path]] = {}  # one that links lead to is watched under several
+        for directory, number in self._watched.items():
+            names.setdefault(number, []).append(directory)
         changed: set[Path] = set()
         offset = 0
         while offset < len(data):
@@ -64,17 +65,15 @@ class Inotify:
             offset += _EVENT.size + length
             if mask & _OVERFLOW:
                 changed |= self._watched.keys()
-            directory = directories.get(watch)
-            if directory is None:
-                continue
+            directories = names.get(watch, [])
             if mask & (_IGNORED | _MOVE_SELF):
                 # The directory itself is gone; one of the same name would need a new watch.
-                self._watched.pop(directory, None)
+                for directory in directories:
+                    self._watched.pop(directory, None)
             if mask & _MOVE_SELF:
                 _libc.inotify_rm_watch(self._descriptor, watch)
-            path = directory / os.fsdecode(name)
-            if not (mask & _CREATE and _is_being_written(path)):
-                changed.add(path)
+            paths = (directory / os.fsdecode(name) for directory in directories)
+            changed.update(path for path in paths if not (mask & _CREATE and _is_being_written(path)))
         if changed:
             self._on_change(frozenset(changed))
 

@@ -1,39 +1,41 @@
 """`pilotfish up`: makes and keeps a mesh on this machine.
 
-    sources ─watch─▶ Store ─▶ deployments ─▶ pods ─▶ namespaces, processes, Envoys
-                       └────▶ config/objects.json ─▶ discovery        control.sock ─▶ the command line
+    Source ─▶ Store ─reconciler─▶ pods ─▶ namespaces, processes, Envoys
+                        └───────▶ config/objects.json ─▶ discovery
 
-`run(options, on_event)` works in the foreground until SIGINT, SIGTERM or `down`, and returns the exit code;
-`detach(options, on_event)` starts the same in the background and returns when all is ready.
+    control.sock ─▶ operations ─▶ Store          status ─▶ the command line
+
+`run(options, on_progress)` works in the foreground until SIGINT, SIGTERM or `down`, and returns the exit code;
+`detach(options, on_progress)` starts the same in the background and returns when all is ready.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pilotfish.runtime.node.options import CannotStart, Event, OnEvent, UpOptions
+from pilotfish.runtime.node.options import CannotStart, OnProgress, ProgressLine, UpOptions
 
-__all__ = ["CannotStart", "Event", "OnEvent", "UpOptions", "detach", "run", "sweep"]
+__all__ = ["CannotStart", "OnProgress", "ProgressLine", "UpOptions", "detach", "run", "sweep"]
 
 
-def run(options: UpOptions, on_event: OnEvent, stdin: str | None = None) -> int:
+def run(options: UpOptions, on_progress: OnProgress, stdin: str | None = None) -> int:
     """Until SIGINT, SIGTERM or `down`; 0 then. CannotStart if it can't begin, with nothing left behind.
 
-    `stdin` is the text of the source `-`; read here if it is None. `on_event` is called in this thread.
+    `stdin` is the text of the source `-`; read here if it is None. `on_progress` is called in this thread.
     """
     from pilotfish.runtime.node import up
 
-    return up.run(options, on_event, stdin)
+    return up.run(options, on_progress, stdin)
 
 
-def detach(options: UpOptions, on_event: OnEvent, stdin: str | None = None) -> int:
-    """0 when all is ready; 1, with the reasons as events, if `ready_timeout` passes first: the mesh stays.
+def detach(options: UpOptions, on_progress: OnProgress, stdin: str | None = None) -> int:
+    """0 when all is ready; 1, with the reasons as lines of progress, if `ready_timeout` passes first: the mesh stays.
 
     CannotStart if it can't begin; then nothing is left behind.
     """
     from pilotfish.runtime.node import background
 
-    return background.detach(options, on_event, stdin)
+    return background.detach(options, on_progress, stdin)
 
 
 def sweep(root: Path, name: str | None = None) -> dict[str, tuple[str, ...]]:

@@ -12,7 +12,7 @@ from pilotfish.model import ObjectRef
 from pilotfish.node.document import PodRecord, render_list
 from pilotfish.node.store import Store
 from pilotfish.runtime.linux.files import replace_file
-from pilotfish.runtime.node.discovery import Discovery
+from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.pod import Pod
 
 _WITHDRAWAL = 10.0
@@ -25,7 +25,7 @@ _LOOK = 5.0
 
 class Announcer:
     def __init__(
-        self, path: Path, discovery: Discovery, on_change: Callable[[], None], proxies: Callable[[], int]
+        self, path: Path, discovery: DiscoveryProcess, on_change: Callable[[], None], proxies: Callable[[], int]
     ) -> None:
         """`on_change` is called when what discovery says of proxies or problems becomes another; `proxies` counts the
         ready ones."""

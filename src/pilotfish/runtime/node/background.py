@@ -1,6 +1,6 @@
 """`up --detach`: the same process in the background, listened to until all is ready.
 
-detach ─ stdin: Order (JSON) ─▶ background process ─ stdout: Line (JSON lines) ─▶ detach ─▶ on_event
+detach ─ stdin: Order (JSON) ─▶ background process ─ stdout: Line (JSON lines) ─▶ detach ─▶ on_progress
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 
 from pilotfish.node.publish import Publish
 from pilotfish.runtime.control.client import Client, Unreachable
-from pilotfish.runtime.node.options import CannotStart, Event, OnEvent, UpOptions
+from pilotfish.runtime.node.options import CannotStart, OnProgress, ProgressLine, UpOptions
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -29,24 +29,25 @@ class Order(msgspec.Struct, frozen=True):
     publish: tuple[Publish, ...]
     mesh_config: str | None
     namespace: str
+    recursive: bool
     stdin: str | None
 
 
 class Line(msgspec.Struct, frozen=True):
     """Exactly one is set. `refused` says why nothing was made, and is the last."""
 
-    event: Event | None = None
+    progress: ProgressLine | None = None
     refused: str = ""
 
 
-def detach(options: UpOptions, on_event: OnEvent, stdin: str | None = None) -> int:
+def detach(options: UpOptions, on_progress: OnProgress, stdin: str | None = None) -> int:
     """See `pilotfish.runtime.node.detach`."""
     if "-" in options.sources and stdin is None:
         stdin = sys.stdin.read()
     began = time.monotonic()
     child = _spawn(_order(options, stdin))
     try:
-        return _follow(child, options, on_event, began)
+        return _follow(child, options, on_progress, began)
     except KeyboardInterrupt:
         child.send_signal(signal.SIGTERM)
         child.wait()
@@ -65,6 +66,7 @@ def serve() -> int:
         publish=order.publish,
         mesh_config=order.mesh_config,
         namespace=order.namespace,
+        recursive=order.recursive,
     )
     teller = _Teller(os.dup(1))
     null = os.open(os.devnull, os.O_RDWR)
@@ -73,7 +75,7 @@ def serve() -> int:
         os.dup2(null, descriptor)
     os.close(null)
     try:
-        return run(options, teller.event, order.stdin)
+        return run(options, teller.progress, order.stdin)
     except CannotStart as error:
         teller.last(Line(refused=str(error)))
         return 1
@@ -85,9 +87,9 @@ class _Teller:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def event(self, event: Event) -> None:
-        self._say(Line(event))
-        if event.ready:
+    def progress(self, line: ProgressLine) -> None:
+        self._say(Line(line))
+        if line.ready:
             self._close()
 
     def last(self, line: Line) -> None:
@@ -119,6 +121,7 @@ def _order(options: UpOptions, stdin: str | None) -> Order:
         options.publish,
         options.mesh_config,
         options.namespace,
+        options.recursive,
         stdin,
     )
 
@@ -139,20 +142,20 @@ def _spawn(order: Order) -> subprocess.Popen[bytes]:
     return child
 
 
-def _follow(child: subprocess.Popen[bytes], options: UpOptions, on_event: OnEvent, began: float) -> int:
+def _follow(child: subprocess.Popen[bytes], options: UpOptions, on_progress: OnProgress, began: float) -> int:
     """Until all is ready, the child ends, or the time is over."""
     if child.stdout is None or child.stderr is None:
         raise ValueError("the child needs pipes")
     with child.stdout as output, child.stderr as errors:
         for text in _lines(output, began + options.ready_timeout):
             if text is None:
-                return _report(options, on_event, time.monotonic() - began)
+                return _report(options, on_progress, time.monotonic() - began)
             line = msgspec.json.decode(text, type=Line)
-            if line.event is None:
+            if line.progress is None:
                 child.wait()
                 raise CannotStart(line.refused)
-            on_event(line.event)
-            if line.event.ready:
+            on_progress(line.progress)
+            if line.progress.ready:
                 return 0
         said = errors.read().decode(errors="replace").strip()
     code = child.wait()
@@ -178,7 +181,7 @@ def _lines(output: IO[bytes], deadline: float) -> Iterator[bytes | None]:
         yield from lines
 
 
-def _report(options: UpOptions, on_event: OnEvent, elapsed: float) -> int:
+def _report(options: UpOptions, on_progress: OnProgress, elapsed: float) -> int:
     """What is not as it should be, though there was time enough."""
     try:
         status = Client(options.directory).status()
@@ -188,7 +191,9 @@ def _report(options: UpOptions, on_event: OnEvent, elapsed: float) -> int:
         if not pod.ready and pod.phase != "Succeeded":
             why = next((c.message for c in pod.containers if c.message), "")
             text = f"pod {pod.name}.{pod.namespace} is not ready: {pod.reason} {why}".rstrip()
-            on_event(Event(elapsed, text, "error"))
+            on_progress(ProgressLine(elapsed, text, "error"))
     seconds = f"{options.ready_timeout:g} s"
-    on_event(Event(elapsed, f"not everything is ready after {seconds}; the mesh stays, to be looked at", "error"))
+    on_progress(
+        ProgressLine(elapsed, f"not everything is ready after {seconds}; the mesh stays, to be looked at", "error")
+    )
     return 1

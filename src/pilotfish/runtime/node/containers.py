@@ -10,7 +10,7 @@ from pilotfish.agent.probes import AppProbe, ProbeTable, probe_path, rewrite_pro
 from pilotfish.config.kubernetes import Container, ExecAction, HTTPGetAction, LifecycleHandler, ProbeKind
 from pilotfish.config.values import IntOrString
 from pilotfish.node.container import specified
-from pilotfish.node.happenings import HookKind
+from pilotfish.node.events import HookKind
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.launch import Launch
 from pilotfish.runtime.agent.probing import Prober

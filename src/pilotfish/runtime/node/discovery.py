@@ -30,7 +30,7 @@ _STOP = 3.0
 T = TypeVar("T")
 
 
-class Discovery:
+class DiscoveryProcess:
     def __init__(self, node: NetNs, address: str, directory: Path, on_change: Callable[[], None]) -> None:
         """`address`: the node's; `directory`: the mesh's."""
         self.xds = f"{address}:{XDS_PORT}"

@@ -24,6 +24,8 @@ class UpOptions:
     """A file that holds the meshConfig; it wins over one among the sources."""
     namespace: str = "default"
     """Of objects that name none."""
+    recursive: bool = False
+    """Folders count with what is below them."""
     ready_timeout: float = 120
     """Seconds that `detach` waits until all is ready."""
 
@@ -37,7 +39,7 @@ class UpOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ProgressLine:
     """One line of progress."""
 
     elapsed: float
@@ -47,10 +49,10 @@ class Event:
     severity: str = "info"
     """`info`, `warning` or `error`."""
     ready: bool = False
-    """The one event that says that all is up: every pod is ready and, unless it is a warning, every proxy synced."""
+    """The one line that says that all is up: every pod is ready and, unless it is a warning, every proxy synced."""
 
 
-OnEvent = Callable[[Event], None]
+OnProgress = Callable[[ProgressLine], None]
 
 
 class CannotStart(Exception):

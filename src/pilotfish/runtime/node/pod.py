@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pilotfish.config.kubernetes import Container, ExecAction
+from pilotfish.inject import Sidecar
 from pilotfish.model import Problem, Source
-from pilotfish.node import happenings as h
+from pilotfish.node import events as ev
 from pilotfish.node import launch as launching
 from pilotfish.node import pod as pods
 from pilotfish.node import volumes
@@ -24,7 +25,7 @@ from pilotfish.runtime.agent import AgentError
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.process import LaunchError
 from pilotfish.runtime.node.containers import Containers, exec_action, exit_code, hook_handler
-from pilotfish.runtime.node.sandbox import Ground, Sandbox, Sidecar
+from pilotfish.runtime.node.sandbox import Ground, Sandbox
 from pilotfish.runtime.node.volumes import write_volumes
 
 _log = logging.getLogger(__name__)
@@ -69,15 +70,15 @@ class Pod:
     def directory(self) -> Path:
         return Path(self.identity.directory)
 
-    def post(self, event: h.Happening | None) -> None:
+    def post(self, event: ev.Event | None) -> None:
         """Tell the state machine what happened (None: time passed), and do what it says."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         before = self.state
-        self.state, actions = pods.step(self.state, event, self._loop.time())
-        for action in actions:
-            self._perform(action)
+        self.state, effects = pods.step(self.state, event, self._loop.time())
+        for effect in effects:
+            self._perform(effect)
         at = pods.wake_at(self.state)
         if at is not None:
             self._timer = self._loop.call_at(at, self.post, None)
@@ -94,7 +95,7 @@ class Pod:
                 write_volumes(self.directory / "volumes", contents)
         if self.lacking:
             self.lacking = {}
-            self.post(h.ConfigChanged())
+            self.post(ev.ConfigChanged())
 
     def problems(self) -> tuple[Problem, ...]:
         """What the user should mend, so that its containers can start."""
@@ -121,45 +122,45 @@ class Pod:
     def _proxy_changed(self) -> None:
         agent = self.sandbox.agent
         if agent is not None and self.state.stage != "building" and agent.ready != self.state.proxy_ready:
-            self.post(h.ProxyReady(agent.ready))
+            self.post(ev.ProxyReady(agent.ready))
         self._node.pod_changed(self)
 
-    def _perform(self, action: h.Action) -> None:
-        if isinstance(action, h.Do):
-            self._do(action)
-        elif isinstance(action, h.Start):
-            self._spawn(self._start(self._container(action.container), action.run))
-        elif isinstance(action, h.RunProbe):
-            self._spawn(self._probe(self._container(action.container), action))
-        elif isinstance(action, h.RunHook):
-            self._spawn(self._hook(self._container(action.container), action))
+    def _perform(self, effect: ev.Effect) -> None:
+        if isinstance(effect, ev.Do):
+            self._do(effect)
+        elif isinstance(effect, ev.Start):
+            self._spawn(self._start(self._container(effect.container), effect.run))
+        elif isinstance(effect, ev.RunProbe):
+            self._spawn(self._probe(self._container(effect.container), effect))
+        elif isinstance(effect, ev.RunHook):
+            self._spawn(self._hook(self._container(effect.container), effect))
         else:
-            self.containers.signal(action.container, action.signal)
+            self.containers.signal(effect.container, effect.signal)
 
-    def _do(self, action: h.Do) -> None:
-        deadline = action.deadline if action.deadline is not None else self._loop.time()
-        if action.what == "build sandbox":
+    def _do(self, effect: ev.Do) -> None:
+        deadline = effect.deadline if effect.deadline is not None else self._loop.time()
+        if effect.what == "build sandbox":
             self._building = self._spawn(self._build())
-        elif action.what == "withdraw":
-            self._spawn(self._then(self._node.withdrawn(self), h.Withdrawn()))
-        elif action.what == "drain":
-            self._spawn(self._then(self.sandbox.drain(deadline), h.Drained()))
-        elif action.what == "stop proxy":
-            self._spawn(self._then(self._stop_proxy(deadline), h.ProxyStopped()))
+        elif effect.what == "withdraw":
+            self._spawn(self._then(self._node.withdrawn(self), ev.Withdrawn()))
+        elif effect.what == "drain":
+            self._spawn(self._then(self.sandbox.drain(deadline), ev.Drained()))
+        elif effect.what == "stop proxy":
+            self._spawn(self._then(self._stop_proxy(deadline), ev.ProxyStopped()))
         else:
-            self._spawn(self._then(self.sandbox.remove(keep_files=not self.state.deleted), h.Removed()))
+            self._spawn(self._then(self.sandbox.remove(keep_files=not self.state.deleted), ev.Removed()))
 
     async def _build(self) -> None:
         try:
             await self.sandbox.build()
         except (MachineError, AgentError, OSError) as error:
             _log.error("pod %s.%s: %s", self.identity.name, self.identity.namespace, error)
-            self.post(h.SandboxFailed(str(error)))
+            self.post(ev.SandboxFailed(str(error)))
         except Exception as error:
             _log.exception("pod %s.%s", self.identity.name, self.identity.namespace)
-            self.post(h.SandboxFailed(f"a fault in pilotfish, see node.log: {error!r}"))
+            self.post(ev.SandboxFailed(f"a fault in pilotfish, see node.log: {error!r}"))
         else:
-            self.post(h.SandboxReady())
+            self.post(ev.SandboxReady())
 
     async def _stop_proxy(self, deadline: float) -> None:
         if self._building is not None and not self._building.done():
@@ -173,37 +174,37 @@ class Pod:
         if not isinstance(launch, Launch):
             self.lacking = {**self.lacking, container.name: launch}
             said = "; ".join(lack.message for lack in launch)
-            self.post(h.NotStarted(container.name, run, "CreateContainerConfigError", said, blocked=True))
+            self.post(ev.NotStarted(container.name, run, "CreateContainerConfigError", said, blocked=True))
             return
         try:
             process, log = await self.containers.start(container, launch)
         except (LaunchError, MachineError, OSError) as error:
-            self.post(h.NotStarted(container.name, run, "StartError", str(error)))
+            self.post(ev.NotStarted(container.name, run, "StartError", str(error)))
             return
-        self.post(h.Started(container.name, run, process.pid))
+        self.post(ev.Started(container.name, run, process.pid))
         code = await process.wait()
         log.close()
-        self.post(h.Exited(container.name, run, exit_code(code)))
+        self.post(ev.Exited(container.name, run, exit_code(code)))
 
-    async def _probe(self, container: Container, action: h.RunProbe) -> None:
-        command = exec_action(container, action.kind)
+    async def _probe(self, container: Container, effect: ev.RunProbe) -> None:
+        command = exec_action(container, effect.kind)
         launch = self._inside(container, command) if command else None
-        ok, message = await self.containers.probe(container, action.kind, launch)
-        self.post(h.Probed(action.container, action.run, action.kind, ok, message))
+        ok, message = await self.containers.probe(container, effect.kind, launch)
+        self.post(ev.Probed(effect.container, effect.run, effect.kind, ok, message))
 
-    async def _hook(self, container: Container, action: h.RunHook) -> None:
-        handler = hook_handler(container, action.hook)
+    async def _hook(self, container: Container, effect: ev.RunHook) -> None:
+        handler = hook_handler(container, effect.hook)
         if handler is None:
-            self.post(h.Hooked(action.container, action.run, action.hook, True))
+            self.post(ev.Hooked(effect.container, effect.run, effect.hook, True))
             return
         launch = self._inside(container, handler.exec) if handler.exec else None
-        timeout = None if action.deadline is None else max(0.0, action.deadline - self._loop.time())
+        timeout = None if effect.deadline is None else max(0.0, effect.deadline - self._loop.time())
         try:
             async with asyncio.timeout(timeout):
                 ok, message = await self.containers.hook(container, handler, launch)
         except TimeoutError:
             ok, message = False, "not done within the grace period"
-        self.post(h.Hooked(action.container, action.run, action.hook, ok, message))
+        self.post(ev.Hooked(effect.container, effect.run, effect.hook, ok, message))
 
     def _prepare(self, container: Container) -> Launch | tuple[Missing, ...]:
         """How the container is run; its volumes are on the disk then."""
@@ -228,7 +229,7 @@ class Pod:
     def _container(self, name: str) -> Container:
         return next(c.spec for c in self.state.containers if c.name == name)
 
-    async def _then(self, work: Coroutine[Any, Any, None], event: h.Happening) -> None:
+    async def _then(self, work: Coroutine[Any, Any, None], event: ev.Event) -> None:
         """`event`, whether the work succeeded or not: a pod that ends must come to its end."""
         try:
             await work

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from pilotfish.model import ObjectRef
+from pilotfish.model import ObjectRef, Problem
 from pilotfish.node.store import Change
-from pilotfish.runtime.node.options import Event, OnEvent
+from pilotfish.runtime.node.options import OnProgress, ProgressLine
 from pilotfish.runtime.node.pod import Pod
 
 _log = logging.getLogger(__name__)
@@ -17,27 +17,30 @@ _FINE = ("ready", "gone", "completed")
 _PATIENCE = 5.0
 """Seconds that proxies get to acknowledge everything, once all pods are ready, before that is said."""
 _MOST = 5
-"""Changes of one saved file that are named."""
+"""Files that were saved together, and changes that follow, that are named."""
 
 
 class Progress:
-    def __init__(self, on_event: OnEvent) -> None:
-        self._on_event = on_event
+    def __init__(self, on_progress: OnProgress) -> None:
+        self._on_progress = on_progress
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._pods: dict[ObjectRef, str] = {}
         self._said_ready = False
         self._patience: asyncio.TimerHandle | None = None
 
-    def event(self, text: str, severity: str = "info", ready: bool = False) -> None:
+    def say(self, text: str, severity: str = "info", ready: bool = False) -> None:
         _log.log(_LEVELS.get(severity, logging.INFO), "%s", text)
-        self._on_event(Event(self._loop.time() - self._began, text, severity, ready))
+        self._on_progress(ProgressLine(self._loop.time() - self._began, text, severity, ready))
 
-    def saved(self, name: str, changes: Sequence[Change]) -> None:
+    def problems(self, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            self.say(str(problem), problem.severity.value)
+
+    def saved(self, files: Iterable[str], changes: Iterable[Change]) -> None:
         real = [f"{change.ref} {change.action}" for change in changes if change.is_real]
-        more = f" and {len(real) - _MOST} more" if len(real) > _MOST else ""
         if real:
-            self.event(f"{name} saved: {', '.join(real[:_MOST])}{more}")
+            self.say(f"{_first(list(files))} saved: {_first(real)}")
 
     def pod(self, pod: Pod) -> None:
         """A pod's readiness and its troubles, each when it changes."""
@@ -45,7 +48,7 @@ class Progress:
         now = _describe(pod)
         if now and self._pods.get(ref) != now:
             self._pods[ref] = now
-            self.event(f"pod {ref.name}.{ref.namespace} {now}", "info" if now in _FINE else "warning")
+            self.say(f"pod {ref.name}.{ref.namespace} {now}", "info" if now in _FINE else "warning")
         if pod.state.stage == "gone":
             self._pods.pop(ref, None)
 
@@ -68,12 +71,17 @@ class Progress:
 
     def _say_ready(self, text: str, severity: str) -> None:
         self.close()
-        self.event(text, severity, ready=True)
+        self.say(text, severity, ready=True)
 
     def _cancel_patience(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return f"{', '.join(names[:_MOST])}{more}"
 
 
 def _describe(pod: Pod) -> str:

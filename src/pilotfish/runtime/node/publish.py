@@ -21,36 +21,43 @@ Endpoints = Callable[[Publish], tuple[tuple[str, int], ...]]
 _PIECE = 65536
 
 
-class Published:
-    """One port of the host. The socket is bound at once, so that a taken port is known before anything is built."""
+class Port:
+    """One of the host's, taken at once: that it can't be had is known before anything is built."""
 
-    def __init__(self, publish: Publish, endpoints: Endpoints) -> None:
+    def __init__(self, publish: Publish) -> None:
         """Raises CannotStart if the port is taken, or the address is not the machine's."""
         self.publish = publish
+        self.socket = socket.socket(socket.AF_INET6 if ":" in publish.address else socket.AF_INET)
+        try:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.socket.bind((publish.address, publish.port))
+            self.socket.listen(128)
+        except OSError as error:
+            self.socket.close()
+            raise _refusal(publish, error) from error
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+class Published:
+    """A Service behind a port of the host."""
+
+    def __init__(self, port: Port, endpoints: Endpoints) -> None:
+        self.publish = port.publish
+        self.address = port.publish.listening(port.socket.getsockname()[1])
+        """`127.0.0.1:8080`."""
+        self._port = port
         self._endpoints = endpoints
         self._turn = itertools.count()
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
-        self._socket = socket.socket(socket.AF_INET6 if ":" in publish.address else socket.AF_INET)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind((publish.address, publish.port))
-            self._socket.listen(128)
-        except OSError as error:
-            self._socket.close()
-            raise _refusal(publish, error) from error
-
-    @property
-    def address(self) -> str:
-        """`127.0.0.1:8080`."""
-        return self.publish.listening(self._socket.getsockname()[1])
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, sock=self._socket)
+        self._server = await asyncio.start_server(self._accept, sock=self._port.socket)
 
     async def close(self) -> None:
         if self._server is None:
-            self._socket.close()
             return
         self._server.close()
         for task in self._connections:

@@ -11,10 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pilotfish.agent.metrics import ScrapeTarget
-from pilotfish.agent.probes import rewrite_probes
-from pilotfish.capture import CaptureSpec, Mode
-from pilotfish.config.mesh import ProxyConfig
+from pilotfish.capture import Mode
+from pilotfish.inject import Sidecar
 from pilotfish.model import Proxy
 from pilotfish.model.wellknown import PROXY_CONTAINER
 from pilotfish.node.identity import PodIdentity
@@ -24,15 +22,6 @@ from pilotfish.runtime.agent import Agent, AgentHost, AgentSpec
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.net.names import pod_name
 from pilotfish.runtime.net.network import MeshNetwork
-
-
-@dataclass(frozen=True, slots=True)
-class Sidecar:
-    """How a pod is captured and proxied; the pod has None of it if it asked for none."""
-
-    capture: CaptureSpec
-    proxy_config: ProxyConfig
-    prometheus: ScrapeTarget | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +96,7 @@ class Sandbox:
         (etc / "hosts").write_text(render_hosts(self._identity))
 
     def _agent_spec(self, sidecar: Sidecar) -> AgentSpec:
-        identity, ground = self._identity, self._ground
-        containers = (*identity.spec.init_containers, *identity.spec.containers)
+        ground = self._ground
         return AgentSpec(
             proxy=self.proxy,
             netns=self.netns,
@@ -117,21 +105,8 @@ class Sandbox:
             monitoring=ground.monitoring,
             log=self._directory / "logs" / f"{PROXY_CONTAINER}.log",
             proxy_config=sidecar.proxy_config,
-            metadata={**build_metadata(identity), "INTERCEPTION_MODE": str(sidecar.capture.mode)},
+            metadata=sidecar.metadata,
             transparent=sidecar.capture.mode is Mode.TPROXY,
-            probes=rewrite_probes(containers).table,
+            probes=sidecar.probes,
             prometheus=sidecar.prometheus,
         )
-
-
-def build_metadata(identity: PodIdentity) -> dict[str, object]:
-    """Istio's names for what a proxy says about its workload."""
-    workload = identity.owner or identity.ref
-    kind = workload.kind
-    return {
-        "SERVICE_ACCOUNT": identity.service_account,
-        "WORKLOAD_NAME": workload.name,
-        "OWNER": f"kubernetes://apis/{kind.api_versions[0]}/namespaces/{workload.namespace}/{kind.plural}/{workload.name}",
-        "ANNOTATIONS": dict(identity.annotations),
-        "APP_CONTAINERS": ",".join(container.name for container in identity.spec.containers),
-    }

@@ -5,39 +5,42 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from contextlib import suppress
 from typing import Any
 
 from pilotfish.runtime.agent import AgentError
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.node.claim import Claim, remove_directory, sweep_dead
-from pilotfish.runtime.node.node import Node
-from pilotfish.runtime.node.options import CannotStart, OnEvent, UpOptions
+from pilotfish.runtime.node.ending import Ending, Stopped
+from pilotfish.runtime.node.node import running
+from pilotfish.runtime.node.options import CannotStart, OnProgress, UpOptions
 from pilotfish.runtime.node.preflight import check_machine, raise_file_limit
+from pilotfish.runtime.node.progress import Progress
 
 _log = logging.getLogger(__name__)
 
 
-def run(options: UpOptions, on_event: OnEvent, stdin: str | None = None) -> int:
+def run(options: UpOptions, on_progress: OnProgress, stdin: str | None = None) -> int:
     """Until SIGINT, SIGTERM or `down`; 0 then. CannotStart if it can't begin, with nothing left behind.
 
-    `stdin` is the text of the source `-`; read here if it is None. `on_event` is called in this thread.
+    `stdin` is the text of the source `-`; read here if it is None. `on_progress` is called in this thread.
     """
     check_machine()
     raise_file_limit()
-    return asyncio.run(_run(options, on_event, stdin))
+    return asyncio.run(_run(options, on_progress, stdin))
 
 
-async def _run(options: UpOptions, on_event: OnEvent, stdin: str | None) -> int:
-    node = Node(options, on_event, stdin)
+async def _run(options: UpOptions, on_progress: OnProgress, stdin: str | None) -> int:
+    progress = Progress(on_progress)
     dead = await sweep_dead(options.state_root)
     # Its directory may be gone, while its network is not.
     for mesh, lines in (dead | await sweep_dead(options.state_root, options.name)).items():
-        node.progress.event(f'mesh "{mesh}" was dead; removed: {", ".join(lines)}', "warning")
+        progress.say(f'mesh "{mesh}" was dead; removed: {", ".join(lines)}', "warning")
     claim = Claim(options.directory)
     claim.take()
     handler = _log_to_file(options)
     try:
-        return await _live(node)
+        return await _live(options, progress, stdin)
     except (MachineError, AgentError) as error:
         raise CannotStart(str(error)) from error
     finally:
@@ -47,26 +50,16 @@ async def _run(options: UpOptions, on_event: OnEvent, stdin: str | None) -> int:
         claim.release()
 
 
-async def _live(node: Node) -> int:
-    """Start, run and close, whichever of them a signal comes in."""
+async def _live(options: UpOptions, progress: Progress, stdin: str | None) -> int:
+    """From the start to the end, whichever part of it a signal comes in."""
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_log_failure)
-    starting = asyncio.ensure_future(node.start())
-
-    def stop(number: signal.Signals) -> None:
-        node.stop(number.name)
-        starting.cancel()
-
+    ending = Ending(progress)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop, number)
-    try:
-        await starting
-        await node.run()
-    except asyncio.CancelledError:
-        if not node.stopping:
-            raise
-    finally:
-        await node.close()
+        loop.add_signal_handler(number, ending.ask, number.name)
+    with suppress(Stopped):
+        async with running(options, progress, ending, stdin):
+            await ending.wait()
     return 0
 
 

@@ -12,17 +12,17 @@ from pathlib import Path
 from pilotfish.config import kubernetes
 from pilotfish.config.kubernetes import Deployment, PodSpec
 from pilotfish.config.manifest import Manifest
+from pilotfish.inject import Sidecar
 from pilotfish.model import ObjectRef, Problem
 from pilotfish.model.kinds import DEPLOYMENT, POD
 from pilotfish.node import deployments
 from pilotfish.node.addresses import addresses, next_offset
 from pilotfish.node.deployments import Counts, Create, DeploymentState, PodFacts
-from pilotfish.node.happenings import Deleted
+from pilotfish.node.events import Deleted
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.store import Store, Stored
 from pilotfish.runtime.net.subnets import Subnets
 from pilotfish.runtime.node.pod import Pod, Surroundings
-from pilotfish.runtime.node.sandbox import Sidecar
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +101,15 @@ class Workloads:
         if not pod.state.deleted:
             pod.post(Deleted(pod.identity.spec.termination_grace_period_seconds))
 
-    async def remove_all(self, bound: float) -> None:
-        """The mesh ends: all at once, undrained; each in its grace period, of `bound` seconds at the most."""
+    async def remove_all(self, bound: float, hurried: asyncio.Event) -> None:
+        """The mesh ends: all at once, undrained; each in its grace period, of `bound` seconds at the most, and at once
+        when `hurried` is set."""
         longest = 0.0
         for pod in list(self.pods.values()):
             grace = min(pod.identity.spec.termination_grace_period_seconds, bound)
             longest = max(longest, grace)
             pod.post(Deleted(grace, drain=False))
+        hurrying = self._loop.create_task(self._hurry(hurried))
         pending = [pod.gone.wait() for pod in self.pods.values() if not pod.gone.is_set()]
         try:
             async with asyncio.timeout(longest + _LATE):
@@ -115,10 +117,11 @@ class Workloads:
         except TimeoutError:
             pass  # what still runs is killed with its namespace
         finally:
+            hurrying.cancel()
             await asyncio.gather(*(pod.close() for pod in self.pods.values()), *self._closing)
 
-    def hurry(self) -> None:
-        """Whoever waits for the end has waited enough."""
+    async def _hurry(self, hurried: asyncio.Event) -> None:
+        await hurried.wait()
         for pod in list(self.pods.values()):
             pod.post(Deleted(0, drain=False))
 

@@ -1,10 +1,13 @@
 """A pod's annotations → CaptureSpec."""
 
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
+import yaml
 
-from pilotfish.capture import ALL, Mode, spec_from_annotations
+from pilotfish.capture import ALL, Mode, parse_spec
+from pilotfish.inject.annotations import spec_from_annotations
 from pilotfish.model import Severity
 from pilotfish.model.kinds import POD
 
@@ -128,3 +131,15 @@ def test_wrong_proxy_metadata_is_a_problem(name: str, text: str) -> None:
     assert problem.field == 'metadata.annotations["proxy.istio.io/config"]'
     assert problem.message.startswith(f"proxyMetadata {name}: {text!r}")
     assert problem.severity is Severity.ERROR
+
+
+def test_conformance_pods(conformance: Path) -> None:
+    for case in yaml.safe_load((conformance / "capture" / "pod-cases.yaml").read_text())["cases"]:
+        spec, problems = spec_from_annotations(
+            case["annotations"],
+            environment=case["sidecar_env"],
+            uid=case["sidecar_run_as_user"],
+            gid=case["sidecar_run_as_group"],
+        )
+        expected, _ = parse_spec(case["derived_config"])
+        assert (spec, problems) == (expected, ()), case["name"]

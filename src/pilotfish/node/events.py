@@ -1,5 +1,5 @@
-"""What a pod's state machine is told, and what it asks for. A container's `run` counts its starts from 0, so that news
-of an earlier run is known as such."""
+"""What a pod's state machine is told, its events, and what it asks for, its effects. A container's `run` counts its
+starts from 0, so that an event of an earlier run is known as such."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Removed:
     pass
 
 
-Happening = (
+Event = (
     SandboxReady
     | SandboxFailed
     | ProxyReady
@@ -124,7 +124,7 @@ Happening = (
 
 @dataclass(frozen=True, slots=True)
 class Do:
-    """One thing for the whole pod; answered by the happening that says it is done."""
+    """One thing for the whole pod; answered by the event that says it is done."""
 
     what: Literal["build sandbox", "withdraw", "drain", "stop proxy", "remove sandbox"]
     deadline: float | None = None
@@ -159,4 +159,4 @@ class Signal:
     signal: Literal["TERM", "KILL"]
 
 
-Action = Do | Start | RunProbe | RunHook | Signal
+Effect = Do | Start | RunProbe | RunHook | Signal

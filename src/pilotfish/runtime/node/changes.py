@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 
-class Changes:
+class ChangeCounter:
     def __init__(self) -> None:
         self.counter = 0
         self._moved = asyncio.Event()

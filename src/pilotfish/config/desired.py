@@ -1,0 +1,135 @@
+"""What the user wants: the objects of all origins as one.
+
+    {origin: Loaded, or None for one that is gone} ─update─▶ DesiredState
+
+An origin is a file, standard input, an object of the API server: whatever is read, is changed and goes as a whole.
+Decided here, for everybody who reads objects, and nowhere else:
+
+- what is broken keeps its last good form, for as long as its origin holds it;
+- an object is the first origin's that holds it, and stays that one's: another that comes to hold it gets a Problem,
+  and gets the object when the first one lets it go;
+- one meshConfig is in force: that of a preferred origin, else of the first that has one. Others that differ get a
+  Problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pilotfish.config.conflict import duplicate_object, second_mesh_config
+from pilotfish.config.manifest import Loaded, Manifest, WrittenMeshConfig
+from pilotfish.config.mesh import MeshConfig
+from pilotfish.model import ObjectRef, Problem, Severity
+
+News = Mapping[str, Loaded | None]
+"""By origin: all that it holds now; None for one that is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What an origin holds, each in its last good form."""
+
+    manifests: Mapping[ObjectRef, Manifest] = field(default_factory=dict)
+    mesh_config: WrittenMeshConfig | None = None
+    problems: tuple[Problem, ...] = ()
+    resource_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    preferred: tuple[str, ...] = ()
+    """Origins whose meshConfig goes before all others', the first of them first."""
+    manifests: Mapping[ObjectRef, Manifest] = field(default_factory=dict)
+    keepers: Mapping[ObjectRef, str] = field(default_factory=dict)
+    """The origin that each object is from."""
+    mesh_config: MeshConfig = field(default_factory=MeshConfig)
+    problems: tuple[Problem, ...] = ()
+    resource_version: int = 0
+    """The highest `metadata.resourceVersion` of the Lists; 0 if there is none."""
+    held: Mapping[str, Held] = field(default_factory=dict)
+    """By origin, in the order in which they came."""
+    duplicates: Mapping[ObjectRef, tuple[Problem, ...]] = field(default_factory=dict)
+
+
+def update(before: DesiredState, news: News) -> DesiredState:
+    """What follows from the news. What they don't touch is the same object as before, not an equal one."""
+    held, touched = _take(before.held, news)
+    manifests, keepers, duplicates = dict(before.manifests), dict(before.keepers), dict(before.duplicates)
+    claims = _claims(touched, held)
+    for ref in touched:
+        duplicates.pop(ref, None)
+        if ref not in claims:
+            del manifests[ref], keepers[ref]
+            continue
+        keeper = before.keepers.get(ref)
+        keepers[ref] = keeper = keeper if keeper in claims[ref] else claims[ref][0]
+        manifests[ref] = used = held[keeper].manifests[ref]
+        if len(claims[ref]) > 1:
+            unused = (held[origin].manifests[ref] for origin in claims[ref] if origin != keeper)
+            duplicates[ref] = tuple(duplicate_object(manifest, used) for manifest in unused)
+    mesh_config, conflicts = _choose(held, before.preferred)
+    found = [problem for one in held.values() for problem in one.problems]
+    found += (problem for ref in sorted(duplicates) for problem in duplicates[ref])
+    return DesiredState(
+        preferred=before.preferred,
+        manifests=manifests,
+        keepers=keepers,
+        mesh_config=mesh_config,
+        problems=(*found, *conflicts),
+        resource_version=max((one.resource_version for one in held.values()), default=0),
+        held=held,
+        duplicates=duplicates,
+    )
+
+
+def _take(before: Mapping[str, Held], news: News) -> tuple[dict[str, Held], set[ObjectRef]]:
+    """What each origin holds now, and the objects that are not what they were in one of them."""
+    held = dict(before)
+    touched: set[ObjectRef] = set()
+    for origin, loaded in news.items():
+        old = held.get(origin, Held())
+        new = Held() if loaded is None else _hold(loaded, old)
+        touched.update(ref for ref, manifest in new.manifests.items() if old.manifests.get(ref) is not manifest)
+        touched.update(ref for ref in old.manifests if ref not in new.manifests)
+        if loaded is None:
+            held.pop(origin, None)
+        else:
+            held[origin] = new
+    return held, touched
+
+
+def _hold(loaded: Loaded, before: Held) -> Held:
+    manifests = {manifest.ref: manifest for manifest in loaded.manifests}
+    maybe = before.manifests.keys() if loaded.incomplete else before.manifests.keys() & loaded.broken
+    manifests.update((ref, before.manifests[ref]) for ref in maybe if ref not in manifests)
+    mesh_config, old = loaded.mesh_config, before.mesh_config
+    if mesh_config is None and old is not None and (loaded.incomplete or old.ref in loaded.broken):
+        mesh_config = old
+    return Held(manifests, mesh_config, loaded.problems, _number(loaded.resource_version))
+
+
+def _number(version: str) -> int:
+    """0 for what is no version of ours: Python refuses to read numbers of thousands of digits."""
+    return int(version) if version.isdecimal() and len(version) < 20 else 0
+
+
+def _claims(refs: set[ObjectRef], held: Mapping[str, Held]) -> dict[ObjectRef, list[str]]:
+    """The origins that hold each of these objects, the first one first."""
+    claims: dict[ObjectRef, list[str]] = {}
+    for origin, one in held.items():
+        for ref in refs & one.manifests.keys():
+            claims.setdefault(ref, []).append(origin)
+    return claims
+
+
+def _choose(held: Mapping[str, Held], preferred: Iterable[str]) -> tuple[MeshConfig, list[Problem]]:
+    """The meshConfig that is in force, and what is to be said of the others."""
+    found = {origin: one.mesh_config for origin, one in held.items() if one.mesh_config is not None}
+    used = next((found[origin] for origin in (*preferred, *found) if origin in found), None)
+    if used is None:
+        return MeshConfig(), []
+    # Whoever prefers one has said so, but may not know of the others.
+    severity = Severity.WARNING if any(origin in found for origin in preferred) else Severity.ERROR
+    others = (other for other in found.values() if other.config != used.config)
+    return used.config, [second_mesh_config(other, used, severity) for other in others]

@@ -1,0 +1,80 @@
+"""How a pod is captured and proxied, from its labels and annotations and the mesh's configuration.
+
+Source: https://istio.io/latest/docs/reference/config/annotations/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pilotfish.agent.metrics import ScrapeTarget
+from pilotfish.agent.probes import ProbeTable, rewrite_probes
+from pilotfish.capture import CaptureSpec
+from pilotfish.config.kubernetes import Pod
+from pilotfish.config.mesh import MeshConfig, ProxyConfig
+from pilotfish.config.meshconfig import proxy_config
+from pilotfish.inject.annotations import spec_from_annotations
+from pilotfish.inject.metadata import build_metadata
+from pilotfish.model import ObjectRef, Problem, Source
+
+_INJECT = "sidecar.istio.io/inject"
+_CONFIG = "proxy.istio.io/config"
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """All that a pod gets which asked for no less."""
+
+    capture: CaptureSpec
+    proxy_config: ProxyConfig
+    probes: ProbeTable
+    """The app's, which the agent answers for it."""
+    prometheus: ScrapeTarget | None
+    """Where the app serves metrics that the agent merges with its own."""
+    metadata: Mapping[str, object]
+    """What the proxy says of itself to discovery."""
+
+
+def build_sidecar(
+    pod: Pod, mesh: MeshConfig, *, workload: ObjectRef, ipv6: bool, source: Source | None = None
+) -> tuple[Sidecar | None, tuple[Problem, ...]]:
+    """(the sidecar, or None for a pod that has none; what is wrong).
+
+    With an error the pod must not be started: it would run with less captured than it asks for. `workload` is what the
+    user wrote, such as the Deployment, and `source` where; `ipv6`: whether the pod has it.
+    """
+    labels, annotations = pod.metadata.labels, pod.metadata.annotations
+    if "false" in (labels.get(_INJECT), annotations.get(_INJECT)):
+        return None, ()
+    config = mesh.default_config
+    problems: tuple[Problem, ...] = ()
+    if _CONFIG in annotations:
+        config, problems = proxy_config(annotations[_CONFIG], config, workload, source or Source("-", 1))
+    capture, more = spec_from_annotations(
+        annotations,
+        mode=config.interception_mode,
+        status_port=config.status_port,
+        # A pod here has no other way to resolve the names of Services than its agent.
+        environment={"ISTIO_META_DNS_CAPTURE": "true", **config.proxy_metadata},
+        enable_ipv6=ipv6,
+        ref=workload,
+        source=source,
+    )
+    prometheus, wrong = _scrape_target(annotations, workload, source)
+    problems = (*problems, *more, *wrong)
+    if capture is None:
+        return None, problems
+    containers = (*pod.spec.init_containers, *pod.spec.containers)
+    metadata = {**build_metadata(pod, workload), "INTERCEPTION_MODE": str(capture.mode)}
+    return Sidecar(capture, config, rewrite_probes(containers).table, prometheus, metadata), problems
+
+
+def _scrape_target(
+    annotations: Mapping[str, str], workload: ObjectRef, source: Source | None
+) -> tuple[ScrapeTarget | None, tuple[Problem, ...]]:
+    try:
+        return ScrapeTarget.from_annotations(annotations), ()
+    except ValueError as error:
+        field = 'metadata.annotations["prometheus.io/port"]'
+        return None, (Problem(workload, field, "InvalidValue", f"{error}; the pod is not started", source=source),)

@@ -1,0 +1,196 @@
+"""Makes what runs into what the objects ask for: pods, cluster IPs, and what discovery is told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+
+from pilotfish.config.desired import News
+from pilotfish.inject import Sidecar, build_sidecar
+from pilotfish.model import ObjectRef, Problem, Source
+from pilotfish.model.kinds import SERVICE
+from pilotfish.node import services
+from pilotfish.node import store as storing
+from pilotfish.node.endpoints import Backend
+from pilotfish.node.identity import PodIdentity
+from pilotfish.node.publish import Publish
+from pilotfish.node.store import Change, Store
+from pilotfish.runtime.node.announce import Announcer, record
+from pilotfish.runtime.node.changes import ChangeCounter
+from pilotfish.runtime.node.describe import backend
+from pilotfish.runtime.node.discovery import DiscoveryProcess
+from pilotfish.runtime.node.ending import Ending
+from pilotfish.runtime.node.notes import Notes
+from pilotfish.runtime.node.pod import Pod
+from pilotfish.runtime.node.progress import Progress
+from pilotfish.runtime.node.publish import find_endpoints
+from pilotfish.runtime.node.records import write_mesh_config
+from pilotfish.runtime.node.sandbox import Ground
+from pilotfish.runtime.node.workloads import Place, Workloads
+
+_LONGEST_GRACE = 30.0
+"""Seconds that pods get when the whole mesh ends, whatever they ask for."""
+_KEPT = ("PATH", "LANG", "LC_ALL", "TZ")
+"""What containers get of the environment that `up` was started in."""
+
+
+class Reconciler:
+    """Implements `pod.Surroundings`. All that follows from a change begins in the same turn of the loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        ground: Ground,
+        place: Place,
+        discovery: DiscoveryProcess,
+        progress: Progress,
+        changes: ChangeCounter,
+        ending: Ending,
+    ) -> None:
+        self.store = store
+        self.ground = ground
+        self.base_environment = build_base_environment(os.environ)
+        self.cluster_ips_by_ref: Mapping[ObjectRef, str] = {}
+        self.ip_problems: tuple[Problem, ...] = ()
+        self.workloads = Workloads(self, place, self._inject)
+        self._place = place
+        self._progress = progress
+        self._changes = changes
+        self._ending = ending
+        self._notes = Notes(self.workloads, self._schedule)
+        objects = place.directory / "config" / "objects.json"
+        self._announcer = Announcer(objects, discovery, self._discovery_changed, self._count_proxies)
+        self._loop = asyncio.get_running_loop()
+        self._scheduled = False
+        self._look: asyncio.TimerHandle | None = None
+        self._seen_version = -1
+        self._stopped = False
+
+    def start(self) -> None:
+        """The pods are being made when this returns, and discovery has something to read."""
+        write_mesh_config(self._place.directory, self.store.desired.mesh_config)
+        self._reconcile()
+
+    def discovery_started(self) -> None:
+        self._announcer.start()
+        self.ground.discovery_ready.set()
+        self._check_ready()
+
+    async def stop(self) -> None:
+        """Returns when no pod is left."""
+        self._notes.close()
+        try:
+            await self.workloads.remove_all(_LONGEST_GRACE, self._ending.hurried)
+        finally:
+            self._stopped = True
+            if self._look is not None:
+                self._look.cancel()
+            await self._announcer.stop()
+
+    @property
+    def ready(self) -> bool:
+        """Every pod is, and every proxy has what discovery means it to have."""
+        return self.ground.discovery_ready.is_set() and self.workloads.is_settled(self.store) and self._announcer.synced
+
+    # Changes
+
+    def follow(self, news: News) -> None:
+        """What the sources tell."""
+        changes = self.change(lambda store: storing.follow(store, news, time.time()))
+        self._progress.saved(news, changes)
+        self._progress.problems(self.store.desired.problems)
+
+    def change(self, change: Callable[[Store], tuple[Store, tuple[Change, ...]]]) -> tuple[Change, ...]:
+        """Change what is stored."""
+        before = self.store.desired.mesh_config
+        self.store, changes = change(self.store)
+        if self.store.desired.mesh_config != before:
+            write_mesh_config(self._place.directory, self.store.desired.mesh_config)
+            self._progress.say("meshConfig changed; what it says of Envoy's start holds for new pods")
+        self._schedule()
+        return changes
+
+    def pod_changed(self, pod: Pod) -> None:
+        self._progress.pod(pod)
+        self._schedule()
+
+    async def withdrawn(self, pod: Pod) -> None:
+        """Returns when every proxy knows that the pod is no endpoint any more."""
+        self._reconcile()
+        await self._announcer.wait_withdrawn()
+
+    # What there is
+
+    def cluster_ips(self, namespace: str) -> Mapping[str, str]:
+        """Service name → cluster IP."""
+        return {ref.name: ip for ref, ip in self.cluster_ips_by_ref.items() if ref.namespace == namespace}
+
+    def backends(self) -> tuple[Backend, ...]:
+        """The pods that stay, in order."""
+        pods = (self.workloads.pods[ref] for ref in sorted(self.workloads.pods))
+        return tuple(backend(pod) for pod in pods if not pod.state.deleted)
+
+    def endpoints(self, publish: Publish) -> tuple[tuple[str, int], ...]:
+        """Where a connection to a published port goes."""
+        return () if self._stopped else find_endpoints(publish, self.store, self.backends())
+
+    def _inject(self, pod: PodIdentity) -> tuple[Sidecar | None, tuple[Problem, ...]]:
+        return build_sidecar(
+            pod.pod,
+            self.store.desired.mesh_config,
+            workload=pod.owner or pod.ref,
+            ipv6=self._place.ipv6,
+            source=Source.parse(pod.source),
+        )
+
+    # What follows
+
+    def _schedule(self) -> None:
+        """Changes of one turn of the loop are one."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._reconcile)
+
+    def _reconcile(self) -> None:
+        self._scheduled = False
+        if self._stopped:
+            return
+        held = self.cluster_ips_by_ref
+        self.cluster_ips_by_ref, self.ip_problems = services.allocate(self.store.of_kind(SERVICE), held)
+        if not self._ending.has_begun:
+            self._reconcile_pods()
+        records = [record(pod) for pod in self.workloads.pods.values() if pod.state.stage != "finished"]
+        self._announcer.announce(self.store, self.cluster_ips_by_ref, records)
+        self._notes.update(self.store)
+        self._check_ready()
+        self._changes.bump()
+
+    def _reconcile_pods(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+        at = self.workloads.reconcile(self.store)
+        self._look = None if at is None else self._loop.call_at(at, self._schedule)
+        if self.store.version != self._seen_version:
+            self._seen_version = self.store.version
+            for pod in list(self.workloads.pods.values()):
+                pod.refresh()
+
+    def _discovery_changed(self) -> None:
+        self._check_ready()
+        self._changes.bump()
+
+    def _count_proxies(self) -> int:
+        agents = (pod.sandbox.agent for pod in self.workloads.pods.values())
+        return sum(agent is not None and agent.ready for agent in agents)
+
+    def _check_ready(self) -> None:
+        if self.ground.discovery_ready.is_set():
+            self._progress.readiness(self.workloads.is_settled(self.store), self._announcer.synced)
+
+
+def build_base_environment(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """PATH, so that `command: [python3, app.py]` finds what the user's shell finds; nothing that could be a secret."""
+    kept = {name: environ[name] for name in _KEPT if name in environ}
+    return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/", **kept}

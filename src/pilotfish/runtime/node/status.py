@@ -1,0 +1,82 @@
+"""All that there is to be told of a running mesh."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from pilotfish.config.kubernetes import Service
+from pilotfish.model import Problem
+from pilotfish.model.kinds import SERVICE
+from pilotfish.runtime.control.views import MeshView, ProblemView, PublishView, ServiceView, StatusView
+from pilotfish.runtime.node.describe import describe_pod, describe_proxy, describe_service
+from pilotfish.runtime.node.discovery import DiscoveryProcess
+from pilotfish.runtime.node.publish import Published, find_problem
+from pilotfish.runtime.node.reconciler import Reconciler
+
+
+class Status:
+    def __init__(
+        self, mesh: MeshView, reconciler: Reconciler, discovery: DiscoveryProcess, published: Sequence[Published]
+    ) -> None:
+        self._mesh = mesh
+        self._reconciler = reconciler
+        self._discovery = discovery
+        self._published = published
+
+    async def view(self) -> StatusView:
+        syncs, said = await asyncio.gather(self._discovery.syncs(), self._discovery.problems())
+        by_proxy = {sync.proxy: sync for sync in syncs or ()}
+        workloads = self._reconciler.workloads
+        pods = tuple(workloads.pods[ref] for ref in sorted(workloads.pods))
+        proxies = tuple(
+            describe_proxy(pod, by_proxy.get(f"{pod.identity.name}.{pod.identity.namespace}"))
+            for pod in pods
+            if pod.sandbox.agent is not None and pod.state.stage != "finished"
+        )
+        problems = _merge(tuple(ProblemView.of(problem) for problem in self.problems), said or ())
+        in_sync = syncs is not None and all(proxy.sync is not None and proxy.sync.synced for proxy in proxies)
+        is_fine = in_sync and not any(problem.severity == "error" for problem in problems)
+        return StatusView(
+            mesh=self._mesh,
+            ready=self._reconciler.ready and is_fine,
+            discovery=msgspec.structs.replace(self._discovery.view, answering=syncs is not None),
+            pods=tuple(describe_pod(pod) for pod in pods),
+            proxies=proxies,
+            services=self._services(),
+            published=tuple(PublishView(address=p.address, target=p.publish.target) for p in self._published),
+            problems=problems,
+        )
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """As far as the node itself sees them."""
+        reconciler = self._reconciler
+        workloads, store = reconciler.workloads, reconciler.store
+        refused = tuple(problem for ref in sorted(workloads.problems) for problem in workloads.problems[ref])
+        waiting = tuple(problem for pod in workloads.pods.values() for problem in pod.problems())
+        unpublished = tuple(problem for each in self._published if (problem := find_problem(each, store)))
+        return (*store.desired.problems, *reconciler.ip_problems, *refused, *waiting, *unpublished)
+
+    def _services(self) -> tuple[ServiceView, ...]:
+        reconciler = self._reconciler
+        backends = reconciler.backends()
+        return tuple(
+            describe_service(
+                stored, stored.manifest.resource, reconciler.cluster_ips_by_ref.get(stored.ref, ""), backends
+            )
+            for stored in reconciler.store.of_kind(SERVICE)
+            if isinstance(stored.manifest.resource, Service)
+        )
+
+
+def _merge(ours: tuple[ProblemView, ...], discoverys: tuple[ProblemView, ...]) -> tuple[ProblemView, ...]:
+    """Discovery reads the same objects and says the same of them, but knows the object's line alone."""
+
+    def subject(problem: ProblemView) -> tuple[str, ...]:
+        return problem.group, problem.kind, problem.namespace, problem.name, problem.field, problem.reason
+
+    said = {subject(problem) for problem in ours}
+    return (*ours, *(problem for problem in discoverys if subject(problem) not in said))

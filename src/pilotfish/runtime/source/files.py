@@ -1,0 +1,133 @@
+"""Files and folders of manifests, standard input, and the meshConfig's file; each file again when it is saved."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pilotfish.config.manifest import Loaded
+from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.source import Batch
+from pilotfish.runtime.source.origin import Origin
+from pilotfish.runtime.source.parsing import Parser
+from pilotfish.runtime.source.reading import Content, Text, Unreadable, find_kind, read_all, read_file
+from pilotfish.runtime.source.watching import Watch
+from pilotfish.runtime.thread import in_thread
+
+STDIN = "-"
+_TURN = 0.01
+"""Seconds of reading manifests after which others have their turn."""
+
+
+@dataclass(slots=True)
+class _File:
+    name: str
+    parser: Parser
+    origin: Origin = field(default_factory=Origin)
+
+
+class Files:
+    """A `Source`. Origins are named as the user wrote them: `mesh.yaml`, `folder/mesh.yaml`, `-`."""
+
+    def __init__(
+        self,
+        paths: Iterable[str | Path],
+        mesh_config: str | Path | None = None,
+        *,
+        namespace: str = "default",
+        recursive: bool = False,
+        stdin: str | None = None,
+    ) -> None:
+        """`mesh_config` need not exist; `namespace`: of objects that name none; `stdin`: the text of `-`, which is read
+        here if it is None."""
+        self._mesh_config = None if mesh_config is None else str(mesh_config)
+        named = (*map(str, paths), *([] if self._mesh_config is None else [self._mesh_config]))
+        self._given = {Path(name).absolute(): name for name in named if name != STDIN}
+        self._namespace = namespace
+        self._reads_stdin = STDIN in named
+        self._stdin = stdin
+        self._files: dict[Path, _File] = {}
+        self._loop = asyncio.get_running_loop()
+        self._watch = Watch(self._given, recursive)
+        self._is_first = True
+
+    async def next(self) -> Batch:
+        if self._is_first:
+            self._is_first = False
+            now = self._loop.time()
+            await self._check()
+            return Batch({**await self._read_stdin(), **await self._look()}, now)
+        while True:
+            looks = [at for file in self._files.values() if (at := file.origin.look_at) is not None]
+            since = await self._watch.wait(min(looks, default=None))
+            if news := await self._look():
+                return Batch(news, since)
+
+    def close(self) -> None:
+        self._watch.close()
+
+    async def _look(self) -> Mapping[str, Loaded | None]:
+        """What has changed."""
+        news: dict[str, Loaded | None] = {}
+        turn = self._loop.time() + _TURN
+        for path, content in (await self._read_changed()).items():
+            file = self._files.get(path) or self._know(path)
+            if file.origin.see(content, self._loop.time()):
+                news[file.name] = None if content is None else file.parser.parse(content)
+            if file.origin.is_gone:
+                del self._files[path]
+            if self._loop.time() > turn:
+                await asyncio.sleep(0)
+                turn = self._loop.time() + _TURN
+        return news
+
+    async def _read_changed(self) -> Mapping[Path, Content]:
+        now = self._loop.time()
+        due = [path for path, file in self._files.items() if (at := file.origin.look_at) is not None and at <= now]
+        touched = await self._watch.take(due)
+        found = self._watch.found
+        paths = sorted(touched) if touched is not None else dict.fromkeys((*found.files, *self._files))
+        contents = await in_thread(lambda: {path: read_file(path) for path in paths})
+        if touched is None:
+            contents |= {folder: _unlisted(error) for folder, error in found.unlisted.items()}
+        return contents
+
+    def _know(self, path: Path) -> _File:
+        name = self._name(path)
+        self._files[path] = _File(name, Parser(name, self._namespace, is_mesh_config=name == self._mesh_config))
+        return self._files[path]
+
+    def _name(self, path: Path) -> str:
+        """As the user would write it."""
+        if path in self._given:
+            return self._given[path]
+        folder = next(each for each in self._given if path.is_relative_to(each))
+        return f"{self._given[folder].rstrip('/')}/{path.relative_to(folder)}"
+
+    async def _read_stdin(self) -> Mapping[str, Loaded | None]:
+        if not self._reads_stdin:
+            return {}
+        text = (
+            await in_thread(lambda: read_all(0))
+            if self._stdin is None
+            else Text.of(self._stdin.encode(errors="replace"))
+        )
+        return {STDIN: Parser(STDIN, self._namespace).parse(text)}
+
+    async def _check(self) -> None:
+        """What was named and is nothing to read is refused. Raises MachineError."""
+        kinds = await in_thread(lambda: {path: find_kind(path) for path in self._given})
+        for path, kind in kinds.items():
+            name = self._given[path]
+            if kind == 0 and name != self._mesh_config:
+                raise MachineError(f"{name} does not exist", "give a manifest file, a folder of them, or -")
+            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise MachineError(f"{name} is neither a file nor a folder", "pipe its text into `-`")
+
+
+def _unlisted(error: OSError) -> Unreadable:
+    what = f"the folder can't be read ({error.strerror}), so that its objects stay as they were"
+    return Unreadable("Unreadable", f"{what}; mend its permissions")

@@ -1,0 +1,110 @@
+"""Whether a pod gets a sidecar, and what that adds."""
+
+from __future__ import annotations
+
+import pytest
+
+from pilotfish.agent.metrics import ScrapeTarget
+from pilotfish.capture import Mode
+from pilotfish.config import load
+from pilotfish.config.kubernetes import Pod
+from pilotfish.config.mesh import MeshConfig, ProxyConfig
+from pilotfish.inject import Sidecar, build_sidecar
+from pilotfish.model import Problem, Severity, Source
+from pilotfish.model.kinds import DEPLOYMENT
+
+WEB = DEPLOYMENT.ref("vm", "web")
+SOURCE = Source("web.yaml", 7)
+
+
+def pod(annotations: dict[str, str] | None = None, labels: dict[str, str] | None = None) -> Pod:
+    text = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web-1, namespace: vm}
+spec:
+  serviceAccountName: cashier
+  initContainers: [{name: first, command: [run]}]
+  containers:
+  - {name: web, command: [run], ports: [{name: http, containerPort: 8080}], readinessProbe: {httpGet: {port: http}}}
+  - {name: log, command: [run]}
+"""
+    (manifest,) = load(text, "web.yaml").manifests
+    assert isinstance(manifest.resource, Pod)
+    manifest.resource.metadata.labels.update(labels or {})
+    manifest.resource.metadata.annotations.update(annotations or {})
+    return manifest.resource
+
+
+def build(pod: Pod, mesh: MeshConfig | None = None) -> tuple[Sidecar | None, tuple[Problem, ...]]:
+    return build_sidecar(pod, mesh or MeshConfig(), workload=WEB, ipv6=False, source=SOURCE)
+
+
+def sidecar(pod: Pod, mesh: MeshConfig | None = None) -> Sidecar:
+    made, problems = build(pod, mesh)
+    assert made is not None
+    assert problems == ()
+    return made
+
+
+@pytest.mark.parametrize(
+    "unwilling",
+    [
+        pod(labels={"sidecar.istio.io/inject": "false"}),
+        pod({"sidecar.istio.io/inject": "false"}),
+        pod({"sidecar.istio.io/interceptionMode": "NONE"}),
+    ],
+    ids=["by label", "by annotation", "by mode"],
+)
+def test_a_pod_that_wants_none_has_none(unwilling: Pod) -> None:
+    assert build(unwilling) == (None, ())
+
+
+def test_what_a_pod_gets_that_says_nothing() -> None:
+    made = sidecar(pod())
+    assert made.capture.mode is Mode.REDIRECT
+    assert made.capture.captures_dns, "the names of Services are known to the agent alone"
+    assert made.proxy_config == ProxyConfig()
+    assert list(made.probes) == ["/app-health/web/readyz"]
+    assert made.prometheus is None
+    assert made.metadata == {
+        "SERVICE_ACCOUNT": "cashier",
+        "WORKLOAD_NAME": "web",
+        "OWNER": "kubernetes://apis/apps/v1/namespaces/vm/deployments/web",
+        "ANNOTATIONS": {},
+        "APP_CONTAINERS": "web,log",
+        "INTERCEPTION_MODE": "REDIRECT",
+    }
+
+
+def test_the_meshs_configuration_counts_and_the_pods_own_before_it() -> None:
+    mesh = MeshConfig(default_config=ProxyConfig(interception_mode="TPROXY", status_port=15099, concurrency=2))
+    made = sidecar(pod(), mesh)
+    assert (made.capture.mode, made.metadata["INTERCEPTION_MODE"]) == (Mode.TPROXY, "TPROXY")
+    assert 15099 in made.capture.inbound_ports_exclude
+    own = {"proxy.istio.io/config": "{interceptionMode: REDIRECT, proxyMetadata: {ISTIO_META_DNS_CAPTURE: 'false'}}"}
+    made = sidecar(pod(own), mesh)
+    assert (made.capture.mode, made.capture.captures_dns) == (Mode.REDIRECT, False)
+    assert (made.proxy_config.concurrency, made.proxy_config.status_port) == (2, 15099)
+
+
+def test_the_apps_metrics() -> None:
+    made = sidecar(pod({"prometheus.io/scrape": "true", "prometheus.io/port": "9000"}))
+    assert made.prometheus == ScrapeTarget(9000)
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        {"traffic.sidecar.istio.io/excludeOutboundPorts": "http"},
+        {"sidecar.istio.io/interceptionMode": "MAYBE"},
+        {"proxy.istio.io/config": "concurrency: many"},
+        {"prometheus.io/scrape": "true", "prometheus.io/port": "http"},
+    ],
+    ids=lambda annotations: list(annotations)[-1],
+)
+def test_a_wrong_annotation_is_an_error_of_what_the_user_wrote(annotations: dict[str, str]) -> None:
+    _, problems = build(pod(annotations))
+    (problem,) = problems
+    assert (problem.ref, problem.severity, problem.source) == (WEB, Severity.ERROR, SOURCE)
+    assert list(annotations)[-1] in problem.field
