@@ -7,6 +7,7 @@ The way of the data, which is also the list of folders::
     CaptureSpec ─capture─▶ RuleSet ─▶ the pod's namespace
     what really happened ─explain─▶ the request's way
 
+`discovery` puts `mesh`, `envoy` and `ads` together: what every proxy should have, and what a refusal leads to.
 `derive` computes all of it again as far as a change reaches; `model` holds the values that everyone shares.
 
 Everything is a pure function over immutable values, except `runtime` (all effects) and `cli` (arguments and rendering).

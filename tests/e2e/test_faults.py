@@ -184,6 +184,11 @@ def test_what_envoy_refuses_is_named_and_stops_nobody_else(mesh: Mesh) -> None:
     assert "webapp-0.vm" in problem["proxies"]
     assert "mesh.yaml" in mesh.call("get", "proxies", "-o", "wide").stdout
     assert mesh.status_code(WEBAPP, ADD) == "200", "the last good form stays in force"
+    killed = mesh.status["discovery"]["pid"]
+    os.kill(killed, signal.SIGKILL)
+    wait_until("discovery is back", lambda: mesh.status["discovery"]["pid"] not in (None, killed) and named())
+    again = next(p for p in mesh.status["problems"] if p["kind"] == "VirtualService")
+    assert "its last good form stays in force" in again["message"]
     mesh.write("more.yaml", SECOND_SERVICE)
     wait_until(
         "another object's change goes through, in the same route configuration",

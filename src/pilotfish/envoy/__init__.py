@@ -8,7 +8,7 @@
 
     BootstrapSpec ─bootstrap─▶ dict
 
-`resources.resource_set` is the query that others ask; `values` holds what it returns. Names, numbers and order follow
-what Istio sends today. `bootstrap`, `types` and `values` load no protobuf: the node's process uses the first, and
-stays small.
+`resources.resource_set` is what others ask for; `values` holds what it returns, `types` is the table of xDS types,
+`printing` shows a resource as JSON. Names, numbers and order follow what Istio sends today. `bootstrap`,
+`types` and `values` load no protobuf: the node's process uses the first, and stays small.
 """
