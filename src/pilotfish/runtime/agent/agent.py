@@ -26,9 +26,9 @@ from pilotfish.agent.events import (
     Tick,
 )
 from pilotfish.agent.metrics import AgentFigures
-from pilotfish.agent.names import NameTable, Zone
 from pilotfish.agent.readiness import parse_stats
 from pilotfish.agent.supervisor import Phase, Supervisor
+from pilotfish.model.names import NameTable
 from pilotfish.model.wellknown import PROXY_PORTS
 from pilotfish.runtime.agent.admin import Admin
 from pilotfish.runtime.agent.dns import NameServer
@@ -76,7 +76,7 @@ class Agent:
         self._changed = asyncio.Event()
         self._quitting: asyncio.Task[None] | None = None
         self._http = StatusServer(self)
-        self._dns = NameServer(Zone(spec.proxy.namespace), self._table, host.forwarder)
+        self._dns = NameServer(self._table, host.forwarder)
 
     @property
     def ready(self) -> bool:
