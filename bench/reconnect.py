@@ -18,7 +18,7 @@ from statistics import median
 from bench.agents import DISCOVERY, has_envoy, namespaces
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.model import Proxy
-from pilotfish.runtime.agent import Agent, AgentSpec, Shared
+from pilotfish.runtime.agent import Agent, AgentHost, AgentSpec
 from pilotfish.runtime.agent.sockets import listen
 from pilotfish.runtime.linux.netns import NetNs
 
@@ -37,7 +37,7 @@ async def main(agents: int, away: float) -> None:
     directory = Path(tempfile.mkdtemp(prefix="pf-bench-", dir="/run"))
     directory.chmod(0o755)
     try:
-        async with namespaces(agents) as made, Shared() as shared:
+        async with namespaces(agents) as made, AgentHost() as host:
             specs = (
                 AgentSpec(
                     proxy=Proxy.of_pod(f"pod-{number}", "bench", ("127.0.0.1",)),
@@ -50,7 +50,7 @@ async def main(agents: int, away: float) -> None:
                 )
                 for number, namespace in enumerate(made)
             )
-            started = [Agent(spec, shared) for spec in specs]
+            started = [Agent(spec, host) for spec in specs]
             for agent in started:
                 await agent.start()
             await asyncio.gather(*(has_envoy(agent) for agent in started))
