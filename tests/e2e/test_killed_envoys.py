@@ -34,13 +34,18 @@ spec:
 """
 BENCH = REPOSITORY / "bench"
 RATE, SECONDS = 200, 2.4
+ADMIN = 9901
 UNDER_WAY = 8
 """Requests that one kill may cost: an Envoy that was killed has its sockets for some milliseconds more."""
 
 
 @pytest.fixture(scope="module")
 def mesh(make_mesh: MakeMesh) -> Iterator[Mesh]:
-    kinds = {"client": "", "server": "", "tproxy": "sidecar.istio.io/interceptionMode: TPROXY"}
+    kinds = {
+        "client": f"proxy.istio.io/config: 'proxyAdminPort: {ADMIN}'",
+        "server": "",
+        "tproxy": "sidecar.istio.io/interceptionMode: TPROXY",
+    }
     text = "".join(
         SERVER.format(name=name, annotations=annotations, bench=BENCH, python=sys.executable)
         for name, annotations in kinds.items()
@@ -74,3 +79,10 @@ def test_a_killed_envoy_costs_what_was_under_way(mesh: Mesh, server: str, connec
     assert found["requests"] == RATE * SECONDS
     assert sum(found["lost"].values()) <= 2 * UNDER_WAY, found
     assert "ConnectionRefusedError" not in found["lost"]
+
+
+def test_an_envoy_s_admin_is_asked_where_it_is(mesh: Mesh) -> None:
+    """A pod may choose its port."""
+    listeners = mesh.call("proxy-config", "listeners", "client").stdout
+    assert "virtualOutbound" in listeners or "15001" in listeners
+    assert mesh.status_code("client", f"http://127.0.0.1:{ADMIN}/ready") == "200"
