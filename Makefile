@@ -8,7 +8,8 @@ install:
 demo: install
 	@.venv/bin/python examples/calculator/demo.py
 
-test: install
+test:
+	@scripts/setup tests
 	@.venv/bin/python -m pytest $(PYTEST)
 
 lint: install

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROGRAMS_IN_PODS = ("http_server", "http_load")
+PROGRAMS_IN_PODS = ("http_server", "http_load", "http_steady")
 
 
 def main() -> int:

@@ -63,9 +63,11 @@ class Mesh:
         self.name = f"bench-{os.getpid()}"
         self.environment = {**os.environ, "PILOTFISH_STATE": str(root / "state")}
 
+    def line(self, command: str, *arguments: str) -> list[str]:
+        return [str(PILOTFISH), command, "--name", self.name, *arguments]
+
     def call(self, command: str, *arguments: str) -> str:
-        line = [str(PILOTFISH), command, "--name", self.name, *arguments]
-        done = subprocess.run(line, text=True, capture_output=True, env=self.environment)
+        done = subprocess.run(self.line(command, *arguments), text=True, capture_output=True, env=self.environment)
         if done.returncode:
             raise SystemExit(f"pilotfish {command} {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout

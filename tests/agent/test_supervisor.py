@@ -13,8 +13,10 @@ from pilotfish.agent.events import (
     Drain,
     Event,
     Exited,
+    Hold,
     Kill,
     Post,
+    Release,
     Spawn,
     Spawned,
     Start,
@@ -22,7 +24,7 @@ from pilotfish.agent.events import (
     Tick,
 )
 from pilotfish.agent.readiness import READINESS_FILTER
-from pilotfish.agent.supervisor import Phase, Supervisor, how_it_ended
+from pilotfish.agent.supervisor import HOLD_MOST, Phase, Supervisor, how_it_ended
 
 READY = {
     "cluster_manager.cds.update_success": 1,
@@ -32,13 +34,14 @@ READY = {
 }
 LISTENER = "listener.0.0.0.0_15006.downstream_cx_active"
 TERM, KILL = Kill(signal.SIGTERM), Kill(signal.SIGKILL)
+OUTBOUND, INBOUND, BOTH = (15001,), (15006,), (15001, 15006)
 
 
 def ready_supervisor() -> Supervisor:
     supervisor = Supervisor()
     supervisor.receive(Start(), 0)
     supervisor.receive(Spawned(7), 0.02)
-    supervisor.receive(Answered(READY), 0.1)
+    assert supervisor.receive(Answered(READY), 0.1) == (Hold(BOTH),)
     assert supervisor.ready
     return supervisor
 
@@ -71,7 +74,8 @@ def test_looks_become_rarer_while_discovery_is_away() -> None:
 
 
 def test_the_first_restart_is_immediate_and_later_ones_back_off() -> None:
-    supervisor = ready_supervisor()
+    supervisor = Supervisor()
+    supervisor.receive(Start(), 0)
     assert supervisor.receive(Exited(-9), 1) == (Spawn(1),)
     now, delays = 1.0, []
     for epoch in range(2, 10):
@@ -88,7 +92,8 @@ def test_the_first_restart_is_immediate_and_later_ones_back_off() -> None:
 
 
 def test_a_crash_loop_says_how_it_ends() -> None:
-    supervisor = ready_supervisor()
+    supervisor = Supervisor()
+    supervisor.receive(Start(), 0)
     supervisor.receive(Exited(-6), 1)
     supervisor.receive(Exited(-6), 2)
     assert supervisor.message == "Envoy ended by SIGABRT (2 times in a row)"
@@ -110,13 +115,52 @@ def test_a_stable_minute_forgives_earlier_failures() -> None:
     assert supervisor.receive(Exited(1), 62) == (Spawn(2),)
 
 
-def test_a_restarted_envoy_has_to_become_ready_again() -> None:
+def test_one_that_served_is_started_again_at_once_a_few_times() -> None:
+    supervisor = ready_supervisor()
+    for epoch in range(1, 6):
+        assert supervisor.receive(Exited(-9), epoch) == (Spawn(epoch),)
+        supervisor.receive(Spawned(7), epoch)
+        supervisor.receive(Answered(READY), epoch + 0.1)
+    assert supervisor.receive(Exited(-9), 6) == ()
+    assert supervisor.crash_looping
+
+
+def test_who_connects_while_a_restarted_envoy_starts_waits_for_it() -> None:
+    """So the pod stays ready: it would lose its place among the endpoints for less than it takes to tell."""
     supervisor = ready_supervisor()
     supervisor.receive(Exited(-9), 1)
     supervisor.receive(Spawned(8), 1.02)
-    assert not supervisor.ready
-    supervisor.receive(Answered(READY), 1.1)
+    supervisor.receive(Answered({}), 1.05)
     assert supervisor.ready
+    assert supervisor.receive(Answered(READY), 1.1) == (Hold(BOTH),)
+    assert supervisor.ready
+
+
+def test_nobody_waits_for_long() -> None:
+    supervisor = ready_supervisor()
+    supervisor.receive(Exited(-9), 1)
+    supervisor.receive(Spawned(8), 1.02)
+    supervisor.receive(Tick(), 1.05)
+    assert supervisor.timer() == 2
+    assert supervisor.receive(Tick(), 2) == (Release(BOTH),)
+    assert (supervisor.ready, supervisor.message) == (False, "Envoy is starting")
+    assert supervisor.receive(Answered(READY), 2.5) == (Hold(BOTH),)
+
+
+def test_one_that_backs_off_is_not_ready_though_its_ports_are_held_for_the_moment() -> None:
+    supervisor = ready_supervisor()
+    supervisor.receive(Exited(-9), 1)
+    assert supervisor.receive(Exited(1), 1.1) == ()
+    assert not supervisor.ready
+    assert supervisor.receive(Tick(), 1.3) == (Spawn(2),)
+    assert supervisor.receive(Tick(), 2) == (Release(BOTH),)
+    assert supervisor.receive(Tick(), 3) == (), "once"
+
+
+def test_a_pod_that_drains_lets_nobody_wait_for_its_app() -> None:
+    supervisor = ready_supervisor()
+    assert supervisor.receive(Drain(15), 10) == (Release(INBOUND), Post(DRAIN_PATH))
+    assert supervisor.receive(Stop(20), 12) == (Release(OUTBOUND), TERM)
 
 
 def test_one_unanswered_look_is_forgiven_and_three_are_not() -> None:
@@ -131,7 +175,7 @@ def test_one_unanswered_look_is_forgiven_and_three_are_not() -> None:
 
 def test_draining_ends_when_requests_do() -> None:
     supervisor = ready_supervisor()
-    assert supervisor.receive(Drain(15), 10) == (Post(DRAIN_PATH),)
+    assert supervisor.receive(Drain(15), 10) == (Release(INBOUND), Post(DRAIN_PATH))
     assert not supervisor.ready
     assert supervisor.receive(Tick(), 10) == (Ask(DRAIN_FILTER),)
     supervisor.receive(Answered({LISTENER: 1}), 10.01)
@@ -171,7 +215,7 @@ def test_one_that_is_not_ready_has_nothing_to_drain_and_gets_nothing() -> None:
     supervisor.receive(Spawned(7), 0)
     assert supervisor.receive(Drain(10), 0.1) == ()
     assert supervisor.drained
-    assert supervisor.receive(Answered(READY), 0.2) == (Post(DRAIN_PATH),)
+    assert supervisor.receive(Answered(READY), 0.2) == (Hold(OUTBOUND), Post(DRAIN_PATH))
     assert not supervisor.ready
 
 
@@ -181,13 +225,13 @@ def test_an_envoy_that_ends_while_draining_comes_back_for_outbound_traffic_alone
     assert supervisor.receive(Exited(-9), 10.1) == (Spawn(1),)
     assert supervisor.drained
     supervisor.receive(Spawned(8), 10.2)
-    assert supervisor.receive(Answered(READY), 10.3) == (Post(DRAIN_PATH),)
+    assert supervisor.receive(Answered(READY), 10.3) == (Hold(OUTBOUND), Post(DRAIN_PATH))
     assert not supervisor.ready
 
 
 def test_stop_asks_first_and_forces_at_the_deadline() -> None:
     supervisor = ready_supervisor()
-    assert supervisor.receive(Stop(3), 1) == (TERM,)
+    assert supervisor.receive(Stop(3), 1) == (Release(BOTH), TERM)
     assert supervisor.receive(Stop(2), 1) == (), "asked once; but sooner"
     assert supervisor.timer() == 2
     assert supervisor.receive(Tick(), 2) == (KILL,)
@@ -212,7 +256,7 @@ def test_stop_in_backoff_and_before_the_start_needs_no_signal() -> None:
         if supervisor.pid:
             supervisor.receive(Exited(1), 1)
             supervisor.receive(Exited(1), 1)
-        assert supervisor.receive(Stop(3), 1.1) == ()
+        assert all(isinstance(effect, Release) for effect in supervisor.receive(Stop(3), 1.1))
         assert supervisor.phase is Phase.STOPPED
         assert supervisor.receive(Start(), 2) == ()
 
@@ -236,13 +280,32 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
 
 @given(st.lists(st.tuples(st.floats(0, 20), EVENTS), max_size=40))
 def test_any_history_keeps_the_promises(history: list[tuple[float, Event]]) -> None:
-    """No event is an error; a stopped Envoy is never started again; ready means that a process runs."""
+    """No event is an error; a stopped Envoy is never started again; ready means that it serves or that its ports are
+    held; who is held is let go: when the pod ends, and a second after Envoy did.
+    """
     supervisor = Supervisor()
     now = 0.0
     stopped = False
+    held: set[int] = set()
+    away_since: float | None = None
     for wait, event in history:
         now += wait
         effects = supervisor.receive(event, now)
+        while (timer := supervisor.timer()) is not None and timer <= now:
+            effects += supervisor.receive(Tick(), now)
         stopped = stopped or isinstance(event, Stop)
+        for effect in effects:
+            if isinstance(effect, Hold):
+                held |= set(effect.ports)
+            elif isinstance(effect, Release):
+                assert set(effect.ports) <= held, "asked for once"
+                held -= set(effect.ports)
         assert not (stopped and any(isinstance(effect, Spawn) for effect in effects))
-        assert not supervisor.ready or (supervisor.pid is not None and not supervisor.message)
+        assert not supervisor.ready or (supervisor.phase is Phase.RUNNING and not supervisor.message) or held
+        assert not (held and stopped)
+        assert 15006 not in held or supervisor.draining is None
+        if isinstance(event, Exited) and away_since is None:
+            away_since = now
+        if supervisor.phase is Phase.RUNNING:
+            away_since = None
+        assert not held or away_since is None or now - away_since < HOLD_MOST

@@ -90,3 +90,36 @@ def test_a_wrong_annotation_leaves_the_base_and_names_the_pod(text: str) -> None
     assert config == base
     assert [(p.ref, p.source, p.severity) for p in problems] == [(POD, SOURCE, Severity.ERROR)]
     assert problems[0].field.startswith("metadata.annotations[proxy.istio.io/config]")
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("proxyAdminPort: 15001", "proxyAdminPort"),
+        ("proxyAdminPort: 15053", "proxyAdminPort"),
+        ("statusPort: 15006", "statusPort"),
+        ("statusPort: 15090", "statusPort"),
+        ("statusPort: 15021", "statusPort"),
+        # Taken by the other one, which the mesh or the default has put there.
+        ("proxyAdminPort: 16020", "proxyAdminPort"),
+        ("statusPort: 15000", "statusPort"),
+        ("{statusPort: 9000, proxyAdminPort: 9000}", "statusPort"),
+    ],
+)
+def test_a_port_that_the_sidecar_has_for_something_else(text: str, field: str) -> None:
+    base = ProxyConfig(status_port=16020)
+    config, (problem,) = proxy_config(text, base, POD, SOURCE)
+    assert config == base
+    assert problem.field == f"metadata.annotations[proxy.istio.io/config].{field}"
+
+
+def test_two_ports_may_change_places() -> None:
+    config, problems = proxy_config("{statusPort: 15000, proxyAdminPort: 15020}", ProxyConfig(), POD, SOURCE)
+    assert problems == ()
+    assert (config.status_port, config.proxy_admin_port) == (15000, 15020)
+
+
+def test_the_mesh_s_own_ports_are_looked_at_too() -> None:
+    config, (problem,) = load_mesh_config("defaultConfig: {proxyAdminPort: 15020}", "mesh.yaml")
+    assert config is None
+    assert problem.field == "defaultConfig.statusPort"

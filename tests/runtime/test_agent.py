@@ -26,6 +26,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Delt
 from google.protobuf.json_format import ParseDict
 
 from pilotfish.agent.metrics import ScrapeTarget
+from pilotfish.agent.readiness import parse_stats
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.model import Duration, Proxy
 from pilotfish.runtime.agent import Agent, AgentError, AgentHost, AgentSpec, AgentStatus
@@ -233,6 +234,53 @@ async def test_killed_envoy_is_back_within_a_second(spec: AgentSpec, discovery: 
         status = await changed(agent, lambda status: status.pid not in (None, first) and status.ready, within=1)
         assert (status.restarts, status.epoch, status.exit_code) == (1, 1, -signal.SIGKILL)
         assert status.revision == 0, "the same bootstrap"
+
+
+async def test_who_connects_while_envoy_is_away_is_answered_by_the_next(
+    spec: AgentSpec, discovery: Discovery, app: App, client: aiohttp.ClientSession
+) -> None:
+    async with running(spec) as agent:
+        await agent.wait_ready()
+        assert agent.pid is not None
+        os.kill(agent.pid, signal.SIGKILL)
+        await changed(agent, lambda status: status.pid is None)
+        assert agent.ready, "it is so soon back that nobody need know"
+        waiting = [asyncio.create_task(get(client, f"{port}/")) for port in (15001, 15006) for _ in range(20)]
+        assert set(await asyncio.gather(*waiting)) == {(200, "done")}
+
+
+async def test_nobody_waits_for_an_envoy_that_does_not_come_back(
+    spec: AgentSpec, discovery: Discovery, app: App, client: aiohttp.ClientSession
+) -> None:
+    """Its discovery is gone, too: it starts, and listens on nothing."""
+    async with running(spec) as agent:
+        await agent.wait_ready()
+        discovery.answer.clear()
+        assert agent.pid is not None
+        os.kill(agent.pid, signal.SIGKILL)
+        await changed(agent, lambda status: status.pid is None)
+        began = now()
+        with pytest.raises(aiohttp.ClientError):
+            await get(client, "15006/")
+        assert now() - began < 1.5
+        await changed(agent, lambda status: not status.ready)
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await get(client, "15006/")
+        discovery.answer.set()
+        await agent.wait_ready()
+        assert await get(client, "15006/") == (200, "done")
+
+
+async def test_however_long_discovery_is_away_it_is_looked_for_every_second(spec: AgentSpec) -> None:
+    """Eight times take Envoy itself, which waits ever longer, most of a minute."""
+    async with running(spec) as agent:
+        await changed(agent, lambda status: "discovery has not sent" in status.message)
+        failures = 0
+        async with asyncio.timeout(10):
+            while failures < 8:
+                answer = await agent.admin.request("GET", "/stats?filter=^cluster.xds-grpc.upstream_cx_connect_fail$")
+                failures = sum(parse_stats(answer.body.decode()).values())
+                await asyncio.sleep(0.1)
 
 
 async def test_an_envoy_that_can_not_run_is_a_crash_loop(spec: AgentSpec) -> None:

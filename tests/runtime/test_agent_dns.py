@@ -7,14 +7,15 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 from aiohttp import web
-from dnslib import QTYPE, RCODE, RR, A, DNSRecord
+from dnslib import QTYPE, RCODE, RR, A, DNSQuestion, DNSRecord
 
-from pilotfish.agent.names import NameTable, Zone
 from pilotfish.model import Proxy
+from pilotfish.model.names import NameTable
 from pilotfish.runtime.agent.dns import NameServer
 from pilotfish.runtime.agent.forward import Forwarder, machine_resolvers
 from pilotfish.runtime.agent.nametables import NameTables
@@ -22,10 +23,11 @@ from pilotfish.runtime.agent.sockets import listen
 
 pytestmark = pytest.mark.timeout(30)
 
+CALCULATOR = "calculator.vm.svc.cluster.local"
 TABLE = NameTable(
     "1",
     {
-        "calculator.vm.svc.cluster.local": ("10.96.0.1", "fd70::1"),
+        CALCULATOR: ("10.96.0.1", "fd70::1"),
         "many.vm.svc.cluster.local": tuple(f"10.0.{n // 256}.{n % 256}" for n in range(300)),
     },
 )
@@ -42,7 +44,7 @@ async def name_server(
     table: Callable[[], NameTable] = lambda: TABLE, resolver_port: int | None = None
 ) -> AsyncIterator[tuple[NameServer, int]]:
     forwarder = Forwarder(("127.0.0.1",), port=resolver_port) if resolver_port else Forwarder(())
-    server = NameServer(Zone(namespace="vm"), table, forwarder)
+    server = NameServer(table, forwarder)
     port = free_port()
     await server.start(None, port)
     try:
@@ -81,7 +83,7 @@ def addresses(reply: DNSRecord) -> list[str]:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_names_of_the_mesh_over_udp(host: str) -> None:
     async with name_server() as (_, port):
-        reply = await over_udp(port, DNSRecord.question("calculator.vm.svc.cluster.local", "AAAA"), host)
+        reply = await over_udp(port, DNSRecord.question(CALCULATOR, "AAAA"), host)
         assert addresses(reply) == ["fd70::1"]
         reply = await over_udp(port, DNSRecord.question("gone.vm.svc.cluster.local"), host)
         assert reply.header.rcode == RCODE.NXDOMAIN
@@ -91,7 +93,7 @@ async def test_what_udp_truncates_comes_over_tcp() -> None:
     async with name_server() as (_, port):
         query = DNSRecord.question("many.vm.svc.cluster.local")
         assert (await over_udp(port, query)).header.tc == 1
-        many, one = await over_tcp(port, query, DNSRecord.question("calculator"))
+        many, one = await over_tcp(port, query, DNSRecord.question(CALCULATOR))
         assert len(addresses(many)) == 300
         assert addresses(one) == ["10.96.0.1"]
 
@@ -108,8 +110,45 @@ async def test_without_a_resolver_the_failure_is_immediate() -> None:
         assert (server.queries, server.forwarded, server.failures) == (2, 2, 2)
 
 
+async def test_a_client_that_takes_no_answer_is_cut_off_and_keeps_no_other_waiting(monkeypatch: Any) -> None:
+    monkeypatch.setattr("pilotfish.runtime.agent.dns._IDLE", 0.3)
+    loop = asyncio.get_running_loop()
+    query = DNSRecord.question("many.vm.svc.cluster.local").pack()
+
+    async def ask_and_never_read(connection: socket.socket) -> None:
+        while True:
+            await loop.sock_sendall(connection, len(query).to_bytes(2, "big") + query)
+
+    async with name_server() as (server, port):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.setblocking(False)
+            asking = asyncio.create_task(ask_and_never_read(connection))
+            await until(lambda: server.queries > 10)
+            assert addresses((await over_tcp(port, DNSRecord.question(CALCULATOR)))[0]) == ["10.96.0.1"]
+            with pytest.raises(ConnectionError):
+                await asyncio.wait_for(asking, 5)
+        await until(lambda: not server.connections)
+
+
+async def test_no_more_connections_than_a_pod_may_have() -> None:
+    query = DNSRecord.question(CALCULATOR)
+    async with name_server() as (server, port):
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(100)]
+        await until(lambda: server.connections == 100)
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await over_tcp(port, query)
+        assert addresses(await over_udp(port, query)) == ["10.96.0.1"], "UDP is another matter"
+        for _, writer in idle:
+            writer.close()
+        await until(lambda: not server.connections)
+        assert addresses((await over_tcp(port, query))[0]) == ["10.96.0.1"]
+
+
 class Resolver(asyncio.DatagramProtocol):
-    """Answers all with one address; but first with a forged answer, to another id."""
+    """Answers all with one address; but first with forged answers: to another id, to another question."""
+
+    def __init__(self, code: int = RCODE.NOERROR) -> None:
+        self.code = code
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -117,10 +156,15 @@ class Resolver(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: Any) -> None:
         query = DNSRecord.parse(data)
         answer = query.reply()
-        answer.add_answer(RR(query.q.qname, QTYPE.A, rdata=A("192.0.2.1"), ttl=5))
+        answer.header.rcode = self.code
+        if self.code == RCODE.NOERROR:
+            answer.add_answer(RR(query.q.qname, QTYPE.A, rdata=A("192.0.2.1"), ttl=5))
         forged = DNSRecord.parse(answer.pack())
         forged.header.id ^= 1
+        other = DNSRecord(answer.header, q=DNSQuestion("other.example.com"))
+        other.add_answer(RR("other.example.com", QTYPE.A, rdata=A("192.0.2.66")))
         self.transport.sendto(forged.pack(), addr)
+        self.transport.sendto(other.pack(), addr)
         self.transport.sendto(answer.pack(), addr)
 
 
@@ -152,6 +196,36 @@ async def test_everything_else_is_asked_of_the_machine_s_resolver(resolver_port:
         reply = await over_udp(port, query)
         assert (reply.header.id, addresses(reply)) == (query.header.id, ["192.0.2.1"])
         assert [addresses(reply) for reply in await over_tcp(port, query)] == [["192.0.2.2"]]
+
+
+async def test_a_resolver_that_can_not_answer_is_not_the_last_word() -> None:
+    """The next may know; what none knows is told as the first put it."""
+    async with resolvers(RCODE.REFUSED, RCODE.NOERROR) as forwarder:
+        query = DNSRecord.question("www.example.com")
+        answer = await forwarder.ask(query.pack(), over_udp=True)
+        assert answer is not None
+        assert addresses(DNSRecord.parse(answer)) == ["192.0.2.1"]
+    async with resolvers(RCODE.REFUSED, RCODE.SERVFAIL) as forwarder:
+        answer = await forwarder.ask(query.pack(), over_udp=True)
+        assert answer is not None
+        assert DNSRecord.parse(answer).header.rcode == RCODE.REFUSED
+
+
+@asynccontextmanager
+async def resolvers(*codes: int) -> AsyncIterator[Forwarder]:
+    """One at each of 127.0.0.1, 127.0.0.2, ... that always gives this code."""
+    loop = asyncio.get_running_loop()
+    port = free_port()
+    hosts = [f"127.0.0.{n}" for n in range(1, len(codes) + 1)]
+    made = [
+        (await loop.create_datagram_endpoint(partial(Resolver, code), local_addr=(host, port)))[0]
+        for host, code in zip(hosts, codes, strict=True)
+    ]
+    try:
+        yield Forwarder(tuple(hosts), port=port)
+    finally:
+        for transport in made:
+            transport.close()
 
 
 async def test_a_silent_resolver_costs_one_query_its_patience() -> None:
@@ -200,7 +274,7 @@ class Discovery:
         if version == self.version:
             self.changed.clear()
             await self.changed.wait()
-        return web.Response(text=json.dumps({"version": self.version, "records": {"X.vm": [f"10.0.0.{self.version}"]}}))
+        return web.Response(text=json.dumps({"version": self.version, "records": {"x.vm": [f"10.0.0.{self.version}"]}}))
 
     def change(self, version: str) -> None:
         self.version = version
@@ -244,6 +318,18 @@ async def test_one_poll_serves_all_agents_of_a_namespace(names: NameTables) -> N
         await until(lambda: sources[0].table.version == "3")
 
 
+async def test_namespaces_that_see_the_same_share_one_table(names: NameTables) -> None:
+    discovery, port = Discovery(), free_port()
+    proxies = [Proxy.of_pod("a", namespace, ("10.0.0.1",)) for namespace in ("vm", "shop")]
+    discovery.known = {proxy.id for proxy in proxies}
+    async with serving(discovery, port):
+        sources = [names.subscribe(f"127.0.0.1:{port}", proxy) for proxy in proxies]
+        for source in sources:
+            await asyncio.wait_for(source.loaded.wait(), 5)
+    assert sources[0] is not sources[1]
+    assert sources[0].table is sources[1].table
+
+
 async def test_the_last_table_stays_while_discovery_is_away(names: NameTables) -> None:
     discovery, port = Discovery(), free_port()
     source = names.subscribe(f"127.0.0.1:{port}", Proxy.of_pod("a", "vm", ("10.0.0.1",)))
@@ -256,7 +342,7 @@ async def test_the_last_table_stays_while_discovery_is_away(names: NameTables) -
         await until(lambda: source.table.version == "2")
 
 
-@pytest.mark.parametrize("body", ["", "[]", "{}", '{"version": "1", "records": []}'])
+@pytest.mark.parametrize("body", ["", "[]", "{}", '{"version": "1", "records": []}', '{"version": "", "records": {}}'])
 async def test_nonsense_is_not_a_table(names: NameTables, body: str) -> None:
     port, asked = free_port(), 0
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.process import PIPE, STDOUT, BindMount, LaunchError, Process, ProcessSpec, start
+from pilotfish.runtime.linux.spare import SpareLauncher
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -147,11 +149,17 @@ async def test_a_source_that_another_volume_hides(volume: Path) -> None:
     )
 
 
+def own_mounts() -> list[str]:
+    """But for the names of network namespaces, which others make meanwhile."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if " /run/netns/" not in line]
+
+
 async def test_mounts_are_nobody_elses(volume: Path) -> None:
-    before = Path("/proc/self/mountinfo").read_text()
+    before = own_mounts()
     process = await start(replace(shell("exec sleep 60"), mounts=(BindMount(str(volume), "/pf-app/config"),)))
     try:
-        assert Path("/proc/self/mountinfo").read_text() == before
+        assert own_mounts() == before
     finally:
         await kill(process)
 
@@ -317,3 +325,70 @@ def test_the_launcher_imports_little() -> None:
         [sys.executable, "-I", "-S", "-c", code, source], capture_output=True, text=True, check=True
     ).stdout.split()
     assert not {"typing", "pathlib", "re", "signal", "json", "asyncio"} & set(done)
+
+
+@pytest.fixture
+def spare() -> Iterator[SpareLauncher]:
+    launcher = SpareLauncher()
+    yield launcher
+    launcher.close()
+
+
+async def written(spec: ProcessSpec, spare: SpareLauncher, tmp_path: Path) -> str:
+    """What a program that the spare launcher starts says; a spare has no pipes to give."""
+    said = tmp_path / "said"
+    process = await start(replace(spec, stdout=str(said), stderr=STDOUT), spare)
+    assert await process.wait() == 0, said.read_text()
+    return said.read_text()
+
+
+async def test_a_spare_launcher_starts_a_program_as_another_would(
+    netns: NetNs, spare: SpareLauncher, volume: Path, tmp_path: Path
+) -> None:
+    command = (
+        "readlink /proc/self/ns/net; id -u; env; grep -E '^(CapBnd|SigIgn|NoNewPrivs)' /proc/self/status; "
+        "ls /proc/self/fd; cat /pf-data/file; uname -n; pwd; umask; readlink /proc/self/fd/0; "
+        "[ $(cut -d' ' -f6 /proc/$$/stat) = $$ ] && echo leads its session"
+    )
+    spec = replace(
+        shell(command),
+        netns=netns,
+        uid=1337,
+        gid=1337,
+        cwd="/usr",
+        keep_capabilities=frozenset(),
+        mounts=(BindMount(str(volume), "/pf-data", read_only=True),),
+        hostname="webapp-0",
+    )
+    usual = await output(spec)
+    spare.prepare()
+    assert (await written(spec, spare, tmp_path)).strip() == usual
+    assert f"net:[{netns.path.stat().st_ino}]" in usual
+
+
+async def test_a_spare_launcher_serves_once(spare: SpareLauncher) -> None:
+    spare.prepare()
+    (waiting,) = children()
+    for expected in (True, False):
+        process = await start(replace(shell("true"), stdout=None, stderr=None), spare)
+        assert (process.pid == waiting) is expected
+        assert await process.wait() == 0
+
+
+def children() -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()]
+
+
+async def test_a_spare_launcher_says_why_it_can_not(spare: SpareLauncher) -> None:
+    spare.prepare()
+    with pytest.raises(LaunchError, match="command /no/such can't be run"):
+        await start(ProcessSpec(("/no/such",), ENV), spare)
+
+
+async def test_a_spare_launcher_that_is_gone_is_missed_by_nobody(spare: SpareLauncher) -> None:
+    spare.prepare()
+    (pid,) = children()
+    os.kill(pid, signal.SIGKILL)
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z":
+        await asyncio.sleep(0.01)
+    assert await (await start(replace(shell("true"), stdout=None, stderr=None), spare)).wait() == 0

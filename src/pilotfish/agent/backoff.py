@@ -1,7 +1,7 @@
 """When to start Envoy again.
 
-The first restart is immediate, because traffic of the whole pod waits for it. One that keeps ending is given ever more
-time, up to ten seconds, so that a broken machine is not kept busy by it.
+A restart is immediate, because traffic of the whole pod waits for it: the first, and a few in a row of an Envoy that
+served. One that keeps ending is given ever more time, up to ten seconds, so that a broken machine is not kept busy.
 """
 
 from __future__ import annotations
@@ -10,13 +10,19 @@ from typing import Final
 
 STABLE_AFTER: Final = 60.0
 """Seconds. A run that lasted so long wipes out the failures before it."""
+_FREE: Final = 1
+_FREE_IF_SERVED: Final = 5
 _FIRST: Final = 0.2
 _MOST: Final = 10.0
 
 
-def restart_delay(failures: int) -> float:
-    """Seconds to wait after the run that makes `failures` in a row: 0, 0.2, 0.4, 0.8, ... 10."""
-    return 0.0 if failures <= 1 else min(_MOST, _FIRST * 2.0 ** min(failures - 2, 10))
+def restart_delay(failures: int, served: bool) -> float:
+    """Seconds to wait after the run that makes `failures` in a row: 0, 0.2, 0.4, 0.8, ... 10.
+
+    `served`: it was ready for traffic before it ended. Then the first five are 0.
+    """
+    free = _FREE_IF_SERVED if served else _FREE
+    return 0.0 if failures <= free else min(_MOST, _FIRST * 2.0 ** min(failures - free - 1, 10))
 
 
 def count_failure(failures: int, lasted: float) -> int:

@@ -87,4 +87,18 @@ class Kill:
     signal: signal.Signals
 
 
-Effect = Spawn | Ask | Post | Kill
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Keep these ports, on which Envoy listens, open whenever it is away: who connects waits for the next one."""
+
+    ports: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Hold these ports no longer: who connects while Envoy is away is refused."""
+
+    ports: tuple[int, ...]
+
+
+Effect = Spawn | Ask | Post | Kill | Hold | Release

@@ -2,60 +2,44 @@
 
 Below the cluster's domain the table is the whole truth: a name that it lacks does not exist. A name that it has exists
 for every type, so the other family's query gets an empty answer and not a NXDOMAIN, which would end a client's search.
+Short names are the client's to complete, from the search domains in its resolv.conf: `redis.io` is not the Service
+`redis` of the namespace `io`.
 
-Source: RFC 1035, RFC 2308 (NODATA, NXDOMAIN), RFC 6891 (EDNS);
+Source: RFC 1035, RFC 2308 (NODATA, NXDOMAIN), RFC 8020 (what has names below it exists);
+https://github.com/kubernetes/dns/blob/master/docs/specification.md;
 https://istio.io/latest/docs/ops/configuration/traffic-management/dns-proxy/
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, TypeVar
 
-from dnslib import AAAA, CLASS, EDNS0, QTYPE, RCODE, RR, A, DNSError, DNSHeader, DNSRecord
+from pilotfish.agent.dnswire import (
+    IN,
+    TCP_MOST,
+    Answer,
+    Kind,
+    Query,
+    Rcode,
+    Record,
+    address_record,
+    authority_record,
+    parse_query,
+    pointer_record,
+    render,
+    render_failure,
+    service_record,
+)
+from pilotfish.model.names import NameTable, Port, pack_address
+from pilotfish.model.wellknown import CLUSTER_DOMAIN
 
-from pilotfish.model.wellknown import CLUSTER_DOMAIN, SERVICE_DOMAIN, namespace_domain
+_Item = TypeVar("_Item")
 
 TTL: Final = 30
 """Seconds, as Istio answers."""
-_UDP_LEAST: Final = 512
-_UDP_OURS: Final = 1232
-"""The most that EDNS advertises without fragments (https://www.dnsflagday.net/2020/)."""
-
-
-@dataclass(frozen=True, slots=True)
-class NameTable:
-    version: str = ""
-    """"" for the table of an agent that has none yet."""
-    records: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
-    """Lower-case names without a dot at the end → IPv4 and IPv6 addresses. A name may begin with `*.`."""
-
-    def find(self, name: str) -> tuple[str, ...] | None:
-        """The addresses of `name`, or of the longest wildcard above it."""
-        if (found := self.records.get(name)) is not None:
-            return found
-        while "." in name:
-            name = name.partition(".")[2]
-            if (found := self.records.get(f"*.{name}")) is not None:
-                return found
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Zone:
-    """How short names are read, and where the table is the whole truth."""
-
-    namespace: str = ""
-
-    @property
-    def search(self) -> tuple[str, ...]:
-        """As in the pod's resolv.conf, for clients that do not search on their own."""
-        own = (namespace_domain(self.namespace),) if self.namespace else ()
-        return (*own, SERVICE_DOMAIN, CLUSTER_DOMAIN)
-
-    def holds(self, name: str) -> bool:
-        return name == CLUSTER_DOMAIN or name.endswith(f".{CLUSTER_DOMAIN}")
+_NEGATIVE_TTL: Final = 5
+"""As Kubernetes' DNS has it: what does not exist yet may soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,65 +54,160 @@ class Forward:
     failure: bytes
 
 
-def resolve(packet: bytes, table: NameTable, zone: Zone, over_udp: bool = True) -> Reply | Forward | None:
+def resolve(packet: bytes, table: NameTable, over_udp: bool = True) -> Reply | Forward | None:
     """What becomes of one query. None for what is no DNS query at all: it is not answered."""
-    try:
-        query = DNSRecord.parse(packet)
-    except DNSError:
-        return _malformed(packet)
-    if query.header.qr or query.header.opcode != 0:
-        return None if query.header.qr else Reply(_answer(query, (), RCODE.NOTIMP, over_udp))
-    if len(query.questions) != 1:
-        return Reply(_answer(query, (), RCODE.FORMERR, over_udp))
-    name = str(query.q.qname).rstrip(".").lower()
-    if query.q.qclass == CLASS.IN:
-        addresses = _find(name, table, zone)
-        if addresses is not None:
-            return Reply(_answer(query, addresses, RCODE.NOERROR, over_udp))
-        if zone.holds(name):
-            # Before the first table nothing can be denied: a client would take that for good.
-            return Reply(_answer(query, (), RCODE.NXDOMAIN if table.version else RCODE.SERVFAIL, over_udp))
-    return Forward(_answer(query, (), RCODE.SERVFAIL, over_udp))
+    query = parse_query(packet)
+    if query is None:
+        return None
+    if isinstance(query, Rcode):
+        return Reply(render_failure(packet, query))
+    limit = query.udp_limit if over_udp else TCP_MOST
+    answer = _answer(query, table)
+    if answer is None:
+        return Forward(render(query, Answer(Rcode.SERVFAIL, authoritative=False), limit))
+    return Reply(render(query, answer, limit))
 
 
-def _find(name: str, table: NameTable, zone: Zone) -> tuple[str, ...] | None:
-    found = table.find(name)
-    if found is not None or zone.holds(name):
+def _answer(query: Query, table: NameTable) -> Answer | None:
+    """None for what others know."""
+    if query.version:
+        return Answer(Rcode.BADVERS, authoritative=False)
+    if query.category != IN:
+        return None
+    if (found := _find(query, table)) is not None:
         return found
-    for suffix in zone.search:
-        if (found := table.records.get(f"{name}.{suffix}")) is not None:
+    if not in_cluster(query.name):
+        return None
+    # Before the first table nothing can be denied: a client would take that for good.
+    if not table.version:
+        return Answer(Rcode.SERVFAIL, authoritative=False)
+    if query.name == CLUSTER_DOMAIN and query.kind == Kind.SOA:
+        return Answer(records=_authority(CLUSTER_DOMAIN))
+    exists = query.name == CLUSTER_DOMAIN or query.name in table.branches
+    return _nothing(CLUSTER_DOMAIN, Rcode.NOERROR if exists else Rcode.NXDOMAIN)
+
+
+def _find(query: Query, table: NameTable) -> Answer | None:
+    """The answer about a name that the table has; None where it has none."""
+    if (pointed := _pointed_at(query.name)) is not None:
+        names = tuple(name for name in table.names.get(pointed, ()) if in_cluster(name))
+        return _about_pointer(query, names) if names else None
+    addresses = find_addresses(query.name, table)
+    if addresses is None:
+        return _about_port(query, table)
+    if query.kind == Kind.SRV and query.name in table.ports:
+        return _about_service(query, query.name, "", table)
+    return _about_addresses(query, addresses)
+
+
+def find_addresses(name: str, table: NameTable) -> tuple[str, ...] | None:
+    """The addresses of `name`, or of the longest wildcard above it. None: there is no such name."""
+    if (found := table.records.get(name)) is not None:
+        return found
+    label, _, parent = name.partition(".")
+    if parent in table.headless and (shared := _undashed(label)) in table.records.get(parent, ()):
+        return (shared,)
+    if parent.endswith(f".pod.{CLUSTER_DOMAIN}") and "." not in parent.removesuffix(f".pod.{CLUSTER_DOMAIN}"):
+        # Kubernetes' answer to whoever wants a name for an address, such as for a certificate.
+        address = _undashed(label)
+        return (address,) if pack_address(address) else None
+    while parent:
+        if (found := table.records.get(f"*.{parent}")) is not None:
             return found
+        parent = parent.partition(".")[2]
     return None
 
 
-def _answer(query: DNSRecord, addresses: tuple[str, ...], rcode: int, over_udp: bool) -> bytes:
-    reply = query.reply(ra=1, aa=0)
-    reply.header.rcode = rcode
-    limit = _UDP_LEAST
-    if any(record.rtype == QTYPE.OPT for record in query.ar):
-        limit = max(limit, next(record.edns_len for record in query.ar if record.rtype == QTYPE.OPT))
-        reply.add_ar(EDNS0(udp_len=_UDP_OURS))
-    # Several addresses begin with another one at each query, as the query's own id has it.
-    turn = query.header.id % len(addresses) if addresses else 0
-    for address in (*addresses[turn:], *addresses[:turn]):
-        if (record := _record(query, address)) is not None:
-            reply.add_answer(record)
-    packet = bytes(reply.pack())
-    if over_udp and len(packet) > limit:
-        return bytes(reply.truncate().pack())
-    return packet
+def _about_addresses(query: Query, addresses: tuple[str, ...]) -> Answer:
+    chosen = tuple(a for a in addresses if query.kind in (Kind.AAAA if ":" in a else Kind.A, Kind.ANY))
+    if not chosen:
+        return _nothing(CLUSTER_DOMAIN if in_cluster(query.name) else query.name)
+    return Answer(records=(r for a in _turn(chosen, query) if (r := address_record(a, TTL))))
 
 
-def _record(query: DNSRecord, address: str) -> RR | None:
-    kind = QTYPE.AAAA if ":" in address else QTYPE.A
-    if query.q.qtype not in (kind, QTYPE.ANY):
+def _about_pointer(query: Query, names: tuple[str, ...]) -> Answer:
+    if query.kind not in (Kind.PTR, Kind.ANY):
+        return _nothing(query.name)
+    return Answer(records=(record for name in names if (record := pointer_record(name, TTL))))
+
+
+def _about_port(query: Query, table: NameTable) -> Answer | None:
+    """`_http._tcp.store.vm.svc.cluster.local`."""
+    first, _, rest = query.name.partition(".")
+    if first in {port.label.rpartition(".")[2] for port in table.ports.get(rest, ())} - {""}:
+        return _nothing(CLUSTER_DOMAIN)
+    second, _, host = rest.partition(".")
+    label = f"{first}.{second}"
+    if label not in {port.label for port in table.ports.get(host, ())}:
         return None
-    return RR(query.q.qname, kind, ttl=TTL, rdata=AAAA(address) if kind == QTYPE.AAAA else A(address))
+    if query.kind not in (Kind.SRV, Kind.ANY):
+        return _nothing(CLUSTER_DOMAIN)
+    return _about_service(query, host, label, table)
 
 
-def _malformed(packet: bytes) -> Reply | None:
-    """A query whose header can be read is told that the rest can't."""
-    if len(packet) < 12 or packet[2] & 0x80:
-        return None
-    header = DNSHeader(id=int.from_bytes(packet[:2], "big"), qr=1, ra=1, rcode=RCODE.FORMERR)
-    return Reply(bytes(DNSRecord(header).pack()))
+def _about_service(query: Query, host: str, label: str, table: NameTable) -> Answer:
+    """The SRV records of a Service's port, or of all its ports (label ""), with their targets' addresses."""
+    ports = [port for port in table.ports[host] if not label or port.label == label]
+    pairs = tuple((target, port.number) for port in ports for target in _targets(host, port, table))
+    if not pairs:
+        return _nothing(CLUSTER_DOMAIN)
+    pairs = _turn(pairs, query)
+    addresses = ((a, target) for target, _ in pairs for a in table.records.get(target, ()))
+    return Answer(
+        records=(r for target, number in pairs if (r := service_record(target, number, TTL))),
+        additional=(r for address, target in addresses if (r := address_record(address, TTL, target))),
+    )
+
+
+def _targets(host: str, port: Port, table: NameTable) -> tuple[str, ...]:
+    """The Service itself; or its pods, by their own names or, for one that has none, by its address."""
+    if host not in table.headless:
+        return (host,)
+    found: dict[str, None] = {}
+    for address in port.at or table.records.get(host, ()):
+        known = table.names.get(pack_address(address) or b"", ())
+        own = tuple(name for name in known if name.partition(".")[2] == host)
+        found |= dict.fromkeys(own or (f"{_dashed(address)}.{host}",))
+    return tuple(found)
+
+
+def _nothing(zone: str, rcode: Rcode = Rcode.NOERROR) -> Answer:
+    return Answer(rcode, authority=_authority(zone))
+
+
+def _authority(zone: str) -> tuple[Record, ...]:
+    """Says for how long to remember that there is nothing."""
+    record = authority_record(zone, _NEGATIVE_TTL)
+    return (record,) if record else ()
+
+
+def in_cluster(name: str) -> bool:
+    """Whether the table is the whole truth about it."""
+    return name == CLUSTER_DOMAIN or name.endswith(f".{CLUSTER_DOMAIN}")
+
+
+def _turn(items: tuple[_Item, ...], query: Query) -> tuple[_Item, ...]:
+    """Several begin with another one at each query, as the query's own id has it."""
+    turn = query.id % len(items) if items else 0
+    return (*items[turn:], *items[:turn])
+
+
+def _dashed(address: str) -> str:
+    return address.replace(".", "-").replace(":", "-")
+
+
+def _undashed(label: str) -> str:
+    """`10-244-0-7` has three dashes between numbers; an IPv6 address has others."""
+    dotted = label.replace("-", ".")
+    return dotted if pack_address(dotted) else label.replace("-", ":")
+
+
+def _pointed_at(name: str) -> bytes | None:
+    """The packed address that a reverse name is of (RFC 1035, 3.5; RFC 3596, 2.5)."""
+    if name.endswith(".in-addr.arpa"):
+        return pack_address(".".join(reversed(name.removesuffix(".in-addr.arpa").split("."))))
+    if name.endswith(".ip6.arpa"):
+        nibbles = "".join(reversed(name.removesuffix(".ip6.arpa").split(".")))
+        groups = ":".join(nibbles[at : at + 4] for at in range(0, len(nibbles), 4))
+        return pack_address(groups) if len(nibbles) == 32 and name.count(".") == 33 else None
+    return None

@@ -6,7 +6,8 @@
                    └─Tick── BACKOFF ◀──┘      Stop: any ─▶ STOPPING ─Exited─▶ STOPPED
 
 Two rules: every event is legal in every phase, and an effect is asked for once. Draining is beside the phases: Envoy
-runs on, and its outbound side works, until Stop.
+runs on, and its outbound side works, until Stop. From when it is first ready its ports are held, so that who connects
+while it is away waits for the next one; those of a pod that drains, or whose Envoy does not come back soon, are not.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from pilotfish.agent.events import (
     Effect,
     Event,
     Exited,
+    Hold,
     Kill,
     Post,
+    Release,
     Spawn,
     Spawned,
     Start,
@@ -34,6 +37,7 @@ from pilotfish.agent.events import (
     Tick,
 )
 from pilotfish.agent.readiness import READINESS_FILTER, Stats, why_not_ready
+from pilotfish.model.wellknown import INBOUND_PORT, OUTBOUND_PORT
 
 
 class Phase(Enum):
@@ -58,6 +62,11 @@ _SILENCES: Final = 3
 """Unanswered looks in a row after which Envoy is taken for stuck: one that starts has not opened its admin port yet,
 and one big update may cost a running one a look."""
 
+HOLD_MOST: Final = 1.0
+"""Seconds for which who connects waits for an Envoy that ended. Ten times what a restart takes; after that it is better
+for a client to be refused, and to try another pod."""
+_CAPTURED: Final = (OUTBOUND_PORT, INBOUND_PORT)
+
 
 @dataclass(frozen=True, slots=True)
 class _Run:
@@ -74,7 +83,19 @@ class _Run:
 class Supervisor:
     """Give each event to `receive`, with the time; do what it returns; come back with Tick when `timer` says."""
 
-    __slots__ = ("_deadline", "_restart_at", "_run", "draining", "epoch", "exit_code", "failures", "message", "phase")
+    __slots__ = (
+        "_deadline",
+        "_held",
+        "_release_at",
+        "_restart_at",
+        "_run",
+        "draining",
+        "epoch",
+        "exit_code",
+        "failures",
+        "message",
+        "phase",
+    )
 
     def __init__(self) -> None:
         self.phase = Phase.IDLE
@@ -87,11 +108,18 @@ class Supervisor:
         self.draining: Draining | None = None
         self._run: _Run | None = None
         self._restart_at = 0.0
+        self._held: tuple[int, ...] = ()
+        self._release_at: float | None = None
+        """None while Envoy serves."""
         self._deadline: float | None = None
 
     @property
     def ready(self) -> bool:
-        return self.phase is Phase.RUNNING and self.draining is None
+        """Traffic may come: Envoy serves, or starts again in a moment, for which who connects waits."""
+        if self.draining:
+            return False
+        starts_again = self.phase is Phase.STARTING and self._release_at is not None and bool(self._held)
+        return self.phase is Phase.RUNNING or starts_again
 
     @property
     def drained(self) -> bool:
@@ -112,7 +140,7 @@ class Supervisor:
 
     def timer(self) -> float | None:
         """When to come back with Tick at the latest; None if nothing but an event can happen."""
-        times = [self._deadline]
+        times = [self._deadline, self._release_at]
         if self.phase is Phase.BACKOFF:
             times.append(self._restart_at)
         elif self._run and self.phase is not Phase.STOPPING:
@@ -155,14 +183,17 @@ class Supervisor:
 
     def _exited(self, code: int, message: str, now: float) -> tuple[Effect, ...]:
         lasted = now - self._run.spawned_at if self._run else 0.0
+        served = self._run is not None and self._run.was_ready
         self._run = None
         self.exit_code = code
         if self.draining:
             self.draining = replace(self.draining, over=True)
         if self.phase in (Phase.STOPPING, Phase.STOPPED):
             return self._stopped()
+        if served:
+            self._release_at = now + HOLD_MOST
         self.failures = count_failure(self.failures, lasted)
-        delay = restart_delay(self.failures)
+        delay = restart_delay(self.failures, served)
         if delay == 0:
             return self._spawn(now)
         self.phase = Phase.BACKOFF
@@ -202,9 +233,17 @@ class Supervisor:
         else:
             self.message = "Envoy does not answer on its admin port"
         self.phase = Phase.STARTING if self.message else Phase.RUNNING
+        if run.was_ready or self.phase is not Phase.RUNNING:
+            return ()
+        self._release_at = None
         # One that was restarted while the pod ends must not take new work.
-        again = self.draining is not None and not run.was_ready and self.phase is Phase.RUNNING
-        return (Post(DRAIN_PATH),) if again else ()
+        self._held = (OUTBOUND_PORT,) if self.draining else _CAPTURED
+        return (Hold(self._held), Post(DRAIN_PATH)) if self.draining else (Hold(self._held),)
+
+    def _release(self, *ports: int) -> tuple[Effect, ...]:
+        released = tuple(port for port in ports if port in self._held)
+        self._held = tuple(port for port in self._held if port not in ports)
+        return (Release(released),) if released else ()
 
     def _is_draining(self) -> bool:
         return self.draining is not None and not self.draining.over
@@ -223,27 +262,32 @@ class Supervisor:
         # One that was not ready yet has no inbound work; it gets none, as it is drained when it becomes ready.
         if not run or not run.was_ready or self.phase is Phase.STOPPING:
             self.draining = Draining(now, until, over=True)
-            return ()
+            return self._release(INBOUND_PORT)
         self.draining = Draining(now, until)
         if run.poll_at is not None:
             self._run = replace(run, poll_at=now)
-        return (Post(DRAIN_PATH),)
+        return (*self._release(INBOUND_PORT), Post(DRAIN_PATH))
 
     def _stop(self, deadline: float) -> tuple[Effect, ...]:
+        released = self._release(*_CAPTURED)
+        self._release_at = None
         if self.phase in (Phase.IDLE, Phase.BACKOFF, Phase.STOPPED):
-            return self._stopped()
+            return (*self._stopped(), *released)
         first = self.phase is not Phase.STOPPING
         self.phase = Phase.STOPPING
         self.message = "Envoy is stopping"
         self._deadline = deadline if first or self._deadline is None else min(deadline, self._deadline)
         if self.draining:
             self.draining = replace(self.draining, over=True)
-        return (Kill(signal.SIGTERM),) if first and self.pid else ()
+        return (*released, Kill(signal.SIGTERM)) if first and self.pid else released
 
     def _tick(self, now: float) -> tuple[Effect, ...]:
         if self._deadline is not None and now >= self._deadline:
             self._deadline = None
             return (Kill(signal.SIGKILL),) if self.pid else ()
+        if self._release_at is not None and now >= self._release_at:
+            self._release_at = None
+            return self._release(*_CAPTURED)
         if self.phase is Phase.BACKOFF and now >= self._restart_at:
             return self._spawn(now)
         if self.draining and not self.draining.over and now >= self.draining.until:

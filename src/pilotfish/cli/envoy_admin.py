@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from pilotfish.cli.failure import Failure
-from pilotfish.model.wellknown import ADMIN_PORT
 from pilotfish.runtime.control.views import PodView
 from pilotfish.runtime.http import blocking
 from pilotfish.runtime.http.message import AnswerError, Request
 from pilotfish.runtime.linux.netns import NetNs
 
-_ADDRESS = ("127.0.0.1", ADMIN_PORT)
 _TIMEOUT = 10.0
 
 
@@ -22,7 +20,8 @@ def read_json(pod: PodView, path: str) -> dict[str, object]:
         raise Failure(f"pod {place} has no sidecar, so there is no proxy configuration; it asked not to have one")
     try:
         # A socket belongs to the namespace that it was made in, wherever the process is when it connects.
-        answer = blocking.ask(NetNs(Path(pod.netns)).socket(), _ADDRESS, Request("GET", path), _TIMEOUT)
+        stream = NetNs(Path(pod.netns)).socket()
+        answer = blocking.ask(stream, ("127.0.0.1", pod.admin_port), Request("GET", path), _TIMEOUT)
     except OSError as error:
         hint = f"'pilotfish logs {place} -c istio-proxy' shows why"
         raise Failure(f"Envoy of pod {place} does not answer on its admin port: {error}; {hint}") from error

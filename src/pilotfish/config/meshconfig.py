@@ -11,6 +11,7 @@ import msgspec
 from pilotfish.config.decode import decode
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.config.report import Report
+from pilotfish.config.sidecar_ports import check_one_each, check_proxy_ports
 from pilotfish.config.text import ParsedDocument, read
 from pilotfish.model import Duration, ObjectRef, Problem, Severity, Source
 from pilotfish.model.kinds import CONFIG_MAP
@@ -58,6 +59,7 @@ def decode_mesh_config(value: object, report: Report, field: str) -> MeshConfig 
     if config is not None:
         inner = f"{field}.defaultConfig" if field else "defaultConfig"
         _check_proxy_config(config.default_config, report, inner)
+        check_one_each(config.default_config, report, inner, "statusPort")
         _check_positive(config.connect_timeout, report, f"{field}.connectTimeout".lstrip("."))
     return None if report.errors > before else config
 
@@ -95,7 +97,10 @@ def parse_proxy_config(text: str, base: ProxyConfig, report: Report, field: str)
     fields = msgspec.structs.fields(ProxyConfig)
     stated = {f.name: getattr(own, f.name) for f in fields if value.get(f.encode_name) is not None}
     metadata = {**base.proxy_metadata, **own.proxy_metadata}
-    return msgspec.structs.replace(base, **{**stated, "proxy_metadata": metadata})
+    merged = msgspec.structs.replace(base, **{**stated, "proxy_metadata": metadata})
+    if stated.keys() & {"proxy_admin_port", "status_port"}:
+        check_one_each(merged, report, field, "statusPort" if "status_port" in stated else "proxyAdminPort")
+    return None if report.errors > before else merged
 
 
 def _parse(text: object, report: Report, field: str) -> object:
@@ -111,9 +116,7 @@ def _parse(text: object, report: Report, field: str) -> object:
 
 
 def _check_proxy_config(config: ProxyConfig, report: Report, field: str) -> None:
-    for name, port in (("proxyAdminPort", config.proxy_admin_port), ("statusPort", config.status_port)):
-        if not 1 <= port <= 65535:
-            report.invalid(f"{field}.{name}", f"{port} is no port", "write one from 1 to 65535")
+    check_proxy_ports(config, report, field)
     if config.concurrency is not None and not 0 <= config.concurrency <= 1024:
         what = f"Envoy can't run {config.concurrency} worker threads"
         report.invalid(f"{field}.concurrency", what, "write 0 (one for each core) to 1024")

@@ -16,8 +16,8 @@ from pilotfish.discovery.session import ProxySession
 from pilotfish.envoy.printing import addresses
 from pilotfish.envoy.types import ENDPOINT, SERVED, xds_type
 from pilotfish.envoy.values import Resource
-from pilotfish.mesh.names import NameTable
 from pilotfish.mesh.services import services
+from pilotfish.model.names import NameTable
 
 
 def syncz(plane: ControlPlane) -> list[dict[str, Any]]:

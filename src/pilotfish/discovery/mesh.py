@@ -16,10 +16,11 @@ from pilotfish.envoy.owners import owners
 from pilotfish.envoy.resources import resource_set, roots
 from pilotfish.envoy.values import Resource, ResourceSet
 from pilotfish.mesh import inputs
-from pilotfish.mesh.names import NameTable, name_table
+from pilotfish.mesh.names import name_table
 from pilotfish.mesh.problems import problems
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import ObjectRef, Problem, Proxy
+from pilotfish.model.names import NameTable
 
 
 class Mesh:

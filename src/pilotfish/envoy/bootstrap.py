@@ -166,9 +166,18 @@ def _dynamic_resources() -> dict[str, Any]:
             "api_type": "DELTA_GRPC",
             "transport_api_version": "V3",
             "set_node_on_first_message_only": True,
-            "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}],
+            "grpc_services": [
+                {"envoy_grpc": {"cluster_name": "xds-grpc", "retry_policy": {"retry_back_off": _RECONNECT}}}
+            ],
         },
     }
+
+
+_RECONNECT: Final = {"base_interval": "0.1s", "max_interval": "1s"}
+"""Envoy's own go up to 30 s, for which a proxy would not hear of a discovery that is back. Each is a random part of one
+that doubles. Source:
+https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/config/core/v3/grpc_service.proto#config-core-v3-grpcservice-envoygrpc
+"""
 
 
 def _discovery_cluster(spec: BootstrapSpec) -> dict[str, Any]:

@@ -1,30 +1,45 @@
 """What names resolve to inside the mesh, for the agent's DNS.
 
 Hosts are whole names in lower case, without a trailing dot; `/etc/resolv.conf` search domains do the rest.
-Source: https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/
+Source: https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/ and
+https://github.com/kubernetes/dns/blob/master/docs/specification.md
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
 
 from pilotfish.config import kubernetes
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.endpoints import endpoints, instances
+from pilotfish.mesh.endpoints import instances, slices_of
 from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import hosts, service
+from pilotfish.model.kinds import ENDPOINTS
+from pilotfish.model.names import NameTable, Port
+from pilotfish.model.service import Service
 
 
 @dataclass(frozen=True, slots=True)
-class NameTable:
-    version: str
-    """A hash of the records."""
-    records: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
-    """IPv4 and IPv6 addresses by name; `*.example.com` stands for every name below. No address: the name exists (it is
-    headless, and no pod is ready)."""
+class HostNames:
+    """What one service brings to the table."""
+
+    records: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    ports: tuple[Port, ...] = ()
+    headless: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A pod, or an endpoint that a slice lists, behind a headless Service."""
+
+    addresses: tuple[str, ...]
+    hostname: str
+    """"" where it has no name of its own below the Service's."""
+    ports: Mapping[str, int]
+    """Numbers by the names of the Service's ports."""
 
 
 @query
@@ -36,37 +51,115 @@ def name_table(db: Reads, scope: Scope) -> NameTable:
 @query(index=True)
 def _visible_names(db: Reads, scope: Scope) -> NameTable:
     records: dict[str, tuple[str, ...]] = {}
+    ports: dict[str, tuple[Port, ...]] = {}
+    headless: set[str] = set()
     for host in sorted(hosts(db, scope)):
-        for name, addresses in records_of(db, host):
+        found = host_names(db, host)
+        for name, addresses in found.records:
             records.setdefault(name, addresses)
+        if found.ports:
+            ports[host] = found.ports
+        if found.headless:
+            headless.add(host)
+    return NameTable(_digest(records, ports, headless), records, ports, frozenset(headless))
+
+
+def _digest(
+    records: Mapping[str, tuple[str, ...]], ports: Mapping[str, tuple[Port, ...]], headless: Iterable[str]
+) -> str:
     digest = blake2b(digest_size=8)
     for name, addresses in records.items():
         digest.update(f"{name}\0{','.join(addresses)}\0".encode())
-    return NameTable(digest.hexdigest(), records)
+    for host, found in ports.items():
+        digest.update(f"{host}\0{found}\0".encode())
+    digest.update("\0".join(sorted(headless)).encode())
+    return digest.hexdigest()
 
 
 @query
-def records_of(db: Reads, host: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """The names that one service brings. One whose addresses the outside world's DNS knows brings none."""
+def host_names(db: Reads, host: str) -> HostNames:
+    """One whose addresses the outside world's DNS knows brings no names."""
     found = service(db, host)
     if found is None:
-        return ()
-    if found.headless:
-        return _headless_records(db, host, found.publish_not_ready)
+        return HostNames()
+    spec = resource(db, found.ref, kubernetes.Service)
+    if found.headless and spec is not None:
+        return _headless_names(host, spec, tuple(_members(db, found, spec)))
     single = tuple(address for address in found.addresses if "/" not in address)
-    return ((host, single),) if single else ()
+    if not single:
+        return HostNames()
+    ports = tuple(Port(_label(p), p.port) for p in spec.spec.ports) if spec is not None else ()
+    return HostNames(((host, single),), ports)
 
 
-def _headless_records(db: Reads, host: str, not_ready_too: bool) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    name = host.partition(".")[0]
-    found = service(db, host)
-    if found is not None and not found.selector:
-        listed = (e.address for port in found.ports for e in endpoints(db, host, port.number) if e.ready)
-        return ((host, tuple(dict.fromkeys(listed))),)
+def _label(port: kubernetes.ServicePort) -> str:
+    return f"_{port.name}._{port.protocol.lower()}" if port.name else ""
+
+
+def _headless_names(host: str, spec: kubernetes.Service, members: tuple[_Member, ...]) -> HostNames:
+    own: dict[str, dict[str, None]] = {}
+    for member in members:
+        if member.hostname:
+            own.setdefault(f"{member.hostname}.{host}".lower(), {}).update(dict.fromkeys(member.addresses))
+    everyone = tuple(dict.fromkeys(address for member in members for address in member.addresses))
+    records = ((host, everyone), *((name, tuple(addresses)) for name, addresses in own.items()))
+    # One without a port is asked for SRV records all the same, for the names of its pods.
+    ports = tuple(p for port in spec.spec.ports for p in _port(port, members)) if spec.spec.ports else (Port("", 0),)
+    return HostNames(records, ports, headless=True)
+
+
+def _port(port: kubernetes.ServicePort, members: tuple[_Member, ...]) -> tuple[Port, ...]:
+    """By number: pods may mean different ones by the same name."""
+    if not members:
+        return (Port(_label(port), port.port),)
+    by_number: dict[int, list[str]] = {}
+    for member in members:
+        if (number := member.ports.get(port.name)) is not None:
+            by_number.setdefault(number, []).extend(member.addresses)
+    if len(by_number) == 1 and all(port.name in member.ports for member in members):
+        return tuple(Port(_label(port), number) for number in by_number)
+    return tuple(Port(_label(port), number, tuple(addresses)) for number, addresses in by_number.items())
+
+
+def _members(db: Reads, found: Service, spec: kubernetes.Service) -> Iterable[_Member]:
+    """Those that are ready, or all if the Service asks for it."""
+    if not found.selector:
+        return _listed(db, found)
     # Only a Service that asks for it has both families: an app that listens on 0.0.0.0 is not reached by IPv6.
     # https://kubernetes.io/docs/concepts/services-networking/dual-stack/#services
-    spec = resource(db, found.ref, kubernetes.Service) if found is not None else None
-    families = None if spec is not None and spec.spec.ip_family_policy != "SingleStack" else 1
-    ready = [(w, w.addresses[:families]) for w in instances(db, host) if w.ready or not_ready_too]
-    own = [(f"{w.hostname}.{host}".lower(), addresses) for w, addresses in ready if w.subdomain == name]
-    return ((host, tuple(address for _, addresses in ready for address in addresses)), *own)
+    families = None if spec.spec.ip_family_policy != "SingleStack" else 1
+    return (
+        _Member(
+            w.addresses[:families],
+            w.hostname if w.subdomain == found.ref.name else "",
+            {p.name: n for p in spec.spec.ports if (n := w.port(p.target_port.value if p.target_port else p.port))},
+        )
+        for w in instances(db, found.host)
+        if w.ready or found.publish_not_ready
+    )
+
+
+def _listed(db: Reads, found: Service) -> Iterable[_Member]:
+    slices = slices_of(db, found.ref.namespace, found.ref.name)
+    if slices:
+        return (m for ref in slices for m in _of_slice(resource(db, ref, kubernetes.EndpointSlice), found))
+    source = resource(db, ENDPOINTS.ref(found.ref.namespace, found.ref.name), kubernetes.Endpoints)
+    return (m for subset in source.subsets for m in _of_subset(subset, found)) if source is not None else ()
+
+
+def _of_slice(source: kubernetes.EndpointSlice | None, found: Service) -> Iterable[_Member]:
+    if source is None or source.address_type == "FQDN":
+        return ()
+    ports = {port.name: port.port for port in source.ports}
+    return (
+        _Member(endpoint.addresses[:1], endpoint.hostname, ports)
+        for endpoint in source.endpoints
+        # "Ready" unset is to be read as true: Kubernetes' EndpointConditions say so.
+        if endpoint.conditions.ready is not False or found.publish_not_ready
+    )
+
+
+def _of_subset(subset: kubernetes.EndpointSubset, found: Service) -> Iterable[_Member]:
+    ports = {port.name: port.port for port in subset.ports}
+    addresses = (*subset.addresses, *(subset.not_ready_addresses if found.publish_not_ready else ()))
+    return (_Member((address.ip,), address.hostname, ports) for address in addresses)

@@ -31,21 +31,34 @@ from pilotfish.config.kubernetes import (
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.config.meshconfig import parse_proxy_config
 from pilotfish.config.report import Report
+from pilotfish.config.sidecar_ports import check_app_port, held_ports
 from pilotfish.config.values import IntOrString
 from pilotfish.model.kinds import SERVICE_ACCOUNT
 from pilotfish.model.wellknown import PROXY_CONTAINER
 
 PROXY_CONTAINERS = (PROXY_CONTAINER, "istio-init")
 PROXY_CONFIG_ANNOTATION = "proxy.istio.io/config"
+_INJECT = "sidecar.istio.io/inject"
 _PERCENT = re.compile(r"[0-9]{1,3}%")
 
 
 def check_pod(metadata: Metadata, spec: PodSpec, field: str, report: Report) -> None:
     """`field` is the way to the metadata and the spec: "" or `spec.template.`."""
     text = metadata.annotations.get(PROXY_CONFIG_ANNOTATION)
+    config: ProxyConfig | None = None
     if text is not None:
-        parse_proxy_config(text, ProxyConfig(), report, f"{field}metadata.annotations[{PROXY_CONFIG_ANNOTATION}]")
+        inner = f"{field}metadata.annotations[{PROXY_CONFIG_ANNOTATION}]"
+        config = parse_proxy_config(text, ProxyConfig(), report, inner)
+    if "false" not in (metadata.labels.get(_INJECT), metadata.annotations.get(_INJECT)):
+        _check_app_ports(spec, f"{field}spec", config or ProxyConfig(), report)
     _check_spec(spec, f"{field}spec", report)
+
+
+def _check_app_ports(spec: PodSpec, field: str, config: ProxyConfig, report: Report) -> None:
+    held = held_ports(config)
+    for inner, container in _containers(spec, field):
+        for index, port in enumerate(container.ports):
+            check_app_port(port, held, report, f"{inner}.ports[{index}].containerPort")
 
 
 def _check_spec(spec: PodSpec, field: str, report: Report) -> None:

@@ -17,8 +17,10 @@ from pilotfish.agent.events import (
     Effect,
     Event,
     Exited,
+    Hold,
     Kill,
     Post,
+    Release,
     Spawn,
     Spawned,
     Start,
@@ -26,18 +28,25 @@ from pilotfish.agent.events import (
     Tick,
 )
 from pilotfish.agent.metrics import AgentFigures
-from pilotfish.agent.names import NameTable, Zone
 from pilotfish.agent.readiness import parse_stats
 from pilotfish.agent.supervisor import Phase, Supervisor
+from pilotfish.model.names import NameTable
 from pilotfish.model.wellknown import PROXY_PORTS
 from pilotfish.runtime.agent.admin import Admin
 from pilotfish.runtime.agent.dns import NameServer
-from pilotfish.runtime.agent.envoy import envoy_process, write_bootstrap
+from pilotfish.runtime.agent.envoy import (
+    count_workers,
+    envoy_process,
+    envoy_user,
+    render_bootstrap,
+    write_bootstrap,
+)
+from pilotfish.runtime.agent.holding import HeldPorts
 from pilotfish.runtime.agent.host import AgentHost
 from pilotfish.runtime.agent.http import StatusServer
 from pilotfish.runtime.agent.nametables import NameSource
 from pilotfish.runtime.agent.probing import Prober
-from pilotfish.runtime.agent.sockets import check_free, has_ipv6
+from pilotfish.runtime.agent.sockets import check_free
 from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
 from pilotfish.runtime.agent.status import describe
 from pilotfish.runtime.errors import MachineError
@@ -66,6 +75,7 @@ class Agent:
         self._on_change = on_change
         self._machine = Supervisor()
         self._process: process.Process | None = None
+        self._bootstrap = b""
         self._revision = -1
         self._started_at: float | None = None
         self._startup: float | None = None
@@ -75,8 +85,10 @@ class Agent:
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._quitting: asyncio.Task[None] | None = None
+        user, _ = envoy_user(spec)
+        self._held = HeldPorts(spec.netns, user, count_workers(spec.proxy_config.concurrency), spec.transparent)
         self._http = StatusServer(self)
-        self._dns = NameServer(Zone(spec.proxy.namespace), self._table, host.forwarder)
+        self._dns = NameServer(self._table, host.forwarder)
 
     @property
     def ready(self) -> bool:
@@ -94,6 +106,7 @@ class Agent:
     async def start(self) -> None:
         """Serves 15020 and 15053, and starts Envoy; does not wait for it. AgentError if that can't be."""
         self._host.find_envoy()
+        self._bootstrap = render_bootstrap(self.spec)
         self._prepare_directory()
         self._check_ports()
         try:
@@ -190,15 +203,20 @@ class Agent:
             case Kill(number):
                 if self._process:
                     self._process.signal(number)
+            case Hold(ports):
+                self._held.hold(ports)
+                self._host.spare.prepare()
+            case Release(ports):
+                self._held.release(ports)
 
     async def _run_envoy(self) -> None:
         """One epoch: from the bootstrap to the exit code."""
         log: ContainerLog | None = None
         try:
-            self._revision = write_bootstrap(self.spec, has_ipv6(self.spec.netns))
+            self._revision = write_bootstrap(self.spec.directory, self._bootstrap)
             log = ContainerLog(self.spec.log) if self.spec.log else None
             launch = envoy_process(self.spec, self._host.find_envoy(), self._revision, log.writer if log else PIPE)
-            running = await process.start(launch)
+            running = await process.start(launch, self._host.spare)
         except (MachineError, OSError) as error:
             if log:
                 log.note(str(error))
@@ -273,6 +291,7 @@ class Agent:
         if self._names:
             self._host.names.unsubscribe(self.spec.monitoring, self.spec.proxy)
             self._names = None
+        self._held.close()
         await self._http.close()
         await self._dns.close()
         for task in tuple(self._tasks):

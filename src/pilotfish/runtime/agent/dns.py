@@ -1,14 +1,18 @@
-"""The pod's DNS server: 15053 on its loopback, over UDP and TCP."""
+"""The pod's DNS server: 15053 on its loopback, over UDP and TCP.
+
+Every bound here is one pod's: what a client does to it, no other pod feels.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, cast
 
-from pilotfish.agent.names import Forward, NameTable, Reply, Zone, resolve
+from pilotfish.agent.names import Forward, Reply, resolve
+from pilotfish.model.names import NameTable
 from pilotfish.model.wellknown import DNS_PROXY_PORT
 from pilotfish.runtime.agent.forward import Forwarder
 from pilotfish.runtime.agent.sockets import listen, owned_by
@@ -16,21 +20,29 @@ from pilotfish.runtime.linux.netns import NetNs
 
 _HOSTS = ("127.0.0.1", "::1")
 _MOST_FORWARDED = 200
-"""Queries under way for one pod; more are told to try again, so that a flood is not held in memory."""
+"""Queries under way at the machine's resolvers; more are told to try again, so that a flood is not held in memory."""
+_MOST_CONNECTIONS = 100
+"""Further ones are closed at once (RFC 7766, 6.2.2)."""
 _IDLE = 10.0
-"""Seconds that a TCP connection may wait for its next query (RFC 7766 leaves it to the server)."""
+"""Seconds that a TCP connection may wait for its next query, or for its client to take an answer (RFC 7766 leaves it to
+the server)."""
 
 
 class NameServer:
     """Answers from the table that `table` returns at that moment."""
 
-    def __init__(self, zone: Zone, table: Callable[[], NameTable], forwarder: Forwarder) -> None:
+    def __init__(self, table: Callable[[], NameTable], forwarder: Forwarder) -> None:
         self.queries = self.forwarded = self.failures = 0
-        self._zone = zone
         self._table = table
         self._forwarder = forwarder
+        self._conversations: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closers: list[Callable[[], None]] = []
+
+    @property
+    def connections(self) -> int:
+        """Over TCP, now."""
+        return len(self._conversations)
 
     async def start(self, netns: NetNs | None, port: int = DNS_PROXY_PORT, owner: int | None = None) -> None:
         """AgentError if the port is taken. A loopback without IPv6 is served over IPv4 alone.
@@ -55,18 +67,10 @@ class NameServer:
     async def close(self) -> None:
         for close in self._closers:
             close()
-        for task in tuple(self._tasks):
+        under_way = (*self._tasks, *self._conversations)
+        for task in under_way:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def answer(self, packet: bytes, over_udp: bool) -> bytes | None:
-        """None for what is no query."""
-        match self._resolve(packet, over_udp):
-            case Reply(answer):
-                return answer
-            case Forward() as forward:
-                return await self._forward(packet, forward, over_udp)
-        return None
+        await asyncio.gather(*under_way, return_exceptions=True)
 
     def receive_datagram(self, packet: bytes, send: Callable[[bytes], None]) -> None:
         """Names of the mesh are answered at once, without a task."""
@@ -81,7 +85,7 @@ class NameServer:
 
     def _resolve(self, packet: bytes, over_udp: bool) -> Reply | Forward | None:
         self.queries += 1
-        return resolve(packet, self._table(), self._zone, over_udp)
+        return resolve(packet, self._table(), over_udp)
 
     async def _forward_datagram(self, packet: bytes, forward: Forward, send: Callable[[bytes], None]) -> None:
         send(await self._forward(packet, forward, over_udp=True))
@@ -96,13 +100,17 @@ class NameServer:
     async def _serve_stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # The server made this task; `close` has to know it, to end it.
         task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
         try:
-            with suppress(OSError, asyncio.IncompleteReadError):
-                await self._converse(reader, writer)
+            if task is not None and len(self._conversations) < _MOST_CONNECTIONS:
+                self._conversations.add(task)
+                task.add_done_callback(self._conversations.discard)
+                writer.transport.set_write_buffer_limits(high=0)
+                with suppress(OSError, asyncio.IncompleteReadError):
+                    await self._converse(reader, writer)
         finally:
+            # `close` alone would keep what a client does not take for as long as it stays.
+            if writer.transport.get_write_buffer_size():
+                writer.transport.abort()
             writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -110,13 +118,23 @@ class NameServer:
             async with asyncio.timeout(_IDLE):
                 length = int.from_bytes(await reader.readexactly(2), "big")
                 packet = await reader.readexactly(length)
-            answer = await self.answer(packet, over_udp=False)
+            answer = await self._answer_stream(packet)
             if answer is None:
                 return
             writer.write(len(answer).to_bytes(2, "big") + answer)
-            await writer.drain()
+            async with asyncio.timeout(_IDLE):
+                await writer.drain()
 
-    def _keep(self, work: Any) -> None:
+    async def _answer_stream(self, packet: bytes) -> bytes | None:
+        """None for what is no query."""
+        match self._resolve(packet, over_udp=False):
+            case Reply(answer):
+                return answer
+            case Forward() as forward:
+                return await self._forward(packet, forward, over_udp=False)
+        return None
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

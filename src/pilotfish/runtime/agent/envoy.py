@@ -12,6 +12,7 @@ from pilotfish.agent.identity import build_bootstrap_spec
 from pilotfish.agent.revision import choose_revision, latest_revision, revision_name
 from pilotfish.envoy.bootstrap import bootstrap
 from pilotfish.model.wellknown import PROXY_UID, TRANSPARENT_PROXY_UID
+from pilotfish.runtime.agent.sockets import has_ipv6
 from pilotfish.runtime.agent.spec import AgentError, AgentSpec
 from pilotfish.runtime.linux.process import STDOUT, BindMount, ProcessSpec
 
@@ -42,17 +43,22 @@ def find_envoy() -> Path:
     raise AgentError(f"Envoy is missing: the Python package {_DISTRIBUTION} has lost its program", remedy)
 
 
-def write_bootstrap(spec: AgentSpec, ipv6: bool) -> int:
-    """Writes the bootstrap, unless the latest revision already is it. Returns the revision's number."""
+def render_bootstrap(spec: AgentSpec) -> bytes:
+    """What Envoy is to start from, for all of the pod's life."""
     host, _, port = spec.discovery.rpartition(":")
     address = (host.strip("[]"), int(port))
+    ipv6 = has_ipv6(spec.netns)
     described = build_bootstrap_spec(spec.proxy, address, spec.proxy_config, spec.metadata, _version(), ipv6)
-    wanted = json.dumps(bootstrap(described), indent=2).encode() + b"\n"
-    latest = latest_revision(path.name for path in spec.directory.iterdir())
-    current = None if latest is None else _read(spec.directory / revision_name(latest))
+    return json.dumps(bootstrap(described), indent=2).encode() + b"\n"
+
+
+def write_bootstrap(directory: Path, wanted: bytes) -> int:
+    """Writes the bootstrap, unless the latest revision already is it. Returns the revision's number."""
+    latest = latest_revision(path.name for path in directory.iterdir())
+    current = None if latest is None else _read(directory / revision_name(latest))
     revision = choose_revision(latest, current, wanted)
     if current != wanted:
-        path = spec.directory / revision_name(revision)
+        path = directory / revision_name(revision)
         path.write_bytes(wanted)
         path.chmod(0o644)
     return revision
@@ -65,10 +71,7 @@ def envoy_process(spec: AgentSpec, envoy: Path, revision: int, output: int) -> P
 
     `output` is the writing end of a pipe, or PIPE: what Envoy's user can open as /dev/stdout, where access logs go.
     """
-    user = os.geteuid() if spec.user is None else spec.user
-    group = os.getegid() if spec.user is None else spec.user
-    if spec.transparent and user == PROXY_UID:
-        user = TRANSPARENT_PROXY_UID
+    user, group = envoy_user(spec)
     hidden = not may_execute(spec.directory, user, group)
     directory = _SHOWN_AT if hidden else str(spec.directory)
     return ProcessSpec(
@@ -83,6 +86,13 @@ def envoy_process(spec: AgentSpec, envoy: Path, revision: int, output: int) -> P
         stdout=output,
         stderr=STDOUT,
     )
+
+
+def envoy_user(spec: AgentSpec) -> tuple[int, int]:
+    """Its uid and gid."""
+    if spec.user is None:
+        return os.geteuid(), os.getegid()
+    return (TRANSPARENT_PROXY_UID if spec.transparent and spec.user == PROXY_UID else spec.user), spec.user
 
 
 def may_execute(path: Path, uid: int, gid: int) -> bool:
@@ -104,7 +114,7 @@ def _executable(envoy: Path) -> str:
     return str(envoy)
 
 
-def _workers(concurrency: int | None) -> int:
+def count_workers(concurrency: int | None) -> int:
     """Of threads: 0 is one for each core, as in Istio."""
     if concurrency is None:
         return DEFAULT_CONCURRENCY
@@ -116,7 +126,7 @@ def _arguments(spec: AgentSpec, config: str) -> tuple[str, ...]:
     drain_seconds = max(1, round(spec.proxy_config.drain_duration.seconds))
     return (
         *("--config-path", config),
-        *("--concurrency", str(_workers(spec.proxy_config.concurrency))),
+        *("--concurrency", str(count_workers(spec.proxy_config.concurrency))),
         # It would share memory by a number that every Envoy of the machine has to have for itself.
         "--disable-hot-restart",
         *("--drain-time-s", str(drain_seconds)),

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from pathlib import Path
 
+from pilotfish.agent.dnswire import can_not_answer, is_answer
 from pilotfish.agent.resolvers import Resolvers, parse_resolv_conf
 from pilotfish.runtime.agent.sockets import family_of, open_socket, owned_by
 
@@ -30,19 +31,25 @@ class Forwarder:
         self._port = port
 
     async def ask(self, packet: bytes, over_udp: bool) -> bytes | None:
-        """The first answer of a resolver; None if none answers. It takes as long as `Resolvers.plan` says."""
+        """The first answer of a resolver that could answer, else of one that could not; None if none says anything.
+
+        It takes as long as `Resolvers.plan` says.
+        """
         loop = asyncio.get_running_loop()
         exchange = self._datagram if over_udp else self._stream
+        failure: bytes | None = None
         for address, patience in self._resolvers.plan(loop.time()):
             try:
                 async with asyncio.timeout(patience):
                     answer = await exchange(address, packet)
             except (OSError, asyncio.IncompleteReadError):
                 self._resolvers.failed(address, loop.time())
-            else:
-                self._resolvers.answered(address)
+                continue
+            self._resolvers.answered(address)
+            if not can_not_answer(answer):
                 return answer
-        return None
+            failure = failure or answer
+        return failure
 
     async def _datagram(self, address: str, packet: bytes) -> bytes:
         loop = asyncio.get_running_loop()
@@ -52,7 +59,7 @@ class Forwarder:
             await loop.sock_sendall(connection, packet)
             while True:
                 answer = await loop.sock_recv(connection, _LARGEST)
-                if answer[:2] == packet[:2] and len(answer) >= 12 and answer[2] & 0x80:
+                if is_answer(packet, answer):
                     return answer
 
     async def _stream(self, address: str, packet: bytes) -> bytes:
@@ -66,7 +73,10 @@ class Forwarder:
                 if not chunk:
                     raise ConnectionResetError("the resolver closed the connection within its answer")
                 received += chunk
-            return bytes(received[2:])
+            answer = bytes(received[2 : 2 + int.from_bytes(received[:2], "big")])
+            if not is_answer(packet, answer):
+                raise ConnectionResetError("the resolver answers something else")
+            return answer
 
     def _socket(self, address: str, kind: int) -> socket.socket:
         with owned_by(self._owner):

@@ -7,6 +7,7 @@ from pathlib import Path
 from pilotfish.runtime.agent.envoy import find_envoy
 from pilotfish.runtime.agent.forward import Forwarder
 from pilotfish.runtime.agent.nametables import NameTables
+from pilotfish.runtime.linux.spare import SpareLauncher
 
 
 class AgentHost:
@@ -18,6 +19,8 @@ class AgentHost:
         """
         self.forwarder = Forwarder(resolvers, socket_owner)
         self.names = NameTables(socket_owner)
+        self.spare = SpareLauncher()
+        """For the next Envoy that ends: the traffic of its pod waits for the one after it."""
         self.envoy: Path | None = None
         """Envoy's executable, if it is not to be that of the package."""
 
@@ -34,4 +37,5 @@ class AgentHost:
         await self.close()
 
     async def close(self) -> None:
+        self.spare.close()
         await self.names.close()

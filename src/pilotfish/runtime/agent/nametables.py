@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import MutableMapping
+from weakref import WeakValueDictionary
 
-from pilotfish.agent.names import NameTable
 from pilotfish.model import Proxy
+from pilotfish.model.names import NameTable
 from pilotfish.runtime.agent.sockets import open_socket, owned_by
 from pilotfish.runtime.discovery.client import DiscoveryClient
 
@@ -21,11 +23,13 @@ class NameTables:
     def __init__(self, owner: int | None) -> None:
         self._owner = owner
         self._sources: dict[tuple[str, str], NameSource] = {}
+        self._tables: MutableMapping[str, NameTable] = WeakValueDictionary()
+        """By version: most namespaces see the same."""
 
     def subscribe(self, monitoring: str, proxy: Proxy) -> NameSource:
         key = (monitoring, proxy.namespace)
         if key not in self._sources:
-            self._sources[key] = NameSource(DiscoveryClient(monitoring, self._socket))
+            self._sources[key] = NameSource(DiscoveryClient(monitoring, self._socket), self._tables)
         self._sources[key].add(proxy.id)
         return self._sources[key]
 
@@ -47,11 +51,12 @@ class NameTables:
 class NameSource:
     """One namespace's table, followed as long as it has a subscriber."""
 
-    def __init__(self, discovery: DiscoveryClient) -> None:
+    def __init__(self, discovery: DiscoveryClient, tables: MutableMapping[str, NameTable]) -> None:
         self.table = NameTable()
         self.loaded = asyncio.Event()
         """Set with the first table."""
         self._discovery = discovery
+        self._tables = tables
         self._proxies: list[str] = []
         self._task = asyncio.get_running_loop().create_task(self._follow())
 
@@ -85,5 +90,5 @@ class NameSource:
     async def _poll(self) -> None:
         found = await self._discovery.names(self._proxies[0], self.table.version, _WAIT)
         if found is not None:
-            self.table = NameTable(found.version, {name.lower(): known for name, known in found.records.items()})
+            self.table = self._tables.setdefault(found.version, found)
             self.loaded.set()

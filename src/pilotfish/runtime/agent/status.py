@@ -23,7 +23,7 @@ def describe(machine: Supervisor, spec: AgentSpec, named: bool, revision: int, s
     status = AgentStatus(
         state=_STATES[machine.phase],
         reason=_REASONS.get(machine.phase, ""),
-        message=machine.message or ("" if named else f"no names yet from {spec.monitoring}"),
+        message=("" if machine.ready else machine.message) or ("" if named else f"no names yet from {spec.monitoring}"),
         ready=machine.ready and named,
         restarts=machine.restarts,
         pid=machine.pid,

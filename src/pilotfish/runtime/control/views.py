@@ -8,6 +8,7 @@ from pilotfish.envoy.types import SERVED
 from pilotfish.model import Problem
 from pilotfish.model.struct import Frozen
 from pilotfish.model.sync import Sync
+from pilotfish.model.wellknown import ADMIN_PORT
 
 
 class View(Frozen):
@@ -81,6 +82,8 @@ class PodView(View):
     ready: bool = False
     captured: bool = True
     """False for a pod that asked not to have a sidecar."""
+    admin_port: int = ADMIN_PORT
+    """Of its Envoy, on the pod's loopback."""
     containers: tuple[ContainerView, ...] = ()
     exec: dict[str, str] = {}
     """For each app container, the path of the launch specification that `exec` runs a command by."""

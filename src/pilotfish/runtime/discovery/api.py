@@ -3,7 +3,7 @@
 /api/problems                                        [ProblemView, ...]
 /api/syncs                                           [SyncView, ...]
 /api/synced?resourceVersion=N&proxies=COUNT&wait=S   SyncedView: 200, or 504 if it is not so within S seconds
-/api/names?proxyID=ID&version=V&wait=S               NamesView, or 304 if it is still V after S seconds
+/api/names?proxyID=ID&version=V&wait=S               NameTable, or 304 if it is still V after S seconds
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pilotfish.discovery.standing import Standing, standings
 from pilotfish.model import Proxy
 from pilotfish.model.proxy import NodeId
 from pilotfish.runtime.control.views import ProblemView, SyncedView, SyncView
-from pilotfish.runtime.discovery.client import NamesView
 from pilotfish.runtime.discovery.driver import Driver
 from pilotfish.runtime.discovery.pages import NO_PROXY, Pages, answer, number, wait
 
@@ -66,8 +65,7 @@ class Api:
         names = self._plane.mesh.names
         if known and not await self._driver.moved.wait_for(lambda: names(namespace).version != known, wait(request)):
             return web.Response(status=304)
-        table = names(namespace)
-        return answer(NamesView(version=table.version, records=dict(table.records)))
+        return answer(names(namespace))
 
     def _namespace(self, proxy_id: str) -> str:
         """Also of a proxy that is not connected yet: its agent wants names before its Envoy runs."""

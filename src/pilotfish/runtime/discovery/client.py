@@ -9,22 +9,14 @@ import socket
 from collections.abc import Callable
 from urllib.parse import urlencode
 
-from pilotfish.model.struct import Frozen
+from pilotfish.model.names import NameTable
 from pilotfish.runtime.control.views import ProblemView, SyncView
 from pilotfish.runtime.discovery.address import Address
 from pilotfish.runtime.http import loop
-from pilotfish.runtime.http.message import Answer, Request
+from pilotfish.runtime.http.message import Answer, AnswerError, Request
 
 _SOON = 2.0
 """Seconds for what discovery has at hand, and for what it answers when it has waited long enough."""
-
-
-class NamesView(Frozen):
-    """The names that a pod can resolve."""
-
-    version: str
-    records: dict[str, tuple[str, ...]]
-    """IPv4 and IPv6 addresses by name."""
 
 
 class DiscoveryClient:
@@ -53,10 +45,13 @@ class DiscoveryClient:
     async def syncs(self) -> tuple[SyncView, ...]:
         return (await self._ask("/api/syncs")).read(tuple[SyncView, ...])
 
-    async def names(self, proxy_id: str, known: str, wait: float) -> NamesView | None:
+    async def names(self, proxy_id: str, known: str, wait: float) -> NameTable | None:
         """As soon as their version is another than `known`; None if it stays the same for `wait` seconds."""
         answer = await self._ask("/api/names", wait + _SOON, proxyID=proxy_id, version=known, wait=f"{wait:g}")
-        return None if answer.status == 304 else answer.read(NamesView)
+        found = None if answer.status == 304 else answer.read(NameTable)
+        if found is not None and not found.version:
+            raise AnswerError("a table of names without a version")
+        return found
 
     async def _ask(self, path: str, timeout: float = _SOON, **query: str) -> Answer:
         target = f"{path}?{urlencode(query)}" if query else path

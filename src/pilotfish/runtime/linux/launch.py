@@ -1,6 +1,7 @@
 """Between fork and exec: what a process needs done before its own program runs.
 
     python -I -S -c BOOTSTRAP SRC FD ─▶ mounts, hostname, user, capabilities ─▶ execve
+    python -I -S -c BOOTSTRAP_SPARE SRC FD ─▶ wait for an order, take its descriptors, enter its namespace ─▶ the same
 
 A program of its own, not code in the forked child of a process with threads (`preexec_fn` may deadlock there). It
 imports little and is compiled already, as every container waits for it. No PR_SET_PDEATHSIG: it is bound to the thread
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, NoReturn
 
-BOOTSTRAP = (
-    "import sys; sys.path[:0] = sys.argv[1:2]; from pilotfish.runtime.linux.launch import main; main(sys.argv[2])"
+_BOOTSTRAP = (
+    "import sys; sys.path[:0] = sys.argv[1:2]; from pilotfish.runtime.linux.launch import {0}; {0}(sys.argv[2])"
 )
+BOOTSTRAP = _BOOTSTRAP.format("main")
+BOOTSTRAP_SPARE = _BOOTSTRAP.format("wait")
 
 _UNCHANGED = 2**32 - 1
 """(uid_t) -1: the kernel would leave the user as it is, which is root (setresuid(2))."""
@@ -50,6 +53,31 @@ def main(descriptor: str) -> NoReturn:
     report: int | None = order["report"]
     if report is not None:
         os.set_inheritable(report, False)
+    _carry_out(order, report)
+
+
+def wait(descriptor: str) -> NoReturn:
+    """As `main`, for an order that comes as a message on a socket, with descriptors: the standard streams, `report`,
+    and that of a network namespace unless it is to stay in ours. Ends when whoever could give the order is gone.
+    """
+    import _socket  # `socket` has more than is needed, and `mounts` is loaded now that there is time
+
+    import pilotfish.runtime.linux.mounts  # noqa: F401
+
+    os.set_inheritable(int(descriptor), False)
+    channel = _socket.socket(fileno=int(descriptor))
+    message, ancillary, _, _ = channel.recvmsg(1 << 20, _socket.CMSG_SPACE(64), _socket.MSG_CMSG_CLOEXEC)
+    if not message:
+        os._exit(0)
+    descriptors = memoryview(ancillary[0][2]).cast("i")
+    for number in range(3):
+        os.dup2(descriptors[number], number)
+    order = marshal.loads(message)
+    order["namespace"] = descriptors[4] if len(descriptors) > 4 else None
+    _carry_out(order, descriptors[3])
+
+
+def _carry_out(order: Mapping[str, Any], report: int | None) -> NoReturn:
     try:
         _launch(order)
     except _Failed as failed:
@@ -66,6 +94,9 @@ def _launch(order: Mapping[str, Any]) -> NoReturn:
     signal(SIGXFSZ, SIG_DFL)
     os.umask(0o022)
     program = _open_program(order["executable"])
+    namespace: int | None = order.get("namespace")
+    if namespace is not None:
+        _step("namespace", "", lambda: syscalls.setns(namespace, syscalls.CLONE_NEWNET))
     if order["join"]:
         _step("join", str(order["join"]), lambda: _join(order["join"]))
     elif order["mounts"]:

@@ -82,15 +82,20 @@ class NetNs:
     @contextmanager
     def entered(self) -> Iterator[None]:
         """The calling thread is in the namespace, and back again after it. Nothing may be awaited inside."""
+        with self.opened() as target, _returning():
+            try:
+                syscalls.setns(target, syscalls.CLONE_NEWNET)
+            except OSError as error:
+                remedy = "use root" if error.errno == errno.EPERM else "is it a network namespace?"
+                raise MachineError(f"{self.path} can't be entered: {error.strerror}", remedy) from error
+            yield
+
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """A descriptor of the namespace, for a process that is to enter it itself."""
         target = self._open()
         try:
-            with _returning():
-                try:
-                    syscalls.setns(target, syscalls.CLONE_NEWNET)
-                except OSError as error:
-                    remedy = "use root" if error.errno == errno.EPERM else "is it a network namespace?"
-                    raise MachineError(f"{self.path} can't be entered: {error.strerror}", remedy) from error
-                yield
+            yield target
         finally:
             os.close(target)
 

@@ -12,13 +12,16 @@ from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.launch import BOOTSTRAP
 from pilotfish.runtime.linux.netns import NetNs
+
+if TYPE_CHECKING:
+    from pilotfish.runtime.linux.spare import SpareLauncher
 
 PIPE = subprocess.PIPE
 STDOUT = subprocess.STDOUT
@@ -75,7 +78,7 @@ class ProcessSpec:
 
 
 class LaunchError(MachineError):
-    """The program did not start. `step` is one of mount, hostname, user, chdir, exec, interpreter."""
+    """The program did not start. `step` is one of namespace, mount, hostname, user, chdir, exec, interpreter."""
 
     def __init__(self, spec: ProcessSpec, step: str, errno: int, path: str) -> None:
         super().__init__(_explain(spec, step, os.strerror(errno), path))
@@ -148,14 +151,14 @@ class Process:
         self._ended.set_result(self._child.wait())
 
 
-async def start(spec: ProcessSpec) -> Process:
+async def start(spec: ProcessSpec, spare: SpareLauncher | None = None) -> Process:
     """Returns when the program itself runs. LaunchError if it can't; MachineError if its namespace is gone."""
     with ExitStack() as stack:
         report, write_end = os.pipe2(os.O_CLOEXEC)
         stack.callback(os.close, report)
         with ExitStack() as until_forked:
             until_forked.callback(os.close, write_end)
-            child = _fork(spec, write_end, until_forked)
+            child = _hand_over(spec, write_end, spare) or _fork(spec, write_end, until_forked)
         process = Process(child)
         try:
             await process.open_streams()
@@ -181,21 +184,21 @@ def exec_in(spec: ProcessSpec, pid: int | None, argv: tuple[str, ...]) -> NoRetu
     env = dict(spec.env)
     if os.isatty(0) and "TERM" in os.environ:
         env.setdefault("TERM", os.environ["TERM"])
-    order = _write_order(replace(spec, argv=argv, env=env, executable=None), join=pid, report=None)
+    order = _write_order(_build_order(replace(spec, argv=argv, env=env, executable=None), join=pid, report=None))
     os.set_inheritable(order, True)
     with spec.netns.entered() if spec.netns else nullcontext():
         sys.stdout.flush()
-        os.execv(sys.executable, _launcher(order))
+        os.execv(sys.executable, launcher(BOOTSTRAP, order))
 
 
 def _fork(spec: ProcessSpec, report: int, stack: ExitStack) -> subprocess.Popen[bytes]:
     """The launcher, already in its network namespace: a child has the one of the thread that forks it."""
-    order = _write_order(spec, join=None, report=report)
+    order = _write_order(_build_order(spec, join=None, report=report))
     stack.callback(os.close, order)
     stdin, stdout, stderr = (_open_stdio(stream, spec, stack) for stream in (spec.stdin, spec.stdout, spec.stderr))
     with spec.netns.entered() if spec.netns else nullcontext():
         return subprocess.Popen(
-            _launcher(order),
+            launcher(BOOTSTRAP, order),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -206,14 +209,29 @@ def _fork(spec: ProcessSpec, report: int, stack: ExitStack) -> subprocess.Popen[
         )
 
 
-def _launcher(order: int) -> list[str]:
-    return [sys.executable, "-I", "-S", "-c", BOOTSTRAP, _SOURCE, str(order)]
+def _hand_over(spec: ProcessSpec, report: int, spare: SpareLauncher | None) -> subprocess.Popen[bytes] | None:
+    """To a launcher that waits, if there is one and it does not have to be given pipes; else None."""
+    if spare is None or PIPE in (spec.stdin, spec.stdout, spec.stderr):
+        return None
+    with ExitStack() as stack:
+        streams = [_open_stdio(stream, spec, stack) for stream in (spec.stdin, spec.stdout, spec.stderr)]
+        if subprocess.DEVNULL in streams:
+            nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            stack.callback(os.close, nowhere)
+            streams = [nowhere if stream == subprocess.DEVNULL else stream for stream in streams]
+        descriptors = [*streams[:2], streams[1] if streams[2] == STDOUT else streams[2], report]
+        if spec.netns:
+            descriptors.append(stack.enter_context(spec.netns.opened()))
+        return spare.give(_build_order(spec, join=None, report=None), descriptors)
 
 
-def _write_order(spec: ProcessSpec, join: int | None, report: int | None) -> int:
-    """A memory file with what the launcher is to do."""
+def launcher(bootstrap: str, descriptor: int) -> list[str]:
+    return [sys.executable, "-I", "-S", "-c", bootstrap, _SOURCE, str(descriptor)]
+
+
+def _build_order(spec: ProcessSpec, join: int | None, report: int | None) -> dict[str, Any]:
     capabilities = spec.keep_capabilities
-    order: dict[str, Any] = {
+    return {
         "argv": list(spec.argv),
         "env": dict(spec.env),
         "cwd": spec.cwd,
@@ -227,6 +245,10 @@ def _write_order(spec: ProcessSpec, join: int | None, report: int | None) -> int
         "join": join,
         "report": report,
     }
+
+
+def _write_order(order: dict[str, Any]) -> int:
+    """A memory file with what the launcher is to do."""
     descriptor = os.memfd_create("launch")
     os.write(descriptor, marshal.dumps(order))
     os.lseek(descriptor, 0, os.SEEK_SET)
@@ -266,4 +288,5 @@ def _explain(spec: ProcessSpec, step: str, error: str, path: str) -> str:
         "mount": f"volume at {path} can't be mounted: {error}",
         "user": f"user {path}, group {spec.gid} can't be taken: {error}",
         "hostname": f"hostname {path} can't be set: {error}",
+        "namespace": f"network namespace {spec.netns and spec.netns.name} can't be entered: {error}",
     }[step]

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from pilotfish.config.kubernetes import Service
-from pilotfish.model.wellknown import PROXY_CONTAINER
+from pilotfish.model.wellknown import ADMIN_PORT, PROXY_CONTAINER
 from pilotfish.node.container import ContainerState
 from pilotfish.node.endpoints import Backend, endpoints
 from pilotfish.node.status import State, container_state, status_word
@@ -43,6 +43,7 @@ def describe_pod(pod: Pod) -> PodView:
         labels=dict(identity.labels),
         ready=state.ready,
         captured=state.captured,
+        admin_port=pod.sandbox.agent.admin.port if pod.sandbox.agent else ADMIN_PORT,
         containers=(*containers, *proxy),
         exec={c.name: str(pod.containers.launch_path(c.name)) for c in state.containers if c.started_at is not None},
         notes=(*pod.notes, *(() if state.captured else (UNCAPTURED,))),

@@ -1,0 +1,80 @@
+"""An open-loop HTTP client that goes on whatever happens: RATE requests a second for SECONDS. Run in a pod.
+
+`kept` uses connections again, and opens others for those that ended; `fresh` opens one for each request. Prints JSON:
+the requests that were not answered with 200 by reason, the longest time without a good answer, and the slowest answer.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from itertools import pairwise
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+PATIENCE = 5.0
+
+
+async def ask(connection: Connection, request: bytes) -> str:
+    """The status."""
+    reader, writer = connection
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    await reader.readexactly(length)
+    return head[9:12].decode()
+
+
+class Client:
+    def __init__(self, host: str, port: int, keep: bool) -> None:
+        self.host, self.port, self.keep = host, port, keep
+        self.request = f"GET / HTTP/1.1\r\nhost: {host}:{port}\r\n\r\n".encode()
+        self.idle: list[Connection] = []
+        self.answers: list[tuple[float, float, str]] = []
+        """When each was due and done, and its status or what went wrong."""
+
+    async def one(self, due: float) -> None:
+        connection: Connection | None = None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while self.idle and connection is None:
+                    candidate = self.idle.pop()
+                    connection = None if candidate[0].at_eof() else candidate
+                connection = connection or await asyncio.open_connection(self.host, self.port)
+                result = await ask(connection, self.request)
+        except (OSError, asyncio.IncompleteReadError) as error:
+            result = type(error).__name__
+        self.answers.append((due, time.perf_counter(), result))
+        if connection is None:
+            return
+        if self.keep and result == "200":
+            self.idle.append(connection)
+        else:
+            connection[1].close()
+
+
+async def main(host: str, port: int, rate: int, seconds: float, mode: str) -> None:
+    client = Client(host, port, mode == "kept")
+    start = time.perf_counter()
+    tasks = []
+    for i in range(int(rate * seconds)):
+        due = start + i / rate
+        await asyncio.sleep(max(0, due - time.perf_counter()))
+        tasks.append(asyncio.create_task(client.one(due)))
+    await asyncio.gather(*tasks)
+    good = sorted(done for _, done, result in client.answers if result == "200")
+    print(
+        json.dumps(
+            {
+                "requests": len(client.answers),
+                "lost": Counter(result for _, _, result in client.answers if result != "200"),
+                "gap": max((b - a for a, b in pairwise(good)), default=seconds) * 1e3,
+                "slowest": max((done - due for due, done, result in client.answers if result == "200"), default=0)
+                * 1e3,
+            }
+        )
+    )
+
+
+host, port, rate, seconds, mode = sys.argv[1:]
+asyncio.run(main(host, int(port), int(rate), float(seconds), mode))
