@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pilotfish.config import composing
+from pilotfish.config import building
 from pilotfish.config.text import ParsedDocument, read
 
 
@@ -157,8 +157,8 @@ def test_the_reader_in_python_reads_the_same(monkeypatch: pytest.MonkeyPatch) ->
     text = "a: &x [1, yes, '2']\nb: {c: *x}\n---\n[\n"
     fast = [(d.value, d.line) for d in _read(text)]
     monkeypatch.setattr(yaml, "__with_libyaml__", False)
-    composing._composer.cache_clear()
+    building._parser.cache_clear()
     try:
         assert [(d.value, d.line) for d in _read(text)] == fast
     finally:
-        composing._composer.cache_clear()
+        building._parser.cache_clear()
