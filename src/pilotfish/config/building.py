@@ -23,6 +23,8 @@ MOST_NODES = 1_000_000
 """Written in one document."""
 LARGEST = 2_000_000
 """Values in one document, aliases counted as often as they are used."""
+MOST_FAULTS = 100
+"""Of one document."""
 SLICE = 1_000
 """Events between two pauses."""
 
@@ -235,13 +237,13 @@ class _Builder:
         elif text in at.value:
             message = "the key stands here a second time, so the object is not used; keep one of the two"
             at.key, at.unused = text, True
-            self._fault(self._path(), "DuplicateKey", message, line)
+            self._fault("DuplicateKey", message, line)
         else:
             at.key = text
             at.lines.append(line)
 
     def _refuse_key(self, at: _Open, line: int) -> None:
-        self._fault(self._path(), "WrongType", "a key must be text, so the object is not used", line)
+        self._fault("WrongType", "a key must be text, so the object is not used", line)
         at.key, at.unused = "", True
 
     def _parse(self, tag: str, text: str, line: int) -> object:
@@ -251,7 +253,7 @@ class _Builder:
             return parse_scalar(tag, text)
         except ValueError as error:
             message = f"{error}, so the object is not used; write a plain value"
-            self._fault(self._path(), "InvalidValue", message, line)
+            self._fault("InvalidValue", message, line)
             return None
 
     def _merge(self, into: _Open, value: object, line: int) -> None:
@@ -263,10 +265,11 @@ class _Builder:
                     into.value.setdefault(key, item)
             else:
                 message = "`<<` merges a mapping, and this is none; the object is not used"
-                self._fault(self._path(), "WrongType", message, line)
+                self._fault("WrongType", message, line)
 
-    def _fault(self, path: str, reason: str, message: str, line: int) -> None:
-        self._faults.append(Fault(path, reason, message, line))
+    def _fault(self, reason: str, message: str, line: int) -> None:
+        if len(self._faults) < MOST_FAULTS:
+            self._faults.append(Fault(self._path(), reason, message, line))
 
     def _path(self) -> str:
         """Of what is read now."""

@@ -18,6 +18,8 @@ from pilotfish.model.kinds import CONFIG_MAP, kind_written
 from pilotfish.model.wellknown import ROOT_NAMESPACE
 
 SOURCE_ANNOTATION = "pilotfish.io/source"
+MOST_VALUES = 50_000
+"""Of one object: what is done for each of them is done in one go. An API server takes 1.5 MB."""
 _MESH_CONFIG_MAP = CONFIG_MAP.ref(ROOT_NAMESPACE, "istio")
 
 
@@ -112,6 +114,10 @@ def _read_identified(
         reason, message, severity = describe_unread(ref.kind, api_version)
         report.add("kind", reason, message, severity)
         return Piece(problems=report.in_order(), broken=ref if severity is Severity.ERROR else None)
+    if _has_more_values(value, MOST_VALUES):
+        what = f"the object has more than {MOST_VALUES} values"
+        report.error("", "TooLarge", f"{what}, so it is not used; divide it into several objects")
+        return Piece(problems=report.in_order(), broken=ref)
     document = _with_namespace(value, ref)
     body = {name: item for name, item in document.items() if name not in ("apiVersion", "kind")}
     resource = decode(body, struct, report)
@@ -122,6 +128,19 @@ def _read_identified(
         return Piece(problems=report.in_order(), broken=ref)
     manifest = Manifest(ref, resource, document, report.source(""))
     return Piece(manifest, report.in_order(), mesh_config=mesh_config)
+
+
+def _has_more_values(value: object, most: int) -> bool:
+    ahead = [value]
+    while ahead and most >= 0:
+        item = ahead.pop()
+        if isinstance(item, dict):
+            most -= len(item)
+            ahead += item.values()
+        elif isinstance(item, list):
+            most -= len(item)
+            ahead += item
+    return most < 0
 
 
 def _with_namespace(value: dict[str, object], ref: ObjectRef) -> dict[str, object]:

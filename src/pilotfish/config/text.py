@@ -19,8 +19,11 @@ from pilotfish.config.building import BoundError, Built, Fault, Lines, build
 
 LARGEST_TEXT = 64 * 2**20
 """Characters. 100,000 Services in YAML are a third of it."""
-LARGEST_DOCUMENT = 16 * 2**20
-MOST_DOCUMENTS = 200_000
+LARGEST_DOCUMENT = 8 * 2**20
+MOST_LINES = 250_000
+LONGEST_LINE = 2**20
+"""Of one document. libyaml reads a scalar in one go, and takes its time for each line and character of it."""
+MOST_DOCUMENTS = 50_000
 _LARGEST_JSON = 2**18
 """Characters that are read in one go; what is larger is read as YAML, which JSON is, in pieces."""
 _CHUNKS_A_PAUSE = 1_000
@@ -119,25 +122,41 @@ def read_in_pieces(text: str, file: str) -> Iterator[ParsedDocument | None]:
             yield document
             return
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    starts = [0, *(match.start() for match in _SEPARATOR.finditer(text)), len(text)]
-    if len(starts) > MOST_DOCUMENTS:
-        what = f"the text has {len(starts) - 1} documents, and {MOST_DOCUMENTS} are the most"
+    if text.count("\n---") > MOST_DOCUMENTS:
+        what = f"the text has more than {MOST_DOCUMENTS} documents"
         yield _too_much(what, "divide it into several files")
         return
     yield None
+    starts = [0, *(match.start() for match in _SEPARATOR.finditer(text)), len(text)]
     yield from _read_chunks(text, starts)
 
 
 def _read_chunks(text: str, starts: list[int]) -> Iterator[ParsedDocument | None]:
     """The text cut before each `---`."""
-    line = 0
+    before = 0
     for number, (start, end) in enumerate(pairwise(starts)):
         chunk = text[start:end]
-        if not all(map(_EMPTY_LINE.fullmatch, chunk.splitlines())):
-            yield from _read_yaml(chunk, line)
-        line += chunk.count("\n")
+        lines = chunk.count("\n")
+        excess = _excess(chunk, lines)
+        if excess:
+            yield _too_much(f"the document has {excess}", "divide it into several documents", chunk, before)
+        elif not all(map(_EMPTY_LINE.fullmatch, chunk.splitlines())):
+            yield from _read_yaml(chunk, before)
+        before += lines
         if number % _CHUNKS_A_PAUSE == 0:
             yield None
+
+
+def _excess(chunk: str, lines: int) -> str:
+    """What there is too much of."""
+    if len(chunk) <= LONGEST_LINE and lines <= MOST_LINES:
+        return ""
+    if len(chunk) > LARGEST_DOCUMENT:
+        return f"more than {LARGEST_DOCUMENT} characters"
+    if lines > MOST_LINES:
+        return f"more than {MOST_LINES} lines"
+    longest = max(map(len, chunk.split("\n")))
+    return f"a line of {longest} characters, and {LONGEST_LINE} are the most" if longest > LONGEST_LINE else ""
 
 
 def _read_json(text: str) -> ParsedDocument | None:
@@ -166,10 +185,6 @@ def _build_one(text: str) -> Built | None:
 
 
 def _read_yaml(chunk: str, offset: int) -> Iterator[ParsedDocument | None]:
-    if len(chunk) > LARGEST_DOCUMENT:
-        what = f"the document has {len(chunk)} characters, and {LARGEST_DOCUMENT} are the most"
-        yield _too_much(what, "divide it into several documents", chunk, offset)
-        return
     try:
         for built in build(chunk):
             if built is None:
