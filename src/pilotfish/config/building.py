@@ -150,7 +150,7 @@ class _Builder:
     def built(self) -> Built:
         return Built(self._root, self._lines, tuple(self._faults), self._count)
 
-    def scalar(self, event: events.ScalarEvent) -> None:
+    def scalar(self, event: Any) -> None:
         self._add(1, event)
         text = event.value
         is_plain = event.implicit[0]
@@ -169,7 +169,7 @@ class _Builder:
             self._anchors[event.anchor] = value, 1
         self._put(value, event.start_mark.line)
 
-    def start(self, value: dict[str, Any] | list[Any], event: events.CollectionStartEvent) -> None:
+    def start(self, value: dict[str, Any] | list[Any], event: Any) -> None:
         line = event.start_mark.line
         if len(self._stack) >= DEEPEST:
             raise BoundError(f"it is nested more than {DEEPEST} levels deep", line)
@@ -191,7 +191,7 @@ class _Builder:
         else:
             self._put(done.value, done.line)
 
-    def alias(self, event: events.AliasEvent) -> None:
+    def alias(self, event: Any) -> None:
         line = event.start_mark.line
         if any(opened.anchor == event.anchor for opened in self._stack):
             raise BoundError("an alias stands inside of what it names", line)
@@ -207,7 +207,7 @@ class _Builder:
         else:
             self._refuse_key(at, line)
 
-    def _add(self, size: int, event: events.NodeEvent) -> None:
+    def _add(self, size: int, event: Any) -> None:
         self._nodes += 1
         self._count += size
         if self._count > LARGEST:

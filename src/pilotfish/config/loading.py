@@ -12,9 +12,9 @@ from pilotfish.config.manifest import Loaded, Manifest, WrittenMeshConfig
 from pilotfish.config.meshconfig import value_at
 from pilotfish.config.piece import Piece, RawObject, read_object
 from pilotfish.config.text import ParsedDocument, read_in_pieces
+from pilotfish.config.unfilled import Explainer
 from pilotfish.model import ObjectRef, Problem, Severity, Source
 from pilotfish.model.kinds import SUPPORTED, kind_written
-
 
 MOST_PROBLEMS = 1_000
 """Of one text: nobody reads more of them."""
@@ -34,12 +34,12 @@ def load(text: str, file: str, default_namespace: str = "default") -> Loaded:
 
 def load_in_pieces(text: str, file: str, default_namespace: str = "default") -> InPieces[Loaded]:
     """As `load`, in pieces of a few milliseconds."""
-    merging = Merging()
+    merging, explainer = Merging(), Explainer(text, file)
     for document in read_in_pieces(text, file):
         if document is not None:
             merging.resource_version = merging.resource_version or _list_version(document)
             for piece in _read_document(document, file, default_namespace):
-                merging.add(piece)
+                merging.add(explainer.explain(piece, document.line, is_read=not document.unread))
                 yield
         yield
     return merging.loaded()
@@ -66,9 +66,12 @@ class Merging:
         self._broken: set[ObjectRef] = set()
         self._mesh_config: WrittenMeshConfig | None = None
         self._incomplete = False
+        self._has_foreign = False
 
     def add(self, piece: Piece) -> None:
-        self._say(piece.problems)
+        if not (piece.is_foreign and self._has_foreign):
+            self._say(piece.problems)
+        self._has_foreign |= piece.is_foreign
         self._incomplete |= piece.incomplete
         if piece.mesh_config is not None:
             self._mesh_config = self._mesh_config or piece.mesh_config
@@ -99,9 +102,10 @@ class Merging:
 def unfold(raw: RawObject) -> Iterator[Piece]:
     """The objects inside of a List (or PodList, ServiceList, ...), or the object itself."""
     kind, items = value_at(raw.value, "kind"), value_at(raw.value, "items")
-    if not (isinstance(kind, str) and kind.endswith("List") and isinstance(items, list)):
+    if not (isinstance(kind, str) and kind.endswith("List") and isinstance(items, list | None)):
         yield read_object(raw)
         return
+    items = items or []
     for index, item in enumerate(items):
         step = f"items[{index}]"
         inside = (fault for fault in raw.faults if fault.path.startswith(f"{step}."))

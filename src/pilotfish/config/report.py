@@ -5,7 +5,6 @@ from __future__ import annotations
 from pilotfish.config.text import Positions
 from pilotfish.model import ObjectRef, Problem, Severity, Source
 
-
 MOST_PROBLEMS = 100
 """Of one object: nobody reads more of them, and what is counted alone costs nothing."""
 
@@ -15,7 +14,7 @@ class Report:
 
     __slots__ = (
         "_file", "_positions", "_prefix", "_unsaid", "errors", "fixed_source", "incomplete_fields", "left_out",
-        "problems", "ref",
+        "nulls_are_zero", "problems", "ref",
     )  # fmt: skip
 
     def __init__(
@@ -34,11 +33,13 @@ class Report:
         """Fields that an error has taken out: what is said about a parent of theirs would be a mere echo."""
         self.left_out: set[str] = set()
         """Fields that were written, are known, and do not stand in the struct."""
+        self.nulls_are_zero = False
+        """What null in a list or a map means in the object's API; False: nothing."""
         self.fixed_source = fixed_source
         self._file = file
         self._positions = positions
         self._prefix = prefix
-        self._unsaid = 0
+        self._unsaid = False
 
     def error(self, field: str, reason: str, message: str) -> None:
         self.add(field, reason, message, Severity.ERROR)
@@ -62,7 +63,7 @@ class Report:
 
     def add(self, field: str, reason: str, message: str, severity: Severity, line: int = 0) -> None:
         if len(self.problems) >= MOST_PROBLEMS and (self.errors or severity is not Severity.ERROR):
-            self._unsaid += 1
+            self._unsaid = True
             return
         if self.incomplete_fields and self._is_echo(field):
             return
@@ -89,7 +90,7 @@ class Report:
         """As they stand in the text."""
         found = sorted(self.problems, key=lambda problem: problem.source.line if problem.source else 0)
         if self._unsaid:
-            message = f"{self._unsaid} more problems of this object are not shown; mend those that are"
+            message = f"the object has more problems than these {MOST_PROBLEMS}; mend these first"
             found.append(Problem(self.ref, "", "TooManyProblems", message, found[-1].severity, found[-1].source))
         return tuple(found)
 

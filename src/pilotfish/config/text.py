@@ -1,8 +1,8 @@
 """Text → ParsedDocuments: plain values, and where each field was written.
 
 YAML (several documents, each read for itself, so that a slip in one leaves the others alone) or JSON. Everything is
-bounded: the text, its documents, nesting, what is written and what aliases expand to. The work is linear in the text and
-done in pieces, between which a caller may do something else.
+bounded: the text, its documents, nesting, what is written and what aliases expand to. The work is linear in the text
+and done in pieces, between which a caller may do something else.
 """
 
 from __future__ import annotations
