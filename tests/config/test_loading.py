@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 from pilotfish.config import ListReader, load
+from pilotfish.config.kinds import STRUCTS
 from pilotfish.config.kubernetes import ConfigMap, Deployment, Pod, Service
 from pilotfish.config.manifest import Loaded
 from pilotfish.config.values import IntOrString
@@ -118,7 +120,9 @@ def test_another_apis_kind_of_the_same_name_is_another_object() -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["a: [", "- 1", "kind: Service", "apiVersion: v1\nkind: Service\nmetadata: {}"])
+@pytest.mark.parametrize(
+    "text", ["a: [", "- kind: Service", "kind: Service", "apiVersion: v1\nkind: Service\nmetadata: {}"]
+)
 def test_a_text_whose_objects_are_not_known_is_incomplete(text: str) -> None:
     loaded = load(text, "a.yaml")
     assert loaded.incomplete
@@ -279,3 +283,76 @@ def test_a_list_reader_reads_other_kinds_and_yaml_too() -> None:
 def test_the_package_alone_brings_no_yaml() -> None:
     code = "import sys, pilotfish.config, pilotfish.config.manifest; sys.exit('yaml' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_of_many_problems_the_first_are_shown_and_the_others_counted() -> None:
+    ports = ", ".join(["{port: x}"] * 300)
+    loaded = load(f"apiVersion: v1\nkind: Service\nmetadata: {{name: a}}\nspec: {{ports: [{ports}]}}\n", "a.yaml")
+    assert len(loaded.problems) == 101
+    assert "more problems" in loaded.problems[-1].message
+    assert loaded.broken
+    many = load("---\nkind:Service\n" * 1_500, "a.yaml").problems
+    assert len(many) == 1_001
+    assert "500 more" in many[-1].message
+
+
+def test_an_error_is_an_error_after_any_number_of_warnings() -> None:
+    unused = ", ".join(f"{{name: c{i}, command: [a], stdin: true}}" for i in range(150))
+    text = f"apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{unused}], hostname: No Name}}"
+    loaded = load(text, "a.yaml")
+    assert loaded.manifests == ()
+    assert "error" in {str(problem.severity) for problem in loaded.problems}
+
+
+def test_an_object_of_too_many_values_is_not_used() -> None:
+    data = "".join(f"  k{index}: v\n" for index in range(60_000))
+    loaded = load(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata:\n{data}", "a.yaml")
+    assert [problem.reason for problem in loaded.problems] == ["TooLarge"]
+    assert loaded.broken == {kinds.CONFIG_MAP.ref("default", "a")}
+
+
+NULLS = {
+    "a label": ("ConfigMap", "metadata: {name: a, labels: {a: }}"),
+    "a value": ("ConfigMap", "metadata: {name: a}\ndata: {key: }"),
+    "an argument": ("Pod", "metadata: {name: a}\nspec: {containers: [{name: a, command: [sleep, null]}]}"),
+    "everything": (
+        "Pod",
+        "metadata: {name: a, labels: , annotations: , ownerReferences: }\nspec: {volumes: [{name: v, emptyDir: }], "
+        "initContainers: , hostname: , securityContext: , terminationGracePeriodSeconds: , containers: [{name: a, "
+        "command: [b], args: , env: [{name: E, value: , valueFrom: }], envFrom: , ports: , resources: , volumeMounts: "
+        ", readinessProbe: , lifecycle: , workingDir: }]}\nstatus: ",
+    ),
+    "a volume of no type": (
+        "Pod",
+        "metadata: {name: a}\nspec: {containers: [{name: a, command: [b]}], volumes: [{name: v}]}",
+    ),
+    "an empty selector": (
+        "Service",
+        "metadata: {name: a}\nspec: {selector: , ports: [{port: 1, name: , targetPort: }]}",
+    ),
+    "nothing in a list": ("List", "items: "),
+}
+
+
+@pytest.mark.parametrize(("kind", "text"), NULLS.values(), ids=NULLS)
+def test_null_is_what_kubernetes_reads(kind: str, text: str) -> None:
+    assert load(f"apiVersion: v1\nkind: {kind}\n{text}\n", "a.yaml").problems == ()
+
+
+@pytest.mark.parametrize("struct", STRUCTS.values(), ids=lambda struct: struct.__name__)
+def test_null_in_every_field_of_an_object_is_as_if_it_were_absent(struct: type[msgspec.Struct]) -> None:
+    def nulls(cls: type[msgspec.Struct]) -> dict[str, object]:
+        return {field.encode_name: None for field in msgspec.structs.fields(cls)}
+
+    def problems(spec: object) -> list[tuple[str, str]]:
+        kind = struct.kind  # type: ignore[attr-defined]
+        head = {"apiVersion": kind.api_versions[0], "kind": kind.name, "metadata": {"name": "a"}}
+        return sorted((p.field, p.reason) for p in load(json.dumps({**head, **spec}), "a.json").problems)  # type: ignore[dict-item]
+
+    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+    bare: dict[str, object] = {name: {} for name in fields if name == "spec"}
+    full = {name: None for name in fields if name != "metadata"}
+    spec = fields.get("spec")
+    if spec is not None and isinstance(spec.type, type) and issubclass(spec.type, msgspec.Struct):
+        full["spec"] = nulls(spec.type)  # type: ignore[assignment]
+    assert problems(full) == problems(bare)

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pilotfish.config import composing
-from pilotfish.config.text import ParsedDocument, read
+from pilotfish.config import building
+from pilotfish.config.text import ParsedDocument, read, read_in_pieces
 
 
 def _read(text: str) -> list[ParsedDocument]:
@@ -157,8 +157,30 @@ def test_the_reader_in_python_reads_the_same(monkeypatch: pytest.MonkeyPatch) ->
     text = "a: &x [1, yes, '2']\nb: {c: *x}\n---\n[\n"
     fast = [(d.value, d.line) for d in _read(text)]
     monkeypatch.setattr(yaml, "__with_libyaml__", False)
-    composing._composer.cache_clear()
+    building._parser.cache_clear()
     try:
         assert [(d.value, d.line) for d in _read(text)] == fast
     finally:
-        composing._composer.cache_clear()
+        building._parser.cache_clear()
+
+
+BOUNDED = {
+    "values": "a: [" + "x, " * 1_100_000 + "x]",
+    "documents": "---\na\n" * 60_000,
+    "lines": "a: '" + "\n" * 300_000 + "'",
+    "a line": "a" * 2_000_000 + ": 1",
+    "characters": "a: |\n" + f"  {'x' * 98}\n" * 100_000,
+}
+
+
+@pytest.mark.parametrize("text", BOUNDED.values(), ids=BOUNDED)
+def test_too_much_is_said_and_not_read(text: str) -> None:
+    (document,) = _read(text)
+    (fault,) = document.faults
+    assert document.value is None
+    assert "divide it into several" in fault.message or "more than" in fault.message
+
+
+def test_what_a_text_costs_comes_in_pieces() -> None:
+    pauses = sum(document is None for document in read_in_pieces("a:\n" + "- {b: c}\n" * 20_000, "a.yaml"))
+    assert pauses > 50

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import inspect
 
+from pilotfish.config import kubernetes
 from pilotfish.config.fields import UNSUPPORTED_VALUES, find_unused
 from pilotfish.config.kubernetes import Struct
 from pilotfish.config.report import Report
@@ -39,6 +40,7 @@ def decode(value: object, kind: type[S], report: Report, path: str = "") -> S | 
         return msgspec.convert(value, kind, dec_hook=_hook)
     except (msgspec.ValidationError, RecursionError):
         pass
+    report.nulls_are_zero = kind.__module__ == kubernetes.__name__
     kept = _walk(_type_of(kind), value, path, report)
     if kept is _GONE:
         return None
@@ -164,7 +166,16 @@ def _letters(name: str) -> str:
 def _walk_map(kind: inspect.DictType, value: object, path: str, report: Report) -> Any:
     if not isinstance(value, dict):
         return _wrong(path, "a mapping", value, report)
-    return _without_gone({key: _walk(kind.value_type, item, f"{path}[{key}]", report) for key, item in value.items()})
+    walked = {key: _walk_entry(kind.value_type, item, f"{path}[{key}]", report) for key, item in value.items()}
+    return _without_gone(walked)
+
+
+def _walk_entry(kind: inspect.Type, value: object, path: str, report: Report) -> Any:
+    """In Kubernetes' own kinds, null in a list or a map is the type's zero value, as Go's JSON reads it; Istio's kinds
+    have schemas that refuse it."""
+    if value is None and report.nulls_are_zero:
+        value = {} if isinstance(kind, inspect.StructType) else _blank(kind)
+    return _walk(kind, value, path, report)
 
 
 def _without_gone(items: dict[str, object]) -> dict[str, object]:
@@ -174,7 +185,7 @@ def _without_gone(items: dict[str, object]) -> dict[str, object]:
 def _walk_list(kind: inspect.VarTupleType, value: object, path: str, report: Report) -> Any:
     if not isinstance(value, list):
         return _wrong(path, "a list (each entry begins with a dash)", value, report)
-    made = (_walk(kind.item_type, item, f"{path}[{index}]", report) for index, item in enumerate(value))
+    made = (_walk_entry(kind.item_type, item, f"{path}[{index}]", report) for index, item in enumerate(value))
     return [_blank(kind.item_type) if item is _GONE else item for item in made]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from pilotfish.config import istio, kubernetes
 from pilotfish.config.kubernetes import Resource
 from pilotfish.model import Kind, Severity
-from pilotfish.model.kinds import SUPPORTED
+from pilotfish.model.kinds import GROUPS, KINDS, SUPPORTED
 
 _MODULES = (kubernetes, istio)
 """Those that hold kinds: once they are imported, `Resource` knows its subclasses."""
@@ -24,7 +26,21 @@ def describe_unread(kind: Kind, api_version: str) -> tuple[str, str, Severity]:
     if kind in STRUCTS:
         wanted = " or ".join(kind.api_versions)
         message = f"there is no {kind} in {api_version!r}, so the object is not used; write apiVersion: {wanted}"
-    else:
-        known = ", ".join(sorted(map(str, SUPPORTED)))
-        message = f"{kind} of {api_version} is not a supported kind; it has no effect. Supported: {known}"
+        return "UnknownKind", message, Severity.ERROR
+    meant = _meant(kind)
+    if not meant and kind.group not in GROUPS:
+        message = f"{kind} of {api_version} is no part of a mesh, so it has no effect; remove it if that is not meant"
+        return "UnsupportedKind", message, Severity.INFO
+    known = f"Supported: {', '.join(sorted(map(str, SUPPORTED)))}"
+    message = f"{kind} of {api_version} is not a supported kind; it has no effect{meant}. {known}"
     return "UnknownKind", message, Severity.ERROR
+
+
+def _meant(kind: Kind) -> str:
+    """What a slip of the pen seems to stand for."""
+    if kind.group in GROUPS:
+        close = get_close_matches(kind.name, (known.name for known in KINDS), n=1, cutoff=0.8)
+        return f"; did you mean {close[0]}?" if close else ""
+    close = get_close_matches(kind.group, GROUPS, n=1, cutoff=0.85)
+    likely = (known for known in KINDS if close and (known.name, known.group) == (kind.name, close[0]))
+    return next((f"; did you mean apiVersion: {known.api_versions[0]}?" for known in likely), "")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from pilotfish.config.building import Fault
-from pilotfish.config.loading import load, merge, unfold
+from pilotfish.config.loading import InPieces, Merging, finish, load_in_pieces, unfold
 from pilotfish.config.manifest import Loaded
 from pilotfish.config.piece import Piece, RawObject
-from pilotfish.config.text import Positions
+from pilotfish.config.text import LARGEST_TEXT, Positions
 
 
 class _ListMetadata(msgspec.Struct, rename="camel"):
@@ -38,17 +38,23 @@ class ListReader:
 
     def read(self, data: bytes) -> Loaded:
         """What `load` gives for the same text."""
-        try:
-            listed = _DECODER.decode(data)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            return load(data.decode(errors="replace"), self._file, self._default_namespace)
-        if listed.kind != "List":
-            return load(data.decode(errors="replace"), self._file, self._default_namespace)
+        return finish(self.read_in_pieces(data))
+
+    def read_in_pieces(self, data: bytes) -> InPieces[Loaded]:
+        listed = _decode(data)
+        if listed is None:
+            return (yield from load_in_pieces(data.decode(errors="replace"), self._file, self._default_namespace))
         raw = [bytes(item) for item in listed.items]
-        items = list(zip(_lines_before(data, raw), raw, strict=True))
-        known = self._pieces
-        self._pieces = {item: known.get(item) or self._read_item(*item) for item in items}
-        return merge((p for item in items for p in self._pieces[item]), listed.metadata.resource_version)
+        known, self._pieces = self._pieces, {}
+        merging = Merging()
+        merging.resource_version = listed.metadata.resource_version
+        for item in zip(_lines_before(data, raw), raw, strict=True):
+            pieces = known.get(item) or self._read_item(*item)
+            self._pieces[item] = pieces
+            for piece in pieces:
+                merging.add(piece)
+            yield
+        return merging.loaded()
 
     def _read_item(self, line: int, item: bytes) -> tuple[Piece, ...]:
         faults: tuple[Fault, ...] = ()
@@ -61,6 +67,17 @@ class ListReader:
             )
         positions = Positions.of_json(item.decode(errors="replace"), line)
         return tuple(unfold(RawObject(value, self._file, self._default_namespace, positions, faults=faults)))
+
+
+def _decode(data: bytes) -> _List | None:
+    """None for what is no List in JSON, or too large a one: the reader of YAML says what is wrong with it."""
+    if len(data) > LARGEST_TEXT:
+        return None
+    try:
+        listed = _DECODER.decode(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
+    return listed if listed.kind == "List" else None
 
 
 def _lines_before(data: bytes, items: list[bytes]) -> list[int]:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 from pilotfish.config.conflict import duplicate_object, second_mesh_config
 from pilotfish.config.manifest import Loaded, Manifest, WrittenMeshConfig
 from pilotfish.config.meshconfig import value_at
 from pilotfish.config.piece import Piece, RawObject, read_object
-from pilotfish.config.text import ParsedDocument, read
+from pilotfish.config.text import ParsedDocument, read_in_pieces
+from pilotfish.config.unfilled import Explainer
 from pilotfish.model import ObjectRef, Problem, Severity, Source
 from pilotfish.model.kinds import SUPPORTED, kind_written
+
+MOST_PROBLEMS = 1_000
+"""Of one text: nobody reads more of them."""
+
+T = TypeVar("T")
+InPieces = Generator[None, None, T]
+"""Work that stops now and then, so that whoever drives it may do something else, and returns its result at the end."""
 
 
 def load(text: str, file: str, default_namespace: str = "default") -> Loaded:
@@ -20,45 +29,83 @@ def load(text: str, file: str, default_namespace: str = "default") -> Loaded:
 
     `file` is for messages ("-" for standard input). Objects without a namespace get `default_namespace`.
     """
-    documents = tuple(read(text, file))
-    pieces = (piece for document in documents for piece in _read_document(document, file, default_namespace))
-    return merge(pieces, next(filter(None, map(_list_version, documents)), ""))
+    return finish(load_in_pieces(text, file, default_namespace))
 
 
-def merge(pieces: Iterable[Piece], resource_version: str = "") -> Loaded:
+def load_in_pieces(text: str, file: str, default_namespace: str = "default") -> InPieces[Loaded]:
+    """As `load`, in pieces of a few milliseconds."""
+    merging, explainer = Merging(), Explainer(text, file)
+    for document in read_in_pieces(text, file):
+        if document is not None:
+            merging.resource_version = merging.resource_version or _list_version(document)
+            for piece in _read_document(document, file, default_namespace):
+                merging.add(explainer.explain(piece, document.line, is_read=not document.unread))
+                yield
+        yield
+    return merging.loaded()
+
+
+def finish(work: InPieces[T]) -> T:
+    """All of it at once."""
+    try:
+        while True:
+            next(work)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+class Merging:
     """One text's pieces as a whole. Of objects with the same ref, and of meshConfigs, the first holds."""
-    manifests: dict[ObjectRef, Manifest] = {}
-    problems: list[Problem] = []
-    broken: set[ObjectRef] = set()
-    mesh_config: WrittenMeshConfig | None = None
-    incomplete = False
-    for piece in pieces:
-        problems += piece.problems
-        incomplete |= piece.incomplete
+
+    def __init__(self) -> None:
+        self.resource_version = ""
+        self._manifests: dict[ObjectRef, Manifest] = {}
+        self._problems: list[Problem] = []
+        self._unsaid = 0
+        self._broken: set[ObjectRef] = set()
+        self._mesh_config: WrittenMeshConfig | None = None
+        self._incomplete = False
+        self._has_foreign = False
+
+    def add(self, piece: Piece) -> None:
+        if not (piece.is_foreign and self._has_foreign):
+            self._say(piece.problems)
+        self._has_foreign |= piece.is_foreign
+        self._incomplete |= piece.incomplete
         if piece.mesh_config is not None:
-            mesh_config = mesh_config or piece.mesh_config
-            if mesh_config.config != piece.mesh_config.config:
-                problems.append(second_mesh_config(piece.mesh_config, mesh_config))
+            self._mesh_config = self._mesh_config or piece.mesh_config
+            if self._mesh_config.config != piece.mesh_config.config:
+                self._say((second_mesh_config(piece.mesh_config, self._mesh_config),))
         if piece.broken is not None:
-            broken.add(piece.broken)
+            self._broken.add(piece.broken)
         if piece.manifest is not None:
-            first = manifests.get(piece.manifest.ref)
-            if first is None:
-                manifests[piece.manifest.ref] = piece.manifest
-            else:
-                problems.append(duplicate_object(piece.manifest, first))
-    return Loaded(
-        tuple(manifests.values()), tuple(problems), mesh_config, frozenset(broken - manifests.keys()),
-        incomplete, resource_version,
-    )  # fmt: skip
+            first = self._manifests.setdefault(piece.manifest.ref, piece.manifest)
+            if first is not piece.manifest:
+                self._say((duplicate_object(piece.manifest, first),))
+
+    def loaded(self) -> Loaded:
+        if self._unsaid:
+            message = f"{self._unsaid} more problems of this text are not shown; mend those that are"
+            self._problems.append(Problem(None, "", "TooManyProblems", message, source=self._problems[-1].source))
+        return Loaded(
+            tuple(self._manifests.values()), tuple(self._problems), self._mesh_config,
+            frozenset(self._broken - self._manifests.keys()), self._incomplete, self.resource_version,
+        )  # fmt: skip
+
+    def _say(self, problems: tuple[Problem, ...]) -> None:
+        room = MOST_PROBLEMS - len(self._problems)
+        self._problems += problems[:room]
+        self._unsaid += max(0, len(problems) - room)
 
 
 def unfold(raw: RawObject) -> Iterator[Piece]:
     """The objects inside of a List (or PodList, ServiceList, ...), or the object itself."""
     kind, items = value_at(raw.value, "kind"), value_at(raw.value, "items")
-    if not (isinstance(kind, str) and kind.endswith("List") and isinstance(items, list)):
+    if not (isinstance(kind, str) and kind.endswith("List") and isinstance(items, list | None)):
         yield read_object(raw)
         return
+    items = items or []
     for index, item in enumerate(items):
         step = f"items[{index}]"
         inside = (fault for fault in raw.faults if fault.path.startswith(f"{step}."))
@@ -83,11 +130,9 @@ def _read_document(document: ParsedDocument, file: str, default_namespace: str) 
     return unfold(raw)
 
 
-_API_VERSION = re.compile(r"^apiVersion:[ \t]*[\"']?([\w./-]+)", re.MULTILINE)
-_KIND = re.compile(r"^kind:[ \t]*[\"']?(\w+)", re.MULTILINE)
-_METADATA = re.compile(r"^metadata:[ \t]*\n((?:[ \t][^\n]*\n|\n)*)", re.MULTILINE)
-_NAME = re.compile(r"^[ \t]+name:[ \t]*[\"']?([\w.-]+)", re.MULTILINE)
-_NAMESPACE = re.compile(r"^[ \t]+namespace:[ \t]*[\"']?([\w.-]+)", re.MULTILINE)
+_HEADING = re.compile(r"^(?:(\w+):|[ \t]+(name|namespace):)[ \t]*[\"']?([\w./-]*)", re.MULTILINE)
+_HEAD = 2**16
+"""Characters of a text in which it says which object it means to be."""
 
 
 def _unread(document: ParsedDocument, file: str, default_namespace: str) -> Piece:
@@ -99,11 +144,17 @@ def _unread(document: ParsedDocument, file: str, default_namespace: str) -> Piec
 
 
 def _guess_ref(text: str, default_namespace: str) -> ObjectRef | None:
-    written, version = _KIND.search(text), _API_VERSION.search(text)
-    metadata = _METADATA.search(f"{text}\n")
-    name = _NAME.search(metadata[1]) if metadata else None
-    kind = kind_written(written[1], version[1] if version else "") if written else None
-    if kind not in SUPPORTED or metadata is None or name is None:
+    """One pass: the fields of the document itself, and the first name and namespace inside of its metadata."""
+    found: dict[str, str] = {}
+    parent = ""
+    for field, inner, value in _HEADING.findall(text[:_HEAD]):
+        parent = field or parent
+        if field:
+            found.setdefault(field, value)
+        elif parent == "metadata" and value:
+            found.setdefault(f"metadata.{inner}", value)
+    kind = kind_written(found.get("kind", ""), found.get("apiVersion", ""))
+    name = found.get("metadata.name")
+    if kind not in SUPPORTED or not name:
         return None
-    namespace = _NAMESPACE.search(metadata[1])
-    return kind.ref(namespace[1] if namespace else default_namespace, name[1])
+    return kind.ref(found.get("metadata.namespace", default_namespace), name)

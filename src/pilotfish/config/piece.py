@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pilotfish.config.building import Fault
 from pilotfish.config.checks import check
 from pilotfish.config.decode import decode
+from pilotfish.config.foreign import recognise
 from pilotfish.config.kinds import describe_unread, struct_of
 from pilotfish.config.kubernetes import ConfigMap, Resource
 from pilotfish.config.manifest import Manifest, WrittenMeshConfig
@@ -18,6 +19,8 @@ from pilotfish.model.kinds import CONFIG_MAP, kind_written
 from pilotfish.model.wellknown import ROOT_NAMESPACE
 
 SOURCE_ANNOTATION = "pilotfish.io/source"
+MOST_VALUES = 50_000
+"""Of one object: what is done for each of them is done in one go. An API server takes 1.5 MB."""
 _MESH_CONFIG_MAP = CONFIG_MAP.ref(ROOT_NAMESPACE, "istio")
 
 
@@ -44,9 +47,25 @@ class Piece:
     mesh_config: WrittenMeshConfig | None = None
     incomplete: bool = False
     """It could not be told which object was meant."""
+    is_foreign: bool = False
+    """It is no object, and none is meant: that is said once of a text."""
 
 
 def read_object(raw: RawObject) -> Piece:
+    foreign = None if raw.prefix or raw.faults else recognise(raw.value, raw.file)
+    if foreign is not None:
+        source = Source(raw.file, raw.positions.line("") if raw.positions else 1)
+        problem = Problem(None, "", foreign.reason, foreign.message, foreign.severity, source)
+        return Piece(problems=(problem,), is_foreign=True)
+    piece = _read(raw)
+    if piece.problems and _annotated_source(raw.value) is not None:
+        # Whoever wrote the annotation has read the object itself, and has said what is without effect in it.
+        errors = tuple(problem for problem in piece.problems if problem.severity is Severity.ERROR)
+        return replace(piece, problems=errors)
+    return piece
+
+
+def _read(raw: RawObject) -> Piece:
     report = Report(_identify(raw), raw.file, raw.positions, raw.prefix, _annotated_source(raw.value))
     for fault in raw.faults:
         report.add(fault.path, fault.reason, fault.message, Severity.ERROR, fault.line)
@@ -56,6 +75,10 @@ def read_object(raw: RawObject) -> Piece:
         if report.ref is not None and api_version and kind:
             return _read_identified(value, api_version, report.ref, raw, report)
         if kind and report.ref is None:
+            known = kind_written(kind, api_version)
+            if known.without_effect is not None:
+                report.add("kind", *describe_unread(known, api_version))
+                return Piece(problems=report.in_order())
             _report_nameless(value, report)
     elif not raw.faults:
         report.error("", "WrongType", "an object is a mapping with apiVersion, kind and metadata; this is not used")
@@ -112,6 +135,10 @@ def _read_identified(
         reason, message, severity = describe_unread(ref.kind, api_version)
         report.add("kind", reason, message, severity)
         return Piece(problems=report.in_order(), broken=ref if severity is Severity.ERROR else None)
+    if _has_more_values(value, MOST_VALUES):
+        what = f"the object has more than {MOST_VALUES} values"
+        report.error("", "TooLarge", f"{what}, so it is not used; divide it into several objects")
+        return Piece(problems=report.in_order(), broken=ref)
     document = _with_namespace(value, ref)
     body = {name: item for name, item in document.items() if name not in ("apiVersion", "kind")}
     resource = decode(body, struct, report)
@@ -122,6 +149,19 @@ def _read_identified(
         return Piece(problems=report.in_order(), broken=ref)
     manifest = Manifest(ref, resource, document, report.source(""))
     return Piece(manifest, report.in_order(), mesh_config=mesh_config)
+
+
+def _has_more_values(value: object, most: int) -> bool:
+    ahead = [value]
+    while ahead and most >= 0:
+        item = ahead.pop()
+        if isinstance(item, dict):
+            most -= len(item)
+            ahead += item.values()
+        elif isinstance(item, list):
+            most -= len(item)
+            ahead += item
+    return most < 0
 
 
 def _with_namespace(value: dict[str, object], ref: ObjectRef) -> dict[str, object]:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from pilotfish.config.text import Positions
 from pilotfish.model import ObjectRef, Problem, Severity, Source
 
+MOST_PROBLEMS = 100
+"""Of one object: nobody reads more of them, and what is counted alone costs nothing."""
+
 
 class Report:
     """The problems of one object, in the order in which they were found."""
 
-    __slots__ = ("_file", "_positions", "_prefix", "fixed_source", "incomplete_fields", "left_out", "problems", "ref")
+    __slots__ = (
+        "_file", "_positions", "_prefix", "_unsaid", "errors", "fixed_source", "incomplete_fields", "left_out",
+        "nulls_are_zero", "problems", "ref",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -21,14 +27,19 @@ class Report:
     ) -> None:
         self.ref = ref
         self.problems: list[Problem] = []
+        self.errors = 0
+        """How many there are so far."""
         self.incomplete_fields: list[str] = []
         """Fields that an error has taken out: what is said about a parent of theirs would be a mere echo."""
         self.left_out: set[str] = set()
         """Fields that were written, are known, and do not stand in the struct."""
+        self.nulls_are_zero = False
+        """What null in a list or a map means in the object's API; False: nothing."""
         self.fixed_source = fixed_source
         self._file = file
         self._positions = positions
         self._prefix = prefix
+        self._unsaid = False
 
     def error(self, field: str, reason: str, message: str) -> None:
         self.add(field, reason, message, Severity.ERROR)
@@ -51,13 +62,18 @@ class Report:
         self.add(field, reason, message, Severity.WARNING)
 
     def add(self, field: str, reason: str, message: str, severity: Severity, line: int = 0) -> None:
+        if len(self.problems) >= MOST_PROBLEMS and (self.errors or severity is not Severity.ERROR):
+            self._unsaid = True
+            return
         if self.incomplete_fields and self._is_echo(field):
             return
+        self.errors += severity is Severity.ERROR
         self.problems.append(Problem(self.ref, field, reason, message, severity, self.source(field, line)))
 
     def take_out(self, field: str) -> None:
         """From here on, what is said about the field, what is inside of it, or a parent of it is left out."""
-        self.incomplete_fields.append(field)
+        if len(self.incomplete_fields) < MOST_PROBLEMS:
+            self.incomplete_fields.append(field)
 
     def source(self, field: str, line: int = 0) -> Source:
         if self.fixed_source is not None:
@@ -72,12 +88,11 @@ class Report:
 
     def in_order(self) -> tuple[Problem, ...]:
         """As they stand in the text."""
-        return tuple(sorted(self.problems, key=lambda problem: problem.source.line if problem.source else 0))
-
-    @property
-    def errors(self) -> int:
-        """How many there are so far."""
-        return sum(problem.severity is Severity.ERROR for problem in self.problems)
+        found = sorted(self.problems, key=lambda problem: problem.source.line if problem.source else 0)
+        if self._unsaid:
+            message = f"the object has more problems than these {MOST_PROBLEMS}; mend these first"
+            found.append(Problem(self.ref, "", "TooManyProblems", message, found[-1].severity, found[-1].source))
+        return tuple(found)
 
     def is_taken_out(self, field: str) -> bool:
         """The field or a parent of it."""

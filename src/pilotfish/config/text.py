@@ -1,7 +1,8 @@
 """Text → ParsedDocuments: plain values, and where each field was written.
 
-YAML (several documents, each read for itself, so that a slip in one leaves the others alone) or JSON. Bounds: nesting
-and what aliases expand to, so that a small text can't grow into a large value.
+YAML (several documents, each read for itself, so that a slip in one leaves the others alone) or JSON. Everything is
+bounded: the text, its documents, nesting, what is written and what aliases expand to. The work is linear in the text
+and done in pieces, between which a caller may do something else.
 """
 
 from __future__ import annotations
@@ -11,14 +12,21 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import cast
 
 import yaml
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from pilotfish.config.building import Fault, build
-from pilotfish.config.composing import BoundError, compose
+from pilotfish.config.building import BoundError, Built, Fault, Lines, build
 
+LARGEST_TEXT = 64 * 2**20
+"""Characters. 100,000 Services in YAML are a third of it."""
+LARGEST_DOCUMENT = 8 * 2**20
+MOST_LINES = 250_000
+LONGEST_LINE = 2**20
+"""Of one document. libyaml reads a scalar in one go, and takes its time for each line and character of it."""
+MOST_DOCUMENTS = 50_000
+_LARGEST_JSON = 2**18
+"""Characters that are read in one go; what is larger is read as YAML, which JSON is, in pieces."""
+_CHUNKS_A_PAUSE = 1_000
 _SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 _EMPTY_LINE = re.compile(r"\s*(?:#.*|%.*|(?:---|\.\.\.)\s*(?:#.*)?)?")
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[([^\]]*)\]")
@@ -26,56 +34,63 @@ _JSON_START = re.compile(r"\s*[{\[]")
 
 
 class Positions:
-    """Which line a field was written on. Where `root` is a function, the node tree is made when somebody asks."""
+    """Which line a field was written on. Where it is given a function, the lines are found when somebody asks."""
 
-    __slots__ = ("_make", "_offset", "_root")
+    __slots__ = ("_lines", "_make", "_offset", "_value")
 
-    def __init__(self, root: Node | Callable[[], Node | None] | None, offset: int) -> None:
-        self._root = root if isinstance(root, Node) else None
-        self._make = None if isinstance(root, Node) else root
+    def __init__(self, value: object, lines: Lines | Callable[[], Built | None] | None, offset: int) -> None:
+        self._value = value
+        self._lines = lines if isinstance(lines, Lines) else None
+        self._make = None if isinstance(lines, Lines) else lines
         self._offset = offset
 
     @classmethod
     def of_json(cls, text: str, offset: int) -> Positions:
         """Of a text that begins with its value and has `offset` lines before it."""
-        return cls(lambda: _compose_one(text), offset)
+        return cls(None, lambda: _build_one(text), offset)
 
     def line(self, path: str) -> int:
         """The line, counted from 1, of the deepest part of the path (`spec.ports[0].name`) that was written."""
         if self._make is not None and not path:
             return 1 + self._offset
-        return self._find(path)[0].start_mark.line + 1 + self._offset if self._tree() else 1 + self._offset
+        lines = self._found()
+        return 1 + self._offset + (self._walk(lines, path)[0] if lines is not None else 0)
 
     def text(self, path: str) -> str | None:
         """A scalar as it was written, unquoted; None if there is none at this path."""
-        if self._tree() is None:
-            return None
-        _, value, complete = self._find(path)
-        return value.value if complete and isinstance(value, ScalarNode) else None
+        lines = self._found()
+        return self._walk(lines, path)[1] if lines is not None else None
 
-    def _tree(self) -> Node | None:
+    def _found(self) -> Lines | None:
         if self._make is not None:
-            self._root, self._make = self._make(), None
-        return self._root
+            built, self._make = self._make(), None
+            if built is not None:
+                self._value, self._lines = built.value, built.lines
+        return self._lines
 
-    def _find(self, path: str) -> tuple[Node, Node, bool]:
-        mark = node = cast(Node, self._root)
+    def _walk(self, lines: Lines, path: str) -> tuple[int, str | None]:
+        line, value, text = lines.start, self._value, None
         for name, key in _STEP.findall(path):
-            found = _child(node, name or key)
-            if found is None:
-                return mark, node, False
-            mark, node = found
-        return mark, node, True
+            at = _index(value, name or key)
+            here = lines.of.get(id(value), [])
+            if at is None:
+                return line, None
+            index, step, child = at
+            if index < len(here):
+                line = here[index]
+            written = lines.texts.get((id(value), step))
+            text = child if isinstance(child, str) else written
+            value = child
+        return line, text
 
 
-def _child(node: Node, step: str) -> tuple[Node, Node] | None:
-    if isinstance(node, SequenceNode):
-        index = int(step) if step.isdecimal() else -1
-        return (node.value[index],) * 2 if 0 <= index < len(node.value) else None
-    if isinstance(node, MappingNode):
-        for key, value in node.value:
-            if key.value == step:
-                return key, value
+def _index(value: object, step: str) -> tuple[int, object, object] | None:
+    """Which one it is, its key, what stands there."""
+    if isinstance(value, list):
+        index = int(step) if step.isdecimal() and len(step) < 10 else len(value)
+        return (index, index, value[index]) if index < len(value) else None
+    if isinstance(value, dict) and step in value:
+        return list(value).index(step), step, value[step]
     return None
 
 
@@ -92,14 +107,56 @@ class ParsedDocument:
 
 def read(text: str, file: str) -> Iterator[ParsedDocument]:
     """All documents of a text that are not empty. `file` only tells JSON from YAML by its name."""
-    if file.endswith(".json") or _JSON_START.match(text):
+    return (document for document in read_in_pieces(text, file) if document is not None)
+
+
+def read_in_pieces(text: str, file: str) -> Iterator[ParsedDocument | None]:
+    """As `read`; None for a pause."""
+    if len(text) > LARGEST_TEXT:
+        what = f"the text has {len(text)} characters, and {LARGEST_TEXT} are the most"
+        yield _too_much(what, "divide it into several files")
+        return
+    if len(text) <= _LARGEST_JSON and (file.endswith(".json") or _JSON_START.match(text)):
         document = _read_json(text)
         if document is not None:
             yield document
             return
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    for offset, chunk in _chunks(text):
-        yield from _read_yaml(chunk, offset)
+    if text.count("\n---") > MOST_DOCUMENTS:
+        what = f"the text has more than {MOST_DOCUMENTS} documents"
+        yield _too_much(what, "divide it into several files")
+        return
+    yield None
+    starts = [0, *(match.start() for match in _SEPARATOR.finditer(text)), len(text)]
+    yield from _read_chunks(text, starts)
+
+
+def _read_chunks(text: str, starts: list[int]) -> Iterator[ParsedDocument | None]:
+    """The text cut before each `---`."""
+    before = 0
+    for number, (start, end) in enumerate(pairwise(starts)):
+        chunk = text[start:end]
+        lines = chunk.count("\n")
+        excess = _excess(chunk, lines)
+        if excess:
+            yield _too_much(f"the document has {excess}", "divide it into several documents", chunk, before)
+        elif not all(map(_EMPTY_LINE.fullmatch, chunk.splitlines())):
+            yield from _read_yaml(chunk, before)
+        before += lines
+        if number % _CHUNKS_A_PAUSE == 0:
+            yield None
+
+
+def _excess(chunk: str, lines: int) -> str:
+    """What there is too much of."""
+    if len(chunk) <= LONGEST_LINE and lines <= MOST_LINES:
+        return ""
+    if len(chunk) > LARGEST_DOCUMENT:
+        return f"more than {LARGEST_DOCUMENT} characters"
+    if lines > MOST_LINES:
+        return f"more than {MOST_LINES} lines"
+    longest = max(map(len, chunk.split("\n")))
+    return f"a line of {longest} characters, and {LONGEST_LINE} are the most" if longest > LONGEST_LINE else ""
 
 
 def _read_json(text: str) -> ParsedDocument | None:
@@ -120,31 +177,22 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return mapping
 
 
-def _compose_one(text: str) -> Node | None:
+def _build_one(text: str) -> Built | None:
     try:
-        return next(compose(text), None)
+        return next((built for built in build(text) if built is not None), None)
     except (yaml.YAMLError, BoundError, UnicodeError):
         return None
 
 
-def _chunks(text: str) -> Iterator[tuple[int, str]]:
-    """The text cut before each `---`, and the number of lines before each part."""
-    starts = [0, *(match.start() for match in _SEPARATOR.finditer(text)), len(text)]
-    line = 0
-    for start, end in pairwise(starts):
-        chunk = text[start:end]
-        if not all(map(_EMPTY_LINE.fullmatch, chunk.splitlines())):
-            yield line, chunk
-        line += chunk.count("\n")
-
-
-def _read_yaml(chunk: str, offset: int) -> Iterator[ParsedDocument]:
+def _read_yaml(chunk: str, offset: int) -> Iterator[ParsedDocument | None]:
     try:
-        for node in compose(chunk):
-            value, faults = build(node, offset)
-            if value is not None or faults:
-                line = node.start_mark.line + 1 + offset
-                yield ParsedDocument(value, line, Positions(node, offset), faults)
+        for built in build(chunk):
+            if built is None:
+                yield None
+            elif built.value is not None or built.faults:
+                positions = Positions(built.value, built.lines, offset)
+                faults = tuple(Fault(f.path, f.reason, f.message, f.line + 1 + offset) for f in built.faults)
+                yield ParsedDocument(built.value, built.lines.start + 1 + offset, positions, faults)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = (mark.line if mark else 0) + 1 + offset
@@ -163,4 +211,9 @@ def _unreadable(chunk: str, offset: int, line: int, why: str) -> ParsedDocument:
     message = f"the document is not YAML, so nothing of it is used: {why}"
     last = offset + chunk.rstrip().count("\n") + 1
     fault = Fault("", "SyntaxError", message, min(line, last))
-    return ParsedDocument(None, 1 + offset, Positions(None, offset), (fault,), unread=chunk)
+    return ParsedDocument(None, 1 + offset, Positions(None, None, offset), (fault,), unread=chunk)
+
+
+def _too_much(what: str, remedy: str, chunk: str = "", offset: int = 0) -> ParsedDocument:
+    fault = Fault("", "TooLarge", f"{what}, so nothing of it is used; {remedy}", 1 + offset)
+    return ParsedDocument(None, 1 + offset, Positions(None, None, offset), (fault,), unread=chunk or what)

@@ -16,7 +16,7 @@ from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.config.meshconfig import proxy_config
 from pilotfish.inject.annotations import spec_from_annotations
 from pilotfish.inject.metadata import build_metadata
-from pilotfish.model import ObjectRef, Problem, Source
+from pilotfish.model import ObjectRef, Problem, Severity, Source
 
 _INJECT = "sidecar.istio.io/inject"
 _CONFIG = "proxy.istio.io/config"
@@ -50,7 +50,9 @@ def build_sidecar(
     config = mesh.default_config
     problems: tuple[Problem, ...] = ()
     if _CONFIG in annotations:
-        config, problems = proxy_config(annotations[_CONFIG], config, workload, source or Source("-", 1))
+        config, said = proxy_config(annotations[_CONFIG], config, workload, source or Source("-", 1))
+        # Whoever read the object has said what is without effect in it, and on which line.
+        problems = tuple(problem for problem in said if problem.severity is Severity.ERROR)
     capture, more = spec_from_annotations(
         annotations,
         mode=config.interception_mode,

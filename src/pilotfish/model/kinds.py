@@ -19,6 +19,9 @@ _CORE: Final = ("", ("v1",))
 _APPS: Final = ("apps", ("v1",))
 _BATCH: Final = ("batch", ("v1",))
 _RBAC: Final = ("rbac.authorization.k8s.io", ("v1",))
+_STORAGE: Final = ("storage.k8s.io", ("v1",))
+_ADMISSION: Final = ("admissionregistration.k8s.io", ("v1", "v1beta1"))
+_K8S_NETWORKING: Final = ("networking.k8s.io", ("v1",))
 _NETWORKING: Final = ("networking.istio.io", ("v1", "v1beta1", "v1alpha3"))
 _SECURITY: Final = ("security.istio.io", ("v1", "v1beta1"))
 _EXTENSIONS: Final = ("extensions.istio.io", ("v1alpha1",))
@@ -47,6 +50,11 @@ def _not_yet(consequence: str) -> WithoutEffect:
 
 
 def _harmless(reason: str) -> WithoutEffect:
+    """It is no part of a mesh, and the mesh is what its author means it to be without it."""
+    return WithoutEffect(f"has no effect: {reason}", Severity.INFO)
+
+
+def _warned(reason: str) -> WithoutEffect:
     return WithoutEffect(f"has no effect: {reason}", Severity.WARNING)
 
 
@@ -58,6 +66,9 @@ _NO_GATEWAY_API = WithoutEffect(
 _NO_PODS = WithoutEffect("is not supported, so its pods do not run; use a Deployment or a Pod", Severity.ERROR)
 _NO_API_SERVER = _harmless("there is no API server whose access it could govern")
 _NO_LIMITS = _harmless("resources are not limited")
+_NO_WEBHOOK = _harmless("there is no API server that would call it")
+_NO_STORAGE = _harmless("a volume of it is an empty directory that is gone with its pod; use hostPath to keep data")
+_NO_CONTROLLER = _harmless("it is for a cluster's own machinery, and a mesh on one machine has none of it")
 
 # fmt: off
 UNSUPPORTED: Final = (
@@ -107,6 +118,8 @@ UNSUPPORTED: Final = (
          without_effect=_harmless("the number of replicas stays as written; use `scale`")),
     Kind("PodDisruptionBudget", "poddisruptionbudgets", "policy", ("v1",), ("pdb",),
          without_effect=_harmless("there are no evictions")),
+    Kind("PodSecurityPolicy", "podsecuritypolicies", "policy", ("v1beta1",), ("psp",), namespaced=False,
+         without_effect=_harmless("no pod is refused")),
     Kind("PriorityClass", "priorityclasses", "scheduling.k8s.io", ("v1",), ("pc",), namespaced=False,
          without_effect=_harmless("all pods run on one machine, and none is evicted")),
     Kind("LimitRange", "limitranges", *_CORE, ("limits",), without_effect=_NO_LIMITS),
@@ -115,6 +128,51 @@ UNSUPPORTED: Final = (
          namespaced=False, without_effect=_harmless("objects of that kind have no effect")),
     Kind("StorageClass", "storageclasses", "storage.k8s.io", ("v1",), ("sc",), namespaced=False,
          without_effect=_harmless("there are no persistent volumes")),
+    Kind("PersistentVolume", "persistentvolumes", *_CORE, ("pv",), namespaced=False, without_effect=_NO_STORAGE),
+    Kind("PersistentVolumeClaim", "persistentvolumeclaims", *_CORE, ("pvc",), without_effect=_NO_STORAGE),
+    Kind("VolumeAttributesClass", "volumeattributesclasses", *_STORAGE, ("vac",), namespaced=False,
+         without_effect=_NO_STORAGE),
+    Kind("VolumeAttachment", "volumeattachments", *_STORAGE, namespaced=False, without_effect=_NO_STORAGE),
+    Kind("CSIDriver", "csidrivers", *_STORAGE, namespaced=False, without_effect=_NO_STORAGE),
+    Kind("CSINode", "csinodes", *_STORAGE, namespaced=False, without_effect=_NO_STORAGE),
+    Kind("CSIStorageCapacity", "csistoragecapacities", *_STORAGE, without_effect=_NO_STORAGE),
+    Kind("NetworkPolicy", "networkpolicies", *_K8S_NETWORKING, ("netpol",),
+         without_effect=_harmless("every pod of the mesh may reach every other")),
+    Kind("Ingress", "ingresses", *_K8S_NETWORKING, ("ing",),
+         without_effect=_warned("no port is opened for traffic from outside; publish a Service with `up --publish`")),
+    Kind("IngressClass", "ingressclasses", *_K8S_NETWORKING, namespaced=False, without_effect=_NO_CONTROLLER),
+    Kind("IPAddress", "ipaddresses", *_K8S_NETWORKING, ("ip",), namespaced=False, without_effect=_NO_CONTROLLER),
+    Kind("ServiceCIDR", "servicecidrs", *_K8S_NETWORKING, namespaced=False, without_effect=_NO_CONTROLLER),
+    Kind("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", *_ADMISSION, namespaced=False,
+         without_effect=_NO_WEBHOOK),
+    Kind("ValidatingWebhookConfiguration", "validatingwebhookconfigurations", *_ADMISSION, namespaced=False,
+         without_effect=_NO_WEBHOOK),
+    Kind("ValidatingAdmissionPolicy", "validatingadmissionpolicies", *_ADMISSION, namespaced=False,
+         without_effect=_NO_WEBHOOK),
+    Kind("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", *_ADMISSION, namespaced=False,
+         without_effect=_NO_WEBHOOK),
+    Kind("MutatingAdmissionPolicy", "mutatingadmissionpolicies", *_ADMISSION, namespaced=False,
+         without_effect=_NO_WEBHOOK),
+    Kind("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", *_ADMISSION, namespaced=False,
+         without_effect=_NO_WEBHOOK),
+    Kind("APIService", "apiservices", "apiregistration.k8s.io", ("v1",), namespaced=False,
+         without_effect=_NO_API_SERVER),
+    Kind("CertificateSigningRequest", "certificatesigningrequests", "certificates.k8s.io", ("v1",), ("csr",),
+         namespaced=False, without_effect=_NO_API_SERVER),
+    Kind("FlowSchema", "flowschemas", "flowcontrol.apiserver.k8s.io", ("v1",), namespaced=False,
+         without_effect=_NO_API_SERVER),
+    Kind("PriorityLevelConfiguration", "prioritylevelconfigurations", "flowcontrol.apiserver.k8s.io", ("v1",),
+         namespaced=False, without_effect=_NO_API_SERVER),
+    Kind("RuntimeClass", "runtimeclasses", "node.k8s.io", ("v1",), namespaced=False, without_effect=_NO_CONTROLLER),
+    Kind("Lease", "leases", "coordination.k8s.io", ("v1",), without_effect=_NO_CONTROLLER),
+    Kind("Event", "events", *_CORE, ("ev",), without_effect=_NO_CONTROLLER),
+    Kind("Node", "nodes", *_CORE, ("no",), namespaced=False, without_effect=_NO_CONTROLLER),
+    Kind("PodTemplate", "podtemplates", *_CORE, without_effect=_NO_CONTROLLER),
+    Kind("ControllerRevision", "controllerrevisions", *_APPS, without_effect=_NO_CONTROLLER),
+    Kind("Config", "configs", *_CORE, namespaced=False,
+         without_effect=_harmless("it is a kubeconfig, which says how to reach a cluster")),
+    Kind("Status", "statuses", *_CORE, namespaced=False,
+         without_effect=_harmless("it is what an API server answered, not an object")),
 )
 # fmt: on
 
@@ -122,7 +180,7 @@ KINDS: Final = (*SUPPORTED, *UNSUPPORTED)
 
 _ROWS: Final = {(kind.name, kind.group): kind for kind in KINDS}
 _BY_NAME: Final = {kind.name: kind for kind in reversed(KINDS)}
-_GROUPS: Final = {kind.group for kind in KINDS} | {"core", "extensions"}
+GROUPS: Final = frozenset({kind.group for kind in KINDS} | {"core", "extensions", "install.istio.io"})
 """A kind under another group of these is a slip; under any other group it is somebody else's kind."""
 
 
@@ -134,7 +192,7 @@ def kind_named(name: str, group: str) -> Kind:
 def kind_written(name: str, api_version: str | None) -> Kind:
     """The kind that a manifest means, by whichever version, and by none: a slip there names the same object."""
     group = group_of(api_version or "")
-    if (name, group) not in _ROWS and name in _BY_NAME and group in _GROUPS:
+    if (name, group) not in _ROWS and name in _BY_NAME and group in GROUPS:
         return _BY_NAME[name]
     return kind_named(name, group)
 

@@ -10,6 +10,8 @@ from enum import StrEnum
 
 class Protocol(StrEnum):
     HTTP = "HTTP"
+    HTTP_PROXY = "HTTP_PROXY"
+    """Requests to a forward proxy: HTTP/1 as well."""
     HTTP2 = "HTTP2"
     GRPC = "GRPC"
     GRPC_WEB = "GRPC-WEB"
@@ -65,7 +67,7 @@ class Protocol(StrEnum):
         return cls.parse(name.partition("-")[0]) or cls.AUTO
 
 
-_HTTP = frozenset({Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC, Protocol.GRPC_WEB})
+_HTTP = frozenset({Protocol.HTTP, Protocol.HTTP_PROXY, Protocol.HTTP2, Protocol.GRPC, Protocol.GRPC_WEB})
 _BY_NAME = {p.value.lower(): p for p in Protocol if p is not Protocol.AUTO}
 _APP_PROTOCOLS = {
     "kubernetes.io/h2c": Protocol.HTTP2,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pilotfish.config.kubernetes import Container, SecurityContext
 from pilotfish.model.wellknown import CLUSTER_DOMAIN, SERVICE_DOMAIN, namespace_domain
-from pilotfish.node import environment, volumes
+from pilotfish.node import environment, folder, volumes
 from pilotfish.node.environment import Missing
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.services import DNS_ADDRESS
@@ -42,7 +42,7 @@ def build(
     command = tuple(environment.expand(word, values) for word in (*container.command, *container.args))
     uid, gid = _user(pod.spec.security_context, container.security_context)
     etc = tuple(Mount(f"{pod.directory}/etc/{name}", f"/etc/{name}", True) for name in ("resolv.conf", "hosts"))
-    cwd = container.working_dir or pod.folder
+    cwd = container.working_dir or folder.find_working_directory(pod, container)
     return Launch(command if argv is None else argv, values, cwd, uid, gid, (*etc, *mounts))
 
 

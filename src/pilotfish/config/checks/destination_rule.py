@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pilotfish.config.checks.durations import check_duration
 from pilotfish.config.checks.hosts import check_export_to, check_host
-from pilotfish.config.checks.names import check_dns_label, check_labels, check_port, check_unique
+from pilotfish.config.checks.names import check_istio_label, check_labels, check_port, check_unique
 from pilotfish.config.istio import (
     ConnectionPoolSettings,
     DestinationRuleSpec,
@@ -24,7 +24,7 @@ def check_destination_rule(spec: DestinationRuleSpec, report: Report) -> None:
         _check_policy(spec.traffic_policy, "spec.trafficPolicy", report)
     for index, subset in enumerate(spec.subsets):
         field = f"spec.subsets[{index}]"
-        check_dns_label(subset.name, f"{field}.name", report)
+        check_istio_label(subset.name, f"{field}.name", report)
         check_labels(subset.labels, f"{field}.labels", report)
         if subset.traffic_policy is not None:
             _check_policy(subset.traffic_policy, f"{field}.trafficPolicy", report)

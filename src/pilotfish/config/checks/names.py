@@ -14,6 +14,7 @@ from pilotfish.model import Kind
 from pilotfish.model.kinds import NAMESPACE, SERVICE
 
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_ISTIO_LABEL = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 _LABEL_1035 = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
 _PORT_NAME = re.compile(r"(?=[-0-9]*[a-z])[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -40,6 +41,14 @@ def is_port_name(text: str) -> bool:
 def check_dns_label(name: str, field: str, report: Report) -> None:
     if not is_dns_label(name):
         report.invalid(field, f"{name!r} is no name", DNS_RULE)
+
+
+def check_istio_label(name: str, field: str, report: Report) -> None:
+    """A subset's or a port's name in Istio's kinds: as a DNS label, in either case. Source: Istio's IsDNS1123Label,
+    https://github.com/istio/istio/blob/master/pkg/config/labels/instance.go"""
+    if not _ISTIO_LABEL.fullmatch(name):
+        remedy = "use letters, digits and dashes (63 at most), with a letter or digit at both ends"
+        report.invalid(field, f"{name!r} is no name", remedy)
 
 
 def check_metadata(metadata: Metadata, kind: Kind, report: Report) -> None:

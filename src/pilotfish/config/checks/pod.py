@@ -124,7 +124,8 @@ def _check_volume(volume: Volume, field: str, report: Report) -> None:
         "emptyDir": volume.empty_dir,
         "hostPath": volume.host_path,
     }
-    check_exactly_one(sources, field, report)
+    if any(source is not None for source in sources.values()):  # else it is an emptyDir: Kubernetes' SetDefaults_Volume
+        check_exactly_one(sources, field, report)
     for name, source in (("configMap", volume.config_map), ("secret", volume.secret)):
         if source is not None:
             _check_mode(source.default_mode, f"{field}.{name}.defaultMode", report)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pilotfish.config.checks.hosts import check_export_to, check_host, is_domain, is_ip, is_ip_or_network
-from pilotfish.config.checks.names import check_at_least, check_dns_label, check_labels, check_port, check_unique
+from pilotfish.config.checks.names import check_at_least, check_istio_label, check_labels, check_port, check_unique
 from pilotfish.config.istio import ServiceEntryPort, ServiceEntrySpec, WorkloadEntrySpec
 from pilotfish.config.report import Report
 from pilotfish.model import Protocol
@@ -31,7 +31,7 @@ def _check_ports(ports: tuple[ServiceEntryPort, ...], report: Report) -> None:
     for index, port in enumerate(ports):
         field = f"spec.ports[{index}]"
         check_port(port.number, f"{field}.number", report)
-        check_dns_label(port.name, f"{field}.name", report)
+        check_istio_label(port.name, f"{field}.name", report)
         if port.target_port:
             check_port(port.target_port, f"{field}.targetPort", report)
         if port.protocol and Protocol.parse(port.protocol) is None:

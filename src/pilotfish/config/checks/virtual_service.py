@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pilotfish.config.checks.durations import check_duration
 from pilotfish.config.checks.exactly_one import check_exactly_one
 from pilotfish.config.checks.hosts import check_export_to, check_host, is_wildcard_domain, overlap
-from pilotfish.config.checks.names import check_dns_label, check_port
+from pilotfish.config.checks.names import check_istio_label, check_port
 from pilotfish.config.checks.regex import find_fault
 from pilotfish.config.istio import (
     Destination,
@@ -87,7 +87,7 @@ def _check_destination(destination: Destination, field: str, report: Report) -> 
     if destination.host == "*" or not is_wildcard_domain(destination.host):
         report.invalid(f"{field}.host", f"{destination.host!r} is no host", "name a service, such as reviews")
     if destination.subset:
-        check_dns_label(destination.subset, f"{field}.subset", report)
+        check_istio_label(destination.subset, f"{field}.subset", report)
     if destination.port is not None:
         check_port(destination.port.number, f"{field}.port.number", report)
 

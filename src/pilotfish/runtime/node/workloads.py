@@ -19,6 +19,7 @@ from pilotfish.node import deployments
 from pilotfish.node.addresses import addresses, next_offset
 from pilotfish.node.deployments import Counts, Create, DeploymentState, PodFacts
 from pilotfish.node.events import Deleted
+from pilotfish.node.folder import describe_hidden
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.store import Store, Stored
 from pilotfish.runtime.net.subnets import Subnets
@@ -175,7 +176,7 @@ class Workloads:
         pod = Pod(self._node, identity, sidecar)
         self.pods[identity.ref] = pod
         pod.post(None)
-        return problems
+        return (*problems, *describe_hidden(identity))
 
     def _owned(self, ref: ObjectRef) -> list[Pod]:
         return [pod for pod in self.pods.values() if pod.identity.owner == ref]
