@@ -370,3 +370,10 @@ def test_endpoints_that_go_while_routes_stay_go_at_once() -> None:
     d = joined(V1_AND_V2)
     gone = resources({"v1": "1", "v2": "1"}, {"v1": "1", "v2": ""}, {"l": "r"}, {"r": "v2"})
     assert d.update(gone) == ["E+v2"]
+
+
+def test_what_does_not_exist_is_said_though_endpoints_are_held_back() -> None:
+    d = joined(V1_AND_V2)
+    more = resources({"v1": "1", "v2": "1", "v3": "1"}, {"v1": "1", "v2": ""}, {"l": "r"}, {"r": "v1"})
+    assert d.update(more) == ["C+v3"]
+    assert d.asks("E", "v3") == ["E-v3"], "and not v2's, which routes have not left"

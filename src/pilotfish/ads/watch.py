@@ -206,8 +206,9 @@ class Watch:
 
     def send(self, due: Plan, withheld: frozenset[str], may_remove: bool, now: float) -> Payload:
         """The response that leads as far as possible towards the plan's layers, without the changes `withheld`."""
-        changed = tuple(r for r in self._next_changes(due) if r.name not in withheld)
-        whole = len(changed) == len(due.changed)
+        offered = tuple(r for r in due.changed if r.name not in withheld)
+        changed = self._next_changes(offered)
+        whole = len(changed) == len(offered)
         may_remove = may_remove and whole
         removed = (due.absent if whole else ()) + (due.removed if may_remove else ())
         before = self.holding
@@ -219,14 +220,14 @@ class Watch:
         self.owes_answer = False
         return payload
 
-    def _next_changes(self, due: Plan) -> tuple[Resource, ...]:
+    def _next_changes(self, offered: tuple[Resource, ...]) -> tuple[Resource, ...]:
         if self._isolated and not self._sends_all:
-            alone = next((r for r in due.changed if r.name in self._isolated), None)
+            alone = next((r for r in offered if r.name in self._isolated), None)
             if alone is not None:
                 self._isolated -= {alone.name}
                 return (alone,)
             self._isolated = frozenset()
-        return due.changed
+        return offered
 
     @property
     def _sends_all(self) -> bool:
