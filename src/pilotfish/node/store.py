@@ -15,7 +15,7 @@ import msgspec
 from pilotfish.config.desired import DesiredState, News, update
 from pilotfish.config.kubernetes import Deployment
 from pilotfish.config.manifest import Loaded, Manifest
-from pilotfish.model import Kind, ObjectRef
+from pilotfish.model import Kind, ObjectRef, Problem
 from pilotfish.model.kinds import NAMESPACE
 
 APPLIED = ""
@@ -43,6 +43,8 @@ class Stored:
     """Seconds since the epoch."""
     generation: int = 1
     """Counts the object's changes."""
+    problems: tuple[Problem, ...] = ()
+    """Of the text that was applied by hand: what is in it and has no effect. A file's are `DesiredState`'s."""
 
     @property
     def ref(self) -> ObjectRef:
@@ -59,6 +61,12 @@ class Store:
     def of_kind(self, kind: Kind) -> tuple[Stored, ...]:
         """In order of namespace and name."""
         return tuple(self.objects[ref] for ref in sorted(r for r in self.objects if r.kind is kind))
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Of all texts that are in force."""
+        applied = (problem for stored in self.objects.values() for problem in stored.problems)
+        return (*self.desired.problems, *applied)
 
 
 def follow(store: Store, news: News, now: float) -> tuple[Store, tuple[Change, ...]]:
@@ -78,7 +86,11 @@ def apply(store: Store, loaded: Loaded, now: float) -> tuple[Store, tuple[Change
     if loaded.mesh_config is not None:
         desired = update(store.desired, {APPLIED: Loaded(mesh_config=loaded.mesh_config)})
         store = replace(store, desired=desired)
-    return _upsert(store, loaded.manifests, now, by_hand=True)
+    said: dict[ObjectRef, list[Problem]] = {}
+    for problem in loaded.problems:
+        if problem.ref is not None:
+            said.setdefault(problem.ref, []).append(problem)
+    return _upsert(store, loaded.manifests, now, by_hand=said)
 
 
 def delete(store: Store, refs: Iterable[ObjectRef]) -> tuple[Store, tuple[Change, ...]]:
@@ -137,21 +149,24 @@ def with_replicas(manifest: Manifest, replicas: int) -> Manifest:
 
 
 def _upsert(
-    store: Store, manifests: Iterable[Manifest], now: float, by_hand: bool = False
+    store: Store, manifests: Iterable[Manifest], now: float, by_hand: Mapping[ObjectRef, list[Problem]] | None = None
 ) -> tuple[Store, tuple[Change, ...]]:
+    """`by_hand`: they were applied, and what was said of them."""
     objects = dict(store.objects)
     changes = []
     for manifest in manifests:
         old = objects.get(manifest.ref)
-        keeper = APPLIED if by_hand else store.desired.keepers[manifest.ref]
+        keeper = APPLIED if by_hand is not None else store.desired.keepers[manifest.ref]
+        said = tuple((by_hand or {}).get(manifest.ref, ()))
         if old is None:
-            objects[manifest.ref] = Stored(manifest, keeper, now)
+            objects[manifest.ref] = Stored(manifest, keeper, now, problems=said)
             changes.append(Change(manifest.ref, "created"))
             continue
         manifest = _keep_replicas(old.manifest, manifest)
         same = manifest.document == old.manifest.document
         generation = old.generation if same else old.generation + 1
-        objects[manifest.ref] = Stored(manifest, old.origin if by_hand else keeper, old.created_at, generation)
+        origin = keeper if by_hand is None else old.origin
+        objects[manifest.ref] = Stored(manifest, origin, old.created_at, generation, said)
         changes.append(Change(manifest.ref, "unchanged" if same else "configured"))
     return _with(store, objects, changes)
 
