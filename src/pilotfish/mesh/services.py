@@ -74,9 +74,9 @@ def services(db: Reads) -> tuple[Service, ...]:
 
 @query
 def _claim(db: Reads, ref: ObjectRef) -> tuple[str, tuple[str, ...]]:
-    """When an object was made, and the hosts that it names."""
+    """When an object was made, and the hosts that it names; in which order it names them means nothing."""
     found = declared(db, ref)
-    return (found[0].created, tuple(s.host for s in found)) if found else ("", ())
+    return (found[0].created, tuple(sorted(s.host for s in found))) if found else ("", ())
 
 
 @query

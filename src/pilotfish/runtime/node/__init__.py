@@ -1,6 +1,6 @@
 """`pilotfish up`: makes and keeps a mesh on this machine.
 
-    Source ─▶ Store ─reconciler─▶ pods ─▶ namespaces, processes, Envoys
+    ObjectSource ─▶ Store ─reconciler─▶ pods ─▶ namespaces, processes, Envoys
                         └───────▶ config/objects.json ─▶ discovery
 
     control.sock ─▶ operations ─▶ Store          status ─▶ the command line

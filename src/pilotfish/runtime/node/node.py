@@ -31,7 +31,7 @@ from pilotfish.runtime.node.records import write_view
 from pilotfish.runtime.node.sandbox import Ground
 from pilotfish.runtime.node.status import Status
 from pilotfish.runtime.node.workloads import Place
-from pilotfish.runtime.source import Source
+from pilotfish.runtime.source import ObjectSource
 from pilotfish.runtime.source.files import Files
 
 _log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class _Builder:
             exits.callback(port.close)
         return tuple(ports)
 
-    async def _read(self, source: Source) -> Store:
+    async def _read(self, source: ObjectSource) -> Store:
         """All that was given."""
         options = self._options
         news = (await source.next()).news
@@ -164,7 +164,7 @@ class _Builder:
         discovery.start()
         return reconciler
 
-    def _follow(self, source: Source, reconciler: Reconciler) -> None:
+    def _follow(self, source: ObjectSource, reconciler: Reconciler) -> None:
         following = asyncio.ensure_future(_follow(source, reconciler))
 
         async def stop() -> None:
@@ -182,7 +182,7 @@ class _Builder:
                 self._progress.problems((problem,))
 
 
-async def _follow(source: Source, reconciler: Reconciler) -> None:
+async def _follow(source: ObjectSource, reconciler: Reconciler) -> None:
     while True:
         batch = await source.next()
         try:

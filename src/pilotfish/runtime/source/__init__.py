@@ -5,7 +5,7 @@
     inotify ─debounce─┘
 
 `Files` are those of this machine: they are read at first, and each again when it was saved. An API server's watch would
-be another `Source`, with an origin for each object.
+be another `ObjectSource`, with an origin for each object.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Batch:
     """The loop's time when the first of it changed."""
 
 
-class Source(Protocol):
+class ObjectSource(Protocol):
     async def next(self) -> Batch:
         """At first all that there is. After that, each time, what changed since then, once it does.
 

@@ -30,7 +30,7 @@ class _File:
 
 
 class Files:
-    """A `Source`. Origins are named as the user wrote them: `mesh.yaml`, `folder/mesh.yaml`, `-`."""
+    """An `ObjectSource`. Origins are named as the user wrote them: `mesh.yaml`, `folder/mesh.yaml`, `-`."""
 
     def __init__(
         self,
