@@ -21,12 +21,17 @@ from pilotfish.model import Duration, ObjectRef, Problem, Severity, Source
 from pilotfish.model.kinds import CONFIG_MAP
 
 Problems = tuple[Problem, ...]
+_LARGEST = 2**17
+"""Characters: it is read in one go."""
 _SECOND = 10**9
 _LONGEST_CONNECT = Duration(3600 * _SECOND)
 
 
 def load_mesh_config(text: str, file: str) -> tuple[MeshConfig | None, Problems]:
     """The meshConfig of a whole text, bare or wrapped. None where it has errors; the default where it is empty."""
+    if len(text) > _LARGEST:
+        message = f"the text is longer than {_LARGEST} characters, so it is not used; a meshConfig is a page or two"
+        return None, (Problem(None, "", "TooLarge", message, source=Source(file, 1)),)
     documents = tuple(read(text, file))
     if not documents:
         return MeshConfig(), ()
@@ -113,6 +118,10 @@ def _parse(text: object, report: Report, field: str) -> object:
     """The value of a text inside of another. Its problems are reported on the line where it begins."""
     if not isinstance(text, str):
         report.error(field, "WrongType", "YAML text is wanted here, so it is not used; write it as a block: `|`")
+        return None
+    if len(text) > _LARGEST:
+        message = f"the text is longer than {_LARGEST} characters, so it is not used; shorten it"
+        report.error(field, "TooLarge", message)
         return None
     documents = tuple(read(text, ""))
     for document in documents[:1]:
