@@ -4,7 +4,7 @@ import pytest
 
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.command import run
-from pilotfish.runtime.linux.packages import PACKAGES, remedy
+from pilotfish.runtime.linux.packages import remedy
 
 
 @pytest.mark.parametrize(
