@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,6 +21,15 @@ TEXTS = {
     "one object of much that is wrong": SERVICE % 1 + "spec:\n" + "".join(f"  k{i}: 1\n" for i in range(40_000)),
 }
 LONGEST = 0.1
+
+
+@pytest.fixture(autouse=True)
+def _others_objects_do_not_count() -> Iterator[None]:
+    """Those of all tests before would be walked by the garbage collector."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 async def longest_wait(task: asyncio.Task[object]) -> float:
