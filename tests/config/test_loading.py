@@ -356,3 +356,27 @@ def test_null_in_every_field_of_an_object_is_as_if_it_were_absent(struct: type[m
     if spec is not None and isinstance(spec.type, type) and issubclass(spec.type, msgspec.Struct):
         full["spec"] = nulls(spec.type)  # type: ignore[assignment]
     assert problems(full) == problems(bare)
+
+
+ENDLESS = {
+    "a key": f'metadata: {{name: a, labels: {{? "{"[" * 500_000}" : b}}}}',
+    "a value": f"metadata: {{name: a, labels: {{b: {'x' * 500_000}}}}}",
+    "a field": f"metadata: {{name: a}}\n? {'x' * 500_000}\n: 1",
+}
+LONG_DURATION = """\
+{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: a}, spec: {hosts: [a], http: [
+ {timeout: %s, route: [{destination: {host: a}}]}]}}
+"""
+
+
+@pytest.mark.parametrize(
+    "text", [f"apiVersion: v1\nkind: ConfigMap\n{text}\n" for text in ENDLESS.values()], ids=ENDLESS
+)
+def test_what_is_said_of_a_long_text_is_short(text: str) -> None:
+    (problem,) = load(text, "a.yaml").problems
+    assert len(str(problem)) < 4_000
+
+
+def test_a_long_duration_is_refused_at_once() -> None:
+    (problem,) = load(LONG_DURATION % ("1" * 500_000), "a.yaml").problems
+    assert (problem.field, len(problem.message) < 300) == ("spec.http[0].timeout", True)

@@ -46,6 +46,22 @@ def test_nothing_is_the_default(text: str) -> None:
         ("outboundTrafficPolicy:\n  mode: ANY", "InvalidValue", "outboundTrafficPolicy.mode", 2),
         ("defaultConfig: {concurrency: -1}", "InvalidValue", "defaultConfig.concurrency", 1),
         ("connectTimeout: -1s", "InvalidValue", "connectTimeout", 1),
+        ("connectTimeout: 0s", "InvalidValue", "connectTimeout", 1),
+        ("connectTimeout: 100us", "InvalidValue", "connectTimeout", 1),
+        ("connectTimeout: 61m", "InvalidValue", "connectTimeout", 1),
+        ("protocolDetectionTimeout: -1s", "InvalidValue", "protocolDetectionTimeout", 1),
+        ("protocolDetectionTimeout: 1ns", "InvalidValue", "protocolDetectionTimeout", 1),
+        ("rootNamespace: Istio_System", "InvalidValue", "rootNamespace", 1),
+        ("defaultConfig: {drainDuration: 0s}", "InvalidValue", "defaultConfig.drainDuration", 1),
+        ("defaultConfig: {drainDuration: 1500ms}", "InvalidValue", "defaultConfig.drainDuration", 1),
+        ("defaultConfig: {terminationDrainDuration: -1s}", "InvalidValue", "defaultConfig.terminationDrainDuration", 1),
+        ("defaultConfig: {discoveryAddress: istiod}", "InvalidValue", "defaultConfig.discoveryAddress", 1),
+        ("accessLogFile: stdout", "InvalidValue", "accessLogFile", 1),
+        ("accessLogEncoding: XML", "InvalidValue", "accessLogEncoding", 1),
+        ('accessLogFormat: "%STATUS%"', "InvalidValue", "accessLogFormat", 1),
+        ("accessLogEncoding: JSON\naccessLogFormat: text", "InvalidValue", "accessLogFormat", 2),
+        ("accessLogEncoding: JSON\naccessLogFormat: '[1]'", "InvalidValue", "accessLogFormat", 2),
+        ('accessLogEncoding: JSON\naccessLogFormat: \'{"a": {"b": "%X%"}}\'', "InvalidValue", "accessLogFormat", 2),
         ("kind: ConfigMap\ndata:\n  mesh: 3", "WrongType", "data.mesh", 3),
         ("kind: IstioOperator\nspec:\n  meshConfig: {a: 1}", "UnknownField", "spec.meshConfig.a", 3),
         ("- a", "WrongType", "", 1),
@@ -55,6 +71,20 @@ def test_what_is_wrong_is_said_and_nothing_is_used(text: str, reason: str, field
     config, problems = load_mesh_config(text, "mesh.yaml")
     assert config is None
     assert [(p.reason, p.field, p.source) for p in problems] == [(reason, field, Source("mesh.yaml", line))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "connectTimeout: 1h\nprotocolDetectionTimeout: 0s",
+        "defaultConfig: {drainDuration: 1m, terminationDrainDuration: 1500ms, discoveryAddress: 'istiod.x.svc:15012'}",
+        "defaultConfig: {discoveryAddress: '[::1]:15012'}",
+        'accessLogEncoding: JSON\naccessLogFormat: \'{"a": ["%PROTOCOL%", 1, true, null]}\'',
+        "accessLogEncoding: JSON",
+    ],
+)
+def test_what_istio_takes_is_taken(text: str) -> None:
+    assert load_mesh_config(text, "mesh.yaml")[1] == ()
 
 
 def test_unsupported_settings_are_warnings() -> None:

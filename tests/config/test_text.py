@@ -32,6 +32,8 @@ def _value(text: str) -> Any:
         ("08", 8.0),
         ("1.10", 1.1),
         ("1e3", 1000.0),
+        ("18446744073709551615", 2**64 - 1),
+        ("18446744073709551616", 2.0**64),
         ("yes", True),
         ("Off", False),
         ("~", None),
@@ -184,3 +186,15 @@ def test_too_much_is_said_and_not_read(text: str) -> None:
 def test_what_a_text_costs_comes_in_pieces() -> None:
     pauses = sum(document is None for document in read_in_pieces("a:\n" + "- {b: c}\n" * 20_000, "a.yaml"))
     assert pauses > 50
+
+
+@pytest.mark.parametrize("text", ['{"a": "\\ud800"}', '{"\\uD800": 1}'])
+def test_half_a_character_is_not_read(text: str) -> None:
+    (document,) = read(text, "a.json")
+    assert [fault.reason for fault in document.faults] == ["SyntaxError"]
+
+
+def test_json_is_read_as_yaml_is() -> None:
+    (document,) = read('{"a": "\\ud83d\\ude00", "b": 100000000000000000000}', "a.json")
+    assert document.value == {"a": "\U0001f600", "b": 1e20}
+    assert [each.value for each in read('{"c": NaN}', "a.json")] == [{"c": "NaN"}]

@@ -25,3 +25,14 @@ from pilotfish.model import Protocol
 )
 def test_what_a_port_declares(name: str, app_protocol: str, transport: str, expected: Protocol) -> None:
     assert Protocol.declared(name, app_protocol, transport) is expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tcp", "udp", "grpc", "GRPC-Web", "HTTP", "HTTP_PROXY", "http2", "HTTPS", "tls", "Mongo", "Redis", "MySQL"],
+)
+def test_all_protocols_of_istios_are_known(name: str) -> None:
+    """Source: https://github.com/istio/istio/blob/master/pkg/config/protocol/instance.go"""
+    protocol = Protocol.parse(name)
+    assert protocol is not None
+    assert protocol.is_http == (name.upper() in ("GRPC", "GRPC-WEB", "HTTP", "HTTP_PROXY", "HTTP2"))

@@ -12,6 +12,7 @@ from pilotfish.config.kubernetes import Pod
 from pilotfish.model import kinds
 from pilotfish.node import environment, launch, volumes
 from pilotfish.node.addresses import addresses, next_offset
+from pilotfish.node.folder import describe_hidden
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.launch import Launch
 from pilotfish.node.listening import build_notes, parse_proc_net
@@ -251,3 +252,28 @@ def test_working_dir_wins_over_the_manifests_folder() -> None:
     pod = identity(POD.replace("  - name: app\n", "  - name: app\n    workingDir: /usr\n"))
     assert built(pod).cwd == "/usr"
     assert built(replace(pod, folder="/other")).cwd == "/usr"
+
+
+HIDING = {
+    "an ancestor": ("/src", "emptyDir: {}", "/", True),
+    "the folder itself": ("/src/app", "emptyDir: {}", "/", True),
+    "the root of a host": ("/src", "hostPath: {path: /other}", "/", True),
+    "the same folder of the host": ("/src", "hostPath: {path: /src}", "/src/app", False),
+    "below it": ("/src/app/cache", "emptyDir: {}", "/src/app", False),
+    "beside it": ("/sr", "emptyDir: {}", "/src/app", False),
+}
+
+
+@pytest.mark.parametrize(("path", "volume", "cwd", "said"), HIDING.values(), ids=HIDING)
+def test_a_mount_over_the_manifests_folder_is_said_and_the_root_is_begun_in(
+    path: str, volume: str, cwd: str, said: bool
+) -> None:
+    text = (
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: vm}\nspec: {containers: [{name: c, command: [x], "
+        f"volumeMounts: [{{name: v, mountPath: {path}}}]}}], volumes: [{{name: v, {volume}}}]}}\n"
+    )
+    pod = replace(identity(text), folder="/src/app")
+    assert built(pod).cwd == cwd
+    assert [problem.field for problem in describe_hidden(pod)] == [
+        "spec.containers[0].volumeMounts[0].mountPath"
+    ] * said

@@ -272,10 +272,10 @@ class Mesh:
     def objects(self, kind: Kind | None, namespace: str, name: str) -> list[Unstructured]:
         return [{"asked": [str(kind), namespace, name]}]
 
-    def apply(self, text: str, file: str, namespace: str) -> ChangesView:
+    async def apply(self, text: str, file: str, namespace: str) -> ChangesView:
         return _one(text, namespace, file, "created")
 
-    def delete(self, text: str, file: str, namespace: str) -> ChangesView:
+    async def delete(self, text: str, file: str, namespace: str) -> ChangesView:
         return _one(text, namespace, file, "deleted")
 
     def delete_object(self, ref: ObjectRef) -> ChangesView:

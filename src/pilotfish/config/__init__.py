@@ -1,6 +1,6 @@
 """One document (dict) → one typed resource, or Problems. Kubernetes and Istio kinds; no files, no cluster.
 
-    text ─composing─▶ nodes ─building─▶ ParsedDocument ─loading─▶ RawObject
+    text ─building─▶ ParsedDocument ─loading─▶ RawObject
           RawObject ─decode─▶ struct ─checks─▶ Manifest | Problems
     {file: Loaded} ─desired─▶ DesiredState: what holds, of all files together
 
@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pilotfish.config.listing import ListReader
-    from pilotfish.config.loading import load
+    from pilotfish.config.loading import load, load_in_pieces
     from pilotfish.config.meshconfig import load_mesh_config, proxy_config
 
-__all__ = ["ListReader", "load", "load_mesh_config", "proxy_config"]
+__all__ = ["ListReader", "load", "load_in_pieces", "load_mesh_config", "proxy_config"]
 
 _HOMES = {
     "ListReader": "listing",
     "load": "loading",
+    "load_in_pieces": "loading",
     "load_mesh_config": "meshconfig",
     "proxy_config": "meshconfig",
 }

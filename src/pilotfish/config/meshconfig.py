@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import msgspec
 
+from pilotfish.config.checks.access_log import check_access_log
+from pilotfish.config.checks.durations import check_duration
+from pilotfish.config.checks.hosts import is_domain, is_ip
+from pilotfish.config.checks.names import check_dns_label
 from pilotfish.config.decode import decode
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.config.report import Report
@@ -17,10 +21,17 @@ from pilotfish.model import Duration, ObjectRef, Problem, Severity, Source
 from pilotfish.model.kinds import CONFIG_MAP
 
 Problems = tuple[Problem, ...]
+_LARGEST = 2**17
+"""Characters: it is read in one go."""
+_SECOND = 10**9
+_LONGEST_CONNECT = Duration(3600 * _SECOND)
 
 
 def load_mesh_config(text: str, file: str) -> tuple[MeshConfig | None, Problems]:
     """The meshConfig of a whole text, bare or wrapped. None where it has errors; the default where it is empty."""
+    if len(text) > _LARGEST:
+        message = f"the text is longer than {_LARGEST} characters, so it is not used; a meshConfig is a page or two"
+        return None, (Problem(None, "", "TooLarge", message, source=Source(file, 1)),)
     documents = tuple(read(text, file))
     if not documents:
         return MeshConfig(), ()
@@ -57,10 +68,10 @@ def decode_mesh_config(value: object, report: Report, field: str) -> MeshConfig 
     before = report.errors
     config = decode({} if value is None else value, MeshConfig, report, field)
     if config is not None:
-        inner = f"{field}.defaultConfig" if field else "defaultConfig"
-        _check_proxy_config(config.default_config, report, inner)
-        check_one_each(config.default_config, report, inner, "statusPort")
-        _check_positive(config.connect_timeout, report, f"{field}.connectTimeout".lstrip("."))
+        prefix = f"{field}." if field else ""
+        _check_mesh_config(config, report, prefix)
+        _check_proxy_config(config.default_config, report, f"{prefix}defaultConfig")
+        check_one_each(config.default_config, report, f"{prefix}defaultConfig", "statusPort")
     return None if report.errors > before else config
 
 
@@ -108,6 +119,10 @@ def _parse(text: object, report: Report, field: str) -> object:
     if not isinstance(text, str):
         report.error(field, "WrongType", "YAML text is wanted here, so it is not used; write it as a block: `|`")
         return None
+    if len(text) > _LARGEST:
+        message = f"the text is longer than {_LARGEST} characters, so it is not used; shorten it"
+        report.error(field, "TooLarge", message)
+        return None
     documents = tuple(read(text, ""))
     for document in documents[:1]:
         for fault in document.faults:
@@ -115,15 +130,38 @@ def _parse(text: object, report: Report, field: str) -> object:
     return documents[0].value if documents else None
 
 
+def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
+    """Istio's own bounds. Source: ValidateMeshConfig,
+    https://github.com/istio/istio/blob/master/pkg/config/validation/agent/validation.go"""
+    check_duration(config.connect_timeout, f"{prefix}connectTimeout", report)
+    if config.connect_timeout > _LONGEST_CONNECT:
+        what = f"{config.connect_timeout} is longer than an hour"
+        report.invalid(f"{prefix}connectTimeout", what, "write 1h or less")
+    check_duration(config.protocol_detection_timeout, f"{prefix}protocolDetectionTimeout", report, may_be_zero=True)
+    check_dns_label(config.root_namespace, f"{prefix}rootNamespace", report)
+    log_format, encoding = config.access_log_format, config.access_log_encoding
+    check_access_log(config.access_log_file, log_format, encoding, prefix, report)
+
+
 def _check_proxy_config(config: ProxyConfig, report: Report, field: str) -> None:
     check_proxy_ports(config, report, field)
     if config.concurrency is not None and not 0 <= config.concurrency <= 1024:
         what = f"Envoy can't run {config.concurrency} worker threads"
         report.invalid(f"{field}.concurrency", what, "write 0 (one for each core) to 1024")
-    _check_positive(config.drain_duration, report, f"{field}.drainDuration")
+    _check_address(config.discovery_address, f"{field}.discoveryAddress", report)
+    if config.drain_duration.nanos < _SECOND or config.drain_duration.nanos % _SECOND:
+        what = f"{config.drain_duration} is not a whole number of seconds"
+        report.invalid(f"{field}.drainDuration", what, "write 1s or more")
     _check_positive(config.termination_drain_duration, report, f"{field}.terminationDrainDuration")
 
 
 def _check_positive(duration: Duration, report: Report, field: str) -> None:
     if duration.nanos < 0:
         report.invalid(field, f"{duration} is less than no time", "write 0s or more")
+
+
+def _check_address(address: str, field: str, report: Report) -> None:
+    host, colon, port = address.rpartition(":")
+    right = colon and (is_domain(host) or is_ip(host.strip("[]"))) and port.isdecimal() and 1 <= int(port[:6]) <= 65535
+    if address and not right:
+        report.invalid(field, f"{address!r} is no address", "write HOST:PORT, or remove it")

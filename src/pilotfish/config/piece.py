@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pilotfish.config.building import Fault
-from pilotfish.config.checks import check
+from pilotfish.config.checks.by_kind import check
 from pilotfish.config.decode import decode
 from pilotfish.config.foreign import recognise
 from pilotfish.config.kinds import describe_unread, struct_of

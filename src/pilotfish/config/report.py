@@ -8,6 +8,10 @@ from pilotfish.model import ObjectRef, Problem, Severity, Source
 MOST_PROBLEMS = 100
 """Of one object: nobody reads more of them, and what is counted alone costs nothing."""
 
+_LONGEST_FIELD = 1_000
+_LONGEST_MESSAGE = 2_000
+"""Characters: a key or a value may be as long as the text."""
+
 
 class Report:
     """The problems of one object, in the order in which they were found."""
@@ -68,6 +72,7 @@ class Report:
         if self.incomplete_fields and self._is_echo(field):
             return
         self.errors += severity is Severity.ERROR
+        field, message = _cut(field, _LONGEST_FIELD), _cut(message, _LONGEST_MESSAGE)
         self.problems.append(Problem(self.ref, field, reason, message, severity, self.source(field, line)))
 
     def take_out(self, field: str) -> None:
@@ -100,6 +105,10 @@ class Report:
 
     def _is_echo(self, field: str) -> bool:
         return any(_within(taken, field) or _within(field, taken) for taken in self.incomplete_fields)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _within(field: str, parent: str) -> bool:

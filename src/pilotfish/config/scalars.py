@@ -70,10 +70,19 @@ def _integer(text: str) -> int | float:
         raise ValueError("the number is too long")
     digits = text.replace("_", "")
     if _OCTAL.fullmatch(digits):
-        return int(digits, 8)
+        return _within_64_bits(int(digits, 8))
     if digits.lstrip("+-").startswith("0"):
         try:
-            return int(digits, 0)
+            return _within_64_bits(int(digits, 0))
         except ValueError:
             return float(digits)
-    return int(digits)
+    return whole_number(digits)
+
+
+def whole_number(digits: str) -> int | float:
+    """In decimal digits. What 64 bits don't hold becomes a float, as in Kubernetes, whose JSON has no other numbers."""
+    return _within_64_bits(int(digits))
+
+
+def _within_64_bits(number: int) -> int | float:
+    return number if -(2**63) <= number < 2**64 else float(number)

@@ -16,6 +16,7 @@ from itertools import pairwise
 import yaml
 
 from pilotfish.config.building import BoundError, Built, Fault, Lines, build
+from pilotfish.config.scalars import whole_number
 
 LARGEST_TEXT = 64 * 2**20
 """Characters. 100,000 Services in YAML are a third of it."""
@@ -30,6 +31,7 @@ _CHUNKS_A_PAUSE = 1_000
 _SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 _EMPTY_LINE = re.compile(r"\s*(?:#.*|%.*|(?:---|\.\.\.)\s*(?:#.*)?)?")
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[([^\]]*)\]")
+_LONGEST_PATH = 2_000
 _JSON_START = re.compile(r"\s*[{\[]")
 
 
@@ -70,7 +72,7 @@ class Positions:
 
     def _walk(self, lines: Lines, path: str) -> tuple[int, str | None]:
         line, value, text = lines.start, self._value, None
-        for name, key in _STEP.findall(path):
+        for name, key in _STEP.findall(path[:_LONGEST_PATH]):
             at = _index(value, name or key)
             here = lines.of.get(id(value), [])
             if at is None:
@@ -162,12 +164,19 @@ def _excess(chunk: str, lines: int) -> str:
 def _read_json(text: str) -> ParsedDocument | None:
     """None where the YAML reader would say better what is wrong."""
     try:
-        value = json.loads(text, object_pairs_hook=_unique)
+        value = json.loads(text, object_pairs_hook=_unique, parse_int=whole_number, parse_constant=_refuse)
+        if "\\ud" in text or "\\uD" in text:
+            # Half of a surrogate pair is no character: whoever writes the object out again would fail.
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
     body = text.lstrip()
     before = text[: len(text) - len(body)].count("\n")
     return ParsedDocument(value, 1 + before, Positions.of_json(body, before))
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(f"{constant} is no number in JSON")
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

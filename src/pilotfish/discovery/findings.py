@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,10 @@ from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.quarantine import Rejection
 from pilotfish.envoy.types import short
 from pilotfish.model import Problem
+
+_PRINTED = re.compile(r"\): \w+(?:: | \{).*")
+_LONGEST = 300
+"""Characters of Envoy's that are quoted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +36,15 @@ def rejections(plane: ControlPlane) -> Iterator[Finding]:
     """What Envoy refused."""
     for ref, rejection in sorted(plane.quarantine.rejected.items()):
         manifest = plane.mesh.desired.manifests.get(ref)
+        words = words_about(rejection.name, rejection.message)
         force = "its last good form stays in force" if plane.mesh.last_good(ref) else "it is not used"
-        message = (
-            f"Envoy refuses what follows from it ({_what(rejection)}): {rejection.message}; {force} until it is changed"
-        )
+        message = f"Envoy refuses what follows from it ({_what(rejection)}): {words}; {force} until it is changed"
         source = manifest.source if manifest else None
         yield _finding(Problem(ref, "", "RefusedByEnvoy", message, source=source), rejection)
     for rejection in plane.quarantine.unexplained.values():
+        words = words_about(rejection.name, rejection.message)
         message = (
-            f"Envoy refuses {_what(rejection)}: {rejection.message}; what the proxies have of it stays in force, "
+            f"Envoy refuses {_what(rejection)}: {words}; what the proxies have of it stays in force, "
             "and no single object explains it: undo the latest change, of the meshConfig too"
         )
         yield _finding(Problem(None, "", "RefusedByEnvoy", message), rejection)
@@ -51,3 +56,16 @@ def _finding(problem: Problem, rejection: Rejection) -> Finding:
 
 def _what(rejection: Rejection) -> str:
     return f"{short(rejection.type_url).upper()} {rejection.name}"
+
+
+def words_about(name: str, message: str) -> str:
+    """The line of Envoy's words that is about the resource: without the chain of what led to it, and without the
+    resource itself, which Envoy prints whole where a value of it is out of bounds."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()] or ["it does not say why"]
+    about = [] if _PRINTED.search(lines[0]) else [line for line in lines if name in line]
+    line = next(iter(about), lines[0])
+    head, _, cause = line.rpartition("| caused by ")
+    if head:
+        line = f"{head.partition('(')[0].strip()} ({cause}" if "(" in head else cause
+    line = _PRINTED.sub(")", line)
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"

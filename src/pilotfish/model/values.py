@@ -7,6 +7,8 @@ from functools import total_ordering
 from typing import Generic, NoReturn, TypeVar
 
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
+_LONGEST = 60
+"""Characters of a duration: what is longer is none, and would be searched for long."""
 _NANOS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
 
@@ -57,6 +59,8 @@ class Duration(Value[int]):
         """Raises ValueError for text that is no duration. Source: https://pkg.go.dev/time#ParseDuration"""
         if text == "0":
             return cls(0)
+        if len(text) > _LONGEST:
+            raise ValueError(f"{text[:_LONGEST]!r}... is no duration such as 1h, 30s, 1.5s or 100ms")
         sign, digits = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
         parts = _PART.findall(digits)
         if not parts or "".join(n + u for n, u in parts) != digits:

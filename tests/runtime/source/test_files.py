@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pilotfish import config
+from pilotfish.config.loading import InPieces
 from pilotfish.config.manifest import Loaded
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.source import Batch, origin, parsing, reading
@@ -388,12 +389,12 @@ async def test_what_cannot_be_a_source_is_refused(tmp_path: Path, listen: Listen
 async def test_a_fault_of_ours_stays_with_the_file_that_led_to_it(
     tmp_path: Path, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(text: str, file: str, namespace: str) -> Loaded:
+    def load_in_pieces(text: str, file: str, namespace: str) -> InPieces[Loaded]:
         if "bad" in file:
             raise RuntimeError("never thought of")
-        return config.load(text, file, namespace)
+        return config.load_in_pieces(text, file, namespace)
 
-    monkeypatch.setattr(parsing, "load", load)
+    monkeypatch.setattr(parsing, "load_in_pieces", load_in_pieces)
     for name in ("bad", "good"):
         (tmp_path / f"{name}.yaml").write_text(service(name))
     assert await listen(tmp_path).next() == {"bad.yaml": "InternalError", "good.yaml": "good"}

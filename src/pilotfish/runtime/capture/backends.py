@@ -11,6 +11,7 @@ from pilotfish.runtime.capture import iptables, nft
 from pilotfish.runtime.capture.nftables import FAMILY_NAMES, NamedTables
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.linux.packages import remedy
 
 FAMILIES: tuple[Family, ...] = (4, 6)
 _IPTABLES = frozenset(("filter", "mangle", "nat", "raw", "security"))
@@ -81,7 +82,7 @@ async def choose(netns: NetNs, survey: Survey) -> PacketFilter:
         if backend is not None and is_installed(backend):
             return backend
     message = "no packet filter can be set: nft is missing, and iptables-save is missing"
-    raise MachineError(message, "install it: apt-get install iptables")
+    raise MachineError(message, remedy("iptables-save"))
 
 
 def is_installed(backend: PacketFilter) -> bool:

@@ -13,6 +13,7 @@ from pilotfish.capture.spec import Family
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.command import run
 from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.linux.packages import remedy
 
 Variant = Literal["nft", "legacy"]
 
@@ -76,7 +77,7 @@ def _required(variant: Variant, family: Family, action: Literal["save", "restore
     if found is None:
         name = f"{'iptables' if family == 4 else 'ip6tables'}-{action}"
         which = "" if shutil.which(name) is None else f" of the variant {variant}"
-        raise MachineError(f"the program {name}{which} is missing", "install it: apt-get install iptables")
+        raise MachineError(f"the program {name}{which} is missing", remedy(name))
     return found
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.linux.packages import remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ async def run(argv: Sequence[str], text: str = "", netns: NetNs | None = None) -
             with netns.entered() if netns else nullcontext():
                 child = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True)
         except FileNotFoundError:
-            raise MachineError(f"the program {argv[0]} is missing", _remedy(argv[0])) from None
+            raise MachineError(f"the program {argv[0]} is missing", remedy(argv[0])) from None
         try:
             await exited(child.pid)
         except asyncio.CancelledError:
@@ -68,8 +69,3 @@ async def exited(pid: int) -> None:
     finally:
         loop.remove_reader(pidfd)
         os.close(pidfd)
-
-
-def _remedy(program: str) -> str:
-    package = "iproute2" if program == "ip" else "iptables" if "tables" in program else program
-    return f"install it: apt-get install {package}"

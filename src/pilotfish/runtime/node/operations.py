@@ -22,6 +22,7 @@ from pilotfish.runtime.node.describe import describe_change
 from pilotfish.runtime.node.ending import Ending
 from pilotfish.runtime.node.reconciler import Reconciler
 from pilotfish.runtime.node.status import Status
+from pilotfish.runtime.turns import in_turns
 
 
 class NodeOperations:
@@ -42,16 +43,16 @@ class NodeOperations:
             *(render_pod(record(pods[ref])) for ref in sorted(pods) if _matches(ref, kind, namespace, name)),
         ]
 
-    def apply(self, text: str, file: str, namespace: str) -> ChangesView:
-        loaded = config.load(text, file, namespace)
+    async def apply(self, text: str, file: str, namespace: str) -> ChangesView:
+        loaded = await in_turns(config.load_in_pieces(text, file, namespace))
         changes = self._reconciler.change(lambda store: storing.apply(store, loaded, time.time()))
         refused = tuple(Change(ref, "refused") for ref in sorted(loaded.broken))
         problems = tuple(ProblemView.of(problem) for problem in loaded.problems)
         return ChangesView(changes=tuple(describe_change(c) for c in (*changes, *refused)), problems=problems)
 
-    def delete(self, text: str, file: str, namespace: str) -> ChangesView:
+    async def delete(self, text: str, file: str, namespace: str) -> ChangesView:
         """What the text's objects are called is enough: they need not be valid."""
-        loaded = config.load(text, file, namespace)
+        loaded = await in_turns(config.load_in_pieces(text, file, namespace))
         refs = dict.fromkeys((*(m.ref for m in loaded.manifests), *sorted(loaded.broken)))
         unnamed = tuple(ProblemView.of(p) for p in loaded.problems if p.ref is None)
         return ChangesView(changes=self._delete(tuple(refs)), problems=unnamed)

@@ -98,14 +98,16 @@ class Pod:
             self.post(ev.ConfigChanged())
 
     def problems(self) -> tuple[Problem, ...]:
-        """What the user should mend, so that its containers can start."""
+        """What the user should mend, so that its containers can start: the same for all pods of one template."""
+        identity = self.identity
+        template = "spec.template." if identity.owner else ""
         return tuple(
             Problem(
-                self.identity.ref,
-                f"spec.containers[{name}].{lack.field}" if not lack.field.startswith("spec.") else lack.field,
+                identity.owner or identity.ref,
+                template + (lack.field if lack.field.startswith("spec.") else f"spec.containers[{name}].{lack.field}"),
                 "CreateContainerConfigError",
                 f"container {name} waits: {lack.message}; it starts when that appears",
-                source=Source.parse(self.identity.source),
+                source=Source.parse(identity.source),
             )
             for name, lacks in self.lacking.items()
             for lack in lacks

@@ -7,16 +7,10 @@ import resource
 import shutil
 
 from pilotfish.runtime.agent import AgentError, AgentHost
+from pilotfish.runtime.linux.packages import remedy
 from pilotfish.runtime.node.options import CannotStart
 
-_PROGRAMS = {
-    "ip": "iproute2",
-    "iptables-restore": "iptables",
-    "iptables-save": "iptables",
-    "ip6tables-restore": "iptables",
-    "ip6tables-save": "iptables",
-}
-"""Program → Debian's package."""
+_PROGRAMS = ("ip", "iptables-restore", "iptables-save", "ip6tables-restore", "ip6tables-save")
 
 
 def check_machine() -> None:
@@ -25,8 +19,7 @@ def check_machine() -> None:
         raise CannotStart("a mesh is made of network namespaces, which needs root: run it with sudo")
     missing = [program for program in _PROGRAMS if shutil.which(program) is None]
     if missing:
-        packages = " ".join(sorted({_PROGRAMS[program] for program in missing}))
-        raise CannotStart(f"{', '.join(missing)} can't be found in PATH; install it: apt-get install {packages}")
+        raise CannotStart(f"{', '.join(missing)} can't be found in PATH; {remedy(*missing)}")
     try:
         AgentHost().find_envoy()
     except AgentError as error:

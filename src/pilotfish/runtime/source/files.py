@@ -18,8 +18,6 @@ from pilotfish.runtime.source.watching import Watch
 from pilotfish.runtime.thread import in_thread
 
 STDIN = "-"
-_TURN = 0.01
-"""Seconds of reading manifests after which others have their turn."""
 
 
 @dataclass(slots=True)
@@ -72,16 +70,13 @@ class Files:
     async def _look(self) -> Mapping[str, Loaded | None]:
         """What has changed."""
         news: dict[str, Loaded | None] = {}
-        turn = self._loop.time() + _TURN
         for path, content in (await self._read_changed()).items():
             file = self._files.get(path) or self._know(path)
             if file.origin.see(content, self._loop.time()):
-                news[file.name] = None if content is None else file.parser.parse(content)
+                news[file.name] = None if content is None else await file.parser.parse(content)
             if file.origin.is_gone:
                 del self._files[path]
-            if self._loop.time() > turn:
-                await asyncio.sleep(0)
-                turn = self._loop.time() + _TURN
+            await asyncio.sleep(0)
         return news
 
     async def _read_changed(self) -> Mapping[Path, Content]:
@@ -115,7 +110,7 @@ class Files:
             if self._stdin is None
             else Text.of(self._stdin.encode(errors="replace"))
         )
-        return {STDIN: Parser(STDIN, self._namespace).parse(text)}
+        return {STDIN: await Parser(STDIN, self._namespace).parse(text)}
 
     async def _check(self) -> None:
         """What was named and is nothing to read is refused. Raises MachineError."""

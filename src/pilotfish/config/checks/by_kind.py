@@ -1,0 +1,45 @@
+"""Which checks an object gets."""
+
+from __future__ import annotations
+
+from pilotfish.config import istio, kubernetes
+from pilotfish.config.checks.data import check_config_map, check_secret
+from pilotfish.config.checks.destination_rule import check_destination_rule
+from pilotfish.config.checks.names import check_metadata
+from pilotfish.config.checks.pod import check_deployment, check_pod, check_pod_status
+from pilotfish.config.checks.service import check_endpoint_slice, check_endpoints, check_service
+from pilotfish.config.checks.service_entry import check_service_entry
+from pilotfish.config.checks.virtual_service import check_virtual_service
+from pilotfish.config.kubernetes import Resource
+from pilotfish.config.report import Report
+
+
+def check(resource: Resource, report: Report) -> None:
+    """Adds what is wrong with the object to the report."""
+    check_metadata(resource.metadata, resource.kind, report)
+    match resource:
+        case kubernetes.Service():
+            check_service(resource.spec, report)
+        case kubernetes.EndpointSlice():
+            check_endpoint_slice(resource, report)
+        case kubernetes.Endpoints():
+            check_endpoints(resource, report)
+        case kubernetes.ConfigMap():
+            check_config_map(resource, report)
+        case kubernetes.Secret():
+            check_secret(resource, report)
+        case kubernetes.Pod():
+            check_pod(resource.metadata, resource.spec, "", report)
+            check_pod_status(resource.status, report)
+        case kubernetes.Deployment():
+            check_deployment(resource.spec, report)
+        case istio.VirtualService():
+            check_virtual_service(resource.spec, report)
+        case istio.DestinationRule():
+            check_destination_rule(resource.spec, report)
+        case istio.ServiceEntry():
+            check_service_entry(resource.spec, report)
+        case kubernetes.Namespace() | kubernetes.ServiceAccount():
+            pass
+        case _:
+            raise NotImplementedError(f"{resource.kind} is not checked")
