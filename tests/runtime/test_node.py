@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
-MESH = "t-node"
+MESH = f"t-node-{os.getpid()}"
 SERVER = "python3, -m, http.server, '8000'"
 READY = "readinessProbe: {httpGet: {path: /, port: 8000}, periodSeconds: 1}"
 MANIFEST = f"""

@@ -68,6 +68,10 @@ class Announcer:
                 return
             await asyncio.sleep(0.05)  # discovery is being restarted: its port announces nothing
 
+    def look(self) -> None:
+        """A proxy may have come or gone: what discovery says of it may change without anything written here."""
+        self._moved.set()
+
     def start(self) -> None:
         self._task = self._loop.create_task(self._watch())
 
@@ -81,7 +85,7 @@ class Announcer:
         while True:
             self._moved.clear()
             version = self.version
-            synced = await self._discovery.wait_synced(version, 1.0)
+            synced = await self._discovery.wait_synced(version, _RECOUNT, self._proxies())
             if synced:
                 self.synced_version = version
             said = (version, synced, await self._discovery.syncs(), await self._discovery.problems())

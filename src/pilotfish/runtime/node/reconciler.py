@@ -113,6 +113,7 @@ class Reconciler:
         return changes
 
     def pod_changed(self, pod: Pod) -> None:
+        self._announcer.look()
         self._progress.pod(pod)
         self._schedule()
 
