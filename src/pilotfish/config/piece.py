@@ -21,6 +21,8 @@ from pilotfish.model.wellknown import ROOT_NAMESPACE
 SOURCE_ANNOTATION = "pilotfish.io/source"
 MOST_VALUES = 50_000
 """Of one object: what is done for each of them is done in one go. An API server takes 1.5 MB."""
+_OPERATOR = "IstioOperator"
+_UNNAMED = "(unnamed)"
 _MESH_CONFIG_MAP = CONFIG_MAP.ref(ROOT_NAMESPACE, "istio")
 
 
@@ -87,6 +89,9 @@ def _read(raw: RawObject) -> Piece:
 
 def _identify(raw: RawObject) -> ObjectRef | None:
     kind, name = value_at(raw.value, "kind"), value_at(raw.value, "metadata", "name")
+    if kind == _OPERATOR and name is None:
+        # What `istioctl install -f` is given mostly has none.
+        name = _UNNAMED
     if not (isinstance(kind, str) and kind and isinstance(name, str) and name):
         return None
     namespace = value_at(raw.value, "metadata", "namespace")
@@ -124,7 +129,8 @@ def _report_nameless(value: dict[str, object], report: Report) -> None:
 def _read_identified(
     value: dict[str, object], api_version: str, ref: ObjectRef, raw: RawObject, report: Report
 ) -> Piece:
-    if ref.kind.name == "IstioOperator":
+    if ref.kind.name == _OPERATOR:
+        _report_unused(value, report)
         config = decode_mesh_config(value_at(value, "spec", "meshConfig"), report, "spec.meshConfig")
         if config is None:
             return Piece(problems=report.in_order(), broken=ref)
@@ -149,6 +155,15 @@ def _read_identified(
         return Piece(problems=report.in_order(), broken=ref)
     manifest = Manifest(ref, resource, document, report.source(""))
     return Piece(manifest, report.in_order(), mesh_config=mesh_config)
+
+
+def _report_unused(value: dict[str, object], report: Report) -> None:
+    """Once, of all that an IstioOperator says of an installation."""
+    spec = value.get("spec")
+    unused = sorted(name for name in spec if name != "meshConfig") if isinstance(spec, dict) else []
+    if unused:
+        message = f"only spec.meshConfig is used; {', '.join(unused)} have no effect: what they install, pilotfish is"
+        report.add(f"spec.{unused[0]}", "UnsupportedField", message, Severity.INFO)
 
 
 def _has_more_values(value: object, most: int) -> bool:

@@ -32,17 +32,26 @@ _LARGEST_WEIGHT = 2**32 - 1
 
 
 def check_virtual_service(spec: VirtualServiceSpec, report: Report) -> None:
-    gateways = tuple(gateway for gateway in spec.gateways if gateway != "mesh")
-    _check_hosts(spec.hosts, bool(gateways), report)
+    in_mesh = not spec.gateways or "mesh" in spec.gateways
+    _check_hosts(spec.hosts, not in_mesh, report)
     for index, gateway in enumerate(spec.gateways):
         if gateway != "mesh":
-            remedy = "remove it, or write mesh: the routes then hold for calls from pod to pod"
-            report.unsupported(f"spec.gateways[{index}]", f"the gateway {gateway!r}", remedy)
+            _report_gateway(gateway, f"spec.gateways[{index}]", in_mesh, report)
     check_export_to(spec.export_to, report)
     if not spec.http:
         report.missing("spec.http", "write a route", of="spec")
     for index, route in enumerate(spec.http):
         _check_route(route, f"spec.http[{index}]", report)
+
+
+def _report_gateway(gateway: str, field: str, in_mesh: bool, report: Report) -> None:
+    """What holds in the mesh as well, holds there."""
+    if in_mesh:
+        what = f"the gateway {gateway!r} is not supported yet, so these routes hold for calls from pod to pod alone"
+        report.warning(field, "UnsupportedField", what)
+    else:
+        remedy = "remove it, or write mesh: the routes then hold for calls from pod to pod"
+        report.unsupported(field, f"the gateway {gateway!r}", remedy)
 
 
 def _check_hosts(hosts: tuple[str, ...], behind_gateway: bool, report: Report) -> None:
