@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from pilotfish.model.kinds import CONFIG_MAP, POD
 from pilotfish.model.sync import Sync
+from pilotfish.node.identity import PodIdentity
 from pilotfish.node.publish import Publish
 from pilotfish.runtime.control.client import Client
 from pilotfish.runtime.control.views import PodView, StatusView
@@ -225,6 +226,47 @@ spec: {containers: [{name: app, command: [sleep, infinity]}]}
     assert not any(pod.name == "wrong" for pod in status.pods)
     await mesh.call("delete", text)
     await mesh.until(lambda s: not s.problems)
+
+
+def _sleeper(name: str, volumes: str = "[]") -> str:
+    containers = "[{name: app, command: [sleep, infinity]}]"
+    spec = f"{{terminationGracePeriodSeconds: 0, volumes: {volumes}, containers: {containers}}}"
+    return f"---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+
+
+async def test_a_volume_that_cannot_be_written_is_its_pods_trouble_alone(mesh: Running) -> None:
+    settings = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: s}\ndata: {a: x, b: y}\n"
+    items = "[{key: a, path: one}, {key: b, path: one/two}]"
+    text = settings + _sleeper("bad", f"[{{name: v, configMap: {{name: s, items: {items}}}}}]") + _sleeper("good")
+    await mesh.call("apply", text)
+    status = await mesh.until(lambda s: s.problems and any(p.name == "good" and p.ready for p in s.pods))
+    assert {problem.name for problem in status.problems} == {"bad"}
+    assert not status.ready
+    await mesh.call("delete", text)
+    await mesh.until(lambda s: s.ready)
+
+
+async def test_a_fault_of_ours_is_said_of_its_object_and_stops_no_other(
+    mesh: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reconciler = mesh.node.reconciler
+    inject = reconciler._inject
+
+    def failing(pod: PodIdentity) -> object:
+        if pod.name == "bad":
+            raise ZeroDivisionError
+        return inject(pod)
+
+    monkeypatch.setattr(reconciler.workloads, "_inject", failing)
+    text = _sleeper("bad") + _sleeper("good")
+    await mesh.call("apply", text, "two.yaml")
+    status = await mesh.until(lambda s: s.problems and any(p.name == "good" and p.ready for p in s.pods))
+    assert {(p.name, p.reason, p.source) for p in status.problems} == {("bad", "InternalError", "two.yaml:2")}
+    assert not status.ready
+    monkeypatch.undo()
+    await mesh.until(lambda s: s.ready and any(p.name == "bad" for p in s.pods))
+    await mesh.call("delete", text)
+    await mesh.until(lambda s: s.ready and not any(p.name in ("bad", "good") for p in s.pods))
 
 
 async def test_a_second_mesh_that_cannot_start_leaves_nothing(mesh: Running, tmp_path: Path) -> None:

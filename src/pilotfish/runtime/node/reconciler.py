@@ -22,6 +22,7 @@ from pilotfish.runtime.node.changes import ChangeCounter
 from pilotfish.runtime.node.describe import backend
 from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.ending import Ending
+from pilotfish.runtime.node.faults import Faults
 from pilotfish.runtime.node.notes import Notes
 from pilotfish.runtime.node.pod import Pod
 from pilotfish.runtime.node.progress import Progress
@@ -32,6 +33,8 @@ from pilotfish.runtime.node.workloads import Place, Workloads
 
 _LONGEST_GRACE = 30.0
 """Seconds that pods get when the whole mesh ends, whatever they ask for."""
+_RETRY = 2.0
+"""Seconds until what failed is tried again though nothing changes: nobody tells that a disk has room again."""
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ")
 """What containers get of the environment that `up` was started in."""
 
@@ -51,21 +54,26 @@ class Reconciler:
     ) -> None:
         self.store = store
         self.ground = ground
+        self.faults = Faults()
         self.base_environment = build_base_environment(os.environ)
         self.cluster_ips_by_ref: Mapping[ObjectRef, str] = {}
         self.ip_problems: tuple[Problem, ...] = ()
-        self.workloads = Workloads(self, place, self._inject)
+        self.workloads = Workloads(self, place, self._inject, self.faults)
         self._place = place
         self._progress = progress
         self._changes = changes
         self._ending = ending
         self._notes = Notes(self.workloads, self._schedule)
         objects = place.directory / "config" / "objects.json"
-        self._announcer = Announcer(objects, discovery, self._discovery_changed, self._count_proxies)
+        self._announcer = Announcer(objects, discovery, self._discovery_changed, self._count_proxies, self.faults)
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._look: asyncio.TimerHandle | None = None
         self._seen_version = -1
+        self._unrefreshed = False
+        self._allocated = -1
+        self._seen_faults = 0
+        self._retry: asyncio.TimerHandle | None = None
         self._stopped = False
 
     def start(self) -> None:
@@ -87,12 +95,18 @@ class Reconciler:
             self._stopped = True
             if self._look is not None:
                 self._look.cancel()
+            if self._retry is not None:
+                self._retry.cancel()
             await self._announcer.stop()
 
     @property
     def ready(self) -> bool:
         """Every pod is, and every proxy has what discovery means it to have."""
-        return self.ground.discovery_ready.is_set() and self.workloads.is_settled(self.store) and self._announcer.synced
+        return self.ground.discovery_ready.is_set() and self._is_settled and self._announcer.synced
+
+    @property
+    def _is_settled(self) -> bool:
+        return not self.faults.problems and self.workloads.is_settled(self.store)
 
     # Changes
 
@@ -158,25 +172,49 @@ class Reconciler:
         self._scheduled = False
         if self._stopped:
             return
-        held = self.cluster_ips_by_ref
-        self.cluster_ips_by_ref, self.ip_problems = services.allocate(self.store.of_kind(SERVICE), held)
+        faults = self.faults
+        with faults.isolate("Services are given no cluster IPs"):
+            self._allocate()
         if not self._ending.has_begun:
-            self._reconcile_pods()
-        records = [record(pod) for pod in self.workloads.pods.values() if pod.state.stage != "finished"]
-        self._announcer.announce(self.store, self.cluster_ips_by_ref, records)
-        self._notes.update(self.store)
-        self._check_ready()
+            with faults.isolate("pods are not made or removed"):
+                self._reconcile_pods()
+        with faults.isolate("discovery is not told what changed"):
+            records = [record(pod) for pod in self.workloads.pods.values() if pod.state.stage != "finished"]
+            self._announcer.announce(self.store, self.cluster_ips_by_ref, records)
+        with faults.isolate("ports that nobody listens on are not noted"):
+            self._notes.update(self.store)
+        with faults.isolate("whether all is ready is not known"):
+            self._check_ready()
         self._changes.bump()
+        if self._unrefreshed or faults.count != self._seen_faults:
+            self._seen_faults = faults.count
+            if self._retry is not None:
+                self._retry.cancel()
+            self._retry = self._loop.call_later(_RETRY, self._schedule)
+
+    def _allocate(self) -> None:
+        if self._allocated != self.store.version:
+            held = self.cluster_ips_by_ref
+            self.cluster_ips_by_ref, self.ip_problems = services.allocate(self.store.of_kind(SERVICE), held)
+            self._allocated = self.store.version
 
     def _reconcile_pods(self) -> None:
         if self._look is not None:
             self._look.cancel()
         at = self.workloads.reconcile(self.store)
         self._look = None if at is None else self._loop.call_at(at, self._schedule)
-        if self.store.version != self._seen_version:
+        if self.store.version != self._seen_version or self._unrefreshed:
             self._seen_version = self.store.version
-            for pod in list(self.workloads.pods.values()):
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """What pods have of ConfigMaps and Secrets. One that can't be written is tried again."""
+        self._unrefreshed = False
+        for pod in list(self.workloads.pods.values()):
+            ref, source = pod.identity.ref, Source.parse(pod.identity.source)
+            with self.faults.isolate("its volumes stay as they were", ref, source):
                 pod.refresh()
+            self._unrefreshed = self._unrefreshed or bool(pod.unwritten)
 
     def _discovery_changed(self) -> None:
         self._check_ready()
@@ -188,7 +226,7 @@ class Reconciler:
 
     def _check_ready(self) -> None:
         if self.ground.discovery_ready.is_set():
-            self._progress.readiness(self.workloads.is_settled(self.store), self._announcer.synced)
+            self._progress.readiness(self._is_settled, self._announcer.synced)
 
 
 def build_base_environment(environ: Mapping[str, str]) -> Mapping[str, str]:
