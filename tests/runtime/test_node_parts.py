@@ -288,6 +288,28 @@ async def test_a_mesh_killed_in_its_first_moments_is_swept_by_its_name(tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_nobody_but_root_holds_up_a_mesh_by_its_name(tmp_path: Path) -> None:
+    code = (
+        "import os, socket, sys; os.setgid(65534); os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.bind(chr(0) + 'pf-pf-held'); "
+        "os.path.exists('/run/pilotfish.lock/pf-pf-held') and sys.exit(1); print(flush=True); sys.stdin.read()"
+    )
+    nobody = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert nobody.stdout is not None
+        assert nobody.stdout.readline() == b"\n"
+        claim = Claim(tmp_path / "pf-held")
+        claim.take()
+        lock = Path("/run/pilotfish.lock/pf-pf-held")
+        assert (lock.stat().st_uid, lock.stat().st_mode & 0o777) == (0, 0o600)
+        assert lock.parent.stat().st_mode & 0o777 == 0o700
+        with pytest.raises(CannotStart, match="with another PILOTFISH_STATE"):
+            Claim(tmp_path / "elsewhere" / "pf-held").take()
+        claim.release()
+        assert not lock.exists()
+    finally:
+        nobody.communicate(b"")
+
+
 async def test_a_name_is_one_meshs_alone_wherever_its_directory_is(tmp_path: Path) -> None:
     claim = Claim(tmp_path / "here" / "pf-same")
     claim.take()
