@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -267,6 +268,29 @@ async def test_a_fault_of_ours_is_said_of_its_object_and_stops_no_other(
     await mesh.until(lambda s: s.ready and any(p.name == "bad" for p in s.pods))
     await mesh.call("delete", text)
     await mesh.until(lambda s: s.ready and not any(p.name in ("bad", "good") for p in s.pods))
+
+
+async def test_thousands_of_objects_hold_up_nobody(mesh: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    longest = 0.0
+    run = asyncio.Handle._run
+
+    def measured(handle: asyncio.Handle) -> None:
+        nonlocal longest
+        began = time.thread_time()  # not of the clock: others use the machine, too
+        run(handle)
+        longest = max(longest, time.thread_time() - began)
+
+    many = mesh.source.with_name("many.yaml")
+    spec = "{selector: {app: none}, ports: [{name: http, port: 80}]}"
+    text = "".join(f"---\napiVersion: v1\nkind: Service\nmetadata: {{name: s{n}}}\nspec: {spec}\n" for n in range(5000))
+    monkeypatch.setattr(asyncio.Handle, "_run", measured)
+    many.write_text(text)
+    await mesh.until(lambda _: len(mesh.node.reconciler.store.objects) > 5000)
+    await mesh.until(lambda _: mesh.node.reconciler.ready)
+    monkeypatch.undo()
+    assert longest < 0.1
+    many.unlink()
+    await mesh.until(lambda s: s.ready and len(s.services) == 1)
 
 
 async def test_a_second_mesh_that_cannot_start_leaves_nothing(mesh: Running, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ _KEPT = ("PATH", "LANG", "LC_ALL", "TZ")
 
 
 class Reconciler:
-    """Implements `pod.Surroundings`. All that follows from a change begins in the same turn of the loop."""
+    """Implements `pod.Surroundings`. All that follows from a change begins in the next turns of the loop."""
 
     def __init__(
         self,
@@ -68,6 +68,7 @@ class Reconciler:
         self._announcer = Announcer(objects, discovery, self._discovery_changed, self._count_proxies, self.faults)
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
+        self._telling = False
         self._look: asyncio.TimerHandle | None = None
         self._seen_version = -1
         self._unrefreshed = False
@@ -80,6 +81,7 @@ class Reconciler:
         """The pods are being made when this returns, and discovery has something to read."""
         write_mesh_config(self._place.directory, self.store.desired.mesh_config)
         self._reconcile()
+        self._tell()
 
     def discovery_started(self) -> None:
         self._announcer.start()
@@ -102,6 +104,8 @@ class Reconciler:
     @property
     def ready(self) -> bool:
         """Every pod is, and every proxy has what discovery means it to have."""
+        if self._scheduled or self._telling:
+            return False  # what has just changed nobody knows yet
         return self.ground.discovery_ready.is_set() and self._is_settled and self._announcer.synced
 
     @property
@@ -134,6 +138,7 @@ class Reconciler:
     async def withdrawn(self, pod: Pod) -> None:
         """Returns when every proxy knows that the pod is no endpoint any more."""
         self._reconcile()
+        self._tell()
         await self._announcer.wait_withdrawn()
 
     # What there is
@@ -178,6 +183,17 @@ class Reconciler:
         if not self._ending.has_begun:
             with faults.isolate("pods are not made or removed"):
                 self._reconcile_pods()
+        # In a turn of its own: each takes its time where there are thousands of objects.
+        if not self._telling:
+            self._telling = True
+            self._loop.call_soon(self._tell)
+
+    def _tell(self) -> None:
+        """Whoever is to know of what has changed."""
+        self._telling = False
+        if self._stopped:
+            return
+        faults = self.faults
         with faults.isolate("discovery is not told what changed"):
             records = [record(pod) for pod in self.workloads.pods.values() if pod.state.stage != "finished"]
             self._announcer.announce(self.store, self.cluster_ips_by_ref, records)
