@@ -290,7 +290,8 @@ async def test_a_mesh_killed_in_its_first_moments_is_swept_by_its_name(tmp_path:
 
 async def test_nobody_but_root_holds_up_a_mesh_by_its_name(tmp_path: Path) -> None:
     code = (
-        "import os, socket, sys; os.setgid(65534); os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.bind(chr(0) + 'pf-pf-held'); "
+        "import os, socket, sys; os.setgid(65534); os.setuid(65534); "
+        "s = socket.socket(socket.AF_UNIX); s.bind(chr(0) + 'pf-pf-held'); "
         "os.path.exists('/run/pilotfish.lock/pf-pf-held') and sys.exit(1); print(flush=True); sys.stdin.read()"
     )
     nobody = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
