@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from pilotfish.model.kinds import CONFIG_MAP, POD
 from pilotfish.model.sync import Sync
+from pilotfish.model.wellknown import PROXY_UID
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.publish import Publish
 from pilotfish.runtime.control.client import Client
@@ -291,6 +292,17 @@ async def test_thousands_of_objects_hold_up_nobody(mesh: Running, monkeypatch: p
     assert longest < 0.1
     many.unlink()
     await mesh.until(lambda s: s.ready and len(s.services) == 1)
+
+
+async def test_what_a_mesh_keeps_on_the_disk_is_roots_and_each_pods_own(mesh: Running) -> None:
+    directory = Path((await mesh.status()).mesh.directory)
+    assert directory.stat().st_mode & 0o777 == 0o711
+    files = {path.relative_to(directory): path.stat() for path in directory.rglob("*") if path.is_file()}
+    open_to_all = {path.name for path, status in files.items() if status.st_mode & 0o077}
+    assert open_to_all == {"hosts", "resolv.conf"}
+    bootstraps = [status.st_uid for path, status in files.items() if path.name.startswith("envoy-rev")]
+    assert set(bootstraps) == {PROXY_UID}
+    assert {path.name for path in files} >= {"mesh.json", "objects.json", "discovery.log", "istio-proxy.log"}
 
 
 async def test_a_second_mesh_that_cannot_start_leaves_nothing(mesh: Running, tmp_path: Path) -> None:

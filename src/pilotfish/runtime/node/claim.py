@@ -60,7 +60,7 @@ class Claim:
         if self._name < 0:
             return False
         while True:
-            self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            self.directory.mkdir(mode=0o711, parents=True, exist_ok=True)
             self._descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -88,7 +88,8 @@ class _Builder:
 
     async def build(self, stdin: str | None) -> Node:
         options = self._options
-        (options.directory / "config").mkdir(parents=True, exist_ok=True)
+        (options.directory / "config").mkdir(mode=0o700, parents=True, exist_ok=True)
+        options.directory.chmod(0o711)  # Envoys pass, nobody else lists what there is
         self._parts.callback(remove_directory, options.directory)
         write_view(options, ())
         exits = await self._parts.enter_async_context(AsyncExitStack())
