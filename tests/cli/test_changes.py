@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,10 @@ def test_a_warning_alone_does_not_fail(mesh: FakeMesh, invoke: Invoke) -> None:
         (lambda path: None, "the path 'it' does not exist"),
         (lambda path: path.mkdir(), "folder it holds no .yaml, .yml or .json file"),
         (lambda path: path.write_bytes(b"a: \xff"), "it is not UTF-8 text"),
+        (os.mkfifo, "it: it is a named pipe"),
+        (lambda path: path.symlink_to("/dev/zero"), "it: it is a device"),
+        (lambda path: path.symlink_to("/proc/self/mem"), "it: it can't be read"),
+        (lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 2**40), "it: it holds more than"),
     ],
 )
 def test_what_cannot_be_read_is_named(mesh: FakeMesh, tmp_path: Path, invoke: Invoke, make: Any, message: str) -> None:
@@ -106,6 +111,18 @@ def test_what_cannot_be_read_is_named(mesh: FakeMesh, tmp_path: Path, invoke: In
     assert result.exit_code == 1
     assert result.stderr.startswith(f"error: {message}")
     assert asked(mesh, "/apply") == []
+
+
+def test_what_a_shell_pipes_is_read(mesh: FakeMesh, invoke: Invoke) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"a: b")
+    os.close(writing)
+    mesh.changes = [changes(("Service", "x", "created"))]
+    try:
+        assert invoke("apply", "-f", f"/dev/fd/{reading}").exit_code == 0
+    finally:
+        os.close(reading)
+    assert [body["text"] for body in asked(mesh, "/apply")] == ["a: b"]
 
 
 def test_delete_by_file_and_by_name(mesh: FakeMesh, invoke: Invoke) -> None:

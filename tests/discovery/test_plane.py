@@ -154,6 +154,38 @@ def test_what_goes_wrong_with_one_sidecar_stays_with_it(monkeypatch: pytest.Monk
     assert [type(error) for error in world.failed] == [ZeroDivisionError]
     assert web.holds("/second")
     assert odd.holds("/first"), "it keeps what it has"
+    assert not world.plane.is_settled
+    assert [str(session.proxy) for session in world.plane.unsettled] == ["odd-0.vm"]
+    standing = next(each for each in standings(world.plane) if each.proxy == "odd-0.vm")
+    assert Sync.SYNCED not in standing.types.values()
+    assert "ZeroDivisionError" in standing.error
+    assert "InternalError" in [finding.problem.reason for finding in findings(world.plane)]
+    monkeypatch.undo()
+    world.change(mesh("/third"))
+    world.settle()
+    assert odd.holds("/third")
+    assert world.plane.is_settled
+    assert "InternalError" not in [finding.problem.reason for finding in findings(world.plane)]
+
+
+def test_a_change_that_cannot_be_taken_in_is_never_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    web = Sidecar()
+    world = settled_world(web, mesh("/first"))
+
+    def apply(desired: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(world.plane.mesh, "apply", apply)
+    world.change(mesh("/second"))
+    world.settle()
+    assert web.holds("/first"), "it keeps what it has"
+    assert not world.plane.is_settled
+    assert "InternalError" in [finding.problem.reason for finding in findings(world.plane)]
+    monkeypatch.undo()
+    world.change(mesh("/third"))
+    world.settle()
+    assert web.holds("/third")
+    assert world.plane.is_settled
 
 
 # What outlives a restart

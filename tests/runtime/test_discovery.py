@@ -173,6 +173,7 @@ async def test_synced_waits_for_a_version_and_for_the_proxies(tmp_path: Path) ->
         save(path, text % 5)
         assert (await asked)[0] == 200
         assert (await get(made, "/api/synced?resourceVersion=x"))[0] == 400
+        assert (await get(made, f"/api/synced?resourceVersion={'9' * 5000}"))[0] == 400
         assert (await get(made, "/api/synced?resourceVersion=5&proxies=1"))[0] == 504, "nobody is connected"
 
 

@@ -38,6 +38,7 @@ from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.node.changes import ChangeCounter
 from pilotfish.runtime.node.claim import Claim, sweep_dead
 from pilotfish.runtime.node.ending import Ending, Stopped
+from pilotfish.runtime.node.faults import Faults
 from pilotfish.runtime.node.options import CannotStart
 from pilotfish.runtime.node.progress import Progress
 from pilotfish.runtime.node.publish import Port, Published
@@ -159,6 +160,57 @@ def test_a_changed_volume_is_seen_as_a_whole(tmp_path: Path) -> None:
     assert sorted(p.name for p in root.iterdir()) == ["..data", str((root / "..data").readlink()), "a", "c"]
 
 
+def test_a_volume_that_cannot_be_written_keeps_what_it_has_and_is_mended_later(tmp_path: Path) -> None:
+    root = tmp_path / "settings"
+    good = {"a": File(b"1", 0o644)}
+    write_files(root, good)
+    held = sorted(path.name for path in root.iterdir())
+    for bad in ({"a": File(b"2", 0o644), "a/b": File(b"3", 0o644)}, {"n" * 300: File(b"2", 0o644)}):
+        for _ in range(2):
+            with pytest.raises(OSError, match=r"File exists|too long"):
+                write_files(root, {**good, **bad})
+        assert (root / "a").read_bytes() == b"1"
+        assert sorted(path.name for path in root.iterdir()) == held
+    assert write_files(root, {"a": File(b"4", 0o644)})
+    assert (root / "a").read_bytes() == b"4"
+
+
+def test_a_full_disk_is_no_end_of_a_volume(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], check=True)
+    try:
+        root = disk / "settings"
+        write_files(root, {"a": File(b"1", 0o644)})
+        with pytest.raises(OSError, match="No space"):
+            write_files(root, {"a": File(b"2" * 2**20, 0o644)})
+        assert (root / "a").read_bytes() == b"1"
+        assert write_files(root, {"a": File(b"3", 0o644)})
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_fault_stands_until_the_step_succeeds(caplog: pytest.LogCaptureFixture) -> None:
+    faults = Faults()
+    one, two = POD.ref("default", "one"), POD.ref("default", "two")
+    for _ in range(3):
+        for ref in (one, two):
+            with faults.isolate("it is not made", ref):
+                raise ValueError(f"no \ud800 {ref.name}")
+    assert faults.count == 6
+    assert [record.exc_info is not None for record in caplog.records] == [True, True], "each once"
+    assert [problem.ref for problem in faults.problems] == [one, two]
+    for problem, record in zip(faults.problems, caplog.records, strict=True):
+        mark = record.getMessage().partition(":")[0]
+        assert f"node.log: {mark}" in problem.message
+        assert msgspec.json.encode(problem.message), "whoever asks for the status is answered"
+    with faults.isolate("it is not made", one):
+        pass
+    assert [problem.ref for problem in faults.problems] == [two]
+    faults.forget(two)
+    assert faults.problems == ()
+
+
 def test_volumes_are_nobody_elses_business(tmp_path: Path) -> None:
     contents = (VolumeFiles("secret", {"x": File(b"1", 0o644)}), EmptyDir("shared"))
     write_volumes(tmp_path / "volumes", contents)
@@ -234,6 +286,29 @@ async def test_a_mesh_killed_in_its_first_moments_is_swept_by_its_name(tmp_path:
     assert not directory.exists()
     assert await sweep_dead(tmp_path, "pf-early") == {}
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_nobody_but_root_holds_up_a_mesh_by_its_name(tmp_path: Path) -> None:
+    code = (
+        "import os, socket, sys; os.setgid(65534); os.setuid(65534); "
+        "s = socket.socket(socket.AF_UNIX); s.bind(chr(0) + 'pf-pf-held'); "
+        "os.path.exists('/run/pilotfish.lock/pf-pf-held') and sys.exit(1); print(flush=True); sys.stdin.read()"
+    )
+    nobody = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert nobody.stdout is not None
+        assert nobody.stdout.readline() == b"\n"
+        claim = Claim(tmp_path / "pf-held")
+        claim.take()
+        lock = Path("/run/pilotfish.lock/pf-pf-held")
+        assert (lock.stat().st_uid, lock.stat().st_mode & 0o777) == (0, 0o600)
+        assert lock.parent.stat().st_mode & 0o777 == 0o700
+        with pytest.raises(CannotStart, match="with another PILOTFISH_STATE"):
+            Claim(tmp_path / "elsewhere" / "pf-held").take()
+        claim.release()
+        assert not lock.exists()
+    finally:
+        nobody.communicate(b"")
 
 
 async def test_a_name_is_one_meshs_alone_wherever_its_directory_is(tmp_path: Path) -> None:

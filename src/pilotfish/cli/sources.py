@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pilotfish.cli.failure import Failure
+from pilotfish.runtime.source.reading import Text, Unreadable, read_all, read_file
 
+_DESCRIPTORS = Path("/dev/fd")
 _ENDINGS = frozenset({".yaml", ".yml", ".json"})
 
 
@@ -42,9 +45,24 @@ def _files(path: Path, recursive: bool) -> list[Path]:
 
 
 def _read(file: Path) -> str:
+    content = _read_pipe(file) if file.is_relative_to(_DESCRIPTORS) else read_file(file)
+    if content is None:
+        raise Failure(f"{file} is no file; give a manifest file, a folder of them, or -")
+    if isinstance(content, Unreadable):
+        raise Failure(f"{file}: {content.message}")
     try:
-        return file.read_text(encoding="utf-8")
+        return content.data.decode()
     except UnicodeDecodeError as error:
         raise Failure(f"{file} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
+
+
+def _read_pipe(file: Path) -> Text | Unreadable:
+    """What the shell makes of `<(command)`: somebody writes, and the user waits for both."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise Failure(f"{file} can't be read: {error.strerror}") from error
+    try:
+        return read_all(descriptor)
+    finally:
+        os.close(descriptor)

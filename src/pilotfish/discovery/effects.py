@@ -10,7 +10,8 @@ from pilotfish.discovery.memory import Remembered
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A proxy's resources could not be computed, which is a bug. It keeps those that it has."""
+    """A proxy's resources could not be computed, or, where no session is concerned, a change could not be taken in:
+    which is a bug. Proxies keep what they have."""
 
     error: Exception
 

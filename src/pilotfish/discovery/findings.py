@@ -28,8 +28,8 @@ class Finding:
 
 def findings(plane: ControlPlane) -> tuple[Finding, ...]:
     """All of them, each once."""
-    found = dict.fromkeys((*plane.mesh.desired.problems, *plane.mesh.problems()))
-    return (*rejections(plane), *(Finding(problem) for problem in found))
+    found = dict.fromkeys((*plane.mesh.desired.problems, *_between(plane)))
+    return (*rejections(plane), *failures(plane), *(Finding(problem) for problem in found))
 
 
 def rejections(plane: ControlPlane) -> Iterator[Finding]:
@@ -48,6 +48,32 @@ def rejections(plane: ControlPlane) -> Iterator[Finding]:
             "and no single object explains it: undo the latest change, of the meshConfig too"
         )
         yield _finding(Problem(None, "", "RefusedByEnvoy", message), rejection)
+
+
+def _between(plane: ControlPlane) -> tuple[Problem, ...]:
+    """What is wrong between objects."""
+    try:
+        return plane.mesh.problems()
+    except Exception as error:  # a bug: what else is wrong is to be said all the same
+        message = f"a fault in pilotfish: what is wrong between objects can't be told ({repr(error)[:200]})"
+        return (Problem(None, "", "InternalError", message),)
+
+
+def failures(plane: ControlPlane) -> Iterator[Finding]:
+    """The proxies whose configuration can't be computed, by what goes wrong."""
+    proxies: dict[str, set[str]] = {}
+    for id, error in plane.failed.items():
+        proxies.setdefault(repr(error)[:200], set()).add(plane.sessions[id].proxy.id)
+    if plane.broken is not None:
+        what = f"the latest change is not, or not wholly, in force ({repr(plane.broken)[:200]})"
+        message = f"a fault in pilotfish: {what}; undo it (discovery.log says more)"
+        yield Finding(Problem(None, "", "InternalError", message))
+    for why, ids in proxies.items():
+        message = (
+            f"a fault in pilotfish: what {len(ids)} proxies should have can't be computed ({why}), so that they keep "
+            "what they have; undo the latest change (discovery.log says more)"
+        )
+        yield Finding(Problem(None, "", "InternalError", message), proxies=frozenset(ids))
 
 
 def _finding(problem: Problem, rejection: Rejection) -> Finding:

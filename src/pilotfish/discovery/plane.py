@@ -40,6 +40,10 @@ class ControlPlane:
         self._behind: dict[str, None] = {}
         """The sessions whose resources are to be looked at again, in order."""
         self._unsettled: dict[str, ProxySession] = {}
+        self.failed: dict[str, Exception] = {}
+        """The sessions whose resources can't be computed, and why."""
+        self.broken: Exception | None = None
+        """Why the last change could not be taken in, which is a bug: nothing is settled then."""
         self._moving = False
         """Something happened since the mesh was last settled."""
         self._changed_at: float | None = None
@@ -51,10 +55,16 @@ class ControlPlane:
 
     def change(self, desired: DesiredState, since: float) -> tuple[Effect, ...]:
         """The user's objects are these now. `since`: when the change came."""
-        changed, moved = self.mesh.apply(desired)
-        if changed:
-            self.quarantine.changed(changed)
-            self._recall()
+        try:
+            changed, moved = self.mesh.apply(desired)
+            if changed:
+                self.quarantine.changed(changed)
+                self._recall()
+        except Exception as error:
+            self.broken = error
+            return (Failed(error),)
+        if self.broken is not None:
+            self.broken, moved = None, True
         if moved or changed:
             self._changed_at = since if self._changed_at is None else self._changed_at
             self._push_all()
@@ -89,6 +99,7 @@ class ControlPlane:
             return ()
         self._behind.pop(session.id, None)
         self._unsettled.pop(session.id, None)
+        self.failed.pop(session.id, None)
         if not any(other.proxy.id == session.proxy.id for other in self.sessions.values()):
             self.quarantine.left(session.proxy.id)
         return self._outcome(now)
@@ -106,7 +117,11 @@ class ControlPlane:
         try:
             effects = self._follow(session, self._update(session, now))
         except Exception as error:  # a bug, and what goes wrong with one proxy stays with it
+            self.failed[session.id] = error
             effects = (Failed(error),)
+        else:
+            if self.failed.pop(session.id, None) is not None:
+                self._moving = True
         return session, effects + self._outcome(now)
 
     def collect(self) -> None:
@@ -118,12 +133,17 @@ class ControlPlane:
     @property
     def is_settled(self) -> bool:
         """Every proxy has acknowledged all that follows from the last change."""
-        return not self._behind and self.quarantine.is_idle and not self._unsettled
+        return not self._behind and self.quarantine.is_idle and not self._unsettled and not self.is_failing
+
+    @property
+    def is_failing(self) -> bool:
+        """What some proxies should have is not known."""
+        return bool(self.failed) or self.broken is not None
 
     @property
     def unsettled(self) -> tuple[ProxySession, ...]:
-        """Those whose proxies have not acknowledged all that they should have."""
-        return tuple(self._unsettled.values())
+        """Those whose proxies have not acknowledged all that they should have, or of whom nobody knows what that is."""
+        return tuple(self.sessions[id] for id in {**self._unsettled, **self.failed})
 
     def find(self, proxy_id: str) -> ProxySession | None:
         """By node id, by `name.namespace`, or by session id; the latest if there are several."""

@@ -1,8 +1,8 @@
-"""objects.json: what the node tells discovery, a Kubernetes `List`."""
+"""Objects as the API server would show them: what users ask for, and what the node tells discovery."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -24,16 +24,11 @@ class PodRecord:
     created_at: float
 
 
-def render_list(
-    store: Store, cluster_ips: Mapping[ObjectRef, str], pods: Iterable[PodRecord]
-) -> list[dict[str, object]]:
-    """What discovery reads, in the order of the refs. A Service without the cluster IP that it needs is left out."""
-    items = []
-    for ref in sorted(store.objects):
-        told = ref.kind.discovery and ref.kind is not POD
-        if told and (ref.kind is not SERVICE or _usable(ref, store, cluster_ips)):
-            items.append(render(store.objects[ref], cluster_ips))
-    return [*items, *(render_pod(pod) for pod in sorted(pods, key=lambda p: p.identity.ref))]
+def told_refs(store: Store, cluster_ips: Mapping[ObjectRef, str]) -> list[ObjectRef]:
+    """The objects that discovery reads beside the pods, in order. A Service without the cluster IP that it needs is not
+    among them."""
+    told = (ref for ref in store.objects if ref.kind.discovery and ref.kind is not POD)
+    return sorted(ref for ref in told if ref.kind is not SERVICE or _usable(ref, store, cluster_ips))
 
 
 def render(stored: Stored, cluster_ips: Mapping[ObjectRef, str]) -> dict[str, object]:

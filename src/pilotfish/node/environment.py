@@ -127,7 +127,10 @@ def object_data(ref: ObjectRef, store: Store) -> dict[str, bytes] | str:
         decoded = {key: base64.b64decode(value, validate=True) for key, value in encoded.items()}
     except binascii.Error:
         return f'{ref.kind} "{ref.name}" has a value that is not base64'
-    return {**decoded, **{key: value.encode() for key, value in text.items()}}
+    try:
+        return {**decoded, **{key: value.encode() for key, value in text.items()}}
+    except UnicodeEncodeError:
+        return f'{ref.kind} "{ref.name}" has a value that is no Unicode text'
 
 
 def _from_object(source: EnvFromSource, namespace: str, store: Store) -> dict[str, str] | str:

@@ -213,7 +213,7 @@ class Agent:
         """One epoch: from the bootstrap to the exit code."""
         log: ContainerLog | None = None
         try:
-            self._revision = write_bootstrap(self.spec.directory, self._bootstrap)
+            self._revision = write_bootstrap(self.spec.directory, self._bootstrap, *envoy_user(self.spec))
             log = ContainerLog(self.spec.log) if self.spec.log else None
             launch = envoy_process(self.spec, self._host.find_envoy(), self._revision, log.writer if log else PIPE)
             running = await process.start(launch, self._host.spare)

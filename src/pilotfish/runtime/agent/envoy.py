@@ -52,15 +52,19 @@ def render_bootstrap(spec: AgentSpec) -> bytes:
     return json.dumps(bootstrap(described), indent=2).encode() + b"\n"
 
 
-def write_bootstrap(directory: Path, wanted: bytes) -> int:
-    """Writes the bootstrap, unless the latest revision already is it. Returns the revision's number."""
+def write_bootstrap(directory: Path, wanted: bytes, user: int, group: int) -> int:
+    """Writes the bootstrap, unless the latest revision already is it. Returns the revision's number.
+
+    Nobody but Envoy's `user` reads it.
+    """
     latest = latest_revision(path.name for path in directory.iterdir())
     current = None if latest is None else _read(directory / revision_name(latest))
     revision = choose_revision(latest, current, wanted)
     if current != wanted:
         path = directory / revision_name(revision)
+        path.touch(mode=0o600)
         path.write_bytes(wanted)
-        path.chmod(0o644)
+        os.chown(path, user, group)
     return revision
 
 

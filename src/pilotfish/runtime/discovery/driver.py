@@ -118,6 +118,8 @@ class Driver:
                 self._on_settled(effect)
             elif isinstance(effect, Remember):
                 self._remember(effect.remembered)
+            elif isinstance(effect, Failed):
+                self._on_failed(session, effect.error)
             elif session is not None:
                 self._perform_for(session, effect)
         if session is not None:
@@ -125,7 +127,7 @@ class Driver:
         if self.plane.is_behind:
             self._behind.set()
 
-    def _perform_for(self, session: ProxySession, effect: Send | Accepted | Refused | Failed) -> None:
+    def _perform_for(self, session: ProxySession, effect: Send | Accepted | Refused) -> None:
         match effect:
             case Send(payload):
                 self._connections[session.id].send(payload)
@@ -135,10 +137,14 @@ class Driver:
                 self.metrics.refused(type_url)
                 names = ", ".join(r.name for r in resources) or "a resource that it does not name"
                 _log.warning("%s refused %s %s: %s", session.id, short(type_url), names, message)
-            case Failed(error):
-                self.metrics.internal_errors.inc()
-                why = "its configuration could not be computed; it keeps the one that it has"
-                _log.error("%s: %s", session.id, why, exc_info=error)
+
+    def _on_failed(self, session: ProxySession | None, error: Exception) -> None:
+        self.metrics.internal_errors.inc()
+        if session is None:
+            _log.error("a change could not be taken in; the proxies keep what they have", exc_info=error)
+        else:
+            why = "its configuration could not be computed; it keeps the one that it has"
+            _log.error("%s: %s", session.id, why, exc_info=error)
 
     def _on_settled(self, settled: Settled) -> None:
         if settled.took is not None:

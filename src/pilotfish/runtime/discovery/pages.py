@@ -9,6 +9,8 @@ import msgspec
 from aiohttp import web
 
 _LONGEST_WAIT = 60.0
+_LONGEST_NUMBER = 18
+"""Digits. Python refuses to read numbers of thousands of them."""
 NO_PROXY = "give proxyID=, a node id or NAME.NAMESPACE\n"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Pages = dict[str, tuple[Handler, str]]
@@ -34,8 +36,10 @@ def answer(value: Any, status: int = 200) -> web.Response:
 
 def number(request: web.Request, name: str) -> int:
     text = request.query.get(name, "0")
-    if not text.isdecimal():
-        raise web.HTTPBadRequest(text=f"{name}={text} is not a number\n")
+    if not text.isdecimal() or len(text) > _LONGEST_NUMBER:
+        raise web.HTTPBadRequest(
+            text=f"{name}={text[:_LONGEST_NUMBER]} is not a number of at most {_LONGEST_NUMBER} digits\n"
+        )
     return int(text)
 
 

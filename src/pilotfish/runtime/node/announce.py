@@ -6,26 +6,32 @@ import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import msgspec
-
 from pilotfish.model import ObjectRef
-from pilotfish.node.document import PodRecord, render_list
+from pilotfish.node.document import PodRecord
+from pilotfish.node.listing import ListWriter
 from pilotfish.node.store import Store
 from pilotfish.runtime.linux.files import replace_file
 from pilotfish.runtime.node.discovery import DiscoveryProcess
+from pilotfish.runtime.node.faults import Faults
 from pilotfish.runtime.node.pod import Pod
 
 _WITHDRAWAL = 10.0
 """Seconds that the proxies get to learn that a pod leaves: enough for a discovery that has to be started again."""
 _RECOUNT = 1.0
 """Seconds until those that are to learn it are counted anew, as one of them may have ended."""
+_UNTOLD = "discovery is not told of it"
 _LOOK = 5.0
 """Seconds between looks at what discovery says when nothing changes here."""
 
 
 class Announcer:
     def __init__(
-        self, path: Path, discovery: DiscoveryProcess, on_change: Callable[[], None], proxies: Callable[[], int]
+        self,
+        path: Path,
+        discovery: DiscoveryProcess,
+        on_change: Callable[[], None],
+        proxies: Callable[[], int],
+        faults: Faults,
     ) -> None:
         """`on_change` is called when what discovery says of proxies or problems becomes another; `proxies` counts the
         ready ones."""
@@ -35,6 +41,10 @@ class Announcer:
         self._discovery = discovery
         self._on_change = on_change
         self._proxies = proxies
+        self._faults = faults
+        self._writer = ListWriter()
+        self._untold: set[ObjectRef] = set()
+        self._said: object = None
         self._loop = asyncio.get_running_loop()
         self._last: bytes = b""
         self._moved = asyncio.Event()
@@ -47,14 +57,24 @@ class Announcer:
 
     def announce(self, store: Store, cluster_ips: Mapping[ObjectRef, str], pods: list[PodRecord]) -> None:
         """Write the file if it would be another."""
-        items = msgspec.json.encode(render_list(store, cluster_ips, pods))
+        rendered = self._writer.write(store, cluster_ips, pods)
+        self._note_untold(rendered.failed, store)
+        items = rendered.items
         if items == self._last:
             return
-        self._last = items
         self.version += 1
         head = f'{{"apiVersion":"v1","kind":"List","metadata":{{"resourceVersion":"{self.version}"}},"items":'
         replace_file(self._path, head.encode() + items + b"}\n", 0o600)
+        self._last = items  # not before: what a full disk refused is tried again
         self._moved.set()
+
+    def _note_untold(self, failed: Mapping[ObjectRef, Exception], store: Store) -> None:
+        for ref in self._untold - failed.keys():
+            self._faults.clear(_UNTOLD, ref)
+        for ref, error in failed.items():
+            stored = store.objects.get(ref)
+            self._faults.note(_UNTOLD, error, ref, stored.manifest.source if stored else None)
+        self._untold = set(failed)
 
     async def wait_withdrawn(self) -> None:
         """Until the proxies know what was last written, though not for long.
@@ -81,22 +101,29 @@ class Announcer:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _watch(self) -> None:
-        seen: object = None
         while True:
             self._moved.clear()
-            version = self.version
-            synced = await self._discovery.wait_synced(version, _RECOUNT, self._proxies())
-            if synced:
-                self.synced_version = version
-            said = (version, synced, await self._discovery.syncs(), await self._discovery.problems())
-            if said != seen:
-                seen = said
-                self._on_change()
+            synced = False
+            with self._faults.isolate("discovery is not asked how far the proxies are"):
+                synced = await self._ask()
             try:
                 async with asyncio.timeout(_LOOK if synced else 0.2):
                     await self._moved.wait()
             except TimeoutError:
                 continue
+
+    async def _ask(self) -> bool:
+        version = self.version
+        synced = await self._discovery.wait_synced(version, _RECOUNT, self._proxies())
+        if synced:
+            self.synced_version = version
+        elif self.synced_version == version:
+            self.synced_version = -1  # what was in step needs not stay so: a proxy may have failed since
+        said = (version, synced, await self._discovery.syncs(), await self._discovery.problems())
+        if said != self._said:
+            self._said = said
+            self._on_change()
+        return synced
 
 
 def record(pod: Pod) -> PodRecord:

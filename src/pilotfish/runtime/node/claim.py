@@ -1,8 +1,8 @@
 """Whose a mesh is. The process that runs it holds two locks, which the kernel lets go with it.
 
 One is on its name: namespaces and links are called after it, so that it must be one mesh's alone on the machine, while
-`PILOTFISH_STATE` may name several roots of directories. The other is on its directory: a name is held in a network
-namespace, and commands in two of them may share a root.
+`PILOTFISH_STATE` may name several roots of directories. The other is on its directory: a name is held on one machine,
+and containers with a /run of their own may share a root.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import socket
 from pathlib import Path
 
 from pilotfish.runtime.control.client import find_meshes
@@ -18,6 +17,10 @@ from pilotfish.runtime.net.leftovers import sweep
 from pilotfish.runtime.net.names import check_mesh_name, node_name
 from pilotfish.runtime.node.options import CannotStart
 
+_LOCKS = Path("/run/lock/pilotfish")
+"""In memory, so that it ends with the machine's run, as namespaces do."""
+_LOCKS = Path("/run/pilotfish.lock")
+"""Nobody but root may make anything in /run, so that nobody else holds up a mesh by its name."""
 _VIEW = "mesh.json"
 """The mark of a mesh: what is written first into its directory, and removed last."""
 
@@ -28,7 +31,7 @@ class Claim:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._descriptor = -1
-        self._name: socket.socket | None = None
+        self._name = -1
 
     def take(self) -> None:
         """Raises CannotStart, naming the process, if the mesh runs already; or if the directory is a stranger's."""
@@ -54,10 +57,10 @@ class Claim:
     def try_take(self) -> bool:
         """False if another process has it."""
         self._name = _hold(self.directory.name)
-        if self._name is None:
+        if self._name < 0:
             return False
         while True:
-            self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            self.directory.mkdir(mode=0o711, parents=True, exist_ok=True)
             self._descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -69,9 +72,10 @@ class Claim:
             os.close(self._descriptor)  # its last owner removed it between the two calls
 
     def release(self) -> None:
-        if self._name is not None:
-            self._name.close()
-            self._name = None
+        if self._name >= 0:
+            _lock_path(self.directory.name).unlink(missing_ok=True)
+            os.close(self._name)
+            self._name = -1
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -121,12 +125,21 @@ def remove_directory(directory: Path) -> bool:
     return True
 
 
-def _hold(name: str) -> socket.socket | None:
-    """The mesh's name, as an abstract socket: nobody can bind it twice, and no file stays (unix(7)). None if taken."""
-    held = socket.socket(socket.AF_UNIX)
-    try:
-        held.bind(f"\0{node_name(name)}")
-    except OSError:
-        held.close()
-        return None
-    return held
+def _hold(name: str) -> int:
+    """A lock on the mesh's name; -1 if it is taken."""
+    _LOCKS.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = _lock_path(name)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return -1
+        if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
+            return descriptor
+        os.close(descriptor)  # its last owner removed it between the two calls
+
+
+def _lock_path(name: str) -> Path:
+    return _LOCKS / node_name(name)

@@ -9,7 +9,9 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pilotfish.config.desired import DesiredState
 from pilotfish.node import store as storing
@@ -22,6 +24,7 @@ from pilotfish.runtime.node.changes import ChangeCounter
 from pilotfish.runtime.node.claim import remove_directory
 from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.ending import Ending
+from pilotfish.runtime.node.faults import Faults
 from pilotfish.runtime.node.operations import NodeOperations
 from pilotfish.runtime.node.options import CannotStart, UpOptions
 from pilotfish.runtime.node.progress import Progress
@@ -37,6 +40,8 @@ from pilotfish.runtime.source.files import Files
 _log = logging.getLogger(__name__)
 _DISCOVERY_START = 30.0
 _ENVOYS_AT_ONCE = 4
+_PAUSE = 1.0
+"""Seconds after which a source that failed is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,8 @@ class _Builder:
 
     async def build(self, stdin: str | None) -> Node:
         options = self._options
-        (options.directory / "config").mkdir(parents=True, exist_ok=True)
+        (options.directory / "config").mkdir(mode=0o700, parents=True, exist_ok=True)
+        options.directory.chmod(0o711)  # Envoys pass, nobody else lists what there is
         self._parts.callback(remove_directory, options.directory)
         write_view(options, ())
         exits = await self._parts.enter_async_context(AsyncExitStack())
@@ -160,6 +166,7 @@ class _Builder:
         place = Place(os.uname().nodename, self._options.directory, network.subnets, ipv6_enabled())
         reconciler = Reconciler(store, ground, place, discovery, self._progress, self._changes, self._ending)
         self._parts.push_async_callback(reconciler.stop)
+        asyncio.get_running_loop().set_exception_handler(partial(_note_failure, reconciler.faults))
         reconciler.start()
         discovery.start()
         return reconciler
@@ -182,10 +189,23 @@ class _Builder:
                 self._progress.problems((problem,))
 
 
+def _note_failure(faults: Faults, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What was raised in a callback or a task that nobody waits for. A peer that goes away is no fault."""
+    error = context.get("exception") or RuntimeError(context.get("message"))
+    if isinstance(error, OSError):
+        _log.warning("%s: %s", context.get("message"), error)
+    else:
+        faults.note("something that this mesh should have done is left undone", error)
+
+
 async def _follow(source: ObjectSource, reconciler: Reconciler) -> None:
     while True:
-        batch = await source.next()
         try:
+            batch = await source.next()
+        except Exception as error:  # a bug: what is saved next is to count all the same
+            reconciler.faults.note("files that were saved are not read", error)
+            await asyncio.sleep(_PAUSE)
+            continue
+        reconciler.faults.clear("files that were saved are not read")
+        with reconciler.faults.isolate("what was saved is not followed"):
             reconciler.follow(batch.news)
-        except Exception:  # a bug: what is saved next is to count all the same
-            _log.exception("%s", ", ".join(batch.news))

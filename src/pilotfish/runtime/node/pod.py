@@ -25,6 +25,7 @@ from pilotfish.runtime.agent import AgentError
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.process import LaunchError
 from pilotfish.runtime.node.containers import Containers, exec_action, exit_code, hook_handler
+from pilotfish.runtime.node.faults import Faults
 from pilotfish.runtime.node.sandbox import Ground, Sandbox
 from pilotfish.runtime.node.volumes import write_volumes
 
@@ -36,6 +37,7 @@ class Surroundings(Protocol):
 
     store: Store
     ground: Ground
+    faults: Faults
     base_environment: Mapping[str, str]
 
     def cluster_ips(self, namespace: str) -> Mapping[str, str]:
@@ -57,6 +59,8 @@ class Pod:
         self.notes: tuple[str, ...] = ()
         self.lacking: Mapping[str, tuple[Missing, ...]] = {}
         """What each container that can't start lacks."""
+        self.unwritten = ""
+        """Why its volumes could not follow the last change."""
         self.sandbox = Sandbox(identity, sidecar, node.ground, self._proxy_changed)
         self.containers = Containers(identity, self.sandbox.netns)
         self.gone = asyncio.Event()
@@ -92,13 +96,29 @@ class Pod:
         if self.state.stage in ("running", "building"):
             contents, missing = volumes.build(self.identity, self._node.store)
             if not missing:
-                write_volumes(self.directory / "volumes", contents)
+                self._rewrite(contents)
         if self.lacking:
             self.lacking = {}
             self.post(ev.ConfigChanged())
 
+    def _rewrite(self, contents: tuple[volumes.VolumeContent, ...]) -> None:
+        try:
+            write_volumes(self.directory / "volumes", contents)
+            self.unwritten = ""
+        except OSError as error:
+            self.unwritten = str(error)
+
     def problems(self) -> tuple[Problem, ...]:
-        """What the user should mend, so that its containers can start: the same for all pods of one template."""
+        """What the user should mend, so that its containers can start and its volumes follow."""
+        identity = self.identity
+        if not self.unwritten:
+            return self._lacks()
+        message = f"its volumes stay as they were: {self.unwritten}; they follow when they can be written"
+        source = Source.parse(identity.source)
+        return (Problem(identity.ref, "spec.volumes", "VolumeNotWritten", message, source=source), *self._lacks())
+
+    def _lacks(self) -> tuple[Problem, ...]:
+        """The same for all pods of one template."""
         identity = self.identity
         template = "spec.template." if identity.owner else ""
         return tuple(
@@ -172,17 +192,24 @@ class Pod:
         await self.sandbox.stop_proxy(max(deadline, self._loop.time() + 1))
 
     async def _start(self, container: Container, run: int) -> None:
-        launch = self._prepare(container)
-        if not isinstance(launch, Launch):
-            self.lacking = {**self.lacking, container.name: launch}
-            said = "; ".join(lack.message for lack in launch)
-            self.post(ev.NotStarted(container.name, run, "CreateContainerConfigError", said, blocked=True))
-            return
+        step = f"container {container.name} is not started"
         try:
+            launch = self._prepare(container)
+            if not isinstance(launch, Launch):
+                self.lacking = {**self.lacking, container.name: launch}
+                said = "; ".join(lack.message for lack in launch)
+                self.post(ev.NotStarted(container.name, run, "CreateContainerConfigError", said, blocked=True))
+                return
             process, log = await self.containers.start(container, launch)
         except (LaunchError, MachineError, OSError) as error:
             self.post(ev.NotStarted(container.name, run, "StartError", str(error)))
             return
+        except Exception as error:
+            self._note(step, error)
+            why = f"a fault in pilotfish, see node.log: {error!r}"
+            self.post(ev.NotStarted(container.name, run, "StartError", why))
+            return
+        self._node.faults.clear(step, self.identity.ref)
         self.post(ev.Started(container.name, run, process.pid))
         code = await process.wait()
         log.close()
@@ -191,7 +218,11 @@ class Pod:
     async def _probe(self, container: Container, effect: ev.RunProbe) -> None:
         command = exec_action(container, effect.kind)
         launch = self._inside(container, command) if command else None
-        ok, message = await self.containers.probe(container, effect.kind, launch)
+        try:
+            ok, message = await self.containers.probe(container, effect.kind, launch)
+        except Exception as error:  # a bug: a probe that is never answered would end all probing
+            self._note(f"a probe of container {container.name} is not done", error)
+            ok, message = False, f"a fault in pilotfish, see node.log: {error!r}"
         self.post(ev.Probed(effect.container, effect.run, effect.kind, ok, message))
 
     async def _hook(self, container: Container, effect: ev.RunHook) -> None:
@@ -206,6 +237,9 @@ class Pod:
                 ok, message = await self.containers.hook(container, handler, launch)
         except TimeoutError:
             ok, message = False, "not done within the grace period"
+        except Exception as error:  # a bug: a pod that ends must come to its end
+            self._note(f"a hook of container {container.name} is not done", error)
+            ok, message = False, f"a fault in pilotfish, see node.log: {error!r}"
         self.post(ev.Hooked(effect.container, effect.run, effect.hook, ok, message))
 
     def _prepare(self, container: Container) -> Launch | tuple[Missing, ...]:
@@ -237,7 +271,12 @@ class Pod:
             await work
         except (MachineError, AgentError, OSError):
             _log.exception("pod %s.%s", self.identity.name, self.identity.namespace)
+        except Exception as error:
+            self._note("a step of its end is left out", error)
         self.post(event)
+
+    def _note(self, step: str, error: BaseException) -> None:
+        self._node.faults.note(step, error, self.identity.ref, Source.parse(self.identity.source))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
@@ -247,8 +286,8 @@ class Pod:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            _log.error("pod %s.%s", self.identity.name, self.identity.namespace, exc_info=task.exception())
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._note("a step of it is not done", error)
 
 
 def _outside(state: PodState) -> object:

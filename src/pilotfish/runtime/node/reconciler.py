@@ -22,6 +22,7 @@ from pilotfish.runtime.node.changes import ChangeCounter
 from pilotfish.runtime.node.describe import backend
 from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.ending import Ending
+from pilotfish.runtime.node.faults import Faults
 from pilotfish.runtime.node.notes import Notes
 from pilotfish.runtime.node.pod import Pod
 from pilotfish.runtime.node.progress import Progress
@@ -32,12 +33,14 @@ from pilotfish.runtime.node.workloads import Place, Workloads
 
 _LONGEST_GRACE = 30.0
 """Seconds that pods get when the whole mesh ends, whatever they ask for."""
+_RETRY = 2.0
+"""Seconds until what failed is tried again though nothing changes: nobody tells that a disk has room again."""
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ")
 """What containers get of the environment that `up` was started in."""
 
 
 class Reconciler:
-    """Implements `pod.Surroundings`. All that follows from a change begins in the same turn of the loop."""
+    """Implements `pod.Surroundings`. All that follows from a change begins in the next turns of the loop."""
 
     def __init__(
         self,
@@ -51,27 +54,34 @@ class Reconciler:
     ) -> None:
         self.store = store
         self.ground = ground
+        self.faults = Faults()
         self.base_environment = build_base_environment(os.environ)
         self.cluster_ips_by_ref: Mapping[ObjectRef, str] = {}
         self.ip_problems: tuple[Problem, ...] = ()
-        self.workloads = Workloads(self, place, self._inject)
+        self.workloads = Workloads(self, place, self._inject, self.faults)
         self._place = place
         self._progress = progress
         self._changes = changes
         self._ending = ending
         self._notes = Notes(self.workloads, self._schedule)
         objects = place.directory / "config" / "objects.json"
-        self._announcer = Announcer(objects, discovery, self._discovery_changed, self._count_proxies)
+        self._announcer = Announcer(objects, discovery, self._discovery_changed, self._count_proxies, self.faults)
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
+        self._telling = False
         self._look: asyncio.TimerHandle | None = None
         self._seen_version = -1
+        self._unrefreshed = False
+        self._allocated = -1
+        self._seen_faults = 0
+        self._retry: asyncio.TimerHandle | None = None
         self._stopped = False
 
     def start(self) -> None:
         """The pods are being made when this returns, and discovery has something to read."""
         write_mesh_config(self._place.directory, self.store.desired.mesh_config)
         self._reconcile()
+        self._tell()
 
     def discovery_started(self) -> None:
         self._announcer.start()
@@ -87,12 +97,20 @@ class Reconciler:
             self._stopped = True
             if self._look is not None:
                 self._look.cancel()
+            if self._retry is not None:
+                self._retry.cancel()
             await self._announcer.stop()
 
     @property
     def ready(self) -> bool:
         """Every pod is, and every proxy has what discovery means it to have."""
-        return self.ground.discovery_ready.is_set() and self.workloads.is_settled(self.store) and self._announcer.synced
+        if self._scheduled or self._telling:
+            return False  # what has just changed nobody knows yet
+        return self.ground.discovery_ready.is_set() and self._is_settled and self._announcer.synced
+
+    @property
+    def _is_settled(self) -> bool:
+        return not self.faults.problems and self.workloads.is_settled(self.store)
 
     # Changes
 
@@ -120,6 +138,7 @@ class Reconciler:
     async def withdrawn(self, pod: Pod) -> None:
         """Returns when every proxy knows that the pod is no endpoint any more."""
         self._reconcile()
+        self._tell()
         await self._announcer.wait_withdrawn()
 
     # What there is
@@ -158,25 +177,60 @@ class Reconciler:
         self._scheduled = False
         if self._stopped:
             return
-        held = self.cluster_ips_by_ref
-        self.cluster_ips_by_ref, self.ip_problems = services.allocate(self.store.of_kind(SERVICE), held)
+        faults = self.faults
+        with faults.isolate("Services are given no cluster IPs"):
+            self._allocate()
         if not self._ending.has_begun:
-            self._reconcile_pods()
-        records = [record(pod) for pod in self.workloads.pods.values() if pod.state.stage != "finished"]
-        self._announcer.announce(self.store, self.cluster_ips_by_ref, records)
-        self._notes.update(self.store)
-        self._check_ready()
+            with faults.isolate("pods are not made or removed"):
+                self._reconcile_pods()
+        # In a turn of its own: each takes its time where there are thousands of objects.
+        if not self._telling:
+            self._telling = True
+            self._loop.call_soon(self._tell)
+
+    def _tell(self) -> None:
+        """Whoever is to know of what has changed."""
+        self._telling = False
+        if self._stopped:
+            return
+        faults = self.faults
+        with faults.isolate("discovery is not told what changed"):
+            records = [record(pod) for pod in self.workloads.pods.values() if pod.state.stage != "finished"]
+            self._announcer.announce(self.store, self.cluster_ips_by_ref, records)
+        with faults.isolate("ports that nobody listens on are not noted"):
+            self._notes.update(self.store)
+        with faults.isolate("whether all is ready is not known"):
+            self._check_ready()
         self._changes.bump()
+        if self._unrefreshed or faults.count != self._seen_faults:
+            self._seen_faults = faults.count
+            if self._retry is not None:
+                self._retry.cancel()
+            self._retry = self._loop.call_later(_RETRY, self._schedule)
+
+    def _allocate(self) -> None:
+        if self._allocated != self.store.version:
+            held = self.cluster_ips_by_ref
+            self.cluster_ips_by_ref, self.ip_problems = services.allocate(self.store.of_kind(SERVICE), held)
+            self._allocated = self.store.version
 
     def _reconcile_pods(self) -> None:
         if self._look is not None:
             self._look.cancel()
         at = self.workloads.reconcile(self.store)
         self._look = None if at is None else self._loop.call_at(at, self._schedule)
-        if self.store.version != self._seen_version:
+        if self.store.version != self._seen_version or self._unrefreshed:
             self._seen_version = self.store.version
-            for pod in list(self.workloads.pods.values()):
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """What pods have of ConfigMaps and Secrets. One that can't be written is tried again."""
+        self._unrefreshed = False
+        for pod in list(self.workloads.pods.values()):
+            ref, source = pod.identity.ref, Source.parse(pod.identity.source)
+            with self.faults.isolate("its volumes stay as they were", ref, source):
                 pod.refresh()
+            self._unrefreshed = self._unrefreshed or bool(pod.unwritten)
 
     def _discovery_changed(self) -> None:
         self._check_ready()
@@ -188,7 +242,7 @@ class Reconciler:
 
     def _check_ready(self) -> None:
         if self.ground.discovery_ready.is_set():
-            self._progress.readiness(self.workloads.is_settled(self.store), self._announcer.synced)
+            self._progress.readiness(self._is_settled, self._announcer.synced)
 
 
 def build_base_environment(environ: Mapping[str, str]) -> Mapping[str, str]:

@@ -22,6 +22,7 @@ from pilotfish.runtime.agent import Agent, AgentHost, AgentSpec
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.net.names import pod_name
 from pilotfish.runtime.net.network import MeshNetwork
+from pilotfish.runtime.thread import in_thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Sandbox:
                     os.kill(pid, signal.SIGKILL)
         await self._ground.network.remove_pod(self._identity.namespace, self._identity.name)
         if not keep_files:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            await in_thread(lambda: shutil.rmtree(self._directory, ignore_errors=True))
 
     def _write_etc(self) -> None:
         etc = self._directory / "etc"

@@ -37,7 +37,11 @@ class Status:
             if pod.sandbox.agent is not None and pod.state.stage != "finished"
         )
         problems = _merge(tuple(ProblemView.of(problem) for problem in self.problems), said or ())
-        in_sync = syncs is not None and all(proxy.sync is not None and proxy.sync.synced for proxy in proxies)
+        in_sync = (
+            said is not None
+            and syncs is not None
+            and all(proxy.sync is not None and proxy.sync.synced for proxy in proxies)
+        )
         is_fine = in_sync and not any(problem.severity == "error" for problem in problems)
         return StatusView(
             mesh=self._mesh,
@@ -58,7 +62,8 @@ class Status:
         refused = tuple(problem for ref in sorted(workloads.problems) for problem in workloads.problems[ref])
         waiting = tuple(problem for pod in workloads.pods.values() for problem in pod.problems())
         unpublished = tuple(problem for each in self._published if (problem := find_problem(each, store)))
-        found = (*store.problems, *reconciler.ip_problems, *refused, *waiting, *unpublished)
+        ours = (*reconciler.faults.problems, *reconciler.ip_problems)
+        found = (*store.problems, *ours, *refused, *waiting, *unpublished)
         return tuple(dict.fromkeys(found))
 
     def _services(self) -> tuple[ServiceView, ...]:

@@ -37,7 +37,13 @@ def write_files(root: Path, files: Mapping[str, File]) -> bool:
     old = root / (root / "..data").readlink() if (root / "..data").is_symlink() else None
     number = int(old.name.rpartition("_")[2]) + 1 if old else 1
     new = root / f"..version_{number}"
-    _write_version(new, files)
+    shutil.rmtree(new, ignore_errors=True)  # a disk that was full left half of one
+    try:
+        _write_version(new, files)
+    except OSError:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    (root / "..data_tmp").unlink(missing_ok=True)
     (root / "..data_tmp").symlink_to(new.name)
     (root / "..data_tmp").replace(root / "..data")
     _link(root, files)

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from pilotfish.node.folder import describe_hidden
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.store import Store, Stored
 from pilotfish.runtime.net.subnets import Subnets
+from pilotfish.runtime.node.faults import Faults
 from pilotfish.runtime.node.pod import Pod, Surroundings
 
 
@@ -37,6 +39,7 @@ class Place:
     ipv6: bool
 
 
+_UNMADE = "its pods are not made or removed"
 _LATE = 5.0
 """Seconds beyond the longest grace period until a mesh that ends no longer waits for its pods."""
 
@@ -45,13 +48,16 @@ Inject = Callable[[PodIdentity], tuple[Sidecar | None, tuple[Problem, ...]]]
 
 
 class Workloads:
-    def __init__(self, node: Surroundings, place: Place, inject: Inject) -> None:
+    def __init__(self, node: Surroundings, place: Place, inject: Inject, faults: Faults) -> None:
         self.pods: dict[ObjectRef, Pod] = {}
         self.problems: dict[ObjectRef, tuple[Problem, ...]] = {}
         """Of pods that were refused, and warnings about others, by pod or Deployment."""
         self._node = node
         self._place = place
         self._inject = inject
+        self._faults = faults
+        self._tried: set[ObjectRef] = set()
+        """The objects that pods were, or were not, made for."""
         self._states: dict[ObjectRef, DeploymentState] = {}
         self._sequence = itertools.count()
         self._offsets: dict[ObjectRef, int] = {}
@@ -62,13 +68,17 @@ class Workloads:
     def reconcile(self, store: Store) -> float | None:
         """Make and remove pods as the store asks; returns when to look again though nothing changes (loop time)."""
         self._bury()
-        looks = [self._reconcile_deployment(stored) for stored in store.of_kind(DEPLOYMENT)]
+        looks: list[float | None] = []
+        for stored in store.of_kind(DEPLOYMENT):
+            with self._isolate(stored):
+                looks.append(self._reconcile_deployment(stored))
         for ref in [ref for ref in self._states if ref not in store.objects]:
             del self._states[ref]
             self.problems.pop(ref, None)
             for pod in self._owned(ref):
                 self.remove(pod)
         self._reconcile_bare(store)
+        self._forget(store)
         return min((look for look in looks if look is not None), default=None)
 
     def counts(self, stored: Stored) -> Counts:
@@ -128,6 +138,7 @@ class Workloads:
 
     def _bury(self) -> None:
         for ref in [ref for ref, pod in self.pods.items() if pod.state.stage == "gone"]:
+            self._faults.forget(ref)
             task = self._loop.create_task(self.pods.pop(ref).close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
@@ -166,10 +177,24 @@ class Workloads:
         for ref, stored in wanted.items():
             resource = stored.manifest.resource
             if ref not in self.pods and isinstance(resource, kubernetes.Pod):
-                self.problems[ref] = self._create(self._bare(stored, resource))
+                with self._isolate(stored):
+                    self.problems[ref] = self._create(self._bare(stored, resource))
+
+    def _forget(self, store: Store) -> None:
+        for ref in self._tried.difference(store.objects):
+            self._faults.forget(ref)
+        self._tried.intersection_update(store.objects)
+
+    def _isolate(self, stored: Stored) -> AbstractContextManager[None]:
+        self._tried.add(stored.ref)
+        return self._faults.isolate(_UNMADE, stored.ref, stored.manifest.source)
 
     def _create(self, identity: PodIdentity) -> tuple[Problem, ...]:
-        sidecar, problems = self._inject(identity)
+        try:
+            sidecar, problems = self._inject(identity)
+        except Exception:
+            self._offsets.pop(identity.ref, None)
+            raise
         if any(problem.severity == "error" for problem in problems):
             self._offsets.pop(identity.ref, None)
             return problems

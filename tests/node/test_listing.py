@@ -1,0 +1,51 @@
+"""What discovery is told, as bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from pilotfish import config
+from pilotfish.model.kinds import SERVICE
+from pilotfish.node import store as storing
+from pilotfish.node.listing import ListWriter
+from pilotfish.node.store import Store
+from tests.manifests import service
+
+ONE, TWO = SERVICE.ref("vm", "one"), SERVICE.ref("vm", "two")
+
+
+def _names(items: bytes) -> list[tuple[str, str]]:
+    return [(item["metadata"]["name"], item["spec"]["clusterIP"]) for item in msgspec.json.decode(items)]
+
+
+def _store(text: str, before: Store | None = None) -> Store:
+    return storing.apply(before or Store(), config.load(text, "a.yaml", "vm"), 0.0)[0]
+
+
+def test_what_changed_is_told_and_the_rest_as_before() -> None:
+    writer = ListWriter()
+    store = _store(service("two", "10.96.0.2") + service("one", "10.96.0.1"))
+    ips = {ONE: "10.96.0.1", TWO: "10.96.0.2"}
+    assert _names(writer.write(store, ips, ()).items) == [("one", "10.96.0.1"), ("two", "10.96.0.2")]
+    changed = _store(service("two", "10.96.0.9"), store)
+    after = writer.write(changed, {**ips, TWO: "10.96.0.9"}, ()).items
+    assert _names(after) == [("one", "10.96.0.1"), ("two", "10.96.0.9")]
+    assert after == ListWriter().write(changed, {**ips, TWO: "10.96.0.9"}, ()).items
+    assert _names(writer.write(changed, {ONE: "10.96.0.1"}, ()).items) == [("one", "10.96.0.1")], "two has no address"
+
+
+def test_what_cannot_be_told_is_left_out_alone() -> None:
+    store = _store(service("one", "10.96.0.1") + service("two", "10.96.0.2"))
+    manifest = store.objects[ONE].manifest
+    odd = replace(manifest, document={**manifest.document, "metadata": {"name": "\ud800"}})
+    broken = replace(store, objects={**store.objects, ONE: replace(store.objects[ONE], manifest=odd)})
+    ips = {ONE: "10.96.0.1", TWO: "10.96.0.2"}
+    writer = ListWriter()
+    rendered = writer.write(broken, ips, ())
+    assert _names(rendered.items) == [("two", "10.96.0.2")]
+    assert list(rendered.failed) == [ONE]
+    mended = writer.write(store, ips, ())
+    assert _names(mended.items) == [("one", "10.96.0.1"), ("two", "10.96.0.2")]
+    assert not mended.failed
