@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from pilotfish.config import load
 from pilotfish.model.kinds import CONFIG_MAP, POD
 from pilotfish.model.sync import Sync
 from pilotfish.model.wellknown import PROXY_UID
@@ -289,7 +290,9 @@ async def test_thousands_of_objects_hold_up_nobody(mesh: Running, monkeypatch: p
     await mesh.until(lambda _: len(mesh.node.reconciler.store.objects) > 5000)
     await mesh.until(lambda _: mesh.node.reconciler.ready)
     monkeypatch.undo()
-    assert longest < 0.2, "twice what it may be, as cores that others use are slower, too; at once it is 0.6 s"
+    began = time.thread_time()
+    load(text, "many.yaml")
+    assert longest < time.thread_time() - began, "no step takes as long as reading it all at once would"
     many.unlink()
     await mesh.until(lambda s: s.ready and len(s.services) == 1)
 
