@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.endpoints import instances
+from pilotfish.mesh.frontends import holder, places
 from pilotfish.mesh.inbound import served_ports
-from pilotfish.mesh.inputs import effective
+from pilotfish.mesh.inputs import effective, resource
 from pilotfish.mesh.outbound import RESERVED, Binding, binding, conflicts
 from pilotfish.mesh.routing_problems import warning
 from pilotfish.mesh.scope import EVERYONE
-from pilotfish.mesh.services import declared, owner, service
+from pilotfish.mesh.services import declared, kubernetes_port, owner, service
 from pilotfish.mesh.workloads import pods_selected
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.kinds import SERVICE_ENTRY
@@ -27,6 +28,7 @@ def service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
         *(p for s in found if s not in won for p in _lost_host(db, ref, s)),
         *(p for s in won for p in _lost_listeners(db, ref, s)),
         *_reserved_ports(db, ref, found),
+        *_lost_external_ips(db, ref),
         *_undeclared_ports(db, ref),
         *(p for s in won if s.selector for p in _selection(db, ref, s)),
         *(p for s in won if s.selector for p in _shared_ports(db, ref, s)),
@@ -81,6 +83,16 @@ def _reserved_ports(db: Reads, ref: ObjectRef, found: tuple[Service, ...]) -> It
             yield warning(db, ref, "spec.ports", "ReservedPort", text)
 
 
+def _lost_external_ips(db: Reads, ref: ObjectRef) -> Iterator[Problem]:
+    source = resource(db, ref, kubernetes.Service)
+    for index, address in enumerate(source.spec.external_ips if source is not None else ()):
+        for place in places(db, ref, True):
+            by = holder(db, place) if place[0] == address else ref
+            if by not in (None, ref):
+                text = f"{by} has {address}:{place[2]} already, and gets all that is sent there; choose another address"
+                yield warning(db, ref, f"spec.externalIPs[{index}]", "ConflictingExternalIP", text)
+
+
 def _undeclared_ports(db: Reads, ref: ObjectRef) -> Iterator[Problem]:
     """Source: https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/"""
     sniffed = {p.number for s in declared(db, ref)[:1] for p in s.ports if p.protocol.is_sniffed}
@@ -110,9 +122,9 @@ def _selection(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
         text = f"no pod of namespace {found.namespace} has the labels {labels}: requests are answered 503"
         yield warning(db, ref, "spec.selector", "NoPods", text, Severity.INFO)
         return
-    pods = instances(db, found.host)
-    for port in found.ports:
-        if pods and all(w.port(port.target) is None for w in pods):
+    pods, source = instances(db, found.host), resource(db, ref, kubernetes.Service)
+    for port in map(kubernetes_port, source.spec.ports if source is not None else ()):
+        if pods and all(w.port(port.target, port.transport) is None for w in pods):
             text = (
                 f"no container port of its pods is named {port.target}: port {port.number} has no endpoints; "
                 f"name the container port, or give a number"

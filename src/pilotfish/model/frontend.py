@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-Transport = Literal["TCP", "UDP"]
+from pilotfish.model.service import Transport
 
 
 @dataclass(frozen=True, slots=True)
