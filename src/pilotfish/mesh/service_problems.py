@@ -18,6 +18,7 @@ from pilotfish.mesh.workloads import pods_selected
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.kinds import SERVICE_ENTRY
 from pilotfish.model.service import Service
+from pilotfish.model.wellknown import STATUS_PORT
 
 
 @query
@@ -75,12 +76,13 @@ def _losses(db: Reads) -> Mapping[str, tuple[str, ...]]:
 
 def _reserved_ports(db: Reads, ref: ObjectRef, found: tuple[Service, ...]) -> Iterator[Problem]:
     for port in found[0].ports if found else ():
-        if port.number in RESERVED and (port.protocol.is_http or not found[0].addresses):
-            text = (
-                f"every sidecar listens on {port.number} itself, so clients' traffic to this port gets no HTTP "
-                f"routing; use another port"
-            )
-            yield warning(db, ref, "spec.ports", "ReservedPort", text)
+        text = ""
+        if port.number == STATUS_PORT:
+            text = f"every sidecar lets what goes to port {port.number} pass, its agent's: no rule routes it"
+        elif port.number in RESERVED and not found[0].addresses and not found[0].headless:
+            text = f"every sidecar listens on {port.number} itself, and only an address would tell calls of this apart"
+        if text:
+            yield warning(db, ref, "spec.ports", "ReservedPort", f"{text}; use another port")
 
 
 def _lost_external_ips(db: Reads, ref: ObjectRef) -> Iterator[Problem]:
