@@ -28,12 +28,30 @@ async def pods() -> AsyncIterator[Pods]:
         yield made
 
 
+class Net:
+    """The kernel's rules, and what they are to be."""
+
+    def __init__(self, node: NetNs) -> None:
+        self.wanted: Frontends = {}
+        self.rules = ServiceNet(node, self._frontends, lambda: None)
+
+    async def _frontends(self) -> Frontends:
+        return self.wanted
+
+    async def want(self, frontends: Frontends) -> str:
+        """Why that can't be; "" if it is in force."""
+        self.wanted = frontends
+        self.rules.refresh()
+        await self.rules.wait()
+        return self.rules.failure
+
+
 @pytest.fixture
-async def net(pods: Pods) -> AsyncIterator[ServiceNet]:
-    made = ServiceNet(pods.network.node, lambda: None)
+async def net(pods: Pods) -> AsyncIterator[Net]:
+    made = Net(pods.network.node)
     yield made
-    await made.close()
-    assert made.failure == ""
+    await made.rules.close()
+    assert made.rules.failure == ""
 
 
 def shop(*endpoints: tuple[str, int], name: str = "shop", **fields: Any) -> Frontend:
@@ -45,12 +63,8 @@ def dns(*endpoints: tuple[str, int]) -> Frontend:
     return Frontend("vm", "dns", "UDP", 53, (SERVICE,), endpoints)
 
 
-async def serve(net: ServiceNet, *frontends: Frontend) -> Frontends:
-    wanted = {frontend.name: frontend for frontend in frontends}
-    net.want(wanted)
-    await net.wait()
-    assert net.failure == ""
-    return wanted
+async def serve(net: Net, *frontends: Frontend) -> None:
+    assert await net.want({frontend.name: frontend for frontend in frontends}) == ""
 
 
 def refused(pods: Pods, client: str, address: str, port: int) -> bool:
@@ -60,7 +74,7 @@ def refused(pods: Pods, client: str, address: str, port: int) -> bool:
     return isinstance(failure.value, ConnectionRefusedError)
 
 
-async def test_a_service_is_served_by_its_endpoints_and_sees_its_client(pods: Pods, net: ServiceNet) -> None:
+async def test_a_service_is_served_by_its_endpoints_and_sees_its_client(pods: Pods, net: Net) -> None:
     await serve(net, shop(*pods.endpoints("one", "two")))
     seen = [pods.connect("client", SERVICE) for _ in range(60)]
     assert {arrival.client for arrival in seen} == {pods.addresses["client"]}
@@ -68,7 +82,7 @@ async def test_a_service_is_served_by_its_endpoints_and_sees_its_client(pods: Po
     assert {arrival.pod for arrival in seen} == {"one", "two"}
 
 
-async def test_each_endpoint_gets_its_share(pods: Pods, net: ServiceNet) -> None:
+async def test_each_endpoint_gets_its_share(pods: Pods, net: Net) -> None:
     await pods.add("three")
     await serve(net, shop(*pods.endpoints("one", "two", "three")))
     counts = pods.spread(600, lambda: pods.connect("client", SERVICE))
@@ -77,14 +91,14 @@ async def test_each_endpoint_gets_its_share(pods: Pods, net: ServiceNet) -> None
     assert all(abs(count - 200) < 70 for count in counts.values()), counts
 
 
-async def test_the_node_itself_may_call(pods: Pods, net: ServiceNet) -> None:
+async def test_the_node_itself_may_call(pods: Pods, net: Net) -> None:
     await serve(net, shop(*pods.endpoints("one")), dns(*pods.endpoints("two", port=UDP_PORT)))
     assert pods.connect("node", SERVICE).pod == "one"
     with pods.network.node.socket(kind=socket.SOCK_DGRAM) as mine:
         assert pods.ask(mine, SERVICE).pod == "two"
 
 
-async def test_a_pod_calls_its_own_service(pods: Pods, net: ServiceNet) -> None:
+async def test_a_pod_calls_its_own_service(pods: Pods, net: Net) -> None:
     """And is called then by the node: an answer to its own address would never leave it."""
     await serve(net, shop(*pods.endpoints("client", "one")), dns(*pods.endpoints("client", port=UDP_PORT)))
     seen = [pods.connect("client", SERVICE) for _ in range(60)]
@@ -94,14 +108,14 @@ async def test_a_pod_calls_its_own_service(pods: Pods, net: ServiceNet) -> None:
         assert pods.ask(mine, SERVICE).client == pods.addresses["node"]
 
 
-async def test_external_ips_lead_to_the_same_endpoints(pods: Pods, net: ServiceNet) -> None:
+async def test_external_ips_lead_to_the_same_endpoints(pods: Pods, net: Net) -> None:
     await serve(net, shop(*pods.endpoints("one"), addresses=(SERVICE, EXTERNAL)))
     assert pods.connect("client", EXTERNAL).client == pods.addresses["client"]
     await serve(net, shop(*pods.endpoints("one")))
     assert not refused(pods, "client", EXTERNAL, 80), "it is nobody's then: no route"
 
 
-async def test_what_has_no_endpoint_is_refused_at_once_and_each_time(pods: Pods, net: ServiceNet) -> None:
+async def test_what_has_no_endpoint_is_refused_at_once_and_each_time(pods: Pods, net: Net) -> None:
     """More often than ICMP errors are sent (icmp_ratelimit)."""
     await serve(net, shop(addresses=(SERVICE, EXTERNAL)), dns())
     loop = asyncio.get_running_loop()
@@ -118,13 +132,13 @@ async def test_what_has_no_endpoint_is_refused_at_once_and_each_time(pods: Pods,
             mine.recv(16)
 
 
-async def test_a_port_that_the_service_lacks_is_refused(pods: Pods, net: ServiceNet) -> None:
+async def test_a_port_that_the_service_lacks_is_refused(pods: Pods, net: Net) -> None:
     await serve(net, shop(*pods.endpoints("one")))
     assert refused(pods, "client", SERVICE, 81)
     assert refused(pods, "node", SERVICE, 81)
 
 
-async def test_endpoints_come_and_go(pods: Pods, net: ServiceNet) -> None:
+async def test_endpoints_come_and_go(pods: Pods, net: Net) -> None:
     await serve(net, shop(*pods.endpoints("one")))
     assert pods.connect("client", SERVICE).pod == "one"
     await serve(net, shop(*pods.endpoints("two")))
@@ -137,7 +151,7 @@ async def test_endpoints_come_and_go(pods: Pods, net: ServiceNet) -> None:
     assert not refused(pods, "client", SERVICE, 80), "it is nobody's then: no route"
 
 
-async def test_a_connection_outlives_its_endpoints_removal(pods: Pods, net: ServiceNet) -> None:
+async def test_a_connection_outlives_its_endpoints_removal(pods: Pods, net: Net) -> None:
     """It is being drained; only new ones go elsewhere."""
     await serve(net, shop(*pods.endpoints("one")))
     mine, accepted, _ = pods.open("client", SERVICE)
@@ -151,9 +165,7 @@ async def test_a_connection_outlives_its_endpoints_removal(pods: Pods, net: Serv
         assert mine.recv(16) == b"here"
 
 
-async def test_udp_flows_leave_an_endpoint_that_went_and_stay_with_one_that_did_not(
-    pods: Pods, net: ServiceNet
-) -> None:
+async def test_udp_flows_leave_an_endpoint_that_went_and_stay_with_one_that_did_not(pods: Pods, net: Net) -> None:
     await serve(net, dns(*pods.endpoints("one", "two", port=UDP_PORT)))
     with contextlib.ExitStack() as stack:
         flows = [stack.enter_context(pods.namespaces["client"].socket(kind=socket.SOCK_DGRAM)) for _ in range(40)]
@@ -167,7 +179,7 @@ async def test_udp_flows_leave_an_endpoint_that_went_and_stay_with_one_that_did_
         assert {now for before, now in zip(first, second, strict=True) if before == "one"} == {"two", "three"}
 
 
-async def test_a_client_with_affinity_keeps_its_endpoint(pods: Pods, net: ServiceNet) -> None:
+async def test_a_client_with_affinity_keeps_its_endpoint(pods: Pods, net: Net) -> None:
     sticky = shop(*pods.endpoints("one", "two"), affinity=60)
     await serve(net, sticky)
     kept = pods.connect("client", SERVICE).pod
@@ -182,7 +194,7 @@ async def test_a_client_with_affinity_keeps_its_endpoint(pods: Pods, net: Servic
     assert pods.spread(30, lambda: pods.connect("client", SERVICE)) == {moved: 30}
 
 
-async def test_affinity_ends_with_its_time(pods: Pods, net: ServiceNet) -> None:
+async def test_affinity_ends_with_its_time(pods: Pods, net: Net) -> None:
     """Counted from the last connection."""
     await serve(net, shop(*pods.endpoints("one", "two"), affinity=1))
     seen: set[str] = set()
@@ -192,7 +204,7 @@ async def test_affinity_ends_with_its_time(pods: Pods, net: ServiceNet) -> None:
             await asyncio.sleep(1.1)  # the kernel's own clock: nothing tells when the client is forgotten
 
 
-async def test_affinity_comes_and_goes_with_the_service(pods: Pods, net: ServiceNet) -> None:
+async def test_affinity_comes_and_goes_with_the_service(pods: Pods, net: Net) -> None:
     loose = shop(*pods.endpoints("one", "two"))
     for frontend in (
         loose,
@@ -206,14 +218,16 @@ async def test_affinity_comes_and_goes_with_the_service(pods: Pods, net: Service
         assert len(pods.spread(60, lambda: pods.connect("client", SERVICE))) == expected
 
 
-async def test_changes_that_come_at_once_end_with_the_last(pods: Pods, net: ServiceNet) -> None:
+async def test_changes_that_come_at_once_end_with_the_last(pods: Pods, net: Net) -> None:
     for name in ("one", "two") * 10:
-        net.want({"vm/shop/tcp/80": shop(*pods.endpoints(name))})
-    await net.wait()
+        net.wanted = {"vm/shop/tcp/80": shop(*pods.endpoints(name))}
+        net.rules.refresh()
+        await asyncio.sleep(0)
+    await net.rules.wait()
     assert pods.connect("client", SERVICE).pod == "two"
 
 
-async def test_a_table_that_somebody_removed_comes_back_with_the_next_change(pods: Pods, net: ServiceNet) -> None:
+async def test_a_table_that_somebody_removed_comes_back_with_the_next_change(pods: Pods, net: Net) -> None:
     await serve(net, shop(*pods.endpoints("one")))
     await run(("nft", "flush", "ruleset"), netns=pods.network.node)
     assert not refused(pods, "client", SERVICE, 80)
@@ -221,26 +235,22 @@ async def test_a_table_that_somebody_removed_comes_back_with_the_next_change(pod
     assert (pods.connect("client", SERVICE).pod, pods.connect("client", OTHER).pod) == ("two", "one")
 
 
-async def test_what_the_kernel_refuses_is_said_and_mended_by_the_next_change(pods: Pods, net: ServiceNet) -> None:
+async def test_what_the_kernel_refuses_is_said_and_mended_by_the_next_change(pods: Pods, net: Net) -> None:
     await serve(net, shop(*pods.endpoints("one")))
-    net.want({"vm/shop/tcp/80": shop(("no address", 1))})
-    await net.wait()
-    assert pods.network.node.name in net.failure
+    assert pods.network.node.name in await net.want({"vm/shop/tcp/80": shop(("no address", 1))})
     assert pods.connect("client", SERVICE).pod == "one", "what was there before holds"
     await serve(net, shop(*pods.endpoints("two")))
     assert pods.connect("client", SERVICE).pod == "two"
 
 
-async def test_steps_end_where_one_leap_would(pods: Pods, net: ServiceNet) -> None:
+async def test_steps_end_where_one_leap_would(pods: Pods, net: Net) -> None:
     """Whatever changes: what the kernel then has is what it has when all of it is loaded at once."""
     seed = int(os.environ.get("PILOTFISH_SEED", "0")) or random.randrange(1 << 32)
     rng = random.Random(seed)
     wanted: Frontends = {}
     for _ in range(25):
         wanted = _random_step(rng, wanted)
-        net.want(wanted)
-        await net.wait()
-        assert net.failure == "", f"PILOTFISH_SEED={seed}"
+        assert await net.want(wanted) == "", f"PILOTFISH_SEED={seed}"
         stepped = await _listed(pods.network.node)
         whole = await run(("nft", "-f", "-"), render_all(wanted), pods.network.node)
         assert whole.returncode == 0, whole.stderr

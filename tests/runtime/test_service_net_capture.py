@@ -12,10 +12,10 @@ from dataclasses import replace
 import pytest
 
 from pilotfish.capture import ALL, CaptureSpec, Mode
-from pilotfish.model.frontend import Frontend
+from pilotfish.model.frontend import Frontend, Frontends
 from pilotfish.model.wellknown import INBOUND_PORT, OUTBOUND_PORT, PROXY_UID
 from pilotfish.runtime import capture
-from pilotfish.runtime.capture import Backend
+from pilotfish.runtime.capture import PacketFilter
 from pilotfish.runtime.net.services import ServiceNet
 from tests.runtime.service_world import TCP_PORT, UDP_PORT, Pods, pods_of_a_mesh
 
@@ -42,14 +42,18 @@ async def pods() -> AsyncIterator[Pods]:
             Frontend("vm", "own", "TCP", 3306, (SHOP,), made.endpoints("client")),
             Frontend("vm", "dns", "UDP", 5353, (DNS,), made.endpoints("server", port=UDP_PORT)),
         )
-        net = ServiceNet(made.network.node, lambda: None)
-        net.want({frontend.name: frontend for frontend in frontends})
+
+        async def wanted() -> Frontends:
+            return {frontend.name: frontend for frontend in frontends}
+
+        net = ServiceNet(made.network.node, wanted, lambda: None)
+        net.refresh()
         await net.wait()
         yield made
         await net.close()
 
 
-@pytest.fixture(params=list(Backend))
+@pytest.fixture(params=list(PacketFilter))
 async def captured(pods: Pods, request: pytest.FixtureRequest) -> AsyncIterator[Pods]:
     """`client` and `server` are captured, by each of the kernel's packet filters; `bare` is not."""
     specs = dict.fromkeys(("client", "server"), SPEC)

@@ -1,16 +1,16 @@
 """Services' addresses in the node's kernel, kept as they should be (`pilotfish.servicenet` has the rules).
 
-    want(frontends) ─▶ the newest ─▶ nft -f: the difference to what the kernel has ─▶ UDP flows of endpoints that went
-                                       └─ refused: all of it, as one transaction; again after a while
+    refresh() ─▶ frontends ─▶ nft -f: the difference to what the kernel has ─▶ UDP flows of endpoints that went
+                                └─ refused: all of it, as one transaction; again after a while
 
-One transaction at a time; what is wanted meanwhile is merged. A transaction that fails has changed nothing.
+One transaction at a time; what changes meanwhile is merged. A transaction that fails has changed nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from pilotfish.model.frontend import Frontends
 from pilotfish.runtime.errors import MachineError
@@ -20,34 +20,43 @@ from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.servicenet import Flow, render_all, render_changes, stale_flows
 
 _log = logging.getLogger(__name__)
+_PATIENCE = 30.0
+"""Seconds that nft gets: a second for 5,000 Services of ten endpoints."""
 _AGAIN = 5.0
 """Seconds until what failed is tried again, if nothing else is wanted before."""
 
 
 class ServiceNet:
-    def __init__(self, node: NetNs, on_change: Callable[[], None]) -> None:
-        """`on_change` is called when `failure` becomes another."""
+    def __init__(
+        self, node: NetNs, frontends: Callable[[], Awaitable[Frontends]], on_change: Callable[[], None]
+    ) -> None:
+        """`frontends`: what is wanted at that moment. `on_change` is called whenever `settled` or `failure` may be
+        another."""
         self.failure = ""
         """Why the kernel does not have what was last wanted; "" while all is well."""
         self._node = node
+        self._frontends = frontends
         self._on_change = on_change
-        self._wanted: Frontends = {}
         self._held: Frontends | None = None
         """What the kernel has; None while that is not known."""
         self._asked = self._tried = 0
-        """How often something else was wanted, and up to which of these it was tried."""
+        """How often something else may have been wanted, and up to which of these it was tried."""
         self._moved = asyncio.Event()
         self._waiters: set[asyncio.Future[None]] = set()
         self._task = asyncio.get_running_loop().create_task(self._keep())
 
-    def want(self, frontends: Frontends) -> None:
-        """From now on; does not wait."""
-        self._wanted = frontends
+    def refresh(self) -> None:
+        """Something else is wanted; does not wait."""
         self._asked += 1
         self._moved.set()
 
+    @property
+    def settled(self) -> bool:
+        """What was last wanted is in force, or could not be (`failure`)."""
+        return self._tried == self._asked
+
     async def wait(self) -> None:
-        """Until what was last wanted is in force, or could not be (`failure`)."""
+        """Until what is wanted now is settled, or something newer."""
         asked = self._asked
         while self._tried < asked:
             tried = asyncio.get_running_loop().create_future()
@@ -61,6 +70,7 @@ class ServiceNet:
         """The rules go with the node's namespace."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        self._tried = self._asked
         self._tell()
 
     async def _keep(self) -> None:
@@ -72,18 +82,20 @@ class ServiceNet:
                 pass
             self._moved.clear()
             asked = self._asked
-            await self._bring(self._wanted)
+            await self._bring()
             self._tried = asked
             self._tell()
+            self._on_change()
 
     def _tell(self) -> None:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def _bring(self, wanted: Frontends) -> None:
+    async def _bring(self) -> None:
         held, failure = self._held, ""
         try:
+            wanted = await self._frontends()
             if held is None or await self._apply(render_changes(held, wanted)):
                 # It was never set up, or somebody else has changed it: all anew.
                 self._held = None
@@ -96,17 +108,19 @@ class ServiceNet:
         except Exception as error:
             _log.exception("Services' addresses")
             failure = f"a fault in pilotfish, see node.log: {error!r}"
-        if failure != self.failure:
-            self.failure = failure
-            if failure:
-                _log.error("Services' addresses: %s", failure)
-            self._on_change()
+        if failure and failure != self.failure:
+            _log.error("Services' addresses: %s", failure)
+        self.failure = failure
 
     async def _apply(self, text: str) -> str:
         """Why the kernel refused; "" if it did not."""
         if not text:
             return ""
-        completed = await run(("nft", "-f", "-"), text, self._node)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                completed = await run(("nft", "-f", "-"), text, self._node)
+        except TimeoutError:
+            return f"nft in network namespace {self._node.name} did not end within {_PATIENCE:g} s"
         if not completed.returncode:
             return ""
         said = completed.stderr.strip() or f"nft ended with exit code {completed.returncode}"

@@ -17,6 +17,7 @@ from pilotfish.node.endpoints import Backend
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.publish import Publish
 from pilotfish.node.store import Change, Store
+from pilotfish.runtime.node.addresses import Addresses
 from pilotfish.runtime.node.announce import Announcer, record
 from pilotfish.runtime.node.changes import ChangeCounter
 from pilotfish.runtime.node.describe import backend
@@ -53,7 +54,7 @@ class Reconciler:
         self.ground = ground
         self.base_environment = build_base_environment(os.environ)
         self.cluster_ips_by_ref: Mapping[ObjectRef, str] = {}
-        self.ip_problems: tuple[Problem, ...] = ()
+        self._ip_problems: tuple[Problem, ...] = ()
         self.workloads = Workloads(self, place, self._inject)
         self._place = place
         self._progress = progress
@@ -61,15 +62,17 @@ class Reconciler:
         self._ending = ending
         self._notes = Notes(self.workloads, self._schedule)
         objects = place.directory / "config" / "objects.json"
-        self._announcer = Announcer(objects, discovery, self._discovery_changed, self._count_proxies)
+        self._announcer = Announcer(objects, discovery, self._told, self._count_proxies)
+        self._addresses = Addresses(ground.network.node, place.subnets.v4, ground.agents.forwarder, self._told)
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._look: asyncio.TimerHandle | None = None
         self._seen_version = -1
         self._stopped = False
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """The pods are being made when this returns, and discovery has something to read."""
+        await self._addresses.start()
         write_mesh_config(self._place.directory, self.store.desired.mesh_config)
         self._reconcile()
 
@@ -88,11 +91,12 @@ class Reconciler:
             if self._look is not None:
                 self._look.cancel()
             await self._announcer.stop()
+            await self._addresses.close()
 
     @property
     def ready(self) -> bool:
-        """Every pod is, and every proxy has what discovery means it to have."""
-        return self.ground.discovery_ready.is_set() and self.workloads.is_settled(self.store) and self._announcer.synced
+        """Every pod is, and every proxy and the kernel have what they are meant to have."""
+        return self.ground.discovery_ready.is_set() and self.workloads.is_settled(self.store) and self._synced
 
     # Changes
 
@@ -118,11 +122,15 @@ class Reconciler:
         self._schedule()
 
     async def withdrawn(self, pod: Pod) -> None:
-        """Returns when every proxy knows that the pod is no endpoint any more."""
+        """Returns when every proxy, and the kernel, knows that the pod is no endpoint any more."""
         self._reconcile()
-        await self._announcer.wait_withdrawn()
+        await asyncio.gather(self._announcer.wait_withdrawn(), self._addresses.wait())
 
     # What there is
+
+    @property
+    def address_problems(self) -> tuple[Problem, ...]:
+        return (*self._ip_problems, *self._addresses.problems)
 
     def cluster_ips(self, namespace: str) -> Mapping[str, str]:
         """Service name → cluster IP."""
@@ -159,11 +167,13 @@ class Reconciler:
         if self._stopped:
             return
         held = self.cluster_ips_by_ref
-        self.cluster_ips_by_ref, self.ip_problems = services.allocate(self.store.of_kind(SERVICE), held)
+        self.cluster_ips_by_ref, self._ip_problems = services.allocate(self.store.of_kind(SERVICE), held)
         if not self._ending.has_begun:
             self._reconcile_pods()
         records = [record(pod) for pod in self.workloads.pods.values() if pod.state.stage != "finished"]
         self._announcer.announce(self.store, self.cluster_ips_by_ref, records)
+        if not self._ending.has_begun:
+            self._addresses.announce(self.store, self.cluster_ips_by_ref, records)
         self._notes.update(self.store)
         self._check_ready()
         self._changes.bump()
@@ -178,7 +188,8 @@ class Reconciler:
             for pod in list(self.workloads.pods.values()):
                 pod.refresh()
 
-    def _discovery_changed(self) -> None:
+    def _told(self) -> None:
+        """Proxies or the kernel have, or refuse, what they were told."""
         self._check_ready()
         self._changes.bump()
 
@@ -188,7 +199,11 @@ class Reconciler:
 
     def _check_ready(self) -> None:
         if self.ground.discovery_ready.is_set():
-            self._progress.readiness(self.workloads.is_settled(self.store), self._announcer.synced)
+            self._progress.readiness(self.workloads.is_settled(self.store), self._synced)
+
+    @property
+    def _synced(self) -> bool:
+        return self._announcer.synced and self._addresses.settled
 
 
 def build_base_environment(environ: Mapping[str, str]) -> Mapping[str, str]:

@@ -58,7 +58,7 @@ class Status:
         refused = tuple(problem for ref in sorted(workloads.problems) for problem in workloads.problems[ref])
         waiting = tuple(problem for pod in workloads.pods.values() for problem in pod.problems())
         unpublished = tuple(problem for each in self._published if (problem := find_problem(each, store)))
-        found = (*store.problems, *reconciler.ip_problems, *refused, *waiting, *unpublished)
+        found = (*store.problems, *reconciler.address_problems, *refused, *waiting, *unpublished)
         return tuple(dict.fromkeys(found))
 
     def _services(self) -> tuple[ServiceView, ...]:
