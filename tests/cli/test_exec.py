@@ -34,7 +34,11 @@ def running(mesh: FakeMesh, netns: NetNs) -> Iterator[FakeMesh]:
         container("istio-proxy", "proxy", pid=process.pid),
     )
     broken = container("broken", state="waiting", reason="CrashLoopBackOff", pid=None)
-    where: dict[str, Any] = {"netns": str(netns.path), "exec": {"app": str(launch)}}
+    etc = mesh.directory / "pods" / "webapp-0" / "etc"
+    etc.mkdir(parents=True)
+    (etc / "resolv.conf").write_text("nameserver 10.96.0.10\n")
+    (etc / "hosts").write_text("127.0.0.1 localhost\n")
+    where: dict[str, Any] = {"netns": str(netns.path), "exec": {"app": str(launch)}, "directory": str(etc.parent)}
     mesh.set(
         pods=(pod("webapp-0", containers=containers, **where), pod("two", containers=(*containers, broken), **where))
     )
@@ -65,6 +69,11 @@ def test_the_network_is_the_pods(running: FakeMesh, netns: NetNs) -> None:
 
 def test_the_sidecar_is_entered_as_its_user(running: FakeMesh) -> None:
     assert execute("webapp-0", "-c", "istio-proxy", "--", "id", "-u").stdout == "1337\n"
+
+
+def test_the_sidecars_names_are_the_pods(running: FakeMesh) -> None:
+    done = execute("webapp-0", "-c", "istio-proxy", "--", "cat", "/etc/resolv.conf")
+    assert done.stdout == "nameserver 10.96.0.10\n"
 
 
 @pytest.mark.parametrize(("command", "code"), [("no-such-program", 127), ("/etc/passwd", 126)])

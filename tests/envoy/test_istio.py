@@ -83,11 +83,17 @@ def _filters(chain: Mapping[str, Any]) -> list[str]:
 
 
 def _chains(listener: Mapping[str, Any]) -> list[Any]:
+    """HTTP/1.0 set aside: Istio looks for it only where it runs with PILOT_HTTP10."""
     chains = [*listener["filter_chains"]]
     if "default_filter_chain" in listener:
         chains.append({**listener["default_filter_chain"], "filter_chain_match": "default"})
     described = [
-        (c.get("name", ""), json.dumps(c.get("filter_chain_match", {}), sort_keys=True), _filters(c)) for c in chains
+        (
+            c.get("name", ""),
+            json.dumps(c.get("filter_chain_match", {}), sort_keys=True).replace('"http/1.0", ', ""),
+            _filters(c),
+        )
+        for c in chains
     ]
     return sorted(described)
 

@@ -109,6 +109,27 @@ def test_traffic_takes_the_way_that_the_resources_say(launch: Launch) -> None:
         assert answer in live.request(netns, address, port, name, path), what
 
 
+def test_old_long_and_broken_requests_are_answered(launch: Launch) -> None:
+    """HTTP/1.0 is served, whether it says a host or not; what is too long, or no HTTP, is told so: never a reset."""
+    live = launch(resources(MESH))
+    live.start_app(live.peer, "10.245.1.2", 8888, "v1")
+    live.start_app(live.netns, "10.245.1.1", 9889, "webapp")
+    out, inward = (live.netns, "10.96.0.7", 8888), (live.peer, "10.245.1.1", 9889)
+    host, long = "Host: calculator.vm", "x" * 65536
+    served, too_long = "HTTP/1.0 200 OK", "HTTP/1.1 431 Request Header Fields Too Large"
+    for what, way, sent, answer in (
+        ("HTTP/1.0", out, f"GET / HTTP/1.0\r\n{host}\r\n\r\n", served),
+        ("HTTP/1.0 inbound", inward, "GET / HTTP/1.0\r\n\r\n", served),
+        ("HTTP/1.0 without a host, to a pod", (live.netns, "10.245.1.2", 8888), "GET / HTTP/1.0\r\n\r\n", served),
+        ("a long head", out, f"GET / HTTP/1.1\r\n{host}\r\nX: {long}\r\n\r\n", too_long),
+        ("a long head inbound", inward, f"GET / HTTP/1.1\r\n{host}\r\nX: {long}\r\n\r\n", too_long),
+        ("a long URL", out, f"GET /{long[:20000]} HTTP/1.0\r\n{host}\r\n\r\n", served),
+        ("a URL that is too long", out, f"GET /{long[:63000]} HTTP/1.1\r\n{host}\r\n\r\n", too_long),
+        ("no HTTP, inbound", inward, "hello\r\n\r\n", "HTTP/1.1 400 Bad Request"),
+    ):
+        assert live.call(*way, sent).startswith(answer), what
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_envoy_takes_every_golden_case(launch: Launch, name: str) -> None:
     proxy, graph, _ = read_case(CASES / name / "in.yaml")

@@ -88,6 +88,31 @@ def test_the_meshs_configuration_counts_and_the_pods_own_before_it() -> None:
     assert (made.proxy_config.concurrency, made.proxy_config.status_port) == (2, 15099)
 
 
+@pytest.mark.parametrize(
+    ("annotations", "said"),
+    [
+        ({"excludeOutboundPorts": "3306, 6379"}, ["what is sent to port 3306, 6379 goes past"]),
+        ({"excludeOutboundIPRanges": "10.0.0.0/8"}, ["what is sent to 10.0.0.0/8 goes past"]),
+        ({"includeOutboundIPRanges": "10.0.0.0/8"}, ["what is sent, but not to 10.0.0.0/8, goes past"]),
+        (
+            {"includeOutboundIPRanges": "", "includeOutboundPorts": "80"},
+            ["what is sent, but not to port 80, goes past"],
+        ),
+        ({"includeOutboundIPRanges": ""}, ["what is sent goes past"]),
+        ({"includeInboundPorts": "8080"}, ["what is sent to the pod, but not to 8080, comes past"]),
+        ({"excludeInboundPorts": "22"}, ["what is sent to the pod's port 22 comes past"]),
+        ({"excludeOutboundPorts": "", "includeInboundPorts": "*", "includeOutboundIPRanges": "*"}, []),
+    ],
+)
+def test_what_goes_past_the_sidecar_is_said_and_keeps_no_pod_from_starting(
+    annotations: dict[str, str], said: list[str]
+) -> None:
+    made, problems = build(pod({f"traffic.sidecar.istio.io/{name}": value for name, value in annotations.items()}))
+    assert made is not None
+    assert {(problem.ref, problem.severity, problem.source) for problem in problems} <= {(WEB, Severity.INFO, SOURCE)}
+    assert [problem.message.partition(" past")[0] + " past" for problem in problems] == said
+
+
 def test_the_apps_metrics() -> None:
     made = sidecar(pod({"prometheus.io/scrape": "true", "prometheus.io/port": "9000"}))
     assert made.prometheus == ScrapeTarget(9000)

@@ -62,9 +62,9 @@ async def over_udp(port: int, query: DNSRecord, host: str = "127.0.0.1") -> DNSR
         return DNSRecord.parse(await asyncio.wait_for(loop.sock_recv(connection, 65535), 5))
 
 
-async def over_tcp(port: int, *queries: DNSRecord) -> list[DNSRecord]:
+async def over_tcp(port: int, *queries: DNSRecord, client: str = "127.0.0.1") -> list[DNSRecord]:
     """All on one connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(client, 0))
     answers = []
     for query in queries:
         packet = query.pack()
@@ -138,6 +138,9 @@ async def test_no_more_connections_than_a_pod_may_have() -> None:
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await over_tcp(port, query)
         assert addresses(await over_udp(port, query)) == ["10.96.0.1"], "UDP is another matter"
+        assert addresses((await over_tcp(port, query, client="127.0.0.2"))[0]) == ["10.96.0.1"], (
+            "and so is who else asks"
+        )
         for _, writer in idle:
             writer.close()
         await until(lambda: not server.connections)

@@ -40,6 +40,7 @@ from pilotfish.runtime.node.claim import Claim, sweep_dead
 from pilotfish.runtime.node.ending import Ending, Stopped
 from pilotfish.runtime.node.faults import Faults
 from pilotfish.runtime.node.options import CannotStart
+from pilotfish.runtime.node.preflight import check_machine
 from pilotfish.runtime.node.progress import Progress
 from pilotfish.runtime.node.publish import Port, Published
 from pilotfish.runtime.node.volumes import write_files, write_volumes
@@ -324,6 +325,16 @@ async def test_a_name_is_one_meshs_alone_wherever_its_directory_is(tmp_path: Pat
         assert await sweep_dead(tmp_path / "there", "pf-same") == {"pf-same": ("network namespace pf-pf-same",)}
     finally:
         left.delete()
+
+
+def test_a_missing_program_is_named_with_the_package_that_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for program in ("ip", "iptables-restore", "iptables-save", "ip6tables-restore", "ip6tables-save"):
+        (tmp_path / program).symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CannotStart, match=r"^nft can't be found in PATH; install it: apt-get install nftables$"):
+        check_machine()
 
 
 def test_a_low_limit_of_open_files_is_raised() -> None:

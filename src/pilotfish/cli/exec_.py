@@ -66,12 +66,14 @@ def _check_running(pod: PodView, container: ContainerView) -> None:
 def _run(pod: PodView, container: ContainerView, argv: tuple[str, ...]) -> None:
     """Does not return: this process becomes the command."""
     from pilotfish.runtime.linux.netns import NetNs
-    from pilotfish.runtime.linux.process import ProcessSpec, exec_in
+    from pilotfish.runtime.linux.process import BindMount, ProcessSpec, exec_in
 
     if path := pod.exec.get(container.name):
-        spec = ProcessSpec.load(Path(path))
-    else:
-        # The sidecar's container is Envoy: whoever looks around there is the sidecar's user, whom capture lets pass.
-        env = {"PATH": os.environ.get("PATH", os.defpath)}
-        spec = ProcessSpec((), env, uid=PROXY_UID, gid=PROXY_GID, netns=NetNs(Path(pod.netns)))
-    exec_in(spec, container.pid, argv)
+        exec_in(ProcessSpec.load(Path(path)), container.pid, argv)
+    # The sidecar's container is Envoy: whoever looks around there is the sidecar's user, whom capture lets pass. Envoy
+    # sees the machine's files, and asks the agent for names; a command has the pod's, as in Kubernetes.
+    env = {"PATH": os.environ.get("PATH", os.defpath)}
+    etc = ((Path(pod.directory, "etc", name), f"/etc/{name}") for name in ("resolv.conf", "hosts"))
+    mounts = tuple(BindMount(str(source), target, read_only=True) for source, target in etc)
+    spec = ProcessSpec((), env, uid=PROXY_UID, gid=PROXY_GID, netns=NetNs(Path(pod.netns)), mounts=mounts)
+    exec_in(spec, None, argv)

@@ -68,14 +68,10 @@ _KUBERNETES: dict[type, Table] = {
     kubernetes.Namespace: _silent("spec"),
     kubernetes.ServiceAccount: _silent(_REST),
     kubernetes.ServiceSpec: (
-        _silent("ipFamilies sessionAffinityConfig allocateLoadBalancerNodePorts healthCheckNodePort")
+        _silent("ipFamilies allocateLoadBalancerNodePorts healthCheckNodePort")
         | _silent("loadBalancerIP loadBalancerSourceRanges loadBalancerClass externalTrafficPolicy")
         | _info("trafficDistribution", _ONE_MACHINE)
         | _info("internalTrafficPolicy", _ONE_MACHINE, "Cluster")
-        | _warning(
-            "sessionAffinity", "calls of one client still go to several pods: each is balanced by itself", "None"
-        )
-        | _warning("externalIPs", "nothing answers at these addresses; use `up --publish`", [])
     ),
     kubernetes.SliceEndpoint: _silent("hints deprecatedTopology topology"),
     kubernetes.TargetRef: _silent("apiVersion fieldPath resourceVersion"),

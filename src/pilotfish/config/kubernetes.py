@@ -85,6 +85,14 @@ class ServicePort(Struct):
     node_port: int = 0
 
 
+class ClientIPConfig(Struct):
+    timeout_seconds: int = 10800
+
+
+class SessionAffinityConfig(Struct):
+    client_ip: ClientIPConfig = msgspec.field(default=ClientIPConfig(), name="clientIP")
+
+
 class ServiceSpec(Struct):
     type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
     selector: dict[str, str] = {}
@@ -92,7 +100,11 @@ class ServiceSpec(Struct):
     cluster_ip: str = msgspec.field(default="", name="clusterIP")
     """"" is filled in when the object is stored; "None" makes the Service headless."""
     cluster_ips: tuple[str, ...] = msgspec.field(default=(), name="clusterIPs")
+    external_ips: tuple[str, ...] = msgspec.field(default=(), name="externalIPs")
+    """More addresses at which the Service is served, beside its cluster IP."""
     publish_not_ready_addresses: bool = False
+    session_affinity: Literal["None", "ClientIP"] = "None"
+    session_affinity_config: SessionAffinityConfig | None = None
     external_name: str = ""
     ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] = "SingleStack"
     """What a headless Service's name resolves to. Cluster IPs are IPv4 only."""

@@ -17,8 +17,8 @@ from pilotfish.envoy.message import pack
 from pilotfish.model.settings import AccessLog
 from pilotfish.model.wellknown import TPROXY_MARK
 
-SNIFFED_HTTP: Final = ("http/1.1", "h2c")
-"""What the HTTP inspector finds for HTTP in the clear."""
+SNIFFED_HTTP: Final = ("http/1.0", "http/1.1", "h2c")
+"""What the HTTP inspector finds for HTTP in the clear. A request line that says no version counts as 1.0."""
 
 ORIGINAL_DST: Final = ListenerFilter(name="envoy.filters.listener.original_dst", typed_config=pack(OriginalDst()))
 TLS_INSPECTOR: Final = ListenerFilter(name="envoy.filters.listener.tls_inspector", typed_config=pack(TlsInspector()))

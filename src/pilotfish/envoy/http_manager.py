@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum, auto
 from typing import Final
 
+from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions
 from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.http.cors.v3.cors_pb2 import Cors
@@ -78,6 +79,11 @@ _REQUEST_ID: Final = RequestIDExtension(
 )
 
 
+_HTTP1: Final = Http1ProtocolOptions(accept_http_10=True, default_host_for_http_10="localhost")
+"""HTTP/1.0 is served, as with Istio's PILOT_HTTP10: nginx speaks it to its upstreams, and `ab` to everyone. Such a
+request need not say a host. It has this one then, which no service has, and so goes to the address that was called."""
+
+
 def build_http_manager(spec: HttpManager) -> Filter:
     manager = HttpConnectionManager(
         # Statistics end a name at ";", because names hold dots.
@@ -90,6 +96,7 @@ def build_http_manager(spec: HttpManager) -> Filter:
         upgrade_configs=[HttpConnectionManager.UpgradeConfig(upgrade_type=u) for u in spec.upgrades],
         request_id_extension=_REQUEST_ID,
         path_with_escaped_slashes_action=HttpConnectionManager.PathWithEscapedSlashesAction.KEEP_UNCHANGED,
+        http_protocol_options=_HTTP1,
         access_log=build_access_logs(spec.access_log),
     )
     if spec.direction is Direction.INBOUND:

@@ -121,16 +121,17 @@ def _set_rest(listener: Listener, mesh: MeshSettings, bound: Binding) -> None:
 
 def _set_inspectors(listener: Listener, bound: Binding) -> None:
     """A service of its own address has those that it needs. What several share has both, or none where all is TCP: a
-    listener whose filters change is drained whole, and a new Service must not cut its neighbours' connections."""
-    if bound.address == WILDCARD:
-        if bound.route or bound.server_names:
-            listener.listener_filters.extend((TLS_INSPECTOR, HTTP_INSPECTOR))
-        return
-    if bound.undeclared:
-        # For the server name's place in the access log.
-        listener.listener_filters.append(TLS_INSPECTOR)
-    if bound.route:
+    listener whose filters change is drained whole, and a new Service must not cut its neighbours' connections.
+
+    HTTP is looked for first. Behind the TLS inspector's 16 KB buffer the HTTP inspector waits for ever for the rest of
+    a request line that is longer, though it has come: it asks for no more than what it takes itself to have.
+    """
+    shared = bound.address == WILDCARD and bool(bound.route or bound.server_names)
+    if shared or bound.route:
         listener.listener_filters.append(HTTP_INSPECTOR)
+    if shared or (bound.undeclared and bound.address != WILDCARD):
+        # On a service's own address for the server name's place in the access log.
+        listener.listener_filters.append(TLS_INSPECTOR)
 
 
 def _chain(only: Filter, match: FilterChainMatch | None = None) -> FilterChain:

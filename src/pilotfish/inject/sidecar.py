@@ -16,6 +16,7 @@ from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.config.meshconfig import proxy_config
 from pilotfish.inject.annotations import spec_from_annotations
 from pilotfish.inject.metadata import build_metadata
+from pilotfish.inject.past import describe_past
 from pilotfish.model import ObjectRef, Problem, Severity, Source
 
 _INJECT = "sidecar.istio.io/inject"
@@ -57,7 +58,7 @@ def build_sidecar(
         annotations,
         mode=config.interception_mode,
         status_port=config.status_port,
-        # A pod here has no other way to resolve the names of Services than its agent.
+        # The agent alone knows the names of ServiceEntries.
         environment={"ISTIO_META_DNS_CAPTURE": "true", **config.proxy_metadata},
         enable_ipv6=ipv6,
         ref=workload,
@@ -67,6 +68,7 @@ def build_sidecar(
     problems = (*problems, *more, *wrong)
     if capture is None:
         return None, problems
+    problems = (*problems, *describe_past(annotations, workload, source))
     containers = (*pod.spec.init_containers, *pod.spec.containers)
     metadata = {**build_metadata(pod, workload), "INTERCEPTION_MODE": str(capture.mode)}
     return Sidecar(capture, config, rewrite_probes(containers).table, prometheus, metadata), problems

@@ -25,13 +25,16 @@ def endpoints(db: Reads, host: str, port: int) -> tuple[Endpoint, ...]:
     """All endpoints of one port of a service, ready or not. None for a host or a port that does not exist."""
     found = service(db, host)
     target = found.port(port) if found is not None else None
-    if found is None or target is None:
-        return ()
+    return serving(db, found, target) if found is not None and target is not None else ()
+
+
+def serving(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
+    """The same for a port that is at hand: one that no proxy sees, as it is UDP."""
     if found.ref.kind is SERVICE_ENTRY:
-        return _of_entry(db, found, target)
+        return _of_entry(db, found, port)
     if found.selector:
-        return tuple(e for w in instances(db, host) for e in _of_workload(w, found, target))
-    return _of_slices(db, found, target)
+        return tuple(e for w in instances(db, found.host) for e in _of_workload(w, found, port))
+    return _of_slices(db, found, port)
 
 
 @query
@@ -70,7 +73,7 @@ def _lists(db: Reads, host: str, address: str) -> bool:
 
 
 def _of_workload(source: Workload, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
-    number = source.port(port.target)
+    number = source.port(port.target, port.transport)
     if number is None:
         return ()
     ready = source.ready or found.publish_not_ready
@@ -162,4 +165,4 @@ def _of_subset(
 
 def _slice_port(ports: tuple[kubernetes.EndpointPort, ...], port: ServicePort) -> int | None:
     """A slice's port belongs to the service port of the same name; one that stands alone may have none."""
-    return next((p.port for p in ports if p.name == port.name and p.protocol == "TCP"), None)
+    return next((p.port for p in ports if p.name == port.name and p.protocol == port.transport), None)

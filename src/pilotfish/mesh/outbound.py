@@ -2,8 +2,9 @@
 
 HTTP services of one port share the listener 0.0.0.0_PORT, where requests are told apart by their host. TCP needs an
 address to be told apart by: a service with virtual addresses has the listener ADDRESS_PORT, a headless one a listener
-for each pod. What has neither shares 0.0.0.0_PORT, told apart by address range (CIDR) or server name (TLS); of several
-that nothing tells apart the oldest has the port (`problems` says so).
+for each pod. So has HTTP on a port on which Envoy itself listens. What has neither shares 0.0.0.0_PORT, told apart by
+address range (CIDR) or server name (TLS); of several that nothing tells apart the oldest has the port (`problems` says
+so).
 """
 
 from __future__ import annotations
@@ -161,10 +162,10 @@ def port_uses(db: Reads, host: str) -> tuple[PortUse, ...]:
 
 
 def _uses_of(db: Reads, found: Service, port: ServicePort) -> Iterator[PortUse]:
-    if port.protocol.is_http:
+    if port.protocol.is_http and port.number not in RESERVED:
         yield PortUse(WILDCARD, port.number, Role.HTTP, found.host)
         return
-    role = Role.SNIFFED if port.protocol.is_sniffed else Role.TCP
+    role = Role.SNIFFED if port.protocol.is_sniffed or port.protocol.is_http else Role.TCP
     blocks = tuple(a for a in found.addresses if "/" in a)
     single = _own_addresses(db, found, port)
     yield from (PortUse(address, port.number, role, found.host) for address in single)

@@ -7,16 +7,18 @@ from collections.abc import Iterator, Mapping
 from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.endpoints import instances
+from pilotfish.mesh.frontends import holder, places
 from pilotfish.mesh.inbound import served_ports
-from pilotfish.mesh.inputs import effective
+from pilotfish.mesh.inputs import effective, resource
 from pilotfish.mesh.outbound import RESERVED, Binding, binding, conflicts
 from pilotfish.mesh.routing_problems import warning
 from pilotfish.mesh.scope import EVERYONE
-from pilotfish.mesh.services import declared, owner, service
+from pilotfish.mesh.services import declared, kubernetes_port, owner, service
 from pilotfish.mesh.workloads import pods_selected
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.kinds import SERVICE_ENTRY
 from pilotfish.model.service import Service
+from pilotfish.model.wellknown import STATUS_PORT
 
 
 @query
@@ -27,6 +29,7 @@ def service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
         *(p for s in found if s not in won for p in _lost_host(db, ref, s)),
         *(p for s in won for p in _lost_listeners(db, ref, s)),
         *_reserved_ports(db, ref, found),
+        *_lost_external_ips(db, ref),
         *_undeclared_ports(db, ref),
         *(p for s in won if s.selector for p in _selection(db, ref, s)),
         *(p for s in won if s.selector for p in _shared_ports(db, ref, s)),
@@ -73,12 +76,23 @@ def _losses(db: Reads) -> Mapping[str, tuple[str, ...]]:
 
 def _reserved_ports(db: Reads, ref: ObjectRef, found: tuple[Service, ...]) -> Iterator[Problem]:
     for port in found[0].ports if found else ():
-        if port.number in RESERVED and (port.protocol.is_http or not found[0].addresses):
-            text = (
-                f"every sidecar listens on {port.number} itself, so clients' traffic to this port gets no HTTP "
-                f"routing; use another port"
-            )
-            yield warning(db, ref, "spec.ports", "ReservedPort", text)
+        text = ""
+        if port.number == STATUS_PORT:
+            text = f"every sidecar lets what goes to port {port.number} pass, its agent's: no rule routes it"
+        elif port.number in RESERVED and not found[0].addresses and not found[0].headless:
+            text = f"every sidecar listens on {port.number} itself, and only an address would tell calls of this apart"
+        if text:
+            yield warning(db, ref, "spec.ports", "ReservedPort", f"{text}; use another port")
+
+
+def _lost_external_ips(db: Reads, ref: ObjectRef) -> Iterator[Problem]:
+    source = resource(db, ref, kubernetes.Service)
+    for index, address in enumerate(source.spec.external_ips if source is not None else ()):
+        for place in places(db, ref, True):
+            by = holder(db, place) if place[0] == address else ref
+            if by not in (None, ref):
+                text = f"{by} has {address}:{place[2]} already, and gets all that is sent there; choose another address"
+                yield warning(db, ref, f"spec.externalIPs[{index}]", "ConflictingExternalIP", text)
 
 
 def _undeclared_ports(db: Reads, ref: ObjectRef) -> Iterator[Problem]:
@@ -110,9 +124,9 @@ def _selection(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
         text = f"no pod of namespace {found.namespace} has the labels {labels}: requests are answered 503"
         yield warning(db, ref, "spec.selector", "NoPods", text, Severity.INFO)
         return
-    pods = instances(db, found.host)
-    for port in found.ports:
-        if pods and all(w.port(port.target) is None for w in pods):
+    pods, source = instances(db, found.host), resource(db, ref, kubernetes.Service)
+    for port in map(kubernetes_port, source.spec.ports if source is not None else ()):
+        if pods and all(w.port(port.target, port.transport) is None for w in pods):
             text = (
                 f"no container port of its pods is named {port.target}: port {port.number} has no endpoints; "
                 f"name the container port, or give a number"

@@ -100,7 +100,7 @@ def _from_kubernetes(ref: ObjectRef, source: kubernetes.Service) -> Service:
         ref=ref,
         host=service_host(ref.name, ref.namespace),
         namespace=ref.namespace,
-        ports=tuple(_kubernetes_port(p) for p in spec.ports if p.protocol == "TCP"),
+        ports=tuple(kubernetes_port(p) for p in spec.ports if p.protocol == "TCP"),
         addresses=tuple(dict.fromkeys(address for address in stated if address)),
         resolution=Resolution.PASSTHROUGH if headless else Resolution.EDS,
         headless=headless,
@@ -110,12 +110,14 @@ def _from_kubernetes(ref: ObjectRef, source: kubernetes.Service) -> Service:
     )
 
 
-def _kubernetes_port(port: kubernetes.ServicePort) -> ServicePort:
+def kubernetes_port(port: kubernetes.ServicePort) -> ServicePort:
+    """SCTP, which nobody serves, passes for TCP."""
     return ServicePort(
         number=port.port,
         name=port.name,
         protocol=Protocol.declared(port.name, port.app_protocol, port.protocol),
         target=port.target_port.value if port.target_port is not None else port.port,
+        transport="UDP" if port.protocol == "UDP" else "TCP",
     )
 
 

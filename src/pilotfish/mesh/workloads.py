@@ -9,7 +9,7 @@ from pilotfish.config import kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import LABELLED, Labels, resource
 from pilotfish.model import ObjectRef
-from pilotfish.model.service import Locality
+from pilotfish.model.service import Locality, Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +21,17 @@ class Workload:
     addresses: tuple[str, ...]
     """`status.podIP` first."""
     ready: bool
-    ports: tuple[tuple[str, int], ...]
-    """Named container ports."""
+    ports: tuple[tuple[str, str, int], ...]
+    """(protocol, name, number) of named container ports."""
     hostname: str
     subdomain: str
     locality: Locality
 
-    def port(self, target: int | str) -> int | None:
+    def port(self, target: int | str, transport: Transport = "TCP") -> int | None:
         """The number that a Service's targetPort means here; None if no container port has that name."""
-        return target if isinstance(target, int) else next((n for name, n in self.ports if name == target), None)
+        if isinstance(target, int):
+            return target
+        return next((n for protocol, name, n in self.ports if (protocol, name) == (transport, target)), None)
 
 
 @query
@@ -52,9 +54,9 @@ def workload(db: Reads, ref: ObjectRef) -> Workload | None:
     )
 
 
-def _named_ports(pod: kubernetes.Pod) -> tuple[tuple[str, int], ...]:
+def _named_ports(pod: kubernetes.Pod) -> tuple[tuple[str, str, int], ...]:
     containers = (*pod.spec.containers, *pod.spec.init_containers)
-    return tuple((p.name, p.container_port) for c in containers for p in c.ports if p.name and p.protocol == "TCP")
+    return tuple((p.protocol, p.name, p.container_port) for c in containers for p in c.ports if p.name)
 
 
 def _is_ready(pod: kubernetes.Pod) -> bool:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from pilotfish.model.kinds import SERVICE
 from pilotfish.model.protocol import Protocol
 from pilotfish.model.ref import ObjectRef
+
+Transport = Literal["TCP", "UDP"]
 
 
 class Resolution(StrEnum):
@@ -30,6 +33,7 @@ class ServicePort:
     protocol: Protocol
     target: int | str
     """The endpoints' port: a number, or the name of a container port."""
+    transport: Transport = "TCP"
 
 
 @dataclass(frozen=True, slots=True)

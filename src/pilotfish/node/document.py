@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pilotfish.model import ObjectRef
 from pilotfish.model.kinds import POD, SERVICE
 from pilotfish.node.identity import PodIdentity
+from pilotfish.node.pod import Phase
 from pilotfish.node.store import Store, Stored
 
 SOURCE = "pilotfish.io/source"
@@ -18,7 +19,7 @@ SOURCE = "pilotfish.io/source"
 @dataclass(frozen=True, slots=True)
 class PodRecord:
     identity: PodIdentity
-    phase: str
+    phase: Phase
     ready: bool
     deleting: bool
     created_at: float

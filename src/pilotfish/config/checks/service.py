@@ -5,6 +5,8 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from pilotfish.config.checks.hosts import is_ip
 from pilotfish.config.checks.names import (
     check_dns_label,
@@ -23,6 +25,8 @@ from pilotfish.config.kubernetes import (
 )
 from pilotfish.config.report import Report
 
+_LONGEST_AFFINITY = 86400
+"""Seconds, as in Kubernetes."""
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 
@@ -39,6 +43,9 @@ def check_service(spec: ServiceSpec, report: Report) -> None:
     _check_port_names(spec.ports, "spec.ports", report)
     numbers = ((f"spec.ports[{i}].port", f"{p.port}/{p.protocol}") for i, p in enumerate(spec.ports))
     check_unique(numbers, "the port", report)
+    for index, address in enumerate(spec.external_ips):
+        _check_external_ip(address, f"spec.externalIPs[{index}]", report)
+    _check_affinity(spec, report)
 
 
 def _check_type(spec: ServiceSpec, report: Report) -> None:
@@ -50,13 +57,42 @@ def _check_type(spec: ServiceSpec, report: Report) -> None:
         report.warning("spec.type", "UnsupportedField", what)
 
 
+def _check_external_ip(address: str, field: str, report: Report) -> None:
+    """As Kubernetes: ValidateNonSpecialIP."""
+    remedy = "write an address that nobody else has"
+    if not is_ip(address):
+        report.invalid(field, f"{address!r} is no address", remedy)
+        return
+    parsed = ip_address(address)
+    if parsed.is_unspecified or parsed.is_loopback or parsed.is_link_local or parsed.is_multicast:
+        report.invalid(field, f"{address} is never one Service's own", remedy)
+    elif parsed.version == 6:
+        report.warning(field, "UnsupportedField", "nothing answers there: Services are served over IPv4 alone")
+
+
+def _check_affinity(spec: ServiceSpec, report: Report) -> None:
+    field = "spec.sessionAffinity"
+    if spec.session_affinity == "ClientIP":
+        what = (
+            "a client keeps its pod where it calls past a sidecar, or has none; a sidecar balances each request by "
+            "itself, as in Istio"
+        )
+        report.warning(field, "UnsupportedField", what)
+    elif spec.session_affinity_config is not None:
+        report.invalid(f"{field}Config", "without affinity it has no meaning", f"remove it, or write {field}: ClientIP")
+    if spec.session_affinity_config is not None:
+        seconds = spec.session_affinity_config.client_ip.timeout_seconds
+        if not 0 < seconds <= _LONGEST_AFFINITY:
+            remedy = f"write 1 to {_LONGEST_AFFINITY} (a day)"
+            report.invalid(f"{field}Config.clientIP.timeoutSeconds", f"{seconds} s is no time to keep one", remedy)
+
+
 def _check_service_port(port: ServicePort, field: str, report: Report) -> None:
     check_port(port.port, f"{field}.port", report)
     if port.target_port is not None:
         check_port_or_name(port.target_port.value, f"{field}.targetPort", report)
-    if port.protocol != "TCP":
-        what = f"{port.protocol} does not go through the proxies, and a cluster IP is not routed: use pod addresses"
-        report.warning(f"{field}.protocol", "UnsupportedField", what)
+    if port.protocol == "SCTP":
+        report.warning(f"{field}.protocol", "UnsupportedField", "SCTP is not served: call the pods' own addresses")
 
 
 def check_port_or_name(value: int | str, field: str, report: Report) -> None:

@@ -1,13 +1,13 @@
-"""The pod's DNS server: 15053 on its loopback, over UDP and TCP.
+"""A pod's DNS server, 15053 on its loopback, or the node's for all pods, over UDP and TCP.
 
-Every bound here is one pod's: what a client does to it, no other pod feels.
+Every bound here is one client address's: what one pod does to the node's server, no other pod feels.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, cast
 
@@ -35,23 +35,29 @@ class NameServer:
         self.queries = self.forwarded = self.failures = 0
         self._table = table
         self._forwarder = forwarder
-        self._conversations: set[asyncio.Task[None]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._conversations = _Allowance(_MOST_CONNECTIONS)
+        self._forwarding = _Allowance(_MOST_FORWARDED)
         self._closers: list[Callable[[], None]] = []
 
     @property
     def connections(self) -> int:
         """Over TCP, now."""
-        return len(self._conversations)
+        return sum(1 for _ in self._conversations)
 
-    async def start(self, netns: NetNs | None, port: int = DNS_PROXY_PORT, owner: int | None = None) -> None:
-        """AgentError if the port is taken. A loopback without IPv6 is served over IPv4 alone.
+    async def start(
+        self,
+        netns: NetNs | None,
+        port: int = DNS_PROXY_PORT,
+        owner: int | None = None,
+        hosts: tuple[str, ...] = _HOSTS,
+    ) -> None:
+        """On the loopback, or on `hosts`. AgentError if the port is taken. Without IPv6, over IPv4 alone.
 
         `owner`: the sidecar's uid. Conntrack only knows an answer, and turns its addresses back, in the zone of its
         question, which the capture rules give to answers of that user's sockets (`capture.raw`).
         """
         loop = asyncio.get_running_loop()
-        for host in _HOSTS:
+        for host in hosts:
             try:
                 with owned_by(owner):
                     datagrams = listen(netns, host, port, socket.SOCK_DGRAM)
@@ -67,18 +73,19 @@ class NameServer:
     async def close(self) -> None:
         for close in self._closers:
             close()
-        under_way = (*self._tasks, *self._conversations)
+        under_way = (*self._forwarding, *self._conversations)
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
 
-    def receive_datagram(self, packet: bytes, send: Callable[[bytes], None]) -> None:
+    def receive_datagram(self, packet: bytes, client: str, send: Callable[[bytes], None]) -> None:
         """Names of the mesh are answered at once, without a task."""
         match self._resolve(packet, over_udp=True):
             case Reply(answer):
                 send(answer)
-            case Forward() as forward if len(self._tasks) < _MOST_FORWARDED:
-                self._keep(self._forward_datagram(packet, forward, send))
+            case Forward() as forward if self._forwarding.has_room(client):
+                task = asyncio.get_running_loop().create_task(self._forward_datagram(packet, forward, send))
+                self._forwarding.add(client, task)
             case Forward(failure):
                 self.failures += 1
                 send(failure)
@@ -100,10 +107,10 @@ class NameServer:
     async def _serve_stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # The server made this task; `close` has to know it, to end it.
         task = asyncio.current_task()
+        client = str((writer.get_extra_info("peername") or ("",))[0])
         try:
-            if task is not None and len(self._conversations) < _MOST_CONNECTIONS:
-                self._conversations.add(task)
-                task.add_done_callback(self._conversations.discard)
+            if task is not None and self._conversations.has_room(client):
+                self._conversations.add(client, task)
                 writer.transport.set_write_buffer_limits(high=0)
                 with suppress(OSError, asyncio.IncompleteReadError):
                     await self._converse(reader, writer)
@@ -134,10 +141,30 @@ class NameServer:
                 return await self._forward(packet, forward, over_udp=False)
         return None
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+class _Allowance:
+    """What is under way, so much of it for each client."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._tasks: dict[str, set[asyncio.Task[None]]] = {}
+
+    def __iter__(self) -> Iterator[asyncio.Task[None]]:
+        return (task for tasks in tuple(self._tasks.values()) for task in tuple(tasks))
+
+    def has_room(self, client: str) -> bool:
+        return len(self._tasks.get(client, ())) < self._most
+
+    def add(self, client: str, task: asyncio.Task[None]) -> None:
+        """Until it ends."""
+        self._tasks.setdefault(client, set()).add(task)
+        task.add_done_callback(lambda task: self._remove(client, task))
+
+    def _remove(self, client: str, task: asyncio.Task[None]) -> None:
+        tasks = self._tasks[client]
+        tasks.discard(task)
+        if not tasks:
+            del self._tasks[client]
 
 
 class _Datagrams(asyncio.DatagramProtocol):
@@ -151,4 +178,4 @@ class _Datagrams(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: Any) -> None:
         transport = self._transport
         if transport is not None:
-            self._server.receive_datagram(data, lambda answer: transport.sendto(answer, addr))
+            self._server.receive_datagram(data, str(addr[0]), lambda answer: transport.sendto(answer, addr))

@@ -2,6 +2,7 @@
 
     host ──pf-MESH ═ host0──▶ pf0 (namespace pf-MESH) ◀──vethA-B ═ eth0── namespace pf-MESH.NAMESPACE.POD
 
+From pod to pod, IPv4 is routed by the node, which translates Services' addresses (`services`); IPv6 is bridged.
 Nothing touches the host's own rules or routes except the link's connected route, and deleting the namespaces takes all
 of it away (`names` says how things are called, `leftovers` how they go).
 """
@@ -17,6 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from pilotfish.node.services import CLUSTER_IPS, DNS_ADDRESS
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.command import ip, run
 from pilotfish.runtime.linux.loopback import ipv6_enabled
@@ -26,9 +28,24 @@ from pilotfish.runtime.net.names import check_mesh_name, host_interface, link_na
 from pilotfish.runtime.net.subnets import Subnets, choose, hardware_address
 
 BRIDGE = "pf0"
+_OWN_TABLE = 96
+"""Routes for what the node itself sends."""
 _NODE_SETTINGS = {
-    # A pod's call to an address that nobody has is refused at once by the node, which routes nowhere else.
+    # The node routes between pods (so that it sees both ways of a connection to a Service, see `services`), and refuses
+    # at once what nobody has: it routes nowhere else.
     "ipv4/ip_forward": "1",
+    # In and out by one link, which the pods are not to be told a shorter way around.
+    "ipv4/conf/all/send_redirects": "0",
+    "ipv4/conf/default/send_redirects": "0",
+    # Where the host's kernel has br_netfilter, frames that are bridged would be asked about, too (ip-sysctl.rst).
+    "bridge/bridge-nf-call-iptables": "0",
+    "bridge/bridge-nf-call-ip6tables": "0",
+    "bridge/bridge-nf-call-arptables": "0",
+    # As kube-proxy has them: a packet out of its window is still of its connection, and is to be translated as all of
+    # it; a connection that nobody closed is forgotten after a day, not after five (nf_conntrack-sysctl.rst).
+    "netfilter/nf_conntrack_tcp_be_liberal": "1",
+    "netfilter/nf_conntrack_tcp_timeout_established": "86400",
+    "netfilter/nf_conntrack_tcp_timeout_close_wait": "3600",
     "ipv6/conf/all/forwarding": "1",
     "ipv6/conf/all/accept_dad": "0",
     "ipv6/conf/default/accept_dad": "0",
@@ -117,7 +134,12 @@ class MeshNetwork:
             f"address add {address4} dev {BRIDGE}",
             *_if_ipv6(f"address add {address6} dev {BRIDGE} nodad"),
             f"link set {BRIDGE} up",
+            f"address add {DNS_ADDRESS} dev lo",
             "route add unreachable default",
+            # What the node itself sends to a Service is routed before it is translated, and again after. What pods send
+            # is translated first, so for them an address that no Service has stays without a route.
+            f"rule add iif lo to {CLUSTER_IPS} lookup {_OWN_TABLE}",
+            f"route add {CLUSTER_IPS} dev {BRIDGE} src {self.subnets.node[0]} table {_OWN_TABLE}",
             *_if_ipv6("route add unreachable ::/0"),
         )
 
@@ -139,11 +161,14 @@ class MeshNetwork:
         )
 
     def _pod_commands(self, addresses: tuple[str, ...]) -> tuple[str, ...]:
-        nodad = {4: "", 6: " nodad"}
+        """In IPv4 other pods are behind the node, not beside: it translates Services' addresses, and has to see the
+        answers, too. The host is beside."""
+        how = {4: "noprefixroute", 6: "nodad"}
         families = {6 if ":" in address else 4 for address in addresses}
         return (
-            *(f"address add {self.subnets.interface(a)} dev eth0{nodad[6 if ':' in a else 4]}" for a in addresses),
+            *(f"address add {self.subnets.interface(a)} dev eth0 {how[6 if ':' in a else 4]}" for a in addresses),
             "link set eth0 up",
+            *(f"route add {beside[0]} dev eth0" for beside in (self.subnets.node, self.subnets.host)),
             *(f"route add default via {gateway}" for gateway in self.subnets.node if gateway.version in families),
         )
 

@@ -21,9 +21,7 @@ from pilotfish.runtime.control.views import (
 )
 from pilotfish.runtime.node.pod import Pod
 
-UNCAPTURED = (
-    "the pod has no sidecar: it reaches other pods by address only, not by the names or cluster IPs of Services"
-)
+UNCAPTURED = "the pod has no sidecar: the node balances what it sends to Services, and no rule of the mesh applies"
 
 
 def describe_pod(pod: Pod) -> PodView:

@@ -106,7 +106,7 @@ class _Builder:
         network = await self._make_network()
         view = write_view(options, (str(network.subnets.v4), str(network.subnets.v6)))
         discovery = DiscoveryProcess(network.node, str(network.subnets.node[0]), options.directory, self._changes.bump)
-        reconciler = self._make_pods(store, network, discovery)
+        reconciler = await self._make_pods(store, network, discovery)
         published = tuple(Published(port, reconciler.endpoints) for port in ports)
         status = Status(view, reconciler, discovery, published)
         control = ControlServer(
@@ -150,7 +150,7 @@ class _Builder:
         self._progress.say(f"network {network.subnets.v4} ready")
         return network
 
-    def _make_pods(self, store: Store, network: MeshNetwork, discovery: DiscoveryProcess) -> Reconciler:
+    async def _make_pods(self, store: Store, network: MeshNetwork, discovery: DiscoveryProcess) -> Reconciler:
         """And all that they need; they are being made when this returns."""
         agents = AgentHost(resolvers=machine_resolvers())
         self._parts.push_async_callback(agents.close)
@@ -167,7 +167,7 @@ class _Builder:
         reconciler = Reconciler(store, ground, place, discovery, self._progress, self._changes, self._ending)
         self._parts.push_async_callback(reconciler.stop)
         asyncio.get_running_loop().set_exception_handler(partial(_note_failure, reconciler.faults))
-        reconciler.start()
+        await reconciler.start()
         discovery.start()
         return reconciler
 

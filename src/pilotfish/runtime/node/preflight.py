@@ -10,11 +10,11 @@ from pilotfish.runtime.agent import AgentError, AgentHost
 from pilotfish.runtime.linux.packages import remedy
 from pilotfish.runtime.node.options import CannotStart
 
-_PROGRAMS = ("ip", "iptables-restore", "iptables-save", "ip6tables-restore", "ip6tables-save")
+_PROGRAMS = ("ip", "iptables-restore", "iptables-save", "ip6tables-restore", "ip6tables-save", "nft")
 
 
 def check_machine() -> None:
-    """Raises CannotStart without root, iproute2, iptables or Envoy."""
+    """Raises CannotStart without root, a program of the machine's, or Envoy."""
     if os.geteuid() != 0:
         raise CannotStart("a mesh is made of network namespaces, which needs root: run it with sudo")
     missing = [program for program in _PROGRAMS if shutil.which(program) is None]

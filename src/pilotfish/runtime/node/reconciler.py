@@ -17,6 +17,7 @@ from pilotfish.node.endpoints import Backend
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.publish import Publish
 from pilotfish.node.store import Change, Store
+from pilotfish.runtime.node.addresses import Addresses
 from pilotfish.runtime.node.announce import Announcer, record
 from pilotfish.runtime.node.changes import ChangeCounter
 from pilotfish.runtime.node.describe import backend
@@ -57,7 +58,7 @@ class Reconciler:
         self.faults = Faults()
         self.base_environment = build_base_environment(os.environ)
         self.cluster_ips_by_ref: Mapping[ObjectRef, str] = {}
-        self.ip_problems: tuple[Problem, ...] = ()
+        self._ip_problems: tuple[Problem, ...] = ()
         self.workloads = Workloads(self, place, self._inject, self.faults)
         self._place = place
         self._progress = progress
@@ -65,7 +66,8 @@ class Reconciler:
         self._ending = ending
         self._notes = Notes(self.workloads, self._schedule)
         objects = place.directory / "config" / "objects.json"
-        self._announcer = Announcer(objects, discovery, self._discovery_changed, self._count_proxies, self.faults)
+        self._announcer = Announcer(objects, discovery, self._told, self._count_proxies, self.faults)
+        self._addresses = Addresses(ground.network.node, place.subnets.v4, ground.agents.forwarder, self._told)
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._telling = False
@@ -77,8 +79,9 @@ class Reconciler:
         self._retry: asyncio.TimerHandle | None = None
         self._stopped = False
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """The pods are being made when this returns, and discovery has something to read."""
+        await self._addresses.start()
         write_mesh_config(self._place.directory, self.store.desired.mesh_config)
         self._reconcile()
         self._tell()
@@ -100,13 +103,14 @@ class Reconciler:
             if self._retry is not None:
                 self._retry.cancel()
             await self._announcer.stop()
+            await self._addresses.close()
 
     @property
     def ready(self) -> bool:
-        """Every pod is, and every proxy has what discovery means it to have."""
+        """Every pod is, and every proxy and the kernel have what they are meant to have."""
         if self._scheduled or self._telling:
             return False  # what has just changed nobody knows yet
-        return self.ground.discovery_ready.is_set() and self._is_settled and self._announcer.synced
+        return self.ground.discovery_ready.is_set() and self._is_settled and self._synced
 
     @property
     def _is_settled(self) -> bool:
@@ -136,12 +140,16 @@ class Reconciler:
         self._schedule()
 
     async def withdrawn(self, pod: Pod) -> None:
-        """Returns when every proxy knows that the pod is no endpoint any more."""
+        """Returns when every proxy, and the kernel, knows that the pod is no endpoint any more."""
         self._reconcile()
         self._tell()
-        await self._announcer.wait_withdrawn()
+        await asyncio.gather(self._announcer.wait_withdrawn(), self._addresses.wait())
 
     # What there is
+
+    @property
+    def address_problems(self) -> tuple[Problem, ...]:
+        return (*self._ip_problems, *self._addresses.problems)
 
     def cluster_ips(self, namespace: str) -> Mapping[str, str]:
         """Service name → cluster IP."""
@@ -197,6 +205,9 @@ class Reconciler:
         with faults.isolate("discovery is not told what changed"):
             records = [record(pod) for pod in self.workloads.pods.values() if pod.state.stage != "finished"]
             self._announcer.announce(self.store, self.cluster_ips_by_ref, records)
+        if not self._ending.has_begun:
+            with faults.isolate("the kernel is not told which addresses Services have"):
+                self._addresses.announce(self.store, self.cluster_ips_by_ref, records)
         with faults.isolate("ports that nobody listens on are not noted"):
             self._notes.update(self.store)
         with faults.isolate("whether all is ready is not known"):
@@ -211,7 +222,7 @@ class Reconciler:
     def _allocate(self) -> None:
         if self._allocated != self.store.version:
             held = self.cluster_ips_by_ref
-            self.cluster_ips_by_ref, self.ip_problems = services.allocate(self.store.of_kind(SERVICE), held)
+            self.cluster_ips_by_ref, self._ip_problems = services.allocate(self.store.of_kind(SERVICE), held)
             self._allocated = self.store.version
 
     def _reconcile_pods(self) -> None:
@@ -232,7 +243,8 @@ class Reconciler:
                 pod.refresh()
             self._unrefreshed = self._unrefreshed or bool(pod.unwritten)
 
-    def _discovery_changed(self) -> None:
+    def _told(self) -> None:
+        """Proxies or the kernel have, or refuse, what they were told."""
         self._check_ready()
         self._changes.bump()
 
@@ -242,7 +254,11 @@ class Reconciler:
 
     def _check_ready(self) -> None:
         if self.ground.discovery_ready.is_set():
-            self._progress.readiness(self._is_settled, self._announcer.synced)
+            self._progress.readiness(self._is_settled, self._synced)
+
+    @property
+    def _synced(self) -> bool:
+        return self._announcer.synced and self._addresses.settled
 
 
 def build_base_environment(environ: Mapping[str, str]) -> Mapping[str, str]:

@@ -62,7 +62,7 @@ class Status:
         refused = tuple(problem for ref in sorted(workloads.problems) for problem in workloads.problems[ref])
         waiting = tuple(problem for pod in workloads.pods.values() for problem in pod.problems())
         unpublished = tuple(problem for each in self._published if (problem := find_problem(each, store)))
-        ours = (*reconciler.faults.problems, *reconciler.ip_problems)
+        ours = (*reconciler.faults.problems, *reconciler.address_problems)
         found = (*store.problems, *ours, *refused, *waiting, *unpublished)
         return tuple(dict.fromkeys(found))
 

@@ -155,14 +155,13 @@ class Workloads:
         template = _template(stored.manifest)
         state, actions = deployments.reconcile(resource.spec, template, state, facts, now, leaving)
         self._states[stored.ref] = state
-        refused: tuple[Problem, ...] = ()
+        refused = False
         for action in actions:
-            if isinstance(action, Create):
-                refused = refused or self._create(self._member(stored, action))
-            else:
+            if not isinstance(action, Create):
                 self.remove(self.pods[action.pod])
-        if actions:
-            self.problems[stored.ref] = refused
+            elif not refused:
+                self.problems[stored.ref] = said = self._create(self._member(stored, action))
+                refused = _is_refusal(said)
         return deployments.next_look(resource.spec, self._facts(stored.ref), now)
 
     def _reconcile_bare(self, store: Store) -> None:
@@ -195,7 +194,7 @@ class Workloads:
         except Exception:
             self._offsets.pop(identity.ref, None)
             raise
-        if any(problem.severity == "error" for problem in problems):
+        if _is_refusal(problems):
             self._offsets.pop(identity.ref, None)
             return problems
         pod = Pod(self._node, identity, sidecar)
@@ -256,6 +255,11 @@ class Workloads:
             document=document,
             source=str(source) if source else "",
         )
+
+
+def _is_refusal(problems: tuple[Problem, ...]) -> bool:
+    """Of what was said of a pod: whether there is none."""
+    return any(problem.severity == "error" for problem in problems)
 
 
 def _is_paused(stored: Stored) -> bool:

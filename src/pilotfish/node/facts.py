@@ -1,0 +1,167 @@
+"""What the node's own kernel and DNS go by: Services, and who serves them.
+
+    Store, cluster IPs, pods ─▶ ServiceFacts ─▶ the queries of `mesh` ─▶ what the kernel serves
+
+They are the objects that `document` tells discovery, but as typed resources, and at once: an endpoint that leaves is
+gone here before any proxy has heard of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from ipaddress import IPv4Network, ip_address
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from pilotfish.config.kubernetes import PodCondition, PodIP, PodStatus, Service
+from pilotfish.config.manifest import Manifest
+from pilotfish.derive import Graph
+from pilotfish.mesh import inputs
+from pilotfish.mesh.frontends import frontends, frontends_of
+from pilotfish.mesh.names import name_table
+from pilotfish.mesh.scope import EVERYONE
+from pilotfish.mesh.services import declared
+from pilotfish.model import ObjectRef, Problem, Severity
+from pilotfish.model.frontend import Frontends
+from pilotfish.model.kinds import ENDPOINT_SLICE, ENDPOINTS, SERVICE
+from pilotfish.model.names import NameTable
+from pilotfish.node.document import PodRecord, timestamp
+from pilotfish.node.services import CLUSTER_IPS
+from pilotfish.node.store import Store, Stored
+
+_KINDS: Final = frozenset({SERVICE, ENDPOINTS, ENDPOINT_SLICE})
+_ROOTS: Final = ((frontends, ()), (name_table, (EVERYONE,)))
+
+
+_STEP: Final = 200
+"""Objects that are looked at in one step: some milliseconds."""
+_REMOVALS: Final = 500
+"""Objects that went until what was computed about them is forgotten."""
+
+_Seen = tuple[Stored, str] | tuple[PodRecord]
+"""What a fact is made of: an object with its cluster IP, or a pod."""
+
+
+class ServiceFacts:
+    """What is known, and what follows from it. Not for several threads."""
+
+    def __init__(self, subnet: IPv4Network) -> None:
+        """`subnet`: the mesh's own, in which an external IP would be somebody else's."""
+        self._subnet = subnet
+        self._seen: dict[ObjectRef, _Seen] = {}
+        self._pending: dict[ObjectRef, _Seen | None] = {}
+        """What became another and is not in the graph yet; None for what is gone."""
+        self._graph = Graph()
+        self._removals = 0
+
+    def update(self, store: Store, cluster_ips: Mapping[ObjectRef, str], pods: Iterable[PodRecord]) -> bool:
+        """Notes what became another; `work` does the rest. True if there is anything to do."""
+        seen: dict[ObjectRef, _Seen] = {
+            ref: (stored, cluster_ips.get(ref, "")) for ref, stored in store.objects.items() if ref.kind in _KINDS
+        }
+        seen |= {pod.identity.ref: (pod,) for pod in pods}
+        before = self._seen
+        self._pending |= {ref: new for ref, new in seen.items() if not _is_same(before.get(ref), new)}
+        self._pending |= dict.fromkeys(before.keys() - seen.keys())
+        self._seen = seen
+        return bool(self._pending)
+
+    def work(self) -> Iterator[None]:
+        """Takes in what was noted and computes what follows, in steps, so that nobody waits long for all of it."""
+        while self._pending:
+            refs = tuple(islice(self._pending, _STEP))
+            inputs.apply(self._graph, {ref: self._build(self._pending.pop(ref)) for ref in refs})
+            yield
+        services = tuple(ref for ref in self._seen if ref.kind is SERVICE)
+        for start in range(0, len(services), _STEP):
+            for ref in services[start : start + _STEP]:
+                self._graph.get(declared, ref)
+            yield
+        for start in range(0, len(services), _STEP):
+            for ref in services[start : start + _STEP]:
+                self._graph.get(frontends_of, ref)
+            yield
+        if self._removals > _REMOVALS:
+            self._removals = 0
+            self._graph.collect(_ROOTS)
+
+    def frontends(self) -> Frontends:
+        """What the kernel is to serve."""
+        return self._graph.get(frontends)
+
+    def names(self) -> NameTable:
+        """Kubernetes' names: ServiceEntries are the proxies'."""
+        return self._graph.get(name_table, EVERYONE)
+
+    def _build(self, seen: _Seen | None) -> Manifest | None:
+        match seen:
+            case None:
+                self._removals += 1
+                return None
+            case (Stored() as stored, str() as cluster_ip):
+                return _fill_in(stored, cluster_ip, self._subnet)
+            case (PodRecord() as pod,):
+                return _build_pod(pod)
+
+
+def find_problems(store: Store, subnet: IPv4Network) -> tuple[Problem, ...]:
+    """External IPs that belong to the mesh itself."""
+    return tuple(
+        Problem(
+            stored.ref,
+            f"spec.externalIPs[{index}]",
+            "InvalidExternalIP",
+            f"{address} is one of the mesh's own ({subnet}, {CLUSTER_IPS}), so nothing is served there; choose another",
+            Severity.WARNING,
+            stored.manifest.source,
+        )
+        for stored in store.objects.values()
+        if isinstance(service := stored.manifest.resource, Service)
+        for index, address in enumerate(service.spec.external_ips)
+        if _is_own(address, subnet)
+    )
+
+
+def _is_same(old: _Seen | None, new: _Seen) -> bool:
+    match old, new:
+        case (Stored() as one, ip), (Stored() as other, other_ip):
+            return one is other and ip == other_ip
+        case (PodRecord() as one,), (PodRecord() as other,):
+            same = one.identity is other.identity
+            return same and (one.phase, one.ready, one.deleting) == (other.phase, other.ready, other.deleting)
+    return False
+
+
+def _fill_in(stored: Stored, cluster_ip: str, subnet: IPv4Network) -> Manifest | None:
+    """None for a Service that can't have the cluster IP that it asks for."""
+    resource, manifest = stored.manifest.resource, stored.manifest
+    if not isinstance(resource, Service):
+        return manifest
+    spec = resource.spec
+    if not cluster_ip and spec.cluster_ip != "None":
+        return None
+    served = tuple(address for address in spec.external_ips if not _is_own(address, subnet))
+    spec = msgspec.structs.replace(spec, cluster_ip=cluster_ip or "None", external_ips=served)
+    metadata = msgspec.structs.replace(resource.metadata, creation_timestamp=timestamp(stored.created_at))
+    return replace(manifest, resource=msgspec.structs.replace(resource, metadata=metadata, spec=spec))
+
+
+def _is_own(address: str, subnet: IPv4Network) -> bool:
+    parsed = ip_address(address)
+    return parsed in subnet or parsed in CLUSTER_IPS
+
+
+def _build_pod(record: PodRecord) -> Manifest:
+    identity, pod = record.identity, record.identity.pod
+    gone = timestamp(record.created_at) if record.deleting else None
+    status = PodStatus(
+        phase=record.phase,
+        pod_ip=identity.addresses[0],
+        pod_ips=tuple(PodIP(ip=address) for address in identity.addresses),
+        conditions=(PodCondition(type="Ready", status="True" if record.ready else "False"),),
+    )
+    metadata = msgspec.structs.replace(pod.metadata, deletion_timestamp=gone)
+    return Manifest(identity.ref, msgspec.structs.replace(pod, metadata=metadata, status=status), identity.document)

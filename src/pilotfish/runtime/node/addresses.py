@@ -1,0 +1,65 @@
+"""Services' addresses and names, for whoever asks no sidecar: the kernel's rules, and the DNS at 10.96.0.10."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Network
+
+from pilotfish.model import ObjectRef, Problem
+from pilotfish.model.frontend import Frontends
+from pilotfish.node.document import PodRecord
+from pilotfish.node.facts import ServiceFacts, find_problems
+from pilotfish.node.services import DNS_ADDRESS
+from pilotfish.node.store import Store
+from pilotfish.runtime.agent.dns import NameServer
+from pilotfish.runtime.agent.forward import Forwarder
+from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.net.services import ServiceNet
+
+_DNS_PORT = 53
+
+
+class Addresses:
+    def __init__(self, node: NetNs, subnet: IPv4Network, forwarder: Forwarder, on_change: Callable[[], None]) -> None:
+        """`subnet`: the mesh's. `on_change` is called when `problems` or `settled` may be others."""
+        self._node = node
+        self._subnet = subnet
+        self._facts = ServiceFacts(subnet)
+        self._net = ServiceNet(node, self._frontends, on_change)
+        self._dns = NameServer(self._facts.names, forwarder)
+        self._problems: tuple[Problem, ...] = ()
+
+    async def start(self) -> None:
+        """Names are answered from now on."""
+        await self._dns.start(self._node, _DNS_PORT, hosts=(DNS_ADDRESS,))
+
+    async def close(self) -> None:
+        await self._dns.close()
+        await self._net.close()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        if not self._net.failure:
+            return self._problems
+        message = f"Services are reached through sidecars alone: {self._net.failure}"
+        return (*self._problems, Problem(None, "", "ServiceAddressesFailed", message))
+
+    @property
+    def settled(self) -> bool:
+        """The kernel has what was last announced, or can't have it (`problems`)."""
+        return self._net.settled
+
+    def announce(self, store: Store, cluster_ips: Mapping[ObjectRef, str], pods: Iterable[PodRecord]) -> None:
+        if self._facts.update(store, cluster_ips, pods):
+            self._problems = find_problems(store, self._subnet)
+            self._net.refresh()
+
+    async def wait(self) -> None:
+        """Until the kernel has what was last announced, or can't have it."""
+        await self._net.wait()
+
+    async def _frontends(self) -> Frontends:
+        for _ in self._facts.work():
+            await asyncio.sleep(0)
+        return self._facts.frontends()

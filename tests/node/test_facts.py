@@ -1,0 +1,164 @@
+"""What the node's kernel and DNS go by is what discovery is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from ipaddress import IPv4Network
+
+import pytest
+
+from pilotfish.config import load
+from pilotfish.derive import Graph
+from pilotfish.mesh import inputs
+from pilotfish.mesh.frontends import frontends
+from pilotfish.mesh.names import name_table
+from pilotfish.mesh.scope import EVERYONE
+from pilotfish.model import ObjectRef
+from pilotfish.model.kinds import POD, SERVICE
+from pilotfish.node import store as storing
+from pilotfish.node.document import PodRecord
+from pilotfish.node.facts import ServiceFacts, find_problems
+from pilotfish.node.identity import PodIdentity
+from pilotfish.node.listing import ListWriter
+from pilotfish.node.pod import Phase
+from pilotfish.node.services import allocate
+from pilotfish.node.store import Store
+
+SUBNET = IPv4Network("10.244.0.0/16")
+OBJECTS = """
+apiVersion: v1
+kind: Service
+metadata: {name: shop}
+spec:
+  selector: {app: shop}
+  externalIPs: [203.0.113.9]
+  sessionAffinity: ClientIP
+  ports: [{name: http, port: 80, targetPort: web}, {name: dns, port: 53, protocol: UDP}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: open}
+spec: {selector: {app: shop}, publishNotReadyAddresses: true, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: pods}
+spec: {selector: {app: shop}, clusterIP: None, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: impossible}
+spec: {clusterIP: 192.0.2.1, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: outside}
+spec: {ports: [{name: tcp, port: 80}]}
+---
+apiVersion: v1
+kind: Endpoints
+metadata: {name: outside}
+subsets: [{addresses: [{ip: 10.244.9.9}], ports: [{name: tcp, port: 8080}]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: shop, labels: {app: shop}}
+spec: {containers: [{name: app, command: [x], ports: [{name: web, containerPort: 8080}]}]}
+"""
+
+
+def pod(store: Store, number: int, ready: bool = True, phase: Phase = "Running", deleting: bool = False) -> PodRecord:
+    """One like the pod of the manifest."""
+    manifest = store.objects[POD.ref("default", "shop")].manifest
+    identity = PodIdentity(
+        ref=POD.ref("default", f"shop-{number}"),
+        uid="",
+        labels=dict(manifest.resource.metadata.labels),
+        annotations={},
+        spec=manifest.resource.spec,  # type: ignore[attr-defined]
+        addresses=(f"10.244.0.{number}", f"fd70::{number}"),
+        host_ip="10.244.0.1",
+        node_name="",
+        directory="",
+        folder="",
+        document=manifest.document,
+    )
+    return PodRecord(identity, phase, ready, deleting, 1.0)
+
+
+@pytest.fixture
+def store() -> Store:
+    return storing.apply(Store(), load(OBJECTS, "-"), now=1.0)[0]
+
+
+def told(store: Store, pods: Iterable[PodRecord]) -> Graph:
+    """What discovery makes of what it reads."""
+    cluster_ips, _ = allocate(store.of_kind(SERVICE), {})
+    items = json.loads(ListWriter().write(store, cluster_ips, pods).items)
+    loaded = load(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}), "-")
+    graph = Graph()
+    inputs.apply(graph, {manifest.ref: manifest for manifest in loaded.manifests})
+    return graph
+
+
+def learn(facts: ServiceFacts, store: Store, cluster_ips: Mapping[ObjectRef, str], pods: Iterable[PodRecord]) -> None:
+    facts.update(store, cluster_ips, pods)
+    for _ in facts.work():
+        pass
+
+
+def test_kernel_and_names_follow_what_discovery_is_told(store: Store) -> None:
+    facts = ServiceFacts(SUBNET)
+    cluster_ips, _ = allocate(store.of_kind(SERVICE), {})
+    one, two = pod(store, 1), pod(store, 2, ready=False)
+    for pods in (
+        (one, two),
+        (one, replace(two, ready=True)),
+        (replace(one, deleting=True), two),
+        (replace(one, phase="Succeeded"), replace(two, phase="Failed")),
+        (pod(store, 3),),
+        (),
+    ):
+        learn(facts, store, cluster_ips, pods)
+        assert facts.frontends() == told(store, pods).get(frontends)
+        assert facts.names() == told(store, pods).get(name_table, EVERYONE)
+    assert "default/impossible/tcp/80" not in facts.frontends()
+    assert facts.frontends()["default/outside/tcp/80"].endpoints == (("10.244.9.9", 8080),)
+
+
+def test_what_is_as_it_was_is_no_work(store: Store) -> None:
+    facts = ServiceFacts(SUBNET)
+    cluster_ips, _ = allocate(store.of_kind(SERVICE), {})
+    first = pod(store, 1)
+    learn(facts, store, cluster_ips, (first,))
+    assert not facts.update(store, cluster_ips, (first,))
+    before = facts.frontends()
+    moved, _ = storing.apply(store, load(OBJECTS, "elsewhere"), now=2.0)
+    learn(facts, moved, cluster_ips, (first,))
+    assert facts.frontends() is before
+
+
+def test_what_changes_while_it_works_is_not_lost(store: Store) -> None:
+    facts = ServiceFacts(SUBNET)
+    cluster_ips, _ = allocate(store.of_kind(SERVICE), {})
+    one = pod(store, 1)
+    facts.update(store, cluster_ips, (one,))
+    steps = facts.work()
+    next(steps)
+    assert facts.update(store, cluster_ips, (replace(one, ready=False),))
+    for _ in (*steps, *facts.work()):
+        pass
+    assert facts.frontends() == told(store, (replace(one, ready=False),)).get(frontends)
+
+
+def test_an_external_ip_of_the_meshs_own_is_said_and_not_served(store: Store) -> None:
+    text = OBJECTS.replace("203.0.113.9", "10.244.0.1, 10.96.0.10, 203.0.113.9")
+    store, _ = storing.apply(store, load(text, "-"), now=2.0)
+    cluster_ips, _ = allocate(store.of_kind(SERVICE), {})
+    facts = ServiceFacts(SUBNET)
+    learn(facts, store, cluster_ips, ())
+    own = cluster_ips[SERVICE.ref("default", "shop")]
+    assert facts.frontends()["default/shop/tcp/80"].addresses == (own, "203.0.113.9")
+    assert [problem.field for problem in find_problems(store, SUBNET)] == ["spec.externalIPs[0]", "spec.externalIPs[1]"]
