@@ -15,7 +15,7 @@ import time
 from dataclasses import replace
 
 from pilotfish.model.frontend import Frontend, Frontends
-from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.net.network import MeshNetwork
 from pilotfish.runtime.net.services import ServiceNet
 from pilotfish.servicenet import render_all, render_changes
 
@@ -31,11 +31,11 @@ def main() -> None:
 
 async def _measure(services: int, endpoints: int, rounds: int) -> None:
     frontends = {frontend.name: frontend for frontend in (_frontend(n, endpoints) for n in range(services))}
-    netns = NetNs.create(f"pfbench-{os.getpid()}")
+    network = await MeshNetwork.create(f"bench-{os.getpid()}")
     try:
-        net = _Net(netns)
+        net = _Net(network)
         began = time.perf_counter()
-        render_all(frontends)
+        render_all(frontends, str(network.subnets.host[0]))
         text = time.perf_counter() - began
         loaded = await net.bring(frontends)
         print(f"{services} services x {endpoints} endpoints: {loaded * 1000:.0f} ms (text: {text * 1000:.0f} ms)")
@@ -48,12 +48,12 @@ async def _measure(services: int, endpoints: int, rounds: int) -> None:
             print(f"{what}, and back: {statistics.median(times) * 1000:.1f} ms (text: {text * 1000:.2f} ms)")
         await net.rules.close()
     finally:
-        netns.delete()
+        await network.delete()
 
 
 class _Net:
-    def __init__(self, netns: NetNs) -> None:
-        self.rules = ServiceNet(netns, self._frontends, lambda: None)
+    def __init__(self, network: MeshNetwork) -> None:
+        self.rules = ServiceNet(network, self._frontends, lambda: None)
         self._wanted: Frontends = {}
 
     async def bring(self, frontends: Frontends) -> float:

@@ -5,6 +5,7 @@ The way of the data, which is also the list of folders::
     manifests ─config─▶ resources ─mesh─▶ services, endpoints, policies ─envoy─▶ ResourceSet ─ads─▶ Envoy
     pod spec ─node─▶ what one machine must run ─agent─▶ one sidecar
     CaptureSpec ─capture─▶ RuleSet ─▶ the pod's namespace
+    services, endpoints ─servicenet─▶ nft transactions ─▶ the node's namespace
     what really happened ─explain─▶ the request's way
 
 `discovery` puts `mesh`, `envoy` and `ads` together: what every proxy should have, and what a refusal leads to.

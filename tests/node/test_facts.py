@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Network
+from typing import Any
 
 import pytest
 
 from pilotfish.config import load
+from pilotfish.config.loading import finish
+from pilotfish.config.manifest import Manifest
 from pilotfish.derive import Graph
 from pilotfish.mesh import inputs
-from pilotfish.mesh.frontends import frontends
+from pilotfish.mesh.frontends import frontends_of
 from pilotfish.mesh.names import name_table
 from pilotfish.mesh.scope import EVERYONE
 from pilotfish.model import ObjectRef
+from pilotfish.model.frontend import Frontends
 from pilotfish.model.kinds import POD, SERVICE
+from pilotfish.node import facts as facts_module
 from pilotfish.node import store as storing
 from pilotfish.node.document import PodRecord
 from pilotfish.node.facts import ServiceFacts, find_problems
@@ -24,7 +28,7 @@ from pilotfish.node.identity import PodIdentity
 from pilotfish.node.listing import ListWriter
 from pilotfish.node.pod import Phase
 from pilotfish.node.services import allocate
-from pilotfish.node.store import Store
+from pilotfish.node.store import Store, Stored
 
 SUBNET = IPv4Network("10.244.0.0/16")
 OBJECTS = """
@@ -96,17 +100,25 @@ def store() -> Store:
 def told(store: Store, pods: Iterable[PodRecord]) -> Graph:
     """What discovery makes of what it reads."""
     cluster_ips, _ = allocate(store.of_kind(SERVICE), {})
-    items = json.loads(ListWriter().write(store, cluster_ips, pods).items)
-    loaded = load(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}), "-")
+    items = ListWriter().write(store, cluster_ips, pods).items.decode()
+    loaded = load(f'{{"apiVersion": "v1", "kind": "List", "items": {items}}}', "-")
     graph = Graph()
     inputs.apply(graph, {manifest.ref: manifest for manifest in loaded.manifests})
     return graph
 
 
-def learn(facts: ServiceFacts, store: Store, cluster_ips: Mapping[ObjectRef, str], pods: Iterable[PodRecord]) -> None:
+def learn(
+    facts: ServiceFacts, store: Store, cluster_ips: Mapping[ObjectRef, str], pods: Iterable[PodRecord]
+) -> Frontends:
     facts.update(store, cluster_ips, pods)
-    for _ in facts.work():
-        pass
+    worked = finish(facts.work())
+    assert worked.failed == {}
+    return worked.frontends
+
+
+def frontends(graph: Graph) -> Frontends:
+    services = (SERVICE.ref("default", name) for name in ("shop", "open", "pods", "impossible", "outside"))
+    return {frontend.name: frontend for ref in services for frontend in graph.get(frontends_of, ref)}
 
 
 def test_kernel_and_names_follow_what_discovery_is_told(store: Store) -> None:
@@ -121,23 +133,22 @@ def test_kernel_and_names_follow_what_discovery_is_told(store: Store) -> None:
         (pod(store, 3),),
         (),
     ):
-        learn(facts, store, cluster_ips, pods)
-        assert facts.frontends() == told(store, pods).get(frontends)
+        found = learn(facts, store, cluster_ips, pods)
+        assert found == frontends(told(store, pods))
         assert facts.names() == told(store, pods).get(name_table, EVERYONE)
-    assert "default/impossible/tcp/80" not in facts.frontends()
-    assert facts.frontends()["default/outside/tcp/80"].endpoints == (("10.244.9.9", 8080),)
+    assert "default/impossible/tcp/80" not in found
+    assert found["default/outside/tcp/80"].endpoints == (("10.244.9.9", 8080),)
 
 
 def test_what_is_as_it_was_is_no_work(store: Store) -> None:
     facts = ServiceFacts(SUBNET)
     cluster_ips, _ = allocate(store.of_kind(SERVICE), {})
     first = pod(store, 1)
-    learn(facts, store, cluster_ips, (first,))
+    before = learn(facts, store, cluster_ips, (first,))
     assert not facts.update(store, cluster_ips, (first,))
-    before = facts.frontends()
     moved, _ = storing.apply(store, load(OBJECTS, "elsewhere"), now=2.0)
-    learn(facts, moved, cluster_ips, (first,))
-    assert facts.frontends() is before
+    after = learn(facts, moved, cluster_ips, (first,))
+    assert all(after[name] is frontend for name, frontend in before.items())
 
 
 def test_what_changes_while_it_works_is_not_lost(store: Store) -> None:
@@ -148,9 +159,24 @@ def test_what_changes_while_it_works_is_not_lost(store: Store) -> None:
     steps = facts.work()
     next(steps)
     assert facts.update(store, cluster_ips, (replace(one, ready=False),))
-    for _ in (*steps, *facts.work()):
-        pass
-    assert facts.frontends() == told(store, (replace(one, ready=False),)).get(frontends)
+    finish(steps)
+    assert finish(facts.work()).frontends == frontends(told(store, (replace(one, ready=False),)))
+
+
+def test_a_fault_of_one_object_is_its_own(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts, fill_in = ServiceFacts(SUBNET), facts_module._fill_in
+
+    def fail(stored: Stored, *rest: Any) -> Manifest | None:
+        if stored.ref.name == "open":
+            raise ZeroDivisionError
+        return fill_in(stored, *rest)
+
+    monkeypatch.setattr(facts_module, "_fill_in", fail)
+    cluster_ips, _ = allocate(store.of_kind(SERVICE), {})
+    facts.update(store, cluster_ips, (pod(store, 1),))
+    worked = finish(facts.work())
+    assert list(worked.failed) == [SERVICE.ref("default", "open")]
+    assert worked.frontends["default/shop/tcp/80"].endpoints == (("10.244.0.1", 8080),)
 
 
 def test_an_external_ip_of_the_meshs_own_is_said_and_not_served(store: Store) -> None:
@@ -158,7 +184,6 @@ def test_an_external_ip_of_the_meshs_own_is_said_and_not_served(store: Store) ->
     store, _ = storing.apply(store, load(text, "-"), now=2.0)
     cluster_ips, _ = allocate(store.of_kind(SERVICE), {})
     facts = ServiceFacts(SUBNET)
-    learn(facts, store, cluster_ips, ())
     own = cluster_ips[SERVICE.ref("default", "shop")]
-    assert facts.frontends()["default/shop/tcp/80"].addresses == (own, "203.0.113.9")
+    assert learn(facts, store, cluster_ips, ())["default/shop/tcp/80"].addresses == (own, "203.0.113.9")
     assert [problem.field for problem in find_problems(store, SUBNET)] == ["spec.externalIPs[0]", "spec.externalIPs[1]"]

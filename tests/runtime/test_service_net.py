@@ -14,6 +14,7 @@ import pytest
 from pilotfish.model.frontend import Frontend, Frontends
 from pilotfish.runtime.linux.command import run
 from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.net.network import MeshNetwork
 from pilotfish.runtime.net.services import ServiceNet
 from pilotfish.servicenet import TABLE, render_all
 from tests.runtime.service_world import UDP_PORT, Pods, pods_of_a_mesh
@@ -31,9 +32,9 @@ async def pods() -> AsyncIterator[Pods]:
 class Net:
     """The kernel's rules, and what they are to be."""
 
-    def __init__(self, node: NetNs) -> None:
+    def __init__(self, network: MeshNetwork) -> None:
         self.wanted: Frontends = {}
-        self.rules = ServiceNet(node, self._frontends, lambda: None)
+        self.rules = ServiceNet(network, self._frontends, lambda: None)
 
     async def _frontends(self) -> Frontends:
         return self.wanted
@@ -48,7 +49,7 @@ class Net:
 
 @pytest.fixture
 async def net(pods: Pods) -> AsyncIterator[Net]:
-    made = Net(pods.network.node)
+    made = Net(pods.network)
     yield made
     await made.rules.close()
     assert made.rules.failure == ""
@@ -106,6 +107,20 @@ async def test_a_pod_calls_its_own_service(pods: Pods, net: Net) -> None:
     assert {(arrival.pod, arrival.client) for arrival in seen} == pairs
     with pods.namespaces["client"].socket(kind=socket.SOCK_DGRAM) as mine:
         assert pods.ask(mine, SERVICE).client == pods.addresses["node"]
+
+
+async def test_an_endpoint_on_the_host_is_reached(pods: Pods, net: Net) -> None:
+    """And called by the node: the host would answer pods past it, with an address that nobody called."""
+    host = str(pods.network.subnets.host[0])
+    with socket.create_server((host, 0)) as server:
+        await serve(net, shop((host, server.getsockname()[1])))
+        with pods.namespaces["client"].socket() as mine:
+            mine.settimeout(2)
+            mine.connect((SERVICE, 80))
+            accepted, (seen, _) = server.accept()
+            with accepted:
+                accepted.sendall(b"hello")
+                assert (mine.recv(16), seen) == (b"hello", pods.addresses["node"])
 
 
 async def test_external_ips_lead_to_the_same_endpoints(pods: Pods, net: Net) -> None:
@@ -252,7 +267,7 @@ async def test_steps_end_where_one_leap_would(pods: Pods, net: Net) -> None:
         wanted = _random_step(rng, wanted)
         assert await net.want(wanted) == "", f"PILOTFISH_SEED={seed}"
         stepped = await _listed(pods.network.node)
-        whole = await run(("nft", "-f", "-"), render_all(wanted), pods.network.node)
+        whole = await run(("nft", "-f", "-"), render_all(wanted, str(pods.network.subnets.host[0])), pods.network.node)
         assert whole.returncode == 0, whole.stderr
         assert await _listed(pods.network.node) == stepped, f"PILOTFISH_SEED={seed}"
 

@@ -46,7 +46,7 @@ async def pods() -> AsyncIterator[Pods]:
         async def wanted() -> Frontends:
             return {frontend.name: frontend for frontend in frontends}
 
-        net = ServiceNet(made.network.node, wanted, lambda: None)
+        net = ServiceNet(made.network, wanted, lambda: None)
         net.refresh()
         await net.wait()
         yield made

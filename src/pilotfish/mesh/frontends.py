@@ -16,18 +16,12 @@ from pilotfish.mesh.hosts import service_host
 from pilotfish.mesh.inputs import refs, resource
 from pilotfish.mesh.services import kubernetes_port, service
 from pilotfish.model import ObjectRef
-from pilotfish.model.frontend import Frontend, Frontends
+from pilotfish.model.frontend import Frontend
 from pilotfish.model.kinds import SERVICE
 from pilotfish.model.service import Service, ServicePort
 
 Place = tuple[str, str, int]
 """(address, transport, port)."""
-
-
-@query(index=True)
-def frontends(db: Reads) -> Frontends:
-    """All of them, by name."""
-    return {frontend.name: frontend for ref in refs(db, SERVICE) for frontend in frontends_of(db, ref)}
 
 
 @query

@@ -57,7 +57,7 @@ def all_hosts(db: Reads) -> tuple[str, ...]:
 def claimants(db: Reads) -> Mapping[str, tuple[ObjectRef, ...]]:
     """Who claims each host, the winner first."""
     objects = (*refs(db, SERVICE), *refs(db, SERVICE_ENTRY))
-    aged = sorted((ref.kind is not SERVICE, _claim(db, ref), ref) for ref in objects)
+    aged = sorted((ref.kind is not SERVICE, claim(db, ref), ref) for ref in objects)
     found: dict[str, list[ObjectRef]] = {}
     for _, (_, claimed), ref in aged:
         for host in claimed:
@@ -73,7 +73,7 @@ def services(db: Reads) -> tuple[Service, ...]:
 
 
 @query
-def _claim(db: Reads, ref: ObjectRef) -> tuple[str, tuple[str, ...]]:
+def claim(db: Reads, ref: ObjectRef) -> tuple[str, tuple[str, ...]]:
     """When an object was made, and the hosts that it names; in which order it names them means nothing."""
     found = declared(db, ref)
     return (found[0].created, tuple(sorted(s.host for s in found))) if found else ("", ())

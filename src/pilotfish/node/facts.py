@@ -8,24 +8,24 @@ gone here before any proxy has heard of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, ip_address
-from itertools import islice
 from typing import Final
 
 import msgspec
 
 from pilotfish.config.kubernetes import PodCondition, PodIP, PodStatus, Service
+from pilotfish.config.loading import InPieces
 from pilotfish.config.manifest import Manifest
 from pilotfish.derive import Graph
 from pilotfish.mesh import inputs
-from pilotfish.mesh.frontends import frontends, frontends_of
+from pilotfish.mesh.frontends import frontends_of
 from pilotfish.mesh.names import name_table
 from pilotfish.mesh.scope import EVERYONE
-from pilotfish.mesh.services import declared
+from pilotfish.mesh.services import claim
 from pilotfish.model import ObjectRef, Problem, Severity
-from pilotfish.model.frontend import Frontends
+from pilotfish.model.frontend import Frontend, Frontends
 from pilotfish.model.kinds import ENDPOINT_SLICE, ENDPOINTS, SERVICE
 from pilotfish.model.names import NameTable
 from pilotfish.node.document import PodRecord, timestamp
@@ -33,16 +33,23 @@ from pilotfish.node.services import CLUSTER_IPS
 from pilotfish.node.store import Store, Stored
 
 _KINDS: Final = frozenset({SERVICE, ENDPOINTS, ENDPOINT_SLICE})
-_ROOTS: Final = ((frontends, ()), (name_table, (EVERYONE,)))
 
 
-_STEP: Final = 200
-"""Objects that are looked at in one step: some milliseconds."""
+_AT_ONCE: Final = 1000
+"""Objects that the graph takes in as one piece: some milliseconds."""
 _REMOVALS: Final = 500
 """Objects that went until what was computed about them is forgotten."""
 
 _Seen = tuple[Stored, str] | tuple[PodRecord]
 """What a fact is made of: an object with its cluster IP, or a pod."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    frontends: Frontends
+    """What the kernel is to serve."""
+    failed: Mapping[ObjectRef, Exception]
+    """Objects that led to a fault. A Service of these is left out, anything else is as it was."""
 
 
 class ServiceFacts:
@@ -69,28 +76,41 @@ class ServiceFacts:
         self._seen = seen
         return bool(self._pending)
 
-    def work(self) -> Iterator[None]:
-        """Takes in what was noted and computes what follows, in steps, so that nobody waits long for all of it."""
-        while self._pending:
-            refs = tuple(islice(self._pending, _STEP))
-            inputs.apply(self._graph, {ref: self._build(self._pending.pop(ref)) for ref in refs})
-            yield
+    def work(self) -> InPieces[Worked]:
+        """Takes in what was noted and computes what follows, an object a piece."""
+        failed: dict[ObjectRef, Exception] = {}
+        yield from self._take_in(failed)
         services = tuple(ref for ref in self._seen if ref.kind is SERVICE)
-        for start in range(0, len(services), _STEP):
-            for ref in services[start : start + _STEP]:
-                self._graph.get(declared, ref)
+        for ref in services:
+            try:
+                self._graph.get(claim, ref)
+            except Exception as error:
+                # What looks at all Services would fail with it.
+                failed[ref] = error
+                inputs.apply(self._graph, {ref: None})
             yield
-        for start in range(0, len(services), _STEP):
-            for ref in services[start : start + _STEP]:
-                self._graph.get(frontends_of, ref)
+        found: dict[str, Frontend] = {}
+        for ref in services:
+            try:
+                found |= {frontend.name: frontend for frontend in self._graph.get(frontends_of, ref)}
+            except Exception as error:
+                failed[ref] = error
             yield
-        if self._removals > _REMOVALS:
-            self._removals = 0
-            self._graph.collect(_ROOTS)
+        self._forget(services)
+        return Worked(found, failed)
 
-    def frontends(self) -> Frontends:
-        """What the kernel is to serve."""
-        return self._graph.get(frontends)
+    def _take_in(self, failed: dict[ObjectRef, Exception]) -> InPieces[None]:
+        while self._pending:
+            changes: dict[ObjectRef, Manifest | None] = {}
+            while self._pending and len(changes) < _AT_ONCE:
+                ref, seen = self._pending.popitem()
+                try:
+                    changes[ref] = self._build(seen)
+                except Exception as error:
+                    failed[ref] = error
+                yield
+            inputs.apply(self._graph, changes)
+            self._removals += sum(manifest is None for manifest in changes.values())
 
     def names(self) -> NameTable:
         """Kubernetes' names: ServiceEntries are the proxies'."""
@@ -98,13 +118,16 @@ class ServiceFacts:
 
     def _build(self, seen: _Seen | None) -> Manifest | None:
         match seen:
-            case None:
-                self._removals += 1
-                return None
             case (Stored() as stored, str() as cluster_ip):
                 return _fill_in(stored, cluster_ip, self._subnet)
             case (PodRecord() as pod,):
                 return _build_pod(pod)
+        return None
+
+    def _forget(self, services: Iterable[ObjectRef]) -> None:
+        if self._removals > _REMOVALS:
+            self._removals = 0
+            self._graph.collect([(name_table, (EVERYONE,)), *((frontends_of, (ref,)) for ref in services)])
 
 
 def find_problems(store: Store, subnet: IPv4Network) -> tuple[Problem, ...]:

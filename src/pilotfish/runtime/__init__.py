@@ -2,7 +2,8 @@
 
     linux      the kernel: namespaces, processes, mounts, netlink, inotify
     http       asking over HTTP, bounded in time and size
-    net        a mesh's namespaces, links and addresses, and what is left of them
+    net        a mesh's namespaces, links and addresses, and what is left of them; Services' addresses in the kernel
+                                                                                    drives `pilotfish.servicenet`
     capture    packet filter rules into and out of a namespace                      drives `pilotfish.capture`
     agent      a sidecar: Envoy, health, probes, DNS                                drives `pilotfish.agent`
     source     where the user's objects come from: files                            feeds `pilotfish.config`

@@ -11,12 +11,12 @@ from collections.abc import Collection, Iterable, Iterator
 from pilotfish.model.frontend import Frontend, Frontends
 from pilotfish.servicenet.chains import Named, build_own, build_shared
 from pilotfish.servicenet.elements import BUILDERS, SHARED, render_addition, render_deletion
-from pilotfish.servicenet.table import SKELETON
+from pilotfish.servicenet.table import render_skeleton
 
 
-def render_all(frontends: Frontends) -> str:
-    """Replaces whatever the kernel has."""
-    return SKELETON + render_changes({}, frontends)
+def render_all(frontends: Frontends, beside: str) -> str:
+    """Replaces whatever the kernel has. `beside`: see `table.render_skeleton`."""
+    return render_skeleton(beside) + render_changes({}, frontends)
 
 
 def render_changes(before: Frontends, after: Frontends) -> str:

@@ -19,7 +19,17 @@ HAIRPINS: Final = "hairpins"
 KEY: Final = "ip daddr . meta l4proto . th dport"
 _KEY_TYPE = "ipv4_addr . inet_proto . inet_service"
 
-SKELETON: Final = f"""\
+
+def render_skeleton(beside: str) -> str:
+    """Replaces the table, whatever it held. `beside`: who answers pods without asking the node; the host does.
+
+    - An endpoint that answers a client with the same address would answer itself, and one that stands beside would
+      answer past the node, with an address that nobody called: for both the client's address is the node's.
+    - TCP is refused by a reset: ICMP errors are limited to one a second for each destination (`icmp_ratelimit`), and a
+      client that tries often would wait. Everything else gets "port unreachable".
+    - Refusal comes right after translation (priority -100), before routing finds that nobody has such an address.
+    """
+    return f"""\
 add table {TABLE}
 delete table {TABLE}
 add table {TABLE}
@@ -39,15 +49,9 @@ add chain {TABLE} nat-output {{ type nat hook output priority -100 ; }}
 add rule {TABLE} nat-output jump balance
 add chain {TABLE} nat-postrouting {{ type nat hook postrouting priority 100 ; }}
 add rule {TABLE} nat-postrouting ct status dnat ip saddr . ip daddr @{HAIRPINS} masquerade
+add rule {TABLE} nat-postrouting ct status dnat ip daddr {beside} masquerade
 add chain {TABLE} filter-prerouting {{ type filter hook prerouting priority -90 ; }}
 add rule {TABLE} filter-prerouting jump refuse
 add chain {TABLE} filter-output {{ type filter hook output priority -90 ; }}
 add rule {TABLE} filter-output jump refuse
-"""
-"""Replaces the table, whatever it held.
-
-- An endpoint that answers a client with the same address would answer itself, so such a client's address is the node's.
-- TCP is refused by a reset: ICMP errors are limited to one a second for each destination (`icmp_ratelimit`), and a
-  client that tries often would wait. Everything else gets "port unreachable".
-- Refusal comes right after translation (priority -100), before routing finds that nobody has such an address.
 """

@@ -16,7 +16,7 @@ from pilotfish.model.frontend import Frontends
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.command import run
 from pilotfish.runtime.linux.conntrack import forget_udp
-from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.net.network import MeshNetwork
 from pilotfish.servicenet import Flow, render_all, render_changes, stale_flows
 
 _log = logging.getLogger(__name__)
@@ -28,13 +28,14 @@ _AGAIN = 5.0
 
 class ServiceNet:
     def __init__(
-        self, node: NetNs, frontends: Callable[[], Awaitable[Frontends]], on_change: Callable[[], None]
+        self, network: MeshNetwork, frontends: Callable[[], Awaitable[Frontends]], on_change: Callable[[], None]
     ) -> None:
         """`frontends`: what is wanted at that moment. `on_change` is called whenever `settled` or `failure` may be
         another."""
         self.failure = ""
         """Why the kernel does not have what was last wanted; "" while all is well."""
-        self._node = node
+        self._node = network.node
+        self._host = str(network.subnets.host[0])
         self._frontends = frontends
         self._on_change = on_change
         self._held: Frontends | None = None
@@ -99,7 +100,7 @@ class ServiceNet:
             if held is None or await self._apply(render_changes(held, wanted)):
                 # It was never set up, or somebody else has changed it: all anew.
                 self._held = None
-                failure = await self._apply(render_all(wanted))
+                failure = await self._apply(render_all(wanted, self._host))
             if not failure:
                 self._held = wanted
                 await self._forget(stale_flows(held or {}, wanted))

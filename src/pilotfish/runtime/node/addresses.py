@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from ipaddress import IPv4Network
 
 from pilotfish.model import ObjectRef, Problem
 from pilotfish.model.frontend import Frontends
@@ -14,20 +12,27 @@ from pilotfish.node.services import DNS_ADDRESS
 from pilotfish.node.store import Store
 from pilotfish.runtime.agent.dns import NameServer
 from pilotfish.runtime.agent.forward import Forwarder
-from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.net.network import MeshNetwork
 from pilotfish.runtime.net.services import ServiceNet
+from pilotfish.runtime.node.faults import Faults
+from pilotfish.runtime.turns import in_turns
 
 _DNS_PORT = 53
+_UNSERVED = "the kernel and the DNS do not follow it"
 
 
 class Addresses:
-    def __init__(self, node: NetNs, subnet: IPv4Network, forwarder: Forwarder, on_change: Callable[[], None]) -> None:
-        """`subnet`: the mesh's. `on_change` is called when `problems` or `settled` may be others."""
-        self._node = node
-        self._subnet = subnet
-        self._facts = ServiceFacts(subnet)
-        self._net = ServiceNet(node, self._frontends, on_change)
+    def __init__(
+        self, network: MeshNetwork, forwarder: Forwarder, on_change: Callable[[], None], faults: Faults
+    ) -> None:
+        """`on_change` is called when `problems` or `settled` may be others."""
+        self._node = network.node
+        self._subnet = network.subnets.v4
+        self._facts = ServiceFacts(self._subnet)
+        self._net = ServiceNet(network, self._frontends, on_change)
         self._dns = NameServer(self._facts.names, forwarder)
+        self._faults = faults
+        self._failed: set[ObjectRef] = set()
         self._problems: tuple[Problem, ...] = ()
 
     async def start(self) -> None:
@@ -60,6 +65,10 @@ class Addresses:
         await self._net.wait()
 
     async def _frontends(self) -> Frontends:
-        for _ in self._facts.work():
-            await asyncio.sleep(0)
-        return self._facts.frontends()
+        worked = await in_turns(self._facts.work())
+        for ref in self._failed - worked.failed.keys():
+            self._faults.clear(_UNSERVED, ref)
+        for ref, error in worked.failed.items():
+            self._faults.note(_UNSERVED, error, ref)
+        self._failed = set(worked.failed)
+        return worked.frontends

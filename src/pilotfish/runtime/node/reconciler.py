@@ -67,7 +67,7 @@ class Reconciler:
         self._notes = Notes(self.workloads, self._schedule)
         objects = place.directory / "config" / "objects.json"
         self._announcer = Announcer(objects, discovery, self._told, self._count_proxies, self.faults)
-        self._addresses = Addresses(ground.network.node, place.subnets.v4, ground.agents.forwarder, self._told)
+        self._addresses = Addresses(ground.network, ground.agents.forwarder, self._told, self.faults)
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._telling = False
@@ -202,12 +202,12 @@ class Reconciler:
         if self._stopped:
             return
         faults = self.faults
-        with faults.isolate("discovery is not told what changed"):
-            records = [record(pod) for pod in self.workloads.pods.values() if pod.state.stage != "finished"]
-            self._announcer.announce(self.store, self.cluster_ips_by_ref, records)
+        records = [record(pod) for pod in self.workloads.pods.values() if pod.state.stage != "finished"]
         if not self._ending.has_begun:
-            with faults.isolate("the kernel is not told which addresses Services have"):
+            with faults.isolate("what is sent to Services past the sidecars goes where it went before"):
                 self._addresses.announce(self.store, self.cluster_ips_by_ref, records)
+        with faults.isolate("discovery is not told what changed"):
+            self._announcer.announce(self.store, self.cluster_ips_by_ref, records)
         with faults.isolate("ports that nobody listens on are not noted"):
             self._notes.update(self.store)
         with faults.isolate("whether all is ready is not known"):
