@@ -136,22 +136,24 @@ def test_a_client_from_outside_that_keeps_its_connections_loses_nothing(mesh: Me
     stop = threading.Event()
     bad: list[str] = []
 
-    def client(address: str, pause: float) -> None:
-        connection = http.client.HTTPConnection(address, timeout=10)
-        while not stop.wait(pause):
-            try:
-                connection.request("GET", "/add?a=1&b=2")
-                answer = connection.getresponse()
-                answer.read()
-                if answer.status != 200:
-                    bad.append(f"{answer.status}")
-                if answer.will_close:
-                    return  # the next request would go to another pod
-            except (OSError, http.client.HTTPException) as error:
-                bad.append(repr(error))
-                return
+    def is_kept(connection: http.client.HTTPConnection) -> bool:
+        try:
+            connection.request("GET", "/add?a=1&b=2")
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            bad.append(repr(error))
+            return False
+        if answer.status != 200:
+            bad.append(f"{answer.status}")
+        return not answer.will_close  # the next request would go to another pod
 
-    old = [endpoint for endpoint in found["endpoints"] for _ in range(8)]
+    def client(connection: http.client.HTTPConnection, pause: float) -> None:
+        while not stop.wait(pause) and is_kept(connection):
+            pass
+
+    old = [http.client.HTTPConnection(each, timeout=10) for each in found["endpoints"] for _ in range(8)]
+    assert all(is_kept(connection) for connection in old), "each has its connection before the pods leave"
     clients = [threading.Thread(target=client, args=(each, 0.15 + 0.1 * (n % 8))) for n, each in enumerate(old)]
     for thread in clients:
         thread.start()
@@ -164,6 +166,8 @@ def test_a_client_from_outside_that_keeps_its_connections_loses_nothing(mesh: Me
         stop.set()
         for thread in clients:
             thread.join()
+        for connection in old:
+            connection.close()
     assert bad == []
 
 
