@@ -39,7 +39,7 @@ def test_what_changed_is_told_and_the_rest_as_before() -> None:
 def test_what_cannot_be_told_is_left_out_alone() -> None:
     store = _store(service("one", "10.96.0.1") + service("two", "10.96.0.2"))
     manifest = store.objects[ONE].manifest
-    odd = replace(manifest, document={**manifest.document, "metadata": {"name": "\ud800"}})
+    odd = replace(manifest, written={**manifest.document, "metadata": {"name": "\ud800"}})
     broken = replace(store, objects={**store.objects, ONE: replace(store.objects[ONE], manifest=odd)})
     ips = {ONE: "10.96.0.1", TWO: "10.96.0.2"}
     writer = ListWriter()

@@ -66,7 +66,7 @@ class ListReader:
                 (Fault("", "SyntaxError", f"the item can't be read, so it is not used: {error}", 1 + line),),
             )
         positions = Positions.of_json(item.decode(errors="replace"), line)
-        return tuple(unfold(RawObject(value, self._file, self._default_namespace, positions, faults=faults)))
+        return tuple(unfold(RawObject(value, self._file, self._default_namespace, positions, faults=faults, json=item)))
 
 
 def _decode(data: bytes) -> _List | None:

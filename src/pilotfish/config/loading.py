@@ -69,7 +69,7 @@ class Merging:
         self._has_foreign = False
 
     def add(self, piece: Piece) -> None:
-        if not (piece.is_foreign and self._has_foreign):
+        if piece.problems and not (piece.is_foreign and self._has_foreign):
             self._say(piece.problems)
         self._has_foreign |= piece.is_foreign
         self._incomplete |= piece.incomplete
@@ -111,7 +111,7 @@ def unfold(raw: RawObject) -> Iterator[Piece]:
         inside = (fault for fault in raw.faults if fault.path.startswith(f"{step}."))
         faults = tuple(replace(fault, path=fault.path.removeprefix(f"{step}.")) for fault in inside)
         prefix = f"{raw.prefix}.{step}" if raw.prefix else step
-        yield from unfold(replace(raw, value=item, prefix=prefix, faults=faults))
+        yield from unfold(replace(raw, value=item, prefix=prefix, faults=faults, json=None))
     for fault in raw.faults:
         if not fault.path.startswith("items["):
             source = Source(raw.file, fault.line)

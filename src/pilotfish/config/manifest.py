@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from pilotfish.config.kubernetes import Resource
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.model import ObjectRef, Problem, Source
@@ -16,9 +18,17 @@ class Manifest:
 
     ref: ObjectRef
     resource: Resource
-    document: Mapping[str, object] = field(compare=False, repr=False)
-    """As it was written, with apiVersion and kind, and with its namespace filled in. Nobody changes it."""
+    written: Mapping[str, object] | bytes = field(compare=False, repr=False)
+    """The document, or its JSON: a tenth of the memory, where it is seldom looked at."""
     source: Source | None = field(default=None, compare=False)
+
+    @property
+    def document(self) -> Mapping[str, object]:
+        """As it was written, with apiVersion and kind, and with its namespace filled in. Nobody changes it."""
+        if not isinstance(self.written, bytes):
+            return self.written
+        document: dict[str, object] = msgspec.json.decode(self.written)
+        return document
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ class RawObject:
     prefix: str = ""
     """The way to it inside of its document, as in `items[3]`."""
     faults: tuple[Fault, ...] = ()
+    json: bytes | None = None
+    """What the value was decoded from, if it was JSON and the object alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,8 @@ def _read_identified(
         reason, message, severity = describe_unread(ref.kind, api_version)
         report.add("kind", reason, message, severity)
         return Piece(problems=report.in_order(), broken=ref if severity is Severity.ERROR else None)
-    if _has_more_values(value, MOST_VALUES):
+    is_small = raw.json is not None and len(raw.json) <= MOST_VALUES
+    if not is_small and _has_more_values(value, MOST_VALUES):
         what = f"the object has more than {MOST_VALUES} values"
         report.error("", "TooLarge", f"{what}, so it is not used; divide it into several objects")
         return Piece(problems=report.in_order(), broken=ref)
@@ -153,7 +156,8 @@ def _read_identified(
         check(resource, report)
     if resource is None or report.errors:
         return Piece(problems=report.in_order(), broken=ref)
-    manifest = Manifest(ref, resource, document, report.source(""))
+    form = raw.json if document is value and raw.json is not None else document
+    manifest = Manifest(ref, resource, form, report.source(""))
     return Piece(manifest, report.in_order(), mesh_config=mesh_config)
 
 

@@ -72,20 +72,37 @@ class _State(Enum):
     """It was never computed, or something that it read directly has changed."""
 
 
-class _Node:
-    __slots__ = (
-        "args",
-        "changed_at",
-        "computed_at",
-        "query",
-        "reads",
-        "running",
-        "state",
-        "used_by",
-        "value",
-    )
+class _Value:
+    """An input. There is one for every address of the mesh, and most are read by nobody: so it is small."""
 
-    def __init__(self, query: Query[..., Any] | None, args: tuple[Any, ...]) -> None:
+    __slots__ = ("changed_at", "key", "table", "used_by", "value")
+    state = _State.FRESH
+
+    def __init__(self, table: Input[Any, Any], key: Any) -> None:
+        self.table = table
+        self.key = key
+        self.value: Any = None
+        self.changed_at = 0
+        """The revision in which the value last became another one."""
+        self.used_by: dict[_Result, None] | None = None
+
+
+class _Keys(_Value):
+    """The keys of a table that are set."""
+
+    __slots__ = ()
+
+    def __init__(self, table: Input[Any, Any], keys: tuple[Any, ...]) -> None:
+        super().__init__(table, None)
+        self.value = keys
+
+
+class _Result:
+    """What a query gave."""
+
+    __slots__ = ("args", "changed_at", "computed_at", "query", "reads", "running", "state", "used_by", "value")
+
+    def __init__(self, query: Query[..., Any], args: tuple[Any, ...]) -> None:
         self.query = query
         self.args = args
         self.value: Any = None
@@ -96,7 +113,10 @@ class _Node:
         self.changed_at = 0
         """The revision in which the value last became another one."""
         self.reads: dict[_Node, None] = {}
-        self.used_by: dict[_Node, None] = {}
+        self.used_by: dict[_Result, None] | None = None
+
+
+_Node = _Value | _Result
 
 
 @dataclass(slots=True)
@@ -119,35 +139,35 @@ class Reads:
 
     __slots__ = ("_graph", "_node")
 
-    def __init__(self, graph: Graph, node: _Node) -> None:
+    def __init__(self, graph: Graph, node: _Result) -> None:
         self._graph = graph
         self._node = node
 
     @property
     def origin(self) -> Origin:
         """The query that runs, for a result that should know where it comes from (see `Graph.provenance`)."""
-        node = self._node
-        assert node.query is not None
-        return node.query, node.args
+        return self._node.query, self._node.args
 
     def read(self, table: Input[K, V], key: K) -> V | None:
         """The value of one input, or None where it is not set."""
-        return cast("V | None", self._record(self._graph._entry(table, key)).value)
+        return cast("V | None", self._record(self._graph._entry(table, key)))
 
     def keys(self, table: Input[K, Any]) -> tuple[K, ...]:
         """The keys that are set, sorted. Changes only when a key comes or goes."""
-        return cast("tuple[K, ...]", self._record(self._graph._key_node(table)).value)
+        return cast("tuple[K, ...]", self._record(self._graph._keys_of(table)))
 
     def ask(self, query: Query[..., Any], args: tuple[Any, ...]) -> Any:
         """The result of a query. `query(db, *args)` says the same."""
-        node = self._graph._query_node(query, args)
+        node = self._graph._result(query, args)
         self._graph._refresh(node)
-        return self._record(node).value
+        return self._record(node)
 
-    def _record(self, node: _Node) -> _Node:
+    def _record(self, node: _Node) -> Any:
         self._node.reads[node] = None
+        if node.used_by is None:
+            node.used_by = {}
         node.used_by[self._node] = None
-        return node
+        return node.value
 
 
 class Graph:
@@ -157,16 +177,17 @@ class Graph:
         self.revision = 1
         """Goes up by one with every change of an input."""
         self.stats = Stats({})
-        self._inputs: dict[Input[Any, Any], dict[Any, _Node]] = {}
-        self._keys: dict[Input[Any, Any], _Node] = {}
-        self._queries: dict[Origin, _Node] = {}
+        self._inputs: dict[Input[Any, Any], dict[Any, _Value]] = {}
+        self._keys: dict[Input[Any, Any], _Keys] = {}
+        """Of the tables whose keys some query has read."""
+        self._queries: dict[Origin, _Result] = {}
 
     def set(self, table: Input[K, V], key: K, value: V | None) -> bool:
         """Set one input; None removes it. True if that changed anything."""
         return self.update(table, ((key, value),))
 
     def update(self, table: Input[K, V], changes: Iterable[tuple[K, V | None]]) -> bool:
-        """Set many inputs of one table; the table's keys are sorted once. True if that changed anything."""
+        """Set many inputs of one table; keys that are asked for are sorted once. True if that changed anything."""
         differing = [(entry, value) for key, value in changes if (entry := self._entry(table, key)).value != value]
         if not differing:
             return False
@@ -175,14 +196,13 @@ class Graph:
         for entry, value in differing:
             keys_changed |= (entry.value is None) != (value is None)
             self._change(entry, value)
-        if keys_changed:
-            entries = self._inputs[table]
-            self._change(self._key_node(table), tuple(sorted(k for k, n in entries.items() if n.value is not None)))
+        if keys_changed and (keys := self._keys.get(table)) is not None:
+            self._change(keys, self._set_keys(table))
         return True
 
     def get(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """The result of a query, computed again only if something that it read has changed."""
-        node = self._query_node(query, args)
+        node = self._result(query, args)
         self._refresh(node)
         return cast(R, node.value)
 
@@ -198,32 +218,32 @@ class Graph:
 
     def provenance(self, query: Query[P, Any], *args: P.args, **kwargs: P.kwargs) -> frozenset[tuple[str, Any]]:
         """The (table name, key) of every input that the result comes from. Reads made by index queries don't count."""
-        start = self._query_node(query, args)
+        start = self._result(query, args)
         self._refresh(start)
         found: set[tuple[str, Any]] = set()
-        seen = {start}
+        seen: set[_Node] = {start}
         stack = [start]
         while stack:
             for read in stack.pop().reads:
                 if read in seen:
                     continue
                 seen.add(read)
-                if read.query is None:
-                    if read.args and read.value is not None:
-                        found.add((read.args[0].name, read.args[1]))
-                elif not read.query.index:
-                    stack.append(read)
+                if isinstance(read, _Result):
+                    if not read.query.index:
+                        stack.append(read)
+                elif not isinstance(read, _Keys) and read.value is not None:
+                    found.add((read.table.name, read.key))
         return frozenset(found)
 
     def collect(self, roots: Iterable[Origin]) -> int:
         """Forget every query result that no root needs. Returns how many were forgotten."""
-        keep: set[_Node] = set()
+        keep: set[_Result] = set()
         stack = [node for root in roots if (node := self._queries.get(root)) is not None]
         while stack:
             node = stack.pop()
             if node not in keep:
                 keep.add(node)
-                stack.extend(node.reads)
+                stack.extend(read for read in node.reads if isinstance(read, _Result))
         dead = [key for key, node in self._queries.items() if node not in keep]
         for key in dead:
             self._forget_reads(self._queries.pop(key))
@@ -238,43 +258,45 @@ class Graph:
     def __len__(self) -> int:
         return len(self._queries)
 
-    def _entry(self, table: Input[Any, Any], key: Any) -> _Node:
+    def _entry(self, table: Input[Any, Any], key: Any) -> _Value:
         entries = self._inputs.setdefault(table, {})
         node = entries.get(key)
         if node is None:
-            node = entries[key] = _Node(None, (table, key))
-            node.state = _State.FRESH
+            node = entries[key] = _Value(table, key)
         return node
 
-    def _key_node(self, table: Input[Any, Any]) -> _Node:
+    def _keys_of(self, table: Input[Any, Any]) -> _Keys:
         node = self._keys.get(table)
         if node is None:
-            node = self._keys[table] = _Node(None, ())
-            node.value = ()
-            node.state = _State.FRESH
+            node = self._keys[table] = _Keys(table, self._set_keys(table))
         return node
 
-    def _query_node(self, query: Query[..., Any], args: tuple[Any, ...]) -> _Node:
+    def _set_keys(self, table: Input[Any, Any]) -> tuple[Any, ...]:
+        return tuple(sorted(key for key, node in self._inputs.get(table, {}).items() if node.value is not None))
+
+    def _result(self, query: Query[..., Any], args: tuple[Any, ...]) -> _Result:
         key = (query, args)
         node = self._queries.get(key)
         if node is None:
-            node = self._queries[key] = _Node(query, args)
+            node = self._queries[key] = _Result(query, args)
         return node
 
-    def _change(self, node: _Node, value: Any) -> None:
+    def _change(self, node: _Value, value: Any) -> None:
         node.value = value
         node.changed_at = self.revision
+        if not node.used_by:
+            return
         for reader in node.used_by:
             reader.state = _State.STALE
         stack = list(node.used_by)
         while stack:
-            for reader in stack.pop().used_by:
+            for reader in stack.pop().used_by or ():
                 if reader.state is _State.FRESH:
                     reader.state = _State.SUSPECT
                     stack.append(reader)
 
     def _refresh(self, node: _Node) -> None:
-        if node.state is _State.FRESH:
+        if node.state is _State.FRESH or not isinstance(node, _Result):
             return
         if node.running:
             raise CycleError(f"{node.query}{node.args} depends on itself")
@@ -283,7 +305,7 @@ class Graph:
             return
         self._run(node)
 
-    def _any_read_changed(self, node: _Node) -> bool:
+    def _any_read_changed(self, node: _Result) -> bool:
         """Bring the reads up to date, in the order in which they were made, up to the first that changed."""
         node.running = True
         try:
@@ -295,8 +317,7 @@ class Graph:
         finally:
             node.running = False
 
-    def _run(self, node: _Node) -> None:
-        assert node.query is not None
+    def _run(self, node: _Result) -> None:
         self._forget_reads(node)
         node.running = True
         node.state = _State.STALE
@@ -313,7 +334,8 @@ class Graph:
             node.value = value
             node.changed_at = node.computed_at
 
-    def _forget_reads(self, node: _Node) -> None:
+    def _forget_reads(self, node: _Result) -> None:
         for read in node.reads:
-            read.used_by.pop(node, None)
+            if read.used_by:
+                read.used_by.pop(node, None)
         node.reads = {}

@@ -133,7 +133,7 @@ def restart(store: Store, ref: ObjectRef, stamp: str) -> tuple[Store, Change]:
     document = copy.deepcopy(dict(stored.manifest.document))
     target = _mapping(_mapping(_mapping(document, "spec"), "template"), "metadata")
     _mapping(target, "annotations")["kubectl.kubernetes.io/restartedAt"] = stamp
-    manifest = replace(stored.manifest, resource=msgspec.structs.replace(resource, spec=spec), document=document)
+    manifest = replace(stored.manifest, resource=msgspec.structs.replace(resource, spec=spec), written=document)
     return _changed(store, stored, manifest), Change(ref, "restarted")
 
 
@@ -145,7 +145,7 @@ def with_replicas(manifest: Manifest, replicas: int) -> Manifest:
     document = copy.deepcopy(dict(manifest.document))
     _mapping(document, "spec")["replicas"] = replicas
     spec = msgspec.structs.replace(resource.spec, replicas=replicas)
-    return replace(manifest, resource=msgspec.structs.replace(resource, spec=spec), document=document)
+    return replace(manifest, resource=msgspec.structs.replace(resource, spec=spec), written=document)
 
 
 def _upsert(

@@ -11,5 +11,6 @@
     node       `pilotfish up`: one machine's mesh                                   drives `pilotfish.node`
     control    the command line's way into a running mesh: client, server, views
 
-`errors` is what the machine, not the user's configuration, refuses; `thread` is where calls go that may block.
+`errors` is what the machine, not the user's configuration, refuses; `thread` is where calls go that may block;
+`garbage` says how often Python looks for some.
 """
