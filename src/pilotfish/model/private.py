@@ -12,7 +12,27 @@ REDACTED: Final = "[redacted]"
 """As Envoy's own config dump says it."""
 
 
-class PrivateStr(str):
+class _Private:
+    """What a private value is stays in `_real`; the value itself is `REDACTED`."""
+
+    _real: object
+
+    def __repr__(self) -> str:
+        return REDACTED
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return self._real == (other._real if isinstance(other, _Private) else other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self._real)
+
+
+class PrivateStr(_Private, str):
     """A text that can't be read."""
 
     _real: str
@@ -22,20 +42,8 @@ class PrivateStr(str):
         made._real = real
         return made
 
-    def __repr__(self) -> str:
-        return REDACTED
 
-    def __eq__(self, other: object) -> bool:
-        return self._real == (other._real if isinstance(other, PrivateStr) else other)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def __hash__(self) -> int:
-        return hash(self._real)
-
-
-class PrivateBytes(bytes):
+class PrivateBytes(_Private, bytes):
     """Bytes that can't be read."""
 
     _real: bytes
@@ -44,20 +52,6 @@ class PrivateBytes(bytes):
         made = super().__new__(cls, REDACTED.encode())
         made._real = real
         return made
-
-    def __repr__(self) -> str:
-        return REDACTED
-
-    __str__ = __repr__
-
-    def __eq__(self, other: object) -> bool:
-        return self._real == (other._real if isinstance(other, PrivateBytes) else other)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def __hash__(self) -> int:
-        return hash(self._real)
 
 
 @overload

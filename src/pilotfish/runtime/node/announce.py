@@ -89,7 +89,7 @@ class Announcer:
             await asyncio.sleep(0.05)  # discovery is being restarted: its port announces nothing
 
     def look(self) -> None:
-        """A proxy may have come or gone: what discovery says of it may change without anything written here."""
+        """A proxy, or discovery itself, came or went: what is said of it may change without anything written here."""
         self._moved.set()
 
     def start(self) -> None:

@@ -31,14 +31,13 @@ T = TypeVar("T")
 
 
 class DiscoveryProcess:
-    def __init__(self, node: NetNs, address: str, directory: Path, on_change: Callable[[], None]) -> None:
+    def __init__(self, node: NetNs, address: str, directory: Path) -> None:
         """`address`: the node's; `directory`: the mesh's."""
         self.xds = f"{address}:{XDS_PORT}"
         self.monitoring = f"{address}:{MONITORING_PORT}"
         self.restarts = 0
         self._node = node
         self._directory = directory
-        self._on_change = on_change
         self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._client = DiscoveryClient(self.monitoring)
@@ -54,8 +53,9 @@ class DiscoveryProcess:
             monitoring_address=self.monitoring,
         )
 
-    def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._supervise())
+    def start(self, on_change: Callable[[], None]) -> None:
+        """`on_change` is called whenever the process starts or ends."""
+        self._task = asyncio.get_running_loop().create_task(self._supervise(on_change))
 
     async def wait_ready(self, timeout: float) -> None:
         """Returns when it serves xDS. MachineError, with the end of its log, if that takes over `timeout` seconds."""
@@ -96,7 +96,7 @@ class DiscoveryProcess:
                 self._process.signal_group(signal.SIGKILL)
                 await self._process.wait()
 
-    async def _supervise(self) -> None:
+    async def _supervise(self, on_change: Callable[[], None]) -> None:
         """At once after it was killed; after a pause if it keeps ending."""
         loop = asyncio.get_running_loop()
         delay = 0.0
@@ -105,13 +105,13 @@ class DiscoveryProcess:
             log = ContainerLog(self._log_path())
             self._process = await start(self._spec(log.writer))
             log.started()
-            self._on_change()
+            on_change()
             code = await self._process.wait()
             log.close()
             self._process = None
             self.restarts += 1
             _log.error("discovery ended with %d; it is started again", code)
-            self._on_change()
+            on_change()
             delay = 0.0 if loop.time() - began > _LONG_LIVED else min(delay + 0.5, _LAST_DELAY)
             # The first restart is immediate, whenever it comes.
             await asyncio.sleep(max(0.0, delay - 0.5))

@@ -49,7 +49,6 @@ class Node:
     """A mesh that stands."""
 
     reconciler: Reconciler
-    status: Status
     changes: ChangeCounter
 
 
@@ -94,32 +93,20 @@ class _Builder:
         write_view(options, ())
         exits = await self._parts.enter_async_context(AsyncExitStack())
         ports = self._open_ports(exits)
-        source = Files(
-            options.sources,
-            options.mesh_config,
-            namespace=options.namespace,
-            recursive=options.recursive,
-            stdin=stdin,
-        )
-        self._parts.callback(source.close)
+        source = self._open_source(stdin)
         store = await self._read(source)
         network = await self._make_network()
         view = write_view(options, (str(network.subnets.v4), str(network.subnets.v6)))
-        discovery = DiscoveryProcess(network.node, str(network.subnets.node[0]), options.directory, self._changes.bump)
+        discovery = DiscoveryProcess(network.node, str(network.subnets.node[0]), options.directory)
         reconciler = await self._make_pods(store, network, discovery)
         published = tuple(Published(port, reconciler.endpoints) for port in ports)
-        status = Status(view, reconciler, discovery, published)
-        control = ControlServer(
-            NodeOperations(reconciler, status, self._changes, self._ending), options.directory / "control.sock"
-        )
-        await control.start()
-        self._answers.push_async_callback(control.stop)
+        await self._answer(reconciler, Status(view, reconciler, discovery, published))
         self._follow(source, reconciler)
         await self._publish(published, reconciler, exits)
         await discovery.wait_ready(_DISCOVERY_START)
         self._progress.say("discovery ready")
         reconciler.discovery_started()
-        return Node(reconciler, status, self._changes)
+        return Node(reconciler, self._changes)
 
     def _open_ports(self, exits: AsyncExitStack) -> tuple[Port, ...]:
         """Before anything is built, so that a port that is taken is known."""
@@ -128,6 +115,18 @@ class _Builder:
             ports.append(port := Port(publish))
             exits.callback(port.close)
         return tuple(ports)
+
+    def _open_source(self, stdin: str | None) -> ObjectSource:
+        options = self._options
+        source = Files(
+            options.sources,
+            options.mesh_config,
+            namespace=options.namespace,
+            recursive=options.recursive,
+            stdin=stdin,
+        )
+        self._parts.callback(source.close)
+        return source
 
     async def _read(self, source: ObjectSource) -> Store:
         """All that was given."""
@@ -168,8 +167,15 @@ class _Builder:
         self._parts.push_async_callback(reconciler.stop)
         asyncio.get_running_loop().set_exception_handler(partial(_note_failure, reconciler.faults))
         await reconciler.start()
-        discovery.start()
+        discovery.start(reconciler.discovery_moved)
         return reconciler
+
+    async def _answer(self, reconciler: Reconciler, status: Status) -> None:
+        """The command line's questions."""
+        operations = NodeOperations(reconciler, status, self._changes, self._ending)
+        control = ControlServer(operations, self._options.directory / "control.sock")
+        await control.start()
+        self._answers.push_async_callback(control.stop)
 
     def _follow(self, source: ObjectSource, reconciler: Reconciler) -> None:
         following = asyncio.ensure_future(_follow(source, reconciler))

@@ -91,6 +91,11 @@ class Reconciler:
         self.ground.discovery_ready.set()
         self._check_ready()
 
+    def discovery_moved(self) -> None:
+        """Its process has started, or ended."""
+        self._announcer.look()
+        self._changes.bump()
+
     async def stop(self) -> None:
         """Returns when no pod is left."""
         self._notes.close()
