@@ -24,7 +24,19 @@ from pilotfish.model import Protocol
     ],
 )
 def test_what_a_port_declares(name: str, app_protocol: str, transport: str, expected: Protocol) -> None:
-    assert Protocol.declared(name, app_protocol, transport) is expected
+    assert Protocol.declared(name, app_protocol, transport, 8000) is expected
+
+
+@pytest.mark.parametrize("number", [25, 53, 3306, 27017])
+def test_a_port_where_the_server_speaks_first_is_not_sniffed(number: int) -> None:
+    """As Istio has it; what is declared there holds as anywhere.
+
+    Source: https://github.com/istio/istio/blob/master/pkg/config/kube/conversion.go
+    """
+    assert Protocol.declared("db", "", "TCP", number) is Protocol.TCP
+    assert Protocol.declared("", "example.com/odd", "TCP", number) is Protocol.TCP
+    assert Protocol.declared("http-db", "", "TCP", number) is Protocol.HTTP
+    assert Protocol.declared("", "", "UDP", number) is Protocol.UDP
 
 
 @pytest.mark.parametrize(

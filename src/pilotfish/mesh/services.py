@@ -115,7 +115,7 @@ def kubernetes_port(port: kubernetes.ServicePort) -> ServicePort:
     return ServicePort(
         number=port.port,
         name=port.name,
-        protocol=Protocol.declared(port.name, port.app_protocol, port.protocol),
+        protocol=Protocol.declared(port.name, port.app_protocol, port.protocol, port.port),
         target=port.target_port.value if port.target_port is not None else port.port,
         transport="UDP" if port.protocol == "UDP" else "TCP",
     )

@@ -55,20 +55,26 @@ class Protocol(StrEnum):
         return _BY_NAME.get(text.lower())
 
     @classmethod
-    def declared(cls, port_name: str, app_protocol: str, transport: str) -> Protocol:
-        """What a Service port declares: `appProtocol` first, then the port's name up to its first dash."""
+    def declared(cls, port_name: str, app_protocol: str, transport: str, number: int) -> Protocol:
+        """What a Service port declares: `appProtocol` first, then the port's name up to its first dash.
+
+        Where it declares nothing, Istio sniffs but on the ports of protocols in which the server speaks first.
+        """
         if transport == "UDP":
             return cls.UDP
+        undeclared = cls.TCP if number in _SERVER_FIRST_PORTS else cls.AUTO
         if app_protocol:
-            return _APP_PROTOCOLS.get(app_protocol.lower()) or cls.parse(app_protocol) or cls.AUTO
+            return _APP_PROTOCOLS.get(app_protocol.lower()) or cls.parse(app_protocol) or undeclared
         name = port_name.lower()
         if name == "grpc-web" or name.startswith("grpc-web-"):
             return cls.GRPC_WEB
-        return cls.parse(name.partition("-")[0]) or cls.AUTO
+        return cls.parse(name.partition("-")[0]) or undeclared
 
 
 _HTTP = frozenset({Protocol.HTTP, Protocol.HTTP_PROXY, Protocol.HTTP2, Protocol.GRPC, Protocol.GRPC_WEB})
 _BY_NAME = {p.value.lower(): p for p in Protocol if p is not Protocol.AUTO}
+_SERVER_FIRST_PORTS = frozenset({25, 53, 3306, 27017})
+"""SMTP, DNS, MySQL and MongoDB, in Istio's list: https://github.com/istio/istio/blob/master/pkg/config/kube/conversion.go"""
 _APP_PROTOCOLS = {
     "kubernetes.io/h2c": Protocol.HTTP2,
     "kubernetes.io/ws": Protocol.HTTP,
