@@ -11,24 +11,28 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from pilotfish.derive import Graph
 from pilotfish.envoy.types import ROUTE
 from pilotfish.envoy.values import ResourceSet
+from pilotfish.mesh.connections import connections
 from pilotfish.mesh.http_routes import http_routes
+from pilotfish.mesh.outbound import binding_names
 from pilotfish.mesh.policies import policed, policy, rules_for
 from pilotfish.mesh.routing import router
-from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import all_hosts
 from pilotfish.model import Duration, FieldRef, ObjectRef
 
 
 def lowered(graph: Graph, scope: Scope, found: ResourceSet) -> dict[str, Any]:
-    """Of the hosts that somebody routes, and of those that somebody has a policy for."""
+    """Of the hosts and listeners that somebody routes, and of the hosts that somebody has a policy for."""
     client = graph.get(policed, scope)
     names = (h.name for r in found.resources(ROUTE) for h in RouteConfiguration.FromString(r.body).virtual_hosts)
     asked = ((name, name.rpartition(":")) for name in dict.fromkeys(names) if ":" in name)
     routed = {name: (host, int(port)) for name, (host, _, port) in asked if graph.get(router, host)}
     hosts = graph.get(all_hosts)
     rules = {host: graph.get(rules_for, scope, host) for host in sorted(hosts)}
+    taken = {name: graph.get(connections, client, name) for name in graph.get(binding_names, visible(scope))}
     parts = {
         "routes": {name: shown(graph.get(http_routes, client, *routed[name])) for name in sorted(routed)},
+        "connections": {name: shown(each.routes) for name, each in taken.items() if any(r.ref for r in each.routes)},
         "policies": {host: shown(graph.get(policy, by)) for host, by in rules.items() if by},
     }
     return {name: part for name, part in parts.items() if part}

@@ -154,6 +154,8 @@ _ISTIO: dict[type, Table] = {
         | _refused("gateways", [], _MESH_ALONE)
         | _info("statPrefix", f"the requests are not counted under a name of their own; {_KEPT}", "")
     ),
+    istio.TLSMatchAttributes: _refused("sourceLabels", {}) | _refused("gateways", [], _MESH_ALONE),
+    istio.L4MatchAttributes: _refused("sourceLabels", {}) | _refused("gateways", [], _MESH_ALONE),
     istio.HTTPRouteDestination: _refused("headers", {}),
     istio.HTTPRetry: _warning("retryIgnorePreviousHosts", f"retries go to another endpoint; {_KEPT}", True),
     istio.TrafficPolicy: _TLS | _warning("retryBudget", f"retries have no budget; {_KEPT}"),

@@ -67,6 +67,40 @@ class HTTPRoute(Struct):
     retries: HTTPRetry | None = None
 
 
+class RouteDestination(Struct):
+    destination: Destination
+    weight: int = 0
+
+
+class TLSMatchAttributes(Struct):
+    """All that is set must hold."""
+
+    sni_hosts: tuple[str, ...] = ()
+    destination_subnets: tuple[str, ...] = ()
+    port: int = 0
+
+
+class TLSRoute(Struct):
+    """`match` entries are alternatives."""
+
+    match: tuple[TLSMatchAttributes, ...] = ()
+    route: tuple[RouteDestination, ...] = ()
+
+
+class L4MatchAttributes(Struct):
+    """All that is set must hold."""
+
+    destination_subnets: tuple[str, ...] = ()
+    port: int = 0
+
+
+class TCPRoute(Struct):
+    """`match` entries are alternatives; none at all matches every connection."""
+
+    match: tuple[L4MatchAttributes, ...] = ()
+    route: tuple[RouteDestination, ...] = ()
+
+
 class VirtualServiceSpec(Struct):
     hosts: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
@@ -74,6 +108,8 @@ class VirtualServiceSpec(Struct):
     export_to: tuple[str, ...] = ()
     """Only `*`, which is also what is meant where there is none."""
     http: tuple[HTTPRoute, ...] = ()
+    tls: tuple[TLSRoute, ...] = ()
+    tcp: tuple[TCPRoute, ...] = ()
 
 
 class VirtualService(Resource):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from envoy.config.listener.v3.listener_components_pb2 import Filter, ListenerFilter, ListenerFilterChainMatchPredicate
@@ -32,6 +33,14 @@ ORIGINAL_SRC: Final = ListenerFilter(
 
 def build_tcp(access_log: AccessLog | None, cluster: str) -> Filter:
     proxy = TcpProxy(stat_prefix=cluster, cluster=cluster, access_log=build_access_logs(access_log))
+    return Filter(name="envoy.filters.network.tcp_proxy", typed_config=pack(proxy))
+
+
+def build_weighted_tcp(access_log: AccessLog | None, stat_prefix: str, clusters: Iterable[tuple[str, int]]) -> Filter:
+    """Each connection goes to one of the clusters, by weight."""
+    proxy = TcpProxy(stat_prefix=stat_prefix, access_log=build_access_logs(access_log))
+    for name, weight in clusters:
+        proxy.weighted_clusters.clusters.add(name=name, weight=weight)
     return Filter(name="envoy.filters.network.tcp_proxy", typed_config=pack(proxy))
 
 

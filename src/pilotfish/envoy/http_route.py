@@ -33,7 +33,7 @@ def build_routes(source: HTTPRoute, port: int) -> Iterator[Route]:
 
 def clusters_of(route: HTTPRoute) -> Iterator[str]:
     """All that it names, those that get nothing as well."""
-    yield from (_cluster(weighted.backend) for weighted in route.action.backends)
+    yield from (cluster_of(weighted.backend) for weighted in route.action.backends)
 
 
 def _forward(action: RouteAction, source: Forward) -> None:
@@ -48,16 +48,17 @@ def _set_clusters(action: RouteAction, backends: list[WeightedBackend]) -> None:
     if len(backends) > 1:
         action.weighted_clusters.clusters.extend(_weighted(backends))
     else:
-        action.cluster = _cluster(backends[0].backend) if backends else BLACK_HOLE
+        action.cluster = cluster_of(backends[0].backend) if backends else BLACK_HOLE
 
 
 def _weighted(backends: Iterable[WeightedBackend]) -> Iterator[WeightedCluster.ClusterWeight]:
     for weighted in backends:
         weight = UInt32Value(value=weighted.weight)
-        yield WeightedCluster.ClusterWeight(name=_cluster(weighted.backend), weight=weight)
+        yield WeightedCluster.ClusterWeight(name=cluster_of(weighted.backend), weight=weight)
 
 
-def _cluster(backend: Backend) -> str:
+def cluster_of(backend: Backend) -> str:
+    """The cluster of a backend, also for connections."""
     return BLACK_HOLE if backend.invalid is not None else outbound_cluster(backend.port, backend.subset, backend.host)
 
 

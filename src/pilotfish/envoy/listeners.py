@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from envoy.config.core.v3.address_pb2 import CidrRange
 from envoy.config.core.v3.base_pb2 import TrafficDirection
-from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain, FilterChainMatch
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
 from envoy.config.listener.v3.listener_pb2 import AdditionalAddress, Listener
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.access_log import build_listener_logs
+from pilotfish.envoy.connection_route import build_chain, connection_clusters_of
 from pilotfish.envoy.filters import (
     HTTP_INSPECTOR,
     ORIGINAL_DST,
@@ -25,12 +25,14 @@ from pilotfish.envoy.filters import (
 )
 from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
 from pilotfish.envoy.message import duration, serialise, socket_address
-from pilotfish.envoy.naming import BLACK_HOLE, PASSTHROUGH, VIRTUAL_OUTBOUND, outbound_cluster
+from pilotfish.envoy.naming import BLACK_HOLE, PASSTHROUGH, VIRTUAL_OUTBOUND
 from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE
 from pilotfish.envoy.values import Resource
+from pilotfish.mesh.connections import connections
 from pilotfish.mesh.outbound import WILDCARD, Binding, binding
-from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.settings import settings
+from pilotfish.model.connection_route import ConnectionRoute
 from pilotfish.model.settings import MeshSettings
 from pilotfish.model.wellknown import OUTBOUND_PORT
 
@@ -65,25 +67,25 @@ def virtual_outbound(db: Reads) -> Resource:
 
 @query
 def outbound_listener(db: Reads, scope: Scope, name: str) -> Resource | None:
-    """The listener of a binding; None if there is no such binding."""
-    bound = binding(db, scope, name)
+    """The listener of a binding; None if there is no such binding. `scope`: as `connection_scope` says."""
+    bound = binding(db, visible(scope), name)
     if bound is None:
         return None
-    mesh = settings(db)
+    mesh, routes = settings(db), connections(db, scope, name).routes
     listener = Listener(
         name=name,
         address=socket_address(bound.address, bound.port),
         bind_to_port=BoolValue(value=False),
         traffic_direction=TrafficDirection.OUTBOUND,
-        filter_chains=list(_chains(mesh, bound)),
+        filter_chains=_chains(mesh, bound, routes),
         listener_filters_timeout=duration(mesh.detection_timeout),
         continue_on_listener_filters_timeout=True,
     )
     if bound.address == WILDCARD:
         listener.additional_addresses.extend(also_ipv6(bound.port))
-    _set_rest(listener, mesh, bound)
-    _set_inspectors(listener, bound)
-    return Resource.make(LISTENER, name, serialise(listener), _references(mesh, bound), db.origin)
+    _set_rest(listener, mesh, bound, routes)
+    _set_inspectors(listener, bound, routes)
+    return Resource.make(LISTENER, name, serialise(listener), _references(mesh, bound, routes), db.origin)
 
 
 def unknown_destination(mesh: MeshSettings) -> str:
@@ -95,31 +97,29 @@ def also_ipv6(port: int) -> list[AdditionalAddress]:
     return [AdditionalAddress(address=socket_address("::", port))]
 
 
-def _chains(mesh: MeshSettings, bound: Binding) -> Iterator[FilterChain]:
+def _chains(mesh: MeshSettings, bound: Binding, routes: tuple[ConnectionRoute, ...]) -> Iterator[FilterChain]:
     """All but what takes the rest. Envoy decides by destination range, then server name, then what was sniffed."""
-    for host, blocks in bound.ranges:
-        ranges = [_cidr(block) for block in blocks]
-        yield _chain(_tcp(mesh, host, bound.port), FilterChainMatch(prefix_ranges=ranges))
-    for host in bound.server_names:
-        yield _chain(_tcp(mesh, host, bound.port), FilterChainMatch(server_names=[host]))
+    yield from (build_chain(route, mesh.access_log) for route in routes if not route.match.matches_everything)
     if bound.route:
         manager = HttpManager(Direction.OUTBOUND, f"outbound_{bound.name}", bound.route, mesh.access_log)
         sniffed = FilterChainMatch(transport_protocol="raw_buffer", application_protocols=SNIFFED_HTTP)
-        yield _chain(build_http_manager(manager), sniffed)
+        yield FilterChain(filters=[build_http_manager(manager)], filter_chain_match=sniffed)
 
 
-def _set_rest(listener: Listener, mesh: MeshSettings, bound: Binding) -> None:
-    """What the other chains don't match: a TCP service's, or as if there were no listener."""
-    if not bound.tcp:
+def _set_rest(listener: Listener, mesh: MeshSettings, bound: Binding, routes: tuple[ConnectionRoute, ...]) -> None:
+    """What the other chains don't match: a TCP service's, or as if there were no listener. A service that has the
+    listener for itself and routes by server name alone takes no other connections."""
+    rest = next((route for route in routes if route.match.matches_everything), None)
+    if rest is not None and listener.filter_chains:
+        listener.default_filter_chain.CopyFrom(build_chain(rest, mesh.access_log))
+    elif rest is not None:
+        listener.filter_chains.append(build_chain(rest, mesh.access_log))
+    elif not bound.tcp:
         unknown = build_tcp(mesh.access_log, unknown_destination(mesh))
         listener.default_filter_chain.CopyFrom(FilterChain(name="PassthroughFilterChain", filters=[unknown]))
-    elif listener.filter_chains:
-        listener.default_filter_chain.CopyFrom(_chain(_tcp(mesh, bound.tcp, bound.port)))
-    else:
-        listener.filter_chains.append(_chain(_tcp(mesh, bound.tcp, bound.port)))
 
 
-def _set_inspectors(listener: Listener, bound: Binding) -> None:
+def _set_inspectors(listener: Listener, bound: Binding, routes: tuple[ConnectionRoute, ...]) -> None:
     """A service of its own address has those that it needs. What several share has both, or none where all is TCP: a
     listener whose filters change is drained whole, and a new Service must not cut its neighbours' connections.
 
@@ -129,28 +129,14 @@ def _set_inspectors(listener: Listener, bound: Binding) -> None:
     shared = bound.address == WILDCARD and bool(bound.route or bound.server_names)
     if shared or bound.route:
         listener.listener_filters.append(HTTP_INSPECTOR)
-    if shared or (bound.undeclared and bound.address != WILDCARD):
+    is_named = any(route.match.server_names for route in routes)
+    if shared or is_named or (bound.undeclared and bound.address != WILDCARD):
         # On a service's own address for the server name's place in the access log.
         listener.listener_filters.append(TLS_INSPECTOR)
 
 
-def _chain(only: Filter, match: FilterChainMatch | None = None) -> FilterChain:
-    return FilterChain(filters=[only], filter_chain_match=match)
-
-
-def _tcp(mesh: MeshSettings, host: str, port: int) -> Filter:
-    return build_tcp(mesh.access_log, outbound_cluster(port, "", host))
-
-
-def _cidr(block: str) -> CidrRange:
-    prefix, _, length = block.partition("/")
-    return CidrRange(address_prefix=prefix, prefix_len=UInt32Value(value=int(length)))
-
-
-def _references(mesh: MeshSettings, bound: Binding) -> Iterator[tuple[str, str]]:
-    for host in (bound.tcp, *bound.server_names, *(host for host, _ in bound.ranges)):
-        if host:
-            yield (CLUSTER, outbound_cluster(bound.port, "", host))
+def _references(mesh: MeshSettings, bound: Binding, routes: tuple[ConnectionRoute, ...]) -> Iterator[tuple[str, str]]:
+    yield from ((CLUSTER, name) for route in routes for name in connection_clusters_of(route))
     if bound.route:
         yield (ROUTE, bound.route)
     if not bound.tcp:

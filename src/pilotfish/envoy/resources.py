@@ -12,6 +12,7 @@ from pilotfish.envoy.listeners import outbound_listener, virtual_outbound
 from pilotfish.envoy.routes import port_routes, service_routes
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.envoy.values import Layer, Resource, ResourceSet
+from pilotfish.mesh.connections import connection_scope
 from pilotfish.mesh.inbound import InboundPort, inbound_ports
 from pilotfish.mesh.outbound import WILDCARD, binding, binding_names, http_ports
 from pilotfish.mesh.policies import policed, rules_for, widest
@@ -47,7 +48,7 @@ def _workload_set(db: Reads, scope: Scope, ports: tuple[InboundPort, ...], trans
 def outbound(db: Reads, scope: Scope) -> ResourceSet:
     """What every proxy of a scope shares. Complete in itself."""
     rules = policed(db, scope)
-    layers = (_clusters(db, rules), _endpoints(db, rules), _listeners(db, visible(scope)), _routes(db, scope))
+    layers = (_clusters(db, rules), _endpoints(db, rules), _listeners(db, rules), _routes(db, scope))
     return ResourceSet(layers)
 
 
@@ -70,7 +71,8 @@ def _endpoints(db: Reads, scope: Scope) -> Layer:
 
 @query
 def _listeners(db: Reads, scope: Scope) -> Layer:
-    found = (outbound_listener(db, scope, name) for name in binding_names(db, scope))
+    names = binding_names(db, visible(scope))
+    found = (outbound_listener(db, connection_scope(db, scope, name), name) for name in names)
     return Layer(LISTENER, (virtual_outbound(db), *(r for r in found if r is not None)))
 
 

@@ -4,6 +4,7 @@
             ├─ services ───┤             ├─▶ outbound     which listener serves which port of which service
             ├─ policies ───┤             ├─▶ inbound      which ports of a workload are services'
             └─ routing ────┘             ├─▶ http_routes  how a host's requests are routed: model.route
+                                         ├─▶ connections  how a listener's connections are: model.connection_route
                                          └─▶ problems     what is wrong between objects
 
 What users write is lowered to neutral form, kind by kind: `virtual_service` to routes, `destination_rule` to traffic

@@ -6,6 +6,7 @@ What is wrong within one object, `config` has said already. These are warnings: 
 from __future__ import annotations
 
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.connection_problems import connection_problems
 from pilotfish.mesh.inputs import refs
 from pilotfish.mesh.routing_problems import destination_rule_problems, virtual_service_problems
 from pilotfish.mesh.service_problems import service_problems
@@ -23,5 +24,5 @@ def problems(db: Reads) -> tuple[Problem, ...]:
         for ref in refs(db, kind):
             found += service_problems(db, ref)
     for ref in refs(db, VIRTUAL_SERVICE):
-        found += virtual_service_problems(db, ref)
+        found += (*virtual_service_problems(db, ref), *connection_problems(db, ref))
     return tuple(found)

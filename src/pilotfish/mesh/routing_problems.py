@@ -85,16 +85,20 @@ def _dead_destinations(db: Reads, ref: ObjectRef, found: istio.VirtualService) -
     for i, rule in enumerate(found.spec.http):
         for j, routed in enumerate(rule.route):
             where = f"spec.http[{i}].route[{j}].destination"
-            known = service(db, resolve(routed.destination.host, ref.namespace))
-            listener = known.ports[0].number if known is not None and known.ports else 80
-            backend = resolve_destination(db, Scope(ref.namespace), ref.namespace, routed.destination, listener)
-            if backend.invalid is not None:
-                field, text = _FIELDS[backend.invalid.reason], _dead(db, backend, backend.invalid)
-                yield warning(db, ref, f"{where}.{field}", backend.invalid.reason, text)
+            yield from dead_destination(db, ref, where, routed.destination, "requests", "answered 503")
 
 
-def _dead(db: Reads, backend: Backend, invalid: Invalid) -> str:
-    return f"{invalid.message}: requests that take this route are answered 503; {_remedy(db, backend, invalid)}"
+def dead_destination(
+    db: Reads, ref: ObjectRef, where: str, destination: istio.Destination, what: str, becomes: str
+) -> Iterator[Problem]:
+    """If there is no such destination: `what` takes the route is `becomes`."""
+    known = service(db, resolve(destination.host, ref.namespace))
+    listener = known.ports[0].number if known is not None and known.ports else 80
+    backend = resolve_destination(db, Scope(ref.namespace), ref.namespace, destination, listener)
+    if backend.invalid is not None:
+        remedy = _remedy(db, backend, backend.invalid)
+        text = f"{backend.invalid.message}: {what} that take this route are {becomes}; {remedy}"
+        yield warning(db, ref, f"{where}.{_FIELDS[backend.invalid.reason]}", backend.invalid.reason, text)
 
 
 def _remedy(db: Reads, backend: Backend, invalid: Invalid) -> str:

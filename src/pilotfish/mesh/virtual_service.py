@@ -5,7 +5,7 @@ Source: https://istio.io/latest/docs/reference/config/networking/virtual-service
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from pilotfish.config import istio
@@ -57,12 +57,17 @@ def _matches_on(rule: istio.HTTPRoute, field: str, port: int) -> Iterator[tuple[
 
 
 def _forward(rule: istio.HTTPRoute, resolve: Resolve) -> Forward:
-    """A lone destination takes everything, whatever its weight."""
-    alone = len(rule.route) == 1
-    backends = tuple(WeightedBackend(resolve(r.destination), 1 if alone else r.weight) for r in rule.route)
     retries = lower_retries(rule.retries)
     each = rule.retries.per_try_timeout if rule.retries is not None and retries is not None else None
-    return Forward(backends, Timeouts(_limit(rule.timeout), _limit(each)), retries)
+    return Forward(weigh(rule.route, resolve), Timeouts(_limit(rule.timeout), _limit(each)), retries)
+
+
+def weigh(
+    routes: Sequence[istio.HTTPRouteDestination | istio.RouteDestination], resolve: Resolve
+) -> tuple[WeightedBackend, ...]:
+    """A lone destination takes everything, whatever its weight."""
+    alone = len(routes) == 1
+    return tuple(WeightedBackend(resolve(r.destination), 1 if alone else r.weight) for r in routes)
 
 
 def _limit(timeout: Duration | None) -> Duration | None:

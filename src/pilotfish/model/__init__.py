@@ -3,13 +3,14 @@
     the user's objects ─ref─▶ ObjectRef, Source ─problem─▶ Problem          whom a mistake is told about
     Service, ServiceEntry, pods ─service, protocol─▶ Service, Endpoint      what the mesh makes of them
     VirtualService ─route─▶ HTTPRoute                                       and of what is said about them
+                   ─connection_route─▶ ConnectionRoute
     DestinationRule ─traffic_policy─▶ TrafficPolicy
     meshConfig ─settings─▶ MeshSettings                                     what holds for every proxy
     node id, metadata ─proxy─▶ Proxy                                        who asks
 
-`route`, `traffic_policy` and `settings` are the neutral form between the users' APIs and Envoy: `mesh` makes it,
-`envoy` renders it. `values` are small and stand in many others; `wellknown` has the ports, users and names that people
-know; `struct` is the base of what is read or written as JSON.
+`route`, `connection_route`, `traffic_policy` and `settings` are the neutral form between the users' APIs and Envoy:
+`mesh` makes it, `envoy` renders it. `values` are small and stand in many others; `wellknown` has the ports, users and
+names that people know; `struct` is the base of what is read or written as JSON.
 """
 
 from pilotfish.model.kind import Kind

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from pilotfish.config.checks.connection_routes import check_connection_routes
+from pilotfish.config.checks.destinations import check_destinations
 from pilotfish.config.checks.durations import check_duration
 from pilotfish.config.checks.exactly_one import check_exactly_one
-from pilotfish.config.checks.hosts import check_export_to, check_host, is_wildcard_domain, overlap
-from pilotfish.config.checks.names import check_istio_label, check_port
+from pilotfish.config.checks.hosts import check_export_to, check_host, overlap
+from pilotfish.config.checks.names import check_port
 from pilotfish.config.checks.regex import find_fault
 from pilotfish.config.istio import (
-    Destination,
     HTTPMatchRequest,
     HTTPRetry,
     HTTPRoute,
-    HTTPRouteDestination,
     StringMatch,
     VirtualServiceSpec,
 )
@@ -28,7 +28,6 @@ _RETRY_ON = frozenset({
     "deadline-exceeded", "internal", "resource-exhausted", "unavailable",
 })  # fmt: skip
 """Source: https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter"""
-_LARGEST_WEIGHT = 2**32 - 1
 
 
 def check_virtual_service(spec: VirtualServiceSpec, report: Report) -> None:
@@ -38,10 +37,11 @@ def check_virtual_service(spec: VirtualServiceSpec, report: Report) -> None:
         if gateway != "mesh":
             _report_gateway(gateway, f"spec.gateways[{index}]", in_mesh, report)
     check_export_to(spec.export_to, report)
-    if not spec.http:
-        report.missing("spec.http", "write a route", of="spec")
+    if not (spec.http or spec.tls or spec.tcp):
+        report.missing("spec.http", "write a route (or spec.tls, or spec.tcp)", of="spec")
     for index, route in enumerate(spec.http):
         _check_route(route, f"spec.http[{index}]", report)
+    check_connection_routes(spec, report)
 
 
 def _report_gateway(gateway: str, field: str, in_mesh: bool, report: Report) -> None:
@@ -71,34 +71,10 @@ def _check_hosts(hosts: tuple[str, ...], behind_gateway: bool, report: Report) -
 def _check_route(route: HTTPRoute, field: str, report: Report) -> None:
     for index, match in enumerate(route.match):
         _check_match(match, f"{field}.match[{index}]", report)
-    if not route.route:
-        report.missing(f"{field}.route", "say where the requests go", of=field)
-    for index, destination in enumerate(route.route):
-        _check_destination(destination.destination, f"{field}.route[{index}].destination", report)
-    _check_weights(route.route, field, report)
+    check_destinations(route.route, field, "requests", report)
     check_duration(route.timeout, f"{field}.timeout", report, may_be_zero=True)
     if route.retries is not None:
         _check_retries(route.retries, f"{field}.retries", report)
-
-
-def _check_weights(routes: tuple[HTTPRouteDestination, ...], field: str, report: Report) -> None:
-    for index, route in enumerate(routes):
-        if route.weight < 0:
-            report.invalid(f"{field}.route[{index}].weight", f"{route.weight} is less than 0", "write 0 or more")
-    total = sum(route.weight for route in routes)
-    if len(routes) > 1 and total == 0:
-        report.invalid(f"{field}.route", "the weights come to 0", "give one of the destinations a weight")
-    if total > _LARGEST_WEIGHT:
-        report.invalid(f"{field}.route", f"the weights come to {total}", f"keep the sum under {_LARGEST_WEIGHT}")
-
-
-def _check_destination(destination: Destination, field: str, report: Report) -> None:
-    if destination.host == "*" or not is_wildcard_domain(destination.host):
-        report.invalid(f"{field}.host", f"{destination.host!r} is no host", "name a service, such as reviews")
-    if destination.subset:
-        check_istio_label(destination.subset, f"{field}.subset", report)
-    if destination.port is not None:
-        check_port(destination.port.number, f"{field}.port.number", report)
 
 
 def _check_retries(retries: HTTPRetry, field: str, report: Report) -> None:

@@ -1,0 +1,119 @@
+"""Which routes a service's connections take: those of VirtualServices, or the plain one.
+
+Of TLS no more is seen than the server name, so a port that declares TLS has `tls` routes, any other `tcp` routes. All
+VirtualServices that name the host are tried, the oldest first.
+Source: https://istio.io/latest/docs/reference/config/networking/virtual-service/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from pilotfish.config import istio
+from pilotfish.derive import Reads, query
+from pilotfish.mesh.addresses import normal_range
+from pilotfish.mesh.destinations import resolve_destination
+from pilotfish.mesh.hosts import resolve, wildcards
+from pilotfish.mesh.inputs import refs, resource
+from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.services import service
+from pilotfish.mesh.virtual_service import Resolve, weigh
+from pilotfish.model import FieldRef, ObjectRef
+from pilotfish.model.connection_route import EVERYTHING, ConnectionMatch, ConnectionRoute, Connections
+from pilotfish.model.kinds import VIRTUAL_SERVICE
+from pilotfish.model.route import Backend, WeightedBackend
+
+
+@query
+def connection_routes(db: Reads, client: Scope, host: str, port: int) -> Connections:
+    """The routes of one port of a service, in the order in which they are tried.
+
+    `client` is the widest scope to which the same DestinationRules apply.
+    """
+    found = service(db, host)
+    declared = found.port(port) if found is not None else None
+    is_tls = declared is not None and declared.protocol.is_tls
+    routes: dict[ConnectionMatch, ConnectionRoute] = {}
+    lost: list[ConnectionRoute] = []
+    for ref in connection_routers(db, host):
+        source = resource(db, ref, istio.VirtualService)
+        for route in _lowered(db, client, ref, source.spec, port, is_tls) if source is not None else ():
+            if route.match in routes or EVERYTHING in routes:
+                lost.append(route)
+            else:
+                routes[route.match] = route
+    if not routes or not (is_tls or EVERYTHING in routes):
+        routes[EVERYTHING] = ConnectionRoute(EVERYTHING, (WeightedBackend(Backend(host, port)),))
+    return Connections(tuple(routes.values()), tuple(route.ref for route in lost if route.ref is not None))
+
+
+def _lowered(
+    db: Reads, client: Scope, ref: ObjectRef, spec: istio.VirtualServiceSpec, port: int, is_tls: bool
+) -> Iterator[ConnectionRoute]:
+    def resolve_for(destination: istio.Destination) -> Backend:
+        return resolve_destination(db, client, ref.namespace, destination, port)
+
+    return lower_tls(ref, spec, port, resolve_for) if is_tls else lower_tcp(ref, spec, port, resolve_for)
+
+
+def lower_tls(ref: ObjectRef, spec: istio.VirtualServiceSpec, port: int, resolve: Resolve) -> Iterator[ConnectionRoute]:
+    """One for each alternative of a rule's matches."""
+    for index, rule in enumerate(spec.tls):
+        for number, match in enumerate(rule.match):
+            if match.port in (0, port):
+                names = tuple(dict.fromkeys(name.lower() for name in match.sni_hosts))
+                field = FieldRef(ref, f"spec.tls[{index}].match[{number}]")
+                meant = ConnectionMatch(_ranges(match.destination_subnets), names)
+                yield ConnectionRoute(meant, weigh(rule.route, resolve), field)
+
+
+def lower_tcp(ref: ObjectRef, spec: istio.VirtualServiceSpec, port: int, resolve: Resolve) -> Iterator[ConnectionRoute]:
+    """One for each rule."""
+    for index, rule in enumerate(spec.tcp):
+        here = [match.destination_subnets for match in rule.match if match.port in (0, port)]
+        if rule.match and not here:
+            continue
+        subnets = _ranges(subnet for subnets in here for subnet in subnets) if all(here) else ()
+        field = FieldRef(ref, f"spec.tcp[{index}]")
+        yield ConnectionRoute(ConnectionMatch(subnets), weigh(rule.route, resolve), field)
+
+
+def _ranges(subnets: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, map(normal_range, subnets))))
+
+
+@query(index=True)
+def connection_routers(db: Reads, host: str) -> tuple[ObjectRef, ...]:
+    """The VirtualServices with TLS or TCP routes that name a host, or a wildcard that matches it, the oldest first."""
+    by_host = _routers(db)
+    if not by_host:
+        return ()
+    found = {aged for name in (host, *wildcards(host)) for aged in by_host.get(name, ())}
+    return tuple(ref for _, ref in sorted(found))
+
+
+@query(index=True)
+def routes_connections(db: Reads) -> bool:
+    """Whether there is any such VirtualService."""
+    return bool(_routers(db))
+
+
+@query(index=True)
+def _routers(db: Reads) -> Mapping[str, tuple[tuple[str, ObjectRef], ...]]:
+    """By host: when each was made, and which it is."""
+    found: dict[str, list[tuple[str, ObjectRef]]] = {}
+    for ref in refs(db, VIRTUAL_SERVICE):
+        created, hosts = _subject(db, ref)
+        for host in hosts:
+            found.setdefault(host, []).append((created, ref))
+    return {host: tuple(aged) for host, aged in found.items()}
+
+
+@query
+def _subject(db: Reads, ref: ObjectRef) -> tuple[str, tuple[str, ...]]:
+    """When the VirtualService was made, and whose connections it routes."""
+    found = resource(db, ref, istio.VirtualService)
+    if found is None or not (found.spec.tls or found.spec.tcp):
+        return ("", ())
+    hosts = dict.fromkeys(resolve(host, ref.namespace) for host in found.spec.hosts)
+    return (found.metadata.creation_timestamp or "", tuple(hosts))

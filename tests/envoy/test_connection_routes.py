@@ -1,0 +1,182 @@
+"""TCP and TLS routes as a client sees them: which server of several answers a connection through a real Envoy."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from pilotfish.config import load
+from pilotfish.derive import Graph
+from pilotfish.envoy.resources import resource_set
+from pilotfish.envoy.values import ResourceSet
+from pilotfish.mesh import inputs
+from tests.mesh.meshes import proxy
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
+
+MESH = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: one, namespace: vm}
+spec:
+  hosts: [one.example.com]
+  addresses: [10.96.0.1, 10.97.0.0/16]
+  resolution: STATIC
+  ports:
+  - {number: 5432, name: tcp, protocol: TCP, targetPort: 7001}
+  - {number: 5433, name: also, protocol: TCP, targetPort: 7001}
+  endpoints: [{address: 10.245.1.2}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: two, namespace: vm}
+spec:
+  hosts: [two.example.com]
+  addresses: [10.96.0.2]
+  resolution: STATIC
+  ports: [{number: 5432, name: tcp, protocol: TCP, targetPort: 7002}]
+  endpoints: [{address: 10.245.1.2}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: own, namespace: vm}
+spec:
+  hosts: [own.example.com]
+  addresses: [10.96.0.3]
+  resolution: STATIC
+  ports: [{number: 443, name: tls, protocol: TLS, targetPort: 7001}]
+  endpoints: [{address: 10.245.1.2}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: outside, namespace: vm}
+spec:
+  hosts: ["*.example.org"]
+  resolution: STATIC
+  ports: [{number: 443, name: tls, protocol: TLS, targetPort: 7001}]
+  endpoints: [{address: 10.245.1.2}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: one, namespace: vm}
+spec:
+  hosts: [one.example.com]
+  tcp:
+  - match: [{port: 5433}]
+    route: [{destination: {host: two.example.com, port: {number: 5432}}}]
+  - match: [{destinationSubnets: [10.97.1.0/24, 10.97.2.7]}]
+    route: [{destination: {host: two.example.com}}]
+  - match: [{destinationSubnets: [10.97.3.0/24]}]
+    route: [{destination: {host: nowhere.example.com}}]
+  - route:
+    - {destination: {host: one.example.com}, weight: 3}
+    - {destination: {host: two.example.com}, weight: 1}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: own, namespace: vm}
+spec:
+  hosts: [own.example.com]
+  tls:
+  - match: [{sniHosts: [own.example.com]}]
+    route: [{destination: {host: two.example.com, port: {number: 5432}}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: outside, namespace: vm}
+spec:
+  hosts: ["*.example.org"]
+  tls:
+  - match: [{sniHosts: [a.example.org], port: 443}, {sniHosts: [b.example.org], destinationSubnets: [10.98.0.0/16]}]
+    route: [{destination: {host: two.example.com, port: {number: 5432}}}]
+  - match: [{sniHosts: ["*.example.org"]}]
+    route: [{destination: {host: "*.example.org"}}]
+"""
+
+CALLS = (
+    ("a port", "10.96.0.1", 5433, "", "two"),
+    ("a subnet", "10.97.1.9", 5432, "", "two"),
+    ("an address", "10.97.2.7", 5432, "", "two"),
+    ("a destination that is not there", "10.97.3.1", 5432, "", "closed"),
+    ("a service that nobody routes", "10.96.0.2", 5432, "", "two"),
+    ("a server name", "10.96.0.3", 443, "own.example.com", "two"),
+    ("another name on a service's own address", "10.96.0.3", 443, "other.example.com", "closed"),
+    ("a name among several", "10.99.0.1", 443, "a.example.org", "two"),
+    ("a name and a subnet", "10.98.0.1", 443, "b.example.org", "two"),
+    ("the name without the subnet", "10.99.0.1", 443, "b.example.org", "one"),
+    ("a wildcard", "10.99.0.1", 443, "c.example.org", "one"),
+)
+"""What is tried, the address and port that the client means, its server name, and who answers."""
+
+
+def test_which_server_answers(launch: Callable[[ResourceSet], Any]) -> None:
+    loaded = load(MESH, "in.yaml")
+    assert loaded.problems == ()
+    graph = Graph()
+    inputs.apply(graph, {m.ref: m for m in loaded.manifests})
+    live = launch(resource_set(graph, proxy("webapp-0", address="10.245.1.1")))
+    assert live.ads.nacks == []
+    assert live.log.read_text() == "", "a field is deprecated"
+    for port, name in ((7001, "one"), (7002, "two")):
+        _start_server(live, port, name)
+    answers = _call_all(live.netns, [(address, port, name) for _, address, port, name, _ in CALLS])
+    found = [(what, answer) for (what, *_), answer in zip(CALLS, answers, strict=True)]
+    assert found == [(what, expected) for what, *_, expected in CALLS]
+    answers = _call_all(live.netns, [("10.96.0.1", 5432, "")] * 400)
+    assert set(answers) == {"one", "two"}
+    # 400 of 3:1, six standard deviations (8.7) to both sides.
+    assert 248 < answers.count("one") < 352
+
+
+def _start_server(live: Any, port: int, name: str) -> None:
+    command = ["ip", "netns", "exec", live.peer, sys.executable, "-ISc", _SERVER, str(port), name]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    live.processes.append(process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+
+
+def _call_all(netns: str, calls: Sequence[tuple[str, int, str]]) -> list[str]:
+    command = ["ip", "netns", "exec", netns, sys.executable, "-ISc", _CLIENT]
+    done = subprocess.run(command, input=json.dumps(calls), capture_output=True, text=True, timeout=30, check=True)
+    answers: list[str] = json.loads(done.stdout)
+    return answers
+
+
+_SERVER = """
+import socket, sys
+with socket.create_server(("10.245.1.2", int(sys.argv[1])), backlog=512) as server:
+    print("ready", flush=True)
+    while True:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(sys.argv[2].encode())
+"""
+"""Answers its name to whatever comes first."""
+
+_CLIENT = """
+import json, socket, ssl, sys
+def hello(name):
+    context = ssl.create_default_context()
+    to_server = ssl.MemoryBIO()
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), to_server, server_hostname=name).do_handshake()
+    except ssl.SSLWantReadError:
+        return to_server.read()
+def call(address, port, name):
+    try:
+        with socket.create_connection((address, port), timeout=5) as s:
+            s.sendall(hello(name) if name else b"hi")
+            return s.recv(4096).decode() or "closed"
+    except ConnectionError:
+        return "closed"
+json.dump([call(*each) for each in json.load(sys.stdin)], sys.stdout)
+"""
+"""A server name is said in a TLS handshake, of which no more than the first message is sent."""
