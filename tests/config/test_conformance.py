@@ -13,7 +13,7 @@ import yaml
 from pilotfish.config import load
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "validation"
-KINDS = ("virtualservice", "destinationrule", "serviceentry")
+KINDS = ("virtualservice", "destinationrule", "serviceentry", "workloadentry")
 
 
 def _cases() -> Iterator[Any]:

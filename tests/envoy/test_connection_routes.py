@@ -40,8 +40,13 @@ spec:
   hosts: [two.example.com]
   addresses: [10.96.0.2]
   resolution: STATIC
-  ports: [{number: 5432, name: tcp, protocol: TCP, targetPort: 7002}]
-  endpoints: [{address: 10.245.1.2}]
+  ports: [{number: 5432, name: tcp, protocol: TCP}]
+  workloadSelector: {labels: {app: two}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: two, namespace: vm}
+spec: {address: 10.245.1.2, labels: {app: two}, ports: {tcp: 7002}}
 ---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry

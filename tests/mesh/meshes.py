@@ -17,7 +17,7 @@ NETWORKING = "networking.istio.io/v1"
 
 
 def manifest(kind: str, name: str, namespace: str = "vm", api: str = "v1", **rest: Any) -> Manifest:
-    """One object. `labels` and `created` go into its metadata."""
+    """One object. `labels`, `annotations` and `created` go into its metadata."""
     (made,) = try_manifest(kind, name, namespace, api, **rest)
     return made
 
@@ -25,6 +25,7 @@ def manifest(kind: str, name: str, namespace: str = "vm", api: str = "v1", **res
 def try_manifest(kind: str, name: str, namespace: str = "vm", api: str = "v1", **rest: Any) -> tuple[Manifest, ...]:
     """One object, or none if it is not valid."""
     metadata = {"name": name, "namespace": namespace, "labels": rest.pop("labels", {})}
+    metadata["annotations"] = rest.pop("annotations", {})
     if created := rest.pop("created", ""):
         metadata["creationTimestamp"] = created
     loaded = load(json.dumps({"apiVersion": api, "kind": kind, "metadata": metadata, **rest}), "in.yaml")

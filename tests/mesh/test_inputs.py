@@ -8,7 +8,7 @@ from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Graph
 from pilotfish.mesh import inputs
 from pilotfish.mesh.inputs import effective
-from pilotfish.mesh.workloads import pods_selected
+from pilotfish.mesh.workloads import workloads_selected
 from tests.mesh.meshes import graph_of, pod, ref, service
 
 OLD, NEW = service("web", address="10.96.0.1"), service("web", address="10.96.0.2")
@@ -68,5 +68,5 @@ def test_selectors_see_pods_come_go_and_change_their_labels(selector: dict[str, 
         pod("other", "10.0.0.3", {"app": "other", "version": "v2"}),
     ):
         inputs.apply(graph, {changed.ref: changed})
-    found = graph.get(pods_selected, "vm", tuple(sorted(selector.items())))
+    found = graph.get(workloads_selected, "vm", tuple(sorted(selector.items())))
     assert [r.name for r in found] == names

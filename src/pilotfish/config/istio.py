@@ -199,6 +199,25 @@ class WorkloadEntrySpec(Struct):
     service_account: str = ""
 
 
+class WorkloadEntryCondition(Struct):
+    type: str = ""
+    status: str = ""
+
+
+class WorkloadEntryStatus(Struct):
+    conditions: tuple[WorkloadEntryCondition, ...] = ()
+
+
+class WorkloadEntry(Resource):
+    kind = kinds.WORKLOAD_ENTRY
+    spec: WorkloadEntrySpec
+    status: WorkloadEntryStatus = WorkloadEntryStatus()
+
+
+class WorkloadSelector(Struct):
+    labels: dict[str, str] = {}
+
+
 class ServiceEntrySpec(Struct):
     hosts: tuple[str, ...]
     addresses: tuple[str, ...] = ()
@@ -206,6 +225,8 @@ class ServiceEntrySpec(Struct):
     location: Literal["MESH_EXTERNAL", "MESH_INTERNAL"] = "MESH_EXTERNAL"
     resolution: Literal["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN"] = "NONE"
     endpoints: tuple[WorkloadEntrySpec, ...] = ()
+    workload_selector: WorkloadSelector | None = None
+    """Pods and WorkloadEntries of its namespace in the place of `endpoints`."""
     export_to: tuple[str, ...] = ()
     """Only `*`."""
 

@@ -1,7 +1,8 @@
 """Who serves a service's port.
 
-A Kubernetes Service with a selector is served by pods; one without by what its EndpointSlices, else its Endpoints, say.
-A ServiceEntry lists its own; one of resolution DNS that lists none is served by what its host resolves to.
+A Service or ServiceEntry with a selector is served by pods and WorkloadEntries; a Service without one by what its
+EndpointSlices, else its Endpoints, say. Other ServiceEntries list their own; one of resolution DNS that has none is
+served by what its host resolves to.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from pilotfish.mesh.addresses import is_ip
 from pilotfish.mesh.hosts import service_host
 from pilotfish.mesh.inputs import listing, refs, resource
 from pilotfish.mesh.services import declared, service
-from pilotfish.mesh.workloads import Workload, pods_selected, workload
+from pilotfish.mesh.workloads import Workload, workload, workloads_selected
 from pilotfish.model import ObjectRef
-from pilotfish.model.kinds import ENDPOINT_SLICE, ENDPOINTS, SERVICE_ENTRY
+from pilotfish.model.kinds import ENDPOINT_SLICE, ENDPOINTS, SERVICE_ENTRY, WORKLOAD_ENTRY
 from pilotfish.model.service import Endpoint, Locality, Resolution, Service, ServicePort
 
 
@@ -30,20 +31,20 @@ def endpoints(db: Reads, host: str, port: int) -> tuple[Endpoint, ...]:
 
 def serving(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
     """The same for a port that is at hand: one that no proxy sees, as it is UDP."""
+    if found.selector and not (found.resolution is Resolution.PASSTHROUGH and found.ref.kind is SERVICE_ENTRY):
+        return tuple(e for w in instances(db, found.host) for e in _of_workload(w, found, port))
     if found.ref.kind is SERVICE_ENTRY:
         return _of_entry(db, found, port)
-    if found.selector:
-        return tuple(e for w in instances(db, found.host) for e in _of_workload(w, found, port))
     return _of_slices(db, found, port)
 
 
 @query
 def instances(db: Reads, host: str) -> tuple[Workload, ...]:
-    """The workloads that a Service selects, ready or not."""
+    """The workloads that a Service or ServiceEntry selects, ready or not."""
     found = service(db, host)
     if found is None or not found.selector:
         return ()
-    selected = (workload(db, ref) for ref in pods_selected(db, found.namespace, found.selector))
+    selected = (workload(db, ref) for ref in workloads_selected(db, found.namespace, found.selector))
     return tuple(w for w in selected if w is not None)
 
 
@@ -60,6 +61,8 @@ def _fed_by(db: Reads, ref: ObjectRef) -> tuple[str, ...]:
         return tuple(s.host for s in declared(db, ref))
     if ref.kind is ENDPOINTS:
         return (service_host(ref.name, ref.namespace),)
+    if ref.kind is WORKLOAD_ENTRY:
+        return ()  # a selector finds it
     source = resource(db, ref, kubernetes.EndpointSlice)
     name = _service_name(source) if source is not None else ""
     return (service_host(name, ref.namespace),) if name else ()
@@ -73,11 +76,12 @@ def _lists(db: Reads, host: str, address: str) -> bool:
 
 
 def _of_workload(source: Workload, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
-    number = source.port(port.target, port.transport)
-    if number is None:
+    number, address = source.port(port), source.addresses[0]
+    named = found.resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN)
+    if number is None or not (named or is_ip(address)):
         return ()
     ready = source.ready or found.publish_not_ready
-    return (Endpoint(source.addresses[0], number, source.labels, ready, source.locality, ref=source.ref),)
+    return (Endpoint(address, number, source.labels, ready, source.locality, source.weight, source.ref),)
 
 
 def _of_entry(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:

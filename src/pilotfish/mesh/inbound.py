@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.endpoints import endpoints, hosted
-from pilotfish.mesh.inputs import Labels
+from pilotfish.mesh.inputs import Labels, listing
 from pilotfish.mesh.services import all_hosts, service
 from pilotfish.mesh.workloads import Workload, workload
 from pilotfish.model import ObjectRef, Protocol, Proxy
-from pilotfish.model.kinds import POD
+from pilotfish.model.kinds import POD, WORKLOAD_ENTRY
 from pilotfish.model.service import Service, ServicePort
 
 
@@ -36,19 +36,28 @@ class InboundPort:
 def inbound_ports(db: Reads, proxy: Proxy) -> tuple[InboundPort, ...]:
     """The ports of a proxy's workload that serve some service, by number.
 
-    A pod that discovery does not know yet is taken as its proxy describes it, so that the order in which pod and proxy
+    A workload that discovery does not know yet is taken as its proxy describes it, so that the order in which both
     become known does not matter.
     """
-    ref = POD.ref(proxy.namespace, proxy.name)
-    pod = workload(db, ref)
-    return served_ports(
-        db, ref, pod.labels if pod is not None else tuple(sorted(proxy.labels.items())), proxy.addresses
-    )
+    ref = _workload_of(db, proxy.namespace, proxy.name, proxy.addresses)
+    known = workload(db, ref)
+    labels = known.labels if known is not None else tuple(sorted(proxy.labels.items()))
+    return served_ports(db, ref, labels, proxy.addresses)
+
+
+@query(index=True)
+def _workload_of(db: Reads, namespace: str, name: str, addresses: tuple[str, ...]) -> ObjectRef:
+    """The pod of that name, unless there is none and a WorkloadEntry of the namespace has one of the addresses."""
+    pod = POD.ref(namespace, name)
+    if workload(db, pod) is not None:
+        return pod
+    listed = (ref for address in addresses for ref in listing(db, address))
+    return next((ref for ref in listed if ref.kind is WORKLOAD_ENTRY and ref.namespace == namespace), pod)
 
 
 @query
 def served_ports(db: Reads, ref: ObjectRef, labels: Labels, addresses: tuple[str, ...]) -> tuple[InboundPort, ...]:
-    """The ports of a pod with these labels and addresses that serve some service, by number."""
+    """The ports of a workload with these labels and addresses that serve some service, by number."""
     pod = workload(db, ref)
     found: dict[int, list[tuple[str, int]]] = {}
     for host in _served_hosts(db, ref.namespace, labels, addresses):
@@ -80,7 +89,7 @@ def _targets(
     if not found.selector:
         listed = endpoints(db, found.host, port.number)
         return tuple(dict.fromkeys(e.port for e in listed if e.address in addresses))
-    number = pod.port(port.target) if pod is not None else port.target
+    number = pod.port(port) if pod is not None else port.target
     return (number,) if isinstance(number, int) else ()
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from pilotfish.config import istio, kubernetes
+from pilotfish.config.kubernetes import Resource
 from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Graph, Input, Reads, query
 from pilotfish.model import Kind, ObjectRef
-from pilotfish.model.kinds import KINDS, POD
+from pilotfish.model.kinds import KINDS
 
 TABLES: Final[Mapping[Kind, Input[ObjectRef, Manifest]]] = {kind: Input(kind.name) for kind in KINDS if kind.discovery}
 """The kinds that discovery reads. Others may be applied; nothing asks for them."""
@@ -27,13 +28,13 @@ _OTHERS: Final[Input[ObjectRef, Manifest]] = Input("Other")
 MESH_CONFIG: Final[Input[str, MeshConfig]] = Input("MeshConfig")
 
 LABELLED: Final[Input[tuple[str, str, str], tuple[ObjectRef, ...]]] = Input("Labelled")
-"""The pods of (namespace, label, value), sorted. `apply` keeps it, so that no query need look through all pods, and one
-that comes or goes is news to none but those who select it."""
+"""The pods and WorkloadEntries of (namespace, label, value), sorted. `apply` keeps it, so that no query need look
+through all of them, and one that comes or goes is news to none but those who select it."""
 
 
 LISTED: Final[Input[str, tuple[ObjectRef, ...]]] = Input("Listed")
-"""The Endpoints, EndpointSlices and ServiceEntries that list an address, sorted. Kept by `apply`, so that a workload
-finds those that list it, and one address that comes or goes is news to none but its own."""
+"""The Endpoints, EndpointSlices, ServiceEntries and WorkloadEntries that list an address, sorted. Kept by `apply`, so
+that a workload finds those that list it, and one address that comes or goes is news to none but its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +111,19 @@ def _toggle(members: list[ObjectRef], ref: ObjectRef) -> None:
 
 
 def _labels_of(manifest: Manifest) -> Set[tuple[str, str, str]]:
-    ref = manifest.ref
-    if ref.kind is not POD:
-        return frozenset()
-    return {(ref.namespace, label, value) for label, value in manifest.resource.metadata.labels.items()}
+    namespace = manifest.ref.namespace
+    return {(namespace, label, value) for label, value in labels_of(manifest.resource).items()}
+
+
+def labels_of(source: Resource) -> Mapping[str, str]:
+    """Those by which a pod or a WorkloadEntry is selected; none of other objects."""
+    match source:
+        case kubernetes.Pod(metadata=metadata):
+            return metadata.labels
+        case istio.WorkloadEntry(metadata=metadata, spec=spec):
+            return {**spec.labels, **metadata.labels}
+        case _:
+            return {}
 
 
 def _addresses_of(manifest: Manifest) -> Set[str]:
@@ -122,6 +132,8 @@ def _addresses_of(manifest: Manifest) -> Set[str]:
             return {a.ip for subset in subsets for a in (*subset.addresses, *subset.not_ready_addresses)}
         case kubernetes.EndpointSlice(endpoints=listed):
             return {address for endpoint in listed for address in endpoint.addresses}
+        case istio.WorkloadEntry(spec=spec):
+            return {spec.address}
         case istio.ServiceEntry(spec=spec):
             return {endpoint.address for endpoint in spec.endpoints}
         case _:
@@ -156,7 +168,7 @@ def refs(db: Reads, kind: Kind) -> tuple[ObjectRef, ...]:
 
 
 def listing(db: Reads, address: str) -> tuple[ObjectRef, ...]:
-    """The Endpoints, EndpointSlices and ServiceEntries that list an address, sorted."""
+    """The Endpoints, EndpointSlices, ServiceEntries and WorkloadEntries that list an address, sorted."""
     return db.read(LISTED, address) or ()
 
 

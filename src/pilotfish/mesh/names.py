@@ -13,10 +13,11 @@ from hashlib import blake2b
 
 from pilotfish.config import kubernetes
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.addresses import is_ip
 from pilotfish.mesh.endpoints import instances, slices_of
 from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.scope import Scope, visible
-from pilotfish.mesh.services import hosts, service
+from pilotfish.mesh.services import hosts, kubernetes_port, service
 from pilotfish.model.kinds import ENDPOINTS
 from pilotfish.model.names import NameTable, Port
 from pilotfish.model.service import Service
@@ -33,7 +34,7 @@ class HostNames:
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A pod, or an endpoint that a slice lists, behind a headless Service."""
+    """A workload, or an endpoint that a slice lists, behind a headless Service."""
 
     addresses: tuple[str, ...]
     hostname: str
@@ -132,10 +133,10 @@ def _members(db: Reads, found: Service, spec: kubernetes.Service) -> Iterable[_M
         _Member(
             w.addresses[:families],
             w.hostname if w.subdomain == found.ref.name else "",
-            {p.name: n for p in spec.spec.ports if (n := w.port(p.target_port.value if p.target_port else p.port))},
+            {p.name: n for p in spec.spec.ports if (n := w.port(kubernetes_port(p)))},
         )
         for w in instances(db, found.host)
-        if w.ready or found.publish_not_ready
+        if (w.ready or found.publish_not_ready) and is_ip(w.addresses[0])
     )
 
 

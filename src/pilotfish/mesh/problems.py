@@ -10,8 +10,9 @@ from pilotfish.mesh.connection_problems import connection_problems
 from pilotfish.mesh.inputs import refs
 from pilotfish.mesh.routing_problems import destination_rule_problems, virtual_service_problems
 from pilotfish.mesh.service_problems import service_problems
+from pilotfish.mesh.workload_problems import workload_entry_problems
 from pilotfish.model import Problem
-from pilotfish.model.kinds import DESTINATION_RULE, SERVICE, SERVICE_ENTRY, VIRTUAL_SERVICE
+from pilotfish.model.kinds import DESTINATION_RULE, SERVICE, SERVICE_ENTRY, VIRTUAL_SERVICE, WORKLOAD_ENTRY
 
 
 @query(index=True)
@@ -23,6 +24,8 @@ def problems(db: Reads) -> tuple[Problem, ...]:
     for kind in (SERVICE, SERVICE_ENTRY):
         for ref in refs(db, kind):
             found += service_problems(db, ref)
+    for ref in refs(db, WORKLOAD_ENTRY):
+        found += workload_entry_problems(db, ref)
     for ref in refs(db, VIRTUAL_SERVICE):
         found += (*virtual_service_problems(db, ref), *connection_problems(db, ref))
     return tuple(found)

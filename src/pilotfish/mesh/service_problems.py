@@ -14,7 +14,7 @@ from pilotfish.mesh.outbound import RESERVED, Binding, binding, conflicts
 from pilotfish.mesh.routing_problems import warning
 from pilotfish.mesh.scope import EVERYONE
 from pilotfish.mesh.services import declared, kubernetes_port, owner, service
-from pilotfish.mesh.workloads import pods_selected
+from pilotfish.mesh.workloads import workloads_selected
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.kinds import SERVICE_ENTRY
 from pilotfish.model.service import Service
@@ -118,15 +118,17 @@ def _written_ports(db: Reads, ref: ObjectRef) -> Iterator[tuple[int, int]]:
 
 
 def _selection(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
-    """A selector that no pod fits, and a port's name that no selected pod knows."""
-    if not pods_selected(db, found.namespace, found.selector):
+    """A selector that no workload fits, and a port's name that no selected one knows."""
+    if not workloads_selected(db, found.namespace, found.selector):
         labels = ",".join(f"{k}={v}" for k, v in found.selector)
-        text = f"no pod of namespace {found.namespace} has the labels {labels}: requests are answered 503"
-        yield warning(db, ref, "spec.selector", "NoPods", text, Severity.INFO)
+        what = "pod" if found.is_kubernetes else "pod or WorkloadEntry"
+        text = f"no {what} of namespace {found.namespace} has the labels {labels}: requests are answered 503"
+        field = "spec.selector" if found.is_kubernetes else "spec.workloadSelector"
+        yield warning(db, ref, field, "NoPods", text, Severity.INFO)
         return
     pods, source = instances(db, found.host), resource(db, ref, kubernetes.Service)
     for port in map(kubernetes_port, source.spec.ports if source is not None else ()):
-        if pods and all(w.port(port.target, port.transport) is None for w in pods):
+        if pods and all(w.port(port) is None for w in pods):
             text = (
                 f"no container port of its pods is named {port.target}: port {port.number} has no endpoints; "
                 f"name the container port, or give a number"

@@ -130,6 +130,7 @@ def _from_entry(ref: ObjectRef, source: istio.ServiceEntry, host: str) -> Servic
         ports=tuple(_entry_port(p) for p in spec.ports if p.protocol.upper() != "UDP"),
         addresses=tuple(dict.fromkeys(filter(None, map(normal_range, spec.addresses)))),
         resolution=_RESOLUTIONS[spec.resolution],
+        selector=tuple(sorted(spec.workload_selector.labels.items())) if spec.workload_selector is not None else (),
         external=spec.location == "MESH_EXTERNAL",
         created=source.metadata.creation_timestamp or "",
     )

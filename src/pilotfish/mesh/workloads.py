@@ -1,42 +1,50 @@
-"""Pods as workloads: who runs where, with which labels."""
+"""Pods and WorkloadEntries as workloads: who runs where, with which labels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pilotfish.config import kubernetes
+from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.inputs import LABELLED, Labels, resource
+from pilotfish.mesh.inputs import LABELLED, Labels, effective, labels_of, resource
 from pilotfish.model import ObjectRef
-from pilotfish.model.service import Locality, Transport
+from pilotfish.model.kinds import WORKLOAD_ENTRY
+from pilotfish.model.service import Locality, ServicePort, Transport
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A pod that runs and has an address."""
+    """A pod that runs and has an address, or a WorkloadEntry."""
 
     ref: ObjectRef
     labels: Labels
     addresses: tuple[str, ...]
-    """`status.podIP` first."""
+    """`status.podIP` first. A WorkloadEntry's one may be a name."""
     ready: bool
     ports: tuple[tuple[str, str, int], ...]
-    """(protocol, name, number) of named container ports."""
+    """(protocol, name, number). A pod's by the container port's name, a WorkloadEntry's by the service port's."""
     hostname: str
     subdomain: str
     locality: Locality
+    weight: int = 1
 
-    def port(self, target: int | str, transport: Transport = "TCP") -> int | None:
-        """The number that a Service's targetPort means here; None if no container port has that name."""
-        if isinstance(target, int):
-            return target
-        return next((n for protocol, name, n in self.ports if (protocol, name) == (transport, target)), None)
+    def port(self, port: ServicePort) -> int | None:
+        """The number that a Service's port means here; None if no container port has the name that it targets."""
+        if self.ref.kind is WORKLOAD_ENTRY and (number := self._named(port.name, port.transport)) is not None:
+            return number
+        return port.target if isinstance(port.target, int) else self._named(port.target, port.transport)
+
+    def _named(self, wanted: str, transport: Transport) -> int | None:
+        return next((n for protocol, name, n in self.ports if (protocol, name) == (transport, wanted)), None)
 
 
 @query
 def workload(db: Reads, ref: ObjectRef) -> Workload | None:
     """None for a pod that has no address, is being deleted, or has run to its end."""
+    if ref.kind is WORKLOAD_ENTRY:
+        entry = resource(db, ref, istio.WorkloadEntry)
+        return _of_entry(ref, entry) if entry is not None else None
     pod = resource(db, ref, kubernetes.Pod)
     if pod is None or not pod.status.pod_ip or pod.metadata.deletion_timestamp:
         return None
@@ -52,6 +60,31 @@ def workload(db: Reads, ref: ObjectRef) -> Workload | None:
         subdomain=pod.spec.subdomain,
         locality=_locality(pod.metadata.labels),
     )
+
+
+def _of_entry(ref: ObjectRef, entry: istio.WorkloadEntry) -> Workload:
+    spec = entry.spec
+    return Workload(
+        ref=ref,
+        labels=tuple(sorted(labels_of(entry).items())),
+        addresses=(spec.address,),
+        ready=_is_healthy(entry),
+        ports=tuple(("TCP", name, number) for name, number in sorted(spec.ports.items())),
+        hostname="",
+        subdomain="",
+        locality=Locality.parse(spec.locality),
+        weight=spec.weight or 1,
+    )
+
+
+def _is_healthy(entry: istio.WorkloadEntry) -> bool:
+    """As its agent says, where it is one whose health is checked.
+
+    Source: https://istio.io/latest/docs/reference/config/networking/workload-group/
+    """
+    if entry.metadata.annotations.get("proxy.istio.io/health-checks-enabled") != "true":
+        return True
+    return any(condition.type == "Healthy" and condition.status == "True" for condition in entry.status.conditions)
 
 
 def _named_ports(pod: kubernetes.Pod) -> tuple[tuple[str, str, int], ...]:
@@ -77,16 +110,16 @@ def _locality(labels: Mapping[str, str]) -> Locality:
 
 
 @query
-def _pod_labels(db: Reads, ref: ObjectRef) -> Labels:
-    pod = resource(db, ref, kubernetes.Pod)
-    return tuple(sorted(pod.metadata.labels.items())) if pod is not None else ()
+def _labels(db: Reads, ref: ObjectRef) -> Labels:
+    manifest = effective(db, ref)
+    return tuple(sorted(labels_of(manifest.resource).items())) if manifest is not None else ()
 
 
 @query(index=True)
-def pods_selected(db: Reads, namespace: str, selector: Labels) -> tuple[ObjectRef, ...]:
-    """The pods that have all the labels of a selector, which is not empty, sorted."""
+def workloads_selected(db: Reads, namespace: str, selector: Labels) -> tuple[ObjectRef, ...]:
+    """The pods and WorkloadEntries that have all the labels of a selector, which is not empty, sorted."""
     fewest = min((db.read(LABELLED, (namespace, *label)) or () for label in selector), key=len)
     if len(selector) == 1:
         return fewest
     wanted = set(selector)
-    return tuple(ref for ref in fewest if wanted <= set(_pod_labels(db, ref)))
+    return tuple(ref for ref in fewest if wanted <= set(_labels(db, ref)))

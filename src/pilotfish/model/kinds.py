@@ -34,6 +34,7 @@ DEPLOYMENT: Final = Kind("Deployment", "deployments", *_APPS, ("deploy",))
 VIRTUAL_SERVICE: Final = Kind("VirtualService", "virtualservices", *_NETWORKING, ("vs",), discovery=True)
 DESTINATION_RULE: Final = Kind("DestinationRule", "destinationrules", *_NETWORKING, ("dr",), discovery=True)
 SERVICE_ENTRY: Final = Kind("ServiceEntry", "serviceentries", *_NETWORKING, ("se",), discovery=True)
+WORKLOAD_ENTRY: Final = Kind("WorkloadEntry", "workloadentries", *_NETWORKING, ("we",), discovery=True)
 NAMESPACE: Final = Kind("Namespace", "namespaces", *_CORE, ("ns",), namespaced=False)
 CONFIG_MAP: Final = Kind("ConfigMap", "configmaps", *_CORE, ("cm",))
 SECRET: Final = Kind("Secret", "secrets", *_CORE)
@@ -74,8 +75,6 @@ _NO_CONTROLLER = _harmless("it is for a cluster's own machinery, and a mesh on o
 UNSUPPORTED: Final = (
     Kind("Gateway", "gateways", *_NETWORKING, ("gw",), without_effect=_NO_ENTRY),
     Kind("Sidecar", "sidecars", *_NETWORKING, without_effect=_not_yet("every proxy sees every service")),
-    Kind("WorkloadEntry", "workloadentries", *_NETWORKING, ("we",),
-         without_effect=_not_yet("it is no endpoint of any service; list it in a ServiceEntry's endpoints")),
     Kind("WorkloadGroup", "workloadgroups", *_NETWORKING, ("wg",), without_effect=_not_yet("nothing is made of it")),
     Kind("EnvoyFilter", "envoyfilters", "networking.istio.io", ("v1alpha3",),
          without_effect=_not_yet("Envoy's configuration is not patched")),

@@ -145,6 +145,7 @@ _COLUMNS: dict[Kind, tuple[Column, ...]] = {
         ("LOCATION", _text("spec", "location")),
         ("RESOLUTION", _text("spec", "resolution")),
     ),
+    kinds.WORKLOAD_ENTRY: (("ADDRESS", _text("spec", "address")),),
 }
 
 _WIDE: dict[Kind, tuple[Column, ...]] = {

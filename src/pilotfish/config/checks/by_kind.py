@@ -10,6 +10,7 @@ from pilotfish.config.checks.pod import check_deployment, check_pod, check_pod_s
 from pilotfish.config.checks.service import check_endpoint_slice, check_endpoints, check_service
 from pilotfish.config.checks.service_entry import check_service_entry
 from pilotfish.config.checks.virtual_service import check_virtual_service
+from pilotfish.config.checks.workload_entry import check_workload_entry
 from pilotfish.config.kubernetes import Resource
 from pilotfish.config.report import Report
 
@@ -39,6 +40,8 @@ def check(resource: Resource, report: Report) -> None:
             check_destination_rule(resource.spec, report)
         case istio.ServiceEntry():
             check_service_entry(resource.spec, report)
+        case istio.WorkloadEntry():
+            check_workload_entry(resource.spec, report)
         case kubernetes.Namespace() | kubernetes.ServiceAccount():
             pass
         case _:

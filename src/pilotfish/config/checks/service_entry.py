@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pilotfish.config.checks.hosts import check_export_to, check_host, is_domain, is_ip, is_ip_or_network
-from pilotfish.config.checks.names import check_at_least, check_istio_label, check_labels, check_port, check_unique
+from pilotfish.config.checks.hosts import check_export_to, check_host, is_ip_or_network
+from pilotfish.config.checks.names import check_istio_label, check_labels, check_port, check_unique
+from pilotfish.config.checks.workload_entry import check_workload
 from pilotfish.config.istio import ServiceEntryPort, ServiceEntrySpec, WorkloadEntrySpec
 from pilotfish.config.report import Report
 from pilotfish.model import Protocol
@@ -23,6 +24,7 @@ def check_service_entry(spec: ServiceEntrySpec, report: Report) -> None:
     check_export_to(spec.export_to, report)
     _check_ports(spec.ports, report)
     _check_resolution(spec, report)
+    _check_selector(spec, report)
     for index, endpoint in enumerate(spec.endpoints):
         _check_endpoint(endpoint, spec, f"spec.endpoints[{index}]", report)
 
@@ -45,7 +47,7 @@ def _check_resolution(spec: ServiceEntrySpec, report: Report) -> None:
     if spec.resolution == "NONE" and spec.endpoints:
         what = "resolution NONE sends traffic where it was going, and endpoints would never be used"
         report.invalid("spec.endpoints", what, "remove them, or write resolution STATIC or DNS")
-    if spec.resolution.startswith("DNS") and not spec.endpoints:
+    if spec.resolution.startswith("DNS") and not spec.endpoints and spec.workload_selector is None:
         for index, host in enumerate(spec.hosts):
             if host.startswith("*"):
                 what = f"{host!r} can't be looked up"
@@ -56,25 +58,23 @@ def _check_resolution(spec: ServiceEntrySpec, report: Report) -> None:
 
 
 def _check_endpoint(endpoint: WorkloadEntrySpec, spec: ServiceEntrySpec, field: str, report: Report) -> None:
-    _check_address(endpoint.address, spec.resolution, f"{field}.address", report)
+    check_workload(endpoint, field, report, may_be_a_name=spec.resolution != "STATIC")
     named = {port.name for port in spec.ports}
-    for name, number in endpoint.ports.items():
+    for name in endpoint.ports:
         if name not in named:
             what = f"{name!r} is not a name of spec.ports"
             report.invalid(f"{field}.ports[{name}]", what, f"write one of {', '.join(sorted(named))}")
-        check_port(number, f"{field}.ports[{name}]", report)
-    check_labels(endpoint.labels, f"{field}.labels", report)
-    check_at_least(endpoint.weight, 0, f"{field}.weight", report)
 
 
-def _check_address(address: str, resolution: str, field: str, report: Report) -> None:
-    if address.startswith("unix:"):
-        report.unsupported(field, "a Unix socket", "write an address")
-    elif not address:
-        report.missing(field, "write the endpoint's address", of=field.removesuffix(".address"))
-    elif is_ip(address):
+def _check_selector(spec: ServiceEntrySpec, report: Report) -> None:
+    if spec.workload_selector is None:
         return
-    elif resolution == "STATIC":
-        report.invalid(field, f"{address!r} is no address", "write one, or resolution DNS for a name")
-    elif not is_domain(address):
-        report.invalid(field, f"{address!r} is no address or name", "write one, without a wildcard")
+    field, labels = "spec.workloadSelector", spec.workload_selector.labels
+    check_labels(labels, f"{field}.labels", report)
+    if spec.endpoints:
+        report.invalid(field, "there are endpoints as well", "remove either")
+    if not labels:
+        report.warning(f"{field}.labels", "MissingField", "it has no labels, so it selects nothing; write some")
+    elif spec.resolution == "NONE":
+        what = "resolution NONE sends traffic where it was going, so it has no effect; write resolution STATIC or DNS"
+        report.warning(field, "UnusedField", what)
