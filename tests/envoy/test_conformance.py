@@ -25,7 +25,7 @@ LEFT_OUT: Final = {
     "external-name": "Services of type ExternalName",
     "-ingress": "the kind Sidecar",
     "with-sni": "TLS routes of VirtualServices",
-    "duplicated-host": "addresses given to ServiceEntries that have none",
+    "duplicated-host": "two ServiceEntries of one host, of which the older has it all",
     "single-listener": "an Istio feature that is off by default",
 }
 """What the names of scenarios contain that need something that pilotfish has not."""

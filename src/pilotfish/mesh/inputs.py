@@ -6,7 +6,7 @@ Every query that wants a user's object asks `effective`, which honours a refusal
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterable, Mapping, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -14,6 +14,7 @@ from pilotfish.config import istio, kubernetes
 from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Graph, Input, Reads, query
+from pilotfish.mesh.allocation import WANTED, allocate, hosts_without_address
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.kinds import KINDS, POD
 
@@ -64,10 +65,20 @@ _Forms = tuple[Manifest | None, ...]
 
 
 def _reindex(graph: Graph, moves: Iterable[tuple[ObjectRef, _Forms, _Forms]]) -> None:
-    """Move objects between the sets of `LABELLED` and `LISTED`: each from what it was to what it will be."""
+    """Move objects between the sets of `LABELLED`, `LISTED` and `WANTED`: each from what it was to what it will be."""
     listed = tuple(moves)
     _move(graph, LABELLED, listed, _labels_of)
     _move(graph, LISTED, listed, _addresses_of)
+    moved = _move(graph, WANTED, listed, lambda manifest: hosts_without_address(manifest.resource))
+    ages = dict(_ages(form for _, _, after in listed for form in after if form is not None)) if moved else {}
+    allocate(graph, sorted(moved, key=lambda host: (ages.get(host, ""), host)))
+
+
+def _ages(manifests: Iterable[Manifest]) -> Iterator[tuple[str, str]]:
+    """(host, when its ServiceEntry was made)."""
+    for manifest in manifests:
+        for host in hosts_without_address(manifest.resource):
+            yield host, manifest.resource.metadata.creation_timestamp or ""
 
 
 def _move(
@@ -75,7 +86,8 @@ def _move(
     table: Input[K, tuple[ObjectRef, ...]],
     moves: Iterable[tuple[ObjectRef, _Forms, _Forms]],
     keys_of: Callable[[Manifest], Set[K]],
-) -> None:
+) -> tuple[K, ...]:
+    """The keys whose sets changed."""
     moved: dict[K, list[ObjectRef]] = {}
     for ref, before, after in moves:
         old = {key for form in before if form is not None for key in keys_of(form)}
@@ -86,6 +98,7 @@ def _move(
                 moved[key] = list(present or ())
             _toggle(moved[key], ref)
     graph.update(table, ((key, tuple(members) or None) for key, members in moved.items()))
+    return tuple(moved)
 
 
 def _forms(graph: Graph, ref: ObjectRef) -> _Forms:
