@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.aliases import aliased
 from pilotfish.mesh.endpoints import instances
 from pilotfish.mesh.frontends import holder, places
+from pilotfish.mesh.hosts import whole_name
 from pilotfish.mesh.inbound import served_ports
 from pilotfish.mesh.inputs import effective, resource
 from pilotfish.mesh.outbound import RESERVED, Binding, binding, conflicts
@@ -28,6 +30,7 @@ def service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
     return (
         *(p for s in found if s not in won for p in _lost_host(db, ref, s)),
         *(p for s in won for p in _lost_listeners(db, ref, s)),
+        *(p for s in won for p in _alias(db, ref, s)),
         *_reserved_ports(db, ref, found),
         *_lost_external_ips(db, ref),
         *_undeclared_ports(db, ref),
@@ -38,9 +41,23 @@ def service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
 
 def _lost_host(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
     by = owner(db, found.host)
-    field = "spec.hosts" if ref.kind is SERVICE_ENTRY else ""
+    field = _host_field(db, ref, found.host) if ref.kind is SERVICE_ENTRY else ""
     text = f"{by} has the host {found.host} already, so this one has no effect on it; remove one, or rename the host"
     yield warning(db, ref, field, "ConflictingHost", text)
+
+
+def _alias(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
+    """A ServiceEntry's host that is another name of a Service to every pod."""
+    if ref.kind is SERVICE_ENTRY and (whole := aliased(db, found.host)):
+        text = f"pods that call {found.host} call the Service {whole}, so nobody can ask for this one; rename the host"
+        yield warning(db, ref, _host_field(db, ref, found.host), "ShadowedHost", text)
+
+
+def _host_field(db: Reads, ref: ObjectRef, host: str) -> str:
+    """Where a ServiceEntry writes a host."""
+    entry = resource(db, ref, istio.ServiceEntry)
+    places = (i for i, written in enumerate(entry.spec.hosts if entry else ()) if whole_name(written) == host)
+    return next((f"spec.hosts[{i}]" for i in places), "spec.hosts")
 
 
 def _lost_listeners(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
