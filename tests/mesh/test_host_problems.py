@@ -84,3 +84,31 @@ def test_a_pod_of_a_headless_service_has_a_name() -> None:
     host = "store-0.store.vm.svc.cluster.local"
     assert said(store, one, virtual_service("route", host, {"store": 1})) == []
     assert [r for r, _, _ in said(virtual_service("route", host, {"back": 1}))] == ["UnknownHost"]
+
+
+@pytest.mark.parametrize(
+    ("manifests", "expected"),
+    [
+        pytest.param([service("a", address="10.0.0.1")], [("ConflictingAddress", "spec.clusterIP")], id="a pod's"),
+        pytest.param(
+            [service("zoo", address="10.96.0.1")], [("ConflictingAddress", "spec.clusterIP")], id="a Service's"
+        ),
+        pytest.param(
+            [service("zoo", address="10.96.0.1", ports=[{"name": "http", "port": 81}])],
+            [],
+            id="a Service's, other ports",
+        ),
+        pytest.param(
+            [entry("api.example.com", addresses=["10.0.0.1"])], [("ConflictingAddress", "spec.addresses")], id="SE, pod"
+        ),
+        pytest.param(
+            [entry("api.example.com", addresses=["10.96.0.2"])],
+            [("ConflictingAddress", "spec.addresses")],
+            id="SE, Service",
+        ),
+        pytest.param([entry("api.example.com", addresses=["192.0.2.1"])], [], id="nobody's"),
+    ],
+)
+def test_an_address_that_another_has_is_said(manifests: list[Manifest], expected: list[tuple[str, str]]) -> None:
+    found = graph_of(*WEB, *BACK, *manifests).get(problems)
+    assert [(p.reason, p.field) for p in found if "Address" in p.reason] == expected

@@ -36,6 +36,9 @@ LISTED: Final[Input[str, tuple[ObjectRef, ...]]] = Input("Listed")
 """The Endpoints, EndpointSlices and ServiceEntries that list an address, sorted. Kept by `apply`, so that a workload
 finds those that list it, and one address that comes or goes is news to none but its own."""
 
+ADDRESSED: Final[Input[str, tuple[ObjectRef, ...]]] = Input("Addressed")
+"""The pods and Services that have an address for themselves, sorted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -65,10 +68,12 @@ _Forms = tuple[Manifest | None, ...]
 
 
 def _reindex(graph: Graph, moves: Iterable[tuple[ObjectRef, _Forms, _Forms]]) -> None:
-    """Move objects between the sets of `LABELLED`, `LISTED` and `WANTED`: each from what it was to what it will be."""
+    """Move objects between the sets of `LABELLED`, `LISTED`, `ADDRESSED` and `WANTED`: each from what it was to what
+    it will be."""
     listed = tuple(moves)
     _move(graph, LABELLED, listed, _labels_of)
     _move(graph, LISTED, listed, _addresses_of)
+    _move(graph, ADDRESSED, listed, _own_addresses_of)
     moved = _move(graph, WANTED, listed, lambda manifest: hosts_without_address(manifest.resource))
     ages = dict(_ages(form for _, _, after in listed for form in after if form is not None)) if moved else {}
     allocate(graph, sorted(moved, key=lambda host: (ages.get(host, ""), host)))
@@ -141,6 +146,15 @@ def _addresses_of(manifest: Manifest) -> Set[str]:
             return frozenset()
 
 
+def _own_addresses_of(manifest: Manifest) -> Set[str]:
+    match manifest.resource:
+        case kubernetes.Pod(status=status):
+            return {address for address in (status.pod_ip, *(ip.ip for ip in status.pod_ips)) if address}
+        case kubernetes.Service(spec=spec):
+            return {address for address in (spec.cluster_ip, *spec.cluster_ips) if address not in ("", "None")}
+    return frozenset()
+
+
 def apply_mesh_config(graph: Graph, config: MeshConfig) -> bool:
     """Set the mesh configuration. True if that changed anything."""
     return graph.set(MESH_CONFIG, "", config)
@@ -171,6 +185,11 @@ def refs(db: Reads, kind: Kind) -> tuple[ObjectRef, ...]:
 def listing(db: Reads, address: str) -> tuple[ObjectRef, ...]:
     """The Endpoints, EndpointSlices and ServiceEntries that list an address, sorted."""
     return db.read(LISTED, address) or ()
+
+
+def addressed(db: Reads, address: str) -> tuple[ObjectRef, ...]:
+    """The pods and Services that have an address for themselves, sorted."""
+    return db.read(ADDRESSED, address) or ()
 
 
 @query
