@@ -15,6 +15,7 @@ from pilotfish.config.checks.regex import find_fault
         "a(?i:b)c",
         "x(?i)y",
         "(?P<name>a)(?<other>b)",
+        "(?P<1>a)",
         r"\pN\p{Greek}\P{^Lu}",
         r"\Qa(b\E+",
         r"\Qopen(",
@@ -33,7 +34,7 @@ from pilotfish.config.checks.regex import find_fault
         "^*",
     ],
 )
-def test_re2_takes(pattern: str) -> None:
+def test_what_re2_takes_is_taken(pattern: str) -> None:
     assert find_fault(pattern) is None
 
 
@@ -70,9 +71,18 @@ def test_re2_takes(pattern: str) -> None:
         "(?x)a",
         "a{1001}",
         "a{3,2}",
-        "(?P<1>a)",
         "a" * 1025,
     ],
 )
-def test_re2_refuses(pattern: str) -> None:
+def test_what_re2_refuses_is_refused(pattern: str) -> None:
     assert find_fault(pattern)
+
+
+def test_a_class_that_re2_does_not_know_is_named() -> None:
+    assert find_fault(r"/\p{Nonsense}+") == r"RE2 says 'invalid character class range: \\p{Nonsense}'"
+
+
+def test_what_is_right_and_too_large_for_envoy_is_refused() -> None:
+    assert find_fault(r"\pL{27}") is None
+    assert "Envoy takes 32768" in (find_fault(r"\pL{28}") or "")
+    assert "too large" in (find_fault(r"\pL{400}") or "")

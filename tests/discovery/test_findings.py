@@ -21,6 +21,10 @@ WORDS = {
         "Error adding/updating listener(s)\nother: bad\nweb: address in use\n",
         "web: address in use",
     ),
+    "a resource without a reason": (
+        "goo.gle/debugproto   \n" + PRINTED + "...(truncated)",
+        "a value is out of its bounds; Envoy prints all of it, and is cut off before it says which",
+    ),
     "nothing": ("", "it does not say why"),
     "a very long line": ("x" * 5_000, "x" * 300 + "…"),
 }

@@ -173,7 +173,8 @@ def test_a_client_from_outside_that_keeps_its_connections_loses_nothing(mesh: Me
 
 def test_what_envoy_refuses_is_named_and_stops_nobody_else(mesh: Mesh) -> None:
     manifest = (mesh.sources / "mesh.yaml").read_text()
-    refused = manifest.replace("    - route:\n", "    - match: [{uri: {regex: '/\\p{Nonsense}'}}]\n      route:\n")
+    too_long = f"    - match: [{{queryParams: {{? {'q' * 1025} : {{exact: '1'}}}}}}]\n      route:\n"
+    refused = manifest.replace("    - route:\n", too_long)
     line = next(i for i, text in enumerate(refused.splitlines(), 1) if text == "kind: VirtualService") - 1
     mesh.write("mesh.yaml", refused)
 

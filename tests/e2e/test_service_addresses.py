@@ -90,6 +90,33 @@ kind: Service
 metadata: {name: nobody}
 spec: {selector: {app: nobody}, ports: [{name: tcp, port: 3306}]}
 ---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: one}
+spec:
+  hosts: [one.example.com]
+  resolution: DNS
+  ports: [{name: tcp-db, number: 5432, protocol: TCP}]
+  endpoints: [{address: sticky.default.svc.cluster.local, ports: {tcp-db: 3306}}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: web}
+spec:
+  hosts: [web.example.com]
+  resolution: DNS
+  ports: [{name: http, number: 80, protocol: HTTP}]
+  endpoints: [{address: through.default.svc.cluster.local}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: two}
+spec:
+  hosts: [Two.example.com]
+  resolution: DNS
+  ports: [{name: tcp-db, number: 5432, protocol: TCP}]
+  endpoints: [{address: raw.default.svc.cluster.local, ports: {tcp-db: 80}}]
+---
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: shop}
@@ -223,3 +250,14 @@ def test_a_pod_that_leaves_is_called_no_more(mesh: Mesh) -> None:
         assert {answer.split()[0] for answer in talk(mesh, "bare", "shop", 3306, times=20)} == {left}
     finally:
         mesh.call("scale", "deploy/shop", "--replicas", "2")
+
+
+def test_hosts_of_service_entries_without_addresses_resolve_and_are_told_apart(mesh: Mesh) -> None:
+    assert mesh.curl("client", "http://web.example.com").stdout.startswith("shop-")
+    assert (
+        mesh.curl("client", "http://WEB.example.com.", "-w", " %{remote_ip}").stdout.split()[-1].startswith("240.240.")
+    )
+    if any(":" in address for address in mesh.pods("client")[0]["addresses"]):
+        assert mesh.curl("client", "http://web.example.com", "-6").stdout.startswith("shop-")
+    assert talk(mesh, "client", "one.example.com", 5432)[0].startswith("shop-")
+    assert talk(mesh, "client", "two.example.com", 5432)[0].startswith("raw ")

@@ -24,7 +24,7 @@ LEFT_OUT: Final = {
     "dynamic-dns": "the outbound policy ALLOW_ANY_DYNAMIC_DNS",
     "external-name": "Services of type ExternalName",
     "-ingress": "the kind Sidecar",
-    "duplicated-host": "addresses given to ServiceEntries that have none",
+    "duplicated-host": "two ServiceEntries of one host, of which the older has it all",
     "single-listener": "an Istio feature that is off by default",
 }
 """What the names of scenarios contain that need something that pilotfish has not."""

@@ -133,3 +133,14 @@ def test_a_wrong_annotation_is_an_error_of_what_the_user_wrote(annotations: dict
     (problem,) = problems
     assert (problem.ref, problem.severity, problem.source) == (WEB, Severity.ERROR, SOURCE)
     assert list(annotations)[-1] in problem.field
+
+
+def test_an_apps_port_that_is_the_sidecars_by_the_meshs_configuration_is_said_once() -> None:
+    config = ProxyConfig(proxy_admin_port=8080)
+    made, (problem,) = build(pod(), MeshConfig(default_config=config))
+    assert made is not None
+    assert (problem.reason, problem.severity) == ("PortCollision", Severity.WARNING)
+    assert problem.field == "spec.template.spec.containers[0].ports[0].containerPort"
+    _, found = build(pod({"proxy.istio.io/config": "proxyAdminPort: 8080"}), MeshConfig(default_config=config))
+    assert found == (), "the annotation's own was said when it was read"
+    assert sidecar(pod({"proxy.istio.io/config": "proxyAdminPort: 15099"}), MeshConfig(default_config=config))

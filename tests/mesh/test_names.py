@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ def _pod(name: str, ip: str, hostname: str, **rest: Any) -> Any:
     return manifest("Pod", name, labels={"app": "store"}, spec=spec, status=status)
 
 
+GIVEN = ("240.240.0.0/16", "2001:2::/48")
 NOT_READY = {"conditions": [{"type": "Ready", "status": "False"}]}
 
 
@@ -74,8 +76,18 @@ def test_a_service_entry_has_the_names_that_it_has_addresses_for() -> None:
     entry = manifest("ServiceEntry", "out", api=NETWORKING, spec=with_addresses)
     expected = {"api.example.com": ("10.96.9.9",), "*.example.org": ("10.96.9.9",)}
     assert graph_of(entry).get(name_table, Scope("vm")).records == expected
-    without = manifest("ServiceEntry", "out", api=NETWORKING, spec=spec)
-    assert graph_of(without).get(name_table, Scope("vm")).records == {}
+
+
+def test_a_service_entry_without_addresses_has_names_but_for_wildcards() -> None:
+    spec = {
+        "hosts": ["API.example.com", "*.example.org"],
+        "resolution": "STATIC",
+        "ports": [{"number": 80, "name": "http"}],
+    }
+    entry = manifest("ServiceEntry", "out", api=NETWORKING, spec=spec)
+    ((name, addresses),) = graph_of(entry).get(name_table, Scope("vm")).records.items()
+    assert name == "api.example.com"
+    assert [ip_address(a) in ip_network(n) for a, n in zip(addresses, GIVEN, strict=True)] == [True, True]
 
 
 def _slice(endpoints: list[Any], ports: list[Any]) -> Any:

@@ -12,6 +12,8 @@ from pilotfish.envoy.types import short
 from pilotfish.model import Problem
 
 _PRINTED = re.compile(r"\): \w+(?:: | \{).*")
+_DUMP = "goo.gle/debug"
+"""So Envoy begins where it prints a large resource before the reason, of which nothing comes then: it sends 4 KB."""
 _LONGEST = 300
 """Characters of Envoy's that are quoted."""
 
@@ -87,6 +89,8 @@ def _what(rejection: Rejection) -> str:
 def words_about(name: str, message: str) -> str:
     """The line of Envoy's words that is about the resource: without the chain of what led to it, and without the
     resource itself, which Envoy prints whole where a value of it is out of bounds."""
+    if message.startswith(_DUMP):
+        return "a value is out of its bounds; Envoy prints all of it, and is cut off before it says which"
     lines = [line.strip() for line in message.splitlines() if line.strip()] or ["it does not say why"]
     about = [] if _PRINTED.search(lines[0]) else [line for line in lines if name in line]
     line = next(iter(about), lines[0])

@@ -16,6 +16,7 @@ from pilotfish.model.wellknown import (
     ADMIN_PORT,
     DNS_PROXY_PORT,
     HEALTH_PORT,
+    LARGEST_REGEX_PROGRAM,
     PROMETHEUS_PORT,
     STATUS_PORT,
     XDS_PORT,
@@ -123,7 +124,7 @@ def _metadata(spec: BootstrapSpec) -> dict[str, Any]:
 
 def _runtime() -> dict[str, Any]:
     # Envoy's own limit, 100, refuses many a regular expression that Istio, with this one, accepts.
-    static = {"name": "global config", "static_layer": {"re2.max_program_size.error_level": 32768}}
+    static = {"name": "global config", "static_layer": {"re2.max_program_size.error_level": LARGEST_REGEX_PROGRAM}}
     return {"layers": [static, {"name": "admin", "admin_layer": {}}]}
 
 

@@ -5,19 +5,22 @@ Source: https://istio.io/latest/docs/reference/config/annotations/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pilotfish.agent.metrics import ScrapeTarget
 from pilotfish.agent.probes import ProbeTable, rewrite_probes
 from pilotfish.capture import CaptureSpec
-from pilotfish.config.kubernetes import Pod
+from pilotfish.config.kubernetes import ContainerPort, Pod
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.config.meshconfig import proxy_config
+from pilotfish.config.report import Report
+from pilotfish.config.sidecar_ports import check_app_port, held_ports
 from pilotfish.inject.annotations import spec_from_annotations
 from pilotfish.inject.metadata import build_metadata
 from pilotfish.inject.past import describe_past
 from pilotfish.model import ObjectRef, Problem, Severity, Source
+from pilotfish.model.kinds import POD
 
 _INJECT = "sidecar.istio.io/inject"
 _CONFIG = "proxy.istio.io/config"
@@ -69,9 +72,31 @@ def build_sidecar(
     if capture is None:
         return None, problems
     problems = (*problems, *describe_past(annotations, workload, source))
+    problems = (*problems, *_lost_ports(pod, config, workload, source))
     containers = (*pod.spec.init_containers, *pod.spec.containers)
     metadata = {**build_metadata(pod, workload), "INTERCEPTION_MODE": str(capture.mode)}
     return Sidecar(capture, config, rewrite_probes(containers).table, prometheus, metadata), problems
+
+
+def _lost_ports(pod: Pod, config: ProxyConfig, workload: ObjectRef, source: Source | None) -> tuple[Problem, ...]:
+    """The app's ports that are the sidecar's by the mesh's configuration alone: of others, whoever read the object has
+    spoken."""
+    text = pod.metadata.annotations.get(_CONFIG)
+    own = proxy_config(text, ProxyConfig(), workload, source or Source("-", 1))[0] if text else ProxyConfig()
+    said = held_ports(own)
+    held = {port: what for port, what in held_ports(config).items() if port not in said}
+    report = Report(workload, "-", fixed_source=source)
+    for field, ports in _ports(pod, "spec" if workload.kind is POD else "spec.template.spec") if held else ():
+        for index, port in enumerate(ports):
+            check_app_port(port, held, report, f"{field}.ports[{index}].containerPort")
+    return tuple(report.problems)
+
+
+def _ports(pod: Pod, field: str) -> Iterator[tuple[str, tuple[ContainerPort, ...]]]:
+    """(path, ports) of each container."""
+    for name, containers in (("initContainers", pod.spec.init_containers), ("containers", pod.spec.containers)):
+        for index, container in enumerate(containers):
+            yield f"{field}.{name}[{index}]", container.ports
 
 
 def _scrape_target(

@@ -12,13 +12,18 @@ def service_host(name: str, namespace: str) -> str:
     return f"{name}.{namespace}.{SERVICE_DOMAIN}".lower()
 
 
+def whole_name(host: str) -> str:
+    """A host that is complete, as hosts are compared: letter case and a dot at the end mean nothing."""
+    return host.lower().removesuffix(".")
+
+
 def resolve(host: str, namespace: str) -> str:
     """The whole name of a host as an Istio object of `namespace` writes it.
 
     A name without dots is a Service of that namespace; any other is complete as it stands.
     Source: https://istio.io/latest/docs/reference/config/networking/virtual-service/#Destination
     """
-    host = host.lower().removesuffix(".")
+    host = whole_name(host)
     return host if "." in host or host == "*" else service_host(host, namespace)
 
 

@@ -6,7 +6,7 @@ Every query that wants a user's object asks `effective`, which honours a refusal
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterable, Mapping, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -15,6 +15,7 @@ from pilotfish.config.kubernetes import Resource
 from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Graph, Input, Reads, query
+from pilotfish.mesh.allocation import WANTED, allocate, hosts_without_address
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.kinds import KINDS
 
@@ -35,6 +36,9 @@ through all of them, and one that comes or goes is news to none but those who se
 LISTED: Final[Input[str, tuple[ObjectRef, ...]]] = Input("Listed")
 """The Endpoints, EndpointSlices, ServiceEntries and WorkloadEntries that list an address, sorted. Kept by `apply`, so
 that a workload finds those that list it, and one address that comes or goes is news to none but its own."""
+
+ADDRESSED: Final[Input[str, tuple[ObjectRef, ...]]] = Input("Addressed")
+"""The pods and Services that have an address for themselves, sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +69,22 @@ _Forms = tuple[Manifest | None, ...]
 
 
 def _reindex(graph: Graph, moves: Iterable[tuple[ObjectRef, _Forms, _Forms]]) -> None:
-    """Move objects between the sets of `LABELLED` and `LISTED`: each from what it was to what it will be."""
+    """Move objects between the sets of `LABELLED`, `LISTED`, `ADDRESSED` and `WANTED`: each from what it was to what
+    it will be."""
     listed = tuple(moves)
     _move(graph, LABELLED, listed, _labels_of)
     _move(graph, LISTED, listed, _addresses_of)
+    _move(graph, ADDRESSED, listed, _own_addresses_of)
+    moved = _move(graph, WANTED, listed, lambda manifest: hosts_without_address(manifest.resource))
+    ages = dict(_ages(form for _, _, after in listed for form in after if form is not None)) if moved else {}
+    allocate(graph, sorted(moved, key=lambda host: (ages.get(host, ""), host)))
+
+
+def _ages(manifests: Iterable[Manifest]) -> Iterator[tuple[str, str]]:
+    """(host, when its ServiceEntry was made)."""
+    for manifest in manifests:
+        for host in hosts_without_address(manifest.resource):
+            yield host, manifest.resource.metadata.creation_timestamp or ""
 
 
 def _move(
@@ -76,7 +92,8 @@ def _move(
     table: Input[K, tuple[ObjectRef, ...]],
     moves: Iterable[tuple[ObjectRef, _Forms, _Forms]],
     keys_of: Callable[[Manifest], Set[K]],
-) -> None:
+) -> tuple[K, ...]:
+    """The keys whose sets changed."""
     moved: dict[K, list[ObjectRef]] = {}
     for ref, before, after in moves:
         old = {key for form in before if form is not None for key in keys_of(form)}
@@ -87,6 +104,7 @@ def _move(
                 moved[key] = list(present or ())
             _toggle(moved[key], ref)
     graph.update(table, ((key, tuple(members) or None) for key, members in moved.items()))
+    return tuple(moved)
 
 
 def _forms(graph: Graph, ref: ObjectRef) -> _Forms:
@@ -140,6 +158,15 @@ def _addresses_of(manifest: Manifest) -> Set[str]:
             return frozenset()
 
 
+def _own_addresses_of(manifest: Manifest) -> Set[str]:
+    match manifest.resource:
+        case kubernetes.Pod(status=status):
+            return {address for address in (status.pod_ip, *(ip.ip for ip in status.pod_ips)) if address}
+        case kubernetes.Service(spec=spec):
+            return {address for address in (spec.cluster_ip, *spec.cluster_ips) if address not in ("", "None")}
+    return frozenset()
+
+
 def apply_mesh_config(graph: Graph, config: MeshConfig) -> bool:
     """Set the mesh configuration. True if that changed anything."""
     return graph.set(MESH_CONFIG, "", config)
@@ -170,6 +197,11 @@ def refs(db: Reads, kind: Kind) -> tuple[ObjectRef, ...]:
 def listing(db: Reads, address: str) -> tuple[ObjectRef, ...]:
     """The Endpoints, EndpointSlices, ServiceEntries and WorkloadEntries that list an address, sorted."""
     return db.read(LISTED, address) or ()
+
+
+def addressed(db: Reads, address: str) -> tuple[ObjectRef, ...]:
+    """The pods and Services that have an address for themselves, sorted."""
+    return db.read(ADDRESSED, address) or ()
 
 
 @query

@@ -4,7 +4,7 @@ HTTP services of one port share the listener 0.0.0.0_PORT, where requests are to
 address to be told apart by: a service with virtual addresses has the listener ADDRESS_PORT, a headless one a listener
 for each pod. So has HTTP on a port on which Envoy itself listens. What has neither shares 0.0.0.0_PORT, told apart by
 address range (CIDR) or server name (TLS); of several that nothing tells apart the oldest has the port (`problems` says
-so).
+so). Where an address is discovery's own (`allocation`), requests and TLS are taken at any other as well, by their name.
 """
 
 from __future__ import annotations
@@ -173,8 +173,12 @@ def _uses_of(db: Reads, found: Service, port: ServicePort) -> Iterator[PortUse]:
         yield PortUse(WILDCARD, port.number, Role.RANGE, found.host, blocks)
         if role is Role.SNIFFED:
             yield PortUse(WILDCARD, port.number, Role.HTTP, found.host)
+    by_name = port.protocol.is_tls and found.host != "*"
+    if found.allocated and role is Role.SNIFFED:
+        yield PortUse(WILDCARD, port.number, Role.HTTP, found.host)
+    if found.allocated and by_name:
+        yield PortUse(WILDCARD, port.number, Role.SERVER_NAME, found.host)
     if not single and not blocks and not found.headless:
-        by_name = port.protocol.is_tls and found.host != "*"
         yield PortUse(WILDCARD, port.number, Role.SERVER_NAME if by_name else role, found.host)
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.aliases import aliased, covers_some, is_pods_name
 from pilotfish.mesh.destinations import resolve_destination
 from pilotfish.mesh.endpoints import endpoints
 from pilotfish.mesh.hosts import resolve
@@ -43,7 +44,7 @@ def destination_rule_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
         return ()
     host = resolve(rule.spec.host, ref.namespace)
     if host.startswith("*"):
-        return ()
+        return _idle_wildcard(db, ref, "spec.host", host)
     found = service(db, host)
     if found is None:
         text = f"no Service or ServiceEntry has the host {host}, so the rule has no effect; {_suggest(db, host)}"
@@ -56,6 +57,13 @@ def warning(
 ) -> Problem:
     manifest = effective(db, ref)
     return Problem(ref, field, reason, message, severity, manifest.source if manifest is not None else None)
+
+
+def _idle_wildcard(db: Reads, ref: ObjectRef, field: str, host: str) -> tuple[Problem, ...]:
+    if covers_some(db, host):
+        return ()
+    text = f"no Service or ServiceEntry has a host that {host} matches, so it has no effect; correct it, or remove it"
+    return (warning(db, ref, field, "UnknownHost", text),)
 
 
 def _lost_hosts(db: Reads, ref: ObjectRef, found: istio.VirtualService) -> Iterator[Problem]:
@@ -74,11 +82,23 @@ def _router_of(db: Reads, host: str) -> ObjectRef | None:
 
 def _unknown_hosts(db: Reads, ref: ObjectRef, found: istio.VirtualService) -> Iterator[Problem]:
     """A host outside the cluster's domain may be one that only this VirtualService knows: that is allowed."""
+    named = {resolve(written, ref.namespace) for written in found.spec.hosts}
     for i, written in enumerate(found.spec.hosts):
-        host = resolve(written, ref.namespace)
-        if host.endswith(f".{SERVICE_DOMAIN}") and not host.startswith("*") and service(db, host) is None:
+        host, field = resolve(written, ref.namespace), f"spec.hosts[{i}]"
+        if (whole := aliased(db, host)) and whole not in named:
+            text = f"{_as_it_stands(host)}, and calls of it are routed as those of {whole}, by other rules than these"
+            yield warning(db, ref, field, "IncompleteHost", f"{text}; write {whole}")
+        elif not host.endswith(f".{SERVICE_DOMAIN}"):
+            continue
+        elif host.startswith("*"):
+            yield from _idle_wildcard(db, ref, field, host)
+        elif service(db, host) is None and not is_pods_name(db, host):
             text = f"no Service has the host {host}, so no client will ask for it; {_suggest(db, host)}"
-            yield warning(db, ref, f"spec.hosts[{i}]", "UnknownHost", text)
+            yield warning(db, ref, field, "UnknownHost", text)
+
+
+def _as_it_stands(host: str) -> str:
+    return f"a host with a dot is taken as it stands, and {host} is no Service's whole name"
 
 
 def _dead_destinations(db: Reads, ref: ObjectRef, found: istio.VirtualService) -> Iterator[Problem]:
@@ -114,6 +134,13 @@ def _remedy(db: Reads, backend: Backend, invalid: Invalid) -> str:
 
 
 def _suggest(db: Reads, host: str) -> str:
+    if whole := aliased(db, host):
+        return f"{_as_it_stands(host)}; write {whole}"
+    short = host.partition(".")[0]
+    if host.endswith(f".{SERVICE_DOMAIN}") and service(db, short) is not None:
+        return (
+            f"that of a ServiceEntry, {short}, can't be meant, as short names are completed: let it have one with a dot"
+        )
     close = _closest(db, host)
     return f"did you mean {close}?" if close else "correct the name, or add the service"
 

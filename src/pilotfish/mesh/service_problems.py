@@ -6,17 +6,19 @@ from collections.abc import Iterator, Mapping
 
 from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.aliases import aliased
 from pilotfish.mesh.endpoints import instances
 from pilotfish.mesh.frontends import holder, places
+from pilotfish.mesh.hosts import whole_name
 from pilotfish.mesh.inbound import served_ports
-from pilotfish.mesh.inputs import effective, resource
+from pilotfish.mesh.inputs import addressed, effective, resource
 from pilotfish.mesh.outbound import RESERVED, Binding, binding, conflicts
 from pilotfish.mesh.routing_problems import warning
 from pilotfish.mesh.scope import EVERYONE
 from pilotfish.mesh.services import declared, kubernetes_port, owner, service
 from pilotfish.mesh.workloads import workloads_selected
 from pilotfish.model import ObjectRef, Problem, Severity
-from pilotfish.model.kinds import SERVICE_ENTRY
+from pilotfish.model.kinds import POD, SERVICE, SERVICE_ENTRY
 from pilotfish.model.service import Service
 from pilotfish.model.wellknown import STATUS_PORT
 
@@ -28,6 +30,8 @@ def service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
     return (
         *(p for s in found if s not in won for p in _lost_host(db, ref, s)),
         *(p for s in won for p in _lost_listeners(db, ref, s)),
+        *(p for s in won for p in _alias(db, ref, s)),
+        *_taken_addresses(db, ref, found),
         *_reserved_ports(db, ref, found),
         *_lost_external_ips(db, ref),
         *_undeclared_ports(db, ref),
@@ -38,9 +42,23 @@ def service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
 
 def _lost_host(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
     by = owner(db, found.host)
-    field = "spec.hosts" if ref.kind is SERVICE_ENTRY else ""
+    field = _host_field(db, ref, found.host) if ref.kind is SERVICE_ENTRY else ""
     text = f"{by} has the host {found.host} already, so this one has no effect on it; remove one, or rename the host"
     yield warning(db, ref, field, "ConflictingHost", text)
+
+
+def _alias(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
+    """A ServiceEntry's host that is another name of a Service to every pod."""
+    if ref.kind is SERVICE_ENTRY and (whole := aliased(db, found.host)):
+        text = f"pods that call {found.host} call the Service {whole}, so nobody can ask for this one; rename the host"
+        yield warning(db, ref, _host_field(db, ref, found.host), "ShadowedHost", text)
+
+
+def _host_field(db: Reads, ref: ObjectRef, host: str) -> str:
+    """Where a ServiceEntry writes a host."""
+    entry = resource(db, ref, istio.ServiceEntry)
+    places = (i for i, written in enumerate(entry.spec.hosts if entry else ()) if whole_name(written) == host)
+    return next((f"spec.hosts[{i}]" for i in places), "spec.hosts")
 
 
 def _lost_listeners(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
@@ -72,6 +90,28 @@ def _losses(db: Reads) -> Mapping[str, tuple[str, ...]]:
     for each in conflicts(db, EVERYONE):
         found[each.host] = (*found.get(each.host, ()), each.listener)
     return found
+
+
+def _taken_addresses(db: Reads, ref: ObjectRef, found: tuple[Service, ...]) -> Iterator[Problem]:
+    """Addresses that a pod has, or another Service that comes first."""
+    field = "spec.clusterIP" if ref.kind is SERVICE else "spec.addresses"
+    for address in found[0].addresses if found else ():
+        taker = next((other for other in addressed(db, address) if other != ref), None)
+        if taker is None or (taker.kind is SERVICE and not _comes_first(db, taker, found[0])):
+            continue
+        if any(name.rpartition("_")[0] == address for s in found for name in _lost(db, s.host)):
+            continue  # it is said of the listener
+        text = f"{address} is {taker}'s own address: "
+        text += "what is sent to the pod comes here" if taker.kind is POD else "what is sent there may go to that one"
+        yield warning(db, ref, field, "ConflictingAddress", f"{text}; choose another, or none")
+
+
+def _comes_first(db: Reads, other: ObjectRef, found: Service) -> bool:
+    """Whether an older Service has a port of the same number."""
+    held = next(iter(declared(db, other)), None)
+    if held is None or not {p.number for p in held.ports} & {p.number for p in found.ports}:
+        return False
+    return not found.is_kubernetes or (held.created, other) < (found.created, found.ref)
 
 
 def _reserved_ports(db: Reads, ref: ObjectRef, found: tuple[Service, ...]) -> Iterator[Problem]:

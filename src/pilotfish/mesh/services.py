@@ -12,7 +12,8 @@ from typing import Final
 from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.addresses import normal_range
-from pilotfish.mesh.hosts import service_host
+from pilotfish.mesh.allocation import allocated, hosts_without_address
+from pilotfish.mesh.hosts import service_host, whole_name
 from pilotfish.mesh.inputs import effective, refs
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import ObjectRef, Protocol
@@ -87,7 +88,7 @@ def declared(db: Reads, ref: ObjectRef) -> tuple[Service, ...]:
         case kubernetes.Service() as found:
             return (_from_kubernetes(ref, found),)
         case istio.ServiceEntry() as found:
-            return tuple(_from_entry(ref, found, host) for host in dict.fromkeys(found.spec.hosts))
+            return tuple(_from_entry(db, ref, found, host) for host in dict.fromkeys(map(whole_name, found.spec.hosts)))
         case _:
             return ()
 
@@ -121,14 +122,17 @@ def kubernetes_port(port: kubernetes.ServicePort) -> ServicePort:
     )
 
 
-def _from_entry(ref: ObjectRef, source: istio.ServiceEntry, host: str) -> Service:
+def _from_entry(db: Reads, ref: ObjectRef, source: istio.ServiceEntry, host: str) -> Service:
     spec = source.spec
+    stated = tuple(dict.fromkeys(filter(None, map(normal_range, spec.addresses))))
+    given = allocated(db, host) if host in hosts_without_address(source) else ()
     return Service(
         ref=ref,
-        host=host.lower().removesuffix("."),
+        host=host,
         namespace=ref.namespace,
         ports=tuple(_entry_port(p) for p in spec.ports if p.protocol.upper() != "UDP"),
-        addresses=tuple(dict.fromkeys(filter(None, map(normal_range, spec.addresses)))),
+        addresses=stated or given,
+        allocated=bool(given),
         resolution=_RESOLUTIONS[spec.resolution],
         selector=tuple(sorted(spec.workload_selector.labels.items())) if spec.workload_selector is not None else (),
         external=spec.location == "MESH_EXTERNAL",

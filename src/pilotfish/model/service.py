@@ -49,6 +49,8 @@ class Service:
     """In the order in which they were written; UDP ports are left out."""
     addresses: tuple[str, ...] = ()
     """Virtual addresses; a ServiceEntry's may be CIDR blocks."""
+    allocated: bool = False
+    """The addresses are discovery's: whoever asked another DNS than the mesh's calls others."""
     resolution: Resolution = Resolution.EDS
     headless: bool = False
     """A Kubernetes Service with `clusterIP: None`."""

@@ -51,6 +51,10 @@ TPROXY_OUTBOUND_MARK: Final = 1338
 """On what the proxy sends to its own pod: it is to be captured as if it came from outside."""
 TPROXY_ROUTE_TABLE: Final = 133
 
+# --- bounds
+LARGEST_REGEX_PROGRAM: Final = 32768
+"""Steps that RE2 may make of a regular expression for Envoy to take it, as Istio bounds it; Envoy by itself: 100."""
+
 # --- addresses from which Envoy calls its app, which the rules let pass (InboundPassthroughBindIpv4 and -6 in Istio)
 INBOUND_BIND_IPV4: Final = "127.0.0.6"
 INBOUND_BIND_IPV6: Final = "::6"

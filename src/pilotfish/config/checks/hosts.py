@@ -29,6 +29,24 @@ def is_ip_or_network(text: str) -> bool:
         return False
 
 
+def describe_special(text: str) -> str:
+    """What an address or a network is that nobody in a network has for himself; "" for any other, and for none.
+
+    As Kubernetes' ValidateNonSpecialIP.
+    """
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        return ""
+    if network.prefixlen == 0 or network.is_unspecified:
+        return "no one's"
+    if network.is_loopback:
+        return "each pod's own loopback"
+    if network.is_link_local:
+        return "of one link alone"
+    return "a multicast address" if network.is_multicast else ""
+
+
 def is_domain(text: str) -> bool:
     """A name in full or in short. Underscores pass, as SNI names of the mesh itself have them."""
     labels = text.removesuffix(".").split(".")

@@ -5,9 +5,7 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
-from pilotfish.config.checks.hosts import is_ip
+from pilotfish.config.checks.hosts import describe_special, is_ip
 from pilotfish.config.checks.names import (
     check_dns_label,
     check_labels,
@@ -27,6 +25,7 @@ from pilotfish.config.report import Report
 
 _LONGEST_AFFINITY = 86400
 """Seconds, as in Kubernetes."""
+_ENDPOINT = "write the address at which the endpoint is called"
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 
@@ -36,6 +35,8 @@ def check_service(spec: ServiceSpec, report: Report) -> None:
     headless = spec.cluster_ip == "None"
     if spec.cluster_ip and not headless and not is_ip(spec.cluster_ip):
         report.invalid("spec.clusterIP", f"{spec.cluster_ip!r} is no address", 'remove it, or write "None"')
+    elif special := describe_special(spec.cluster_ip):
+        report.invalid("spec.clusterIP", f"{spec.cluster_ip} is {special}", "remove it, and one is chosen")
     if not spec.ports and not headless and spec.type != "ExternalName":
         report.missing("spec.ports", "list the ports that the Service has")
     for index, port in enumerate(spec.ports):
@@ -58,15 +59,12 @@ def _check_type(spec: ServiceSpec, report: Report) -> None:
 
 
 def _check_external_ip(address: str, field: str, report: Report) -> None:
-    """As Kubernetes: ValidateNonSpecialIP."""
     remedy = "write an address that nobody else has"
     if not is_ip(address):
         report.invalid(field, f"{address!r} is no address", remedy)
-        return
-    parsed = ip_address(address)
-    if parsed.is_unspecified or parsed.is_loopback or parsed.is_link_local or parsed.is_multicast:
-        report.invalid(field, f"{address} is never one Service's own", remedy)
-    elif parsed.version == 6:
+    elif special := describe_special(address):
+        report.invalid(field, f"{address} is {special}", remedy)
+    elif ":" in address:
         report.warning(field, "UnsupportedField", "nothing answers there: Services are served over IPv4 alone")
 
 
@@ -135,6 +133,8 @@ def check_endpoint_slice(resource: EndpointSlice, report: Report) -> None:
 def _check_family(address: str, family: str, field: str, report: Report) -> None:
     if family != "FQDN" and not (is_ip(address) and (":" in address) == (family == "IPv6")):
         report.invalid(field, f"{address!r} is no {family} address", "write one, or change addressType")
+    elif special := describe_special(address):
+        report.invalid(field, f"{address} is {special}", _ENDPOINT)
 
 
 def check_endpoints(resource: Endpoints, report: Report) -> None:
@@ -148,6 +148,8 @@ def _check_subset(subset: EndpointSubset, field: str, report: Report) -> None:
         for index, address in enumerate(addresses):
             if not is_ip(address.ip):
                 report.invalid(f"{field}.{name}[{index}].ip", f"{address.ip!r} is no address", "write one")
+            elif special := describe_special(address.ip):
+                report.invalid(f"{field}.{name}[{index}].ip", f"{address.ip} is {special}", _ENDPOINT)
     for index, port in enumerate(subset.ports):
         check_port(port.port, f"{field}.ports[{index}].port", report)
     _check_port_names(subset.ports, f"{field}.ports", report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pilotfish.config.checks.hosts import check_export_to, check_host, is_ip_or_network
+from pilotfish.config.checks.hosts import check_export_to, check_host, describe_special, is_ip_or_network
 from pilotfish.config.checks.names import check_istio_label, check_labels, check_port, check_unique
 from pilotfish.config.checks.workload_entry import check_workload
 from pilotfish.config.istio import ServiceEntryPort, ServiceEntrySpec, WorkloadEntrySpec
@@ -21,6 +21,11 @@ def check_service_entry(spec: ServiceEntrySpec, report: Report) -> None:
         elif "/" in address and spec.resolution.startswith("DNS"):
             what = f"with resolution {spec.resolution}, a whole network can't be told apart by name"
             report.invalid(f"spec.addresses[{index}]", what, "write an address, or resolution NONE or STATIC")
+        elif address.partition("/")[2] == "0":
+            what = "it stands for every address: what goes to one of these ports, and to no other service, comes here"
+            report.warning(f"spec.addresses[{index}]", "EveryAddress", f"{what}; name the addresses that are meant")
+        elif special := describe_special(address):
+            report.invalid(f"spec.addresses[{index}]", f"{address} is {special}", "write an address that is called")
     check_export_to(spec.export_to, report)
     _check_ports(spec.ports, report)
     _check_resolution(spec, report)

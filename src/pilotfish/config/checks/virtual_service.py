@@ -62,7 +62,7 @@ def _check_hosts(hosts: tuple[str, ...], behind_gateway: bool, report: Report) -
         if not (behind_gateway and host == "*"):
             check_host(host, f"spec.hosts[{index}]", report)
         for earlier in hosts[:index]:
-            if "*" not in (host, earlier) and overlap(host, earlier):
+            if "*" not in (host, earlier) and overlap(*(h.lower().removesuffix(".") for h in (host, earlier))):
                 what = f"{host!r} and {earlier!r} match the same requests"
                 report.invalid(f"spec.hosts[{index}]", what, "keep one of them")
                 break

@@ -5,7 +5,7 @@ Source: https://istio.io/latest/docs/reference/config/networking/workload-entry/
 
 from __future__ import annotations
 
-from pilotfish.config.checks.hosts import is_domain, is_ip
+from pilotfish.config.checks.hosts import describe_special, is_domain, is_ip
 from pilotfish.config.checks.names import check_at_least, check_labels, check_port
 from pilotfish.config.istio import WorkloadEntrySpec
 from pilotfish.config.report import Report
@@ -30,7 +30,8 @@ def _check_address(address: str, place: str, report: Report, may_be_a_name: bool
     elif not address:
         report.missing(field, "write the endpoint's address", of=place)
     elif is_ip(address):
-        return
+        if special := describe_special(address):
+            report.invalid(field, f"{address} is {special}", "write the address at which the endpoint is called")
     elif not may_be_a_name:
         report.invalid(field, f"{address!r} is no address", "write one, or resolution DNS for a name")
     elif not is_domain(address):

@@ -1,0 +1,87 @@
+"""Addresses for the hosts of ServiceEntries that state none: with them names resolve, and TCP ports can be told apart.
+
+As Istio's DNS proxy gives them: out of 240.240.0.0/16 (class E) and 2001:2::/48 (RFC 5180), which lead nowhere but
+into the sidecar. Not for wildcards, which are many names, and not for resolution NONE, where the client's own address
+counts.
+
+A host's place follows from its name. Where another has that place, the younger goes on to the next, and keeps what it
+got for as long as somebody wants it, whoever else comes or goes: a name that resolved otherwise would lead connections
+to somebody else. After a restart the oldest choose first.
+
+Source: https://istio.io/latest/docs/ops/configuration/traffic-management/dns-proxy/#address-auto-allocation
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Set
+from hashlib import blake2b
+from typing import Final
+
+from pilotfish.config import istio
+from pilotfish.config.kubernetes import Resource
+from pilotfish.derive import Graph, Input, Reads
+from pilotfish.mesh.addresses import is_ip
+from pilotfish.mesh.hosts import whole_name
+from pilotfish.model import ObjectRef
+
+WANTED: Final[Input[str, tuple[ObjectRef, ...]]] = Input("Wanted")
+"""The ServiceEntries that want an address for a host, sorted. Kept by `inputs.apply`."""
+_PLACES: Final[Input[str, int]] = Input("Places")
+_HOLDERS: Final[Input[int, str]] = Input("Holders")
+"""The reverse."""
+
+_IN_A_ROW: Final = 254
+MOST: Final = 256 * _IN_A_ROW
+"""Places: 240.240.0.1 to 240.240.255.254, without those that end in 0 or 255."""
+_OPT_OUT: Final = "networking.istio.io/enable-autoallocate-ip"
+"""A label; "false" wants none. Source: https://istio.io/latest/docs/reference/config/labels/"""
+
+
+def hosts_without_address(entry: Resource) -> Set[str]:
+    """Those of a ServiceEntry that want one of discovery's."""
+    if not isinstance(entry, istio.ServiceEntry) or entry.spec.addresses or entry.spec.resolution == "NONE":
+        return frozenset()
+    if entry.metadata.labels.get(_OPT_OUT, "").lower() == "false":
+        return frozenset()
+    hosts = map(whole_name, entry.spec.hosts)
+    return frozenset(host for host in hosts if not host.startswith("*") and not is_ip(host))
+
+
+def allocated(db: Reads, host: str) -> tuple[str, ...]:
+    """A host's IPv4 and IPv6 address; none for one that wants none, or came when all were given away."""
+    place = db.read(_PLACES, host)
+    if place is None:
+        return ()
+    row, column = divmod(place, _IN_A_ROW)
+    return (f"240.240.{row}.{column + 1}", f"2001:2::f0f0:{place + 1:x}")
+
+
+def allocate(graph: Graph, hosts: Iterable[str]) -> None:
+    """Give places to those of the hosts that have come to be wanted, in this order, and take those of the others."""
+    gone: list[str] = []
+    new: list[str] = []
+    for host in hosts:
+        has, wants = graph.peek(_PLACES, host) is not None, graph.peek(WANTED, host) is not None
+        if has != wants:
+            (new if wants else gone).append(host)
+    _set(graph, ((host, place, False) for host in gone if (place := graph.peek(_PLACES, host)) is not None))
+    for host in new:
+        free = next((place for place in _choices(host) if graph.peek(_HOLDERS, place) is None), None)
+        if free is not None:
+            _set(graph, ((host, free, True),))
+
+
+def _set(graph: Graph, changes: Iterable[tuple[str, int, bool]]) -> None:
+    found = tuple(changes)
+    graph.update(_PLACES, ((host, place if has else None) for host, place, has in found))
+    graph.update(_HOLDERS, ((place, host if has else None) for host, place, has in found))
+
+
+def _choices(host: str) -> Iterator[int]:
+    """Every place once, in an order of the host's own: steps from its hash on, of a length that shares no divisor with
+    their number (256 · 2 · 127)."""
+    digest = int.from_bytes(blake2b(host.encode(), digest_size=8).digest(), "big")
+    step = 1 + 2 * (digest >> 32) % MOST
+    if step % 127 == 0:
+        step += 2
+    yield from ((digest + number * step) % MOST for number in range(MOST))
