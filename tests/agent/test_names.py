@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from dnslib import EDNS0, QTYPE, RCODE, DNSError, DNSHeader, DNSQuestion, DNSRecord
+from dnslib import EDNS0, QTYPE, RCODE, RR, DNSError, DNSHeader, DNSQuestion, DNSRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -188,6 +188,72 @@ def test_everything_else_is_forwarded(name: str) -> None:
     assert isinstance(found, Forward)
     failure = DNSRecord.parse(found.failure)
     assert (failure.header.id, failure.header.rcode, failure.q) == (query.header.id, RCODE.SERVFAIL, query.q)
+
+
+ALIASES = NameTable(
+    "1",
+    {"calculator.vm.svc.cluster.local": ("10.96.0.1", "fd70::1")},
+    aliases={
+        "alias.vm.svc.cluster.local": "calculator.vm.svc.cluster.local",
+        "far.vm.svc.cluster.local": "alias.vm.svc.cluster.local",
+        "outside.vm.svc.cluster.local": "db.example.com",
+        "nowhere.vm.svc.cluster.local": "missing.vm.svc.cluster.local",
+        "left.vm.svc.cluster.local": "right.vm.svc.cluster.local",
+        "right.vm.svc.cluster.local": "left.vm.svc.cluster.local",
+    },
+)
+
+
+def told(packet: bytes) -> tuple[int, list[tuple[str, str, str]]]:
+    """The code, and the records."""
+    reply = DNSRecord.parse(packet)
+    return reply.header.rcode, [(str(r.rname), QTYPE[r.rtype], str(r.rdata)) for r in reply.rr]
+
+
+def test_another_name_of_a_service_comes_with_what_it_stands_for() -> None:
+    own, other = "calculator.vm.svc.cluster.local.", "alias.vm.svc.cluster.local."
+    first = ("far.vm.svc.cluster.local.", "CNAME", other)
+    for kind, addresses in {"A": [(own, "A", "10.96.0.1")], "AAAA": [(own, "AAAA", "fd70::1")], "TXT": []}.items():
+        found = resolve(DNSRecord.question("far.vm.svc.cluster.local", kind).pack(), ALIASES)
+        assert isinstance(found, Reply)
+        assert told(found.packet) == (RCODE.NOERROR, [first, (other, "CNAME", own), *addresses])
+
+
+@pytest.mark.parametrize(("name", "rcode"), [("nowhere", RCODE.NXDOMAIN), ("left", RCODE.NOERROR)])
+def test_a_name_that_stands_for_nothing_ends(name: str, rcode: int) -> None:
+    found = resolve(DNSRecord.question(f"{name}.vm.svc.cluster.local").pack(), ALIASES)
+    assert isinstance(found, Reply)
+    code, records = told(found.packet)
+    assert (code, {kind for _, kind, _ in records}) == (rcode, {"CNAME"})
+
+
+def test_another_name_of_an_outside_host_is_completed_from_its_answer() -> None:
+    query = DNSRecord.question("Outside.vm.svc.cluster.local")
+    found = resolve(query.pack(), ALIASES)
+    assert isinstance(found, Forward)
+    asked = DNSRecord.parse(found.packet)
+    assert (str(asked.q.qname), QTYPE[asked.q.qtype], asked.header.rd) == ("db.example.com.", "A", 1)
+    answer = asked.reply()
+    zone = "db.example.com 5 CNAME db-1.example.com\ndb-1.example.com 5 A 192.0.2.1\ndb-1.example.com 5 A 192.0.2.2"
+    answer.add_answer(*RR.fromZone(zone))
+    alias = ("Outside.vm.svc.cluster.local.", "CNAME", "db.example.com.")
+    addresses = [("db.example.com.", "A", address) for address in ("192.0.2.1", "192.0.2.2")]
+    assert told(found.complete(answer.pack())) == (RCODE.NOERROR, [alias, *addresses])
+    assert DNSRecord.parse(found.complete(answer.pack())).header.id == query.header.id
+    for code in (RCODE.NXDOMAIN, RCODE.SERVFAIL):
+        failure = asked.reply()
+        failure.header.rcode = code
+        assert told(found.complete(failure.pack())) == (code, [alias])
+
+
+@given(st.binary(min_size=4, max_size=64), st.integers(0, 200))
+def test_no_answer_of_a_resolver_is_an_error(junk: bytes, cut: int) -> None:
+    found = resolve(DNSRecord.question("outside.vm.svc.cluster.local").pack(), ALIASES)
+    assert isinstance(found, Forward)
+    answer = DNSRecord.parse(found.packet).reply()
+    answer.add_answer(*RR.fromZone("db.example.com 5 A 192.0.2.1"))
+    for packet in (junk, answer.pack()[: max(12, cut)], answer.pack()[:12] + junk):
+        assert DNSRecord.parse(found.complete(packet)).q.qname == "outside.vm.svc.cluster.local"
 
 
 def test_before_the_first_table_a_name_is_not_denied() -> None:

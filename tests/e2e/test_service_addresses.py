@@ -87,6 +87,11 @@ spec: {host: through, trafficPolicy: {loadBalancer: {simple: PASSTHROUGH}}}
 ---
 apiVersion: v1
 kind: Service
+metadata: {name: other}
+spec: {type: ExternalName, externalName: shop.default.svc.cluster.local}
+---
+apiVersion: v1
+kind: Service
 metadata: {name: nobody}
 spec: {selector: {app: nobody}, ports: [{name: tcp, port: 3306}]}
 ---
@@ -177,6 +182,14 @@ def test_a_pod_without_a_sidecar_calls_services_by_name(mesh: Mesh) -> None:
     answers = talk(mesh, "bare", "shop", 3306, times=40)
     assert len({answer.split()[0] for answer in answers}) == 2, "both replicas are called"
     assert mesh.curl("bare", "http://203.0.113.9/").stdout.startswith("shop-"), "an external IP"
+
+
+def test_another_name_of_a_service_leads_where_its_own_does(mesh: Mesh) -> None:
+    for pod in ("bare", "client"):
+        assert mesh.curl(pod, "http://other/").stdout.startswith("shop-")
+    (line,) = [line for line in mesh.access_log("client") if '"other"' in line]
+    assert "outbound|80||shop.default.svc.cluster.local" in line
+    assert "ExternalName" in mesh.call("get", "svc", "other").stdout
 
 
 def test_an_excluded_port_leads_to_the_service_past_the_proxy(mesh: Mesh) -> None:

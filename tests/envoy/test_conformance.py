@@ -22,7 +22,6 @@ from tests.envoy.simulation import simulate
 FILES: Final = ("passthrough", "services", "service-entry", "inbound-clusters")
 LEFT_OUT: Final = {
     "dynamic-dns": "the outbound policy ALLOW_ANY_DYNAMIC_DNS",
-    "external-name": "Services of type ExternalName",
     "-ingress": "the kind Sidecar",
     "duplicated-host": "two ServiceEntries of one host, of which the older has it all",
     "single-listener": "an Istio feature that is off by default",

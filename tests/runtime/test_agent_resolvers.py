@@ -18,7 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from dnslib import RCODE, DNSRecord
+from dnslib import RCODE, RR, DNSRecord
 
 from pilotfish.model.names import NameTable, Port
 from pilotfish.node.launch import render_resolv_conf
@@ -52,29 +52,40 @@ TABLE = NameTable(
     },
     {STORE: (Port("_http._tcp", 8000),), "forty.vm.svc.cluster.local": (Port("_http._tcp", 80),)},
     frozenset((STORE, "forty.vm.svc.cluster.local")),
+    {
+        "alias.vm.svc.cluster.local": "other.shop.svc.cluster.local",
+        "other.shop.svc.cluster.local": "calculator.vm.svc.cluster.local",
+        "outside.vm.svc.cluster.local": "db.example.net",
+        "gone.vm.svc.cluster.local": "gone.example.com",
+        "nowhere.vm.svc.cluster.local": "missing.vm.svc.cluster.local",
+        "round.vm.svc.cluster.local": "round.vm.svc.cluster.local",
+    },
 )
 
 
 class Outside(asyncio.DatagramProtocol):
-    """The machine's resolver: it knows no name at all."""
+    """The machine's resolver: it knows one name alone, and by another."""
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        self.transport.sendto(deny(data), addr)
+        self.transport.sendto(answer(data), addr)
 
     @staticmethod
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        answer = deny(await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big")))
-        writer.write(len(answer).to_bytes(2, "big") + answer)
+        told = answer(await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big")))
+        writer.write(len(told).to_bytes(2, "big") + told)
         writer.close()
 
 
-def deny(query: bytes) -> bytes:
-    answer = DNSRecord.parse(query).reply()
-    answer.header.rcode = RCODE.NXDOMAIN
-    return bytes(answer.pack())
+def answer(query: bytes) -> bytes:
+    told = DNSRecord.parse(query).reply()
+    if told.q.qname == "db.example.net":
+        told.add_answer(*RR.fromZone("db.example.net 5 CNAME db-1.example.net\ndb-1.example.net 5 A 198.51.100.7"))
+    else:
+        told.header.rcode = RCODE.NXDOMAIN
+    return bytes(told.pack())
 
 
 @pytest.fixture
@@ -159,6 +170,13 @@ ANSWERS: dict[str, list[str]] = {
     "any:nobody": ["!NODATA"],
     "PTR:10.96.0.1": ["calculator.vm.svc.cluster.local"],
     "PTR:10.244.0.2": [f"store-0.{STORE}"],
+    # Services of type ExternalName.
+    "any:alias": ["10.96.0.1", "fd70::1"],
+    "A:other.shop": ["10.96.0.1"],
+    "A:outside": ["198.51.100.7"],
+    "any:gone": ["!NXDOMAIN"],
+    "any:nowhere": ["!NXDOMAIN"],
+    "A:round": ["!NODATA"],
     "A:forty": list(FORTY),
     "A:hundreds": list(HUNDREDS),
 }

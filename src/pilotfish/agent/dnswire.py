@@ -21,6 +21,7 @@ class Kind(IntEnum):
     """Types of records that the mesh has, and the two that mean something else."""
 
     A = 1
+    CNAME = 5
     SOA = 6
     PTR = 12
     AAAA = 28
@@ -51,6 +52,7 @@ _QUESTION_KIND: Final = Struct("!HH")
 _SRV: Final = Struct("!HHH")
 _SOA: Final = Struct("!IIIII")
 _RESPONSE, _AUTHORITATIVE, _TRUNCATED, _RECURSION_AVAILABLE = 0x8000, 0x0400, 0x0200, 0x0080
+_RECURSION_DESIRED: Final = 0x0100
 _KEPT: Final = 0x7910
 """Of a query's flags: opcode, recursion desired, checking disabled (RFC 4035, 3.2.2)."""
 _DNSSEC_OK: Final = 0x8000
@@ -185,6 +187,30 @@ def can_not_answer(packet: bytes) -> bool:
 _OF_THE_RESOLVER: Final = (Rcode.FORMERR, Rcode.SERVFAIL, Rcode.NOTIMP, Rcode.REFUSED)
 
 
+def render_query(number: int, name: str, kind: int) -> bytes | None:
+    """A question of our own; None for what can't be a name."""
+    asked = render_name(name)
+    if asked is None:
+        return None
+    edns = b"\0" + _RECORD.pack(Kind.OPT, UDP_MOST, 0, 0)
+    return _HEADER.pack(number, _RECURSION_DESIRED, 1, 0, 0, 1) + asked + _QUESTION_KIND.pack(kind, IN) + edns
+
+
+def read_addresses(packet: bytes, owner: str) -> tuple[Record, ...]:
+    """The addresses that an answer ends in, as those of `owner`, whatever other names they go by in between."""
+    found: list[Record] = []
+    at = _skip_name(packet, _HEADER.size) + _QUESTION_KIND.size
+    for _ in range(int.from_bytes(packet[6:8], "big")):
+        at = _skip_name(packet, at)
+        if at + _RECORD.size > len(packet):
+            break
+        kind, category, ttl, length = _RECORD.unpack_from(packet, at)
+        at += _RECORD.size + length
+        if category == IN and (kind, length) in ((Kind.A, 4), (Kind.AAAA, 16)) and at <= len(packet):
+            found.append(Record(owner, Kind(kind), packet[at - length : at], ttl))
+    return tuple(found)
+
+
 def render_failure(packet: bytes, rcode: Rcode) -> bytes:
     """The answer to what `parse_query` could not read."""
     number, flags, *_ = _HEADER.unpack_from(packet)
@@ -240,6 +266,11 @@ def render_name(name: str) -> bytes | None:
 def address_record(address: str, ttl: int, owner: str = "") -> Record | None:
     packed = pack_address(address)
     return Record(owner, Kind.AAAA if len(packed) == 16 else Kind.A, packed, ttl) if packed else None
+
+
+def alias_record(target: str, ttl: int, owner: str = "") -> Record | None:
+    data = render_name(target)
+    return Record(owner, Kind.CNAME, data, ttl) if data else None
 
 
 def pointer_record(name: str, ttl: int) -> Record | None:

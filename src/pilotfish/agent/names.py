@@ -24,11 +24,14 @@ from pilotfish.agent.dnswire import (
     Rcode,
     Record,
     address_record,
+    alias_record,
     authority_record,
     parse_query,
     pointer_record,
+    read_addresses,
     render,
     render_failure,
+    render_query,
     service_record,
 )
 from pilotfish.model.names import NameTable, Port, pack_address
@@ -38,6 +41,8 @@ _Item = TypeVar("_Item")
 
 TTL: Final = 30
 """Seconds, as Istio answers."""
+_MOST_ALIASES: Final = 8
+"""Of one after the other; those that lead to one another would go on for ever."""
 _NEGATIVE_TTL: Final = 5
 """As Kubernetes' DNS has it: what does not exist yet may soon."""
 
@@ -49,9 +54,35 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Ask the machine's resolvers; `failure` is the answer if none of them helps."""
+    """Ask the machine's resolvers."""
 
+    packet: bytes
+    """What to ask."""
     failure: bytes
+    """The answer if none of them helps."""
+    alias: Alias | None = None
+    """What was asked for stands for what is asked."""
+
+    def complete(self, answer: bytes) -> bytes:
+        """The client's answer, from a resolver's."""
+        return answer if self.alias is None else self.alias.complete(answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A name of the mesh for one of the outside world."""
+
+    query: Query
+    limit: int
+    records: tuple[Record, ...]
+    """From name to name, in their order."""
+    target: str
+
+    def complete(self, answer: bytes) -> bytes:
+        told = answer[3] & 0xF
+        rcode = Rcode(told) if told in (Rcode.NOERROR, Rcode.NXDOMAIN) else Rcode.SERVFAIL
+        records = (*self.records, *read_addresses(answer, self.target))
+        return render(self.query, Answer(rcode, records, authoritative=False), self.limit)
 
 
 def resolve(packet: bytes, table: NameTable, over_udp: bool = True) -> Reply | Forward | None:
@@ -62,18 +93,33 @@ def resolve(packet: bytes, table: NameTable, over_udp: bool = True) -> Reply | F
     if isinstance(query, Rcode):
         return Reply(render_failure(packet, query))
     limit = query.udp_limit if over_udp else TCP_MOST
+    failure = render(query, Answer(Rcode.SERVFAIL, authoritative=False), limit)
     answer = _answer(query, table)
     if answer is None:
-        return Forward(render(query, Answer(Rcode.SERVFAIL, authoritative=False), limit))
+        return Forward(packet, failure)
+    if isinstance(answer, _Outside):
+        alias = Alias(query, limit, answer.records, answer.target)
+        asked = render_query(query.id, answer.target, query.kind)
+        return Forward(asked, failure, alias) if asked is not None else Reply(failure)
     return Reply(render(query, answer, limit))
 
 
-def _answer(query: Query, table: NameTable) -> Answer | None:
+@dataclass(frozen=True, slots=True)
+class _Outside:
+    """What an alias leads to, and others know."""
+
+    records: tuple[Record, ...]
+    target: str
+
+
+def _answer(query: Query, table: NameTable) -> Answer | _Outside | None:
     """None for what others know."""
     if query.version:
         return Answer(Rcode.BADVERS, authoritative=False)
     if query.category != IN:
         return None
+    if query.name in table.aliases:
+        return _about_alias(query, table)
     if (found := _find(query, table)) is not None:
         return found
     if not in_cluster(query.name):
@@ -116,6 +162,24 @@ def find_addresses(name: str, table: NameTable) -> tuple[str, ...] | None:
             return found
         parent = parent.partition(".")[2]
     return None
+
+
+def _about_alias(query: Query, table: NameTable) -> Answer | _Outside:
+    """The names that it stands for, and the addresses of the last (RFC 1034, 3.6.2)."""
+    name, owner, records = query.name, "", list[Record]()
+    while (target := table.aliases.get(name)) is not None and len(records) < _MOST_ALIASES:
+        if (record := alias_record(target, TTL, owner)) is not None:
+            records.append(record)
+        name = owner = target
+    found = find_addresses(name, table)
+    if query.kind not in (Kind.A, Kind.AAAA, Kind.ANY) or name in table.aliases:
+        return Answer(records=records)
+    if found is not None:
+        chosen = (a for a in found if query.kind in (Kind.AAAA if ":" in a else Kind.A, Kind.ANY))
+        return Answer(records=(*records, *(r for a in chosen if (r := address_record(a, TTL, name)))))
+    if in_cluster(name):
+        return Answer(Rcode.NXDOMAIN, tuple(records), _authority(CLUSTER_DOMAIN))
+    return _Outside(tuple(records), name)
 
 
 def _about_addresses(query: Query, addresses: tuple[str, ...]) -> Answer:

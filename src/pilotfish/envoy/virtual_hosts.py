@@ -16,9 +16,11 @@ from pilotfish.envoy.http_route import build_routes, clusters_of
 from pilotfish.envoy.message import serialise
 from pilotfish.envoy.naming import PASSTHROUGH
 from pilotfish.envoy.timeouts import set_timeout
+from pilotfish.mesh.external_names import other_names
+from pilotfish.mesh.hosts import namespace_of
 from pilotfish.mesh.http_routes import http_routes
 from pilotfish.mesh.policies import policed
-from pilotfish.mesh.routing import router
+from pilotfish.mesh.routing import routed_hosts, router
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import service
 from pilotfish.model.service import Service
@@ -40,15 +42,17 @@ class View:
 
     rules: Scope
     """Whose DestinationRules apply to destinations."""
-    own: bool
-    """The service is of the client's namespace, which calls it by its short name."""
+    namespace: str = ""
+    """The client's, if it calls the service, or another name of it, by a name without a namespace; else ""."""
 
 
 @query(index=True)
 def view(db: Reads, scope: Scope, host: str) -> View:
     found = service(db, host)
-    own = found is not None and found.namespace == scope.namespace
-    return View(policed(db, scope) if router(db, host) is not None else visible(scope), own)
+    named = {found.namespace} if found is not None else set()
+    named |= {namespace_of(name) for name in other_names(db, host)}
+    namespace = scope.namespace if scope.namespace in named else ""
+    return View(policed(db, scope) if router(db, host) is not None else visible(scope), namespace)
 
 
 @query
@@ -59,7 +63,7 @@ def virtual_host(db: Reads, client: View, host: str, port: int, taken: tuple[str
     """
     found = service(db, host)
     routes = http_routes(db, client.rules, host, port)
-    domains = ("*",) if all_domains else tuple(d for d in _domains(found, host, client.own) if d not in taken)
+    domains = ("*",) if all_domains else tuple(d for d in _domains(db, found, host, client.namespace) if d not in taken)
     message = VirtualHost(
         name=f"{host}:{port}",
         domains=domains,
@@ -83,17 +87,28 @@ def build_fallback(allow_any: bool) -> VirtualHost:
     return VirtualHost(name="allow_any", domains=["*"], routes=[route], include_request_attempt_count=True)
 
 
-def _domains(found: Service | None, host: str, own: bool) -> Iterator[str]:
-    if found is None or not found.host.endswith(f".{found.namespace}.{SERVICE_DOMAIN}"):
-        names = [host] if host.startswith("*") else [host, f"{host}."]
+def _domains(db: Reads, found: Service | None, host: str, namespace: str) -> Iterator[str]:
+    if found is None or not host.endswith(f".{found.namespace}.{SERVICE_DOMAIN}"):
+        yield from [host] if host.startswith("*") else [host, f"{host}."]
     else:
-        name = found.host.removesuffix(f".{found.namespace}.{SERVICE_DOMAIN}")
-        below = f"{name}.{found.namespace}"
-        names = [host, f"{host}.", *([name] if own else [])]
-        names += [f"{below}.{SERVICE_DOMAIN.removesuffix('.local')}", f"{below}.svc", below]
-    yield from names
-    if found is not None and found.headless:
+        names = tuple(_spellings(host, namespace))
+        yield from names
         # A pod of its own name: POD.SERVICE.NAMESPACE...
-        yield from (f"*.{name}" for name in names)
+        yield from (f"*.{name}" for name in names if found.headless)
+    routed = routed_hosts(db) if (others := other_names(db, host)) else ()
+    for other in others:
+        # One that a VirtualService names as a whole has routes of its own.
+        own = {other, f"{other}."} if other in routed else set()
+        yield from (name for name in _spellings(other, namespace) if name not in own)
     if found is not None:
         yield from (f"[{a}]" if ":" in a else a for a in found.addresses if "/" not in a)
+
+
+def _spellings(host: str, namespace: str) -> Iterator[str]:
+    """How clients of a namespace may write a Service's name."""
+    name, _, rest = host.removesuffix(f".{SERVICE_DOMAIN}").partition(".")
+    yield from (host, f"{host}.")
+    if rest == namespace:
+        yield name
+    below = f"{name}.{rest}"
+    yield from (f"{below}.{SERVICE_DOMAIN.removesuffix('.local')}", f"{below}.svc", below)

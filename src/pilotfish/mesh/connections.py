@@ -12,6 +12,7 @@ from itertools import product
 
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.connection_routes import connection_routers, connection_routes, routes_connections
+from pilotfish.mesh.external_names import other_names
 from pilotfish.mesh.outbound import Binding, binding
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import service
@@ -64,7 +65,8 @@ def _asked(db: Reads, client: Scope, bound: Binding) -> Iterator[Connections]:
 def _told_apart(db: Reads, client: Scope, host: str, port: int, blocks: tuple[str, ...]) -> Connections:
     found, asked = service(db, host), connection_routes(db, client, host, port)
     declared = found.port(port) if found is not None else None
-    own_name = (host,) if declared is not None and declared.protocol.is_tls and host != "*" else ()
+    is_named = declared is not None and declared.protocol.is_tls and host != "*"
+    own_name = (host, *other_names(db, host)) if is_named else ()
     routes = (
         replace(route, match=ConnectionMatch(route.match.destinations or blocks, route.match.server_names or own_name))
         for route in asked.routes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.external_names import stands_for
 from pilotfish.mesh.hosts import resolve
 from pilotfish.mesh.policies import policy, rules_for
 from pilotfish.mesh.scope import Scope
@@ -16,7 +17,8 @@ def resolve_destination(
 ) -> Backend:
     """What a destination that namespace `writer` wrote means to a client whose request came for the port `listener`."""
     port = destination.port.number if destination.port is not None else 0
-    return backend(db, client, resolve(destination.host, writer), port, destination.subset, listener)
+    written = resolve(destination.host, writer)
+    return backend(db, client, stands_for(db, written) or written, port, destination.subset, listener)
 
 
 @query

@@ -12,6 +12,11 @@ def service_host(name: str, namespace: str) -> str:
     return f"{name}.{namespace}.{SERVICE_DOMAIN}".lower()
 
 
+def namespace_of(host: str) -> str:
+    """That of a Kubernetes Service's host."""
+    return host.removesuffix(f".{SERVICE_DOMAIN}").partition(".")[2]
+
+
 def whole_name(host: str) -> str:
     """A host that is complete, as hosts are compared: letter case and a dot at the end mean nothing."""
     return host.lower().removesuffix(".")

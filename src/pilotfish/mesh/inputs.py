@@ -37,6 +37,9 @@ LISTED: Final[Input[str, tuple[ObjectRef, ...]]] = Input("Listed")
 """The Endpoints, EndpointSlices, ServiceEntries and WorkloadEntries that list an address, sorted. Kept by `apply`, so
 that a workload finds those that list it, and one address that comes or goes is news to none but its own."""
 
+EXTERNAL_NAMES: Final[Input[ObjectRef, bool]] = Input("ExternalNames")
+"""The Services of type ExternalName. Kept by `apply`, so that no query need look through all Services."""
+
 ADDRESSED: Final[Input[str, tuple[ObjectRef, ...]]] = Input("Addressed")
 """The pods and Services that have an address for themselves, sorted."""
 
@@ -60,6 +63,7 @@ def apply(graph: Graph, changes: Mapping[ObjectRef, Manifest | None]) -> bool:
     for ref, manifest in changes.items():
         by_table.setdefault(TABLES.get(ref.kind, _OTHERS), []).append((ref, manifest))
     _reindex(graph, ((ref, _forms(graph, ref), (m, _fallback(graph, ref))) for ref, m in changes.items()))
+    graph.update(EXTERNAL_NAMES, ((ref, _is_external_name(m) or None) for ref, m in changes.items()))
     changed = [graph.update(table, items) for table, items in by_table.items()]
     return any(changed)
 
@@ -156,6 +160,11 @@ def _addresses_of(manifest: Manifest) -> Set[str]:
             return {endpoint.address for endpoint in spec.endpoints}
         case _:
             return frozenset()
+
+
+def _is_external_name(manifest: Manifest | None) -> bool:
+    source = manifest.resource if manifest is not None else None
+    return isinstance(source, kubernetes.Service) and source.spec.type == "ExternalName"
 
 
 def _own_addresses_of(manifest: Manifest) -> Set[str]:

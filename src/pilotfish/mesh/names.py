@@ -15,6 +15,7 @@ from pilotfish.config import kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.addresses import is_ip
 from pilotfish.mesh.endpoints import instances, slices_of
+from pilotfish.mesh.external_names import external_names
 from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import hosts, kubernetes_port, service
@@ -62,11 +63,15 @@ def _visible_names(db: Reads, scope: Scope) -> NameTable:
             ports[host] = found.ports
         if found.headless:
             headless.add(host)
-    return NameTable(_digest(records, ports, headless), records, ports, frozenset(headless))
+    aliases = {name: target for name, target in external_names(db).items() if name not in records}
+    return NameTable(_digest(records, ports, headless, aliases), records, ports, frozenset(headless), aliases)
 
 
 def _digest(
-    records: Mapping[str, tuple[str, ...]], ports: Mapping[str, tuple[Port, ...]], headless: Iterable[str]
+    records: Mapping[str, tuple[str, ...]],
+    ports: Mapping[str, tuple[Port, ...]],
+    headless: Iterable[str],
+    aliases: Mapping[str, str],
 ) -> str:
     digest = blake2b(digest_size=8)
     for name, addresses in records.items():
@@ -74,6 +79,8 @@ def _digest(
     for host, found in ports.items():
         digest.update(f"{host}\0{found}\0".encode())
     digest.update("\0".join(sorted(headless)).encode())
+    for name, target in sorted(aliases.items()):
+        digest.update(f"{name}\0{target}\0".encode())
     return digest.hexdigest()
 
 

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.destination_rule import lower_destination_rules
-from pilotfish.mesh.hosts import resolve, wildcards
+from pilotfish.mesh.external_names import external_names
+from pilotfish.mesh.hosts import namespace_of, resolve, wildcards
 from pilotfish.mesh.inputs import mesh_config, refs, resource
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import all_hosts, service
@@ -38,9 +39,10 @@ def widest(db: Reads, scope: Scope) -> Scope:
 
 @query(index=True)
 def _namespaces(db: Reads) -> frozenset[str]:
-    """Those that have services."""
+    """Those that have services, or other names of some."""
     found = (service(db, host) for host in all_hosts(db))
-    return frozenset(s.namespace for s in found if s is not None)
+    others = frozenset(map(namespace_of, external_names(db)))
+    return others | frozenset(s.namespace for s in found if s is not None)
 
 
 def _is_foreign(db: Reads, namespace: str, host: str) -> bool:

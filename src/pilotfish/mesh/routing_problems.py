@@ -11,6 +11,7 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.aliases import aliased, covers_some, is_pods_name
 from pilotfish.mesh.destinations import resolve_destination
 from pilotfish.mesh.endpoints import endpoints
+from pilotfish.mesh.external_names import stands_for
 from pilotfish.mesh.hosts import resolve
 from pilotfish.mesh.inputs import effective, resource
 from pilotfish.mesh.policies import rules_for
@@ -92,7 +93,7 @@ def _unknown_hosts(db: Reads, ref: ObjectRef, found: istio.VirtualService) -> It
             continue
         elif host.startswith("*"):
             yield from _idle_wildcard(db, ref, field, host)
-        elif service(db, host) is None and not is_pods_name(db, host):
+        elif service(db, host) is None and stands_for(db, host) == host and not is_pods_name(db, host):
             text = f"no Service has the host {host}, so no client will ask for it; {_suggest(db, host)}"
             yield warning(db, ref, field, "UnknownHost", text)
 

@@ -8,8 +8,9 @@ from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.aliases import aliased
 from pilotfish.mesh.endpoints import instances
+from pilotfish.mesh.external_names import external_names, stands_for
 from pilotfish.mesh.frontends import holder, places
-from pilotfish.mesh.hosts import whole_name
+from pilotfish.mesh.hosts import service_host, whole_name
 from pilotfish.mesh.inbound import served_ports
 from pilotfish.mesh.inputs import addressed, effective, resource
 from pilotfish.mesh.outbound import RESERVED, Binding, binding, conflicts
@@ -20,7 +21,7 @@ from pilotfish.mesh.workloads import workloads_selected
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.kinds import POD, SERVICE, SERVICE_ENTRY
 from pilotfish.model.service import Service
-from pilotfish.model.wellknown import STATUS_PORT
+from pilotfish.model.wellknown import SERVICE_DOMAIN, STATUS_PORT
 
 
 @query
@@ -34,6 +35,7 @@ def service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
         *_taken_addresses(db, ref, found),
         *_reserved_ports(db, ref, found),
         *_lost_external_ips(db, ref),
+        *_dead_name(db, ref),
         *_undeclared_ports(db, ref),
         *(p for s in won if s.selector for p in _selection(db, ref, s)),
         *(p for s in won if s.selector for p in _shared_ports(db, ref, s)),
@@ -123,6 +125,20 @@ def _reserved_ports(db: Reads, ref: ObjectRef, found: tuple[Service, ...]) -> It
             text = f"every sidecar listens on {port.number} itself, and only an address would tell calls of this apart"
         if text:
             yield warning(db, ref, "spec.ports", "ReservedPort", f"{text}; use another port")
+
+
+def _dead_name(db: Reads, ref: ObjectRef) -> Iterator[Problem]:
+    """An ExternalName that stands for nothing."""
+    name = service_host(ref.name, ref.namespace)
+    if ref.kind is not SERVICE or name not in external_names(db):
+        return
+    field, host = "spec.externalName", stands_for(db, name)
+    if not host:
+        text = f"names that stand for one another without end: {name} resolves to nothing; name a host"
+        yield warning(db, ref, field, "UnknownHost", text)
+    elif host.endswith(f".{SERVICE_DOMAIN}") and service(db, host) is None:
+        text = f"no Service has the host {host}: {name} resolves to nothing; correct the name, or add the Service"
+        yield warning(db, ref, field, "UnknownHost", text)
 
 
 def _lost_external_ips(db: Reads, ref: ObjectRef) -> Iterator[Problem]:

@@ -85,6 +85,8 @@ def declared(db: Reads, ref: ObjectRef) -> tuple[Service, ...]:
     """What a Service or ServiceEntry declares, whoever has the hosts: one service for each host."""
     manifest = effective(db, ref)
     match manifest.resource if manifest is not None else None:
+        case kubernetes.Service(spec=spec) if spec.type == "ExternalName":
+            return ()  # no service: another's name
         case kubernetes.Service() as found:
             return (_from_kubernetes(ref, found),)
         case istio.ServiceEntry() as found:

@@ -32,6 +32,8 @@ class NameTable:
     """Those of each Kubernetes Service, by host."""
     headless: Set[str] = field(default=frozenset(), compare=False, repr=False)
     """The hosts that stand for pods. Names right below them are those of single pods."""
+    aliases: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """Names that stand for another, which may be one of these, of the records, or of the outside world."""
 
     @cached_property
     def names(self) -> Mapping[bytes, tuple[str, ...]]:
@@ -47,7 +49,7 @@ class NameTable:
     def branches(self) -> Set[str]:
         """The names that only have others below them, such as `vm.svc.cluster.local`."""
         found: set[str] = set()
-        for name in self.records:
+        for name in (*self.records, *self.aliases):
             while (name := name.partition(".")[2]) and name not in found:
                 found.add(name)
         return found

@@ -26,13 +26,13 @@ from pilotfish.mesh.scope import EVERYONE
 from pilotfish.mesh.services import claim
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.frontend import Frontend, Frontends
-from pilotfish.model.kinds import ENDPOINT_SLICE, ENDPOINTS, SERVICE
+from pilotfish.model.kinds import ENDPOINT_SLICE, ENDPOINTS, SERVICE, WORKLOAD_ENTRY
 from pilotfish.model.names import NameTable
 from pilotfish.node.document import PodRecord, timestamp
 from pilotfish.node.services import CLUSTER_IPS
 from pilotfish.node.store import Store, Stored
 
-_KINDS: Final = frozenset({SERVICE, ENDPOINTS, ENDPOINT_SLICE})
+_KINDS: Final = frozenset({SERVICE, ENDPOINTS, ENDPOINT_SLICE, WORKLOAD_ENTRY})
 
 
 _AT_ONCE: Final = 1000
@@ -161,7 +161,7 @@ def _is_same(old: _Seen | None, new: _Seen) -> bool:
 def _fill_in(stored: Stored, cluster_ip: str, subnet: IPv4Network) -> Manifest | None:
     """None for a Service that can't have the cluster IP that it asks for."""
     resource, manifest = stored.manifest.resource, stored.manifest
-    if not isinstance(resource, Service):
+    if not isinstance(resource, Service) or resource.spec.type == "ExternalName":
         return manifest
     spec = resource.spec
     if not cluster_ip and spec.cluster_ip != "None":

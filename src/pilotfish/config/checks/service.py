@@ -5,7 +5,7 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/
 
 from __future__ import annotations
 
-from pilotfish.config.checks.hosts import describe_special, is_ip
+from pilotfish.config.checks.hosts import describe_special, is_domain, is_ip
 from pilotfish.config.checks.names import (
     check_dns_label,
     check_labels,
@@ -51,11 +51,18 @@ def check_service(spec: ServiceSpec, report: Report) -> None:
 
 def _check_type(spec: ServiceSpec, report: Report) -> None:
     if spec.type == "ExternalName":
-        remedy = "write a ServiceEntry with resolution DNS"
-        report.unsupported("spec.type", "the type ExternalName", remedy)
+        _check_external_name(spec.external_name, report)
     elif spec.type != "ClusterIP":
         what = "it is served as a ClusterIP: no port of the host is opened; use `up --publish`"
         report.warning("spec.type", "UnsupportedField", what)
+
+
+def _check_external_name(name: str, report: Report) -> None:
+    """As Kubernetes: a DNS name. An address would be asked of DNS as a name, and is found nowhere."""
+    if not name:
+        report.missing("spec.externalName", "write the name that it stands for", of="spec")
+    elif is_ip(name) or not is_domain(name):
+        report.invalid("spec.externalName", f"{name!r} is no name", "write one such as db.example.com")
 
 
 def _check_external_ip(address: str, field: str, report: Report) -> None:

@@ -84,25 +84,26 @@ class NameServer:
             case Reply(answer):
                 send(answer)
             case Forward() as forward if self._forwarding.has_room(client):
-                task = asyncio.get_running_loop().create_task(self._forward_datagram(packet, forward, send))
+                task = asyncio.get_running_loop().create_task(self._forward_datagram(forward, send))
                 self._forwarding.add(client, task)
-            case Forward(failure):
+            case Forward() as forward:
                 self.failures += 1
-                send(failure)
+                send(forward.failure)
 
     def _resolve(self, packet: bytes, over_udp: bool) -> Reply | Forward | None:
         self.queries += 1
         return resolve(packet, self._table(), over_udp)
 
-    async def _forward_datagram(self, packet: bytes, forward: Forward, send: Callable[[bytes], None]) -> None:
-        send(await self._forward(packet, forward, over_udp=True))
+    async def _forward_datagram(self, forward: Forward, send: Callable[[bytes], None]) -> None:
+        send(await self._forward(forward, over_udp=True))
 
-    async def _forward(self, packet: bytes, forward: Forward, over_udp: bool) -> bytes:
+    async def _forward(self, forward: Forward, over_udp: bool) -> bytes:
         self.forwarded += 1
-        answer = await self._forwarder.ask(packet, over_udp)
+        answer = await self._forwarder.ask(forward.packet, over_udp)
         if answer is None:
             self.failures += 1
-        return answer or forward.failure
+            return forward.failure
+        return forward.complete(answer)
 
     async def _serve_stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # The server made this task; `close` has to know it, to end it.
@@ -138,7 +139,7 @@ class NameServer:
             case Reply(answer):
                 return answer
             case Forward() as forward:
-                return await self._forward(packet, forward, over_udp=False)
+                return await self._forward(forward, over_udp=False)
         return None
 
 
