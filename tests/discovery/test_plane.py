@@ -258,3 +258,12 @@ def test_an_object_that_is_gone_is_forgotten() -> None:
     later = restarted(refusing_world(web), SERVICES, web)
     assert later.remembered == ()
     assert rejected(later) == []
+
+
+def test_what_is_wrong_between_objects_is_on_the_line_of_its_field() -> None:
+    text = mesh("/first").replace("destination: {host: two}", "destination:\n        {host: tow}")
+    world = World(text)
+    (said, *_) = (f.problem for f in findings(world.plane) if f.problem.reason == "UnknownHost")
+    assert said.field == "spec.http[0].route[0].destination.host"
+    assert said.source is not None
+    assert "tow" in text.splitlines()[said.source.line - 1]

@@ -57,6 +57,18 @@ def test_one_bad_object_is_said_with_its_line_and_the_others_go_on(mesh: Mesh, m
     assert mesh.status_code(WEBAPP, "http://webapp:8889/healthz") == "200", "its last good form stays in force"
 
 
+def test_what_is_wrong_between_objects_is_said_with_the_line_of_its_field(mesh: Mesh, manifest: str) -> None:
+    changed = manifest.replace(
+        "            subset: v1\n          weight: 50", "            subset: v9\n          weight: 50"
+    )
+    line = next(i for i, text in enumerate(changed.splitlines(), 1) if "subset: v9" in text)
+    mesh.write("mesh.yaml", changed)
+    found = wait_until("it is said", lambda: [p for p in mesh.status["problems"] if p["reason"] == "UnknownSubset"])
+    assert found[0]["source"].endswith(f"mesh.yaml:{line}")
+    mesh.write("mesh.yaml", manifest)
+    wait_until("it is said no more", lambda: not mesh.status["problems"])
+
+
 def test_all_mistakes_are_shown_at_once(mesh: Mesh, tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text(

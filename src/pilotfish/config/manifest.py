@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from pilotfish.config.kubernetes import Resource
+from pilotfish.config.lines import line_of
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.model import ObjectRef, Problem, Source
 
@@ -21,6 +22,14 @@ class Manifest:
     written: Mapping[str, object] | bytes = field(compare=False, repr=False)
     """The document, or its JSON: a tenth of the memory, where it is seldom looked at."""
     source: Source | None = field(default=None, compare=False)
+    lines: bytes = field(default=b"", compare=False, repr=False)
+    """Of its fields (`lines`); nothing where only the object's own line is known."""
+
+    def at(self, path: str) -> Source | None:
+        """Where a field was written."""
+        if self.source is None or not self.lines:
+            return self.source
+        return Source(self.source.file, self.source.line + line_of(self.document, self.lines, path))
 
     @property
     def document(self) -> Mapping[str, object]:
@@ -57,3 +66,10 @@ class Loaded:
     def unread(cls, problem: Problem) -> Loaded:
         """Of what is there and can't be read: whatever it held may still be meant."""
         return cls(problems=(problem,), incomplete=True)
+
+
+def locate(problem: Problem, manifest: Manifest | None) -> Problem:
+    """What names no more than its object's line, with the line of its field."""
+    if manifest is None or not problem.field or problem.source != manifest.source:
+        return problem
+    return replace(problem, source=manifest.at(problem.field))

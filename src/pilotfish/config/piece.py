@@ -157,7 +157,9 @@ def _read_identified(
     if resource is None or report.errors:
         return Piece(problems=report.in_order(), broken=ref)
     form = raw.json if document is value and raw.json is not None else document
-    manifest = Manifest(ref, resource, form, report.source(""))
+    of_text = raw.positions if report.fixed_source is None else None
+    lines = of_text.record(document, raw.prefix) if of_text is not None else b""
+    manifest = Manifest(ref, resource, form, report.source(""), lines)
     return Piece(manifest, report.in_order(), mesh_config=mesh_config)
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 import yaml
 
 from pilotfish.config.building import BoundError, Built, Fault, Lines, build
+from pilotfish.config.lines import record_lines
 from pilotfish.config.scalars import whole_number
 
 LARGEST_TEXT = 64 * 2**20
@@ -62,6 +63,17 @@ class Positions:
         """A scalar as it was written, unquoted; None if there is none at this path."""
         lines = self._found()
         return self._walk(lines, path)[1] if lines is not None else None
+
+    def record(self, document: Mapping[str, object], path: str) -> bytes:
+        """Those of an object that was read at this path, to be kept; none where they would have to be sought first."""
+        if self._lines is None:
+            return b""
+        original = self._value
+        for name, key in _STEP.findall(path):
+            at = _index(original, name or key)
+            original = at[2] if at is not None else None
+        first = self._walk(self._lines, path)[0] if path else self._lines.start
+        return record_lines(document, original if isinstance(original, Mapping) else {}, self._lines, first)
 
     def _found(self) -> Lines | None:
         if self._make is not None:

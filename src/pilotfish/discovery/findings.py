@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pilotfish.config.manifest import locate
+from pilotfish.discovery.changed import changed_field
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.quarantine import Rejection
 from pilotfish.envoy.types import short
@@ -30,7 +32,9 @@ class Finding:
 
 def findings(plane: ControlPlane) -> tuple[Finding, ...]:
     """All of them, each once."""
-    found = dict.fromkeys((*plane.mesh.desired.problems, *_between(plane)))
+    manifests = plane.mesh.desired.manifests
+    between = (locate(p, manifests.get(p.ref) if p.ref else None) for p in _between(plane))
+    found = dict.fromkeys((*plane.mesh.desired.problems, *between))
     return (*rejections(plane), *failures(plane), *(Finding(problem) for problem in found))
 
 
@@ -39,10 +43,12 @@ def rejections(plane: ControlPlane) -> Iterator[Finding]:
     for ref, rejection in sorted(plane.quarantine.rejected.items()):
         manifest = plane.mesh.desired.manifests.get(ref)
         words = words_about(rejection.name, rejection.message)
-        force = "its last good form stays in force" if plane.mesh.last_good(ref) else "it is not used"
+        good = plane.mesh.last_good(ref)
+        force = "its last good form stays in force" if good else "it is not used"
         message = f"Envoy refuses what follows from it ({_what(rejection)}): {words}; {force} until it is changed"
-        source = manifest.source if manifest else None
-        yield _finding(Problem(ref, "", "RefusedByEnvoy", message, source=source), rejection)
+        field = changed_field(good.document, manifest.document) if good and manifest else ""
+        source = manifest.at(field) if manifest else None
+        yield _finding(Problem(ref, field, "RefusedByEnvoy", message, source=source), rejection)
     for rejection in plane.quarantine.unexplained.values():
         words = words_about(rejection.name, rejection.message)
         message = (

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import msgspec
 
 from pilotfish.config.kubernetes import Service
-from pilotfish.model import Problem
-from pilotfish.model.kinds import SERVICE
+from pilotfish.config.manifest import locate
+from pilotfish.model import Problem, Source
+from pilotfish.model.kinds import KINDS, SERVICE
+from pilotfish.node.store import Store
 from pilotfish.runtime.control.views import MeshView, ProblemView, PublishView, ServiceView, StatusView
 from pilotfish.runtime.node.describe import describe_pod, describe_proxy, describe_service
 from pilotfish.runtime.node.discovery import DiscoveryProcess
@@ -36,7 +38,9 @@ class Status:
             for pod in pods
             if pod.sandbox.agent is not None and pod.state.stage != "finished"
         )
-        problems = _merge(tuple(ProblemView.of(problem) for problem in self.problems), said or ())
+        store = self._reconciler.store
+        ours = tuple(ProblemView.of(_located(problem, store)) for problem in self.problems)
+        problems = _merge(ours, tuple(_relocated(problem, store) for problem in said or ()))
         in_sync = (
             said is not None
             and syncs is not None
@@ -78,8 +82,23 @@ class Status:
         )
 
 
+def _located(problem: Problem, store: Store) -> Problem:
+    stored = store.objects.get(problem.ref) if problem.ref is not None else None
+    return locate(problem, stored.manifest if stored is not None else None)
+
+
+def _relocated(view: ProblemView, store: Store) -> ProblemView:
+    """The same of one that discovery says: it knows the field, and the node its line."""
+    kind = next((kind for kind in KINDS if (kind.name, kind.group) == (view.kind, view.group)), None)
+    if kind is None:
+        return view
+    told = Problem(kind.ref(view.namespace, view.name), view.field, view.reason, "", source=Source.parse(view.source))
+    source = _located(told, store).source
+    return msgspec.structs.replace(view, source=str(source) if source is not None else "")
+
+
 def _merge(ours: tuple[ProblemView, ...], discoverys: tuple[ProblemView, ...]) -> tuple[ProblemView, ...]:
-    """Discovery reads the same objects and says the same of them, but knows the object's line alone."""
+    """Discovery reads the same objects and says the same of them."""
 
     def subject(problem: ProblemView) -> tuple[str, ...]:
         return problem.group, problem.kind, problem.namespace, problem.name, problem.field, problem.reason
