@@ -19,7 +19,7 @@ BACK = (service("back", address="10.96.0.2"), pod("back-0", "10.0.0.2", {"app": 
 
 
 def entry(*hosts: str, **spec: Any) -> Manifest:
-    spec = {"hosts": hosts, "resolution": "DNS", "ports": [{"number": 80, "name": "http"}], **spec}
+    spec = {"hosts": hosts, "resolution": "DNS", "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}], **spec}
     return manifest("ServiceEntry", "outside", api=NETWORKING, spec=spec)
 
 
@@ -99,11 +99,13 @@ def test_a_pod_of_a_headless_service_has_a_name() -> None:
             id="a Service's, other ports",
         ),
         pytest.param(
-            [entry("api.example.com", addresses=["10.0.0.1"])], [("ConflictingAddress", "spec.addresses")], id="SE, pod"
+            [entry("api.example.com", addresses=["10.0.0.1"])],
+            [("ConflictingAddress", "spec.addresses[0]")],
+            id="SE, pod",
         ),
         pytest.param(
             [entry("api.example.com", addresses=["10.96.0.2"])],
-            [("ConflictingAddress", "spec.addresses")],
+            [("ConflictingAddress", "spec.addresses[0]")],
             id="SE, Service",
         ),
         pytest.param([entry("api.example.com", addresses=["192.0.2.1"])], [], id="nobody's"),
@@ -112,3 +114,17 @@ def test_a_pod_of_a_headless_service_has_a_name() -> None:
 def test_an_address_that_another_has_is_said(manifests: list[Manifest], expected: list[tuple[str, str]]) -> None:
     found = graph_of(*WEB, *BACK, *manifests).get(problems)
     assert [(p.reason, p.field) for p in found if "Address" in p.reason] == expected
+
+
+def test_a_name_of_the_clusters_that_resolves_to_nothing_is_said() -> None:
+    host = "there.example.cluster.local"
+    ((reason, field, _),) = said(entry("api.example.com", host, resolution="NONE"))
+    assert (reason, field) == ("UnresolvableHost", "spec.hosts[1]")
+    assert said(entry(host)) == []
+
+
+def test_a_port_is_named_where_it_is_written() -> None:
+    ports = [{"name": "http", "port": 80}, {"name": "http-own", "port": 15020}]
+    assert [(reason, field) for reason, field, _ in said(service("web", ports=ports))] == [
+        ("ReservedPort", "spec.ports[1]")
+    ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.external_names import stands_for
 from pilotfish.mesh.services import all_hosts, service
 from pilotfish.model.kinds import SERVICE
 from pilotfish.model.wellknown import CLUSTER_DOMAIN, SERVICE_DOMAIN
@@ -22,8 +23,10 @@ def aliased(db: Reads, host: str) -> str:
     for ending in _SHORTER:
         short = host.removesuffix(ending)
         if host.endswith(ending) and short.count(".") == 1:
-            found = service(db, f"{short}.{SERVICE_DOMAIN}")
-            return found.host if found is not None and found.ref.kind is SERVICE and found.host != host else ""
+            whole = f"{short}.{SERVICE_DOMAIN}"
+            found = service(db, whole)
+            is_meant = stands_for(db, whole) != whole if found is None else found.ref.kind is SERVICE
+            return whole if is_meant and whole != host else ""
     return ""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.addresses import normal_range
 from pilotfish.mesh.aliases import aliased
 from pilotfish.mesh.endpoints import instances
 from pilotfish.mesh.external_names import external_names, stands_for
@@ -21,7 +22,7 @@ from pilotfish.mesh.workloads import workloads_selected
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.kinds import POD, SERVICE, SERVICE_ENTRY
 from pilotfish.model.service import Service
-from pilotfish.model.wellknown import SERVICE_DOMAIN, STATUS_PORT
+from pilotfish.model.wellknown import CLUSTER_DOMAIN, SERVICE_DOMAIN, STATUS_PORT
 
 
 @query
@@ -32,6 +33,7 @@ def service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
         *(p for s in found if s not in won for p in _lost_host(db, ref, s)),
         *(p for s in won for p in _lost_listeners(db, ref, s)),
         *(p for s in won for p in _alias(db, ref, s)),
+        *(p for s in won for p in _unresolvable(db, ref, s)),
         *_taken_addresses(db, ref, found),
         *_reserved_ports(db, ref, found),
         *_lost_external_ips(db, ref),
@@ -73,7 +75,7 @@ def _lost_listeners(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Probl
             f"clients cannot tell its TCP traffic to {name.replace('_', ':')} from that to {winner.host} "
             f"({winner.ref}), which comes first and gets all of it; give it an address or a port of its own"
         )
-        yield warning(db, ref, "spec.ports", "ConflictingListener", text)
+        yield warning(db, ref, _port_field(db, ref, int(name.rpartition("_")[2])), "ConflictingListener", text)
 
 
 def _holder(bound: Binding, loser: str) -> str:
@@ -96,7 +98,6 @@ def _losses(db: Reads) -> Mapping[str, tuple[str, ...]]:
 
 def _taken_addresses(db: Reads, ref: ObjectRef, found: tuple[Service, ...]) -> Iterator[Problem]:
     """Addresses that a pod has, or another Service that comes first."""
-    field = "spec.clusterIP" if ref.kind is SERVICE else "spec.addresses"
     for address in found[0].addresses if found else ():
         taker = next((other for other in addressed(db, address) if other != ref), None)
         if taker is None or (taker.kind is SERVICE and not _comes_first(db, taker, found[0])):
@@ -105,7 +106,25 @@ def _taken_addresses(db: Reads, ref: ObjectRef, found: tuple[Service, ...]) -> I
             continue  # it is said of the listener
         text = f"{address} is {taker}'s own address: "
         text += "what is sent to the pod comes here" if taker.kind is POD else "what is sent there may go to that one"
+        field = _address_field(db, ref, address)
         yield warning(db, ref, field, "ConflictingAddress", f"{text}; choose another, or none")
+
+
+def _address_field(db: Reads, ref: ObjectRef, address: str) -> str:
+    """Where a Service or ServiceEntry states an address."""
+    entry = resource(db, ref, istio.ServiceEntry)
+    if entry is None:
+        return "spec.clusterIP"
+    places = (i for i, written in enumerate(entry.spec.addresses) if normal_range(written) == address)
+    return next((f"spec.addresses[{i}]" for i in places), "spec.addresses")
+
+
+def _unresolvable(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
+    """A host below the cluster's domain, where the pods' DNS is the only one that is asked, without an address."""
+    if ref.kind is SERVICE_ENTRY and found.host.endswith(f".{CLUSTER_DOMAIN}") and not found.addresses:
+        text = f"{found.host} resolves to nothing in any pod, as it has no address and nobody else knows such names"
+        remedy = "state addresses, or let its resolution be STATIC or DNS"
+        yield warning(db, ref, _host_field(db, ref, found.host), "UnresolvableHost", f"{text}; {remedy}")
 
 
 def _comes_first(db: Reads, other: ObjectRef, found: Service) -> bool:
@@ -124,7 +143,7 @@ def _reserved_ports(db: Reads, ref: ObjectRef, found: tuple[Service, ...]) -> It
         elif port.number in RESERVED and not found[0].addresses and not found[0].headless:
             text = f"every sidecar listens on {port.number} itself, and only an address would tell calls of this apart"
         if text:
-            yield warning(db, ref, "spec.ports", "ReservedPort", f"{text}; use another port")
+            yield warning(db, ref, _port_field(db, ref, port.number), "ReservedPort", f"{text}; use another port")
 
 
 def _dead_name(db: Reads, ref: ObjectRef) -> Iterator[Problem]:
@@ -163,6 +182,10 @@ def _undeclared_ports(db: Reads, ref: ObjectRef) -> Iterator[Problem]:
             yield warning(db, ref, f"spec.ports[{i}].name", "UndeclaredProtocol", text, Severity.INFO)
 
 
+def _port_field(db: Reads, ref: ObjectRef, number: int) -> str:
+    return next((f"spec.ports[{i}]" for i, written in _written_ports(db, ref) if written == number), "spec.ports")
+
+
 def _written_ports(db: Reads, ref: ObjectRef) -> Iterator[tuple[int, int]]:
     """(place, number) of each port as the object has them."""
     manifest = effective(db, ref)
@@ -189,7 +212,7 @@ def _selection(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
                 f"no container port of its pods is named {port.target}: port {port.number} has no endpoints; "
                 f"name the container port, or give a number"
             )
-            yield warning(db, ref, "spec.ports", "UnknownTargetPort", text)
+            yield warning(db, ref, f"{_port_field(db, ref, port.number)}.targetPort", "UnknownTargetPort", text)
 
 
 def _shared_ports(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
@@ -207,4 +230,4 @@ def _shared_ports(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem
                 f"leads there as {theirs.protocol}: so what comes is sniffed, and a protocol in which the server "
                 f"speaks first stalls; let both declare the same, or let the app listen on two ports"
             )
-            yield warning(db, ref, "spec.ports", "ConflictingProtocol", text)
+            yield warning(db, ref, _port_field(db, ref, mine.number), "ConflictingProtocol", text)
