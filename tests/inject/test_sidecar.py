@@ -144,3 +144,16 @@ def test_an_apps_port_that_is_the_sidecars_by_the_meshs_configuration_is_said_on
     _, found = build(pod({"proxy.istio.io/config": "proxyAdminPort: 8080"}), MeshConfig(default_config=config))
     assert found == (), "the annotation's own was said when it was read"
     assert sidecar(pod({"proxy.istio.io/config": "proxyAdminPort: 15099"}), MeshConfig(default_config=config))
+
+
+def test_the_agent_answers_at_the_port_that_the_annotation_names() -> None:
+    made = sidecar(pod({"status.sidecar.istio.io/port": "15099"}))
+    assert made.proxy_config.status_port == 15099
+    assert 15099 in made.capture.inbound_ports_exclude
+
+
+@pytest.mark.parametrize("port", [15000, 15001, 15090])
+def test_a_status_port_that_the_sidecar_has_already_is_refused(port: int) -> None:
+    _, (problem,) = build(pod({"status.sidecar.istio.io/port": str(port)}))
+    assert problem.severity is Severity.ERROR
+    assert f"{port} is taken" in problem.message

@@ -30,10 +30,14 @@ _ALWAYS: Final[Mapping[int, str]] = {
 }
 
 
+def ports_beside_status(config: ProxyConfig) -> Mapping[int, str]:
+    """What the agent's status can't have, and why."""
+    return {config.proxy_admin_port: "Envoy's admin is there", **_ALWAYS}
+
+
 def held_ports(config: ProxyConfig) -> Mapping[int, str]:
     """What the sidecar has each for, of a pod with this configuration."""
-    chosen = {config.proxy_admin_port: "Envoy's admin is there", config.status_port: "the agent's status is there"}
-    return {**chosen, **_ALWAYS}
+    return {config.status_port: "the agent's status is there", **ports_beside_status(config)}
 
 
 def check_proxy_ports(config: ProxyConfig, report: Report, field: str) -> None:

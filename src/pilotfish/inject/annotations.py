@@ -18,7 +18,7 @@ from pilotfish.model.wellknown import HEALTH_PORT, PROMETHEUS_PORT, PROXY_GID, P
 
 PREFIX = "traffic.sidecar.istio.io/"
 MODE = "sidecar.istio.io/interceptionMode"
-_STATUS_ANNOTATION = "status.sidecar.istio.io/port"
+STATUS_PORT_ANNOTATION = "status.sidecar.istio.io/port"
 SIDECAR_PORTS = (HEALTH_PORT, PROMETHEUS_PORT)
 """Inbound ports of the sidecar itself, beside the status port: readiness and metrics."""
 
@@ -33,7 +33,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[object], Any]]] = MappingProxyType(
         f"{PREFIX}excludeInterfaces": ("exclude_interfaces", list_of(values.parse_interface)),
         f"{PREFIX}kubevirtInterfaces": ("reroute_virtual_interfaces", list_of(values.parse_interface)),
         "istio.io/reroute-virtual-interfaces": ("reroute_virtual_interfaces", list_of(values.parse_interface)),
-        _STATUS_ANNOTATION: ("status_port", values.parse_port),
+        STATUS_PORT_ANNOTATION: ("status_port", values.parse_port),
     }
 )
 

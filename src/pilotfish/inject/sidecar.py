@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from pilotfish.agent.metrics import ScrapeTarget
 from pilotfish.agent.probes import ProbeTable, rewrite_probes
 from pilotfish.capture import CaptureSpec
@@ -15,12 +17,13 @@ from pilotfish.config.kubernetes import ContainerPort, Pod
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.config.meshconfig import proxy_config
 from pilotfish.config.report import Report
-from pilotfish.config.sidecar_ports import check_app_port, held_ports
-from pilotfish.inject.annotations import spec_from_annotations
+from pilotfish.config.sidecar_ports import check_app_port, held_ports, ports_beside_status
+from pilotfish.inject.annotations import STATUS_PORT_ANNOTATION, spec_from_annotations
 from pilotfish.inject.metadata import build_metadata
 from pilotfish.inject.past import describe_past
 from pilotfish.model import ObjectRef, Problem, Severity, Source
 from pilotfish.model.kinds import POD
+from pilotfish.model.wellknown import STATUS_PORT
 
 _INJECT = "sidecar.istio.io/inject"
 _CONFIG = "proxy.istio.io/config"
@@ -67,8 +70,9 @@ def build_sidecar(
         ref=workload,
         source=source,
     )
+    config, taken = _with_status_port(annotations, config, workload, source)
     prometheus, wrong = _scrape_target(annotations, workload, source)
-    problems = (*problems, *more, *wrong)
+    problems = (*problems, *more, *taken, *wrong)
     if capture is None:
         return None, problems
     problems = (*problems, *describe_past(annotations, workload, source))
@@ -76,6 +80,21 @@ def build_sidecar(
     containers = (*pod.spec.init_containers, *pod.spec.containers)
     metadata = {**build_metadata(pod, workload), "INTERCEPTION_MODE": str(capture.mode)}
     return Sidecar(capture, config, rewrite_probes(containers).table, prometheus, metadata), problems
+
+
+def _with_status_port(
+    annotations: Mapping[str, str], config: ProxyConfig, workload: ObjectRef, source: Source | None
+) -> tuple[ProxyConfig, tuple[Problem, ...]]:
+    """The annotation's, which capture has read; what is no port, it has reported."""
+    text = annotations.get(STATUS_PORT_ANNOTATION, "").strip()
+    if not text.isdecimal():
+        return config, ()
+    port = int(text[:6])
+    if why := ports_beside_status(config).get(port):
+        message = f"{port} is taken: {why}; the pod is not started until another is written, such as {STATUS_PORT}"
+        field = f'metadata.annotations["{STATUS_PORT_ANNOTATION}"]'
+        return config, (Problem(workload, field, "InvalidValue", message, source=source),)
+    return msgspec.structs.replace(config, status_port=port), ()
 
 
 def _lost_ports(pod: Pod, config: ProxyConfig, workload: ObjectRef, source: Source | None) -> tuple[Problem, ...]:
