@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,8 +14,9 @@ from pilotfish.envoy.types import CLUSTER
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.explain.call import Application, Call, Direction, HttpRequest, Tls, Way
 from pilotfish.explain.way import find_way
+from pilotfish.offline.proxies import parse_description
 from pilotfish.offline.reading import read
-from pilotfish.offline.world import build, describe_proxy
+from pilotfish.offline.world import build
 
 FILES: Final = ("passthrough", "services", "service-entry", "inbound-clusters")
 LEFT_OUT: Final = {
@@ -79,8 +81,4 @@ def _resources(scenario: Mapping[str, Any]) -> ResourceSet:
     mode = scenario.get("mesh", {}).get("outbound_traffic_policy", "ALLOW_ANY")
     mesh = ("mesh.yaml", yaml.safe_dump({"outboundTrafficPolicy": {"mode": mode}}))
     world = build(read([("in.yaml", yaml.safe_dump_all(documents))], mesh_config=mesh))
-    asking = scenario["proxy"]
-    name, _, _ = asking["name"].partition(".")
-    proxy = describe_proxy(name=name, namespace=asking["namespace"], addresses=asking["ips"], labels=asking["labels"])
-    assert proxy is not None
-    return world.mesh.resources(proxy)
+    return world.mesh.resources(parse_description(json.dumps(scenario["proxy"])))

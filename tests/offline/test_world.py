@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from pilotfish.envoy.types import CLUSTER, ENDPOINT
+from pilotfish.offline.proxies import parse_description
 from pilotfish.offline.reading import read
 from pilotfish.offline.rendering import render
-from pilotfish.offline.world import World, build, describe_proxy
+from pilotfish.offline.world import World, build
 
 CALCULATOR = Path(__file__).parents[2] / "examples" / "calculator" / "mesh.yaml"
 V1 = "outbound|8888|v1|calculator.vm.svc.cluster.local"
@@ -88,7 +89,21 @@ def test_a_given_mesh_config_wins_over_one_among_the_manifests() -> None:
 
 
 def test_a_proxy_that_no_manifest_has_is_described(world: World) -> None:
-    proxy = describe_proxy(name="x", namespace="other", addresses=["10.9.9.9"], labels={"app": "x"})
-    assert proxy is not None
-    assert len(list(world.mesh.resources(proxy).resources(ENDPOINT))) > 0
-    assert describe_proxy(name="x", namespace="other", addresses=["10.9.9.9"], type="unheard-of") is None
+    proxy = parse_description("{name: x.other, namespace: other, ip: 10.9.9.9, metadata: {INTERCEPTION_MODE: TPROXY}}")
+    assert (str(proxy), proxy.addresses, proxy.transparent) == ("x.other", ("10.9.9.9",), True)
+    assert V1 in {resource.name for resource in world.mesh.resources(proxy).resources(ENDPOINT)}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{name: x}", "no address"),
+        ("{ip: 10.0.0.1, type: ferry}", "'ferry'"),
+        ("{ip: 10.0.0.1, lables: {}}", "lables"),
+        ("[", "no description"),
+        ("", "no description"),
+    ],
+)
+def test_a_description_that_is_none_says_why(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        parse_description(text)

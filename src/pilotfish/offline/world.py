@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from pilotfish.config.desired import DesiredState
@@ -10,9 +10,8 @@ from pilotfish.config.kubernetes import Pod
 from pilotfish.discovery.mesh import Mesh
 from pilotfish.inject import build_sidecar
 from pilotfish.model import ObjectRef, Problem, Proxy
-from pilotfish.model.proxy import NodeId
-from pilotfish.model.wellknown import namespace_domain
 from pilotfish.offline.planning import plan
+from pilotfish.offline.proxies import describe_proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +76,6 @@ def build(desired: DesiredState) -> World:
                 proxies[str(proxy)] = proxy
                 workloads[str(proxy)] = workload
     return World(desired, mesh, proxies, workloads, tuple(dict.fromkeys(problems)))
-
-
-def describe_proxy(
-    *,
-    name: str,
-    namespace: str,
-    addresses: Iterable[str],
-    type: str = "sidecar",
-    domain: str = "",
-    labels: Mapping[str, str] | None = None,
-    metadata: Mapping[str, object] | None = None,
-) -> Proxy | None:
-    """As discovery sees one that comes with this node id and this metadata; None for a type that it does not serve."""
-    listed = tuple(addresses)
-    node_id = str(NodeId(listed[0], name, namespace, domain or namespace_domain(namespace)))
-    said = {"NAMESPACE": namespace, "INSTANCE_IPS": ",".join(listed), "LABELS": dict(labels or {}), **(metadata or {})}
-    return Proxy.parse(f"{type}~{node_id.partition('~')[2]}", said)
 
 
 def _addresses(pod: Pod) -> tuple[str, ...]:
