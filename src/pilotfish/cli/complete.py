@@ -108,7 +108,7 @@ def _manifest_proxies(ctx: click.Context, incomplete: str) -> Iterable[str]:
     if "-" in files:
         return ()
     recursive, mesh_config = bool(ctx.params.get("recursive")), ctx.params.get("mesh_config")
-    world = build(read_manifests(tuple(files), recursive, namespace, mesh_config))
+    world = build(read_manifests(tuple(files), recursive, namespace, mesh_config).desired)
     names = [(proxy.name, proxy.namespace) for proxy in world.proxies.values()]
     names += [(workload.name, workload.namespace) for workload in world.workloads.values()]
     return [_qualified(name, place, namespace) for name, place in names]

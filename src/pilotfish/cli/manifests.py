@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -37,12 +38,21 @@ def manifest_arguments(required: bool = True) -> Callable[[F], F]:
     return decorate
 
 
-def read_manifests(files: tuple[str, ...], recursive: bool, namespace: str, mesh_config: str | None) -> DesiredState:
+@dataclass(frozen=True, slots=True)
+class Manifests:
+    desired: DesiredState
+    lines: Mapping[str, tuple[str, ...]]
+    """Of each file."""
+
+
+def read_manifests(files: tuple[str, ...], recursive: bool, namespace: str, mesh_config: str | None) -> Manifests:
     """Raises Failure for what can't be read."""
     from pilotfish.offline.reading import read
 
     texts = tuple((text.file, text.content) for text in read_sources(files, recursive))
-    return read(texts, namespace, (mesh_config, read_text(mesh_config)) if mesh_config else None)
+    given = (mesh_config, read_text(mesh_config)) if mesh_config else None
+    every = (*texts, given) if given else texts
+    return Manifests(read(texts, namespace, given), {file: tuple(content.splitlines()) for file, content in every})
 
 
 def read_text(path: str) -> str:

@@ -64,7 +64,7 @@ def render_command(
     from pilotfish.offline.rendering import render
     from pilotfish.offline.world import build
 
-    world = build(read_manifests(files, recursive, namespace, mesh_config))
+    world = build(read_manifests(files, recursive, namespace, mesh_config).desired)
     proxy = _proxy(world, name, proxy_file, namespace)
     click.echo(render_document(render(world.mesh.resources(proxy), kind), output), nl=False)
     for problem in world.desired.problems:
