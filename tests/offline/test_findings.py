@@ -8,6 +8,7 @@ from pilotfish.config import load
 from pilotfish.model import Problem, Severity, Source
 from pilotfish.model.kinds import DESTINATION_RULE, POD, VIRTUAL_SERVICE
 from pilotfish.offline.findings import Level, Suppression, find, find_coded, unsuppressed
+from pilotfish.offline.texts import Texts
 
 SHOP = VIRTUAL_SERVICE.ref("vm", "shop")
 
@@ -48,9 +49,15 @@ spec:
 
 def test_each_is_at_its_line_and_column_in_order() -> None:
     problems = load(TEXT, "a.yaml").problems
-    found = find((*reversed(problems), *problems), {"a.yaml": tuple(TEXT.splitlines())})
+    found = find((*reversed(problems), *problems), Texts({"a.yaml": TEXT}))
     assert [(str(each.problem.source), each.column) for each in found] == [("a.yaml:7", 5), ("a.yaml:9", 30)]
     assert {each.column for each in find(problems)} == {0}
+
+
+def test_what_is_between_objects_is_at_its_field_too() -> None:
+    known = Problem(SHOP, "spec.http[0].timeout", "Odd", "so", Severity.WARNING, Source("a.yaml", 11))
+    (found,) = find([known], Texts({"a.yaml": f"{TEXT}---\n{TEXT}"}))
+    assert (str(found.problem.source), found.column) == ("a.yaml:17", 5)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rollout": ("rollout", "Watch or restart a Deployment's rollout."),
     "proxy-config": ("proxy_config", "Show what a pod's Envoy has been configured with."),
     "validate": ("validate", "Check manifests, each object by itself."),
+    "analyze": ("analyze", "Look for what is wrong across objects: of manifests, or of the mesh."),
     "xds": ("xds", "Show what a proxy would be sent, out of manifests."),
     "version": ("version", "Print the versions of pilotfish and Envoy."),
     "completion": ("completion", "Print the shell's completion script."),

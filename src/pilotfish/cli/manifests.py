@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +13,7 @@ from pilotfish.cli.sources import read_sources
 
 if TYPE_CHECKING:
     from pilotfish.config.desired import DesiredState
+    from pilotfish.offline.texts import Texts
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,18 +42,17 @@ def manifest_arguments(required: bool = True) -> Callable[[F], F]:
 @dataclass(frozen=True, slots=True)
 class Manifests:
     desired: DesiredState
-    lines: Mapping[str, tuple[str, ...]]
-    """Of each file."""
+    texts: Texts
 
 
 def read_manifests(files: tuple[str, ...], recursive: bool, namespace: str, mesh_config: str | None) -> Manifests:
     """Raises Failure for what can't be read."""
     from pilotfish.offline.reading import read
+    from pilotfish.offline.texts import Texts
 
     texts = tuple((text.file, text.content) for text in read_sources(files, recursive))
     given = (mesh_config, read_text(mesh_config)) if mesh_config else None
-    every = (*texts, given) if given else texts
-    return Manifests(read(texts, namespace, given), {file: tuple(content.splitlines()) for file, content in every})
+    return Manifests(read(texts, namespace, given), Texts(dict((*texts, given) if given else texts)))
 
 
 def read_text(path: str) -> str:

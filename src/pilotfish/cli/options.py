@@ -27,6 +27,17 @@ def mesh_option(function: F) -> F:
     )(function)
 
 
+def mesh_name_option(function: F) -> F:
+    """`--name MESH`, for a command whose `--mesh` means something else."""
+    return click.option(
+        "--name",
+        "mesh",
+        metavar="MESH",
+        help="The mesh meant. Default: the only one running.",
+        shell_complete=complete.meshes,
+    )(function)
+
+
 def namespace_option(function: F) -> F:
     """`-n`, `--namespace`."""
     return click.option(

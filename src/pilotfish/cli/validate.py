@@ -27,7 +27,7 @@ def command(
 
     manifests = read_manifests(files, recursive, namespace, mesh_config)
     world = build(manifests.desired)
-    findings = find((*world.desired.problems, *world.pod_problems), manifests.lines)
+    findings = find((*world.desired.problems, *world.pod_problems), manifests.texts)
     click.echo(FORMATS[output](findings) if output else render_lines(findings), nl=False)
     failed = any(finding.problem.severity == "error" for finding in findings)
     if not output and not failed:

@@ -8,7 +8,6 @@ Codes and levels: https://istio.io/latest/docs/reference/config/analysis/
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -17,6 +16,7 @@ from typing import Final
 
 from pilotfish.model import Kind, ObjectRef, Problem, Severity
 from pilotfish.model.kinds import DESTINATION_RULE, SERVICE, VIRTUAL_SERVICE
+from pilotfish.offline.texts import Texts
 
 SUPPRESS: Final = "galley.istio.io/analyze-suppress"
 """The annotation with codes, or `*`, that are not to be reported of its object."""
@@ -83,20 +83,23 @@ class Finding:
         return self.code != self.problem.reason
 
 
-def find(problems: Iterable[Problem], lines: Mapping[str, tuple[str, ...]] | None = None) -> tuple[Finding, ...]:
-    """Under their own reasons, each once, by file and line. `lines`: of the files that are at hand."""
-    found = (_found(problem, None, lines or {}) for problem in dict.fromkeys(problems))
-    return tuple(sorted(found, key=_place))
+def find(problems: Iterable[Problem], texts: Texts | None = None) -> tuple[Finding, ...]:
+    """Under their own reasons, each once, by file and line. `texts`: those of the files that are at hand."""
+    return _listed(problems, texts or Texts({}), lambda problem: None)
 
 
-def find_coded(problems: Iterable[Problem], lines: Mapping[str, tuple[str, ...]] | None = None) -> tuple[Finding, ...]:
+def find_coded(problems: Iterable[Problem], texts: Texts | None = None) -> tuple[Finding, ...]:
     """As `find`, with Istio's codes and levels."""
-    found = (_found(problem, _row_of(problem), lines or {}) for problem in dict.fromkeys(problems))
-    return tuple(sorted(found, key=_place))
+    return _listed(problems, texts or Texts({}), _row_of)
 
 
-def _found(problem: Problem, row: _Row | None, lines: Mapping[str, tuple[str, ...]]) -> Finding:
-    column = _column(problem, lines)
+def _listed(problems: Iterable[Problem], texts: Texts, row_of: Callable[[Problem], _Row | None]) -> tuple[Finding, ...]:
+    found = dict.fromkeys(texts.locate(problem) for problem in problems)
+    return tuple(sorted((_found(problem, row_of(problem), texts) for problem in found), key=_place))
+
+
+def _found(problem: Problem, row: _Row | None, texts: Texts) -> Finding:
+    column = texts.column(problem)
     if row is None:
         return Finding(problem, problem.reason, _OF_SEVERITY[problem.severity], column)
     return Finding(problem, row.code, row.level, column)
@@ -117,19 +120,6 @@ def _fits(problem: Problem) -> Callable[[_Row], bool]:
 def _place(finding: Finding) -> tuple[str, int, str]:
     source = finding.problem.source
     return (source.file, source.line, finding.problem.field) if source else ("", 0, finding.problem.field)
-
-
-def _column(problem: Problem, lines: Mapping[str, tuple[str, ...]]) -> int:
-    """Of the field's name in its line, else of what the line begins with."""
-    source = problem.source
-    text = lines.get(source.file, ()) if source is not None else ()
-    if source is None or not 0 < source.line <= len(text):
-        return 0
-    line = text[source.line - 1]
-    name = re.sub(r"\[\d+\]$", "", problem.field).rpartition(".")[2]
-    named = re.search(rf"(?<![\w-])[\"']?{re.escape(name)}[\"']?\s*:", line) if name else None
-    begins = re.match(r"[\s-]*", line)
-    return 1 + (named.start() if named else begins.end() if begins else 0)
 
 
 # What is not wanted
