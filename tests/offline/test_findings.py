@@ -54,12 +54,6 @@ def test_each_is_at_its_line_and_column_in_order() -> None:
     assert {each.column for each in find(problems)} == {0}
 
 
-def test_what_is_between_objects_is_at_its_field_too() -> None:
-    known = Problem(SHOP, "spec.http[0].timeout", "Odd", "so", Severity.WARNING, Source("a.yaml", 11))
-    (found,) = find([known], Texts({"a.yaml": f"{TEXT}---\n{TEXT}"}))
-    assert (str(found.problem.source), found.column) == ("a.yaml:17", 5)
-
-
 @pytest.mark.parametrize(
     ("text", "hidden"),
     [

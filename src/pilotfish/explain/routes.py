@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import Enum
-from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl
 
+import re2
 from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
@@ -144,17 +144,13 @@ def _match_string(match: Any, value: str) -> Verdict:
 
 
 def _match_regex(pattern: str, value: str) -> Verdict:
-    """RE2's language, of which Python has nearly all; what it has not is unknown."""
-    compiled = _compile(pattern)
-    return Verdict.UNKNOWN if compiled is None else _verdict(compiled.fullmatch(value) is not None)
-
-
-@cache
-def _compile(pattern: str) -> re.Pattern[str] | None:
+    """By Envoy's own engine, RE2. Envoy would have refused what that can't read."""
+    options = re2.Options()
+    options.log_errors = False
     try:
-        return re.compile(pattern)
-    except re.error:
-        return None
+        return _verdict(re2.compile(pattern, options).fullmatch(value) is not None)
+    except re2.error:
+        return Verdict.UNKNOWN
 
 
 def _invert(verdict: Verdict, inverted: bool) -> Verdict:

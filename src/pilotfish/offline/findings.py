@@ -94,8 +94,8 @@ def find_coded(problems: Iterable[Problem], texts: Texts | None = None) -> tuple
 
 
 def _listed(problems: Iterable[Problem], texts: Texts, row_of: Callable[[Problem], _Row | None]) -> tuple[Finding, ...]:
-    found = dict.fromkeys(texts.locate(problem) for problem in problems)
-    return tuple(sorted((_found(problem, row_of(problem), texts) for problem in found), key=_place))
+    found = (_found(problem, row_of(problem), texts) for problem in dict.fromkeys(problems))
+    return tuple(sorted(found, key=_place))
 
 
 def _found(problem: Problem, row: _Row | None, texts: Texts) -> Finding:

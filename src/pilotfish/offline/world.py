@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from pilotfish.config.desired import DesiredState
 from pilotfish.config.kubernetes import Pod
+from pilotfish.config.manifest import locate
 from pilotfish.discovery.mesh import Mesh
 from pilotfish.inject import build_sidecar
 from pilotfish.model import ObjectRef, Problem, Proxy
@@ -30,7 +31,9 @@ class World:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """All of them: with each object, between objects, with pods."""
-        return tuple(dict.fromkeys((*self.desired.problems, *self.pod_problems, *self.mesh.problems())))
+        manifests = self.desired.manifests
+        between = (locate(p, manifests.get(p.ref) if p.ref else None) for p in self.mesh.problems())
+        return tuple(dict.fromkeys((*self.desired.problems, *self.pod_problems, *between)))
 
     def find(self, name: str, namespace: str) -> tuple[Proxy, ...]:
         """Those that are meant by `POD`, `pod/POD`, `deploy/NAME` or a workload's name, each also with `.NAMESPACE`.
@@ -75,7 +78,8 @@ def build(desired: DesiredState) -> World:
             if proxy is not None:
                 proxies[str(proxy)] = proxy
                 workloads[str(proxy)] = workload
-    return World(desired, mesh, proxies, workloads, tuple(dict.fromkeys(problems)))
+    located = (locate(p, desired.manifests.get(p.ref) if p.ref else None) for p in problems)
+    return World(desired, mesh, proxies, workloads, tuple(dict.fromkeys(located)))
 
 
 def _addresses(pod: Pod) -> tuple[str, ...]:
