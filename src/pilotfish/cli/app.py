@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "exec": ("exec_", "Run a command in a container of a pod."),
     "logs": ("logs", "Print a container's log."),
     "apply": ("apply", "Create or configure the objects of manifests."),
+    "diff": ("diff", "Show what applying manifests would change, in which proxies."),
     "delete": ("delete", "Delete objects, by manifest or by name."),
     "scale": ("scale", "Set the number of a Deployment's pods."),
     "rollout": ("rollout", "Watch or restart a Deployment's rollout."),

@@ -15,6 +15,15 @@ FILE = click.Path(allow_dash=True)
 """A file, a folder, or `-`; shells complete it."""
 
 
+def filename_options(function: F) -> F:
+    """`-f`, `-R`: as `files`, `recursive`."""
+    recursive = click.option("-R", "--recursive", is_flag=True, help="Folders with all that is below them.")
+    files = click.option(
+        "-f", "--filename", "files", multiple=True, required=True, type=FILE, metavar="FILE|DIR|-", help="Manifests."
+    )
+    return files(recursive(function))
+
+
 def mesh_option(function: F) -> F:
     """`--name MESH`; also `--mesh`, for the one command that has another `--name`."""
     return click.option(

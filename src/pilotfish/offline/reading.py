@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pilotfish.config.desired import DesiredState, update
+from pilotfish.config.listing import ListReader
 from pilotfish.config.loading import load
 from pilotfish.config.manifest import Loaded, WrittenMeshConfig
 from pilotfish.config.meshconfig import load_mesh_config
@@ -22,6 +23,12 @@ def read(
     if mesh_config is None:
         return update(DesiredState(), news)
     return update(DesiredState(preferred=(_MESH_CONFIG,)), {_MESH_CONFIG: _load_mesh_config(*mesh_config), **news})
+
+
+def read_list(objects: bytes, mesh_config: tuple[str, str]) -> DesiredState:
+    """What a mesh says that it holds: a List in JSON, each object with the place where it was written."""
+    loaded = ListReader("-").read(objects)
+    return update(DesiredState(preferred=(_MESH_CONFIG,)), {_MESH_CONFIG: _load_mesh_config(*mesh_config), "-": loaded})
 
 
 def _load_mesh_config(file: str, content: str) -> Loaded:
