@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from pilotfish.model.kinds import POD as POD_KIND
+from pilotfish.model.kinds import SERVICE as SERVICE_KIND
 from pilotfish.offline.difference import Difference, ResourceChange, compare, lay_over
 from pilotfish.offline.reading import read, read_list
 from pilotfish.offline.world import build
@@ -49,7 +51,8 @@ def difference(given: str, *objects: dict[str, Any], mesh: str = "") -> Differen
 
 
 def test_the_same_again_changes_nothing() -> None:
-    assert difference(SHOP) == Difference((), (), ())
+    again = (POD_KIND.ref("vm", "shop-0"), SERVICE_KIND.ref("vm", "shop"))
+    assert difference(SHOP) == Difference((), again, (), ())
 
 
 def test_a_changed_service_is_another_cluster_in_all_proxies() -> None:

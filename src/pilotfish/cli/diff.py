@@ -6,12 +6,11 @@ import sys
 
 import click
 
+from pilotfish.cli.changes import show_problems
 from pilotfish.cli.failure import Failure, expected
 from pilotfish.cli.live_world import foresee
 from pilotfish.cli.options import filename_options, mesh_option, namespace_option
-from pilotfish.cli.places import near
 from pilotfish.cli.render.difference import render_difference
-from pilotfish.cli.render.problems import render_problem
 from pilotfish.cli.session import open_session
 from pilotfish.cli.sources import read_sources
 from pilotfish.runtime.control.views import ProblemView
@@ -44,9 +43,6 @@ def command(files: tuple[str, ...], recursive: bool, namespace: str | None, mesh
             raise
         raise _Unknown(failure.format_message()) from error
     click.echo(render_difference(difference), nl=False)
-    errors = [problem for problem in difference.problems if problem.severity == "error"]
-    for problem in difference.problems:
-        click.echo(render_problem(near(ProblemView.of(problem))), err=True)
-    if errors:
+    if not show_problems(map(ProblemView.of, difference.problems)):
         sys.exit(_ERROR)
     sys.exit(1 if difference.objects or difference.proxies else 0)

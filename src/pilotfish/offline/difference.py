@@ -48,6 +48,8 @@ class ResourceChange:
 @dataclass(frozen=True, slots=True)
 class Difference:
     objects: tuple[ObjectChange, ...]
+    unchanged: tuple[ObjectRef, ...]
+    """Objects that are given again, as they are."""
     proxies: tuple[tuple[tuple[str, ...], tuple[ResourceChange, ...]], ...]
     """(proxies by `name.namespace`, what changes in each of them): those that change alike together."""
     problems: tuple[Problem, ...]
@@ -66,8 +68,11 @@ def lay_over(before: DesiredState, given: DesiredState) -> DesiredState:
 
 def compare(before: World, after: World) -> Difference:
     known = set(map(_what, before.problems))
+    changes = {change.ref: change for change in _objects(before.desired.manifests, after.desired.manifests)}
+    given = (ref for ref, m in after.desired.manifests.items() if before.desired.manifests.get(ref) is not m)
     return Difference(
-        tuple(_objects(before.desired.manifests, after.desired.manifests)),
+        tuple(changes.values()),
+        tuple(sorted(ref for ref in given if ref not in changes)),
         _proxies(before, after),
         tuple(problem for problem in after.problems if _what(problem) not in known),
     )
