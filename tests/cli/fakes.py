@@ -6,6 +6,7 @@ import fcntl
 import os
 import socketserver
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,9 @@ class FakeMesh:
         self.changes: list[ChangesView] = []
         """What each change in turn answers."""
         self.rollouts: list[RolloutView] = []
+        self.on_apply: Callable[[], None] = lambda: None
+        self.syncs: list[bool] = []
+        """What each question whether all is in sync answers; true when there are no more."""
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.changed = threading.Condition()
         self.counter = 0
@@ -176,8 +180,13 @@ class FakeMesh:
                 return [each for each in self.objects if _wanted(each, asked)]
             case "/events":
                 return self._wait(int(asked.get("since", -1)), float(asked.get("wait", 0)))
-            case "/apply" | "/delete" | "/scale" | "/rollout/restart":
+            case "/apply":
+                self.on_apply()
                 return self.changes.pop(0)
+            case "/delete" | "/scale" | "/rollout/restart":
+                return self.changes.pop(0)
+            case "/synced":
+                return self.syncs.pop(0) if self.syncs else True
             case "/rollout/status":
                 return self.rollouts.pop(0) if len(self.rollouts) > 1 else next(iter(self.rollouts), None)
             case _:

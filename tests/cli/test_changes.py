@@ -12,7 +12,7 @@ import pytest
 from pilotfish.model.kinds import SUPPORTED
 from pilotfish.runtime.control.views import ChangesView, ChangeView, RolloutView
 from tests.cli.conftest import Invoke
-from tests.cli.fakes import REFUSED, FakeMesh
+from tests.cli.fakes import REFUSED, FakeMesh, proxy
 
 _GROUPS = {kind.name: kind.group for kind in SUPPORTED}
 
@@ -91,6 +91,53 @@ def test_a_warning_alone_does_not_fail(mesh: FakeMesh, invoke: Invoke) -> None:
     result = invoke("apply", "-f", "-", stdin="")
     assert result.exit_code == 0
     assert "mesh.yaml:12: warning: " in result.stderr
+
+
+def test_problems_that_the_change_causes_are_said_too(mesh: FakeMesh, invoke: Invoke) -> None:
+    """Those of before are not; what discovery and Envoys find comes only when they have looked."""
+    old = msgspec.structs.replace(REFUSED, name="old")
+    mesh.set(problems=(old,))
+    mesh.changes = [changes(("VirtualService", "calculator", "configured"))]
+    mesh.on_apply = lambda: mesh.set(problems=(old, REFUSED))
+    result = invoke("apply", "-f", "-", stdin="x")
+    assert (result.exit_code, result.stdout) == (1, "virtualservice.networking.istio.io/calculator configured\n")
+    assert "VirtualService vm/calculator" in result.stderr
+    assert "vm/old" not in result.stderr
+    assert len(asked(mesh, "/synced")) == 1
+
+
+def test_apply_waits_for_every_proxy(mesh: FakeMesh, invoke: Invoke) -> None:
+    mesh.changes = [changes(("ConfigMap", "x", "unchanged")), changes(("ConfigMap", "x", "unchanged"))]
+    assert invoke("apply", "--wait", "--timeout", "90s", "-f", "-", stdin="x").exit_code == 0
+    assert asked(mesh, "/synced") == [{"wait": "90.0"}]
+    mesh.syncs = [False]
+    mesh.set(proxies=(proxy("webapp-0", cds="STALE"), proxy("lonely")))
+    late = invoke("apply", "--wait", "--timeout", "3s", "-f", "-", stdin="x")
+    assert late.exit_code == 1
+    assert late.stderr.startswith("error: applied, but webapp-0.vm did not acknowledge it within 3 s;")
+
+
+def test_a_dry_run_changes_nothing_and_says_what_would_be(mesh: FakeMesh, invoke: Invoke) -> None:
+    given = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: x, namespace: vm}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop, namespace: vm}
+spec: {hosts: [shop.example.com], http: [{route: [{destination: {host: nobody}}]}]}
+"""
+    mesh.objects = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "vm"}}]
+    result = invoke("apply", "-f", "-", "--dry-run", stdin=given)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "configmap/x unchanged (dry run)",
+        "virtualservice.networking.istio.io/shop created (dry run)",
+    ]
+    assert "spec.http[0].route[0].destination.host: no Service" in result.stderr
+    assert asked(mesh, "/apply") == []
+    assert invoke("apply", "-f", "-", "--dry-run=server", stdin="kind: Pod").exit_code == 1
 
 
 @pytest.mark.parametrize(

@@ -82,3 +82,9 @@ def test_bash_takes_the_script(mesh: FakeMesh) -> None:
     done = subprocess.run(["bash", "-c", asking], text=True, capture_output=True, check=True)
     assert done.stdout == "webapp-0\n"
     assert done.stderr == ""
+
+
+def test_proxies_of_the_manifests_that_were_named(state: Path) -> None:
+    calculator = Path(__file__).parents[2] / "examples" / "calculator" / "mesh.yaml"
+    assert complete(f"pilotfish xds render {calculator} --proxy webapp") == ["webapp-0.vm"]
+    assert complete(f"pilotfish xds render {calculator} -n vm --proxy calculator-v1")[0] == "calculator-v1"

@@ -381,6 +381,9 @@ class Mesh:
     async def events(self, since: int, wait: float) -> int:
         return await self.changes.wait(since, wait)
 
+    async def synced(self, wait: float) -> bool:
+        return wait == 0.5
+
     async def down(self) -> None:
         self.was_taken_down = True
 
@@ -411,6 +414,8 @@ async def test_everything_that_a_client_asks_arrives(tmp_path: Path) -> None:
             assert (change.kind, change.namespace, change.name, change.action) == expected
         rollout = await asyncio.to_thread(client.rollout, "vm", "x", "waiting", 0.5)
         assert rollout.message == "waiting 0.5"
+        assert await asyncio.to_thread(client.synced, 0.5)
+        assert not await asyncio.to_thread(client.synced)
         with pytest.raises(Refused, match='"none" not found in namespace "vm"'):
             await asyncio.to_thread(client.rollout, "vm", "none")
         with pytest.raises(Refused, match="-1 replicas"):

@@ -10,11 +10,17 @@ import click
 from pilotfish.cli.places import near
 from pilotfish.cli.render.problems import render_problem
 from pilotfish.model.kinds import kind_named
-from pilotfish.runtime.control.views import ChangesView, ChangeView
+from pilotfish.runtime.control.views import ChangesView, ChangeView, ProblemView
 
 
 def print_changes(views: Iterable[ChangesView], missing_ok: bool = False) -> None:
     """Exits with 1 if any object was refused, or was not there (unless `missing_ok`)."""
+    if not show_changes(views, missing_ok):
+        sys.exit(1)
+
+
+def show_changes(views: Iterable[ChangesView], missing_ok: bool = False) -> bool:
+    """As `print_changes`; false where that exits."""
     failed = False
     for view in views:
         for change in view.changes:
@@ -26,11 +32,17 @@ def print_changes(views: Iterable[ChangesView], missing_ok: bool = False) -> Non
             elif change.action == "refused" and not view.problems:
                 click.echo(f'error: {_kind(change)} "{change.name}" was refused, and is as it was', err=True)
             failed = failed or change.action == "refused"
-        for problem in view.problems:
-            failed = failed or problem.severity == "error"
-            click.echo(render_problem(near(problem)), err=True)
-    if failed:
-        sys.exit(1)
+        failed = not show_problems(view.problems) or failed
+    return not failed
+
+
+def show_problems(problems: Iterable[ProblemView]) -> bool:
+    """False if one of them is an error."""
+    fine = True
+    for problem in problems:
+        fine = fine and problem.severity != "error"
+        click.echo(render_problem(near(problem)), err=True)
+    return fine
 
 
 def render_change(change: ChangeView) -> str:

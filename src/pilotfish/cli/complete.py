@@ -98,6 +98,22 @@ def _names(ctx: click.Context, incomplete: str) -> Iterable[str]:
     return [str(each["metadata"]["name"]) for each in documents if isinstance(each["metadata"], dict)]
 
 
+def _manifest_proxies(ctx: click.Context, incomplete: str) -> Iterable[str]:
+    """Of the manifests that were named already."""
+    from pilotfish.cli.manifests import read_manifests
+    from pilotfish.offline.world import build
+
+    # click leaves arguments where they are while the option that is being completed has no value.
+    files, namespace = ctx.params.get("files") or ctx.args, ctx.params.get("namespace") or "default"
+    if "-" in files:
+        return ()
+    recursive, mesh_config = bool(ctx.params.get("recursive")), ctx.params.get("mesh_config")
+    world = build(read_manifests(tuple(files), recursive, namespace, mesh_config).desired)
+    names = [(proxy.name, proxy.namespace) for proxy in world.proxies.values()]
+    names += [(workload.name, workload.namespace) for workload in world.workloads.values()]
+    return [_qualified(name, place, namespace) for name, place in names]
+
+
 def _session(ctx: click.Context) -> Session:
     from pilotfish.cli.session import open_session
 
@@ -115,3 +131,4 @@ deployments = _quiet(_deployments)
 containers = _quiet(_containers)
 kinds = _quiet(_kinds)
 names = _quiet(_names)
+manifest_proxies = _quiet(_manifest_proxies)

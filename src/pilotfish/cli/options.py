@@ -15,11 +15,31 @@ FILE = click.Path(allow_dash=True)
 """A file, a folder, or `-`; shells complete it."""
 
 
+def filename_options(function: F) -> F:
+    """`-f`, `-R`: as `files`, `recursive`."""
+    recursive = click.option("-R", "--recursive", is_flag=True, help="Folders with all that is below them.")
+    files = click.option(
+        "-f", "--filename", "files", multiple=True, required=True, type=FILE, metavar="FILE|DIR|-", help="Manifests."
+    )
+    return files(recursive(function))
+
+
 def mesh_option(function: F) -> F:
     """`--name MESH`; also `--mesh`, for the one command that has another `--name`."""
     return click.option(
         "--name",
         "--mesh",
+        "mesh",
+        metavar="MESH",
+        help="The mesh meant. Default: the only one running.",
+        shell_complete=complete.meshes,
+    )(function)
+
+
+def mesh_name_option(function: F) -> F:
+    """`--name MESH`, for a command whose `--mesh` means something else."""
+    return click.option(
+        "--name",
         "mesh",
         metavar="MESH",
         help="The mesh meant. Default: the only one running.",

@@ -83,6 +83,11 @@ class Client:
         query = {"since": str(since), "wait": str(wait)}
         return self._call("GET", "/events", int, query, timeout=wait + 10)
 
+    def synced(self, wait: float = 0) -> bool:
+        """Whether every proxy has, and has acknowledged, what follows from the objects as they are; false after `wait`
+        seconds."""
+        return self._call("GET", "/synced", bool, {"wait": str(wait)}, timeout=wait + 10)
+
     def down(self) -> None:
         """Take the mesh down; returns when all of it is gone."""
         self._call("POST", "/down", dict[str, str], body={}, timeout=120)

@@ -33,6 +33,7 @@ class Operations(Protocol):
     def restart(self, namespace: str, name: str) -> ChangesView: ...
     async def rollout(self, namespace: str, name: str, said: str, wait: float) -> RolloutView | None: ...
     async def events(self, since: int, wait: float) -> int: ...
+    async def synced(self, wait: float) -> bool: ...
     async def down(self) -> None: ...
 
 
@@ -77,6 +78,7 @@ class ControlServer:
                 web.get("/objects", self._objects),
                 web.get("/rollout/status", self._rollout),
                 web.get("/events", self._events),
+                web.get("/synced", self._synced),
                 web.post("/apply", self._apply),
                 web.post("/delete", self._delete),
                 web.post("/scale", self._scale),
@@ -114,6 +116,9 @@ class ControlServer:
         if not since.lstrip("-").isdecimal():
             raise web.HTTPBadRequest(text=f"since={since} is not a number")
         return _answer(await self._operations.events(int(since), _seconds(request.query.get("wait"))))
+
+    async def _synced(self, request: web.Request) -> web.Response:
+        return _answer(await self._operations.synced(_seconds(request.query.get("wait"))))
 
     async def _apply(self, request: web.Request) -> web.Response:
         body = await _body(request, Text)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from pilotfish.envoy.types import SERVED
-from pilotfish.model import Problem
+from pilotfish.model import Problem, Severity, Source
+from pilotfish.model.kinds import kind_named
 from pilotfish.model.struct import Frozen
 from pilotfish.model.sync import Sync
 from pilotfish.model.wellknown import ADMIN_PORT
@@ -44,6 +45,13 @@ class ProblemView(View):
             source=str(problem.source) if problem.source else "",
             proxies=proxies,
         )
+
+    @property
+    def problem(self) -> Problem:
+        """The reverse of `of`."""
+        ref = kind_named(self.kind, self.group).ref(self.namespace, self.name) if self.kind else None
+        severity = Severity(self.severity)
+        return Problem(ref, self.field, self.reason, self.message, severity, Source.parse(self.source))
 
 
 class ContainerView(View):

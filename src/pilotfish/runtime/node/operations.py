@@ -87,6 +87,15 @@ class NodeOperations:
     async def events(self, since: int, wait: float) -> int:
         return await self._changes.wait(since, wait)
 
+    async def synced(self, wait: float) -> bool:
+        deadline = asyncio.get_running_loop().time() + wait
+        while True:
+            seen = self._changes.counter
+            left = deadline - asyncio.get_running_loop().time()
+            if self._reconciler.synced or left <= 0:
+                return self._reconciler.synced
+            await self._changes.wait(seen, left)
+
     async def down(self) -> None:
         self._ending.ask("asked by `down`")
         await self._ending.gone.wait()

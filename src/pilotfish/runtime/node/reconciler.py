@@ -113,9 +113,12 @@ class Reconciler:
     @property
     def ready(self) -> bool:
         """Every pod is, and every proxy and the kernel have what they are meant to have."""
-        if self._scheduled or self._telling:
-            return False  # what has just changed nobody knows yet
-        return self.ground.discovery_ready.is_set() and self._is_settled and self._synced
+        return self.synced and self.ground.discovery_ready.is_set() and self._is_settled
+
+    @property
+    def synced(self) -> bool:
+        """Every proxy, and the kernel, have what follows from the objects as they are."""
+        return not (self._scheduled or self._telling) and self._synced  # what has just changed nobody knows yet
 
     @property
     def _is_settled(self) -> bool:

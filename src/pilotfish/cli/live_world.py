@@ -1,0 +1,29 @@
+"""What a running mesh holds, as a World, and what it would hold after a change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pilotfish.cli.session import Session
+
+if TYPE_CHECKING:
+    from pilotfish.cli.sources import ManifestText
+    from pilotfish.offline.difference import Difference
+
+
+def foresee(session: Session, texts: Iterable[ManifestText]) -> Difference:
+    """What applying these texts would change."""
+    from pilotfish.offline.difference import compare, lay_over
+    from pilotfish.offline.reading import read, read_list
+    from pilotfish.offline.world import build
+
+    listed = {"apiVersion": "v1", "kind": "List", "items": session.client.objects()}
+    mesh_config = Path(session.mesh.directory) / "config" / "mesh.yaml"
+    config = (str(mesh_config), mesh_config.read_text() if mesh_config.exists() else "")
+    before = read_list(msgspec.json.encode(listed), config)
+    given = read([(text.file, text.content) for text in texts], session.namespace)
+    return compare(build(before), build(lay_over(before, given)))

@@ -1,0 +1,89 @@
+"""`pilotfish xds`: what proxies are sent, with no mesh and no root."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pilotfish.cli import complete
+from pilotfish.cli.failure import Failure
+from pilotfish.cli.manifests import manifest_arguments, read_manifests, read_text
+from pilotfish.cli.options import FILE
+from pilotfish.cli.places import near
+from pilotfish.cli.render.documents import Format, render_document
+from pilotfish.cli.render.problems import render_problem
+from pilotfish.runtime.control.views import ProblemView
+
+if TYPE_CHECKING:
+    from pilotfish.model import Proxy
+    from pilotfish.offline.world import World
+
+TYPES = ("listeners", "routes", "clusters", "endpoints", "secrets", "all")
+
+
+@click.group("xds")
+def command() -> None:
+    """Show what proxies would be sent, out of manifests: no mesh, no root."""
+
+
+@command.command("render")
+@manifest_arguments()
+@click.option(
+    "--proxy",
+    "name",
+    metavar="NAME[.NAMESPACE]",
+    help="The proxy of a pod, or of a Deployment's first.",
+    shell_complete=complete.manifest_proxies,
+)
+@click.option(
+    "--proxy-file",
+    type=FILE,
+    metavar="FILE|-",
+    help="A description of a proxy instead: type, ip, name, namespace, labels, metadata.",
+)
+@click.option("--type", "kind", type=click.Choice(TYPES), default="all", show_default=True, help="Only these.")
+@click.option(
+    "-o", "--output", type=click.Choice(["json", "yaml"]), default="yaml", show_default=True, help="Output format."
+)
+def render_command(
+    files: tuple[str, ...],
+    recursive: bool,
+    namespace: str,
+    mesh_config: str | None,
+    name: str | None,
+    proxy_file: str | None,
+    kind: str,
+    output: Format,
+) -> None:
+    """Print what one proxy would be sent, in Envoy's own form.
+
+    Pods without an address are given one, and Services a cluster IP, as a mesh would. Objects that can't be used are
+    named on standard error, and are not in what is printed.
+    """
+    from pilotfish.offline.rendering import render
+    from pilotfish.offline.world import build
+
+    world = build(read_manifests(files, recursive, namespace, mesh_config).desired)
+    proxy = _proxy(world, name, proxy_file, namespace)
+    click.echo(render_document(render(world.mesh.resources(proxy), kind), output), nl=False)
+    for problem in world.desired.problems:
+        if problem.severity == "error":
+            click.echo(render_problem(near(ProblemView.of(problem))), err=True)
+
+
+def _proxy(world: World, name: str | None, proxy_file: str | None, namespace: str) -> Proxy:
+    from pilotfish.offline.proxies import parse_description
+
+    if (name is None) is (proxy_file is None):
+        raise click.UsageError("give either --proxy or --proxy-file")
+    if proxy_file is not None:
+        try:
+            return parse_description(read_text(proxy_file))
+        except ValueError as error:
+            raise Failure(f"{proxy_file}: {error}") from error
+    found = world.find(name or "", namespace)
+    if not found:
+        there = ", ".join(world.proxies) or "none: no pod or Deployment has a sidecar"
+        raise Failure(f'the manifests have no proxy "{name}" (namespace {namespace}); they have {there}')
+    return found[0]

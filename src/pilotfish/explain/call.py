@@ -1,0 +1,101 @@
+"""One connection or request, as far as Envoy's choices depend on it, and the way that it takes through one proxy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Direction(StrEnum):
+    INBOUND = "inbound"
+    """Captured on its way to the app."""
+    OUTBOUND = "outbound"
+    """Captured on its way from the app."""
+    GATEWAY = "gateway"
+    """Sent to the proxy itself: nothing is captured."""
+
+
+class Application(StrEnum):
+    """What the client speaks; inside of TLS, if there is TLS."""
+
+    HTTP = "http"
+    HTTP2 = "http2"
+    TCP = "tcp"
+    """Anything that is no HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What a ClientHello shows."""
+
+    server_name: str = ""
+    alpn: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    host: str = ""
+    """As in the header: with its port, if the client wrote one."""
+    path: str = "/"
+    """With its query."""
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Names in lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    direction: Direction
+    address: str
+    """Where the client meant to go."""
+    port: int
+    application: Application = Application.HTTP
+    tls: Tls | None = None
+    request: HttpRequest = HttpRequest()
+    source: str = ""
+    """The client's address; "" where nobody knows it."""
+    source_port: int = 0
+
+
+class Failure(StrEnum):
+    """Why a call comes no further."""
+
+    NO_LISTENER = "no-listener"
+    """Refused: nothing listens there."""
+    NO_FILTER_CHAIN = "no-filter-chain"
+    """Closed at once."""
+    SEVERAL_FILTER_CHAINS = "multiple-filter-chains"
+    """Two chains match equally, for which Envoy refuses the whole listener."""
+    TLS = "tls-error"
+    """Plaintext where TLS is terminated."""
+    PROTOCOL = "protocol-error"
+    """What comes is no HTTP, and the chain reads HTTP."""
+    NO_VIRTUAL_HOST = "no-virtual-host"
+    """404: nobody has the host."""
+    NO_ROUTE = "no-route"
+    """404: the host has no route for the request."""
+    TLS_REQUIRED = "tls-redirect"
+    """301 to https."""
+    UNKNOWN = "unknown"
+    """It depends on what the call does not say, or on a matcher that is not understood here: no guess is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What was chosen, by name; "" where it did not come so far, or where it has no name."""
+
+    listener: str = ""
+    filter_chain: str = ""
+    route_config: str = ""
+    """"" also for one that stands in its listener."""
+    virtual_host: str = ""
+    route: str = ""
+    clusters: tuple[tuple[str, int], ...] = ()
+    """(name, weight); none for an answer that Envoy gives itself, such as a redirect."""
+    failure: Failure | None = None
+
+    @property
+    def cluster(self) -> str:
+        """The only one; "" for none and for several."""
+        return self.clusters[0][0] if len(self.clusters) == 1 else ""

@@ -1,0 +1,22 @@
+"""What a proxy is sent, for people and programs."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pilotfish.envoy.printing import to_json
+from pilotfish.envoy.types import SECRET, SERVED, TYPES, XdsType
+from pilotfish.envoy.values import ResourceSet
+
+SHOWN: Final[dict[str, XdsType]] = {f"{row.noun}s": row for row in TYPES if row in SERVED or row.url == SECRET}
+"""By what `--type` calls them: listeners, routes, clusters, endpoints, secrets."""
+ALL: Final = "all"
+
+
+def render(resources: ResourceSet, chosen: str = ALL) -> dict[str, list[dict[str, Any]]]:
+    """The chosen types' resources, each in Envoy's own form, by name. Secrets keep what they hold."""
+    kinds = SHOWN if chosen == ALL else {chosen: SHOWN[chosen]}
+    return {
+        plural: [to_json(each) for each in sorted(resources.resources(row.url), key=lambda r: r.name)]
+        for plural, row in kinds.items()
+    }

@@ -1,0 +1,90 @@
+"""A mesh as its objects say, with every proxy that it would have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from pilotfish.config.desired import DesiredState
+from pilotfish.config.kubernetes import Pod
+from pilotfish.config.manifest import locate
+from pilotfish.discovery.mesh import Mesh
+from pilotfish.inject import build_sidecar
+from pilotfish.model import ObjectRef, Problem, Proxy
+from pilotfish.offline.planning import plan
+from pilotfish.offline.proxies import describe_proxy
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    desired: DesiredState
+    """As the user wrote it."""
+    mesh: Mesh
+    """What discovery would know: with all that a mesh adds."""
+    proxies: Mapping[str, Proxy]
+    """By `name.namespace`, in order."""
+    workloads: Mapping[str, ObjectRef]
+    """Of those, whose pods they are: the Deployment, or the pod itself."""
+    pod_problems: tuple[Problem, ...] = field(default=(), repr=False)
+    """What is wrong with what pods ask of their sidecars."""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All of them: with each object, between objects, with pods."""
+        manifests = self.desired.manifests
+        between = (locate(p, manifests.get(p.ref) if p.ref else None) for p in self.mesh.problems())
+        return tuple(dict.fromkeys((*self.desired.problems, *self.pod_problems, *between)))
+
+    def find(self, name: str, namespace: str) -> tuple[Proxy, ...]:
+        """Those that are meant by `POD`, `pod/POD`, `deploy/NAME` or a workload's name, each also with `.NAMESPACE`.
+
+        Of a workload, all of its proxies."""
+        kind, _, rest = name.rpartition("/")
+        found: tuple[Proxy, ...] = ()
+        for short, space in ((rest, namespace), tuple(rest.rpartition(".")[::2])):
+            if kind in ("", "pod", "pods", "po") and f"{short}.{space}" in self.proxies:
+                return (self.proxies[f"{short}.{space}"],)
+            found = found or tuple(
+                self.proxies[id]
+                for id, workload in self.workloads.items()
+                if (workload.name, workload.namespace) == (short, space) and _is_kind(workload, kind)
+            )
+        return found
+
+
+def build(desired: DesiredState) -> World:
+    planned, owners = plan(desired.manifests)
+    mesh = Mesh()
+    mesh.apply(replace(desired, manifests=planned))
+    proxies: dict[str, Proxy] = {}
+    workloads: dict[str, ObjectRef] = {}
+    problems: list[Problem] = []
+    for ref, manifest in sorted(planned.items()):
+        if not isinstance(manifest.resource, Pod):
+            continue
+        workload = owners.get(ref, ref)
+        sidecar, said = build_sidecar(
+            manifest.resource, desired.mesh_config, workload=workload, ipv6=False, source=manifest.source
+        )
+        problems += said
+        if sidecar is not None:
+            proxy = describe_proxy(
+                name=ref.name,
+                namespace=ref.namespace,
+                addresses=_addresses(manifest.resource),
+                labels=manifest.resource.metadata.labels,
+                metadata=sidecar.metadata,
+            )
+            if proxy is not None:
+                proxies[str(proxy)] = proxy
+                workloads[str(proxy)] = workload
+    located = (locate(p, desired.manifests.get(p.ref) if p.ref else None) for p in problems)
+    return World(desired, mesh, proxies, workloads, tuple(dict.fromkeys(located)))
+
+
+def _addresses(pod: Pod) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((pod.status.pod_ip, *(ip.ip for ip in pod.status.pod_ips))))
+
+
+def _is_kind(ref: ObjectRef, word: str) -> bool:
+    return word in ("", *ref.kind.words)

@@ -1,0 +1,86 @@
+"""Istio's own cases of configuration analysis, as far as there are Problems that mean the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from pilotfish.model.kinds import SUPPORTED
+from pilotfish.offline.findings import Finding, find_coded
+from pilotfish.offline.reading import read
+from pilotfish.offline.world import build
+
+DATA: Final = Path(__file__).resolve().parents[3] / "shared" / "data" / "analysis"
+
+ANALYZERS: Final = {
+    "service.PortNameAnalyzer": {"IST0118"},
+    "virtualservice.DestinationHostAnalyzer": {"IST0101"},
+    "virtualservice.DestinationRuleAnalyzer": {"IST0101"},
+    "virtualservice.ConflictingMeshGatewayHostsAnalyzer": {"IST0109"},
+    "destinationrule.SubsetSelectPodAnalyzer": {"IST0173", "IST0174"},
+    "schema.ValidationAnalyzer.VirtualService": {"IST0130", "IST0131"},
+}
+"""Those of which there are Problems, with the codes that they are given. Of all others nothing is said yet."""
+LEFT_OUT: Final = {
+    "portNameNotFollowConvention": "a Service with several ports and no names is refused, as by an API server",
+    "namedPort": "a Service of a waypoint, of which nothing is known",
+    "unnamedPortInSystemNamespace": "what is said of the user's namespaces is said of the system's",
+    "ExternalNameServiceTypeInvalidPortName": "IST0150 has no Problem",
+    "virtualServiceDestinationHosts": "its VirtualServices have no hosts, and are refused before anything is resolved",
+    "virtualServiceDestinationRules": "as above",
+    "Route Rule no effect on Ingress": "IST0140 has no Problem",
+    "virtualServiceConflictingMeshGatewayHosts": "Istio blames all who claim a host; here the oldest has it, rightly",
+    "virtualServiceConflictingMeshGatewayHostsWithExportTo": "as above",
+    "dupmatches": "it needs fields and kinds that are refused, and duplicates within a rule are not looked for",
+    "DestinationRuleSubsetsNotSelectPods": "of a Service that has no pods at all, that is said, not of each subset",
+    "DestinationRuleEmptyTopologyLabels": "as above",
+}
+"""Cases of these analyzers that do not come out as in Istio, and why."""
+
+
+def _cases() -> list[dict[str, Any]]:
+    path = DATA / "cases.yaml"
+    found: list[dict[str, Any]] = yaml.safe_load(path.read_text()) if path.exists() else []
+    return found
+
+
+CASES: Final = _cases()
+OURS: Final = [case for case in CASES if case["analyzer"] in ANALYZERS]
+
+
+@pytest.mark.skipif(not CASES, reason="Istio's analysis cases are not here")
+def test_the_table_speaks_of_cases_that_there_are() -> None:
+    assert set(LEFT_OUT) <= {case["name"] for case in OURS}
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case["name"]) for case in OURS])
+def test_findings_are_istios(case: dict[str, Any]) -> None:
+    findings = _analyze(case)
+    codes = ANALYZERS[case["analyzer"]]
+    made = Counter(_named(each) for each in findings if each.code in codes)
+    expected = Counter((e["code"], e["object"].replace(" default/", " ")) for e in case["expect"])
+    assert made == expected or case["name"] in LEFT_OUT
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case["name"]) for case in CASES if case not in OURS])
+def test_of_kinds_that_are_not_understood_something_is_said_and_no_more(case: dict[str, Any]) -> None:
+    known = {kind.name for kind in SUPPORTED}
+    findings = _analyze(case)
+    said = {f.problem.ref.kind.name for f in findings if f.problem.ref is not None}
+    assert said >= {kind for kind in case["kinds"] if kind not in known and kind != "List"} - {"QuotaSpec"}
+
+
+def _analyze(case: dict[str, Any]) -> tuple[Finding, ...]:
+    files = [*case["inputs"], "default-resources.yaml"]
+    return find_coded(build(read([(file, (DATA / file).read_text()) for file in files])).problems)
+
+
+def _named(finding: Finding) -> tuple[str, str]:
+    """(code, `Kind namespace/name`), without the namespace that objects without one are given."""
+    ref = finding.problem.ref
+    assert ref is not None
+    return finding.code, str(ref).replace(" default/", " ")
