@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,19 @@ def _cases() -> Iterator[Any]:
         for case in table["cases"]:
             metadata = {**table["metadata"], **(case.get("metadata") or {})}
             document = {**base, "metadata": metadata, "spec": case["spec"]}
+            for long in case.get("generate", ()):
+                _generate(document, **long)
             yield pytest.param(document, case["valid"], id=f"{kind}: {case['name']}")
+
+
+def _generate(document: dict[str, Any], path: str, repeat: str, count: int, encoding: str = "") -> None:
+    """Put a value at its place that is too long to be written out."""
+    *way, last = path.replace("[0]", ".0").split(".")
+    place: Any = document
+    for step in way:
+        place = place[int(step) if step.isdecimal() else step]
+    made = repeat * count
+    place[last] = b64encode(made.encode()).decode() if encoding == "base64" else made
 
 
 CASES = list(_cases())

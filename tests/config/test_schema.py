@@ -86,7 +86,12 @@ def test_a_misspelt_field_is_named_with_its_nearest_also_where_that_is_not_suppo
 @pytest.mark.parametrize(
     ("text", "field", "severity", "consequence"),
     [
-        (ROUTE % f"{TO}, corsPolicy: {{maxAge: 1s}}", "spec.http[0].corsPolicy", Severity.ERROR, "refused whole"),
+        (
+            ROUTE % f"{TO}, fault: {{abort: {{http2Error: INTERNAL}}}}",
+            "spec.http[0].fault.abort.http2Error",
+            Severity.ERROR,
+            "refused whole",
+        ),
         (RULE % "workloadSelector: {}", "spec.workloadSelector", Severity.ERROR, "refused whole"),
         (POD % "emptyDir: {mode: 0700}", "spec.volumes[0].emptyDir.mode", Severity.WARNING, "it has no effect"),
         (POD % "rbd: {image: a}", "spec.volumes[0].rbd", Severity.WARNING, "an empty directory"),

@@ -124,7 +124,9 @@ class LiveEnvoy:
     def start_app(self, netns: str, address: str, port: int, name: str) -> None:
         """An HTTP server that answers `NAME METHOD PATH from CLIENT`, and sends back all that comes over an upgrade.
 
-        `…/after/SECONDS` answers only then; `…/during/SECONDS` answers at once, with a body that takes so long.
+        `…/after/SECONDS` answers only then; `…/during/SECONDS` answers at once, with a body that takes so long. The
+        header `x-answer` is the status of the answer; with `x-show` the body has the request's headers, too, one a
+        line. `/seen` answers with the heads of all other requests so far.
         """
         process = subprocess.Popen(
             ["ip", "netns", "exec", netns, sys.executable, "-Sc", _APP, address, str(port), name],
@@ -146,6 +148,7 @@ class LiveEnvoy:
 _APP = """
 import sys, http.server, socket, socketserver, time
 address, port, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+seen = []
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
@@ -153,10 +156,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.echo()
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         *_, when, seconds = ("", *self.path.split("/"))
-        body = f"{name} {self.command} {self.path} from {self.client_address[0]}\\n".encode()
+        body = f"{name} {self.command} {self.path} from {self.client_address[0]}\\n"
+        if self.path == "/seen":
+            body = "".join(seen)
+        else:
+            seen.append(f"{self.command} {self.path} {self.headers['Host']}\\n")
+        if "x-show" in self.headers:
+            body += "".join(f"{key.lower()}: {value}\\n" for key, value in self.headers.items())
+        body = body.encode()
         if when == "after":
             time.sleep(float(seconds))
-        self.send_response(200)
+        self.send_response(int(self.headers.get("x-answer", 200)))
+        self.send_header("x-app", name)
+        self.send_header("x-old", "yes")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if when == "during":
@@ -164,7 +176,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(float(seconds))
             body = body[1:]
         self.wfile.write(body)
-    do_POST = do_GET
+    do_POST = do_OPTIONS = do_PUT = do_GET
     def echo(self):
         self.send_response(101)
         self.send_header("Connection", "Upgrade")

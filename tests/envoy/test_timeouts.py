@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +14,7 @@ from pilotfish.derive import Graph
 from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh import inputs
+from tests.envoy.calls import call_all
 from tests.mesh.meshes import proxy
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
@@ -116,37 +114,9 @@ def test_what_a_client_sees_of_timeouts(launch: Callable[[ResourceSet], Any]) ->
     assert live.ads.nacks == []
     assert live.log.read_text() == "", "a field is deprecated"
     live.start_app(live.peer, "10.245.1.2", 80, "app")
-    outcomes = zip(CALLS, _call_all(live.netns, CALLS), strict=True)
+    outcomes = zip(CALLS, call_all(live.netns, "10.96.0.7", 80, [call.steps for call in CALLS]), strict=True)
     assert [(call, *outcome) for call, outcome in outcomes if not _as_expected(call, *outcome)] == []
 
 
 def _as_expected(call: Call, answer: str, seconds: float) -> bool:
     return call.expected in answer and call.seconds - 0.02 <= seconds < call.seconds + 0.35
-
-
-def _call_all(netns: str, calls: Iterable[Call]) -> list[tuple[str, float]]:
-    """What came back for each, and after how many seconds; all are under way at once."""
-    asked = json.dumps([call.steps for call in calls])
-    command = ["ip", "netns", "exec", netns, sys.executable, "-ISc", _CLIENT, "10.96.0.7", "80"]
-    done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=20, check=True)
-    return [(answer, seconds) for answer, seconds in json.loads(done.stdout)]
-
-
-_CLIENT = """
-import concurrent.futures, json, socket, sys, time
-def call(steps):
-    with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5) as s:
-        start, answer = time.monotonic(), b""
-        try:
-            for pause, text in steps:
-                time.sleep(pause)
-                s.sendall(text.encode())
-            while b"still here" not in answer and (data := s.recv(65536)):
-                answer += data
-        except OSError as error:
-            answer += str(error).encode()
-        return answer.decode(), time.monotonic() - start
-calls = json.load(sys.stdin)
-with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
-    json.dump(list(pool.map(call, calls)), sys.stdout)
-"""

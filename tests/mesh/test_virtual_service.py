@@ -10,7 +10,7 @@ from pilotfish.config import istio
 from pilotfish.mesh.retries import DEFAULT_RETRIES
 from pilotfish.mesh.virtual_service import lower_http
 from pilotfish.model import Duration
-from pilotfish.model.route import Backend, HTTPMatch, HTTPRoute, MatchType, Retries, StringMatch, Timeouts
+from pilotfish.model.route import Backend, Forward, HTTPMatch, HTTPRoute, MatchType, Retries, StringMatch, Timeouts
 from tests.mesh.meshes import NETWORKING, manifest
 
 TO_WEB = {"route": [{"destination": {"host": "web"}}]}
@@ -79,12 +79,14 @@ def test_a_header_that_any_value_will_do_for_must_be_there() -> None:
 )
 def test_timeouts_and_retries_are_written_out(rule: dict[str, Any], timeouts: Timeouts, retries: Retries) -> None:
     (found,) = _lowered(rule | TO_WEB)
+    assert isinstance(found.action, Forward)
     assert (found.action.timeouts, found.action.retries) == (timeouts, retries)
 
 
 @pytest.mark.parametrize(("weights", "expected"), [((0,), [1]), ((30,), [1]), ((0, 5), [0, 5])])
 def test_a_lone_destination_takes_everything(weights: tuple[int, ...], expected: list[int]) -> None:
     (found,) = _lowered({"route": [{"destination": {"host": "web"}, "weight": weight} for weight in weights]})
+    assert isinstance(found.action, Forward)
     assert [weighted.weight for weighted in found.action.backends] == expected
 
 

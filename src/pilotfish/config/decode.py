@@ -221,6 +221,12 @@ def _walk_number(kind: inspect.IntType, value: object, path: str, report: Report
     return _wrong(path, "a whole number", value, report)
 
 
+def _walk_decimal(kind: inspect.FloatType, value: object, path: str, report: Report) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    return _wrong(path, "a number", value, report)
+
+
 def _walk_truth(kind: inspect.BoolType, value: object, path: str, report: Report) -> Any:
     return value if isinstance(value, bool) else _wrong(path, "true or false", value, report)
 
@@ -269,6 +275,7 @@ _WALKERS: dict[type, Callable[[Any, object, str, Report], Any]] = {
     inspect.UnionType: _walk_union,
     inspect.StrType: _walk_text,
     inspect.IntType: _walk_number,
+    inspect.FloatType: _walk_decimal,
     inspect.BoolType: _walk_truth,
     inspect.LiteralType: _walk_choice,
     inspect.CustomType: _walk_custom,

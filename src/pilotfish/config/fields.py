@@ -148,7 +148,7 @@ _TLS: Table = {
 # By one rule (docs/design/left-out.md): what is lacking is left out with a warning where the rest means what its author
 # meant; the object is refused where the rest would send requests elsewhere, or protect less than was asked for.
 _ISTIO: dict[type, Table] = {
-    istio.HTTPRoute: _refused("headers corsPolicy", {}),
+    istio.HTTPRoute: {"mirror_percent": Unused(None, instead="mirrorPercent", alias=True)},
     istio.HTTPMatchRequest: (
         _refused("sourceLabels", {})
         | _refused("gateways", [], _MESH_ALONE)
@@ -156,8 +156,6 @@ _ISTIO: dict[type, Table] = {
     ),
     istio.TLSMatchAttributes: _refused("sourceLabels", {}) | _refused("gateways", [], _MESH_ALONE),
     istio.L4MatchAttributes: _refused("sourceLabels", {}) | _refused("gateways", [], _MESH_ALONE),
-    istio.HTTPRouteDestination: _refused("headers", {}),
-    istio.HTTPRetry: _warning("retryIgnorePreviousHosts", f"retries go to another endpoint; {_KEPT}", True),
     istio.TrafficPolicy: _TLS | _warning("retryBudget", f"retries have no budget; {_KEPT}"),
     istio.PortTrafficPolicy: _TLS,
     istio.TCPSettings: _warning("tcpKeepalive idleTimeout", f"connections have Envoy's own bounds; {_KEPT}"),

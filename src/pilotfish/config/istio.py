@@ -46,15 +46,103 @@ class HTTPMatchRequest(Struct):
     port: int = 0
 
 
+class HeaderOperations(Struct):
+    set: dict[str, str] = {}
+    add: dict[str, str] = {}
+    remove: tuple[str, ...] = ()
+
+
+class Headers(Struct):
+    request: HeaderOperations = HeaderOperations()
+    response: HeaderOperations = HeaderOperations()
+
+
 class HTTPRouteDestination(Struct):
     destination: Destination
     weight: int = 0
+    headers: Headers = Headers()
 
 
 class HTTPRetry(Struct):
     attempts: int = 0
     per_try_timeout: Duration | None = None
     retry_on: str = ""
+    retry_remote_localities: bool | None = None
+    retry_ignore_previous_hosts: bool = True
+    backoff: Duration | None = None
+
+
+class RegexRewrite(Struct):
+    """`rewrite` may name groups of `match`: `\\1`."""
+
+    match: str = ""
+    rewrite: str = ""
+
+
+class HTTPRewrite(Struct):
+    uri: str = ""
+    authority: str = ""
+    uri_regex_rewrite: RegexRewrite | None = None
+
+
+class HTTPRedirect(Struct):
+    uri: str = ""
+    prefix_rewrite: str = ""
+    authority: str = ""
+    port: int | None = None
+    derive_port: Literal["FROM_PROTOCOL_DEFAULT", "FROM_REQUEST_PORT"] | None = None
+    scheme: str = ""
+    redirect_code: int = 0
+
+
+class HTTPBody(Struct):
+    string: str | None = None
+    encoded: str | None = msgspec.field(default=None, name="bytes")
+    """In base64."""
+
+
+class HTTPDirectResponse(Struct):
+    status: int
+    body: HTTPBody | None = None
+
+
+class Percent(Struct):
+    value: float = 0.0
+
+
+class Delay(Struct):
+    percentage: Percent | None = None
+    percent: int = 0
+    """Of old."""
+    fixed_delay: Duration | None = None
+
+
+class Abort(Struct):
+    percentage: Percent | None = None
+    http_status: int | None = None
+    grpc_status: str | None = None
+
+
+class HTTPFaultInjection(Struct):
+    delay: Delay | None = None
+    abort: Abort | None = None
+
+
+class HTTPMirrorPolicy(Struct):
+    destination: Destination
+    percentage: Percent | None = None
+
+
+class CorsPolicy(Struct):
+    allow_origins: tuple[StringMatch, ...] = ()
+    allow_origin: tuple[str, ...] = ()
+    """Of old: whole origins, or `*`."""
+    allow_methods: tuple[str, ...] = ()
+    allow_headers: tuple[str, ...] = ()
+    expose_headers: tuple[str, ...] = ()
+    max_age: Duration | None = None
+    allow_credentials: bool | None = None
+    unmatched_preflights: Literal["UNSPECIFIED", "FORWARD", "IGNORE"] = "UNSPECIFIED"
 
 
 class HTTPRoute(Struct):
@@ -63,8 +151,19 @@ class HTTPRoute(Struct):
     name: str = ""
     match: tuple[HTTPMatchRequest, ...] = ()
     route: tuple[HTTPRouteDestination, ...] = ()
+    redirect: HTTPRedirect | None = None
+    direct_response: HTTPDirectResponse | None = None
+    rewrite: HTTPRewrite | None = None
     timeout: Duration | None = None
     retries: HTTPRetry | None = None
+    fault: HTTPFaultInjection | None = None
+    mirror: Destination | None = None
+    mirror_percentage: Percent | None = None
+    mirror_percent: int | None = None
+    """Of old."""
+    mirrors: tuple[HTTPMirrorPolicy, ...] = ()
+    cors_policy: CorsPolicy | None = None
+    headers: Headers = Headers()
 
 
 class RouteDestination(Struct):

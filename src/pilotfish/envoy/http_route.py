@@ -6,23 +6,44 @@ does (with the response flag UH in place of NC); the route's other backends go o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
+from envoy.config.core.v3.base_pb2 import RuntimeFractionalPercent
 from envoy.config.route.v3.route_components_pb2 import Route, RouteAction, WeightedCluster
-from google.protobuf.wrappers_pb2 import UInt32Value
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
+from pilotfish.envoy.header_operations import add_header_operations
 from pilotfish.envoy.matches import build_match
-from pilotfish.envoy.message import config_path, istio_metadata
+from pilotfish.envoy.message import config_path, istio_metadata, pack
 from pilotfish.envoy.naming import BLACK_HOLE, outbound_cluster
+from pilotfish.envoy.redirects import build_direct_response, build_redirect
 from pilotfish.envoy.retries import build_retry_policy
+from pilotfish.envoy.route_filters import filters_of, fraction
 from pilotfish.envoy.timeouts import set_timeout, split_by_deadline
-from pilotfish.model.route import Backend, Forward, HTTPRoute, MatchType, PathMatch, WeightedBackend
+from pilotfish.model.route import (
+    Action,
+    Backend,
+    DirectResponse,
+    Forward,
+    HTTPRoute,
+    MatchType,
+    Mirror,
+    PathMatch,
+    PathModifier,
+    PathModifierType,
+    Redirect,
+    Rewrite,
+    WeightedBackend,
+)
 
 
 def build_routes(source: HTTPRoute, port: int) -> Iterator[Route]:
     """`port` is the one that the requests come for."""
     route = Route(name=source.name, match=build_match(source.match))
-    _forward(route.route, source.action)
+    add_header_operations(route, source.headers)
+    _set_action(route, source.action)
+    for name, config in filters_of(source):
+        route.typed_per_filter_config[name].CopyFrom(pack(config))
     if source.ref is not None:
         metadata = istio_metadata(config=config_path(source.ref.object))
         if metadata is not None:
@@ -33,28 +54,70 @@ def build_routes(source: HTTPRoute, port: int) -> Iterator[Route]:
 
 def clusters_of(route: HTTPRoute) -> Iterator[str]:
     """All that it names, those that get nothing as well."""
-    yield from (cluster_of(weighted.backend) for weighted in route.action.backends)
+    if isinstance(route.action, Forward):
+        yield from (cluster_of(weighted.backend) for weighted in route.action.backends)
+        yield from (cluster_of(mirror.backend) for mirror in route.action.mirrors)
 
 
-def _forward(action: RouteAction, source: Forward) -> None:
-    _set_clusters(action, [weighted for weighted in source.backends if weighted.weight > 0])
+def _set_action(route: Route, action: Action) -> None:
+    match action:
+        case Redirect():
+            route.redirect.CopyFrom(build_redirect(action))
+        case DirectResponse():
+            route.direct_response.CopyFrom(build_direct_response(action))
+        case Forward():
+            _forward(route, action)
+
+
+def _forward(route: Route, source: Forward) -> None:
+    action = route.route
+    _set_backends(route, [weighted for weighted in source.backends if weighted.weight > 0])
     set_timeout(action, source.timeouts.request)
+    _rewrite(action, source.rewrite)
+    action.request_mirror_policies.extend(map(_mirror, source.mirrors))
     policy = build_retry_policy(source.retries, source.timeouts)
     if policy is not None:
         action.retry_policy.CopyFrom(policy)
 
 
-def _set_clusters(action: RouteAction, backends: list[WeightedBackend]) -> None:
+def _set_backends(route: Route, backends: list[WeightedBackend]) -> None:
+    """A lone backend's operations stand behind the route's and prevail; of several, the route's do. As in Istio."""
     if len(backends) > 1:
-        action.weighted_clusters.clusters.extend(_weighted(backends))
-    else:
-        action.cluster = cluster_of(backends[0].backend) if backends else BLACK_HOLE
+        route.route.weighted_clusters.clusters.extend(map(_weighted, backends))
+        return
+    route.route.cluster = cluster_of(backends[0].backend) if backends else BLACK_HOLE
+    for backend in backends:
+        add_header_operations(route, backend.headers)
+        if backend.host:
+            route.route.host_rewrite_literal = backend.host
 
 
-def _weighted(backends: Iterable[WeightedBackend]) -> Iterator[WeightedCluster.ClusterWeight]:
-    for weighted in backends:
-        weight = UInt32Value(value=weighted.weight)
-        yield WeightedCluster.ClusterWeight(name=cluster_of(weighted.backend), weight=weight)
+def _weighted(source: WeightedBackend) -> WeightedCluster.ClusterWeight:
+    made = WeightedCluster.ClusterWeight(name=cluster_of(source.backend), weight=UInt32Value(value=source.weight))
+    add_header_operations(made, source.headers)
+    if source.host:
+        made.host_rewrite_literal = source.host
+    return made
+
+
+def _rewrite(action: RouteAction, source: Rewrite) -> None:
+    if source.host:
+        action.host_rewrite_literal = source.host
+    match source.path:
+        case PathModifier(type=PathModifierType.REGEX, value=value, pattern=pattern):
+            action.regex_rewrite.pattern.regex = pattern
+            action.regex_rewrite.substitution = value
+        case PathModifier(type=PathModifierType.FULL, value=value):
+            action.path_rewrite = value
+        case PathModifier(value=value):
+            action.prefix_rewrite = value
+
+
+def _mirror(source: Mirror) -> RouteAction.RequestMirrorPolicy:
+    share = RuntimeFractionalPercent(default_value=fraction(source.share))
+    return RouteAction.RequestMirrorPolicy(
+        cluster=cluster_of(source.backend), runtime_fraction=share, trace_sampled=BoolValue(value=False)
+    )
 
 
 def cluster_of(backend: Backend) -> str:
@@ -64,7 +127,7 @@ def cluster_of(backend: Backend) -> str:
 
 def _subject(route: HTTPRoute, port: int) -> str:
     """Of a trace's operation: the one service that it leads to, else whoever wrote it."""
-    backends = [weighted.backend for weighted in route.action.backends]
+    backends = [weighted.backend for weighted in route.action.backends] if isinstance(route.action, Forward) else []
     if len(backends) == 1 and backends[0].invalid is None:
         return f"{backends[0].host}:{backends[0].port}"
     return f"{route.ref.object.name if route.ref is not None else ''}:{port}"

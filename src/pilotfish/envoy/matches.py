@@ -42,7 +42,7 @@ def _header(wanted: HeaderMatch) -> HeaderMatcher:
     if wanted.value.type is MatchType.PRESENT:
         matcher.present_match = True
         return matcher
-    matcher.string_match.CopyFrom(_string(wanted.value))
+    matcher.string_match.CopyFrom(build_string(wanted.value))
     # Envoy never matches a header that is missing, inverted or not, unless it is read as empty.
     matcher.treat_missing_header_as_empty = wanted.inverted
     return matcher
@@ -51,10 +51,10 @@ def _header(wanted: HeaderMatch) -> HeaderMatcher:
 def _query_parameter(wanted: QueryParamMatch) -> QueryParameterMatcher:
     if wanted.value.type is MatchType.PRESENT:
         return QueryParameterMatcher(name=wanted.name, present_match=True)
-    return QueryParameterMatcher(name=wanted.name, string_match=_string(wanted.value))
+    return QueryParameterMatcher(name=wanted.name, string_match=build_string(wanted.value))
 
 
-def _string(wanted: StringMatch) -> StringMatcher:
+def build_string(wanted: StringMatch) -> StringMatcher:
     if wanted.type is MatchType.EXACT:
         return StringMatcher(exact=wanted.value)
     if wanted.type is MatchType.PREFIX:

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.addresses import normal_range
+from pilotfish.mesh.backends import Resolve, weigh
 from pilotfish.mesh.destinations import resolve_destination
 from pilotfish.mesh.hosts import resolve, wildcards
 from pilotfish.mesh.inputs import refs, resource
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.services import service
-from pilotfish.mesh.virtual_service import Resolve, weigh
 from pilotfish.model import FieldRef, ObjectRef
 from pilotfish.model.connection_route import EVERYTHING, ConnectionMatch, ConnectionRoute, Connections
 from pilotfish.model.kinds import VIRTUAL_SERVICE

@@ -26,4 +26,11 @@ def lower_retries(source: istio.HTTPRetry | None) -> Retries | None:
     words = tuple(word.strip() for word in source.retry_on.split(",") if word.strip())
     codes = tuple(int(word) for word in words if word.isdecimal())
     conditions = tuple(word for word in words if not word.isdecimal())
-    return Retries(source.attempts, conditions if source.retry_on else DEFAULT_RETRIES.conditions, codes)
+    return Retries(
+        attempts=source.attempts,
+        conditions=conditions if source.retry_on else DEFAULT_RETRIES.conditions,
+        codes=codes,
+        elsewhere=source.retry_ignore_previous_hosts,
+        other_localities=bool(source.retry_remote_localities),
+        backoff=source.backoff,
+    )

@@ -104,9 +104,14 @@ def _as_it_stands(host: str) -> str:
 
 def _dead_destinations(db: Reads, ref: ObjectRef, found: istio.VirtualService) -> Iterator[Problem]:
     for i, rule in enumerate(found.spec.http):
+        field = f"spec.http[{i}]"
         for j, routed in enumerate(rule.route):
-            where = f"spec.http[{i}].route[{j}].destination"
+            where = f"{field}.route[{j}].destination"
             yield from dead_destination(db, ref, where, routed.destination, "requests", "answered 503")
+        mirrors = [(f"{field}.mirror", rule.mirror)] if rule.mirror is not None else []
+        mirrors += [(f"{field}.mirrors[{j}].destination", m.destination) for j, m in enumerate(rule.mirrors)]
+        for where, mirror in mirrors:
+            yield from dead_destination(db, ref, where, mirror, "copies of requests", "sent to nobody")
 
 
 def dead_destination(

@@ -2,7 +2,9 @@
 
     HTTPRoute ─┬─ ref       where somebody wrote it
                ├─ match     which requests take it: HTTPMatch ── PathMatch, HeaderMatch, QueryParamMatch
-               └─ action    what becomes of them: Forward ── WeightedBackend ── Backend; Timeouts, Retries
+               ├─ headers, fault, cors    what is done with them first
+               └─ action    what becomes of them: Forward ── WeightedBackend ── Backend; Timeouts, Retries, Rewrite,
+                            Mirror; Redirect; DirectResponse
 
 All is resolved: hosts are whole names, ports are numbers, defaults are written out; a route has one match, and routes
 stand in the order in which they are tried. The words are the Gateway API's.
@@ -13,9 +15,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from pilotfish.model.ref import FieldRef
 from pilotfish.model.values import Duration
+
+MILLION: Final = 10**6
+"""Of which shares of requests are parts: all."""
 
 
 class MatchType(StrEnum):
@@ -110,10 +116,48 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
+class HeaderOperations:
+    """Removed first, then set, then added; names in lower case, sorted. Neither pseudo-headers nor the host."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    """In place of what was there. Values may hold Envoy's operators: `%HOSTNAME%`."""
+    add: tuple[tuple[str, str], ...] = ()
+    """Beside what was there."""
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderModifier:
+    request: HeaderOperations = HeaderOperations()
+    response: HeaderOperations = HeaderOperations()
+
+
+class PathModifierType(StrEnum):
+    FULL = "full"
+    """The whole path becomes the value."""
+    PREFIX = "prefix"
+    """The part that the match is for becomes the value: the prefix, or the whole path where that was matched."""
+    REGEX = "regex"
+    """What `pattern` finds becomes the value, which may name its groups: `\\1`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathModifier:
+    """The query stays as it is."""
+
+    type: PathModifierType
+    value: str
+    pattern: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WeightedBackend:
     backend: Backend
     weight: int = 1
     """Its share of the sum of all weights; none if 0."""
+    headers: HeaderModifier = HeaderModifier()
+    host: str = ""
+    """It is asked for this host; "" for the one that the request is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +178,28 @@ class Retries:
     """Envoy's names, which are Istio's as well: `connect-failure`."""
     codes: tuple[int, ...] = ()
     """Answers with these HTTP status codes are retried as well."""
+    elsewhere: bool = True
+    """Another endpoint is preferred to those that were tried."""
+    other_localities: bool = False
+    """Endpoints of the next priority are tried when those of the first have failed."""
+    backoff: Duration | None = None
+    """The longest pause before the first retry; None is Envoy's, 25 ms. It doubles each time, up to ten times that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """Copies of requests, whose answers nobody waits for."""
+
+    backend: Backend
+    share: int = MILLION
+    """Millionths of the requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    path: PathModifier | None = None
+    host: str = ""
+    """"" leaves it as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +209,77 @@ class Forward:
     backends: tuple[WeightedBackend, ...]
     timeouts: Timeouts = Timeouts()
     retries: Retries | None = None
+    rewrite: Rewrite = Rewrite()
+    mirrors: tuple[Mirror, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """The answer says where to ask. What is not given is as in the request."""
+
+    code: int
+    scheme: str = ""
+    host: str = ""
+    port: int | None = None
+    path: PathModifier | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DirectResponse:
+    """The proxy answers itself."""
+
+    status: int
+    body: bytes = b""
+
+
+Action = Forward | Redirect | DirectResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    time: Duration
+    share: int
+    """Millionths of the requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    share: int
+    """Millionths of the requests."""
+    http_status: int | None = None
+    grpc_status: int | None = None
+    """The one that is not None is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The delay comes first."""
+
+    delay: Delay | None = None
+    abort: Abort | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CORS:
+    """Which pages of other origins may ask. Source: https://fetch.spec.whatwg.org/#http-cors-protocol"""
+
+    origins: tuple[StringMatch, ...] = ()
+    methods: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    expose_headers: tuple[str, ...] = ()
+    max_age: Duration | None = None
+    credentials: bool = False
+    forward_unmatched: bool = True
+    """A preflight of an origin that may not ask is left to the app."""
 
 
 @dataclass(frozen=True, slots=True)
 class HTTPRoute:
     name: str
     match: HTTPMatch
-    action: Forward
+    action: Action
     ref: FieldRef | None = None
     """None for the plain route of a service, which nobody wrote."""
+    headers: HeaderModifier = HeaderModifier()
+    fault: Fault | None = None
+    cors: CORS | None = None

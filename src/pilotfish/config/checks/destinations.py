@@ -19,7 +19,7 @@ def check_destinations(
     if not routes:
         report.missing(f"{field}.route", f"say where the {what} go", of=field)
     for index, route in enumerate(routes):
-        _check_destination(route.destination, f"{field}.route[{index}].destination", report)
+        check_destination(route.destination, f"{field}.route[{index}].destination", report)
         if route.weight < 0:
             report.invalid(f"{field}.route[{index}].weight", f"{route.weight} is less than 0", "write 0 or more")
     total = sum(route.weight for route in routes)
@@ -29,7 +29,7 @@ def check_destinations(
         report.invalid(f"{field}.route", f"the weights come to {total}", f"keep the sum under {_LARGEST_WEIGHT}")
 
 
-def _check_destination(destination: Destination, field: str, report: Report) -> None:
+def check_destination(destination: Destination, field: str, report: Report) -> None:
     if destination.host == "*" or not is_wildcard_domain(destination.host):
         report.invalid(f"{field}.host", f"{destination.host!r} is no host", "name a service, such as reviews")
     if destination.subset:

@@ -5,6 +5,7 @@ Source: https://github.com/google/re2/wiki/Syntax
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import re2
@@ -30,4 +31,15 @@ def find_fault(pattern: str) -> str | None:
         return f"RE2 says {error.args[0].decode(errors='replace')!r}"
     if size > LARGEST_REGEX_PROGRAM:
         return f"it comes to a program of {size} steps, and Envoy takes {LARGEST_REGEX_PROGRAM}"
+    return None
+
+
+def find_fault_in_substitution(text: str, pattern: str) -> str | None:
+    """What RE2 says against a text that stands in for what a good pattern finds."""
+    groups = re2.compile(pattern).groups
+    for escape in re.finditer(r"\\(.?)", text, re.DOTALL):
+        if not escape[1].isdecimal() and escape[1] != "\\":
+            return f"{escape[0]!r} is neither a group such as \\1 nor \\\\"
+        if escape[1].isdecimal() and int(escape[1]) > groups:
+            return f"there is no group {escape[0]}, for the expression has {groups}"
     return None
