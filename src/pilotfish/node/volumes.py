@@ -47,6 +47,8 @@ class Mount:
     source: str
     target: str
     read_only: bool
+    root: str = ""
+    """The volume, where the source is a part of it that a link could lead out of."""
 
 
 VolumeContent = VolumeFiles | EmptyDir | HostPath
@@ -82,7 +84,7 @@ def build_mounts(pod: PodIdentity, container: Container) -> tuple[tuple[Mount, .
         root = volume.host_path.path if volume.host_path else directory(pod, volume.name)
         source = f"{root}/{mount.sub_path}" if mount.sub_path else root
         fixed = volume.config_map is not None or volume.secret is not None
-        mounts.append(Mount(source, mount.mount_path, mount.read_only or fixed))
+        mounts.append(Mount(source, mount.mount_path, mount.read_only or fixed, root if mount.sub_path else ""))
     return tuple(mounts), tuple(missing)
 
 

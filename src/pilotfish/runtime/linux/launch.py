@@ -9,21 +9,23 @@ that forked and forgotten at a change of user; what a dead mesh leaves is found 
 """
 
 # Importing pathlib, typing or signal would cost every container some milliseconds.
-# ruff: noqa: PTH110, PTH115
+# ruff: noqa: PTH110, PTH115, PTH116
 
 from __future__ import annotations
 
 import errno
 import marshal
 import os
-from _signal import SIG_DFL, SIGPIPE, SIGXFSZ, signal  # type: ignore[import-not-found]
+from _signal import SIG_DFL, SIGKILL, SIGPIPE, SIGXFSZ, signal  # type: ignore[import-not-found]
 
 from pilotfish.runtime.linux import syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, TypeVar
+
+    T = TypeVar("T")
 
 _BOOTSTRAP = (
     "import sys; sys.path[:0] = sys.argv[1:2]; from pilotfish.runtime.linux.launch import {0}; {0}(sys.argv[2])"
@@ -97,21 +99,24 @@ def _launch(order: Mapping[str, Any]) -> NoReturn:
     namespace: int | None = order.get("namespace")
     if namespace is not None:
         _step("namespace", "", lambda: syscalls.setns(namespace, syscalls.CLONE_NEWNET))
+    attended = False
     if order["join"]:
-        _step("join", str(order["join"]), lambda: _join(order["join"]))
-    elif order["mounts"]:
-        _step("mount", "", lambda: _mount(order["mounts"]))
+        attended = _step("join", str(order["join"]), lambda: _join(order["join"]))
+    elif order["mounts"] or order["hidden"] or order["processes"] or order["read_only_root"]:
+        _step("mount", "", lambda: _mount(order))
     if order["hostname"] and not order["join"]:
         _step("hostname", order["hostname"], lambda: _set_hostname(order["hostname"]))
     _step("user", str(order["uid"]), lambda: _become(order))
+    if attended:  # here, as a change of user would forget it
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, SIGKILL)
     _step("chdir", order["cwd"], lambda: os.chdir(order["cwd"]))
     _step("exec", order["argv"][0], lambda: _execute(program, order["argv"], order["env"]))
     raise AssertionError("unreachable")
 
 
-def _step(name: str, path: str, action: Callable[[], object]) -> None:
+def _step(name: str, path: str, action: Callable[[], T]) -> T:
     try:
-        action()
+        return action()
     except OSError as error:
         raise _Failed(
             name, error, os.fsdecode(error.filename) if name == "mount" and error.filename else path
@@ -128,18 +133,31 @@ def _open_program(path: str | None) -> int | None:
         raise _Failed("exec", error, path) from None
 
 
-def _join(pid: int) -> None:
-    """Into the mount and UTS namespaces of a running process; both are opened before the first changes /proc."""
-    kinds = {"mnt": syscalls.CLONE_NEWNS, "uts": syscalls.CLONE_NEWUTS}
+def _join(pid: int) -> bool:
+    """Into the namespaces of a running process; all are opened before the first changes /proc.
+
+    A process stays in the PID namespace that it began in: a child goes on from here, True, and we wait for it.
+    """
+    kinds = {"mnt": syscalls.CLONE_NEWNS, "uts": syscalls.CLONE_NEWUTS, "pid": syscalls.CLONE_NEWPID}
     opened = [(os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind) for name, kind in kinds.items()]
+    elsewhere = os.stat(f"/proc/{pid}/ns/pid").st_ino != os.stat("/proc/self/ns/pid").st_ino
     for descriptor, kind in opened:
-        syscalls.setns(descriptor, kind)
+        if kind != syscalls.CLONE_NEWPID or elsewhere:
+            syscalls.setns(descriptor, kind)
+    if elsewhere:
+        from pilotfish.runtime.linux.attend import fork_attended
+
+        fork_attended()
+        return True
+    return False
 
 
-def _mount(mounts: list[tuple[str, str, bool]]) -> None:
-    from pilotfish.runtime.linux.mounts import mount_all
+def _mount(order: Mapping[str, Any]) -> None:
+    from pilotfish.runtime.linux.mounts import mount_all, mount_proc
 
-    mount_all(mounts)
+    mount_all(order["mounts"], order["hidden"], order["read_only_root"])
+    if order["processes"]:
+        mount_proc(read_only=order["bounding"] is not None)
 
 
 def _set_hostname(name: str) -> None:
@@ -148,23 +166,29 @@ def _set_hostname(name: str) -> None:
 
 
 def _become(order: Mapping[str, Any]) -> None:
-    """User, groups and capabilities (bits); capabilities None leaves to the kernel what a change of user does."""
+    """User, groups and capabilities (bits). `capabilities` are held whoever the user is; where they are None, the
+    kernel gives root all that `bounding` leaves, and others none."""
     if _UNCHANGED in (order["uid"], order["gid"], *order["groups"]):
         raise OSError(errno.EINVAL, "")
     _give_pipes(order["uid"], order["gid"])
     keep: int | None = order["capabilities"]
+    bounding: int | None = order["bounding"] if keep is None else keep
+    if bounding is not None:
+        _bound(bounding)
     if keep is not None:
-        _bound(keep)
         syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)
     if os.geteuid() == 0:  # nobody else may, and an agent alone may run without root
         os.setgroups(order["groups"])
     os.setresgid(order["gid"], order["gid"], order["gid"])
     os.setresuid(order["uid"], order["uid"], order["uid"])
     if keep is not None:
-        syscalls.capset(keep)
+        syscalls.capset(keep, keep)
         for capability in range(keep.bit_length()):
             if keep >> capability & 1:
                 syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_RAISE, capability)
+    elif bounding is not None:
+        syscalls.capset(syscalls.permitted() & bounding, 0)
+    if keep is not None or order["no_new_privileges"]:
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
 
 

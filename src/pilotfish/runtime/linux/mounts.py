@@ -6,29 +6,44 @@ missing ones are made in there.
 """
 
 # Importing pathlib would cost every container some milliseconds.
-# ruff: noqa: PTH102, PTH103, PTH116, PTH120, PTH208, PTH211
+# ruff: noqa: PTH102, PTH103, PTH110, PTH112, PTH115, PTH116, PTH120, PTH123, PTH208, PTH211
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from pilotfish.runtime.linux import syscalls
-from pilotfish.runtime.linux.syscalls import MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT
+from pilotfish.runtime.linux.syscalls import (
+    MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_RDONLY,
+    MS_REC,
+    MS_REMOUNT,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _KEPT_FLAGS = os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC
 """statvfs and mount(2) have the same bits for these; a remount would otherwise take them away."""
 
 
-def mount_all(mounts: list[tuple[str, str, bool]]) -> None:
-    """Binds each (source, target, read only) into a new mount namespace. OSError names the path that failed.
+def mount_all(
+    mounts: Sequence[tuple[str, str, bool, str]], hidden: Sequence[str] = (), read_only_root: bool = False
+) -> None:
+    """Binds each (source, target, read only, root) into a new mount namespace. OSError names the path that failed.
 
-    Mounts of the machine still propagate in (slave), so that what is unmounted there is not held busy here.
+    Mounts of the machine still propagate in (slave), so that what is unmounted there is not held busy here. `hidden`
+    directories are empty, but for what is mounted there.
     """
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount(None, "/", None, syscalls.MS_SLAVE | MS_REC)
-    # Opened first: an earlier target may hide a later source. In the new namespace, as the old one's can't be bound.
-    sources = [os.open(source, os.O_PATH | os.O_CLOEXEC) for source, _, _ in mounts]
+    sources = _open_sources(mounts, hidden)
     order = sorted(range(len(mounts)), key=lambda index: mounts[index][1].rstrip("/").count("/"))
     view = _View()
     for index in order:
@@ -37,10 +52,82 @@ def mount_all(mounts: list[tuple[str, str, bool]]) -> None:
         syscalls.mount(f"/proc/self/fd/{sources[index]}", target, None, MS_BIND | MS_REC)
         view.volumes.append(target)
     # Last, as a mount point inside another volume had to be made there.
-    for _, target, read_only in mounts:
+    for _, target, read_only, _ in mounts:
         if read_only:
             _make_read_only(os.path.realpath(target))
     view.finish()
+    if read_only_root:
+        writable = [os.path.realpath(target) for _, target, read_only, _ in mounts if not read_only]
+        _make_root_read_only([*writable, "/dev", "/proc"])
+
+
+def _open_sources(mounts: Sequence[tuple[str, str, bool, str]], hidden: Sequence[str]) -> list[int]:
+    """All before the first is bound, as that may hide another; in the new namespace, as the old one's can't be bound.
+
+    What lies in a hidden directory by its name is shown all the same; a link does not lead there.
+    """
+    own = [any(source.startswith(f"{directory}/") for directory in hidden) for source, *_ in mounts]
+    opened = {i: _open(mounts[i]) for i in range(len(mounts)) if own[i]}
+    hide(hidden)
+    return [opened[i] if own[i] else _open(mounts[i]) for i in range(len(mounts))]
+
+
+def _open(mount: tuple[str, str, bool, str]) -> int:
+    source, target, _, root = mount
+    descriptor = os.open(source, os.O_PATH | os.O_CLOEXEC)
+    if root:
+        real, found = os.path.realpath(root), os.readlink(f"/proc/self/fd/{descriptor}")
+        if found != real and not found.startswith(f"{real.rstrip('/')}/"):
+            raise OSError(errno.EXDEV, "", target)
+    return descriptor
+
+
+def hide(directories: Sequence[str]) -> None:
+    """They are empty, for this mount namespace."""
+    for directory in directories:
+        if os.path.isdir(directory):
+            syscalls.mount("tmpfs", os.path.realpath(directory), "tmpfs", MS_RDONLY, "size=0,mode=755")
+
+
+def mount_proc(*, read_only: bool) -> None:
+    """/proc of this process's PID namespace. With `read_only`, nobody changes the machine's settings by it, or reads
+    its memory, as container runtimes have it (readonlyPaths and maskedPaths of the OCI specification).
+    """
+    syscalls.mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    if not read_only:
+        return
+    for name in _SETTINGS:
+        path = f"/proc/{name}"
+        if os.path.exists(path):
+            syscalls.mount(path, path, None, MS_BIND | MS_REC)
+            _make_read_only(path)
+    for name in _MASKED:
+        if os.path.exists(f"/proc/{name}"):
+            syscalls.mount("/dev/null", f"/proc/{name}", None, MS_BIND)
+
+
+_SETTINGS = ("bus", "fs", "irq", "sys", "sysrq-trigger")
+_MASKED = ("kcore", "keys", "timer_list")
+
+
+def _make_root_read_only(but: Sequence[str]) -> None:
+    """Each mount but those at or below the given paths. A mount that another one covers can't be reached, and stays."""
+    with open("/proc/self/mountinfo") as lines:
+        points = dict.fromkeys(_unescape(line.split(" ", 5)[4]) for line in lines)
+    for point in points:
+        if not any(point == path or point.startswith(f"{path}/") for path in but):
+            try:
+                _make_read_only(point)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
+                    raise
+
+
+def _unescape(path: str) -> str:
+    """Space, tab, newline and backslash are octal in mountinfo (proc_pid_mountinfo(5))."""
+    for text, octal in ((" ", "040"), ("\t", "011"), ("\n", "012"), ("\\", "134")):
+        path = path.replace(f"\\{octal}", text)
+    return path
 
 
 def _make_read_only(target: str) -> None:

@@ -8,15 +8,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack, nullcontext, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
+from pilotfish.model import capabilities
 from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.linux import syscalls
 from pilotfish.runtime.linux.launch import BOOTSTRAP
 from pilotfish.runtime.linux.netns import NetNs
 
@@ -29,8 +31,6 @@ Stdio = int | str | None
 """A file descriptor, PIPE, STDOUT (for stderr: the same as stdout), a path to append to, or None: /dev/null."""
 
 _SOURCE = str(Path(__file__).parents[3])
-_CAPABILITIES = {"CAP_NET_BIND_SERVICE": 10, "CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SYS_ADMIN": 21}
-"""Those that a proxy may need (linux/capability.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ class BindMount:
     source: str
     target: str
     read_only: bool = False
+    root: str = ""
+    """A directory that `source` does not lead out of, whatever links are on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +57,29 @@ class ProcessSpec:
     netns: NetNs | None = None
     mounts: tuple[BindMount, ...] = ()
     keep_capabilities: frozenset[str] | None = None
-    """None: as the kernel does it (root keeps all, others have none). Else only these, and no way to gain others."""
+    """Of a proxy: it has these whoever it runs as, and no way to gain others. None: as the kernel does it, root has all
+    that `bounding` leaves, others none."""
+    bounding: frozenset[str] | None = None
+    """The capabilities that it, and all that it executes, may have at the most. None: the machine's."""
+    no_new_privileges: bool = False
+    """A program with the set-user-ID bit, or with capabilities of its own, gains none of them (PR_SET_NO_NEW_PRIVS)."""
+    hidden: tuple[str, ...] = ()
+    """Directories of the machine that it sees as empty."""
+    read_only_root: bool = False
+    """All files but `mounts` that may be written, /dev and /proc are read-only."""
     executable: str | None = None
     """A binary to run for argv[0], opened as root: for a user that can't reach its path. Not for scripts."""
     hostname: str | None = None
+    pidns: int | None = field(default=None, compare=False)
+    """A descriptor of a PID namespace: it sees the processes there, and no others."""
     stdin: Stdio = field(default=None, compare=False)
     stdout: Stdio = field(default=None, compare=False)
     stderr: Stdio = field(default=None, compare=False)
 
     def save(self, path: Path) -> None:
-        """As JSON, without the standard streams, for `exec_in` in another process."""
-        content = msgspec.json.encode(replace(self, stdin=None, stdout=None, stderr=None), enc_hook=str)
+        """As JSON, without what is open in this process, for `exec_in` in another one."""
+        kept = replace(self, pidns=None, stdin=None, stdout=None, stderr=None)
+        content = msgspec.json.encode(kept, enc_hook=str)
         path.write_bytes(msgspec.json.format(content))
 
     @classmethod
@@ -178,8 +192,8 @@ async def start(spec: ProcessSpec, spare: SpareLauncher | None = None) -> Proces
 def exec_in(spec: ProcessSpec, pid: int | None, argv: tuple[str, ...]) -> NoReturn:
     """Replaces this process by `argv` in the surroundings of `spec`, so that terminal and exit code are its own.
 
-    `pid`: the container's process, whose files it then sees; None where none runs. Exits 127 for a missing program.
-    MachineError if the namespace is gone.
+    `pid`: the container's process, whose files and processes it then sees; None where none runs. Exits 127 for a
+    missing program. MachineError if the namespace is gone.
     """
     env = dict(spec.env)
     if os.isatty(0) and "TERM" in os.environ:
@@ -192,11 +206,14 @@ def exec_in(spec: ProcessSpec, pid: int | None, argv: tuple[str, ...]) -> NoRetu
 
 
 def _fork(spec: ProcessSpec, report: int, stack: ExitStack) -> subprocess.Popen[bytes]:
-    """The launcher, already in its network namespace: a child has the one of the thread that forks it."""
+    """The launcher, already in its namespaces: a child has those of the thread that forks it."""
     order = _write_order(_build_order(spec, join=None, report=report))
     stack.callback(os.close, order)
     stdin, stdout, stderr = (_open_stdio(stream, spec, stack) for stream in (spec.stdin, spec.stdout, spec.stderr))
-    with spec.netns.entered() if spec.netns else nullcontext():
+    with (
+        spec.netns.entered() if spec.netns else nullcontext(),
+        nullcontext() if spec.pidns is None else _forking_in(spec.pidns),
+    ):
         return subprocess.Popen(
             launcher(BOOTSTRAP, order),
             stdin=stdin,
@@ -209,9 +226,23 @@ def _fork(spec: ProcessSpec, report: int, stack: ExitStack) -> subprocess.Popen[
         )
 
 
+@contextmanager
+def _forking_in(pidns: int) -> Iterator[None]:
+    """Children that the calling thread forks are in the PID namespace. It stays, and can make no thread meanwhile."""
+    home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        syscalls.setns(pidns, syscalls.CLONE_NEWPID)
+        try:
+            yield
+        finally:
+            syscalls.setns(home, syscalls.CLONE_NEWPID)
+    finally:
+        os.close(home)
+
+
 def _hand_over(spec: ProcessSpec, report: int, spare: SpareLauncher | None) -> subprocess.Popen[bytes] | None:
-    """To a launcher that waits, if there is one and it does not have to be given pipes; else None."""
-    if spare is None or PIPE in (spec.stdin, spec.stdout, spec.stderr):
+    """To a launcher that waits, if there is one and neither pipes nor a PID namespace are asked of it; else None."""
+    if spare is None or spec.pidns is not None or PIPE in (spec.stdin, spec.stdout, spec.stderr):
         return None
     with ExitStack() as stack:
         streams = [_open_stdio(stream, spec, stack) for stream in (spec.stdin, spec.stdout, spec.stderr)]
@@ -230,7 +261,7 @@ def launcher(bootstrap: str, descriptor: int) -> list[str]:
 
 
 def _build_order(spec: ProcessSpec, join: int | None, report: int | None) -> dict[str, Any]:
-    capabilities = spec.keep_capabilities
+    keep, bounding = spec.keep_capabilities, spec.bounding
     return {
         "argv": list(spec.argv),
         "env": dict(spec.env),
@@ -238,8 +269,13 @@ def _build_order(spec: ProcessSpec, join: int | None, report: int | None) -> dic
         "uid": spec.uid,
         "gid": spec.gid,
         "groups": list(spec.groups),
-        "mounts": [(mount.source, mount.target, mount.read_only) for mount in spec.mounts],
-        "capabilities": None if capabilities is None else sum(1 << _CAPABILITIES[name] for name in capabilities),
+        "mounts": [(mount.source, mount.target, mount.read_only, mount.root) for mount in spec.mounts],
+        "capabilities": None if keep is None else capabilities.mask(keep),
+        "bounding": None if bounding is None else capabilities.mask(bounding),
+        "no_new_privileges": spec.no_new_privileges,
+        "hidden": list(spec.hidden),
+        "read_only_root": spec.read_only_root,
+        "processes": spec.pidns is not None,
         "executable": spec.executable,
         "hostname": spec.hostname,
         "join": join,

@@ -11,9 +11,13 @@ import os
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
+CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
 MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
 MS_REMOUNT = 32
 MS_BIND = 4096
 MS_REC = 16384
@@ -21,6 +25,7 @@ MS_SLAVE = 1 << 19
 MS_SHARED = 1 << 20
 MNT_DETACH = 2
 
+PR_SET_PDEATHSIG = 1
 PR_SET_KEEPCAPS = 8
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
@@ -83,8 +88,17 @@ def prctl(option: int, argument: int = 0, second: int = 0) -> None:
     _check(_libc.prctl(option, argument, second, 0, 0))
 
 
-def capset(capabilities: int) -> None:
-    """Makes the set (bit n: capability n) the thread's permitted, effective and inheritable one (capset(2))."""
+def permitted() -> int:
+    """The thread's permitted capabilities (bit n: capability n)."""
+    header, data = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    _check(_libc.capget(header, data))
+    return int(data[1]) | int(data[4]) << 32
+
+
+def capset(capabilities: int, inheritable: int) -> None:
+    """Makes `capabilities` the thread's permitted and effective ones (capset(2)). Bit n: capability n."""
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    low, high = capabilities & 0xFFFFFFFF, capabilities >> 32
-    _check(_libc.capset(header, (ctypes.c_uint32 * 6)(low, low, low, high, high, high)))
+    halves = [
+        part for shift in (0, 32) for part in (capabilities >> shift, capabilities >> shift, inheritable >> shift)
+    ]
+    _check(_libc.capset(header, (ctypes.c_uint32 * 6)(*(half & 0xFFFFFFFF for half in halves))))

@@ -17,10 +17,9 @@ from pilotfish.runtime.net.leftovers import sweep
 from pilotfish.runtime.net.names import check_mesh_name, node_name
 from pilotfish.runtime.node.options import CannotStart
 
-_LOCKS = Path("/run/lock/pilotfish")
-"""In memory, so that it ends with the machine's run, as namespaces do."""
 _LOCKS = Path("/run/pilotfish.lock")
-"""Nobody but root may make anything in /run, so that nobody else holds up a mesh by its name."""
+"""In memory, so that it ends with the machine's run, as namespaces do. Nobody but root may make anything in /run, so
+that nobody else holds up a mesh by its name."""
 _VIEW = "mesh.json"
 """The mark of a mesh: what is written first into its directory, and removed last."""
 
@@ -110,6 +109,17 @@ async def _sweep_dead(directory: Path) -> tuple[str, ...]:
 def is_ours(directory: Path) -> bool:
     """It bears the mark of a mesh, or nothing is in it: whoever was killed before he could write the mark left that."""
     return (directory / _VIEW).exists() or not any(directory.iterdir())
+
+
+def find_private(root: Path) -> tuple[str, ...]:
+    """The directories that no pod is to see: of every mesh, with its control socket, and the locks.
+
+    `root` itself, so that those of meshes to come are among them, unless it holds other things: they are the user's.
+    """
+    entries = tuple(root.iterdir())
+    meshes = tuple(entry for entry in entries if entry.is_dir() and is_ours(entry))
+    places = (root,) if len(meshes) == len(entries) else meshes
+    return tuple(str(place.resolve()) for place in (*places, _LOCKS))
 
 
 def remove_directory(directory: Path) -> bool:

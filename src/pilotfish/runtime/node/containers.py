@@ -16,8 +16,8 @@ from pilotfish.node.launch import Launch
 from pilotfish.runtime.agent.probing import Prober
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.logs import ContainerLog
-from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.process import STDOUT, BindMount, Process, ProcessSpec, start
+from pilotfish.runtime.node.sandbox import Sandbox
 
 _KILLED = 128
 
@@ -25,12 +25,12 @@ _KILLED = 128
 class Containers:
     """The processes of one pod, by container name."""
 
-    def __init__(self, identity: PodIdentity, netns: NetNs) -> None:
+    def __init__(self, identity: PodIdentity, sandbox: Sandbox) -> None:
         self._identity = identity
         self._directory = Path(identity.directory)
-        self._netns = netns
+        self._sandbox = sandbox
         self._processes: dict[str, Process] = {}
-        self._prober = Prober(netns, identity.addresses)
+        self._prober = Prober(sandbox.netns, identity.addresses)
         self._table: ProbeTable = rewrite_probes((*identity.spec.init_containers, *identity.spec.containers)).table
 
     def log_path(self, container: str) -> Path:
@@ -42,8 +42,8 @@ class Containers:
     async def start(self, container: Container, launch: Launch) -> tuple[Process, ContainerLog]:
         """Returns when the program runs. Raises LaunchError if it can't."""
         log = ContainerLog(self.log_path(container.name))
-        spec = self._spec(launch, log.writer)
         try:
+            spec = await self._spec(launch, log.writer)
             process = await start(spec)
         except BaseException as error:
             log.note(str(error))
@@ -91,7 +91,7 @@ class Containers:
 
     async def _run(self, launch: Launch, timeout: float | None) -> tuple[bool, str]:
         try:
-            process = await start(self._spec(launch, None))
+            process = await start(await self._spec(launch, None))
         except (MachineError, OSError) as error:
             return False, str(error)
         try:
@@ -103,15 +103,17 @@ class Containers:
             process.signal_group(signal.SIGKILL)
         return code == 0, "" if code == 0 else f"exit code {exit_code(code)}"
 
-    def _spec(self, launch: Launch, output: int | None) -> ProcessSpec:
+    async def _spec(self, launch: Launch, output: int | None) -> ProcessSpec:
         return ProcessSpec(
             argv=launch.argv,
             env=launch.env,
             cwd=launch.cwd,
             uid=launch.uid or 0,
             gid=launch.gid or 0,
-            netns=self._netns,
-            mounts=tuple(BindMount(m.source, m.target, m.read_only) for m in launch.mounts),
+            netns=self._sandbox.netns,
+            pidns=await self._sandbox.enter(),
+            mounts=tuple(BindMount(m.source, m.target, m.read_only, m.root) for m in launch.mounts),
+            hidden=self._sandbox.private,
             hostname=self._identity.spec.hostname or self._identity.name,
             stdout=output,
             stderr=None if output is None else STDOUT,

@@ -21,7 +21,7 @@ from pilotfish.runtime.control.server import ControlServer
 from pilotfish.runtime.linux.loopback import ipv6_enabled
 from pilotfish.runtime.net.network import MeshNetwork
 from pilotfish.runtime.node.changes import ChangeCounter
-from pilotfish.runtime.node.claim import remove_directory
+from pilotfish.runtime.node.claim import find_private, remove_directory
 from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.ending import Ending
 from pilotfish.runtime.node.faults import Faults
@@ -161,6 +161,7 @@ class _Builder:
             monitoring=discovery.monitoring,
             discovery_ready=asyncio.Event(),
             starting=asyncio.Semaphore(max(_ENVOYS_AT_ONCE, 2 * len(os.sched_getaffinity(0)))),
+            private=find_private(self._options.state_root),
         )
         place = Place(os.uname().nodename, self._options.directory, network.subnets, ipv6_enabled())
         reconciler = Reconciler(store, ground, place, discovery, self._progress, self._changes, self._ending)

@@ -62,7 +62,7 @@ class Pod:
         self.unwritten = ""
         """Why its volumes could not follow the last change."""
         self.sandbox = Sandbox(identity, sidecar, node.ground, self._proxy_changed)
-        self.containers = Containers(identity, self.sandbox.netns)
+        self.containers = Containers(identity, self.sandbox)
         self.gone = asyncio.Event()
         self._node = node
         self._loop = asyncio.get_running_loop()

@@ -20,9 +20,13 @@ from pilotfish.node.launch import render_hosts, render_resolv_conf
 from pilotfish.runtime import capture
 from pilotfish.runtime.agent import Agent, AgentHost, AgentSpec
 from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.linux.pidns import PidNs
 from pilotfish.runtime.net.names import pod_name
 from pilotfish.runtime.net.network import MeshNetwork
 from pilotfish.runtime.thread import in_thread
+
+_END = 2.0
+"""Seconds for what was killed to be gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class Ground:
     """An Envoy that started before would wait long for its second try."""
     starting: asyncio.Semaphore
     """How many Envoys start side by side: more of them than there are cores only makes each of them late."""
+    private: tuple[str, ...] = ()
+    """Directories of the machine that no container sees: what meshes keep on the disk, and their control sockets."""
 
 
 class Sandbox:
@@ -51,6 +57,8 @@ class Sandbox:
         self.netns = NetNs.named(pod_name(ground.network.mesh, identity.namespace, identity.name))
         self.proxy = Proxy.of_pod(identity.name, identity.namespace, identity.addresses, labels=identity.labels)
         self.agent: Agent | None = None
+        self._pidns: PidNs | None = None
+        self._making = asyncio.Lock()
 
     async def build(self) -> None:
         """Returns when containers may start. MachineError or AgentError if not; then nothing is left."""
@@ -58,6 +66,7 @@ class Sandbox:
         self._write_etc()
         try:
             await self._ground.network.add_pod(identity.namespace, identity.name, identity.addresses)
+            await self.enter()
             if self._sidecar is None:
                 return
             await capture.apply(self.netns, self._sidecar.capture)
@@ -71,6 +80,29 @@ class Sandbox:
             await self.remove(keep_files=True)
             raise
 
+    async def enter(self) -> int:
+        """The PID namespace of its containers, as a descriptor. Where somebody killed its first process, and all others
+        with it, it is a new one.
+
+        Envoy is not in it: an app, even as root, neither sees nor signals its own sidecar, as another container in
+        Kubernetes; and the launcher that waits for a killed Envoy waits for that of any pod.
+        """
+        async with self._making:
+            if self._pidns is None or not self._pidns.alive:
+                self._leave()
+                self._pidns = await PidNs.create(self.netns, self._ground.private)
+            return self._pidns.descriptor
+
+    @property
+    def private(self) -> tuple[str, ...]:
+        """Directories of the machine that its containers do not see."""
+        return self._ground.private
+
+    def _leave(self) -> None:
+        if self._pidns is not None:
+            self._pidns.close()
+            self._pidns = None
+
     async def drain(self, deadline: float) -> None:
         if self.agent is not None:
             await self.agent.drain(deadline)
@@ -81,10 +113,18 @@ class Sandbox:
 
     async def remove(self, keep_files: bool) -> None:
         """The namespace and all that still runs in it, and the pod's directory unless its logs may be wanted."""
+        if self._pidns is not None:
+            self._pidns.kill()
         if self.netns.exists():
             for pid in self.netns.pids():
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+        if self._pidns is not None:
+            # One that the kernel can't end now (a file system that hangs) holds up nobody.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_END):
+                    await self._pidns.ended()
+        self._leave()
         await self._ground.network.remove_pod(self._identity.namespace, self._identity.name)
         if not keep_files:
             await in_thread(lambda: shutil.rmtree(self._directory, ignore_errors=True))
