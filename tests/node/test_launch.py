@@ -142,7 +142,7 @@ def test_expansion(text: str, expected: str) -> None:
 
 def test_user_folder_and_mounts() -> None:
     made = built(identity())
-    assert (made.uid, made.gid, made.cwd) == (100, 100, "/src")
+    assert (made.security.uid, made.security.gid, made.cwd) == (100, 100, "/src")
     assert set(made.mounts) >= {
         Mount("/run/m/pods/default.p/etc/resolv.conf", "/etc/resolv.conf", True),
         Mount("/run/m/pods/default.p/volumes/config", "/etc/c", True),

@@ -10,7 +10,7 @@ import click
 
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.options import container_option, mesh_option, namespace_option, pod_argument
-from pilotfish.cli.session import open_session, require_root
+from pilotfish.cli.session import open_session, require_root, root
 from pilotfish.cli.target import find_container, find_pod
 from pilotfish.model.wellknown import PROXY_GID, PROXY_UID
 from pilotfish.runtime.control.views import ContainerView, PodView
@@ -67,6 +67,7 @@ def _run(pod: PodView, container: ContainerView, argv: tuple[str, ...]) -> None:
     """Does not return: this process becomes the command."""
     from pilotfish.runtime.linux.netns import NetNs
     from pilotfish.runtime.linux.process import BindMount, ProcessSpec, exec_in
+    from pilotfish.runtime.node.claim import find_private
 
     if path := pod.exec.get(container.name):
         exec_in(ProcessSpec.load(Path(path)), container.pid, argv)
@@ -75,5 +76,13 @@ def _run(pod: PodView, container: ContainerView, argv: tuple[str, ...]) -> None:
     env = {"PATH": os.environ.get("PATH", os.defpath)}
     etc = ((Path(pod.directory, "etc", name), f"/etc/{name}") for name in ("resolv.conf", "hosts"))
     mounts = tuple(BindMount(str(source), target, read_only=True) for source, target in etc)
-    spec = ProcessSpec((), env, uid=PROXY_UID, gid=PROXY_GID, netns=NetNs(Path(pod.netns)), mounts=mounts)
+    spec = ProcessSpec(
+        argv=(),
+        env=env,
+        uid=PROXY_UID,
+        gid=PROXY_GID,
+        netns=NetNs(Path(pod.netns)),
+        mounts=mounts,
+        hidden=find_private(root()),
+    )
     exec_in(spec, None, argv)

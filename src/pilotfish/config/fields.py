@@ -54,11 +54,19 @@ def _refused(names: str, *harmless: object) -> Table:
     return dict.fromkeys(names.split(), Unused(Severity.ERROR, _WHOLE, harmless))
 
 
-_PROCESS = "it has no effect: a container is a process of this machine, and is not confined further"
+_PROCESS = "it has no effect: a container is a process of this machine"
 _ONE_MACHINE = "it has no effect: there is one machine, and every pod runs on it"
 _WHOLE = "it is not supported yet, and the object is refused whole, as the rest would mean something else"
 _LATER = "it is not supported yet, so it has no effect"
 _STATUS = Unused(None)
+_CONFINEMENT = (
+    _info(_REST, "it has no effect: a container is a process of this machine, and is confined by its user alone")
+    | _info("seccompProfile", "no system call is filtered, as with Unconfined", {"type": "Unconfined"})
+    | _info("appArmorProfile", "the container keeps the profile that `up` runs with", {"type": "Unconfined"})
+    | _warning("seLinuxOptions", "no label is set: the container keeps the one that `up` runs with", {})
+    | _silent("windowsOptions")
+)
+"""Of a pod's and a container's security context."""
 
 _KUBERNETES: dict[type, Table] = {
     kubernetes.Metadata: (
@@ -84,9 +92,13 @@ _KUBERNETES: dict[type, Table] = {
     kubernetes.LifecycleHandler: _warning("tcpSocket", "it does nothing, as in Kubernetes; use httpGet"),
     kubernetes.Lifecycle: _warning("stopSignal", "the container is sent SIGTERM"),
     kubernetes.SecurityContext: (
-        _info(_REST, _PROCESS)
-        | _warning("privileged", _PROCESS, False)
-        | _warning("fsGroup supplementalGroups", "the process gets no further groups, and volumes keep their owner")
+        _CONFINEMENT
+        | _warning("procMount", "/proc is masked as with Default, unless the container is privileged", "Default")
+    ),
+    kubernetes.PodSecurityContext: (
+        _CONFINEMENT
+        | _silent("fsGroupChangePolicy seLinuxChangePolicy")
+        | _info("supplementalGroupsPolicy", "no groups of /etc/group are added, as with Strict", "Strict")
         | _warning("sysctls", "no kernel parameter is set in the pod's network namespace", [])
     ),
     kubernetes.VolumeMount: (
@@ -116,7 +128,8 @@ _KUBERNETES: dict[type, Table] = {
         | _info("nodeSelector affinity topologySpreadConstraints", _ONE_MACHINE, {}, [])
         | _info("resources", "requests and limits are not enforced: all pods share the machine", {})
         | _warning("hostNetwork", "the pod still gets a network namespace, and an address, of its own", False)
-        | _warning("hostPID hostIPC shareProcessNamespace", _PROCESS, False)
+        | _silent("hostIPC shareProcessNamespace")  # what they ask for is how it is
+        | _warning("hostPID", "the pod still has process ids of its own, and sees no others", False)
         | _warning("hostAliases", "the names are not written to /etc/hosts; use a ServiceEntry", [])
         | _warning("dnsPolicy", "names are resolved as under ClusterFirst", "ClusterFirst", "Default")
         | _warning("dnsConfig", "names are resolved by the mesh's own resolver", {})

@@ -272,9 +272,30 @@ class Lifecycle(Struct):
     pre_stop: LifecycleHandler | None = None
 
 
-class SecurityContext(Struct):
+class Capabilities(Struct):
+    add: tuple[str, ...] = ()
+    """`NET_ADMIN` ..., or `ALL`; drop likewise."""
+    drop: tuple[str, ...] = ()
+
+
+class PodSecurityContext(Struct):
     run_as_user: int | None = None
     run_as_group: int | None = None
+    run_as_non_root: bool | None = None
+    supplemental_groups: tuple[int, ...] = ()
+    fs_group: int | None = None
+
+
+class SecurityContext(Struct):
+    """A container's. What it says wins over the pod's."""
+
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    run_as_non_root: bool | None = None
+    read_only_root_filesystem: bool = False
+    allow_privilege_escalation: bool = True
+    privileged: bool = False
+    capabilities: Capabilities | None = None
 
 
 class VolumeMount(Struct):
@@ -352,7 +373,7 @@ class PodSpec(Struct):
     service_account_name: str = ""
     hostname: str = ""
     subdomain: str = ""
-    security_context: SecurityContext | None = None
+    security_context: PodSecurityContext | None = None
     node_name: str = ""
 
 

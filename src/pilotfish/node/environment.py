@@ -28,6 +28,7 @@ class Missing:
     field: str
     """The path in the container, such as `env[2].valueFrom.configMapKeyRef`."""
     message: str
+    remedy: str = "it starts when that appears"
 
 
 def build(

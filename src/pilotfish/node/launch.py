@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pilotfish.config.kubernetes import Container, SecurityContext
+from pilotfish.config.kubernetes import Container
 from pilotfish.model.wellknown import CLUSTER_DOMAIN, SERVICE_DOMAIN, namespace_domain
 from pilotfish.node import environment, folder, volumes
 from pilotfish.node.environment import Missing
 from pilotfish.node.identity import PodIdentity
+from pilotfish.node.security import Security
+from pilotfish.node.security import build as build_security
 from pilotfish.node.services import DNS_ADDRESS
 from pilotfish.node.store import Store
 from pilotfish.node.volumes import Mount
@@ -20,9 +22,7 @@ class Launch:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: str
-    uid: int | None
-    """None: as the mesh's own process."""
-    gid: int | None
+    security: Security
     mounts: tuple[Mount, ...]
 
 
@@ -37,13 +37,13 @@ def build(
     """How `container` (or `argv` in its place, for a hook or a probe) is run, or what keeps it from that."""
     values, lacks = environment.build(pod, container, store, cluster_ips, base)
     mounts, unmounted = volumes.build_mounts(pod, container)
-    if lacks or unmounted:
-        return (*lacks, *unmounted)
+    security = build_security(pod.spec, container)
+    if lacks or unmounted or isinstance(security, Missing):
+        return (*lacks, *unmounted, *((security,) if isinstance(security, Missing) else ()))
     command = tuple(environment.expand(word, values) for word in (*container.command, *container.args))
-    uid, gid = _user(pod.spec.security_context, container.security_context)
     etc = tuple(Mount(f"{pod.directory}/etc/{name}", f"/etc/{name}", True) for name in ("resolv.conf", "hosts"))
     cwd = container.working_dir or folder.find_working_directory(pod, container)
-    return Launch(command if argv is None else argv, values, cwd, uid, gid, (*etc, *mounts))
+    return Launch(command if argv is None else argv, values, cwd, security, (*etc, *mounts))
 
 
 def render_resolv_conf(namespace: str) -> str:
@@ -58,11 +58,3 @@ def render_hosts(pod: PodIdentity) -> str:
         hostname = f"{hostname}.{pod.spec.subdomain}.{namespace_domain(pod.namespace)}\t{hostname}"
     lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
     return "\n".join([*lines, *(f"{address}\t{hostname}" for address in pod.addresses)]) + "\n"
-
-
-def _user(pod: SecurityContext | None, container: SecurityContext | None) -> tuple[int | None, int | None]:
-    """The container's own user wins over the pod's; a user without a group gets the group of the same number."""
-    contexts = [context for context in (container, pod) if context is not None]
-    uid = next((c.run_as_user for c in contexts if c.run_as_user is not None), None)
-    gid = next((c.run_as_group for c in contexts if c.run_as_group is not None), None)
-    return uid, uid if gid is None else gid

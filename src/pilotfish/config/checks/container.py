@@ -11,8 +11,17 @@ from collections.abc import Mapping
 from pilotfish.config.checks.exactly_one import check_exactly_one
 from pilotfish.config.checks.names import check_at_least, check_port, check_unique, is_port_name
 from pilotfish.config.checks.probe import check_lifecycle, check_probes
-from pilotfish.config.kubernetes import Container, EnvFromSource, EnvVar, EnvVarSource, SecurityContext
+from pilotfish.config.kubernetes import (
+    Capabilities,
+    Container,
+    EnvFromSource,
+    EnvVar,
+    EnvVarSource,
+    PodSecurityContext,
+    SecurityContext,
+)
 from pilotfish.config.report import Report
+from pilotfish.model import capabilities
 from pilotfish.model.wellknown import PROXY_UID
 
 _FIELD_PATH = re.compile(
@@ -36,7 +45,7 @@ def check_container(container: Container, volumes: frozenset[str], field: str, r
     if container.lifecycle is not None:
         check_lifecycle(container.lifecycle, container, f"{field}.lifecycle", report)
     if container.security_context is not None:
-        check_security(container.security_context, f"{field}.securityContext", report)
+        _check_security(container.security_context, f"{field}.securityContext", report)
 
 
 def _check_command(container: Container, field: str, report: Report) -> None:
@@ -112,10 +121,37 @@ def check_relative(path: str, field: str, report: Report) -> None:
         report.invalid(field, f"{path!r} leads out of the volume", "write a relative path without ..")
 
 
-def check_security(context: SecurityContext, field: str, report: Report) -> None:
+def check_user(context: SecurityContext | PodSecurityContext, field: str, report: Report) -> None:
+    """What pods and containers have in common."""
     check_at_least(context.run_as_user, 0, f"{field}.runAsUser", report)
     check_at_least(context.run_as_group, 0, f"{field}.runAsGroup", report)
     for name, number in (("runAsUser", context.run_as_user), ("runAsGroup", context.run_as_group)):
         if number == PROXY_UID:
             what = f"traffic of {PROXY_UID}, the proxy's own id, is not captured: this container is outside of the mesh"
             report.warning(f"{field}.{name}", "BypassesMesh", f"{what}; choose another")
+
+
+def _check_security(context: SecurityContext, field: str, report: Report) -> None:
+    check_user(context, field, report)
+    listed = context.capabilities or Capabilities()
+    for name, words in (("add", listed.add), ("drop", listed.drop)):
+        for index, word in enumerate(words):
+            if capabilities.parse(word) is None:
+                remedy = "write one such as NET_ADMIN, or ALL (capabilities(7))"
+                report.invalid(f"{field}.capabilities.{name}[{index}]", f"{word!r} is no capability", remedy)
+    if context.privileged:
+        what = "the container gets all capabilities, and may change what the machine shares with it"
+        but = "but no devices, process ids or network of the machine, and nothing of the mesh's own state"
+        report.warning(f"{field}.privileged", "UnsupportedField", f"{what}, {but}")
+    if not context.allow_privilege_escalation:
+        _check_escalation(context, listed, field, report)
+
+
+def _check_escalation(context: SecurityContext, listed: Capabilities, field: str, report: Report) -> None:
+    """Source: ValidateSecurityContext in Kubernetes' pkg/apis/core/validation/validation.go"""
+    inner = f"{field}.allowPrivilegeEscalation"
+    if context.privileged:
+        report.invalid(inner, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true", "drop one")
+    if any(capabilities.parse(word) == "CAP_SYS_ADMIN" for word in listed.add):
+        what = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"
+        report.invalid(inner, what, "drop one")

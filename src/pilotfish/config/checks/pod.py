@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pilotfish.config.checks.container import check_container, check_relative, check_security
+from pilotfish.config.checks.container import check_container, check_relative, check_user
 from pilotfish.config.checks.exactly_one import check_exactly_one
 from pilotfish.config.checks.hosts import is_ip
 from pilotfish.config.checks.names import (
@@ -80,7 +80,11 @@ def _check_spec(spec: PodSpec, field: str, report: Report) -> None:
     if spec.service_account_name:
         check_object_name(spec.service_account_name, SERVICE_ACCOUNT, f"{field}.serviceAccountName", report)
     if spec.security_context is not None:
-        check_security(spec.security_context, f"{field}.securityContext", report)
+        inner = f"{field}.securityContext"
+        check_user(spec.security_context, inner, report)
+        check_at_least(spec.security_context.fs_group, 0, f"{inner}.fsGroup", report)
+        for index, group in enumerate(spec.security_context.supplemental_groups):
+            check_at_least(group, 0, f"{inner}.supplementalGroups[{index}]", report)
 
 
 def _containers(spec: PodSpec, field: str) -> Iterator[tuple[str, Container]]:

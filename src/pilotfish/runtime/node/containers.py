@@ -104,12 +104,17 @@ class Containers:
         return code == 0, "" if code == 0 else f"exit code {exit_code(code)}"
 
     async def _spec(self, launch: Launch, output: int | None) -> ProcessSpec:
+        security = launch.security
         return ProcessSpec(
             argv=launch.argv,
             env=launch.env,
             cwd=launch.cwd,
-            uid=launch.uid or 0,
-            gid=launch.gid or 0,
+            uid=security.uid or 0,
+            gid=security.gid or 0,
+            groups=security.groups,
+            bounding=security.capabilities,
+            no_new_privileges=security.no_new_privileges,
+            read_only_root=security.read_only_root,
             netns=self._sandbox.netns,
             pidns=await self._sandbox.enter(),
             mounts=tuple(BindMount(m.source, m.target, m.read_only, m.root) for m in launch.mounts),

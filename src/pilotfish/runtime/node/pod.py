@@ -15,7 +15,7 @@ from pilotfish.model import Problem, Source
 from pilotfish.node import events as ev
 from pilotfish.node import launch as launching
 from pilotfish.node import pod as pods
-from pilotfish.node import volumes
+from pilotfish.node import security, volumes
 from pilotfish.node.environment import Missing
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.launch import Launch
@@ -103,10 +103,14 @@ class Pod:
 
     def _rewrite(self, contents: tuple[volumes.VolumeContent, ...]) -> None:
         try:
-            write_volumes(self.directory / "volumes", contents)
+            self._write(contents)
             self.unwritten = ""
         except OSError as error:
             self.unwritten = str(error)
+
+    def _write(self, contents: tuple[volumes.VolumeContent, ...]) -> None:
+        group = security.volume_group(self.identity.spec)
+        write_volumes(self.directory / "volumes", contents, group, self._node.ground.private)
 
     def problems(self) -> tuple[Problem, ...]:
         """What the user should mend, so that its containers can start and its volumes follow."""
@@ -126,7 +130,7 @@ class Pod:
                 identity.owner or identity.ref,
                 template + (lack.field if lack.field.startswith("spec.") else f"spec.containers[{name}].{lack.field}"),
                 "CreateContainerConfigError",
-                f"container {name} waits: {lack.message}; it starts when that appears",
+                f"container {name} waits: {lack.message}; {lack.remedy}",
                 source=Source.parse(identity.source),
             )
             for name, lacks in self.lacking.items()
@@ -248,7 +252,7 @@ class Pod:
         if missing:
             return missing
         try:
-            write_volumes(self.directory / "volumes", contents)
+            self._write(contents)
         except OSError as error:
             return (Missing("spec.volumes", str(error)),)
         return self._build_launch(container)

@@ -5,31 +5,45 @@ NAME/colour ─▶ ..data/colour      NAME/..data ─▶ ..2026_1/   (one rename
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pilotfish.node.volumes import EmptyDir, File, HostPath, VolumeContent, VolumeFiles
 
+_GROUP_READS = 0o440
 
-def write_volumes(directory: Path, contents: Iterable[VolumeContent]) -> None:
-    """Each volume under `directory/NAME`. OSError where a hostPath is not what its type says."""
+
+def write_volumes(
+    directory: Path, contents: Iterable[VolumeContent], group: int | None = None, private: Sequence[str] = ()
+) -> None:
+    """Each volume under `directory/NAME`. OSError where a hostPath is not what its type says, or is `private`.
+
+    `group`, a pod's fsGroup, may read all of them but hostPaths, and write those that can be written.
+    Source: SetVolumeOwnership in Kubernetes' pkg/volume/volume_linux.go
+    """
     directory.mkdir(parents=True, exist_ok=True)
     # Nobody on the machine looks into another's Secrets; containers come here by their mounts alone.
     directory.chmod(0o700)
     for content in contents:
         if isinstance(content, VolumeFiles):
-            write_files(directory / content.name, content.files)
+            write_files(directory / content.name, content.files, group)
         elif isinstance(content, EmptyDir):
             path = directory / content.name
             path.mkdir(exist_ok=True)
             path.chmod(0o777)
+            if group is not None:
+                os.chown(path, -1, group)
+                path.chmod(0o2777)
         else:
-            prepare_host_path(content)
+            prepare_host_path(content, private)
 
 
-def write_files(root: Path, files: Mapping[str, File]) -> bool:
+def write_files(root: Path, files: Mapping[str, File], group: int | None = None) -> bool:
     """True if they differ from what is there."""
+    if group is not None:
+        files = {path: File(file.content, file.mode | _GROUP_READS) for path, file in files.items()}
     if _read(root / "..data") == {path: (file.content, file.mode) for path, file in files.items()}:
         return False
     root.mkdir(parents=True, exist_ok=True)
@@ -40,6 +54,9 @@ def write_files(root: Path, files: Mapping[str, File]) -> bool:
     shutil.rmtree(new, ignore_errors=True)  # a disk that was full left half of one
     try:
         _write_version(new, files)
+        if group is not None:
+            for path in (new, *new.rglob("*")):
+                os.chown(path, -1, group)
     except OSError:
         shutil.rmtree(new, ignore_errors=True)
         raise
@@ -52,9 +69,11 @@ def write_files(root: Path, files: Mapping[str, File]) -> bool:
     return True
 
 
-def prepare_host_path(volume: HostPath) -> None:
+def prepare_host_path(volume: HostPath, private: Sequence[str] = ()) -> None:
     """Source: https://kubernetes.io/docs/concepts/storage/volumes/#hostpath-volume-types"""
     path = Path(volume.path)
+    if any(path.resolve().is_relative_to(directory) for directory in private):
+        raise PermissionError(f"hostPath {path} is what meshes keep for themselves, and no pod sees it; name another")
     if volume.type == "DirectoryOrCreate":
         path.mkdir(mode=0o755, parents=True, exist_ok=True)
     elif volume.type == "FileOrCreate":

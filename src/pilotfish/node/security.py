@@ -1,0 +1,58 @@
+"""As whom a container runs, and what it may do: its pod's `securityContext` and its own, which wins.
+
+Source: https://kubernetes.io/docs/tasks/configure-pod-container/security-context/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pilotfish.config.kubernetes import Capabilities, Container, PodSecurityContext, PodSpec, SecurityContext
+from pilotfish.model import capabilities
+from pilotfish.node.environment import Missing
+
+_NON_ROOT = "runAsNonRoot"
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    uid: int | None
+    """None: as the mesh's own process, which is root."""
+    gid: int | None
+    groups: tuple[int, ...] = ()
+    capabilities: frozenset[str] | None = capabilities.DEFAULT
+    """What it may have at the most; root has all of them. None: all that there are."""
+    no_new_privileges: bool = False
+    read_only_root: bool = False
+
+
+def build(spec: PodSpec, container: Container) -> Security | Missing:
+    """Or why it may not start."""
+    pod, own = spec.security_context or PodSecurityContext(), container.security_context or SecurityContext()
+    uid = pod.run_as_user if own.run_as_user is None else own.run_as_user
+    gid = pod.run_as_group if own.run_as_group is None else own.run_as_group
+    if (pod.run_as_non_root if own.run_as_non_root is None else own.run_as_non_root) and not uid:
+        return _refuse_root(uid, "spec.securityContext" if own.run_as_non_root is None else "securityContext")
+    listed = own.capabilities or Capabilities()
+    return Security(
+        uid=uid,
+        # Kubernetes takes the image's group, root's where that names none. There is no image: the user's own number.
+        gid=uid if gid is None else gid,
+        groups=tuple(dict.fromkeys((*pod.supplemental_groups, *(() if pod.fs_group is None else (pod.fs_group,))))),
+        capabilities=None if own.privileged else capabilities.change(listed.add, listed.drop),
+        no_new_privileges=not own.allow_privilege_escalation,
+        read_only_root=own.read_only_root_filesystem,
+    )
+
+
+def volume_group(spec: PodSpec) -> int | None:
+    """Whose the pod's volumes are, beside their owner."""
+    return spec.security_context.fs_group if spec.security_context else None
+
+
+def _refuse_root(uid: int | None, field: str) -> Missing:
+    """In the words of kubelet's verifyRunAsNonRoot; what an image would say, nobody says here."""
+    remedy = "give it a runAsUser other than 0"
+    if uid is None:
+        return Missing(f"{field}.{_NON_ROOT}", "container has runAsNonRoot and image will run as root", remedy)
+    return Missing(f"{field}.{_NON_ROOT}", "container's runAsUser breaks non-root policy", remedy)
