@@ -3,9 +3,11 @@
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -147,6 +149,31 @@ async def test_all_that_a_dead_mesh_left_is_found_and_removed(network: MeshNetwo
     assert not leftovers(MESH)
     assert list_names(f"pf-{MESH}") == ()
     assert await sweep(MESH) == ()
+
+
+FREEZER = Path("/sys/fs/cgroup/freezer")
+
+
+@pytest.mark.skipif(not FREEZER.is_dir(), reason="only a freezer makes a process that SIGKILL does not end")
+async def test_a_process_that_can_not_be_killed_holds_up_nobody(
+    network: MeshNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pilotfish.runtime.net.leftovers._PATIENCE", 0.2)
+    with network.node.entered():
+        child = subprocess.Popen(["sleep", "60"])
+    group = FREEZER / f"pftest-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / "cgroup.procs").write_text(str(child.pid))
+        (group / "freezer.state").write_text("FROZEN")
+        async with asyncio.timeout(5):
+            removed = await sweep(MESH)
+        assert f"process {child.pid} (sleep)" in removed
+        assert not leftovers(MESH)
+    finally:
+        (group / "freezer.state").write_text("THAWED")
+        assert child.wait(5) == -signal.SIGKILL
+        group.rmdir()
 
 
 async def test_a_mesh_is_not_taken_for_one_with_a_longer_name(network: MeshNetwork) -> None:

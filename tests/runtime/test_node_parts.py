@@ -420,7 +420,7 @@ async def test_everything_that_a_client_asks_arrives(tmp_path: Path) -> None:
             await asyncio.to_thread(client.rollout, "vm", "none")
         with pytest.raises(Refused, match="-1 replicas"):
             await asyncio.to_thread(client.scale, "vm", "x", -1)
-        await asyncio.to_thread(client.down)
+        await asyncio.to_thread(client.down, 60)
         assert mesh.was_taken_down
     finally:
         await server.stop()

@@ -13,13 +13,15 @@ import click
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.options import mesh_option
 from pilotfish.cli.session import require_root, root
-from pilotfish.runtime.control.client import Client, Unreachable, find_meshes, is_alive
+from pilotfish.runtime.control.client import Client, Overdue, Unreachable, find_meshes, is_alive
 from pilotfish.runtime.control.views import MeshView
 
-_EXIT = 10.0
-"""Seconds that a mesh's process may take to end once it has taken all down."""
+_ANSWER = 5.0
+"""Seconds that a mesh's process may take to answer at all: whoever does nothing else does so within a tenth of one."""
 _TEARDOWN = 60.0
 """Seconds that it may take for all of it: more than its pods get."""
+_EXIT = 10.0
+"""Seconds that it may take to end once it has taken all down; and that a killed one may."""
 
 
 @click.command("down")
@@ -29,7 +31,7 @@ _TEARDOWN = 60.0
 def command(ctx: click.Context, mesh: str | None, every: bool) -> None:
     """Take a mesh down: pods first, with draining, then its network.
 
-    What a mesh left whose process was killed is removed in any case, and named.
+    What a mesh left whose process was killed is removed in any case, and named. A mesh whose process hangs is killed.
     """
     require_root("a mesh is made of network namespaces, links and netfilter rules")
     name = mesh or (ctx.obj if isinstance(ctx.obj, str) else None)
@@ -59,34 +61,46 @@ def _choose(alive: tuple[MeshView, ...], name: str | None, every: bool) -> tuple
 
 
 def _stop(mesh: MeshView) -> None:
-    """Returns when nothing of it is left, its process neither."""
+    """Returns when its process has ended, as it was told or by force."""
     try:
         process = os.pidfd_open(mesh.pid)
     except ProcessLookupError:
         return
     try:
-        patience = _ask(mesh, process)
-        poll = select.poll()
-        poll.register(process, select.POLLIN)
-        if not poll.poll(patience * 1000):
+        why = _ask(mesh, process)
+        if not why:
+            return
+        click.echo(f"mesh {mesh.name} {why}: its process {mesh.pid} is killed", err=True)
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        if not _ends(process, _EXIT):
             raise Failure(
-                f"mesh {mesh.name} was told to end, but its process {mesh.pid} goes on; "
-                f"end it with 'kill -9 {mesh.pid}', then run 'pilotfish down --name {mesh.name}' again"
+                f"process {mesh.pid} of mesh {mesh.name} was killed, and the kernel does not let it go: it waits for a "
+                f"device or a file system; run 'pilotfish down --name {mesh.name}' again when that answers"
             )
     finally:
         os.close(process)
 
 
-def _ask(mesh: MeshView, process: int) -> float:
-    """Has it take itself down; returns how many seconds its process may then take to end."""
+def _ask(mesh: MeshView, process: int) -> str:
+    """Has it take itself down, and waits for its end. Returns what it did not do in time, if anything."""
+    client = Client(mesh.directory)
     try:
-        Client(mesh.directory).down()
+        client.events(timeout=_ANSWER)
+        client.down(timeout=_TEARDOWN)
+    except Overdue as error:
+        return f"did not {'answer' if error.timeout == _ANSWER else 'end'} within {error.timeout:g} s"
     except Unreachable:
         # It is just starting, or ending, or its socket was removed.
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(process, signal.SIGTERM)
-        return _TEARDOWN
-    return _EXIT
+        return "" if _ends(process, _TEARDOWN) else f"did not end within {_TEARDOWN:g} s"
+    return "" if _ends(process, _EXIT) else f"did not end within {_EXIT:g} s of having taken all down"
+
+
+def _ends(process: int, within: float) -> bool:
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(within * 1000))
 
 
 def _sweep_dead(state: Path, name: str | None) -> bool:

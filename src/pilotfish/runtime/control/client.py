@@ -32,6 +32,14 @@ class Unreachable(Exception):
     """Nobody answers behind the mesh's control socket."""
 
 
+class Overdue(Unreachable):
+    """It hears, or seems to, and has not answered after `timeout` seconds."""
+
+    def __init__(self, directory: Path, timeout: float) -> None:
+        super().__init__(f"mesh in {directory} has not answered for {timeout:g} s")
+        self.timeout = timeout
+
+
 class Refused(Exception):
     """The mesh answered with an error; the text is for the user."""
 
@@ -77,20 +85,20 @@ class Client:
         query = {"namespace": namespace, "name": name, "said": said, "wait": str(wait)}
         return self._call("GET", "/rollout/status", RolloutView, query, timeout=wait + 10)
 
-    def events(self, since: int = -1, wait: float = 0) -> int:
+    def events(self, since: int = -1, wait: float = 0, timeout: float = 10) -> int:
         """The counter of all changes (pods, proxies, objects, problems). Answers when it is past `since`, or after
         `wait` seconds, so that nobody needs to poll."""
         query = {"since": str(since), "wait": str(wait)}
-        return self._call("GET", "/events", int, query, timeout=wait + 10)
+        return self._call("GET", "/events", int, query, timeout=wait + timeout)
 
     def synced(self, wait: float = 0) -> bool:
         """Whether every proxy has, and has acknowledged, what follows from the objects as they are; false after `wait`
         seconds."""
         return self._call("GET", "/synced", bool, {"wait": str(wait)}, timeout=wait + 10)
 
-    def down(self) -> None:
+    def down(self, timeout: float) -> None:
         """Take the mesh down; returns when all of it is gone."""
-        self._call("POST", "/down", dict[str, str], body={}, timeout=120)
+        self._call("POST", "/down", dict[str, str], body={}, timeout=timeout)
 
     def _call(
         self,
@@ -120,6 +128,8 @@ class Client:
                 return blocking.ask(socket.socket(socket.AF_UNIX), path, request, timeout)
             finally:
                 os.close(directory)
+        except TimeoutError:
+            raise Overdue(self.directory, timeout) from None
         except OSError as error:
             raise Unreachable(f"mesh in {self.directory} does not answer: {error}") from error
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import select
 import signal
+import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,13 +49,18 @@ def leftovers(mesh: str) -> Leftovers:
     )
 
 
+_PATIENCE = 5.0
+"""Seconds for killed processes to be gone: one that waits for a device or a file system ends when that answers."""
+
+
 async def sweep(mesh: str) -> tuple[str, ...]:
     """Kills and removes all that is there of `mesh`; says what that was."""
     found = leftovers(mesh)
     remaining = found.processes
+    deadline = time.monotonic() + _PATIENCE
     # A process may have forked while the others were being killed.
-    while remaining:
-        await _kill(tuple(pid for pid, _ in remaining))
+    while remaining and time.monotonic() < deadline:
+        await _kill(tuple(pid for pid, _ in remaining), deadline)
         remaining = _processes(found.namespaces)
     if found.interface:
         await ip((f"link delete dev {found.interface}",), force=True)
@@ -68,8 +74,8 @@ def _processes(namespaces: tuple[NetNs, ...]) -> tuple[tuple[int, str], ...]:
     return tuple((pid, _command(pid)) for pid in pids if pid != os.getpid() and not _zombie(pid))
 
 
-async def _kill(pids: tuple[int, ...]) -> None:
-    """SIGKILL to all, and waits until they have ended; they need not be our children."""
+async def _kill(pids: tuple[int, ...], deadline: float) -> None:
+    """SIGKILL to all, and waits until they have ended, or until `deadline`; they need not be our children."""
     with ExitStack() as stack:
         ends = []
         for pid in pids:
@@ -78,16 +84,16 @@ async def _kill(pids: tuple[int, ...]) -> None:
                 stack.callback(os.close, pidfd)
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                 ends.append(pidfd)
-        await asyncio.to_thread(_wait, ends)
+        await asyncio.to_thread(_wait, ends, deadline)
 
 
-def _wait(pidfds: list[int]) -> None:
+def _wait(pidfds: list[int], deadline: float) -> None:
     poll = select.poll()
     waiting = set(pidfds)
     for pidfd in pidfds:
         poll.register(pidfd, select.POLLIN)
-    while waiting:
-        for pidfd, _ in poll.poll():
+    while waiting and (left := deadline - time.monotonic()) > 0:
+        for pidfd, _ in poll.poll(left * 1000):
             poll.unregister(pidfd)
             waiting.discard(pidfd)
 

@@ -30,6 +30,8 @@ from pilotfish.runtime.node.sandbox import Ground, Sandbox
 from pilotfish.runtime.node.volumes import write_volumes
 
 _log = logging.getLogger(__name__)
+_PROXY_END = 5.0
+"""Seconds that a proxy gets at the most, once its pod's containers have ended."""
 
 
 class Surroundings(Protocol):
@@ -192,8 +194,10 @@ class Pod:
         if self._building is not None and not self._building.done():
             self._building.cancel()
             await asyncio.gather(self._building, return_exceptions=True)
-        # A proxy without work ends at once; what it may still log or count is not cut off.
-        await self.sandbox.stop_proxy(max(deadline, self._loop.time() + 1))
+        # A proxy without work ends at once; what it may still log or count is not cut off. One that hangs is not given
+        # all that the apps were.
+        now = self._loop.time()
+        await self.sandbox.stop_proxy(min(max(deadline, now + 1), now + _PROXY_END))
 
     async def _start(self, container: Container, run: int) -> None:
         step = f"container {container.name} is not started"
