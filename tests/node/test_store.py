@@ -152,14 +152,72 @@ data: {{mesh: "accessLogFile: {log}"}}
 """
 
 
-def test_an_applied_mesh_config_goes_before_that_of_a_file_until_it_is_deleted() -> None:
-    store, _ = save(Store(desired=DesiredState(preferred=(APPLIED,))), "a.yaml", MESH_CONFIG.format(log="/file"))
-    store = apply(store, MESH_CONFIG.format(log="/applied"))
-    assert store.desired.mesh_config.access_log_file == "/applied"
-    store = apply(store, service("one"))
-    assert store.desired.mesh_config.access_log_file == "/applied", "a text without one says nothing of it"
-    store, _ = storing.delete(store, [kinds.CONFIG_MAP.ref("istio-system", "istio")])
-    assert store.desired.mesh_config.access_log_file == "/file"
+CONFIG_MAP = kinds.CONFIG_MAP.ref("istio-system", "istio")
+
+
+def mesh_config(log: str) -> str:
+    return MESH_CONFIG.format(log=log)
+
+
+def log_of(store: Store) -> str:
+    return store.desired.mesh_config.access_log_file
+
+
+def stored_mesh_config(text: str) -> Store:
+    return save(Store(desired=DesiredState(preferred=(APPLIED,))), "a.yaml", text)[0]
+
+
+def test_an_applied_mesh_config_goes_before_that_of_a_file_until_its_text_there_changes() -> None:
+    store = apply(stored_mesh_config(mesh_config("/file")), mesh_config("/applied"))
+    assert log_of(store) == "/applied"
+    assert log_of(apply(store, service("one"))) == "/applied", "a text without one says nothing of it"
+    store, _ = save(store, "a.yaml", mesh_config("/file") + "---" + service("one"))
+    assert log_of(store) == "/applied"
+    store, _ = save(store, "a.yaml", mesh_config("/saved"))
+    assert (log_of(store), store.desired.problems) == ("/saved", ())
+
+
+def test_a_deleted_mesh_config_is_out_of_force_until_its_text_changes() -> None:
+    """As any object of a file that is deleted by hand."""
+    store = stored_mesh_config(mesh_config("/file"))
+    store, changes = storing.delete(store, [CONFIG_MAP])
+    assert (changes, log_of(store)) == ((Change(CONFIG_MAP, "deleted"),), "")
+    assert storing.delete(store, [CONFIG_MAP])[1] == (Change(CONFIG_MAP, "notfound"),)
+    store, _ = save(store, "a.yaml", mesh_config("/file") + "---" + service("one"))
+    assert log_of(store) == "", "another object of its file has changed"
+    assert CONFIG_MAP not in store.objects
+    assert log_of(apply(store, mesh_config("/applied"))) == "/applied"
+    store, _ = save(store, "a.yaml", mesh_config("/saved"))
+    assert log_of(store) == "/saved"
+    assert CONFIG_MAP in store.objects
+
+
+def test_a_deleted_mesh_config_takes_the_one_below_it_along() -> None:
+    """What was applied stood in the file's object, which is gone with it."""
+    store = apply(stored_mesh_config(mesh_config("/file")), mesh_config("/applied"))
+    store, _ = storing.delete(store, [CONFIG_MAP])
+    assert log_of(store) == ""
+
+
+def test_a_mesh_config_that_was_deleted_with_its_namespace() -> None:
+    store, _ = storing.delete(stored_mesh_config(mesh_config("/file")), [kinds.NAMESPACE.ref("", "istio-system")])
+    assert log_of(store) == ""
+
+
+def test_another_files_mesh_config_holds_when_one_was_deleted() -> None:
+    operator = (
+        "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nmetadata: {name: o}\n"
+        "spec: {meshConfig: {accessLogFile: /operator}}\n"
+    )
+    store, _ = save(stored_mesh_config(mesh_config("/file")), "b.yaml", operator)
+    assert store.desired.problems, "two differ"
+    store, _ = storing.delete(store, [CONFIG_MAP])
+    assert (log_of(store), store.desired.problems) == ("/operator", ())
+    held = store.desired.held["b.yaml"].mesh_config
+    assert held is not None
+    assert held.ref is not None
+    store, changes = storing.delete(store, [held.ref])
+    assert (log_of(store), [change.action for change in changes]) == ("", ["deleted"])
 
 
 def test_scale_holds_while_the_file_names_no_replicas() -> None:

@@ -9,13 +9,13 @@ Decided here, for everybody who reads objects, and nowhere else:
 - an object is the first origin's that holds it, and stays that one's: another that comes to hold it gets a Problem,
   and gets the object when the first one lets it go;
 - one meshConfig is in force: that of a preferred origin, else of the first that has one. Others that differ get a
-  Problem.
+  Problem. One whose object was deleted by hand is out of force until what it says changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from pilotfish.config.conflict import duplicate_object, second_mesh_config
 from pilotfish.config.manifest import Loaded, Manifest, WrittenMeshConfig
@@ -32,6 +32,8 @@ class Held:
 
     manifests: Mapping[ObjectRef, Manifest] = field(default_factory=dict)
     mesh_config: WrittenMeshConfig | None = None
+    withdrawn: bool = False
+    """The meshConfig is as good as not there: see `withdraw`."""
     problems: tuple[Problem, ...] = ()
     resource_version: int = 0
 
@@ -68,19 +70,33 @@ def update(before: DesiredState, news: News) -> DesiredState:
         if len(claims[ref]) > 1:
             unused = (held[origin].manifests[ref] for origin in claims[ref] if origin != keeper)
             duplicates[ref] = tuple(duplicate_object(manifest, used) for manifest in unused)
-    mesh_config, conflicts = _choose(held, before.preferred)
+    return _conclude(replace(before, manifests=manifests, keepers=keepers, held=held, duplicates=duplicates))
+
+
+def withdraw(state: DesiredState, refs: Collection[ObjectRef]) -> DesiredState:
+    """The meshConfigs that stand in these objects are not in force until what they say changes: somebody has deleted
+    the objects, while their texts stay where they are."""
+    held = {
+        origin: replace(one, withdrawn=True) if one.mesh_config and one.mesh_config.ref in refs else one
+        for origin, one in state.held.items()
+    }
+    return _conclude(replace(state, held=held)) if held != state.held else state
+
+
+def mesh_config_refs(state: DesiredState) -> frozenset[ObjectRef]:
+    """The objects that hold a meshConfig which is not withdrawn."""
+    found = (one.mesh_config.ref for one in state.held.values() if one.mesh_config and not one.withdrawn)
+    return frozenset(ref for ref in found if ref is not None)
+
+
+def _conclude(state: DesiredState) -> DesiredState:
+    """With what follows from all that is held."""
+    held, duplicates = state.held, state.duplicates
+    mesh_config, conflicts = _choose(held, state.preferred)
     found = [problem for one in held.values() for problem in one.problems]
     found += (problem for ref in sorted(duplicates) for problem in duplicates[ref])
-    return DesiredState(
-        preferred=before.preferred,
-        manifests=manifests,
-        keepers=keepers,
-        mesh_config=mesh_config,
-        problems=(*found, *conflicts),
-        resource_version=max((one.resource_version for one in held.values()), default=0),
-        held=held,
-        duplicates=duplicates,
-    )
+    version = max((one.resource_version for one in held.values()), default=0)
+    return replace(state, mesh_config=mesh_config, problems=(*found, *conflicts), resource_version=version)
 
 
 def _take(before: Mapping[str, Held], news: News) -> tuple[dict[str, Held], set[ObjectRef]]:
@@ -106,7 +122,8 @@ def _hold(loaded: Loaded, before: Held) -> Held:
     mesh_config, old = loaded.mesh_config, before.mesh_config
     if mesh_config is None and old is not None and (loaded.incomplete or old.ref in loaded.broken):
         mesh_config = old
-    return Held(manifests, mesh_config, loaded.problems, _number(loaded.resource_version))
+    withdrawn = before.withdrawn and mesh_config == old
+    return Held(manifests, mesh_config, withdrawn, loaded.problems, _number(loaded.resource_version))
 
 
 def _number(version: str) -> int:
@@ -125,7 +142,9 @@ def _claims(refs: set[ObjectRef], held: Mapping[str, Held]) -> dict[ObjectRef, l
 
 def _choose(held: Mapping[str, Held], preferred: Iterable[str]) -> tuple[MeshConfig, list[Problem]]:
     """The meshConfig that is in force, and what is to be said of the others."""
-    found = {origin: one.mesh_config for origin, one in held.items() if one.mesh_config is not None}
+    found = {
+        origin: one.mesh_config for origin, one in held.items() if one.mesh_config is not None and not one.withdrawn
+    }
     used = next((found[origin] for origin in (*preferred, *found) if origin in found), None)
     if used is None:
         return MeshConfig(), []

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from pilotfish.config.desired import DesiredState, News, update
+from pilotfish.config.desired import DesiredState, News, mesh_config_refs, update, withdraw
 from pilotfish.config.kubernetes import Deployment
 from pilotfish.config.manifest import Loaded, Manifest
 from pilotfish.model import Kind, ObjectRef, Problem
@@ -77,6 +77,7 @@ def follow(store: Store, news: News, now: float) -> tuple[Store, tuple[Change, .
     gone = [ref for ref in before.manifests if ref not in after.manifests]
     theirs = [ref for ref in gone if ref in store.objects and store.objects[ref].origin == before.keepers[ref]]
     store, changes = _upsert(_moved(replace(store, desired=after), fresh), changed, now)
+    store = _let_go(store, _changed_mesh_configs(before, after, news))
     store, deletions = delete(store, theirs)
     return store, (*changes, *deletions)
 
@@ -94,21 +95,47 @@ def apply(store: Store, loaded: Loaded, now: float) -> tuple[Store, tuple[Change
 
 
 def delete(store: Store, refs: Iterable[ObjectRef]) -> tuple[Store, tuple[Change, ...]]:
-    """Delete objects; deleting a Namespace deletes all that it holds. An applied meshConfig goes with its ConfigMap."""
+    """Delete objects; deleting a Namespace deletes all that it holds. A meshConfig goes with the object that holds it,
+    which need not be a stored one (an IstioOperator is none)."""
     objects = dict(store.objects)
+    holders = mesh_config_refs(store.desired)
+    gone: set[ObjectRef] = set()
     changes = []
     for ref in refs:
+        gone.add(ref)
         inside = [r for r in objects if ref.kind is NAMESPACE and r.namespace == ref.name]
+        if ref not in objects and not inside and ref in holders:
+            changes.append(Change(ref, "deleted"))
+            continue
         if ref not in objects and not inside:
             changes.append(Change(ref, "notfound"))
             continue
         for doomed in (*([ref] if ref in objects else []), *sorted(inside)):
             del objects[doomed]
+            gone.add(doomed)
             changes.append(Change(doomed, "deleted"))
-    applied = store.desired.held[APPLIED].mesh_config if APPLIED in store.desired.held else None
-    if applied is not None and applied.ref in store.objects and applied.ref not in objects:
-        store = replace(store, desired=update(store.desired, {APPLIED: None}))
+    if gone & holders:
+        store = _let_go(store, gone)
+        store = replace(store, desired=withdraw(store.desired, gone))
     return _with(store, objects, changes)
+
+
+def _let_go(store: Store, refs: set[ObjectRef]) -> Store:
+    """Without the applied meshConfig, if it stands in one of these objects."""
+    applied = store.desired.held.get(APPLIED)
+    if applied is None or applied.mesh_config is None or applied.mesh_config.ref not in refs:
+        return store
+    return replace(store, desired=update(store.desired, {APPLIED: None}))
+
+
+def _changed_mesh_configs(before: DesiredState, after: DesiredState, news: News) -> set[ObjectRef]:
+    """The objects whose meshConfig reads otherwise now in a file."""
+    found = set()
+    for origin in news:
+        old, new = (state.held[origin].mesh_config if origin in state.held else None for state in (before, after))
+        if new is not None and new.ref is not None and new != old:
+            found.add(new.ref)
+    return found
 
 
 def scale(store: Store, ref: ObjectRef, replicas: int) -> tuple[Store, Change]:
