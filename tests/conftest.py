@@ -4,16 +4,28 @@ import itertools
 import os
 import select
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from pilotfish.runtime.linux.netns import NetNs
+from tests.watcher import watch_this_process
 
+_STOP_WATCHER = pytest.StashKey[Callable[[], None]]()
 CONFORMANCE = Path(__file__).parents[2] / "shared" / "data"
 _NUMBERS = itertools.count()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.geteuid() == 0:  # nobody else leaves namespaces
+        config.stash[_STOP_WATCHER] = watch_this_process()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if stop := config.stash.get(_STOP_WATCHER, None):
+        stop()
 
 
 @pytest.fixture(scope="session")

@@ -133,7 +133,7 @@ def running_mesh(name: str, manifests: str | Path | dict[str, str], *options: st
     Its name begins with `name`; a name is one mesh's on the machine, and another test run may have the same.
     """
     name = f"{name}-{os.getpid()}"
-    root = Path(tempfile.mkdtemp(prefix="pilotfish-e2e-"))
+    root = Path(tempfile.mkdtemp(prefix=f"pilotfish-e2e-{os.getpid()}-"))
     sources = root / "manifests"
     if isinstance(manifests, Path):
         shutil.copytree(manifests, sources)

@@ -136,7 +136,7 @@ def test_the_files_of_the_machine_are_read_only_and_volumes_are_the_groups(mesh:
 
 
 def test_a_set_user_id_program_raises_nobody_who_may_not_be(mesh: Mesh) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="pilotfish-e2e-suid-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"pilotfish-e2e-{os.getpid()}-"))
     try:
         folder.chmod(0o755)
         shutil.copy("/usr/bin/id", folder / "id")

@@ -27,7 +27,7 @@ HOSTS = ("127.0.0.1", "::1")
 
 @pytest.fixture
 def netns() -> Iterator[NetNs]:
-    namespace = NetNs.create(f"pf-test-held-{uuid4().hex[:8]}")
+    namespace = NetNs.create(f"pftest-held-{os.getpid()}-{uuid4().hex[:8]}")
     yield namespace
     namespace.delete()
 

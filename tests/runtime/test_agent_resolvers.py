@@ -91,7 +91,7 @@ def answer(query: bytes) -> bytes:
 @pytest.fixture
 async def netns() -> AsyncIterator[NetNs]:
     """A pod's namespace, with its DNS at 127.0.0.1:53."""
-    namespace = NetNs.create(f"pf-test-dns-{uuid4().hex[:8]}")
+    namespace = NetNs.create(f"pftest-dns-{os.getpid()}-{uuid4().hex[:8]}")
     stream = await asyncio.start_server(Outside.serve, "127.0.0.1", 0)
     port = stream.sockets[0].getsockname()[1]
     outside, _ = await asyncio.get_running_loop().create_datagram_endpoint(Outside, local_addr=("127.0.0.1", port))
