@@ -95,6 +95,10 @@ async def test_what_is_hidden_is_empty_but_for_its_volumes(pidns: PidNs, tmp_pat
     volume = BindMount(str(state / "volume"), "/pf-volume", read_only=True)
     spec = replace(shell(f"ls -A {state}; cat /pf-volume/file", pidns), hidden=(str(state),), mounts=(volume,))
     assert await output(spec) == "content"
+    link = tmp_path / "link"
+    link.symlink_to("state")
+    volume = BindMount(f"{link}/volume", "/pf-volume")
+    assert await output(replace(spec, hidden=(str(state), str(link)), mounts=(volume,))) == "content"
     assert (state / "control.sock").exists()
 
 

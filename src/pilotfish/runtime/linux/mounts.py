@@ -84,9 +84,9 @@ def _open(mount: tuple[str, str, bool, str]) -> int:
 
 def hide(directories: Sequence[str]) -> None:
     """They are empty, for this mount namespace."""
-    for directory in directories:
+    for directory in dict.fromkeys(os.path.realpath(directory) for directory in directories):
         if os.path.isdir(directory):
-            syscalls.mount("tmpfs", os.path.realpath(directory), "tmpfs", MS_RDONLY, "size=0,mode=755")
+            syscalls.mount("tmpfs", directory, "tmpfs", MS_RDONLY, "size=0,mode=755")
 
 
 def mount_proc(*, read_only: bool) -> None:

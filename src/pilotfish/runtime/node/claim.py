@@ -119,7 +119,8 @@ def find_private(root: Path) -> tuple[str, ...]:
     entries = tuple(root.iterdir())
     meshes = tuple(entry for entry in entries if entry.is_dir() and is_ours(entry))
     places = (root,) if len(meshes) == len(entries) else meshes
-    return tuple(str(place.resolve()) for place in (*places, _LOCKS))
+    # By their own names, too: what a container is shown of them, its volumes, is named so.
+    return tuple(dict.fromkeys(str(path) for place in (*places, _LOCKS) for path in (place.resolve(), place)))
 
 
 def remove_directory(directory: Path) -> bool:

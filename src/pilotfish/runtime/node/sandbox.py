@@ -19,6 +19,7 @@ from pilotfish.node.identity import PodIdentity
 from pilotfish.node.launch import render_hosts, render_resolv_conf
 from pilotfish.runtime import capture
 from pilotfish.runtime.agent import Agent, AgentHost, AgentSpec
+from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.pidns import PidNs
 from pilotfish.runtime.net.names import pod_name
@@ -59,10 +60,12 @@ class Sandbox:
         self.agent: Agent | None = None
         self._pidns: PidNs | None = None
         self._making = asyncio.Lock()
+        self._removed = False
 
     async def build(self) -> None:
         """Returns when containers may start. MachineError or AgentError if not; then nothing is left."""
         identity = self._identity
+        self._removed = False
         self._write_etc()
         try:
             await self._ground.network.add_pod(identity.namespace, identity.name, identity.addresses)
@@ -88,6 +91,8 @@ class Sandbox:
         Kubernetes; and the launcher that waits for a killed Envoy waits for that of any pod.
         """
         async with self._making:
+            if self._removed:
+                raise MachineError(f"pod {self._identity.name} is being removed", "nothing starts in it any more")
             if self._pidns is None or not self._pidns.alive:
                 self._leave()
                 self._pidns = await PidNs.create(self.netns, self._ground.private)
@@ -113,6 +118,7 @@ class Sandbox:
 
     async def remove(self, keep_files: bool) -> None:
         """The namespace and all that still runs in it, and the pod's directory unless its logs may be wanted."""
+        self._removed = True
         if self._pidns is not None:
             self._pidns.kill()
         if self.netns.exists():
