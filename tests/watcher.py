@@ -30,20 +30,20 @@ def watch_this_process() -> Callable[[], None]:
     reading, writing = os.pipe()
     environment = {name: value for name, value in os.environ.items() if name != _MARK}
     mark = os.environ[_MARK] = f"{os.getpid()}-{uuid4().hex}"
-    watcher = subprocess.Popen(
-        [sys.executable, "-m", "tests.watcher", str(reading), str(os.getpid()), mark],
+    # Forked once more, so that it is no child of ours: there are tests of which children there are.
+    subprocess.run(
+        ["setsid", "--fork", sys.executable, "-m", "tests.watcher", str(reading), str(os.getpid()), mark],
         stdin=subprocess.DEVNULL,
         pass_fds=(reading,),
-        start_new_session=True,
         cwd=REPOSITORY,
         env=environment,
+        check=True,
     )
     os.close(reading)
 
     def stop() -> None:
         os.write(writing, b".")
         os.close(writing)
-        watcher.wait()
 
     return stop
 

@@ -79,6 +79,16 @@ async def test_all_of_it_ends_at_once(pidns: PidNs) -> None:
     assert not pidns.alive
 
 
+async def test_one_that_ends_takes_nobody_in(pidns: PidNs) -> None:
+    """Its first process is still there while we have not waited for another that was killed with it."""
+    process = await start(replace(shell("", pidns), argv=("sleep", "60")))
+    assert pidns.alive
+    pidns.kill()
+    assert await process.wait() == -signal.SIGKILL
+    assert not pidns.alive
+    process.close()
+
+
 async def test_the_machines_settings_can_not_be_written_by_a_confined_root(pidns: PidNs) -> None:
     command = "(: >> /proc/sys/kernel/core_pattern) 2>&1 || true"
     seen = await output(replace(shell(command, pidns), bounding=capabilities.DEFAULT))
@@ -215,8 +225,10 @@ async def run(line: list[str], text: str = "") -> subprocess.CompletedProcess[st
 
 
 async def test_a_command_beside_it_sees_the_same(inside: Line) -> None:
-    done = await run(inside("sh", "-c", "cat; cat /proc/[0-9]*/comm | sort -u; id -u; exit 7"), "typed\n")
-    assert (done.returncode, done.stdout.split()) == (7, ["typed", "cat", "sh", "sleep", "sort", "1234"])
+    done = await run(inside("sh", "-c", "cat; set -- /proc/[0-9]*; echo $#; id -u; exit 7"), "typed\n")
+    assert (done.returncode, done.stdout.split()) == (7, ["typed", "3", "1234"]), (
+        "the first, the one beside, and itself"
+    )
 
 
 @pytest.mark.parametrize(("command", "code"), [("no-such", 127), ("/etc/passwd", 126)])

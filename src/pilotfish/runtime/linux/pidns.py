@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux import syscalls
@@ -47,8 +48,19 @@ class PidNs:
 
     @property
     def alive(self) -> bool:
-        """Processes can still be started in it."""
-        return self._first.returncode is None
+        """Processes can still be started in it.
+
+        The first one ends when all others have, and when we, their parent, have waited for them; but who ends has no
+        program any more (proc_pid_exe(5)), and from then on the kernel refuses new ones.
+        """
+        return self._first.returncode is None and self._has_program()
+
+    def _has_program(self) -> bool:
+        try:
+            Path(f"/proc/{self._first.pid}/exe").readlink()
+        except OSError:
+            return False
+        return True
 
     def kill(self) -> None:
         """All that is in it ends, whatever it is about to do."""
