@@ -140,9 +140,8 @@ def _check_security(context: SecurityContext, field: str, report: Report) -> Non
                 remedy = "write one such as NET_ADMIN, or ALL (capabilities(7))"
                 report.invalid(f"{field}.capabilities.{name}[{index}]", f"{word!r} is no capability", remedy)
     if context.privileged:
-        what = "the container gets all capabilities, and may change what the machine shares with it"
-        but = "but no devices, process ids or network of the machine, and nothing of the mesh's own state"
-        report.warning(f"{field}.privileged", "UnsupportedField", f"{what}, {but}")
+        what = "the container gets all capabilities, so that its root is root on the machine"
+        report.warning(f"{field}.privileged", "UnsupportedField", f"{what}; process ids and network stay the pod's own")
     if not context.allow_privilege_escalation:
         _check_escalation(context, listed, field, report)
 
