@@ -348,6 +348,16 @@ def test_a_missing_program_is_named_with_the_package_that_has_it(
         check_machine()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="the first thing that is missing would be root")
+def test_an_env_that_can_not_do_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As busybox' is."""
+    (tmp_path / "env").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "env").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(CannotStart, match=r"coreutils 8\.31"):
+        check_machine()
+
+
 def test_a_low_limit_of_open_files_is_raised() -> None:
     code = "from pilotfish.runtime.node.preflight import raise_file_limit as r; r(); import os; os.system('ulimit -Sn')"
     limited = ["sh", "-c", 'ulimit -Sn 64; ulimit -Hn 900; exec "$@"', "sh", sys.executable, "-c", code]

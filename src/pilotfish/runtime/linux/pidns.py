@@ -20,7 +20,9 @@ from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.process import Process
 from pilotfish.runtime.thread import in_thread
 
-_FIRST = ("env", "--ignore-signal=CHLD", "sleep", "infinity")
+REAPER = ("env", "--ignore-signal=CHLD")
+"""Before a program: the kernel reaps its children. Of GNU coreutils 8.31 and later."""
+_FIRST = (*REAPER, "sleep", "infinity")
 
 
 class PidNs:
@@ -92,5 +94,4 @@ def _start_first(netns: NetNs, hidden: Sequence[str]) -> subprocess.Popen[bytes]
                 cwd="/",
             )
     except OSError as error:
-        remedy = "it takes root, and `env` and `sleep` of coreutils 8.31 or later"
-        raise MachineError(f"a PID namespace can't be made: {error}", remedy) from error
+        raise MachineError(f"a PID namespace can't be made: {error}", "use root") from error

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import subprocess
 
 from pilotfish.runtime.agent import AgentError, AgentHost
+from pilotfish.runtime.linux import pidns
 from pilotfish.runtime.linux.packages import remedy
 from pilotfish.runtime.node.options import CannotStart
 
@@ -20,6 +22,9 @@ def check_machine() -> None:
     missing = [program for program in _PROGRAMS if shutil.which(program) is None]
     if missing:
         raise CannotStart(f"{', '.join(missing)} can't be found in PATH; {remedy(*missing)}")
+    if subprocess.run((*pidns.REAPER, "true"), capture_output=True, check=False).returncode:
+        what = "`env` does not know --ignore-signal, by which a pod's first process reaps what others leave"
+        raise CannotStart(f"{what}; install GNU coreutils 8.31 or later")
     try:
         AgentHost().find_envoy()
     except AgentError as error:
