@@ -12,6 +12,7 @@ from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.quarantine import Rejection
 from pilotfish.envoy.types import short
 from pilotfish.model import Problem
+from pilotfish.model.proxy import NodeId
 
 _PRINTED = re.compile(r"\): \w+(?:: | \{).*")
 _DUMP = "goo.gle/debug"
@@ -35,7 +36,8 @@ def findings(plane: ControlPlane) -> tuple[Finding, ...]:
     manifests = plane.mesh.desired.manifests
     between = (locate(p, manifests.get(p.ref) if p.ref else None) for p in _between(plane))
     found = dict.fromkeys((*plane.mesh.desired.problems, *between))
-    return (*rejections(plane), *failures(plane), *(Finding(problem) for problem in found))
+    of_proxies = (*rejections(plane), *refusers(plane), *slow(plane), *failures(plane))
+    return (*of_proxies, *(Finding(problem) for problem in found))
 
 
 def rejections(plane: ControlPlane) -> Iterator[Finding]:
@@ -56,6 +58,44 @@ def rejections(plane: ControlPlane) -> Iterator[Finding]:
             "and no single object explains it: undo the latest change, of the meshConfig too"
         )
         yield _finding(Problem(None, "", "RefusedByEnvoy", message), rejection)
+
+
+def refusers(plane: ControlPlane) -> Iterator[Finding]:
+    """The proxies that refuse what most others took: they are to blame, not the objects."""
+    for proxy, refused in plane.quarantine.convicted.items():
+        session = plane.find(proxy)
+        for (type_url, name), nack in refused.items():
+            watch = session.stream.watches.get(type_url) if session else None
+            if watch is None or watch.refused.get(name) != nack.version:
+                continue
+            message = (
+                f"proxy {_pod(proxy)} refuses {short(type_url).upper()} {name}, which others have accepted: "
+                f"{words_about(name, nack.message)}; it keeps what it has of it, and the objects stay in force; "
+                "see its log, and restart its pod"
+            )
+            yield Finding(Problem(None, "", "RefusedByProxy", message), type_url, frozenset((proxy,)))
+
+
+def slow(plane: ControlPlane) -> Iterator[Finding]:
+    """The proxies that nobody waits for any more, and those that were cut off."""
+    cut_off = {cut.proxy for cut in plane.door.cut}
+    for proxy in sorted(cut_off):
+        message = (
+            f"proxy {_pod(proxy)} took nothing of what it was sent, was cut off, and is not served for a while; it "
+            "keeps what it has; see whether it runs, and what else connects as it"
+        )
+        yield Finding(Problem(None, "", "ProxyCutOff", message), proxies=frozenset((proxy,)))
+    for proxy in sorted({session.proxy.id for session in plane.slow.values()} - cut_off):
+        message = (
+            f"proxy {_pod(proxy)} does not acknowledge what it was sent; nobody waits for it any more, and it is cut "
+            "off if it stays so; see whether it runs, and what else connects as it"
+        )
+        yield Finding(Problem(None, "", "ProxySlow", message), proxies=frozenset((proxy,)))
+
+
+def _pod(node_id: str) -> str:
+    found = NodeId.parse(node_id)
+    return found.pod if found else node_id
 
 
 def _between(plane: ControlPlane) -> tuple[Problem, ...]:
