@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import SimpleNamespace
+
 import pytest
 
+from pilotfish.config.manifest import Manifest
+from pilotfish.derive import Graph
 from pilotfish.discovery.admission import Reason
 from pilotfish.discovery.findings import findings
+from pilotfish.discovery.isolation import isolate
 from pilotfish.discovery.standing import standings
-from pilotfish.envoy.types import CLUSTER, LISTENER
+from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE
 from pilotfish.envoy.values import ResourceSet
-from pilotfish.model import Proxy
+from pilotfish.mesh import inputs
+from pilotfish.model import ObjectRef, Proxy
+from pilotfish.model.kinds import VIRTUAL_SERVICE
 from pilotfish.model.sync import Sync
 from tests.discovery.sidecars import Sidecar, World
 from tests.manifests import service, virtual_service
@@ -260,6 +268,87 @@ def test_what_goes_wrong_with_one_sidecar_stays_with_it(monkeypatch: pytest.Monk
     assert odd.holds("/third")
     assert world.plane.is_settled
     assert "InternalError" not in [finding.problem.reason for finding in findings(world.plane)]
+
+
+def faulty(world: World, monkeypatch: pytest.MonkeyPatch, *texts: str) -> None:
+    """Whatever holds one of these in force can't be computed."""
+    mesh, compute = world.plane.mesh, world.plane.mesh.resources
+
+    def resources(proxy: Proxy) -> ResourceSet:
+        found = compute(proxy)
+        for layer in found.layers(ROUTE):
+            for resource in layer.values():
+                if any(text.encode() in resource.body for text in texts):
+                    raise ZeroDivisionError("\udc80")
+        return found
+
+    monkeypatch.setattr(mesh, "resources", resources)
+
+
+def test_a_fault_is_isolated_to_the_object_that_leads_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    web = Sidecar()
+    world = settled_world(web, mesh("/first"))
+    faulty(world, monkeypatch, "/bug")
+    world.change(mesh("/bug", "/changed"))
+    world.settle()
+    assert web.holds("/first"), "its last good form"
+    assert web.holds("/changed")
+    assert not world.plane.is_settled
+    found = [finding.problem for finding in findings(world.plane) if finding.problem.reason == "InternalError"]
+    assert [str(problem.ref) for problem in found] == ["VirtualService vm/one"]
+    assert "its last good form stays in force" in found[0].message
+    late = Sidecar("late-0")
+    world.connect(late)
+    world.settle()
+    assert late.holds("/changed")
+    world.change(mesh("/mended", "/changed"))
+    world.settle()
+    assert web.holds("/mended")
+    assert not findings(world.plane)
+    assert world.plane.is_settled
+
+
+@pytest.mark.parametrize("bad", [(0,), (6,), (1, 2), (0, 3, 6)])
+def test_of_many_that_changed_all_that_are_faulty_are_found(bad: tuple[int, ...]) -> None:
+    refs = [VIRTUAL_SERVICE.ref("vm", str(n)) for n in range(7)]
+    out: set[ObjectRef] = set()
+    objects = SimpleNamespace(exclude=out.add, readmit=out.discard)
+
+    def attempt() -> Exception | None:
+        return ValueError() if {refs[n] for n in bad} - out else None
+
+    assert isolate(objects, refs, attempt).keys() == out == {refs[n] for n in bad}
+
+
+def test_a_fault_that_no_change_explains_leaves_all_as_it_was() -> None:
+    out: set[ObjectRef] = set()
+    objects = SimpleNamespace(exclude=out.add, readmit=out.discard)
+    assert isolate(objects, [VIRTUAL_SERVICE.ref("vm", "a")], ValueError) == {}
+    assert not out
+
+
+def test_an_object_that_cannot_be_taken_in_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    web = Sidecar()
+    world = settled_world(web, mesh("/first"))
+    apply = inputs.apply
+
+    def fail_on_bug(graph: Graph, changes: Mapping[ObjectRef, Manifest | None]) -> bool:
+        if any(manifest and "/bug" in str(manifest.document) for manifest in changes.values()):
+            raise ZeroDivisionError
+        return apply(graph, changes)
+
+    monkeypatch.setattr(inputs, "apply", fail_on_bug)
+    world.change(mesh("/bug", "/changed"))
+    world.settle()
+    assert web.holds("/first")
+    assert web.holds("/changed")
+    assert not world.plane.is_settled
+    found = [finding.problem for finding in findings(world.plane) if finding.problem.reason == "InternalError"]
+    assert [str(problem.ref) for problem in found] == ["VirtualService vm/one"]
+    world.change(mesh("/mended", "/changed"))
+    world.settle()
+    assert web.holds("/mended")
+    assert world.plane.is_settled
 
 
 def test_a_change_that_cannot_be_taken_in_is_never_settled(monkeypatch: pytest.MonkeyPatch) -> None:

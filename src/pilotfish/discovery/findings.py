@@ -103,17 +103,25 @@ def _between(plane: ControlPlane) -> tuple[Problem, ...]:
     try:
         return plane.mesh.problems()
     except Exception as error:  # a bug: what else is wrong is to be said all the same
-        message = f"a fault in pilotfish: what is wrong between objects can't be told ({repr(error)[:200]})"
+        message = f"a fault in pilotfish: what is wrong between objects can't be told ({_repr(error)})"
         return (Problem(None, "", "InternalError", message),)
 
 
 def failures(plane: ControlPlane) -> Iterator[Finding]:
-    """The proxies whose configuration can't be computed, by what goes wrong."""
+    """The objects with which something can't be computed, and the proxies for which it can't be, by what goes wrong."""
+    for ref, error in sorted({**plane.mesh.untaken, **plane.faulty}.items(), key=lambda item: item[0]):
+        manifest = plane.mesh.desired.manifests.get(ref)
+        force = "its last good form stays in force" if plane.mesh.last_good(ref) else "it is not used"
+        said = f"what follows from it can't be computed ({_repr(error)})"
+        message = (
+            f"a fault in pilotfish: {said}; {force} until it is changed; all else goes on (discovery.log says more)"
+        )
+        yield Finding(Problem(ref, "", "InternalError", message, source=manifest.source if manifest else None))
     proxies: dict[str, set[str]] = {}
     for id, error in plane.failed.items():
-        proxies.setdefault(repr(error)[:200], set()).add(plane.sessions[id].proxy.id)
+        proxies.setdefault(_repr(error), set()).add(plane.sessions[id].proxy.id)
     if plane.broken is not None:
-        what = f"the latest change is not, or not wholly, in force ({repr(plane.broken)[:200]})"
+        what = f"the latest change is not, or not wholly, in force ({_repr(plane.broken)})"
         message = f"a fault in pilotfish: {what}; undo it (discovery.log says more)"
         yield Finding(Problem(None, "", "InternalError", message))
     for why, ids in proxies.items():
@@ -122,6 +130,10 @@ def failures(plane: ControlPlane) -> Iterator[Finding]:
             "what they have; undo the latest change (discovery.log says more)"
         )
         yield Finding(Problem(None, "", "InternalError", message), proxies=frozenset(ids))
+
+
+def _repr(error: Exception) -> str:
+    return repr(error).encode(errors="backslashreplace").decode()[:200]
 
 
 def _finding(problem: Problem, rejection: Rejection) -> Finding:

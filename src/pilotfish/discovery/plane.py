@@ -22,6 +22,7 @@ from pilotfish.config.manifest import Manifest
 from pilotfish.discovery import patience
 from pilotfish.discovery.admission import Door, Reason, Refusal, peer_host
 from pilotfish.discovery.effects import Disconnect, Effect, Failed, Remember, Settled
+from pilotfish.discovery.isolation import isolate
 from pilotfish.discovery.memory import Remembered
 from pilotfish.discovery.mesh import Mesh
 from pilotfish.discovery.quarantine import Nack, Quarantine
@@ -58,6 +59,10 @@ class ControlPlane:
         """The sessions whose resources can't be computed, and why."""
         self.broken: Exception | None = None
         """Why the last change could not be taken in, which is a bug: nothing is settled then."""
+        self.faulty: dict[ObjectRef, Exception] = {}
+        """The objects with which resources can't be computed, which is a bug: their last good forms are used."""
+        self._is_hopeless = False
+        """Since the last change it was tried in vain to find such objects."""
         self._to_review = False
         """Something happened that the quarantine may wait for."""
         self._moving = False
@@ -73,7 +78,9 @@ class ControlPlane:
         """The user's objects are these now. `since`: when the change came."""
         try:
             changed, moved = self.mesh.apply(desired)
+            self._is_hopeless = False
             if changed:
+                self._retry(changed)
                 self.quarantine.changed(changed)
                 self._recall()
         except Exception as error:
@@ -102,7 +109,10 @@ class ControlPlane:
             host=peer_host(peer),
             connected_at=at,
         )
-        session.stream.update(self.mesh.resources(proxy), now)
+        if self.mesh.fault(proxy) is None:
+            session.stream.update(self.mesh.resources(proxy), now)
+        else:  # `push` sees to it
+            self._behind[session.id] = None
         self.sessions[session.id] = session
         return session
 
@@ -141,16 +151,14 @@ class ControlPlane:
         """Give the next session that is behind what it should have. Only while `is_behind`."""
         session = self.sessions[next(iter(self._behind))]
         del self._behind[session.id]
-        effects: tuple[Effect, ...]
-        try:
-            effects = self._follow(session, self._update(session, now))
-        except Exception as error:  # a bug, and what goes wrong with one proxy stays with it
-            self.failed[session.id] = error
-            effects = (Failed(error),)
-        else:
+        error = self.mesh.fault(session.proxy)
+        if error is None:
             if self.failed.pop(session.id, None) is not None:
                 self._moving = True
-        return session, effects + self._outcome(now)
+            return session, self._follow(session, self._update(session, now)) + self._outcome(now)
+        if not self._isolate(session.proxy):
+            self.failed[session.id] = error
+        return session, (Failed(error), *self._outcome(now))
 
     def look(self, now: float) -> tuple[Effect, ...]:
         """Time has passed: who is slow, who has to go, whose silence is waited for no longer?"""
@@ -185,7 +193,7 @@ class ControlPlane:
     @property
     def is_failing(self) -> bool:
         """What some proxies should have is not known."""
-        return bool(self.failed) or self.broken is not None
+        return bool(self.failed or self.faulty or self.mesh.untaken) or self.broken is not None
 
     @property
     def unsettled(self) -> tuple[ProxySession, ...]:
@@ -209,6 +217,25 @@ class ControlPlane:
             return ()
         found = ((s, self.door.identify(s.proxy, s.host, self._pod(s.proxy))) for s in self.sessions.values())
         return tuple(Disconnect(session, refusal) for session, refusal in found if refusal is not None)
+
+    def _isolate(self, proxy: Proxy) -> bool:
+        """Leave out the objects with which the proxy's resources can't be computed. False if it is not for them."""
+        if self._is_hopeless:
+            return False
+        known = {*self.faulty, *self.quarantine.rejected}
+        candidates = [ref for ref in sorted(self.mesh.unproven()) if ref not in known]
+        found = isolate(self.mesh, candidates, lambda: self.mesh.fault(proxy))
+        self._is_hopeless = not found
+        self.faulty |= found
+        if found:
+            self._push_all()
+        return bool(found)
+
+    def _retry(self, changed: Iterable[ObjectRef]) -> None:
+        """What was changed is used again."""
+        for ref in self.faulty.keys() & set(changed):
+            del self.faulty[ref]
+            self.mesh.readmit(ref)
 
     def _push_all(self) -> None:
         """A session that waits for its turn keeps its place."""
@@ -269,7 +296,7 @@ class ControlPlane:
             return ()
         self._moving = False
         if not self.mesh.is_proven and self._all_accepted():
-            self.mesh.prove(but=self.quarantine.rejected)
+            self.mesh.prove(but={*self.quarantine.rejected, *self.faulty, *self.mesh.untaken})
             self._pending.clear()
         since, self._changed_at = self._changed_at, None
         return (Settled(None if since is None else now - since),)
@@ -314,12 +341,14 @@ class ControlPlane:
     # quarantine.World
 
     def exclude(self, ref: ObjectRef) -> None:
-        self.mesh.exclude(ref)
-        self._push_all()
+        if ref not in self.faulty:
+            self.mesh.exclude(ref)
+            self._push_all()
 
     def readmit(self, ref: ObjectRef) -> None:
-        self.mesh.readmit(ref)
-        self._push_all()
+        if ref not in self.faulty:
+            self.mesh.readmit(ref)
+            self._push_all()
 
     def version(self, proxy: str, type_url: str, name: str) -> str | None:
         session = self.find(proxy)
