@@ -189,6 +189,17 @@ async def test_who_answers_nothing_delays_nobody_is_named_cut_off_and_kept_off(
         assert (await get(made, "/api/synced?proxies=1&wait=5"))[0] == 200
 
 
+async def test_a_proxy_is_configured_once_it_has_taken_all_and_refused_nothing(file: Path) -> None:
+    async with discovery(file) as made:
+        assert (await get(made, f"/api/configured?proxyID={WEB}&wait=0"))[0] == 504
+        async with connected(made.xds, Client(refuses=b"virtualOutbound")):
+            await made.driver.moved.wait_for(lambda: bool(made.plane.quarantine.unexplained), 5)
+            assert (await get(made, f"/api/configured?proxyID={WEB}&wait=0"))[0] == 504
+        async with connected(made.xds) as proxy:
+            assert (await get(made, f"/api/configured?proxyID={WEB}&wait=5"))[0] == 200
+            assert "8000" in proxy.has[ROUTE]
+
+
 async def test_a_stranger_that_refuses_everything_rolls_nothing_back(file: Path) -> None:
     liar = Client(refuses=b"vm.svc")
     async with discovery(file) as made, connected(made.xds) as proxy:

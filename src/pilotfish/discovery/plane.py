@@ -201,6 +201,11 @@ class ControlPlane:
         refusing = {id: session for id, session in self.sessions.items() if session.stream.is_refusing}
         return tuple(self.sessions[id] for id in {**self._unsettled, **refusing, **self.failed})
 
+    def has_taken_all(self, proxy_id: str) -> bool:
+        """The proxy has asked for all that it should have, and has acknowledged it without a refusal."""
+        mine = [session for session in self.sessions.values() if session.proxy.id == proxy_id]
+        return any(s.is_complete and s.is_settled and not s.stream.is_refusing for s in mine if s.id not in self.failed)
+
     def find(self, proxy_id: str) -> ProxySession | None:
         """By node id, by `name.namespace`, or by session id; the latest if there are several."""
         found = [s for s in self.sessions.values() if proxy_id in (s.proxy.id, str(s.proxy), s.id)]

@@ -4,6 +4,7 @@
 /api/syncs                                           [SyncView, ...]
 /api/synced?resourceVersion=N&proxies=COUNT&wait=S   SyncedView: 200, or 504 if it is not so within S seconds
 /api/told?resourceVersion=N&proxies=COUNT&wait=S     the same, but for the proxies that do not answer, or refuse
+/api/configured?proxyID=ID&wait=S                     200 when this proxy has taken all that it should have, or 504
 /api/names?proxyID=ID&version=V&wait=S               NameTable, or 304 if it is still V after S seconds
 """
 
@@ -30,6 +31,7 @@ class Api:
 
     def pages(self) -> Pages:
         return {
+            "configured": (self._configured, "200 when one proxy has taken all that it should have (proxyID=, wait=)"),
             "names": (self._names, "the names that a proxy's pod can resolve (proxyID=, version=, wait=)"),
             "problems": (self._problems, "what is wrong with the user's objects"),
             "synced": (
@@ -72,6 +74,11 @@ class Api:
             behind=tuple(str(session.proxy) for session in plane.unsettled),
         )
         return answer(view, 200 if synced else 504)
+
+    async def _configured(self, request: web.Request) -> web.Response:
+        proxy_id = request.query.get("proxyID", "")
+        taken = await self._driver.moved.wait_for(lambda: self._plane.has_taken_all(proxy_id), wait(request))
+        return answer(taken, 200 if taken else 504)
 
     async def _names(self, request: web.Request) -> web.Response:
         """The table as soon as it is another than `version`; 304 if it stays the same for `wait` seconds."""

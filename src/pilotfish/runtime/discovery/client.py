@@ -46,6 +46,13 @@ class DiscoveryClient:
         )
         return answer.status == 200
 
+    async def is_configured(self, proxy_id: str, wait: float) -> bool:
+        """Whether the proxy has taken all that it should have; false after `wait` seconds."""
+        answer = await self._ask("/api/configured", wait + _SOON, proxyID=proxy_id, wait=f"{wait:g}")
+        if answer.status not in (200, 504):
+            raise AnswerError(f"status {answer.status} instead of whether a proxy is configured")
+        return answer.status == 200
+
     async def problems(self) -> tuple[ProblemView, ...]:
         return (await self._ask("/api/problems")).read(tuple[ProblemView, ...])
 

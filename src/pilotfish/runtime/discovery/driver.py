@@ -103,7 +103,10 @@ class Driver:
         return session
 
     def receive(self, session: ProxySession, request: Request) -> None:
+        before = session.is_settled, session.is_complete
         self._perform(self.plane.receive(session, request, self._loop.time()), session)
+        if (session.is_settled, session.is_complete) != before:
+            self.moved.notify()
 
     def leave(self, session: ProxySession) -> None:
         self._connections.pop(session.id).end()
