@@ -203,13 +203,16 @@ class ControlPlane:
 
     def has_taken_all(self, proxy_id: str) -> bool:
         """The proxy has asked for all that it should have, and has acknowledged it without a refusal."""
-        mine = [session for session in self.sessions.values() if session.proxy.id == proxy_id]
-        return any(s.is_complete and s.is_settled and not s.stream.is_refusing for s in mine if s.id not in self.failed)
+        mine = [session for session in self._sessions_of(proxy_id) if session.id not in self.failed]
+        return any(s.is_complete and s.is_settled and not s.stream.is_refusing for s in mine)
 
     def find(self, proxy_id: str) -> ProxySession | None:
         """By node id, by `name.namespace`, or by session id; the latest if there are several."""
-        found = [s for s in self.sessions.values() if proxy_id in (s.proxy.id, str(s.proxy), s.id)]
+        found = self._sessions_of(proxy_id)
         return found[-1] if found else None
+
+    def _sessions_of(self, proxy_id: str) -> list[ProxySession]:
+        return [s for s in self.sessions.values() if proxy_id in (s.proxy.id, str(s.proxy), s.id)]
 
     # What follows
 
