@@ -9,7 +9,7 @@ from pilotfish.ads import DeltaRequest, Node, Send
 from pilotfish.ads.wire import Payload
 from pilotfish.config import load
 from pilotfish.config.desired import DesiredState
-from pilotfish.discovery.effects import Effect, Failed, Remember, Settled
+from pilotfish.discovery.effects import Disconnect, Effect, Failed, Remember, Settled
 from pilotfish.discovery.memory import Remembered
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.session import ProxySession
@@ -30,6 +30,8 @@ class Sidecar:
 
     name: str = "web-0"
     refuses: tuple[str, ...] = ()
+    is_silent: bool = False
+    """It never answers."""
     has: dict[str, dict[str, Resource]] = field(default_factory=lambda: {type_url: {} for type_url in ORDER})
     inbox: list[Payload] = field(default_factory=list)
     session: ProxySession | None = None
@@ -94,11 +96,50 @@ class World:
         for _ in range(1000):
             if self.plane.is_behind:
                 self.push()
-            elif (sidecar := next((s for s in self._sidecars.values() if s.inbox), None)) is not None:
+            elif (sidecar := next((s for s in self._talking() if s.inbox), None)) is not None:
                 self.answer(sidecar)
             elif not self._pass_time():
                 return
         raise AssertionError("it never ends")
+
+    def _talking(self) -> list[Sidecar]:
+        return [sidecar for sidecar in self._sidecars.values() if not sidecar.is_silent]
+
+    @property
+    def sidecars(self) -> tuple[Sidecar, ...]:
+        """Those that are connected."""
+        return tuple(self._sidecars.values())
+
+    def is_gone(self, sidecar: Sidecar) -> bool:
+        return all(other is not sidecar for other in self._sidecars.values())
+
+    def has_all(self, sidecar: Sidecar) -> bool:
+        """Of what it asked for it has all that it should have, and nothing else."""
+        assert sidecar.session is not None
+        resources = self.plane.mesh.resources(sidecar.session.proxy)
+        for type_url, watch in sidecar.session.stream.watches.items():
+            due = {r.name: r.version for r in resources.resources(type_url) if watch.selects(r.name)}
+            has = {name: r.version for name, r in sidecar.has[type_url].items() if watch.selects(name)}
+            if due != has:
+                return False
+        return True
+
+    def step(self, times: int) -> None:
+        """Some of what there is to do or to say."""
+        for _ in range(times):
+            if self.plane.is_behind:
+                self.push()
+            elif (sidecar := next((s for s in self._talking() if s.inbox), None)) is not None:
+                self.answer(sidecar)
+
+    def pass_time(self, seconds: float) -> None:
+        """And all that comes of it."""
+        until = self.now + seconds
+        while (at := self.plane.look_at) is not None and at <= until:
+            self.now = max(self.now, at)
+            self._take(self.plane.look(self.now))
+            self.settle()
+        self.now = max(self.now, until)
 
     def answer(self, sidecar: Sidecar) -> None:
         """Take the oldest response."""
@@ -140,5 +181,7 @@ class World:
                 self.settled.append(effect.took)
             elif isinstance(effect, Remember):
                 self.remembered = effect.remembered
+            elif isinstance(effect, Disconnect):
+                self.disconnect(self._sidecars[effect.session.id])
             elif isinstance(effect, Failed):
                 self.failed.append(effect.error)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import SimpleNamespace
+
 import pytest
 
+from pilotfish.config.manifest import Manifest
+from pilotfish.derive import Graph
+from pilotfish.discovery.admission import Reason
 from pilotfish.discovery.findings import findings
+from pilotfish.discovery.isolation import isolate
 from pilotfish.discovery.standing import standings
-from pilotfish.envoy.types import CLUSTER, LISTENER
+from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE
 from pilotfish.envoy.values import ResourceSet
-from pilotfish.model import Proxy
+from pilotfish.mesh import inputs
+from pilotfish.model import ObjectRef, Proxy
+from pilotfish.model.kinds import VIRTUAL_SERVICE
 from pilotfish.model.sync import Sync
 from tests.discovery.sidecars import Sidecar, World
 from tests.manifests import service, virtual_service
@@ -88,12 +97,14 @@ def test_a_sidecar_that_leaves_is_waited_for_no_longer() -> None:
 
 def test_what_is_refused_names_its_object_and_stops_nobody_else() -> None:
     web, strict = Sidecar(), Sidecar("strict-0", refuses=("/poison",))
+    other = Sidecar("strict-1", refuses=("/poison",))
     world = settled_world(strict, mesh("/first"))
     world.connect(web)
+    world.connect(other)
     world.settle()
     world.change(mesh("/poison", "/changed"))
     world.settle()
-    for sidecar in (web, strict):
+    for sidecar in (web, strict, other):
         assert sidecar.holds("/first"), "the last good form is in force"
         assert sidecar.holds("/changed")
     assert rejected(world) == ["one"]
@@ -101,11 +112,102 @@ def test_what_is_refused_names_its_object_and_stops_nobody_else() -> None:
     assert [str(finding.problem.ref) for finding in found] == ["VirtualService vm/one"]
     assert "its last good form stays in force" in found[0].problem.message
     states = {standing.proxy: standing.types["rds"] for standing in standings(world.plane)}
-    assert states == {"web-0.vm": Sync.SYNCED, "strict-0.vm": Sync.REFUSED}
+    assert states == {"web-0.vm": Sync.SYNCED, "strict-0.vm": Sync.REFUSED, "strict-1.vm": Sync.REFUSED}
     world.change(mesh("/mended", "/changed"))
     world.settle()
     assert web.holds("/mended")
     assert rejected(world) == []
+
+
+def test_who_refuses_what_others_took_stands_alone_and_rolls_nothing_back() -> None:
+    liar, web = Sidecar("liar-0", refuses=("/",)), Sidecar()
+    world = settled_world(web, mesh("/first"))
+    world.connect(liar)
+    world.settle()
+    world.change(mesh("/second"))
+    world.settle()
+    assert web.holds("/second")
+    assert rejected(world) == []
+    found = [finding for finding in findings(world.plane) if finding.problem.reason == "RefusedByProxy"]
+    assert "proxy liar-0.vm refuses" in found[0].problem.message
+    assert not world.plane.is_settled, "one has not what it should have"
+    assert world.plane.is_told, "and nobody waits for it"
+    states = {standing.proxy: set(standing.types.values()) for standing in standings(world.plane)}
+    assert Sync.REFUSED not in states["web-0.vm"]
+    assert Sync.REFUSED in states["liar-0.vm"]
+    world.disconnect(liar)
+    assert not findings(world.plane)
+    assert world.plane.is_settled
+
+
+def test_what_was_rejected_on_a_liars_word_is_offered_again_once_it_is_known_to_be_one() -> None:
+    liar, web = Sidecar("liar-0", refuses=("/poison", "/two")), Sidecar()
+    world = World(mesh("/poison"))
+    world.connect(liar)
+    world.settle()
+    assert rejected(world), "it was alone"
+    world.connect(web)
+    world.settle()
+    liar.refuses = ("",)
+    world.change(mesh("/poison", "/changed"))
+    world.settle()
+    assert rejected(world) == []
+    assert web.holds("/poison")
+
+
+def test_an_object_that_most_refuse_is_found_though_one_answers_no_to_everything() -> None:
+    liar = Sidecar("liar-0", refuses=("",))
+    honest = [Sidecar(f"web-{n}", refuses=("/poison",)) for n in range(2)]
+    world = settled_world(honest[0], mesh("/first"))
+    for sidecar in (honest[1], liar):
+        world.connect(sidecar)
+    world.settle()
+    world.change(mesh("/poison", "/changed"))
+    world.settle()
+    assert rejected(world) == ["one"]
+    assert all(sidecar.holds("/first") and sidecar.holds("/changed") for sidecar in honest)
+
+
+def test_who_does_not_answer_is_named_no_longer_waited_for_and_cut_off() -> None:
+    web, silent = Sidecar(), Sidecar("silent-0", is_silent=True)
+    world = settled_world(web, mesh("/first"))
+    world.connect(silent)
+    world.settle()
+    assert not world.plane.is_told
+    world.pass_time(3.0)
+    assert world.plane.is_told
+    assert not world.plane.is_settled
+    assert [finding.problem.reason for finding in findings(world.plane)] == ["ProxySlow"]
+    world.change(mesh("/second"))
+    world.settle()
+    assert world.plane.is_told, "nobody waits for it anew"
+    assert world.plane.quarantine.is_idle
+    world.pass_time(15.0)
+    assert world.is_gone(silent)
+    assert world.plane.is_settled
+    found = findings(world.plane)
+    assert [finding.problem.reason for finding in found] == ["ProxyCutOff"]
+    assert "proxy silent-0.vm" in found[0].problem.message
+    proxy = Proxy.of_pod("silent-0", "vm", ("10.0.0.1",))
+    refusal = world.plane.admit(proxy, "10.0.0.1", world.now)
+    assert refusal is not None
+    assert refusal.reason is Reason.KEPT_OFF
+    world.pass_time(60.0)
+    assert world.plane.admit(proxy, "10.0.0.1", world.now) is None
+    assert not findings(world.plane)
+
+
+def test_who_is_silent_keeps_no_bad_object_in_force() -> None:
+    strict, silent = Sidecar("strict-0", refuses=("/poison",)), Sidecar("silent-0")
+    world = settled_world(strict, mesh("/first"))
+    world.connect(silent)
+    world.settle()
+    silent.is_silent = True
+    world.change(mesh("/poison", "/changed"))
+    world.settle()
+    world.pass_time(10.0)
+    assert rejected(world) == ["one"]
+    assert strict.holds("/changed")
 
 
 def test_what_was_not_asked_for_yet_is_not_known_to_work() -> None:
@@ -166,6 +268,87 @@ def test_what_goes_wrong_with_one_sidecar_stays_with_it(monkeypatch: pytest.Monk
     assert odd.holds("/third")
     assert world.plane.is_settled
     assert "InternalError" not in [finding.problem.reason for finding in findings(world.plane)]
+
+
+def faulty(world: World, monkeypatch: pytest.MonkeyPatch, *texts: str) -> None:
+    """Whatever holds one of these in force can't be computed."""
+    mesh, compute = world.plane.mesh, world.plane.mesh.resources
+
+    def resources(proxy: Proxy) -> ResourceSet:
+        found = compute(proxy)
+        for layer in found.layers(ROUTE):
+            for resource in layer.values():
+                if any(text.encode() in resource.body for text in texts):
+                    raise ZeroDivisionError("\udc80")
+        return found
+
+    monkeypatch.setattr(mesh, "resources", resources)
+
+
+def test_a_fault_is_isolated_to_the_object_that_leads_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    web = Sidecar()
+    world = settled_world(web, mesh("/first"))
+    faulty(world, monkeypatch, "/bug")
+    world.change(mesh("/bug", "/changed"))
+    world.settle()
+    assert web.holds("/first"), "its last good form"
+    assert web.holds("/changed")
+    assert not world.plane.is_settled
+    found = [finding.problem for finding in findings(world.plane) if finding.problem.reason == "InternalError"]
+    assert [str(problem.ref) for problem in found] == ["VirtualService vm/one"]
+    assert "its last good form stays in force" in found[0].message
+    late = Sidecar("late-0")
+    world.connect(late)
+    world.settle()
+    assert late.holds("/changed")
+    world.change(mesh("/mended", "/changed"))
+    world.settle()
+    assert web.holds("/mended")
+    assert not findings(world.plane)
+    assert world.plane.is_settled
+
+
+@pytest.mark.parametrize("bad", [(0,), (6,), (1, 2), (0, 3, 6)])
+def test_of_many_that_changed_all_that_are_faulty_are_found(bad: tuple[int, ...]) -> None:
+    refs = [VIRTUAL_SERVICE.ref("vm", str(n)) for n in range(7)]
+    out: set[ObjectRef] = set()
+    objects = SimpleNamespace(exclude=out.add, readmit=out.discard)
+
+    def attempt() -> Exception | None:
+        return ValueError() if {refs[n] for n in bad} - out else None
+
+    assert isolate(objects, refs, attempt).keys() == out == {refs[n] for n in bad}
+
+
+def test_a_fault_that_no_change_explains_leaves_all_as_it_was() -> None:
+    out: set[ObjectRef] = set()
+    objects = SimpleNamespace(exclude=out.add, readmit=out.discard)
+    assert isolate(objects, [VIRTUAL_SERVICE.ref("vm", "a")], ValueError) == {}
+    assert not out
+
+
+def test_an_object_that_cannot_be_taken_in_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    web = Sidecar()
+    world = settled_world(web, mesh("/first"))
+    apply = inputs.apply
+
+    def fail_on_bug(graph: Graph, changes: Mapping[ObjectRef, Manifest | None]) -> bool:
+        if any(manifest and "/bug" in str(manifest.document) for manifest in changes.values()):
+            raise ZeroDivisionError
+        return apply(graph, changes)
+
+    monkeypatch.setattr(inputs, "apply", fail_on_bug)
+    world.change(mesh("/bug", "/changed"))
+    world.settle()
+    assert web.holds("/first")
+    assert web.holds("/changed")
+    assert not world.plane.is_settled
+    found = [finding.problem for finding in findings(world.plane) if finding.problem.reason == "InternalError"]
+    assert [str(problem.ref) for problem in found] == ["VirtualService vm/one"]
+    world.change(mesh("/mended", "/changed"))
+    world.settle()
+    assert web.holds("/mended")
+    assert world.plane.is_settled
 
 
 def test_a_change_that_cannot_be_taken_in_is_never_settled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Set
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotfish.discovery.quarantine import Nack, Quarantine
+from pilotfish.discovery.voting import Votes
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.kinds import POD, SERVICE, VIRTUAL_SERVICE
 
@@ -31,6 +33,7 @@ class World:
         self.generation = 0
         self.accepted: dict[str, str] = {}
         """By proxy."""
+        self.refused: dict[str, str] = {}
         self.offered: list[str] = []
         self.quarantine = Quarantine(self)
 
@@ -45,8 +48,11 @@ class World:
     def version(self, proxy: str, type_url: str, name: str) -> str | None:
         return f"{self.generation}:" + ",".join(sorted(r.name for r in self.owners - self.out))
 
-    def holds(self, proxy: str, type_url: str, name: str) -> str | None:
-        return self.accepted.get(proxy)
+    def votes(self, type_url: str, name: str, version: str, but: Set[str]) -> Votes:
+        """Only those who have answered it count; nobody else is waited for."""
+        accepted = frozenset(proxy for proxy, held in self.accepted.items() if held == version)
+        refused = frozenset(proxy for proxy, said in self.refused.items() if said == version)
+        return Votes(accepted - but, refused - but)
 
     def unproven(self) -> dict[ObjectRef, int]:
         return dict.fromkeys(self.fresh, 1)
@@ -61,10 +67,15 @@ class World:
             return
         self.offered.append(version)
         if self.bad & (self.owners - self.out):
-            self.quarantine.refused(Nack(proxy, ROUTE, "r", version, tuple(sorted(self.owners)), "no"))
+            self.refuse(Nack(proxy, ROUTE, "r", version, tuple(sorted(self.owners)), "no"))
         else:
             self.accepted[proxy] = version
-            self.quarantine.accepted(ROUTE, "r", version)
+            self.quarantine.review(0.0)
+
+    def refuse(self, nack: Nack) -> None:
+        self.refused[nack.proxy] = nack.version
+        self.quarantine.refused(nack)
+        self.quarantine.review(0.0)
 
     def settle(self) -> None:
         """The proxy is sent what changed until nothing changes any more."""
@@ -118,7 +129,7 @@ def test_another_proxy_that_refuses_the_same_is_noted() -> None:
     world.accepted[PROXY] = "0:b"
     nack = Nack("web-1", ROUTE, "r", "0:a,b", (A, B), "no")
     world.answer()
-    world.quarantine.refused(nack)
+    world.refuse(nack)
     assert world.quarantine.rejected[A].proxies == {PROXY, "web-1"}
 
 
@@ -157,7 +168,7 @@ def test_a_refusal_that_no_object_explains_is_kept_until_something_changes() -> 
     world = World(bad={ref("the mesh configuration")}, owners={A, ref("the mesh configuration")}, unproven={A})
     world.owners = {A}
     nack = Nack(PROXY, ROUTE, "r", "0:a", (), "no")
-    world.quarantine.refused(nack)
+    world.refuse(nack)
     assert list(world.quarantine.unexplained) == [(ROUTE, "r")]
     assert world.quarantine.is_idle
     assert not world.out

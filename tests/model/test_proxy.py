@@ -22,6 +22,21 @@ def test_a_proxy_is_read_from_its_node() -> None:
     assert str(proxy) == "webapp-0.vm"
 
 
-@pytest.mark.parametrize("node_id", ["", "x", "router~1.2.3.4~a.b~c", "sidecar~~a.b~c", "sidecar~1.2.3.4~a~c"])
+@pytest.mark.parametrize(
+    "node_id",
+    [
+        "",
+        "x",
+        "router~1.2.3.4~a.b~c",
+        "sidecar~~a.b~c",
+        "sidecar~1.2.3.4~a~c",
+        "sidecar~1.2.3~a.b~c",
+        "sidecar~fe80::1%eth0~a.b~c",
+        "sidecar~1.2.3.4~a\n.b~c",
+        "sidecar~1.2.3.4~a b.c~d",
+        "sidecar~1.2.3.4~\udc80.b~c",
+        f"sidecar~1.2.3.4~{'a' * 640}.b~c",
+    ],
+)
 def test_other_node_ids_are_no_proxy(node_id: str) -> None:
     assert Proxy.parse(node_id, {}) is None

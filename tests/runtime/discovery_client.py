@@ -23,10 +23,11 @@ WEB = "sidecar~10.0.0.1~web-0.vm~vm.svc.cluster.local"
 
 @asynccontextmanager
 async def discovery(
-    *paths: Path, mesh_config: Path | None = None, state: Path | None = None
+    *paths: Path, mesh_config: Path | None = None, state: Path | None = None, only_pods: bool = False
 ) -> AsyncIterator[DiscoveryServer]:
     """It listens on free ports of the loopback."""
-    options = Options(paths, Address("127.0.0.1", 0), Address("127.0.0.1", 0), mesh_config, state=state)
+    anywhere = Address("127.0.0.1", 0)
+    options = Options(paths, anywhere, anywhere, mesh_config, state=state, only_pods=only_pods)
     async with DiscoveryServer(options) as made:
         running = asyncio.create_task(made.run())
         try:

@@ -225,6 +225,32 @@ async def test_readiness_waits_for_names(spec: AgentSpec, discovery: Discovery) 
             assert not status.ready
 
 
+async def test_readiness_waits_until_all_of_the_first_configuration_is_taken(
+    spec: AgentSpec, discovery: Discovery
+) -> None:
+    """Envoy counts a first answer that it refused in part as an answer; only discovery knows what became of it."""
+    taken = asyncio.Event()
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/api/names":
+            return web.json_response({"version": "1", "records": {}}, status=304 if request.query["version"] else 200)
+        assert request.query["proxyID"] == spec.proxy.id
+        await taken.wait()
+        return web.json_response(True)
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = await asyncio.get_running_loop().create_server(web.Server(answer), sock=listener)
+    try:
+        monitoring = f"127.0.0.1:{listener.getsockname()[1]}"
+        async with running(replace(spec, monitoring=monitoring)) as agent:
+            status = await changed(agent, lambda status: "not taken all of its first" in status.message)
+            assert not status.ready
+            taken.set()
+            await agent.wait_ready()
+    finally:
+        server.close()
+
+
 async def test_killed_envoy_is_back_within_a_second(spec: AgentSpec, discovery: Discovery, app: App) -> None:
     async with running(spec) as agent:
         await agent.wait_ready()

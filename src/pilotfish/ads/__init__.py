@@ -4,12 +4,14 @@
                                       ResourceSet ──────┼─Stream─▶ Effect: Send(Payload) ─wire─▶ bytes
                                              time ──────┘                  Accepted, Refused
 
-`stream` orders the types (make before break), `watch` is one type's subscription, `holding` what a proxy has and lacks
-of it, `diff` what differs between the layers of two resource sets, `refusal` reads Envoy's words.
+`stream` orders the types (make before break), `watch` is one type's subscription, `bounds` how much may be asked for,
+`holding` what a proxy has and lacks of a type, `diff` what differs between the layers of two resource sets, `refusal`
+reads Envoy's words.
 
 Source: https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol
 """
 
+from pilotfish.ads.bounds import LARGEST_REQUEST, ExcessiveRequestError
 from pilotfish.ads.effects import Accepted, Effect, Refused, Send
 from pilotfish.ads.request import (
     DeltaRequest,
@@ -24,9 +26,11 @@ from pilotfish.ads.stream import Stream
 from pilotfish.ads.watch import StreamCache
 
 __all__ = [
+    "LARGEST_REQUEST",
     "Accepted",
     "DeltaRequest",
     "Effect",
+    "ExcessiveRequestError",
     "MalformedRequestError",
     "Node",
     "Refused",

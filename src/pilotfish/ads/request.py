@@ -14,6 +14,9 @@ from google.protobuf import json_format, message
 from pilotfish.envoy.types import xds_type
 from pilotfish.model.private import PrivateStr
 
+_LONGEST_ERROR = 1 << 16
+"""Characters of Envoy's words that are looked at; it prints a resource that it refuses."""
+
 
 class MalformedRequestError(ValueError):
     """The bytes are no request of the ADS service."""
@@ -66,7 +69,7 @@ def parse_delta(body: bytes) -> DeltaRequest:
     return DeltaRequest(
         type_url=proto.type_url,
         nonce=proto.response_nonce,
-        error=proto.error_detail.message if proto.HasField("error_detail") else None,
+        error=proto.error_detail.message[:_LONGEST_ERROR] if proto.HasField("error_detail") else None,
         subscribe=tuple(proto.resource_names_subscribe),
         unsubscribe=tuple(proto.resource_names_unsubscribe),
         initial=_versions(proto.type_url, proto.initial_resource_versions),
@@ -81,7 +84,7 @@ def parse_world(body: bytes) -> WorldRequest:
     return WorldRequest(
         type_url=proto.type_url,
         nonce=proto.response_nonce,
-        error=proto.error_detail.message if proto.HasField("error_detail") else None,
+        error=proto.error_detail.message[:_LONGEST_ERROR] if proto.HasField("error_detail") else None,
         names=tuple(proto.resource_names),
         version=_version(proto.type_url, proto.version_info),
         node=_node(proto),
@@ -110,8 +113,12 @@ def _node(proto: discovery_pb2.DiscoveryRequest | discovery_pb2.DeltaDiscoveryRe
         return None
     node = proto.node
     version = node.user_agent_build_version.version
+    try:
+        metadata = json_format.MessageToDict(node.metadata)
+    except json_format.Error as error:  # a number that JSON does not have
+        raise MalformedRequestError(f"the node's metadata is no JSON: {error}") from error
     return Node(
         id=node.id,
-        metadata=json_format.MessageToDict(node.metadata),
+        metadata=metadata,
         version=f"{version.major_number}.{version.minor_number}.{version.patch}",
     )

@@ -13,12 +13,14 @@ all listeners and routes are acknowledged. One response of a type is under way a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from pilotfish.ads.bounds import check_request, check_subscription
 from pilotfish.ads.effects import Accepted, Effect, Refused, Send
 from pilotfish.ads.holding import Plan
 from pilotfish.ads.request import DeltaRequest, Request, WorldRequest
-from pilotfish.ads.watch import PATIENCE, StreamCache, Watch
+from pilotfish.ads.watch import PATIENCE, Outstanding, StreamCache, Watch
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, TYPES, rank
 from pilotfish.model.sync import Sync
 
@@ -64,7 +66,8 @@ class Stream:
         return self._advance(now)
 
     def receive(self, request: Request, now: float) -> tuple[Effect, ...]:
-        """Take one request of the proxy's."""
+        """Take one request of the proxy's. Raises ExcessiveRequestError, after which the stream is to end."""
+        check_request(request)
         watch = self.watches.get(request.type_url)
         first = watch is None
         if watch is None:
@@ -74,6 +77,7 @@ class Stream:
             self._subscribe(watch, request, first, now)
         elif first or request.nonce in ("", watch.last_nonce):
             self._subscribe_world(watch, request, first)
+        check_subscription(len(self.watches), sum(len(each.names) for each in self.watches.values()))
         return told + self._advance(now)
 
     def sync(self, type_url: str) -> Sync:
@@ -94,6 +98,15 @@ class Stream:
         """The proxy has asked for every type that it is to ask for."""
         resources = self._resources
         return resources is not None and (resources.referenced | _FIRST) <= self.watches.keys()
+
+    @property
+    def is_refusing(self) -> bool:
+        """The proxy has refused something that it should have."""
+        return any(watch.refused for watch in self.watches.values())
+
+    def outstanding(self) -> Iterator[Outstanding]:
+        """What the proxy has not answered, the oldest of each type."""
+        return (each for watch in self.watches.values() if (each := watch.outstanding()) is not None)
 
     # Requests
 

@@ -61,6 +61,18 @@ class Sent:
     """It holds a resource that the proxy had no version of."""
 
 
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """The oldest response of a type that was not answered."""
+
+    type_url: str
+    since: float
+    size: int
+    """Bytes of its resources."""
+    answered_before: bool
+    """The proxy has taken an earlier one of the type."""
+
+
 class Watch:
     """Not more than a state: `Stream` decides when to ask it for its next response."""
 
@@ -203,6 +215,12 @@ class Watch:
     @property
     def under_way(self) -> bool:
         return bool(self._flight)
+
+    def outstanding(self) -> Outstanding | None:
+        sent = next(iter(self._flight.values()), None)
+        if sent is None:
+            return None
+        return Outstanding(self.type_url, sent.at, sum(len(r.body) for r in sent.resources), bool(self.accepted_nonce))
 
     def send(self, due: Plan, withheld: frozenset[str], may_remove: bool, now: float) -> Payload:
         """The response that leads as far as possible towards the plan's layers, without the changes `withheld`."""

@@ -52,6 +52,11 @@ if TYPE_CHECKING:
     "--allow-plaintext", is_flag=True, help="Serve others than this machine's own processes without encryption."
 )
 @click.option(
+    "--only-pods",
+    is_flag=True,
+    help="Serve the pods among the manifests alone, each from its own address (status.podIPs).",
+)
+@click.option(
     "--log-level",
     default="info",
     show_default=True,
@@ -66,6 +71,7 @@ def command(
     monitoring_address: str,
     state: Path | None,
     allow_plaintext: bool,
+    only_pods: bool,
     log_level: str,
 ) -> None:
     """Serve Envoy's configuration over xDS, from manifests.
@@ -84,6 +90,7 @@ def command(
         mesh_config=mesh_config,
         recursive=recursive,
         allow_plaintext=allow_plaintext,
+        only_pods=only_pods,
         state=state,
     )
     try:

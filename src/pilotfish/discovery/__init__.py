@@ -5,5 +5,7 @@
                     Quarantine ───┴──────────────────── refused, accepted ◀─────────┘    └─ plane.receive, tick
 
 `plane` is the state machine that `runtime.discovery` drives; `session` is one proxy's part of it, `effects` what comes
-out. `memory` is what outlives a restart. `findings`, `standing`, `dump` and `debug` say what the plane knows.
+out. `admission` is who is let in, `voting` whose fault a refusal is, `patience` who is waited for, `isolation` which
+objects a fault of our own comes from. `memory` is what outlives a restart. `findings`, `standing`, `dump` and `debug`
+say what the plane knows.
 """

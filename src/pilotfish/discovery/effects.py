@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pilotfish import ads
+from pilotfish.discovery.admission import Refusal
 from pilotfish.discovery.memory import Remembered
+from pilotfish.discovery.session import ProxySession
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,4 +33,12 @@ class Remember:
     remembered: tuple[Remembered, ...]
 
 
-Effect = ads.Effect | Failed | Settled | Remember
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """End this session: what is to be said to its proxy."""
+
+    session: ProxySession
+    refusal: Refusal
+
+
+Effect = ads.Effect | Disconnect | Failed | Settled | Remember

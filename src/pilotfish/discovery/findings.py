@@ -12,6 +12,7 @@ from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.quarantine import Rejection
 from pilotfish.envoy.types import short
 from pilotfish.model import Problem
+from pilotfish.model.proxy import NodeId
 
 _PRINTED = re.compile(r"\): \w+(?:: | \{).*")
 _DUMP = "goo.gle/debug"
@@ -35,7 +36,8 @@ def findings(plane: ControlPlane) -> tuple[Finding, ...]:
     manifests = plane.mesh.desired.manifests
     between = (locate(p, manifests.get(p.ref) if p.ref else None) for p in _between(plane))
     found = dict.fromkeys((*plane.mesh.desired.problems, *between))
-    return (*rejections(plane), *failures(plane), *(Finding(problem) for problem in found))
+    of_proxies = (*rejections(plane), *refusers(plane), *slow(plane), *failures(plane))
+    return (*of_proxies, *(Finding(problem) for problem in found))
 
 
 def rejections(plane: ControlPlane) -> Iterator[Finding]:
@@ -58,22 +60,68 @@ def rejections(plane: ControlPlane) -> Iterator[Finding]:
         yield _finding(Problem(None, "", "RefusedByEnvoy", message), rejection)
 
 
+def refusers(plane: ControlPlane) -> Iterator[Finding]:
+    """The proxies that refuse what most others took: they are to blame, not the objects."""
+    for proxy, refused in plane.quarantine.convicted.items():
+        session = plane.find(proxy)
+        for (type_url, name), nack in refused.items():
+            watch = session.stream.watches.get(type_url) if session else None
+            if watch is None or watch.refused.get(name) != nack.version:
+                continue
+            message = (
+                f"proxy {_pod(proxy)} refuses {short(type_url).upper()} {name}, which others have accepted: "
+                f"{words_about(name, nack.message)}; it keeps what it has of it, and the objects stay in force; "
+                "see its log, and restart its pod"
+            )
+            yield Finding(Problem(None, "", "RefusedByProxy", message), type_url, frozenset((proxy,)))
+
+
+def slow(plane: ControlPlane) -> Iterator[Finding]:
+    """The proxies that nobody waits for any more, and those that were cut off."""
+    cut_off = {cut.proxy for cut in plane.door.cut}
+    for proxy in sorted(cut_off):
+        message = (
+            f"proxy {_pod(proxy)} took nothing of what it was sent, was cut off, and is not served for a while; it "
+            "keeps what it has; see whether it runs, and what else connects as it"
+        )
+        yield Finding(Problem(None, "", "ProxyCutOff", message), proxies=frozenset((proxy,)))
+    for proxy in sorted({session.proxy.id for session in plane.slow.values()} - cut_off):
+        message = (
+            f"proxy {_pod(proxy)} does not acknowledge what it was sent; nobody waits for it any more, and it is cut "
+            "off if it stays so; see whether it runs, and what else connects as it"
+        )
+        yield Finding(Problem(None, "", "ProxySlow", message), proxies=frozenset((proxy,)))
+
+
+def _pod(node_id: str) -> str:
+    found = NodeId.parse(node_id)
+    return found.pod if found else node_id
+
+
 def _between(plane: ControlPlane) -> tuple[Problem, ...]:
     """What is wrong between objects."""
     try:
         return plane.mesh.problems()
     except Exception as error:  # a bug: what else is wrong is to be said all the same
-        message = f"a fault in pilotfish: what is wrong between objects can't be told ({repr(error)[:200]})"
+        message = f"a fault in pilotfish: what is wrong between objects can't be told ({_repr(error)})"
         return (Problem(None, "", "InternalError", message),)
 
 
 def failures(plane: ControlPlane) -> Iterator[Finding]:
-    """The proxies whose configuration can't be computed, by what goes wrong."""
+    """The objects with which something can't be computed, and the proxies for which it can't be, by what goes wrong."""
+    for ref, error in sorted({**plane.mesh.untaken, **plane.faulty}.items(), key=lambda item: item[0]):
+        manifest = plane.mesh.desired.manifests.get(ref)
+        force = "its last good form stays in force" if plane.mesh.last_good(ref) else "it is not used"
+        said = f"what follows from it can't be computed ({_repr(error)})"
+        message = (
+            f"a fault in pilotfish: {said}; {force} until it is changed; all else goes on (discovery.log says more)"
+        )
+        yield Finding(Problem(ref, "", "InternalError", message, source=manifest.source if manifest else None))
     proxies: dict[str, set[str]] = {}
     for id, error in plane.failed.items():
-        proxies.setdefault(repr(error)[:200], set()).add(plane.sessions[id].proxy.id)
+        proxies.setdefault(_repr(error), set()).add(plane.sessions[id].proxy.id)
     if plane.broken is not None:
-        what = f"the latest change is not, or not wholly, in force ({repr(plane.broken)[:200]})"
+        what = f"the latest change is not, or not wholly, in force ({_repr(plane.broken)})"
         message = f"a fault in pilotfish: {what}; undo it (discovery.log says more)"
         yield Finding(Problem(None, "", "InternalError", message))
     for why, ids in proxies.items():
@@ -82,6 +130,10 @@ def failures(plane: ControlPlane) -> Iterator[Finding]:
             "what they have; undo the latest change (discovery.log says more)"
         )
         yield Finding(Problem(None, "", "InternalError", message), proxies=frozenset(ids))
+
+
+def _repr(error: Exception) -> str:
+    return repr(error).encode(errors="backslashreplace").decode()[:200]
 
 
 def _finding(problem: Problem, rejection: Rejection) -> Finding:

@@ -32,12 +32,19 @@ class Mesh:
         self._proven: dict[ObjectRef, Manifest] = {}
         """Each object's last form that every proxy accepted all of."""
         self._unproven: set[ObjectRef] = set()
+        self.untaken: dict[ObjectRef, Exception] = {}
+        """Objects that could not be taken in, and why: what there was of them before is used."""
 
     def apply(self, desired: DesiredState) -> tuple[set[ObjectRef], bool]:
         """Which objects are new, different or gone; and whether anything follows from it."""
         changes = _changes(self.desired.manifests, desired.manifests)
         self.desired = desired
-        moved = inputs.apply(self.graph, changes)
+        for ref in changes:
+            self.untaken.pop(ref, None)
+        try:
+            moved = inputs.apply(self.graph, changes)
+        except Exception:  # a bug, and it is to stay with the object that leads to it
+            moved = self._apply_each(changes)
         moved |= inputs.apply_mesh_config(self.graph, desired.mesh_config)
         for ref, manifest in changes.items():
             if manifest is None:
@@ -46,6 +53,24 @@ class Mesh:
             else:
                 self._unproven.add(ref)
         return set(changes), moved
+
+    def _apply_each(self, changes: Mapping[ObjectRef, Manifest | None]) -> bool:
+        moved = False
+        for ref, manifest in changes.items():
+            try:
+                moved |= inputs.apply(self.graph, {ref: manifest})
+            except Exception as error:
+                self.untaken[ref] = error
+        return moved
+
+    def fault(self, proxy: Proxy) -> Exception | None:
+        """Why what this proxy and its agent are told can't be computed."""
+        try:
+            self.resources(proxy)
+            self.names(proxy.namespace)
+        except Exception as error:
+            return error
+        return None
 
     def resources(self, proxy: Proxy) -> ResourceSet:
         return resource_set(self.graph, proxy)

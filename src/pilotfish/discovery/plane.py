@@ -5,31 +5,42 @@
                     Quarantine ◀──────── Refused, Accepted ◀─────────┘ ◀── receive, tick
 
 Every method that stands for something that happens returns effects, to be performed in order. While `is_behind`, `push`
-is to be called until it no longer is: one session at a time, so that the driver may read requests in between.
+is to be called until it no longer is: one session at a time, so that the driver may read requests in between. `look` is
+to be called at `look_at`: time itself tells who is slow, and whom nobody waits for any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from itertools import count
+from typing import Final
 
 from pilotfish import ads
 from pilotfish.ads import Accepted, Node, Refused, Request, Stream, StreamCache
 from pilotfish.config.desired import DesiredState
-from pilotfish.discovery.effects import Effect, Failed, Remember, Settled
+from pilotfish.config.manifest import Manifest
+from pilotfish.discovery import patience
+from pilotfish.discovery.admission import Door, Reason, Refusal, peer_host
+from pilotfish.discovery.effects import Disconnect, Effect, Failed, Remember, Settled
+from pilotfish.discovery.isolation import isolate
 from pilotfish.discovery.memory import Remembered
 from pilotfish.discovery.mesh import Mesh
 from pilotfish.discovery.quarantine import Nack, Quarantine
 from pilotfish.discovery.session import ProxySession
+from pilotfish.discovery.voting import Votes
 from pilotfish.model import ObjectRef, Proxy
+from pilotfish.model.kinds import POD
+
+_TAKES_NOTHING: Final = "did not acknowledge what it was sent"
 
 
 class ControlPlane:
     """Implements `quarantine.World`. Not for several threads."""
 
-    def __init__(self, remembered: Iterable[Remembered] = ()) -> None:
+    def __init__(self, remembered: Iterable[Remembered] = (), door: Door | None = None) -> None:
         """`remembered`: what an earlier discovery asked to keep."""
         self.mesh = Mesh()
+        self.door = door or Door()
         self.quarantine = Quarantine(self)
         self.sessions: dict[str, ProxySession] = {}
         self._earlier = tuple(remembered)
@@ -40,10 +51,20 @@ class ControlPlane:
         self._behind: dict[str, None] = {}
         """The sessions whose resources are to be looked at again, in order."""
         self._unsettled: dict[str, ProxySession] = {}
+        self.slow: dict[str, ProxySession] = {}
+        """Of those, the ones that are waited for no longer."""
+        self.look_at: float | None = None
+        """When `look` is to be called."""
         self.failed: dict[str, Exception] = {}
         """The sessions whose resources can't be computed, and why."""
         self.broken: Exception | None = None
         """Why the last change could not be taken in, which is a bug: nothing is settled then."""
+        self.faulty: dict[ObjectRef, Exception] = {}
+        """The objects with which resources can't be computed, which is a bug: their last good forms are used."""
+        self._is_hopeless = False
+        """Since the last change it was tried in vain to find such objects."""
+        self._to_review = False
+        """Something happened that the quarantine may wait for."""
         self._moving = False
         """Something happened since the mesh was last settled."""
         self._changed_at: float | None = None
@@ -57,7 +78,9 @@ class ControlPlane:
         """The user's objects are these now. `since`: when the change came."""
         try:
             changed, moved = self.mesh.apply(desired)
+            self._is_hopeless = False
             if changed:
+                self._retry(changed)
                 self.quarantine.changed(changed)
                 self._recall()
         except Exception as error:
@@ -68,7 +91,11 @@ class ControlPlane:
         if moved or changed:
             self._changed_at = since if self._changed_at is None else self._changed_at
             self._push_all()
-        return self._outcome(since)
+        return self._strangers() + self._outcome(since)
+
+    def admit(self, proxy: Proxy, host: str, now: float) -> Refusal | None:
+        """Whether a proxy that comes from there is served."""
+        return self.door.admit(proxy, host, self._pod(proxy), now)
 
     def join(self, node: Node, proxy: Proxy, *, delta: bool, peer: str, at: float, now: float) -> ProxySession:
         """A proxy has come. `at`: the time of day. What its first request leads to, `receive` tells."""
@@ -79,9 +106,13 @@ class ControlPlane:
             envoy=node.version,
             delta=delta,
             peer=peer,
+            host=peer_host(peer),
             connected_at=at,
         )
-        session.stream.update(self.mesh.resources(proxy), now)
+        if self.mesh.fault(proxy) is None:
+            session.stream.update(self.mesh.resources(proxy), now)
+        else:  # `push` sees to it
+            self._behind[session.id] = None
         self.sessions[session.id] = session
         return session
 
@@ -99,10 +130,17 @@ class ControlPlane:
             return ()
         self._behind.pop(session.id, None)
         self._unsettled.pop(session.id, None)
+        self.slow.pop(session.id, None)
         self.failed.pop(session.id, None)
+        self._to_review = True
         if not any(other.proxy.id == session.proxy.id for other in self.sessions.values()):
             self.quarantine.left(session.proxy.id)
         return self._outcome(now)
+
+    def lose(self, session: ProxySession, why: str, now: float) -> Refusal:
+        """It is to be ended, and kept off for a while. What it is told."""
+        self.door.cut_off(session.proxy, session.host, why, now)
+        return Refusal(Reason.KEPT_OFF, f"{session.proxy} {why}, and is cut off")
 
     @property
     def is_behind(self) -> bool:
@@ -113,16 +151,28 @@ class ControlPlane:
         """Give the next session that is behind what it should have. Only while `is_behind`."""
         session = self.sessions[next(iter(self._behind))]
         del self._behind[session.id]
-        effects: tuple[Effect, ...]
-        try:
-            effects = self._follow(session, self._update(session, now))
-        except Exception as error:  # a bug, and what goes wrong with one proxy stays with it
-            self.failed[session.id] = error
-            effects = (Failed(error),)
-        else:
+        error = self.mesh.fault(session.proxy)
+        if error is None:
             if self.failed.pop(session.id, None) is not None:
                 self._moving = True
-        return session, effects + self._outcome(now)
+            return session, self._follow(session, self._update(session, now)) + self._outcome(now)
+        if not self._isolate(session.proxy):
+            self.failed[session.id] = error
+        return session, (Failed(error), *self._outcome(now))
+
+    def look(self, now: float) -> tuple[Effect, ...]:
+        """Time has passed: who is slow, who has to go, whose silence is waited for no longer?"""
+        self.look_at = None
+        self._to_review = True
+        self.door.let_back(now)
+        lost: list[Effect] = []
+        for session in tuple(self._unsettled.values()):
+            if session.id not in self.slow and patience.is_slow(session.stream, now):
+                self.slow[session.id] = session
+                self._moving = True
+            if patience.is_lost(session.stream, now):
+                lost.append(Disconnect(session, self.lose(session, _TAKES_NOTHING, now)))
+        return (*lost, *self._outcome(now))
 
     def collect(self) -> None:
         """Forget what only proxies that left needed."""
@@ -132,25 +182,68 @@ class ControlPlane:
 
     @property
     def is_settled(self) -> bool:
-        """Every proxy has acknowledged all that follows from the last change."""
-        return not self._behind and self.quarantine.is_idle and not self._unsettled and not self.is_failing
+        """Every proxy has acknowledged all that follows from the last change, and refuses nothing of it."""
+        return self._is_calm and not self.unsettled
+
+    @property
+    def is_told(self) -> bool:
+        """Every proxy that answers has acknowledged, or refused, all that follows from the last change."""
+        return not self._behind and self._unsettled.keys() <= self.slow.keys()
 
     @property
     def is_failing(self) -> bool:
         """What some proxies should have is not known."""
-        return bool(self.failed) or self.broken is not None
+        return bool(self.failed or self.faulty or self.mesh.untaken) or self.broken is not None
 
     @property
     def unsettled(self) -> tuple[ProxySession, ...]:
         """Those whose proxies have not acknowledged all that they should have, or of whom nobody knows what that is."""
-        return tuple(self.sessions[id] for id in {**self._unsettled, **self.failed})
+        refusing = {id: session for id, session in self.sessions.items() if session.stream.is_refusing}
+        return tuple(self.sessions[id] for id in {**self._unsettled, **refusing, **self.failed})
+
+    def has_taken_all(self, proxy_id: str) -> bool:
+        """The proxy has asked for all that it should have, and has acknowledged it without a refusal."""
+        mine = [session for session in self._sessions_of(proxy_id) if session.id not in self.failed]
+        return any(s.is_complete and s.is_settled and not s.stream.is_refusing for s in mine)
 
     def find(self, proxy_id: str) -> ProxySession | None:
         """By node id, by `name.namespace`, or by session id; the latest if there are several."""
-        found = [s for s in self.sessions.values() if proxy_id in (s.proxy.id, str(s.proxy), s.id)]
+        found = self._sessions_of(proxy_id)
         return found[-1] if found else None
 
+    def _sessions_of(self, proxy_id: str) -> list[ProxySession]:
+        return [s for s in self.sessions.values() if proxy_id in (s.proxy.id, str(s.proxy), s.id)]
+
     # What follows
+
+    def _pod(self, proxy: Proxy) -> Manifest | None:
+        return self.mesh.desired.manifests.get(POD.ref(proxy.namespace, proxy.name))
+
+    def _strangers(self) -> tuple[Effect, ...]:
+        """Those whose pods are no more, or have become others."""
+        if not self.door.only_pods:
+            return ()
+        found = ((s, self.door.identify(s.proxy, s.host, self._pod(s.proxy))) for s in self.sessions.values())
+        return tuple(Disconnect(session, refusal) for session, refusal in found if refusal is not None)
+
+    def _isolate(self, proxy: Proxy) -> bool:
+        """Leave out the objects with which the proxy's resources can't be computed. False if it is not for them."""
+        if self._is_hopeless:
+            return False
+        known = {*self.faulty, *self.quarantine.rejected}
+        candidates = [ref for ref in sorted(self.mesh.unproven()) if ref not in known]
+        found = isolate(self.mesh, candidates, lambda: self.mesh.fault(proxy))
+        self._is_hopeless = not found
+        self.faulty |= found
+        if found:
+            self._push_all()
+        return bool(found)
+
+    def _retry(self, changed: Iterable[ObjectRef]) -> None:
+        """What was changed is used again."""
+        for ref in self.faulty.keys() & set(changed):
+            del self.faulty[ref]
+            self.mesh.readmit(ref)
 
     def _push_all(self) -> None:
         """A session that waits for its turn keeps its place."""
@@ -167,13 +260,13 @@ class ControlPlane:
         for effect in effects:
             if isinstance(effect, Refused):
                 self._note_refused(session, effect)
-            elif isinstance(effect, Accepted) and not self.quarantine.is_idle:
-                for resource in effect.resources:
-                    self.quarantine.accepted(resource.type_url, resource.name, resource.version)
+            elif isinstance(effect, Accepted) and self.quarantine.concerns(effect.type_url):
+                self._to_review = True
         self._note_standing(session)
         return effects
 
     def _note_refused(self, session: ProxySession, refused: Refused) -> None:
+        self._to_review = True
         for r in refused.resources:
             self.quarantine.refused(
                 Nack(session.proxy.id, r.type_url, r.name, r.version, self.mesh.owners(r), refused.message)
@@ -184,6 +277,7 @@ class ControlPlane:
             session.is_settled = settled
             if settled:
                 del self._unsettled[session.id]
+                self.slow.pop(session.id, None)
             else:
                 self._unsettled[session.id] = session
             self._moving = True
@@ -193,23 +287,35 @@ class ControlPlane:
 
     def _outcome(self, now: float) -> tuple[Effect, ...]:
         """What the event as a whole has led to: last, so that what the quarantine decides comes first."""
+        if self._to_review and not self._behind:
+            self._to_review = False
+            self.quarantine.review(now)
+        if self.look_at is None and (self._unsettled or self.door.cut or not self.quarantine.is_idle):
+            self.look_at = now + patience.LOOK
         return self._settle(now) + self._remember()
 
+    @property
+    def _is_calm(self) -> bool:
+        """Nothing goes on any more, but for proxies that nobody waits for."""
+        return self.is_told and self.quarantine.is_idle and not self.is_failing
+
     def _settle(self, now: float) -> tuple[Effect, ...]:
-        if not self._moving or not self.sessions or not self.is_settled:
+        if not self._moving or not self.sessions or not self._is_calm:
             return ()
         self._moving = False
         if not self.mesh.is_proven and self._all_accepted():
-            self.mesh.prove(but=self.quarantine.rejected)
+            self.mesh.prove(but={*self.quarantine.rejected, *self.faulty, *self.mesh.untaken})
             self._pending.clear()
         since, self._changed_at = self._changed_at, None
         return (Settled(None if since is None else now - since),)
 
     def _all_accepted(self) -> bool:
         """Every proxy has accepted everything, and one at least has asked for everything: an Envoy that starts asks for
-        one type after the other, and what it did not ask for yet it may still refuse."""
-        watches = (watch for session in self.sessions.values() for watch in session.stream.watches.values())
-        return any(s.is_complete for s in self.sessions.values()) and not any(watch.refused for watch in watches)
+        one type after the other, and what it did not ask for yet it may still refuse. Who is slow, or stands alone with
+        what it refuses, is not asked."""
+        asked = [s for s in self.sessions.values() if s.id not in self.slow]
+        asked = [s for s in asked if s.proxy.id not in self.quarantine.convicted]
+        return any(s.is_complete for s in asked) and not any(s.stream.is_refusing for s in asked)
 
     # What outlives a restart
 
@@ -243,22 +349,42 @@ class ControlPlane:
     # quarantine.World
 
     def exclude(self, ref: ObjectRef) -> None:
-        self.mesh.exclude(ref)
-        self._push_all()
+        if ref not in self.faulty:
+            self.mesh.exclude(ref)
+            self._push_all()
 
     def readmit(self, ref: ObjectRef) -> None:
-        self.mesh.readmit(ref)
-        self._push_all()
+        if ref not in self.faulty:
+            self.mesh.readmit(ref)
+            self._push_all()
 
     def version(self, proxy: str, type_url: str, name: str) -> str | None:
         session = self.find(proxy)
         resource = session and self.mesh.resources(session.proxy).get(type_url, name)
         return resource.version if resource else None
 
-    def holds(self, proxy: str, type_url: str, name: str) -> str | None:
-        session = self.find(proxy)
-        watch = session.stream.watches.get(type_url) if session else None
-        return watch.proven(name) if watch else None
+    def votes(self, type_url: str, name: str, version: str, but: Set[str]) -> Votes:
+        accepted: set[str] = set()
+        refused: set[str] = set()
+        pending: set[str] = set()
+        for session in self.sessions.values():
+            watch = session.stream.watches.get(type_url)
+            if watch is None or not watch.selects(name) or session.proxy.id in but:
+                continue
+            if watch.refused.get(name) == version:
+                refused.add(session.proxy.id)
+            elif watch.proven(name) == version:
+                accepted.add(session.proxy.id)
+            elif self._may_answer(session, type_url, name, version):
+                pending.add(session.proxy.id)
+        return Votes(frozenset(accepted - refused), frozenset(refused), frozenset(pending - accepted - refused))
+
+    def _may_answer(self, session: ProxySession, type_url: str, name: str, version: str) -> bool:
+        if session.id in self.slow:
+            return False
+        resources = session.stream.resources
+        due = resources.get(type_url, name) if resources is not None else None
+        return session.id in self._behind or (due is not None and due.version == version)
 
     def unproven(self) -> dict[ObjectRef, int]:
         return self.mesh.unproven()

@@ -1,7 +1,8 @@
 """Find the user's object that Envoy refuses, and keep its last good form in force.
 
-    NACK ─candidates─▶ exclude each in turn ─▶ accepted without it: that one is rejected
-                               └─ all in vain ─▶ exclude all, readmit one at a time
+    NACK ─vote─▶ most others took the same: the proxy is convicted, the object stays
+           └───▶ candidates ─▶ exclude each in turn ─▶ accepted without it: that one is rejected
+                                    └─ all in vain ─▶ exclude all, readmit one at a time
 
 A proxy that refuses a resource keeps the one that it has, so that probing costs no traffic. One search is under way at
 a time; refusals by other proxies, and of other resources, wait. `World` is what it acts on.
@@ -9,11 +10,15 @@ a time; refusals by other proxies, and of other resources, wait. `World` is what
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Final, Protocol
 
+from pilotfish.discovery.voting import Votes
 from pilotfish.model import ObjectRef
+
+PATIENCE: Final = 3.0
+"""Seconds for which those who were sent a resource are waited for until the others' word decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ class Nack:
 
 
 class World(Protocol):
-    """What a search tries things with. Everything but `holds` looks at the graph, after the latest exclusion."""
+    """What a search tries things with. `version` looks at the graph, after the latest exclusion."""
 
     def exclude(self, ref: ObjectRef) -> None:
         """Use the object's last good form, or nothing, in its stead."""
@@ -42,8 +47,8 @@ class World(Protocol):
     def version(self, proxy: str, type_url: str, name: str) -> str | None:
         """The version that the proxy should have; None where there is no such resource, or no such proxy."""
 
-    def holds(self, proxy: str, type_url: str, name: str) -> str | None:
-        """The version that the proxy has, and is known to work with."""
+    def votes(self, type_url: str, name: str, version: str, but: Set[str]) -> Votes:
+        """What the proxies say of it; those of `but` are not asked."""
 
     def unproven(self) -> dict[ObjectRef, int]:
         """The objects that changed since all proxies accepted everything, and how recently (higher is later)."""
@@ -69,6 +74,13 @@ class Rejection:
 
 
 @dataclass(slots=True)
+class _Waiting:
+    nack: Nack
+    since: float | None = None
+    """When the others' answers were first looked at."""
+
+
+@dataclass(slots=True)
 class _Search:
     nack: Nack
     untried: list[ObjectRef]
@@ -80,7 +92,9 @@ class _Search:
     readmits: bool = False
     """All were excluded, and come back one at a time."""
     awaited: str | None = None
-    """The version whose acceptance or refusal decides the next step."""
+    """The version whose acceptance or refusal decides the next step; None for the resource's absence."""
+    since: float | None = None
+    """When the answers to it were first looked at."""
 
 
 class Quarantine:
@@ -89,15 +103,24 @@ class Quarantine:
         """The objects that Envoy refuses: their last good forms are in force."""
         self.unexplained: dict[tuple[str, str], Rejection] = {}
         """Refused resources that no object of the user's could be found for, by type and name."""
+        self.convicted: dict[str, dict[tuple[str, str], Nack]] = {}
+        """The proxies, by node id, that refused what most others took, and what they refuse: by type and name. As long
+        as they are connected their word does not count."""
         self.revision = 0
         """Goes up whenever `rejected` changes."""
         self._world = world
         self._search: _Search | None = None
-        self._waiting: list[Nack] = []
+        self._waiting: list[_Waiting] = []
 
     @property
     def is_idle(self) -> bool:
         return self._search is None and not self._waiting
+
+    def concerns(self, type_url: str) -> bool:
+        """Whether answers about this type are waited for."""
+        return (self._search is not None and self._search.nack.type_url == type_url) or any(
+            waiting.nack.type_url == type_url for waiting in self._waiting
+        )
 
     def restore(self, ref: ObjectRef, rejection: Rejection) -> None:
         """Envoy refused this very form of the object before discovery was restarted."""
@@ -109,68 +132,109 @@ class Quarantine:
         """These objects were written anew, or removed: they are offered again. Call it after the change."""
         touched = set(refs)
         for ref in sorted(touched & self.rejected.keys()):
-            del self.rejected[ref]
-            self.revision += 1
-            self._world.readmit(ref)
+            self._lift(ref)
         self.unexplained.clear()
         search = self._search
         if search is not None and (touched & set(search.candidates) or self._version(search.nack) != search.awaited):
             # What the proxy will get is no longer what the search waits for. If it is still bad, it begins anew.
             self._abandon()
-        self._proceed()
 
     def refused(self, nack: Nack) -> None:
-        """A proxy refused a resource."""
-        search = self._search
-        if search is not None and self._is_awaited(nack.type_url, nack.name, nack.version):
-            self._conclude(search, accepted=False)
-        elif nack not in self._waiting:
-            self._waiting.append(nack)
-        self._proceed()
-
-    def accepted(self, type_url: str, name: str, version: str) -> None:
-        """A proxy accepted a resource."""
-        search = self._search
-        if search is not None and self._is_awaited(type_url, name, version):
-            self._conclude(search, accepted=True)
-            self._proceed()
+        """A proxy refused a resource. What follows, `review` decides."""
+        if nack.proxy in self.convicted:
+            self._convict(nack)
+        elif not self._is_awaited(nack) and all(waiting.nack != nack for waiting in self._waiting):
+            self._waiting.append(_Waiting(nack))
 
     def left(self, proxy: str) -> None:
         """A proxy is gone. A search that asked it starts again with the next one that refuses."""
-        self._waiting = [nack for nack in self._waiting if nack.proxy != proxy]
+        self.convicted.pop(proxy, None)
+        self._waiting = [waiting for waiting in self._waiting if waiting.nack.proxy != proxy]
         if self._search is not None and self._search.nack.proxy == proxy:
             self._abandon()
-        self._proceed()
 
-    def _is_awaited(self, type_url: str, name: str, version: str) -> bool:
-        """Any proxy's answer counts: the same version is the same resource."""
-        if self._search is None:
-            return False
-        nack = self._search.nack
-        return (nack.type_url, nack.name, self._search.awaited) == (type_url, name, version)
+    def review(self, now: float) -> None:
+        """Somebody has answered, left, or been silent for long: go on as far as the answers lead."""
+        while self._decide(self._search, now) if self._search is not None else self._take_up(now):
+            pass
+
+    def _is_awaited(self, nack: Nack) -> bool:
+        """The vote about it is under way."""
+        search = self._search
+        return search is not None and (search.nack.type_url, search.nack.name, search.awaited) == (
+            nack.type_url,
+            nack.name,
+            nack.version,
+        )
 
     def _version(self, nack: Nack) -> str | None:
         return self._world.version(nack.proxy, nack.type_url, nack.name)
+
+    def _votes(self, nack: Nack, version: str) -> Votes:
+        return self._world.votes(nack.type_url, nack.name, version, self.convicted.keys())
 
     def _abandon(self) -> None:
         search, self._search = self._search, None
         for ref in search.excluded if search else ():
             self._world.readmit(ref)
 
-    def _proceed(self) -> None:
-        """Take up the refusals that wait, until one needs a proxy's answer."""
-        while self._search is None and self._waiting:
-            self._start(self._waiting.pop(0))
+    def _lift(self, ref: ObjectRef) -> None:
+        del self.rejected[ref]
+        self.revision += 1
+        self._world.readmit(ref)
 
-    def _start(self, nack: Nack) -> None:
+    def _take_up(self, now: float) -> bool:
+        """The first refusal of those that wait of which it is clear whom it convicts."""
+        for waiting in self._waiting:
+            if self._try(waiting, now):
+                self._waiting.remove(waiting)
+                return True
+        return False
+
+    def _try(self, waiting: _Waiting, now: float) -> bool:
+        nack = waiting.nack
         if self._version(nack) != nack.version:
             # It is no longer what the proxy should have: something that it came from was excluded, or mended.
             for ref in self.rejected.keys() & set(nack.owners):
                 self._reject(ref, nack)
-            return
+            return True
+        waiting.since = now if waiting.since is None else waiting.since
+        accepted = self._votes(nack, nack.version).decide(now - waiting.since >= PATIENCE)
+        if accepted is None:
+            return False
+        if accepted:
+            self._convict(nack)
+        else:
+            self._start(nack)
+        return True
+
+    def _convict(self, nack: Nack) -> None:
+        """It stands alone. What was rejected on the word of such proxies only is offered again."""
+        self.convicted.setdefault(nack.proxy, {})[nack.type_url, nack.name] = nack
+        liars = self.convicted.keys()
+        for ref in [ref for ref, rejection in self.rejected.items() if rejection.proxies <= liars]:
+            self._lift(ref)
+        self.unexplained = {what: known for what, known in self.unexplained.items() if not known.proxies <= liars}
+
+    def _start(self, nack: Nack) -> None:
         candidates = _candidates(nack.owners, self._world.unproven(), self.rejected.keys())
         self._search = _Search(nack, list(candidates), candidates)
         self._probe_next(self._search)
+
+    def _decide(self, search: _Search, now: float) -> bool:
+        """True if the answers to what is probed suffice, and were followed."""
+        if search.awaited is None:  # it is to have none, which it can't refuse
+            self._conclude(search, accepted=True)
+            return True
+        search.since = now if search.since is None else search.since
+        is_over = now - search.since >= PATIENCE
+        accepted = self._votes(search.nack, search.awaited).decide(is_over)
+        if accepted is None and is_over:
+            self._give_up(search)
+            return True
+        if accepted is not None:
+            self._conclude(search, accepted)
+        return accepted is not None
 
     def _probe_next(self, search: _Search) -> None:
         """Exclude the next candidate that makes a difference."""
@@ -205,18 +269,10 @@ class Quarantine:
         version = self._version(search.nack)
         if version == search.nack.version:
             return False
-        self._expect(search, version)
+        search.awaited, search.since = version, None
         return True
 
-    def _expect(self, search: _Search, version: str | None) -> None:
-        nack = search.nack
-        search.awaited = version
-        if version is None or version == self._world.holds(nack.proxy, nack.type_url, nack.name):
-            # Nothing is sent: the proxy has it, or is to have none.
-            self._conclude(search, accepted=True)
-
     def _conclude(self, search: _Search, accepted: bool) -> None:
-        search.awaited = None
         if search.readmits:
             self._conclude_readmitting(search, accepted)
         elif accepted:
@@ -246,7 +302,7 @@ class Quarantine:
             # The very version that was refused: everything that is bad is back.
             self._conclude(search, accepted=False)
         else:
-            self._expect(search, version)
+            search.awaited, search.since = version, None
 
     def _reject(self, ref: ObjectRef, nack: Nack) -> None:
         known = self.rejected.get(ref)

@@ -18,7 +18,9 @@ class ProxySession:
     """Envoy's version."""
     delta: bool = True
     peer: str = ""
-    """The address that it comes from."""
+    """The address and port that it comes from, as gRPC writes them."""
+    host: str = ""
+    """The address alone."""
     connected_at: float = 0.0
     """Seconds since the epoch."""
     is_settled: bool = True

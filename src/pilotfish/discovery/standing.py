@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pilotfish.discovery.findings import Finding, failures, rejections
+from pilotfish.discovery.findings import Finding, failures, refusers, rejections
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.session import ProxySession
 from pilotfish.envoy.types import SHOWN
@@ -24,7 +24,7 @@ class Standing:
 
 def standings(plane: ControlPlane) -> Iterator[Standing]:
     """Of every connected proxy. A refusal stands as long as its cause does, though all else is in step."""
-    refused = (*rejections(plane), *failures(plane))
+    refused = (*rejections(plane), *refusers(plane), *failures(plane))
     for session in plane.sessions.values():
         mine = [finding for finding in refused if session.proxy.id in finding.proxies]
         yield _standing(session, mine, session.id in plane.failed)

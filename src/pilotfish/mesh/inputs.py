@@ -76,12 +76,17 @@ def _reindex(graph: Graph, moves: Iterable[tuple[ObjectRef, _Forms, _Forms]]) ->
     """Move objects between the sets of `LABELLED`, `LISTED`, `ADDRESSED` and `WANTED`: each from what it was to what
     it will be."""
     listed = tuple(moves)
-    _move(graph, LABELLED, listed, _labels_of)
-    _move(graph, LISTED, listed, _addresses_of)
-    _move(graph, ADDRESSED, listed, _own_addresses_of)
-    moved = _move(graph, WANTED, listed, lambda manifest: hosts_without_address(manifest.resource))
-    ages = dict(_ages(form for _, _, after in listed for form in after if form is not None)) if moved else {}
-    allocate(graph, sorted(moved, key=lambda host: (ages.get(host, ""), host)))
+    # All are worked out before any is changed: an object that fails is to leave no half of it behind.
+    labelled = _moved(graph, LABELLED, listed, _labels_of)
+    others = _moved(graph, LISTED, listed, _addresses_of)
+    addressed = _moved(graph, ADDRESSED, listed, _own_addresses_of)
+    wanted = _moved(graph, WANTED, listed, lambda manifest: hosts_without_address(manifest.resource))
+    ages = dict(_ages(form for _, _, after in listed for form in after if form is not None)) if wanted else {}
+    graph.update(LABELLED, labelled.items())
+    graph.update(LISTED, others.items())
+    graph.update(ADDRESSED, addressed.items())
+    graph.update(WANTED, wanted.items())
+    allocate(graph, sorted(wanted, key=lambda host: (ages.get(host, ""), host)))
 
 
 def _ages(manifests: Iterable[Manifest]) -> Iterator[tuple[str, str]]:
@@ -91,13 +96,13 @@ def _ages(manifests: Iterable[Manifest]) -> Iterator[tuple[str, str]]:
             yield host, manifest.resource.metadata.creation_timestamp or ""
 
 
-def _move(
+def _moved(
     graph: Graph,
     table: Input[K, tuple[ObjectRef, ...]],
     moves: Iterable[tuple[ObjectRef, _Forms, _Forms]],
     keys_of: Callable[[Manifest], Set[K]],
-) -> tuple[K, ...]:
-    """The keys whose sets changed."""
+) -> dict[K, tuple[ObjectRef, ...] | None]:
+    """The keys whose sets change, and what they become."""
     moved: dict[K, list[ObjectRef]] = {}
     for ref, before, after in moves:
         old = {key for form in before if form is not None for key in keys_of(form)}
@@ -107,8 +112,7 @@ def _move(
                 present = graph.peek(table, key)
                 moved[key] = list(present or ())
             _toggle(moved[key], ref)
-    graph.update(table, ((key, tuple(members) or None) for key, members in moved.items()))
-    return tuple(moved)
+    return {key: tuple(members) or None for key, members in moved.items()}
 
 
 def _forms(graph: Graph, ref: ObjectRef) -> _Forms:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Final
 
 from pilotfish.model.wellknown import namespace_domain
 
 NODE_ID_FORM: Final = "sidecar~ADDRESS~POD.NAMESPACE~NAMESPACE.svc.DOMAIN"
+LONGEST_NODE_ID: Final = 640
+"""Characters: `sidecar`, an address (45), a pod's name (253), its namespace (63) and the domain of that."""
+_NAME: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +27,14 @@ class NodeId:
 
     @classmethod
     def parse(cls, text: str) -> NodeId | None:
-        """The reverse of `str`; None if `text` is no sidecar's id."""
-        parts = text.split("~")
-        if len(parts) != 4 or parts[0] != "sidecar" or not parts[1]:
+        """The reverse of `str`; None if `text` is no sidecar's id, or too long for one."""
+        parts = text.split("~") if len(text) <= LONGEST_NODE_ID else []
+        if len(parts) != 4 or parts[0] != "sidecar" or not _is_address(parts[1]):
             return None
         name, _, namespace = parts[2].rpartition(".")
-        return cls(parts[1], name, namespace, parts[3]) if name else None
+        if not all(_NAME.fullmatch(part) for part in (name, namespace, parts[3])):
+            return None
+        return cls(parts[1], name, namespace, parts[3])
 
     @property
     def pod(self) -> str:
@@ -36,6 +43,14 @@ class NodeId:
 
     def __str__(self) -> str:
         return f"sidecar~{self.address}~{self.pod}~{self.domain}"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ from pilotfish.runtime.agent.probing import Prober
 from pilotfish.runtime.agent.sockets import check_free
 from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
 from pilotfish.runtime.agent.status import describe
+from pilotfish.runtime.discovery.client import DiscoveryClient
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux import process
 from pilotfish.runtime.linux.logs import ContainerLog
@@ -57,6 +58,8 @@ from pilotfish.runtime.linux.process import PIPE
 _EMPTY_TABLE = NameTable(version="none")
 """Of an agent that was given no source of names: below the cluster's domain there are none."""
 _FAILED_TO_START = 126
+_LONG_POLL = 30.0
+_RETRY = 0.2
 _QUIT_GRACE = 5.0
 """Seconds for Envoy to end after its drain, where nobody gave a deadline."""
 
@@ -81,6 +84,8 @@ class Agent:
         self._startup: float | None = None
         self._began = 0.0
         self._names: NameSource | None = None
+        self._configured = not spec.monitoring
+        """Envoy once took all that discovery has for it, or there is nobody to ask."""
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
@@ -118,6 +123,7 @@ class Agent:
         if self.spec.monitoring:
             self._names = self._host.names.subscribe(self.spec.monitoring, self.spec.proxy)
             self._keep(self._notice_names(self._names))
+            self._keep(self._notice_configured(self._host.names.client(self.spec.monitoring)))
         self._began = self._now()
         self._receive(Start())
 
@@ -258,11 +264,25 @@ class Agent:
         await names.loaded.wait()
         self._publish()
 
+    async def _notice_configured(self, discovery: DiscoveryClient) -> None:
+        """Envoy's own figures don't tell what it refused of its first configuration; discovery knows."""
+        while not self._configured:
+            try:
+                self._configured = await discovery.is_configured(self.spec.proxy.id, _LONG_POLL)
+            except OSError:
+                await asyncio.sleep(_RETRY)  # discovery is away: its port announces nothing
+        self._publish()
+
     def _publish(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
         named = self._names is None or self._names.loaded.is_set()
-        status = describe(self._machine, self.spec, named, self._revision, self._started_at)
+        lacks = ""
+        if not named:
+            lacks = f"no names yet from {self.spec.monitoring}"
+        elif not self._configured:
+            lacks = "Envoy has not taken all of its first configuration; get proxies and status say what it lacks"
+        status = describe(self._machine, self.spec, lacks, self._revision, self._started_at)
         if status == self.status:
             return
         if status.ready and self._startup is None:

@@ -29,9 +29,12 @@ class NameTables:
     def subscribe(self, monitoring: str, proxy: Proxy) -> NameSource:
         key = (monitoring, proxy.namespace)
         if key not in self._sources:
-            self._sources[key] = NameSource(DiscoveryClient(monitoring, self._socket), self._tables)
+            self._sources[key] = NameSource(self.client(monitoring), self._tables)
         self._sources[key].add(proxy.id)
         return self._sources[key]
+
+    def client(self, monitoring: str) -> DiscoveryClient:
+        return DiscoveryClient(monitoring, self._socket)
 
     def unsubscribe(self, monitoring: str, proxy: Proxy) -> None:
         source = self._sources.get((monitoring, proxy.namespace))

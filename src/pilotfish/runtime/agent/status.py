@@ -18,13 +18,13 @@ _STATES = {
 _REASONS = {Phase.STOPPING: "Stopping", Phase.STOPPED: "Completed"}
 
 
-def describe(machine: Supervisor, spec: AgentSpec, named: bool, revision: int, started_at: float | None) -> AgentStatus:
-    """`named`: discovery has told the names of the mesh, or nobody was to ask for them."""
+def describe(machine: Supervisor, spec: AgentSpec, lacks: str, revision: int, started_at: float | None) -> AgentStatus:
+    """`lacks`: what discovery has not told or seen yet; "" if nothing, or if nobody was to be asked."""
     status = AgentStatus(
         state=_STATES[machine.phase],
         reason=_REASONS.get(machine.phase, ""),
-        message=("" if machine.ready else machine.message) or ("" if named else f"no names yet from {spec.monitoring}"),
-        ready=machine.ready and named,
+        message=("" if machine.ready else machine.message) or lacks,
+        ready=machine.ready and not lacks,
         restarts=machine.restarts,
         pid=machine.pid,
         epoch=machine.epoch,

@@ -1,28 +1,64 @@
 """The gRPC service AggregatedDiscoveryService: bytes in, bytes out.
 
-The handlers have no (de)serialisers: requests are parsed by `ads`, and responses are already bytes.
+The handlers have no (de)serialisers: requests are parsed by `ads`, and responses are already bytes. Nobody who connects
+is believed: what is refused, by `discovery.admission` and by the bounds here, ends with a status, a count and one line.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final, TypeAlias
 
 import grpc
 
-from pilotfish.ads import MalformedRequestError, Node, Request, parse_delta, parse_world
+from pilotfish.ads import (
+    LARGEST_REQUEST,
+    ExcessiveRequestError,
+    MalformedRequestError,
+    Node,
+    Request,
+    parse_delta,
+    parse_world,
+)
+from pilotfish.discovery.admission import MOST_OF_A_PEER, Reason, Refusal, peer_host
 from pilotfish.discovery.session import ProxySession
 from pilotfish.model import Proxy
-from pilotfish.model.proxy import NODE_ID_FORM
+from pilotfish.model.proxy import LONGEST_NODE_ID, NODE_ID_FORM
 from pilotfish.runtime.discovery.driver import Driver
 
 _log = logging.getLogger(__name__)
 _SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+_FIRST_REQUEST = 10.0
+"""Seconds for the first request of a stream."""
+_NEWS = 1.0
+"""Seconds for which a proxy waits at the door for the news of its pod, which may come after it."""
+_SHOWN = 80
+"""Characters of a node id that is none."""
+_CODES: Final = {
+    Reason.MALFORMED: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.TOO_MANY: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.SILENT: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Reason.UNKNOWN: grpc.StatusCode.PERMISSION_DENIED,
+    Reason.ADDRESS: grpc.StatusCode.PERMISSION_DENIED,
+    Reason.GONE: grpc.StatusCode.UNAVAILABLE,
+    Reason.KEPT_OFF: grpc.StatusCode.UNAVAILABLE,
+}
 _OPTIONS = (
     # A large mesh's clusters are one message of many megabytes.
     ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", 64 << 20),
+    # It is checked here, with a status that says so and a count; gRPC's own check is for what is far beyond.
+    ("grpc.max_receive_message_length", 2 * LARGEST_REQUEST),
+    # What gRPC sets aside for a peer before anything is known of it.
+    ("grpc.max_metadata_size", 8 << 10),
+    ("grpc.absolute_max_metadata_size", 16 << 10),
+    ("grpc.max_concurrent_streams", MOST_OF_A_PEER),
+    # A connection that opens no stream.
+    ("grpc.server_handshake_timeout_ms", 5_000),
+    ("grpc.max_connection_idle_ms", 10_000),
     # A proxy whose machine vanished is noticed within 40 s; Envoy's own keepalive is to be tolerated.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -31,10 +67,13 @@ _OPTIONS = (
     # Two discoveries must not share a port by accident.
     ("grpc.so_reuseport", 0),
 )
+_Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 
 
 def make_server(driver: Driver) -> grpc.aio.Server:
     """A server that listens nowhere yet."""
+    # gRPC's own log has a traceback for each stream that a peer breaks off; what matters of it is said here.
+    logging.getLogger("grpc").setLevel(logging.CRITICAL)
     server = grpc.aio.server(options=_OPTIONS)
     handlers = {
         "DeltaAggregatedResources": _handler(driver, parse_delta, delta=True),
@@ -45,55 +84,146 @@ def make_server(driver: Driver) -> grpc.aio.Server:
 
 
 def _handler(driver: Driver, parse: Callable[[bytes], Request], *, delta: bool) -> grpc.RpcMethodHandler:
-    async def serve(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
-        session: ProxySession | None = None
+    async def serve(requests: AsyncIterator[bytes], context: _Context) -> None:
+        host = peer_host(context.peer())
         try:
-            async for body in requests:
-                request = parse(body)
-                if session is None:
-                    session = _join(driver, request, context, delta=delta)
-                driver.receive(session, request)
+            await _guarded(driver, host, _Visit(driver, parse, context, host, delta=delta).serve(requests))
         except _NotServedError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        except MalformedRequestError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"this is no discovery request: {error}")
+            refusal = error.refusal
+            driver.turned_away(refusal, host)
+            await context.abort(_CODES[refusal.reason], refusal.message)
         except asyncio.CancelledError:
             raise
         except Exception:
-            _log.exception("%s: the stream ends after an internal error", session.id if session else context.peer())
+            _log.exception("a stream of %s ends after an internal error", host)
             driver.metrics.internal_errors.inc()
             await context.abort(grpc.StatusCode.INTERNAL, "internal error; see discovery's log")
-        finally:
-            if session is not None:
-                driver.leave(session)
 
     return grpc.stream_stream_rpc_method_handler(serve, None, None)
 
 
+async def _guarded(driver: Driver, host: str, visit: Coroutine[Any, Any, None]) -> None:
+    """A stream takes one of the places that there are."""
+    refusal = driver.door.enter(host)
+    if refusal is not None:
+        visit.close()
+        raise _NotServedError(refusal)
+    try:
+        await visit
+    finally:
+        driver.door.leave(host)
+
+
 class _NotServedError(Exception):
-    """Who asks is not one that discovery serves. `str` is for the proxy's log."""
+    """Who asks is not, or no longer, served."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
 
 
-def _join(
-    driver: Driver, request: Request, context: grpc.aio.ServicerContext[bytes, bytes], *, delta: bool
-) -> ProxySession:
-    node = request.node
-    if node is None:
-        raise _NotServedError("the first request of a stream must carry the node; set node.id in Envoy's bootstrap")
-    proxy = _proxy(node)
-    task = asyncio.current_task()
+class _Visit:
+    """One stream, from its first request to its end."""
 
-    def close() -> None:
-        if task is not None:
+    def __init__(
+        self, driver: Driver, parse: Callable[[bytes], Request], context: _Context, host: str, *, delta: bool
+    ) -> None:
+        self._driver = driver
+        self._parse = parse
+        self._context = context
+        self._host = host
+        self._delta = delta
+        self._ended: asyncio.Future[Refusal] = asyncio.get_running_loop().create_future()
+        """Discovery ends it, and why."""
+
+    async def serve(self, requests: AsyncIterator[bytes]) -> None:
+        request = await self._first(requests)
+        if request is None:
+            return
+        session = await self._join(request)
+        try:
+            self._receive(session, request)
+            await self._either(self._follow(session, requests))
+        finally:
+            self._driver.leave(session)
+
+    async def _first(self, requests: AsyncIterator[bytes]) -> Request | None:
+        """None where the stream ends without one."""
+        try:
+            async with asyncio.timeout(_FIRST_REQUEST):
+                return await anext(self._parsed(requests), None)
+        except TimeoutError:
+            said = f"nothing was asked for within {_FIRST_REQUEST:g} s"
+            raise _NotServedError(Refusal(Reason.SILENT, said)) from None
+
+    async def _follow(self, session: ProxySession, requests: AsyncIterator[bytes]) -> None:
+        async for request in self._parsed(requests):
+            self._receive(session, request)
+
+    async def _either(self, following: Coroutine[Any, Any, None]) -> None:
+        """Until the proxy ends its stream, or discovery does."""
+        task = asyncio.ensure_future(following)
+        try:
+            await asyncio.wait((task, self._ended), return_when=asyncio.FIRST_COMPLETED)
+            if self._ended.done():
+                raise _NotServedError(self._ended.result())
+            await task
+        finally:
             task.cancel()
+            with suppress(Exception, asyncio.CancelledError):
+                await task
 
-    return driver.join(node, proxy, context.write, close, delta=delta, peer=context.peer())
+    async def _parsed(self, requests: AsyncIterator[bytes]) -> AsyncIterator[Request]:
+        async for body in requests:
+            if len(body) > LARGEST_REQUEST:
+                said = f"a request of {len(body)} bytes; {LARGEST_REQUEST} is the most"
+                raise _NotServedError(Refusal(Reason.TOO_LARGE, said))
+            try:
+                yield self._parse(body)
+            except MalformedRequestError as error:
+                said = f"this is no discovery request: {error}"
+                raise _NotServedError(Refusal(Reason.MALFORMED, said)) from error
+
+    def _receive(self, session: ProxySession, request: Request) -> None:
+        try:
+            self._driver.receive(session, request)
+        except ExcessiveRequestError as error:
+            raise _NotServedError(Refusal(Reason.TOO_LARGE, str(error))) from error
+
+    async def _join(self, request: Request) -> ProxySession:
+        node = request.node
+        if node is None:
+            said = "the first request of a stream must carry the node; set node.id in Envoy's bootstrap"
+            raise _NotServedError(Refusal(Reason.MALFORMED, said))
+        proxy = _proxy(node)
+        refusal = await self._admit(proxy)
+        if refusal is not None:
+            raise _NotServedError(refusal)
+        peer = self._context.peer()
+        return self._driver.join(node, proxy, self._context.write, self._end, delta=self._delta, peer=peer)
+
+    async def _admit(self, proxy: Proxy) -> Refusal | None:
+        driver, host = self._driver, self._host
+
+        def is_known() -> bool:
+            refusal = driver.admit(proxy, host)
+            return refusal is None or refusal.reason is not Reason.UNKNOWN
+
+        await driver.moved.wait_for(is_known, _NEWS)
+        return driver.admit(proxy, host)
+
+    def _end(self, refusal: Refusal) -> None:
+        if not self._ended.done():
+            self._ended.set_result(refusal)
 
 
 def _proxy(node: Node) -> Proxy:
     proxy = Proxy.parse(node.id, node.metadata)
     if proxy is None:
-        raise _NotServedError(f"node id {node.id!r} is no sidecar's; it must be {NODE_ID_FORM}")
+        shown = repr(node.id) if len(node.id) <= _SHOWN else f"{node.id[:_SHOWN]!r}…"
+        long = f", of {LONGEST_NODE_ID} characters at the most" if len(node.id) > LONGEST_NODE_ID else ""
+        said = f"node id {shown} is no sidecar's; it must be {NODE_ID_FORM}{long}"
+        raise _NotServedError(Refusal(Reason.MALFORMED, said))
     return proxy
 
 

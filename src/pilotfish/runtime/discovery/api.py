@@ -3,14 +3,19 @@
 /api/problems                                        [ProblemView, ...]
 /api/syncs                                           [SyncView, ...]
 /api/synced?resourceVersion=N&proxies=COUNT&wait=S   SyncedView: 200, or 504 if it is not so within S seconds
+/api/told?resourceVersion=N&proxies=COUNT&wait=S     the same, but for the proxies that do not answer, or refuse
+/api/configured?proxyID=ID&wait=S                     200 when this proxy has taken all that it should have, or 504
 /api/names?proxyID=ID&version=V&wait=S               NameTable, or 304 if it is still V after S seconds
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiohttp import web
 
 from pilotfish.discovery.findings import Finding, findings
+from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.standing import Standing, standings
 from pilotfish.model import Proxy
 from pilotfish.model.proxy import NodeId
@@ -26,12 +31,14 @@ class Api:
 
     def pages(self) -> Pages:
         return {
+            "configured": (self._configured, "200 when one proxy has taken all that it should have (proxyID=, wait=)"),
             "names": (self._names, "the names that a proxy's pod can resolve (proxyID=, version=, wait=)"),
             "problems": (self._problems, "what is wrong with the user's objects"),
             "synced": (
                 self._synced,
                 "200 when all, at least proxies=, have acknowledged resourceVersion=, within wait=",
             ),
+            "told": (self._told, "as synced, but for the proxies that do not answer, or refuse"),
             "syncs": (self._syncs, "where each proxy stands"),
         }
 
@@ -42,14 +49,24 @@ class Api:
         return answer([_sync_view(standing) for standing in standings(self._plane)])
 
     async def _synced(self, request: web.Request) -> web.Response:
+        plane = self._plane
+        return await self._when(request, lambda: plane.is_settled, lambda: len(_ids(plane)))
+
+    async def _told(self, request: web.Request) -> web.Response:
+        """Who was cut off counts as if it were there: nobody waits for it."""
+        plane = self._plane
+        return await self._when(
+            request, lambda: plane.is_told, lambda: len(_ids(plane) | {cut.proxy for cut in plane.door.cut})
+        )
+
+    async def _when(self, request: web.Request, holds: Callable[[], bool], count: Callable[[], int]) -> web.Response:
         version, proxies = number(request, "resourceVersion"), number(request, "proxies")
         plane = self._plane
 
-        def is_synced() -> bool:
-            enough = len({session.proxy.id for session in plane.sessions.values()}) >= proxies
-            return enough and plane.mesh.desired.resource_version >= version and plane.is_settled
+        def is_so() -> bool:
+            return count() >= proxies and plane.mesh.desired.resource_version >= version and holds()
 
-        synced = await self._driver.moved.wait_for(is_synced, wait(request))
+        synced = await self._driver.moved.wait_for(is_so, wait(request))
         view = SyncedView(
             synced=synced,
             resource_version=plane.mesh.desired.resource_version,
@@ -57,6 +74,11 @@ class Api:
             behind=tuple(str(session.proxy) for session in plane.unsettled),
         )
         return answer(view, 200 if synced else 504)
+
+    async def _configured(self, request: web.Request) -> web.Response:
+        proxy_id = request.query.get("proxyID", "")
+        taken = await self._driver.moved.wait_for(lambda: self._plane.has_taken_all(proxy_id), wait(request))
+        return answer(taken, 200 if taken else 504)
 
     async def _names(self, request: web.Request) -> web.Response:
         """The table as soon as it is another than `version`; 304 if it stays the same for `wait` seconds."""
@@ -75,6 +97,10 @@ class Api:
         if not namespace:
             raise web.HTTPBadRequest(text=NO_PROXY)
         return namespace
+
+
+def _ids(plane: ControlPlane) -> set[str]:
+    return {session.proxy.id for session in plane.sessions.values()}
 
 
 def _problem_view(finding: Finding) -> ProblemView:

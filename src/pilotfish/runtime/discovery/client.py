@@ -34,9 +34,23 @@ class DiscoveryClient:
     async def is_synced(self, version: int, proxies: int, wait: float) -> bool:
         """Whether every connected proxy, and so many at least, has acknowledged what follows from objects.json at
         `version`; false after `wait` seconds."""
+        return await self._is_so("/api/synced", version, proxies, wait)
+
+    async def is_told(self, version: int, proxies: int, wait: float) -> bool:
+        """The same, but for the proxies that do not answer or refuse, which nobody waits for."""
+        return await self._is_so("/api/told", version, proxies, wait)
+
+    async def _is_so(self, path: str, version: int, proxies: int, wait: float) -> bool:
         answer = await self._ask(
-            "/api/synced", wait + _SOON, resourceVersion=str(version), proxies=str(proxies), wait=f"{wait:g}"
+            path, wait + _SOON, resourceVersion=str(version), proxies=str(proxies), wait=f"{wait:g}"
         )
+        return answer.status == 200
+
+    async def is_configured(self, proxy_id: str, wait: float) -> bool:
+        """Whether the proxy has taken all that it should have; false after `wait` seconds."""
+        answer = await self._ask("/api/configured", wait + _SOON, proxyID=proxy_id, wait=f"{wait:g}")
+        if answer.status not in (200, 504):
+            raise AnswerError(f"status {answer.status} instead of whether a proxy is configured")
         return answer.status == 200
 
     async def problems(self) -> tuple[ProblemView, ...]:

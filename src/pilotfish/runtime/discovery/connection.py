@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from pilotfish.ads.wire import Payload
 
 _log = logging.getLogger(__name__)
-_WRITE_LIMIT = 20.0
-"""Seconds for one write. A proxy that does not read would else keep others from being written to."""
+_WRITE_LIMIT = 15.0
+"""Seconds for one write, and until its turn comes."""
+_MOMENT = 0.1
+"""Seconds after which a write that is under way counts no longer among those that may be at once."""
 
 
 @dataclass(slots=True)
@@ -26,17 +28,22 @@ class Writing:
     """With the number of bytes."""
     at_once: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(32))
     """A response's bytes exist while it is written: this bounds memory."""
+    late: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
+    """For those that did not read in time: they wait for each other."""
 
 
 class ProxyConnection:
     def __init__(
-        self, id: str, writing: Writing, write: Callable[[bytes], Awaitable[None]], close: Callable[[], None]
+        self, id: str, writing: Writing, write: Callable[[bytes], Awaitable[None]], end: Callable[[bool], None]
     ) -> None:
-        """`write` sends one message; `close` ends the connection."""
+        """`write` sends one message; `end` is called when one could not be sent, and no more will: with true where the
+        proxy did not read it in time."""
         self._id = id
         self._writing = writing
         self._write = write
-        self._close = close
+        self._end_stream = end
+        self._is_late = False
+        """It once took longer to read than others wait for."""
         self._loop = asyncio.get_running_loop()
         self._due: deque[Payload] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -74,17 +81,33 @@ class ProxyConnection:
             while self._due:
                 await self._write_one(self._due.popleft())
         except TimeoutError:
-            _log.warning("%s did not read what it was sent for %g s and is disconnected", self._id, _WRITE_LIMIT)
-            self._close()
+            self._end_stream(True)
         except Exception as error:
             # The transport's own exceptions: the connection is gone, which its reader learns, too.
             _log.info("%s: a response could not be written: %s", self._id, error)
-            self._close()
+            self._end_stream(False)
         finally:
             self._task = None
 
     async def _write_one(self, payload: Payload) -> None:
-        async with self._writing.at_once, asyncio.timeout(_WRITE_LIMIT):
-            body = payload.encode()
-            await self._write(body)
+        """Its place among those that are under way is left after a moment, so that who reads slowly, or not at all,
+        keeps nobody else from being written to."""
+        places = self._writing.late if self._is_late else self._writing.at_once
+        async with asyncio.timeout(_WRITE_LIMIT):
+            async with places:
+                body = payload.encode()
+                writing = asyncio.ensure_future(self._write(body))
+                writing.add_done_callback(_retrieve)
+                await asyncio.wait((writing,), timeout=_MOMENT)
+            try:
+                self._is_late = not writing.done()
+                await writing
+            finally:
+                writing.cancel()
         self._writing.on_sent(payload, len(body))
+
+
+def _retrieve(writing: asyncio.Future[None]) -> None:
+    """Whoever waited for it may be gone, and then nobody asks how it ended."""
+    if not writing.cancelled():
+        writing.exception()

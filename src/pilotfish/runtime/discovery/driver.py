@@ -11,7 +11,8 @@ from functools import partial
 from pilotfish.ads import Accepted, Node, Refused, Request, Send
 from pilotfish.ads.wire import Payload
 from pilotfish.config.desired import DesiredState
-from pilotfish.discovery.effects import Effect, Failed, Remember, Settled
+from pilotfish.discovery.admission import Door, Reason, Refusal
+from pilotfish.discovery.effects import Disconnect, Effect, Failed, Remember, Settled
 from pilotfish.discovery.memory import Remembered
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.session import ProxySession
@@ -27,6 +28,10 @@ _TURN = 0.005
 _COLLECT_AFTER = 5.0
 """Seconds after which what only a proxy that left needed is forgotten: most come back at once."""
 
+_SAID = 60.0
+_MOST_SAID = 100
+"""What is said in the log of those who are not served, in that many seconds at the most."""
+
 
 class Driver:
     def __init__(
@@ -40,6 +45,10 @@ class Driver:
         self._remember = remember
         self._connections: dict[str, ProxyConnection] = {}
         """By session id."""
+        self._ends: dict[str, Callable[[Refusal], None]] = {}
+        self._said: dict[tuple[Reason, str], float] = {}
+        """When it was last said in the log that somebody is not served."""
+        self._looking: asyncio.TimerHandle | None = None
         self._writing = Writing(self._on_sent)
         self._loop = asyncio.get_running_loop()
         self._behind = asyncio.Event()
@@ -78,23 +87,30 @@ class Driver:
         node: Node,
         proxy: Proxy,
         write: Callable[[bytes], Awaitable[None]],
-        close: Callable[[], None],
+        end: Callable[[Refusal], None],
         *,
         delta: bool,
         peer: str,
     ) -> ProxySession:
-        """`write` sends the proxy one message; `close` ends its connection."""
+        """`write` sends the proxy one message; `end` ends its stream, with what it is told."""
         session = self.plane.join(node, proxy, delta=delta, peer=peer, at=time.time(), now=self._loop.time())
-        self._connections[session.id] = ProxyConnection(session.id, self._writing, write, close)
+        self._connections[session.id] = ProxyConnection(
+            session.id, self._writing, write, partial(self._unsent, session, end)
+        )
+        self._ends[session.id] = end
         self.metrics.connected.inc()
         _log.info("%s connected from %s", session.id, peer)
         return session
 
     def receive(self, session: ProxySession, request: Request) -> None:
+        before = session.is_settled, session.is_complete
         self._perform(self.plane.receive(session, request, self._loop.time()), session)
+        if (session.is_settled, session.is_complete) != before:
+            self.moved.notify()
 
     def leave(self, session: ProxySession) -> None:
         self._connections.pop(session.id).end()
+        del self._ends[session.id]
         self.metrics.connected.dec()
         _log.info("%s disconnected", session.id)
         self._perform(self.plane.leave(session, self._loop.time()))
@@ -104,6 +120,43 @@ class Driver:
 
     def _tick(self, session: ProxySession) -> None:
         self._perform(self.plane.tick(session, self._loop.time()), session)
+
+    def _look(self) -> None:
+        self._looking = None
+        self._perform(self.plane.look(self._loop.time()))
+        self.moved.notify()
+
+    # Who is served
+
+    @property
+    def door(self) -> Door:
+        return self.plane.door
+
+    def admit(self, proxy: Proxy, host: str) -> Refusal | None:
+        return self.plane.admit(proxy, host, self._loop.time())
+
+    def turned_away(self, refusal: Refusal, host: str) -> None:
+        """Counted each time, said once a minute for each reason and address."""
+        self.metrics.turned_away(refusal.reason)
+        now, key = self._loop.time(), (refusal.reason, host)
+        if now - self._said.get(key, -_SAID) < _SAID:
+            return
+        self._said = {known: at for known, at in self._said.items() if now - at < _SAID}
+        if len(self._said) < _MOST_SAID:
+            self._said[key] = now
+            _log.warning("%s is not served: %s", host, refusal.message)
+
+    def _unsent(self, session: ProxySession, end: Callable[[Refusal], None], is_unread: bool) -> None:
+        """What was written to it did not go out."""
+        if is_unread:
+            end(self.plane.lose(session, "did not read what it was sent", self._loop.time()))
+        else:
+            end(Refusal(Reason.GONE, f"{session.proxy} can't be written to"))
+
+    def _disconnect(self, disconnect: Disconnect) -> None:
+        end = self._ends.get(disconnect.session.id)
+        if end is not None:
+            end(disconnect.refusal)
 
     def _collect(self) -> None:
         self._collecting = None
@@ -118,10 +171,14 @@ class Driver:
                 self._on_settled(effect)
             elif isinstance(effect, Remember):
                 self._remember(effect.remembered)
+            elif isinstance(effect, Disconnect):
+                self._disconnect(effect)
             elif isinstance(effect, Failed):
                 self._on_failed(session, effect.error)
             elif session is not None:
                 self._perform_for(session, effect)
+        if self._looking is None and self.plane.look_at is not None:
+            self._looking = self._loop.call_at(self.plane.look_at, self._look)
         if session is not None:
             self._connections[session.id].wake(session.stream.wake_at, partial(self._tick, session))
         if self.plane.is_behind:
@@ -136,7 +193,7 @@ class Driver:
             case Refused(type_url, message, resources):
                 self.metrics.refused(type_url)
                 names = ", ".join(r.name for r in resources) or "a resource that it does not name"
-                _log.warning("%s refused %s %s: %s", session.id, short(type_url), names, message)
+                _log.warning("%s refused %s %.500s: %.2000r", session.id, short(type_url), names, message)
 
     def _on_failed(self, session: ProxySession | None, error: Exception) -> None:
         self.metrics.internal_errors.inc()

@@ -13,7 +13,8 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from pilotfish.derive import Stats
-from pilotfish.envoy.types import short
+from pilotfish.discovery.admission import Reason
+from pilotfish.envoy.types import xds_type
 
 _FAST = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 3, 5, 10, 20, 30)
 
@@ -37,6 +38,14 @@ class Metrics:
         self.internal_errors = Counter(
             "pilot_total_xds_internal_errors", "Total number of internal XDS errors.", registry=to
         )
+        self._turned_away = Counter(
+            "pilotfish_xds_refused_streams",
+            "Streams that were not served, or were ended, by reason.",
+            ["reason"],
+            registry=to,
+        )
+        for reason in Reason:
+            self._turned_away.labels(reason=reason.value)
         self._pushes = Counter("pilot_xds_pushes", "Responses sent, by type.", ["type"], registry=to)
         self._bytes = Counter("pilotfish_xds_bytes", "Bytes of responses sent, by type.", ["type"], registry=to)
         self._rejects = Counter(
@@ -50,15 +59,24 @@ class Metrics:
             registry=to,
         )
 
+    def turned_away(self, reason: Reason) -> None:
+        self._turned_away.labels(reason=reason.value).inc()
+
     def pushed(self, type_url: str, size: int) -> None:
-        self._pushes.labels(type=short(type_url)).inc()
-        self._bytes.labels(type=short(type_url)).inc(size)
+        self._pushes.labels(type=_label(type_url)).inc()
+        self._bytes.labels(type=_label(type_url)).inc(size)
 
     def refused(self, type_url: str) -> None:
-        self._rejects.labels(type=short(type_url)).inc()
+        self._rejects.labels(type=_label(type_url)).inc()
 
     def acknowledged(self, type_url: str, seconds: float) -> None:
-        self._took.labels(type=short(type_url)).observe(seconds)
+        self._took.labels(type=_label(type_url)).observe(seconds)
+
+
+def _label(type_url: str) -> str:
+    """Types that nobody knows are one: whoever asks makes them up."""
+    row = xds_type(type_url)
+    return row.short if row.module else "other"
 
 
 class _Queries(Collector):

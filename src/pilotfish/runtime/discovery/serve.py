@@ -14,6 +14,7 @@ import grpc
 from aiohttp import web
 
 from pilotfish.config.desired import DesiredState, update
+from pilotfish.discovery.admission import Door
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.runtime.discovery.address import Address
 from pilotfish.runtime.discovery.ads_server import bind, make_server
@@ -42,6 +43,8 @@ class Options:
     """Directories count with what is below them."""
     allow_plaintext: bool = False
     """Serve others than this machine's processes without TLS."""
+    only_pods: bool = False
+    """Serve the pods among the objects alone, each from its own address."""
     state: Path | None = None
     """A directory for what is to outlive a restart; None to forget it."""
 
@@ -64,7 +67,7 @@ class DiscoveryServer:
         self.monitoring = options.monitoring
         self._options = options
         self._state = StateFile(options.state)
-        self.plane = ControlPlane(self._state.read())
+        self.plane = ControlPlane(self._state.read(), Door(only_pods=options.only_pods))
         self.driver = Driver(self.plane, Metrics(self.plane.mesh.graph.stats), self._state.keep)
         self._pages = Monitoring(self.driver)
         self._source = Files(options.paths, options.mesh_config, recursive=options.recursive)

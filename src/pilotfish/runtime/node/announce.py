@@ -77,14 +77,14 @@ class Announcer:
         self._untold = set(failed)
 
     async def wait_withdrawn(self) -> None:
-        """Until the proxies know what was last written, though not for long.
+        """Until the proxies know what was last written, though not for long: none that does not answer is waited for.
 
         All that are ready, not only those that are connected: after discovery was started again nobody is at first.
         """
         version = self.version
         deadline = self._loop.time() + _WITHDRAWAL
         while (left := deadline - self._loop.time()) > 0:
-            if await self._discovery.wait_synced(version, min(left, _RECOUNT), self._proxies()):
+            if await self._discovery.wait_told(version, min(left, _RECOUNT), self._proxies()):
                 return
             await asyncio.sleep(0.05)  # discovery is being restarted: its port announces nothing
 

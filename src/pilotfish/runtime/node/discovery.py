@@ -75,6 +75,12 @@ class DiscoveryProcess:
             return await self._client.is_synced(version, proxies, wait)
         return False
 
+    async def wait_told(self, version: int, wait: float, proxies: int = 0) -> bool:
+        """The same, but for the proxies that do not answer or refuse, which nobody waits for."""
+        with suppress(OSError):
+            return await self._client.is_told(version, proxies, wait)
+        return False
+
     async def problems(self) -> tuple[ProblemView, ...] | None:
         """None if discovery does not answer."""
         return await _or_none(self._client.problems())
@@ -128,7 +134,7 @@ class DiscoveryProcess:
         words = [word for pair in arguments.items() for word in pair]
         run = "import sys; from pilotfish.cli import main; sys.argv[0] = 'pilotfish'; main()"
         return ProcessSpec(
-            argv=(sys.executable, "-c", run, "discovery", "--allow-plaintext", *words),
+            argv=(sys.executable, "-c", run, "discovery", "--allow-plaintext", "--only-pods", *words),
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(Path(__file__).parents[3])},
             netns=self._node,
             stdout=output,
