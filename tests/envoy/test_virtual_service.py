@@ -455,3 +455,29 @@ def test_retries_are_made_for_what_was_asked(launch: Callable[[ResourceSet], Any
     seen = _seen(live, 80)
     counts = {path: seen.count(f"GET {path} ") for path in ("/coded/a", "/coded/b", "/anywhere", "/pause/after/1")}
     assert counts == {"/coded/a": 3, "/coded/b": 1, "/anywhere": 4, "/pause/after/1": 6}
+
+
+SOURCES = """
+  - match: [{uri: {prefix: /labels}, sourceLabels: {app: webapp}}]
+    route: [{destination: {host: app.example.com, subset: v2}}]
+  - match: [{uri: {prefix: /strange}, sourceLabels: {app: webapp, version: v9}}]
+    route: [{destination: {host: app.example.com, subset: v2}}]
+  - match: [{uri: {prefix: /namespace}, sourceNamespace: vm}]
+    route: [{destination: {host: app.example.com, subset: v2}}]
+  - match: [{uri: {prefix: /elsewhere}, sourceNamespace: shop}]
+    route: [{destination: {host: app.example.com, subset: v2}}]
+  - match: [{uri: {prefix: /mesh}, gateways: [mesh, edge]}]
+    route: [{destination: {host: app.example.com, subset: v2}}]
+  - match: [{uri: {prefix: /edge}, gateways: [edge]}]
+    route: [{destination: {host: app.example.com, subset: v2}}]
+  - match: [{uri: {prefix: /counted}, statPrefix: counted}]
+    route: [{destination: {host: app.example.com, subset: v1}}]
+"""
+
+
+def test_routes_hold_for_some_clients_and_are_counted_by_name(launch: Callable[[ResourceSet], Any]) -> None:
+    live = _launch(launch, SOURCES)
+    taken = {"/labels": "v2", "/strange": "v1", "/namespace": "v2", "/elsewhere": "v1", "/mesh": "v2", "/edge": "v1"}
+    _check(live, tuple(Call(path, path, (f"{app} GET",)) for path, app in {**taken, "/counted": "v1"}.items()))
+    counts = live.get("/stats?filter=route.counted.upstream_rq_total")
+    assert counts == "vhost.app.example.com:80.route.counted.upstream_rq_total: 1\n"

@@ -11,6 +11,7 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from pilotfish.derive import Graph
 from pilotfish.envoy.types import ROUTE
 from pilotfish.envoy.values import ResourceSet
+from pilotfish.envoy.virtual_hosts import view
 from pilotfish.mesh.connections import connections
 from pilotfish.mesh.http_routes import http_routes
 from pilotfish.mesh.outbound import binding_names
@@ -30,8 +31,9 @@ def lowered(graph: Graph, scope: Scope, found: ResourceSet) -> dict[str, Any]:
     hosts = graph.get(all_hosts)
     rules = {host: graph.get(rules_for, scope, host) for host in sorted(hosts)}
     taken = {name: graph.get(connections, client, name) for name in graph.get(binding_names, visible(scope))}
+    views = {name: graph.get(view, scope, host) for name, (host, _) in sorted(routed.items())}
     parts = {
-        "routes": {name: shown(graph.get(http_routes, client, *routed[name])) for name in sorted(routed)},
+        "routes": {n: shown(graph.get(http_routes, v.rules, v.source, *routed[n])) for n, v in views.items()},
         "connections": {name: shown(each.routes) for name, each in taken.items() if any(r.ref for r in each.routes)},
         "policies": {host: shown(graph.get(policy, by)) for host, by in rules.items() if by},
     }

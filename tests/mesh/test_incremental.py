@@ -287,6 +287,23 @@ def test_namespaces_share_the_resources_that_are_the_same_for_both() -> None:
             assert two.layers(type_url)[0][name] is resource
 
 
+def test_clients_that_a_virtual_service_tells_apart_share_all_else() -> None:
+    graph = _mesh()
+    rules = [{"match": [{"sourceLabels": {"app": "x"}}], "route": [{"destination": {"host": "s8"}}]}]
+    rules += [{"route": [{"destination": {"host": "s7"}}]}]
+    made = manifest("VirtualService", "s7", "vm", NETWORKING, spec={"hosts": ["s7"], "http": rules})
+    inputs.apply(graph, {made.ref: made})
+    asking = (proxy("x", app="x", pod="1"), proxy("y", app="x", pod="2"), proxy("z", app="z"), proxy("u", app="u"))
+    one, same, other, another = (resource_set(graph, each) for each in asking)
+    assert one.layers(ROUTE)[0] is same.layers(ROUTE)[0]
+    assert other.layers(ROUTE)[0] is another.layers(ROUTE)[0]
+    assert one.get(ROUTE, "80") != other.get(ROUTE, "80")
+    for type_url in (CLUSTER, LISTENER, ENDPOINT):
+        assert one.layers(type_url)[0] is other.layers(type_url)[0]
+    _, ran = _after(graph, virtual_service("s6", "s6", {"s6/v1": 10, "s6/v2": 90}), asking)
+    assert ran["virtual_hosts.virtual_host"] == 1
+
+
 def test_replicas_share_their_inbound_layers() -> None:
     graph = _mesh()
     one, two = (

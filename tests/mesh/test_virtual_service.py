@@ -8,6 +8,7 @@ import pytest
 
 from pilotfish.config import istio
 from pilotfish.mesh.retries import DEFAULT_RETRIES
+from pilotfish.mesh.scope import EVERYONE, Scope
 from pilotfish.mesh.virtual_service import lower_http
 from pilotfish.model import Duration
 from pilotfish.model.route import Backend, Forward, HTTPMatch, HTTPRoute, MatchType, Retries, StringMatch, Timeouts
@@ -16,10 +17,10 @@ from tests.mesh.meshes import NETWORKING, manifest
 TO_WEB = {"route": [{"destination": {"host": "web"}}]}
 
 
-def _lowered(*rules: dict[str, Any], port: int = 80) -> list[HTTPRoute]:
+def _lowered(*rules: dict[str, Any], port: int = 80, source: Scope = EVERYONE) -> list[HTTPRoute]:
     made = manifest("VirtualService", "web", "vm", NETWORKING, spec={"hosts": ["web"], "http": [*rules]})
     assert isinstance(made.resource, istio.VirtualService)
-    return list(lower_http(made.ref, made.resource.spec, port, lambda d: Backend(d.host, port, d.subset)))
+    return list(lower_http(made.ref, made.resource.spec, port, source, lambda d: Backend(d.host, port, d.subset)))
 
 
 def test_each_alternative_is_a_route_that_knows_where_it_was_written() -> None:
@@ -50,6 +51,23 @@ def test_what_follows_a_route_that_takes_everything_is_left_out(match: dict[str,
     found = _lowered({"match": [match]} | TO_WEB, {"name": "rest"} | TO_WEB)
     assert found[0].match.matches_everything is everything
     assert [route.name for route in found] == ([""] if everything else ["", "rest"])
+
+
+@pytest.mark.parametrize(
+    ("match", "holds"),
+    [
+        ({"sourceLabels": {"app": "x"}}, True),
+        ({"sourceLabels": {"app": "x", "version": "v1"}}, False),
+        ({"sourceNamespace": "shop"}, True),
+        ({"sourceNamespace": "vm"}, False),
+        ({"gateways": ["edge", "mesh"], "sourceNamespace": "vm"}, True),
+        ({"gateways": ["edge"], "sourceNamespace": "shop"}, False),
+    ],
+)
+def test_a_match_is_for_some_clients(match: dict[str, Any], holds: bool) -> None:
+    client = Scope("shop", (("app", "x"), ("tier", "y")))
+    found = _lowered({"match": [match]} | TO_WEB, {"name": "rest"} | TO_WEB, source=client)
+    assert [route.name for route in found] == ([""] if holds else ["rest"])
 
 
 def test_a_header_that_any_value_will_do_for_must_be_there() -> None:

@@ -162,11 +162,6 @@ _TLS: Table = {
 # meant; the object is refused where the rest would send requests elsewhere, or protect less than was asked for.
 _ISTIO: dict[type, Table] = {
     istio.HTTPRoute: {"mirror_percent": Unused(None, instead="mirrorPercent", alias=True)},
-    istio.HTTPMatchRequest: (
-        _refused("sourceLabels", {})
-        | _refused("gateways", [], _MESH_ALONE)
-        | _info("statPrefix", f"the requests are not counted under a name of their own; {_KEPT}", "")
-    ),
     istio.TLSMatchAttributes: _refused("sourceLabels", {}) | _refused("gateways", [], _MESH_ALONE),
     istio.L4MatchAttributes: _refused("sourceLabels", {}) | _refused("gateways", [], _MESH_ALONE),
     istio.TrafficPolicy: _TLS | _warning("retryBudget", f"retries have no budget; {_KEPT}"),

@@ -44,6 +44,11 @@ class HTTPMatchRequest(Struct):
     query_params: dict[str, StringMatch] = {}
     ignore_uri_case: bool = False
     port: int = 0
+    source_labels: dict[str, str] = {}
+    source_namespace: str = ""
+    gateways: tuple[str, ...] = ()
+    """Stand in for the object's. Labels and namespace of the source are then not looked at."""
+    stat_prefix: str = ""
 
 
 class HeaderOperations(Struct):

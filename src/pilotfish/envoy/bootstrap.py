@@ -137,7 +137,7 @@ def _overload() -> dict[str, Any]:
 
 
 def _stats() -> dict[str, Any]:
-    patterns = [*({"prefix": p} for p in _STATS_PREFIXES), *({"suffix": s} for s in _STATS_SUFFIXES)]
+    patterns = [*({"prefix": p} for p in _STATS_PREFIXES), *({"suffix": s} for s in _STATS_SUFFIXES), _ROUTES]
     return {
         "use_all_default_tags": False,
         "stats_tags": [{"tag_name": name, "regex": regex} for name, regex in _STATS_TAGS],
@@ -145,6 +145,8 @@ def _stats() -> dict[str, Any]:
     }
 
 
+_ROUTES: Final = {"safe_regex": {"regex": r"vhost\..+\.route\..+"}}
+"""Routes have counters where a VirtualService names them (`statPrefix`), and there alone."""
 _STATS_TAGS: Final = (
     # An alt_stat_name ends with ";", which no host name holds: the name of a cluster ends there, dots and all.
     ("cluster_name", r"^cluster\.(([^;]+?)(?:;\.|\.(?=[^;]*$)))"),

@@ -39,7 +39,7 @@ from pilotfish.model.route import (
 
 def build_routes(source: HTTPRoute, port: int) -> Iterator[Route]:
     """`port` is the one that the requests come for."""
-    route = Route(name=source.name, match=build_match(source.match))
+    route = Route(name=source.name, match=build_match(source.match), stat_prefix=source.stat_prefix)
     add_header_operations(route, source.headers)
     _set_action(route, source.action)
     for name, config in filters_of(source):

@@ -16,6 +16,7 @@ from pilotfish.mesh.connections import connection_scope
 from pilotfish.mesh.inbound import InboundPort, inbound_ports
 from pilotfish.mesh.outbound import WILDCARD, binding, binding_names, http_ports
 from pilotfish.mesh.policies import policed, rules_for, widest
+from pilotfish.mesh.routing import sources
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import hosts
 from pilotfish.model import Proxy
@@ -35,7 +36,8 @@ def roots(graph: Graph, proxy: Proxy) -> tuple[Origin, ...]:
 
 
 def _shared(graph: Graph, proxy: Proxy) -> tuple[Scope, tuple[InboundPort, ...], bool]:
-    return graph.get(widest, Scope.of(proxy)), graph.get(inbound_ports, proxy), proxy.transparent
+    scope = Scope.of(proxy, graph.get(sources).labels)
+    return graph.get(widest, scope), graph.get(inbound_ports, proxy), proxy.transparent
 
 
 @query

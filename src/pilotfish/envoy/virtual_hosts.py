@@ -20,8 +20,8 @@ from pilotfish.mesh.external_names import other_names
 from pilotfish.mesh.hosts import namespace_of
 from pilotfish.mesh.http_routes import http_routes
 from pilotfish.mesh.policies import policed
-from pilotfish.mesh.routing import routed_hosts, router
-from pilotfish.mesh.scope import Scope, visible
+from pilotfish.mesh.routing import routed_hosts, router, source
+from pilotfish.mesh.scope import EVERYONE, Scope, visible
 from pilotfish.mesh.services import service
 from pilotfish.model.service import Service
 from pilotfish.model.wellknown import SERVICE_DOMAIN
@@ -44,6 +44,8 @@ class View:
     """Whose DestinationRules apply to destinations."""
     namespace: str = ""
     """The client's, if it calls the service, or another name of it, by a name without a namespace; else ""."""
+    source: Scope = EVERYONE
+    """The client, as far as the host's VirtualService tells it from others."""
 
 
 @query(index=True)
@@ -52,7 +54,10 @@ def view(db: Reads, scope: Scope, host: str) -> View:
     named = {found.namespace} if found is not None else set()
     named |= {namespace_of(name) for name in other_names(db, host)}
     namespace = scope.namespace if scope.namespace in named else ""
-    return View(policed(db, scope) if router(db, host) is not None else visible(scope), namespace)
+    ref = router(db, host)
+    if ref is None:
+        return View(visible(scope), namespace)
+    return View(policed(db, scope), namespace, source(db, scope, ref))
 
 
 @query
@@ -62,7 +67,7 @@ def virtual_host(db: Reads, client: View, host: str, port: int, taken: tuple[str
     `taken` are domains that an older service has; with `all_domains` it is the only one of its RouteConfiguration.
     """
     found = service(db, host)
-    routes = http_routes(db, client.rules, host, port)
+    routes = http_routes(db, client.rules, client.source, host, port)
     domains = ("*",) if all_domains else tuple(d for d in _domains(db, found, host, client.namespace) if d not in taken)
     message = VirtualHost(
         name=f"{host}:{port}",

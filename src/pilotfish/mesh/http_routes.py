@@ -15,16 +15,20 @@ from pilotfish.model.route import Backend, Forward, HTTPMatch, HTTPRoute, Weight
 
 
 @query
-def http_routes(db: Reads, client: Scope, host: str, port: int) -> tuple[HTTPRoute, ...]:
+def http_routes(db: Reads, client: Scope, source: Scope, host: str, port: int) -> tuple[HTTPRoute, ...]:
     """In the order in which they are tried. None for a host that is neither a service nor routed on this port.
 
-    `client` is the widest scope to which the same DestinationRules apply.
+    `client` is the widest scope to which the same DestinationRules apply; `source` is what `routing.source` says of it.
     """
     ref = router(db, host)
     found = resource(db, ref, istio.VirtualService) if ref is not None else None
     if ref is not None and found is not None:
         writer = ref.namespace
-        routes = tuple(lower_http(ref, found.spec, port, lambda d: resolve_destination(db, client, writer, d, port)))
+
+        def resolve(destination: istio.Destination) -> Backend:
+            return resolve_destination(db, client, writer, destination, port)
+
+        routes = tuple(lower_http(ref, found.spec, port, source, resolve))
         if routes:
             return routes
     return (_plain(host, port),) if service(db, host) is not None else ()

@@ -6,6 +6,7 @@ Everything outbound is kept by scope, not by proxy. Each collection asks for the
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,10 +19,13 @@ class Scope:
 
     namespace: str = ""
     """Whose; "" is nobody's: what is the same for every namespace."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Those of its proxies' by which VirtualServices tell clients apart, sorted. Nothing else depends on them."""
 
     @classmethod
-    def of(cls, proxy: Proxy) -> Scope:
-        return cls(proxy.namespace)
+    def of(cls, proxy: Proxy, labels: Set[tuple[str, str]] = frozenset()) -> Scope:
+        """`labels` tell clients apart (`routing.sources`)."""
+        return cls(proxy.namespace, tuple(sorted(label for label in proxy.labels.items() if label in labels)))
 
 
 EVERYONE: Final = Scope()

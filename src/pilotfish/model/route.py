@@ -283,3 +283,5 @@ class HTTPRoute:
     headers: HeaderModifier = HeaderModifier()
     fault: Fault | None = None
     cors: CORS | None = None
+    stat_prefix: str = ""
+    """Its requests are counted under this name, too; "" is none."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from pilotfish.config.checks.exactly_one import check_exactly_one
-from pilotfish.config.checks.names import check_port
+from pilotfish.config.checks.names import check_labels, check_port
 from pilotfish.config.checks.regex import find_fault
 from pilotfish.config.istio import HTTPMatchRequest, StringMatch
 from pilotfish.config.report import Report
@@ -31,6 +31,7 @@ def check_match(match: HTTPMatchRequest, field: str, report: Report) -> None:
     _check_headers(match.without_headers, f"{field}.withoutHeaders", report, any_value=True)
     for name, string in match.query_params.items():
         check_string(string, f"{field}.queryParams[{name}]", report)
+    check_labels(match.source_labels, f"{field}.sourceLabels", report)
     if match.port:
         check_port(match.port, f"{field}.port", report)
 
