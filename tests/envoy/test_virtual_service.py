@@ -89,8 +89,10 @@ class Call:
         return "\r\n".join(lines)
 
 
-def _launch(launch: Callable[[ResourceSet], Any], routes: str, warnings: frozenset[str] = frozenset()) -> Any:
-    loaded = load(f"{MESH}{routes}{V1}", "in.yaml")
+def _launch(
+    launch: Callable[[ResourceSet], Any], routes: str, warnings: frozenset[str] = frozenset(), after: str = ""
+) -> Any:
+    loaded = load(f"{MESH}{routes}{V1}{after}", "in.yaml")
     assert {problem.reason for problem in loaded.problems} == warnings, loaded.problems
     graph = Graph()
     inputs.apply(graph, {m.ref: m for m in loaded.manifests})
@@ -481,3 +483,45 @@ def test_routes_hold_for_some_clients_and_are_counted_by_name(launch: Callable[[
     _check(live, tuple(Call(path, path, (f"{app} GET",)) for path, app in {**taken, "/counted": "v1"}.items()))
     counts = live.get("/stats?filter=route.counted.upstream_rq_total")
     assert counts == "vhost.app.example.com:80.route.counted.upstream_rq_total: 1\n"
+
+
+EXPORTS = """
+  - match: [{uri: {prefix: /shop}}]
+    directResponse: {status: 202}
+"""
+EXPORTED = """
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: for-shop, namespace: shop, creationTimestamp: "2020-01-01T00:00:00Z"}
+spec:
+  hosts: [app.example.com]
+  exportTo: [shop]
+  http: [{directResponse: {status: 404}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: for-vm, namespace: vm}
+spec:
+  hosts: [shadow.example.com]
+  exportTo: ["."]
+  http: [{directResponse: {status: 203}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: for-all, namespace: vm, creationTimestamp: "2020-01-01T00:00:00Z"}
+spec:
+  hosts: [shadow.example.com]
+  http: [{directResponse: {status: 404}}]
+"""
+
+
+def test_a_client_sees_what_is_exported_to_its_namespace(launch: Callable[[ResourceSet], Any]) -> None:
+    live = _launch(launch, EXPORTS, after=EXPORTED)
+    _check(
+        live,
+        (
+            Call("of another namespace", "/shop", ("HTTP/1.1 202 ",)),
+            Call("of its own, before all others", "/", ("HTTP/1.1 203 ",), host="shadow.example.com"),
+        ),
+    )

@@ -16,7 +16,6 @@ from pilotfish.mesh.connections import connections
 from pilotfish.mesh.http_routes import http_routes
 from pilotfish.mesh.outbound import binding_names
 from pilotfish.mesh.policies import policed, policy, rules_for
-from pilotfish.mesh.routing import router
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import all_hosts
 from pilotfish.model import Duration, FieldRef, ObjectRef
@@ -27,13 +26,16 @@ def lowered(graph: Graph, scope: Scope, found: ResourceSet) -> dict[str, Any]:
     client = graph.get(policed, scope)
     names = (h.name for r in found.resources(ROUTE) for h in RouteConfiguration.FromString(r.body).virtual_hosts)
     asked = ((name, name.rpartition(":")) for name in dict.fromkeys(names) if ":" in name)
-    routed = {name: (host, int(port)) for name, (host, _, port) in asked if graph.get(router, host)}
+    hosted = {name: (host, int(port), graph.get(view, scope, host)) for name, (host, _, port) in asked}
+    routed = {name: each for name, each in sorted(hosted.items()) if each[2].router is not None}
     hosts = graph.get(all_hosts)
     rules = {host: graph.get(rules_for, scope, host) for host in sorted(hosts)}
     taken = {name: graph.get(connections, client, name) for name in graph.get(binding_names, visible(scope))}
-    views = {name: graph.get(view, scope, host) for name, (host, _) in sorted(routed.items())}
     parts = {
-        "routes": {n: shown(graph.get(http_routes, v.rules, v.source, *routed[n])) for n, v in views.items()},
+        "routes": {
+            name: shown(graph.get(http_routes, seen.router, seen.rules, seen.source, host, port))
+            for name, (host, port, seen) in routed.items()
+        },
         "connections": {name: shown(each.routes) for name, each in taken.items() if any(r.ref for r in each.routes)},
         "policies": {host: shown(graph.get(policy, by)) for host, by in rules.items() if by},
     }

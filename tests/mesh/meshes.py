@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pilotfish.config import load
@@ -50,14 +50,19 @@ def pod(name: str, ip: str, labels: Mapping[str, str], namespace: str = "vm", re
 
 
 def virtual_service(
-    name: str, host: str, destinations: Mapping[str, int], namespace: str = "vm", **rest: Any
+    name: str,
+    host: str,
+    destinations: Mapping[str, int],
+    namespace: str = "vm",
+    export_to: Sequence[str] = (),
+    **rest: Any,
 ) -> Manifest:
     """`destinations`: weight by `host` or `host/subset`."""
     routes = [
         {"destination": dict(zip(("host", "subset"), text.split("/"), strict=False)), "weight": weight}
         for text, weight in destinations.items()
     ]
-    spec = {"hosts": [host], "http": [{"route": routes}]}
+    spec = {"hosts": [host], "exportTo": [*export_to], "http": [{"route": routes}]}
     return manifest("VirtualService", name, namespace, NETWORKING, spec=spec, **rest)
 
 

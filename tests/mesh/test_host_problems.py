@@ -32,7 +32,7 @@ def said(*manifests: Manifest) -> list[tuple[str, str, str]]:
 def test_what_istio_resolves_is_the_service(host: str) -> None:
     route, rule = virtual_service("route", host, {"BACK": 1}), destination_rule("rule", host, {})
     graph = graph_of(*WEB, *BACK, route, rule)
-    assert graph.get(router, WHOLE) == route.ref
+    assert graph.get(router, "", WHOLE) == route.ref
     assert graph.get(rules_for, Scope("vm"), WHOLE) == (rule.ref,)
     assert said(route, rule) == []
 

@@ -82,7 +82,8 @@ def manifests(draw: st.DrawFn) -> Manifest:
                 st.dictionaries(st.sampled_from(("a", "b/v1", "c/v2", "nobody")), st.integers(1, 9), min_size=1)
             )
             host = draw(st.sampled_from((*NAMES, "*.svc.cluster.local", "www.example.com", "*.example.com")))
-            return virtual_service(name, host, targets, namespace)
+            exported = draw(st.sampled_from(((), (".",), ("shop",), ("~",))))
+            return virtual_service(name, host, targets, namespace, exported)
         case _:
             chosen = draw(st.sets(st.sampled_from(("v1", "v2"))))
             return destination_rule(name, draw(names), {v: {"version": v} for v in sorted(chosen)}, namespace)

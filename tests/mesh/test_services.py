@@ -6,14 +6,27 @@ from typing import Any
 
 import pytest
 
+from pilotfish.config.manifest import Manifest
 from pilotfish.mesh import endpoints
+from pilotfish.mesh.connection_routes import connection_routers
 from pilotfish.mesh.hosts import resolve, wildcards
 from pilotfish.mesh.inbound import inbound_ports, inbound_protocol
 from pilotfish.mesh.policies import policy, rules_for
-from pilotfish.mesh.routing import router
+from pilotfish.mesh.problems import problems
+from pilotfish.mesh.routing import reader, router
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import Protocol
-from tests.mesh.meshes import destination_rule, graph_of, manifest, pod, proxy, ref, service, virtual_service
+from tests.mesh.meshes import (
+    NETWORKING,
+    destination_rule,
+    graph_of,
+    manifest,
+    pod,
+    proxy,
+    ref,
+    service,
+    virtual_service,
+)
 
 HOST = "web.vm.svc.cluster.local"
 CONTAINER = {"name": "app", "command": ["x"], "ports": [{"name": "web", "containerPort": 8080}]}
@@ -106,7 +119,42 @@ def test_the_most_specific_and_then_the_oldest_virtual_service_routes_a_host(hos
         virtual_service("exact", "web", {"web": 1}, created="2020-01-01T00:00:00Z"),
         virtual_service("a-younger", "web", {"web": 1}, created="2021-01-01T00:00:00Z"),
     )
-    assert graph.get(router, host) == (ref("VirtualService", name) if name else None)
+    assert graph.get(router, "", host) == (ref("VirtualService", name) if name else None)
+
+
+TO_HOST = [{"destination": {"host": HOST}}]
+
+
+def _exported(name: str, namespace: str, *export_to: str, created: str = "2021-01-01T00:00:00Z") -> Manifest:
+    spec = {"hosts": [HOST], "exportTo": [*export_to], "http": [{"route": TO_HOST}], "tcp": [{"route": TO_HOST}]}
+    return manifest("VirtualService", name, namespace, NETWORKING, spec=spec, created=created)
+
+
+@pytest.mark.parametrize(
+    ("client", "expected"),
+    [("vm", "own"), ("shop", "named"), ("club", "named"), ("elsewhere", "public"), ("bar", "public")],
+)
+def test_a_virtual_service_routes_for_those_that_it_is_exported_to(client: str, expected: str) -> None:
+    """Narrow ones come before wide ones, whatever their age."""
+    graph = graph_of(
+        _exported("public", "vm", "*", created="2020-01-01T00:00:00Z"),
+        _exported("none", "vm", "~", created="2020-01-01T00:00:00Z"),
+        _exported("younger", "vm"),
+        _exported("own", "vm", "."),
+        _exported("named", "elsewhere", "shop", "club"),
+        _exported("foreign", "bar", "vm"),
+    )
+    found = graph.get(router, graph.get(reader, client), HOST)
+    assert found is not None
+    assert found.name == expected
+    assert found in graph.get(connection_routers, graph.get(reader, client), HOST)
+    reported = {
+        (p.ref.name, p.message.partition(" and ")[0]) for p in graph.get(problems) if p.ref and "lone" in p.message
+    }
+    assert reported == {
+        ("younger", "VirtualService vm/public is older"),
+        ("foreign", "VirtualService vm/own is exported to fewer namespaces"),
+    }
 
 
 @pytest.mark.parametrize(

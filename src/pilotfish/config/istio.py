@@ -210,7 +210,7 @@ class VirtualServiceSpec(Struct):
     gateways: tuple[str, ...] = ()
     """Only `mesh`, which is also what is meant where there are none."""
     export_to: tuple[str, ...] = ()
-    """Only `*`, which is also what is meant where there is none."""
+    """Namespaces: `.` is the object's own, `~` none, `*` all, which is also what is meant where there is none."""
     http: tuple[HTTPRoute, ...] = ()
     tls: tuple[TLSRoute, ...] = ()
     tcp: tuple[TCPRoute, ...] = ()

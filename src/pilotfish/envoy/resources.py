@@ -16,7 +16,7 @@ from pilotfish.mesh.connections import connection_scope
 from pilotfish.mesh.inbound import InboundPort, inbound_ports
 from pilotfish.mesh.outbound import WILDCARD, binding, binding_names, http_ports
 from pilotfish.mesh.policies import policed, rules_for, widest
-from pilotfish.mesh.routing import sources
+from pilotfish.mesh.routing import reader, sources
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import hosts
 from pilotfish.model import Proxy
@@ -50,7 +50,8 @@ def _workload_set(db: Reads, scope: Scope, ports: tuple[InboundPort, ...], trans
 def outbound(db: Reads, scope: Scope) -> ResourceSet:
     """What every proxy of a scope shares. Complete in itself."""
     rules = policed(db, scope)
-    layers = (_clusters(db, rules), _endpoints(db, rules), _listeners(db, rules), _routes(db, scope))
+    told = Scope(scope.namespace) if reader(db, scope.namespace) else rules
+    layers = (_clusters(db, rules), _endpoints(db, rules), _listeners(db, told), _routes(db, scope))
     return ResourceSet(layers)
 
 

@@ -22,7 +22,7 @@ from pilotfish.envoy.values import Resource
 from pilotfish.envoy.virtual_hosts import Fragment, build_fallback, view, virtual_host
 from pilotfish.envoy.wire import field
 from pilotfish.mesh.outbound import http_hosts
-from pilotfish.mesh.routing import routed_hosts
+from pilotfish.mesh.routing import reader, routed_hosts
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import service
 from pilotfish.mesh.settings import settings
@@ -60,7 +60,7 @@ def build_inbound_route(name: str, port: int, cluster: str, subject: str) -> Rou
 def _without_clashes(db: Reads, scope: Scope, port: int) -> Iterator[Fragment]:
     """Every host's virtual host. Envoy refuses a domain that stands twice: the older service has it."""
     taken: set[str] = set()
-    for host in _hosts_on(db, visible(scope), port):
+    for host in _hosts_on(db, visible(scope), reader(db, scope.namespace), port):
         client = view(db, scope, host)
         fragment = virtual_host(db, client, host, port, (), False)
         clashes = tuple(d for d in fragment.domains if d in taken)
@@ -72,10 +72,10 @@ def _without_clashes(db: Reads, scope: Scope, port: int) -> Iterator[Fragment]:
 
 
 @query(index=True)
-def _hosts_on(db: Reads, scope: Scope, port: int) -> tuple[str, ...]:
+def _hosts_on(db: Reads, scope: Scope, reader: str, port: int) -> tuple[str, ...]:
     """The services of the port, and the hosts that only VirtualServices know, which are routed on every HTTP port."""
     known = http_hosts(db, scope, port)
-    others = (host for host in routed_hosts(db) if host != "*" and service(db, host) is None)
+    others = (host for host in routed_hosts(db, reader) if host != "*" and service(db, host) is None)
     return tuple(dict.fromkeys((*known, *others)))
 
 

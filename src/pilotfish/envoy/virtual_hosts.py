@@ -20,9 +20,10 @@ from pilotfish.mesh.external_names import other_names
 from pilotfish.mesh.hosts import namespace_of
 from pilotfish.mesh.http_routes import http_routes
 from pilotfish.mesh.policies import policed
-from pilotfish.mesh.routing import routed_hosts, router, source
+from pilotfish.mesh.routing import reader, routed_hosts, router, source
 from pilotfish.mesh.scope import EVERYONE, Scope, visible
 from pilotfish.mesh.services import service
+from pilotfish.model import ObjectRef
 from pilotfish.model.service import Service
 from pilotfish.model.wellknown import SERVICE_DOMAIN
 
@@ -44,20 +45,24 @@ class View:
     """Whose DestinationRules apply to destinations."""
     namespace: str = ""
     """The client's, if it calls the service, or another name of it, by a name without a namespace; else ""."""
+    router: ObjectRef | None = None
+    """The VirtualService that routes the host for it."""
     source: Scope = EVERYONE
-    """The client, as far as the host's VirtualService tells it from others."""
+    """The client, as far as that tells it from others."""
+    reader: str = ""
+    """To whom the VirtualServices are exported that may route another name of the service (`routing.reader`)."""
 
 
 @query(index=True)
 def view(db: Reads, scope: Scope, host: str) -> View:
-    found = service(db, host)
+    found, others, by = service(db, host), other_names(db, host), reader(db, scope.namespace)
     named = {found.namespace} if found is not None else set()
-    named |= {namespace_of(name) for name in other_names(db, host)}
+    named |= {namespace_of(name) for name in others}
     namespace = scope.namespace if scope.namespace in named else ""
-    ref = router(db, host)
+    ref, by_others = router(db, by, host), by if others else ""
     if ref is None:
-        return View(visible(scope), namespace)
-    return View(policed(db, scope), namespace, source(db, scope, ref))
+        return View(visible(scope), namespace, reader=by_others)
+    return View(policed(db, scope), namespace, ref, source(db, scope, ref), by_others)
 
 
 @query
@@ -67,8 +72,8 @@ def virtual_host(db: Reads, client: View, host: str, port: int, taken: tuple[str
     `taken` are domains that an older service has; with `all_domains` it is the only one of its RouteConfiguration.
     """
     found = service(db, host)
-    routes = http_routes(db, client.rules, client.source, host, port)
-    domains = ("*",) if all_domains else tuple(d for d in _domains(db, found, host, client.namespace) if d not in taken)
+    routes = http_routes(db, client.router, client.rules, client.source, host, port)
+    domains = ("*",) if all_domains else tuple(d for d in _domains(db, found, host, client) if d not in taken)
     message = VirtualHost(
         name=f"{host}:{port}",
         domains=domains,
@@ -92,19 +97,19 @@ def build_fallback(allow_any: bool) -> VirtualHost:
     return VirtualHost(name="allow_any", domains=["*"], routes=[route], include_request_attempt_count=True)
 
 
-def _domains(db: Reads, found: Service | None, host: str, namespace: str) -> Iterator[str]:
+def _domains(db: Reads, found: Service | None, host: str, client: View) -> Iterator[str]:
     if found is None or not host.endswith(f".{found.namespace}.{SERVICE_DOMAIN}"):
         yield from [host] if host.startswith("*") else [host, f"{host}."]
     else:
-        names = tuple(_spellings(host, namespace))
+        names = tuple(_spellings(host, client.namespace))
         yield from names
         # A pod of its own name: POD.SERVICE.NAMESPACE...
         yield from (f"*.{name}" for name in names if found.headless)
-    routed = routed_hosts(db) if (others := other_names(db, host)) else ()
+    routed = routed_hosts(db, client.reader) if (others := other_names(db, host)) else ()
     for other in others:
         # One that a VirtualService names as a whole has routes of its own.
         own = {other, f"{other}."} if other in routed else set()
-        yield from (name for name in _spellings(other, namespace) if name not in own)
+        yield from (name for name in _spellings(other, client.namespace) if name not in own)
     if found is not None:
         yield from (f"[{a}]" if ":" in a else a for a in found.addresses if "/" not in a)
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.connections import connections
+from pilotfish.mesh.exports import audience_of
 from pilotfish.mesh.hosts import resolve, wildcards
 from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.outbound import port_uses
 from pilotfish.mesh.routing_problems import dead_destination, warning
-from pilotfish.mesh.scope import EVERYONE
+from pilotfish.mesh.scope import EVERYONE, Scope
 from pilotfish.mesh.services import all_hosts, service
 from pilotfish.model import ObjectRef, Problem
 from pilotfish.model.service import Service, ServicePort
@@ -59,7 +60,9 @@ def _is_opaque(port: ServicePort) -> bool:
 
 def _lost(db: Reads, ref: ObjectRef, spec: istio.VirtualServiceSpec) -> Iterator[Problem]:
     listeners = {use.listener for found in _services(db, ref, spec) for use in port_uses(db, found.host)}
-    found = [connections(db, EVERYONE, name) for name in sorted(listeners)]
+    audience = audience_of(spec.export_to, ref.namespace)
+    client = EVERYONE if audience is None else Scope(min(audience, default=""))
+    found = [connections(db, client, name) for name in sorted(listeners)]
     used = {route.ref for one in found for route in one.routes}
     lost = {field for one in found for field in one.lost if field.object == ref and field not in used}
     clipped = {field for one in found for field in one.clipped if field.object == ref}

@@ -14,8 +14,9 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.addresses import normal_range
 from pilotfish.mesh.backends import Resolve, weigh
 from pilotfish.mesh.destinations import resolve_destination
-from pilotfish.mesh.hosts import resolve, wildcards
+from pilotfish.mesh.hosts import wildcards
 from pilotfish.mesh.inputs import refs, resource
+from pilotfish.mesh.routing import all_seen, reader, subject
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.services import service
 from pilotfish.model import FieldRef, ObjectRef
@@ -35,7 +36,7 @@ def connection_routes(db: Reads, client: Scope, host: str, port: int) -> Connect
     is_tls = declared is not None and declared.protocol.is_tls
     routes: dict[ConnectionMatch, ConnectionRoute] = {}
     lost: list[ConnectionRoute] = []
-    for ref in connection_routers(db, host):
+    for ref in connection_routers(db, reader(db, client.namespace), host):
         source = resource(db, ref, istio.VirtualService)
         for route in _lowered(db, client, ref, source.spec, port, is_tls) if source is not None else ():
             if route.match in routes or EVERYTHING in routes:
@@ -83,13 +84,13 @@ def _ranges(subnets: Iterable[str]) -> tuple[str, ...]:
 
 
 @query(index=True)
-def connection_routers(db: Reads, host: str) -> tuple[ObjectRef, ...]:
+def connection_routers(db: Reads, reader: str, host: str) -> tuple[ObjectRef, ...]:
     """The VirtualServices with TLS or TCP routes that name a host, or a wildcard that matches it, the oldest first."""
     by_host = _routers(db)
     if not by_host:
         return ()
     found = {aged for name in (host, *wildcards(host)) for aged in by_host.get(name, ())}
-    return tuple(ref for _, ref in sorted(found))
+    return all_seen(db, reader, (ref for _, ref in sorted(found)))
 
 
 @query(index=True)
@@ -103,17 +104,7 @@ def _routers(db: Reads) -> Mapping[str, tuple[tuple[str, ObjectRef], ...]]:
     """By host: when each was made, and which it is."""
     found: dict[str, list[tuple[str, ObjectRef]]] = {}
     for ref in refs(db, VIRTUAL_SERVICE):
-        created, hosts = _subject(db, ref)
-        for host in hosts:
-            found.setdefault(host, []).append((created, ref))
+        each = subject(db, ref)
+        for host in each.hosts if each.routes_connections else ():
+            found.setdefault(host, []).append((each.created, ref))
     return {host: tuple(aged) for host, aged in found.items()}
-
-
-@query
-def _subject(db: Reads, ref: ObjectRef) -> tuple[str, tuple[str, ...]]:
-    """When the VirtualService was made, and whose connections it routes."""
-    found = resource(db, ref, istio.VirtualService)
-    if found is None or not (found.spec.tls or found.spec.tcp):
-        return ("", ())
-    hosts = dict.fromkeys(resolve(host, ref.namespace) for host in found.spec.hosts)
-    return (found.metadata.creation_timestamp or "", tuple(hosts))

@@ -14,6 +14,7 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.connection_routes import connection_routers, connection_routes, routes_connections
 from pilotfish.mesh.external_names import other_names
 from pilotfish.mesh.outbound import Binding, binding
+from pilotfish.mesh.routing import reader
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import service
 from pilotfish.model import FieldRef
@@ -48,7 +49,8 @@ def connection_scope(db: Reads, client: Scope, name: str) -> Scope:
     if client == seen or not routes_connections(db):
         return seen
     bound = binding(db, seen, name)
-    is_routed = bound is not None and any(connection_routers(db, host) for host in bound.hosts)
+    by = reader(db, client.namespace)
+    is_routed = bound is not None and any(connection_routers(db, by, host) for host in bound.hosts)
     return client if is_routed else seen
 
 

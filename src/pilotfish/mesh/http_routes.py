@@ -7,20 +7,22 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.destinations import resolve_destination
 from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.retries import DEFAULT_RETRIES
-from pilotfish.mesh.routing import router
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.services import service
 from pilotfish.mesh.virtual_service import lower_http
+from pilotfish.model import ObjectRef
 from pilotfish.model.route import Backend, Forward, HTTPMatch, HTTPRoute, WeightedBackend
 
 
 @query
-def http_routes(db: Reads, client: Scope, source: Scope, host: str, port: int) -> tuple[HTTPRoute, ...]:
+def http_routes(
+    db: Reads, ref: ObjectRef | None, client: Scope, source: Scope, host: str, port: int
+) -> tuple[HTTPRoute, ...]:
     """In the order in which they are tried. None for a host that is neither a service nor routed on this port.
 
-    `client` is the widest scope to which the same DestinationRules apply; `source` is what `routing.source` says of it.
+    `ref` is the VirtualService that routes it, as `routing.router` says; `client` is the widest scope to which the same
+    DestinationRules apply, and `source` what `routing.source` says of it.
     """
-    ref = router(db, host)
     found = resource(db, ref, istio.VirtualService) if ref is not None else None
     if ref is not None and found is not None:
         writer = ref.namespace

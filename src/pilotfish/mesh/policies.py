@@ -16,7 +16,7 @@ from pilotfish.mesh.destination_rule import lower_destination_rules
 from pilotfish.mesh.external_names import external_names
 from pilotfish.mesh.hosts import namespace_of, resolve, wildcards
 from pilotfish.mesh.inputs import mesh_config, refs, resource
-from pilotfish.mesh.routing import sources
+from pilotfish.mesh.routing import reader, sources
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import all_hosts, service
 from pilotfish.model import ObjectRef
@@ -37,7 +37,7 @@ def widest(db: Reads, scope: Scope) -> Scope:
     """The widest scope that is told the very same: a namespace with services of its own calls these by short names, and
     VirtualServices tell some clients apart."""
     is_named = scope.labels or scope.namespace in _namespaces(db) or scope.namespace in sources(db).namespaces
-    return scope if is_named else policed(db, scope)
+    return scope if is_named or reader(db, scope.namespace) else policed(db, scope)
 
 
 @query(index=True)

@@ -1,18 +1,19 @@
 """VirtualServices: which one routes a host.
 
-Of several that name a host, the oldest routes it and the others have no effect on it (`problems` says so). A host that
-none names is routed by the most specific wildcard that matches.
+Of several that name a host, and are exported to the client's namespace, the oldest routes it and the others have no
+effect on it (`problems` says so). A host that none names is routed by the most specific wildcard that matches.
 Source: https://istio.io/latest/docs/reference/config/networking/virtual-service/
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.exports import Audience, audience_of, is_seen
 from pilotfish.mesh.hosts import resolve, wildcards
 from pilotfish.mesh.inputs import refs, resource
 from pilotfish.mesh.scope import EVERYONE, Scope
@@ -21,22 +22,67 @@ from pilotfish.model.kinds import VIRTUAL_SERVICE
 
 
 @query(index=True)
-def router(db: Reads, host: str) -> ObjectRef | None:
-    """The VirtualService that routes a host; None for a host that is routed plainly."""
+def router(db: Reads, reader: str, host: str) -> ObjectRef | None:
+    """The VirtualService that routes a host for a namespace (`reader`); None for a host that is routed plainly."""
     by_host = routers(db)
-    return next((by_host[name][0] for name in (host, *wildcards(host)) if name in by_host), None)
+    for name in (host, *wildcards(host)):
+        found = first_seen(db, reader, by_host.get(name, ()))
+        if found is not None:
+            return found
+    return None
+
+
+def first_seen(db: Reads, reader: str, found: tuple[ObjectRef, ...]) -> ObjectRef | None:
+    """Of several for one host, the oldest first: those for their own namespace alone come first, then those exported to
+    the client's by name, then those for all. Source: Istio's PushContext.VirtualServicesForGateway."""
+    audiences = _audiences(db)
+    if not audiences:
+        return found[0] if found else None
+    seen = [(_rank(audiences.get(ref), ref), i) for i, ref in enumerate(found) if is_seen(audiences.get(ref), reader)]
+    return found[min(seen)[1]] if seen else None
+
+
+def has_same_rank(db: Reads, one: ObjectRef, other: ObjectRef) -> bool:
+    """Their age decides between the two."""
+    audiences = _audiences(db)
+    return _rank(audiences.get(one), one) == _rank(audiences.get(other), other)
+
+
+def _rank(audience: Audience, ref: ObjectRef) -> int:
+    return 2 if audience is None else 0 if audience == {ref.namespace} else 1
 
 
 @query(index=True)
-def routed_hosts(db: Reads) -> tuple[str, ...]:
+def reader(db: Reads, namespace: str) -> str:
+    """The namespace, if some VirtualService is exported to it by name; "" for all others, which see the same."""
+    return namespace if any(namespace in each for each in _audiences(db).values()) else ""
+
+
+@query(index=True)
+def _audiences(db: Reads) -> Mapping[ObjectRef, frozenset[str]]:
+    """Of the VirtualServices that are not for all namespaces."""
+    found = ((ref, subject(db, ref).audience) for ref in refs(db, VIRTUAL_SERVICE))
+    return {ref: audience for ref, audience in found if audience is not None}
+
+
+def all_seen(db: Reads, reader: str, found: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
+    """Those VirtualServices that are exported to a namespace, in their order."""
+    audiences = _audiences(db)
+    return tuple(ref for ref in found if is_seen(audiences.get(ref), reader))
+
+
+@query(index=True)
+def routed_hosts(db: Reads, reader: str) -> tuple[str, ...]:
     """The hosts that VirtualServices name, as whole names, sorted."""
-    return tuple(sorted(routers(db)))
+    found = routers(db)
+    return tuple(sorted(host for host in found if first_seen(db, reader, found[host]) is not None))
 
 
 @query(index=True)
 def routers(db: Reads) -> Mapping[str, tuple[ObjectRef, ...]]:
-    """Which VirtualServices name each host, the oldest first."""
-    aged = sorted(((subject := _subject(db, ref)).created, subject.hosts, ref) for ref in refs(db, VIRTUAL_SERVICE))
+    """Which VirtualServices name each host in HTTP routes, the oldest first."""
+    subjects = ((subject(db, ref), ref) for ref in refs(db, VIRTUAL_SERVICE))
+    aged = sorted((each.created, each.hosts, ref) for each, ref in subjects if each.routes_requests)
     found: dict[str, list[ObjectRef]] = {}
     for _, named, ref in aged:
         for host in named:
@@ -76,30 +122,40 @@ def source(db: Reads, scope: Scope, ref: ObjectRef) -> Scope:
 @query(index=True)
 def _sources(db: Reads) -> Mapping[ObjectRef, Sources]:
     """Of those that tell clients apart."""
-    found = ((ref, _subject(db, ref).sources) for ref in refs(db, VIRTUAL_SERVICE))
+    found = ((ref, subject(db, ref).sources) for ref in refs(db, VIRTUAL_SERVICE))
     return {ref: each for ref, each in found if each != _NOBODY}
 
 
 @dataclass(frozen=True, slots=True)
-class _Subject:
+class Subject:
+    """When a VirtualService was made, which hosts it is for, and for whom."""
+
     created: str = ""
     hosts: tuple[str, ...] = ()
+    routes_requests: bool = False
+    routes_connections: bool = False
     sources: Sources = Sources()
+    audience: Audience = None
 
 
 _NOBODY: Final = Sources()
 
 
 @query
-def _subject(db: Reads, ref: ObjectRef) -> _Subject:
-    """When the VirtualService was made, which hosts it routes (those of one that has HTTP routes), and for whom."""
+def subject(db: Reads, ref: ObjectRef) -> Subject:
     found = resource(db, ref, istio.VirtualService)
-    if found is None or not found.spec.http:
-        return _Subject()
-    hosts = dict.fromkeys(resolve(host, ref.namespace) for host in found.spec.hosts)
-    matches = [match for rule in found.spec.http for match in rule.match if not match.gateways]
-    told_apart = Sources(
-        frozenset(label for match in matches for label in match.source_labels.items()),
-        frozenset(match.source_namespace for match in matches if match.source_namespace),
+    if found is None:
+        return Subject()
+    spec = found.spec
+    matches = [match for rule in spec.http for match in rule.match if not match.gateways]
+    return Subject(
+        created=found.metadata.creation_timestamp or "",
+        hosts=tuple(dict.fromkeys(resolve(host, ref.namespace) for host in spec.hosts)),
+        routes_requests=bool(spec.http),
+        routes_connections=bool(spec.tls or spec.tcp),
+        sources=Sources(
+            frozenset(label for match in matches for label in match.source_labels.items()),
+            frozenset(match.source_namespace for match in matches if match.source_namespace),
+        ),
+        audience=audience_of(spec.export_to, ref.namespace),
     )
-    return _Subject(found.metadata.creation_timestamp or "", tuple(hosts), told_apart)

@@ -11,11 +11,12 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.aliases import aliased, covers_some, is_pods_name
 from pilotfish.mesh.destinations import resolve_destination
 from pilotfish.mesh.endpoints import endpoints
+from pilotfish.mesh.exports import audience_of
 from pilotfish.mesh.external_names import stands_for
 from pilotfish.mesh.hosts import resolve
 from pilotfish.mesh.inputs import effective, resource
 from pilotfish.mesh.policies import rules_for
-from pilotfish.mesh.routing import routers
+from pilotfish.mesh.routing import first_seen, has_same_rank, routers
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.services import all_hosts, service
 from pilotfish.model import ObjectRef, Problem, Severity
@@ -68,17 +69,21 @@ def _idle_wildcard(db: Reads, ref: ObjectRef, field: str, host: str) -> tuple[Pr
 
 
 def _lost_hosts(db: Reads, ref: ObjectRef, found: istio.VirtualService) -> Iterator[Problem]:
-    for i, written in enumerate(found.spec.hosts):
-        by = _router_of(db, resolve(written, ref.namespace))
-        if by is not None and by != ref and found.spec.http:
-            text = f"{by} is older and routes {written} alone, so these routes are not used; merge the two"
+    """Those that another has for everyone who sees the object."""
+    audience = audience_of(found.spec.export_to, ref.namespace)
+    for i, written in enumerate(found.spec.hosts if found.spec.http else ()):
+        host = resolve(written, ref.namespace)
+        by = {_router_of(db, reader, host) for reader in ([""] if audience is None else sorted(audience))}
+        if by and ref not in by:
+            first = min(filter(None, by))
+            why = "is older" if has_same_rank(db, first, ref) else "is exported to fewer namespaces"
+            text = f"{first} {why} and routes {written} alone, so these routes are not used; merge the two"
             yield warning(db, ref, f"spec.hosts[{i}]", "ConflictingVirtualService", text)
 
 
 @query(index=True)
-def _router_of(db: Reads, host: str) -> ObjectRef | None:
-    by = routers(db).get(host)
-    return by[0] if by else None
+def _router_of(db: Reads, reader: str, host: str) -> ObjectRef | None:
+    return first_seen(db, reader, routers(db).get(host, ()))
 
 
 def _unknown_hosts(db: Reads, ref: ObjectRef, found: istio.VirtualService) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address, ip_network
 
+from pilotfish.config.checks.names import check_dns_label
 from pilotfish.config.report import Report
 
 _DOMAIN_LABEL = re.compile(r"[A-Za-z0-9_](?:[-A-Za-z0-9_]{0,61}[A-Za-z0-9_])?")
@@ -86,3 +87,15 @@ def check_export_to(export_to: tuple[str, ...], report: Report) -> None:
     if export_to not in ((), ("*",)):
         remedy = "remove the field, or write ['*']: the object is seen in every namespace"
         report.unsupported("spec.exportTo", "showing it to some namespaces only", remedy)
+
+
+def check_audience(export_to: tuple[str, ...], report: Report) -> None:
+    """The namespaces that see an object."""
+    for index, name in enumerate(export_to):
+        field = f"spec.exportTo[{index}]"
+        if name in ("*", "~") and len(export_to) > 1:
+            report.invalid(field, f"{name!r} stands beside other namespaces", "write it alone, or leave it out")
+        elif name in export_to[:index]:
+            report.invalid(field, f"{name!r} stands twice", "remove one")
+        elif name not in (".", "*", "~"):
+            check_dns_label(name, field, report)
