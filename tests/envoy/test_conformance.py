@@ -36,13 +36,58 @@ def test_calls_take_the_way_that_istio_says(file: str, conformance: Path) -> Non
             continue
         resources = _resources(scenario)
         for call in scenario["calls"]:
-            way = _facts(find_way(resources, _call(call)))
-            made = {key: way[key] or None for key in call["expect"] if key in way}
-            expected = {key: call["expect"][key] or None for key in made}
-            assert made == expected, (scenario["name"], call["name"])
+            _check_way(resources, scenario["name"], call)
             checked += 1
         _check_inbound_clusters(resources, (scenario.get("assert") or {}).get("inbound_clusters"))
     assert checked >= 5
+
+
+def _check_way(resources: ResourceSet, scenario: str, call: Mapping[str, Any]) -> None:
+    way = _facts(find_way(resources, _call(call)))
+    made = {key: way[key] or None for key in call["expect"] if key in way}
+    expected = {key: call["expect"][key] or None for key in made}
+    assert made == expected, (scenario, call["name"])
+
+
+NO_ROUTES: Final = {
+    "httproute": "routes of the Gateway API",
+    "sidecar-cross-namespace": "the kind Sidecar",
+}
+"""The same of those that are about routes."""
+
+
+def test_virtual_services_route_as_istio_says(conformance: Path) -> None:
+    """What a route leads to is made to exist: else it is BlackHoleCluster here, where Istio names a cluster."""
+    checked = 0
+    for scenario in yaml.safe_load((conformance / "simulation" / "sidecar-routes.yaml").read_text()):
+        if any(part in scenario["name"] for part in NO_ROUTES):
+            continue
+        resources = _resources(_completed(scenario))
+        for call in scenario["calls"]:
+            _check_way(resources, scenario["name"], call)
+            checked += 1
+    assert checked >= 36
+
+
+def _completed(scenario: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Ports with names of their own, as Kubernetes wants them; and whatever a call is said to reach."""
+    services = [d for d in yaml.safe_load_all(scenario.get("kubernetes") or "") if d]
+    config = [d for d in yaml.safe_load_all(scenario.get("config") or "") if d]
+    for service in (d for d in services if d["kind"] == "Service"):
+        for index, port in enumerate(service["spec"]["ports"]):
+            port["name"] = f"http-{index}"
+    entries = [host for d in config if d["kind"] == "ServiceEntry" for host in d["spec"]["hosts"]]
+    names = [(d["metadata"]["name"], d["metadata"].get("namespace", "default")) for d in services]
+    known = {*entries, *(f"{name}.{namespace}.svc.cluster.local" for name, namespace in names)}
+    reached = {call["expect"].get("cluster", "").rpartition("|")[2] for call in scenario["calls"]}
+    ports = [{"number": number, "name": f"http-{number}", "protocol": "HTTP"} for number in (80, 8080)]
+    for host in sorted(reached - known - {""}):
+        metadata = {"name": host, "namespace": "others"}
+        spec = {"hosts": [host], "resolution": "STATIC", "ports": ports}
+        config.append(
+            {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": metadata, "spec": spec}
+        )
+    return {**scenario, "config": yaml.safe_dump_all(config), "kubernetes": yaml.safe_dump_all(services)}
 
 
 def _call(row: Mapping[str, Any]) -> Call:
