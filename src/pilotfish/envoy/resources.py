@@ -15,7 +15,7 @@ from pilotfish.envoy.values import Layer, Resource, ResourceSet
 from pilotfish.mesh.connections import connection_scope
 from pilotfish.mesh.inbound import InboundPort, inbound_ports
 from pilotfish.mesh.outbound import WILDCARD, binding, binding_names, http_ports
-from pilotfish.mesh.policies import policed, rules_for, widest
+from pilotfish.mesh.policies import policed, rules_for, scope_of, widest
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import hosts
 from pilotfish.model import Proxy
@@ -35,7 +35,7 @@ def roots(graph: Graph, proxy: Proxy) -> tuple[Origin, ...]:
 
 
 def _shared(graph: Graph, proxy: Proxy) -> tuple[Scope, tuple[InboundPort, ...], bool]:
-    return graph.get(widest, Scope.of(proxy)), graph.get(inbound_ports, proxy), proxy.transparent
+    return graph.get(widest, scope_of(graph, proxy)), graph.get(inbound_ports, proxy), proxy.transparent
 
 
 @query

@@ -19,7 +19,7 @@ from pilotfish.envoy.timeouts import set_timeout
 from pilotfish.mesh.external_names import other_names
 from pilotfish.mesh.hosts import namespace_of
 from pilotfish.mesh.http_routes import http_routes
-from pilotfish.mesh.policies import policed
+from pilotfish.mesh.policies import Reach, policed, reach
 from pilotfish.mesh.routing import routed_hosts, router
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import service
@@ -52,7 +52,8 @@ def view(db: Reads, scope: Scope, host: str) -> View:
     named = {found.namespace} if found is not None else set()
     named |= {namespace_of(name) for name in other_names(db, host)}
     namespace = scope.namespace if scope.namespace in named else ""
-    return View(policed(db, scope) if router(db, host) is not None else visible(scope), namespace)
+    by_policy = router(db, host) is not None or Reach.REQUESTS in reach(db)
+    return View(policed(db, scope) if by_policy else visible(scope), namespace)
 
 
 @query

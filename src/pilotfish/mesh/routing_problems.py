@@ -166,7 +166,7 @@ def _lost_policies(db: Reads, ref: ObjectRef, rule: istio.DestinationRule, host:
         earlier = resource(db, first, istio.DestinationRule)
         if earlier is None:
             continue
-        if rule.spec.traffic_policy is not None:
+        if rule.spec.traffic_policy is not None and earlier.spec.traffic_policy is not None:
             text = f"{first} is older and gives the traffic policy for {host}, so this one is not used; merge the two"
             yield warning(db, ref, "spec.trafficPolicy", "ConflictingDestinationRule", text)
         taken = {s.name for s in earlier.spec.subsets}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pilotfish.model import Proxy
+from pilotfish.model import ObjectRef, Proxy
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -19,9 +19,12 @@ class Scope:
     namespace: str = ""
     """Whose; "" is nobody's: what is the same for every namespace."""
 
+    selected_by: tuple[ObjectRef, ...] = ()
+    """The DestinationRules that are for some workloads of the namespace only, and for these, the oldest first."""
+
     @classmethod
-    def of(cls, proxy: Proxy) -> Scope:
-        return cls(proxy.namespace)
+    def of(cls, proxy: Proxy, selected_by: tuple[ObjectRef, ...] = ()) -> Scope:
+        return cls(proxy.namespace, selected_by)
 
 
 EVERYONE: Final = Scope()
