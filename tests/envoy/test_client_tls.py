@@ -34,7 +34,9 @@ spec:
   hosts: [{name}.example.com]
   addresses: [10.96.1.{index}]
   resolution: STATIC
-  ports: [{{number: 80, name: {protocol}, targetPort: 8443}}, {{number: 81, name: {protocol}-plain, targetPort: 8080}}]
+  ports:
+  - {{number: 80, name: a, protocol: {protocol}, targetPort: 8443}}
+  - {{number: 81, name: b, protocol: {protocol}, targetPort: 8080}}
   endpoints: [{{address: 10.245.1.2}}]
 ---
 apiVersion: networking.istio.io/v1
@@ -109,7 +111,7 @@ def test_who_speaks_to_whom(launch: Callable[[ResourceSet], Any], certificates: 
         SERVICE.format(
             name=name,
             index=index,
-            protocol="tcp" if name == "tcp" else "http",
+            protocol="TCP" if name == "tcp" else "HTTP",
             policy=policy.replace("DIR", str(certificates)),
         )
         for index, (name, (policy, _)) in enumerate(SEEN.items(), 1)

@@ -49,11 +49,14 @@ class Handler(socketserver.BaseRequestHandler):
         if first.startswith(b"PRI * HTTP/2.0"):
             self.h2()
         elif first.startswith(b"PROXY "):
-            self.request.sendall(b"saw " + self.file.readline())
+            self.introduced(b"saw " + self.file.readline())
         elif first.startswith(b"\\r\\n\\r\\n\\0\\r\\nQUIT"):
-            self.request.sendall(b"saw version 2 of " + socket.inet_ntoa(self.file.read(28)[16:20]).encode())
+            self.introduced(b"saw version 2 of " + socket.inet_ntoa(self.file.read(28)[16:20]).encode())
         else:
             while self.http1(): pass
+    def introduced(self, answer):
+        while self.file.readline().strip(): pass
+        self.request.sendall(answer)
     def http1(self):
         method, path, *_ = self.file.readline().decode().split() or ("", "")
         headers = {}
@@ -65,8 +68,9 @@ class Handler(socketserver.BaseRequestHandler):
         if method == "CONNECT" or "chunked" in headers.get("transfer-encoding", ""):
             head = "" if method == "CONNECT" else "Transfer-Encoding: chunked\\r\\n"
             target = f"tunnel by {method} to {path if method == 'CONNECT' else headers['host']}"
-            body = target if method == "CONNECT" else f"{len(target):x}\\r\\n{target}\\r\\n0\\r\\n\\r\\n"
+            body = target if method == "CONNECT" else f"{len(target):x}\\r\\n{target}\\r\\n"
             self.request.sendall(f"HTTP/1.1 200 OK\\r\\n{head}\\r\\n{body}".encode())
+            time.sleep(0.2)
             return False
         *_, what, seconds = ("", *path.split("/"))
         if what in ("after", "fail"):
@@ -86,6 +90,7 @@ class Handler(socketserver.BaseRequestHandler):
             if kind == 4 and not flags & 1:
                 self.frame(4, 1, 0, b"")
             elif kind == 6 and not flags & 1:
+                self.told["pings"] = self.told.get("pings", 0) + 1
                 self.frame(6, 1, 0, payload)
             elif kind == 1:
                 time.sleep(0.3)

@@ -111,6 +111,13 @@ def rules_for(db: Reads, scope: Scope, host: str) -> tuple[ObjectRef, ...]:
     return ()
 
 
+def merged_with(db: Reads, ref: ObjectRef, host: str) -> tuple[ObjectRef, ...]:
+    """The rules for a host that a DestinationRule of the same namespace is put together with, itself among them."""
+    selective = dict(_selective(db, ref.namespace))
+    alike = tuple(other for other, selector in selective.items() if selector == selective.get(ref))
+    return rules_for(db, Scope(ref.namespace, alike), host)
+
+
 def _selected(db: Reads, scope: Scope) -> Mapping[str, tuple[ObjectRef, ...]]:
     """By host: of rules that select the workload, the oldest and those that select by the same labels."""
     found: dict[str, list[ObjectRef]] = {}

@@ -14,7 +14,7 @@ from pilotfish.mesh.endpoints import endpoints
 from pilotfish.mesh.external_names import stands_for
 from pilotfish.mesh.hosts import resolve
 from pilotfish.mesh.inputs import effective, resource
-from pilotfish.mesh.policies import rules_for
+from pilotfish.mesh.policies import merged_with
 from pilotfish.mesh.routing import routers
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.services import all_hosts, service
@@ -160,7 +160,7 @@ def _closest(db: Reads, host: str) -> str:
 
 def _lost_policies(db: Reads, ref: ObjectRef, rule: istio.DestinationRule, host: str) -> Iterator[Problem]:
     """Of several DestinationRules for a host in one namespace, what an older one has said already."""
-    rules = rules_for(db, Scope(ref.namespace), host)
+    rules = merged_with(db, ref, host)
     older = rules[: rules.index(ref)] if ref in rules else ()
     for first in older:
         earlier = resource(db, first, istio.DestinationRule)

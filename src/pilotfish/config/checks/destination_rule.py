@@ -90,9 +90,17 @@ def _check_common(policy: TrafficPolicy | PortTrafficPolicy, field: str, report:
         check_client_tls(policy.tls, f"{field}.tls", report)
 
 
+_BY_POST = (
+    "Envoy 1.40 ends in a crash if the server of an HTTP/1.1 tunnel by POST is the first to end its answer, and the "
+    "proxy is started again; write CONNECT if the server takes it"
+)
+
+
 def _check_tunnel(tunnel: Tunnel, field: str, report: Report) -> None:
     if tunnel.protocol.upper() not in ("", "CONNECT", "POST"):
         report.invalid(f"{field}.protocol", f"{tunnel.protocol!r} opens no tunnel", "write CONNECT or POST")
+    if tunnel.protocol.upper() == "POST":
+        report.warning(f"{field}.protocol", "TunnelByPost", _BY_POST)
     if not tunnel.target_host:
         report.missing(f"{field}.targetHost", "name the host at the tunnel's end")
     elif not is_ip(tunnel.target_host) and not is_domain(tunnel.target_host):
