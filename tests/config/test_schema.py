@@ -58,6 +58,7 @@ ROUTE = """\
 RULE = """\
 {apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: a}, spec: {host: a, %s}}
 """
+ZONES = "trafficPolicy: {loadBalancer: {zoneAwareLbSetting: {enabled: true}}}"
 POD = """\
 {apiVersion: v1, kind: Pod, metadata: {name: a},
  spec: {containers: [{name: a, command: [b]}], volumes: [{name: a, %s}]}}
@@ -92,7 +93,7 @@ def test_a_misspelt_field_is_named_with_its_nearest_also_where_that_is_not_suppo
             Severity.ERROR,
             "refused whole",
         ),
-        (RULE % "workloadSelector: {}", "spec.workloadSelector", Severity.ERROR, "refused whole"),
+        (RULE % ZONES, "spec.trafficPolicy.loadBalancer.zoneAwareLbSetting", Severity.ERROR, "refused whole"),
         (POD % "emptyDir: {mode: 0700}", "spec.volumes[0].emptyDir.mode", Severity.WARNING, "it has no effect"),
         (POD % "rbd: {image: a}", "spec.volumes[0].rbd", Severity.WARNING, "an empty directory"),
     ],

@@ -19,8 +19,8 @@ from google.protobuf.json_format import MessageToDict
 from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.types import SERVED, XdsType
 from pilotfish.envoy.values import ResourceSet
+from pilotfish.mesh.policies import scope_of
 from pilotfish.mesh.problems import problems
-from pilotfish.mesh.scope import Scope
 from tests.golden.cases import CASES, NAMES, read_case
 from tests.golden.lowered import lowered
 
@@ -53,7 +53,7 @@ def render(path: Path) -> dict[str, str]:
     found = resource_set(graph, proxy)
     made = {file: _dump(_messages(found, kind)) for file, kind in FILES.items()}
     reported = [str(p) for p in (*loaded, *graph.get(problems))]
-    others = {"lowered.yaml": lowered(graph, Scope.of(proxy), found), "problems.yaml": reported}
+    others = {"lowered.yaml": lowered(graph, scope_of(graph, proxy), found), "problems.yaml": reported}
     return made | {file: _dump(content) for file, content in others.items() if content}
 
 

@@ -143,12 +143,9 @@ def _leave_out(
     if unused.severity is None or item in unused.harmless:
         report.left_out.add(path)
         return
-    severity, consequence = unused.severity, unused.consequence
-    if isinstance(item, dict) and isinstance(item.get("mode"), str):
-        severity, consequence = unused.modes.get(item["mode"], (severity, consequence))
-    report.add(path, "UnsupportedField", consequence, severity)
+    report.add(path, "UnsupportedField", unused.consequence, unused.severity)
     report.left_out.add(path)
-    if severity is Severity.ERROR:
+    if unused.severity is Severity.ERROR:
         report.take_out(path)
 
 

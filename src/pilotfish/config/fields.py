@@ -8,7 +8,7 @@ https://kubernetes.io/docs/reference/kubernetes-api/ and https://istio.io/latest
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pilotfish.config import istio, kubernetes, mesh
 from pilotfish.config.kubernetes import Resource
@@ -28,8 +28,6 @@ class Unused:
     instead: str = ""
     """A field that stands in for it: with the same value if it is an alias, else as an empty mapping."""
     alias: bool = False
-    modes: Mapping[str, tuple[Severity, str]] = field(default_factory=dict)
-    """Severity and consequence that hold instead where the value is a mapping with this `mode`."""
 
 
 Table = dict[str, Unused]
@@ -149,14 +147,6 @@ _KUBERNETES: dict[type, Table] = {
 
 _KEPT = "the rest of the object is used"
 _MESH_ALONE = ["mesh"]
-_TLS: Table = {
-    "tls": Unused(
-        Severity.ERROR,
-        _WHOLE,
-        harmless=({}, {"mode": "DISABLE"}),
-        modes={"ISTIO_MUTUAL": (Severity.WARNING, f"proxies do not encrypt what they send to each other yet; {_KEPT}")},
-    )
-}
 
 # By one rule (docs/design/left-out.md): what is lacking is left out with a warning where the rest means what its author
 # meant; the object is refused where the rest would send requests elsewhere, or protect less than was asked for.
@@ -164,21 +154,13 @@ _ISTIO: dict[type, Table] = {
     istio.HTTPRoute: {"mirror_percent": Unused(None, instead="mirrorPercent", alias=True)},
     istio.TLSMatchAttributes: _refused("sourceLabels", {}) | _refused("gateways", [], _MESH_ALONE),
     istio.L4MatchAttributes: _refused("sourceLabels", {}) | _refused("gateways", [], _MESH_ALONE),
-    istio.TrafficPolicy: _TLS | _warning("retryBudget", f"retries have no budget; {_KEPT}"),
-    istio.PortTrafficPolicy: _TLS,
-    istio.TCPSettings: _warning("tcpKeepalive idleTimeout", f"connections have Envoy's own bounds; {_KEPT}"),
-    istio.LoadBalancerSettings: _warning(
-        "warmup warmupDurationSecs", f"a new endpoint gets its full share at once; {_KEPT}"
-    ),
-    istio.OutlierDetection: (
-        _refused("splitExternalLocalOriginErrors", False)
-        | _warning(
-            "consecutiveErrors",
-            f"it is of old, and Istio has no use for it either; {_KEPT}; write consecutive5xxErrors",
-        )
+    istio.LoadBalancerSettings: _refused("localityLbSetting", {}, {"enabled": False}),
+    istio.RetryBudget: _warning("budgetInterval", f"Envoy counts the requests that are under way; {_KEPT}"),
+    istio.OutlierDetection: _warning(
+        "consecutiveErrors", f"it is of old, and Istio has no use for it either; {_KEPT}; write consecutive5xxErrors"
     ),
     istio.ServiceEntrySpec: _warning(
-        "subjectAltNames", f"proxies send no TLS of their own, so there is no certificate to compare; {_KEPT}", []
+        "subjectAltNames", f"they are not compared; {_KEPT}; name them in a DestinationRule's tls", []
     ),
 }
 

@@ -15,6 +15,7 @@ from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpPro
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from pilotfish.derive import Reads, query
+from pilotfish.envoy.connection_pool import NO_LIMIT
 from pilotfish.envoy.endpoints import build_load_assignment
 from pilotfish.envoy.message import (
     ads,
@@ -27,7 +28,7 @@ from pilotfish.envoy.message import (
     socket_address,
 )
 from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH, inbound_cluster, outbound_cluster
-from pilotfish.envoy.traffic_policy import NO_LIMIT, apply_traffic_policy
+from pilotfish.envoy.traffic_policy import apply_traffic_policy
 from pilotfish.envoy.types import CLUSTER, ENDPOINT
 from pilotfish.envoy.values import Resource
 from pilotfish.mesh.inbound import InboundPort, inbound_protocol

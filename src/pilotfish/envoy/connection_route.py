@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from envoy.config.core.v3.address_pb2 import CidrRange
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain, FilterChainMatch
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from pilotfish.envoy.filters import build_tcp, build_weighted_tcp
 from pilotfish.envoy.http_route import cluster_of
-from pilotfish.envoy.message import config_path, istio_metadata
+from pilotfish.envoy.message import config_path, duration, istio_metadata
 from pilotfish.envoy.naming import BLACK_HOLE
 from pilotfish.model.connection_route import ConnectionMatch, ConnectionRoute
+from pilotfish.model.route import WeightedBackend
 from pilotfish.model.settings import AccessLog
+from pilotfish.model.traffic_policy import Passing
 
 
 def build_chain(route: ConnectionRoute, access_log: AccessLog | None) -> FilterChain:
@@ -33,10 +36,28 @@ def connection_clusters_of(route: ConnectionRoute) -> Iterator[str]:
 
 def _build_proxy(route: ConnectionRoute, access_log: AccessLog | None) -> Filter:
     backends = [weighted for weighted in route.backends if weighted.weight > 0]
+    treatment = _treatment(backends)
     if len(backends) <= 1:
-        return build_tcp(access_log, cluster_of(backends[0].backend) if backends else BLACK_HOLE)
+        return build_tcp(access_log, cluster_of(backends[0].backend) if backends else BLACK_HOLE, treatment)
+    clusters = ((cluster_of(w.backend), w.weight) for w in backends)
     prefix = f"{route.ref.object.name}.{route.ref.object.namespace}" if route.ref is not None else ""
-    return build_weighted_tcp(access_log, prefix, ((cluster_of(w.backend), w.weight) for w in backends))
+    return build_weighted_tcp(access_log, prefix, clusters, treatment)
+
+
+def _treatment(backends: Iterable[WeightedBackend]) -> TcpProxy:
+    """What is said of one backend holds for all that the connections may go to; the first has it."""
+    proxy = TcpProxy()
+    passing = next((w.backend.passing for w in backends if w.backend.passing is not None), Passing())
+    if passing.idle_timeout is not None:
+        proxy.idle_timeout.CopyFrom(duration(passing.idle_timeout))
+    if passing.max_duration is not None:
+        proxy.max_downstream_connection_duration.CopyFrom(duration(passing.max_duration))
+    if passing.tunnel is not None:
+        proxy.tunneling_config.hostname = passing.tunnel.target
+        proxy.tunneling_config.use_post = passing.tunnel.post
+    if any(w.backend.hash_key is not None and w.backend.hash_key.source_ip for w in backends):
+        proxy.hash_policy.add().source_ip.SetInParent()
+    return proxy
 
 
 def _build_match(match: ConnectionMatch) -> FilterChainMatch:

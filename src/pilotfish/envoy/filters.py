@@ -31,14 +31,22 @@ ORIGINAL_SRC: Final = ListenerFilter(
 """Connections to the app then come from where the client's did, with the mark by which TPROXY's rules know them."""
 
 
-def build_tcp(access_log: AccessLog | None, cluster: str) -> Filter:
+_AS_EVER: Final = TcpProxy()
+
+
+def build_tcp(access_log: AccessLog | None, cluster: str, treatment: TcpProxy = _AS_EVER) -> Filter:
+    """`treatment` has what is not at its default."""
     proxy = TcpProxy(stat_prefix=cluster, cluster=cluster, access_log=build_access_logs(access_log))
+    proxy.MergeFrom(treatment)
     return Filter(name="envoy.filters.network.tcp_proxy", typed_config=pack(proxy))
 
 
-def build_weighted_tcp(access_log: AccessLog | None, stat_prefix: str, clusters: Iterable[tuple[str, int]]) -> Filter:
+def build_weighted_tcp(
+    access_log: AccessLog | None, stat_prefix: str, clusters: Iterable[tuple[str, int]], treatment: TcpProxy = _AS_EVER
+) -> Filter:
     """Each connection goes to one of the clusters, by weight."""
     proxy = TcpProxy(stat_prefix=stat_prefix, access_log=build_access_logs(access_log))
+    proxy.MergeFrom(treatment)
     for name, weight in clusters:
         proxy.weighted_clusters.clusters.add(name=name, weight=weight)
     return Filter(name="envoy.filters.network.tcp_proxy", typed_config=pack(proxy))

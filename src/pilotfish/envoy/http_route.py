@@ -12,6 +12,7 @@ from envoy.config.core.v3.base_pb2 import RuntimeFractionalPercent
 from envoy.config.route.v3.route_components_pb2 import Route, RouteAction, WeightedCluster
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
+from pilotfish.envoy.hash_policy import build_hash_policy
 from pilotfish.envoy.header_operations import add_header_operations
 from pilotfish.envoy.matches import build_match
 from pilotfish.envoy.message import config_path, istio_metadata, pack
@@ -72,6 +73,8 @@ def _set_action(route: Route, action: Action) -> None:
 def _forward(route: Route, source: Forward) -> None:
     action = route.route
     _set_backends(route, [weighted for weighted in source.backends if weighted.weight > 0])
+    keys = dict.fromkeys(w.backend.hash_key for w in source.backends if w.weight > 0)
+    action.hash_policy.extend(build_hash_policy(key) for key in keys if key is not None)
     set_timeout(action, source.timeouts.request)
     _rewrite(action, source.rewrite)
     action.request_mirror_policies.extend(map(_mirror, source.mirrors))

@@ -15,8 +15,8 @@ from pilotfish.envoy.values import Layer, Resource, ResourceSet
 from pilotfish.mesh.connections import connection_scope
 from pilotfish.mesh.inbound import InboundPort, inbound_ports
 from pilotfish.mesh.outbound import WILDCARD, binding, binding_names, http_ports
-from pilotfish.mesh.policies import policed, rules_for, widest
-from pilotfish.mesh.routing import reader, sources
+from pilotfish.mesh.policies import policed, rules_for, scope_of, widest
+from pilotfish.mesh.routing import reader
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import hosts
 from pilotfish.model import Proxy
@@ -36,8 +36,7 @@ def roots(graph: Graph, proxy: Proxy) -> tuple[Origin, ...]:
 
 
 def _shared(graph: Graph, proxy: Proxy) -> tuple[Scope, tuple[InboundPort, ...], bool]:
-    scope = Scope.of(proxy, graph.get(sources).labels)
-    return graph.get(widest, scope), graph.get(inbound_ports, proxy), proxy.transparent
+    return graph.get(widest, scope_of(graph, proxy)), graph.get(inbound_ports, proxy), proxy.transparent
 
 
 @query
@@ -50,7 +49,7 @@ def _workload_set(db: Reads, scope: Scope, ports: tuple[InboundPort, ...], trans
 def outbound(db: Reads, scope: Scope) -> ResourceSet:
     """What every proxy of a scope shares. Complete in itself."""
     rules = policed(db, scope)
-    told = Scope(scope.namespace) if reader(db, scope.namespace) else rules
+    told = Scope(scope.namespace, selected_by=scope.selected_by) if reader(db, scope.namespace) else rules
     layers = (_clusters(db, rules), _endpoints(db, rules), _listeners(db, told), _routes(db, scope))
     return ResourceSet(layers)
 

@@ -4,85 +4,99 @@ from __future__ import annotations
 
 from typing import Final
 
-from envoy.config.cluster.v3.circuit_breaker_pb2 import CircuitBreakers
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.base_pb2 import RuntimeDouble, TransportSocket
+from envoy.config.core.v3.proxy_protocol_pb2 import ProxyProtocolConfig
+from envoy.extensions.transport_sockets.proxy_protocol.v3.upstream_proxy_protocol_pb2 import (
+    ProxyProtocolUpstreamTransport,
+)
+from envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawBuffer
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
-from google.protobuf.wrappers_pb2 import UInt32Value
+from envoy.type.v3.percent_pb2 import Percent
 
+from pilotfish.envoy.client_tls import speak_tls
+from pilotfish.envoy.connection_pool import limit_connections, limit_use, set_protocol
 from pilotfish.envoy.message import duration, pack
-from pilotfish.model.traffic_policy import ConnectionPool, LoadBalancer, OutlierDetection, TrafficPolicy
+from pilotfish.model.traffic_policy import LoadBalancer, OutlierDetection, TrafficPolicy, Warmup
 
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_MAX: Final = 2**32 - 1
-
-
-def _limit(value: int = _MAX) -> UInt32Value:
-    return UInt32Value(value=value)
-
-
-NO_LIMIT: Final = CircuitBreakers(
-    thresholds=[
-        CircuitBreakers.Thresholds(
-            max_connections=_limit(), max_pending_requests=_limit(), max_requests=_limit(), max_retries=_limit()
-        )
-    ]
-)
-"""Envoy's own defaults (1024, 3 retries) would limit those who asked for no limit."""
 
 _BALANCERS: Final = {
     LoadBalancer.LEAST_REQUEST: Cluster.LEAST_REQUEST,
     LoadBalancer.ROUND_ROBIN: Cluster.ROUND_ROBIN,
     LoadBalancer.RANDOM: Cluster.RANDOM,
+    LoadBalancer.RING_HASH: Cluster.RING_HASH,
+    LoadBalancer.MAGLEV: Cluster.MAGLEV,
 }
 
 
 def apply_traffic_policy(cluster: Cluster, policy: TrafficPolicy) -> None:
-    _balance(cluster, policy.load_balancer)
-    _limit_connections(cluster, policy.connection_pool)
+    _balance(cluster, policy)
+    limit_connections(cluster, policy.connection_pool, policy.retry_budget)
     if policy.outlier_detection is not None:
         _detect_outliers(cluster, policy.outlier_detection)
+    _speak(cluster, policy)
+    if policy.proxy_protocol:
+        _introduce_client(cluster, policy.proxy_protocol)
 
 
-def _balance(cluster: Cluster, balancer: LoadBalancer) -> None:
+def _balance(cluster: Cluster, policy: TrafficPolicy) -> None:
     if cluster.type == Cluster.ORIGINAL_DST:
         return
-    if balancer is LoadBalancer.PASSTHROUGH:
+    if policy.load_balancer is LoadBalancer.PASSTHROUGH:
         cluster.type = Cluster.ORIGINAL_DST
         cluster.lb_policy = Cluster.CLUSTER_PROVIDED
         for unused in ("eds_cluster_config", "load_assignment", "wait_for_warm_on_init"):
             cluster.ClearField(unused)
-    else:
-        cluster.lb_policy = _BALANCERS[balancer]
+        return
+    cluster.lb_policy = _BALANCERS[policy.load_balancer]
+    size = policy.consistent_hash.size if policy.consistent_hash is not None else None
+    if policy.load_balancer is LoadBalancer.MAGLEV and size is not None:
+        cluster.maglev_lb_config.table_size.value = size
+    elif policy.load_balancer is LoadBalancer.RING_HASH and size is not None:
+        cluster.ring_hash_lb_config.minimum_ring_size.value = size
+    if policy.warmup is not None:
+        _warm_up(cluster, policy.warmup)
 
 
-def _limit_connections(cluster: Cluster, pool: ConnectionPool) -> None:
-    limits = cluster.circuit_breakers.thresholds[0]
-    for limit, value in (
-        (limits.max_connections, pool.max_connections),
-        (limits.max_pending_requests, pool.max_pending_requests),
-        (limits.max_requests, pool.max_requests),
-        (limits.max_retries, pool.max_retries),
-    ):
-        if value is not None:
-            limit.value = value
-    if pool.connect_timeout is not None:
-        cluster.connect_timeout.CopyFrom(duration(pool.connect_timeout))
-    if pool.max_requests_per_connection is not None or pool.idle_timeout is not None:
-        _limit_use(cluster, pool)
+def _warm_up(cluster: Cluster, wanted: Warmup) -> None:
+    by_turns = cluster.lb_policy == Cluster.ROUND_ROBIN
+    slowly = (cluster.round_robin_lb_config if by_turns else cluster.least_request_lb_config).slow_start_config
+    slowly.slow_start_window.CopyFrom(duration(wanted.duration))
+    # Envoy wants a runtime key where it takes a default; nobody sets this one.
+    slowly.aggression.CopyFrom(RuntimeDouble(default_value=wanted.aggression, runtime_key="warmup.aggression"))
+    slowly.min_weight_percent.CopyFrom(Percent(value=wanted.minimum_percent))
 
 
-def _limit_use(cluster: Cluster, pool: ConnectionPool) -> None:
-    """How long, and for how many requests, one HTTP connection is used."""
+def _speak(cluster: Cluster, policy: TrafficPolicy) -> None:
+    """HTTP, and TLS, over the connections. A cluster for which nothing is asked has no options."""
     options = HttpProtocolOptions()
-    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].Unpack(options)
+    if _HTTP_OPTIONS in cluster.typed_extension_protocol_options:
+        cluster.typed_extension_protocol_options[_HTTP_OPTIONS].Unpack(options)
+    before = HttpProtocolOptions()
+    before.CopyFrom(options)
+    set_protocol(options, policy.connection_pool.protocol)
+    limit_use(options, policy.connection_pool)
+    if policy.tls is not None:
+        speak_tls(cluster, options, policy.tls)
+    if options == before:
+        return
     if options.WhichOneof("upstream_protocol_options") is None:
         options.explicit_http_config.http_protocol_options.SetInParent()
-    common = options.common_http_protocol_options
-    if pool.max_requests_per_connection is not None:
-        common.max_requests_per_connection.value = pool.max_requests_per_connection
-    if pool.idle_timeout is not None:
-        common.idle_timeout.CopyFrom(duration(pool.idle_timeout))
     cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
+
+
+def _introduce_client(cluster: Cluster, version: str) -> None:
+    if cluster.HasField("transport_socket"):
+        inner = TransportSocket()
+        inner.CopyFrom(cluster.transport_socket)
+    else:
+        inner = TransportSocket(name="envoy.transport_sockets.raw_buffer", typed_config=pack(RawBuffer()))
+    wrapped = ProxyProtocolUpstreamTransport(
+        config=ProxyProtocolConfig(version=ProxyProtocolConfig.Version.Value(version)), transport_socket=inner
+    )
+    cluster.transport_socket.name = "envoy.transport_sockets.upstream_proxy_protocol"
+    cluster.transport_socket.typed_config.CopyFrom(pack(wrapped))
 
 
 def _detect_outliers(cluster: Cluster, wanted: OutlierDetection) -> None:
@@ -94,6 +108,12 @@ def _detect_outliers(cluster: Cluster, wanted: OutlierDetection) -> None:
     if wanted.consecutive_gateway_errors:
         out.consecutive_gateway_failure.value = wanted.consecutive_gateway_errors
         out.enforcing_consecutive_gateway_failure.value = 100
+    if wanted.split_local_errors:
+        out.split_external_local_origin_errors = True
+        out.enforcing_local_origin_success_rate.value = 0
+    if wanted.consecutive_local_failures is not None:
+        out.consecutive_local_origin_failure.value = wanted.consecutive_local_failures
+        out.enforcing_consecutive_local_origin_failure.value = 100
     if wanted.interval is not None:
         out.interval.CopyFrom(duration(wanted.interval))
     if wanted.base_ejection_time is not None:

@@ -19,7 +19,7 @@ from pilotfish.envoy.timeouts import set_timeout
 from pilotfish.mesh.external_names import other_names
 from pilotfish.mesh.hosts import namespace_of
 from pilotfish.mesh.http_routes import http_routes
-from pilotfish.mesh.policies import policed
+from pilotfish.mesh.policies import Reach, policed, reach
 from pilotfish.mesh.routing import reader, routed_hosts, router, source
 from pilotfish.mesh.scope import EVERYONE, Scope, visible
 from pilotfish.mesh.services import service
@@ -61,7 +61,8 @@ def view(db: Reads, scope: Scope, host: str) -> View:
     namespace = scope.namespace if scope.namespace in named else ""
     ref, by_others = router(db, by, host), by if others else ""
     if ref is None:
-        return View(visible(scope), namespace, reader=by_others)
+        rules = policed(db, scope) if Reach.REQUESTS in reach(db) else visible(scope)
+        return View(rules, namespace, reader=by_others)
     return View(policed(db, scope), namespace, ref, source(db, scope, ref), by_others)
 
 

@@ -16,6 +16,7 @@ from pilotfish.mesh.backends import Resolve, weigh
 from pilotfish.mesh.destinations import resolve_destination
 from pilotfish.mesh.hosts import wildcards
 from pilotfish.mesh.inputs import refs, resource
+from pilotfish.mesh.policies import treated
 from pilotfish.mesh.routing import all_seen, reader, subject
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.services import service
@@ -44,7 +45,7 @@ def connection_routes(db: Reads, client: Scope, host: str, port: int) -> Connect
             else:
                 routes[route.match] = route
     if not routes or not (is_tls or EVERYTHING in routes):
-        routes[EVERYTHING] = ConnectionRoute(EVERYTHING, (WeightedBackend(Backend(host, port)),))
+        routes[EVERYTHING] = ConnectionRoute(EVERYTHING, (WeightedBackend(treated(db, client, Backend(host, port))),))
     return Connections(tuple(routes.values()), tuple(route.ref for route in lost if route.ref is not None))
 
 

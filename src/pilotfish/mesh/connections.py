@@ -14,6 +14,7 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.connection_routes import connection_routers, connection_routes, routes_connections
 from pilotfish.mesh.external_names import other_names
 from pilotfish.mesh.outbound import Binding, binding
+from pilotfish.mesh.policies import Reach, reach
 from pilotfish.mesh.routing import reader
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import service
@@ -46,7 +47,9 @@ def connections(db: Reads, client: Scope, name: str) -> Connections:
 def connection_scope(db: Reads, client: Scope, name: str) -> Scope:
     """The widest scope whose connections a listener routes in the same way."""
     seen = visible(client)
-    if client == seen or not routes_connections(db):
+    if client == seen or Reach.CONNECTIONS in reach(db):
+        return client
+    if not routes_connections(db):
         return seen
     bound = binding(db, seen, name)
     by = reader(db, client.namespace)

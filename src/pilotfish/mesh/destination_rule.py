@@ -11,23 +11,31 @@ from typing import Final
 import msgspec
 
 from pilotfish.config import istio
+from pilotfish.mesh.load_balancer import lower_load_balancer
 from pilotfish.model import ObjectRef
 from pilotfish.model.traffic_policy import (
+    ClientTLS,
     ConnectionPool,
     DestinationPolicy,
-    LoadBalancer,
+    HTTP2Keepalive,
+    Keepalive,
     OutlierDetection,
+    Passing,
     PolicyByPort,
+    RetryBudget,
     Subset,
     TrafficPolicy,
+    Tunnel,
+    UpstreamProtocol,
 )
+from pilotfish.model.wellknown import SYSTEM_CA_CERTIFICATES
 
 _NOTHING: Final = istio.TrafficPolicy()
 
 
 def lower_destination_rules(rules: Sequence[tuple[ObjectRef, istio.DestinationRuleSpec]]) -> DestinationPolicy:
     """The first gives the policy of the whole service; each adds its subsets, the first of a name counts."""
-    base = next((spec.traffic_policy for _, spec in rules), None) or _NOTHING
+    base = next((spec.traffic_policy for _, spec in rules if spec.traffic_policy is not None), _NOTHING)
     subsets = {s.name: s for _, spec in reversed(rules) for s in reversed(spec.subsets)}
     policy = _by_port(base, _NOTHING)
     return DestinationPolicy(
@@ -48,57 +56,65 @@ def _by_port(base: istio.TrafficPolicy, over: istio.TrafficPolicy) -> PolicyByPo
     """The port's settings over the subset's over the rule's."""
     ports = {p.port.number for policy in (base, over) for p in policy.port_level_settings}
     return PolicyByPort(
-        _lower(_merge(base, over)),
-        tuple((port, _lower(_merge(_for_port(base, port), _for_port(over, port)))) for port in sorted(ports)),
-    )
-
-
-def _for_port(policy: istio.TrafficPolicy, port: int) -> istio.TrafficPolicy:
-    """A port's settings replace the whole policy of their level, as in Istio."""
-    own = next((p for p in policy.port_level_settings if p.port.number == port), None)
-    if own is None:
-        return policy
-    return istio.TrafficPolicy(
-        connection_pool=own.connection_pool, load_balancer=own.load_balancer, outlier_detection=own.outlier_detection
+        _lower(_merge(base, over)), tuple((port, _lower(_merge_on(port, base, over))) for port in sorted(ports))
     )
 
 
 def _merge(base: istio.TrafficPolicy, over: istio.TrafficPolicy) -> istio.TrafficPolicy:
-    """Each of the three settings as a whole: `over`'s if it has one."""
-    return msgspec.structs.replace(
-        base,
+    """Each setting as a whole: `over`'s if it has one."""
+    return istio.TrafficPolicy(
         connection_pool=over.connection_pool or base.connection_pool,
         load_balancer=over.load_balancer or base.load_balancer,
         outlier_detection=over.outlier_detection or base.outlier_detection,
+        tls=over.tls or base.tls,
+        tunnel=over.tunnel or base.tunnel,
+        proxy_protocol=over.proxy_protocol or base.proxy_protocol,
+        retry_budget=over.retry_budget or base.retry_budget,
+    )
+
+
+def _merge_on(port: int, base: istio.TrafficPolicy, over: istio.TrafficPolicy) -> istio.TrafficPolicy:
+    """A port's settings replace all that is said less narrowly; what they leave out is at its default. A subset's leave
+    the rule what no port can say. Source: Istio's MergeSubsetTrafficPolicy,
+    https://github.com/istio/istio/blob/master/pilot/pkg/networking/util/util.go"""
+    own, theirs = _for_port(over, port), _for_port(base, port) or base
+    if own is None:
+        return _merge(theirs, over)
+    return msgspec.structs.replace(
+        own, tunnel=theirs.tunnel, proxy_protocol=theirs.proxy_protocol, retry_budget=theirs.retry_budget
+    )
+
+
+def _for_port(policy: istio.TrafficPolicy, port: int) -> istio.TrafficPolicy | None:
+    own = next((p for p in policy.port_level_settings if p.port.number == port), None)
+    if own is None:
+        return None
+    return istio.TrafficPolicy(
+        connection_pool=own.connection_pool,
+        load_balancer=own.load_balancer,
+        outlier_detection=own.outlier_detection,
+        tls=own.tls,
     )
 
 
 def _lower(policy: istio.TrafficPolicy) -> TrafficPolicy:
+    pool = policy.connection_pool or istio.ConnectionPoolSettings()
+    balancer, consistent_hash, warmup = lower_load_balancer(policy.load_balancer or istio.LoadBalancerSettings())
     return TrafficPolicy(
-        _load_balancer(policy.load_balancer),
-        _connection_pool(policy.connection_pool),
-        _outlier_detection(policy.outlier_detection) if policy.outlier_detection is not None else None,
+        load_balancer=balancer,
+        consistent_hash=consistent_hash,
+        warmup=warmup,
+        connection_pool=_connection_pool(pool.tcp or istio.TCPSettings(), pool.http or istio.HTTPSettings()),
+        passing=_passing(pool.tcp or istio.TCPSettings(), policy.tunnel),
+        outlier_detection=_outlier_detection(policy.outlier_detection) if policy.outlier_detection else None,
+        tls=_tls(policy.tls) if policy.tls else None,
+        proxy_protocol=policy.proxy_protocol.version if policy.proxy_protocol else "",
+        retry_budget=_retry_budget(policy.retry_budget) if policy.retry_budget else None,
     )
 
 
-_LOAD_BALANCERS: Final = {
-    "UNSPECIFIED": LoadBalancer.LEAST_REQUEST,
-    "LEAST_REQUEST": LoadBalancer.LEAST_REQUEST,
-    "LEAST_CONN": LoadBalancer.LEAST_REQUEST,
-    "ROUND_ROBIN": LoadBalancer.ROUND_ROBIN,
-    "RANDOM": LoadBalancer.RANDOM,
-    "PASSTHROUGH": LoadBalancer.PASSTHROUGH,
-}
-
-
-def _load_balancer(settings: istio.LoadBalancerSettings | None) -> LoadBalancer:
-    return _LOAD_BALANCERS[settings.simple if settings is not None else "UNSPECIFIED"]
-
-
-def _connection_pool(settings: istio.ConnectionPoolSettings | None) -> ConnectionPool:
-    """A limit of 0 is none."""
-    tcp = (settings.tcp if settings is not None else None) or istio.TCPSettings()
-    http = (settings.http if settings is not None else None) or istio.HTTPSettings()
+def _connection_pool(tcp: istio.TCPSettings, http: istio.HTTPSettings) -> ConnectionPool:
+    """A limit of 0 is none. What TCP may idle, HTTP may too."""
     return ConnectionPool(
         max_connections=tcp.max_connections or None,
         connect_timeout=tcp.connect_timeout,
@@ -106,18 +122,75 @@ def _connection_pool(settings: istio.ConnectionPoolSettings | None) -> Connectio
         max_requests=http.http2_max_requests or None,
         max_retries=http.max_retries or None,
         max_requests_per_connection=http.max_requests_per_connection or None,
-        idle_timeout=http.idle_timeout,
+        idle_timeout=http.idle_timeout if http.idle_timeout is not None else tcp.idle_timeout,
+        max_connection_duration=tcp.max_connection_duration,
+        max_concurrent_streams=http.max_concurrent_streams or None,
+        protocol=_protocol(http),
+        keepalive=_keepalive(tcp.tcp_keepalive) if tcp.tcp_keepalive else None,
+        http2_keepalive=_ping(http.http2_keep_alive) if http.http2_keep_alive else None,
     )
+
+
+def _protocol(http: istio.HTTPSettings) -> UpstreamProtocol:
+    if http.use_client_protocol:
+        return UpstreamProtocol.CLIENT
+    return UpstreamProtocol.HTTP2 if http.h2_upgrade_policy == "UPGRADE" else UpstreamProtocol.DECLARED
+
+
+def _keepalive(source: istio.TCPKeepalive) -> Keepalive:
+    return Keepalive(source.probes or None, source.time, source.interval)
+
+
+def _ping(source: istio.HTTP2KeepAlive) -> HTTP2Keepalive | None:
+    return HTTP2Keepalive(source.interval, source.timeout) if source.interval and source.timeout else None
 
 
 def _outlier_detection(settings: istio.OutlierDetection) -> OutlierDetection:
     """What a user does not ask for is switched off, but for five errors in a row: Istio's defaults."""
     errors = settings.consecutive_5xx_errors
+    split = settings.split_external_local_origin_errors
     return OutlierDetection(
         consecutive_5xx_errors=5 if errors is None else errors,
         consecutive_gateway_errors=settings.consecutive_gateway_errors or 0,
+        split_local_errors=split,
+        consecutive_local_failures=(settings.consecutive_local_origin_failures or None) if split else None,
         interval=settings.interval,
         base_ejection_time=settings.base_ejection_time,
         max_ejection_percent=settings.max_ejection_percent or None,
         min_health_percent=settings.min_health_percent or 0,
     )
+
+
+def _tls(source: istio.ClientTLSSettings) -> ClientTLS | None:
+    """A credential by name is for gateways: a sidecar does as if there were no TLS, as in Istio."""
+    if source.mode not in ("SIMPLE", "MUTUAL") or source.credential_name:
+        return None
+    trusted = source.ca_certificates if source.ca_certificates not in ("", "system") else SYSTEM_CA_CERTIFICATES
+    is_mutual = source.mode == "MUTUAL"
+    return ClientTLS(
+        ca_certificates=None if source.insecure_skip_verify else trusted,
+        crl="" if source.insecure_skip_verify else source.ca_crl,
+        certificate=source.client_certificate if is_mutual else "",
+        private_key=source.private_key if is_mutual else "",
+        server_name=source.sni,
+        subject_alt_names=source.subject_alt_names,
+    )
+
+
+def _passing(tcp: istio.TCPSettings, tunnel: istio.Tunnel | None) -> Passing | None:
+    asked = Passing(tcp.idle_timeout, tcp.max_connection_duration, _tunnel(tunnel) if tunnel is not None else None)
+    return asked if asked != Passing() else None
+
+
+def _tunnel(source: istio.Tunnel) -> Tunnel:
+    host = f"[{source.target_host}]" if ":" in source.target_host else source.target_host
+    return Tunnel(f"{host}:{source.target_port}", source.protocol.upper() == "POST")
+
+
+_RETRY_PERCENT: Final = 20.0
+_RETRIES_AT_LEAST: Final = 3
+
+
+def _retry_budget(source: istio.RetryBudget) -> RetryBudget:
+    percent = _RETRY_PERCENT if source.percent is None else source.percent
+    return RetryBudget(percent, source.min_retry_concurrency or _RETRIES_AT_LEAST)

@@ -6,7 +6,7 @@ from pilotfish.config import istio
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.external_names import stands_for
 from pilotfish.mesh.hosts import resolve
-from pilotfish.mesh.policies import policy, rules_for
+from pilotfish.mesh.policies import policy, rules_for, treated
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.services import service
 from pilotfish.model.route import Backend, Invalid, InvalidReason
@@ -34,4 +34,4 @@ def backend(db: Reads, client: Scope, host: str, port: int, subset: str, listene
     if subset and policy(db, rules_for(db, client, host)).subset(subset) is None:
         message = f"no DestinationRule defines the subset {subset} of {host}"
         return Backend(host, number, subset, Invalid(InvalidReason.UNKNOWN_SUBSET, message))
-    return Backend(host, number, subset)
+    return treated(db, client, Backend(host, number, subset))

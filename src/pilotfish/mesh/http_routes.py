@@ -6,6 +6,7 @@ from pilotfish.config import istio
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.destinations import resolve_destination
 from pilotfish.mesh.inputs import resource
+from pilotfish.mesh.policies import treated
 from pilotfish.mesh.retries import DEFAULT_RETRIES
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.services import service
@@ -33,9 +34,9 @@ def http_routes(
         routes = tuple(lower_http(ref, found.spec, port, source, resolve))
         if routes:
             return routes
-    return (_plain(host, port),) if service(db, host) is not None else ()
+    return (_plain(treated(db, client, Backend(host, port))),) if service(db, host) is not None else ()
 
 
-def _plain(host: str, port: int) -> HTTPRoute:
+def _plain(backend: Backend) -> HTTPRoute:
     """For a service that no VirtualService routes, or none on this port."""
-    return HTTPRoute("default", HTTPMatch(), Forward((WeightedBackend(Backend(host, port)),), retries=DEFAULT_RETRIES))
+    return HTTPRoute("default", HTTPMatch(), Forward((WeightedBackend(backend),), retries=DEFAULT_RETRIES))

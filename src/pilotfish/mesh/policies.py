@@ -1,35 +1,77 @@
 """DestinationRules: which policy a client applies to a host.
 
 A client looks in its own namespace first, then in the service's, then in the root namespace; the first that has a
-DestinationRule for the host, or for a wildcard that matches it, decides. Several in one namespace for the same host are
-merged: the oldest gives the traffic policy, each adds its subsets.
+DestinationRule for the host, or for a wildcard that matches it, decides. A rule that does not say otherwise
+(`exportTo`) is seen everywhere; one with a `workloadSelector` is for these workloads of its namespace, and goes before
+the others there. Several in one namespace for the same host are merged: the oldest gives the traffic policy, each adds
+its subsets.
 Source: https://istio.io/latest/docs/reference/config/networking/destination-rule/
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Flag, auto
+from typing import Final
 
 from pilotfish.config import istio
-from pilotfish.derive import Reads, query
+from pilotfish.derive import Graph, Reads, query
 from pilotfish.mesh.destination_rule import lower_destination_rules
 from pilotfish.mesh.external_names import external_names
 from pilotfish.mesh.hosts import namespace_of, resolve, wildcards
-from pilotfish.mesh.inputs import mesh_config, refs, resource
+from pilotfish.mesh.inputs import Labels, mesh_config, refs, resource
 from pilotfish.mesh.routing import reader, sources
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.services import all_hosts, service
-from pilotfish.model import ObjectRef
+from pilotfish.model import ObjectRef, Proxy
 from pilotfish.model.kinds import DESTINATION_RULE
-from pilotfish.model.traffic_policy import DestinationPolicy
+from pilotfish.model.route import Backend
+from pilotfish.model.traffic_policy import DestinationPolicy, TrafficPolicy
+
+
+class Reach(Flag):
+    """What a policy changes beside its clusters."""
+
+    REQUESTS = auto()
+    """Routes say what of a request decides where it goes."""
+    CONNECTIONS = auto()
+    """So do listeners of a connection, or how it is passed on."""
+
+
+_NOTHING: Final = Reach(0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Whom a DestinationRule is for."""
+
+    host: str
+    created: str
+    seen_in: tuple[str, ...] = ()
+    """The namespaces; none: all."""
+    selector: Labels = ()
+    """Of workloads of its own namespace; none: all."""
+    reach: Reach = _NOTHING
+
+
+def scope_of(graph: Graph, proxy: Proxy) -> Scope:
+    """What the proxy may see. No query, as there would be one for each proxy."""
+    selective = graph.get(_selective, proxy.namespace)
+    labels = proxy.labels.items()
+    selected_by = tuple(ref for ref, selector in selective if set(selector) <= labels)
+    return Scope.of(proxy, graph.get(sources).labels, selected_by)
 
 
 @query(index=True)
 def policed(db: Reads, scope: Scope) -> Scope:
     """The widest scope to which the same DestinationRules apply: everybody's, unless the namespace has some for hosts
-    that are not its own."""
+    that are not its own, or is shown some that others are not."""
     own = _rules_in(db, scope.namespace)
-    return Scope(scope.namespace) if any(_is_foreign(db, scope.namespace, host) for host in own) else visible(scope)
+    of_rules = Scope(scope.namespace, selected_by=scope.selected_by)
+    if scope.selected_by or scope.namespace in _shown_to_some(db):
+        return of_rules
+    return of_rules if any(_is_foreign(db, scope.namespace, host) for host in own) else visible(scope)
 
 
 @query(index=True)
@@ -59,12 +101,37 @@ def rules_for(db: Reads, scope: Scope, host: str) -> tuple[ObjectRef, ...]:
     found = service(db, host)
     namespace = scope.namespace
     root = mesh_config(db).root_namespace
-    for place in dict.fromkeys((namespace, found.namespace if found is not None else namespace, root)):
+    theirs = found.namespace if found is not None else namespace
+    hidden = _hidden(db)
+    # What the root namespace says is meant for all: there, too, a service's own namespace goes first.
+    for place in dict.fromkeys((theirs, root) if namespace == root else (namespace, theirs, root)):
         by_host = _rules_in(db, place)
-        for name in (host, *wildcards(host)) if by_host else ():
-            if name in by_host:
-                return by_host[name]
+        selected = _selected(db, scope) if scope.selected_by and place == namespace else {}
+        for name in (host, *wildcards(host)) if by_host or selected else ():
+            if name in selected:
+                return selected[name]
+            seen = tuple(ref for ref in by_host.get(name, ()) if namespace in hidden.get(ref, (namespace,)))
+            if seen:
+                return seen
     return ()
+
+
+def merged_with(db: Reads, ref: ObjectRef, host: str) -> tuple[ObjectRef, ...]:
+    """The rules for a host that a DestinationRule of the same namespace is put together with, itself among them."""
+    selective = dict(_selective(db, ref.namespace))
+    alike = tuple(other for other, selector in selective.items() if selector == selective.get(ref))
+    return rules_for(db, Scope(ref.namespace, selected_by=alike), host)
+
+
+def _selected(db: Reads, scope: Scope) -> Mapping[str, tuple[ObjectRef, ...]]:
+    """By host: of rules that select the workload, the oldest and those that select by the same labels."""
+    found: dict[str, list[ObjectRef]] = {}
+    selectors: dict[str, Labels] = {}
+    for ref in scope.selected_by:
+        target = _target(db, ref)
+        if target is not None and selectors.setdefault(target.host, target.selector) == target.selector:
+            found.setdefault(target.host, []).append(ref)
+    return {host: tuple(rules) for host, rules in found.items()}
 
 
 @query
@@ -74,6 +141,15 @@ def policy(db: Reads, rules: tuple[ObjectRef, ...]) -> DestinationPolicy:
     return lower_destination_rules([(ref, rule.spec) for ref, rule in found if rule is not None])
 
 
+def treated(db: Reads, client: Scope, destination: Backend) -> Backend:
+    """The backend with what the client's policy for it says of its requests and connections."""
+    if not reach(db) & (Reach.REQUESTS | Reach.CONNECTIONS):
+        return destination
+    applied = policy(db, rules_for(db, client, destination.host)).of(destination.subset, destination.port)
+    key = applied.consistent_hash.key if applied.consistent_hash is not None else None
+    return replace(destination, hash_key=key, passing=applied.passing) if key or applied.passing else destination
+
+
 @query(index=True)
 def _rules_in(db: Reads, namespace: str) -> Mapping[str, tuple[ObjectRef, ...]]:
     return _rules(db).get(namespace, {})
@@ -81,18 +157,77 @@ def _rules_in(db: Reads, namespace: str) -> Mapping[str, tuple[ObjectRef, ...]]:
 
 @query(index=True)
 def _rules(db: Reads) -> Mapping[str, Mapping[str, tuple[ObjectRef, ...]]]:
-    aged = sorted((created, ref, host) for ref in refs(db, DESTINATION_RULE) for created, host in _target(db, ref))
+    """By namespace and host, those for all workloads."""
     found: dict[str, dict[str, tuple[ObjectRef, ...]]] = {}
-    for _, ref, host in aged:
-        place = found.setdefault(ref.namespace, {})
-        place[host] = (*place.get(host, ()), ref)
+    for ref, target in _targets(db):
+        if not target.selector:
+            place = found.setdefault(ref.namespace, {})
+            place[target.host] = (*place.get(target.host, ()), ref)
     return found
 
 
+@query(index=True)
+def _targets(db: Reads) -> tuple[tuple[ObjectRef, _Target], ...]:
+    """Of all rules that are in force, the oldest first."""
+    found = [(ref, target) for ref in refs(db, DESTINATION_RULE) if (target := _target(db, ref)) is not None]
+    return tuple(sorted(found, key=lambda each: (each[1].created, each[0])))
+
+
+@query(index=True)
+def _hidden(db: Reads) -> Mapping[ObjectRef, tuple[str, ...]]:
+    """The rules that some namespaces do not see, and which do."""
+    return {ref: target.seen_in for ref, target in _targets(db) if target.seen_in}
+
+
+@query(index=True)
+def _shown_to_some(db: Reads) -> frozenset[str]:
+    """The namespaces that see a rule which others do not."""
+    return frozenset(namespace for seen_in in _hidden(db).values() for namespace in seen_in)
+
+
+@query(index=True)
+def _selective(db: Reads, namespace: str) -> tuple[tuple[ObjectRef, Labels], ...]:
+    """The rules that are for some workloads of a namespace, and for which."""
+    return tuple((r, target.selector) for r, target in _targets(db) if target.selector and r.namespace == namespace)
+
+
+@query(index=True)
+def reach(db: Reads) -> Reach:
+    """Of all rules together."""
+    together = _NOTHING
+    for _, target in _targets(db):
+        together |= target.reach
+    return together
+
+
 @query
-def _target(db: Reads, ref: ObjectRef) -> tuple[tuple[str, str], ...]:
-    """When the rule was made and the host that it is for; nothing if it is not in force."""
+def _target(db: Reads, ref: ObjectRef) -> _Target | None:
+    """None if the rule is not in force."""
     rule = resource(db, ref, istio.DestinationRule)
     if rule is None:
-        return ()
-    return ((rule.metadata.creation_timestamp or "", resolve(rule.spec.host, ref.namespace)),)
+        return None
+    spec, selector = rule.spec, rule.spec.workload_selector
+    chosen = tuple(sorted(selector.match_labels.items())) if selector is not None else ()
+    seen_in = tuple(ref.namespace if n == "." else n for n in spec.export_to)
+    return _Target(
+        host=resolve(spec.host, ref.namespace),
+        created=rule.metadata.creation_timestamp or "",
+        seen_in=() if chosen or "*" in seen_in else tuple(sorted(seen_in)),
+        selector=chosen,
+        reach=_reach(lower_destination_rules([(ref, spec)])),
+    )
+
+
+def _reach(policy: DestinationPolicy) -> Reach:
+    together = _NOTHING
+    for each in policy.all():
+        together |= _reach_of(each)
+    return together
+
+
+def _reach_of(policy: TrafficPolicy) -> Reach:
+    hashed = policy.consistent_hash.key if policy.consistent_hash is not None else None
+    by_address = hashed is not None and hashed.source_ip
+    return (Reach.REQUESTS if hashed is not None else _NOTHING) | (
+        Reach.CONNECTIONS if by_address or policy.passing is not None else _NOTHING
+    )

@@ -15,7 +15,7 @@ from pilotfish.mesh.exports import audience_of
 from pilotfish.mesh.external_names import stands_for
 from pilotfish.mesh.hosts import resolve
 from pilotfish.mesh.inputs import effective, resource
-from pilotfish.mesh.policies import rules_for
+from pilotfish.mesh.policies import merged_with
 from pilotfish.mesh.routing import first_seen, has_same_rank, routers
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.services import all_hosts, service
@@ -165,13 +165,13 @@ def _closest(db: Reads, host: str) -> str:
 
 def _lost_policies(db: Reads, ref: ObjectRef, rule: istio.DestinationRule, host: str) -> Iterator[Problem]:
     """Of several DestinationRules for a host in one namespace, what an older one has said already."""
-    rules = rules_for(db, Scope(ref.namespace), host)
+    rules = merged_with(db, ref, host)
     older = rules[: rules.index(ref)] if ref in rules else ()
     for first in older:
         earlier = resource(db, first, istio.DestinationRule)
         if earlier is None:
             continue
-        if rule.spec.traffic_policy is not None:
+        if rule.spec.traffic_policy is not None and earlier.spec.traffic_policy is not None:
             text = f"{first} is older and gives the traffic policy for {host}, so this one is not used; merge the two"
             yield warning(db, ref, "spec.trafficPolicy", "ConflictingDestinationRule", text)
         taken = {s.name for s in earlier.spec.subsets}

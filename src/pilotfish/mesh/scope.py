@@ -10,7 +10,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import Final
 
-from pilotfish.model import Proxy
+from pilotfish.model import ObjectRef, Proxy
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -21,11 +21,16 @@ class Scope:
     """Whose; "" is nobody's: what is the same for every namespace."""
     labels: tuple[tuple[str, str], ...] = ()
     """Those of its proxies' by which VirtualServices tell clients apart, sorted. Nothing else depends on them."""
+    selected_by: tuple[ObjectRef, ...] = ()
+    """The DestinationRules that are for some workloads of the namespace only, and for these, the oldest first."""
 
     @classmethod
-    def of(cls, proxy: Proxy, labels: Set[tuple[str, str]] = frozenset()) -> Scope:
+    def of(
+        cls, proxy: Proxy, labels: Set[tuple[str, str]] = frozenset(), selected_by: tuple[ObjectRef, ...] = ()
+    ) -> Scope:
         """`labels` tell clients apart (`routing.sources`)."""
-        return cls(proxy.namespace, tuple(sorted(label for label in proxy.labels.items() if label in labels)))
+        own = tuple(sorted(label for label in proxy.labels.items() if label in labels))
+        return cls(proxy.namespace, own, selected_by)
 
 
 EVERYONE: Final = Scope()

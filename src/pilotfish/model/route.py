@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Final
 
 from pilotfish.model.ref import FieldRef
+from pilotfish.model.traffic_policy import HashKey, Passing
 from pilotfish.model.values import Duration
 
 MILLION: Final = 10**6
@@ -113,6 +114,10 @@ class Backend:
     subset: str = ""
     invalid: Invalid | None = None
     """It does not exist. It keeps its place and its share of the requests, which are answered with an error."""
+    hash_key: HashKey | None = None
+    """Requests, or connections, for which this is equal go to the same endpoint."""
+    passing: Passing | None = None
+    """Of its TCP connections."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from pilotfish.model.ref import ObjectRef
 from pilotfish.model.values import Duration
@@ -19,8 +20,74 @@ class LoadBalancer(StrEnum):
     LEAST_REQUEST = "LEAST_REQUEST"
     ROUND_ROBIN = "ROUND_ROBIN"
     RANDOM = "RANDOM"
+    RING_HASH = "RING_HASH"
+    MAGLEV = "MAGLEV"
     PASSTHROUGH = "PASSTHROUGH"
     """The address that the client chose, whichever that is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """By which a client is known again; the proxy gives one to a client that has none, if `ttl` says for how long."""
+
+    name: str
+    path: str = ""
+    ttl: Duration | None = None
+    """0 is until the client ends its session."""
+    attributes: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HashKey:
+    """What is equal of the requests that go to the same endpoint. Exactly one is set."""
+
+    header: str = ""
+    query_param: str = ""
+    cookie: Cookie | None = None
+    source_ip: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConsistentHash:
+    """Of RING_HASH and MAGLEV."""
+
+    key: HashKey | None = None
+    """None: nothing, so that any endpoint will do."""
+    size: int | None = None
+    """The least entries of the ring, or those of the table. None is Envoy's default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warmup:
+    """A new endpoint gets less at first. Only with LEAST_REQUEST and ROUND_ROBIN."""
+
+    duration: Duration
+    minimum_percent: float = 10
+    aggression: float = 1
+    """1: more by the same amount with time; higher: more at first."""
+
+
+class UpstreamProtocol(StrEnum):
+    DECLARED = "DECLARED"
+    """What the service's port says; where it says nothing, the client's."""
+    HTTP2 = "HTTP2"
+    CLIENT = "CLIENT"
+    """The one in which the request came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    """Of the kernel's TCP connections; None is the kernel's own."""
+
+    probes: int | None = None
+    time: Duration | None = None
+    interval: Duration | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HTTP2Keepalive:
+    interval: Duration
+    timeout: Duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +104,22 @@ class ConnectionPool:
     """That are under way."""
     max_requests_per_connection: int | None = None
     idle_timeout: Duration | None = None
+    """Of an HTTP connection; 0 is never."""
+    max_connection_duration: Duration | None = None
+    max_concurrent_streams: int | None = None
+    """Of one HTTP/2 connection."""
+    protocol: UpstreamProtocol = UpstreamProtocol.DECLARED
+    keepalive: Keepalive | None = None
+    http2_keepalive: HTTP2Keepalive | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryBudget:
+    """In place of `max_retries`: as many retries as a share of the requests under way."""
+
+    percent: float
+    min_concurrency: int
+    """So many are allowed in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +130,10 @@ class OutlierDetection:
     """So many in a row eject it; 0 is never."""
     consecutive_gateway_errors: int
     """The same for 502, 503 and 504 alone."""
+    split_local_errors: bool = False
+    """What fails before a server answers is counted by itself."""
+    consecutive_local_failures: int | None = None
+    """So many of these in a row eject it."""
     interval: Duration | None = None
     base_ejection_time: Duration | None = None
     max_ejection_percent: int | None = None
@@ -55,10 +142,54 @@ class OutlierDetection:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientTLS:
+    """The client's proxy speaks TLS with the service. Paths are of files where that proxy runs."""
+
+    ca_certificates: str | None = None
+    """Whom the server's certificate must be from; None: it is not looked at."""
+    crl: str = ""
+    certificate: str = ""
+    """The client's own, with its `private_key`; "" shows none."""
+    private_key: str = ""
+    server_name: str = ""
+    """Asked for in the handshake; "" is the host that the request is for."""
+    subject_alt_names: tuple[str, ...] = ()
+    """One of these must stand in the server's certificate; none: the host that the request is for, if no server name
+    is given either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """TCP goes through an HTTP proxy: the service."""
+
+    target: str
+    """HOST:PORT that the proxy is to call."""
+    post: bool = False
+    """Opened with POST, not with CONNECT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """How TCP connections are passed on. None is Envoy's default."""
+
+    idle_timeout: Duration | None = None
+    """0 is never."""
+    max_duration: Duration | None = None
+    tunnel: Tunnel | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TrafficPolicy:
     load_balancer: LoadBalancer = LoadBalancer.LEAST_REQUEST
+    consistent_hash: ConsistentHash | None = None
+    warmup: Warmup | None = None
     connection_pool: ConnectionPool = ConnectionPool()
+    passing: Passing | None = None
     outlier_detection: OutlierDetection | None = None
+    tls: ClientTLS | None = None
+    proxy_protocol: Literal["", "V1", "V2"] = ""
+    """Each connection begins with who the client is, in this version of the PROXY protocol."""
+    retry_budget: RetryBudget | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +232,8 @@ class DestinationPolicy:
         """What holds for a port of a subset; of the whole service, if the name is ""."""
         found = self.subset(subset)
         return (found.policy if found is not None else self.policy).of(port)
+
+    def all(self) -> tuple[TrafficPolicy, ...]:
+        """Of all its ports and subsets."""
+        parts = (self.policy, *(subset.policy for subset in self.subsets))
+        return tuple(policy for part in parts for policy in (part.default, *(p for _, p in part.ports)))

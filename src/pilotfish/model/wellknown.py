@@ -68,6 +68,10 @@ ROOT_NAMESPACE: Final = "istio-system"
 PROXY_CONTAINER: Final = "istio-proxy"
 """The sidecar, as `logs -c` knows it."""
 
+# --- files
+SYSTEM_CA_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
+"""Whom the machine trusts: where Debian has it, and others as well."""
+
 
 def namespace_domain(namespace: str) -> str:
     """`vm.svc.cluster.local`: where a pod of `namespace` looks for names without dots."""

@@ -1,0 +1,59 @@
+"""How a proxy that calls a service over TLS is told to.
+
+Source: https://istio.io/latest/docs/reference/config/networking/destination-rule/#ClientTLSSettings
+"""
+
+from __future__ import annotations
+
+from pilotfish.config.istio import ClientTLSSettings
+from pilotfish.config.report import Report
+
+_UNENCRYPTED = "proxies do not encrypt what they send to each other yet; the rest of the object is used"
+_GATEWAYS_ONLY = (
+    "sidecars take no credential by name from a rule without a workloadSelector, as in Istio: what they send stays as "
+    "it is; write caCertificates and, for MUTUAL, clientCertificate and privateKey"
+)
+
+
+def check_client_tls(tls: ClientTLSSettings, field: str, report: Report) -> None:
+    _check_files(tls, field, report)
+    _check_trust(tls, field, report)
+    if tls.mode == "ISTIO_MUTUAL":
+        report.warning(field, "UnsupportedField", _UNENCRYPTED)
+
+
+def check_credential(tls: ClientTLSSettings, has_selector: bool, field: str, report: Report) -> None:
+    if not tls.credential_name or tls.mode not in ("SIMPLE", "MUTUAL"):
+        return
+    if has_selector:
+        report.unsupported(f"{field}.credentialName", "a Secret's credential in a sidecar", "name files instead")
+    else:
+        report.warning(f"{field}.credentialName", "UnsupportedField", _GATEWAYS_ONLY)
+
+
+def _check_files(tls: ClientTLSSettings, field: str, report: Report) -> None:
+    files = {
+        "clientCertificate": tls.client_certificate,
+        "privateKey": tls.private_key,
+        "caCertificates": tls.ca_certificates,
+        "caCrl": tls.ca_crl,
+    }
+    if tls.credential_name and tls.mode in ("SIMPLE", "MUTUAL"):
+        for name in (name for name, path in files.items() if path):
+            report.invalid(f"{field}.{name}", "credentialName gives this", f"write {name} or credentialName, not both")
+    elif tls.mode == "MUTUAL":
+        for name in ("clientCertificate", "privateKey"):
+            if not files[name]:
+                report.missing(f"{field}.{name}", f"MUTUAL shows a certificate: name the file with its {name}")
+
+
+def _check_trust(tls: ClientTLSSettings, field: str, report: Report) -> None:
+    """What compares the server's certificate means nothing where none is looked at."""
+    if not tls.insecure_skip_verify or tls.mode not in ("SIMPLE", "MUTUAL"):
+        return
+    given = {"caCertificates": tls.ca_certificates, "subjectAltNames": tls.subject_alt_names}
+    if tls.mode == "SIMPLE":
+        given["credentialName"] = tls.credential_name
+    for name in (name for name, value in given.items() if value):
+        remedy = f"remove {name}, or insecureSkipVerify"
+        report.invalid(f"{field}.{name}", "insecureSkipVerify looks at no certificate", remedy)

@@ -1,0 +1,108 @@
+"""A server that tells what reaches it: over HTTP/1.1, HTTP/2, TLS, tunnels and the PROXY protocol.
+
+To a request it answers in JSON: its own name, the port that the connection came from, the protocol, and, over TLS, the
+server name that was asked for and who the client says it is. `/after/SECONDS` answers only then, `/fail/SECONDS` does
+so with 503, `/count` says how many requests failed so far.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def start_wire(live: Any, address: str, port: int, name: str, certificates: Path | None = None) -> None:
+    command = ["ip", "netns", "exec", live.peer, sys.executable, "-Sc", _SERVER, address, str(port), name]
+    process = subprocess.Popen([*command, str(certificates or "")], stdout=subprocess.PIPE)
+    live.processes.append(process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+
+
+_SERVER = """
+import json, socket, socketserver, ssl, sys, time
+address, port, name, certificates = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
+context, failed = None, []
+if certificates:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f"{certificates}/server.pem", f"{certificates}/server.key")
+    context.load_verify_locations(f"{certificates}/ca.pem")
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.sni_callback = lambda tls, asked, _: setattr(tls, "asked", asked)
+class Handler(socketserver.BaseRequestHandler):
+    def handle(self):
+        try:
+            if context is not None:
+                self.request = context.wrap_socket(self.request, server_side=True)
+            self.told = {"name": name, "port": self.client_address[1]}
+            if context is not None:
+                subject = (self.request.getpeercert() or {}).get("subject", ())
+                client = "".join(value for part in subject for key, value in part if key == "commonName")
+                self.told |= {"asked": getattr(self.request, "asked", ""), "client": client}
+            self.file = self.request.makefile("rb")
+            self.talk(self.file.peek(16)[:16])
+        except OSError:
+            pass
+    def talk(self, first):
+        if first.startswith(b"PRI * HTTP/2.0"):
+            self.h2()
+        elif first.startswith(b"PROXY "):
+            self.introduced(b"saw " + self.file.readline())
+        elif first.startswith(b"\\r\\n\\r\\n\\0\\r\\nQUIT"):
+            self.introduced(b"saw version 2 of " + socket.inet_ntoa(self.file.read(28)[16:20]).encode())
+        else:
+            while self.http1(): pass
+    def introduced(self, answer):
+        while self.file.readline().strip(): pass
+        self.request.sendall(answer)
+    def http1(self):
+        method, path, *_ = self.file.readline().decode().split() or ("", "")
+        headers = {}
+        while line := self.file.readline().strip():
+            key, _, value = line.decode().partition(":")
+            headers[key.lower()] = value.strip()
+        if not method:
+            return False
+        if method == "CONNECT" or "chunked" in headers.get("transfer-encoding", ""):
+            head = "" if method == "CONNECT" else "Transfer-Encoding: chunked\\r\\n"
+            target = f"tunnel by {method} to {path if method == 'CONNECT' else headers['host']}"
+            body = target if method == "CONNECT" else f"{len(target):x}\\r\\n{target}\\r\\n"
+            self.request.sendall(f"HTTP/1.1 200 OK\\r\\n{head}\\r\\n{body}".encode())
+            time.sleep(0.2)
+            return False
+        *_, what, seconds = ("", *path.split("/"))
+        if what in ("after", "fail"):
+            time.sleep(float(seconds))
+        status = "503 Bad" if what == "fail" or name == "bad" else "200 OK"
+        body = str(len(failed)) if path == "/count" else json.dumps(self.told | {"protocol": "1"})
+        if status != "200 OK":
+            failed.append(1)
+        self.request.sendall(f"HTTP/1.1 {status}\\r\\nContent-Length: {len(body)}\\r\\n\\r\\n{body}".encode())
+        return headers.get("connection") != "close"
+    def h2(self):
+        self.file.read(24)
+        self.frame(4, 0, 0, b"")
+        while head := self.file.read(9):
+            size, kind, flags, stream = int.from_bytes(head[:3], "big"), head[3], head[4], int.from_bytes(head[5:])
+            payload = self.file.read(size)
+            if kind == 4 and not flags & 1:
+                self.frame(4, 1, 0, b"")
+            elif kind == 6 and not flags & 1:
+                self.told["pings"] = self.told.get("pings", 0) + 1
+                self.frame(6, 1, 0, payload)
+            elif kind == 1:
+                time.sleep(0.3)
+                self.frame(1, 4, stream, b"\\x88")
+                self.frame(0, 1, stream, json.dumps(self.told | {"protocol": "2"}).encode())
+    def frame(self, kind, flags, stream, payload):
+        head = len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big")
+        self.request.sendall(head + payload)
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = daemon_threads = True
+    request_queue_size = 128
+server = Server((address, port), Handler)
+print("ready", flush=True)
+server.serve_forever()
+"""
