@@ -212,7 +212,9 @@ class ControlPlane:
         return found[-1] if found else None
 
     def _sessions_of(self, proxy_id: str) -> list[ProxySession]:
-        return [s for s in self.sessions.values() if proxy_id in (s.proxy.id, str(s.proxy), s.id)]
+        if "~" in proxy_id:  # asked again and again while pods start
+            return [session for session in self.sessions.values() if session.proxy.id == proxy_id]
+        return [s for s in self.sessions.values() if proxy_id in (str(s.proxy), s.id)]
 
     # What follows
 

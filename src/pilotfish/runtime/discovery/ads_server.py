@@ -35,6 +35,7 @@ _FIRST_REQUEST = 10.0
 """Seconds for the first request of a stream."""
 _NEWS = 1.0
 """Seconds for which a proxy waits at the door for the news of its pod, which may come after it."""
+_LAST_WRITE = 1.0
 _SHOWN = 80
 """Characters of a node id that is none."""
 _CODES: Final = {
@@ -135,6 +136,8 @@ class _Visit:
         self._delta = delta
         self._ended: asyncio.Future[Refusal] = asyncio.get_running_loop().create_future()
         """Discovery ends it, and why."""
+        self._writing: asyncio.Future[None] | None = None
+        """gRPC never ends a stream that is aborted while it is written to for the first time."""
 
     async def serve(self, requests: AsyncIterator[bytes]) -> None:
         request = await self._first(requests)
@@ -146,6 +149,12 @@ class _Visit:
             await self._either(self._follow(session, requests))
         finally:
             self._driver.leave(session)
+            if self._writing is not None:
+                await asyncio.wait((self._writing,), timeout=_LAST_WRITE)
+
+    async def _write(self, body: bytes) -> None:
+        self._writing = asyncio.ensure_future(self._context.write(body))
+        await asyncio.shield(self._writing)
 
     async def _first(self, requests: AsyncIterator[bytes]) -> Request | None:
         """None where the stream ends without one."""
@@ -200,7 +209,7 @@ class _Visit:
         if refusal is not None:
             raise _NotServedError(refusal)
         peer = self._context.peer()
-        return self._driver.join(node, proxy, self._context.write, self._end, delta=self._delta, peer=peer)
+        return self._driver.join(node, proxy, self._write, self._end, delta=self._delta, peer=peer)
 
     async def _admit(self, proxy: Proxy) -> Refusal | None:
         driver, host = self._driver, self._host

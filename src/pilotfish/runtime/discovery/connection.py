@@ -99,11 +99,9 @@ class ProxyConnection:
                 writing = asyncio.ensure_future(self._write(body))
                 writing.add_done_callback(_retrieve)
                 await asyncio.wait((writing,), timeout=_MOMENT)
-            try:
-                self._is_late = not writing.done()
-                await writing
-            finally:
-                writing.cancel()
+            self._is_late = not writing.done()
+            # It ends with its stream. gRPC never ends a stream of which a write was cancelled.
+            await asyncio.shield(writing)
         self._writing.on_sent(payload, len(body))
 
 

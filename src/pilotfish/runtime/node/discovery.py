@@ -135,7 +135,12 @@ class DiscoveryProcess:
         run = "import sys; from pilotfish.cli import main; sys.argv[0] = 'pilotfish'; main()"
         return ProcessSpec(
             argv=(sys.executable, "-c", run, "discovery", "--allow-plaintext", "--only-pods", *words),
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(Path(__file__).parents[3])},
+            env={
+                "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                "PYTHONPATH": str(Path(__file__).parents[3]),
+                # Whatever a peer does wrong gRPC would tell in the log.
+                "GRPC_VERBOSITY": "NONE",
+            },
             netns=self._node,
             stdout=output,
             stderr=STDOUT,

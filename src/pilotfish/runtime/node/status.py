@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -12,7 +12,7 @@ from pilotfish.config.manifest import locate
 from pilotfish.model import Problem, Source
 from pilotfish.model.kinds import KINDS, SERVICE
 from pilotfish.node.store import Store
-from pilotfish.runtime.control.views import MeshView, ProblemView, PublishView, ServiceView, StatusView
+from pilotfish.runtime.control.views import MeshView, ProblemView, PublishView, ServiceView, StatusView, SyncView
 from pilotfish.runtime.node.describe import describe_pod, describe_proxy, describe_service
 from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.publish import Published, find_problem
@@ -30,7 +30,7 @@ class Status:
 
     async def view(self) -> StatusView:
         syncs, said = await asyncio.gather(self._discovery.syncs(), self._discovery.problems())
-        by_proxy = {sync.proxy: sync for sync in syncs or ()}
+        by_proxy = _worst_by_proxy(syncs or ())
         workloads = self._reconciler.workloads
         pods = tuple(workloads.pods[ref] for ref in sorted(workloads.pods))
         proxies = tuple(
@@ -95,6 +95,15 @@ def _relocated(view: ProblemView, store: Store) -> ProblemView:
     told = Problem(kind.ref(view.namespace, view.name), view.field, view.reason, "", source=Source.parse(view.source))
     source = _located(told, store).source
     return msgspec.structs.replace(view, source=str(source) if source is not None else "")
+
+
+def _worst_by_proxy(syncs: Iterable[SyncView]) -> dict[str, SyncView]:
+    """A proxy may have several streams, and whoever else is in its pod may have opened one as it."""
+    found: dict[str, SyncView] = {}
+    for sync in syncs:
+        if sync.proxy not in found or not sync.synced:
+            found[sync.proxy] = sync
+    return found
 
 
 def _merge(ours: tuple[ProblemView, ...], discoverys: tuple[ProblemView, ...]) -> tuple[ProblemView, ...]:
