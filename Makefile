@@ -1,6 +1,7 @@
 # install: the set-up alone    demo: the scenario, from nothing to nothing    test: every test
 # check: format, lint, types, layers and every test                          bench: the figures
-.PHONY: install demo test lint check format lock bench
+# chaos: a mesh that is struck for 10 minutes, or MINUTES=..., from a seed, or SEED=...
+.PHONY: install demo test lint check format lock bench chaos
 
 install:
 	@scripts/setup
@@ -29,3 +30,6 @@ lock:
 
 bench: install
 	@.venv/bin/python -m bench
+
+chaos: install
+	@.venv/bin/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(CHAOS)

@@ -1,0 +1,466 @@
+"""What chaos does: each action is one class, in the table `ACTIONS`.
+
+An action is a frozen value. `draw` makes one from a seed and `allows` says what it may cost: both are pure. `perform`
+does it to a `Stage`, waits for what it promises, and puts things right again.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self
+
+from tests.chaos import hostile
+from tests.chaos.bad import BAD, mutate
+from tests.chaos.ledger import Allowance
+from tests.chaos.world import deployment, destination_rule, route, service, text, virtual_service
+
+
+class Stage(Protocol):
+    """What actions may do to a mesh."""
+
+    def save(self, file: str, text: str) -> float:
+        """Now, as editors do; when it was done."""
+
+    def remove(self, file: str) -> None: ...
+
+    def live(self, since: float, url: str, word: str) -> None:
+        """A change was saved at `since`: within the limit this URL says this word, or an invariant is broken."""
+
+    def named(self, file: str) -> None:
+        """Wait until a Problem names this file: within the limit, or an invariant is broken."""
+
+    def only(self, app: str, word: str, replicas: int) -> None:
+        """Wait until an app has so many pods, all ready and of the form that says `word`."""
+
+    def whole(self, pod: str) -> None:
+        """Wait until a pod and its proxy are ready."""
+
+    def pod(self, app: str, which: int) -> str:
+        """One pod with this `app` label: the oldest for 0."""
+
+    def signal(self, whose: str, number: signal.Signals) -> int:
+        """To `discovery`, to a pod's Envoy (`POD/istio-proxy`) or its app (`POD/app`). Its pid."""
+
+    def restarted(self, whose: str, pid: int) -> None:
+        """Wait until another process is there in the place of `pid`."""
+
+    def rollout(self, app: str) -> None:
+        """Restart a Deployment's pods, and wait until the old ones are gone."""
+
+    def scale(self, app: str, replicas: int) -> None: ...
+
+    def strike(self, how: str, seconds: float, whom: str) -> None:
+        """Let `hostile.py` loose on the ports of `discovery` or of the pods of an app; returns when it is over."""
+
+    def ask_status(self, times: int) -> None:
+        """So many `status` commands at once."""
+
+    def pause(self, seconds: float) -> None: ...
+
+
+class Action(Protocol):
+    concerns: ClassVar[frozenset[str]]
+    """What it touches. Actions that share one of these are never done at once."""
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self: ...
+
+    def allows(self) -> Allowance: ...
+
+    def perform(self, stage: Stage) -> None: ...
+
+
+class _Costless:
+    """The base of actions that may cost nobody anything."""
+
+    def allows(self) -> Allowance:
+        return Allowance()
+
+
+def _name(draw: random.Random) -> str:
+    return f"x{draw.randrange(10**6)}"
+
+
+# Good changes
+
+_ROUTES: tuple[dict[str, Any], ...] = (
+    {},
+    {"timeout": "20s"},
+    {"retries": {"attempts": 3, "perTryTimeout": "5s", "retryOn": "connect-failure"}},
+    {"name": "everything-else"},
+)
+_POLICIES: tuple[dict[str, Any], ...] = (
+    {"loadBalancer": {"simple": "RANDOM"}},
+    {"loadBalancer": {"simple": "LEAST_REQUEST"}},
+    {"connectionPool": {"tcp": {"connectTimeout": "3s"}, "http": {"idleTimeout": "300s"}}},
+    {"loadBalancer": {"simple": "ROUND_ROBIN"}, "connectionPool": {"http": {"maxRequestsPerConnection": 100}}},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRoute(_Costless):
+    concerns: ClassVar = frozenset({"route"})
+    name: str
+    more: int
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(_name(draw), draw.randrange(len(_ROUTES)))
+
+    def perform(self, stage: Stage) -> None:
+        since = stage.save("route.yaml", route(self.name, **_ROUTES[self.more]))
+        stage.live(since, f"steady/{self.name}", "beacon")
+
+
+@dataclass(frozen=True, slots=True)
+class SaveOften(_Costless):
+    """Faster than anything can take effect; the last one holds."""
+
+    concerns: ClassVar = frozenset({"route"})
+    names: tuple[str, ...]
+    pause: float
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        names = tuple(_name(draw) for _ in range(draw.randrange(5, 40)))
+        return cls(names, draw.choice((0.0, 0.01, 0.1)))
+
+    def perform(self, stage: Stage) -> None:
+        since = 0.0
+        for number, name in enumerate(self.names):
+            since = stage.save("route.yaml", route(name, **_ROUTES[number % len(_ROUTES)]))
+            stage.pause(self.pause)
+        stage.live(since, f"steady/{self.names[-1]}", "beacon")
+
+
+@dataclass(frozen=True, slots=True)
+class AddService(_Costless):
+    """One more Service of pods that have one, which leads to a port that they serve already; then it goes again."""
+
+    concerns: ClassVar = frozenset({"extra"})
+    name: str
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(_name(draw))
+
+    def perform(self, stage: Stage) -> None:
+        since = stage.save("extra.yaml", text(service(self.name, "steady")))
+        stage.live(since, self.name, "steady")
+        stage.remove("extra.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePolicy(_Costless):
+    """How all that call `steady` and `moving` do it."""
+
+    concerns: ClassVar = frozenset({"policy"})
+    policy: int
+    host: str
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(draw.randrange(len(_POLICIES)), draw.choice(("steady", "moving")))
+
+    def perform(self, stage: Stage) -> None:
+        stage.save("policy.yaml", text(destination_rule("policy", self.host, _POLICIES[self.policy])))
+
+
+@dataclass(frozen=True, slots=True)
+class RollOut(_Costless):
+    concerns: ClassVar = frozenset({"moving"})
+    word: str
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(_name(draw))
+
+    def perform(self, stage: Stage) -> None:
+        stage.save("moving.yaml", text(deployment("moving", self.word)))
+        stage.only("moving", self.word, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class RollOutTwice(_Costless):
+    """The second begins while the first is under way."""
+
+    concerns: ClassVar = frozenset({"moving"})
+    words: tuple[str, str]
+    pause: float
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls((_name(draw), _name(draw)), draw.uniform(0, 2))
+
+    def perform(self, stage: Stage) -> None:
+        stage.save("moving.yaml", text(deployment("moving", self.words[0])))
+        stage.pause(self.pause)
+        stage.save("moving.yaml", text(deployment("moving", self.words[1])))
+        stage.only("moving", self.words[1], 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale(_Costless):
+    concerns: ClassVar = frozenset({"moving"})
+    word: str
+    replicas: int
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(_name(draw), draw.choice((1, 3, 4)))
+
+    def perform(self, stage: Stage) -> None:
+        stage.scale("moving", self.replicas)
+        stage.save("moving.yaml", text(deployment("moving", self.word)))
+        stage.only("moving", self.word, 2)
+
+
+# Bad ones
+
+
+@dataclass(frozen=True, slots=True)
+class SaveBad(_Costless):
+    concerns: ClassVar = frozenset({"bad"})
+    what: str
+    name: str
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(draw.choice(tuple(BAD)), _name(draw))
+
+    def perform(self, stage: Stage) -> None:
+        stage.save("bad.yaml", BAD[self.what](self.name))
+        stage.named("bad.yaml")
+        stage.remove("bad.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class SaveMutated(_Costless):
+    """Something that was good once. Nobody knows what it is now; nobody else may be harmed by it."""
+
+    concerns: ClassVar = frozenset({"mutated"})
+    text: str
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        name = _name(draw)
+        goods = (
+            service(name, "nobody"),
+            virtual_service(name, "nobody.example.com", timeout="1s"),
+            destination_rule(name, "nobody.example.com", _POLICIES[2]),
+        )
+        return cls(mutate(text(*goods), draw))
+
+    def perform(self, stage: Stage) -> None:
+        stage.save("mutated.yaml", self.text)
+        stage.pause(0.5)
+        stage.remove("mutated.yaml")
+
+
+# Kills and stalls
+
+_UNDER_WAY = 4
+"""Requests of one flow that a killed Envoy may cost: those under way in it, and until its ports were handed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class KillEnvoy:
+    """One of `victim`'s. It concerns discovery: a new Envoy has no listeners without one (docs/design/killed-envoy.md)."""
+
+    concerns: ClassVar = frozenset({"victim", "discovery"})
+    which: int
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(draw.randrange(2))
+
+    def allows(self) -> Allowance:
+        return Allowance((("victim", _UNDER_WAY),), lateness=2)
+
+    def perform(self, stage: Stage) -> None:
+        envoy = f"{stage.pod('victim', self.which)}/istio-proxy"
+        stage.restarted(envoy, stage.signal(envoy, signal.SIGKILL))
+
+
+@dataclass(frozen=True, slots=True)
+class KillCallersEnvoy:
+    concerns: ClassVar = frozenset({"caller", "discovery"})
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls()
+
+    def allows(self) -> Allowance:
+        return Allowance((("caller", _UNDER_WAY), ("caller-tcp", _UNDER_WAY)), lateness=2)
+
+    def perform(self, stage: Stage) -> None:
+        envoy = "caller/istio-proxy"
+        stage.restarted(envoy, stage.signal(envoy, signal.SIGKILL))
+
+
+@dataclass(frozen=True, slots=True)
+class KillApp:
+    """Its pod is replaced afterwards: a second kill would be answered by ten seconds of back-off, as kubelet has it."""
+
+    concerns: ClassVar = frozenset({"victim"})
+    which: int
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(draw.randrange(2))
+
+    def allows(self) -> Allowance:
+        return Allowance((("victim", 100),))
+
+    def perform(self, stage: Stage) -> None:
+        pod = stage.pod("victim", self.which)
+        stage.restarted(f"{pod}/app", stage.signal(f"{pod}/app", signal.SIGKILL))
+        stage.whole(pod)
+        stage.rollout("victim")
+
+
+@dataclass(frozen=True, slots=True)
+class KillDiscovery:
+    concerns: ClassVar = frozenset({"discovery"})
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls()
+
+    def allows(self) -> Allowance:
+        return Allowance(lateness=4)
+
+    def perform(self, stage: Stage) -> None:
+        stage.restarted("discovery", stage.signal("discovery", signal.SIGKILL))
+
+
+@dataclass(frozen=True, slots=True)
+class StallDiscovery:
+    concerns: ClassVar = frozenset({"discovery"})
+    seconds: float
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(draw.uniform(0.5, 3))
+
+    def allows(self) -> Allowance:
+        return Allowance(lateness=self.seconds + 2)
+
+    def perform(self, stage: Stage) -> None:
+        stage.signal("discovery", signal.SIGSTOP)
+        stage.pause(self.seconds)
+        stage.signal("discovery", signal.SIGCONT)
+
+
+@dataclass(frozen=True, slots=True)
+class StallEnvoy:
+    """It answers nobody, and takes no configuration either; a pod that ends waits for it, for a while."""
+
+    concerns: ClassVar = frozenset({"victim"})
+    which: int
+    seconds: float
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(draw.randrange(2), draw.uniform(0.5, 3))
+
+    def allows(self) -> Allowance:
+        return Allowance((("victim", 100),), lateness=self.seconds + 2)
+
+    def perform(self, stage: Stage) -> None:
+        envoy = f"{stage.pod('victim', self.which)}/istio-proxy"
+        stage.signal(envoy, signal.SIGSTOP)
+        stage.pause(self.seconds)
+        stage.signal(envoy, signal.SIGCONT)
+
+
+@dataclass(frozen=True, slots=True)
+class StallApp:
+    concerns: ClassVar = frozenset({"victim"})
+    which: int
+    seconds: float
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(draw.randrange(2), draw.uniform(0.5, 3))
+
+    def allows(self) -> Allowance:
+        return Allowance((("victim", 100),))
+
+    def perform(self, stage: Stage) -> None:
+        app = f"{stage.pod('victim', self.which)}/app"
+        stage.signal(app, signal.SIGSTOP)
+        stage.pause(self.seconds)
+        stage.signal(app, signal.SIGCONT)
+
+
+# Clients that mean harm
+
+
+@dataclass(frozen=True, slots=True)
+class StrikePods(_Costless):
+    """By the ports of pods that serve others, and those of their sidecars."""
+
+    concerns: ClassVar = frozenset({"strike"})
+    how: str
+    whom: str
+    seconds: float
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(draw.choice(tuple(hostile.WAYS)), draw.choice(("steady", "moving")), draw.uniform(1, 4))
+
+    def perform(self, stage: Stage) -> None:
+        stage.strike(self.how, self.seconds, self.whom)
+
+
+@dataclass(frozen=True, slots=True)
+class StrikeDiscovery(_Costless):
+    concerns: ClassVar = frozenset({"strike"})
+    how: str
+    seconds: float
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(draw.choice(tuple(hostile.WAYS)), draw.uniform(1, 4))
+
+    def perform(self, stage: Stage) -> None:
+        stage.strike(self.how, self.seconds, "discovery")
+
+
+@dataclass(frozen=True, slots=True)
+class AskStatus(_Costless):
+    concerns: ClassVar = frozenset({"status"})
+    times: int
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(draw.randrange(2, 12))
+
+    def perform(self, stage: Stage) -> None:
+        stage.ask_status(self.times)
+
+
+ACTIONS: tuple[type[Action], ...] = (
+    ChangeRoute,
+    SaveOften,
+    AddService,
+    ChangePolicy,
+    RollOut,
+    RollOutTwice,
+    Scale,
+    SaveBad,
+    SaveMutated,
+    KillEnvoy,
+    KillCallersEnvoy,
+    KillApp,
+    KillDiscovery,
+    StallDiscovery,
+    StallEnvoy,
+    StallApp,
+    StrikePods,
+    StrikeDiscovery,
+    AskStatus,
+)

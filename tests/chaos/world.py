@@ -1,0 +1,106 @@
+"""The mesh that chaos strikes: its objects, as texts, and the load on it. Pure.
+
+| who | what may happen to it |
+|---|---|
+| `steady` | nothing: its requests and connections never fail |
+| `moving` | rollouts and scaling, which cost no request |
+| `victim` | its apps and Envoys are killed and stopped |
+| `client` | nothing: most of the load comes from it |
+| `caller` | its Envoy is killed; its load goes to `steady` |
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+PYTHON = [sys.executable, "-S", "-E"]
+LOAD = {
+    "client": {
+        "steady": "kept:steady:80:30",
+        "steady-fresh": "fresh:steady:80:20",
+        "steady-tcp": "tcp:steady:5000:4",
+        "steady-web": "web:steady:80:4",
+        "moving": "kept:moving:80:30",
+        "moving-fresh": "fresh:moving:80:10",
+        "victim": "kept:victim:80:20",
+    },
+    "caller": {"caller": "kept:steady:80:20", "caller-tcp": "tcp:steady:5000:4"},
+}
+"""By pod, its flows: what `load.py` is given."""
+KEPT = ("steady-tcp", "steady-web", "caller-tcp")
+"""The flows that hold one connection."""
+
+
+def text(*objects: dict[str, Any]) -> str:
+    return "---\n".join(json.dumps(each, indent=1) + "\n" for each in objects)
+
+
+def service(name: str, app: str, *more_ports: dict[str, Any]) -> dict[str, Any]:
+    ports = [{"name": "http", "port": 80, "targetPort": 8000}, *more_ports]
+    return _object("v1", "Service", name, {"selector": {"app": app}, "ports": ports})
+
+
+def deployment(name: str, word: str = "first", replicas: int = 2) -> dict[str, Any]:
+    """`word` stands in every answer, in the header x-word."""
+    template = {"metadata": {"labels": {"app": name}}, "spec": _server(word)}
+    spec = {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template}
+    return _object("apps/v1", "Deployment", name, spec)
+
+
+def virtual_service(name: str, host: str, /, *http: dict[str, Any], **route: Any) -> dict[str, Any]:
+    """The routes `http`, and after them all of a host's traffic to that host; `route`: more fields of the last."""
+    last = {"route": [{"destination": {"host": host}}], **route}
+    return _object("networking.istio.io/v1", "VirtualService", name, {"hosts": [host], "http": [*http, last]})
+
+
+def route(name: str, /, **more: Any) -> str:
+    """The path /NAME of `steady` leads to its beacon; `more`: fields of the route of everything else."""
+    beacon = {"destination": {"host": "steady", "port": {"number": 8001}}}
+    return text(
+        virtual_service("steady", "steady", {"match": [{"uri": {"exact": f"/{name}"}}], "route": [beacon]}, **more)
+    )
+
+
+def destination_rule(name: str, host: str, policy: dict[str, Any]) -> dict[str, Any]:
+    return _object("networking.istio.io/v1", "DestinationRule", name, {"host": host, "trafficPolicy": policy})
+
+
+def _object(version: str, kind: str, name: str, spec: dict[str, Any], **metadata: Any) -> dict[str, Any]:
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, **metadata}, "spec": spec}
+
+
+def _server(word: str) -> dict[str, Any]:
+    ready = {"tcpSocket": {"port": 8000}, "periodSeconds": 1, "failureThreshold": 1}
+    container = {"name": "app", "command": [*PYTHON, str(HERE / "server.py"), word], "readinessProbe": ready}
+    return {"containers": [container], "terminationGracePeriodSeconds": 5}
+
+
+def _pod(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return _object("v1", "Pod", name, spec, labels={"app": name})
+
+
+def _sleeper(name: str) -> dict[str, Any]:
+    return _pod(name, {"containers": [{"name": "app", "command": ["sleep", "1000000"]}]})
+
+
+def files() -> dict[str, str]:
+    """What the mesh starts with, by file name. Each action writes files of its own."""
+    tcp = {"name": "tcp", "port": 5000, "targetPort": 5000}
+    beacon = {"name": "http-beacon", "port": 8001, "targetPort": 8001}
+    return {
+        "fixed.yaml": text(
+            service("steady", "steady", tcp, beacon),
+            service("moving", "moving"),
+            service("victim", "victim"),
+            _pod("steady", _server("steady")),
+            _sleeper("client"),
+            _sleeper("caller"),
+        ),
+        "moving.yaml": text(deployment("moving")),
+        "victim.yaml": text(deployment("victim")),
+        "route.yaml": route("first"),
+    }
