@@ -267,7 +267,7 @@ _UNDER_WAY = 4
 
 @dataclass(frozen=True, slots=True)
 class KillEnvoy:
-    """One of `victim`'s. It concerns discovery: a new Envoy has no listeners without one (docs/design/killed-envoy.md)."""
+    """One of `victim`'s. A new Envoy has no listeners without a discovery: docs/design/killed-envoy.md."""
 
     concerns: ClassVar = frozenset({"victim", "discovery"})
     which: int
