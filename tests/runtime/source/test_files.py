@@ -270,6 +270,7 @@ STRANGE = {
     "a device": (_device, "NotAFile"),
     "a large file": (_large, "TooLarge"),
     "a link that leads nowhere": (_dangling, "DanglingLink"),
+    "a link to itself": (lambda path: path.symlink_to(path.name), "DanglingLink"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -65,6 +66,8 @@ def read_file(path: Path) -> Content:
     except (FileNotFoundError, NotADirectoryError):
         return Unreadable(DANGLING, _DANGLING) if path.is_symlink() else None
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            return Unreadable(DANGLING, _DANGLING)
         message = f"it can't be read ({error.strerror}), so that its objects stay as they were; mend its permissions"
         return Unreadable("Unreadable", message)
 

@@ -85,9 +85,16 @@ def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     """
     with os.scandir(folder) as found:
         entries = sorted(found, key=lambda entry: entry.name)
-    files = [Path(e.path) for e in entries if is_manifest(Path(e.name)) and not e.is_dir()]
+    files = [Path(e.path) for e in entries if is_manifest(Path(e.name)) and not _leads_to_folder(e)]
     below = [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")]
     return files, below
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def find_places(path: Path) -> frozenset[Path]:
