@@ -7,14 +7,13 @@ does it to a `Stage`, waits for what it promises, and puts things right again.
 from __future__ import annotations
 
 import random
-import signal
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
 
 from tests.chaos import hostile
 from tests.chaos.bad import BAD, mutate
 from tests.chaos.ledger import Allowance
-from tests.chaos.world import deployment, destination_rule, route, service, text, virtual_service
+from tests.chaos.world import deployment, destination_rule, mesh_config, moved, route, service, text, virtual_service
 
 
 class Stage(Protocol):
@@ -34,17 +33,25 @@ class Stage(Protocol):
     def only(self, app: str, word: str, replicas: int) -> None:
         """Wait until an app has so many pods, all ready and of the form that says `word`."""
 
+    def replaced(self, app: str, replicas: int) -> None:
+        """Wait until an app has so many pods, all ready."""
+
+    def delete_pod(self, pod: str) -> None: ...
+
+    def put_strange(self, file: str, what: str) -> None:
+        """`pipe`, `socket`, `link to ...`."""
+
     def whole(self, pod: str) -> None:
         """Wait until a pod and its proxy are ready."""
 
     def pod(self, app: str, which: int) -> str:
         """One pod with this `app` label: the oldest for 0."""
 
-    def signal(self, whose: str, number: signal.Signals) -> int:
-        """To `discovery`, to a pod's Envoy (`POD/istio-proxy`) or its app (`POD/app`). Its pid."""
+    def kill(self, whose: str) -> None:
+        """`discovery`, a pod's Envoy (`POD/istio-proxy`) or its app (`POD/app`); wait until another is in its place."""
 
-    def restarted(self, whose: str, pid: int) -> None:
-        """Wait until another process is there in the place of `pid`."""
+    def stall(self, whose: str, seconds: float) -> None:
+        """Stop it, and let it go on."""
 
     def rollout(self, app: str) -> None:
         """Restart a Deployment's pods, and wait until the old ones are gone."""
@@ -153,6 +160,43 @@ class AddService(_Costless):
 
 
 @dataclass(frozen=True, slots=True)
+class AddPort(_Costless):
+    """One more Service that leads to a port of pods that no other names: their long connections stay."""
+
+    concerns: ClassVar = frozenset({"port"})
+    name: str
+    port: int
+    port_name: str
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(_name(draw), draw.randrange(7000, 7900), draw.choice(("http-more", "tcp", "main", "grpc", "tls")))
+
+    def perform(self, stage: Stage) -> None:
+        port = {"name": self.port_name, "port": self.port, "targetPort": self.port}
+        since = stage.save("port.yaml", text(service(self.name, "steady", port)))
+        stage.live(since, self.name, "steady")
+        stage.remove("port.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeMeshConfig(_Costless):
+    """It concerns every proxy's resources; then it is as before."""
+
+    concerns: ClassVar = frozenset({"meshConfig"})
+    config: str
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(f"connectTimeout: {draw.randrange(2, 20)}s\ndefaultConfig: {{drainDuration: 2s}}\n")
+
+    def perform(self, stage: Stage) -> None:
+        stage.save("mesh-config.yaml", text(mesh_config(self.config)))
+        stage.pause(1)
+        stage.remove("mesh-config.yaml")
+
+
+@dataclass(frozen=True, slots=True)
 class ChangePolicy(_Costless):
     """How all that call `steady` and `moving` do it."""
 
@@ -217,6 +261,41 @@ class Scale(_Costless):
         stage.only("moving", self.word, 2)
 
 
+@dataclass(frozen=True, slots=True)
+class DeletePod(_Costless):
+    """Another takes its place."""
+
+    concerns: ClassVar = frozenset({"moving"})
+    which: int
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(draw.randrange(2))
+
+    def perform(self, stage: Stage) -> None:
+        stage.delete_pod(stage.pod("moving", self.which))
+        stage.replaced("moving", 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Move(_Costless):
+    """One save that leads all of `moved`'s traffic to its other version, and deletes the one that it leaves."""
+
+    concerns: ClassVar = frozenset({"moved"})
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls()
+
+    def perform(self, stage: Stage) -> None:
+        for old, new in (("v1", "v2"), ("v2", "v1")):
+            stage.save("moved.yaml", moved(old, new, to=old))
+            stage.replaced("moved", 2)
+            since = stage.save("moved.yaml", moved(new, to=new))
+            stage.live(since, "moved", new)
+            stage.replaced("moved", 1)
+
+
 # Bad ones
 
 
@@ -259,6 +338,42 @@ class SaveMutated(_Costless):
         stage.remove("mutated.yaml")
 
 
+@dataclass(frozen=True, slots=True)
+class StrangeFile(_Costless):
+    """What is no file, with a manifest's name: whoever opens it waits for ever, or gets nothing."""
+
+    concerns: ClassVar = frozenset({"strange"})
+    what: str
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(draw.choice(("pipe", "socket", "link to nothing", "link to itself", "link to a device")))
+
+    def perform(self, stage: Stage) -> None:
+        stage.put_strange("strange.yaml", self.what)
+        stage.named("strange.yaml")
+        stage.remove("strange.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class SaveBig(_Costless):
+    """Much of a text that is nothing."""
+
+    concerns: ClassVar = frozenset({"big"})
+    documents: bool
+    size: int
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(draw.random() < 0.5, draw.randrange(100_000, 3_000_000))
+
+    def perform(self, stage: Stage) -> None:
+        unit, start = ("--- x\n", "") if self.documents else ("x, ", "a: [")
+        stage.save("big.yaml", start + unit * (self.size // len(unit)))
+        stage.pause(2)
+        stage.remove("big.yaml")
+
+
 # Kills and stalls
 
 _UNDER_WAY = 4
@@ -280,8 +395,7 @@ class KillEnvoy:
         return Allowance((("victim", _UNDER_WAY),), lateness=2)
 
     def perform(self, stage: Stage) -> None:
-        envoy = f"{stage.pod('victim', self.which)}/istio-proxy"
-        stage.restarted(envoy, stage.signal(envoy, signal.SIGKILL))
+        stage.kill(f"{stage.pod('victim', self.which)}/istio-proxy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,8 +410,7 @@ class KillCallersEnvoy:
         return Allowance((("caller", _UNDER_WAY), ("caller-tcp", _UNDER_WAY)), lateness=2)
 
     def perform(self, stage: Stage) -> None:
-        envoy = "caller/istio-proxy"
-        stage.restarted(envoy, stage.signal(envoy, signal.SIGKILL))
+        stage.kill("caller/istio-proxy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +429,7 @@ class KillApp:
 
     def perform(self, stage: Stage) -> None:
         pod = stage.pod("victim", self.which)
-        stage.restarted(f"{pod}/app", stage.signal(f"{pod}/app", signal.SIGKILL))
+        stage.kill(f"{pod}/app")
         stage.whole(pod)
         stage.rollout("victim")
 
@@ -333,7 +446,7 @@ class KillDiscovery:
         return Allowance(lateness=4)
 
     def perform(self, stage: Stage) -> None:
-        stage.restarted("discovery", stage.signal("discovery", signal.SIGKILL))
+        stage.kill("discovery")
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,9 +462,7 @@ class StallDiscovery:
         return Allowance(lateness=self.seconds + 2)
 
     def perform(self, stage: Stage) -> None:
-        stage.signal("discovery", signal.SIGSTOP)
-        stage.pause(self.seconds)
-        stage.signal("discovery", signal.SIGCONT)
+        stage.stall("discovery", self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,10 +481,7 @@ class StallEnvoy:
         return Allowance((("victim", 100),), lateness=self.seconds + 2)
 
     def perform(self, stage: Stage) -> None:
-        envoy = f"{stage.pod('victim', self.which)}/istio-proxy"
-        stage.signal(envoy, signal.SIGSTOP)
-        stage.pause(self.seconds)
-        stage.signal(envoy, signal.SIGCONT)
+        stage.stall(f"{stage.pod('victim', self.which)}/istio-proxy", self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,10 +498,7 @@ class StallApp:
         return Allowance((("victim", 100),))
 
     def perform(self, stage: Stage) -> None:
-        app = f"{stage.pod('victim', self.which)}/app"
-        stage.signal(app, signal.SIGSTOP)
-        stage.pause(self.seconds)
-        stage.signal(app, signal.SIGCONT)
+        stage.stall(f"{stage.pod('victim', self.which)}/app", self.seconds)
 
 
 # Clients that mean harm
@@ -447,12 +552,18 @@ ACTIONS: tuple[type[Action], ...] = (
     ChangeRoute,
     SaveOften,
     AddService,
+    AddPort,
+    ChangeMeshConfig,
     ChangePolicy,
     RollOut,
     RollOutTwice,
     Scale,
+    DeletePod,
+    Move,
     SaveBad,
     SaveMutated,
+    StrangeFile,
+    SaveBig,
     KillEnvoy,
     KillCallersEnvoy,
     KillApp,

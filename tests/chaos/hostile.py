@@ -66,19 +66,27 @@ def connect(target: str) -> socket.socket | None:
 
 def main(how: str, seconds: float, targets: list[str]) -> None:
     end = time.monotonic() + seconds
-    held: list[tuple[str, socket.socket | None]] = [(target, connect(target)) for target in targets * EACH]
+    held: list[socket.socket | None] = [None] * (len(targets) * EACH)
     while time.monotonic() < end:
-        for number, (target, connection) in enumerate(held):
-            try:
-                if connection is None:
-                    raise ConnectionError
-                connection.settimeout(0.01)
-                WAYS[how](connection)
-            except OSError:
-                if connection is not None:
-                    connection.close()
-                held[number] = target, connect(target)
+        for number, connection in enumerate(held):
+            if time.monotonic() > end:
+                break  # a target that is gone lets each wait
+            connection = connection or connect(targets[number % len(targets)])
+            held[number] = connection if connection and tries(how, connection) else None
         time.sleep(0.2)
+
+
+def tries(how: str, connection: socket.socket) -> bool:
+    """Whether the connection is still there."""
+    connection.settimeout(0.01)
+    with suppress(TimeoutError):  # the other side has had enough for now
+        try:
+            WAYS[how](connection)
+        except OSError as error:
+            if not isinstance(error, TimeoutError):
+                connection.close()
+                return False
+    return True
 
 
 if __name__ == "__main__":

@@ -130,6 +130,7 @@ class Runner:
             yield
         except (Broken, AssertionError) as broken:
             self._broken(where, str(broken))
+            self._stage.restore()
 
     def _broken(self, where: str, what: str, failures: Iterable[Failure] = ()) -> None:
         evidence = [f"  {f.at - self._began:.2f} s: {f.flow}: {f.bad}" for f in failures][:20]

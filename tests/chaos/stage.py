@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from statistics import median
 from typing import Any
 
 from tests.chaos.flows import PodLoad
-from tests.chaos.world import HERE
+from tests.chaos.world import HERE, files
 from tests.e2e.harness import Mesh
 
 LIVE_WITHIN = 2.0
@@ -22,7 +23,8 @@ LIVE_WITHIN = 2.0
 PODS_WITHIN = 40.0
 _PAUSE = 0.1
 _PORTS = {"discovery": (15010, 15014), "pods": (8000, 5000, 15006, 15020, 15021, 15090)}
-_HIDDEN = ("bad.yaml", "mutated.yaml")
+_SUSPECT = ("bad.yaml", "mutated.yaml", "strange.yaml", "big.yaml")
+"""The files of which nobody may be sure that they are good."""
 
 
 class Broken(Exception):
@@ -39,7 +41,6 @@ class RealStage:
         self.lateness = 0.0
         """What the actions under way allow."""
         self._client = client
-        self._status = threading.Lock()
 
     @property
     def limit(self) -> float:
@@ -52,9 +53,8 @@ class RealStage:
 
     def status(self) -> dict[str, Any]:
         """A good file is never named."""
-        with self._status:
-            status = self.mesh.status
-        wrong = [p for p in status.get("problems", []) if p["severity"] == "error" and not _is_of(p, *_HIDDEN)]
+        status = self.mesh.status
+        wrong = [p for p in status.get("problems", []) if p["severity"] == "error" and not _is_of(p, *_SUSPECT)]
         if named := [p for p in wrong if p["source"]]:
             raise Broken(f"status names what is good: {named}")
         return status
@@ -69,6 +69,15 @@ class RealStage:
 
     def remove(self, file: str) -> None:
         (self.mesh.sources / file).unlink()
+
+    def restore(self) -> None:
+        """The files that the mesh started with, and no others."""
+        first = files()
+        for path in self.mesh.sources.iterdir():
+            if path.name not in first:
+                path.unlink()
+        for name, text in first.items():
+            self.save(name, text)
 
     def live(self, since: float, url: str, word: str) -> None:
         seen = self._client.seen(url, word, within=self.limit + PODS_WITHIN)
@@ -93,6 +102,27 @@ class RealStage:
             raise Broken(f"no pod of {app} that says {word}")
         self._wait(f"{replicas} pods of {app}", lambda s: _are_whole(_pods(s, app), replicas), PODS_WITHIN)
 
+    def replaced(self, app: str, replicas: int) -> None:
+        def there(status: dict[str, Any]) -> bool:
+            pods = _pods(status, app)
+            return len(pods) == replicas and all(pod["ready"] for pod in pods)
+
+        self._wait(f"{replicas} pods of {app}", there, PODS_WITHIN)
+
+    def delete_pod(self, pod: str) -> None:
+        self.mesh.call("delete", "pod", pod)
+
+    def put_strange(self, file: str, what: str) -> None:
+        path = self.mesh.sources / file
+        match what:
+            case "pipe":
+                os.mkfifo(path)
+            case "socket":
+                with socket.socket(socket.AF_UNIX) as made:
+                    made.bind(str(path))
+            case _:
+                path.symlink_to({"link to itself": file, "link to a device": "/dev/zero"}.get(what, "nothing"))
+
     def whole(self, pod: str) -> None:
         self._wait(f"{pod} is ready", lambda s: any(p["name"] == pod and p["ready"] for p in s["pods"]), PODS_WITHIN)
 
@@ -101,15 +131,16 @@ class RealStage:
         name: str = found[which % len(found)]["name"]
         return name
 
-    def signal(self, whose: str, number: signal.Signals) -> int:
-        status = self._wait(f"{whose} runs", lambda s: _pid(s, whose) is not None, self.limit + 10)
-        pid = _pid(status, whose)
-        assert pid is not None
-        os.kill(pid, number)
-        return pid
-
-    def restarted(self, whose: str, pid: int) -> None:
+    def kill(self, whose: str) -> None:
+        pid = self._runs(whose)
+        os.kill(pid, signal.SIGKILL)
         self._wait(f"another {whose} than {pid}", lambda s: _pid(s, whose) not in (None, pid), self.limit + 10)
+
+    def stall(self, whose: str, seconds: float) -> None:
+        pid = self._runs(whose)
+        os.kill(pid, signal.SIGSTOP)
+        self.pause(seconds)
+        os.kill(pid, signal.SIGCONT)
 
     def rollout(self, app: str) -> None:
         before = {p["name"] for p in _pods(self.status(), app)}
@@ -144,6 +175,12 @@ class RealStage:
 
     def pause(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    def _runs(self, whose: str) -> int:
+        """Its pid, as soon as it has one."""
+        pid = _pid(self._wait(f"{whose} runs", lambda s: _pid(s, whose) is not None, self.limit + 10), whose)
+        assert pid is not None
+        return pid
 
     def _ask(self) -> None:
         self.mesh.call("status", check=False)

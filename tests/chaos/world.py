@@ -4,6 +4,7 @@
 |---|---|
 | `steady` | nothing: its requests and connections never fail |
 | `moving` | rollouts and scaling, which cost no request |
+| `moved` | its traffic goes from one version to the other, which costs no request |
 | `victim` | its apps and Envoys are killed and stopped |
 | `client` | nothing: most of the load comes from it |
 | `caller` | its Envoy is killed; its load goes to `steady` |
@@ -26,6 +27,7 @@ LOAD = {
         "steady-web": "web:steady:80:4",
         "moving": "kept:moving:80:30",
         "moving-fresh": "fresh:moving:80:10",
+        "moved": "kept:moved:80:20",
         "victim": "kept:victim:80:20",
     },
     "caller": {"caller": "kept:steady:80:20", "caller-tcp": "tcp:steady:5000:4"},
@@ -44,11 +46,26 @@ def service(name: str, app: str, *more_ports: dict[str, Any]) -> dict[str, Any]:
     return _object("v1", "Service", name, {"selector": {"app": app}, "ports": ports})
 
 
-def deployment(name: str, word: str = "first", replicas: int = 2) -> dict[str, Any]:
+def deployment(app: str, word: str = "first", replicas: int = 2, version: str = "") -> dict[str, Any]:
     """`word` stands in every answer, in the header x-word."""
-    template = {"metadata": {"labels": {"app": name}}, "spec": _server(word)}
-    spec = {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template}
-    return _object("apps/v1", "Deployment", name, spec)
+    labels = {"app": app} | ({"version": version} if version else {})
+    template = {"metadata": {"labels": labels}, "spec": _server(word)}
+    spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
+    return _object("apps/v1", "Deployment", f"{app}-{version}" if version else app, spec)
+
+
+def moved(*versions: str, to: str) -> str:
+    """`moved` with a pod of each of these versions, and all traffic to one of them."""
+    rule = destination_rule("moved", "moved", {})
+    rule["spec"] = {"host": "moved", "subsets": [{"name": v, "labels": {"version": v}} for v in ("v1", "v2")]}
+    led = virtual_service("moved", "moved")
+    led["spec"]["http"][0]["route"][0]["destination"]["subset"] = to
+    return text(service("moved", "moved"), rule, led, *(deployment("moved", v, 1, v) for v in versions))
+
+
+def mesh_config(config: str) -> dict[str, Any]:
+    metadata = {"name": "istio", "namespace": "istio-system"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"mesh": config}}
 
 
 def virtual_service(name: str, host: str, /, *http: dict[str, Any], **route: Any) -> dict[str, Any]:
@@ -101,6 +118,7 @@ def files() -> dict[str, str]:
             _sleeper("caller"),
         ),
         "moving.yaml": text(deployment("moving")),
+        "moved.yaml": moved("v1", to="v1"),
         "victim.yaml": text(deployment("victim")),
         "route.yaml": route("first"),
     }
