@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -128,8 +129,8 @@ class Runner:
     def _holding(self, where: str) -> Iterator[None]:
         try:
             yield
-        except (Broken, AssertionError) as broken:
-            self._broken(where, str(broken))
+        except (Broken, AssertionError, subprocess.SubprocessError, ValueError) as broken:
+            self._broken(where, f"{type(broken).__name__}: {broken}")
             self._stage.restore()
 
     def _broken(self, where: str, what: str, failures: Iterable[Failure] = ()) -> None:
@@ -140,7 +141,11 @@ class Runner:
 
     def _evidence(self) -> Iterator[str]:
         """What status and the logs say just now."""
-        status = self._mesh.status
+        try:
+            status = self._mesh.status
+        except (subprocess.SubprocessError, ValueError) as error:  # no answer, or none that is JSON
+            yield f"  status does not answer: {error}"
+            return
         yield f"  status: ready {status['ready']}, discovery {json.dumps(status['discovery'])}"
         for problem in status["problems"]:
             yield f"  problem: {json.dumps(problem)[:600]}"
