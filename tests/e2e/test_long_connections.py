@@ -112,6 +112,7 @@ CHANGES = {
     "a second Service that leads to a port that has one": service("again", "server", tcp=(5009, 5000)),
     "a second Service that leads to another HTTP port": service("more", "server", http=(81, 7777)),
     "a second Service that leads to a port of no declared protocol": service("unnamed", "server", main=(82, 7778)),
+    "a second Service that leads to a port of gRPC": service("more-grpc", "server", grpc=(84, 7780)),
     "a host outside, on the same ports": OUTSIDE,
 }
 
