@@ -525,3 +525,46 @@ def test_a_client_sees_what_is_exported_to_its_namespace(launch: Callable[[Resou
             Call("of its own, before all others", "/", ("HTTP/1.1 203 ",), host="shadow.example.com"),
         ),
     )
+
+
+DELEGATES = """
+  - name: root
+    match: [{uri: {prefix: /part}, headers: {x-a: {exact: "1"}}}]
+    delegate: {name: part, namespace: parts}
+    headers: {request: {set: {x-by: root}}}
+    timeout: 0.5s
+  - match: [{uri: {prefix: /gone}}]
+    delegate: {name: nobody}
+"""
+DELEGATED = """
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: part, namespace: parts}
+spec:
+  http:
+  - match: [{uri: {prefix: /part/two}}]
+    headers: {request: {set: {x-by: part}}}
+    route: [{destination: {host: app.example.com, subset: v2}}]
+  - match: [{uri: {prefix: /other}}]
+    directResponse: {status: 404}
+  - match: [{method: {exact: PUT}}]
+    directResponse: {status: 202}
+  - route: [{destination: {host: app.example.com, subset: v2}}]
+"""
+
+
+def test_what_is_delegated_is_routed_as_both_say(launch: Callable[[ResourceSet], Any]) -> None:
+    live, asked = _launch(launch, DELEGATES, after=DELEGATED), (SHOW, "x-a: 1")
+    _check(
+        live,
+        (
+            Call("the delegate's own comes first", "/part/two", ("v2 GET", "x-by: part\n"), asked),
+            Call("what it leaves to the root", "/part/x", ("v2 GET", "x-by: root\n"), asked),
+            Call("the root's timeout", "/part/after/2", (" 504 ",), asked, seconds=0.5),
+            Call("its match under the root's", "/part/x", (" 202 ",), asked, "PUT"),
+            Call("a match beside the root's is not used", "/other", ("v1 GET",), asked),
+            Call("the root's match still holds", "/part/x", ("v1 GET",), (SHOW,)),
+            Call("a delegate that is not there takes nothing", "/gone", ("v1 GET",)),
+        ),
+    )

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pilotfish.config import istio
+from pilotfish.mesh.delegates import own_rules
 from pilotfish.mesh.retries import DEFAULT_RETRIES
 from pilotfish.mesh.scope import EVERYONE, Scope
 from pilotfish.mesh.virtual_service import lower_http
@@ -20,7 +21,9 @@ TO_WEB = {"route": [{"destination": {"host": "web"}}]}
 def _lowered(*rules: dict[str, Any], port: int = 80, source: Scope = EVERYONE) -> list[HTTPRoute]:
     made = manifest("VirtualService", "web", "vm", NETWORKING, spec={"hosts": ["web"], "http": [*rules]})
     assert isinstance(made.resource, istio.VirtualService)
-    return list(lower_http(made.ref, made.resource.spec, port, source, lambda d: Backend(d.host, port, d.subset)))
+    return list(
+        lower_http(own_rules(made.ref, made.resource.spec), port, source, lambda d: Backend(d.host, port, d.subset))
+    )
 
 
 def test_each_alternative_is_a_route_that_knows_where_it_was_written() -> None:

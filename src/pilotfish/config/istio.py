@@ -150,6 +150,12 @@ class CorsPolicy(Struct):
     unmatched_preflights: Literal["UNSPECIFIED", "FORWARD", "IGNORE"] = "UNSPECIFIED"
 
 
+class Delegate(Struct):
+    name: str = ""
+    namespace: str = ""
+    """"" is that of the object."""
+
+
 class HTTPRoute(Struct):
     """`match` entries are alternatives; none at all matches every request."""
 
@@ -158,6 +164,7 @@ class HTTPRoute(Struct):
     route: tuple[HTTPRouteDestination, ...] = ()
     redirect: HTTPRedirect | None = None
     direct_response: HTTPDirectResponse | None = None
+    delegate: Delegate | None = None
     rewrite: HTTPRewrite | None = None
     timeout: Duration | None = None
     retries: HTTPRetry | None = None

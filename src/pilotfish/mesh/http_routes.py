@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.delegates import all_rules
 from pilotfish.mesh.destinations import resolve_destination
+from pilotfish.mesh.exports import audience_of, is_seen
 from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.policies import treated
 from pilotfish.mesh.retries import DEFAULT_RETRIES
+from pilotfish.mesh.routing import delegate_ref
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.services import service
 from pilotfish.mesh.virtual_service import lower_http
@@ -31,7 +34,10 @@ def http_routes(
         def resolve(destination: istio.Destination) -> Backend:
             return resolve_destination(db, client, writer, destination, port)
 
-        routes = tuple(lower_http(ref, found.spec, port, source, resolve))
+        def find(delegate: istio.Delegate) -> tuple[ObjectRef, istio.VirtualServiceSpec] | None:
+            return find_delegate(db, ref, delegate)
+
+        routes = tuple(lower_http(all_rules(ref, found.spec, find), port, source, resolve))
         if routes:
             return routes
     return (_plain(treated(db, client, Backend(host, port))),) if service(db, host) is not None else ()
@@ -40,3 +46,15 @@ def http_routes(
 def _plain(backend: Backend) -> HTTPRoute:
     """For a service that no VirtualService routes, or none on this port."""
     return HTTPRoute("default", HTTPMatch(), Forward((WeightedBackend(backend),), retries=DEFAULT_RETRIES))
+
+
+def find_delegate(
+    db: Reads, ref: ObjectRef, delegate: istio.Delegate
+) -> tuple[ObjectRef, istio.VirtualServiceSpec] | None:
+    """None where there is none that is exported to the VirtualService's namespace, or where it has hosts of its own."""
+    meant = delegate_ref(ref, delegate)
+    found = resource(db, meant, istio.VirtualService)
+    if found is None or found.spec.hosts:
+        return None
+    seen = is_seen(audience_of(found.spec.export_to, meant.namespace), ref.namespace)
+    return (meant, found.spec) if seen else None

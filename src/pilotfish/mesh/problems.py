@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.connection_problems import connection_problems
+from pilotfish.mesh.delegate_problems import delegate_problems
 from pilotfish.mesh.inputs import refs
+from pilotfish.mesh.routing import subject
 from pilotfish.mesh.routing_problems import destination_rule_problems, virtual_service_problems
 from pilotfish.mesh.service_problems import service_problems
 from pilotfish.mesh.workload_problems import workload_entry_problems
@@ -28,4 +30,7 @@ def problems(db: Reads) -> tuple[Problem, ...]:
         found += workload_entry_problems(db, ref)
     for ref in refs(db, VIRTUAL_SERVICE):
         found += (*virtual_service_problems(db, ref), *connection_problems(db, ref))
+        about = subject(db, ref)
+        if about.delegates or not about.hosts:
+            found += delegate_problems(db, ref)
     return tuple(found)

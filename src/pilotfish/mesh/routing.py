@@ -135,7 +135,9 @@ class Subject:
     routes_requests: bool = False
     routes_connections: bool = False
     sources: Sources = Sources()
+    """Its delegates' as well."""
     audience: Audience = None
+    delegates: tuple[ObjectRef, ...] = ()
 
 
 _NOBODY: Final = Sources()
@@ -147,7 +149,9 @@ def subject(db: Reads, ref: ObjectRef) -> Subject:
     if found is None:
         return Subject()
     spec = found.spec
-    matches = [match for rule in spec.http for match in rule.match if not match.gateways]
+    delegates = tuple(delegate_ref(ref, rule.delegate) for rule in spec.http if rule.delegate is not None)
+    others = (other.spec for each in delegates if (other := resource(db, each, istio.VirtualService)) is not None)
+    matches = [match for each in (spec, *others) for rule in each.http for match in rule.match]
     return Subject(
         created=found.metadata.creation_timestamp or "",
         hosts=tuple(dict.fromkeys(resolve(host, ref.namespace) for host in spec.hosts)),
@@ -158,4 +162,15 @@ def subject(db: Reads, ref: ObjectRef) -> Subject:
             frozenset(match.source_namespace for match in matches if match.source_namespace),
         ),
         audience=audience_of(spec.export_to, ref.namespace),
+        delegates=delegates,
     )
+
+
+def delegate_ref(ref: ObjectRef, delegate: istio.Delegate) -> ObjectRef:
+    return VIRTUAL_SERVICE.ref(delegate.namespace or ref.namespace, delegate.name)
+
+
+@query(index=True)
+def delegated(db: Reads) -> frozenset[ObjectRef]:
+    """The VirtualServices that another leaves routes to."""
+    return frozenset(each for ref in refs(db, VIRTUAL_SERVICE) for each in subject(db, ref).delegates)

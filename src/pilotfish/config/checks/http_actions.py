@@ -11,9 +11,9 @@ from base64 import b64decode
 from pilotfish.config.checks.exactly_one import check_exactly_one
 from pilotfish.config.checks.http_filters import check_status
 from pilotfish.config.checks.http_headers import check_header_value
-from pilotfish.config.checks.names import check_port
+from pilotfish.config.checks.names import DNS_RULE, check_port, is_dns_label, is_dns_subdomain
 from pilotfish.config.checks.regex import find_fault, find_fault_in_substitution
-from pilotfish.config.istio import HTTPBody, HTTPRedirect, HTTPRewrite, HTTPRoute, RegexRewrite
+from pilotfish.config.istio import Delegate, HTTPBody, HTTPRedirect, HTTPRewrite, HTTPRoute, RegexRewrite
 from pilotfish.config.report import Report
 
 _CODES = (301, 302, 303, 307, 308)
@@ -22,14 +22,19 @@ _LARGEST = 1024 * 1024
 
 
 def check_action(route: HTTPRoute, field: str, report: Report) -> None:
-    """Exactly one of route, redirect and directResponse; the last two leave nothing to rewrite, nor a fault to make."""
-    ends = {"route": route.route, "redirect": route.redirect, "directResponse": route.direct_response}
+    """Exactly one of them; redirect and directResponse leave nothing to rewrite, nor a fault to make."""
+    ends: dict[str, object] = {"route": route.route, "redirect": route.redirect}
+    ends |= {"directResponse": route.direct_response, "delegate": route.delegate}
     given = [name for name, value in ends.items() if value]
     if not given:
-        report.missing(f"{field}.route", "say where the requests go: route, redirect or directResponse", of=field)
+        report.missing(
+            f"{field}.route", "say where the requests go: route, redirect, directResponse or delegate", of=field
+        )
     for name in given[1:]:
         report.invalid(f"{field}.{name}", f"{given[0]} is there already", "keep one of them")
-    if not route.route and given:
+    if route.delegate is not None:
+        _check_delegate(route.delegate, f"{field}.delegate", report)
+    elif not route.route and given:
         for name, value in (("fault", route.fault), ("rewrite", route.rewrite)):
             if value is not None:
                 report.invalid(f"{field}.{name}", f"{given[0]} leaves no request to it", "keep one of them")
@@ -40,6 +45,14 @@ def check_action(route: HTTPRoute, field: str, report: Report) -> None:
         _check_body(route.direct_response.body, f"{field}.directResponse.body", report)
     if route.rewrite is not None:
         _check_rewrite(route.rewrite, f"{field}.rewrite", report)
+
+
+def _check_delegate(delegate: Delegate, field: str, report: Report) -> None:
+    if not delegate.name:
+        report.missing(f"{field}.name", "name a VirtualService without hosts", of=field)
+    for name, value in (("name", delegate.name), ("namespace", delegate.namespace)):
+        if value and not (is_dns_subdomain(value) if name == "name" else is_dns_label(value)):
+            report.invalid(f"{field}.{name}", f"{value!r} is no name", DNS_RULE)
 
 
 def _check_redirect(route: HTTPRoute, redirect: HTTPRedirect, field: str, report: Report) -> None:

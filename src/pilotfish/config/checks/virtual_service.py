@@ -21,6 +21,20 @@ def check_virtual_service(spec: VirtualServiceSpec, report: Report) -> None:
     for index, route in enumerate(spec.http):
         check_route(route, f"spec.http[{index}]", report)
     check_connection_routes(spec, report)
+    if not spec.hosts:
+        _check_delegate(spec, report)
+
+
+def _check_delegate(spec: VirtualServiceSpec, report: Report) -> None:
+    """One without hosts has only what another VirtualService can leave to it."""
+    for name, given in (("gateways", spec.gateways), ("tls", spec.tls), ("tcp", spec.tcp)):
+        if given:
+            what = "a VirtualService without hosts is a delegate, and has HTTP routes alone"
+            report.invalid(f"spec.{name}", what, "remove it, or name hosts")
+    for index, route in enumerate(spec.http):
+        if route.delegate is not None:
+            what = "a VirtualService without hosts is a delegate itself"
+            report.invalid(f"spec.http[{index}].delegate", what, "write the route, or name hosts")
 
 
 def _report_gateway(gateway: str, field: str, in_mesh: bool, report: Report) -> None:
@@ -35,8 +49,6 @@ def _report_gateway(gateway: str, field: str, in_mesh: bool, report: Report) -> 
 
 def _check_hosts(hosts: tuple[str, ...], behind_gateway: bool, report: Report) -> None:
     """`*` is right behind a gateway; that the gateway is not supported is said elsewhere."""
-    if not hosts:
-        report.unsupported("spec.hosts", "a VirtualService without hosts (a delegate)", "name its hosts")
     for index, host in enumerate(hosts):
         if not (behind_gateway and host == "*"):
             check_host(host, f"spec.hosts[{index}]", report)
