@@ -151,9 +151,6 @@ _ISTIO: dict[type, Table] = {
     istio.OutlierDetection: _warning(
         "consecutiveErrors", f"it is of old, and Istio has no use for it either; {_KEPT}; write consecutive5xxErrors"
     ),
-    istio.ServiceEntrySpec: _warning(
-        "subjectAltNames", f"they are not compared; {_KEPT}; name them in a DestinationRule's tls", []
-    ),
 }
 
 _MESH: dict[type, Table] = {
