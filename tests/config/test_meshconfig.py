@@ -52,6 +52,7 @@ def test_nothing_is_the_default(text: str) -> None:
         ("protocolDetectionTimeout: -1s", "InvalidValue", "protocolDetectionTimeout", 1),
         ("protocolDetectionTimeout: 1ns", "InvalidValue", "protocolDetectionTimeout", 1),
         ("rootNamespace: Istio_System", "InvalidValue", "rootNamespace", 1),
+        ("defaultDestinationRuleExportTo: [shop]", "InvalidValue", "defaultDestinationRuleExportTo", 1),
         ("defaultConfig: {drainDuration: 0s}", "InvalidValue", "defaultConfig.drainDuration", 1),
         ("defaultConfig: {drainDuration: 1500ms}", "InvalidValue", "defaultConfig.drainDuration", 1),
         ("defaultConfig: {terminationDrainDuration: -1s}", "InvalidValue", "defaultConfig.terminationDrainDuration", 1),

@@ -34,6 +34,7 @@ spec:
   hosts: [{name}.example.com]
   addresses: [10.96.1.{index}]
   resolution: STATIC
+  subjectAltNames: [{declared}]
   ports:
   - {{number: 80, name: a, protocol: {protocol}, targetPort: 8443}}
   - {{number: 81, name: b, protocol: {protocol}, targetPort: 8080}}
@@ -46,6 +47,8 @@ spec: {{host: {name}.example.com, trafficPolicy: {policy}}}
 ---
 """
 
+DECLARED = {"declared": "good.example.com", "misdeclared": "no.example.com"}
+"""By the ServiceEntry itself."""
 REFUSED = "503 Service Unavailable"
 SEEN = {
     "good": ("{tls: {mode: SIMPLE, caCertificates: DIR/ca.pem}}", "good.example.com as nobody"),
@@ -68,6 +71,8 @@ SEEN = {
         "sent as nobody",
     ),
     "unknown": ("{tls: {mode: SIMPLE, caCertificates: DIR/ca.pem}}", REFUSED),
+    "declared": ("{tls: {mode: SIMPLE, caCertificates: DIR/ca.pem}}", "declared.example.com as nobody"),
+    "misdeclared": ("{tls: {mode: SIMPLE, caCertificates: DIR/ca.pem, sni: good.example.com}}", REFUSED),
     "wrongalt": ("{tls: {mode: SIMPLE, caCertificates: DIR/ca.pem, subjectAltNames: [no.example.com]}}", REFUSED),
     "stranger": ("{tls: {mode: SIMPLE, caCertificates: DIR/stranger.pem}}", REFUSED),
     "system": ("{tls: {mode: SIMPLE}}", REFUSED),
@@ -111,6 +116,7 @@ def test_who_speaks_to_whom(launch: Callable[[ResourceSet], Any], certificates: 
         SERVICE.format(
             name=name,
             index=index,
+            declared=DECLARED.get(name, ""),
             protocol="TCP" if name == "tcp" else "HTTP",
             policy=policy.replace("DIR", str(certificates)),
         )

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from pilotfish.config.manifest import Manifest
+from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Graph
+from pilotfish.mesh import inputs
 from pilotfish.mesh.policies import policed, policy, rules_for, scope_of
 from pilotfish.mesh.problems import problems
 from pilotfish.mesh.scope import EVERYONE
@@ -54,6 +56,12 @@ def names(graph: Graph, namespace: str, **labels: str) -> list[str]:
 def test_a_client_sees(rules: list[Manifest], by_namespace: dict[str, list[str]]) -> None:
     graph = mesh(*rules)
     assert {namespace: names(graph, namespace) for namespace in by_namespace} == by_namespace
+
+
+def test_a_mesh_may_keep_rules_to_their_namespaces_unless_they_say_otherwise() -> None:
+    graph = mesh(rule("kept"), rule("shown", created=2, exportTo=["*"]))
+    inputs.apply_mesh_config(graph, MeshConfig(default_destination_rule_export_to=(".",)))
+    assert (names(graph, "vm"), names(graph, "shop")) == (["kept", "shown"], ["shown"])
 
 
 def test_a_rule_for_some_workloads_goes_before_those_for_all_there() -> None:

@@ -159,9 +159,6 @@ _ISTIO: dict[type, Table] = {
     istio.OutlierDetection: _warning(
         "consecutiveErrors", f"it is of old, and Istio has no use for it either; {_KEPT}; write consecutive5xxErrors"
     ),
-    istio.ServiceEntrySpec: _warning(
-        "subjectAltNames", f"they are not compared; {_KEPT}; name them in a DestinationRule's tls", []
-    ),
 }
 
 _MESH: dict[type, Table] = {
@@ -169,7 +166,7 @@ _MESH: dict[type, Table] = {
         _silent("ingressService ingressClass ingressControllerMode ingressSelector configSources dnsRefreshRate")
         | _silent("enableEnvoyAccessLogService proxyListenPort proxyInboundListenPort proxyHttpPort")
         | _silent("enableAutoMtls enablePrometheusMerge disableEnvoyListenerLog disableMixerHttpReports")
-        | _warning("defaultServiceExportTo defaultVirtualServiceExportTo defaultDestinationRuleExportTo", _LATER, ["*"])
+        | _warning("defaultServiceExportTo defaultVirtualServiceExportTo", _LATER, ["*"])
         | _warning("trustDomain", _LATER, "cluster.local")
         | _warning("thriftConfig configSourcesWatch", _LATER)
     ),

@@ -440,6 +440,7 @@ class ServiceEntrySpec(Struct):
     endpoints: tuple[WorkloadEntrySpec, ...] = ()
     workload_selector: WorkloadSelector | None = None
     """Pods and WorkloadEntries of its namespace in the place of `endpoints`."""
+    subject_alt_names: tuple[str, ...] = ()
     export_to: tuple[str, ...] = ()
     """Only `*`."""
 

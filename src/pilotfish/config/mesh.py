@@ -40,3 +40,5 @@ class MeshConfig(Struct):
     connect_timeout: Duration = Duration(10 * 10**9)
     protocol_detection_timeout: Duration = Duration(0)
     root_namespace: str = ROOT_NAMESPACE
+    default_destination_rule_export_to: tuple[str, ...] = ("*",)
+    """Who sees a DestinationRule that does not say it: `*` or `.`."""

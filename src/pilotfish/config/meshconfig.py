@@ -139,6 +139,9 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
         report.invalid(f"{prefix}connectTimeout", what, "write 1h or less")
     check_duration(config.protocol_detection_timeout, f"{prefix}protocolDetectionTimeout", report, may_be_zero=True)
     check_dns_label(config.root_namespace, f"{prefix}rootNamespace", report)
+    if config.default_destination_rule_export_to not in ((), ("*",), (".",)):
+        remedy = "write ['*'], every namespace, or ['.'], the rule's own"
+        report.invalid(f"{prefix}defaultDestinationRuleExportTo", "it must be one of two", remedy)
     log_format, encoding = config.access_log_format, config.access_log_encoding
     check_access_log(config.access_log_file, log_format, encoding, prefix, report)
 

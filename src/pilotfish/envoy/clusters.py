@@ -111,7 +111,7 @@ def _build_outbound(db: Reads, found: Service, port: ServicePort, subset: str, a
     metadata = istio_metadata(config=rule, subset=subset, external=found.external)
     if metadata is not None:
         cluster.metadata.CopyFrom(metadata)
-    apply_traffic_policy(cluster, applied.of(subset, port.number))
+    apply_traffic_policy(cluster, applied.of(subset, port.number), found.subject_alt_names)
     return cluster
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
@@ -30,11 +31,14 @@ _BALANCERS: Final = {
 }
 
 
-def apply_traffic_policy(cluster: Cluster, policy: TrafficPolicy) -> None:
+def apply_traffic_policy(cluster: Cluster, policy: TrafficPolicy, subject_alt_names: tuple[str, ...]) -> None:
+    """`subject_alt_names`: those of the service's servers, where the policy has none."""
     _balance(cluster, policy)
     limit_connections(cluster, policy.connection_pool, policy.retry_budget)
     if policy.outlier_detection is not None:
         _detect_outliers(cluster, policy.outlier_detection)
+    if policy.tls is not None and not policy.tls.subject_alt_names:
+        policy = replace(policy, tls=replace(policy.tls, subject_alt_names=subject_alt_names))
     _speak(cluster, policy)
     if policy.proxy_protocol:
         _introduce_client(cluster, policy.proxy_protocol)

@@ -200,6 +200,12 @@ def reach(db: Reads) -> Reach:
     return together
 
 
+@query(index=True)
+def _default_export(db: Reads) -> tuple[str, ...]:
+    """Whom a rule is shown to that does not say it."""
+    return mesh_config(db).default_destination_rule_export_to
+
+
 @query
 def _target(db: Reads, ref: ObjectRef) -> _Target | None:
     """None if the rule is not in force."""
@@ -208,7 +214,7 @@ def _target(db: Reads, ref: ObjectRef) -> _Target | None:
         return None
     spec, selector = rule.spec, rule.spec.workload_selector
     chosen = tuple(sorted(selector.match_labels.items())) if selector is not None else ()
-    seen_in = tuple(ref.namespace if n == "." else n for n in spec.export_to)
+    seen_in = tuple(ref.namespace if n == "." else n for n in spec.export_to or _default_export(db))
     return _Target(
         host=resolve(spec.host, ref.namespace),
         created=rule.metadata.creation_timestamp or "",

@@ -138,6 +138,7 @@ def _from_entry(db: Reads, ref: ObjectRef, source: istio.ServiceEntry, host: str
         resolution=_RESOLUTIONS[spec.resolution],
         selector=tuple(sorted(spec.workload_selector.labels.items())) if spec.workload_selector is not None else (),
         external=spec.location == "MESH_EXTERNAL",
+        subject_alt_names=spec.subject_alt_names,
         created=source.metadata.creation_timestamp or "",
     )
 

@@ -58,6 +58,8 @@ class Service:
     """Outside the mesh: its endpoints have no sidecar."""
     selector: tuple[tuple[str, str], ...] = ()
     """Labels of the pods that are its endpoints, sorted; none where others list the endpoints."""
+    subject_alt_names: tuple[str, ...] = ()
+    """Who its servers say they are over TLS, where the client's policy names nobody."""
     publish_not_ready: bool = False
     created: str = ""
     """RFC 3339; "" if unknown. Where two objects claim the same thing the older one wins."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pilotfish.config.istio import ClientTLSSettings
 from pilotfish.config.report import Report
 
+_LONGEST_NAME = 255
 _UNENCRYPTED = "proxies do not encrypt what they send to each other yet; the rest of the object is used"
 _GATEWAYS_ONLY = (
     "sidecars take no credential by name from a rule without a workloadSelector, as in Istio: what they send stays as "
@@ -18,6 +19,8 @@ _GATEWAYS_ONLY = (
 def check_client_tls(tls: ClientTLSSettings, field: str, report: Report) -> None:
     _check_files(tls, field, report)
     _check_trust(tls, field, report)
+    if len(tls.sni) > _LONGEST_NAME:
+        report.invalid(f"{field}.sni", f"it is longer than {_LONGEST_NAME} characters", "write a host name")
     if tls.mode == "ISTIO_MUTUAL":
         report.warning(field, "UnsupportedField", _UNENCRYPTED)
 

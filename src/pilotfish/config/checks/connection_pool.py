@@ -26,7 +26,7 @@ def _check_tcp(tcp: TCPSettings, field: str, report: Report) -> None:
     check_duration(tcp.max_connection_duration, f"{field}.maxConnectionDuration", report)
     check_duration(tcp.idle_timeout, f"{field}.idleTimeout", report, may_be_zero=True)
     if tcp.tcp_keepalive is not None:
-        check_at_least(tcp.tcp_keepalive.probes, 0, f"{field}.tcpKeepalive.probes", report)
+        _check_probes(tcp.tcp_keepalive.probes, f"{field}.tcpKeepalive.probes", report)
         _check_seconds(tcp.tcp_keepalive.time, f"{field}.tcpKeepalive.time", report)
         _check_seconds(tcp.tcp_keepalive.interval, f"{field}.tcpKeepalive.interval", report)
 
@@ -52,6 +52,12 @@ def check_retry_budget(budget: RetryBudget, field: str, report: Report) -> None:
     if budget.percent is not None and not 0 <= budget.percent <= 100:
         report.invalid(f"{field}.percent", f"{budget.percent} is out of range", "write a number from 0 to 100")
     check_at_least(budget.min_retry_concurrency, 0, f"{field}.minRetryConcurrency", report)
+
+
+def _check_probes(number: int, field: str, report: Report) -> None:
+    """Of more the kernel would make no connection: tcp(7), TCP_KEEPCNT."""
+    if not 0 <= number <= 127:
+        report.invalid(field, f"{number} is out of range", "write a number from 0 to 127; 0 is the kernel's own")
 
 
 def _check_seconds(duration: Duration | None, field: str, report: Report) -> None:
