@@ -64,3 +64,9 @@ def test_an_object_that_cant_be_used_is_named_and_the_others_are_shown(invoke: I
     assert json.loads(shown.stdout)["listeners"]
     assert "mesh.yaml:" in shown.stderr
     assert "Service default/x spec.ports[0].port" in shown.stderr
+
+
+def test_a_check_needs_root(invoke: Invoke) -> None:
+    refused = invoke("xds", "render", CALCULATOR, "--proxy", "webapp-0.vm", "--check")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "needs root" in refused.stderr

@@ -168,6 +168,23 @@ async def test_no_request_fails_while_it_is_scaled_up_and_down(mesh: Running) ->
     assert await load == 0
 
 
+async def test_what_is_applied_reaches_every_proxy_and_a_wait_ends_then(mesh: Running) -> None:
+    entry = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: applied}
+spec: {hosts: [applied.example.com], ports: [{number: 7700, name: http, protocol: HTTP}], resolution: DNS}
+"""
+    await mesh.call("apply", entry)
+    assert await mesh.call("synced", 10.0)
+    agent = mesh.node.reconciler.workloads.pods[POD.ref("default", "client")].sandbox.agent
+    assert agent is not None
+    assert b"outbound|7700||applied.example.com" in (await agent.admin.request("GET", "/clusters")).body
+    await mesh.call("delete", entry)
+    assert await mesh.call("synced", 10.0)
+    assert b"applied.example.com" not in (await agent.admin.request("GET", "/clusters")).body
+
+
 async def test_a_saved_change_rolls_the_pods(mesh: Running) -> None:
     before = webs(await mesh.status())[0].name
     mesh.source.write_text(MANIFEST.replace("metadata: {labels: {app: web}}", "metadata: {labels: {app: web, v: v2}}"))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from pilotfish.cli import complete
+from pilotfish.cli.changes import show_problems
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.manifests import manifest_arguments, read_manifests, read_text
 from pilotfish.cli.options import FILE
-from pilotfish.cli.places import near
 from pilotfish.cli.render.documents import Format, render_document
-from pilotfish.cli.render.problems import render_problem
+from pilotfish.cli.session import require_root
 from pilotfish.runtime.control.views import ProblemView
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ def command() -> None:
 )
 @click.option("--type", "kind", type=click.Choice(TYPES), default="all", show_default=True, help="Only these.")
 @click.option(
+    "--check", is_flag=True, help="Load it into a real Envoy, and say what that refuses, by object. This needs root."
+)
+@click.option(
     "-o", "--output", type=click.Choice(["json", "yaml"]), default="yaml", show_default=True, help="Output format."
 )
 def render_command(
@@ -54,22 +58,40 @@ def render_command(
     name: str | None,
     proxy_file: str | None,
     kind: str,
+    check: bool,
     output: Format,
 ) -> None:
     """Print what one proxy would be sent, in Envoy's own form.
 
     Pods without an address are given one, and Services a cluster IP, as a mesh would. Objects that can't be used are
-    named on standard error, and are not in what is printed.
+    named on standard error, and are not in what is printed. With --check nothing is printed but what a real Envoy
+    says; the exit code is 1 if it refuses something, or an object can't be used.
     """
     from pilotfish.offline.rendering import render
     from pilotfish.offline.world import build
 
     world = build(read_manifests(files, recursive, namespace, mesh_config).desired)
     proxy = _proxy(world, name, proxy_file, namespace)
+    fine = show_problems(ProblemView.of(each) for each in world.desired.problems if each.severity == "error")
+    if check:
+        sys.exit(0 if _check(world, proxy) and fine else 1)
     click.echo(render_document(render(world.mesh.resources(proxy), kind), output), nl=False)
-    for problem in world.desired.problems:
-        if problem.severity == "error":
-            click.echo(render_problem(near(ProblemView.of(problem))), err=True)
+
+
+def _check(world: World, proxy: Proxy) -> bool:
+    """False if Envoy refuses something."""
+    import asyncio
+
+    from pilotfish.runtime.discovery.trial import try_out
+
+    require_root("a network namespace is made for the Envoy that it is loaded into")
+    verdict = asyncio.run(try_out(world.mesh.desired, proxy))
+    for line in verdict.warnings:
+        click.echo(f"envoy: {line}", err=True)
+    fine = show_problems(map(ProblemView.of, verdict.problems))
+    if fine:
+        click.echo(f"Envoy takes all that {proxy} is sent")
+    return fine
 
 
 def _proxy(world: World, name: str | None, proxy_file: str | None, namespace: str) -> Proxy:

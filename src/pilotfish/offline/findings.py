@@ -52,6 +52,7 @@ def _row(code: str, level: Level, *reasons: str, kinds: Iterable[Kind] = (), fie
 
 
 _ROWS: Final = (
+    _row("IST0002", Level.WARNING, "DeprecatedField"),
     *(
         _row("IST0101", Level.ERROR, "UnknownHost", "UnknownPort", "UnknownSubset", kinds=[VIRTUAL_SERVICE], field=each)
         for each in ("spec.http", "spec.tcp", "spec.tls")

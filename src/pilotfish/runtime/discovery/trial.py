@@ -1,0 +1,123 @@
+"""A real Envoy is given what a proxy would be sent, before any proxy is: what does it refuse, and of whose?
+
+    Mesh's objects ─▶ ControlPlane ◀─ unix socket ─▶ Envoy, in a network namespace of its own
+                           └─ Quarantine ─▶ Problems that name objects
+
+`envoy --mode validate` would not do: it does not look at what comes over xDS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pilotfish.config.desired import DesiredState
+from pilotfish.discovery.findings import failures, rejections
+from pilotfish.discovery.plane import ControlPlane
+from pilotfish.envoy.bootstrap import BootstrapSpec, bootstrap
+from pilotfish.model import Problem, Proxy
+from pilotfish.runtime.agent.envoy import find_envoy
+from pilotfish.runtime.discovery.ads_server import bind, make_server
+from pilotfish.runtime.discovery.driver import Driver
+from pilotfish.runtime.discovery.metrics import Metrics
+from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.linux.process import STDOUT, Process, ProcessSpec, start
+
+_PATIENCE = 30.0
+"""Seconds until it has taken, or refused, everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    problems: tuple[Problem, ...]
+    """What Envoy refuses, by object."""
+    warnings: tuple[str, ...]
+    """What it says in its log, such as that a field is deprecated."""
+
+
+async def try_out(desired: DesiredState, proxy: Proxy) -> Verdict:
+    """`desired`: with pods and addresses. Raises MachineError where no Envoy can be started; it needs root."""
+    plane = ControlPlane()
+    driver = Driver(plane, Metrics(plane.mesh.graph.stats), lambda remembered: None)
+    driver.change(desired, asyncio.get_running_loop().time())
+    with TemporaryDirectory(prefix="pilotfish-") as made:
+        directory = Path(made)
+        server = make_server(driver)
+        bind(server, f"unix:{directory}/xds")
+        await server.start()
+        pushing = asyncio.create_task(driver.run())
+        try:
+            async with _envoy(directory, proxy) as process:
+                is_done = await _follow(driver, process)
+                found = [finding.problem for finding in (*rejections(plane), *failures(plane))]
+        finally:
+            pushing.cancel()
+            await asyncio.gather(pushing, return_exceptions=True)
+            await server.stop(None)
+        log = (directory / "log").read_text(errors="replace").splitlines()
+    if not is_done:
+        found.append(_unfinished(log))
+    return Verdict(tuple(found), tuple(line for line in log if "DeltaAggregatedResources" not in line))
+
+
+async def _follow(driver: Driver, process: Process) -> bool:
+    """Whether it has taken, or refused, everything."""
+    plane = driver.plane
+
+    def is_done() -> bool:
+        return plane.is_settled and any(session.is_complete for session in plane.sessions.values())
+
+    settling = asyncio.create_task(driver.moved.wait_for(is_done, _PATIENCE))
+    ending = asyncio.create_task(process.wait())
+    await asyncio.wait((settling, ending), return_when=asyncio.FIRST_COMPLETED)
+    ended = ending.done()
+    for task in (settling, ending):
+        task.cancel()
+    await asyncio.gather(settling, ending, return_exceptions=True)
+    return is_done() and not ended
+
+
+@asynccontextmanager
+async def _envoy(directory: Path, proxy: Proxy) -> AsyncIterator[Process]:
+    """It listens in a namespace of its own, so that it takes nobody's port and nobody's traffic."""
+    config = directory / "envoy.json"
+    config.write_text(json.dumps(_bootstrap(directory, proxy)))
+    netns = NetNs.create(f"pf-trial-{os.getpid()}")
+    try:
+        # Its listeners have addresses of a pod, and of Services, that this namespace has not.
+        netns.sysctl({"ipv4/ip_nonlocal_bind": "1", "ipv6/ip_nonlocal_bind": "1"})
+        argv = (str(find_envoy()), "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "-l", "warning")
+        process = await start(ProcessSpec(argv, {}, netns=netns, stdout=str(directory / "log"), stderr=STDOUT))
+        try:
+            yield process
+        finally:
+            process.signal(signal.SIGKILL)
+            await process.wait()
+            process.close()
+    finally:
+        netns.delete()
+
+
+def _bootstrap(directory: Path, proxy: Proxy) -> dict[str, Any]:
+    """The one of a pod, but for sockets in the place of addresses."""
+    mode = "TPROXY" if proxy.transparent else "REDIRECT"
+    config = bootstrap(BootstrapSpec(proxy, "127.0.0.1", interception_mode=mode, ipv6=False))
+    config["admin"]["address"] = {"pipe": {"path": str(directory / "admin")}}
+    (cluster,) = (each for each in config["static_resources"]["clusters"] if each["name"] == "xds-grpc")
+    pipe = {"endpoint": {"address": {"pipe": {"path": str(directory / "xds")}}}}
+    cluster["load_assignment"]["endpoints"][0]["lb_endpoints"] = [pipe]
+    return config
+
+
+def _unfinished(log: list[str]) -> Problem:
+    said = f": {log[-1]}" if log else ""
+    message = f"Envoy ended, or did not answer for everything within {_PATIENCE:g} s{said}; what it takes is not known"
+    return Problem(None, "", "EnvoyEnded", message)
