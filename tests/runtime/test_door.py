@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import threading
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -62,15 +63,26 @@ async def stream(address: Address) -> AsyncIterator[Any]:
 
 async def refusal(address: Address, *requests: bytes) -> tuple[grpc.StatusCode, str]:
     """How the stream ends."""
-    async with stream(address) as call:
+    return await asyncio.to_thread(_refusal, str(address), requests)
+
+
+def _refusal(address: str, requests: Iterable[bytes]) -> tuple[grpc.StatusCode, str]:
+    """In a thread, as gRPC's client for asyncio takes a write that the server did not wait for to be how it ended."""
+    over = threading.Event()
+
+    def ask_and_stay() -> Iterator[bytes]:
+        yield from requests
+        over.wait()
+
+    with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
         try:
-            for body in requests:
-                await call.write(body)
-            while await call.read() is not grpc.aio.EOF:
+            for _ in channel.stream_stream(METHOD + "DeltaAggregatedResources")(ask_and_stay()):
                 pass
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            pass
-        return await call.code(), await call.details()
+        except grpc.RpcError as error:
+            return error.code(), error.details()
+        finally:
+            over.set()
+    return grpc.StatusCode.OK, ""
 
 
 async def refused(made: DiscoveryServer, reason: str) -> float:
