@@ -161,7 +161,10 @@ class AddService(_Costless):
 
 @dataclass(frozen=True, slots=True)
 class AddPort(_Costless):
-    """One more Service that leads to a port of pods that no other names: their long connections stay."""
+    """One more Service that leads to a port of pods that no other names: their long connections stay.
+
+    Not a TCP port: that it is not to be sniffed stands in the listener, which is drained whole (`envoy/inbound.py`).
+    """
 
     concerns: ClassVar = frozenset({"port"})
     name: str
@@ -170,7 +173,7 @@ class AddPort(_Costless):
 
     @classmethod
     def draw(cls, draw: random.Random) -> Self:
-        return cls(_name(draw), draw.randrange(7000, 7900), draw.choice(("http-more", "tcp", "main", "grpc", "tls")))
+        return cls(_name(draw), draw.randrange(7000, 7900), draw.choice(("http-more", "main", "grpc", "tls")))
 
     def perform(self, stage: Stage) -> None:
         port = {"name": self.port_name, "port": self.port, "targetPort": self.port}

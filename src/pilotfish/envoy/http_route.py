@@ -7,6 +7,7 @@ does (with the response flag UH in place of NC); the route's other backends go o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from envoy.config.core.v3.base_pb2 import RuntimeFractionalPercent
 from envoy.config.route.v3.route_components_pb2 import Route, RouteAction, WeightedCluster
@@ -75,10 +76,13 @@ def _forward(route: Route, source: Forward) -> None:
     _set_backends(route, [weighted for weighted in source.backends if weighted.weight > 0])
     keys = dict.fromkeys(w.backend.hash_key for w in source.backends if w.weight > 0)
     action.hash_policy.extend(build_hash_policy(key) for key in keys if key is not None)
+    retries = source.retries
+    if retries is not None and action.hash_policy:
+        retries = replace(retries, elsewhere=False)  # what decides the endpoint decides it again
     set_timeout(action, source.timeouts.request)
     _rewrite(action, source.rewrite)
     action.request_mirror_policies.extend(map(_mirror, source.mirrors))
-    policy = build_retry_policy(source.retries, source.timeouts)
+    policy = build_retry_policy(retries, source.timeouts)
     if policy is not None:
         action.retry_policy.CopyFrom(policy)
 
