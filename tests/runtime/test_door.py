@@ -244,6 +244,10 @@ async def test_abuse_leaves_no_traceback(file: Path, caplog: pytest.LogCaptureFi
             writer.write(sent)
             await writer.drain()
             writer.transport.abort()
+            reader, writer = await asyncio.open_connection(made.monitoring.host, made.monitoring.port)
+            writer.write(sent)
+            assert b" 400 " in await asyncio.wait_for(reader.readline(), 5) or sent.startswith(b"GET")
+            writer.transport.abort()
         holding = socket.create_connection((made.xds.host, made.xds.port))
         async with connected(made.xds) as proxy:
             await proxy.until("others are served", lambda: "8000" in proxy.has[ROUTE])

@@ -16,6 +16,7 @@ from pilotfish.model.kinds import DEPLOYMENT, kind_named
 from pilotfish.model.struct import Frozen
 from pilotfish.runtime.control.client import Unstructured
 from pilotfish.runtime.control.views import ChangesView, RolloutView, StatusView
+from pilotfish.runtime.http.served import LOG
 
 _LARGEST = 64 * 1024 * 1024
 _LONGEST_WAIT = 300.0
@@ -86,7 +87,7 @@ class ControlServer:
                 web.post("/down", self._down),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
+        self._runner = web.AppRunner(app, access_log=None, logger=LOG, shutdown_timeout=5)
         await self._runner.setup()
         await web.SockSite(self._runner, _bind(self._path)).start()
 

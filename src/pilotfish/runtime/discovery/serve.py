@@ -24,6 +24,7 @@ from pilotfish.runtime.discovery.monitoring import Monitoring
 from pilotfish.runtime.discovery.state import StateFile
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.garbage import expect_little
+from pilotfish.runtime.http.served import LOG
 from pilotfish.runtime.source import Batch
 from pilotfish.runtime.source.files import Files
 
@@ -72,7 +73,7 @@ class DiscoveryServer:
         self._pages = Monitoring(self.driver)
         self._source = Files(options.paths, options.mesh_config, recursive=options.recursive)
         self._desired = DesiredState(preferred=() if options.mesh_config is None else (str(options.mesh_config),))
-        self._runner = web.AppRunner(self._pages.application(), access_log=None, shutdown_timeout=0.5)
+        self._runner = web.AppRunner(self._pages.application(), access_log=None, logger=LOG, shutdown_timeout=0.5)
         self._server: grpc.aio.Server | None = None
 
     async def __aenter__(self) -> DiscoveryServer:
