@@ -17,5 +17,10 @@ def test_one_that_served_may_end_a_few_times() -> None:
 
 
 def test_a_stable_minute_wipes_out_failures() -> None:
-    assert count_failure(7, 59.9) == 8
-    assert count_failure(7, 60) == 1
+    assert count_failure(7, 59.9, served=False) == 8
+    assert count_failure(7, 60, served=False) == 1
+
+
+def test_one_that_served_waits_from_the_sixth_end_within_a_minute() -> None:
+    assert count_failure(5, 11.9, served=True) == 6
+    assert count_failure(5, 12, served=True) == 1

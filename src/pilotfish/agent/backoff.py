@@ -25,6 +25,8 @@ def restart_delay(failures: int, served: bool) -> float:
     return 0.0 if failures <= free else min(_MOST, _FIRST * 2.0 ** min(failures - free - 1, 10))
 
 
-def count_failure(failures: int, lasted: float) -> int:
-    """The failures in a row, now that a run of `lasted` seconds ended."""
-    return 1 if lasted >= STABLE_AFTER else failures + 1
+def count_failure(failures: int, lasted: float, served: bool) -> int:
+    """The failures in a row, now that a run of `lasted` seconds ended. Of one that served, a fifth of the time wipes
+    them out: then the sixth end within a minute is the first that is waited after."""
+    enough = STABLE_AFTER / _FREE_IF_SERVED if served else STABLE_AFTER
+    return 1 if lasted >= enough else failures + 1

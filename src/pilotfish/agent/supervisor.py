@@ -192,7 +192,7 @@ class Supervisor:
             return self._stopped()
         if served:
             self._release_at = now + HOLD_MOST
-        self.failures = count_failure(self.failures, lasted)
+        self.failures = count_failure(self.failures, lasted, served)
         delay = restart_delay(self.failures, served)
         if delay == 0:
             return self._spawn(now)
