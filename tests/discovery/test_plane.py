@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from types import SimpleNamespace
 
@@ -138,6 +139,26 @@ def test_who_refuses_what_others_took_stands_alone_and_rolls_nothing_back() -> N
     world.disconnect(liar)
     assert not findings(world.plane)
     assert world.plane.is_settled
+
+
+def test_who_starts_or_leaves_makes_up_for_nobody_who_is_away() -> None:
+    """A pod that leaves waits for so many proxies as take traffic."""
+
+    def pod(name: str, ready: bool, **metadata: str) -> str:
+        conditions = [{"type": "Ready", "status": str(ready)}]
+        spec = {"containers": [{"name": "app", "command": ["x"]}]}
+        status = {"podIP": "10.0.0.9", "conditions": conditions}
+        made = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "vm", **metadata}}
+        return f"---\n{json.dumps({**made, 'spec': spec, 'status': status})}\n"
+
+    leaves = pod("leaves-0", True, deletionTimestamp="2026-01-01T00:00:00Z")
+    world = World(mesh("/first") + pod("web-0", True) + pod("starts-0", False) + leaves)
+    for name in ("starts-0", "leaves-0"):
+        world.connect(Sidecar(name))
+    assert not world.plane.serving
+    world.connect(Sidecar("web-0"))
+    world.connect(Sidecar("stranger-0"))
+    assert sorted(id.split("~")[2] for id in world.plane.serving) == ["stranger-0.vm", "web-0.vm"]
 
 
 def test_what_was_rejected_on_a_liars_word_is_offered_again_once_it_is_known_to_be_one() -> None:

@@ -19,7 +19,9 @@ from pilotfish.mesh import inputs
 from pilotfish.mesh.names import name_table
 from pilotfish.mesh.problems import problems
 from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.workloads import workload
 from pilotfish.model import ObjectRef, Problem, Proxy
+from pilotfish.model.kinds import POD
 from pilotfish.model.names import NameTable
 
 
@@ -71,6 +73,12 @@ class Mesh:
         except Exception as error:
             return error
         return None
+
+    def takes_traffic(self, proxy: Proxy) -> bool:
+        """Its pod is ready, and does not leave. Of a proxy whose pod nobody has told of it is taken to be so."""
+        ref = POD.ref(proxy.namespace, proxy.name)
+        found = self.graph.get(workload, ref)
+        return found.ready if found is not None else ref not in self.desired.manifests
 
     def resources(self, proxy: Proxy) -> ResourceSet:
         return resource_set(self.graph, proxy)

@@ -191,6 +191,13 @@ class ControlPlane:
         return not self._behind and self._unsettled.keys() <= self.slow.keys()
 
     @property
+    def serving(self) -> frozenset[str]:
+        """The node ids of those here whose pods take traffic: one that starts or leaves makes up for nobody who is
+        away."""
+        proxies = (session.proxy for session in self.sessions.values())
+        return frozenset(proxy.id for proxy in proxies if self.mesh.takes_traffic(proxy))
+
+    @property
     def is_failing(self) -> bool:
         """What some proxies should have is not known."""
         return bool(self.failed or self.faulty or self.mesh.untaken) or self.broken is not None

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from aiohttp import web
 
 from pilotfish.discovery.findings import Finding, findings
-from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.standing import Standing, standings
 from pilotfish.model import Proxy
 from pilotfish.model.proxy import NodeId
@@ -50,13 +49,13 @@ class Api:
 
     async def _synced(self, request: web.Request) -> web.Response:
         plane = self._plane
-        return await self._when(request, lambda: plane.is_settled, lambda: len(_ids(plane)))
+        return await self._when(request, lambda: plane.is_settled, lambda: len(plane.serving))
 
     async def _told(self, request: web.Request) -> web.Response:
         """Who was cut off counts as if it were there: nobody waits for it."""
         plane = self._plane
         return await self._when(
-            request, lambda: plane.is_told, lambda: len(_ids(plane) | {cut.proxy for cut in plane.door.cut})
+            request, lambda: plane.is_told, lambda: len(plane.serving | {cut.proxy for cut in plane.door.cut})
         )
 
     async def _when(self, request: web.Request, holds: Callable[[], bool], count: Callable[[], int]) -> web.Response:
@@ -97,10 +96,6 @@ class Api:
         if not namespace:
             raise web.HTTPBadRequest(text=NO_PROXY)
         return namespace
-
-
-def _ids(plane: ControlPlane) -> set[str]:
-    return {session.proxy.id for session in plane.sessions.values()}
 
 
 def _problem_view(finding: Finding) -> ProblemView:

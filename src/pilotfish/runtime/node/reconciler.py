@@ -257,8 +257,9 @@ class Reconciler:
         self._changes.bump()
 
     def _count_proxies(self) -> int:
-        agents = (pod.sandbox.agent for pod in self.workloads.pods.values())
-        return sum(agent is not None and agent.ready for agent in agents)
+        """Of the pods that take traffic, as discovery is told of them."""
+        serving = (pod for pod in self.workloads.pods.values() if pod.state.ready and not pod.state.deleted)
+        return sum((agent := pod.sandbox.agent) is not None and agent.ready for pod in serving)
 
     def _check_ready(self) -> None:
         if self.ground.discovery_ready.is_set():
