@@ -11,6 +11,9 @@ from __future__ import annotations
 
 def main() -> None:
     """The console script."""
+    from pilotfish.runtime.garbage import look_seldom
+
+    look_seldom()
     from pilotfish.cli.app import pilotfish
 
     pilotfish()

@@ -10,7 +10,7 @@ import msgspec
 
 from pilotfish.config.checks.access_log import check_access_log
 from pilotfish.config.checks.durations import check_duration
-from pilotfish.config.checks.hosts import is_domain, is_ip
+from pilotfish.config.checks.hosts import is_domain
 from pilotfish.config.checks.names import check_dns_label
 from pilotfish.config.decode import decode
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
@@ -18,6 +18,7 @@ from pilotfish.config.report import Report
 from pilotfish.config.sidecar_ports import check_one_each, check_proxy_ports
 from pilotfish.config.text import ParsedDocument, read
 from pilotfish.model import Duration, ObjectRef, Problem, Severity, Source
+from pilotfish.model.addresses import is_ip
 from pilotfish.model.kinds import CONFIG_MAP
 
 Problems = tuple[Problem, ...]

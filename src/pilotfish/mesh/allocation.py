@@ -20,9 +20,9 @@ from typing import Final
 from pilotfish.config import istio
 from pilotfish.config.kubernetes import Resource
 from pilotfish.derive import Graph, Input, Reads
-from pilotfish.mesh.addresses import is_ip
 from pilotfish.mesh.hosts import whole_name
 from pilotfish.model import ObjectRef
+from pilotfish.model.addresses import is_ip
 
 WANTED: Final[Input[str, tuple[ObjectRef, ...]]] = Input("Wanted")
 """The ServiceEntries that want an address for a host, sorted. Kept by `inputs.apply`."""

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.addresses import normal_range
 from pilotfish.mesh.backends import Resolve, weigh
 from pilotfish.mesh.destinations import resolve_destination
 from pilotfish.mesh.hosts import wildcards
@@ -21,6 +20,7 @@ from pilotfish.mesh.routing import all_seen, reader, subject
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.services import service
 from pilotfish.model import FieldRef, ObjectRef
+from pilotfish.model.addresses import normal_range
 from pilotfish.model.connection_route import EVERYTHING, ConnectionMatch, ConnectionRoute, Connections
 from pilotfish.model.kinds import VIRTUAL_SERVICE
 from pilotfish.model.route import Backend, WeightedBackend

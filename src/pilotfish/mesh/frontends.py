@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 from pilotfish.config import kubernetes
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.addresses import is_ip
 from pilotfish.mesh.endpoints import serving
 from pilotfish.mesh.hosts import service_host
 from pilotfish.mesh.inputs import refs, resource
 from pilotfish.mesh.services import kubernetes_port, service
 from pilotfish.model import ObjectRef
+from pilotfish.model.addresses import is_ip
 from pilotfish.model.frontend import Frontend
 from pilotfish.model.kinds import SERVICE
 from pilotfish.model.service import Service, ServicePort

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 
 from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.addresses import normal_range
 from pilotfish.mesh.aliases import aliased
 from pilotfish.mesh.endpoints import instances
 from pilotfish.mesh.external_names import external_names, stands_for
@@ -20,6 +19,7 @@ from pilotfish.mesh.scope import EVERYONE
 from pilotfish.mesh.services import declared, kubernetes_port, owner, service
 from pilotfish.mesh.workloads import workloads_selected
 from pilotfish.model import ObjectRef, Problem, Severity
+from pilotfish.model.addresses import normal_range
 from pilotfish.model.kinds import POD, SERVICE, SERVICE_ENTRY
 from pilotfish.model.service import Service
 from pilotfish.model.wellknown import CLUSTER_DOMAIN, SERVICE_DOMAIN, STATUS_PORT

@@ -11,12 +11,12 @@ from typing import Final
 
 from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.addresses import normal_range
 from pilotfish.mesh.allocation import allocated, hosts_without_address
 from pilotfish.mesh.hosts import service_host, whole_name
 from pilotfish.mesh.inputs import effective, refs
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import ObjectRef, Protocol
+from pilotfish.model.addresses import normal_range
 from pilotfish.model.kinds import SERVICE, SERVICE_ENTRY
 from pilotfish.model.service import Resolution, Service, ServicePort
 

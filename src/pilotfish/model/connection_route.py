@@ -19,7 +19,7 @@ class ConnectionMatch:
     """All must hold; one that says nothing matches every connection."""
 
     destinations: tuple[str, ...] = ()
-    """One of these addresses and ranges, as `mesh.addresses.normal_range` writes them."""
+    """One of these addresses and ranges, as `model.addresses.normal_range` writes them."""
     server_names: tuple[str, ...] = ()
     """One of these names, lower-case, stands in the TLS handshake; `*.example.com` is any name below."""
 

@@ -6,10 +6,11 @@ Source: https://istio.io/latest/docs/reference/config/networking/virtual-service
 from __future__ import annotations
 
 from pilotfish.config.checks.destinations import check_destinations
-from pilotfish.config.checks.hosts import is_ip, is_ip_or_network, is_wildcard_domain
+from pilotfish.config.checks.hosts import is_ip_or_network, is_wildcard_domain
 from pilotfish.config.checks.names import check_port
 from pilotfish.config.istio import L4MatchAttributes, TLSMatchAttributes, TLSRoute, VirtualServiceSpec
 from pilotfish.config.report import Report
+from pilotfish.model.addresses import is_ip
 
 
 def check_connection_routes(spec: VirtualServiceSpec, report: Report) -> None:

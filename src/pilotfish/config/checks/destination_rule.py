@@ -8,7 +8,7 @@ from pilotfish.config.checks.client_tls import check_client_tls, check_credentia
 from pilotfish.config.checks.connection_pool import check_connection_pool, check_retry_budget
 from pilotfish.config.checks.durations import check_duration
 from pilotfish.config.checks.export_to import check_visibility
-from pilotfish.config.checks.hosts import check_host, is_domain, is_ip
+from pilotfish.config.checks.hosts import check_host, is_domain
 from pilotfish.config.checks.load_balancer import check_load_balancer
 from pilotfish.config.checks.names import check_istio_label, check_labels, check_port, check_unique
 from pilotfish.config.istio import (
@@ -20,6 +20,7 @@ from pilotfish.config.istio import (
     Tunnel,
 )
 from pilotfish.config.report import Report
+from pilotfish.model.addresses import is_ip
 
 
 def check_destination_rule(spec: DestinationRuleSpec, report: Report) -> None:

@@ -6,21 +6,17 @@ Source: https://istio.io/latest/docs/reference/config/networking/virtual-service
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 
 from pilotfish.config.checks.names import check_dns_label
 from pilotfish.config.report import Report
+from pilotfish.model.addresses import is_ip, is_ipv4
 
 _DOMAIN_LABEL = re.compile(r"[A-Za-z0-9_](?:[-A-Za-z0-9_]{0,61}[A-Za-z0-9_])?")
 _WILDCARD_LABEL = re.compile(r"\*[-A-Za-z0-9_]{0,62}")
 
 
-def is_ip(text: str) -> bool:
-    """An IPv4 or IPv6 address without a zone."""
-    try:
-        return "%" not in text and bool(ip_address(text))
-    except ValueError:
-        return False
+_SPECIAL = re.compile(r"0\.|127\.|169\.254\.|2(?:2[4-9]|3[0-9])\.")
 
 
 def is_ip_or_network(text: str) -> bool:
@@ -35,6 +31,8 @@ def describe_special(text: str) -> str:
 
     As Kubernetes' ValidateNonSpecialIP.
     """
+    if is_ipv4(text) and not _SPECIAL.match(text):
+        return ""
     try:
         network = ip_network(text, strict=False)
     except ValueError:

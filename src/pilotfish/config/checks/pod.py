@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 from pilotfish.config.checks.container import check_container, check_relative, check_user
 from pilotfish.config.checks.exactly_one import check_exactly_one
-from pilotfish.config.checks.hosts import is_ip
 from pilotfish.config.checks.names import (
     check_at_least,
     check_dns_label,
@@ -33,6 +32,7 @@ from pilotfish.config.meshconfig import parse_proxy_config
 from pilotfish.config.report import Report
 from pilotfish.config.sidecar_ports import check_app_port, held_ports
 from pilotfish.config.values import IntOrString
+from pilotfish.model.addresses import is_ip
 from pilotfish.model.kinds import SERVICE_ACCOUNT
 from pilotfish.model.wellknown import PROXY_CONTAINER
 

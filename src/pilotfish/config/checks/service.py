@@ -5,7 +5,7 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/
 
 from __future__ import annotations
 
-from pilotfish.config.checks.hosts import describe_special, is_domain, is_ip
+from pilotfish.config.checks.hosts import describe_special, is_domain
 from pilotfish.config.checks.names import (
     check_dns_label,
     check_labels,
@@ -22,6 +22,7 @@ from pilotfish.config.kubernetes import (
     ServiceSpec,
 )
 from pilotfish.config.report import Report
+from pilotfish.model.addresses import is_ip
 
 _LONGEST_AFFINITY = 86400
 """Seconds, as in Kubernetes."""

@@ -5,10 +5,11 @@ Source: https://istio.io/latest/docs/reference/config/networking/workload-entry/
 
 from __future__ import annotations
 
-from pilotfish.config.checks.hosts import describe_special, is_domain, is_ip
+from pilotfish.config.checks.hosts import describe_special, is_domain
 from pilotfish.config.checks.names import check_at_least, check_labels, check_port
 from pilotfish.config.istio import WorkloadEntrySpec
 from pilotfish.config.report import Report
+from pilotfish.model.addresses import is_ip
 
 
 def check_workload_entry(spec: WorkloadEntrySpec, report: Report) -> None:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address, ip_network
+from typing import Final
+
+_NUMBER: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4: Final = re.compile(rf"(?:{_NUMBER}\.){{3}}{_NUMBER}")
+"""Most addresses: `ipaddress` takes ten times as long to read one, and a mesh has some for each of its endpoints."""
+
+
+def is_ipv4(text: str) -> bool:
+    return _IPV4.fullmatch(text) is not None
 
 
 def is_ip(text: str) -> bool:
+    """An IPv4 or IPv6 address without a zone."""
+    if is_ipv4(text):
+        return True
     try:
-        ip_address(text)
+        return "%" not in text and bool(ip_address(text))
     except ValueError:
         return False
-    return True
 
 
 def normal_range(text: str) -> str | None:
