@@ -414,6 +414,7 @@ class KillCallersEnvoy:
 
     def perform(self, stage: Stage) -> None:
         stage.kill("caller/istio-proxy")
+        stage.pause(0.5)  # the connection that it held writes four times a second, and only then is known to be cut
 
 
 @dataclass(frozen=True, slots=True)
