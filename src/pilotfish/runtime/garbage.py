@@ -6,7 +6,7 @@ import gc
 
 _NEW = 10_000
 """New containers after which the young are looked through; Python's own 700 is for small programs. With 1,000 services
-the looks were a third of the time in which discovery became ready, and found nothing. After some twenty times as many
+the looks were a quarter of the time in which discovery became ready, and found nothing. After some twenty times as many
 all is looked through: what is left of a large text that was read waits for that."""
 
 
