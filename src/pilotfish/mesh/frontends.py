@@ -15,7 +15,7 @@ from pilotfish.mesh.hosts import service_host
 from pilotfish.mesh.inputs import refs, resource
 from pilotfish.mesh.services import kubernetes_port, service
 from pilotfish.model import ObjectRef
-from pilotfish.model.addresses import is_ip
+from pilotfish.model.addresses import is_ipv4
 from pilotfish.model.frontend import Frontend
 from pilotfish.model.kinds import SERVICE
 from pilotfish.model.service import Service, ServicePort
@@ -39,14 +39,14 @@ def frontends_of(db: Reads, ref: ObjectRef) -> tuple[Frontend, ...]:
 
 
 def _frontend(db: Reads, found: Service, spec: kubernetes.ServiceSpec, port: ServicePort) -> Frontend:
-    endpoints = (e for e in serving(db, found, port) if e.ready and _is_ipv4(e.address))
+    endpoints = (e for e in serving(db, found, port) if e.ready and is_ipv4(e.address))
     more = (a for a in spec.external_ips if holder(db, (a, port.transport, port.number)) == found.ref)
     return Frontend(
         namespace=found.ref.namespace,
         service=found.ref.name,
         transport=port.transport,
         port=port.number,
-        addresses=tuple(dict.fromkeys(a for a in (*found.addresses, *more) if _is_ipv4(a))),
+        addresses=tuple(dict.fromkeys(a for a in (*found.addresses, *more) if is_ipv4(a))),
         endpoints=tuple(dict.fromkeys((e.address, e.port) for e in endpoints)),
         affinity=_affinity(spec),
     )
@@ -56,10 +56,6 @@ def _affinity(spec: kubernetes.ServiceSpec) -> int:
     if spec.session_affinity == "None":
         return 0
     return (spec.session_affinity_config or kubernetes.SessionAffinityConfig()).client_ip.timeout_seconds
-
-
-def _is_ipv4(address: str) -> bool:
-    return ":" not in address and is_ip(address)
 
 
 @query(index=True)

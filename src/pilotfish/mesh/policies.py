@@ -18,6 +18,7 @@ from typing import Final
 from pilotfish.config import istio
 from pilotfish.derive import Graph, Reads, query
 from pilotfish.mesh.destination_rule import lower_destination_rules
+from pilotfish.mesh.exports import Audience, audience_of, is_seen
 from pilotfish.mesh.external_names import external_names
 from pilotfish.mesh.hosts import namespace_of, resolve, wildcards
 from pilotfish.mesh.inputs import Labels, mesh_config, refs, resource
@@ -48,8 +49,7 @@ class _Target:
 
     host: str
     created: str
-    seen_in: tuple[str, ...] = ()
-    """The namespaces; none: all."""
+    audience: Audience = None
     selector: Labels = ()
     """Of workloads of its own namespace; none: all."""
     reach: Reach = _NOTHING
@@ -110,7 +110,7 @@ def rules_for(db: Reads, scope: Scope, host: str) -> tuple[ObjectRef, ...]:
         for name in (host, *wildcards(host)) if by_host or selected else ():
             if name in selected:
                 return selected[name]
-            seen = tuple(ref for ref in by_host.get(name, ()) if namespace in hidden.get(ref, (namespace,)))
+            seen = tuple(ref for ref in by_host.get(name, ()) if is_seen(hidden.get(ref), namespace))
             if seen:
                 return seen
     return ()
@@ -174,15 +174,15 @@ def _targets(db: Reads) -> tuple[tuple[ObjectRef, _Target], ...]:
 
 
 @query(index=True)
-def _hidden(db: Reads) -> Mapping[ObjectRef, tuple[str, ...]]:
+def _hidden(db: Reads) -> Mapping[ObjectRef, frozenset[str]]:
     """The rules that some namespaces do not see, and which do."""
-    return {ref: target.seen_in for ref, target in _targets(db) if target.seen_in}
+    return {ref: target.audience for ref, target in _targets(db) if target.audience is not None}
 
 
 @query(index=True)
 def _shown_to_some(db: Reads) -> frozenset[str]:
     """The namespaces that see a rule which others do not."""
-    return frozenset(namespace for seen_in in _hidden(db).values() for namespace in seen_in)
+    return frozenset(namespace for audience in _hidden(db).values() for namespace in audience)
 
 
 @query(index=True)
@@ -214,11 +214,10 @@ def _target(db: Reads, ref: ObjectRef) -> _Target | None:
         return None
     spec, selector = rule.spec, rule.spec.workload_selector
     chosen = tuple(sorted(selector.match_labels.items())) if selector is not None else ()
-    seen_in = tuple(ref.namespace if n == "." else n for n in spec.export_to or _default_export(db))
     return _Target(
         host=resolve(spec.host, ref.namespace),
         created=rule.metadata.creation_timestamp or "",
-        seen_in=() if chosen or "*" in seen_in else tuple(sorted(seen_in)),
+        audience=None if chosen else audience_of(spec.export_to or _default_export(db), ref.namespace),
         selector=chosen,
         reach=_reach(lower_destination_rules([(ref, spec)])),
     )
