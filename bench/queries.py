@@ -21,8 +21,8 @@ from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.types import ORDER
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh import inputs
-from pilotfish.mesh.names import name_table
-from pilotfish.mesh.problems import problems
+from pilotfish.mesh.problems.across import problems
+from pilotfish.mesh.registry.names import name_table
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import Proxy
 

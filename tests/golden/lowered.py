@@ -12,12 +12,12 @@ from pilotfish.derive import Graph
 from pilotfish.envoy.types import ROUTE
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.envoy.virtual_hosts import view
-from pilotfish.mesh.connections import connections
-from pilotfish.mesh.http_routes import http_routes
-from pilotfish.mesh.outbound import binding_names
-from pilotfish.mesh.policies import policed, policy, rules_for
+from pilotfish.mesh.listeners.outbound import binding_names
+from pilotfish.mesh.policy.policies import policed, policy, rules_for
+from pilotfish.mesh.registry.services import all_hosts
+from pilotfish.mesh.routes.connections import connections
+from pilotfish.mesh.routes.http_routes import http_routes
 from pilotfish.mesh.scope import Scope, visible
-from pilotfish.mesh.services import all_hosts
 from pilotfish.model import Duration, FieldRef, ObjectRef
 
 

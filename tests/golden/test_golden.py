@@ -19,8 +19,8 @@ from google.protobuf.json_format import MessageToDict
 from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.types import SERVED, XdsType
 from pilotfish.envoy.values import ResourceSet
-from pilotfish.mesh.policies import scope_of
-from pilotfish.mesh.problems import problems
+from pilotfish.mesh.policy.policies import scope_of
+from pilotfish.mesh.problems.across import problems
 from tests.golden.cases import CASES, NAMES, read_case
 from tests.golden.lowered import lowered
 

@@ -9,10 +9,10 @@ import pytest
 from pilotfish.config.manifest import Manifest
 from pilotfish.derive import Graph
 from pilotfish.mesh import allocation, inputs
-from pilotfish.mesh.outbound import binding_names, conflicts
-from pilotfish.mesh.problems import problems
+from pilotfish.mesh.listeners.outbound import binding_names, conflicts
+from pilotfish.mesh.problems.across import problems
+from pilotfish.mesh.registry.services import service
 from pilotfish.mesh.scope import EVERYONE
-from pilotfish.mesh.services import service
 from tests.mesh.meshes import NETWORKING, graph_of, manifest
 
 TCP = [{"number": 5432, "name": "tcp", "protocol": "TCP"}]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pilotfish.config.manifest import Manifest
-from pilotfish.mesh.http_routes import http_routes
-from pilotfish.mesh.problems import problems
+from pilotfish.mesh.problems.across import problems
+from pilotfish.mesh.routes.http_routes import http_routes
 from pilotfish.mesh.scope import EVERYONE, Scope
 from pilotfish.model.route import Forward
 from tests.mesh.meshes import NETWORKING, graph_of, manifest, service

@@ -9,9 +9,9 @@ import pytest
 from pilotfish.config.manifest import Manifest
 from pilotfish.derive import Graph
 from pilotfish.mesh import inputs
-from pilotfish.mesh.endpoints import endpoints
-from pilotfish.mesh.frontends import frontends_of
-from pilotfish.mesh.problems import problems
+from pilotfish.mesh.problems.across import problems
+from pilotfish.mesh.registry.endpoints import endpoints
+from pilotfish.mesh.registry.frontends import frontends_of
 from pilotfish.model.frontend import Frontend, Frontends
 from pilotfish.model.kinds import SERVICE
 from tests.mesh.meshes import graph_of, manifest, pod, service

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pilotfish.config.manifest import Manifest
-from pilotfish.mesh.policies import rules_for
-from pilotfish.mesh.problems import problems
+from pilotfish.mesh.policy.policies import rules_for
+from pilotfish.mesh.problems.across import problems
 from pilotfish.mesh.routing import router
 from pilotfish.mesh.scope import Scope
 from tests.mesh.meshes import NETWORKING, destination_rule, graph_of, manifest, pod, service, virtual_service

@@ -15,8 +15,8 @@ from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ORDER, ROUTE, SERVED
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh import inputs
-from pilotfish.mesh.names import name_table
-from pilotfish.mesh.problems import problems
+from pilotfish.mesh.problems.across import problems
+from pilotfish.mesh.registry.names import name_table
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import ObjectRef, Problem, Proxy
 from tests.mesh.meshes import (

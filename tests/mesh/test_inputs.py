@@ -8,7 +8,7 @@ from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Graph
 from pilotfish.mesh import inputs
 from pilotfish.mesh.inputs import effective
-from pilotfish.mesh.workloads import workloads_selected
+from pilotfish.mesh.registry.workloads import workloads_selected
 from tests.mesh.meshes import graph_of, pod, ref, service
 
 OLD, NEW = service("web", address="10.96.0.1"), service("web", address="10.96.0.2")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pilotfish.mesh import inputs
-from pilotfish.mesh.names import name_table
+from pilotfish.mesh.registry.names import name_table
 from pilotfish.mesh.scope import Scope
 from tests.mesh.meshes import NETWORKING, graph_of, manifest, pod, service
 

@@ -10,8 +10,8 @@ from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Graph
 from pilotfish.mesh import inputs
-from pilotfish.mesh.policies import policed, policy, rules_for, scope_of
-from pilotfish.mesh.problems import problems
+from pilotfish.mesh.policy.policies import policed, policy, rules_for, scope_of
+from pilotfish.mesh.problems.across import problems
 from pilotfish.mesh.scope import EVERYONE
 from pilotfish.model.traffic_policy import DestinationPolicy
 from tests.mesh.meshes import NETWORKING, graph_of, manifest, proxy, service

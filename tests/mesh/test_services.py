@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from pilotfish.config.manifest import Manifest
-from pilotfish.mesh import endpoints
-from pilotfish.mesh.connection_routes import connection_routers
 from pilotfish.mesh.hosts import resolve, wildcards
-from pilotfish.mesh.inbound import inbound_ports, inbound_protocol
-from pilotfish.mesh.policies import policy, rules_for
-from pilotfish.mesh.problems import problems
+from pilotfish.mesh.listeners.inbound import inbound_ports, inbound_protocol
+from pilotfish.mesh.policy.policies import policy, rules_for
+from pilotfish.mesh.problems.across import problems
+from pilotfish.mesh.registry.endpoints import endpoints
+from pilotfish.mesh.routes.connection_routes import connection_routers
 from pilotfish.mesh.routing import reader, router
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import Protocol

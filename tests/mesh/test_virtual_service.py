@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from pilotfish.config import istio
-from pilotfish.mesh.delegates import own_rules
-from pilotfish.mesh.retries import DEFAULT_RETRIES
+from pilotfish.mesh.routes.delegates import own_rules
+from pilotfish.mesh.routes.retries import DEFAULT_RETRIES
+from pilotfish.mesh.routes.virtual_service import lower_http
 from pilotfish.mesh.scope import EVERYONE, Scope
-from pilotfish.mesh.virtual_service import lower_http
 from pilotfish.model import Duration
 from pilotfish.model.route import Backend, Forward, HTTPMatch, HTTPRoute, MatchType, Retries, StringMatch, Timeouts
 from tests.mesh.meshes import NETWORKING, manifest

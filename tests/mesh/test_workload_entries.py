@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from pilotfish.config.manifest import Manifest
-from pilotfish.mesh import endpoints
-from pilotfish.mesh.inbound import inbound_ports
-from pilotfish.mesh.problems import problems
+from pilotfish.mesh.listeners.inbound import inbound_ports
+from pilotfish.mesh.problems.across import problems
+from pilotfish.mesh.registry.endpoints import endpoints
 from tests.mesh.meshes import NETWORKING, graph_of, manifest, pod, proxy, service
 
 HOST = "web.vm.svc.cluster.local"

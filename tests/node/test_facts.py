@@ -14,8 +14,8 @@ from pilotfish.config.loading import finish
 from pilotfish.config.manifest import Manifest
 from pilotfish.derive import Graph
 from pilotfish.mesh import inputs
-from pilotfish.mesh.frontends import frontends_of
-from pilotfish.mesh.names import name_table
+from pilotfish.mesh.registry.frontends import frontends_of
+from pilotfish.mesh.registry.names import name_table
 from pilotfish.mesh.scope import EVERYONE
 from pilotfish.model import ObjectRef
 from pilotfish.model.frontend import Frontends

@@ -185,7 +185,8 @@ _BY_API: Mapping[str, Unused] = {
     mesh.__name__: Unused(Severity.WARNING, _LATER, ("", [], {}, False)),
     istio.__name__: Unused(Severity.ERROR, _WHOLE, ("", [])),
 }
-"""By the module of the struct: any other field of its API. A value that is no more than the absent one is harmless."""
+"""By the module of the struct, or its package: any other field of its API. A value that is no more than the absent one
+is harmless."""
 
 UNSUPPORTED_VALUES = frozenset({"DYNAMIC_DNS"})
 """Of enumerations of the Istio API: they are right, and not supported yet."""
@@ -196,6 +197,8 @@ def find_unused(struct: type, name: str) -> Unused | None:
     table = BY_HAND.get(struct, {})
     if name in table or name not in api_fields(struct):
         return table.get(name)
-    return table.get(_REST) or (
-        _STATUS if name == "status" and issubclass(struct, Resource) else _BY_API[struct.__module__]
-    )
+    return table.get(_REST) or (_STATUS if name == "status" and issubclass(struct, Resource) else _of_api(struct))
+
+
+def _of_api(struct: type) -> Unused:
+    return next(unused for api, unused in _BY_API.items() if f"{struct.__module__}.".startswith(f"{api}."))

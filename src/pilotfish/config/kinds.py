@@ -12,7 +12,9 @@ from pilotfish.model.kinds import GROUPS, KINDS, SUPPORTED
 _MODULES = (kubernetes, istio)
 """Those that hold kinds: once they are imported, `Resource` knows its subclasses."""
 
-STRUCTS: dict[Kind, type[Resource]] = {struct.kind: struct for struct in Resource.__subclasses__()}
+STRUCTS: dict[Kind, type[Resource]] = {
+    struct.kind: struct for struct in sorted(Resource.__subclasses__(), key=lambda struct: SUPPORTED.index(struct.kind))
+}
 
 
 def struct_of(kind: Kind, api_version: str) -> type[Resource] | None:

@@ -16,7 +16,7 @@ from pilotfish.discovery.session import ProxySession
 from pilotfish.envoy.printing import addresses
 from pilotfish.envoy.types import ENDPOINT, SERVED, xds_type
 from pilotfish.envoy.values import Resource
-from pilotfish.mesh.services import services
+from pilotfish.mesh.registry.services import services
 from pilotfish.model.names import NameTable
 
 

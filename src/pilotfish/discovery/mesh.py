@@ -16,10 +16,10 @@ from pilotfish.envoy.owners import owners
 from pilotfish.envoy.resources import resource_set, roots
 from pilotfish.envoy.values import Resource, ResourceSet
 from pilotfish.mesh import inputs
-from pilotfish.mesh.names import name_table
-from pilotfish.mesh.problems import problems
+from pilotfish.mesh.problems.across import problems
+from pilotfish.mesh.registry.names import name_table
+from pilotfish.mesh.registry.workloads import workload
 from pilotfish.mesh.scope import Scope
-from pilotfish.mesh.workloads import workload
 from pilotfish.model import ObjectRef, Problem, Proxy
 from pilotfish.model.kinds import POD
 from pilotfish.model.names import NameTable

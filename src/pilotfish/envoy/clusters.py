@@ -31,9 +31,9 @@ from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH,
 from pilotfish.envoy.traffic_policy import apply_traffic_policy
 from pilotfish.envoy.types import CLUSTER, ENDPOINT
 from pilotfish.envoy.values import Resource
-from pilotfish.mesh.inbound import InboundPort, inbound_protocol
-from pilotfish.mesh.policies import policy
-from pilotfish.mesh.services import service
+from pilotfish.mesh.listeners.inbound import InboundPort, inbound_protocol
+from pilotfish.mesh.policy.policies import policy
+from pilotfish.mesh.registry.services import service
 from pilotfish.mesh.settings import settings
 from pilotfish.model import ObjectRef, Protocol
 from pilotfish.model.service import Resolution, Service, ServicePort

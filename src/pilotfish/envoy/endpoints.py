@@ -13,10 +13,10 @@ from pilotfish.envoy.message import serialise, socket_address
 from pilotfish.envoy.naming import outbound_cluster
 from pilotfish.envoy.types import ENDPOINT
 from pilotfish.envoy.values import Resource
-from pilotfish.mesh.endpoints import endpoints
 from pilotfish.mesh.inputs import Labels
-from pilotfish.mesh.policies import policy
-from pilotfish.mesh.services import service
+from pilotfish.mesh.policy.policies import policy
+from pilotfish.mesh.registry.endpoints import endpoints
+from pilotfish.mesh.registry.services import service
 from pilotfish.model import ObjectRef
 from pilotfish.model.service import Endpoint, Locality, Resolution
 from pilotfish.model.traffic_policy import LoadBalancer

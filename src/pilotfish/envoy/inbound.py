@@ -37,8 +37,8 @@ from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, VIRTUAL_INBO
 from pilotfish.envoy.routes import build_inbound_route
 from pilotfish.envoy.types import CLUSTER, LISTENER
 from pilotfish.envoy.values import Resource
-from pilotfish.mesh.inbound import InboundPort, inbound_protocol
-from pilotfish.mesh.outbound import WILDCARD
+from pilotfish.mesh.listeners.inbound import InboundPort, inbound_protocol
+from pilotfish.mesh.listeners.outbound import WILDCARD
 from pilotfish.mesh.settings import settings
 from pilotfish.model import Protocol
 from pilotfish.model.settings import MeshSettings

@@ -28,8 +28,8 @@ from pilotfish.envoy.message import duration, serialise, socket_address
 from pilotfish.envoy.naming import BLACK_HOLE, PASSTHROUGH, VIRTUAL_OUTBOUND
 from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE
 from pilotfish.envoy.values import Resource
-from pilotfish.mesh.connections import connections
-from pilotfish.mesh.outbound import WILDCARD, Binding, binding
+from pilotfish.mesh.listeners.outbound import WILDCARD, Binding, binding
+from pilotfish.mesh.routes.connections import connections
 from pilotfish.mesh.scope import Scope, visible
 from pilotfish.mesh.settings import settings
 from pilotfish.model.connection_route import ConnectionRoute

@@ -12,13 +12,13 @@ from pilotfish.envoy.listeners import outbound_listener, virtual_outbound
 from pilotfish.envoy.routes import port_routes, service_routes
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.envoy.values import Layer, Resource, ResourceSet
-from pilotfish.mesh.connections import connection_scope
-from pilotfish.mesh.inbound import InboundPort, inbound_ports
-from pilotfish.mesh.outbound import WILDCARD, binding, binding_names, http_ports
-from pilotfish.mesh.policies import policed, rules_for, scope_of, widest
+from pilotfish.mesh.listeners.inbound import InboundPort, inbound_ports
+from pilotfish.mesh.listeners.outbound import WILDCARD, binding, binding_names, http_ports
+from pilotfish.mesh.policy.policies import policed, rules_for, scope_of, widest
+from pilotfish.mesh.registry.services import hosts
+from pilotfish.mesh.routes.connections import connection_scope
 from pilotfish.mesh.routing import reader
 from pilotfish.mesh.scope import Scope, visible
-from pilotfish.mesh.services import hosts
 from pilotfish.model import Proxy
 
 

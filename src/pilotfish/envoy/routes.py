@@ -21,10 +21,10 @@ from pilotfish.envoy.types import CLUSTER, ROUTE
 from pilotfish.envoy.values import Resource
 from pilotfish.envoy.virtual_hosts import Fragment, build_fallback, view, virtual_host
 from pilotfish.envoy.wire import field
-from pilotfish.mesh.outbound import http_hosts
+from pilotfish.mesh.listeners.outbound import http_hosts
+from pilotfish.mesh.registry.services import service
 from pilotfish.mesh.routing import reader, routed_hosts
 from pilotfish.mesh.scope import Scope, visible
-from pilotfish.mesh.services import service
 from pilotfish.mesh.settings import settings
 
 _VIRTUAL_HOSTS = RouteConfiguration.DESCRIPTOR.fields_by_name["virtual_hosts"].number

@@ -16,13 +16,13 @@ from pilotfish.envoy.http_route import build_routes, clusters_of
 from pilotfish.envoy.message import serialise
 from pilotfish.envoy.naming import PASSTHROUGH
 from pilotfish.envoy.timeouts import set_timeout
-from pilotfish.mesh.external_names import other_names
 from pilotfish.mesh.hosts import namespace_of
-from pilotfish.mesh.http_routes import http_routes
-from pilotfish.mesh.policies import Reach, policed, reach
+from pilotfish.mesh.policy.policies import Reach, policed, reach
+from pilotfish.mesh.registry.external_names import other_names
+from pilotfish.mesh.registry.services import service
+from pilotfish.mesh.routes.http_routes import http_routes
 from pilotfish.mesh.routing import reader, routed_hosts, router, source
 from pilotfish.mesh.scope import EVERYONE, Scope, visible
-from pilotfish.mesh.services import service
 from pilotfish.model import ObjectRef
 from pilotfish.model.service import Service
 from pilotfish.model.wellknown import SERVICE_DOMAIN

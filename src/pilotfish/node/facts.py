@@ -20,10 +20,10 @@ from pilotfish.config.loading import InPieces
 from pilotfish.config.manifest import Manifest
 from pilotfish.derive import Graph
 from pilotfish.mesh import inputs
-from pilotfish.mesh.frontends import frontends_of
-from pilotfish.mesh.names import name_table
+from pilotfish.mesh.registry.frontends import frontends_of
+from pilotfish.mesh.registry.names import name_table
+from pilotfish.mesh.registry.services import claim
 from pilotfish.mesh.scope import EVERYONE
-from pilotfish.mesh.services import claim
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.frontend import Frontend, Frontends
 from pilotfish.model.kinds import ENDPOINT_SLICE, ENDPOINTS, SERVICE, WORKLOAD_ENTRY

@@ -5,7 +5,7 @@ Source: https://istio.io/latest/docs/reference/config/networking/destination-rul
 
 from __future__ import annotations
 
-from pilotfish.config.istio import ClientTLSSettings
+from pilotfish.config.istio.destination_rule import ClientTLSSettings
 from pilotfish.config.report import Report
 
 _LONGEST_NAME = 255

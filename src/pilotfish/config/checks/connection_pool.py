@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pilotfish.config.checks.durations import check_duration
 from pilotfish.config.checks.names import check_at_least
-from pilotfish.config.istio import ConnectionPoolSettings, HTTPSettings, RetryBudget, TCPSettings
+from pilotfish.config.istio.destination_rule import (
+    ConnectionPoolSettings,
+    HTTPSettings,
+    RetryBudget,
+    TCPSettings,
+)
 from pilotfish.config.report import Report
 from pilotfish.model import Duration
 

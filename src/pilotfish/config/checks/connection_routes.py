@@ -8,7 +8,12 @@ from __future__ import annotations
 from pilotfish.config.checks.destinations import check_destinations
 from pilotfish.config.checks.hosts import is_ip_or_network, is_wildcard_domain
 from pilotfish.config.checks.names import check_port
-from pilotfish.config.istio import L4MatchAttributes, TLSMatchAttributes, TLSRoute, VirtualServiceSpec
+from pilotfish.config.istio.virtual_service import (
+    L4MatchAttributes,
+    TLSMatchAttributes,
+    TLSRoute,
+    VirtualServiceSpec,
+)
 from pilotfish.config.report import Report
 from pilotfish.model.addresses import is_ip
 

@@ -11,7 +11,7 @@ from pilotfish.config.checks.export_to import check_visibility
 from pilotfish.config.checks.hosts import check_host, is_domain
 from pilotfish.config.checks.load_balancer import check_load_balancer
 from pilotfish.config.checks.names import check_istio_label, check_labels, check_port, check_unique
-from pilotfish.config.istio import (
+from pilotfish.config.istio.destination_rule import (
     DestinationRuleSpec,
     OutlierDetection,
     PodSelector,

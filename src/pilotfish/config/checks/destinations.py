@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from pilotfish.config.checks.hosts import is_wildcard_domain
 from pilotfish.config.checks.names import check_istio_label, check_port
-from pilotfish.config.istio import Destination, HTTPRouteDestination, RouteDestination
+from pilotfish.config.istio.common import Destination
+from pilotfish.config.istio.virtual_service import HTTPRouteDestination, RouteDestination
 from pilotfish.config.report import Report
 
 _LARGEST_WEIGHT = 2**32 - 1

@@ -13,7 +13,14 @@ from pilotfish.config.checks.http_filters import check_status
 from pilotfish.config.checks.http_headers import check_header_value
 from pilotfish.config.checks.names import DNS_RULE, check_port, is_dns_label, is_dns_subdomain
 from pilotfish.config.checks.regex import find_fault, find_fault_in_substitution
-from pilotfish.config.istio import Delegate, HTTPBody, HTTPRedirect, HTTPRewrite, HTTPRoute, RegexRewrite
+from pilotfish.config.istio.virtual_service import (
+    Delegate,
+    HTTPBody,
+    HTTPRedirect,
+    HTTPRewrite,
+    HTTPRoute,
+    RegexRewrite,
+)
 from pilotfish.config.report import Report
 
 _CODES = (301, 302, 303, 307, 308)

@@ -10,7 +10,13 @@ from pilotfish.config.checks.exactly_one import check_exactly_one
 from pilotfish.config.checks.http_headers import check_header_value
 from pilotfish.config.checks.http_match import check_header_name, check_string
 from pilotfish.config.grpc import STATUSES
-from pilotfish.config.istio import Abort, CorsPolicy, Delay, HTTPFaultInjection, Percent
+from pilotfish.config.istio.virtual_service import (
+    Abort,
+    CorsPolicy,
+    Delay,
+    HTTPFaultInjection,
+    Percent,
+)
 from pilotfish.config.report import Report
 
 _METHODS = ("*", "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")

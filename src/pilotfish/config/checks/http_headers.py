@@ -9,7 +9,7 @@ from __future__ import annotations
 from pilotfish.config.checks.access_log import find_fault
 from pilotfish.config.checks.http_match import check_header_name
 from pilotfish.config.headers import is_host
-from pilotfish.config.istio import HeaderOperations, Headers, HTTPRoute
+from pilotfish.config.istio.virtual_service import HeaderOperations, Headers, HTTPRoute
 from pilotfish.config.report import Report
 
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pilotfish.config.checks.exactly_one import check_exactly_one
 from pilotfish.config.checks.names import check_labels, check_port
 from pilotfish.config.checks.regex import find_fault
-from pilotfish.config.istio import HTTPMatchRequest, StringMatch
+from pilotfish.config.istio.common import StringMatch
+from pilotfish.config.istio.virtual_service import HTTPMatchRequest
 from pilotfish.config.report import Report
 
 _HEADER_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")

@@ -11,7 +11,7 @@ from pilotfish.config.checks.http_actions import check_action
 from pilotfish.config.checks.http_filters import check_cors, check_fault, check_percent
 from pilotfish.config.checks.http_headers import check_headers, check_one_host
 from pilotfish.config.checks.http_match import check_match
-from pilotfish.config.istio import HTTPRetry, HTTPRoute, Percent
+from pilotfish.config.istio.virtual_service import HTTPRetry, HTTPRoute, Percent
 from pilotfish.config.report import Report
 
 _RETRY_ON = frozenset({

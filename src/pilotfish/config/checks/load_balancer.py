@@ -8,7 +8,12 @@ from math import inf
 from pilotfish.config.checks.durations import check_duration
 from pilotfish.config.checks.exactly_one import check_exactly_one
 from pilotfish.config.checks.names import check_unique
-from pilotfish.config.istio import ConsistentHashLB, HTTPCookie, LoadBalancerSettings, Warmup
+from pilotfish.config.istio.destination_rule import (
+    ConsistentHashLB,
+    HTTPCookie,
+    LoadBalancerSettings,
+    Warmup,
+)
 from pilotfish.config.report import Report
 
 _LARGEST_RING = 8 * 2**20

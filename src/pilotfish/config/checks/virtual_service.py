@@ -5,7 +5,7 @@ from __future__ import annotations
 from pilotfish.config.checks.connection_routes import check_connection_routes
 from pilotfish.config.checks.hosts import check_audience, check_host, overlap
 from pilotfish.config.checks.http_route import check_route
-from pilotfish.config.istio import VirtualServiceSpec
+from pilotfish.config.istio.virtual_service import VirtualServiceSpec
 from pilotfish.config.report import Report
 
 

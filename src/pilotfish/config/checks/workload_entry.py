@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pilotfish.config.checks.hosts import describe_special, is_domain
 from pilotfish.config.checks.names import check_at_least, check_labels, check_port
-from pilotfish.config.istio import WorkloadEntrySpec
+from pilotfish.config.istio.workload_entry import WorkloadEntrySpec
 from pilotfish.config.report import Report
 from pilotfish.model.addresses import is_ip
 

@@ -12,7 +12,7 @@ from pilotfish.discovery.dump import config_dump
 from pilotfish.discovery.findings import findings
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.session import ProxySession
-from pilotfish.mesh.services import services
+from pilotfish.mesh.registry.services import services
 from pilotfish.runtime.discovery.api import Api
 from pilotfish.runtime.discovery.driver import Driver
 from pilotfish.runtime.discovery.pages import NO_PROXY, Handler, Pages, add_pages, answer

@@ -11,13 +11,13 @@ from dataclasses import replace
 from itertools import product
 
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.connection_routes import connection_routers, connection_routes, routes_connections
-from pilotfish.mesh.external_names import other_names
-from pilotfish.mesh.outbound import Binding, binding
-from pilotfish.mesh.policies import Reach, reach
+from pilotfish.mesh.listeners.outbound import Binding, binding
+from pilotfish.mesh.policy.policies import Reach, reach
+from pilotfish.mesh.registry.external_names import other_names
+from pilotfish.mesh.registry.services import service
+from pilotfish.mesh.routes.connection_routes import connection_routers, connection_routes, routes_connections
 from pilotfish.mesh.routing import reader
 from pilotfish.mesh.scope import Scope, visible
-from pilotfish.mesh.services import service
 from pilotfish.model import FieldRef
 from pilotfish.model.connection_route import ConnectionMatch, ConnectionRoute, Connections
 

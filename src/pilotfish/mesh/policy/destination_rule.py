@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from pilotfish.config import istio
-from pilotfish.mesh.load_balancer import lower_load_balancer
+from pilotfish.mesh.policy.load_balancer import lower_load_balancer
 from pilotfish.model import ObjectRef
 from pilotfish.model.traffic_policy import (
     ClientTLS,

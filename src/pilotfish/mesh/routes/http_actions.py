@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Final
 
 from pilotfish.config import istio
-from pilotfish.mesh.backends import Resolve, weigh
-from pilotfish.mesh.faults import share_of
-from pilotfish.mesh.header_operations import host_of, lower_headers
-from pilotfish.mesh.retries import lower_retries
+from pilotfish.mesh.routes.backends import Resolve, weigh
+from pilotfish.mesh.routes.faults import share_of
+from pilotfish.mesh.routes.header_operations import host_of, lower_headers
+from pilotfish.mesh.routes.retries import lower_retries
 from pilotfish.model import Duration
 from pilotfish.model.route import (
     MILLION,

@@ -8,17 +8,17 @@ from typing import Final
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.aliases import aliased, covers_some, is_pods_name
-from pilotfish.mesh.destinations import resolve_destination
-from pilotfish.mesh.endpoints import endpoints
 from pilotfish.mesh.exports import audience_of
-from pilotfish.mesh.external_names import stands_for
 from pilotfish.mesh.hosts import resolve
 from pilotfish.mesh.inputs import effective, resource
-from pilotfish.mesh.policies import merged_with
+from pilotfish.mesh.policy.policies import merged_with
+from pilotfish.mesh.registry.aliases import aliased, covers_some, is_pods_name
+from pilotfish.mesh.registry.endpoints import endpoints
+from pilotfish.mesh.registry.external_names import stands_for
+from pilotfish.mesh.registry.services import all_hosts, service
+from pilotfish.mesh.routes.destinations import resolve_destination
 from pilotfish.mesh.routing import first_seen, has_same_rank, routers
 from pilotfish.mesh.scope import Scope
-from pilotfish.mesh.services import all_hosts, service
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.route import Backend, Invalid, InvalidReason
 from pilotfish.model.service import Resolution, Service

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 from pilotfish.config import kubernetes
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.endpoints import serving
 from pilotfish.mesh.hosts import service_host
 from pilotfish.mesh.inputs import refs, resource
-from pilotfish.mesh.services import kubernetes_port, service
+from pilotfish.mesh.registry.endpoints import serving
+from pilotfish.mesh.registry.services import kubernetes_port, service
 from pilotfish.model import ObjectRef
 from pilotfish.model.addresses import is_ipv4
 from pilotfish.model.frontend import Frontend

@@ -13,11 +13,11 @@ from hashlib import blake2b
 
 from pilotfish.config import kubernetes
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.endpoints import instances, slices_of
-from pilotfish.mesh.external_names import external_names
 from pilotfish.mesh.inputs import resource
+from pilotfish.mesh.registry.endpoints import instances, slices_of
+from pilotfish.mesh.registry.external_names import external_names
+from pilotfish.mesh.registry.services import hosts, kubernetes_port, service
 from pilotfish.mesh.scope import Scope, visible
-from pilotfish.mesh.services import hosts, kubernetes_port, service
 from pilotfish.model.addresses import is_ip
 from pilotfish.model.kinds import ENDPOINTS
 from pilotfish.model.names import NameTable, Port

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pilotfish.config import istio
-from pilotfish.mesh.backends import Resolve
-from pilotfish.mesh.cors import lower_cors
-from pilotfish.mesh.delegates import Rule
-from pilotfish.mesh.faults import lower_fault
-from pilotfish.mesh.header_operations import lower_headers
-from pilotfish.mesh.http_actions import lower_action
-from pilotfish.mesh.matches import lower_match
+from pilotfish.mesh.routes.backends import Resolve
+from pilotfish.mesh.routes.cors import lower_cors
+from pilotfish.mesh.routes.delegates import Rule
+from pilotfish.mesh.routes.faults import lower_fault
+from pilotfish.mesh.routes.header_operations import lower_headers
+from pilotfish.mesh.routes.http_actions import lower_action
+from pilotfish.mesh.routes.matches import lower_match
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import FieldRef
 from pilotfish.model.route import HTTPRoute

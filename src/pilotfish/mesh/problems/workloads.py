@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.inbound import served_ports
-from pilotfish.mesh.routing_problems import warning
-from pilotfish.mesh.workloads import Workload, workload
+from pilotfish.mesh.listeners.inbound import served_ports
+from pilotfish.mesh.problems.routing import warning
+from pilotfish.mesh.registry.workloads import Workload, workload
 from pilotfish.model import ObjectRef, Problem, Severity
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.delegates import all_rules
-from pilotfish.mesh.destinations import resolve_destination
 from pilotfish.mesh.exports import audience_of, is_seen
 from pilotfish.mesh.inputs import resource
-from pilotfish.mesh.policies import treated
-from pilotfish.mesh.retries import DEFAULT_RETRIES
+from pilotfish.mesh.policy.policies import treated
+from pilotfish.mesh.registry.services import service
+from pilotfish.mesh.routes.delegates import all_rules
+from pilotfish.mesh.routes.destinations import resolve_destination
+from pilotfish.mesh.routes.retries import DEFAULT_RETRIES
+from pilotfish.mesh.routes.virtual_service import lower_http
 from pilotfish.mesh.routing import delegate_ref
 from pilotfish.mesh.scope import Scope
-from pilotfish.mesh.services import service
-from pilotfish.mesh.virtual_service import lower_http
 from pilotfish.model import ObjectRef
 from pilotfish.model.route import Backend, Forward, HTTPMatch, HTTPRoute, WeightedBackend
 

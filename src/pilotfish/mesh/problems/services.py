@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping
 
 from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.aliases import aliased
-from pilotfish.mesh.endpoints import instances
-from pilotfish.mesh.external_names import external_names, stands_for
-from pilotfish.mesh.frontends import holder, places
 from pilotfish.mesh.hosts import service_host, whole_name
-from pilotfish.mesh.inbound import served_ports
 from pilotfish.mesh.inputs import addressed, effective, resource
-from pilotfish.mesh.outbound import RESERVED, Binding, binding, conflicts
-from pilotfish.mesh.routing_problems import warning
+from pilotfish.mesh.listeners.inbound import served_ports
+from pilotfish.mesh.listeners.outbound import RESERVED, Binding, binding, conflicts
+from pilotfish.mesh.problems.routing import warning
+from pilotfish.mesh.registry.aliases import aliased
+from pilotfish.mesh.registry.endpoints import instances
+from pilotfish.mesh.registry.external_names import external_names, stands_for
+from pilotfish.mesh.registry.frontends import holder, places
+from pilotfish.mesh.registry.services import declared, kubernetes_port, owner, service
+from pilotfish.mesh.registry.workloads import workloads_selected
 from pilotfish.mesh.scope import EVERYONE
-from pilotfish.mesh.services import declared, kubernetes_port, owner, service
-from pilotfish.mesh.workloads import workloads_selected
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.addresses import normal_range
 from pilotfish.model.kinds import POD, SERVICE, SERVICE_ENTRY

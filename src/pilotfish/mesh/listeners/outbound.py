@@ -15,9 +15,9 @@ from enum import Enum, auto
 from typing import Final
 
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.endpoints import endpoints
+from pilotfish.mesh.registry.endpoints import endpoints
+from pilotfish.mesh.registry.services import hosts, service
 from pilotfish.mesh.scope import Scope
-from pilotfish.mesh.services import hosts, service
 from pilotfish.model.service import Service, ServicePort
 from pilotfish.model.wellknown import PROXY_PORTS
 

@@ -6,13 +6,13 @@ What is wrong within one object, `config` has said already. These are warnings: 
 from __future__ import annotations
 
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.connection_problems import connection_problems
-from pilotfish.mesh.delegate_problems import delegate_problems
 from pilotfish.mesh.inputs import refs
+from pilotfish.mesh.problems.connections import connection_problems
+from pilotfish.mesh.problems.delegates import delegate_problems
+from pilotfish.mesh.problems.routing import destination_rule_problems, virtual_service_problems
+from pilotfish.mesh.problems.services import service_problems
+from pilotfish.mesh.problems.workloads import workload_entry_problems
 from pilotfish.mesh.routing import subject
-from pilotfish.mesh.routing_problems import destination_rule_problems, virtual_service_problems
-from pilotfish.mesh.service_problems import service_problems
-from pilotfish.mesh.workload_problems import workload_entry_problems
 from pilotfish.model import Problem
 from pilotfish.model.kinds import DESTINATION_RULE, SERVICE, SERVICE_ENTRY, VIRTUAL_SERVICE, WORKLOAD_ENTRY
 

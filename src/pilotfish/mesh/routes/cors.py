@@ -6,7 +6,7 @@ Source: https://istio.io/latest/docs/reference/config/networking/virtual-service
 from __future__ import annotations
 
 from pilotfish.config import istio
-from pilotfish.mesh.matches import lower_string
+from pilotfish.mesh.routes.matches import lower_string
 from pilotfish.model.route import CORS, MatchType, StringMatch
 
 

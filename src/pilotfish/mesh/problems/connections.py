@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.connections import connections
 from pilotfish.mesh.exports import audience_of
 from pilotfish.mesh.hosts import resolve, wildcards
 from pilotfish.mesh.inputs import resource
-from pilotfish.mesh.outbound import port_uses
-from pilotfish.mesh.routing_problems import dead_destination, warning
+from pilotfish.mesh.listeners.outbound import port_uses
+from pilotfish.mesh.problems.routing import dead_destination, warning
+from pilotfish.mesh.registry.services import all_hosts, service
+from pilotfish.mesh.routes.connections import connections
 from pilotfish.mesh.scope import EVERYONE, Scope
-from pilotfish.mesh.services import all_hosts, service
 from pilotfish.model import ObjectRef, Problem
 from pilotfish.model.service import Service, ServicePort
 

@@ -13,8 +13,8 @@ from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.hosts import service_host
 from pilotfish.mesh.inputs import listing, refs, resource
-from pilotfish.mesh.services import declared, service
-from pilotfish.mesh.workloads import Workload, workload, workloads_selected
+from pilotfish.mesh.registry.services import declared, service
+from pilotfish.mesh.registry.workloads import Workload, workload, workloads_selected
 from pilotfish.model import ObjectRef
 from pilotfish.model.addresses import is_ip
 from pilotfish.model.kinds import ENDPOINT_SLICE, ENDPOINTS, SERVICE_ENTRY, WORKLOAD_ENTRY

@@ -17,14 +17,14 @@ from typing import Final
 
 from pilotfish.config import istio
 from pilotfish.derive import Graph, Reads, query
-from pilotfish.mesh.destination_rule import lower_destination_rules
 from pilotfish.mesh.exports import Audience, audience_of, is_seen
-from pilotfish.mesh.external_names import external_names
 from pilotfish.mesh.hosts import namespace_of, resolve, wildcards
 from pilotfish.mesh.inputs import Labels, mesh_config, refs, resource
+from pilotfish.mesh.policy.destination_rule import lower_destination_rules
+from pilotfish.mesh.registry.external_names import external_names
+from pilotfish.mesh.registry.services import all_hosts, service
 from pilotfish.mesh.routing import reader, sources
 from pilotfish.mesh.scope import Scope, visible
-from pilotfish.mesh.services import all_hosts, service
 from pilotfish.model import ObjectRef, Proxy
 from pilotfish.model.kinds import DESTINATION_RULE
 from pilotfish.model.route import Backend

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.external_names import stands_for
 from pilotfish.mesh.hosts import resolve
-from pilotfish.mesh.policies import policy, rules_for, treated
+from pilotfish.mesh.policy.policies import policy, rules_for, treated
+from pilotfish.mesh.registry.external_names import stands_for
+from pilotfish.mesh.registry.services import service
 from pilotfish.mesh.scope import Scope
-from pilotfish.mesh.services import service
 from pilotfish.model.route import Backend, Invalid, InvalidReason
 
 

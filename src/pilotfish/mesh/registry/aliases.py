@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.external_names import stands_for
-from pilotfish.mesh.services import all_hosts, service
+from pilotfish.mesh.registry.external_names import stands_for
+from pilotfish.mesh.registry.services import all_hosts, service
 from pilotfish.model.kinds import SERVICE
 from pilotfish.model.wellknown import CLUSTER_DOMAIN, SERVICE_DOMAIN
 

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.backends import Resolve, weigh
-from pilotfish.mesh.destinations import resolve_destination
 from pilotfish.mesh.hosts import wildcards
 from pilotfish.mesh.inputs import refs, resource
-from pilotfish.mesh.policies import treated
+from pilotfish.mesh.policy.policies import treated
+from pilotfish.mesh.registry.services import service
+from pilotfish.mesh.routes.backends import Resolve, weigh
+from pilotfish.mesh.routes.destinations import resolve_destination
 from pilotfish.mesh.routing import all_seen, reader, subject
 from pilotfish.mesh.scope import Scope
-from pilotfish.mesh.services import service
 from pilotfish.model import FieldRef, ObjectRef
 from pilotfish.model.addresses import normal_range
 from pilotfish.model.connection_route import EVERYTHING, ConnectionMatch, ConnectionRoute, Connections

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.endpoints import endpoints, hosted
 from pilotfish.mesh.inputs import Labels, listing
-from pilotfish.mesh.services import all_hosts, service
-from pilotfish.mesh.workloads import Workload, workload
+from pilotfish.mesh.registry.endpoints import endpoints, hosted
+from pilotfish.mesh.registry.services import all_hosts, service
+from pilotfish.mesh.registry.workloads import Workload, workload
 from pilotfish.model import ObjectRef, Protocol, Proxy
 from pilotfish.model.kinds import POD, WORKLOAD_ENTRY
 from pilotfish.model.service import Service, ServicePort

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.delegates import merge
-from pilotfish.mesh.http_routes import find_delegate
 from pilotfish.mesh.inputs import resource
+from pilotfish.mesh.problems.routing import warning
+from pilotfish.mesh.routes.delegates import merge
+from pilotfish.mesh.routes.http_routes import find_delegate
 from pilotfish.mesh.routing import delegate_ref, delegated
-from pilotfish.mesh.routing_problems import warning
 from pilotfish.model import ObjectRef, Problem
 
 

@@ -1,0 +1,182 @@
+"""DestinationRule.
+
+Source: https://istio.io/latest/docs/reference/config/networking/destination-rule/
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from pilotfish.config.istio.common import PortSelector
+from pilotfish.config.kubernetes import Resource, Struct
+from pilotfish.model import Duration, kinds
+
+
+class TCPKeepalive(Struct):
+    probes: int = 0
+    time: Duration | None = None
+    interval: Duration | None = None
+
+
+class TCPSettings(Struct):
+    max_connections: int | None = None
+    connect_timeout: Duration | None = None
+    tcp_keepalive: TCPKeepalive | None = None
+    max_connection_duration: Duration | None = None
+    idle_timeout: Duration | None = None
+
+
+class HTTP2KeepAlive(Struct):
+    interval: Duration | None = None
+    timeout: Duration | None = None
+
+
+class HTTPSettings(Struct):
+    http1_max_pending_requests: int | None = None
+    http2_max_requests: int | None = None
+    max_requests_per_connection: int | None = None
+    max_retries: int | None = None
+    idle_timeout: Duration | None = None
+    h2_upgrade_policy: Literal["DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"] = msgspec.field(
+        default="DEFAULT", name="h2UpgradePolicy"
+    )
+    use_client_protocol: bool = False
+    max_concurrent_streams: int | None = None
+    http2_keep_alive: HTTP2KeepAlive | None = msgspec.field(default=None, name="http2KeepAlive")
+
+
+class ConnectionPoolSettings(Struct):
+    tcp: TCPSettings | None = None
+    http: HTTPSettings | None = None
+
+
+class CookieAttribute(Struct):
+    name: str = ""
+    value: str = ""
+
+
+class HTTPCookie(Struct):
+    name: str = ""
+    path: str = ""
+    ttl: Duration | None = None
+    attributes: tuple[CookieAttribute, ...] = ()
+
+
+class RingHash(Struct):
+    minimum_ring_size: int = 0
+
+
+class Maglev(Struct):
+    table_size: int = 0
+
+
+class ConsistentHashLB(Struct):
+    """Exactly one key, and at most one algorithm; without one it is a ring."""
+
+    http_header_name: str | None = None
+    http_cookie: HTTPCookie | None = None
+    use_source_ip: bool | None = None
+    http_query_parameter_name: str | None = None
+    ring_hash: RingHash | None = None
+    maglev: Maglev | None = None
+    minimum_ring_size: int = 0
+    """Of old: now `ringHash`."""
+
+
+class Warmup(Struct):
+    duration: Duration | None = None
+    minimum_percent: float | None = None
+    aggression: float | None = None
+
+
+class LoadBalancerSettings(Struct):
+    simple: Literal["UNSPECIFIED", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST", "LEAST_CONN"] | None = None
+    consistent_hash: ConsistentHashLB | None = None
+    warmup: Warmup | None = None
+    warmup_duration_secs: Duration | None = None
+    """Of old: now `warmup`."""
+
+
+class OutlierDetection(Struct):
+    consecutive_5xx_errors: int | None = msgspec.field(default=None, name="consecutive5xxErrors")
+    consecutive_gateway_errors: int | None = None
+    split_external_local_origin_errors: bool = False
+    consecutive_local_origin_failures: int | None = None
+    interval: Duration | None = None
+    base_ejection_time: Duration | None = None
+    max_ejection_percent: int | None = None
+    min_health_percent: int | None = None
+
+
+class ClientTLSSettings(Struct):
+    """Paths are of files where the proxy runs."""
+
+    mode: Literal["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"] = "DISABLE"
+    client_certificate: str = ""
+    private_key: str = ""
+    ca_certificates: str = ""
+    ca_crl: str = ""
+    credential_name: str = ""
+    subject_alt_names: tuple[str, ...] = ()
+    sni: str = ""
+    insecure_skip_verify: bool = False
+
+
+class PortTrafficPolicy(Struct):
+    port: PortSelector
+    connection_pool: ConnectionPoolSettings | None = None
+    load_balancer: LoadBalancerSettings | None = None
+    outlier_detection: OutlierDetection | None = None
+    tls: ClientTLSSettings | None = None
+
+
+class ProxyProtocol(Struct):
+    version: Literal["V1", "V2"] = "V1"
+
+
+class Tunnel(Struct):
+    protocol: str = ""
+    """CONNECT, which is also what is meant by none, or POST."""
+    target_host: str = ""
+    target_port: int = 0
+
+
+class RetryBudget(Struct):
+    percent: float | None = None
+    min_retry_concurrency: int | None = None
+
+
+class TrafficPolicy(Struct):
+    connection_pool: ConnectionPoolSettings | None = None
+    load_balancer: LoadBalancerSettings | None = None
+    outlier_detection: OutlierDetection | None = None
+    tls: ClientTLSSettings | None = None
+    port_level_settings: tuple[PortTrafficPolicy, ...] = ()
+    tunnel: Tunnel | None = None
+    proxy_protocol: ProxyProtocol | None = None
+    retry_budget: RetryBudget | None = None
+
+
+class Subset(Struct):
+    name: str
+    labels: dict[str, str] = {}
+    traffic_policy: TrafficPolicy | None = None
+
+
+class PodSelector(Struct):
+    match_labels: dict[str, str] = {}
+
+
+class DestinationRuleSpec(Struct):
+    host: str
+    traffic_policy: TrafficPolicy | None = None
+    subsets: tuple[Subset, ...] = ()
+    export_to: tuple[str, ...] = ()
+    workload_selector: PodSelector | None = None
+
+
+class DestinationRule(Resource):
+    kind = kinds.DESTINATION_RULE
+    spec: DestinationRuleSpec

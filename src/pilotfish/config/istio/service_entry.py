@@ -1,0 +1,42 @@
+"""ServiceEntry.
+
+Source: https://istio.io/latest/docs/reference/config/networking/service-entry/
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pilotfish.config.istio.workload_entry import WorkloadEntrySpec
+from pilotfish.config.kubernetes import Resource, Struct
+from pilotfish.model import kinds
+
+
+class ServiceEntryPort(Struct):
+    number: int
+    name: str
+    protocol: str = ""
+    target_port: int = 0
+
+
+class WorkloadSelector(Struct):
+    labels: dict[str, str] = {}
+
+
+class ServiceEntrySpec(Struct):
+    hosts: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
+    ports: tuple[ServiceEntryPort, ...] = ()
+    location: Literal["MESH_EXTERNAL", "MESH_INTERNAL"] = "MESH_EXTERNAL"
+    resolution: Literal["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN"] = "NONE"
+    endpoints: tuple[WorkloadEntrySpec, ...] = ()
+    workload_selector: WorkloadSelector | None = None
+    """Pods and WorkloadEntries of its namespace in the place of `endpoints`."""
+    subject_alt_names: tuple[str, ...] = ()
+    export_to: tuple[str, ...] = ()
+    """Only `*`."""
+
+
+class ServiceEntry(Resource):
+    kind = kinds.SERVICE_ENTRY
+    spec: ServiceEntrySpec

@@ -1,0 +1,33 @@
+"""WorkloadEntry.
+
+Source: https://istio.io/latest/docs/reference/config/networking/workload-entry/
+"""
+
+from __future__ import annotations
+
+from pilotfish.config.kubernetes import Resource, Struct
+from pilotfish.model import kinds
+
+
+class WorkloadEntrySpec(Struct):
+    address: str = ""
+    ports: dict[str, int] = {}
+    labels: dict[str, str] = {}
+    locality: str = ""
+    weight: int = 0
+    service_account: str = ""
+
+
+class WorkloadEntryCondition(Struct):
+    type: str = ""
+    status: str = ""
+
+
+class WorkloadEntryStatus(Struct):
+    conditions: tuple[WorkloadEntryCondition, ...] = ()
+
+
+class WorkloadEntry(Resource):
+    kind = kinds.WORKLOAD_ENTRY
+    spec: WorkloadEntrySpec
+    status: WorkloadEntryStatus = WorkloadEntryStatus()

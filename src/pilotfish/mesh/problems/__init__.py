@@ -1,0 +1,1 @@
+"""What is wrong between objects that are each right by themselves (`across` has all of it)."""
