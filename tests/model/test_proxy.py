@@ -3,6 +3,7 @@
 import pytest
 
 from pilotfish.model import Proxy
+from pilotfish.model.proxy import ProxyType
 
 
 def test_a_pod_s_proxy_calls_itself_as_istio_s_does() -> None:
@@ -10,6 +11,12 @@ def test_a_pod_s_proxy_calls_itself_as_istio_s_does() -> None:
     assert proxy.id == "sidecar~10.244.0.2~webapp-0.vm~vm.svc.cluster.local"
     assert Proxy.of_pod("a", "b", ("1.2.3.4",), "b.svc.test").id == "sidecar~1.2.3.4~a.b~b.svc.test"
     assert Proxy.parse(proxy.id, {"INSTANCE_IPS": "10.244.0.2,fd70::2"}) == proxy
+
+
+def test_a_gateway_is_a_router() -> None:
+    proxy = Proxy.of_pod("ingress-0", "edge", ("10.244.0.2",), type=ProxyType.ROUTER)
+    assert proxy.id == "router~10.244.0.2~ingress-0.edge~edge.svc.cluster.local"
+    assert Proxy.parse(proxy.id, {}) == proxy
 
 
 def test_a_proxy_is_read_from_its_node() -> None:
@@ -27,7 +34,7 @@ def test_a_proxy_is_read_from_its_node() -> None:
     [
         "",
         "x",
-        "router~1.2.3.4~a.b~c",
+        "ingress~1.2.3.4~a.b~c",
         "sidecar~~a.b~c",
         "sidecar~1.2.3.4~a~c",
         "sidecar~1.2.3~a.b~c",

@@ -150,7 +150,7 @@ async def test_a_node_id_that_is_none_is_refused_in_few_words(file: Path, node_i
     async with discovery(file) as made:
         code, words = await refusal(made.xds, ask(node_id))
         assert code is grpc.StatusCode.INVALID_ARGUMENT
-        assert "is no sidecar's" in words
+        assert "is no proxy's" in words
         assert "\n" not in words
         assert len(words) < 300
         assert await refused(made, "malformed") == 1

@@ -5,15 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from ipaddress import ip_address
 from typing import Final
 
 from pilotfish.model.wellknown import namespace_domain
 
-NODE_ID_FORM: Final = "sidecar~ADDRESS~POD.NAMESPACE~NAMESPACE.svc.DOMAIN"
+NODE_ID_FORM: Final = "sidecar~ADDRESS~POD.NAMESPACE~NAMESPACE.svc.DOMAIN, or router~…"
 LONGEST_NODE_ID: Final = 640
-"""Characters: `sidecar`, an address (45), a pod's name (253), its namespace (63) and the domain of that."""
+"""Characters: the type, an address (45), a pod's name (253), its namespace (63) and the domain of that."""
 _NAME: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?", re.ASCII)
+
+
+class ProxyType(StrEnum):
+    """As node ids begin."""
+
+    SIDECAR = "sidecar"
+    """Beside an app, whose traffic it is sent."""
+    ROUTER = "router"
+    """A gateway: traffic comes to it by its own address."""
+
+
+_TYPES: Final = frozenset(str(each) for each in ProxyType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +37,18 @@ class NodeId:
     name: str
     namespace: str
     domain: str
+    type: ProxyType = ProxyType.SIDECAR
 
     @classmethod
     def parse(cls, text: str) -> NodeId | None:
-        """The reverse of `str`; None if `text` is no sidecar's id, or too long for one."""
+        """The reverse of `str`; None if `text` is no proxy's id, or too long for one."""
         parts = text.split("~") if len(text) <= LONGEST_NODE_ID else []
-        if len(parts) != 4 or parts[0] != "sidecar" or not _is_address(parts[1]):
+        if len(parts) != 4 or parts[0] not in _TYPES or not _is_address(parts[1]):
             return None
         name, _, namespace = parts[2].rpartition(".")
         if not all(_NAME.fullmatch(part) for part in (name, namespace, parts[3])):
             return None
-        return cls(parts[1], name, namespace, parts[3])
+        return cls(parts[1], name, namespace, parts[3], ProxyType(parts[0]))
 
     @property
     def pod(self) -> str:
@@ -42,7 +56,7 @@ class NodeId:
         return f"{self.name}.{self.namespace}"
 
     def __str__(self) -> str:
-        return f"sidecar~{self.address}~{self.pod}~{self.domain}"
+        return f"{self.type}~{self.address}~{self.pod}~{self.domain}"
 
 
 def _is_address(text: str) -> bool:
@@ -55,7 +69,7 @@ def _is_address(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """One sidecar, as its node id and metadata describe it."""
+    """One Envoy, as its node id and metadata describe it."""
 
     id: str
     """A NodeId's text."""
@@ -67,20 +81,27 @@ class Proxy:
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     transparent: bool = False
     """Inbound connections reach it by TPROXY (INTERCEPTION_MODE): the app is to see their source."""
+    type: ProxyType = ProxyType.SIDECAR
 
     @classmethod
     def of_pod(
-        cls, name: str, namespace: str, addresses: tuple[str, ...], domain: str = "", labels: Mapping[str, str] = {}
+        cls,
+        name: str,
+        namespace: str,
+        addresses: tuple[str, ...],
+        domain: str = "",
+        labels: Mapping[str, str] = {},
+        type: ProxyType = ProxyType.SIDECAR,
     ) -> Proxy:
-        """The sidecar of a pod; `domain` "" is that of its namespace."""
-        node_id = NodeId(addresses[0], name, namespace, domain or namespace_domain(namespace))
-        return cls(str(node_id), name, namespace, node_id.domain, addresses, labels)
+        """The proxy of a pod; `domain` "" is that of its namespace."""
+        node_id = NodeId(addresses[0], name, namespace, domain or namespace_domain(namespace), type)
+        return cls(str(node_id), name, namespace, node_id.domain, addresses, labels, type=type)
 
     @classmethod
     def parse(cls, node_id: str, metadata: Mapping[str, object]) -> Proxy | None:
         """From an Envoy Node's id and metadata (NAMESPACE, LABELS, INSTANCE_IPS, INTERCEPTION_MODE).
 
-        None if the id is not a sidecar's.
+        None if the id is not a proxy's.
         """
         found = NodeId.parse(node_id)
         if found is None:
@@ -97,6 +118,7 @@ class Proxy:
             addresses=(found.address, *more),
             labels={str(k): str(v) for k, v in labels.items()} if isinstance(labels, Mapping) else {},
             transparent=metadata.get("INTERCEPTION_MODE") == "TPROXY",
+            type=found.type,
         )
 
     def __str__(self) -> str:

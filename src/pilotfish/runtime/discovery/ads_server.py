@@ -231,7 +231,7 @@ def _proxy(node: Node) -> Proxy:
     if proxy is None:
         shown = repr(node.id) if len(node.id) <= _SHOWN else f"{node.id[:_SHOWN]!r}…"
         long = f", of {LONGEST_NODE_ID} characters at the most" if len(node.id) > LONGEST_NODE_ID else ""
-        said = f"node id {shown} is no sidecar's; it must be {NODE_ID_FORM}{long}"
+        said = f"node id {shown} is no proxy's; it must be {NODE_ID_FORM}{long}"
         raise _NotServedError(Refusal(Reason.MALFORMED, said))
     return proxy
 
