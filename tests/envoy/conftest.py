@@ -3,6 +3,17 @@
     client ns ──veth── pod ns: capture rules, Envoy, an app
 
 What is tested is the resources: the server knows no versions, and the capture rules are the fewest that will do.
+
+A live test takes the fixture `start` (`Start` is its type), which has all that such tests begin with:
+
+    def test_which_app_answers(start: Start) -> None:
+        live = start(MESH)                            # the objects' YAML; the pod's proxy is WEBAPP
+        live.start_app(live.peer, PEER4, 80, "app")   # or tests/envoy/wire.py: start_wire
+        assert "app GET /" in live.request(live.netns, "10.96.0.7", 80, "app.example.com")
+
+Without root it is skipped. Problems of single objects, what Envoy refuses and what it warns of (a deprecated field)
+fail the test, unless it says that they are meant: `problems={"NoEffect"}`, `refused=True`. `proxy=` is for whom the
+resources are made. meshConfig is read where it stands among the objects, in the ConfigMap `istio`.
 """
 
 from __future__ import annotations
@@ -15,7 +26,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,13 +36,18 @@ import grpc
 import pytest
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 
+from pilotfish.config import load
+from pilotfish.derive import Graph
 from pilotfish.envoy.bootstrap import BootstrapSpec, bootstrap
+from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.values import ResourceSet
+from pilotfish.mesh import inputs
 from pilotfish.model import Proxy
 from pilotfish.runtime.agent.envoy import find_envoy
 
 POD4, POD6 = "10.245.1.1", "fd00:245::1"
 PEER4, PEER6 = "10.245.1.2", "fd00:245::2"
+WEBAPP = Proxy.of_pod("webapp-0", "vm", (POD4, POD6), labels={"app": "webapp"})
 
 
 @dataclass
@@ -239,8 +255,8 @@ def _capture(netns: str) -> None:
         subprocess.run(["ip", "netns", "exec", netns, restore], input=rules.encode(), check=True, capture_output=True)
 
 
-def _bootstrap(admin: Path, xds: Path) -> str:
-    spec = BootstrapSpec(Proxy.of_pod("webapp-0", "vm", (POD4, POD6), labels={"app": "webapp"}), "127.0.0.1")
+def _bootstrap(proxy: Proxy, admin: Path, xds: Path) -> str:
+    spec = BootstrapSpec(proxy, "127.0.0.1")
     config = bootstrap(spec)
     config["admin"]["address"] = {"pipe": {"path": str(admin)}}
     config["dynamic_resources"]["ads_config"]["api_type"] = "GRPC"
@@ -250,8 +266,8 @@ def _bootstrap(admin: Path, xds: Path) -> str:
     return json.dumps(config)
 
 
-class Launcher:
-    """Starts Envoys, and removes all that was made for them."""
+class Start:
+    """Starts one Envoy, and removes all that was made for it."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -259,7 +275,26 @@ class Launcher:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.server: grpc.Server | None = None
 
-    def __call__(self, resources: ResourceSet) -> LiveEnvoy:
+    def __call__(
+        self, mesh: str, *, proxy: Proxy = WEBAPP, problems: Set[str] = frozenset(), refused: bool = False
+    ) -> LiveEnvoy:
+        """With what the objects come to for the proxy. `problems` are the reasons of those that are meant."""
+        loaded = load(mesh, "in.yaml", "vm")
+        assert {problem.reason for problem in loaded.problems} == problems, loaded.problems
+        graph = Graph()
+        inputs.apply(graph, {m.ref: m for m in loaded.manifests})
+        if loaded.mesh_config is not None:
+            inputs.apply_mesh_config(graph, loaded.mesh_config.config)
+        return self.serving(resource_set(graph, proxy), proxy, refused)
+
+    def serving(self, resources: ResourceSet, proxy: Proxy = WEBAPP, refused: bool = False) -> LiveEnvoy:
+        """With these resources; unless Envoy is to refuse some of them, it must take all, and warn of nothing."""
+        live = self._launch(resources, proxy)
+        assert refused == bool(live.ads.nacks), live.ads.nacks
+        assert refused or live.log.read_text() == "", "a field is deprecated"
+        return live
+
+    def _launch(self, resources: ResourceSet, proxy: Proxy) -> LiveEnvoy:
         _make_namespaces(self.pod, self.peer)
         _capture(self.pod)
         ads = Ads(resources)
@@ -268,7 +303,7 @@ class Launcher:
         self.sockets = (xds, admin)
         self.server = ads.serve(xds)
         xds.chmod(0o777)
-        config = _bootstrap(admin, xds)
+        config = _bootstrap(proxy, admin, xds)
         log = self.directory / "envoy.log"
         command = [
             str(find_envoy()),
@@ -308,9 +343,11 @@ class Launcher:
 
 
 @pytest.fixture
-def launch(tmp_path: Path) -> Iterator[Launcher]:
-    launcher = Launcher(tmp_path)
+def start(tmp_path: Path) -> Iterator[Start]:
+    if os.geteuid() != 0:
+        pytest.skip("makes network namespaces")
+    starting = Start(tmp_path)
     try:
-        yield launcher
+        yield starting
     finally:
-        launcher.close()
+        starting.close()

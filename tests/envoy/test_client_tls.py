@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytest
 
-from pilotfish.config import load
-from pilotfish.derive import Graph
-from pilotfish.envoy.resources import resource_set
-from pilotfish.envoy.values import ResourceSet
-from pilotfish.mesh import inputs
+from tests.envoy.conftest import Start
 from tests.envoy.wire import start_wire
-from tests.mesh.meshes import proxy
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
 
 SERVER, PORT = "10.245.1.2", 8443
 NAMES = ("good", "alt", "mutual", "revoked", "stranger", "unread", "system", "byport", "tcp")
@@ -111,7 +102,7 @@ def _openssl(folder: Path, *arguments: str) -> None:
     subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
 
 
-def test_who_speaks_to_whom(launch: Callable[[ResourceSet], Any], certificates: Path) -> None:
+def test_who_speaks_to_whom(start: Start, certificates: Path) -> None:
     text = "".join(
         SERVICE.format(
             name=name,
@@ -122,11 +113,7 @@ def test_who_speaks_to_whom(launch: Callable[[ResourceSet], Any], certificates: 
         )
         for index, (name, (policy, _)) in enumerate(SEEN.items(), 1)
     )
-    loaded = load(text, "in.yaml")
-    assert loaded.problems == ()
-    graph = Graph()
-    inputs.apply(graph, {m.ref: m for m in loaded.manifests})
-    live = launch(resource_set(graph, proxy("webapp-0", address="10.245.1.1")))
+    live = start(text, refused=True)
     start_wire(live, SERVER, PORT, "secret", certificates)
     start_wire(live, SERVER, 8080, "plain")
     seen = {

@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import pytest
-
-from pilotfish.config import load
-from pilotfish.derive import Graph
-from pilotfish.envoy.resources import resource_set
-from pilotfish.envoy.values import ResourceSet
-from pilotfish.mesh import inputs
-from tests.mesh.meshes import proxy
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
+from tests.envoy.conftest import LiveEnvoy, Start
 
 MESH = """
 apiVersion: networking.istio.io/v1
@@ -120,14 +109,8 @@ CALLS = (
 """What is tried, the address and port that the client means, its server name, and who answers."""
 
 
-def test_which_server_answers(launch: Callable[[ResourceSet], Any]) -> None:
-    loaded = load(MESH, "in.yaml")
-    assert loaded.problems == ()
-    graph = Graph()
-    inputs.apply(graph, {m.ref: m for m in loaded.manifests})
-    live = launch(resource_set(graph, proxy("webapp-0", address="10.245.1.1")))
-    assert live.ads.nacks == []
-    assert live.log.read_text() == "", "a field is deprecated"
+def test_which_server_answers(start: Start) -> None:
+    live = start(MESH)
     for port, name in ((7001, "one"), (7002, "two")):
         _start_server(live, port, name)
     answers = _call_all(live.netns, [(address, port, name) for _, address, port, name, _ in CALLS])
@@ -139,7 +122,7 @@ def test_which_server_answers(launch: Callable[[ResourceSet], Any]) -> None:
     assert 248 < answers.count("one") < 352
 
 
-def _start_server(live: Any, port: int, name: str) -> None:
+def _start_server(live: LiveEnvoy, port: int, name: str) -> None:
     command = ["ip", "netns", "exec", live.peer, sys.executable, "-ISc", _SERVER, str(port), name]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     live.processes.append(process)

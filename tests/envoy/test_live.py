@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from pilotfish.config import load
-from pilotfish.derive import Graph
 from pilotfish.envoy.resources import resource_set
-from pilotfish.envoy.values import ResourceSet
-from pilotfish.mesh import inputs
-from pilotfish.model import Proxy
+from tests.envoy.conftest import Start
 from tests.golden.cases import CASES, NAMES, read_case
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
-
-Launch = Callable[[ResourceSet], Any]
-
-WEBAPP = Proxy.of_pod("webapp-0", "vm", ("10.245.1.1", "fd00:245::1"), labels={"app": "webapp"})
 
 MESH = """
 apiVersion: v1
@@ -70,24 +57,12 @@ spec:
 """
 
 
-def resources(text: str, proxy: Proxy = WEBAPP) -> ResourceSet:
-    loaded = load(text, "in.yaml", "vm")
-    assert loaded.problems == ()
-    graph = Graph()
-    inputs.apply(graph, {m.ref: m for m in loaded.manifests})
-    if loaded.mesh_config is not None:
-        inputs.apply_mesh_config(graph, loaded.mesh_config.config)
-    return resource_set(graph, proxy)
+def test_envoy_takes_every_resource_and_warns_of_nothing(start: Start) -> None:
+    start(MESH)
 
 
-def test_envoy_takes_every_resource_and_warns_of_nothing(launch: Launch) -> None:
-    live = launch(resources(MESH))
-    assert live.ads.nacks == []
-    assert live.log.read_text() == ""
-
-
-def test_traffic_takes_the_way_that_the_resources_say(launch: Launch) -> None:
-    live = launch(resources(MESH))
+def test_traffic_takes_the_way_that_the_resources_say(start: Start) -> None:
+    live = start(MESH)
     live.start_app(live.peer, "10.245.1.2", 8888, "v1")
     live.start_app(live.peer, "fd00:245::2", 8888, "v2")
     live.start_app(live.peer, "10.245.1.2", 7777, "unknown")
@@ -109,9 +84,9 @@ def test_traffic_takes_the_way_that_the_resources_say(launch: Launch) -> None:
         assert answer in live.request(netns, address, port, name, path), what
 
 
-def test_old_long_and_broken_requests_are_answered(launch: Launch) -> None:
+def test_old_long_and_broken_requests_are_answered(start: Start) -> None:
     """HTTP/1.0 is served, whether it says a host or not; what is too long, or no HTTP, is told so: never a reset."""
-    live = launch(resources(MESH))
+    live = start(MESH)
     live.start_app(live.peer, "10.245.1.2", 8888, "v1")
     live.start_app(live.netns, "10.245.1.1", 9889, "webapp")
     out, inward = (live.netns, "10.96.0.7", 8888), (live.peer, "10.245.1.1", 9889)
@@ -131,14 +106,12 @@ def test_old_long_and_broken_requests_are_answered(launch: Launch) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_envoy_takes_every_golden_case(launch: Launch, name: str) -> None:
+def test_envoy_takes_every_golden_case(start: Start, name: str) -> None:
     proxy, graph, _ = read_case(CASES / name / "in.yaml")
-    live = launch(resource_set(graph, proxy))
-    assert live.ads.nacks == []
-    assert live.log.read_text() == ""
+    start.serving(resource_set(graph, proxy))
 
 
-def test_an_outside_name_that_nobody_resolves_keeps_no_listener_waiting(launch: Launch) -> None:
+def test_an_outside_name_that_nobody_resolves_keeps_no_listener_waiting(start: Start) -> None:
     """There is no resolver in this namespace. Envoy would wait for the name before it opens its first listener."""
     entry = """
 apiVersion: networking.istio.io/v1
@@ -150,7 +123,7 @@ spec:
   resolution: DNS
   ports: [{number: 80, name: http, protocol: HTTP}]
 """
-    start = time.monotonic()
-    live = launch(resources(entry))
-    assert time.monotonic() - start < 5
+    before = time.monotonic()
+    live = start(entry)
+    assert time.monotonic() - before < 5
     assert "0.0.0.0_80" in live.listeners()

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import pytest
-
-from pilotfish.config import load
-from pilotfish.derive import Graph
-from pilotfish.envoy.resources import resource_set
-from pilotfish.envoy.values import ResourceSet
-from pilotfish.mesh import inputs
 from tests.envoy.calls import call_all
-from tests.mesh.meshes import proxy
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
+from tests.envoy.conftest import Start
 
 MESH = """
 apiVersion: networking.istio.io/v1
@@ -105,14 +93,8 @@ CALLS = (
 )
 
 
-def test_what_a_client_sees_of_timeouts(launch: Callable[[ResourceSet], Any]) -> None:
-    loaded = load(MESH, "in.yaml")
-    assert loaded.problems == ()
-    graph = Graph()
-    inputs.apply(graph, {m.ref: m for m in loaded.manifests})
-    live = launch(resource_set(graph, proxy("webapp-0", address="10.245.1.1")))
-    assert live.ads.nacks == []
-    assert live.log.read_text() == "", "a field is deprecated"
+def test_what_a_client_sees_of_timeouts(start: Start) -> None:
+    live = start(MESH)
     live.start_app(live.peer, "10.245.1.2", 80, "app")
     outcomes = zip(CALLS, call_all(live.netns, "10.96.0.7", 80, [call.steps for call in CALLS]), strict=True)
     assert [(call, *outcome) for call, outcome in outcomes if not _as_expected(call, *outcome)] == []

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from pilotfish.config import load
-from pilotfish.derive import Graph
-from pilotfish.envoy.resources import resource_set
-from pilotfish.envoy.values import ResourceSet
-from pilotfish.mesh import inputs
+from tests.envoy.conftest import LiveEnvoy, Start
 from tests.envoy.wire import start_wire
-from tests.mesh.meshes import proxy
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
 
 ENDPOINTS = {"10.245.1.2": "a", "10.245.1.3": "b", "10.245.1.4": "c", "10.245.1.5": "bad"}
 GOOD = "10.245.1.2 10.245.1.3 10.245.1.4"
@@ -107,7 +99,7 @@ SERVICES = {
 class Mesh:
     """A client beside a real Envoy, and what it is answered."""
 
-    def __init__(self, live: Any) -> None:
+    def __init__(self, live: LiveEnvoy) -> None:
         self.live = live
 
     def text(self, name: str, path: str = "/", *headers: str) -> str:
@@ -167,14 +159,8 @@ with socket.create_connection((sys.argv[1], 80), timeout=5) as s:
 
 
 @pytest.fixture
-def mesh(launch: Callable[[ResourceSet], Any]) -> Mesh:
-    loaded = load("".join(_documents()), "in.yaml")
-    assert {problem.reason for problem in loaded.problems} == {"TunnelByPost"}
-    graph = Graph()
-    inputs.apply(graph, {m.ref: m for m in loaded.manifests})
-    live = launch(resource_set(graph, proxy("webapp-0", address="10.245.1.1")))
-    assert live.ads.nacks == []
-    assert live.log.read_text() == "", "a field is deprecated"
+def mesh(start: Start) -> Mesh:
+    live = start("".join(_documents()), problems={"TunnelByPost"})
     for last in range(3, 9):
         subprocess.run(["ip", "-n", live.peer, "addr", "add", f"10.245.1.{last}/24", "dev", "eth0"], check=True)
     for address, name in {**ENDPOINTS, "10.245.1.6": "r", "10.245.1.7": "r"}.items():

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import pytest
-
-from pilotfish.config import load
-from pilotfish.derive import Graph
-from pilotfish.envoy.resources import resource_set
-from pilotfish.envoy.values import ResourceSet
-from pilotfish.mesh import inputs
 from tests.envoy.calls import call_all
-from tests.mesh.meshes import proxy
+from tests.envoy.conftest import LiveEnvoy, Start
 from tests.waiting import wait_until
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
 
 MESH = """
 apiVersion: networking.istio.io/v1
@@ -89,26 +77,18 @@ class Call:
         return "\r\n".join(lines)
 
 
-def _launch(
-    launch: Callable[[ResourceSet], Any], routes: str, warnings: frozenset[str] = frozenset(), after: str = ""
-) -> Any:
-    loaded = load(f"{MESH}{routes}{V1}{after}", "in.yaml")
-    assert {problem.reason for problem in loaded.problems} == warnings, loaded.problems
-    graph = Graph()
-    inputs.apply(graph, {m.ref: m for m in loaded.manifests})
-    live = launch(resource_set(graph, proxy("webapp-0", address="10.245.1.1", app="webapp")))
-    assert live.ads.nacks == []
-    assert live.log.read_text() == "", "a field is deprecated"
+def _start(start: Start, routes: str, problems: frozenset[str] = frozenset(), after: str = "") -> LiveEnvoy:
+    live = start(f"{MESH}{routes}{V1}{after}", problems=problems)
     for port, name in ((80, "v1"), (81, "v2"), (82, "shadow")):
         live.start_app(live.peer, "10.245.1.2", port, name)
     return live
 
 
-def _call(live: Any, calls: tuple[Call, ...]) -> list[tuple[str, float]]:
+def _call(live: LiveEnvoy, calls: tuple[Call, ...]) -> list[tuple[str, float]]:
     return call_all(live.netns, "10.96.0.7", 80, [[(0, call.text)] for call in calls])
 
 
-def _check(live: Any, calls: tuple[Call, ...]) -> None:
+def _check(live: LiveEnvoy, calls: tuple[Call, ...]) -> None:
     outcomes = zip(calls, _call(live, calls), strict=True)
     wrong = [
         f"{c.what}: {answer} after {seconds:.2f}" for c, (answer, seconds) in outcomes if not _fits(c, answer, seconds)
@@ -144,9 +124,9 @@ REWRITES = r"""
 """
 
 
-def test_rewrites_are_what_the_app_is_asked(launch: Callable[[ResourceSet], Any]) -> None:
+def test_rewrites_are_what_the_app_is_asked(start: Start) -> None:
     _check(
-        _launch(launch, REWRITES),
+        _start(start, REWRITES),
         (
             Call("a prefix", "/old/a?q=1", ("v1 GET /new/a?q=1 ", "host: app.example.com\n"), (SHOW,)),
             Call("an exact path", "/exact?q=1", ("GET /whole?q=1 ",)),
@@ -188,8 +168,8 @@ HEADERS = """
 """
 
 
-def test_headers_are_set_added_and_removed_both_ways(launch: Callable[[ResourceSet], Any]) -> None:
-    live = _launch(launch, HEADERS)
+def test_headers_are_set_added_and_removed_both_ways(start: Start) -> None:
+    live = _start(start, HEADERS)
     asked = (SHOW, "x-set: old", "x-add: first", "x-gone: yes")
     into = ("x-set: new\n", "x-where: /route/a 100%\n", "x-add: first\n", "x-add: more\n")
     back = ("x-app: changed\r\n", "x-more: 1\r\n")
@@ -251,8 +231,8 @@ ANSWERS = """
 """
 
 
-def test_redirects_and_direct_responses_never_reach_an_app(launch: Callable[[ResourceSet], Any]) -> None:
-    live = _launch(launch, ANSWERS.replace("LONG", "a" * 150_000), frozenset({"LargeBody"}))
+def test_redirects_and_direct_responses_never_reach_an_app(start: Start) -> None:
+    live = _start(start, ANSWERS.replace("LONG", "a" * 150_000), frozenset({"LargeBody"}))
     _check(
         live,
         (
@@ -301,8 +281,8 @@ FAULTS = """
 """
 
 
-def test_faults_hit_their_share_of_requests(launch: Callable[[ResourceSet], Any]) -> None:
-    live = _launch(launch, FAULTS, frozenset({"NoEffect"}))
+def test_faults_hit_their_share_of_requests(start: Start) -> None:
+    live = _start(start, FAULTS, frozenset({"NoEffect"}))
     _check(
         live,
         (
@@ -339,8 +319,8 @@ MIRRORS = """
 """
 
 
-def test_mirrors_get_their_share_and_what_they_answer_is_nobodys_matter(launch: Callable[[ResourceSet], Any]) -> None:
-    live = _launch(launch, MIRRORS)
+def test_mirrors_get_their_share_and_what_they_answer_is_nobodys_matter(start: Start) -> None:
+    live = _start(start, MIRRORS)
     heard = ("x-answer: 200",)
     _check(
         live,
@@ -364,7 +344,7 @@ def test_mirrors_get_their_share_and_what_they_answer_is_nobodys_matter(launch: 
     assert 31 <= copies.count("GET /share") <= 89, "it is 60 of 200, and 29 are 4.5 standard deviations"
 
 
-def _seen(live: Any, port: int) -> str:
+def _seen(live: LiveEnvoy, port: int) -> str:
     return str(live.request(live.peer, "10.245.1.2", port, "app", "/seen"))
 
 
@@ -387,7 +367,7 @@ CORS = """
 """
 
 
-def test_pages_of_other_origins_are_let_in_by_their_origin(launch: Callable[[ResourceSet], Any]) -> None:
+def test_pages_of_other_origins_are_let_in_by_their_origin(start: Start) -> None:
     allowed = (
         "access-control-allow-methods: GET,PUT\r\n",
         "access-control-allow-headers: x-one,x-two\r\n",
@@ -395,7 +375,7 @@ def test_pages_of_other_origins_are_let_in_by_their_origin(launch: Callable[[Res
         "access-control-allow-credentials: true\r\n",
     )
     _check(
-        _launch(launch, CORS),
+        _start(start, CORS),
         (
             *(
                 _preflight("allowed", "/cors", o, (_origin(o), *allowed), ("x-app: v1",))
@@ -443,8 +423,8 @@ RETRIES = """
 """
 
 
-def test_retries_are_made_for_what_was_asked(launch: Callable[[ResourceSet], Any]) -> None:
-    live = _launch(launch, RETRIES)
+def test_retries_are_made_for_what_was_asked(start: Start) -> None:
+    live = _start(start, RETRIES)
     _check(
         live,
         (
@@ -477,8 +457,8 @@ SOURCES = """
 """
 
 
-def test_routes_hold_for_some_clients_and_are_counted_by_name(launch: Callable[[ResourceSet], Any]) -> None:
-    live = _launch(launch, SOURCES)
+def test_routes_hold_for_some_clients_and_are_counted_by_name(start: Start) -> None:
+    live = _start(start, SOURCES)
     taken = {"/labels": "v2", "/strange": "v1", "/namespace": "v2", "/elsewhere": "v1", "/mesh": "v2", "/edge": "v1"}
     _check(live, tuple(Call(path, path, (f"{app} GET",)) for path, app in {**taken, "/counted": "v1"}.items()))
     counts = live.get("/stats?filter=route.counted.upstream_rq_total")
@@ -516,8 +496,8 @@ spec:
 """
 
 
-def test_a_client_sees_what_is_exported_to_its_namespace(launch: Callable[[ResourceSet], Any]) -> None:
-    live = _launch(launch, EXPORTS, after=EXPORTED)
+def test_a_client_sees_what_is_exported_to_its_namespace(start: Start) -> None:
+    live = _start(start, EXPORTS, after=EXPORTED)
     _check(
         live,
         (
@@ -554,8 +534,8 @@ spec:
 """
 
 
-def test_what_is_delegated_is_routed_as_both_say(launch: Callable[[ResourceSet], Any]) -> None:
-    live, asked = _launch(launch, DELEGATES, after=DELEGATED), (SHOW, "x-a: 1")
+def test_what_is_delegated_is_routed_as_both_say(start: Start) -> None:
+    live, asked = _start(start, DELEGATES, after=DELEGATED), (SHOW, "x-a: 1")
     _check(
         live,
         (

@@ -10,10 +10,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+
+from tests.envoy.conftest import LiveEnvoy
 
 
-def start_wire(live: Any, address: str, port: int, name: str, certificates: Path | None = None) -> None:
+def start_wire(live: LiveEnvoy, address: str, port: int, name: str, certificates: Path | None = None) -> None:
     command = ["ip", "netns", "exec", live.peer, sys.executable, "-Sc", _SERVER, address, str(port), name]
     process = subprocess.Popen([*command, str(certificates or "")], stdout=subprocess.PIPE)
     live.processes.append(process)
