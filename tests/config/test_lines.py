@@ -45,7 +45,6 @@ LINES = TEXT.splitlines()
     [
         ("", "apiVersion: v1"),
         ("metadata.name", "  name: web"),
-        ('metadata.annotations["example.com/other"]', "    example.com/other: x"),
         ("metadata.annotations[example.com/other]", "    example.com/other: x"),
         ("spec", "spec:"),
         ("spec.selector.app", "    app: web"),

@@ -72,9 +72,7 @@ def test_a_malformed_annotation_is_an_error_of_the_pod(name: str, text: str) -> 
     ref = POD.ref("vm", "webapp-0")
     spec, problems = spec_from_annotations({name: text}, ref=ref)
     assert spec is None
-    assert [(p.ref, p.field, p.severity) for p in problems] == [
-        (ref, f'metadata.annotations["{name}"]', Severity.ERROR)
-    ]
+    assert [(p.ref, p.field, p.severity) for p in problems] == [(ref, f"metadata.annotations[{name}]", Severity.ERROR)]
 
 
 def test_an_unknown_annotation_is_a_warning() -> None:
@@ -128,7 +126,7 @@ def test_what_has_no_annotation_comes_from_proxy_metadata() -> None:
 def test_wrong_proxy_metadata_is_a_problem(name: str, text: str) -> None:
     spec, (problem,) = spec_from_annotations({}, environment={name: text})
     assert spec is None
-    assert problem.field == 'metadata.annotations["proxy.istio.io/config"]'
+    assert problem.field == "metadata.annotations[proxy.istio.io/config]"
     assert problem.message.startswith(f"proxyMetadata {name}: {text!r}")
     assert problem.severity is Severity.ERROR
 

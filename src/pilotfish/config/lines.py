@@ -6,17 +6,16 @@ which number is whose.
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
+
+from pilotfish.config.paths import steps
 
 if TYPE_CHECKING:
     from pilotfish.config.building import Lines
 
 _MOST: Final = 2**16 - 1
-_STEP = re.compile(r"\.?([^.\[\]]+)|\[\"?([^\]]*?)\"?\]")
-_LONGEST_PATH = 2_000
 _NESTED: Final = frozenset({dict, list})
 
 
@@ -65,8 +64,7 @@ def line_of(document: Mapping[str, object], numbers: bytes, path: str) -> int:
     """How many lines after the first the deepest part of the path stands that was written."""
     deltas, at, found = memoryview(numbers).cast("H"), -1, 0
     here: object = document
-    for name, key in _STEP.findall(path[:_LONGEST_PATH]):
-        step = name or key
+    for step in steps(path):
         for child_step, child in _children(here):
             at += 1
             if child_step == step:

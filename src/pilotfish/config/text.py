@@ -17,6 +17,7 @@ import yaml
 
 from pilotfish.config.building import BoundError, Built, Fault, Lines, build
 from pilotfish.config.lines import record_lines
+from pilotfish.config.paths import steps
 from pilotfish.config.scalars import whole_number
 
 LARGEST_TEXT = 64 * 2**20
@@ -31,8 +32,6 @@ _LARGEST_JSON = 2**18
 _CHUNKS_A_PAUSE = 1_000
 _SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 _EMPTY_LINE = re.compile(r"\s*(?:#.*|%.*|(?:---|\.\.\.)\s*(?:#.*)?)?")
-_STEP = re.compile(r"\.?([^.\[\]]+)|\[([^\]]*)\]")
-_LONGEST_PATH = 2_000
 _JSON_START = re.compile(r"\s*[{\[]")
 
 
@@ -69,8 +68,8 @@ class Positions:
         if self._lines is None:
             return b""
         original = self._value
-        for name, key in _STEP.findall(path):
-            at = _index(original, name or key)
+        for step in steps(path):
+            at = _index(original, step)
             original = at[2] if at is not None else None
         first = self._walk(self._lines, path)[0] if path else self._lines.start
         return record_lines(document, original if isinstance(original, Mapping) else {}, self._lines, first)
@@ -84,8 +83,8 @@ class Positions:
 
     def _walk(self, lines: Lines, path: str) -> tuple[int, str | None]:
         line, value, text = lines.start, self._value, None
-        for name, key in _STEP.findall(path[:_LONGEST_PATH]):
-            at = _index(value, name or key)
+        for part in steps(path):
+            at = _index(value, part)
             here = lines.of.get(id(value), [])
             if at is None:
                 return line, None

@@ -136,4 +136,4 @@ def _unknown(name: str) -> str:
 
 def _problem(ref: ObjectRef | None, source: Source | None, name: str, reason: str, message: str) -> Problem:
     severity = Severity.WARNING if reason == "UnknownField" else Severity.ERROR
-    return Problem(ref, f'metadata.annotations["{name}"]', reason, message, severity, source)
+    return Problem(ref, f"metadata.annotations[{name}]", reason, message, severity, source)

@@ -15,7 +15,7 @@ def describe_past(annotations: Mapping[str, str], workload: ObjectRef, source: S
     """One for each annotation that leaves traffic uncaptured."""
     values = {name.removeprefix(PREFIX): _split(text) for name, text in annotations.items() if name.startswith(PREFIX)}
     return tuple(
-        Problem(workload, f'metadata.annotations["{PREFIX}{name}"]', "NotCaptured", message, Severity.INFO, source)
+        Problem(workload, f"metadata.annotations[{PREFIX}{name}]", "NotCaptured", message, Severity.INFO, source)
         for name, message in _messages(values)
     )
 

@@ -92,7 +92,7 @@ def _with_status_port(
     port = int(text[:6])
     if why := ports_beside_status(config).get(port):
         message = f"{port} is taken: {why}; the pod is not started until another is written, such as {STATUS_PORT}"
-        field = f'metadata.annotations["{STATUS_PORT_ANNOTATION}"]'
+        field = f"metadata.annotations[{STATUS_PORT_ANNOTATION}]"
         return config, (Problem(workload, field, "InvalidValue", message, source=source),)
     return msgspec.structs.replace(config, status_port=port), ()
 
@@ -124,5 +124,5 @@ def _scrape_target(
     try:
         return ScrapeTarget.from_annotations(annotations), ()
     except ValueError as error:
-        field = 'metadata.annotations["prometheus.io/port"]'
+        field = "metadata.annotations[prometheus.io/port]"
         return None, (Problem(workload, field, "InvalidValue", f"{error}; the pod is not started", source=source),)
