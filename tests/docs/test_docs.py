@@ -13,14 +13,10 @@ from pilotfish.cli.app import ALIASES, COMMANDS
 from pilotfish.cli.app import pilotfish as program
 from pilotfish.config.loading import load
 from pilotfish.model import Severity
-from pilotfish.model.kinds import SUPPORTED
-from tests.docs.fields import render_fields
 from tests.docs.shell import blocks, commands, mentions
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
-MANIFESTS = ROOT / "docs" / "manifests.md"
-_FIELDS = re.compile(r"(<!-- fields:[^\n]*-->\n```text\n)(.*?)(```\n<!-- end of fields -->)", re.DOTALL)
 _LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)")
 
 every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -76,21 +72,6 @@ def test_every_command_is_described() -> None:
     text = (ROOT / "docs" / "commands.md").read_text()
     used = {ALIASES.get(words[0], words[0]) for words in commands(text) if words}
     assert used >= COMMANDS.keys()
-
-
-def test_the_fields_are_those_that_are_decoded(request: pytest.FixtureRequest) -> None:
-    text = MANIFESTS.read_text()
-    found = _FIELDS.search(text)
-    assert found is not None, "the marks around the fields are gone"
-    if request.config.getoption("--update-docs", default=False):
-        MANIFESTS.write_text(text[: found.start(2)] + render_fields() + text[found.end(2) :])
-        return
-    assert found[2] == render_fields(), "run: pytest tests/docs --update-docs"
-
-
-def test_every_kind_is_named() -> None:
-    text = MANIFESTS.read_text()
-    assert [kind.name for kind in SUPPORTED if f"\n{kind} (" not in text] == []
 
 
 def examples() -> Iterator[tuple[str, str]]:
