@@ -34,6 +34,7 @@ from pilotfish.config.kinds import STRUCTS
 from pilotfish.config.kubernetes import Metadata, Pod, PodSpec
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.config.schema import api_fields
+from pilotfish.config.values import IntOrString
 from pilotfish.model import Duration, Kind, Severity
 from pilotfish.model.kinds import UNSUPPORTED
 
@@ -122,7 +123,15 @@ def _takes(field: Field) -> str:
 
 
 def _shown(value: object) -> str:
-    return f"`[{', '.join(value)}]`" if isinstance(value, tuple | list) else f"`{value}`"
+    match value:
+        case bool():
+            return f"`{value}`".lower()
+        case IntOrString():
+            return f"`{value.value}`"
+        case tuple() | list():
+            return f"`[{', '.join(value)}]`"
+        case _:
+            return f"`{value}`"
 
 
 def _kind_of(kind: Type) -> str:

@@ -56,6 +56,7 @@ _PROCESS = "it has no effect: a container is a process of this machine"
 _ONE_MACHINE = "it has no effect: there is one machine, and every pod runs on it"
 _WHOLE = "it is not supported yet, and the object is refused whole, as the rest would mean something else"
 _LATER = "it is not supported yet, so it has no effect"
+_MUTABLE = "it is not enforced: who changes the object changes it"
 _STATUS = Unused(None)
 _CONFINEMENT = (
     _info(_REST, "it has no effect: a container is a process of this machine, and is confined by its user alone")
@@ -79,8 +80,11 @@ _KUBERNETES: dict[type, Table] = {
         | _info("trafficDistribution", _ONE_MACHINE)
         | _info("internalTrafficPolicy", _ONE_MACHINE, "Cluster")
     ),
+    kubernetes.ConfigMap: _info("immutable", _MUTABLE, False),
+    kubernetes.Secret: _info("immutable", _MUTABLE, False),
     kubernetes.SliceEndpoint: _silent("hints deprecatedTopology topology"),
     kubernetes.TargetRef: _silent("apiVersion fieldPath resourceVersion"),
+    kubernetes.FieldSelector: _silent("apiVersion"),
     kubernetes.EnvVarSource: _warning(
         "resourceFieldRef fileKeyRef", "the variable is set to the empty text; write a value"
     ),
@@ -111,7 +115,10 @@ _KUBERNETES: dict[type, Table] = {
         | _warning("volumeDevices", "no block device is given to the container", [])
         | _warning("restartPolicyRules", "the restart policy holds for every exit code", [])
     ),
-    kubernetes.EmptyDirVolume: _info("sizeLimit", "it is not enforced: the directory may grow as the disk allows"),
+    kubernetes.EmptyDirVolume: (
+        _info("sizeLimit", "it is not enforced: the directory may grow as the disk allows")
+        | _info("medium", "the directory is on disk, and its size is the disk's", "")
+    ),
     kubernetes.Volume: {
         _REST: Unused(
             Severity.WARNING,

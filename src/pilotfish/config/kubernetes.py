@@ -61,7 +61,6 @@ class ConfigMap(Resource):
     data: dict[str, str] = {}
     binary_data: dict[str, str] = {}
     """base64."""
-    immutable: bool = False
 
 
 class Secret(Resource):
@@ -70,7 +69,6 @@ class Secret(Resource):
     data: dict[str, str] = {}
     """base64."""
     string_data: dict[str, str] = {}
-    immutable: bool = False
 
     def __repr__(self) -> str:
         return f"Secret({self.metadata.namespace}/{self.metadata.name}, redacted)"
@@ -81,8 +79,10 @@ class ServicePort(Struct):
     name: str = ""
     target_port: IntOrString | None = None
     protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
+    """`SCTP` is not served, which is warned of."""
     app_protocol: str = ""
     node_port: int = 0
+    """Not opened: `type` is warned of."""
 
 
 class ClientIPConfig(Struct):
@@ -95,15 +95,17 @@ class SessionAffinityConfig(Struct):
 
 class ServiceSpec(Struct):
     type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
+    """Of the host no port is opened: `NodePort` and `LoadBalancer` are served as `ClusterIP`, which is warned of."""
     selector: dict[str, str] = {}
     ports: tuple[ServicePort, ...] = ()
     cluster_ip: str = msgspec.field(default="", name="clusterIP")
     """"" is filled in when the object is stored; "None" makes the Service headless."""
     cluster_ips: tuple[str, ...] = msgspec.field(default=(), name="clusterIPs")
     external_ips: tuple[str, ...] = msgspec.field(default=(), name="externalIPs")
-    """More addresses at which the Service is served, beside its cluster IP."""
+    """More addresses at which the Service is served, beside its cluster IP. IPv4: another is warned of."""
     publish_not_ready_addresses: bool = False
     session_affinity: Literal["None", "ClientIP"] = "None"
+    """`ClientIP` holds for who calls past a sidecar, or has none, which is warned of."""
     session_affinity_config: SessionAffinityConfig | None = None
     external_name: str = ""
     ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] = "SingleStack"
@@ -119,9 +121,12 @@ class EndpointConditions(Struct):
     ready: bool | None = None
     serving: bool | None = None
     terminating: bool | None = None
+    """Changes nothing: what is not ready is not called."""
 
 
 class TargetRef(Struct):
+    """Changes nothing. It is read, as every slice of a cluster has it: what is not takes longer to be passed over."""
+
     kind: str = ""
     name: str = ""
     namespace: str = ""
@@ -132,6 +137,7 @@ class SliceEndpoint(Struct):
     addresses: tuple[str, ...]
     conditions: EndpointConditions = EndpointConditions()
     target_ref: TargetRef | None = None
+    """Whose address it is. It changes nothing."""
     hostname: str = ""
     node_name: str = ""
     zone: str = ""
@@ -149,6 +155,7 @@ class EndpointSlice(Resource):
 
     kind = kinds.ENDPOINT_SLICE
     address_type: Literal["IPv4", "IPv6", "FQDN"] = "IPv4"
+    """`FQDN` is refused: use a ServiceEntry with resolution DNS."""
     endpoints: tuple[SliceEndpoint, ...] = ()
     ports: tuple[EndpointPort, ...] = ()
 
@@ -158,6 +165,7 @@ class EndpointAddress(Struct):
     hostname: str = ""
     node_name: str = ""
     target_ref: TargetRef | None = None
+    """Whose address it is. It changes nothing."""
 
 
 class EndpointSubset(Struct):
@@ -181,7 +189,6 @@ class KeySelector(Struct):
 
 class FieldSelector(Struct):
     field_path: str
-    api_version: str = "v1"
 
 
 class EnvVarSource(Struct):
@@ -346,7 +353,7 @@ class SecretVolume(Struct):
 
 
 class EmptyDirVolume(Struct):
-    medium: Literal["", "Memory"] = ""
+    """A directory of the machine's disk, gone with the pod."""
 
 
 class HostPathVolume(Struct):

@@ -16,8 +16,11 @@ from pilotfish.model import Duration, kinds
 
 class TCPKeepalive(Struct):
     probes: int = 0
+    """At most 127; 0 is the kernel's own."""
     time: Duration | None = None
+    """1s to 32767s."""
     interval: Duration | None = None
+    """1s to 32767s."""
 
 
 class TCPSettings(Struct):
@@ -30,7 +33,9 @@ class TCPSettings(Struct):
 
 class HTTP2KeepAlive(Struct):
     interval: Duration | None = None
+    """Both, or none."""
     timeout: Duration | None = None
+    """Both, or none."""
 
 
 class HTTPSettings(Struct):
@@ -43,6 +48,7 @@ class HTTPSettings(Struct):
         default="DEFAULT", name="h2UpgradePolicy"
     )
     use_client_protocol: bool = False
+    """Not beside `h2UpgradePolicy: UPGRADE`."""
     max_concurrent_streams: int | None = None
     http2_keep_alive: HTTP2KeepAlive | None = msgspec.field(default=None, name="http2KeepAlive")
 
@@ -104,6 +110,7 @@ class OutlierDetection(Struct):
     consecutive_gateway_errors: int | None = None
     split_external_local_origin_errors: bool = False
     consecutive_local_origin_failures: int | None = None
+    """Needs `splitExternalLocalOriginErrors`."""
     interval: Duration | None = None
     base_ejection_time: Duration | None = None
     max_ejection_percent: int | None = None
@@ -114,14 +121,18 @@ class ClientTLSSettings(Struct):
     """Paths are of files where the proxy runs."""
 
     mode: Literal["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"] = "DISABLE"
+    """`ISTIO_MUTUAL` waits for identities, which is warned of; the rest of the rule is used."""
     client_certificate: str = ""
+    """A file where the proxy runs; `MUTUAL` needs it and `privateKey`."""
     private_key: str = ""
     ca_certificates: str = ""
+    """A file, or `system`, which is also what is meant by none."""
     ca_crl: str = ""
     credential_name: str = ""
     subject_alt_names: tuple[str, ...] = ()
     sni: str = ""
     insecure_skip_verify: bool = False
+    """Leaves nothing to `caCertificates` and `subjectAltNames`: not beside them."""
 
 
 class PortTrafficPolicy(Struct):
@@ -157,6 +168,7 @@ class TrafficPolicy(Struct):
     tunnel: Tunnel | None = None
     proxy_protocol: ProxyProtocol | None = None
     retry_budget: RetryBudget | None = None
+    """Goes before `connectionPool.http.maxRetries`."""
 
 
 class Subset(Struct):
@@ -175,6 +187,7 @@ class DestinationRuleSpec(Struct):
     subsets: tuple[Subset, ...] = ()
     export_to: tuple[str, ...] = ()
     workload_selector: PodSelector | None = None
+    """For these workloads of its own namespace; not beside an `exportTo` that names others."""
 
 
 class DestinationRule(Resource):

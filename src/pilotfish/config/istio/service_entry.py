@@ -26,10 +26,12 @@ class WorkloadSelector(Struct):
 class ServiceEntrySpec(Struct):
     hosts: tuple[str, ...]
     addresses: tuple[str, ...] = ()
+    """A network needs `resolution` NONE or STATIC."""
     ports: tuple[ServiceEntryPort, ...] = ()
     location: Literal["MESH_EXTERNAL", "MESH_INTERNAL"] = "MESH_EXTERNAL"
     resolution: Literal["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN"] = "NONE"
     endpoints: tuple[WorkloadEntrySpec, ...] = ()
+    """Not with `resolution` NONE; one at most with DNS_ROUND_ROBIN."""
     workload_selector: WorkloadSelector | None = None
     """Pods and WorkloadEntries of its namespace in the place of `endpoints`."""
     subject_alt_names: tuple[str, ...] = ()

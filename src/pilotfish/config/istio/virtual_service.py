@@ -55,9 +55,11 @@ class HTTPRetry(Struct):
     attempts: int = 0
     per_try_timeout: Duration | None = None
     retry_on: str = ""
+    """Conditions and statuses, separated by commas."""
     retry_remote_localities: bool | None = None
     retry_ignore_previous_hosts: bool = True
     backoff: Duration | None = None
+    """The longest pause before the first retry; it doubles with each."""
 
 
 class RegexRewrite(Struct):
@@ -69,6 +71,7 @@ class RegexRewrite(Struct):
 
 class HTTPRewrite(Struct):
     uri: str = ""
+    """Replaces the prefix that matched, and the whole path where none did."""
     authority: str = ""
     uri_regex_rewrite: RegexRewrite | None = None
 
@@ -76,11 +79,14 @@ class HTTPRewrite(Struct):
 class HTTPRedirect(Struct):
     uri: str = ""
     prefix_rewrite: str = ""
+    """Needs matches by prefix."""
     authority: str = ""
     port: int | None = None
     derive_port: Literal["FROM_PROTOCOL_DEFAULT", "FROM_REQUEST_PORT"] | None = None
+    """Not beside `port`."""
     scheme: str = ""
     redirect_code: int = 0
+    """301, which is also what is meant by none, 302, 303, 307 or 308: Envoy has no others."""
 
 
 class HTTPBody(Struct):
@@ -91,7 +97,9 @@ class HTTPBody(Struct):
 
 class HTTPDirectResponse(Struct):
     status: int
+    """200 to 599."""
     body: HTTPBody | None = None
+    """At most 1 MiB; more than 100 KiB is warned of."""
 
 
 class Percent(Struct):
@@ -100,13 +108,15 @@ class Percent(Struct):
 
 class Delay(Struct):
     percentage: Percent | None = None
+    """Without one no request is delayed, which is warned of."""
     percent: int = 0
-    """Of old."""
+    """Of old: now `percentage`."""
     fixed_delay: Duration | None = None
 
 
 class Abort(Struct):
     percentage: Percent | None = None
+    """Without one no request is aborted, which is warned of."""
     http_status: int | None = None
     grpc_status: str | None = None
 
@@ -129,6 +139,7 @@ class CorsPolicy(Struct):
     allow_headers: tuple[str, ...] = ()
     expose_headers: tuple[str, ...] = ()
     max_age: Duration | None = None
+    """Whole seconds."""
     allow_credentials: bool | None = None
     unmatched_preflights: Literal["UNSPECIFIED", "FORWARD", "IGNORE"] = "UNSPECIFIED"
 
@@ -155,7 +166,7 @@ class HTTPRoute(Struct):
     mirror: Destination | None = None
     mirror_percentage: Percent | None = None
     mirror_percent: int | None = None
-    """Of old."""
+    """Of old: now `mirrorPercentage`, and warned of."""
     mirrors: tuple[HTTPMirrorPolicy, ...] = ()
     cors_policy: CorsPolicy | None = None
     headers: Headers = Headers()

@@ -16,6 +16,7 @@ class WorkloadEntrySpec(Struct):
     locality: str = ""
     weight: int = 0
     service_account: str = ""
+    """Kept; it says nothing until there are identities."""
 
 
 class WorkloadEntryCondition(Struct):
