@@ -34,13 +34,13 @@ def _owners(resource: Resource | None) -> tuple[ObjectRef, ...]:
 
 
 def test_a_cluster_is_owned_by_its_service_and_the_rules_that_shape_it() -> None:
-    for resource in GRAPH.get(service_clusters, HOST, (RULE,)):
+    for resource in GRAPH.get(service_clusters, HOST, "", (RULE,)):
         assert _owners(resource) == (RULE, WEB)
 
 
 def test_endpoints_are_owned_by_the_service_and_the_rule_that_defines_the_subset_and_by_no_pod() -> None:
-    assert _owners(GRAPH.get(load_assignment, HOST, 80, "v1", (RULE,))) == (RULE, WEB)
-    assert _owners(GRAPH.get(load_assignment, HOST, 80, "", ())) == (WEB,)
+    assert _owners(GRAPH.get(load_assignment, HOST, "", 80, "v1", (RULE,))) == (RULE, WEB)
+    assert _owners(GRAPH.get(load_assignment, HOST, "", 80, "", ())) == (WEB,)
 
 
 def test_a_route_is_owned_by_all_that_it_routes_and_by_who_said_so() -> None:

@@ -15,9 +15,10 @@ from pilotfish.envoy.virtual_hosts import view
 from pilotfish.mesh.listeners.outbound import binding_names
 from pilotfish.mesh.policy.policies import policed, policy, rules_for
 from pilotfish.mesh.registry.services import all_hosts
+from pilotfish.mesh.registry.visibility import visible
 from pilotfish.mesh.routes.connections import connections
 from pilotfish.mesh.routes.http_routes import http_routes
-from pilotfish.mesh.scope import Scope, visible
+from pilotfish.mesh.scope import Scope
 from pilotfish.model import Duration, FieldRef, ObjectRef
 
 
@@ -30,10 +31,10 @@ def lowered(graph: Graph, scope: Scope, found: ResourceSet) -> dict[str, Any]:
     routed = {name: each for name, each in sorted(hosted.items()) if each[2].router is not None}
     hosts = graph.get(all_hosts)
     rules = {host: graph.get(rules_for, scope, host) for host in sorted(hosts)}
-    taken = {name: graph.get(connections, client, name) for name in graph.get(binding_names, visible(scope))}
+    taken = {name: graph.get(connections, client, name) for name in graph.get(binding_names, graph.get(visible, scope))}
     parts = {
         "routes": {
-            name: shown(graph.get(http_routes, seen.router, seen.rules, seen.source, host, port))
+            name: shown(graph.get(http_routes, seen.router, seen.rules, seen.source, host, seen.home, port))
             for name, (host, port, seen) in routed.items()
         },
         "connections": {name: shown(each.routes) for name, each in taken.items() if any(r.ref for r in each.routes)},

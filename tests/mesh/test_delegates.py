@@ -31,7 +31,7 @@ DELEGATE = {"delegate": {"name": "part", "namespace": "parts"}}
 def test_short_hosts_are_of_whoever_wrote_them() -> None:
     root = _root(DELEGATE | {"name": "a", "mirror": {"host": "web"}})
     graph = graph_of(service("web"), service("web", "parts", "10.96.0.2"), root, _part({"name": "b", "route": ROUTE}))
-    (found,) = graph.get(http_routes, root.ref, EVERYONE, EVERYONE, HOST, 80)
+    (found,) = graph.get(http_routes, root.ref, EVERYONE, EVERYONE, HOST, "", 80)
     assert isinstance(found.action, Forward)
     assert [each.backend.host for each in found.action.backends] == ["web.parts.svc.cluster.local"]
     assert [each.backend.host for each in found.action.mirrors] == [HOST]
@@ -57,7 +57,7 @@ def test_short_hosts_are_of_whoever_wrote_them() -> None:
 def test_a_delegates_match_is_under_the_roots(root: dict[str, Any], own: dict[str, Any], holds: bool) -> None:
     made = _root(DELEGATE | {"match": [root]}, {"name": "rest", "route": ROUTE})
     graph = graph_of(service("web"), made, _part({"name": "part", "match": [own], "route": ROUTE}))
-    found = graph.get(http_routes, made.ref, EVERYONE, EVERYONE, HOST, 80)
+    found = graph.get(http_routes, made.ref, EVERYONE, EVERYONE, HOST, "", 80)
     assert [route.name for route in found] == (["part", "rest"] if holds else ["rest"])
     reasons = {(problem.field, problem.reason) for problem in graph.get(problems)}
     assert (("spec.http[0].delegate", "ConflictingDelegate") in reasons) is not holds
@@ -67,7 +67,7 @@ def test_the_source_that_a_delegate_asks_for_is_looked_at() -> None:
     root = _root(DELEGATE, {"name": "rest", "route": ROUTE})
     graph = graph_of(service("web"), root, _part({"name": "x", "match": [{"sourceNamespace": "shop"}], "route": ROUTE}))
     names = [
-        [route.name for route in graph.get(http_routes, root.ref, EVERYONE, source, HOST, 80)]
+        [route.name for route in graph.get(http_routes, root.ref, EVERYONE, source, HOST, "", 80)]
         for source in (Scope("shop"), EVERYONE)
     ]
     assert names == [["x"], ["rest"]]
@@ -85,4 +85,4 @@ def test_a_delegate_that_is_not_for_the_root_is_not_used(part: Manifest, reason:
     root = _root(DELEGATE)
     graph = graph_of(service("web"), service("web", "parts", "10.96.0.2"), root, part)
     assert reason in {problem.reason for problem in graph.get(problems)}
-    assert [route.name for route in graph.get(http_routes, root.ref, EVERYONE, EVERYONE, HOST, 80)] == ["default"]
+    assert [route.name for route in graph.get(http_routes, root.ref, EVERYONE, EVERYONE, HOST, "", 80)] == ["default"]

@@ -48,7 +48,7 @@ def test_each_port_has_the_addresses_and_the_ready_pods() -> None:
 def test_kernel_and_proxies_are_told_of_the_same_endpoints() -> None:
     graph = graph_of(web(), *(pod(f"web-{n}", f"10.0.0.{n}", {"app": "web"}, ready=n % 2 == 0) for n in range(4)))
     (found,) = frontends(graph).values()
-    told = graph.get(endpoints, "web.vm.svc.cluster.local", 80)
+    told = graph.get(endpoints, "web.vm.svc.cluster.local", "", 80)
     assert found.endpoints == tuple((e.address, e.port) for e in told if e.ready)
 
 

@@ -46,7 +46,7 @@ CONTAINER = {"name": "app", "command": ["x"], "ports": [{"name": "web", "contain
 )
 def test_a_pod_is_an_endpoint_as_its_status_says(status: dict[str, Any], ready: list[bool]) -> None:
     made = manifest("Pod", "web-0", labels={"app": "web"}, spec={"containers": [CONTAINER]}, status=status)
-    assert [e.ready for e in graph_of(service("web"), made).get(endpoints, HOST, 80)] == ready
+    assert [e.ready for e in graph_of(service("web"), made).get(endpoints, HOST, "", 80)] == ready
 
 
 @pytest.mark.parametrize(("target", "ports"), [(None, [80]), (9090, [9090]), ("web", [8080]), ("nosuch", [])])
@@ -55,7 +55,7 @@ def test_a_target_port_is_a_number_or_the_name_of_a_container_port(target: int |
     spec = {"containers": [CONTAINER]}
     made = manifest("Pod", "web-0", labels={"app": "web"}, spec=spec, status={"podIP": "10.0.0.1"})
     graph = graph_of(service("web", ports=[port]), made)
-    assert [e.port for e in graph.get(endpoints, HOST, 80)] == ports
+    assert [e.port for e in graph.get(endpoints, HOST, "", 80)] == ports
     found = graph.get(inbound_ports, proxy("web-0", address="10.0.0.1"))
     assert [p.number for p in found] == ports
 
@@ -67,7 +67,7 @@ def test_a_shared_port_is_sniffed_where_its_services_do_not_agree(other: str, ex
     young = service("a", selector={"app": "web"}, ports=[{"name": other, "port": 81, "targetPort": 80}])
     graph = graph_of(service("z", selector={"app": "web"}), young, pod("web-0", "10.0.0.1", {"app": "web"}))
     (port,) = graph.get(inbound_ports, proxy("web-0", address="10.0.0.1"))
-    assert port.serves == (("a.vm.svc.cluster.local", 81), ("z.vm.svc.cluster.local", 80))
+    assert port.serves == (("a.vm.svc.cluster.local", "", 81), ("z.vm.svc.cluster.local", "", 80))
     assert graph.get(inbound_protocol, port) is expected
 
 

@@ -36,7 +36,7 @@ def test_a_service_entry_selects_pods_and_workload_entries_of_its_namespace() ->
         workload_entry("other", "192.0.2.3", labels={"app": "other"}),
         workload_entry("elsewhere", "192.0.2.4", namespace="shop"),
     )
-    found = graph.get(endpoints, "legacy.example.com", 80)
+    found = graph.get(endpoints, "legacy.example.com", "", 80)
     assert [(e.address, e.port, e.weight, e.locality.zone) for e in found] == [
         ("10.0.0.1", 8080, 1, ""),
         ("192.0.2.1", 8080, 1, ""),
@@ -53,17 +53,20 @@ def test_a_service_selects_them_too() -> None:
         workload_entry("without", "192.0.2.3"),
         workload_entry("named", "legacy.example.com", ports={"web": 8000}),
     )
-    assert [(e.address, e.port) for e in graph.get(endpoints, HOST, 80)] == [("192.0.2.2", 9000), ("192.0.2.1", 8000)]
+    assert [(e.address, e.port) for e in graph.get(endpoints, HOST, "", 80)] == [
+        ("192.0.2.2", 9000),
+        ("192.0.2.1", 8000),
+    ]
 
 
 def test_a_name_is_an_endpoint_where_names_are_looked_up() -> None:
     graph = graph_of(service_entry(resolution="DNS"), workload_entry("named", "vm.example.com"))
-    assert [e.address for e in graph.get(endpoints, "legacy.example.com", 80)] == ["vm.example.com"]
+    assert [e.address for e in graph.get(endpoints, "legacy.example.com", "", 80)] == ["vm.example.com"]
 
 
 def test_labels_stand_in_either_place() -> None:
     made = manifest("WorkloadEntry", "vm-1", "vm", NETWORKING, labels={"app": "legacy"}, spec={"address": "192.0.2.1"})
-    assert len(graph_of(service_entry(), made).get(endpoints, "legacy.example.com", 80)) == 1
+    assert len(graph_of(service_entry(), made).get(endpoints, "legacy.example.com", "", 80)) == 1
 
 
 @pytest.mark.parametrize(("status", "ready"), [("True", True), ("False", False), (None, False)])
@@ -78,13 +81,13 @@ def test_one_whose_health_is_checked_is_ready_when_that_says_so(status: str | No
         spec={"address": "192.0.2.1", "labels": {"app": "legacy"}},
         status={"conditions": conditions},
     )
-    assert [e.ready for e in graph_of(service_entry(), checked).get(endpoints, "legacy.example.com", 80)] == [ready]
+    assert [e.ready for e in graph_of(service_entry(), checked).get(endpoints, "legacy.example.com", "", 80)] == [ready]
 
 
 def test_a_proxy_at_its_address_serves_what_selects_it() -> None:
     graph = graph_of(service_entry(), workload_entry("vm-1", "192.0.2.1", ports={"http": 9090}))
     (served,) = graph.get(inbound_ports, proxy("vm-host", address="192.0.2.1"))
-    assert (served.number, served.serves) == (9090, (("legacy.example.com", 80),))
+    assert (served.number, served.serves) == (9090, (("legacy.example.com", "", 80),))
 
 
 def test_one_that_nobody_selects_is_named() -> None:

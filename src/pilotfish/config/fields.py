@@ -173,7 +173,6 @@ _MESH: dict[type, Table] = {
         _silent("ingressService ingressClass ingressControllerMode ingressSelector configSources dnsRefreshRate")
         | _silent("enableEnvoyAccessLogService proxyListenPort proxyInboundListenPort proxyHttpPort")
         | _silent("enableAutoMtls enablePrometheusMerge disableEnvoyListenerLog disableMixerHttpReports")
-        | _warning("defaultServiceExportTo defaultVirtualServiceExportTo", _LATER, ["*"])
         | _warning("trustDomain", _LATER, "cluster.local")
         | _warning("thriftConfig configSourcesWatch", _LATER)
     ),

@@ -5,13 +5,16 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 import msgspec
 
 from pilotfish.config.values import IntOrString
 from pilotfish.model import Kind, kinds
 from pilotfish.model.struct import Frozen
+
+EXPORT_TO: Final = "networking.istio.io/exportTo"
+"""An annotation: the namespaces that see a Service, separated by commas."""
 
 
 class Struct(Frozen, rename="camel", forbid_unknown_fields=True):
@@ -39,6 +42,11 @@ class Metadata(Struct):
     resource_version: str = ""
     generation: int = 0
     owner_references: tuple[OwnerReference, ...] = ()
+
+
+def export_to_of(metadata: Metadata) -> tuple[str, ...]:
+    """What a Service's annotation says."""
+    return tuple(filter(None, map(str.strip, metadata.annotations.get(EXPORT_TO, "").split(","))))
 
 
 class Resource(Struct):

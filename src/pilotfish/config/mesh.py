@@ -40,5 +40,7 @@ class MeshConfig(Struct):
     connect_timeout: Duration = Duration(10 * 10**9)
     protocol_detection_timeout: Duration = Duration(0)
     root_namespace: str = ROOT_NAMESPACE
+    default_service_export_to: tuple[str, ...] = ("*",)
+    """Who sees a Service or ServiceEntry that does not say it."""
+    default_virtual_service_export_to: tuple[str, ...] = ("*",)
     default_destination_rule_export_to: tuple[str, ...] = ("*",)
-    """Who sees a DestinationRule that does not say it: `*` or `.`."""

@@ -10,6 +10,7 @@ import msgspec
 
 from pilotfish.config.checks.access_log import check_access_log
 from pilotfish.config.checks.durations import check_duration
+from pilotfish.config.checks.export_to import check_export_to
 from pilotfish.config.checks.hosts import is_domain
 from pilotfish.config.checks.names import check_dns_label
 from pilotfish.config.decode import decode
@@ -140,6 +141,8 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
         report.invalid(f"{prefix}connectTimeout", what, "write 1h or less")
     check_duration(config.protocol_detection_timeout, f"{prefix}protocolDetectionTimeout", report, may_be_zero=True)
     check_dns_label(config.root_namespace, f"{prefix}rootNamespace", report)
+    check_export_to(config.default_service_export_to, report, f"{prefix}defaultServiceExportTo")
+    check_export_to(config.default_virtual_service_export_to, report, f"{prefix}defaultVirtualServiceExportTo")
     if config.default_destination_rule_export_to not in ((), ("*",), (".",)):
         remedy = "write ['*'], every namespace, or ['.'], the rule's own"
         report.invalid(f"{prefix}defaultDestinationRuleExportTo", "it must be one of two", remedy)

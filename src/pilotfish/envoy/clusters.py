@@ -33,7 +33,7 @@ from pilotfish.envoy.types import CLUSTER, ENDPOINT
 from pilotfish.envoy.values import Resource
 from pilotfish.mesh.listeners.inbound import InboundPort, inbound_protocol
 from pilotfish.mesh.policy.policies import policy
-from pilotfish.mesh.registry.services import service
+from pilotfish.mesh.registry.services import service_at
 from pilotfish.mesh.settings import settings
 from pilotfish.model import ObjectRef, Protocol
 from pilotfish.model.service import Resolution, Service, ServicePort
@@ -59,14 +59,14 @@ _RESOLVER: Final = TypedExtensionConfig(
 
 
 @query
-def service_clusters(db: Reads, host: str, rules: tuple[ObjectRef, ...]) -> tuple[Resource, ...]:
+def service_clusters(db: Reads, host: str, home: str, rules: tuple[ObjectRef, ...]) -> tuple[Resource, ...]:
     """All clusters of a service, for clients to whom these DestinationRules apply."""
-    found = service(db, host)
+    found = service_at(db, host, home)
     if found is None:
         return ()
     applied = policy(db, rules)
     subsets = ("", *(subset.name for subset in applied.subsets))
-    built = (_build_outbound(db, found, port, subset, applied) for port in found.ports for subset in subsets)
+    built = (_build_outbound(db, found, home, port, subset, applied) for port in found.ports for subset in subsets)
     return tuple(_resource(db, cluster) for cluster in built)
 
 
@@ -102,11 +102,13 @@ def inbound_port_cluster(db: Reads, port: InboundPort) -> Resource:
     return _resource(db, cluster)
 
 
-def _build_outbound(db: Reads, found: Service, port: ServicePort, subset: str, applied: DestinationPolicy) -> Cluster:
+def _build_outbound(
+    db: Reads, found: Service, home: str, port: ServicePort, subset: str, applied: DestinationPolicy
+) -> Cluster:
     cluster = _cluster(db, outbound_cluster(port.number, subset, found.host))
     cluster.circuit_breakers.CopyFrom(NO_LIMIT)
     _set_protocol(cluster, port.protocol)
-    _set_discovery(db, cluster, found, port, subset, applied)
+    _set_discovery(db, cluster, found, home, port, subset, applied)
     rule = config_path(applied.refs[0]) if applied.refs else ""
     metadata = istio_metadata(config=rule, subset=subset, external=found.external)
     if metadata is not None:
@@ -116,14 +118,14 @@ def _build_outbound(db: Reads, found: Service, port: ServicePort, subset: str, a
 
 
 def _set_discovery(
-    db: Reads, cluster: Cluster, found: Service, port: ServicePort, subset: str, applied: DestinationPolicy
+    db: Reads, cluster: Cluster, found: Service, home: str, port: ServicePort, subset: str, applied: DestinationPolicy
 ) -> None:
     if found.resolution is Resolution.EDS:
         cluster.type = Cluster.EDS
         cluster.eds_cluster_config.CopyFrom(Cluster.EdsClusterConfig(eds_config=ads(), service_name=cluster.name))
     elif found.resolution in _DNS:
         labels = applied.labels(subset)
-        cluster.load_assignment.CopyFrom(build_load_assignment(db, cluster.name, found.host, port.number, labels))
+        cluster.load_assignment.CopyFrom(build_load_assignment(db, cluster.name, found.host, home, port.number, labels))
         _resolve_names(cluster, found.resolution)
     else:
         cluster.type = Cluster.ORIGINAL_DST

@@ -16,24 +16,24 @@ from pilotfish.envoy.values import Resource
 from pilotfish.mesh.inputs import Labels
 from pilotfish.mesh.policy.policies import policy
 from pilotfish.mesh.registry.endpoints import endpoints
-from pilotfish.mesh.registry.services import service
+from pilotfish.mesh.registry.services import service_at
 from pilotfish.model import ObjectRef
 from pilotfish.model.service import Endpoint, Locality, Resolution
 from pilotfish.model.traffic_policy import LoadBalancer
 
 
 @query
-def service_load_assignments(db: Reads, host: str, rules: tuple[ObjectRef, ...]) -> tuple[Resource, ...]:
+def service_load_assignments(db: Reads, host: str, home: str, rules: tuple[ObjectRef, ...]) -> tuple[Resource, ...]:
     """All load assignments of a service, for clients to whom these DestinationRules apply.
 
     None if Envoy finds the endpoints itself.
     """
-    found = service(db, host)
+    found = service_at(db, host, home)
     if found is None or found.resolution is not Resolution.EDS:
         return ()
     applied = policy(db, rules)
     return tuple(
-        load_assignment(db, host, port.number, subset, rules if subset else ())
+        load_assignment(db, host, home, port.number, subset, rules if subset else ())
         for port in found.ports
         for subset in ("", *(subset.name for subset in applied.subsets))
         if applied.of(subset, port.number).load_balancer is not LoadBalancer.PASSTHROUGH
@@ -41,15 +41,17 @@ def service_load_assignments(db: Reads, host: str, rules: tuple[ObjectRef, ...])
 
 
 @query
-def load_assignment(db: Reads, host: str, port: int, subset: str, rules: tuple[ObjectRef, ...]) -> Resource:
+def load_assignment(db: Reads, host: str, home: str, port: int, subset: str, rules: tuple[ObjectRef, ...]) -> Resource:
     """The endpoints of `outbound|PORT|SUBSET|HOST`. `rules` are those that define the subset; none for the whole."""
     name = outbound_cluster(port, subset, host)
-    message = build_load_assignment(db, name, host, port, policy(db, rules).labels(subset))
+    message = build_load_assignment(db, name, host, home, port, policy(db, rules).labels(subset))
     return Resource.make(ENDPOINT, name, serialise(message), origin=db.origin, vacant=not message.endpoints)
 
 
-def build_load_assignment(db: Reads, name: str, host: str, port: int, selector: Labels) -> ClusterLoadAssignment:
-    ready = [e for e in endpoints(db, host, port) if e.ready and e.has_labels(selector)]
+def build_load_assignment(
+    db: Reads, name: str, host: str, home: str, port: int, selector: Labels
+) -> ClusterLoadAssignment:
+    ready = [e for e in endpoints(db, host, home, port) if e.ready and e.has_labels(selector)]
     by_locality: dict[Locality, list[Endpoint]] = {}
     for endpoint in ready:
         by_locality.setdefault(endpoint.locality, []).append(endpoint)

@@ -29,8 +29,9 @@ from pilotfish.envoy.naming import BLACK_HOLE, PASSTHROUGH, VIRTUAL_OUTBOUND
 from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE
 from pilotfish.envoy.values import Resource
 from pilotfish.mesh.listeners.outbound import WILDCARD, Binding, binding
+from pilotfish.mesh.registry.visibility import visible
 from pilotfish.mesh.routes.connections import connections
-from pilotfish.mesh.scope import Scope, visible
+from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.settings import settings
 from pilotfish.model.connection_route import ConnectionRoute
 from pilotfish.model.settings import MeshSettings
@@ -68,7 +69,7 @@ def virtual_outbound(db: Reads) -> Resource:
 @query
 def outbound_listener(db: Reads, scope: Scope, name: str) -> Resource | None:
     """The listener of a binding; None if there is no such binding. `scope`: as `connection_scope` says."""
-    bound = binding(db, visible(scope), name)
+    bound = binding(db, visible(db, scope), name)
     if bound is None:
         return None
     mesh, routes = settings(db), connections(db, scope, name).routes

@@ -15,10 +15,10 @@ from pilotfish.envoy.values import Layer, Resource, ResourceSet
 from pilotfish.mesh.listeners.inbound import InboundPort, inbound_ports
 from pilotfish.mesh.listeners.outbound import WILDCARD, binding, binding_names, http_ports
 from pilotfish.mesh.policy.policies import policed, rules_for, scope_of, widest
-from pilotfish.mesh.registry.services import hosts
+from pilotfish.mesh.registry.visibility import home, hosts, visible
 from pilotfish.mesh.routes.connections import connection_scope
 from pilotfish.mesh.routing import reader
-from pilotfish.mesh.scope import Scope, visible
+from pilotfish.mesh.scope import Scope
 from pilotfish.model import Proxy
 
 
@@ -60,33 +60,33 @@ def _clusters(db: Reads, scope: Scope) -> Layer:
 
 
 def _service_clusters(db: Reads, scope: Scope) -> Iterator[Resource]:
-    for host in hosts(db, visible(scope)):
-        yield from service_clusters(db, host, rules_for(db, scope, host))
+    for host in hosts(db, visible(db, scope)):
+        yield from service_clusters(db, host, home(db, scope, host) or "", rules_for(db, scope, host))
 
 
 @query
 def _endpoints(db: Reads, scope: Scope) -> Layer:
-    seen = hosts(db, visible(scope))
-    found = (service_load_assignments(db, host, rules_for(db, scope, host)) for host in seen)
+    seen = ((host, home(db, scope, host) or "") for host in hosts(db, visible(db, scope)))
+    found = (service_load_assignments(db, host, at, rules_for(db, scope, host)) for host, at in seen)
     return Layer(ENDPOINT, (resource for many in found for resource in many))
 
 
 @query
 def _listeners(db: Reads, scope: Scope) -> Layer:
-    names = binding_names(db, visible(scope))
+    names = binding_names(db, visible(db, scope))
     found = (outbound_listener(db, connection_scope(db, scope, name), name) for name in names)
     return Layer(LISTENER, (virtual_outbound(db), *(r for r in found if r is not None)))
 
 
 @query
 def _routes(db: Reads, scope: Scope) -> Layer:
-    shared = (port_routes(db, scope, port) for port in http_ports(db, visible(scope)))
+    shared = (port_routes(db, scope, port) for port in http_ports(db, visible(db, scope)))
     return Layer(ROUTE, (*shared, *_own_routes(db, scope)))
 
 
 def _own_routes(db: Reads, scope: Scope) -> Iterator[Resource]:
     """The routes of listeners that one service has for itself; several addresses share one."""
-    seen = visible(scope)
+    seen = visible(db, scope)
     found = (binding(db, seen, name) for name in binding_names(db, seen))
     own = {(b.opened_by, b.port) for b in found if b is not None and b.route and b.address != WILDCARD}
     yield from (service_routes(db, scope, host, port) for host, port in sorted(own))

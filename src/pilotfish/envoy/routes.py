@@ -22,9 +22,9 @@ from pilotfish.envoy.values import Resource
 from pilotfish.envoy.virtual_hosts import Fragment, build_fallback, view, virtual_host
 from pilotfish.envoy.wire import field
 from pilotfish.mesh.listeners.outbound import http_hosts
-from pilotfish.mesh.registry.services import service
+from pilotfish.mesh.registry.visibility import seen_service, visible
 from pilotfish.mesh.routing import reader, routed_hosts
-from pilotfish.mesh.scope import Scope, visible
+from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.settings import settings
 
 _VIRTUAL_HOSTS = RouteConfiguration.DESCRIPTOR.fields_by_name["virtual_hosts"].number
@@ -60,7 +60,7 @@ def build_inbound_route(name: str, port: int, cluster: str, subject: str) -> Rou
 def _without_clashes(db: Reads, scope: Scope, port: int) -> Iterator[Fragment]:
     """Every host's virtual host. Envoy refuses a domain that stands twice: the older service has it."""
     taken: set[str] = set()
-    for host in _hosts_on(db, visible(scope), reader(db, scope.namespace), port):
+    for host in _hosts_on(db, visible(db, scope), reader(db, scope.namespace), port):
         client = view(db, scope, host)
         fragment = virtual_host(db, client, host, port, (), False)
         clashes = tuple(d for d in fragment.domains if d in taken)
@@ -75,7 +75,7 @@ def _without_clashes(db: Reads, scope: Scope, port: int) -> Iterator[Fragment]:
 def _hosts_on(db: Reads, scope: Scope, reader: str, port: int) -> tuple[str, ...]:
     """The services of the port, and the hosts that only VirtualServices know, which are routed on every HTTP port."""
     known = http_hosts(db, scope, port)
-    others = (host for host in routed_hosts(db, reader) if host != "*" and service(db, host) is None)
+    others = (host for host in routed_hosts(db, reader) if host != "*" and seen_service(db, scope, host) is None)
     return tuple(dict.fromkeys((*known, *others)))
 
 

@@ -19,10 +19,11 @@ from pilotfish.envoy.timeouts import set_timeout
 from pilotfish.mesh.hosts import namespace_of
 from pilotfish.mesh.policy.policies import Reach, policed, reach
 from pilotfish.mesh.registry.external_names import other_names
-from pilotfish.mesh.registry.services import service
+from pilotfish.mesh.registry.services import service_at
+from pilotfish.mesh.registry.visibility import home
 from pilotfish.mesh.routes.http_routes import http_routes
 from pilotfish.mesh.routing import reader, routed_hosts, router, source
-from pilotfish.mesh.scope import EVERYONE, Scope, visible
+from pilotfish.mesh.scope import EVERYONE, Scope
 from pilotfish.model import ObjectRef
 from pilotfish.model.service import Service
 from pilotfish.model.wellknown import SERVICE_DOMAIN
@@ -43,6 +44,8 @@ class View:
 
     rules: Scope
     """Whose DestinationRules apply to destinations."""
+    home: str | None = ""
+    """Whose service of the host the client sees (`visibility.home`)."""
     namespace: str = ""
     """The client's, if it calls the service, or another name of it, by a name without a namespace; else ""."""
     router: ObjectRef | None = None
@@ -55,15 +58,17 @@ class View:
 
 @query(index=True)
 def view(db: Reads, scope: Scope, host: str) -> View:
-    found, others, by = service(db, host), other_names(db, host), reader(db, scope.namespace)
+    at = home(db, scope, host)
+    found = service_at(db, host, at) if at is not None else None
+    others, by = other_names(db, host), reader(db, scope.namespace)
     named = {found.namespace} if found is not None else set()
     named |= {namespace_of(name) for name in others}
     namespace = scope.namespace if scope.namespace in named else ""
     ref, by_others = router(db, by, host), by if others else ""
     if ref is None:
-        rules = policed(db, scope) if Reach.REQUESTS in reach(db) else visible(scope)
-        return View(rules, namespace, reader=by_others)
-    return View(policed(db, scope), namespace, ref, source(db, scope, ref), by_others)
+        rules = policed(db, scope) if Reach.REQUESTS in reach(db) else EVERYONE
+        return View(rules, at, namespace, reader=by_others)
+    return View(policed(db, scope), at, namespace, ref, source(db, scope, ref), by_others)
 
 
 @query
@@ -72,8 +77,8 @@ def virtual_host(db: Reads, client: View, host: str, port: int, taken: tuple[str
 
     `taken` are domains that an older service has; with `all_domains` it is the only one of its RouteConfiguration.
     """
-    found = service(db, host)
-    routes = http_routes(db, client.router, client.rules, client.source, host, port)
+    found = service_at(db, host, client.home) if client.home is not None else None
+    routes = http_routes(db, client.router, client.rules, client.source, host, client.home, port)
     domains = ("*",) if all_domains else tuple(d for d in _domains(db, found, host, client) if d not in taken)
     message = VirtualHost(
         name=f"{host}:{port}",

@@ -13,9 +13,9 @@ from typing import Final
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.exports import Audience, audience_of, is_seen
+from pilotfish.mesh.exports import Audience, audience_of, is_seen, rank
 from pilotfish.mesh.hosts import resolve, wildcards
-from pilotfish.mesh.inputs import refs, resource
+from pilotfish.mesh.inputs import mesh_config, refs, resource
 from pilotfish.mesh.scope import EVERYONE, Scope
 from pilotfish.model import ObjectRef
 from pilotfish.model.kinds import VIRTUAL_SERVICE
@@ -33,23 +33,18 @@ def router(db: Reads, reader: str, host: str) -> ObjectRef | None:
 
 
 def first_seen(db: Reads, reader: str, found: tuple[ObjectRef, ...]) -> ObjectRef | None:
-    """Of several for one host, the oldest first: those for their own namespace alone come first, then those exported to
-    the client's by name, then those for all. Source: Istio's PushContext.VirtualServicesForGateway."""
+    """Of several for one host, by `exports.rank`, and of equals the oldest, which is the first."""
     audiences = _audiences(db)
     if not audiences:
         return found[0] if found else None
-    seen = [(_rank(audiences.get(ref), ref), i) for i, ref in enumerate(found) if is_seen(audiences.get(ref), reader)]
-    return found[min(seen)[1]] if seen else None
+    seen = [ref for ref in found if is_seen(audiences.get(ref), reader)]
+    return min(seen, key=lambda ref: rank(audiences.get(ref), ref.namespace, reader), default=None)
 
 
-def has_same_rank(db: Reads, one: ObjectRef, other: ObjectRef) -> bool:
+def has_same_rank(db: Reads, reader: str, one: ObjectRef, other: ObjectRef) -> bool:
     """Their age decides between the two."""
     audiences = _audiences(db)
-    return _rank(audiences.get(one), one) == _rank(audiences.get(other), other)
-
-
-def _rank(audience: Audience, ref: ObjectRef) -> int:
-    return 2 if audience is None else 0 if audience == {ref.namespace} else 1
+    return len({rank(audiences.get(ref), ref.namespace, reader) for ref in (one, other)}) == 1
 
 
 @query(index=True)
@@ -161,9 +156,15 @@ def subject(db: Reads, ref: ObjectRef) -> Subject:
             frozenset(label for match in matches for label in match.source_labels.items()),
             frozenset(match.source_namespace for match in matches if match.source_namespace),
         ),
-        audience=audience_of(spec.export_to, ref.namespace),
+        audience=audience_of(spec.export_to, () if spec.export_to else _default_export(db), ref.namespace),
         delegates=delegates,
     )
+
+
+@query(index=True)
+def _default_export(db: Reads) -> tuple[str, ...]:
+    """Who sees a VirtualService that does not say it."""
+    return mesh_config(db).default_virtual_service_export_to
 
 
 def delegate_ref(ref: ObjectRef, delegate: istio.Delegate) -> ObjectRef:

@@ -1,7 +1,8 @@
 """What a proxy may see, and who sees the same.
 
 Everything outbound is kept by scope, not by proxy. Each collection asks for the *widest* scope that sees the same of it
-(`visible`, `policies.policed`): with a thousand namespaces that all see everything, there is one set of listeners.
+(`visibility.visible`, `policies.policed`): with a thousand namespaces that all see everything, there is one set of
+listeners.
 """
 
 from __future__ import annotations
@@ -34,8 +35,3 @@ class Scope:
 
 
 EVERYONE: Final = Scope()
-
-
-def visible(scope: Scope) -> Scope:
-    """The widest scope that sees the same hosts: no object is hidden from anyone."""
-    return EVERYONE

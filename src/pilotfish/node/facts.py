@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from pilotfish.config.kubernetes import PodCondition, PodIP, PodStatus, Service
+from pilotfish.config.kubernetes import EXPORT_TO, PodCondition, PodIP, PodStatus, Service
 from pilotfish.config.loading import InPieces
 from pilotfish.config.manifest import Manifest
 from pilotfish.derive import Graph
@@ -168,7 +168,10 @@ def _fill_in(stored: Stored, cluster_ip: str, subnet: IPv4Network) -> Manifest |
         return None
     served = tuple(address for address in spec.external_ips if not _is_own(address, subnet))
     spec = msgspec.structs.replace(spec, cluster_ip=cluster_ip or "None", external_ips=served)
-    metadata = msgspec.structs.replace(resource.metadata, creation_timestamp=timestamp(stored.created_at))
+    # A cluster's own DNS and kernel serve everyone, whoever's proxies see the Service.
+    annotations = {key: value for key, value in resource.metadata.annotations.items() if key != EXPORT_TO}
+    created = timestamp(stored.created_at)
+    metadata = msgspec.structs.replace(resource.metadata, creation_timestamp=created, annotations=annotations)
     return replace(manifest, resource=msgspec.structs.replace(resource, metadata=metadata, spec=spec))
 
 

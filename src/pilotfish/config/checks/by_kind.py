@@ -20,7 +20,7 @@ def check(resource: Resource, report: Report) -> None:
     check_metadata(resource.metadata, resource.kind, report)
     match resource:
         case kubernetes.Service():
-            check_service(resource.spec, report)
+            check_service(resource, report)
         case kubernetes.EndpointSlice():
             check_endpoint_slice(resource, report)
         case kubernetes.Endpoints():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pilotfish.config.checks.client_tls import check_client_tls, check_credential
 from pilotfish.config.checks.connection_pool import check_connection_pool, check_retry_budget
 from pilotfish.config.checks.durations import check_duration
-from pilotfish.config.checks.export_to import check_visibility
+from pilotfish.config.checks.export_to import check_export_to
 from pilotfish.config.checks.hosts import check_host, is_domain
 from pilotfish.config.checks.load_balancer import check_load_balancer
 from pilotfish.config.checks.names import check_istio_label, check_labels, check_port, check_unique
@@ -25,7 +25,7 @@ from pilotfish.model.addresses import is_ip
 
 def check_destination_rule(spec: DestinationRuleSpec, report: Report) -> None:
     check_host(spec.host, "spec.host", report)
-    check_visibility(spec.export_to, report.ref.namespace if report.ref is not None else "", report)
+    check_export_to(spec.export_to, report)
     if spec.workload_selector is not None:
         _check_selector(spec, spec.workload_selector, report)
     for index, subset in enumerate(spec.subsets):

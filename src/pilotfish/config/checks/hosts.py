@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from ipaddress import ip_network
 
-from pilotfish.config.checks.names import check_dns_label
 from pilotfish.config.report import Report
 from pilotfish.model.addresses import is_ip, is_ipv4
 
@@ -78,22 +77,3 @@ def check_host(host: str, field: str, report: Report) -> None:
         report.invalid(field, "'*' would match every host", "name a host, or a wildcard such as *.example.com")
     elif not is_ip(host) and not is_wildcard_domain(host):
         report.invalid(field, f"{host!r} is no host", "write a name such as reviews, *.example.com, or an address")
-
-
-def check_export_to(export_to: tuple[str, ...], report: Report) -> None:
-    """Only what holds anyway is supported: visible everywhere."""
-    if export_to not in ((), ("*",)):
-        remedy = "remove the field, or write ['*']: the object is seen in every namespace"
-        report.unsupported("spec.exportTo", "showing it to some namespaces only", remedy)
-
-
-def check_audience(export_to: tuple[str, ...], report: Report) -> None:
-    """The namespaces that see an object."""
-    for index, name in enumerate(export_to):
-        field = f"spec.exportTo[{index}]"
-        if name in ("*", "~") and len(export_to) > 1:
-            report.invalid(field, f"{name!r} stands beside other namespaces", "write it alone, or leave it out")
-        elif name in export_to[:index]:
-            report.invalid(field, f"{name!r} stands twice", "remove one")
-        elif name not in (".", "*", "~"):
-            check_dns_label(name, field, report)

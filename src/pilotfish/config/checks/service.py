@@ -5,6 +5,7 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/
 
 from __future__ import annotations
 
+from pilotfish.config.checks.export_to import check_export_to
 from pilotfish.config.checks.hosts import describe_special, is_domain
 from pilotfish.config.checks.names import (
     check_dns_label,
@@ -14,12 +15,15 @@ from pilotfish.config.checks.names import (
     is_port_name,
 )
 from pilotfish.config.kubernetes import (
+    EXPORT_TO,
     EndpointPort,
     Endpoints,
     EndpointSlice,
     EndpointSubset,
+    Service,
     ServicePort,
     ServiceSpec,
+    export_to_of,
 )
 from pilotfish.config.report import Report
 from pilotfish.model.addresses import is_ip
@@ -30,7 +34,15 @@ _ENDPOINT = "write the address at which the endpoint is called"
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 
-def check_service(spec: ServiceSpec, report: Report) -> None:
+def check_service(resource: Service, report: Report) -> None:
+    spec = resource.spec
+    if EXPORT_TO in resource.metadata.annotations:
+        field = f"metadata.annotations[{EXPORT_TO}]"
+        check_export_to(export_to_of(resource.metadata), report, field)
+        if spec.type == "ExternalName":
+            report.warning(
+                field, "UnusedField", "an ExternalName is another name of a host, and every pod may ask for it"
+            )
     _check_type(spec, report)
     check_labels(spec.selector, "spec.selector", report)
     headless = spec.cluster_ip == "None"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pilotfish.config.checks.hosts import check_export_to, check_host, describe_special, is_ip_or_network
+from pilotfish.config.checks.export_to import check_export_to
+from pilotfish.config.checks.hosts import check_host, describe_special, is_ip_or_network
 from pilotfish.config.checks.names import check_istio_label, check_labels, check_port, check_unique
 from pilotfish.config.checks.workload_entry import check_workload
 from pilotfish.config.istio.service_entry import ServiceEntryPort, ServiceEntrySpec

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pilotfish.config.checks.connection_routes import check_connection_routes
-from pilotfish.config.checks.hosts import check_audience, check_host, overlap
+from pilotfish.config.checks.export_to import check_export_to
+from pilotfish.config.checks.hosts import check_host, overlap
 from pilotfish.config.checks.http_route import check_route
 from pilotfish.config.istio.virtual_service import VirtualServiceSpec
 from pilotfish.config.report import Report
@@ -15,7 +16,7 @@ def check_virtual_service(spec: VirtualServiceSpec, report: Report) -> None:
     for index, gateway in enumerate(spec.gateways):
         if gateway != "mesh":
             _report_gateway(gateway, f"spec.gateways[{index}]", in_mesh, report)
-    check_audience(spec.export_to, report)
+    check_export_to(spec.export_to, report)
     if not (spec.http or spec.tls or spec.tcp):
         report.missing("spec.http", "write a route (or spec.tls, or spec.tcp)", of="spec")
     for index, route in enumerate(spec.http):

@@ -36,7 +36,6 @@ class ServiceEntrySpec(Struct):
     """Pods and WorkloadEntries of its namespace in the place of `endpoints`."""
     subject_alt_names: tuple[str, ...] = ()
     export_to: tuple[str, ...] = ()
-    """Only `*`."""
 
 
 class ServiceEntry(Resource):

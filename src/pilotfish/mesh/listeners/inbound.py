@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import Labels, listing
 from pilotfish.mesh.registry.endpoints import endpoints, hosted
-from pilotfish.mesh.registry.services import all_hosts, service
+from pilotfish.mesh.registry.services import all_services, service_at
 from pilotfish.mesh.registry.workloads import Workload, workload
 from pilotfish.model import ObjectRef, Protocol, Proxy
 from pilotfish.model.kinds import POD, WORKLOAD_ENTRY
@@ -19,8 +19,8 @@ from pilotfish.model.service import Service, ServicePort
 class InboundPort:
     number: int
     """The port that the app listens on."""
-    serves: tuple[tuple[str, int], ...]
-    """(host, port) of each service port that leads here, the oldest service first; never empty."""
+    serves: tuple[tuple[str, str, int], ...]
+    """(host, home, port) of each service port that leads here, the oldest service first; never empty."""
 
     @property
     def host(self) -> str:
@@ -28,8 +28,12 @@ class InboundPort:
         return self.serves[0][0]
 
     @property
-    def service_port(self) -> int:
+    def home(self) -> str:
         return self.serves[0][1]
+
+    @property
+    def service_port(self) -> int:
+        return self.serves[0][2]
 
 
 @query
@@ -59,12 +63,12 @@ def _workload_of(db: Reads, namespace: str, name: str, addresses: tuple[str, ...
 def served_ports(db: Reads, ref: ObjectRef, labels: Labels, addresses: tuple[str, ...]) -> tuple[InboundPort, ...]:
     """The ports of a workload with these labels and addresses that serve some service, by number."""
     pod = workload(db, ref)
-    found: dict[int, list[tuple[str, int]]] = {}
-    for host in _served_hosts(db, ref.namespace, labels, addresses):
-        known = service(db, host)
+    found: dict[int, list[tuple[str, str, int]]] = {}
+    for host, home in _served_hosts(db, ref.namespace, labels, addresses):
+        known = service_at(db, host, home)
         for port in known.ports if known is not None else ():
-            for number in _targets(db, known, port, pod, addresses) if known is not None else ():
-                found.setdefault(number, []).append((host, port.number))
+            for number in _targets(db, known, home, port, pod, addresses) if known is not None else ():
+                found.setdefault(number, []).append((host, home, port.number))
     return tuple(InboundPort(number, tuple(found[number])) for number in sorted(found))
 
 
@@ -76,49 +80,49 @@ def inbound_protocol(db: Reads, port: InboundPort) -> Protocol:
 
 
 def _declared(db: Reads, port: InboundPort) -> Iterator[Protocol]:
-    for host, number in port.serves:
-        known = service(db, host)
+    for host, home, number in port.serves:
+        known = service_at(db, host, home)
         served = known.port(number) if known is not None else None
         if served is not None:
             yield served.protocol
 
 
 def _targets(
-    db: Reads, found: Service, port: ServicePort, pod: Workload | None, addresses: tuple[str, ...]
+    db: Reads, found: Service, home: str, port: ServicePort, pod: Workload | None, addresses: tuple[str, ...]
 ) -> tuple[int, ...]:
     if not found.selector:
-        listed = endpoints(db, found.host, port.number)
+        listed = endpoints(db, found.host, home, port.number)
         return tuple(dict.fromkeys(e.port for e in listed if e.address in addresses))
     number = pod.port(port) if pod is not None else port.target
     return (number,) if isinstance(number, int) else ()
 
 
 @query(index=True)
-def _served_hosts(db: Reads, namespace: str, labels: Labels, addresses: tuple[str, ...]) -> tuple[str, ...]:
-    """The services that a workload with these labels and addresses serves, the oldest first."""
+def _served_hosts(db: Reads, namespace: str, labels: Labels, addresses: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The services (host, home) that a workload with these labels and addresses serves, the oldest first."""
     own = set(labels)
-    candidates = (host for label in labels for host in _selecting(db, namespace, label))
-    selected = {host for host in candidates if (s := service(db, host)) is not None and set(s.selector) <= own}
-    listed = {host for address in addresses for host in hosted(db, address)}
-    return tuple(sorted(selected | listed, key=lambda host: _age(db, host)))
+    candidates = (each for label in labels for each in _selecting(db, namespace, label))
+    selected = {each for each in candidates if (s := service_at(db, *each)) is not None and set(s.selector) <= own}
+    listed = {each for address in addresses for each in hosted(db, address)}
+    return tuple(sorted(selected | listed, key=lambda each: _age(db, *each)))
 
 
-def _age(db: Reads, host: str) -> tuple[str, str]:
-    found = service(db, host)
-    return (found.created if found is not None else "", host)
+def _age(db: Reads, host: str, home: str) -> tuple[str, str, str]:
+    found = service_at(db, host, home)
+    return (found.created if found is not None else "", host, home)
 
 
 @query(index=True)
-def _selecting(db: Reads, namespace: str, label: tuple[str, str]) -> tuple[str, ...]:
+def _selecting(db: Reads, namespace: str, label: tuple[str, str]) -> tuple[tuple[str, str], ...]:
     """The Services of a namespace whose selector has this label as its first."""
     return _by_first_label(db).get((namespace, label), ())
 
 
 @query(index=True)
-def _by_first_label(db: Reads) -> Mapping[tuple[str, tuple[str, str]], tuple[str, ...]]:
-    found: dict[tuple[str, tuple[str, str]], list[str]] = {}
-    for host in all_hosts(db):
-        known = service(db, host)
+def _by_first_label(db: Reads) -> Mapping[tuple[str, tuple[str, str]], tuple[tuple[str, str], ...]]:
+    found: dict[tuple[str, tuple[str, str]], list[tuple[str, str]]] = {}
+    for host, home in all_services(db):
+        known = service_at(db, host, home)
         if known is not None and known.selector:
-            found.setdefault((known.namespace, known.selector[0]), []).append(host)
+            found.setdefault((known.namespace, known.selector[0]), []).append((host, home))
     return {key: tuple(named) for key, named in found.items()}

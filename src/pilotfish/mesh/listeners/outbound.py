@@ -16,7 +16,8 @@ from typing import Final
 
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.registry.endpoints import endpoints
-from pilotfish.mesh.registry.services import hosts, service
+from pilotfish.mesh.registry.services import service_at
+from pilotfish.mesh.registry.visibility import home, hosts
 from pilotfish.mesh.scope import Scope
 from pilotfish.model.service import Service, ServicePort
 from pilotfish.model.wellknown import PROXY_PORTS
@@ -101,7 +102,7 @@ def binding(db: Reads, scope: Scope, name: str) -> Binding | None:
     """One listener's. The services that it names are read: they, not all that the index saw, are what it comes from."""
     found = _binding(db, scope, name)
     for host in found.hosts if found is not None else ():
-        service(db, host)
+        service_at(db, host, home(db, scope, host) or "")
     return found
 
 
@@ -121,7 +122,7 @@ def _bindings(db: Reads, scope: Scope) -> tuple[Mapping[str, Binding], tuple[Con
     found: dict[str, Binding] = {}
     late: list[Conflict] = []
     for host in hosts(db, scope):
-        for use in port_uses(db, host):
+        for use in port_uses(db, host, home(db, scope, host) or ""):
             held = found.get(use.listener) or Binding(use.address, use.port)
             found[use.listener], fits = _add(held, use)
             if not fits:
@@ -145,29 +146,29 @@ def http_hosts(db: Reads, scope: Scope, port: int) -> tuple[str, ...]:
 def _http_hosts(db: Reads, scope: Scope) -> Mapping[int, tuple[str, ...]]:
     found: dict[int, list[str]] = {}
     for host in hosts(db, scope):
-        for use in port_uses(db, host):
+        for use in port_uses(db, host, home(db, scope, host) or ""):
             if use.address == WILDCARD and use.role in (Role.HTTP, Role.SNIFFED):
                 found.setdefault(use.port, []).append(host)
     return {port: tuple(named) for port, named in found.items()}
 
 
 @query(index=True)
-def port_uses(db: Reads, host: str) -> tuple[PortUse, ...]:
+def port_uses(db: Reads, host: str, home: str) -> tuple[PortUse, ...]:
     """What one service wants of listeners."""
-    found = service(db, host)
+    found = service_at(db, host, home)
     if found is None:
         return ()
-    wanted = (use for port in found.ports for use in _uses_of(db, found, port))
+    wanted = (use for port in found.ports for use in _uses_of(db, found, home, port))
     return tuple(dict.fromkeys(u for u in wanted if u.address != WILDCARD or u.port not in RESERVED))
 
 
-def _uses_of(db: Reads, found: Service, port: ServicePort) -> Iterator[PortUse]:
+def _uses_of(db: Reads, found: Service, home: str, port: ServicePort) -> Iterator[PortUse]:
     if port.protocol.is_http and port.number not in RESERVED:
         yield PortUse(WILDCARD, port.number, Role.HTTP, found.host)
         return
     role = Role.SNIFFED if port.protocol.is_sniffed or port.protocol.is_http else Role.TCP
     blocks = tuple(a for a in found.addresses if "/" in a)
-    single = _own_addresses(db, found, port)
+    single = _own_addresses(db, found, home, port)
     yield from (PortUse(address, port.number, role, found.host) for address in single)
     if blocks:
         yield PortUse(WILDCARD, port.number, Role.RANGE, found.host, blocks)
@@ -182,9 +183,9 @@ def _uses_of(db: Reads, found: Service, port: ServicePort) -> Iterator[PortUse]:
         yield PortUse(WILDCARD, port.number, Role.SERVER_NAME if by_name else role, found.host)
 
 
-def _own_addresses(db: Reads, found: Service, port: ServicePort) -> tuple[str, ...]:
+def _own_addresses(db: Reads, found: Service, home: str, port: ServicePort) -> tuple[str, ...]:
     if found.headless:
-        ready = (e for e in endpoints(db, found.host, port.number) if e.ready)
+        ready = (e for e in endpoints(db, found.host, home, port.number) if e.ready)
         return tuple(dict.fromkeys(e.address for e in ready))
     return tuple(a for a in found.addresses if "/" not in a)
 

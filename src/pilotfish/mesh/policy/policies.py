@@ -22,9 +22,10 @@ from pilotfish.mesh.hosts import namespace_of, resolve, wildcards
 from pilotfish.mesh.inputs import Labels, mesh_config, refs, resource
 from pilotfish.mesh.policy.destination_rule import lower_destination_rules
 from pilotfish.mesh.registry.external_names import external_names
-from pilotfish.mesh.registry.services import all_hosts, service
+from pilotfish.mesh.registry.services import all_services, home_in, service_at
+from pilotfish.mesh.registry.visibility import seen_service, visible
 from pilotfish.mesh.routing import reader, sources
-from pilotfish.mesh.scope import Scope, visible
+from pilotfish.mesh.scope import Scope
 from pilotfish.model import ObjectRef, Proxy
 from pilotfish.model.kinds import DESTINATION_RULE
 from pilotfish.model.route import Backend
@@ -71,7 +72,7 @@ def policed(db: Reads, scope: Scope) -> Scope:
     of_rules = Scope(scope.namespace, selected_by=scope.selected_by)
     if scope.selected_by or scope.namespace in _shown_to_some(db):
         return of_rules
-    return of_rules if any(_is_foreign(db, scope.namespace, host) for host in own) else visible(scope)
+    return of_rules if any(_is_foreign(db, scope.namespace, host) for host in own) else visible(db, scope)
 
 
 @query(index=True)
@@ -85,21 +86,20 @@ def widest(db: Reads, scope: Scope) -> Scope:
 @query(index=True)
 def _namespaces(db: Reads) -> frozenset[str]:
     """Those that have services, or other names of some."""
-    found = (service(db, host) for host in all_hosts(db))
+    found = (service_at(db, *each) for each in all_services(db))
     others = frozenset(map(namespace_of, external_names(db)))
     return others | frozenset(s.namespace for s in found if s is not None)
 
 
 def _is_foreign(db: Reads, namespace: str, host: str) -> bool:
-    found = service(db, host)
+    found = service_at(db, host, home_in(db, host, namespace))
     return found is None or found.namespace != namespace
 
 
 @query(index=True)
 def rules_for(db: Reads, scope: Scope, host: str) -> tuple[ObjectRef, ...]:
     """The DestinationRules that a client applies to a host, the oldest first."""
-    found = service(db, host)
-    namespace = scope.namespace
+    found, namespace = seen_service(db, scope, host), scope.namespace
     root = mesh_config(db).root_namespace
     theirs = found.namespace if found is not None else namespace
     hidden = _hidden(db)
@@ -217,7 +217,9 @@ def _target(db: Reads, ref: ObjectRef) -> _Target | None:
     return _Target(
         host=resolve(spec.host, ref.namespace),
         created=rule.metadata.creation_timestamp or "",
-        audience=None if chosen else audience_of(spec.export_to or _default_export(db), ref.namespace),
+        audience=None
+        if chosen
+        else audience_of(spec.export_to, () if spec.export_to else _default_export(db), ref.namespace),
         selector=chosen,
         reach=_reach(lower_destination_rules([(ref, spec)])),
     )

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.exports import audience_of
 from pilotfish.mesh.hosts import resolve, wildcards
 from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.listeners.outbound import port_uses
 from pilotfish.mesh.problems.routing import dead_destination, warning
-from pilotfish.mesh.registry.services import all_hosts, service
+from pilotfish.mesh.registry.services import all_hosts, home_in
+from pilotfish.mesh.registry.visibility import seen_service
 from pilotfish.mesh.routes.connections import connections
+from pilotfish.mesh.routing import subject
 from pilotfish.mesh.scope import EVERYONE, Scope
 from pilotfish.model import ObjectRef, Problem
 from pilotfish.model.service import Service, ServicePort
@@ -59,8 +60,9 @@ def _is_opaque(port: ServicePort) -> bool:
 
 
 def _lost(db: Reads, ref: ObjectRef, spec: istio.VirtualServiceSpec) -> Iterator[Problem]:
-    listeners = {use.listener for found in _services(db, ref, spec) for use in port_uses(db, found.host)}
-    audience = audience_of(spec.export_to, ref.namespace)
+    uses = (port_uses(db, each.host, home_in(db, each.host, each.namespace)) for each in _services(db, ref, spec))
+    listeners = {use.listener for each in uses for use in each}
+    audience = subject(db, ref).audience
     client = EVERYONE if audience is None else Scope(min(audience, default=""))
     found = [connections(db, client, name) for name in sorted(listeners)]
     used = {route.ref for one in found for route in one.routes}
@@ -77,8 +79,9 @@ def _lost(db: Reads, ref: ObjectRef, spec: istio.VirtualServiceSpec) -> Iterator
 def _services(db: Reads, ref: ObjectRef, spec: istio.VirtualServiceSpec) -> tuple[Service, ...]:
     """Those whose connections the VirtualService routes."""
     names = {resolve(host, ref.namespace) for host in spec.hosts}
+    client = Scope(ref.namespace)
     whole = names if not any(name.startswith("*") for name in names) else _matching(db, tuple(sorted(names)))
-    return tuple(found for name in sorted(whole) if (found := service(db, name)) is not None)
+    return tuple(found for name in sorted(whole) if (found := seen_service(db, client, name)) is not None)
 
 
 @query(index=True)

@@ -8,16 +8,16 @@ from typing import Final
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.exports import audience_of
 from pilotfish.mesh.hosts import resolve
 from pilotfish.mesh.inputs import effective, resource
 from pilotfish.mesh.policy.policies import merged_with
 from pilotfish.mesh.registry.aliases import aliased, covers_some, is_pods_name
 from pilotfish.mesh.registry.endpoints import endpoints
 from pilotfish.mesh.registry.external_names import stands_for
-from pilotfish.mesh.registry.services import all_hosts, service
+from pilotfish.mesh.registry.services import all_hosts, home_in, service
+from pilotfish.mesh.registry.visibility import seen_service
 from pilotfish.mesh.routes.destinations import resolve_destination
-from pilotfish.mesh.routing import first_seen, has_same_rank, routers
+from pilotfish.mesh.routing import first_seen, has_same_rank, routers, subject
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.route import Backend, Invalid, InvalidReason
@@ -47,7 +47,7 @@ def destination_rule_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
     host = resolve(rule.spec.host, ref.namespace)
     if host.startswith("*"):
         return _idle_wildcard(db, ref, "spec.host", host)
-    found = service(db, host)
+    found = seen_service(db, Scope(ref.namespace), host) or service(db, host)
     if found is None:
         text = f"no Service or ServiceEntry has the host {host}, so the rule has no effect; {_suggest(db, host)}"
         return (warning(db, ref, "spec.host", "UnknownHost", text),)
@@ -70,13 +70,15 @@ def _idle_wildcard(db: Reads, ref: ObjectRef, field: str, host: str) -> tuple[Pr
 
 def _lost_hosts(db: Reads, ref: ObjectRef, found: istio.VirtualService) -> Iterator[Problem]:
     """Those that another has for everyone who sees the object."""
-    audience = audience_of(found.spec.export_to, ref.namespace)
+    audience = subject(db, ref).audience
+    readers = [""] if audience is None else sorted(audience)
     for i, written in enumerate(found.spec.hosts if found.spec.http else ()):
         host = resolve(written, ref.namespace)
-        by = {_router_of(db, reader, host) for reader in ([""] if audience is None else sorted(audience))}
+        by = [router for reader in readers if (router := _router_of(db, reader, host)) is not None]
         if by and ref not in by:
-            first = min(filter(None, by))
-            why = "is older" if has_same_rank(db, first, ref) else "is exported to fewer namespaces"
+            first = min(by)
+            is_older = has_same_rank(db, readers[by.index(first)], first, ref)
+            why = "is older" if is_older else "is exported to fewer namespaces"
             text = f"{first} {why} and routes {written} alone, so these routes are not used; merge the two"
             yield warning(db, ref, f"spec.hosts[{i}]", "ConflictingVirtualService", text)
 
@@ -123,9 +125,10 @@ def dead_destination(
     db: Reads, ref: ObjectRef, where: str, destination: istio.Destination, what: str, becomes: str
 ) -> Iterator[Problem]:
     """If there is no such destination: `what` takes the route is `becomes`."""
-    known = service(db, resolve(destination.host, ref.namespace))
+    client = Scope(ref.namespace)
+    known = seen_service(db, client, resolve(destination.host, ref.namespace))
     listener = known.ports[0].number if known is not None and known.ports else 80
-    backend = resolve_destination(db, Scope(ref.namespace), ref.namespace, destination, listener)
+    backend = resolve_destination(db, client, ref.namespace, destination, listener)
     if backend.invalid is not None:
         remedy = _remedy(db, backend, backend.invalid)
         text = f"{backend.invalid.message}: {what} that take this route are {becomes}; {remedy}"
@@ -135,7 +138,7 @@ def dead_destination(
 def _remedy(db: Reads, backend: Backend, invalid: Invalid) -> str:
     match invalid.reason:
         case InvalidReason.UNKNOWN_HOST:
-            return _suggest(db, backend.host)
+            return "correct its exportTo" if service(db, backend.host) is not None else _suggest(db, backend.host)
         case InvalidReason.UNKNOWN_PORT:
             known = service(db, backend.host)
             ports = ", ".join(str(p.number) for p in known.ports) if known is not None else ""
@@ -185,7 +188,7 @@ def _empty_subsets(db: Reads, ref: ObjectRef, rule: istio.DestinationRule, found
     """Subsets that no endpoint belongs to, of a service that has some."""
     if found.resolution is Resolution.PASSTHROUGH or not found.ports:
         return
-    serving = endpoints(db, found.host, found.ports[0].number)
+    serving = endpoints(db, found.host, home_in(db, found.host, found.namespace), found.ports[0].number)
     for i, subset in enumerate(rule.spec.subsets):
         wanted = tuple(sorted(subset.labels.items()))
         if serving and not any(e.has_labels(wanted) for e in serving):

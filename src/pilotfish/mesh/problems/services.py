@@ -12,10 +12,11 @@ from pilotfish.mesh.listeners.inbound import served_ports
 from pilotfish.mesh.listeners.outbound import RESERVED, Binding, binding, conflicts
 from pilotfish.mesh.problems.routing import warning
 from pilotfish.mesh.registry.aliases import aliased
-from pilotfish.mesh.registry.endpoints import instances
+from pilotfish.mesh.registry.endpoints import selected
 from pilotfish.mesh.registry.external_names import external_names, stands_for
 from pilotfish.mesh.registry.frontends import holder, places
-from pilotfish.mesh.registry.services import declared, kubernetes_port, owner, service
+from pilotfish.mesh.registry.services import declared, kubernetes_port, owner, service, service_at
+from pilotfish.mesh.registry.visibility import is_somebodys
 from pilotfish.mesh.registry.workloads import workloads_selected
 from pilotfish.mesh.scope import EVERYONE
 from pilotfish.model import ObjectRef, Problem, Severity
@@ -28,7 +29,7 @@ from pilotfish.model.wellknown import CLUSTER_DOMAIN, SERVICE_DOMAIN, STATUS_POR
 @query
 def service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
     found = declared(db, ref)
-    won = tuple(s for s in found if owner(db, s.host) == ref)
+    won = tuple(s for s in found if owner(db, s.host, "") == ref or is_somebodys(db, s.host, ref))
     return (
         *(p for s in found if s not in won for p in _lost_host(db, ref, s)),
         *(p for s in won for p in _lost_listeners(db, ref, s)),
@@ -45,7 +46,7 @@ def service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
 
 
 def _lost_host(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
-    by = owner(db, found.host)
+    by = owner(db, found.host, "")
     field = _host_field(db, ref, found.host) if ref.kind is SERVICE_ENTRY else ""
     text = f"{by} has the host {found.host} already, so this one has no effect on it; remove one, or rename the host"
     yield warning(db, ref, field, "ConflictingHost", text)
@@ -205,7 +206,7 @@ def _selection(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
         field = "spec.selector" if found.is_kubernetes else "spec.workloadSelector"
         yield warning(db, ref, field, "NoPods", text, Severity.INFO)
         return
-    pods, source = instances(db, found.host), resource(db, ref, kubernetes.Service)
+    pods, source = selected(db, found), resource(db, ref, kubernetes.Service)
     for port in map(kubernetes_port, source.spec.ports if source is not None else ()):
         if pods and all(w.port(port) is None for w in pods):
             text = (
@@ -217,10 +218,10 @@ def _selection(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
 
 def _shared_ports(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
     """Ports of its pods to which an older Service leads that declares another protocol. One pod speaks for all."""
-    pod = next(iter(instances(db, found.host)), None)
+    pod = next(iter(selected(db, found)), None)
     for served in served_ports(db, pod.ref, pod.labels, pod.addresses) if pod is not None else ():
-        own = [number for host, number in served.serves if host == found.host]
-        other = service(db, served.host)
+        own = [number for host, _, number in served.serves if host == found.host]
+        other = service_at(db, served.host, served.home)
         if not own or other is None or other.host == found.host:
             continue
         mine, theirs = found.port(own[0]), other.port(served.service_port)

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.hosts import service_host
-from pilotfish.mesh.inputs import listing, refs, resource
-from pilotfish.mesh.registry.services import declared, service
+from pilotfish.mesh.inputs import Labels, listing, refs, resource
+from pilotfish.mesh.registry.services import declared, home_in, service_at
 from pilotfish.mesh.registry.workloads import Workload, workload, workloads_selected
 from pilotfish.model import ObjectRef
 from pilotfish.model.addresses import is_ip
@@ -22,9 +22,9 @@ from pilotfish.model.service import Endpoint, Locality, Resolution, Service, Ser
 
 
 @query
-def endpoints(db: Reads, host: str, port: int) -> tuple[Endpoint, ...]:
+def endpoints(db: Reads, host: str, home: str, port: int) -> tuple[Endpoint, ...]:
     """All endpoints of one port of a service, ready or not. None for a host or a port that does not exist."""
-    found = service(db, host)
+    found = service_at(db, host, home)
     target = found.port(port) if found is not None else None
     return serving(db, found, target) if found is not None and target is not None else ()
 
@@ -32,27 +32,29 @@ def endpoints(db: Reads, host: str, port: int) -> tuple[Endpoint, ...]:
 def serving(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
     """The same for a port that is at hand: one that no proxy sees, as it is UDP."""
     if found.selector and not (found.resolution is Resolution.PASSTHROUGH and found.ref.kind is SERVICE_ENTRY):
-        return tuple(e for w in instances(db, found.host) for e in _of_workload(w, found, port))
+        return tuple(e for w in selected(db, found) for e in _of_workload(w, found, port))
     if found.ref.kind is SERVICE_ENTRY:
         return _of_entry(db, found, port)
     return _of_slices(db, found, port)
 
 
-@query
-def instances(db: Reads, host: str) -> tuple[Workload, ...]:
+def selected(db: Reads, found: Service) -> tuple[Workload, ...]:
     """The workloads that a Service or ServiceEntry selects, ready or not."""
-    found = service(db, host)
-    if found is None or not found.selector:
-        return ()
-    selected = (workload(db, ref) for ref in workloads_selected(db, found.namespace, found.selector))
-    return tuple(w for w in selected if w is not None)
+    return instances(db, found.namespace, found.selector) if found.selector else ()
+
+
+@query
+def instances(db: Reads, namespace: str, selector: Labels) -> tuple[Workload, ...]:
+    """The workloads that have all the labels of a selector, which is not empty, ready or not."""
+    found = (workload(db, ref) for ref in workloads_selected(db, namespace, selector))
+    return tuple(w for w in found if w is not None)
 
 
 @query(index=True)
-def hosted(db: Reads, address: str) -> tuple[str, ...]:
-    """The services that list an address as an endpoint themselves, without a selector."""
-    candidates = (host for ref in listing(db, address) for host in _fed_by(db, ref))
-    return tuple(host for host in dict.fromkeys(candidates) if _lists(db, host, address))
+def hosted(db: Reads, address: str) -> tuple[tuple[str, str], ...]:
+    """The services (host, home) that list an address as an endpoint themselves, without a selector."""
+    candidates = ((host, home_in(db, host, ref.namespace)) for ref in listing(db, address) for host in _fed_by(db, ref))
+    return tuple(each for each in dict.fromkeys(candidates) if _lists(db, *each, address))
 
 
 def _fed_by(db: Reads, ref: ObjectRef) -> tuple[str, ...]:
@@ -68,11 +70,11 @@ def _fed_by(db: Reads, ref: ObjectRef) -> tuple[str, ...]:
     return (service_host(name, ref.namespace),) if name else ()
 
 
-def _lists(db: Reads, host: str, address: str) -> bool:
-    found = service(db, host)
+def _lists(db: Reads, host: str, home: str, address: str) -> bool:
+    found = service_at(db, host, home)
     if found is None or found.selector or found.resolution is not Resolution.EDS:
         return False
-    return any(e.address == address for port in found.ports for e in endpoints(db, host, port.number))
+    return any(e.address == address for port in found.ports for e in endpoints(db, host, home, port.number))
 
 
 def _of_workload(source: Workload, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:

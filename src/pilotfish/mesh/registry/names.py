@@ -14,10 +14,11 @@ from hashlib import blake2b
 from pilotfish.config import kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import resource
-from pilotfish.mesh.registry.endpoints import instances, slices_of
+from pilotfish.mesh.registry.endpoints import selected, slices_of
 from pilotfish.mesh.registry.external_names import external_names
-from pilotfish.mesh.registry.services import hosts, kubernetes_port, service
-from pilotfish.mesh.scope import Scope, visible
+from pilotfish.mesh.registry.services import kubernetes_port, service_at
+from pilotfish.mesh.registry.visibility import home, hosts, visible
+from pilotfish.mesh.scope import Scope
 from pilotfish.model.addresses import is_ip
 from pilotfish.model.kinds import ENDPOINTS
 from pilotfish.model.names import NameTable, Port
@@ -47,7 +48,7 @@ class _Member:
 @query
 def name_table(db: Reads, scope: Scope) -> NameTable:
     """All names that a pod of a scope may ask for."""
-    return _visible_names(db, visible(scope))
+    return _visible_names(db, visible(db, scope))
 
 
 @query(index=True)
@@ -56,7 +57,7 @@ def _visible_names(db: Reads, scope: Scope) -> NameTable:
     ports: dict[str, tuple[Port, ...]] = {}
     headless: set[str] = set()
     for host in sorted(hosts(db, scope)):
-        found = host_names(db, host)
+        found = host_names(db, host, home(db, scope, host) or "")
         for name, addresses in found.records:
             records.setdefault(name, addresses)
         if found.ports:
@@ -85,9 +86,9 @@ def _digest(
 
 
 @query
-def host_names(db: Reads, host: str) -> HostNames:
+def host_names(db: Reads, host: str, home: str) -> HostNames:
     """One whose addresses the outside world's DNS knows brings no names."""
-    found = service(db, host)
+    found = service_at(db, host, home)
     if found is None:
         return HostNames()
     spec = resource(db, found.ref, kubernetes.Service)
@@ -142,7 +143,7 @@ def _members(db: Reads, found: Service, spec: kubernetes.Service) -> Iterable[_M
             w.hostname if w.subdomain == found.ref.name else "",
             {p.name: n for p in spec.spec.ports if (n := w.port(kubernetes_port(p)))},
         )
-        for w in instances(db, found.host)
+        for w in selected(db, found)
         if (w.ready or found.publish_not_ready) and is_ip(w.addresses[0])
     )
 

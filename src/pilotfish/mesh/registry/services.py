@@ -1,20 +1,24 @@
 """Services: every host name that the mesh knows, from Kubernetes Services and Istio ServiceEntries.
 
 Where several objects claim one host, a Kubernetes Service comes before a ServiceEntry, and the older object before the
-younger; the others have no effect on it (`problems` says so).
+younger; the others have no effect on it (`problems` says so). Not so where namespaces see different ones of them
+(`visibility`): each that comes first for somebody is a service of its own, known by its host and its *home*, the
+namespace of the object; a home of "" is that of the first of all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from pilotfish.config import istio, kubernetes
+from pilotfish.config.kubernetes import Resource, export_to_of
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.allocation import allocated, hosts_without_address
+from pilotfish.mesh.exports import Audience, audience_of
 from pilotfish.mesh.hosts import service_host, whole_name
-from pilotfish.mesh.inputs import effective, refs
-from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.inputs import effective, mesh_config, refs
 from pilotfish.model import ObjectRef, Protocol
 from pilotfish.model.addresses import normal_range
 from pilotfish.model.kinds import SERVICE, SERVICE_ENTRY
@@ -30,22 +34,34 @@ _RESOLUTIONS: Final = {
 
 @query
 def service(db: Reads, host: str) -> Service | None:
-    """The service of one host, exactly as written (`*.example.com` is a host of its own)."""
-    ref = owner(db, host)
+    """The service of one host, exactly as written (`*.example.com` is a host of its own), whoever may see it."""
+    return _of(db, owner(db, host, ""), host)
+
+
+def service_at(db: Reads, host: str, home: str) -> Service | None:
+    """The same, of those that several namespaces have of one host."""
+    return _service_at(db, host, home) if home else service(db, host)
+
+
+@query
+def _service_at(db: Reads, host: str, home: str) -> Service | None:
+    return _of(db, owner(db, host, home), host)
+
+
+def _of(db: Reads, ref: ObjectRef | None, host: str) -> Service | None:
     return None if ref is None else next((s for s in declared(db, ref) if s.host == host), None)
 
 
 @query(index=True)
-def owner(db: Reads, host: str) -> ObjectRef | None:
+def owner(db: Reads, host: str, home: str) -> ObjectRef | None:
     """The object that a host belongs to."""
-    claims = claimants(db).get(host)
-    return claims[0] if claims else None
+    return next((ref for ref in claimants(db).get(host, ()) if home in ("", ref.namespace)), None)
 
 
-@query(index=True)
-def hosts(db: Reads, scope: Scope) -> tuple[str, ...]:
-    """The hosts that a scope sees, those of the oldest objects first: who is older has what two of them want."""
-    return all_hosts(db)
+def home_in(db: Reads, host: str, namespace: str) -> str:
+    """The home of what objects of a namespace say of a host."""
+    first = owner(db, host, "")
+    return "" if first is None or first.namespace == namespace else namespace
 
 
 @query(index=True)
@@ -58,26 +74,76 @@ def all_hosts(db: Reads) -> tuple[str, ...]:
 def claimants(db: Reads) -> Mapping[str, tuple[ObjectRef, ...]]:
     """Who claims each host, the winner first."""
     objects = (*refs(db, SERVICE), *refs(db, SERVICE_ENTRY))
-    aged = sorted((ref.kind is not SERVICE, claim(db, ref), ref) for ref in objects)
+    aged = sorted((ref.kind is not SERVICE, *_claimed(db, ref), ref) for ref in objects)
     found: dict[str, list[ObjectRef]] = {}
-    for _, (_, claimed), ref in aged:
+    for _, _, claimed, ref in aged:
         for host in claimed:
             found.setdefault(host, []).append(ref)
     return {host: tuple(claims) for host, claims in found.items()}
 
 
+def _claimed(db: Reads, ref: ObjectRef) -> tuple[str, tuple[str, ...]]:
+    found = claim(db, ref)
+    return found.created, found.hosts
+
+
+@query(index=True)
+def audiences(db: Reads) -> Mapping[ObjectRef, frozenset[str]]:
+    """Of the Services and ServiceEntries that some namespaces do not see: which do."""
+    objects = (*refs(db, SERVICE), *refs(db, SERVICE_ENTRY))
+    found = ((ref, claim(db, ref).audience) for ref in objects)
+    return {ref: audience for ref, audience in found if audience is not None}
+
+
+@query(index=True)
+def all_services(db: Reads) -> tuple[tuple[str, str], ...]:
+    """(host, home) of each service that is somebody's."""
+    hidden = audiences(db).keys()
+    found: dict[tuple[str, str], None] = {}
+    for host, claims in claimants(db).items():
+        found[host, ""] = None
+        if len(claims) > 1 and not hidden.isdisjoint(claims):
+            found.update(((host, ref.namespace), None) for ref in claims if ref.namespace != claims[0].namespace)
+    return tuple(found)
+
+
 @query(index=True)
 def services(db: Reads) -> tuple[Service, ...]:
     """All services, by host."""
-    found = (service(db, host) for host in sorted(all_hosts(db)))
+    found = (service_at(db, host, home) for host, home in sorted(all_services(db)))
     return tuple(s for s in found if s is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """When an object was made, the hosts that it names, sorted, and who sees it."""
+
+    created: str = ""
+    hosts: tuple[str, ...] = ()
+    audience: Audience = None
+
+
 @query
-def claim(db: Reads, ref: ObjectRef) -> tuple[str, tuple[str, ...]]:
-    """When an object was made, and the hosts that it names; in which order it names them means nothing."""
+def claim(db: Reads, ref: ObjectRef) -> Claim:
     found = declared(db, ref)
-    return (found[0].created, tuple(sorted(s.host for s in found))) if found else ("", ())
+    if not found:
+        return Claim()
+    manifest = effective(db, ref)
+    stated = _export_to(manifest.resource) if manifest is not None else ()
+    audience = audience_of(stated, () if stated else _default_export(db), ref.namespace)
+    return Claim(found[0].created, tuple(sorted(s.host for s in found)), audience)
+
+
+def _export_to(source: Resource) -> tuple[str, ...]:
+    if isinstance(source, istio.ServiceEntry):
+        return source.spec.export_to
+    return export_to_of(source.metadata)
+
+
+@query(index=True)
+def _default_export(db: Reads) -> tuple[str, ...]:
+    """Who sees a service that does not say it."""
+    return mesh_config(db).default_service_export_to
 
 
 @query

@@ -14,7 +14,7 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.hosts import wildcards
 from pilotfish.mesh.inputs import refs, resource
 from pilotfish.mesh.policy.policies import treated
-from pilotfish.mesh.registry.services import service
+from pilotfish.mesh.registry.visibility import seen_service
 from pilotfish.mesh.routes.backends import Resolve, weigh
 from pilotfish.mesh.routes.destinations import resolve_destination
 from pilotfish.mesh.routing import all_seen, reader, subject
@@ -32,7 +32,7 @@ def connection_routes(db: Reads, client: Scope, host: str, port: int) -> Connect
 
     `client` is the widest scope to which the same DestinationRules apply.
     """
-    found = service(db, host)
+    found = seen_service(db, client, host)
     declared = found.port(port) if found is not None else None
     is_tls = declared is not None and declared.protocol.is_tls
     routes: dict[ConnectionMatch, ConnectionRoute] = {}

@@ -14,10 +14,10 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.listeners.outbound import Binding, binding
 from pilotfish.mesh.policy.policies import Reach, reach
 from pilotfish.mesh.registry.external_names import other_names
-from pilotfish.mesh.registry.services import service
+from pilotfish.mesh.registry.visibility import seen_service, visible
 from pilotfish.mesh.routes.connection_routes import connection_routers, connection_routes, routes_connections
 from pilotfish.mesh.routing import reader
-from pilotfish.mesh.scope import Scope, visible
+from pilotfish.mesh.scope import Scope
 from pilotfish.model import FieldRef
 from pilotfish.model.connection_route import ConnectionMatch, ConnectionRoute, Connections
 
@@ -25,7 +25,7 @@ from pilotfish.model.connection_route import ConnectionMatch, ConnectionRoute, C
 @query
 def connections(db: Reads, client: Scope, name: str) -> Connections:
     """`client`: as `connection_scope` says."""
-    bound = binding(db, visible(client), name)
+    bound = binding(db, visible(db, client), name)
     if bound is None:
         return Connections()
     taken: set[tuple[str, str]] = set()
@@ -46,7 +46,7 @@ def connections(db: Reads, client: Scope, name: str) -> Connections:
 
 def connection_scope(db: Reads, client: Scope, name: str) -> Scope:
     """The widest scope whose connections a listener routes in the same way."""
-    seen = visible(client)
+    seen = visible(db, client)
     if client == seen or Reach.CONNECTIONS in reach(db):
         return client
     if not routes_connections(db):
@@ -68,7 +68,7 @@ def _asked(db: Reads, client: Scope, bound: Binding) -> Iterator[Connections]:
 
 
 def _told_apart(db: Reads, client: Scope, host: str, port: int, blocks: tuple[str, ...]) -> Connections:
-    found, asked = service(db, host), connection_routes(db, client, host, port)
+    found, asked = seen_service(db, client, host), connection_routes(db, client, host, port)
     declared = found.port(port) if found is not None else None
     is_named = declared is not None and declared.protocol.is_tls and host != "*"
     own_name = (host, *other_names(db, host)) if is_named else ()

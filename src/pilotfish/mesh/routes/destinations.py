@@ -8,6 +8,7 @@ from pilotfish.mesh.hosts import resolve
 from pilotfish.mesh.policy.policies import policy, rules_for, treated
 from pilotfish.mesh.registry.external_names import stands_for
 from pilotfish.mesh.registry.services import service
+from pilotfish.mesh.registry.visibility import seen_service
 from pilotfish.mesh.scope import Scope
 from pilotfish.model.route import Backend, Invalid, InvalidReason
 
@@ -24,9 +25,11 @@ def resolve_destination(
 @query
 def backend(db: Reads, client: Scope, host: str, port: int, subset: str, listener: int) -> Backend:
     """A port of 0 means the service's only one, else the one that the request came for."""
-    found = service(db, host)
+    found = seen_service(db, client, host)
     if found is None:
         message = f"no Service or ServiceEntry has the host {host}"
+        if (hidden := service(db, host)) is not None:
+            message = f"{hidden.ref}, which has the host {host}, is not exported to the client"
         return Backend(host, port or listener, subset, Invalid(InvalidReason.UNKNOWN_HOST, message))
     number = port or (found.ports[0].number if len(found.ports) == 1 else listener)
     if found.port(number) is None:

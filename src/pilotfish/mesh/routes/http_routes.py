@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.exports import audience_of, is_seen
+from pilotfish.mesh.exports import is_seen
 from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.policy.policies import treated
-from pilotfish.mesh.registry.services import service
+from pilotfish.mesh.registry.services import service_at
 from pilotfish.mesh.routes.delegates import all_rules
 from pilotfish.mesh.routes.destinations import resolve_destination
 from pilotfish.mesh.routes.retries import DEFAULT_RETRIES
 from pilotfish.mesh.routes.virtual_service import lower_http
-from pilotfish.mesh.routing import delegate_ref
+from pilotfish.mesh.routing import delegate_ref, subject
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import ObjectRef
 from pilotfish.model.route import Backend, Forward, HTTPMatch, HTTPRoute, WeightedBackend
@@ -20,12 +20,12 @@ from pilotfish.model.route import Backend, Forward, HTTPMatch, HTTPRoute, Weight
 
 @query
 def http_routes(
-    db: Reads, ref: ObjectRef | None, client: Scope, source: Scope, host: str, port: int
+    db: Reads, ref: ObjectRef | None, client: Scope, source: Scope, host: str, home: str | None, port: int
 ) -> tuple[HTTPRoute, ...]:
     """In the order in which they are tried. None for a host that is neither a service nor routed on this port.
 
     `ref` is the VirtualService that routes it, as `routing.router` says; `client` is the widest scope to which the same
-    DestinationRules apply, and `source` what `routing.source` says of it.
+    DestinationRules apply, and `source` what `routing.source` says of it; `home` as in `visibility.home`.
     """
     found = resource(db, ref, istio.VirtualService) if ref is not None else None
     if ref is not None and found is not None:
@@ -40,7 +40,8 @@ def http_routes(
         routes = tuple(lower_http(all_rules(ref, found.spec, find), port, source, resolve))
         if routes:
             return routes
-    return (_plain(treated(db, client, Backend(host, port))),) if service(db, host) is not None else ()
+    is_seen = home is not None and service_at(db, host, home) is not None
+    return (_plain(treated(db, client, Backend(host, port))),) if is_seen else ()
 
 
 def _plain(backend: Backend) -> HTTPRoute:
@@ -56,5 +57,5 @@ def find_delegate(
     found = resource(db, meant, istio.VirtualService)
     if found is None or found.spec.hosts:
         return None
-    seen = is_seen(audience_of(found.spec.export_to, meant.namespace), ref.namespace)
+    seen = is_seen(subject(db, meant).audience, ref.namespace)
     return (meant, found.spec) if seen else None
