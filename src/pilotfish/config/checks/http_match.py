@@ -16,6 +16,8 @@ from pilotfish.config.istio.virtual_service import HTTPMatchRequest
 from pilotfish.config.report import Report
 
 _HEADER_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+_NO_HEADERS = ("uri", "scheme", "method", "authority")
+"""Istio's reference warns of them."""
 _REMEDY = "use letters, digits and dashes"
 
 
@@ -41,6 +43,9 @@ def _check_headers(headers: Mapping[str, StringMatch], field: str, report: Repor
     """`{}` matches a header that is there. `any_value`: so does the regex `*`, by a rule of its own of Istio's."""
     for name, string in headers.items():
         check_header_name(name.removeprefix(":"), f"{field}[{name}]", report)
+        if name in _NO_HEADERS:
+            text = f"a header of the name {name!r} is looked at, which no client sends; write it as match.{name}"
+            report.warning(f"{field}[{name}]", "InvalidHeaderName", text)
         if string != StringMatch() and not (any_value and string.regex == "*"):
             check_string(string, f"{field}[{name}]", report)
 

@@ -13,6 +13,7 @@ from pilotfish.config.checks.http_headers import check_headers, check_one_host
 from pilotfish.config.checks.http_match import check_match
 from pilotfish.config.istio.virtual_service import HTTPRetry, HTTPRoute, Percent
 from pilotfish.config.report import Report
+from pilotfish.model import Duration
 
 _RETRY_ON = frozenset({
     "5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "envoy-ratelimited", "retriable-4xx",
@@ -38,6 +39,7 @@ def check_route(route: HTTPRoute, field: str, report: Report) -> None:
     check_duration(route.timeout, f"{field}.timeout", report, may_be_zero=True)
     if route.retries is not None:
         _check_retries(route.retries, f"{field}.retries", report)
+        _check_try(route.retries, route.timeout, f"{field}.retries", report)
 
 
 def _check_mirrors(route: HTTPRoute, field: str, report: Report) -> None:
@@ -53,6 +55,13 @@ def _check_mirrors(route: HTTPRoute, field: str, report: Report) -> None:
     for index, mirror in enumerate(route.mirrors):
         check_destination(mirror.destination, f"{field}.mirrors[{index}].destination", report)
         check_percent(mirror.percentage, f"{field}.mirrors[{index}].percentage", report)
+
+
+def _check_try(retries: HTTPRetry, timeout: Duration | None, field: str, report: Report) -> None:
+    of_one = retries.per_try_timeout
+    if of_one is not None and timeout is not None and 0 < timeout.nanos <= of_one.nanos:
+        text = f"the route's timeout of {timeout} ends the request before, so it has no effect; write less than that"
+        report.warning(f"{field}.perTryTimeout", "Ignored", text)
 
 
 def _check_retries(retries: HTTPRetry, field: str, report: Report) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pilotfish.config.checks.connection_routes import check_connection_routes
 from pilotfish.config.checks.export_to import check_export_to
 from pilotfish.config.checks.hosts import check_host, overlap
+from pilotfish.config.checks.http_order import check_order
 from pilotfish.config.checks.http_route import check_route
 from pilotfish.config.istio.virtual_service import VirtualServiceSpec
 from pilotfish.config.report import Report
@@ -24,6 +25,8 @@ def check_virtual_service(spec: VirtualServiceSpec, report: Report) -> None:
     check_connection_routes(spec, report)
     if not spec.hosts:
         _check_delegate(spec, report)
+    if not report.errors:
+        check_order(spec.http, "spec.http", report)
 
 
 def _check_delegate(spec: VirtualServiceSpec, report: Report) -> None:

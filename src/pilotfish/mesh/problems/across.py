@@ -9,12 +9,22 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import refs
 from pilotfish.mesh.problems.connections import connection_problems
 from pilotfish.mesh.problems.delegates import delegate_problems
+from pilotfish.mesh.problems.endpoints import listing_problems, unserved_problems
+from pilotfish.mesh.problems.ports import http_port_problems, rule_port_problems
 from pilotfish.mesh.problems.routing import destination_rule_problems, virtual_service_problems
 from pilotfish.mesh.problems.services import service_problems
 from pilotfish.mesh.problems.workloads import workload_entry_problems
 from pilotfish.mesh.routing import subject
 from pilotfish.model import Problem
-from pilotfish.model.kinds import DESTINATION_RULE, SERVICE, SERVICE_ENTRY, VIRTUAL_SERVICE, WORKLOAD_ENTRY
+from pilotfish.model.kinds import (
+    DESTINATION_RULE,
+    ENDPOINT_SLICE,
+    ENDPOINTS,
+    SERVICE,
+    SERVICE_ENTRY,
+    VIRTUAL_SERVICE,
+    WORKLOAD_ENTRY,
+)
 
 
 @query(index=True)
@@ -22,14 +32,17 @@ def problems(db: Reads) -> tuple[Problem, ...]:
     """All of them, by kind, namespace and name of the object."""
     found: list[Problem] = []
     for ref in refs(db, DESTINATION_RULE):
-        found += destination_rule_problems(db, ref)
+        found += (*destination_rule_problems(db, ref), *rule_port_problems(db, ref))
     for kind in (SERVICE, SERVICE_ENTRY):
         for ref in refs(db, kind):
-            found += service_problems(db, ref)
+            found += (*service_problems(db, ref), *unserved_problems(db, ref))
+    for kind in (ENDPOINTS, ENDPOINT_SLICE):
+        for ref in refs(db, kind):
+            found += listing_problems(db, ref)
     for ref in refs(db, WORKLOAD_ENTRY):
         found += workload_entry_problems(db, ref)
     for ref in refs(db, VIRTUAL_SERVICE):
-        found += (*virtual_service_problems(db, ref), *connection_problems(db, ref))
+        found += (*virtual_service_problems(db, ref), *http_port_problems(db, ref), *connection_problems(db, ref))
         about = subject(db, ref)
         if about.delegates or not about.hosts:
             found += delegate_problems(db, ref)

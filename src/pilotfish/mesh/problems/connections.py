@@ -29,7 +29,7 @@ def connection_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
 
 def _unused(db: Reads, ref: ObjectRef, spec: istio.VirtualServiceSpec) -> Iterator[Problem]:
     """Rules for which no port of a service of these hosts has connections."""
-    found = _services(db, ref, spec)
+    found = routed_services(db, ref, spec)
     if not found:
         return
     ports = [port for each in found for port in each.ports]
@@ -60,7 +60,7 @@ def _is_opaque(port: ServicePort) -> bool:
 
 
 def _lost(db: Reads, ref: ObjectRef, spec: istio.VirtualServiceSpec) -> Iterator[Problem]:
-    uses = (port_uses(db, each.host, home_in(db, each.host, each.namespace)) for each in _services(db, ref, spec))
+    uses = (port_uses(db, each.host, home_in(db, each.host, each.namespace)) for each in routed_services(db, ref, spec))
     listeners = {use.listener for each in uses for use in each}
     audience = subject(db, ref).audience
     client = EVERYONE if audience is None else Scope(min(audience, default=""))
@@ -76,7 +76,7 @@ def _lost(db: Reads, ref: ObjectRef, spec: istio.VirtualServiceSpec) -> Iterator
         yield warning(db, ref, field.field, "ShadowedRoute", text)
 
 
-def _services(db: Reads, ref: ObjectRef, spec: istio.VirtualServiceSpec) -> tuple[Service, ...]:
+def routed_services(db: Reads, ref: ObjectRef, spec: istio.VirtualServiceSpec) -> tuple[Service, ...]:
     """Those whose connections the VirtualService routes."""
     names = {resolve(host, ref.namespace) for host in spec.hosts}
     client = Scope(ref.namespace)

@@ -65,8 +65,7 @@ def _fed_by(db: Reads, ref: ObjectRef) -> tuple[str, ...]:
         return (service_host(ref.name, ref.namespace),)
     if ref.kind is WORKLOAD_ENTRY:
         return ()  # a selector finds it
-    source = resource(db, ref, kubernetes.EndpointSlice)
-    name = _service_name(source) if source is not None else ""
+    name = service_of_slice(db, ref)
     return (service_host(name, ref.namespace),) if name else ()
 
 
@@ -128,15 +127,16 @@ def slices_of(db: Reads, namespace: str, name: str) -> tuple[ObjectRef, ...]:
 def _slices_by_service(db: Reads) -> Mapping[tuple[str, str], tuple[ObjectRef, ...]]:
     found: dict[tuple[str, str], list[ObjectRef]] = {}
     for ref in refs(db, ENDPOINT_SLICE):
-        source = resource(db, ref, kubernetes.EndpointSlice)
-        name = _service_name(source) if source is not None else ""
+        name = service_of_slice(db, ref)
         if name:
             found.setdefault((ref.namespace, name), []).append(ref)
     return {key: tuple(slices) for key, slices in found.items()}
 
 
-def _service_name(source: kubernetes.EndpointSlice) -> str:
-    return source.metadata.labels.get("kubernetes.io/service-name", "")
+def service_of_slice(db: Reads, ref: ObjectRef) -> str:
+    """The name of the Service that an EndpointSlice belongs to; "" for none."""
+    source = resource(db, ref, kubernetes.EndpointSlice)
+    return source.metadata.labels.get("kubernetes.io/service-name", "") if source is not None else ""
 
 
 def _of_slice(db: Reads, ref: ObjectRef, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
