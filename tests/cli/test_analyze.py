@@ -28,6 +28,11 @@ spec:
   - route:
     - destination:
         host: shpo
+---
+apiVersion: v1
+kind: Endpoints
+metadata: {name: shop, namespace: vm}
+subsets: [{addresses: [{ip: 192.0.2.1}], ports: [{name: http, port: 80}, {name: odd, port: 81}]}]
 """
 LOST = "Error [IST0101] (VirtualService vm/shop shop.yaml:16:9) spec.http[0].route[0].destination.host: no Service"
 

@@ -10,7 +10,7 @@ import pytest
 from pilotfish.config import load
 
 FILES = sorted((Path(__file__).parent / "foreign").iterdir())
-NO_OBJECTS = ("template.yaml", "template-that-is-yaml.yaml", "variable.yaml", "tab.yaml")
+NO_OBJECTS = ("template.yaml", "template-that-is-yaml.yaml", "variable.yaml", "variable-with-default.yaml", "tab.yaml")
 """Objects are meant in these."""
 _JSON = ["info NotAnObject neither apiVersion nor kind"]
 

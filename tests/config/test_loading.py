@@ -380,3 +380,19 @@ def test_what_is_said_of_a_long_text_is_short(text: str) -> None:
 def test_a_long_duration_is_refused_at_once() -> None:
     (problem,) = load(LONG_DURATION % ("1" * 500_000), "a.yaml").problems
     assert (problem.field, len(problem.message) < 300) == ("spec.http[0].timeout", True)
+
+
+def test_json_values_that_follow_one_another_are_objects_each_with_its_lines() -> None:
+    """As `jq '.items[]'` writes them."""
+    one = '{"apiVersion": "v1", "kind": "Namespace",\n "metadata": {"name": "%s"}, "%s": {}}'
+    loaded = load(f"\n{one % ('a', 'spec')}\n{one % ('b', 'spc')} {one % ('c', 'spc')}\n", "-")
+    assert [manifest.ref.name for manifest in loaded.manifests] == ["a"]
+    assert [(p.field, p.source.line if p.source else 0) for p in loaded.problems] == [("spc", 5), ("spc", 6)]
+
+
+def test_the_items_of_a_kinds_own_list_are_of_that_kind() -> None:
+    """As the API server writes it, and kubectl reads it."""
+    text = "apiVersion: v1\nkind: NamespaceList\nitems:\n- metadata: {name: a}\n- metadata: {name: b}\n  spc: 1\n"
+    loaded = load(text, "-")
+    assert [str(manifest.ref) for manifest in loaded.manifests] == ["Namespace a"]
+    assert [(p.field, p.source.line if p.source else 0) for p in loaded.problems] == [("spc", 6)]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pilotfish.config import load_mesh_config, proxy_config
+from pilotfish.config import load, load_mesh_config, proxy_config
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.model import Duration, Severity, Source, kinds
 
@@ -154,3 +154,32 @@ def test_the_mesh_s_own_ports_are_looked_at_too() -> None:
     config, (problem,) = load_mesh_config("defaultConfig: {proxyAdminPort: 15020}", "mesh.yaml")
     assert config is None
     assert problem.field == "defaultConfig.statusPort"
+
+
+def _said(text: str) -> list[tuple[str, str, str]]:
+    return [(str(p.severity), p.reason, p.field) for p in load(text, "mesh.yaml").problems]
+
+
+def test_an_operator_may_have_it_among_its_values() -> None:
+    text = OPERATOR.replace("spec:\n  meshConfig", "spec:\n  values:\n   meshConfig")
+    assert load_mesh_config(text, "mesh.yaml") == load_mesh_config(OPERATOR, "mesh.yaml")
+    loaded = load(text, "mesh.yaml")
+    assert loaded.problems == ()
+    assert loaded.mesh_config is not None
+    assert loaded.mesh_config.config.access_log_file == "/dev/stdout"
+    both = OPERATOR + "  values: {meshConfig: {a: b}}\n"
+    assert _said(both) == [("warning", "Ignored", "spec.values.meshConfig")]
+
+
+def test_one_in_a_place_where_nobody_reads_it_is_said() -> None:
+    named = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s, namespace: %s}\ndata: {%s: 'connectTimeout: 1s'}"
+    assert _said(named % ("istio", "istio-system", "mesh")) == []
+    assert _said(named % ("istio", "istio-system", "meshConfig")) == [("warning", "Ignored", "data")]
+    assert _said(named % ("istio", "default", "mesh")) == [("warning", "Ignored", "data.mesh")]
+    assert _said(named % ("istio-canary", "istio-system", "mesh")) == [("warning", "Ignored", "data.mesh")]
+    assert _said(named % ("app", "default", "mesh")) == []
+    operator = "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {meshconfig: {}, profile: demo}"
+    assert _said(operator) == [
+        ("warning", "UnknownField", "spec.meshconfig"),
+        ("info", "UnsupportedField", "spec.profile"),
+    ]

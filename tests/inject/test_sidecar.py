@@ -52,12 +52,44 @@ def sidecar(pod: Pod, mesh: MeshConfig | None = None) -> Sidecar:
     [
         pod(labels={"sidecar.istio.io/inject": "false"}),
         pod({"sidecar.istio.io/inject": "false"}),
+        pod({"sidecar.istio.io/inject": "No"}),
+        pod({"sidecar.istio.io/inject": "true"}, {"sidecar.istio.io/inject": "False"}),
         pod({"sidecar.istio.io/interceptionMode": "NONE"}),
     ],
-    ids=["by label", "by annotation", "by mode"],
+    ids=["by label", "by annotation", "in other words", "by label before annotation", "by mode"],
 )
 def test_a_pod_that_wants_none_has_none(unwilling: Pod) -> None:
     assert build(unwilling) == (None, ())
+
+
+def test_a_namespace_may_have_none() -> None:
+    willing = pod(labels={"sidecar.istio.io/inject": "true"})
+    made = [
+        build_sidecar(willing, MeshConfig(), workload=WEB, ipv6=False, namespace_labels={"istio-injection": said})[0]
+        for said in ("enabled", "disabled")
+    ]
+    assert [each is not None for each in made] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("odd", "severity", "meant"),
+    [
+        (pod({"sidecar.istio.io/injct": "false"}), Severity.WARNING, "sidecar.istio.io/inject?"),
+        (pod(labels={"sidecar.istio.io/injected": "false"}), Severity.WARNING, "sidecar.istio.io/inject?"),
+        (
+            pod({"traffic.istio.io/excludeOutboundPorts": "80"}),
+            Severity.WARNING,
+            "traffic.sidecar.istio.io/excludeOutboundPorts?",
+        ),
+        (pod({"sidecar.istio.io/logLevel": "debug"}), Severity.INFO, "no effect"),
+    ],
+    ids=["a slip", "a slip in a label", "another domain", "what pilotfish lacks"],
+)
+def test_what_has_no_effect_is_said(odd: Pod, severity: Severity, meant: str) -> None:
+    made, (problem,) = build(odd)
+    assert made is not None
+    assert (problem.ref, problem.severity, problem.source) == (WEB, severity, SOURCE)
+    assert meant in problem.message
 
 
 def test_what_a_pod_gets_that_says_nothing() -> None:

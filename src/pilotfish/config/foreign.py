@@ -10,13 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
-import msgspec
-
 from pilotfish.config.mesh import MeshConfig
+from pilotfish.config.schema import api_fields
 from pilotfish.model import Severity
 from pilotfish.model.kinds import GROUPS, group_of
 
-_MESH_CONFIG = frozenset(field.encode_name for field in msgspec.structs.fields(MeshConfig))
 _DEPENDENCIES = frozenset({"dependencies", "digest", "generated"})
 _CHART = "render the chart and give what comes out: `helm template CHART | pilotfish up -`"
 Fields = Mapping[str, object]
@@ -97,7 +95,16 @@ def _other(reason: str, what: str, remedy: str) -> Foreign:
     return Foreign(reason, f"it is {what} and holds no object", remedy)
 
 
+def _is_mesh_config(value: Fields) -> bool:
+    """Most of it, so that a slip in a name is none here."""
+    return 2 * len(value.keys() & api_fields(MeshConfig)) > len(value)
+
+
 _BY_LOOKS: tuple[tuple[Callable[[str, Fields], bool], Foreign], ...] = (
+    (
+        lambda _, value: isinstance(value.get("meshConfig"), dict),
+        _other("BareMeshConfig", "the values of Istio's chart", "give what meshConfig holds with `--mesh-config FILE`"),
+    ),
     (
         lambda name, _: "values" in name,
         _other("HelmValues", "the values of a Helm chart", _CHART),
@@ -119,7 +126,7 @@ _BY_LOOKS: tuple[tuple[Callable[[str, Fields], bool], Foreign], ...] = (
         _other("NotAnObject", "a pipeline's definition", "move it elsewhere if it is in the way"),
     ),
     (
-        lambda _, value: bool(value) and value.keys() <= _MESH_CONFIG,
+        lambda _, value: _is_mesh_config(value),
         _other("BareMeshConfig", "a meshConfig", "give it with `--mesh-config FILE`"),
     ),
 )

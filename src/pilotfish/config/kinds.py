@@ -33,9 +33,8 @@ def describe_unread(kind: Kind, api_version: str) -> tuple[str, str, Severity]:
     if not meant and kind.group not in GROUPS:
         message = f"{kind} of {api_version} is no part of a mesh, so it has no effect; remove it if that is not meant"
         return "UnsupportedKind", message, Severity.INFO
-    known = f"Supported: {', '.join(sorted(map(str, SUPPORTED)))}"
-    message = f"{kind} of {api_version} is not a supported kind; it has no effect{meant}. {known}"
-    return "UnknownKind", message, Severity.ERROR
+    known = meant or f". Supported: {', '.join(sorted(map(str, SUPPORTED)))}"
+    return "UnknownKind", f"{kind} of {api_version} is not a supported kind; it has no effect{known}", Severity.ERROR
 
 
 def _meant(kind: Kind) -> str:

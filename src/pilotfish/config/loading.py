@@ -105,7 +105,7 @@ def unfold(raw: RawObject) -> Iterator[Piece]:
     if not (isinstance(kind, str) and kind.endswith("List") and isinstance(items, list | None)):
         yield read_object(raw)
         return
-    items = items or []
+    items = [_with_kind(item, value_at(raw.value, "apiVersion"), kind) for item in items or []]
     for index, item in enumerate(items):
         step = f"items[{index}]"
         inside = (fault for fault in raw.faults if fault.path.startswith(f"{step}."))
@@ -116,6 +116,13 @@ def unfold(raw: RawObject) -> Iterator[Piece]:
         if not fault.path.startswith("items["):
             source = Source(raw.file, fault.line)
             yield Piece(problems=(Problem(None, fault.path, fault.reason, fault.message, source=source),))
+
+
+def _with_kind(item: object, api_version: object, kind: str) -> object:
+    """An item of a ServiceList that names neither: a Service, as kubectl reads it. The API server writes such lists."""
+    if kind == "List" or not isinstance(item, dict) or "kind" in item or "apiVersion" in item:
+        return item
+    return {"apiVersion": api_version, "kind": kind.removesuffix("List"), **item}
 
 
 def _list_version(document: ParsedDocument) -> str:

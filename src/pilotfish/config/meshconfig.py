@@ -54,7 +54,7 @@ def _unwrap(document: ParsedDocument, report: Report) -> MeshConfig | None:
     if isinstance(value, dict) and value.get("kind") == CONFIG_MAP.name:
         return parse_mesh_config(value_at(value, "data", "mesh"), report, "data.mesh")
     if isinstance(value, dict) and value.get("kind") == "IstioOperator":
-        return decode_mesh_config(value_at(value, "spec", "meshConfig"), report, "spec.meshConfig")
+        return decode_operator(value, report)
     return decode_mesh_config(value, report, "")
 
 
@@ -63,6 +63,21 @@ def value_at(value: object, *path: str) -> object:
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     return value
+
+
+def decode_operator(value: dict[str, object], report: Report) -> MeshConfig | None:
+    """An IstioOperator's. None where that adds an error to the report."""
+    field = mesh_config_field(value)
+    if field == "spec.meshConfig" and value_at(value, "spec", "values", "meshConfig"):
+        text = "spec.meshConfig is used, and this is not; write all of it there"
+        report.warning("spec.values.meshConfig", "Ignored", text)
+    return decode_mesh_config(value_at(value, *field.split(".")), report, field)
+
+
+def mesh_config_field(operator: object) -> str:
+    """Where an IstioOperator has its meshConfig: Istio makes of it what its chart has among its values."""
+    is_value = value_at(operator, "spec", "meshConfig") is None and value_at(operator, "spec", "values", "meshConfig")
+    return "spec.values.meshConfig" if is_value else "spec.meshConfig"
 
 
 def decode_mesh_config(value: object, report: Report, field: str) -> MeshConfig | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 from pilotfish.config.building import Fault
 from pilotfish.config.checks.by_kind import check
@@ -11,7 +12,7 @@ from pilotfish.config.foreign import recognise
 from pilotfish.config.kinds import describe_unread, struct_of
 from pilotfish.config.kubernetes import ConfigMap, Resource
 from pilotfish.config.manifest import Manifest, WrittenMeshConfig
-from pilotfish.config.meshconfig import decode_mesh_config, parse_mesh_config, value_at
+from pilotfish.config.meshconfig import decode_operator, mesh_config_field, parse_mesh_config, value_at
 from pilotfish.config.report import Report
 from pilotfish.config.text import Positions
 from pilotfish.model import ObjectRef, Problem, Severity, Source
@@ -133,10 +134,10 @@ def _read_identified(
 ) -> Piece:
     if ref.kind.name == _OPERATOR:
         _report_unused(value, report)
-        config = decode_mesh_config(value_at(value, "spec", "meshConfig"), report, "spec.meshConfig")
+        config = decode_operator(value, report)
         if config is None:
             return Piece(problems=report.in_order(), broken=ref)
-        written = WrittenMeshConfig(config, ref, report.source("spec.meshConfig"))
+        written = WrittenMeshConfig(config, ref, report.source(mesh_config_field(value)))
         return Piece(problems=report.in_order(), mesh_config=written)
     struct = struct_of(ref.kind, api_version)
     if struct is None:
@@ -166,10 +167,21 @@ def _read_identified(
 def _report_unused(value: dict[str, object], report: Report) -> None:
     """Once, of all that an IstioOperator says of an installation."""
     spec = value.get("spec")
-    unused = sorted(name for name in spec if name != "meshConfig") if isinstance(spec, dict) else []
+    given = spec if isinstance(spec, dict) else {}
+    unused = sorted(name for name in given if name != "meshConfig" and not _is_mesh_config_alone(name, given[name]))
+    for name in unused:
+        if get_close_matches(name, ("meshConfig",), cutoff=0.85):
+            report.warning(f"spec.{name}", "UnknownField", "it has no effect; did you mean 'meshConfig'?")
+            unused.remove(name)
+            break
     if unused:
-        message = f"only spec.meshConfig is used; {', '.join(unused)} have no effect: what they install, pilotfish is"
+        have = "has" if len(unused) == 1 else "have"
+        message = f"only its meshConfig is used; {', '.join(unused)} {have} no effect: what they install, pilotfish is"
         report.add(f"spec.{unused[0]}", "UnsupportedField", message, Severity.INFO)
+
+
+def _is_mesh_config_alone(name: str, value: object) -> bool:
+    return name == "values" and isinstance(value, dict) and value.keys() == {"meshConfig"}
 
 
 def _has_more_values(value: object, most: int) -> bool:
@@ -198,7 +210,17 @@ def _with_namespace(value: dict[str, object], ref: ObjectRef) -> dict[str, objec
 
 
 def _mesh_config_of(ref: ObjectRef, resource: Resource | None, report: Report) -> WrittenMeshConfig | None:
-    if ref != _MESH_CONFIG_MAP or not isinstance(resource, ConfigMap) or "mesh" not in resource.data:
+    if not isinstance(resource, ConfigMap):
+        return None
+    if ref != _MESH_CONFIG_MAP:
+        if "mesh" in resource.data and (ref.name == "istio" or ref.name.startswith("istio-")):
+            text = "the meshConfig is that of ConfigMap istio-system/istio, so this has no effect; write it there"
+            report.warning("data.mesh", "Ignored", text)
+        return None
+    if "mesh" not in resource.data:
+        if resource.data:
+            text = "the meshConfig is what the key 'mesh' holds, and there is none, so that nothing is used"
+            report.warning("data", "Ignored", f"{text}; call it so")
         return None
     config = parse_mesh_config(resource.data["mesh"], report, "data.mesh")
     return None if config is None else WrittenMeshConfig(config, ref, report.source("data.mesh"))

@@ -130,9 +130,9 @@ def read_in_pieces(text: str, file: str) -> Iterator[ParsedDocument | None]:
         yield _too_much(what, "divide it into several files")
         return
     if len(text) <= _LARGEST_JSON and (file.endswith(".json") or _JSON_START.match(text)):
-        document = _read_json(text)
-        if document is not None:
-            yield document
+        documents = _read_json(text)
+        if documents is not None:
+            yield from documents
             return
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if text.count("\n---") > MOST_DOCUMENTS:
@@ -172,18 +172,31 @@ def _excess(chunk: str, lines: int) -> str:
     return f"a line of {longest} characters, and {LONGEST_LINE} are the most" if longest > LONGEST_LINE else ""
 
 
-def _read_json(text: str) -> ParsedDocument | None:
-    """None where the YAML reader would say better what is wrong."""
+def _read_json(text: str) -> list[ParsedDocument] | None:
+    """One value or several, as `jq` writes them and kubectl reads them. None where the YAML reader would say better
+    what is wrong."""
+    found: list[ParsedDocument] = []
+    at, lines = 0, 0
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_int=whole_number, parse_constant=_refuse)
-        if "\\ud" in text or "\\uD" in text:
-            # Half of a surrogate pair is no character: whoever writes the object out again would fail.
-            json.dumps(value, ensure_ascii=False).encode()
+        while body := _VALUE.search(text, at):
+            lines += text.count("\n", at, body.start())
+            value, end = _JSON.raw_decode(text, body.start())
+            if found and not isinstance(value, dict | list):
+                return None
+            found.append(_parsed(value, text[body.start() : end], lines))
+            lines += text.count("\n", body.start(), end)
+            at = end
     except (ValueError, RecursionError):
         return None
-    body = text.lstrip()
-    before = text[: len(text) - len(body)].count("\n")
-    return ParsedDocument(value, 1 + before, Positions.of_json(body, before))
+    return found or None
+
+
+def _parsed(value: object, text: str, lines: int) -> ParsedDocument:
+    """Raises ValueError."""
+    if "\\ud" in text or "\\uD" in text:
+        # Half of a surrogate pair is no character: whoever writes the object out again would fail.
+        json.dumps(value, ensure_ascii=False).encode()
+    return ParsedDocument(value, 1 + lines, Positions.of_json(text, lines))
 
 
 def _refuse(constant: str) -> object:
@@ -195,6 +208,10 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(mapping) != len(pairs):
         raise ValueError("duplicate key")
     return mapping
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_int=whole_number, parse_constant=_refuse)
+_VALUE = re.compile(r"\S")
 
 
 def _build_one(text: str) -> Built | None:

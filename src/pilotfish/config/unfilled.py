@@ -16,7 +16,8 @@ _LARGEST = 2**21
 """Characters of a text that is looked at once more."""
 _ACTION = re.compile(r"\{\{-?\s*(?:[.$\"/]|[a-z]\w*\b)[^\n]*|\{%-? ")
 """Of Go's templates (Helm), and of Jinja's (Ansible). Source: https://pkg.go.dev/text/template"""
-_VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}")
+_VARIABLE = re.compile(r"""\$\{([A-Za-z_]\w*)(?::?[-=?+][^}]*)?\}|[\s"']\$([A-Z_][A-Z0-9_]*)\b""")
+"""`${NAME}`, also with a default, and a `$NAME` that begins a value."""
 _TAB = re.compile(r" *\t")
 _MOST_NAMES = 5
 
@@ -25,7 +26,7 @@ class Explainer:
     """One text's; a template or a tab is said once of all of it."""
 
     def __init__(self, text: str, file: str) -> None:
-        is_suspect = len(text) <= _LARGEST and ("{{" in text or "{%" in text or "${" in text or "\t" in text)
+        is_suspect = len(text) <= _LARGEST and ("{{" in text or "{%" in text or "$" in text or "\t" in text)
         self._lines = text.splitlines() if is_suspect else []
         self._file = file
         self._said: set[str] = set()
@@ -84,7 +85,7 @@ class Explainer:
 
     def _variables(self, problems: Sequence[Problem]) -> Problem:
         at = [problem.source.line for problem in problems if problem.source is not None]
-        names = dict.fromkeys(name for line in at for name in _VARIABLE.findall(self._line(line)))
+        names = dict.fromkeys(a or b for line in at for a, b in _VARIABLE.findall(self._line(line)))
         shown = ", ".join(f"${{{name}}}" for name in list(names)[:_MOST_NAMES])
         message = (
             f"{shown} {'is' if len(names) == 1 else 'are'} not filled in, so the object is not used; fill it in and "

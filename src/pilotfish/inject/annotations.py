@@ -38,6 +38,8 @@ _FIELDS: Mapping[str, tuple[str, Callable[[object], Any]]] = MappingProxyType(
 )
 
 
+EFFECTIVE = (*_FIELDS, MODE)
+
 _ENVIRONMENT: Mapping[str, tuple[str, Callable[[object], Any]]] = MappingProxyType(
     {
         "INVALID_DROP": ("drop_invalid", values.parse_bool),

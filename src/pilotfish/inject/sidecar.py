@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import msgspec
 
 from pilotfish.agent.metrics import ScrapeTarget
 from pilotfish.agent.probes import ProbeTable, rewrite_probes
 from pilotfish.capture import CaptureSpec
+from pilotfish.config.injection import wants_sidecar
 from pilotfish.config.kubernetes import ContainerPort, Pod
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.config.meshconfig import proxy_config
@@ -21,11 +23,11 @@ from pilotfish.config.sidecar_ports import check_app_port, held_ports, ports_bes
 from pilotfish.inject.annotations import STATUS_PORT_ANNOTATION, spec_from_annotations
 from pilotfish.inject.metadata import build_metadata
 from pilotfish.inject.past import describe_past
+from pilotfish.inject.unused import describe_unused
 from pilotfish.model import ObjectRef, Problem, Severity, Source
 from pilotfish.model.kinds import POD
 from pilotfish.model.wellknown import STATUS_PORT
 
-_INJECT = "sidecar.istio.io/inject"
 _CONFIG = "proxy.istio.io/config"
 
 
@@ -44,15 +46,21 @@ class Sidecar:
 
 
 def build_sidecar(
-    pod: Pod, mesh: MeshConfig, *, workload: ObjectRef, ipv6: bool, source: Source | None = None
+    pod: Pod,
+    mesh: MeshConfig,
+    *,
+    workload: ObjectRef,
+    ipv6: bool,
+    source: Source | None = None,
+    namespace_labels: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Sidecar | None, tuple[Problem, ...]]:
     """(the sidecar, or None for a pod that has none; what is wrong).
 
     With an error the pod must not be started: it would run with less captured than it asks for. `workload` is what the
     user wrote, such as the Deployment, and `source` where; `ipv6`: whether the pod has it.
     """
-    labels, annotations = pod.metadata.labels, pod.metadata.annotations
-    if "false" in (labels.get(_INJECT), annotations.get(_INJECT)):
+    annotations = pod.metadata.annotations
+    if not wants_sidecar(pod.metadata, namespace_labels):
         return None, ()
     config = mesh.default_config
     problems: tuple[Problem, ...] = ()
@@ -75,7 +83,11 @@ def build_sidecar(
     problems = (*problems, *more, *taken, *wrong)
     if capture is None:
         return None, problems
-    problems = (*problems, *describe_past(annotations, workload, source))
+    problems = (
+        *problems,
+        *describe_unused(pod.metadata, workload, source),
+        *describe_past(annotations, workload, source),
+    )
     problems = (*problems, *_lost_ports(pod, config, workload, source))
     containers = (*pod.spec.init_containers, *pod.spec.containers)
     metadata = {**build_metadata(pod, workload), "INTERCEPTION_MODE": str(capture.mode)}

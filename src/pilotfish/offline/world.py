@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from pilotfish.config.desired import DesiredState
 from pilotfish.config.kubernetes import Pod
-from pilotfish.config.manifest import locate
+from pilotfish.config.manifest import Manifest, locate
 from pilotfish.discovery.mesh import Mesh
 from pilotfish.inject import build_sidecar
 from pilotfish.model import ObjectRef, Problem, Proxy
+from pilotfish.model.kinds import NAMESPACE
 from pilotfish.offline.planning import plan
 from pilotfish.offline.proxies import describe_proxy
 
@@ -64,7 +65,12 @@ def build(desired: DesiredState) -> World:
             continue
         workload = owners.get(ref, ref)
         sidecar, said = build_sidecar(
-            manifest.resource, desired.mesh_config, workload=workload, ipv6=False, source=manifest.source
+            manifest.resource,
+            desired.mesh_config,
+            workload=workload,
+            ipv6=False,
+            source=manifest.source,
+            namespace_labels=_labels(planned.get(NAMESPACE.ref("", ref.namespace))),
         )
         problems += said
         if sidecar is not None:
@@ -80,6 +86,10 @@ def build(desired: DesiredState) -> World:
                 workloads[str(proxy)] = workload
     located = (locate(p, desired.manifests.get(p.ref) if p.ref else None) for p in problems)
     return World(desired, mesh, proxies, workloads, tuple(dict.fromkeys(located)))
+
+
+def _labels(namespace: Manifest | None) -> Mapping[str, str]:
+    return namespace.resource.metadata.labels if namespace is not None else {}
 
 
 def _addresses(pod: Pod) -> tuple[str, ...]:

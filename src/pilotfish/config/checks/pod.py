@@ -17,6 +17,7 @@ from pilotfish.config.checks.names import (
     check_object_name,
     check_unique,
 )
+from pilotfish.config.injection import wants_sidecar
 from pilotfish.config.kubernetes import (
     Container,
     DeploymentSpec,
@@ -38,7 +39,6 @@ from pilotfish.model.wellknown import PROXY_CONTAINER
 
 PROXY_CONTAINERS = (PROXY_CONTAINER, "istio-init")
 PROXY_CONFIG_ANNOTATION = "proxy.istio.io/config"
-_INJECT = "sidecar.istio.io/inject"
 _PERCENT = re.compile(r"[0-9]{1,3}%")
 
 
@@ -49,7 +49,7 @@ def check_pod(metadata: Metadata, spec: PodSpec, field: str, report: Report) -> 
     if text is not None:
         inner = f"{field}metadata.annotations[{PROXY_CONFIG_ANNOTATION}]"
         config = parse_proxy_config(text, ProxyConfig(), report, inner)
-    if "false" not in (metadata.labels.get(_INJECT), metadata.annotations.get(_INJECT)):
+    if wants_sidecar(metadata):
         _check_app_ports(spec, f"{field}spec", config or ProxyConfig(), report)
     _check_spec(spec, f"{field}spec", report)
 
@@ -72,6 +72,7 @@ def _check_spec(spec: PodSpec, field: str, report: Report) -> None:
         _check_container_name(container.name, f"{inner}.name", report)
         check_container(container, volumes, inner, report)
     check_unique(((f"{f}.name", c.name) for f, c in _containers(spec, field)), "the container", report)
+    _check_shared_ports(spec, field, report)
     _check_init(spec, field, report)
     check_at_least(spec.termination_grace_period_seconds, 0, f"{field}.terminationGracePeriodSeconds", report)
     for name, value in (("hostname", spec.hostname), ("subdomain", spec.subdomain)):
@@ -85,6 +86,17 @@ def _check_spec(spec: PodSpec, field: str, report: Report) -> None:
         check_at_least(spec.security_context.fs_group, 0, f"{inner}.fsGroup", report)
         for index, group in enumerate(spec.security_context.supplemental_groups):
             check_at_least(group, 0, f"{inner}.supplementalGroups[{index}]", report)
+
+
+def _check_shared_ports(spec: PodSpec, field: str, report: Report) -> None:
+    """Containers that run side by side share the pod's addresses."""
+    holders: dict[tuple[int, str], str] = {}
+    for index, container in enumerate(spec.containers):
+        for at, port in enumerate(container.ports):
+            first = holders.setdefault((port.container_port, port.protocol), container.name)
+            if first != container.name:
+                text = f"container {first} has port {port.container_port} too, and only one can listen; change one"
+                report.warning(f"{field}.containers[{index}].ports[{at}].containerPort", "PortCollision", text)
 
 
 def _containers(spec: PodSpec, field: str) -> Iterator[tuple[str, Container]]:

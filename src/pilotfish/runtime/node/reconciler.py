@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pilotfish.config.desired import News
 from pilotfish.inject import Sidecar, build_sidecar
 from pilotfish.model import ObjectRef, Problem, Source
-from pilotfish.model.kinds import SERVICE
+from pilotfish.model.kinds import NAMESPACE, SERVICE
 from pilotfish.node import services
 from pilotfish.node import store as storing
 from pilotfish.node.endpoints import Backend
@@ -173,12 +173,14 @@ class Reconciler:
         return () if self._stopped else find_endpoints(publish, self.store, self.backends())
 
     def _inject(self, pod: PodIdentity) -> tuple[Sidecar | None, tuple[Problem, ...]]:
+        namespace = self.store.objects.get(NAMESPACE.ref("", pod.namespace))
         return build_sidecar(
             pod.pod,
             self.store.desired.mesh_config,
             workload=pod.owner or pod.ref,
             ipv6=self._place.ipv6,
             source=Source.parse(pod.source),
+            namespace_labels=namespace.manifest.resource.metadata.labels if namespace is not None else {},
         )
 
     # What follows

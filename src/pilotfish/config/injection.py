@@ -1,0 +1,23 @@
+"""Whether a pod gets a sidecar.
+
+Source: https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/#controlling-the-injection-policy, and
+injectRequired in https://github.com/istio/istio/blob/master/pkg/kube/inject/inject.go
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from pilotfish.config.kubernetes import Metadata
+
+INJECT: Final = "sidecar.istio.io/inject"
+_OF_NAMESPACE: Final = "istio-injection"
+_YES: Final = ("", "y", "yes", "true", "on")
+
+
+def wants_sidecar(pod: Metadata, namespace_labels: Mapping[str, str] = MappingProxyType({})) -> bool:
+    """The label counts before the annotation, and a namespace that has none before both."""
+    said = pod.labels.get(INJECT, pod.annotations.get(INJECT, ""))
+    return said.strip().lower() in _YES and namespace_labels.get(_OF_NAMESPACE) != "disabled"
