@@ -10,7 +10,8 @@ from pilotfish.mesh.hosts import resolve
 from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.problems.connections import routed_services
 from pilotfish.mesh.problems.routing import warning
-from pilotfish.mesh.registry.services import service
+from pilotfish.mesh.registry.visibility import seen_service
+from pilotfish.mesh.scope import Scope
 from pilotfish.model import ObjectRef, Problem
 from pilotfish.model.service import ServicePort
 
@@ -26,7 +27,8 @@ def http_port_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
 @query
 def rule_port_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
     rule = resource(db, ref, istio.DestinationRule)
-    found = service(db, resolve(rule.spec.host, ref.namespace)) if rule is not None else None
+    host = resolve(rule.spec.host, ref.namespace) if rule is not None else ""
+    found = seen_service(db, Scope(ref.namespace), host)
     if rule is None or found is None:
         return ()
     known = {port.number for port in found.ports}
