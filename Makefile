@@ -1,7 +1,8 @@
 # install: the set-up alone    demo: the scenario, from nothing to nothing    test: every test
 # check: format, lint, types, layers and every test                          bench: the figures
+# fuzz: objects that nobody thought of, for 10 minutes, or MINUTES=...
 # chaos: a mesh that is struck for 10 minutes, or MINUTES=..., from a seed, or SEED=...
-.PHONY: install demo test lint check format lock bench chaos
+.PHONY: install demo test lint check format lock bench fuzz chaos
 
 install:
 	@scripts/setup
@@ -30,6 +31,9 @@ lock:
 
 bench: install
 	@.venv/bin/python -m bench
+
+fuzz: install
+	@.venv/bin/python -m tests.fuzz --minutes $(or $(MINUTES),10)
 
 chaos: install
 	@.venv/bin/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(CHAOS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,7 @@ from pilotfish.config import ListReader, load, load_mesh_config, proxy_config
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.model import Severity, Source
 from pilotfish.model.kinds import POD
-
-_TEXT = st.text(max_size=12)
-_SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), _TEXT,
-    st.sampled_from(["80", "1s", "*", "None", "0.0.0.0/0", "::1", "25%", "a" * 300, "\0", "(", "%"]),
-)  # fmt: skip
-VALUES = st.recursive(
-    _SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3), max_leaves=8
-)
+from tests.fuzz.mutation import VALUES, mutated
 
 
 def _documents() -> list[dict[str, Any]]:
@@ -35,29 +26,7 @@ def _documents() -> list[dict[str, Any]]:
 DOCUMENTS = _documents()
 
 
-def _paths(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    yield path
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in items:
-        yield from _paths(item, (*path, key))
-
-
-def _with(value: Any, path: tuple[str | int, ...], new: object) -> Any:
-    if not path:
-        return new
-    first, *rest = path
-    changed = _with(value[first], tuple(rest), new)
-    if isinstance(value, list):
-        return [changed if index == first else item for index, item in enumerate(value)]
-    return {key: changed if key == first else item for key, item in value.items()}
-
-
-@st.composite
-def mutated(draw: st.DrawFn) -> object:
-    """A document with anything in place of one of its fields."""
-    document = draw(st.sampled_from(DOCUMENTS))
-    path = draw(st.sampled_from(list(_paths(document))))
-    return _with(document, path, draw(VALUES))
+MUTATED = mutated(st.sampled_from(DOCUMENTS))
 
 
 def _check(text: str) -> None:
@@ -90,12 +59,12 @@ def test_any_value(value: object) -> None:
 
 
 @settings(max_examples=400, deadline=None)
-@given(mutated())
+@given(MUTATED)
 def test_any_change_of_an_object(document: object) -> None:
     _check(json.dumps(document, indent=1))
 
 
-@given(st.lists(mutated(), max_size=3))
+@given(st.lists(MUTATED, max_size=3))
 def test_a_list_reader_reads_what_load_reads(documents: list[object]) -> None:
     data = json.dumps({"kind": "List", "items": documents}).encode()
     reader = ListReader("a.json")

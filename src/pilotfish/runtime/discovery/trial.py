@@ -43,11 +43,55 @@ class Verdict:
     """What it says in its log, such as that a field is deprecated."""
 
 
+class Trial:
+    """One Envoy, which may be given one mesh after another."""
+
+    def __init__(self, driver: Driver, process: Process, log: Path) -> None:
+        self._driver = driver
+        self._process = process
+        self._log = log
+        self._lines_read = 0
+
+    async def give(self, desired: DesiredState) -> Verdict:
+        """`desired`: with pods and addresses."""
+        self._driver.change(desired, asyncio.get_running_loop().time())
+        is_done = await self._follow()
+        plane = self._driver.plane
+        found = [finding.problem for finding in (*rejections(plane), *failures(plane))]
+        lines = self._log.read_text(errors="replace").splitlines()
+        log, self._lines_read = lines[self._lines_read :], len(lines)
+        if not is_done:
+            found.append(_unfinished(log))
+        return Verdict(tuple(found), tuple(line for line in log if "DeltaAggregatedResources" not in line))
+
+    async def _follow(self) -> bool:
+        """Whether Envoy has taken, or refused, everything."""
+        plane = self._driver.plane
+
+        def is_done() -> bool:
+            return plane.is_settled and any(session.is_complete for session in plane.sessions.values())
+
+        settling = asyncio.create_task(self._driver.moved.wait_for(is_done, _PATIENCE))
+        ending = asyncio.create_task(self._process.wait())
+        await asyncio.wait((settling, ending), return_when=asyncio.FIRST_COMPLETED)
+        ended = ending.done()
+        for task in (settling, ending):
+            task.cancel()
+        await asyncio.gather(settling, ending, return_exceptions=True)
+        return is_done() and not ended
+
+
 async def try_out(desired: DesiredState, proxy: Proxy) -> Verdict:
-    """`desired`: with pods and addresses. Raises MachineError where no Envoy can be started; it needs root."""
+    """As `Trial.give`, of an Envoy of its own."""
+    async with trial(proxy) as envoy:
+        return await envoy.give(desired)
+
+
+@asynccontextmanager
+async def trial(proxy: Proxy) -> AsyncIterator[Trial]:
+    """Raises MachineError where no Envoy can be started; it needs root."""
     plane = ControlPlane()
     driver = Driver(plane, Metrics(plane.mesh.graph.stats), lambda remembered: None)
-    driver.change(desired, asyncio.get_running_loop().time())
     with TemporaryDirectory(prefix="pilotfish-") as made:
         directory = Path(made)
         server = make_server(driver)
@@ -56,33 +100,11 @@ async def try_out(desired: DesiredState, proxy: Proxy) -> Verdict:
         pushing = asyncio.create_task(driver.run())
         try:
             async with _envoy(directory, proxy) as process:
-                is_done = await _follow(driver, process)
-                found = [finding.problem for finding in (*rejections(plane), *failures(plane))]
+                yield Trial(driver, process, directory / "log")
         finally:
             pushing.cancel()
             await asyncio.gather(pushing, return_exceptions=True)
             await server.stop(None)
-        log = (directory / "log").read_text(errors="replace").splitlines()
-    if not is_done:
-        found.append(_unfinished(log))
-    return Verdict(tuple(found), tuple(line for line in log if "DeltaAggregatedResources" not in line))
-
-
-async def _follow(driver: Driver, process: Process) -> bool:
-    """Whether it has taken, or refused, everything."""
-    plane = driver.plane
-
-    def is_done() -> bool:
-        return plane.is_settled and any(session.is_complete for session in plane.sessions.values())
-
-    settling = asyncio.create_task(driver.moved.wait_for(is_done, _PATIENCE))
-    ending = asyncio.create_task(process.wait())
-    await asyncio.wait((settling, ending), return_when=asyncio.FIRST_COMPLETED)
-    ended = ending.done()
-    for task in (settling, ending):
-        task.cancel()
-    await asyncio.gather(settling, ending, return_exceptions=True)
-    return is_done() and not ended
 
 
 @asynccontextmanager

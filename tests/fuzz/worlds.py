@@ -1,0 +1,61 @@
+"""Meshes of drawn objects, and what every proxy in them is sent: by the same door as users' files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from hypothesis import strategies as st
+
+from pilotfish.envoy.values import ResourceSet
+from pilotfish.model import Proxy
+from pilotfish.model.proxy import ProxyType
+from pilotfish.offline.reading import read
+from pilotfish.offline.world import World, build
+from tests.fuzz.objects import Document, right_mesh_configs, right_objects
+
+BASE: Sequence[Document] = tuple(yaml.safe_load_all((Path(__file__).parent / "base.yaml").read_text()))
+"""What the drawn objects speak of: it stands in each world, unless a drawn one has its name."""
+GATEWAY = Proxy.of_pod(
+    "gateway", "istio-system", ("10.244.9.9",), labels={"istio": "ingressgateway"}, type=ProxyType.ROUTER
+)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a user may have written."""
+
+    objects: tuple[Document, ...]
+    mesh_config: Document = field(default_factory=dict)
+
+    def world(self) -> World:
+        texts = [("in.yaml", json.dumps({"apiVersion": "v1", "kind": "List", "items": self.objects}))]
+        return build(read(texts, mesh_config=("mesh.yaml", json.dumps(self.mesh_config))))
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> Written:
+    """Everything in it is right by itself."""
+    drawn = draw(st.lists(right_objects(), min_size=2, max_size=8))
+    named = {_name(document): document for document in (*BASE, *drawn) if document}
+    config = draw(st.one_of(st.just({}), right_mesh_configs()))
+    return Written(tuple(named.values()), config)
+
+
+def _name(document: Document) -> tuple[str, str, str]:
+    metadata = document["metadata"]
+    return document["kind"], metadata.get("namespace", ""), metadata["name"]
+
+
+def proxies(world: World) -> Iterator[Proxy]:
+    yield from world.proxies.values()
+    yield GATEWAY
+
+
+def sent(world: World) -> Mapping[str, ResourceSet]:
+    """Proxy → what it is sent."""
+    assert world.mesh.untaken == {}
+    return {proxy.id: world.mesh.resources(proxy) for proxy in proxies(world)}
