@@ -82,19 +82,20 @@ class Drawer:
             case BoolType():
                 return self._draw(st.booleans())
             case IntType():
-                return self._some(words.numbers(field, parent), words.STRANGE_NUMBERS)
+                return self.some(words.numbers(field, parent), words.STRANGE_NUMBERS)
             case FloatType():
-                return self._some(words.DECIMALS, words.STRANGE_NUMBERS)
+                return self.some(words.DECIMALS, words.STRANGE_NUMBERS)
             case StrType():
-                return self._some(words.texts(field, parent), words.STRANGE_TEXTS)
+                return self.some(words.texts(field, parent), words.STRANGE_TEXTS)
             case CustomType(cls=cls) if cls is Duration:
-                return self._some(words.DURATIONS, words.STRANGE_TEXTS)
+                return self.some(words.DURATIONS, words.STRANGE_TEXTS)
             case CustomType():
                 return self.one_of((80, 8080, "http", "25%", 1))
             case _:
                 raise TypeError(f"say how {kind} is drawn")
 
-    def _some(self, usual: Sequence[object], strange: Sequence[object]) -> object:
+    def some(self, usual: Sequence[T], strange: Sequence[T]) -> T:
+        """One of the usual, or now and then a strange one."""
         return self.one_of(strange if self._draw(st.integers(1, _SELDOM)) == _SELDOM else usual)
 
     def _mapping(self, inner: Type, field: str, parent: str, toward: Path) -> Document:
@@ -169,7 +170,14 @@ def _metadata(drawer: Drawer) -> Document:
     if drawer.one_of((True, False)):
         made["creationTimestamp"] = drawer.one_of(words.texts("creationTimestamp", "metadata"))
     labels = {key: drawer.one_of(values) for key, values in words.LABELS.items() if drawer.one_of((True, False, False))}
-    return {**made, "labels": labels}
+    return {**made, "labels": labels, "annotations": _annotations(drawer)}
+
+
+def _annotations(drawer: Drawer) -> dict[str, str]:
+    if not drawer.one_of((True, False)):
+        return {}
+    key = drawer.one_of(tuple(words.ANNOTATIONS))
+    return {key: drawer.some(words.ANNOTATIONS[key], words.STRANGE_TEXTS)}
 
 
 @st.composite

@@ -44,6 +44,17 @@ LABELS: Final[Mapping[str, tuple[str, ...]]] = {
     "topology.kubernetes.io/region": ("region", "other"),
     "istio-locality": ("region.zone.sub",),
 }
+ANNOTATIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "sidecar.istio.io/inject": ("false", "true"),
+    "sidecar.istio.io/interceptionMode": ("REDIRECT", "TPROXY", "NONE"),
+    "traffic.sidecar.istio.io/includeInboundPorts": ("*", "", "80,8080"),
+    "traffic.sidecar.istio.io/excludeOutboundPorts": ("443", "80,x"),
+    "traffic.sidecar.istio.io/includeOutboundIPRanges": ("*", "10.96.0.0/16"),
+    "networking.istio.io/exportTo": (".", "*", "vm,shop", "~"),
+    "networking.istio.io/traffic-distribution": ("PreferClose",),
+    "proxy.istio.io/config": ("concurrency: 2", "{interceptionMode: TPROXY}", "statusPort: 15006", "tracing: {}"),
+    "proxy.istio.io/health-checks-enabled": ("true",),
+}
 KEYS: Final = ("a", "x-a", "content-type", "http", "user", "v1", ":authority", "X-Upper")
 """Of maps that are not labels."""
 
