@@ -12,8 +12,8 @@ import yaml
 
 from pilotfish.envoy.types import CLUSTER
 from pilotfish.envoy.values import ResourceSet
-from pilotfish.explain.call import Application, Call, Direction, HttpRequest, Tls, Way
-from pilotfish.explain.way import find_way
+from pilotfish.explain.call import Application, Call, Direction, HttpRequest, Tls
+from pilotfish.explain.way import Way, find_way
 from pilotfish.offline.proxies import parse_description
 from pilotfish.offline.reading import read
 from pilotfish.offline.world import build

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 from google.protobuf.json_format import ParseDict
 
 from pilotfish.explain.call import Application, Call, Direction, Failure, Tls
-from pilotfish.explain.listeners import find_chain
+from pilotfish.explain.listeners import choose_chain
 
 RANGE = {"address_prefix": "10.0.0.0", "prefix_len": 8}
 HOST = {"address_prefix": "10.0.0.1", "prefix_len": 32}
@@ -44,18 +43,30 @@ def call(**fields: Any) -> Call:
         ((SOURCE, {}), call(source="10.8.1.1"), "1"),
         ((SOURCE, {}), call(), Failure.UNKNOWN),
         # A chain that loses one step is out, though it alone would match the next: Envoy never goes back.
-        (({"destination_port": 80, **TLS}, {}), call(), Failure.NO_FILTER_CHAIN),
+        (({"destination_port": 80, **TLS}, {}), call(), None),
         (({}, {}), call(), Failure.SEVERAL_FILTER_CHAINS),
     ],
 )
-def test_the_most_specific_chain_wins(matches: tuple[dict[str, Any], ...], asked: Call, chosen: str | Failure) -> None:
-    found = find_chain(chains(*matches), asked)
-    assert (found.name if isinstance(found, FilterChain) else found) == chosen
+def test_the_most_specific_chain_wins(
+    matches: tuple[dict[str, Any], ...], asked: Call, chosen: str | Failure | None
+) -> None:
+    found = choose_chain(chains(*matches), asked)
+    assert (found.taken.name if found.taken is not None else found.failure) == chosen
 
 
 def test_the_default_chain_takes_what_none_matches() -> None:
     listener = chains(TLS)
     listener.default_filter_chain.name = "default"
-    found = find_chain(listener, call())
-    assert isinstance(found, FilterChain)
-    assert found.name == "default"
+    found = choose_chain(listener, call())
+    assert found.taken is not None
+    assert found.taken.name == "default"
+
+
+def test_each_chain_that_lost_is_named_with_what_decided() -> None:
+    found = choose_chain(
+        chains({"destination_port": 81}, {"prefix_ranges": [RANGE]}, {"prefix_ranges": [HOST]}), call()
+    )
+    assert [(each.name, each.reason) for each in found.rejected] == [
+        ("0", "it wants port 81; this is 80"),
+        ("1", "another chain asks for an address in more exactly"),
+    ]

@@ -7,8 +7,9 @@ from envoy.config.route.v3.route_components_pb2 import Route, RouteMatch, Virtua
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.json_format import ParseDict
 
-from pilotfish.explain.call import HttpRequest
-from pilotfish.explain.routes import Verdict, find_route, find_virtual_host, match_route
+from pilotfish.explain.call import Failure, HttpRequest
+from pilotfish.explain.choice import Choice
+from pilotfish.explain.routes import Holds, choose_route, choose_virtual_host, match_route
 
 DOMAINS = ("shop.example.com", "*.example.com", "*.eu.example.com", "shop.*", "[fd00::1]", "*")
 
@@ -28,19 +29,19 @@ DOMAINS = ("shop.example.com", "*.example.com", "*.eu.example.com", "shop.*", "[
 )
 def test_the_most_specific_domain_has_the_request(host: str, domain: str) -> None:
     hosts = [VirtualHost(name=domain, domains=[domain]) for domain in DOMAINS]
-    found = find_virtual_host(
+    found = choose_virtual_host(
         RouteConfiguration(virtual_hosts=hosts, ignore_port_in_host_matching=True), HttpRequest(host)
     )
-    assert found is not None
-    assert found.name == domain
+    assert found.taken is not None
+    assert found.taken.name == domain
 
 
 def test_a_port_counts_where_it_is_not_ignored() -> None:
     config = RouteConfiguration(virtual_hosts=[VirtualHost(name="a", domains=["a"])])
-    assert find_virtual_host(config, HttpRequest("a:80")) is None
+    assert choose_virtual_host(config, HttpRequest("a:80")).taken is None
 
 
-YES, NO, UNKNOWN = Verdict.YES, Verdict.NO, Verdict.UNKNOWN
+YES, NO, UNKNOWN = Holds.YES, Holds.NO, Holds.UNKNOWN
 REQUEST = HttpRequest("a", "/Add/one?x=1&y=", "POST", {"user": "jason", "age": "30"})
 
 
@@ -71,15 +72,16 @@ REQUEST = HttpRequest("a", "/Add/one?x=1&y=", "POST", {"user": "jason", "age": "
         ({"prefix": "/no", "runtime_fraction": {"default_value": {"numerator": 50}}}, NO),
     ],
 )
-def test_matchers(match: dict[str, object], verdict: Verdict) -> None:
-    assert match_route(ParseDict(match, RouteMatch()), REQUEST) is verdict
+def test_matchers(match: dict[str, object], verdict: Holds) -> None:
+    assert match_route(ParseDict(match, RouteMatch()), REQUEST)[0] is verdict
 
 
 def test_the_first_route_wins_unless_one_before_it_is_not_understood() -> None:
     routes = [Route(name=name, match=RouteMatch(prefix=prefix)) for name, prefix in (("a", "/b"), ("b", "/Add"))]
-    found = find_route(VirtualHost(routes=[*routes, Route(name="c", match=RouteMatch(prefix="/"))]), REQUEST)
-    assert isinstance(found, Route)
-    assert found.name == "b"
+    found = choose_route(VirtualHost(routes=[*routes, Route(name="c", match=RouteMatch(prefix="/"))]), REQUEST)
+    assert found.taken is not None
+    assert found.taken.name == "b"
+    assert [each.name for each in found.rejected] == ["a"]
     unclear = ParseDict({"match": {"prefix": "/", "runtime_fraction": {"default_value": {"numerator": 1}}}}, Route())
-    assert find_route(VirtualHost(routes=[unclear, *routes]), REQUEST) is UNKNOWN
-    assert find_route(VirtualHost(routes=routes[:1]), REQUEST) is NO
+    assert choose_route(VirtualHost(routes=[unclear, *routes]), REQUEST).failure is Failure.UNKNOWN
+    assert choose_route(VirtualHost(routes=routes[:1]), REQUEST) == Choice(rejected=found.rejected)

@@ -10,8 +10,8 @@ from google.protobuf.json_format import ParseDict
 
 from pilotfish.envoy.types import LISTENER, ROUTE
 from pilotfish.envoy.values import Layer, Resource, ResourceSet
-from pilotfish.explain.call import Application, Call, Direction, Failure, HttpRequest, Tls, Way
-from pilotfish.explain.way import find_way
+from pilotfish.explain.call import Application, Call, Direction, Failure, HttpRequest, Tls
+from pilotfish.explain.way import Way, find_way
 
 _TYPE = "type.googleapis.com/envoy.extensions"
 _MANAGER = f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -63,7 +63,7 @@ def way(port: int, host: str = "shop.example.com", path: str = "/", **fields: An
 
 def test_a_request_comes_to_weighted_clusters() -> None:
     found = way(80)
-    assert found == Way("http", "http", "http.80", "shop", "canary", (("v1", 90), ("v2", 10)))
+    assert found == Way("http", "http", "http.80", "shop", "canary", (("v1", 0.9), ("v2", 0.1)))
     assert found.cluster == ""
 
 

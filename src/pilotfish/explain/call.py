@@ -1,4 +1,4 @@
-"""One connection or request, as far as Envoy's choices depend on it, and the way that it takes through one proxy."""
+"""One connection or request, as far as Envoy's choices depend on it."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ class HttpRequest:
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     """Names in lower case."""
+    scheme: str = "http"
+    """As the client means it; a proxy that TLS ends at sees `https`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +81,3 @@ class Failure(StrEnum):
     """301 to https."""
     UNKNOWN = "unknown"
     """It depends on what the call does not say, or on a matcher that is not understood here: no guess is made."""
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """What was chosen, by name; "" where it did not come so far, or where it has no name."""
-
-    listener: str = ""
-    filter_chain: str = ""
-    route_config: str = ""
-    """"" also for one that stands in its listener."""
-    virtual_host: str = ""
-    route: str = ""
-    clusters: tuple[tuple[str, int], ...] = ()
-    """(name, weight); none for an answer that Envoy gives itself, such as a redirect."""
-    failure: Failure | None = None
-
-    @property
-    def cluster(self) -> str:
-        """The only one; "" for none and for several."""
-        return self.clusters[0][0] if len(self.clusters) == 1 else ""

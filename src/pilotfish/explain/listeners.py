@@ -1,4 +1,4 @@
-"""Which listener and which of its filter chains take a connection.
+"""Which listener and which of its filter chains take a connection, and why the others do not.
 
 Sources: Envoy 1.40, FilterChainMatch in api-v3/config/listener/v3/listener_components.proto, and
 https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/listeners/listener_filters/original_dst_filter
@@ -7,94 +7,210 @@ https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/listeners/listener_fi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
 from envoy.config.listener.v3.listener_pb2 import Listener
 
-from pilotfish.envoy.types import LISTENER
-from pilotfish.envoy.values import ResourceSet
 from pilotfish.explain.call import Application, Call, Direction, Failure
+from pilotfish.explain.choice import Choice
+from pilotfish.explain.held import Held
+from pilotfish.explain.trace import Rejected
 from pilotfish.model.wellknown import INBOUND_PORT, OUTBOUND_PORT
 
 _WILDCARDS: Final = ("0.0.0.0", "::")
 _SNIFFED: Final = {Application.HTTP: "http/1.1", Application.HTTP2: "h2c"}
-_Rank = Callable[[FilterChainMatch], int]
-"""0: the chain is out. 1: it does not ask. Higher: the more specific."""
+DEFAULT_CHAIN: Final = "default_filter_chain"
 
 
-def find_listener(resources: ResourceSet, call: Call) -> Listener | None:
-    """Captured traffic goes to the listener of its address, else of its port, else stays where it arrived."""
-    places = {place: found for found in _listeners(resources) for place in _places(found)}
-    for place in _wanted(call):
-        if place in places:
-            return places[place]
-    return None
+def virtual_listener(held: Held, call: Call) -> Listener | None:
+    """Where captured traffic arrives; None for what is sent to the proxy itself."""
+    if call.direction is Direction.GATEWAY:
+        return None
+    port = INBOUND_PORT if call.direction is Direction.INBOUND else OUTBOUND_PORT
+    return next((found for any_ in _WILDCARDS if (found := held.places.get((any_, port))) is not None), None)
 
 
-def _listeners(resources: ResourceSet) -> Iterator[Listener]:
-    return (Listener.FromString(resource.body) for resource in resources.resources(LISTENER))
-
-
-def _places(listener: Listener) -> Iterator[tuple[str, int]]:
-    for address in (listener.address, *(more.address for more in listener.additional_addresses)):
-        yield address.socket_address.address, address.socket_address.port_value
-
-
-def _wanted(call: Call) -> Iterator[tuple[str, int]]:
+def choose_listener(held: Held, call: Call, virtual: Listener | None) -> Choice[Listener]:
+    """The listener of the address that the client meant, else that of its port, else the one where it arrived."""
     if call.direction is Direction.INBOUND:
-        yield from ((any_, INBOUND_PORT) for any_ in _WILDCARDS)
-        return
-    yield call.address, call.port
-    yield from ((any_, call.port) for any_ in _WILDCARDS)
-    if call.direction is Direction.OUTBOUND:
-        yield from ((any_, OUTBOUND_PORT) for any_ in _WILDCARDS)
+        return Choice(virtual)
+    rejected: list[Rejected] = []
+    if virtual is not None and not virtual.use_original_dst.value:
+        return Choice(virtual, "it hands nothing on: use_original_dst is off")
+    for place in ((call.address, call.port), *((any_, call.port) for any_ in _WILDCARDS)):
+        found = held.places.get(place)
+        if found is not None and found is not virtual:
+            why = "it is that of the address" if place[0] == call.address else f"it is that of port {call.port}"
+            return Choice(found, why, tuple(rejected))
+        if place[0] != "::":
+            rejected.append(Rejected(f"{place[0]}_{place[1]}", "there is no such listener"))
+    return Choice(virtual, "no listener has the address, so the connection stays where it arrived", tuple(rejected))
 
 
-def find_chain(listener: Listener, call: Call) -> FilterChain | Failure:
-    """Each criterion in turn keeps the chains that match it most specifically; Envoy never goes back."""
+@dataclass(frozen=True, slots=True)
+class _Criterion:
+    name: str
+    rank: Callable[[FilterChainMatch], int]
+    """0: the chain is out. 1: it does not ask. Higher: the more specific."""
+    asked: Callable[[FilterChainMatch], str]
+    shown: str
+    """What the connection has."""
+
+
+def choose_chain(listener: Listener, call: Call) -> Choice[FilterChain]:
+    """Each criterion in turn keeps the chains that match it most specifically; Envoy never goes back.
+
+    Two that match equally come out as a failure: Envoy would have refused the whole listener.
+    """
     if listener.HasField("filter_chain_matcher"):
-        return Failure.UNKNOWN
+        why = "the chain is chosen by a matcher (filter_chain_matcher), which is not read here"
+        return Choice(why=why, failure=Failure.UNKNOWN)
     left = list(listener.filter_chains)
-    for rank in _by_destination(listener, call):
-        left = _most_specific(left, rank)
-    if not call.source and any(map(_asks_for_source, left)):
-        return Failure.UNKNOWN
-    for rank in _by_source(call):
-        left = _most_specific(left, rank)
+    rejected: list[Rejected] = []
+    for criterion in _by_destination(listener, call):
+        left = _narrow(left, criterion, rejected)
+    if not call.source and any(_asks_for_source(chain) for chain in left):
+        return Choice(None, "chains ask for the client's address, which is not given", tuple(rejected), Failure.UNKNOWN)
+    for criterion in _by_source(call):
+        left = _narrow(left, criterion, rejected)
     if len(left) > 1:
-        return Failure.SEVERAL_FILTER_CHAINS
+        why = f"{len(left)} filter chains match equally"
+        return Choice(None, why, tuple(rejected), Failure.SEVERAL_FILTER_CHAINS)
     if left:
-        return left[0]
-    return listener.default_filter_chain if listener.HasField("default_filter_chain") else Failure.NO_FILTER_CHAIN
+        return Choice(left[0], _described(left[0]), tuple(rejected))
+    if listener.HasField("default_filter_chain"):
+        return Choice(listener.default_filter_chain, "no other chain matches", tuple(rejected))
+    return Choice(rejected=tuple(rejected))
 
 
-def _most_specific(chains: list[FilterChain], rank: _Rank) -> list[FilterChain]:
-    best = max((rank(chain.filter_chain_match) for chain in chains), default=0)
-    return [chain for chain in chains if rank(chain.filter_chain_match) == best] if best else []
+def chain_name(chain: FilterChain) -> str:
+    return chain.name or "(without a name)"
 
 
-def _by_destination(listener: Listener, call: Call) -> Iterator[_Rank]:
-    filters = {each.name.rpartition(".")[2] for each in listener.listener_filters}
+def _narrow(chains: list[FilterChain], criterion: _Criterion, rejected: list[Rejected]) -> list[FilterChain]:
+    ranks = [criterion.rank(chain.filter_chain_match) for chain in chains]
+    best = max(ranks, default=0)
+    for chain, rank in zip(chains, ranks, strict=True):
+        if rank == best and best:
+            continue
+        asked = criterion.asked(chain.filter_chain_match)
+        if not rank:
+            reason = f"it wants {criterion.name} {asked}; this is {criterion.shown}"
+        else:
+            reason = f"another chain asks for {criterion.name} more exactly"
+        rejected.append(Rejected(chain_name(chain), reason))
+    return [chain for chain, rank in zip(chains, ranks, strict=True) if rank == best and best]
+
+
+def _described(chain: FilterChain) -> str:
+    match = chain.filter_chain_match
+    parts = (
+        f"port {match.destination_port.value}" if match.HasField("destination_port") else "",
+        f"address {_ranges(match.prefix_ranges)}" if match.prefix_ranges else "",
+        f"server name {', '.join(match.server_names)}" if match.server_names else "",
+        {"raw_buffer": "plaintext", "tls": "TLS"}.get(match.transport_protocol, match.transport_protocol),
+        f"protocol {', '.join(match.application_protocols)}" if match.application_protocols else "",
+    )
+    said = ", ".join(part for part in parts if part)
+    return f"it asks for {said}" if said else "it asks for nothing"
+
+
+def inspectors(listener: Listener, call: Call) -> frozenset[str]:
+    """The listener filters that look at this connection."""
+    return frozenset(
+        each.name.rpartition(".")[2]
+        for each in listener.listener_filters
+        if not _is_disabled(each.filter_disabled, call)
+    )
+
+
+def _is_disabled(predicate: Any, call: Call) -> bool:
+    """https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/config/listener/v3/listener_components.proto,
+    ListenerFilterChainMatchPredicate."""
+    match predicate.WhichOneof("rule"):
+        case "destination_port_range":
+            return bool(predicate.destination_port_range.start <= call.port < predicate.destination_port_range.end)
+        case "or_match":
+            return any(_is_disabled(each, call) for each in predicate.or_match.rules)
+        case "and_match":
+            return all(_is_disabled(each, call) for each in predicate.and_match.rules)
+        case "not_match":
+            return not _is_disabled(predicate.not_match, call)
+        case "any_match":
+            return True
+        case _:
+            return False
+
+
+def _by_destination(listener: Listener, call: Call) -> Iterator[_Criterion]:
+    filters = inspectors(listener, call)
     tls = call.tls if "tls_inspector" in filters else None
     sniffs = call.tls is None and "http_inspector" in filters
     seen = tls.alpn if tls else _SNIFFED.get(call.application, "") if sniffs else ""
     name = tls.server_name.lower() if tls else ""
     transport = "tls" if tls else "raw_buffer"
-    yield lambda m: _rank(m.HasField("destination_port"), m.destination_port.value == call.port)
-    yield lambda m: _rank_ranges(m.prefix_ranges, call.address)
-    yield lambda m: _rank_names(m.server_names, name)
-    yield lambda m: _rank(bool(m.transport_protocol), m.transport_protocol == transport)
-    yield lambda m: _rank(bool(m.application_protocols), seen in m.application_protocols)
+    yield _Criterion(
+        "port",
+        lambda m: _rank(m.HasField("destination_port"), m.destination_port.value == call.port),
+        lambda m: str(m.destination_port.value),
+        str(call.port),
+    )
+    yield _Criterion(
+        "an address in",
+        lambda m: _rank_ranges(m.prefix_ranges, call.address),
+        lambda m: _ranges(m.prefix_ranges),
+        call.address,
+    )
+    yield _Criterion(
+        "the server name",
+        lambda m: _rank_names(m.server_names, name),
+        lambda m: ", ".join(m.server_names),
+        repr(name) if name else "a connection without one",
+    )
+    yield _Criterion(
+        "the transport",
+        lambda m: _rank(bool(m.transport_protocol), m.transport_protocol == transport),
+        lambda m: m.transport_protocol,
+        transport,
+    )
+    yield _Criterion(
+        "the protocol",
+        lambda m: _rank(bool(m.application_protocols), seen in m.application_protocols),
+        lambda m: ", ".join(m.application_protocols),
+        seen or "nothing that was recognised",
+    )
 
 
-def _by_source(call: Call) -> Iterator[_Rank]:
+def _by_source(call: Call) -> Iterator[_Criterion]:
     local = call.source == call.address or (bool(call.source) and ip_address(call.source).is_loopback)
-    yield lambda m: _rank_ranges(m.direct_source_prefix_ranges, call.source)
-    yield lambda m: _rank(bool(m.source_type), (m.source_type == FilterChainMatch.SAME_IP_OR_LOOPBACK) is local)
-    yield lambda m: _rank_ranges(m.source_prefix_ranges, call.source)
-    yield lambda m: _rank(bool(m.source_ports), call.source_port in m.source_ports)
+    source = call.source or "not given"
+    yield _Criterion(
+        "a direct source in",
+        lambda m: _rank_ranges(m.direct_source_prefix_ranges, call.source),
+        lambda m: _ranges(m.direct_source_prefix_ranges),
+        source,
+    )
+    yield _Criterion(
+        "a source that is",
+        lambda m: _rank(bool(m.source_type), (m.source_type == FilterChainMatch.SAME_IP_OR_LOOPBACK) is local),
+        lambda m: FilterChainMatch.ConnectionSourceType.Name(m.source_type),
+        source,
+    )
+    yield _Criterion(
+        "a source in",
+        lambda m: _rank_ranges(m.source_prefix_ranges, call.source),
+        lambda m: _ranges(m.source_prefix_ranges),
+        source,
+    )
+    yield _Criterion(
+        "the source port",
+        lambda m: _rank(bool(m.source_ports), call.source_port in m.source_ports),
+        lambda m: ", ".join(map(str, m.source_ports)),
+        str(call.source_port),
+    )
 
 
 def _asks_for_source(chain: FilterChain) -> bool:
@@ -105,6 +221,10 @@ def _asks_for_source(chain: FilterChain) -> bool:
 
 def _rank(asked: bool, holds: bool) -> int:
     return 2 if asked and holds else 0 if asked else 1
+
+
+def _ranges(ranges: Iterable[Any]) -> str:
+    return ", ".join(f"{each.address_prefix}/{each.prefix_len.value}" for each in ranges)
 
 
 def _rank_ranges(ranges: Iterable[Any], address: str) -> int:

@@ -1,4 +1,4 @@
-"""Which virtual host and which of its routes take a request.
+"""Which virtual host and which of its routes take a request, and why those before it do not.
 
 Source: Envoy 1.40, VirtualHost.domains and RouteMatch in api-v3/config/route/v3/route_components.proto
 """
@@ -7,80 +7,133 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import re2
 from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
-from pilotfish.explain.call import HttpRequest
+from pilotfish.explain.call import Failure, HttpRequest
+from pilotfish.explain.choice import Choice
+from pilotfish.explain.trace import Rejected
+
+_PARAMETER: Final = "query_parameter_match_specifier"
 
 
-class Verdict(Enum):
+class Holds(Enum):
+    """Whether a criterion holds."""
+
     YES = True
     NO = False
     UNKNOWN = None
 
 
-def find_virtual_host(config: RouteConfiguration, request: HttpRequest) -> VirtualHost | None:
+def choose_virtual_host(config: RouteConfiguration, request: HttpRequest) -> Choice[VirtualHost]:
     """An exact domain, else the longest suffix, else the longest prefix, else `*`; case does not count."""
     host = request.host.lower()
     if config.ignore_port_in_host_matching:
         host = _without_port(host)
     domains = {domain.lower(): found for found in config.virtual_hosts for domain in found.domains}
     if host in domains:
-        return domains[host]
+        return Choice(domains[host], f"its domain {host} is the request's host")
     suffixes = [d for d in domains if d.startswith("*") and d != "*" and len(d) <= len(host) and host.endswith(d[1:])]
     prefixes = [d for d in domains if d.endswith("*") and d != "*" and len(d) <= len(host) and host.startswith(d[:-1])]
-    best = max(suffixes, key=len, default="") or max(prefixes, key=len, default="") or "*"
-    return domains.get(best)
+    fitting = [*sorted(suffixes, key=len, reverse=True), *sorted(prefixes, key=len, reverse=True)]
+    fitting += ["*"] if "*" in domains else []
+    close = get_close_matches(host, domains, n=3, cutoff=0.6)
+    lost = [Rejected(domains[d].name, f"its domain {d} is not {host}") for d in close if d not in fitting]
+    if not fitting:
+        return Choice(rejected=tuple(lost))
+    less = [Rejected(domains[d].name, f"its domain {d} matches too, and says less") for d in fitting[1:]]
+    return Choice(domains[fitting[0]], f"its domain {fitting[0]} matches {host}", (*lost, *less))
 
 
-def find_route(host: VirtualHost, request: HttpRequest) -> Route | Verdict:
-    """The first that matches. NO where none does; UNKNOWN where one that comes first can't be decided."""
+def choose_route(host: VirtualHost, request: HttpRequest) -> Choice[Route]:
+    """The first that matches. Unknown where one that comes first can't be decided."""
     if host.HasField("matcher"):
-        return Verdict.UNKNOWN
-    for route in host.routes:
-        verdict = match_route(route.match, request)
-        if verdict is Verdict.YES:
-            return route
-        if verdict is Verdict.UNKNOWN:
-            return verdict
-    return Verdict.NO
+        return Choice(why="the route is chosen by a matcher, which is not read here", failure=Failure.UNKNOWN)
+    rejected: list[Rejected] = []
+    for number, route in enumerate(host.routes, 1):
+        holds, why = match_route(route.match, request)
+        if holds is Holds.YES:
+            return Choice(route, why, tuple(rejected))
+        if holds is Holds.UNKNOWN:
+            return Choice(None, f"{route_name(route, number)}: {why}", tuple(rejected), Failure.UNKNOWN)
+        rejected.append(Rejected(route_name(route, number), why))
+    return Choice(rejected=tuple(rejected))
 
 
-def match_route(match: Any, request: HttpRequest) -> Verdict:
-    """All of a match must hold; what is certainly not there decides, whatever else is unknown."""
-    verdicts = tuple(_verdicts(match, request))
-    if Verdict.NO in verdicts:
-        return Verdict.NO
-    return Verdict.UNKNOWN if Verdict.UNKNOWN in verdicts else Verdict.YES
+def match_route(match: Any, request: HttpRequest) -> tuple[Holds, str]:
+    """All of a match must hold; what is certainly not there decides, whatever else is unknown. And what decided."""
+    criteria = tuple(_criteria(match, request))
+    for decisive in (Holds.NO, Holds.UNKNOWN):
+        for what, holds in criteria:
+            if holds is decisive:
+                return decisive, what
+    return Holds.YES, "; ".join(what for what, _ in criteria)
 
 
-def _verdicts(match: Any, request: HttpRequest) -> Iterator[Verdict]:
+def route_name(route: Route, number: int) -> str:
+    return route.name or f"route {number}"
+
+
+def _criteria(match: Any, request: HttpRequest) -> Iterator[tuple[str, Holds]]:
+    """(what is asked and what there is, whether it holds). All must hold."""
     path, _, query = request.path.partition("?")
-    yield _match_path(match, path)
+    yield f"path {_asked_path(match)}; the path is {path}", _match_path(match, path)
     headers = {
         **request.headers,
         ":method": request.method,
         ":authority": request.host,
         ":path": request.path,
+        ":scheme": request.scheme,
     }
     for header in match.headers:
-        yield _invert(_match_header(header, headers.get(header.name.lower())), header.invert_match)
+        value = headers.get(header.name.lower())
+        asked = f"header {header.name} {'not ' if header.invert_match else ''}{_asked(header)}"
+        there = f"it is {value!r}" if value is not None else "there is none"
+        yield f"{asked}; {there}", _invert(_match_header(header, value), header.invert_match)
     parameters = dict(parse_qsl(query, keep_blank_values=True))
     for parameter in match.query_parameters:
-        yield _match_parameter(parameter, parameters.get(parameter.name))
+        value = parameters.get(parameter.name)
+        there = f"it is {value!r}" if value is not None else "there is none"
+        yield f"query parameter {parameter.name} {_asked(parameter)}; {there}", _match_parameter(parameter, value)
     if match.HasField("grpc"):
-        yield _verdict(request.headers.get("content-type", "").startswith("application/grpc"))
-    depends = ("runtime_fraction", "tls_context")
-    if match.dynamic_metadata or match.filter_state or any(map(match.HasField, depends)):
-        yield Verdict.UNKNOWN
+        is_grpc = request.headers.get("content-type", "").startswith("application/grpc")
+        yield "gRPC alone", _holds(is_grpc)
+    for name in ("runtime_fraction", "tls_context"):
+        if match.HasField(name):
+            yield f"it depends on {name}", Holds.UNKNOWN
+    for name in ("dynamic_metadata", "filter_state"):
+        if getattr(match, name):
+            yield f"it depends on {name}", Holds.UNKNOWN
 
 
-def _match_path(match: Any, path: str) -> Verdict:
+def _asked_path(match: Any) -> str:
+    kind = match.WhichOneof("path_specifier") or "nothing"
+    words = {"prefix": "begins with", "path": "is", "path_separated_prefix": "is or is below", "safe_regex": "matches"}
+    value = match.safe_regex.regex if kind == "safe_regex" else getattr(match, kind, "")
+    return f"{words.get(kind, kind)} {value}"
+
+
+def _asked(asker: Any) -> str:
+    """What a header or a parameter must be."""
+    kind = asker.WhichOneof("header_match_specifier" if hasattr(asker, "range_match") else _PARAMETER)
+    if kind == "string_match":
+        match = asker.string_match
+        how = match.WhichOneof("match_pattern") or "nothing"
+        value = match.safe_regex.regex if how == "safe_regex" else getattr(match, how, "")
+        words = {"exact": "is", "prefix": "begins with", "suffix": "ends with", "safe_regex": "matches"}
+        return f"{words.get(how, how)} {value!r}"
+    if kind == "range_match":
+        return f"is from {asker.range_match.start} to {asker.range_match.end - 1}"
+    return "is absent" if kind == "present_match" and not asker.present_match else "is there"
+
+
+def _match_path(match: Any, path: str) -> Holds:
     fold = match.HasField("case_sensitive") and not match.case_sensitive.value
     kind = match.WhichOneof("path_specifier")
     wanted = getattr(match, kind) if kind in ("prefix", "path", "path_separated_prefix") else ""
@@ -88,77 +141,77 @@ def _match_path(match: Any, path: str) -> Verdict:
         path, wanted = path.lower(), wanted.lower()
     match kind:
         case "prefix":
-            return _verdict(path.startswith(wanted))
+            return _holds(path.startswith(wanted))
         case "path":
-            return _verdict(path == wanted)
+            return _holds(path == wanted)
         case "path_separated_prefix":
-            return _verdict(path == wanted or path.startswith(f"{wanted}/"))
+            return _holds(path == wanted or path.startswith(f"{wanted}/"))
         case "safe_regex":
             return _match_regex(match.safe_regex.regex, path)
         case _:
-            return Verdict.UNKNOWN
+            return Holds.UNKNOWN
 
 
-def _match_header(header: Any, value: str | None) -> Verdict:
+def _match_header(header: Any, value: str | None) -> Holds:
     kind = header.WhichOneof("header_match_specifier")
     if value is None and header.treat_missing_header_as_empty:
         value = ""
     if kind == "present_match":
-        return _verdict((value is not None) is header.present_match)
+        return _holds((value is not None) is header.present_match)
     if kind is None:
-        return _verdict(value is not None)
+        return _holds(value is not None)
     if value is None:
-        return Verdict.NO
+        return Holds.NO
     if kind == "string_match":
-        return _match_string(header.string_match, value)
+        return match_string(header.string_match, value)
     if kind == "range_match":
         number = int(value) if re.fullmatch(r"-?\d{1,18}", value) else None
-        return _verdict(number is not None and header.range_match.start <= number < header.range_match.end)
-    return Verdict.UNKNOWN
+        return _holds(number is not None and header.range_match.start <= number < header.range_match.end)
+    return Holds.UNKNOWN
 
 
-def _match_parameter(parameter: Any, value: str | None) -> Verdict:
-    if parameter.WhichOneof("query_parameter_match_specifier") != "string_match":
-        return _verdict((value is not None) is (parameter.present_match or not parameter.HasField("present_match")))
-    return Verdict.NO if value is None else _match_string(parameter.string_match, value)
+def _match_parameter(parameter: Any, value: str | None) -> Holds:
+    if parameter.WhichOneof(_PARAMETER) != "string_match":
+        return _holds((value is not None) is (parameter.present_match or not parameter.HasField("present_match")))
+    return Holds.NO if value is None else match_string(parameter.string_match, value)
 
 
-def _match_string(match: Any, value: str) -> Verdict:
+def match_string(match: Any, value: str) -> Holds:
     kind = match.WhichOneof("match_pattern")
     if kind == "safe_regex":
         return _match_regex(match.safe_regex.regex, value)
     if kind not in ("exact", "prefix", "suffix", "contains"):
-        return Verdict.UNKNOWN
+        return Holds.UNKNOWN
     wanted = getattr(match, kind)
     if match.ignore_case:
         wanted, value = wanted.lower(), value.lower()
     match kind:
         case "exact":
-            return _verdict(value == wanted)
+            return _holds(value == wanted)
         case "prefix":
-            return _verdict(value.startswith(wanted))
+            return _holds(value.startswith(wanted))
         case "suffix":
-            return _verdict(value.endswith(wanted))
+            return _holds(value.endswith(wanted))
         case _:
-            return _verdict(wanted in value)
+            return _holds(wanted in value)
 
 
-def _match_regex(pattern: str, value: str) -> Verdict:
+def _match_regex(pattern: str, value: str) -> Holds:
     """By Envoy's own engine, RE2. Envoy would have refused what that can't read."""
     options = re2.Options()
     options.log_errors = False
     try:
-        return _verdict(re2.compile(pattern, options).fullmatch(value) is not None)
+        return _holds(re2.compile(pattern, options).fullmatch(value) is not None)
     except re2.error:
-        return Verdict.UNKNOWN
+        return Holds.UNKNOWN
 
 
-def _invert(verdict: Verdict, inverted: bool) -> Verdict:
-    return verdict if verdict is Verdict.UNKNOWN or not inverted else Verdict(not verdict.value)
+def _invert(verdict: Holds, inverted: bool) -> Holds:
+    return verdict if verdict is Holds.UNKNOWN or not inverted else Holds(not verdict.value)
 
 
-def _verdict(holds: bool) -> Verdict:
-    return Verdict.YES if holds else Verdict.NO
+def _holds(holds: bool) -> Holds:
+    return Holds.YES if holds else Holds.NO
 
 
 def _without_port(host: str) -> str:

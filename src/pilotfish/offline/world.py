@@ -9,7 +9,7 @@ from pilotfish.config.desired import DesiredState
 from pilotfish.config.kubernetes import Pod
 from pilotfish.config.manifest import Manifest, locate
 from pilotfish.discovery.mesh import Mesh
-from pilotfish.inject import build_sidecar
+from pilotfish.inject import Sidecar, build_sidecar
 from pilotfish.model import ObjectRef, Problem, Proxy
 from pilotfish.model.kinds import NAMESPACE
 from pilotfish.offline.planning import plan
@@ -26,6 +26,8 @@ class World:
     """By `name.namespace`, in order."""
     workloads: Mapping[str, ObjectRef]
     """Of those, whose pods they are: the Deployment, or the pod itself."""
+    sidecars: Mapping[str, Sidecar] = field(default_factory=dict, repr=False)
+    """Likewise: what each has of the mesh."""
     pod_problems: tuple[Problem, ...] = field(default=(), repr=False)
     """What is wrong with what pods ask of their sidecars."""
 
@@ -59,6 +61,7 @@ def build(desired: DesiredState) -> World:
     mesh.apply(replace(desired, manifests=planned))
     proxies: dict[str, Proxy] = {}
     workloads: dict[str, ObjectRef] = {}
+    sidecars: dict[str, Sidecar] = {}
     problems: list[Problem] = []
     for ref, manifest in sorted(planned.items()):
         if not isinstance(manifest.resource, Pod):
@@ -84,8 +87,9 @@ def build(desired: DesiredState) -> World:
             if proxy is not None:
                 proxies[str(proxy)] = proxy
                 workloads[str(proxy)] = workload
+                sidecars[str(proxy)] = sidecar
     located = (locate(p, desired.manifests.get(p.ref) if p.ref else None) for p in problems)
-    return World(desired, mesh, proxies, workloads, tuple(dict.fromkeys(located)))
+    return World(desired, mesh, proxies, workloads, sidecars, tuple(dict.fromkeys(located)))
 
 
 def _labels(namespace: Manifest | None) -> Mapping[str, str]:

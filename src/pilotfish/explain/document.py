@@ -1,0 +1,79 @@
+"""A Trace as plain values, in the form of `schema.json`, which is versioned: a field is added, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from typing import Any, Final
+
+import msgspec
+
+from pilotfish.explain.ask import Ask
+from pilotfish.explain.owner import Owner
+from pilotfish.explain.trace import Outcome, Step, Trace
+
+VERSION: Final = "v1"
+Document = dict[str, Any]
+FindOwner = Callable[[str], Owner | None]
+"""Who a step's `owner` path is, and where it was written."""
+
+
+def build_document(source: str, ask: Ask, trace: Trace, find_owner: FindOwner) -> Document:
+    request = {
+        "from": source,
+        "to": ask.url,
+        "host": ask.request.host or ask.host,
+        "port": ask.port,
+        "application": ask.application.value,
+        "method": ask.request.method,
+        "path": ask.request.path,
+        "headers": dict(ask.request.headers),
+        "tls": {"serverName": ask.tls.server_name, "alpn": ask.tls.alpn} if ask.tls is not None else None,
+    }
+    return {
+        "version": VERSION,
+        "request": _filled(request),
+        "steps": [_step(step, find_owner) for step in trace.steps],
+        "outcomes": [_outcome(outcome) for outcome in trace.outcomes],
+    }
+
+
+def _step(step: Step, find_owner: FindOwner) -> Document:
+    owner = find_owner(step.owner) if step.owner else None
+    return {
+        "id": step.id,
+        "parent": step.parent,
+        "side": step.side.value,
+        "pod": step.pod,
+        "stage": step.stage.value,
+        "name": step.name,
+        "verdict": step.verdict.value,
+        "probability": step.probability,
+        "evidence": dict(step.evidence),
+        **({"owner": _filled(owner.document())} if owner is not None else {}),
+        "rejected": [{"name": each.name, "reason": each.reason} for each in step.rejected],
+    }
+
+
+def _outcome(outcome: Outcome) -> Document:
+    return {"probability": outcome.probability, "kind": outcome.kind.value, "lastStep": outcome.last_step} | _filled(
+        {
+            "status": outcome.status,
+            "flag": outcome.flag,
+            "cluster": outcome.cluster,
+            "endpoint": outcome.endpoint,
+            "pod": outcome.pod,
+            "cause": outcome.cause,
+        }
+    )
+
+
+def _filled(values: Mapping[str, Any]) -> Document:
+    return {key: value for key, value in values.items() if value not in (None, "", {}, [])}
+
+
+def read_schema() -> Document:
+    """The JSON schema of the documents."""
+    text = files("pilotfish.explain").joinpath("schema.json").read_bytes()
+    document: Document = msgspec.json.decode(text)
+    return document

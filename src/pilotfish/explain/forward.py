@@ -1,0 +1,128 @@
+"""From a chosen cluster to an endpoint: which there are, over what connection, and as what the request arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.base_pb2 import TransportSocket
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
+from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
+
+from pilotfish.explain.call import Application, Call, Tls
+from pilotfish.explain.endpoints import Candidate, find_endpoints
+from pilotfish.explain.held import Held
+from pilotfish.explain.trace import Branch, End, Stage, Verdict
+
+_HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_TLS: Final = "envoy.transport_sockets.tls"
+_MATCHED: Final = "envoy.transport_socket_match"
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """A connection that a proxy opens."""
+
+    branch: Branch
+    call: Call
+    """To the endpoint, with what is sent."""
+    via: str
+    """The source address that the proxy binds, where it binds one."""
+    is_http: bool
+    """A failure to connect is answered, and not passed on as it is."""
+
+
+def forward(branch: Branch, held: Held, name: str, share: float, call: Call, is_http: bool) -> Iterator[Forwarded]:
+    """To each endpoint that the cluster of this name may choose. A way that ends before one is ended here."""
+    cluster = held.cluster(name)
+    if cluster is None:
+        lost = branch.step(Stage.CLUSTER, name, verdict=Verdict.REFUSED, share=share).through(name)
+        _fail(lost, is_http, "NC", f"there is no cluster {name}")
+        return
+    branch = branch.step(
+        Stage.CLUSTER, name, share=share, evidence=_described(cluster), owner=config_of(cluster)
+    ).through(name)
+    if cluster.type == Cluster.ORIGINAL_DST:
+        yield from _to_original(branch, cluster, call, is_http)
+        return
+    found = find_endpoints(held, cluster)
+    if not found.chosen:
+        branch = branch.step(
+            Stage.ENDPOINT, "none", verdict=Verdict.REFUSED, rejected=found.rejected, evidence={"panic": found.panic}
+        )
+        _fail(branch, is_http, "UH", f"{name} has no endpoint that may be used")
+        return
+    for candidate in found.chosen:
+        evidence = {"locality": candidate.locality, "panic": found.panic or None}
+        at = branch.step(
+            Stage.ENDPOINT, str(candidate), share=candidate.share, evidence=evidence, rejected=found.rejected
+        ).through(name, str(candidate))
+        yield _connected(at, cluster, candidate, call, is_http)
+
+
+def _to_original(branch: Branch, cluster: Cluster, call: Call, is_http: bool) -> Iterator[Forwarded]:
+    port = cluster.original_dst_lb_config.upstream_port_override.value or call.port
+    place = f"[{call.address}]:{port}" if ":" in call.address else f"{call.address}:{port}"
+    at = branch.step(Stage.ENDPOINT, place, evidence={"why": "it is where the client meant to go"})
+    yield _connected(at.through(cluster.name, place), cluster, None, replace(call, port=port), is_http)
+
+
+def _connected(branch: Branch, cluster: Cluster, candidate: Candidate | None, call: Call, is_http: bool) -> Forwarded:
+    socket = _socket(cluster, candidate)
+    tls, application = call.tls, _application(cluster, call) if is_http else call.application
+    if socket is not None and socket.name == _TLS:
+        context = UpstreamTlsContext.FromString(socket.typed_config.value)
+        alpn = next(iter(context.common_tls_context.alpn_protocols), "")
+        tls = Tls(context.sni, alpn)
+        names = [each.matcher.exact for each in context.common_tls_context.combined_validation_context
+                 .default_validation_context.match_typed_subject_alt_names]  # fmt: skip
+        branch = branch.step(
+            Stage.TLS, context.sni or "without a server name", evidence={"alpn": alpn, "expectedNames": names}
+        )
+    source = cluster.upstream_bind_config.source_address.address
+    address, port = (candidate.address, candidate.port) if candidate is not None else (call.address, call.port)
+    onward = replace(call, address=address, port=port, tls=tls, application=application, source=source)
+    return Forwarded(branch, onward, source, is_http)
+
+
+def _socket(cluster: Cluster, candidate: Candidate | None) -> TransportSocket | None:
+    """The first of the cluster's that the endpoint's metadata fits, else the cluster's own."""
+    said: Mapping[str, Any] = {}
+    if candidate is not None and _MATCHED in candidate.message.metadata.filter_metadata:
+        said = dict(candidate.message.metadata.filter_metadata[_MATCHED])
+    for each in cluster.transport_socket_matches:
+        if all(said.get(key) == value for key, value in dict(each.match).items()):
+            return each.transport_socket
+    return cluster.transport_socket if cluster.HasField("transport_socket") else None
+
+
+def _application(cluster: Cluster, call: Call) -> Application:
+    packed = cluster.typed_extension_protocol_options.get(_HTTP_OPTIONS)
+    options = HttpProtocolOptions.FromString(packed.value) if packed is not None else HttpProtocolOptions()
+    if options.HasField("use_downstream_protocol_config"):
+        return call.application
+    explicit = options.explicit_http_config.HasField("http2_protocol_options")
+    return Application.HTTP2 if explicit or cluster.HasField("http2_protocol_options") else Application.HTTP
+
+
+def _fail(branch: Branch, is_http: bool, flag: str, cause: str) -> None:
+    """No endpoint: HTTP is told so, a TCP connection is closed."""
+    if is_http:
+        branch.end(End.RESPONSE, cause, status=503, flag=flag)
+    else:
+        branch.end(End.RESET, cause, flag=flag)
+
+
+def _described(cluster: Cluster) -> Mapping[str, object]:
+    kind = cluster.cluster_type.name if cluster.HasField("cluster_type") else Cluster.DiscoveryType.Name(cluster.type)
+    return {"type": kind, "loadBalancer": Cluster.LbPolicy.Name(cluster.lb_policy)}
+
+
+def config_of(message: Any) -> str:
+    """The path of the user's object that a resource says it is of; "" where it says none."""
+    if "istio" not in message.metadata.filter_metadata:
+        return ""
+    fields = message.metadata.filter_metadata["istio"].fields
+    return str(fields["config"].string_value) if "config" in fields else ""

@@ -1,0 +1,128 @@
+"""What one Envoy holds, by name: as it is sent it (`of_resources`), or as it says of itself (`of_dump`).
+
+    ResourceSet ───of_resources─┐
+                                ├─▶ Held: listeners by place; routes, clusters, endpoints by name
+    /config_dump ─────of_dump───┘
+
+Sources: https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/admin/v3/config_dump.proto
+and https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/admin/v3/clusters.proto
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any, Final, TypeVar
+
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import Message
+
+from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from pilotfish.envoy.values import ResourceSet
+
+M = TypeVar("M", bound=Message)
+Json = dict[str, Any]
+Health = Mapping[tuple[str, str], tuple[str, ...]]
+"""By (cluster, `IP:PORT`): why an endpoint gets no requests, in Envoy's words (`failed_outlier_check` …)."""
+_Find = Callable[[str, str, type[Message]], Message | None]
+
+_SECTIONS: Final = {
+    LISTENER: (("dynamic_listeners", ("active_state", "listener")), ("static_listeners", ("listener",))),
+    ROUTE: (("dynamic_route_configs", ("route_config",)), ("static_route_configs", ("route_config",))),
+    CLUSTER: (("dynamic_active_clusters", ("cluster",)), ("static_clusters", ("cluster",))),
+    ENDPOINT: (
+        ("dynamic_endpoint_configs", ("endpoint_config",)),
+        ("static_endpoint_configs", ("endpoint_config",)),
+    ),
+}
+"""Where a dump keeps what is in force of each type."""
+
+
+class Held:
+    """Messages are parsed when they are asked for."""
+
+    def __init__(self, listeners: Callable[[], Iterable[Listener]], find: _Find, health: Health) -> None:
+        self._listeners = listeners
+        self._find = find
+        self.health = health
+
+    @classmethod
+    def of_resources(cls, resources: ResourceSet, health: Health | None = None) -> Held:
+        def find(type_url: str, name: str, kind: type[Message]) -> Message | None:
+            found = resources.get(type_url, name)
+            return kind.FromString(found.body) if found is not None else None
+
+        def listeners() -> Iterator[Listener]:
+            return (Listener.FromString(resource.body) for resource in resources.resources(LISTENER))
+
+        return cls(listeners, find, health or {})
+
+    @classmethod
+    def of_dump(cls, dump: Json, clusters: Json | None = None) -> Held:
+        """`dump`: /config_dump?include_eds. `clusters`: /clusters?format=json, for the endpoints' health."""
+        by_name = {type_url: dict(_named(dump, type_url)) for type_url in _SECTIONS}
+
+        def find(type_url: str, name: str, kind: type[Message]) -> Message | None:
+            found = by_name[type_url].get(name)
+            return ParseDict(found, kind(), ignore_unknown_fields=True) if found is not None else None
+
+        def listeners() -> Iterator[Listener]:
+            kept = by_name[LISTENER].values()
+            return (ParseDict(each, Listener(), ignore_unknown_fields=True) for each in kept)
+
+        return cls(listeners, find, dict(_ills(clusters or {})))
+
+    @cached_property
+    def places(self) -> Mapping[tuple[str, int], Listener]:
+        """Listeners by address and port."""
+        return {
+            (at.socket_address.address, at.socket_address.port_value): listener
+            for listener in self._listeners()
+            for at in (listener.address, *(more.address for more in listener.additional_addresses))
+            if at.HasField("socket_address")
+        }
+
+    def route(self, name: str) -> RouteConfiguration | None:
+        return self._parse(ROUTE, name, RouteConfiguration)
+
+    def cluster(self, name: str) -> Cluster | None:
+        return self._parse(CLUSTER, name, Cluster)
+
+    def assignment(self, cluster: Cluster) -> ClusterLoadAssignment:
+        """Its endpoints; none at all where it has been told of none."""
+        if cluster.type != Cluster.EDS:
+            return cluster.load_assignment
+        name = cluster.eds_cluster_config.service_name or cluster.name
+        return self._parse(ENDPOINT, name, ClusterLoadAssignment) or ClusterLoadAssignment()
+
+    def _parse(self, type_url: str, name: str, kind: type[M]) -> M | None:
+        found = self._find(type_url, name, kind)
+        return found if isinstance(found, kind) else None
+
+
+def _named(dump: Json, type_url: str) -> Iterator[tuple[str, Json]]:
+    for config in dump.get("configs", ()):
+        for key, path in _SECTIONS[type_url]:
+            for entry in config.get(key, ()):
+                for part in path:
+                    entry = entry.get(part) or {}
+                if entry:
+                    yield entry.get("name") or entry.get("cluster_name", ""), entry
+
+
+def _ills(clusters: Json) -> Iterator[tuple[tuple[str, str], tuple[str, ...]]]:
+    for cluster in clusters.get("cluster_statuses", ()):
+        for host in cluster.get("host_statuses", ()):
+            at = host.get("address", {}).get("socket_address", {})
+            said = host.get("health_status", {})
+            ills = tuple(word for word, found in said.items() if found is True)
+            if said.get("eds_health_status") in ("UNHEALTHY", "DRAINING", "TIMEOUT"):
+                ills = (*ills, f"eds_health_status {said['eds_health_status']}")
+            if ills and at:
+                address, port = at.get("address", ""), at.get("port_value", 0)
+                place = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+                yield (cluster.get("name", ""), place), ills

@@ -1,0 +1,40 @@
+"""Whose a step is: the user's object, and where it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pilotfish.config.manifest import Manifest
+from pilotfish.envoy.message import config_path
+from pilotfish.model import ObjectRef
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    kind: str
+    namespace: str
+    name: str
+    file: str = ""
+    line: int = 0
+    """0: not known."""
+
+    def document(self) -> Mapping[str, object]:
+        where = {"file": self.file, "line": self.line} if self.file else {}
+        return {"kind": self.kind, "namespace": self.namespace, "name": self.name, **where}
+
+    def __str__(self) -> str:
+        where = f" {self.file}:{self.line}" if self.file else ""
+        return f"{self.kind} {self.namespace}/{self.name}{where}"
+
+
+def index_owners(manifests: Iterable[Manifest]) -> Mapping[str, Owner]:
+    """By the path that resources name them by."""
+    return {config_path(each.ref): _owner(each.ref, each) for each in manifests if each.ref.namespace}
+
+
+def _owner(ref: ObjectRef, manifest: Manifest) -> Owner:
+    source = manifest.source
+    return Owner(
+        str(ref.kind), ref.namespace, ref.name, source.file if source else "", source.line if source else 0
+    )

@@ -1,0 +1,217 @@
+"""One call's way through one proxy: listener, filter chain, route, cluster, endpoint. Pure, on what the proxy holds."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+from urllib.parse import unquote
+
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain
+from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    HttpConnectionManager,
+)
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+
+from pilotfish.explain.actions import describe, redirect, rewrite
+from pilotfish.explain.call import Application, Call, Failure
+from pilotfish.explain.choice import Choice
+from pilotfish.explain.forward import Forwarded, config_of, forward
+from pilotfish.explain.held import Held
+from pilotfish.explain.http_filters import Routed, pass_filters
+from pilotfish.explain.listeners import chain_name, choose_chain, choose_listener, inspectors, virtual_listener
+from pilotfish.explain.routes import choose_route, choose_virtual_host, route_name
+from pilotfish.explain.trace import Branch, End, Stage, Verdict
+
+_PASSING: Final = ("istio.metadata_exchange", "istio.stats", "envoy.filters.network.set_filter_state")
+"""Network filters that let every connection pass."""
+_UNRESERVED: Final = re.compile(r"%(2[dDeE]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF]|7[eE])")
+
+
+def walk_proxy(branch: Branch, held: Held, call: Call) -> Iterator[Forwarded]:
+    """The connections that come of it. Ways that end in the proxy are ended here."""
+    virtual = virtual_listener(held, call)
+    if virtual is not None:
+        branch = branch.step(Stage.LISTENER, virtual.name, evidence={"address": _place(virtual)})
+    found = choose_listener(held, call, virtual)
+    listener = found.taken
+    if listener is None:
+        branch = branch.step(Stage.LISTENER, "none", verdict=Verdict.REFUSED, rejected=found.rejected)
+        branch.end(End.REFUSED, "the proxy does not listen there", failure=Failure.NO_LISTENER)
+        return
+    if listener is not virtual or found.rejected:
+        evidence = {"why": found.why, "address": _place(listener)}
+        branch = branch.step(Stage.LISTENER, listener.name, evidence=evidence, rejected=found.rejected)
+    looking = sorted(name for name in inspectors(listener, call) if name.endswith("_inspector"))
+    if looking:
+        branch = branch.step(Stage.LISTENER_FILTER, ", ".join(looking), evidence={"detected": _detected(call)})
+    yield from _pass_chain(branch, held, call, choose_chain(listener, call))
+
+
+def _pass_chain(branch: Branch, held: Held, call: Call, found: Choice[FilterChain]) -> Iterator[Forwarded]:
+    if found.failure is not None:
+        branch = branch.step(Stage.FILTER_CHAIN, "?", verdict=Verdict.UNKNOWN, rejected=found.rejected)
+        branch.end(End.UNKNOWN, found.why, failure=found.failure)
+        return
+    if found.taken is None:
+        branch = branch.step(Stage.FILTER_CHAIN, "none", verdict=Verdict.REFUSED, rejected=found.rejected)
+        branch.end(End.RESET, "no filter chain takes the connection", flag="NR", failure=Failure.NO_FILTER_CHAIN)
+        return
+    chain = found.taken
+    branch = branch.step(Stage.FILTER_CHAIN, chain_name(chain), evidence={"why": found.why}, rejected=found.rejected)
+    if chain.HasField("transport_socket"):
+        if call.tls is None:
+            branch = branch.step(Stage.TLS, "none", verdict=Verdict.REFUSED)
+            branch.end(End.RESET, "the client does not speak TLS, and the chain does", failure=Failure.TLS)
+            return
+        branch = branch.step(Stage.TLS, call.tls.server_name or "without a server name")
+        call = replace(call, tls=None, request=replace(call.request, scheme="https"))
+    yield from _pass_filters(branch, held, call, chain)
+
+
+def _pass_filters(branch: Branch, held: Held, call: Call, chain: FilterChain) -> Iterator[Forwarded]:
+    for each in chain.filters:
+        config = each.typed_config
+        if config.Is(TcpProxy.DESCRIPTOR):
+            branch = branch.step(Stage.NETWORK_FILTER, "tcp_proxy")
+            for name, share in shares(TcpProxy.FromString(config.value)):
+                yield from forward(branch, held, name, share, call, is_http=False)
+            return
+        if config.Is(HttpConnectionManager.DESCRIPTOR):
+            yield from _serve(branch, held, call, HttpConnectionManager.FromString(config.value))
+            return
+        if each.name not in _PASSING:
+            branch = branch.step(Stage.NETWORK_FILTER, each.name, verdict=Verdict.UNKNOWN)
+            branch.end(End.UNKNOWN, f"what the filter {each.name} does is not known here", failure=Failure.UNKNOWN)
+            return
+    branch.end(End.UNKNOWN, "the chain has no filter that passes anything on", failure=Failure.UNKNOWN)
+
+
+def _serve(branch: Branch, held: Held, call: Call, manager: HttpConnectionManager) -> Iterator[Forwarded]:
+    branch = branch.step(Stage.NETWORK_FILTER, "http_connection_manager")
+    if call.application is Application.TCP or call.tls is not None:
+        what = "TLS" if call.tls is not None else "bytes that are no HTTP"
+        branch.end(End.RESPONSE, f"{what} came where HTTP is read", status=400, flag="DPE", failure=Failure.PROTOCOL)
+        return
+    if manager.normalize_path.value:
+        call = replace(call, request=replace(call.request, path=normalise(call.request.path)))
+    config, name = _routes(held, manager)
+    if config is None:
+        branch = branch.step(Stage.ROUTE_CONFIG, name, verdict=Verdict.UNKNOWN if not name else Verdict.REFUSED)
+        if name:
+            branch.end(End.RESPONSE, f"it has no routes {name}", status=404, flag="NR", failure=Failure.NO_VIRTUAL_HOST)
+        else:
+            branch.end(End.UNKNOWN, "how routes are found is not read here", failure=Failure.UNKNOWN)
+        return
+    branch = branch.step(Stage.ROUTE_CONFIG, name)
+    yield from _route(branch, held, call, manager, config)
+
+
+def _routes(held: Held, manager: HttpConnectionManager) -> tuple[RouteConfiguration | None, str]:
+    if manager.HasField("rds"):
+        return held.route(manager.rds.route_config_name), manager.rds.route_config_name
+    if manager.HasField("route_config"):
+        return manager.route_config, manager.route_config.name or "in the listener"
+    return None, ""
+
+
+def _route(
+    branch: Branch, held: Held, call: Call, manager: HttpConnectionManager, config: RouteConfiguration
+) -> Iterator[Forwarded]:
+    request = call.request
+    hosts = choose_virtual_host(config, request)
+    if hosts.taken is None:
+        branch = branch.step(Stage.VIRTUAL_HOST, "none", verdict=Verdict.REFUSED, rejected=hosts.rejected)
+        cause = f"no virtual host has the domain {request.host}"
+        branch.end(End.RESPONSE, cause, status=404, flag="NR", failure=Failure.NO_VIRTUAL_HOST)
+        return
+    host = hosts.taken
+    branch = branch.step(Stage.VIRTUAL_HOST, host.name, evidence={"why": hosts.why}, rejected=hosts.rejected)
+    if host.require_tls == VirtualHost.ALL and request.scheme != "https":
+        branch.end(End.RESPONSE, "the host is served by TLS alone", status=301, failure=Failure.TLS_REQUIRED)
+        return
+    routes = choose_route(host, request)
+    route = routes.taken
+    if route is None:
+        verdict = Verdict.UNKNOWN if routes.failure is not None else Verdict.REFUSED
+        branch = branch.step(Stage.ROUTE, "none", verdict=verdict, rejected=routes.rejected)
+        if routes.failure is not None:
+            branch.end(End.UNKNOWN, routes.why, failure=routes.failure)
+        else:
+            cause = f"no route of {host.name} matches {request.method} {request.path}"
+            branch.end(End.RESPONSE, cause, status=404, flag="NR", failure=Failure.NO_ROUTE)
+        return
+    number = next(i for i, each in enumerate(host.routes, 1) if each is route or each == route)
+    branch = branch.step(
+        Stage.ROUTE,
+        route_name(route, number),
+        evidence={"why": routes.why} | dict(describe(route)),
+        owner=config_of(route),
+        rejected=routes.rejected,
+    )
+    passed = pass_filters(branch, manager, Routed(request, host, route))
+    if passed is not None:
+        yield from _act(passed, held, call, route)
+
+
+def _act(branch: Branch, held: Held, call: Call, route: Route) -> Iterator[Forwarded]:
+    match route.WhichOneof("action"):
+        case "redirect":
+            status, location = redirect(route, call.request)
+            branch.end(End.RESPONSE, f"redirected to {location}", status=status)
+        case "direct_response":
+            status = route.direct_response.status
+            branch.end(End.RESPONSE, f"the route answers {status} by itself", status=status)
+        case "route":
+            chosen = {each.name: each for each in route.route.weighted_clusters.clusters}
+            clusters = tuple(shares(route.route))
+            if not clusters:
+                branch.end(End.UNKNOWN, "which cluster it goes to is not read here", failure=Failure.UNKNOWN)
+            for name, share in clusters:
+                onward = replace(call, request=rewrite(route, call.request, chosen.get(name)))
+                yield from forward(branch, held, name, share, onward, is_http=True)
+        case _:
+            branch.end(End.UNKNOWN, "what the route does is not read here", failure=Failure.UNKNOWN)
+
+
+def shares(action: Any) -> Iterator[tuple[str, float]]:
+    """(cluster, share) of a TcpProxy, or of a route's action."""
+    if action.cluster:
+        yield action.cluster, 1.0
+        return
+    listed = [(each.name, _weight(each)) for each in action.weighted_clusters.clusters]
+    total = sum(weight for _, weight in listed)
+    yield from ((name, weight / total) for name, weight in listed if weight and total)
+
+
+def _weight(cluster: Any) -> int:
+    """A route's is wrapped, a TcpProxy's is not."""
+    weight = cluster.weight
+    return weight if isinstance(weight, int) else weight.value
+
+
+def normalise(path: str) -> str:
+    """As `normalize_path` does: unreserved characters decoded, dots resolved, `\\` is `/`."""
+    only, mark, query = path.partition("?")
+    decoded = _UNRESERVED.sub(lambda found: unquote(found[0]), only).replace("\\", "/")
+    if "/." in decoded:
+        folded = re.sub("//+", lambda found: "/\0" * (len(found[0]) - 1) + "/", decoded)
+        resolved = posixpath.normpath(folded).replace("\0", "")
+        keeps_slash = decoded.endswith(("/", "/.", "/..")) and not resolved.endswith("/")
+        decoded = f"{resolved}/" if keeps_slash else resolved
+    return f"{decoded}{mark}{query}"
+
+
+def _place(listener: Any) -> str:
+    at = listener.address.socket_address
+    return f"{at.address}:{at.port_value}"
+
+
+def _detected(call: Call) -> str:
+    if call.tls is not None:
+        return "TLS" + (f" for {call.tls.server_name}" if call.tls.server_name else "")
+    return {Application.HTTP: "HTTP/1", Application.HTTP2: "HTTP/2"}.get(call.application, "neither HTTP nor TLS")

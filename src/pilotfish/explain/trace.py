@@ -1,0 +1,193 @@
+"""What an explanation is: steps that form a tree, and how it ends.
+
+    Tape ─branch─▶ Branch ─step─▶ Branch ─step, step─▶ two Branches … ─end─▶ Outcome
+      └────────────────────────── trace ──────────────────────────────────▶ Trace
+
+A step is one choice: what was taken, the evidence, and why each nearer candidate lost. Where chance decides, branches
+part, each with its share; the outcomes' probabilities add up to 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from pilotfish.explain.call import Failure
+
+
+class Stage(StrEnum):
+    DNS = "dns"
+    NETFILTER = "netfilter"
+    LISTENER = "listener"
+    LISTENER_FILTER = "listener_filter"
+    FILTER_CHAIN = "filter_chain"
+    NETWORK_FILTER = "network_filter"
+    HTTP_FILTER = "http_filter"
+    ROUTE_CONFIG = "route_config"
+    VIRTUAL_HOST = "virtual_host"
+    ROUTE = "route"
+    CLUSTER = "cluster"
+    ENDPOINT = "endpoint"
+    TLS = "tls"
+    APP = "app"
+
+
+class Side(StrEnum):
+    CLIENT = "client"
+    SERVER = "server"
+    GATEWAY = "gateway"
+
+
+class Verdict(StrEnum):
+    TAKEN = "taken"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+class End(StrEnum):
+    """As the client sees it."""
+
+    DELIVERED = "delivered"
+    """The app answers."""
+    RESPONSE = "response"
+    """A proxy answers by itself."""
+    RESET = "reset"
+    REFUSED = "refused"
+    """Also for a name that no DNS knows."""
+    TIMEOUT = "timeout"
+    UNKNOWN = "unknown"
+    """It depends on what is not known here: no guess is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A candidate that lost."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    id: int
+    parent: int | None
+    side: Side
+    pod: str
+    """`NAME.NAMESPACE`; "" for what is in no pod."""
+    stage: Stage
+    name: str
+    """What was taken: a rule, listener, chain, route, cluster, address …"""
+    verdict: Verdict
+    probability: float
+    """That a request comes here."""
+    evidence: Mapping[str, object]
+    owner: str = ""
+    """The path of the user's object behind it (`config_path`); "" where it has none, or nobody knows."""
+    rejected: tuple[Rejected, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    probability: float
+    kind: End
+    last_step: int
+    status: int | None = None
+    """HTTP's. None where there is none, or where the app decides."""
+    flag: str = ""
+    """Envoy's response flag, such as UH."""
+    cluster: str = ""
+    endpoint: str = ""
+    """`IP:PORT`."""
+    pod: str = ""
+    cause: str = ""
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    steps: tuple[Step, ...]
+    outcomes: tuple[Outcome, ...]
+
+    def at(self, stage: Stage) -> tuple[Step, ...]:
+        return tuple(step for step in self.steps if step.stage is stage)
+
+
+_BROKEN: Final = {End.RESET: "UC", End.REFUSED: "UF", End.TIMEOUT: "UF"}
+"""The response flags of a proxy whose upstream connection ends so."""
+
+
+@dataclass(slots=True)
+class Tape:
+    """Where steps and outcomes are written down, in the order in which they are found."""
+
+    steps: list[Step] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def trace(self) -> Trace:
+        return Trace(tuple(self.steps), tuple(self.outcomes))
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """How far one way has come."""
+
+    tape: Tape
+    side: Side = Side.CLIENT
+    pod: str = ""
+    last: int | None = None
+    probability: float = 1.0
+    cluster: str = ""
+    """The last that was chosen, and its endpoint."""
+    endpoint: str = ""
+    answered: bool = False
+    """A proxy before reads HTTP: it answers 503 for a connection that fails."""
+
+    def step(
+        self,
+        stage: Stage,
+        name: str,
+        *,
+        verdict: Verdict = Verdict.TAKEN,
+        share: float = 1.0,
+        evidence: Mapping[str, object] | None = None,
+        owner: str = "",
+        rejected: Iterable[Rejected] = (),
+    ) -> Branch:
+        """`share` of what came here goes on so."""
+        probability = self.probability * share
+        known = {key: value for key, value in (evidence or {}).items() if value not in (None, "", (), [], {})}
+        id = len(self.tape.steps)
+        made = Step(
+            id, self.last, self.side, self.pod, stage, name, verdict, probability, known, owner, tuple(rejected)
+        )
+        self.tape.steps.append(made)
+        return replace(self, last=id, probability=probability)
+
+    def end(
+        self,
+        kind: End,
+        cause: str = "",
+        *,
+        status: int | None = None,
+        flag: str = "",
+        failure: Failure | None = None,
+    ) -> None:
+        """What a connection fails by, a proxy on the way that reads HTTP turns into an answer."""
+        if self.answered and kind in _BROKEN:
+            kind, status, flag = End.RESPONSE, 503, _BROKEN[kind]
+        pod = self.pod if kind is End.DELIVERED else ""
+        self.tape.outcomes.append(
+            Outcome(
+                self.probability, kind, self.last or 0, status, flag, self.cluster, self.endpoint, pod, cause, failure
+            )
+        )
+
+    def beyond(self, *, side: Side, pod: str) -> Branch:
+        """The same way, in another pod."""
+        return replace(self, side=side, pod=pod)
+
+    def through(self, cluster: str, endpoint: str = "") -> Branch:
+        """What the client's proxy, or a gateway, chose is what an outcome tells: the server's has no choice."""
+        return self if self.side is Side.SERVER else replace(self, cluster=cluster, endpoint=endpoint)

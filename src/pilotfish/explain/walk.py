@@ -1,0 +1,188 @@
+"""The whole way of a request, from the client's connect() to the server's accept().
+
+name ─dns─▶ address ─netfilter─▶ the pod's proxy ─proxy─▶ endpoint ─netfilter─▶ its pod's proxy ─proxy─▶ app
+                        └ past the proxy ─▶ a Service's address, as the kernel serves it ─▶ endpoint ─▶ …
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from typing import Final
+
+from pilotfish.explain import netfilter
+from pilotfish.explain.ask import Ask
+from pilotfish.explain.call import Call, Direction
+from pilotfish.explain.dns import resolve
+from pilotfish.explain.proxy import walk_proxy
+from pilotfish.explain.scene import Scene, Station
+from pilotfish.explain.trace import Branch, End, Side, Stage, Tape, Trace, Verdict
+from pilotfish.model.wellknown import INBOUND_PORT, OUTBOUND_PORT, PROXY_UID
+
+_MOST_HOPS: Final = 8
+"""Proxies on one way: more is a way in a circle."""
+
+
+def explain(scene: Scene, client: Station | None, ask: Ask) -> Trace:
+    """`client` None: somebody outside of every pod."""
+    tape = Tape()
+    branch = Branch(tape, Side.CLIENT, client.name if client is not None else "")
+    walk = _Walk(scene)
+    for at, address in _addresses(branch, client, ask):
+        call = ask.call(address, client.addresses[0] if client is not None and client.addresses else "")
+        if client is None:
+            walk.arrive(at, call, 0)
+        else:
+            walk.leave(at, client, call, ask.uid, 0)
+    return tape.trace()
+
+
+def _addresses(branch: Branch, client: Station | None, ask: Ask) -> list[tuple[Branch, str]]:
+    """Those that the app may connect to, each with its part: a resolver begins with another one each time."""
+    if ask.address:
+        return [(branch, ask.address)]
+    if client is None:
+        branch.end(End.UNKNOWN, f"who resolves {ask.host} outside is not known: give an address")
+        return []
+    found = resolve(ask.host, client.namespace, client.names)
+    if found.outside:
+        step = branch.step(Stage.DNS, found.name, verdict=Verdict.UNKNOWN, rejected=found.rejected)
+        why = f"the mesh has no name {found.name}, so the machine's resolvers decide: say its address with --resolve"
+        step.end(End.UNKNOWN, why)
+        return []
+    usable = [address for address in found.addresses if ":" not in address] or list(found.addresses)
+    if not usable:
+        step = branch.step(Stage.DNS, ask.host, verdict=Verdict.REFUSED, rejected=found.rejected)
+        step.end(End.REFUSED, f"{ask.host} does not resolve")
+        return []
+    return [
+        (
+            branch.step(
+                Stage.DNS,
+                found.name,
+                share=1 / len(usable),
+                evidence={"address": address},
+                rejected=found.rejected,
+            ),
+            address,
+        )
+        for address in usable
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    scene: Scene
+
+    def leave(self, branch: Branch, station: Station, call: Call, uid: int, hops: int) -> None:
+        """A connection that somebody in a pod opens: the app, or (uid 1337) its proxy."""
+        if not station.captured:
+            self._depart(branch, station, call, hops)
+            return
+        branch, verdict = netfilter.leave(branch, station, call.address, call.port, uid)
+        port, moved = netfilter.proxy_port(verdict), netfilter.translated(verdict)
+        if branch.tape.steps[-1].verdict is Verdict.UNKNOWN:
+            branch.end(End.UNKNOWN, str(verdict))
+        elif branch.tape.steps[-1].verdict is Verdict.REFUSED:
+            branch.end(End.TIMEOUT, f"{verdict.rule} drops the connection")
+        elif port == OUTBOUND_PORT:
+            self._proxy(branch, station, replace(call, direction=Direction.OUTBOUND), hops)
+        elif port == INBOUND_PORT:
+            self._proxy(branch, station, replace(call, direction=Direction.INBOUND), hops)
+        elif port is not None:
+            self._meet(branch, station, replace(call, address="127.0.0.1", port=port))
+        else:
+            self._depart(branch, station, replace(call, address=moved[0], port=moved[1]) if moved else call, hops)
+
+    def _depart(self, branch: Branch, station: Station, call: Call, hops: int) -> None:
+        """Past the proxy, or from it: to the pod itself, or out of it."""
+        if call.address in station.addresses or ip_address(call.address).is_loopback:
+            self._meet(branch, station, call)
+            return
+        self.arrive(branch, call, hops)
+
+    def arrive(self, branch: Branch, call: Call, hops: int) -> None:
+        """At an address of the network: a Service's, a pod's, or one that is nobody's here."""
+        frontend = self.scene.frontend(call.address, call.port)
+        if frontend is not None and not frontend.endpoints:
+            step = branch.step(Stage.NETFILTER, f"service {frontend.name}", verdict=Verdict.REFUSED)
+            step.end(End.REFUSED, f"service {frontend.name} has no endpoint that is ready")
+        elif frontend is not None:
+            for address, port in frontend.endpoints:
+                step = branch.step(
+                    Stage.NETFILTER,
+                    f"service {frontend.name}",
+                    share=1 / len(frontend.endpoints),
+                    evidence={"verdict": f"translated to {address} port {port}"},
+                )
+                self._enter(step, replace(call, address=address, port=port), hops)
+        elif self.scene.is_service(call.address):
+            step = branch.step(Stage.NETFILTER, f"service address {call.address}", verdict=Verdict.REFUSED)
+            step.end(End.REFUSED, f"no Service has port {call.port} of {call.address}")
+        else:
+            self._enter(branch, call, hops)
+
+    def _enter(self, branch: Branch, call: Call, hops: int) -> None:
+        station = self.scene.at(call.address)
+        if station is None:
+            branch.beyond(side=branch.side, pod="").end(
+                End.DELIVERED, f"it leaves the mesh: {call.address}:{call.port} is no pod's"
+            )
+            return
+        side = Side.GATEWAY if station.is_gateway else Side.SERVER
+        branch = branch.beyond(side=side, pod=station.name)
+        if station.is_gateway:
+            self._proxy(branch, station, replace(call, direction=Direction.GATEWAY), hops)
+            return
+        if not station.captured:
+            self._meet(branch, station, call)
+            return
+        branch, verdict = netfilter.arrive(branch, station, call.address, call.port, call.source)
+        port = netfilter.proxy_port(verdict)
+        if branch.tape.steps[-1].verdict is Verdict.UNKNOWN:
+            branch.end(End.UNKNOWN, str(verdict))
+        elif branch.tape.steps[-1].verdict is Verdict.REFUSED:
+            branch.end(End.TIMEOUT, f"{verdict.rule} drops the connection")
+        elif port == INBOUND_PORT:
+            self._proxy(branch, station, replace(call, direction=Direction.INBOUND), hops)
+        else:
+            self._meet(branch, station, call if port is None else replace(call, address="127.0.0.1", port=port))
+
+    def _proxy(self, branch: Branch, station: Station, call: Call, hops: int) -> None:
+        if station.held is None:
+            branch.end(End.UNKNOWN, f"what the proxy of {station.name} holds is not known")
+            return
+        if hops >= _MOST_HOPS:
+            branch.end(End.UNKNOWN, f"the way goes on in a circle after {hops} proxies")
+            return
+        for onward in walk_proxy(branch, station.held, call):
+            at = replace(onward.branch, answered=onward.branch.answered or onward.is_http)
+            if not _is_address(onward.call.address):
+                at.end(End.DELIVERED, f"it leaves the mesh for {onward.call.address}")
+            elif call.direction is Direction.INBOUND:
+                self._meet(at, station, onward.call)
+            elif station.captured:
+                self.leave(at, station, replace(onward.call, source=station.addresses[0]), PROXY_UID, hops + 1)
+            else:
+                self._depart(at, station, replace(onward.call, source=station.addresses[0]), hops + 1)
+
+    def _meet(self, branch: Branch, station: Station, call: Call) -> None:
+        """Where an app should listen."""
+        place = f"[{call.address}]:{call.port}" if ":" in call.address else f"{call.address}:{call.port}"
+        heard = station.hears(call.address, call.port)
+        if heard is False:
+            others = sorted({address for address, port in station.listening or () if port == call.port})
+            why = f"it listens on {', '.join(others)} alone" if others else "nothing listens there"
+            step = branch.step(Stage.APP, place, verdict=Verdict.REFUSED, evidence={"why": why})
+            step.end(End.REFUSED, f"{station.name} refuses {place}: {why}")
+            return
+        step = branch.step(Stage.APP, place, evidence={"listens": heard if heard is not None else "not known"})
+        step.end(End.DELIVERED)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

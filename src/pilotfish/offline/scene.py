@@ -1,0 +1,45 @@
+"""A World as requests meet it: with it, ways are told from manifests alone."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from pilotfish.capture import RuleSet, rules
+from pilotfish.config.kubernetes import Pod
+from pilotfish.explain.held import Held
+from pilotfish.explain.scene import Family, Scene, Station
+from pilotfish.mesh.registry.frontends import frontends_of
+from pilotfish.model import ObjectRef
+from pilotfish.model.kinds import POD, SERVICE
+from pilotfish.offline.world import World
+
+
+def build_scene(world: World) -> Scene:
+    manifests = world.mesh.desired.manifests
+    pods = ((ref, m.resource) for ref, m in sorted(manifests.items()) if ref.kind is POD)
+    stations = (_station(world, ref, pod) for ref, pod in pods if isinstance(pod, Pod))
+    services = (ref for ref in sorted(manifests) if ref.kind is SERVICE)
+    frontends = tuple(each for ref in services for each in world.mesh.graph.get(frontends_of, ref))
+    return Scene({each.name: each for each in stations}, frontends)
+
+
+def _station(world: World, ref: ObjectRef, pod: Pod) -> Station:
+    name = f"{ref.name}.{ref.namespace}"
+    return Station(
+        name=name,
+        namespace=ref.namespace,
+        addresses=tuple(dict.fromkeys((pod.status.pod_ip, *(ip.ip for ip in pod.status.pod_ips)))),
+        captured=name in world.sidecars,
+        _rules=partial(_rules, world, name),
+        _held=partial(_held, world, name),
+        _names=partial(world.mesh.names, ref.namespace),
+    )
+
+
+def _rules(world: World, name: str, family: Family) -> RuleSet:
+    return rules(world.sidecars[name].capture, family)
+
+
+def _held(world: World, name: str) -> Held | None:
+    proxy = world.proxies.get(name)
+    return Held.of_resources(world.mesh.resources(proxy)) if proxy is not None else None
