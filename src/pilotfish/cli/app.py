@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "scale": ("scale", "Set the number of a Deployment's pods."),
     "rollout": ("rollout", "Watch or restart a Deployment's rollout."),
     "proxy-config": ("proxy_config", "Show what a pod's Envoy has been configured with."),
+    "explain": ("explain", "Explain the way of a request, step by step, and why."),
     "validate": ("validate", "Check manifests, each object by itself."),
     "analyze": ("analyze", "Look for what is wrong across objects: of manifests, or of the mesh."),
     "xds": ("xds", "Show what a proxy would be sent, out of manifests."),

@@ -35,6 +35,4 @@ def index_owners(manifests: Iterable[Manifest]) -> Mapping[str, Owner]:
 
 def _owner(ref: ObjectRef, manifest: Manifest) -> Owner:
     source = manifest.source
-    return Owner(
-        str(ref.kind), ref.namespace, ref.name, source.file if source else "", source.line if source else 0
-    )
+    return Owner(str(ref.kind), ref.namespace, ref.name, source.file if source else "", source.line if source else 0)

@@ -141,8 +141,8 @@ class Branch:
     cluster: str = ""
     """The last that was chosen, and its endpoint."""
     endpoint: str = ""
-    answered: bool = False
-    """A proxy before reads HTTP: it answers 503 for a connection that fails."""
+    proxies: tuple[bool, ...] = ()
+    """Those on the way so far, and whether each reads HTTP."""
 
     def step(
         self,
@@ -174,9 +174,12 @@ class Branch:
         flag: str = "",
         failure: Failure | None = None,
     ) -> None:
-        """What a connection fails by, a proxy on the way that reads HTTP turns into an answer."""
-        if self.answered and kind in _BROKEN:
-            kind, status, flag = End.RESPONSE, 503, _BROKEN[kind]
+        """What a proxy's connection fails by, the proxy turns into an answer if it reads HTTP, else into a reset."""
+        for reads_http in reversed(self.proxies):
+            if kind not in _BROKEN:
+                break
+            flag = _BROKEN[kind]
+            kind, status = (End.RESPONSE, 503) if reads_http else (End.RESET, None)
         pod = self.pod if kind is End.DELIVERED else ""
         self.tape.outcomes.append(
             Outcome(

@@ -156,7 +156,7 @@ class _Walk:
             branch.end(End.UNKNOWN, f"the way goes on in a circle after {hops} proxies")
             return
         for onward in walk_proxy(branch, station.held, call):
-            at = replace(onward.branch, answered=onward.branch.answered or onward.is_http)
+            at = replace(onward.branch, proxies=(*onward.branch.proxies, onward.is_http))
             if not _is_address(onward.call.address):
                 at.end(End.DELIVERED, f"it leaves the mesh for {onward.call.address}")
             elif call.direction is Direction.INBOUND:

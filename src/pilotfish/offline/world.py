@@ -25,9 +25,9 @@ class World:
     proxies: Mapping[str, Proxy]
     """By `name.namespace`, in order."""
     workloads: Mapping[str, ObjectRef]
-    """Of those, whose pods they are: the Deployment, or the pod itself."""
+    """Of every pod, by `name.namespace`: the Deployment whose it is, or the pod itself."""
     sidecars: Mapping[str, Sidecar] = field(default_factory=dict, repr=False)
-    """Likewise: what each has of the mesh."""
+    """By `name.namespace` as well: what a pod has of the mesh."""
     pod_problems: tuple[Problem, ...] = field(default=(), repr=False)
     """What is wrong with what pods ask of their sidecars."""
 
@@ -39,17 +39,20 @@ class World:
         return tuple(dict.fromkeys((*self.desired.problems, *self.pod_problems, *between)))
 
     def find(self, name: str, namespace: str) -> tuple[Proxy, ...]:
-        """Those that are meant by `POD`, `pod/POD`, `deploy/NAME` or a workload's name, each also with `.NAMESPACE`.
+        """The proxies of `find_pods`."""
+        return tuple(self.proxies[pod] for pod in self.find_pods(name, namespace) if pod in self.proxies)
 
-        Of a workload, all of its proxies."""
+    def find_pods(self, name: str, namespace: str) -> tuple[str, ...]:
+        """The pods (`NAME.NAMESPACE`) that are meant by `POD`, `pod/POD`, `deploy/NAME` or a workload's name, each also
+        with `.NAMESPACE`. Of a workload, all of its pods."""
         kind, _, rest = name.rpartition("/")
-        found: tuple[Proxy, ...] = ()
+        found: tuple[str, ...] = ()
         for short, space in ((rest, namespace), tuple(rest.rpartition(".")[::2])):
-            if kind in ("", "pod", "pods", "po") and f"{short}.{space}" in self.proxies:
-                return (self.proxies[f"{short}.{space}"],)
+            if kind in ("", "pod", "pods", "po") and f"{short}.{space}" in self.workloads:
+                return (f"{short}.{space}",)
             found = found or tuple(
-                self.proxies[id]
-                for id, workload in self.workloads.items()
+                pod
+                for pod, workload in self.workloads.items()
                 if (workload.name, workload.namespace) == (short, space) and _is_kind(workload, kind)
             )
         return found
@@ -66,7 +69,7 @@ def build(desired: DesiredState) -> World:
     for ref, manifest in sorted(planned.items()):
         if not isinstance(manifest.resource, Pod):
             continue
-        workload = owners.get(ref, ref)
+        workload = workloads[f"{ref.name}.{ref.namespace}"] = owners.get(ref, ref)
         sidecar, said = build_sidecar(
             manifest.resource,
             desired.mesh_config,
@@ -86,7 +89,6 @@ def build(desired: DesiredState) -> World:
             )
             if proxy is not None:
                 proxies[str(proxy)] = proxy
-                workloads[str(proxy)] = workload
                 sidecars[str(proxy)] = sidecar
     located = (locate(p, desired.manifests.get(p.ref) if p.ref else None) for p in problems)
     return World(desired, mesh, proxies, workloads, sidecars, tuple(dict.fromkeys(located)))

@@ -103,7 +103,8 @@ def _lines(step: Json, indent: str, verbose: bool) -> Iterator[str]:
     yield f"{indent}{step['stage']:<15} {name}{share}{owner}{f'  {said}' if said else ''}"
     if verbose:
         for lost in step["rejected"]:
-            yield f"{indent}{'':<15} {click.style(f'not {lost['name']}: {lost['reason']}', dim=True)}"
+            why = f"not {lost['name']}: {lost['reason']}"
+            yield f"{indent}{'':<15} {click.style(why, dim=True)}"
 
 
 def _evidence(evidence: Json, verbose: bool) -> Iterator[str]:

@@ -1,0 +1,149 @@
+"""`pilotfish explain`: the whole way of a request, and why."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pilotfish.cli.failure import Failure
+from pilotfish.cli.manifests import read_manifests
+from pilotfish.cli.options import FILE, mesh_option
+from pilotfish.cli.render.documents import render_document
+from pilotfish.cli.render.way import render_way
+
+if TYPE_CHECKING:
+    from pilotfish.explain.document import FindOwner
+    from pilotfish.explain.scene import Scene, Station
+
+OUTSIDE = "outside"
+
+
+@click.command("explain")
+@click.argument("source", metavar="FROM")
+@click.argument("to", metavar="TO")
+@click.option("-f", "--file", "files", metavar="FILE|DIR|-", multiple=True, type=FILE, help="Manifests: no mesh.")
+@click.option("-R", "--recursive", is_flag=True, help="Folders with all that is below them.")
+@click.option("-n", "--namespace", default=None, help="Of FROM, and of objects that name none.")
+@click.option("--mesh-config", type=click.Path(dir_okay=False), help="A file with Istio's meshConfig.")
+@click.option("-X", "--request", "method", default="", metavar="METHOD", help="The method; GET if none is given.")
+@click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header.")
+@click.option("--http2", is_flag=True, help="HTTP/2, in the clear or in TLS.")
+@click.option("--tls", is_flag=True, help="TLS, as https:// means it.")
+@click.option("--sni", default="", metavar="NAME", help="The server name in the handshake; else the host.")
+@click.option("--alpn", default="", metavar="PROTOCOL", help="What the handshake offers, such as h2.")
+@click.option("--resolve", "resolves", multiple=True, metavar="HOST:PORT:ADDRESS", help="What a name resolves to.")
+@click.option("--source-ip", default="", metavar="ADDRESS", help="The client's address; else the pod's own.")
+@click.option("--uid", type=int, default=0, metavar="UID", help="Whose connection it is: 1337 is the proxy's.")
+@click.option("-v", "--verbose", is_flag=True, help="All evidence, and each candidate that lost, with why.")
+@click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
+@mesh_option
+def command(
+    source: str,
+    to: str,
+    files: tuple[str, ...],
+    recursive: bool,
+    namespace: str | None,
+    mesh_config: str | None,
+    resolves: tuple[str, ...],
+    verbose: bool,
+    output: str,
+    mesh: str | None,
+    method: str,
+    headers: tuple[str, ...],
+    http2: bool,
+    tls: bool,
+    sni: str,
+    alpn: str,
+    source_ip: str,
+    uid: int,
+) -> None:
+    """Explain the way of a request: every step from the client's connect() to the server's accept(), and why.
+
+    FROM is a pod (NAME, NAME.NAMESPACE), deploy/NAME or `outside`. TO is a URL, HOST:PORT or ADDRESS:PORT. The mesh
+    that runs is asked: what the kernel and the Envoys hold. With -f the manifests alone are: no mesh, no root.
+
+    \b
+      pilotfish explain webapp-0 http://calculator:8888/add -H 'end-user: jason'
+      pilotfish explain deploy/webapp.vm redis:6379 -f mesh.yaml -v
+    """
+    from pilotfish.explain.ask import parse
+    from pilotfish.explain.document import build_document
+    from pilotfish.explain.walk import explain
+
+    try:
+        ask = parse(
+            to,
+            method=method,
+            headers=headers,
+            sni=sni,
+            alpn=alpn,
+            tls=tls,
+            http2=http2,
+            source=source_ip,
+            uid=uid,
+            resolve=dict(map(_parse_resolve, resolves)),
+        )
+    except ValueError as error:
+        raise Failure(str(error)) from error
+    if files:
+        scene, client, find_owner = _offline(files, recursive, namespace or "default", mesh_config, source)
+    else:
+        scene, client, find_owner = _live(mesh, namespace, source)
+    name = client.name if client is not None else OUTSIDE
+    _print(build_document(name, ask, explain(scene, client, ask), find_owner), output, verbose)
+
+
+def _print(document: dict[str, Any], output: str, verbose: bool) -> None:
+    if output == "text":
+        click.echo(render_way(document, verbose), nl=False)
+    elif output == "json":
+        click.echo(json.dumps(document, indent=2))
+    else:
+        click.echo(render_document(document, "yaml"), nl=False)
+
+
+def _offline(
+    files: tuple[str, ...], recursive: bool, namespace: str, mesh_config: str | None, source: str
+) -> tuple[Scene, Station | None, FindOwner]:
+    from pilotfish.cli.changes import show_problems
+    from pilotfish.explain.owner import index_owners
+    from pilotfish.offline.scene import build_scene
+    from pilotfish.offline.world import build
+    from pilotfish.runtime.control.views import ProblemView
+
+    world = build(read_manifests(files, recursive, namespace, mesh_config).desired)
+    show_problems(ProblemView.of(each) for each in world.desired.problems if each.severity == "error")
+    scene = build_scene(world)
+    client = None
+    if source != OUTSIDE:
+        found = world.find_pods(source, namespace)
+        if not found:
+            there = ", ".join(scene.stations) or "none"
+            raise Failure(f'the manifests have no pod "{source}" (namespace {namespace}); they have {there}')
+        client = scene.stations[found[0]]
+    return scene, client, index_owners(world.mesh.desired.manifests.values()).get
+
+
+def _live(mesh: str | None, namespace: str | None, source: str) -> tuple[Scene, Station | None, FindOwner]:
+    from pilotfish.cli.live_scene import read_scene
+    from pilotfish.cli.session import open_session, require_root
+    from pilotfish.cli.target import find_pod
+
+    require_root("the rules and the proxies of pods are inside of their network namespaces")
+    session = open_session(mesh, namespace)
+    status = session.client.status()
+    scene, find_owner = read_scene(session, status)
+    if source == OUTSIDE:
+        return scene, None, find_owner
+    pod = find_pod(status.pods, source, session.namespace)
+    return scene, scene.stations[f"{pod.name}.{pod.namespace}"], find_owner
+
+
+def _parse_resolve(text: str) -> tuple[tuple[str, int], str]:
+    host, _, rest = text.partition(":")
+    port, _, address = rest.partition(":")
+    if not host or not port.isdecimal() or not address:
+        raise Failure(f"--resolve {text}: write HOST:PORT:ADDRESS")
+    return (host, int(port)), address.strip("[]")

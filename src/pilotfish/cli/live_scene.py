@@ -1,0 +1,73 @@
+"""A running mesh as requests meet it: the rules that its kernel holds, and what its Envoys say of themselves.
+
+Each pod is asked when a way comes to it. Names and Services are those that the mesh holds now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Set
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pilotfish.cli.envoy_admin import read_json
+from pilotfish.cli.live_world import read_world
+from pilotfish.cli.session import Session
+from pilotfish.explain.held import Held
+from pilotfish.explain.owner import index_owners
+from pilotfish.explain.scene import Family, Scene, Station
+from pilotfish.node.listening import parse_proc_net
+from pilotfish.offline.scene import build_scene
+from pilotfish.runtime import capture
+from pilotfish.runtime.control.views import PodView, StatusView
+from pilotfish.runtime.linux.netns import NetNs
+
+if TYPE_CHECKING:
+    from pilotfish.capture import RuleSet
+    from pilotfish.explain.document import FindOwner
+
+
+def read_scene(session: Session, status: StatusView) -> tuple[Scene, FindOwner]:
+    world = read_world(session)
+    planned = build_scene(world)
+    pods = {f"{pod.name}.{pod.namespace}": pod for pod in status.pods}
+    stations = {name: _station(pod, planned.stations[name]) for name, pod in pods.items() if name in planned.stations}
+    return replace(planned, stations=stations), index_owners(world.mesh.desired.manifests.values()).get
+
+
+def _station(pod: PodView, planned: Station) -> Station:
+    return Station(
+        name=planned.name,
+        namespace=planned.namespace,
+        addresses=pod.addresses,
+        captured=pod.captured,
+        _rules=partial(_rules, pod),
+        _held=partial(_held, pod),
+        _names=lambda: planned.names,
+        _listening=partial(_listening, pod),
+        is_gateway=planned.is_gateway,
+        ready=pod.ready,
+    )
+
+
+def _rules(pod: PodView, family: Family) -> RuleSet:
+    return asyncio.run(capture.read(NetNs(Path(pod.netns)), family))
+
+
+def _held(pod: PodView) -> Held | None:
+    if not pod.captured:
+        return None
+    return Held.of_dump(read_json(pod, "/config_dump?include_eds"), read_json(pod, "/clusters?format=json"))
+
+
+def _listening(pod: PodView) -> Set[tuple[str, int]] | None:
+    """Of the pod's network namespace, whose every process shows the same."""
+    for pid in NetNs(Path(pod.netns)).pids():
+        try:
+            texts = [Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
+        except OSError:
+            continue
+        return {(str(address), port) for text in texts for address, port in parse_proc_net(text)}
+    return None
