@@ -6,6 +6,7 @@ Each pod is asked when a way comes to it. Names and Services are those that the 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Set
 from dataclasses import replace
 from functools import partial
@@ -34,7 +35,17 @@ def read_scene(session: Session, status: StatusView) -> tuple[Scene, FindOwner]:
     planned = build_scene(world)
     pods = {f"{pod.name}.{pod.namespace}": pod for pod in status.pods}
     stations = {name: _station(pod, planned.stations[name]) for name, pod in pods.items() if name in planned.stations}
-    return replace(planned, stations=stations), index_owners(world.mesh.desired.manifests.values()).get
+    return replace(planned, stations=stations, outside=_resolve), index_owners(
+        world.mesh.desired.manifests.values()
+    ).get
+
+
+def _resolve(name: str) -> tuple[str, ...]:
+    try:
+        found = socket.getaddrinfo(f"{name}.", None, socket.AF_INET, socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError):
+        return ()
+    return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 def _station(pod: PodView, planned: Station) -> Station:

@@ -153,6 +153,8 @@ def _route(
         owner=config_of(route),
         rejected=routes.rejected,
     )
+    if route.route.cluster:
+        branch = branch.through(route.route.cluster)
     passed = pass_filters(branch, manager, Routed(request, host, route))
     if passed is not None:
         yield from _act(passed, held, call, route)

@@ -63,6 +63,8 @@ class Scene:
     """By `NAME.NAMESPACE`."""
     frontends: tuple[Frontend, ...] = ()
     """Services as the node's kernel serves them."""
+    outside: Callable[[str], tuple[str, ...] | None] = lambda _: None
+    """What the machine's resolvers answer for a name; None where they can't be asked."""
 
     @cached_property
     def _by_address(self) -> Mapping[str, Station]:

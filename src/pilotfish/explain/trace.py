@@ -96,11 +96,12 @@ class Outcome:
     status: int | None = None
     """HTTP's. None where there is none, or where the app decides."""
     flag: str = ""
-    """Envoy's response flag, such as UH."""
+    """The response flag of the proxy that ends it, such as UH."""
     cluster: str = ""
     endpoint: str = ""
     """`IP:PORT`."""
     pod: str = ""
+    """Whose app answers; of a response or reset, whose proxy makes it."""
     cause: str = ""
     failure: Failure | None = None
 
@@ -141,8 +142,8 @@ class Branch:
     cluster: str = ""
     """The last that was chosen, and its endpoint."""
     endpoint: str = ""
-    proxies: tuple[bool, ...] = ()
-    """Those on the way so far, and whether each reads HTTP."""
+    proxies: tuple[tuple[str, bool], ...] = ()
+    """The pods whose proxies are on the way so far, and whether each reads HTTP."""
 
     def step(
         self,
@@ -175,12 +176,12 @@ class Branch:
         failure: Failure | None = None,
     ) -> None:
         """What a proxy's connection fails by, the proxy turns into an answer if it reads HTTP, else into a reset."""
-        for reads_http in reversed(self.proxies):
+        pod = self.pod if kind in (End.DELIVERED, End.RESPONSE) else ""
+        for proxy, reads_http in reversed(self.proxies):
             if kind not in _BROKEN:
                 break
-            flag = _BROKEN[kind]
+            flag, pod = _BROKEN[kind], proxy
             kind, status = (End.RESPONSE, 503) if reads_http else (End.RESET, None)
-        pod = self.pod if kind is End.DELIVERED else ""
         self.tape.outcomes.append(
             Outcome(
                 self.probability, kind, self.last or 0, status, flag, self.cluster, self.endpoint, pod, cause, failure

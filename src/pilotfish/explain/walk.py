@@ -13,7 +13,7 @@ from typing import Final
 from pilotfish.explain import netfilter
 from pilotfish.explain.ask import Ask
 from pilotfish.explain.call import Call, Direction
-from pilotfish.explain.dns import resolve
+from pilotfish.explain.dns import Resolved, resolve
 from pilotfish.explain.proxy import walk_proxy
 from pilotfish.explain.scene import Scene, Station
 from pilotfish.explain.trace import Branch, End, Side, Stage, Tape, Trace, Verdict
@@ -28,7 +28,7 @@ def explain(scene: Scene, client: Station | None, ask: Ask) -> Trace:
     tape = Tape()
     branch = Branch(tape, Side.CLIENT, client.name if client is not None else "")
     walk = _Walk(scene)
-    for at, address in _addresses(branch, client, ask):
+    for at, address in _addresses(branch, scene, client, ask):
         call = ask.call(address, client.addresses[0] if client is not None and client.addresses else "")
         if client is None:
             walk.arrive(at, call, 0)
@@ -37,7 +37,7 @@ def explain(scene: Scene, client: Station | None, ask: Ask) -> Trace:
     return tape.trace()
 
 
-def _addresses(branch: Branch, client: Station | None, ask: Ask) -> list[tuple[Branch, str]]:
+def _addresses(branch: Branch, scene: Scene, client: Station | None, ask: Ask) -> list[tuple[Branch, str]]:
     """Those that the app may connect to, each with its part: a resolver begins with another one each time."""
     if ask.address:
         return [(branch, ask.address)]
@@ -45,29 +45,23 @@ def _addresses(branch: Branch, client: Station | None, ask: Ask) -> list[tuple[B
         branch.end(End.UNKNOWN, f"who resolves {ask.host} outside is not known: give an address")
         return []
     found = resolve(ask.host, client.namespace, client.names)
-    if found.outside:
+    addresses = scene.outside(found.name) if found.outside else found.addresses
+    if addresses is None:
         step = branch.step(Stage.DNS, found.name, verdict=Verdict.UNKNOWN, rejected=found.rejected)
         why = f"the mesh has no name {found.name}, so the machine's resolvers decide: say its address with --resolve"
         step.end(End.UNKNOWN, why)
         return []
-    usable = [address for address in found.addresses if ":" not in address] or list(found.addresses)
+    usable = [address for address in addresses if ":" not in address] or list(addresses)
     if not usable:
         step = branch.step(Stage.DNS, ask.host, verdict=Verdict.REFUSED, rejected=found.rejected)
         step.end(End.REFUSED, f"{ask.host} does not resolve")
         return []
-    return [
-        (
-            branch.step(
-                Stage.DNS,
-                found.name,
-                share=1 / len(usable),
-                evidence={"address": address},
-                rejected=found.rejected,
-            ),
-            address,
-        )
-        for address in usable
-    ]
+    return [(_resolved(branch, found, address, len(usable)), address) for address in usable]
+
+
+def _resolved(branch: Branch, found: Resolved, address: str, count: int) -> Branch:
+    evidence = {"address": address, "by": "the machine's resolvers" if found.outside else ""}
+    return branch.step(Stage.DNS, found.name, share=1 / count, evidence=evidence, rejected=found.rejected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +150,7 @@ class _Walk:
             branch.end(End.UNKNOWN, f"the way goes on in a circle after {hops} proxies")
             return
         for onward in walk_proxy(branch, station.held, call):
-            at = replace(onward.branch, proxies=(*onward.branch.proxies, onward.is_http))
+            at = replace(onward.branch, proxies=(*onward.branch.proxies, (station.name, onward.is_http)))
             if not _is_address(onward.call.address):
                 at.end(End.DELIVERED, f"it leaves the mesh for {onward.call.address}")
             elif call.direction is Direction.INBOUND:

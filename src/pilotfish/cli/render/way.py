@@ -29,12 +29,13 @@ def answer(document: Json) -> str:
     outcomes = document["outcomes"]
     delivered = [each for each in outcomes if each["kind"] == "delivered"]
     parts = []
-    if delivered:
+    for within, words in ((True, "answered by"), (False, "")):
         shares: Counter[str] = Counter()
         for each in delivered:
-            shares[each.get("pod") or each.get("cause", "outside")] += each["probability"]
+            if bool(each.get("pod")) is within:
+                shares[each.get("pod") or each["cause"]] += each["probability"]
         named = [_share(name, part) for name, part in shares.most_common()]
-        parts.append(f"answered by {' or '.join(named)}")
+        parts += [f"{words} {' or '.join(named)}".strip()] if named else []
     ends: Counter[str] = Counter()
     for each in outcomes:
         if each["kind"] != "delivered":
@@ -52,7 +53,8 @@ def _ending(document: Json, outcome: Json) -> str:
     said = " ".join(word for word in words if word)
     cause = outcome.get("cause", "")
     owner = _last_owner(document, outcome)
-    return f"{said}: {cause}{f'; {owner} sends it there' if owner else ''}" if cause else said
+    by = f" by the proxy of {outcome['pod']}" if outcome.get("pod") else ""
+    return f"{said}{by}: {cause}{f'; {owner} sends it there' if owner else ''}" if cause else said
 
 
 def _last_owner(document: Json, outcome: Json) -> str:
@@ -90,7 +92,7 @@ def _tree(document: Json, verbose: bool) -> Iterator[str]:
 
 def _end(document: Json, outcome: Json) -> str:
     if outcome["kind"] == "delivered":
-        return f"the app answers ({outcome['probability'] * 100:.3g} %)"
+        return _share("the app answers" if "pod" in outcome else outcome["cause"], outcome["probability"])
     return _share(_ending(document, outcome), outcome["probability"])
 
 

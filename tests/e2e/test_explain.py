@@ -1,0 +1,73 @@
+"""What `explain` says of a running mesh is what happens in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pilotfish.cli.live_scene import read_scene
+from pilotfish.cli.session import Session
+from pilotfish.explain.accesslog import AccessLogEntry, parse_access_log
+from pilotfish.explain.scene import Scene
+from pilotfish.explain.trace import End, Outcome, Side, Trace
+from pilotfish.runtime.control.client import Client, find_meshes, state_root
+from tests.e2e.harness import MakeMesh, Mesh
+from tests.e2e.ways import CLIENTS, agrees, generate, logs, manifests, perform
+from tests.waiting import wait_until
+
+REQUESTS = 240
+
+
+@pytest.fixture(scope="module")
+def mesh(make_mesh: MakeMesh) -> Iterator[Mesh]:
+    with make_mesh("ways", manifests()) as made:
+        yield made
+
+
+def scene_of(mesh: Mesh) -> Scene:
+    view = next(each for each in find_meshes(state_root(mesh.environment)) if each.name == mesh.name)
+    client = Client(view.directory)
+    return read_scene(Session(view, client, "default"), client.status())[0]
+
+
+def test_what_is_predicted_happens(mesh: Mesh) -> None:
+    scene = scene_of(mesh)
+    asked = list(generate(7, scene, REQUESTS))
+    wrong, unknown, logged = [], 0, dict[str, tuple[Outcome, ...]]()
+    for client in CLIENTS:
+        own = [each for each in asked if each.client == client]
+        for each, seen in zip(own, perform(mesh, client, own), strict=True):
+            trace = each.predicted(scene)
+            assert sum(outcome.probability for outcome in trace.outcomes) == pytest.approx(1), each
+            if any(outcome.kind is End.UNKNOWN for outcome in trace.outcomes):
+                unknown += 1
+            elif not any(agrees(outcome, seen) for outcome in trace.outcomes):
+                wrong.append((each, seen, trace.outcomes))
+            if client == "client" and is_logged(trace):
+                logged[number_of(each.path)] = trace.outcomes
+    assert not wrong, "\n".join(map(str, wrong))
+    assert unknown <= REQUESTS // 100
+    check_logs(mesh, logged)
+
+
+def number_of(path: str) -> str:
+    return path.rpartition("id=")[2]
+
+
+def is_logged(trace: Trace) -> bool:
+    """The client's proxy reads the request."""
+    return any(s.side is Side.CLIENT and s.name == "http_connection_manager" for s in trace.steps)
+
+
+def check_logs(mesh: Mesh, predicted: dict[str, tuple[Outcome, ...]]) -> None:
+    assert len(predicted) > 30
+
+    def read() -> dict[str, AccessLogEntry] | None:
+        entries = filter(None, map(parse_access_log, mesh.access_log(mesh.pods("client")[0]["name"])))
+        found = {number_of(entry.path): entry for entry in entries if number_of(entry.path) in predicted}
+        return found if len(found) == len(predicted) else None
+
+    entries = wait_until("all requests in the client's access log", read)
+    wrong = [(entries[id], told) for id, told in predicted.items() if not any(logs(o, entries[id]) for o in told)]
+    assert not wrong, "\n".join(map(str, wrong))
