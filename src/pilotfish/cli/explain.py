@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.manifests import read_manifests
@@ -14,6 +15,7 @@ from pilotfish.cli.render.documents import render_document
 from pilotfish.cli.render.way import render_way
 
 if TYPE_CHECKING:
+    from pilotfish.explain.cases import Expected
     from pilotfish.explain.document import FindOwner
     from pilotfish.explain.scene import Scene, Station
 
@@ -36,6 +38,13 @@ OUTSIDE = "outside"
 @click.option("--resolve", "resolves", multiple=True, metavar="HOST:PORT:ADDRESS", help="What a name resolves to.")
 @click.option("--source-ip", default="", metavar="ADDRESS", help="The client's address; else the pod's own.")
 @click.option("--uid", type=int, default=0, metavar="UID", help="Whose connection it is: 1337 is the proxy's.")
+@click.option(
+    "--assert",
+    "expected",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Exit with 1 unless it always ends so: kind, status, flag, cluster, endpoint, pod or cause; * is anything.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="All evidence, and each candidate that lost, with why.")
 @click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
 @mesh_option
@@ -47,6 +56,7 @@ def command(
     namespace: str | None,
     mesh_config: str | None,
     resolves: tuple[str, ...],
+    expected: tuple[str, ...],
     verbose: bool,
     output: str,
     mesh: str | None,
@@ -69,6 +79,7 @@ def command(
       pilotfish explain deploy/webapp.vm redis:6379 -f mesh.yaml -v
     """
     from pilotfish.explain.ask import parse
+    from pilotfish.explain.cases import differences
     from pilotfish.explain.document import build_document
     from pilotfish.explain.walk import explain
 
@@ -91,8 +102,12 @@ def command(
         scene, client, find_owner = _offline(files, recursive, namespace or "default", mesh_config, source)
     else:
         scene, client, find_owner = _live(mesh, namespace, source)
+    wanted = _parse_expected(expected)
+    trace = explain(scene, client, ask)
     name = client.name if client is not None else OUTSIDE
-    _print(build_document(name, ask, explain(scene, client, ask), find_owner), output, verbose)
+    _print(build_document(name, ask, trace, find_owner), output, verbose)
+    if wanted is not None and (lines := tuple(differences(trace, [wanted]))):
+        raise Failure(f"not as asserted ({wanted}): {'; '.join(lines)}")
 
 
 def _print(document: dict[str, Any], output: str, verbose: bool) -> None:
@@ -139,6 +154,16 @@ def _live(mesh: str | None, namespace: str | None, source: str) -> tuple[Scene, 
         return scene, None, find_owner
     pod = find_pod(status.pods, source, session.namespace)
     return scene, scene.stations[f"{pod.name}.{pod.namespace}"], find_owner
+
+
+def _parse_expected(words: tuple[str, ...]) -> Expected | None:
+    from pilotfish.explain.cases import Expected
+
+    said = dict(word.partition("=")[::2] for word in words)
+    try:
+        return msgspec.convert(said, Expected, strict=False) if said else None
+    except msgspec.ValidationError as error:
+        raise Failure(f"--assert: {error}") from error
 
 
 def _parse_resolve(text: str) -> tuple[tuple[str, int], str]:

@@ -1,8 +1,12 @@
-"""(rules, configuration, request) → the request's way, step by step.
+"""(rules, configuration, request) → the request's way, step by step, with who lost and why.
 
-    ResourceSet, Call ─way─▶ Way: listener, filter chain, virtual host, route, clusters, or why no further
-                       ├ listeners   listener and filter chain
-                       └ routes      virtual host and route
+    Scene, Ask ─walk─▶ Trace: steps that form a tree, and outcomes
+                 ├ dns        name → address
+                 ├ netfilter  what the kernel's rules do with the connection
+                 └ proxy      one Envoy: listeners, routes, http_filters, forward, endpoints
 
-`accesslog` reads what Envoy wrote about a request that really happened.
+A Scene is pods with their rules and what their proxies hold (`held`): of manifests (`offline.scene`), or read from a
+running mesh. `way` is the short form for one proxy, `cases` holds ways against what is expected of them, `document` is
+the JSON. The model of Envoy's matching stands here alone. `accesslog` reads what Envoy wrote about a request that
+really happened.
 """

@@ -19,6 +19,8 @@ from pilotfish.explain.scene import Scene, Station
 from pilotfish.explain.trace import Branch, End, Side, Stage, Tape, Trace, Verdict
 from pilotfish.model.wellknown import INBOUND_PORT, OUTBOUND_PORT, PROXY_UID
 
+_PROXYS: Final = {OUTBOUND_PORT: Direction.OUTBOUND, INBOUND_PORT: Direction.INBOUND}
+"""Where the proxy listens itself, for whoever calls it there."""
 _MOST_HOPS: Final = 8
 """Proxies on one way: more is a way in a circle."""
 
@@ -79,10 +81,8 @@ class _Walk:
             branch.end(End.UNKNOWN, str(verdict))
         elif branch.tape.steps[-1].verdict is Verdict.REFUSED:
             branch.end(End.TIMEOUT, f"{verdict.rule} drops the connection")
-        elif port == OUTBOUND_PORT:
-            self._proxy(branch, station, replace(call, direction=Direction.OUTBOUND), hops)
-        elif port == INBOUND_PORT:
-            self._proxy(branch, station, replace(call, direction=Direction.INBOUND), hops)
+        elif port in _PROXYS:
+            self._proxy(branch, station, replace(call, direction=_PROXYS[port]), hops)
         elif port is not None:
             self._meet(branch, station, replace(call, address="127.0.0.1", port=port))
         else:
@@ -91,7 +91,11 @@ class _Walk:
     def _depart(self, branch: Branch, station: Station, call: Call, hops: int) -> None:
         """Past the proxy, or from it: to the pod itself, or out of it."""
         if call.address in station.addresses or ip_address(call.address).is_loopback:
-            self._meet(branch, station, call)
+            direction = _PROXYS.get(call.port) if station.captured else None
+            if direction is not None:
+                self._proxy(branch, station, replace(call, direction=direction), hops)
+            else:
+                self._meet(branch, station, call)
             return
         self.arrive(branch, call, hops)
 

@@ -1,0 +1,123 @@
+"""`pilotfish test`: the ways of requests are those that a file expects. For CI: no mesh, no root, no Envoy."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+import click
+
+from pilotfish.cli.failure import Failure
+from pilotfish.cli.manifests import read_manifests, read_text
+from pilotfish.cli.options import FILE
+
+if TYPE_CHECKING:
+    from pilotfish.explain.cases import Case, CaseFile
+    from pilotfish.explain.scene import Scene
+    from pilotfish.offline.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    file: str
+    title: str
+    differences: tuple[str, ...]
+    seconds: float
+
+
+@click.command("test")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
+@click.option("--junit", metavar="FILE", type=click.Path(dir_okay=False), help="Write a report in JUnit's form.")
+@click.option("-v", "--verbose", is_flag=True, help="Name the cases that pass as well.")
+def command(files: tuple[str, ...], junit: str | None, verbose: bool) -> None:
+    """Check that requests go the ways that files expect, from manifests alone. Exit code 1 if one does not.
+
+    \b
+      manifests: [mesh.yaml]
+      cases:
+      - name: jason gets v2
+        from: deploy/webapp.vm
+        to: http://calculator:8888/add
+        headers: {end-user: jason}
+        expect: {pod: calculator-v2-*}
+    """
+    results = [result for file in files for result in _run(file)]
+    for result in results:
+        if result.differences or verbose:
+            mark = click.style("FAIL", fg="red") if result.differences else click.style("ok", fg="green")
+            click.echo(f"{mark}  {result.file}: {result.title}")
+        for line in result.differences:
+            click.echo(f"      {line}")
+    failed = sum(1 for result in results if result.differences)
+    click.echo(f"{len(results) - failed} passed, {failed} failed")
+    if junit is not None:
+        Path(junit).write_bytes(_junit(results))
+    sys.exit(1 if failed else 0)
+
+
+def _run(file: str) -> Iterator[_Result]:
+    from pilotfish.offline.scene import build_scene
+    from pilotfish.offline.world import build
+
+    cases = _read(file)
+    folder = Path(file).parent
+    found = read_manifests(tuple(str(folder / each) for each in cases.manifests), False, cases.namespace, None)
+    broken = [problem for problem in found.desired.problems if problem.severity == "error"]
+    if broken:
+        raise Failure(f"{file}: its manifests can't be used as they are: {broken[0]}")
+    world = build(found.desired)
+    scene = build_scene(world)
+    for case in cases.cases:
+        started = time.perf_counter()
+        differences = tuple(_check(world, scene, cases.namespace, case))
+        yield _Result(file, case.title, differences, time.perf_counter() - started)
+
+
+def _check(world: World, scene: Scene, namespace: str, case: Case) -> Iterator[str]:
+    from pilotfish.explain.cases import differences
+    from pilotfish.explain.walk import explain
+
+    pods = world.find_pods(case.source, namespace)
+    if not pods and case.source != "outside":
+        yield f'the manifests have no pod "{case.source}"'
+        return
+    try:
+        ask = case.ask()
+    except ValueError as error:
+        yield str(error)
+        return
+    client = scene.stations[pods[0]] if pods else None
+    yield from differences(explain(scene, client, ask), case.expected)
+
+
+def _read(file: str) -> CaseFile:
+    import yaml
+
+    from pilotfish.explain.cases import parse_cases
+
+    try:
+        return parse_cases(yaml.safe_load(read_text(file)))
+    except (yaml.YAMLError, ValueError) as error:
+        raise Failure(f"{file}: {error}; 'pilotfish test --help' shows the form") from error
+
+
+def _junit(results: list[_Result]) -> bytes:
+    suites = ElementTree.Element("testsuites")
+    for file in dict.fromkeys(result.file for result in results):
+        own = [result for result in results if result.file == file]
+        failures = sum(1 for result in own if result.differences)
+        suite = ElementTree.SubElement(suites, "testsuite", name=file, tests=str(len(own)), failures=str(failures))
+        for result in own:
+            case = ElementTree.SubElement(
+                suite, "testcase", name=result.title, classname=file, time=f"{result.seconds:.4f}"
+            )
+            if result.differences:
+                failure = ElementTree.SubElement(case, "failure", message=result.differences[0])
+                failure.text = "\n".join(result.differences)
+    text: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
+    return text

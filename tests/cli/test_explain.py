@@ -1,0 +1,124 @@
+"""`pilotfish explain` and `pilotfish test`, out of manifests: no mesh, no root."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+import yaml
+
+from pilotfish.explain.document import read_schema
+from tests.cli.conftest import Invoke
+
+CALCULATOR = str(Path(__file__).parents[2] / "examples" / "calculator" / "mesh.yaml")
+WAYS = str(Path(__file__).parents[2] / "examples" / "calculator" / "ways" / "calculator.yaml")
+pytestmark = pytest.mark.usefixtures("as_user", "state")
+
+
+def test_the_answer_comes_first_and_names_whose_choice_it_was(invoke: Invoke) -> None:
+    shown = invoke("explain", "webapp-0.vm", "http://calculator:8888/add", "-f", CALCULATOR)
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    first = shown.stdout.splitlines()[0]
+    assert first.startswith("answered by calculator-v1-")
+    assert first.count("(50 %)") == 2
+    assert f"VirtualService vm/calculator {CALCULATOR}:148" in shown.stdout
+
+
+def test_verbose_names_who_lost(invoke: Invoke) -> None:
+    arguments = ("explain", "webapp-0", "http://calculator:8888/", "-n", "vm", "-f", CALCULATOR)
+    assert "not nat/ISTIO_OUTPUT/6" not in invoke(*arguments).stdout
+    assert "not nat/ISTIO_OUTPUT/6: --uid-owner 1337: the user is 0" in invoke(*arguments, "-v").stdout
+
+
+@pytest.mark.parametrize(
+    "to", ["http://calculator:8888/add", "http://calculator:9999/", "tcp://nobody:1", "https://calculator:8888/"]
+)
+def test_json_is_as_its_schema_says(invoke: Invoke, to: str) -> None:
+    arguments = ("explain", "deploy/webapp.vm", to, "-H", "user: jason", "-f", CALCULATOR)
+    webapp = ("explain", "webapp-0.vm", *arguments[2:])
+    document = json.loads(invoke(*webapp, "-o", "json").stdout)
+    jsonschema.validate(document, read_schema())
+    assert sum(outcome["probability"] for outcome in document["outcomes"]) == pytest.approx(1)
+    assert yaml.safe_load(invoke(*webapp, "-o", "yaml").stdout) == document
+
+
+def test_an_assertion_that_fails_ends_with_1(invoke: Invoke) -> None:
+    arguments = ("explain", "webapp-0.vm", "http://calculator:8888/add", "-f", CALCULATOR, "--assert")
+    assert invoke(*arguments, "pod=calculator-*").exit_code == 0
+    failed = invoke(*arguments, "pod=calculator-v1-*")
+    assert failed.exit_code == 1
+    assert "it also ends so: kind=delivered pod=calculator-v2-" in failed.stderr
+    assert "--assert" in invoke(*arguments, "pot=x").stderr
+
+
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [
+        ("calculator", "write a URL, HOST:PORT or ADDRESS:PORT"),
+        ("ftp://calculator/", "ftp:// is not understood"),
+        ("http://calculator:99999/", "the port must be a number"),
+    ],
+)
+def test_what_cant_be_asked_is_said(invoke: Invoke, to: str, message: str) -> None:
+    refused = invoke("explain", "webapp-0.vm", to, "-f", CALCULATOR)
+    assert refused.exit_code == 1
+    assert message in refused.stderr
+
+
+def test_a_pod_that_is_not_there_names_those_that_are(invoke: Invoke) -> None:
+    refused = invoke("explain", "nobody", "http://calculator:8888/", "-f", CALCULATOR)
+    assert refused.exit_code == 1
+    assert 'no pod "nobody"' in refused.stderr
+    assert "webapp-0.vm" in refused.stderr
+
+
+def test_the_examples_ways_are_as_it_says(invoke: Invoke) -> None:
+    shown = invoke("test", WAYS)
+    assert (shown.exit_code, shown.stdout) == (0, "2 passed, 0 failed\n")
+
+
+CASES = """
+manifests: [mesh.yaml]
+namespace: vm
+cases:
+- {name: shares, from: webapp-0, to: "http://calculator:8888/", expect: [{pod: calculator-v1-*, probability: 0.9}, {}]}
+- {name: all, from: webapp-0, to: "http://calculator:8888/", expect: {pod: calculator-v1-*}}
+- {name: never, from: webapp-0, to: "http://calculator:8888/", expect: [{kind: delivered}, {status: 503}]}
+- {name: nobody, from: nobody, to: "http://calculator:8888/", expect: {}}
+- {name: fine, from: webapp-0, to: "http://calculator:8888/", expect: {kind: delivered, flag: ""}}
+"""
+
+
+def test_each_difference_is_said_and_reported_in_junits_form(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "mesh.yaml").write_text(Path(CALCULATOR).read_text())
+    (tmp_path / "ways.yaml").write_text(CASES)
+    shown = invoke("test", str(tmp_path / "ways.yaml"), "--junit", str(tmp_path / "report.xml"))
+    assert shown.exit_code == 1
+    assert "0.5 of the requests, not 0.9, end so: pod=calculator-v1-* probability=0.9" in shown.stdout
+    assert "it also ends so: kind=delivered pod=calculator-v2-" in shown.stdout
+    assert "it never ends so: status=503" in shown.stdout
+    assert 'the manifests have no pod "nobody"' in shown.stdout
+    assert shown.stdout.endswith("1 passed, 4 failed\n")
+    (suite,) = ElementTree.parse(tmp_path / "report.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("5", "4")
+    assert [case.get("name") for case in suite if case.find("failure") is None] == ["fine"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("manifests: [mesh.yaml]\ncases: [{from: a, to: b}]", "missing required field `expect`"),
+        ("manifests: [mesh.yaml]\ncases: []\ncase: 1", "unknown field `case`"),
+        ("a: [", "expected"),
+        ("manifests: [gone.yaml]\ncases: []", "gone.yaml"),
+    ],
+)
+def test_a_file_that_cant_be_read_says_why(invoke: Invoke, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "mesh.yaml").write_text(Path(CALCULATOR).read_text())
+    (tmp_path / "ways.yaml").write_text(text)
+    refused = invoke("test", str(tmp_path / "ways.yaml"))
+    assert refused.exit_code == 1
+    assert message in refused.stderr

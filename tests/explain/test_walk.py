@@ -1,0 +1,160 @@
+"""The whole way of a request, out of manifests alone."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+
+from pilotfish.explain.ask import parse
+from pilotfish.explain.scene import Scene
+from pilotfish.explain.trace import End, Outcome, Stage, Trace
+from pilotfish.explain.walk import explain
+from pilotfish.offline.reading import read
+from pilotfish.offline.scene import build_scene
+from pilotfish.offline.world import build
+
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, namespace: vm, labels: {labels}, annotations: {annotations}}}
+spec: {{containers: [{{name: a, command: [a]}}]}}
+---
+"""
+MESH = (
+    POD.format(name="web-1", labels="{app: web, version: v1}", annotations="{}")
+    + POD.format(name="web-2", labels="{app: web, version: v2}", annotations="{}")
+    + POD.format(name="client", labels="{app: client}", annotations="{}")
+    + POD.format(name="bare", labels="{app: bare}", annotations="{sidecar.istio.io/inject: 'false'}")
+    + POD.format(name="past", labels="{}", annotations="{traffic.sidecar.istio.io/excludeOutboundPorts: '80'}")
+    + """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: vm}
+spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}, {name: tcp, port: 90}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: empty, namespace: vm}
+spec: {selector: {app: none}, ports: [{name: http, port: 80}, {name: tcp, port: 90}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web, namespace: vm}
+spec: {host: web, subsets: [{name: v1, labels: {version: v1}}, {name: v3, labels: {version: v3}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, namespace: vm}
+spec:
+  hosts: [web]
+  http:
+  - match: [{headers: {user: {exact: jason}}}]
+    route: [{destination: {host: web, subset: v1}}]
+  - match: [{uri: {prefix: /v3}}]
+    route: [{destination: {host: web, subset: v3}}]
+  - match: [{uri: {prefix: /half}}]
+    fault: {abort: {httpStatus: 418, percentage: {value: 50}}}
+    route: [{destination: {host: web, subset: v1}}]
+  - match: [{uri: {prefix: /old}}]
+    redirect: {uri: /new}
+  - match: [{uri: {prefix: /web}}]
+    route: [{destination: {host: web}}]
+"""
+)
+
+
+@cache
+def scene() -> Scene:
+    desired = read([("mesh.yaml", MESH)])
+    assert [p for p in desired.problems if p.severity == "error"] == []
+    return build_scene(build(desired))
+
+
+def way(source: str, to: str, **options: Any) -> Trace:
+    return explain(scene(), scene().stations[f"{source}.vm"] if source else None, parse(to, **options))
+
+
+def told(outcome: Outcome) -> tuple[float, str]:
+    """Its share, and whose app answers or what does instead."""
+    if outcome.kind is End.DELIVERED:
+        return outcome.probability, outcome.pod or outcome.cause
+    words = (outcome.kind.value, str(outcome.status or ""), outcome.flag)
+    return outcome.probability, " ".join(word for word in words if word)
+
+
+@pytest.mark.parametrize(
+    ("source", "to", "options", "expected"),
+    [
+        ("client", "http://web/web", {}, {(0.5, "web-1.vm"), (0.5, "web-2.vm")}),
+        ("client", "http://web/", {"headers": ["User: jason"]}, {(1.0, "web-1.vm")}),
+        ("client", "http://web/", {"headers": ["User: other"]}, {(1.0, "response 404 NR")}),
+        ("client", "http://web/v3", {}, {(1.0, "response 503 UH")}),
+        ("client", "http://web/half", {}, {(0.5, "response 418 FI"), (0.5, "web-1.vm")}),
+        ("client", "http://web/old", {}, {(1.0, "response 301")}),
+        ("client", "http://web.vm.svc.cluster.local/a/../web", {}, {(0.5, "web-1.vm"), (0.5, "web-2.vm")}),
+        ("client", "web:90", {}, {(0.5, "web-1.vm"), (0.5, "web-2.vm")}),
+        ("client", "empty:90", {}, {(1.0, "reset UH")}),
+        ("client", "http://web:81/", {}, {(1.0, "reset UF")}),
+        ("client", "web:80", {}, {(0.5, "response 400 DPE")}),
+        ("client", "http://nobody/", {}, {(1.0, "unknown")}),
+        ("client", "http://nobody.vm.svc.cluster.local/", {}, {(1.0, "refused")}),
+        ("past", "http://web/v3", {}, {(0.5, "web-1.vm"), (0.5, "web-2.vm")}),
+        ("past", "http://empty/", {}, {(1.0, "refused")}),
+        ("bare", "http://web/v3", {}, {(0.5, "web-1.vm"), (0.5, "web-2.vm")}),
+        ("client", "tcp://203.0.113.1:9", {}, {(1.0, "it leaves the mesh: 203.0.113.1:9 is no pod's")}),
+        ("client", "127.0.0.1:9", {}, {(1.0, "client.vm")}),
+        ("client", "127.0.0.1:15001", {}, {(1.0, "reset UH")}),
+    ],
+)
+def test_how_requests_end(source: str, to: str, options: dict[str, Any], expected: set[tuple[float, str]]) -> None:
+    assert {told(outcome) for outcome in way(source, to, **options).outcomes} == expected
+
+
+def test_every_stage_is_passed_on_both_sides() -> None:
+    trace = way("client", "http://web/", headers=["user: jason"])
+    assert [(step.side.value, step.stage.value, step.name) for step in trace.steps if step.stage is not Stage.TLS] == [
+        ("client", "dns", "web.vm.svc.cluster.local"),
+        ("client", "netfilter", "nat/ISTIO_REDIRECT/1"),
+        ("client", "listener", "virtualOutbound"),
+        ("client", "listener", "0.0.0.0_80"),
+        ("client", "listener_filter", "http_inspector, tls_inspector"),
+        ("client", "filter_chain", "(without a name)"),
+        ("client", "network_filter", "http_connection_manager"),
+        ("client", "route_config", "80"),
+        ("client", "virtual_host", "web.vm.svc.cluster.local:80"),
+        ("client", "route", "route 1"),
+        ("client", "cluster", "outbound|80|v1|web.vm.svc.cluster.local"),
+        ("client", "endpoint", f"{address('web-1')}:8080"),
+        ("client", "netfilter", "nat/ISTIO_OUTPUT/6"),
+        ("server", "netfilter", "nat/ISTIO_IN_REDIRECT/1"),
+        ("server", "listener", "virtualInbound"),
+        ("server", "listener_filter", "http_inspector"),
+        ("server", "filter_chain", "0.0.0.0_8080"),
+        ("server", "network_filter", "http_connection_manager"),
+        ("server", "route_config", "inbound|8080||"),
+        ("server", "virtual_host", "inbound|http|80"),
+        ("server", "route", "default"),
+        ("server", "cluster", "inbound|8080||"),
+        ("server", "endpoint", f"{address('web-1')}:8080"),
+        ("server", "app", f"{address('web-1')}:8080"),
+    ]
+
+
+def address(pod: str) -> str:
+    return scene().stations[f"{pod}.vm"].addresses[0]
+
+
+def test_each_route_that_lost_is_named_with_the_first_criterion_that_failed() -> None:
+    (route,) = [s for s in way("client", "http://web/v3").steps if s.stage is Stage.ROUTE and s.side == "client"]
+    assert [(each.name, each.reason) for each in route.rejected] == [
+        ("route 1", "header user is 'jason'; there is none")
+    ]
+    assert route.owner == "/apis/networking.istio.io/v1/namespaces/vm/virtual-service/web"
+
+
+def test_a_rule_that_excludes_is_the_one_that_decides() -> None:
+    (first, *_) = way("past", "http://web/").at(Stage.NETFILTER)
+    assert "--dport 80" in str(first.evidence["rule"])
+    assert first.evidence["verdict"] == "accepted as it is"
