@@ -14,7 +14,7 @@ from pilotfish.discovery.admission import Reason
 from pilotfish.discovery.findings import Finding, findings
 from pilotfish.discovery.isolation import isolate
 from pilotfish.discovery.standing import standings
-from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE
+from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh import inputs
 from pilotfish.model import ObjectRef, Proxy, Severity
@@ -101,6 +101,32 @@ def test_a_sidecar_that_leaves_is_waited_for_no_longer() -> None:
     assert len(world.settled) == 1
 
 
+def test_a_sidecar_that_comes_back_is_not_counted_before_it_has_asked_for_everything() -> None:
+    """After discovery was started again its clusters may be as they are to be while its routes lead to a pod that is
+    about to leave."""
+    web = Sidecar()
+    settled_world(web, mesh("/first"))
+    world = World(mesh("/second"))
+    world.join(web)
+    world.ask(web, CLUSTER)
+    assert (world.plane.is_told, world.plane.serving) == (True, frozenset())
+    for type_url in (ENDPOINT, LISTENER, ROUTE):
+        world.ask(web, type_url)
+    world.settle()
+    assert web.holds("/second")
+    assert world.plane.is_told
+    assert len(world.plane.serving) == 1
+
+
+def test_a_sidecar_that_refuses_before_it_has_asked_for_everything_is_counted() -> None:
+    """Nobody waits for it."""
+    world = World(mesh("/first"))
+    stubborn = Sidecar(refuses=("virtualOutbound",))
+    world.connect(stubborn)
+    world.settle()
+    assert len(world.plane.serving) == 1
+
+
 def test_what_is_refused_names_its_object_and_stops_nobody_else() -> None:
     web, strict = Sidecar(), Sidecar("strict-0", refuses=("/poison",))
     other = Sidecar("strict-1", refuses=("/poison",))
@@ -163,6 +189,7 @@ def test_who_starts_or_leaves_makes_up_for_nobody_who_is_away() -> None:
     assert not world.plane.serving
     world.connect(Sidecar("web-0"))
     world.connect(Sidecar("stranger-0"))
+    world.settle()
     assert sorted(id.split("~")[2] for id in world.plane.serving) == ["stranger-0.vm", "web-0.vm"]
 
 

@@ -193,9 +193,10 @@ class ControlPlane:
     @property
     def serving(self) -> frozenset[str]:
         """The node ids of those here whose pods take traffic: one that starts or leaves makes up for nobody who is
-        away."""
-        proxies = (session.proxy for session in self.sessions.values())
-        return frozenset(proxy.id for proxy in proxies if self.mesh.takes_traffic(proxy))
+        away. Nor does one that came back and has not asked for everything yet: it has what it had, whatever changed
+        meanwhile. Who is slow or refuses, and so never may, is waited for by nobody."""
+        found = (s for s in self.sessions.values() if s.is_complete or s.stream.is_refusing or s.id in self.slow)
+        return frozenset(session.proxy.id for session in found if self.mesh.takes_traffic(session.proxy))
 
     @property
     def is_failing(self) -> bool:
