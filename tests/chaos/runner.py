@@ -36,7 +36,8 @@ class Report:
     allowed: Counter[str] = field(default_factory=Counter)
     delays: list[float] = field(default_factory=list)
     calm: float = 0.0
-    held: dict[str, tuple[Held, Held]] = field(default_factory=dict)
+    held: dict[str, list[Held]] = field(default_factory=dict)
+    """From the calm mesh on, every `gauges.EVERY` seconds."""
     broken: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
@@ -48,11 +49,10 @@ class Report:
                 f"{len(self.delays)} changes live after {median(self.delays):.2f} s (median), {max(self.delays):.2f} s"
                 f" (the last); {self.calm:.2f} s on the calm mesh"
             )
-        for who, (before, after) in self.held.items():
-            yield (
-                f"{who}: {before.memory:.1f} MB, {before.descriptors} descriptors at the start;"
-                f" {after.memory:.1f} MB, {after.descriptors} at the end"
-            )
+        for who, samples in self.held.items():
+            tenths = [samples[i * (len(samples) - 1) // 10] for i in range(11)] if len(samples) > 10 else samples
+            memory = ", ".join(f"{each.memory:.0f}" for each in tenths)
+            yield f"{who}: {memory} MB; {samples[0].descriptors} descriptors at first, {samples[-1].descriptors} at last"
         yield f"{len(self.broken)} invariants broken"
 
 
@@ -79,17 +79,19 @@ class Runner:
         self._began = time.monotonic()
 
     def run(self, plan: Iterable[Step], end: float, steps: int) -> None:
-        before = self._be_calm()
+        samples = [self._be_calm()]
         for step in plan:
             if time.monotonic() > end or len(self.report.broken) >= _MOST_BROKEN or (steps and step.number > steps):
                 break
             self._do(step)
-        after = gauges.read(self._mesh.status)
-        self.report.held = {who: (before[who], held) for who, held in after.items()}
+            if time.monotonic() > self._began + len(samples) * gauges.EVERY:
+                samples.append(gauges.read(self._stage.status()))
+        samples.append(gauges.read(self._mesh.status))
+        self.report.held = {who: [sample[who] for sample in samples] for who in samples[0]}
         self.report.delays = self._stage.delays
         for pod in self._loads.values():
             self.report.done.update(pod.counts())
-        for grown in gauges.grown(before, after):
+        for grown in gauges.grown(samples):
             self._broken("at the end", grown)
 
     def _be_calm(self) -> dict[str, Held]:
