@@ -52,7 +52,8 @@ class Report:
         for who, samples in self.held.items():
             tenths = [samples[i * (len(samples) - 1) // 10] for i in range(11)] if len(samples) > 10 else samples
             memory = ", ".join(f"{each.memory:.0f}" for each in tenths)
-            yield f"{who}: {memory} MB; {samples[0].descriptors} descriptors at first, {samples[-1].descriptors} at last"
+            descriptors = f"{samples[0].descriptors} descriptors at first, {samples[-1].descriptors} at last"
+            yield f"{who}: {memory} MB; {descriptors}"
         yield f"{len(self.broken)} invariants broken"
 
 
