@@ -68,6 +68,30 @@ def test_what_cant_be_asked_is_said(invoke: Invoke, to: str, message: str) -> No
     assert message in refused.stderr
 
 
+def test_dumps_of_istio_are_explained(invoke: Invoke, conformance: Path) -> None:
+    folder = conformance / "istio" / "allow-any"
+    arguments = ("--config-dump", str(folder / "webapp-0.config_dump.json"))
+    shown = invoke("explain", "http://calculator.vm.svc.cluster.local:8888/x", *arguments)
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert "what happens at 10.245.1.2:8888 is not given (50 %)" in shown.stdout
+    assert "VirtualService vm/calculator" in shown.stdout
+    server = ("--server-config-dump", str(folder / "calculator-v1.config_dump.json"))
+    rules = ("--iptables-save", str(folder / "webapp-0.iptables-save"))
+    both = invoke("explain", "http://10.245.1.2:8888/", *arguments, *server, *rules)
+    assert both.stdout.startswith("answered by calculator-v1.vm\n")
+    assert invoke("explain", "webapp-0", "http://10.245.1.2:8888/", *arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("[]", "holds no JSON object"), ("{", "is not JSON"), ("{}", "no node id")]
+)
+def test_a_file_that_is_no_dump_says_so(invoke: Invoke, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "dump.json").write_text(text)
+    refused = invoke("explain", "http://a:80/", "--config-dump", str(tmp_path / "dump.json"))
+    assert refused.exit_code == 1
+    assert message in refused.stderr
+
+
 def test_a_pod_that_is_not_there_names_those_that_are(invoke: Invoke) -> None:
     refused = invoke("explain", "nobody", "http://calculator:8888/", "-f", CALCULATOR)
     assert refused.exit_code == 1

@@ -9,12 +9,13 @@ import click
 import msgspec
 
 from pilotfish.cli.failure import Failure
-from pilotfish.cli.manifests import read_manifests
+from pilotfish.cli.manifests import read_manifests, read_text
 from pilotfish.cli.options import FILE, mesh_option
 from pilotfish.cli.render.documents import render_document
 from pilotfish.cli.render.way import render_way
 
 if TYPE_CHECKING:
+    from pilotfish.capture import RuleSet
     from pilotfish.explain.cases import Expected
     from pilotfish.explain.document import FindOwner
     from pilotfish.explain.scene import Scene, Station
@@ -23,12 +24,16 @@ OUTSIDE = "outside"
 
 
 @click.command("explain")
-@click.argument("source", metavar="FROM")
-@click.argument("to", metavar="TO")
+@click.argument("words", metavar="[FROM] TO", nargs=-1, required=True)
 @click.option("-f", "--file", "files", metavar="FILE|DIR|-", multiple=True, type=FILE, help="Manifests: no mesh.")
 @click.option("-R", "--recursive", is_flag=True, help="Folders with all that is below them.")
 @click.option("-n", "--namespace", default=None, help="Of FROM, and of objects that name none.")
 @click.option("--mesh-config", type=click.Path(dir_okay=False), help="A file with Istio's meshConfig.")
+@click.option("--config-dump", type=FILE, metavar="FILE", help="What an Envoy of any mesh says of itself: no mesh.")
+@click.option("--clusters", type=FILE, metavar="FILE", help="Its /clusters?format=json: the endpoints' health.")
+@click.option("--iptables-save", "saved", type=FILE, metavar="FILE", help="The rules of its pod.")
+@click.option("--server-config-dump", type=FILE, metavar="FILE", help="The same of the pod that is called.")
+@click.option("--server-iptables-save", "server_saved", type=FILE, metavar="FILE", help="And the rules there.")
 @click.option("-X", "--request", "method", default="", metavar="METHOD", help="The method; GET if none is given.")
 @click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header.")
 @click.option("--http2", is_flag=True, help="HTTP/2, in the clear or in TLS.")
@@ -49,8 +54,12 @@ OUTSIDE = "outside"
 @click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
 @mesh_option
 def command(
-    source: str,
-    to: str,
+    words: tuple[str, ...],
+    config_dump: str | None,
+    clusters: str | None,
+    saved: str | None,
+    server_config_dump: str | None,
+    server_saved: str | None,
     files: tuple[str, ...],
     recursive: bool,
     namespace: str | None,
@@ -72,7 +81,8 @@ def command(
     """Explain the way of a request: every step from the client's connect() to the server's accept(), and why.
 
     FROM is a pod (NAME, NAME.NAMESPACE), deploy/NAME or `outside`. TO is a URL, HOST:PORT or ADDRESS:PORT. The mesh
-    that runs is asked: what the kernel and the Envoys hold. With -f the manifests alone are: no mesh, no root.
+    that runs is asked: what the kernel and the Envoys hold. With -f the manifests alone are: no mesh, no root. With
+    --config-dump an Envoy of any mesh calls, Istio's too, as its dump has it.
 
     \b
       pilotfish explain webapp-0 http://calculator:8888/add -H 'end-user: jason'
@@ -83,6 +93,7 @@ def command(
     from pilotfish.explain.document import build_document
     from pilotfish.explain.walk import explain
 
+    source, to = _split(words, config_dump is not None)
     try:
         ask = parse(
             to,
@@ -98,7 +109,9 @@ def command(
         )
     except ValueError as error:
         raise Failure(str(error)) from error
-    if files:
+    if config_dump is not None:
+        scene, client, find_owner = _dumped(config_dump, clusters, saved, server_config_dump, server_saved)
+    elif files:
         scene, client, find_owner = _offline(files, recursive, namespace or "default", mesh_config, source)
     else:
         scene, client, find_owner = _live(mesh, namespace, source)
@@ -139,6 +152,51 @@ def _offline(
             raise Failure(f'the manifests have no pod "{source}" (namespace {namespace}); they have {there}')
         client = scene.stations[found[0]]
     return scene, client, index_owners(world.mesh.desired.manifests.values()).get
+
+
+def _dumped(
+    config_dump: str, clusters: str | None, saved: str | None, server_dump: str | None, server_saved: str | None
+) -> tuple[Scene, Station | None, FindOwner]:
+    from pilotfish.explain.dumps import Dumped, build_scene
+    from pilotfish.explain.owner import parse_owner
+
+    client = Dumped(_read_json(config_dump), _read_json(clusters) if clusters else None, _read_rules(saved))
+    server = Dumped(_read_json(server_dump), None, _read_rules(server_saved)) if server_dump else None
+    try:
+        scene, station = build_scene(client, server)
+    except ValueError as error:
+        raise Failure(f"{config_dump}: {error}") from error
+    return scene, station, parse_owner
+
+
+def _read_json(file: str) -> dict[str, Any]:
+    try:
+        found = json.loads(read_text(file))
+    except ValueError as error:
+        raise Failure(f"{file} is not JSON: {error}; give what Envoy's admin port answers") from error
+    if not isinstance(found, dict):
+        raise Failure(f"{file} holds no JSON object; give what Envoy's admin port answers")
+    return found
+
+
+def _read_rules(file: str | None) -> RuleSet | None:
+    from pilotfish.capture import parse_iptables
+
+    if file is None:
+        return None
+    try:
+        return parse_iptables(read_text(file))
+    except ValueError as error:
+        raise Failure(f"{file}: {error}; give what iptables-save prints") from error
+
+
+def _split(words: tuple[str, ...], is_dumped: bool) -> tuple[str, str]:
+    """(FROM, TO); a dump says itself whose it is."""
+    if len(words) == 1 and is_dumped:
+        return "", words[0]
+    if len(words) != 2 or is_dumped:
+        raise click.UsageError("give TO alone with --config-dump" if is_dumped else "give FROM and TO")
+    return words[0], words[1]
 
 
 def _live(mesh: str | None, namespace: str | None, source: str) -> tuple[Scene, Station | None, FindOwner]:

@@ -11,13 +11,14 @@ and https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/admin/v3/clusters.proto
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final, TypeVar
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from google.protobuf import descriptor_pool
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
@@ -68,11 +69,11 @@ class Held:
 
         def find(type_url: str, name: str, kind: type[Message]) -> Message | None:
             found = by_name[type_url].get(name)
-            return ParseDict(found, kind(), ignore_unknown_fields=True) if found is not None else None
+            return _parse(found, kind()) if found is not None else None
 
         def listeners() -> Iterator[Listener]:
             kept = by_name[LISTENER].values()
-            return (ParseDict(each, Listener(), ignore_unknown_fields=True) for each in kept)
+            return (_parse(each, Listener()) for each in kept)
 
         return cls(listeners, find, dict(_ills(clusters or {})))
 
@@ -102,6 +103,30 @@ class Held:
     def _parse(self, type_url: str, name: str, kind: type[M]) -> M | None:
         found = self._find(type_url, name, kind)
         return found if isinstance(found, kind) else None
+
+
+def _parse(found: Json, message: M) -> M:
+    """What is of a type that is not known here becomes empty: the name beside it remains."""
+    return ParseDict(_known(found), message, ignore_unknown_fields=True)
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_known(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if "@type" in value and not _is_known(value["@type"].rpartition("/")[2]):
+        return {"@type": "type.googleapis.com/google.protobuf.Empty", "value": {}}
+    return {key: _known(each) for key, each in value.items()}
+
+
+@cache
+def _is_known(name: str) -> bool:
+    try:
+        descriptor_pool.Default().FindMessageTypeByName(name)
+    except KeyError:
+        return False
+    return True
 
 
 def _named(dump: Json, type_url: str) -> Iterator[tuple[str, Json]]:

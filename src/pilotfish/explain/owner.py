@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pilotfish.config.manifest import Manifest
 from pilotfish.envoy.message import config_path
 from pilotfish.model import ObjectRef
+from pilotfish.model.kinds import KINDS
+
+_KINDS = {kind.path: kind.name for kind in KINDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,14 @@ class Owner:
 def index_owners(manifests: Iterable[Manifest]) -> Mapping[str, Owner]:
     """By the path that resources name them by."""
     return {config_path(each.ref): _owner(each.ref, each) for each in manifests if each.ref.namespace}
+
+
+def parse_owner(path: str) -> Owner | None:
+    """Of the path alone: `/apis/networking.istio.io/v1/namespaces/vm/virtual-service/calculator`."""
+    words = path.split("/")
+    if len(words) < 5 or words[-4] != "namespaces":
+        return None
+    return Owner(_KINDS.get(words[-2], words[-2]), words[-3], words[-1])
 
 
 def _owner(ref: ObjectRef, manifest: Manifest) -> Owner:

@@ -65,6 +65,8 @@ class Scene:
     """Services as the node's kernel serves them."""
     outside: Callable[[str], tuple[str, ...] | None] = lambda _: None
     """What the machine's resolvers answer for a name; None where they can't be asked."""
+    beyond: str = "it leaves the mesh: {} is no pod's"
+    """What is said of an address that is nobody's here."""
 
     @cached_property
     def _by_address(self) -> Mapping[str, Station]:

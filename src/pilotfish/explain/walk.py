@@ -123,9 +123,8 @@ class _Walk:
     def _enter(self, branch: Branch, call: Call, hops: int) -> None:
         station = self.scene.at(call.address)
         if station is None:
-            branch.beyond(side=branch.side, pod="").end(
-                End.DELIVERED, f"it leaves the mesh: {call.address}:{call.port} is no pod's"
-            )
+            place = f"{call.address}:{call.port}"
+            branch.beyond(side=branch.side, pod="").end(End.DELIVERED, self.scene.beyond.format(place))
             return
         side = Side.GATEWAY if station.is_gateway else Side.SERVER
         branch = branch.beyond(side=side, pod=station.name)

@@ -1,0 +1,76 @@
+"""Ways out of what an Envoy of a real Istio says of itself, against what that Envoy logged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pilotfish.capture import parse_iptables
+from pilotfish.explain.accesslog import AccessLogEntry, parse_access_log
+from pilotfish.explain.ask import parse
+from pilotfish.explain.dumps import Dumped, build_scene
+from pilotfish.explain.trace import End, Stage, Trace
+from pilotfish.explain.walk import explain
+
+
+def dumped(folder: Path, pod: str) -> Dumped:
+    read = {
+        part: (folder / f"{pod}.{part}").read_text() for part in ("config_dump.json", "clusters.json", "iptables-save")
+    }
+    dump, clusters = json.loads(read["config_dump.json"]), json.loads(read["clusters.json"])
+    return Dumped(dump, clusters, parse_iptables(read["iptables-save"]))
+
+
+def way(folder: Path, to: str, **options: Any) -> Trace:
+    scene, client = build_scene(dumped(folder, "webapp-0"))
+    return explain(scene, client, parse(to, **options))
+
+
+def test_each_logged_request_goes_where_it_is_predicted_to_go(conformance: Path) -> None:
+    folder = conformance / "istio" / "allow-any"
+    entries = [parse_access_log(line) for line in (folder / "webapp-0.access.log").read_text().splitlines()]
+    asked = ("/x", "/x", "/x", "/", None)
+    checked = 0
+    for entry, path in zip(entries, asked, strict=True):
+        assert entry is not None
+        trace = way(folder, _url(entry, path), headers=[f"Host: {entry.authority}"] if path else ())
+        routes = [step.name for step in trace.at(Stage.ROUTE)]
+        assert entry.upstream_cluster in [step.name for step in trace.at(Stage.CLUSTER)]
+        assert entry.upstream_host in [step.name for step in trace.at(Stage.ENDPOINT)]
+        assert not entry.route_name or routes == [entry.route_name]
+        checked += 1
+    assert checked == 5
+
+
+def _url(entry: AccessLogEntry, path: str | None) -> str:
+    """The address that the client called."""
+    return f"http://{entry.downstream_local_address}{path}" if path else f"tcp://{entry.downstream_local_address}"
+
+
+def test_both_sides_of_a_connection(conformance: Path) -> None:
+    folder = conformance / "istio" / "allow-any"
+    scene, client = build_scene(dumped(folder, "webapp-0"), dumped(folder, "calculator-v1"))
+    trace = explain(scene, client, parse("http://10.245.1.2:8888/"))
+    (outcome,) = trace.outcomes
+    assert (outcome.kind, outcome.pod) == (End.DELIVERED, "calculator-v1.vm")
+    assert [s.name for s in trace.at(Stage.CLUSTER)] == ["PassthroughCluster", "inbound|8888||"]
+
+
+def test_a_filter_that_is_not_known_makes_what_lies_behind_it_unknown(conformance: Path) -> None:
+    folder = conformance / "istio" / "allow-any"
+    client = dumped(folder, "webapp-0")
+    text = json.dumps(client.config_dump)
+    strange = '{"name": "acme.guard", "typed_config": {"@type": "type.googleapis.com/acme.v1.Guard", "strict": true}}, '
+    cors = '{"name": "envoy.filters.http.cors"'
+    assert cors in text
+    scene, caller = build_scene(Dumped(json.loads(text.replace(cors, strange + cors))))
+    (outcome,) = explain(scene, caller, parse("http://ledger.vm.svc.cluster.local/x")).outcomes
+    assert (outcome.kind, outcome.cause) == (End.UNKNOWN, "what the filter acme.guard does is not known here")
+
+
+def test_a_dump_of_nobody_is_refused() -> None:
+    with pytest.raises(ValueError, match="no node id"):
+        build_scene(Dumped({"configs": []}))
