@@ -146,3 +146,13 @@ def test_a_file_that_cant_be_read_says_why(invoke: Invoke, tmp_path: Path, text:
     refused = invoke("test", str(tmp_path / "ways.yaml"))
     assert refused.exit_code == 1
     assert message in refused.stderr
+
+
+def test_a_flag_and_a_status_say_what_they_mean(invoke: Invoke) -> None:
+    assert "a subset's labels select none" in invoke("why", "UH").stdout
+    status = invoke("why", "503").stdout
+    assert status.startswith("503: there is no endpoint")
+    assert "\n  UF: the connection to the endpoint failed" in status
+    refused = invoke("why", "XX")
+    assert refused.exit_code == 1
+    assert "XX is neither a status nor a response flag" in refused.stderr

@@ -71,3 +71,12 @@ def check_logs(mesh: Mesh, predicted: dict[str, tuple[Outcome, ...]]) -> None:
     entries = wait_until("all requests in the client's access log", read)
     wrong = [(entries[id], told) for id, told in predicted.items() if not any(logs(o, entries[id]) for o in told)]
     assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_why_names_the_object_that_led_there(mesh: Mesh) -> None:
+    client = mesh.pods("client")[0]["name"]
+    assert mesh.status_code(client, "http://shop/subset") == "503"
+    mesh.logged(client, "the request", lambda entry: entry.path == "/subset" and entry.response_flags == ("UH",))
+    said = mesh.call("why", "UH", client).stdout
+    assert "outbound|80|v3|shop.default.svc.cluster.local has no endpoint that may be used" in said
+    assert "VirtualService default/shop" in said
