@@ -59,7 +59,6 @@ def _station(pod: PodView, planned: Station) -> Station:
         _names=lambda: planned.names,
         _listening=partial(_listening, pod),
         is_gateway=planned.is_gateway,
-        ready=pod.ready,
     )
 
 

@@ -44,12 +44,13 @@ _SECTIONS: Final = {
 
 
 class Held:
-    """Messages are parsed when they are asked for."""
+    """Messages are parsed when they are first asked for. Not for several threads."""
 
     def __init__(self, listeners: Callable[[], Iterable[Listener]], find: _Find, health: Health) -> None:
         self._listeners = listeners
         self._find = find
         self.health = health
+        self._parsed: dict[tuple[str, str], Message | None] = {}
 
     @classmethod
     def of_resources(cls, resources: ResourceSet, health: Health | None = None) -> Held:
@@ -101,7 +102,10 @@ class Held:
         return self._parse(ENDPOINT, name, ClusterLoadAssignment) or ClusterLoadAssignment()
 
     def _parse(self, type_url: str, name: str, kind: type[M]) -> M | None:
-        found = self._find(type_url, name, kind)
+        key = (type_url, name)
+        if key not in self._parsed:
+            self._parsed[key] = self._find(type_url, name, kind)
+        found = self._parsed[key]
         return found if isinstance(found, kind) else None
 
 

@@ -9,7 +9,6 @@ from pilotfish.capture import (
     Connection,
     Direction,
     Dropped,
-    Evaluator,
     Redirected,
     Tproxied,
     Translated,
@@ -42,7 +41,7 @@ def arrive(branch: Branch, station: Station, address: str, port: int, source: st
 
 
 def _step(branch: Branch, station: Station, connection: Connection) -> tuple[Branch, Verdict]:
-    evaluation = Evaluator(station.rules(connection.family)).evaluate(connection)
+    evaluation = station.evaluator(connection.family).evaluate(connection)
     verdict, visited = evaluation.verdict, evaluation.visited
     deciding = next((visit for visit in visited if visit.id == verdict.rule), None)
     step = branch.step(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from pilotfish.capture import RuleSet
+from pilotfish.capture import Evaluator, RuleSet
 from pilotfish.explain.held import Held
 from pilotfish.model.frontend import Frontend
 from pilotfish.model.names import NameTable
@@ -31,7 +31,7 @@ class Station:
     _names: Callable[[], NameTable] = field(repr=False)
     _listening: Callable[[], Set[tuple[str, int]] | None] = field(default=lambda: None, repr=False)
     is_gateway: bool = False
-    ready: bool = True
+    _evaluators: dict[Family, Evaluator] = field(default_factory=dict, repr=False)
 
     @cached_property
     def held(self) -> Held | None:
@@ -46,8 +46,11 @@ class Station:
         """Where its app listens, by address and port; None where nobody knows."""
         return self._listening()
 
-    def rules(self, family: Family) -> RuleSet:
-        return self._rules(family)
+    def evaluator(self, family: Family) -> Evaluator:
+        """Of the rules that its network namespace holds."""
+        if family not in self._evaluators:
+            self._evaluators[family] = Evaluator(self._rules(family))
+        return self._evaluators[family]
 
     def hears(self, address: str, port: int) -> bool | None:
         """Whether somebody listens there; None where nobody knows."""
