@@ -20,7 +20,7 @@ from pilotfish.node.publish import Publish
 from pilotfish.node.store import Store, apply
 from pilotfish.node.volumes import File, Mount, VolumeFiles
 
-OBJECTS = """
+OBJECTS = r"""
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: settings}
@@ -30,7 +30,7 @@ binaryData: {raw: AAE=}
 apiVersion: v1
 kind: Secret
 metadata: {name: password}
-data: {word: c3dvcmRmaXNo}
+data: {word: "c3dvcm\nRmaXNo\n"}
 stringData: {user: fish}
 ---
 apiVersion: v1

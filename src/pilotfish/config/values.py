@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
+
 from pilotfish.model.values import Value
 
 
@@ -13,3 +15,8 @@ class IntOrString(Value[int | str]):
     @property
     def value(self) -> int | str:
         return self._value
+
+
+def decode_base64(text: str) -> bytes:
+    """Line breaks and spaces count for nothing, as in Kubernetes. Raises ValueError for what is not base64."""
+    return b64decode("".join(text.split()), validate=True)

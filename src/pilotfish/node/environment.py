@@ -5,13 +5,12 @@ Source: https://kubernetes.io/docs/tasks/inject-data-application/
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pilotfish.config.kubernetes import ConfigMap, Container, EnvFromSource, EnvVar, KeySelector, Secret, Service
+from pilotfish.config.values import decode_base64
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.kinds import CONFIG_MAP, SECRET, SERVICE
 from pilotfish.node.identity import PodIdentity
@@ -125,8 +124,8 @@ def object_data(ref: ObjectRef, store: Store) -> dict[str, bytes] | str:
     else:
         return f'{ref.kind} "{ref.name}" not found'
     try:
-        decoded = {key: base64.b64decode(value, validate=True) for key, value in encoded.items()}
-    except binascii.Error:
+        decoded = {key: decode_base64(value) for key, value in encoded.items()}
+    except ValueError:
         return f'{ref.kind} "{ref.name}" has a value that is not base64'
     try:
         return {**decoded, **{key: value.encode() for key, value in text.items()}}

@@ -6,11 +6,11 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-r
 from __future__ import annotations
 
 import re
-from base64 import b64decode
 from collections.abc import Iterable, Mapping
 
 from pilotfish.config.kubernetes import ConfigMap, Secret
 from pilotfish.config.report import Report
+from pilotfish.config.values import decode_base64
 
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 
@@ -39,6 +39,6 @@ def _check_base64(field: str, values: Mapping[str, str], plain: str, report: Rep
     """The value is not shown: it may be a secret."""
     for key, value in values.items():
         try:
-            b64decode("".join(value.split()), validate=True)
+            decode_base64(value)
         except ValueError:
             report.invalid(f"{field}[{key}]", "the value is not base64", f"encode it, or write it in {plain}")

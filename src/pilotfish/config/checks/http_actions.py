@@ -5,9 +5,6 @@ Source: https://istio.io/latest/docs/reference/config/networking/virtual-service
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode
-
 from pilotfish.config.checks.exactly_one import check_exactly_one
 from pilotfish.config.checks.http_filters import check_status
 from pilotfish.config.checks.http_headers import check_header_value
@@ -22,6 +19,7 @@ from pilotfish.config.istio.virtual_service import (
     RegexRewrite,
 )
 from pilotfish.config.report import Report
+from pilotfish.config.values import decode_base64
 
 _CODES = (301, 302, 303, 307, 308)
 _LARGE = 100 * 1024
@@ -99,8 +97,8 @@ def _check_body(body: HTTPBody | None, field: str, report: Report) -> None:
         return
     check_exactly_one({"string": body.string, "bytes": body.encoded}, field, report)
     try:
-        size = len((body.string or "").encode()) + len(b64decode(body.encoded or "", validate=True))
-    except binascii.Error:
+        size = len((body.string or "").encode()) + len(decode_base64(body.encoded or ""))
+    except ValueError:
         report.invalid(f"{field}.bytes", "it is not in base64", "encode it, or write string")
         return
     if size > _LARGEST:

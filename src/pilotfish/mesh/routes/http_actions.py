@@ -5,12 +5,12 @@ Source: https://istio.io/latest/docs/reference/config/networking/virtual-service
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
 from pilotfish.config import istio
+from pilotfish.config.values import decode_base64
 from pilotfish.mesh.routes.backends import Resolve, weigh
 from pilotfish.mesh.routes.faults import share_of
 from pilotfish.mesh.routes.header_operations import host_of, lower_headers
@@ -111,7 +111,7 @@ def _redirected_path(source: istio.HTTPRedirect) -> PathModifier | None:
 
 def _direct_response(source: istio.HTTPDirectResponse) -> DirectResponse:
     body = source.body or istio.HTTPBody()
-    return DirectResponse(source.status, b64decode(body.encoded) if body.encoded else (body.string or "").encode())
+    return DirectResponse(source.status, decode_base64(body.encoded) if body.encoded else (body.string or "").encode())
 
 
 def _limit(timeout: Duration | None) -> Duration | None:
