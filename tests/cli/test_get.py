@@ -70,13 +70,14 @@ def test_services(mesh: FakeMesh, invoke: Invoke) -> None:
 
 
 def test_proxies_name_what_they_refused(mesh: FakeMesh, invoke: Invoke) -> None:
-    refused = msgspec.structs.replace(REFUSED, source="x.yaml:1")
+    refused = msgspec.structs.replace(REFUSED, source="x:1")
     mesh.set(proxies=(proxy("webapp-0", rds="REFUSED"), proxy("x", eds="NOT SENT")), problems=(refused,))
+    what = "VirtualService vm/calculator (x:1)"
     assert invoke("get", "proxies").stdout == dedent(
-        """\
-        NAME          CDS      LDS      EDS        RDS       READY   RESTARTS   REFUSED
-        webapp-0.vm   SYNCED   SYNCED   SYNCED     REFUSED   true    0          VirtualService vm/calculator (x.yaml:1)
-        x.vm          SYNCED   SYNCED   NOT SENT   SYNCED    true    0          <none>
+        f"""\
+        NAME          CDS      LDS      EDS        SDS      RDS       READY   RESTARTS   REFUSED
+        webapp-0.vm   SYNCED   SYNCED   SYNCED     SYNCED   REFUSED   true    0          {what}
+        x.vm          SYNCED   SYNCED   NOT SENT   SYNCED   SYNCED    true    0          <none>
         """
     )  # fmt: skip
 

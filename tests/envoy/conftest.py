@@ -18,6 +18,7 @@ resources are made. meshConfig is read where it stands among the objects, in the
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -30,6 +31,8 @@ from collections.abc import Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 import grpc
@@ -43,6 +46,7 @@ from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh import inputs
 from pilotfish.model import Proxy
+from pilotfish.model.private import reveal
 from pilotfish.runtime.agent.envoy import find_envoy
 
 POD4, POD6 = "10.245.1.1", "fd00:245::1"
@@ -56,10 +60,22 @@ class Ads:
 
     resources: ResourceSet
     nacks: list[str] = field(default_factory=list)
+    _events: SimpleQueue[DiscoveryRequest | Ads | None] = field(default_factory=SimpleQueue)
+    """Requests; itself where its resources are new; None at the end."""
+
+    def update(self, resources: ResourceSet) -> None:
+        """Send these in the place of the others."""
+        self.resources = resources
+        self._events.put(self)
 
     def stream(self, requests: Iterator[DiscoveryRequest], context: grpc.ServicerContext) -> Iterator[Any]:
+        context.add_callback(lambda: self._events.put(None))
+        Thread(target=self._listen, args=(requests,), daemon=True).start()
         asked: dict[str, tuple[str, ...]] = {}
-        for count, request in enumerate(requests):
+        for count, request in enumerate(iter(self._events.get, None)):
+            if isinstance(request, Ads):
+                yield from (self._answer(type_url, f"{count}.{i}") for i, type_url in enumerate(sorted(asked)))
+                continue
             if request.HasField("error_detail"):
                 self.nacks.append(request.error_detail.message)
                 continue
@@ -69,10 +85,15 @@ class Ads:
             asked[request.type_url] = names
             yield self._answer(request.type_url, str(count))
 
+    def _listen(self, requests: Iterator[DiscoveryRequest]) -> None:
+        with contextlib.suppress(grpc.RpcError):
+            for request in requests:
+                self._events.put(request)
+
     def _answer(self, type_url: str, version: str) -> DiscoveryResponse:
         response = DiscoveryResponse(type_url=type_url, version_info=version, nonce=version)
         for resource in self.resources.resources(type_url):
-            response.resources.add(type_url=type_url, value=resource.body)
+            response.resources.add(type_url=type_url, value=reveal(resource.body))
         return response
 
     def serve(self, path: Path) -> grpc.Server:

@@ -2,9 +2,9 @@
 
 `CASE/in.yaml` holds the user's documents; one more of them, `proxy:`, says who asks, and one, `mesh:`, may be the
 meshConfig. Beside it stand `listeners.yaml`, `routes.yaml`, `clusters.yaml` and `endpoints.yaml`, each a mapping from
-resource name to message; `lowered.yaml`, the neutral form of what VirtualServices and DestinationRules say, and
-`problems.yaml`, if there are any. A new case is a new folder with an `in.yaml`, and one run of
-`pytest tests/golden --update-golden`.
+resource name to message, and `secrets.yaml`, if there are any, without what they hold; `lowered.yaml`, the neutral form
+of what VirtualServices and DestinationRules say, and `problems.yaml`, if there are any. A new case is a new folder with
+an `in.yaml`, and one run of `pytest tests/golden --update-golden`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pytest
 import yaml
 from google.protobuf.json_format import MessageToDict
 
+from pilotfish.envoy.printing import to_json
 from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.types import SERVED, XdsType
 from pilotfish.envoy.values import ResourceSet
@@ -51,13 +52,16 @@ def render(path: Path) -> dict[str, str]:
     """What every output file is to hold."""
     proxy, graph, loaded = read_case(path)
     found = resource_set(graph, proxy)
-    made = {file: _dump(_messages(found, kind)) for file, kind in FILES.items()}
+    written = {file: _messages(found, kind) for file, kind in FILES.items()}
+    made = {file: _dump(messages) for file, messages in written.items() if messages or not FILES[file].sensitive}
     reported = [str(p) for p in (*loaded, *graph.get(problems))]
     others = {"lowered.yaml": lowered(graph, scope_of(graph, proxy), found), "problems.yaml": reported}
     return made | {file: _dump(content) for file, content in others.items() if content}
 
 
 def _messages(found: ResourceSet, kind: XdsType) -> dict[str, Any]:
+    if kind.sensitive:
+        return {r.name: to_json(r) for r in sorted(found.resources(kind.url), key=lambda r: r.name)}
     return {
         r.name: _ordered(MessageToDict(kind.message().FromString(r.body), preserving_proto_field_name=True))
         for r in sorted(found.resources(kind.url), key=lambda r: r.name)

@@ -276,7 +276,7 @@ def test_what_no_query_reads_runs_nothing() -> None:
 def test_proxies_of_one_namespace_share_their_outbound_layers() -> None:
     graph = _mesh()
     one, two = (resource_set(graph, proxy(n, address=f"10.244.9.{i}")) for i, n in enumerate(("x", "y")))
-    for type_url in (row.url for row in SERVED):
+    for type_url in (row.url for row in SERVED if not row.sensitive):
         assert one.layers(type_url)[0] is two.layers(type_url)[0]
 
 

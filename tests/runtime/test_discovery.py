@@ -194,6 +194,7 @@ async def test_debug_pages(file: Path) -> None:
         assert [c["@type"].rpartition(".")[2] for c in dump["configs"]] == [
             "ClustersConfigDump",
             "EndpointsConfigDump",
+            "SecretsConfigDump",
             "ListenersConfigDump",
             "RoutesConfigDump",
         ]

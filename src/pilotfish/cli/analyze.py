@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -79,7 +80,7 @@ def _read(files: tuple[str, ...], recursive: bool, namespace: str, mesh_config: 
     from pilotfish.offline.world import build
 
     manifests = read_manifests(files, recursive, namespace, mesh_config)
-    world = build(manifests.desired)
+    world = build(manifests.desired, time.time())
     objects = world.desired.manifests
 
     def annotation(ref: ObjectRef) -> str:

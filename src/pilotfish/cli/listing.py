@@ -26,6 +26,7 @@ from pilotfish.cli.selector import Selector, selects
 from pilotfish.cli.session import Session, root
 from pilotfish.model import Kind
 from pilotfish.model.kinds import POD, SERVICE
+from pilotfish.model.redaction import redacted
 from pilotfish.runtime.control.client import find_meshes, is_alive
 from pilotfish.runtime.control.views import StatusView
 
@@ -89,7 +90,7 @@ def list_objects(session: Session, selection: Selection, documents_wanted: bool)
     found = session.client.objects(selection.kind, "" if selection.names or not namespace else namespace)
     items = [_Item(namespace_of(each), name_of(each), labels_of(each), each) for each in found]
     chosen, missing = _select(selection, items)
-    documents = tuple(each for item in chosen if isinstance(each := item.value, dict))
+    documents = tuple(redacted(each) for item in chosen if isinstance(each := item.value, dict))
     return _listing(
         selection,
         chosen,

@@ -23,6 +23,7 @@ from pilotfish.config.report import Report
 from pilotfish.config.schema import api_fields
 from pilotfish.config.values import IntOrString
 from pilotfish.model import Duration, Severity
+from pilotfish.model.private import REDACTED
 
 S = TypeVar("S", bound=Struct)
 
@@ -202,6 +203,8 @@ def _walk_text(kind: inspect.StrType, value: object, path: str, report: Report) 
     if isinstance(value, bool | int | float) or value is None:
         written = report.written(path)
         written = str(value) if written is None else written
+        if report.is_secret:
+            written = REDACTED
         named = {bool: "a truth value", type(None): "nothing"}.get(type(value), "a number")
         message = f'{written or "an empty value"} is read as {named}, and text is wanted; quote it: "{written}"'
         report.error(path, "WrongType", f"{message}. Until then the object is not used")

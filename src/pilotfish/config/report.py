@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pilotfish.config.text import Positions
 from pilotfish.model import ObjectRef, Problem, Severity, Source
+from pilotfish.model.kinds import SECRET
 
 MOST_PROBLEMS = 100
 """Of one object: nobody reads more of them, and what is counted alone costs nothing."""
@@ -86,6 +87,11 @@ class Report:
         if not line:
             line = self._positions.line(_join(self._prefix, field)) if self._positions else 1
         return Source(self._file, line)
+
+    @property
+    def is_secret(self) -> bool:
+        """The object's values are never shown."""
+        return self.ref is not None and self.ref.kind is SECRET
 
     def written(self, field: str) -> str | None:
         """A scalar as the user wrote it, unquoted."""

@@ -31,10 +31,10 @@ class Finding:
     """Node ids."""
 
 
-def findings(plane: ControlPlane) -> tuple[Finding, ...]:
-    """All of them, each once."""
+def findings(plane: ControlPlane, today: float = 0.0) -> tuple[Finding, ...]:
+    """All of them, each once. `today`: seconds since the epoch, by which some certificates may have expired."""
     manifests = plane.mesh.desired.manifests
-    between = (locate(p, manifests.get(p.ref) if p.ref else None) for p in _between(plane))
+    between = (locate(p, manifests.get(p.ref) if p.ref else None) for p in _between(plane, today))
     found = dict.fromkeys((*plane.mesh.desired.problems, *between))
     of_proxies = (*rejections(plane), *refusers(plane), *slow(plane), *failures(plane))
     return (*of_proxies, *(Finding(problem) for problem in found))
@@ -98,10 +98,10 @@ def _pod(node_id: str) -> str:
     return found.pod if found else node_id
 
 
-def _between(plane: ControlPlane) -> tuple[Problem, ...]:
+def _between(plane: ControlPlane, today: float) -> tuple[Problem, ...]:
     """What is wrong between objects."""
     try:
-        return plane.mesh.problems()
+        return plane.mesh.problems(today)
     except Exception as error:  # a bug: what else is wrong is to be said all the same
         message = f"a fault in pilotfish: what is wrong between objects can't be told ({_repr(error)})"
         return (Problem(None, "", "InternalError", message),)

@@ -17,6 +17,7 @@ from pilotfish.envoy.resources import resource_set, roots
 from pilotfish.envoy.values import Resource, ResourceSet
 from pilotfish.mesh import inputs
 from pilotfish.mesh.problems.across import problems
+from pilotfish.mesh.problems.credentials import expiries, overdue
 from pilotfish.mesh.registry.names import name_table
 from pilotfish.mesh.registry.workloads import workload
 from pilotfish.mesh.scope import Scope
@@ -90,16 +91,16 @@ class Mesh:
     def names(self, namespace: str) -> NameTable:
         return self.graph.get(name_table, Scope(namespace))
 
-    def problems(self) -> tuple[Problem, ...]:
-        """What is wrong between objects."""
-        return self.graph.get(problems)
+    def problems(self, now: float = 0.0) -> tuple[Problem, ...]:
+        """What is wrong between objects. `now`: seconds since the epoch; at 0 nothing has expired."""
+        return (*self.graph.get(problems), *overdue(self.graph.get(expiries), now))
 
     def collect(self, proxies: Iterable[Proxy]) -> int:
         """Forget what none of these proxies needs."""
         connected = tuple(proxies)
         named: list[Origin] = [(name_table, (scope,)) for scope in {Scope.of(proxy) for proxy in connected}]
         needed = (root for proxy in connected for root in roots(self.graph, proxy))
-        return self.graph.collect([(problems, ()), *named, *needed])
+        return self.graph.collect([(problems, ()), (expiries, ()), *named, *needed])
 
     # What is known to work
 

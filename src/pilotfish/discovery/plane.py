@@ -12,6 +12,7 @@ to be called at `look_at`: time itself tells who is slow, and whom nobody waits 
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
+from dataclasses import replace
 from itertools import count
 from typing import Final
 
@@ -99,6 +100,8 @@ class ControlPlane:
 
     def join(self, node: Node, proxy: Proxy, *, delta: bool, peer: str, at: float, now: float) -> ProxySession:
         """A proxy has come. `at`: the time of day. What its first request leads to, `receive` tells."""
+        host = peer_host(peer)
+        proxy = self._vouch(proxy, host)
         session = ProxySession(
             f"{proxy}-{next(self._numbers)}",
             proxy,
@@ -106,7 +109,7 @@ class ControlPlane:
             envoy=node.version,
             delta=delta,
             peer=peer,
-            host=peer_host(peer),
+            host=host,
             connected_at=at,
         )
         if self.mesh.fault(proxy) is None:
@@ -151,6 +154,7 @@ class ControlPlane:
         """Give the next session that is behind what it should have. Only while `is_behind`."""
         session = self.sessions[next(iter(self._behind))]
         del self._behind[session.id]
+        session.proxy = self._vouch(session.proxy, session.host)
         error = self.mesh.fault(session.proxy)
         if error is None:
             if self.failed.pop(session.id, None) is not None:
@@ -228,6 +232,11 @@ class ControlPlane:
 
     def _pod(self, proxy: Proxy) -> Manifest | None:
         return self.mesh.desired.manifests.get(POD.ref(proxy.namespace, proxy.name))
+
+    def _vouch(self, proxy: Proxy, host: str) -> Proxy:
+        """The proxy, and whether it is the pod that it says it is."""
+        vouched = self.door.identify(proxy, host, self._pod(proxy)) is None
+        return proxy if proxy.vouched is vouched else replace(proxy, vouched=vouched)
 
     def _strangers(self) -> tuple[Effect, ...]:
         """Those whose pods are no more, or have become others."""

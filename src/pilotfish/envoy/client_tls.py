@@ -2,19 +2,25 @@
 
 Files are named in the cluster, not in secrets that come by SDS: of several secrets in one response Envoy takes none
 after one whose file is not there, while of clusters it refuses that one alone, and names it. They are read when the
-cluster is made.
+cluster is made. A Secret of Kubernetes comes by SDS, so that a new certificate needs no new cluster.
 """
 
 from __future__ import annotations
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.base_pb2 import DataSource
-from envoy.extensions.transport_sockets.tls.v3.common_pb2 import SubjectAltNameMatcher, TlsParameters
-from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
+from envoy.extensions.transport_sockets.tls.v3.common_pb2 import (
+    CertificateValidationContext,
+    SubjectAltNameMatcher,
+    TlsParameters,
+)
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, UpstreamTlsContext
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 
 from pilotfish.envoy.message import pack
-from pilotfish.model.traffic_policy import ClientTLS
+from pilotfish.envoy.secrets import pair_config, pair_reference, trust_config, trust_reference
+from pilotfish.envoy.values import Reference
+from pilotfish.model.traffic_policy import ClientCredential, ClientTLS
 
 
 def speak_tls(cluster: Cluster, options: HttpProtocolOptions, tls: ClientTLS) -> None:
@@ -26,17 +32,40 @@ def speak_tls(cluster: Cluster, options: HttpProtocolOptions, tls: ClientTLS) ->
         common.alpn_protocols.append("h2")
     if tls.certificate:
         common.tls_certificates.add(certificate_chain=_file(tls.certificate), private_key=_file(tls.private_key))
-    if tls.ca_certificates is not None:
+    if tls.credential is not None:
+        _take_credential(common, tls.credential, tls.subject_alt_names)
+    elif tls.ca_certificates is not None:
         trust = common.validation_context
         trust.trusted_ca.CopyFrom(_file(tls.ca_certificates))
         if tls.crl:
             trust.crl.CopyFrom(_file(tls.crl))
-        trust.match_typed_subject_alt_names.extend(
-            matcher for name in tls.subject_alt_names for matcher in _alt_name(name)
-        )
+        _match_names(trust, tls.subject_alt_names)
     cluster.transport_socket.name = "envoy.transport_sockets.tls"
     cluster.transport_socket.typed_config.CopyFrom(pack(context))
     _follow_host(options, tls)
+
+
+def tls_references(tls: ClientTLS) -> tuple[Reference, ...]:
+    """The secrets that a cluster with this TLS refers to."""
+    named = tls.credential
+    if named is None:
+        return ()
+    shown = (pair_reference(named.name),) if named.shows else ()
+    return (*shown, trust_reference(named.name)) if named.trusts else shown
+
+
+def _take_credential(common: CommonTlsContext, named: ClientCredential, names: tuple[str, ...]) -> None:
+    if named.shows:
+        common.tls_certificate_sds_secret_configs.append(pair_config(named.name))
+    if named.trusts:
+        trusted = common.combined_validation_context
+        trusted.validation_context_sds_secret_config.CopyFrom(trust_config(named.name))
+        trusted.default_validation_context.SetInParent()
+        _match_names(trusted.default_validation_context, names)
+
+
+def _match_names(trust: CertificateValidationContext, names: tuple[str, ...]) -> None:
+    trust.match_typed_subject_alt_names.extend(matcher for name in names for matcher in _alt_name(name))
 
 
 def _follow_host(options: HttpProtocolOptions, tls: ClientTLS) -> None:
@@ -45,7 +74,7 @@ def _follow_host(options: HttpProtocolOptions, tls: ClientTLS) -> None:
     if not tls.server_name:
         upstream = options.upstream_http_protocol_options
         upstream.auto_sni = True
-        upstream.auto_san_validation = not tls.subject_alt_names and tls.ca_certificates is not None
+        upstream.auto_san_validation = not tls.subject_alt_names and tls.verifies
 
 
 def _alt_name(name: str) -> list[SubjectAltNameMatcher]:

@@ -15,6 +15,7 @@ from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpPro
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from pilotfish.derive import Reads, query
+from pilotfish.envoy.client_tls import tls_references
 from pilotfish.envoy.connection_pool import NO_LIMIT
 from pilotfish.envoy.endpoints import build_load_assignment
 from pilotfish.envoy.message import (
@@ -30,8 +31,9 @@ from pilotfish.envoy.message import (
 from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH, inbound_cluster, outbound_cluster
 from pilotfish.envoy.traffic_policy import apply_traffic_policy
 from pilotfish.envoy.types import CLUSTER, ENDPOINT
-from pilotfish.envoy.values import Resource
+from pilotfish.envoy.values import Reference, Resource
 from pilotfish.mesh.listeners.inbound import InboundPort, inbound_protocol
+from pilotfish.mesh.policy.credentials import Keyring, with_credentials
 from pilotfish.mesh.policy.policies import policy
 from pilotfish.mesh.registry.services import service_at
 from pilotfish.mesh.settings import settings
@@ -59,15 +61,18 @@ _RESOLVER: Final = TypedExtensionConfig(
 
 
 @query
-def service_clusters(db: Reads, host: str, home: str, rules: tuple[ObjectRef, ...]) -> tuple[Resource, ...]:
-    """All clusters of a service, for clients to whom these DestinationRules apply."""
+def service_clusters(
+    db: Reads, host: str, home: str, rules: tuple[ObjectRef, ...], keyring: Keyring | None
+) -> tuple[Resource, ...]:
+    """All clusters of a service, for clients to whom these DestinationRules apply, with the credentials of these."""
     found = service_at(db, host, home)
     if found is None:
         return ()
     applied = policy(db, rules)
     subsets = ("", *(subset.name for subset in applied.subsets))
-    built = (_build_outbound(db, found, home, port, subset, applied) for port in found.ports for subset in subsets)
-    return tuple(_resource(db, cluster) for cluster in built)
+    return tuple(
+        _build_outbound(db, found, home, port, subset, applied, keyring) for port in found.ports for subset in subsets
+    )
 
 
 @query
@@ -103,8 +108,15 @@ def inbound_port_cluster(db: Reads, port: InboundPort) -> Resource:
 
 
 def _build_outbound(
-    db: Reads, found: Service, home: str, port: ServicePort, subset: str, applied: DestinationPolicy
-) -> Cluster:
+    db: Reads,
+    found: Service,
+    home: str,
+    port: ServicePort,
+    subset: str,
+    applied: DestinationPolicy,
+    keyring: Keyring | None,
+) -> Resource:
+    treatment = with_credentials(db, applied.of(subset, port.number), keyring)
     cluster = _cluster(db, outbound_cluster(port.number, subset, found.host))
     cluster.circuit_breakers.CopyFrom(NO_LIMIT)
     _set_protocol(cluster, port.protocol)
@@ -113,8 +125,19 @@ def _build_outbound(
     metadata = istio_metadata(config=rule, subset=subset, external=found.external)
     if metadata is not None:
         cluster.metadata.CopyFrom(metadata)
-    apply_traffic_policy(cluster, applied.of(subset, port.number), found.subject_alt_names)
-    return cluster
+    if treatment is None:
+        _leave_empty(cluster)
+        return _resource(db, cluster)
+    apply_traffic_policy(cluster, treatment, found.subject_alt_names)
+    return _resource(db, cluster, tls_references(treatment.tls) if treatment.tls is not None else ())
+
+
+def _leave_empty(cluster: Cluster) -> None:
+    """Nobody is behind it, so that requests are answered 503: with secrets that never come, Envoy would wait for it,
+    and with it for its first listeners."""
+    for unused in ("eds_cluster_config", "load_assignment", "cluster_type", "wait_for_warm_on_init", "lb_policy"):
+        cluster.ClearField(unused)
+    cluster.type = Cluster.STATIC
 
 
 def _set_discovery(
@@ -175,6 +198,6 @@ def _from_loopback() -> BindConfig:
     )
 
 
-def _resource(db: Reads, cluster: Cluster) -> Resource:
+def _resource(db: Reads, cluster: Cluster, secrets: tuple[Reference, ...] = ()) -> Resource:
     references = ((ENDPOINT, cluster.name),) if cluster.type == Cluster.EDS else ()
-    return Resource.make(CLUSTER, cluster.name, serialise(cluster), references, db.origin)
+    return Resource.make(CLUSTER, cluster.name, serialise(cluster), (*references, *secrets), db.origin)

@@ -10,10 +10,12 @@ from pilotfish.envoy.endpoints import service_load_assignments
 from pilotfish.envoy.inbound import virtual_inbound
 from pilotfish.envoy.listeners import outbound_listener, virtual_outbound
 from pilotfish.envoy.routes import port_routes, service_routes
+from pilotfish.envoy.secrets import secrets_named
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.envoy.values import Layer, Resource, ResourceSet
 from pilotfish.mesh.listeners.inbound import InboundPort, inbound_ports
 from pilotfish.mesh.listeners.outbound import WILDCARD, binding, binding_names, http_ports
+from pilotfish.mesh.policy.credentials import keyring
 from pilotfish.mesh.policy.policies import policed, rules_for, scope_of, widest
 from pilotfish.mesh.registry.visibility import home, hosts, visible
 from pilotfish.mesh.routes.connections import connection_scope
@@ -51,7 +53,8 @@ def outbound(db: Reads, scope: Scope) -> ResourceSet:
     rules = policed(db, scope)
     told = Scope(scope.namespace, selected_by=scope.selected_by) if reader(db, scope.namespace) else rules
     layers = (_clusters(db, rules), _endpoints(db, rules), _listeners(db, told), _routes(db, scope))
-    return ResourceSet(layers)
+    secrets = secrets_named(db, scope.namespace, layers)
+    return ResourceSet((*layers, secrets) if secrets else layers)
 
 
 @query
@@ -61,7 +64,8 @@ def _clusters(db: Reads, scope: Scope) -> Layer:
 
 def _service_clusters(db: Reads, scope: Scope) -> Iterator[Resource]:
     for host in hosts(db, visible(db, scope)):
-        yield from service_clusters(db, host, home(db, scope, host) or "", rules_for(db, scope, host))
+        rules = rules_for(db, scope, host)
+        yield from service_clusters(db, host, home(db, scope, host) or "", rules, keyring(db, scope, rules))
 
 
 @query

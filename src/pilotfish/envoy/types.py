@@ -101,7 +101,6 @@ TYPES: Final = (
         noun="secret",
         module="secret_pb2",
         dump=DumpSection("SecretsConfigDump", "dynamic_active_secrets", "secret"),
-        served=False,
         removed_after=(CLUSTER, LISTENER),
         sensitive=True,
     ),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pilotfish.model import ObjectRef, Proxy
+from pilotfish.model.proxy import ProxyType
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -24,14 +25,23 @@ class Scope:
     """Those of its proxies' by which VirtualServices tell clients apart, sorted. Nothing else depends on them."""
     selected_by: tuple[ObjectRef, ...] = ()
     """The DestinationRules that are for some workloads of the namespace only, and for these, the oldest first."""
+    router: bool = False
+    """Its proxies are gateways, which take credentials of every DestinationRule's from their own namespace."""
+    vouched: bool = True
+    """Its proxies are the pods that they say they are. Others get no Secret."""
 
     @classmethod
     def of(
-        cls, proxy: Proxy, labels: Set[tuple[str, str]] = frozenset(), selected_by: tuple[ObjectRef, ...] = ()
+        cls,
+        proxy: Proxy,
+        labels: Set[tuple[str, str]] = frozenset(),
+        selected_by: tuple[ObjectRef, ...] = (),
+        credentials: bool = False,
     ) -> Scope:
-        """`labels` tell clients apart (`routing.sources`)."""
+        """`labels` tell clients apart (`routing.sources`); `credentials`: sidecars may be given some."""
         own = tuple(sorted(label for label in proxy.labels.items() if label in labels))
-        return cls(proxy.namespace, own, selected_by)
+        router = proxy.type is ProxyType.ROUTER
+        return cls(proxy.namespace, own, selected_by, router, proxy.vouched or not (router or credentials))
 
 
 EVERYONE: Final = Scope()

@@ -37,7 +37,7 @@ SERVICE_ENTRY: Final = Kind("ServiceEntry", "serviceentries", *_NETWORKING, ("se
 WORKLOAD_ENTRY: Final = Kind("WorkloadEntry", "workloadentries", *_NETWORKING, ("we",), discovery=True)
 NAMESPACE: Final = Kind("Namespace", "namespaces", *_CORE, ("ns",), namespaced=False)
 CONFIG_MAP: Final = Kind("ConfigMap", "configmaps", *_CORE, ("cm",))
-SECRET: Final = Kind("Secret", "secrets", *_CORE)
+SECRET: Final = Kind("Secret", "secrets", *_CORE, discovery=True)
 SERVICE_ACCOUNT: Final = Kind("ServiceAccount", "serviceaccounts", *_CORE, ("sa",))
 ENDPOINTS: Final = Kind("Endpoints", "endpoints", *_CORE, ("ep",), discovery=True)
 ENDPOINT_SLICE: Final = Kind("EndpointSlice", "endpointslices", "discovery.k8s.io", ("v1",), discovery=True)

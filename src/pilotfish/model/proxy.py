@@ -82,6 +82,8 @@ class Proxy:
     transparent: bool = False
     """Inbound connections reach it by TPROXY (INTERCEPTION_MODE): the app is to see their source."""
     type: ProxyType = ProxyType.SIDECAR
+    vouched: bool = True
+    """It is known to be the pod that it says it is."""
 
     @classmethod
     def of_pod(

@@ -142,11 +142,22 @@ class OutlierDetection:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCredential:
+    """A Secret of the client's namespace, in place of files."""
+
+    name: str
+    shows: bool
+    """The client shows the certificate in it."""
+    trusts: bool
+    """The server's certificate must be from those in it; else it is not looked at."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClientTLS:
     """The client's proxy speaks TLS with the service. Paths are of files where that proxy runs."""
 
     ca_certificates: str | None = None
-    """Whom the server's certificate must be from; None: it is not looked at."""
+    """Whom the server's certificate must be from; None: it is not looked at, or `credential` says it."""
     crl: str = ""
     certificate: str = ""
     """The client's own, with its `private_key`; "" shows none."""
@@ -156,6 +167,12 @@ class ClientTLS:
     subject_alt_names: tuple[str, ...] = ()
     """One of these must stand in the server's certificate; none: the host that the request is for, if no server name
     is given either."""
+    credential: ClientCredential | None = None
+
+    @property
+    def verifies(self) -> bool:
+        """The server's certificate is looked at."""
+        return self.credential.trusts if self.credential is not None else self.ca_certificates is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pilotfish.model import ObjectRef
-from pilotfish.model.kinds import POD, SERVICE
+from pilotfish.model.credential import KEYS
+from pilotfish.model.kinds import POD, SECRET, SERVICE
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.pod import Phase
 from pilotfish.node.store import Store, Stored
 
 SOURCE = "pilotfish.io/source"
 """The annotation with the user's `file:line`."""
+_SECRET_VALUES = ("data", "stringData")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +28,32 @@ class PodRecord:
 
 
 def told_refs(store: Store, cluster_ips: Mapping[ObjectRef, str]) -> list[ObjectRef]:
-    """The objects that discovery reads beside the pods, in order. A Service without the cluster IP that it needs is not
-    among them."""
+    """The objects that discovery reads beside the pods, in order. Not among them are a Service without the cluster IP
+    that it needs, and a Secret that has nothing to do with TLS."""
     told = (ref for ref in store.objects if ref.kind.discovery and ref.kind is not POD)
-    return sorted(ref for ref in told if ref.kind is not SERVICE or _usable(ref, store, cluster_ips))
+    return sorted(ref for ref in told if _is_told(ref, store, cluster_ips))
+
+
+def render_told(stored: Stored, cluster_ips: Mapping[ObjectRef, str]) -> dict[str, object]:
+    """An object as discovery is told of it: of a Secret no more than what TLS needs."""
+    document = render(stored, cluster_ips)
+    if stored.ref.kind is not SECRET:
+        return document
+    metadata = {**_mapping(document["metadata"]), "annotations": _own_annotations(document)}
+    return {**document, "metadata": metadata, **{name: _credentials(document.get(name)) for name in _SECRET_VALUES}}
+
+
+def _own_annotations(document: Mapping[str, object]) -> dict[str, object]:
+    """Those of kubectl's may hold all of the object."""
+    return {
+        key: value
+        for key, value in _mapping(_mapping(document["metadata"]).get("annotations")).items()
+        if key == SOURCE
+    }
+
+
+def _credentials(values: object) -> dict[str, object]:
+    return {key: value for key, value in _mapping(values).items() if key in KEYS}
 
 
 def render(stored: Stored, cluster_ips: Mapping[ObjectRef, str]) -> dict[str, object]:
@@ -83,6 +107,13 @@ def render_pod(pod: PodRecord) -> dict[str, object]:
 def timestamp(seconds: float) -> str:
     """RFC 3339, as Kubernetes writes times."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _is_told(ref: ObjectRef, store: Store, cluster_ips: Mapping[ObjectRef, str]) -> bool:
+    if ref.kind is SECRET:
+        document = store.objects[ref].manifest.document
+        return any(_credentials(document.get(name)) for name in _SECRET_VALUES)
+    return ref.kind is not SERVICE or _usable(ref, store, cluster_ips)
 
 
 def _usable(ref: ObjectRef, store: Store, cluster_ips: Mapping[ObjectRef, str]) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from pilotfish.model import ObjectRef
-from pilotfish.node.document import PodRecord, render, render_pod, told_refs
+from pilotfish.node.document import PodRecord, render_pod, render_told, told_refs
 from pilotfish.node.store import Store, Stored
 
 _ENCODER = msgspec.json.Encoder()
@@ -69,7 +69,7 @@ def _is_same(one: PodRecord, other: PodRecord) -> bool:
 
 def _encode_object(stored: Stored, cluster_ips: Mapping[ObjectRef, str]) -> bytes | Exception:
     try:
-        return _ENCODER.encode(render(stored, cluster_ips))
+        return _ENCODER.encode(render_told(stored, cluster_ips))
     except Exception as error:  # a text that is no Unicode, or a bug: it stays with the object
         return error
 

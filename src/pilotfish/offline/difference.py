@@ -18,6 +18,7 @@ from pilotfish.envoy.types import SERVED
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.model import ObjectRef, Problem
 from pilotfish.model.private import reveal
+from pilotfish.model.redaction import redacted
 from pilotfish.node import store as storing
 from pilotfish.node.document import SOURCE
 from pilotfish.node.store import Store, Stored
@@ -108,6 +109,7 @@ def _objects(before: Mapping[ObjectRef, Manifest], after: Mapping[ObjectRef, Man
         shown = _shown(manifest.document)
         was = None if old is None else _as_written(_shown(old.document), shown)
         if was != shown:
+            was, shown = None if was is None else redacted(was), redacted(shown, was)
             yield ObjectChange(ref, was, shown, old is not None and _template(old) != _template(manifest))
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pilotfish.envoy.printing import to_json
-from pilotfish.envoy.types import SECRET, SERVED, TYPES, XdsType
+from pilotfish.envoy.types import SERVED, XdsType
 from pilotfish.envoy.values import ResourceSet
 
-SHOWN: Final[dict[str, XdsType]] = {f"{row.noun}s": row for row in TYPES if row in SERVED or row.url == SECRET}
+SHOWN: Final[dict[str, XdsType]] = {f"{row.noun}s": row for row in SERVED}
 """By what `--type` calls them: listeners, routes, clusters, endpoints, secrets."""
 ALL: Final = "all"
 

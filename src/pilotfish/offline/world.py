@@ -30,12 +30,14 @@ class World:
     """By `name.namespace` as well: what a pod has of the mesh."""
     pod_problems: tuple[Problem, ...] = field(default=(), repr=False)
     """What is wrong with what pods ask of their sidecars."""
+    now: float = 0.0
+    """Seconds since the epoch, by which certificates may have expired."""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """All of them: with each object, between objects, with pods."""
         manifests = self.desired.manifests
-        between = (locate(p, manifests.get(p.ref) if p.ref else None) for p in self.mesh.problems())
+        between = (locate(p, manifests.get(p.ref) if p.ref else None) for p in self.mesh.problems(self.now))
         return tuple(dict.fromkeys((*self.desired.problems, *self.pod_problems, *between)))
 
     def find(self, name: str, namespace: str) -> tuple[Proxy, ...]:
@@ -58,7 +60,8 @@ class World:
         return found
 
 
-def build(desired: DesiredState) -> World:
+def build(desired: DesiredState, now: float = 0.0) -> World:
+    """`now`: seconds since the epoch; at 0 nothing has expired."""
     planned, owners = plan(desired.manifests)
     mesh = Mesh()
     mesh.apply(replace(desired, manifests=planned))
@@ -91,7 +94,7 @@ def build(desired: DesiredState) -> World:
                 proxies[str(proxy)] = proxy
                 sidecars[str(proxy)] = sidecar
     located = (locate(p, desired.manifests.get(p.ref) if p.ref else None) for p in problems)
-    return World(desired, mesh, proxies, workloads, sidecars, tuple(dict.fromkeys(located)))
+    return World(desired, mesh, proxies, workloads, sidecars, tuple(dict.fromkeys(located)), now)
 
 
 def _labels(namespace: Manifest | None) -> Mapping[str, str]:

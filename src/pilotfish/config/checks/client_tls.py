@@ -11,8 +11,9 @@ from pilotfish.config.report import Report
 _LONGEST_NAME = 255
 _UNENCRYPTED = "proxies do not encrypt what they send to each other yet; the rest of the object is used"
 _GATEWAYS_ONLY = (
-    "sidecars take no credential by name from a rule without a workloadSelector, as in Istio: what they send stays as "
-    "it is; write caCertificates and, for MUTUAL, clientCertificate and privateKey"
+    "it is for gateways: sidecars take no credential by name from a rule without a workloadSelector, as in Istio, so "
+    "that what they send stays as it is; write a workloadSelector, or caCertificates and, for MUTUAL, "
+    "clientCertificate and privateKey"
 )
 
 
@@ -28,9 +29,7 @@ def check_client_tls(tls: ClientTLSSettings, field: str, report: Report) -> None
 def check_credential(tls: ClientTLSSettings, has_selector: bool, field: str, report: Report) -> None:
     if not tls.credential_name or tls.mode not in ("SIMPLE", "MUTUAL"):
         return
-    if has_selector:
-        report.unsupported(f"{field}.credentialName", "a Secret's credential in a sidecar", "name files instead")
-    else:
+    if not has_selector:
         report.warning(f"{field}.credentialName", "UnsupportedField", _GATEWAYS_ONLY)
 
 

@@ -14,6 +14,7 @@ from pilotfish.config import istio
 from pilotfish.mesh.policy.load_balancer import lower_load_balancer
 from pilotfish.model import ObjectRef
 from pilotfish.model.traffic_policy import (
+    ClientCredential,
     ClientTLS,
     ConnectionPool,
     DestinationPolicy,
@@ -162,11 +163,13 @@ def _outlier_detection(settings: istio.OutlierDetection) -> OutlierDetection:
 
 
 def _tls(source: istio.ClientTLSSettings) -> ClientTLS | None:
-    """A credential by name is for gateways: a sidecar does as if there were no TLS, as in Istio."""
-    if source.mode not in ("SIMPLE", "MUTUAL") or source.credential_name:
+    if source.mode not in ("SIMPLE", "MUTUAL"):
         return None
-    trusted = source.ca_certificates if source.ca_certificates not in ("", "system") else SYSTEM_CA_CERTIFICATES
     is_mutual = source.mode == "MUTUAL"
+    if source.credential_name:
+        credential = ClientCredential(source.credential_name, is_mutual, not source.insecure_skip_verify)
+        return ClientTLS(server_name=source.sni, subject_alt_names=source.subject_alt_names, credential=credential)
+    trusted = source.ca_certificates if source.ca_certificates not in ("", "system") else SYSTEM_CA_CERTIFICATES
     return ClientTLS(
         ca_certificates=None if source.insecure_skip_verify else trusted,
         crl="" if source.insecure_skip_verify else source.ca_crl,

@@ -39,6 +39,8 @@ class Reach(Flag):
     """Routes say what of a request decides where it goes."""
     CONNECTIONS = auto()
     """So do listeners of a connection, or how it is passed on."""
+    CREDENTIALS = auto()
+    """It names some, which are the client's own: clients that may have them are told otherwise."""
 
 
 _NOTHING: Final = Reach(0)
@@ -61,7 +63,7 @@ def scope_of(graph: Graph, proxy: Proxy) -> Scope:
     selective = graph.get(_selective, proxy.namespace)
     labels = proxy.labels.items()
     selected_by = tuple(ref for ref, selector in selective if set(selector) <= labels)
-    return Scope.of(proxy, graph.get(sources).labels, selected_by)
+    return Scope.of(proxy, graph.get(sources).labels, selected_by, Reach.CREDENTIALS in graph.get(reach))
 
 
 @query(index=True)
@@ -69,8 +71,8 @@ def policed(db: Reads, scope: Scope) -> Scope:
     """The widest scope to which the same DestinationRules apply: everybody's, unless the namespace has some for hosts
     that are not its own, or is shown some that others are not."""
     own = _rules_in(db, scope.namespace)
-    of_rules = Scope(scope.namespace, selected_by=scope.selected_by)
-    if scope.selected_by or scope.namespace in _shown_to_some(db):
+    of_rules = replace(scope, labels=()) if Reach.CREDENTIALS in reach(db) else _ruled(scope)
+    if of_rules.router or scope.selected_by or scope.namespace in _shown_to_some(db):
         return of_rules
     return of_rules if any(_is_foreign(db, scope.namespace, host) for host in own) else visible(db, scope)
 
@@ -89,6 +91,10 @@ def _namespaces(db: Reads) -> frozenset[str]:
     found = (service_at(db, *each) for each in all_services(db))
     others = frozenset(map(namespace_of, external_names(db)))
     return others | frozenset(s.namespace for s in found if s is not None)
+
+
+def _ruled(scope: Scope) -> Scope:
+    return Scope(scope.namespace, selected_by=scope.selected_by)
 
 
 def _is_foreign(db: Reads, namespace: str, host: str) -> bool:
@@ -235,6 +241,8 @@ def _reach(policy: DestinationPolicy) -> Reach:
 def _reach_of(policy: TrafficPolicy) -> Reach:
     hashed = policy.consistent_hash.key if policy.consistent_hash is not None else None
     by_address = hashed is not None and hashed.source_ip
-    return (Reach.REQUESTS if hashed is not None else _NOTHING) | (
-        Reach.CONNECTIONS if by_address or policy.passing is not None else _NOTHING
+    return (
+        (Reach.REQUESTS if hashed is not None else _NOTHING)
+        | (Reach.CONNECTIONS if by_address or policy.passing is not None else _NOTHING)
+        | (Reach.CREDENTIALS if policy.tls is not None and policy.tls.credential is not None else _NOTHING)
     )

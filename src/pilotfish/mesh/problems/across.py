@@ -8,6 +8,7 @@ from __future__ import annotations
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import refs
 from pilotfish.mesh.problems.connections import connection_problems
+from pilotfish.mesh.problems.credentials import credential_problems
 from pilotfish.mesh.problems.delegates import delegate_problems
 from pilotfish.mesh.problems.endpoints import listing_problems, unserved_problems
 from pilotfish.mesh.problems.ports import http_port_problems, rule_port_problems
@@ -32,7 +33,7 @@ def problems(db: Reads) -> tuple[Problem, ...]:
     """All of them, by kind, namespace and name of the object."""
     found: list[Problem] = []
     for ref in refs(db, DESTINATION_RULE):
-        found += (*destination_rule_problems(db, ref), *rule_port_problems(db, ref))
+        found += (*destination_rule_problems(db, ref), *rule_port_problems(db, ref), *credential_problems(db, ref))
     for kind in (SERVICE, SERVICE_ENTRY):
         for ref in refs(db, kind):
             found += (*service_problems(db, ref), *unserved_problems(db, ref))

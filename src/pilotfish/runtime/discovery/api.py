@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from aiohttp import web
@@ -42,7 +43,7 @@ class Api:
         }
 
     async def _problems(self, request: web.Request) -> web.Response:
-        return answer([_problem_view(finding) for finding in findings(self._plane)])
+        return answer([_problem_view(finding) for finding in findings(self._plane, time.time())])
 
     async def _syncs(self, request: web.Request) -> web.Response:
         return answer([_sync_view(standing) for standing in standings(self._plane)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from aiohttp import web
@@ -57,7 +58,7 @@ class Monitoring:
     async def _metrics(self, request: web.Request) -> web.Response:
         metrics = self._driver.metrics
         metrics.services.set(len(self._plane.mesh.graph.get(services)))
-        found = [finding.problem.severity.value for finding in findings(self._plane)]
+        found = [finding.problem.severity.value for finding in findings(self._plane, time.time())]
         for severity in ("error", "warning", "info"):
             metrics.problems.labels(severity=severity).set(found.count(severity))
         return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

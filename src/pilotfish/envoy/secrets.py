@@ -1,0 +1,81 @@
+"""Secrets, as Envoy has them over ADS, and how whoever needs one refers to it.
+
+A resource that refers to a secret names it in its `references` (`pair_reference`, `trust_reference`): whoever is sent
+that resource is sent the secret with it, of its own namespace, and nobody else is, whatever they ask for. Envoy warms a
+cluster or a listener until its secrets are there, so one refers to none that can't be had (`mesh/credentials`).
+Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/security/secret
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from envoy.config.core.v3.base_pb2 import DataSource
+from envoy.extensions.transport_sockets.tls.v3.common_pb2 import CertificateValidationContext, TlsCertificate
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import SdsSecretConfig, Secret
+
+from pilotfish.derive import Reads, query
+from pilotfish.envoy.message import ads, serialise
+from pilotfish.envoy.types import CLUSTER, LISTENER, SECRET
+from pilotfish.envoy.values import Layer, Reference, Resource
+from pilotfish.mesh.credentials import key_pair, trust
+from pilotfish.model.credential import KeyPair, Trust, Unusable, key_pair_name, parse_name, trust_name
+from pilotfish.model.private import reveal
+
+
+def pair_config(credential: str) -> SdsSecretConfig:
+    """The certificate to show, with its key."""
+    return SdsSecretConfig(name=key_pair_name(credential), sds_config=ads())
+
+
+def trust_config(credential: str) -> SdsSecretConfig:
+    """Whose certificates to trust."""
+    return SdsSecretConfig(name=trust_name(credential), sds_config=ads())
+
+
+def pair_reference(credential: str) -> Reference:
+    return SECRET, key_pair_name(credential)
+
+
+def trust_reference(credential: str) -> Reference:
+    return SECRET, trust_name(credential)
+
+
+def secrets_named(db: Reads, namespace: str, layers: Iterable[Layer]) -> Layer:
+    """The secrets to which these resources refer."""
+    naming = (layer for layer in layers if layer.type_url in (CLUSTER, LISTENER))
+    names = {name for layer in naming for type_url, name in layer.references if type_url == SECRET}
+    found = (secret(db, namespace, name) for name in sorted(names))
+    return Layer(SECRET, (each for each in found if each is not None))
+
+
+@query
+def secret(db: Reads, namespace: str, name: str) -> Resource | None:
+    """None if there is none that could be used."""
+    asked = parse_name(name)
+    if asked is None:
+        return None
+    credential, is_trust = asked
+    found = trust(db, namespace, credential) if is_trust else key_pair(db, namespace, credential)
+    if isinstance(found, Unusable):
+        return None
+    message = _of_trust(name, found) if isinstance(found, Trust) else _of_pair(name, found)
+    return Resource.make(SECRET, name, serialise(message), origin=db.origin)
+
+
+def _of_pair(name: str, pair: KeyPair) -> Secret:
+    shown = TlsCertificate(certificate_chain=_inline(pair.certificates), private_key=_inline(reveal(pair.private_key)))
+    if pair.ocsp_staple:
+        shown.ocsp_staple.CopyFrom(_inline(pair.ocsp_staple))
+    return Secret(name=name, tls_certificate=shown)
+
+
+def _of_trust(name: str, found: Trust) -> Secret:
+    trusted = CertificateValidationContext(trusted_ca=_inline(found.ca_certificates))
+    if found.crl:
+        trusted.crl.CopyFrom(_inline(found.crl))
+    return Secret(name=name, validation_context=trusted)
+
+
+def _inline(content: bytes) -> DataSource:
+    return DataSource(inline_bytes=content)

@@ -1,0 +1,86 @@
+"""Problems of who refers to Secrets: those that are not there, can't be used, or have expired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+from pilotfish.config import istio
+from pilotfish.derive import Reads, query
+from pilotfish.mesh.credentials import key_pair, trust
+from pilotfish.mesh.inputs import refs, resource
+from pilotfish.mesh.policy.credentials import lacks
+from pilotfish.mesh.problems.routing import warning
+from pilotfish.model import ObjectRef, Problem
+from pilotfish.model.credential import KeyPair, Trust
+from pilotfish.model.kinds import DESTINATION_RULE
+from pilotfish.model.traffic_policy import ClientCredential
+
+_CONSEQUENCE: Final = "what the selected workloads send there is answered 503 until it can be used"
+
+Expiry = tuple[float, Problem]
+"""From when on, in seconds since the epoch, something is a Problem."""
+
+
+@query
+def credential_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
+    """Of a DestinationRule that is for some workloads of its namespace, whose Secrets these use."""
+    found = ((field, lack) for field, named in _named(db, ref) for lack in lacks(db, ref.namespace, named))
+    return tuple(
+        warning(db, ref, field, lack.lack, f"{lack.message}: {_CONSEQUENCE}; {lack.remedy}") for field, lack in found
+    )
+
+
+@query(index=True)
+def expiries(db: Reads) -> tuple[Expiry, ...]:
+    """When what is in use ends."""
+    return tuple(expiry for ref in refs(db, DESTINATION_RULE) for expiry in _expiries(db, ref))
+
+
+def overdue(found: tuple[Expiry, ...], now: float) -> tuple[Problem, ...]:
+    return tuple(problem for at, problem in found if at <= now)
+
+
+@query
+def _expiries(db: Reads, ref: ObjectRef) -> tuple[Expiry, ...]:
+    return tuple(expiry for field, named in _named(db, ref) for expiry in expiries_of(db, ref, field, named))
+
+
+def expiries_of(db: Reads, ref: ObjectRef, field: str, named: ClientCredential) -> Iterator[Expiry]:
+    """Of what an object refers to in the Secrets of its own namespace."""
+    pair = key_pair(db, ref.namespace, named.name) if named.shows else None
+    trusted = trust(db, ref.namespace, named.name) if named.trusts else None
+    if isinstance(pair, KeyPair):
+        what = f"a certificate that the Secret {named.name} shows"
+        yield pair.expires_at, _expired(db, ref, field, what, pair.expires_at)
+    if isinstance(trusted, Trust):
+        what = f"the last certificate of those whom the Secret {named.name} trusts"
+        yield trusted.expires_at, _expired(db, ref, field, what, trusted.expires_at)
+
+
+def _expired(db: Reads, ref: ObjectRef, field: str, what: str, at: float) -> Problem:
+    day = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    text = f"{what} expired on {day}, so that the other side, or this one, ends every connection; renew it"
+    return warning(db, ref, field, "ExpiredCertificate", text)
+
+
+def _named(db: Reads, ref: ObjectRef) -> Iterator[tuple[str, ClientCredential]]:
+    """What a rule names that is for some workloads only, and where."""
+    rule = resource(db, ref, istio.DestinationRule)
+    selector = rule.spec.workload_selector if rule is not None else None
+    for tls, field in _tls_of(rule.spec) if rule is not None and selector and selector.match_labels else ():
+        if tls.credential_name and tls.mode in ("SIMPLE", "MUTUAL"):
+            named = ClientCredential(tls.credential_name, tls.mode == "MUTUAL", not tls.insecure_skip_verify)
+            yield f"{field}.credentialName", named
+
+
+def _tls_of(spec: istio.DestinationRuleSpec) -> Iterator[tuple[istio.ClientTLSSettings, str]]:
+    policies = [(spec.traffic_policy, "spec.trafficPolicy")]
+    policies += [(subset.traffic_policy, f"spec.subsets[{i}].trafficPolicy") for i, subset in enumerate(spec.subsets)]
+    for policy, field in policies:
+        if policy is not None and policy.tls is not None:
+            yield policy.tls, f"{field}.tls"
+        for i, port in enumerate(policy.port_level_settings if policy is not None else ()):
+            if port.tls is not None:
+                yield port.tls, f"{field}.portLevelSettings[{i}].tls"

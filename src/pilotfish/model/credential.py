@@ -1,0 +1,78 @@
+"""What a proxy shows of itself over TLS, and whom it trusts, between Secrets and Envoy. All is PEM, but the staple.
+
+Secret ──mesh/credentials──▶ KeyPair, Trust or Unusable ──envoy/secrets──▶ Secret of Envoy's
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from pilotfish.model.private import PrivateBytes
+from pilotfish.model.ref import ObjectRef
+
+CA_SUFFIX: Final = "-cacert"
+"""Behind a credential's name: whom to trust, and not what to show."""
+_PREFIX: Final = "kubernetes://"
+
+PAIRS: Final = (("cert", "key"), ("tls.crt", "tls.key"))
+"""The keys of a Secret with a certificate and its key; the first that are both there count."""
+AUTHORITIES: Final = ("cacert", "ca.crt")
+REVOKED: Final = ("crl", "ca.crl")
+STAPLE: Final = "tls.ocsp-staple"
+KEYS: Final = frozenset({*(key for pair in PAIRS for key in pair), *AUTHORITIES, *REVOKED, STAPLE})
+"""All that is read of a Secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    certificates: bytes
+    """The proxy's own first, then those of who signed it."""
+    private_key: PrivateBytes
+    ocsp_staple: bytes = b""
+    """DER; says that the certificate was not revoked."""
+    expires_at: float = 0.0
+    """Seconds since the epoch: when the first of the certificates does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    ca_certificates: bytes
+    crl: bytes = b""
+    """Certificates of theirs that are trusted no longer."""
+    expires_at: float = 0.0
+    """Seconds since the epoch: when the last of the certificates does."""
+
+
+class Lack(StrEnum):
+    """Why a Secret gives nothing: the reason of the Problem that says so."""
+
+    UNKNOWN = "UnknownSecret"
+    UNUSABLE = "UnusableSecret"
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    ref: ObjectRef
+    """The Secret."""
+    lack: Lack
+    message: str
+    """What is wrong, in words that show nothing of what the Secret holds."""
+    remedy: str
+
+
+def key_pair_name(credential: str) -> str:
+    """What Envoy asks for by SDS, as with Istio."""
+    return f"{_PREFIX}{credential}"
+
+
+def trust_name(credential: str) -> str:
+    return f"{_PREFIX}{credential}{CA_SUFFIX}"
+
+
+def parse_name(name: str) -> tuple[str, bool] | None:
+    """(credential, whether it is asked whom to trust) of what Envoy asks for; None for a name that is none of these."""
+    credential = name.removeprefix(_PREFIX)
+    is_trust = credential.endswith(CA_SUFFIX)
+    return (credential.removesuffix(CA_SUFFIX), is_trust) if credential != name else None
