@@ -10,9 +10,8 @@ Source: https://istio.io/latest/docs/tasks/traffic-management/ingress/secure-ing
 
 from __future__ import annotations
 
-from base64 import b64decode
-
 from pilotfish.config import kubernetes
+from pilotfish.config.values import decode_base64
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.certificates import UnusableError, check_authorities, check_crl, check_pair, check_staple
 from pilotfish.mesh.inputs import resource
@@ -116,5 +115,5 @@ def _keys(secret: kubernetes.Secret) -> str:
 
 def _data(secret: kubernetes.Secret) -> dict[str, bytes]:
     """What the text in `stringData` says goes before `data`. That this is base64, the Secret's checks have seen."""
-    decoded = {key: b64decode(value) for key, value in secret.data.items() if key in KEYS}
+    decoded = {key: decode_base64(value) for key, value in secret.data.items() if key in KEYS}
     return decoded | {key: value.encode(errors="replace") for key, value in secret.string_data.items() if key in KEYS}
