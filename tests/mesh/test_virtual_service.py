@@ -8,6 +8,7 @@ import pytest
 
 from pilotfish.config import istio
 from pilotfish.mesh.routes.delegates import own_rules
+from pilotfish.mesh.routes.entrance import Entrance
 from pilotfish.mesh.routes.retries import DEFAULT_RETRIES
 from pilotfish.mesh.routes.virtual_service import lower_http
 from pilotfish.mesh.scope import EVERYONE, Scope
@@ -22,7 +23,9 @@ def _lowered(*rules: dict[str, Any], port: int = 80, source: Scope = EVERYONE) -
     made = manifest("VirtualService", "web", "vm", NETWORKING, spec={"hosts": ["web"], "http": [*rules]})
     assert isinstance(made.resource, istio.VirtualService)
     return list(
-        lower_http(own_rules(made.ref, made.resource.spec), port, source, lambda d: Backend(d.host, port, d.subset))
+        lower_http(
+            own_rules(made.ref, made.resource.spec), Entrance(port), source, lambda d: Backend(d.host, port, d.subset)
+        )
     )
 
 

@@ -153,14 +153,15 @@ _KUBERNETES: dict[type, Table] = {
 }
 
 _KEPT = "the rest of the object is used"
-_MESH_ALONE = ["mesh"]
 
 # By one rule (docs/design/left-out.md): what is lacking is left out with a warning where the rest means what its author
 # meant; the object is refused where the rest would send requests elsewhere, or protect less than was asked for.
 _ISTIO: dict[type, Table] = {
     istio.HTTPRoute: {"mirror_percent": Unused(None, instead="mirrorPercent", alias=True)},
-    istio.TLSMatchAttributes: _refused("sourceLabels", {}) | _refused("gateways", [], _MESH_ALONE),
-    istio.L4MatchAttributes: _refused("sourceLabels", {}) | _refused("gateways", [], _MESH_ALONE),
+    istio.TLSMatchAttributes: _refused("sourceLabels", {}),
+    istio.L4MatchAttributes: _refused("sourceLabels", {}),
+    istio.Server: _info("defaultEndpoint", "routes alone say where a gateway sends what it takes, as in Istio"),
+    istio.GatewayPort: _info("targetPort", "a Service says which port of the pods stands for this one, as in Istio", 0),
     istio.LoadBalancerSettings: _refused("localityLbSetting", {}, {"enabled": False}),
     istio.RetryBudget: _warning("budgetInterval", f"Envoy counts the requests that are under way; {_KEPT}"),
     istio.OutlierDetection: _warning(

@@ -16,6 +16,11 @@ class OutboundTrafficPolicy(Struct):
     mode: Literal["ALLOW_ANY", "REGISTRY_ONLY"] = "ALLOW_ANY"
 
 
+class GatewayTopology(Struct):
+    num_trusted_proxies: int = 0
+    """In front of every gateway."""
+
+
 class ProxyConfig(Struct):
     """`defaultConfig`, and the annotation `proxy.istio.io/config` laid over it."""
 
@@ -28,6 +33,7 @@ class ProxyConfig(Struct):
     interception_mode: Literal["REDIRECT", "TPROXY", "NONE"] = "REDIRECT"
     """How inbound connections are captured where a pod's annotation says nothing."""
     proxy_metadata: dict[str, str] = {}
+    gateway_topology: GatewayTopology = GatewayTopology()
 
 
 class MeshConfig(Struct):

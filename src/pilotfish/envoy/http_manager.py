@@ -36,6 +36,8 @@ class Direction(IntEnum):
     """To the app of the proxy's own pod."""
     OUTBOUND = auto()
     """From it."""
+    GATEWAY = auto()
+    """From whoever calls the gateway by its own address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class HttpManager:
     """The name of one that it asks for; or inline, where it changes with its listener alone."""
     access_log: AccessLog | None
     upgrades: tuple[str, ...] = ("websocket",)
+    trusted_proxies: int = 0
+    """How many of a gateway's callers, one behind the other, tell the truth about whom they stand for."""
 
 
 class Slot(IntEnum):
@@ -99,8 +103,11 @@ def build_http_manager(spec: HttpManager) -> Filter:
         http_protocol_options=_HTTP1,
         access_log=build_access_logs(spec.access_log),
     )
-    if spec.direction is Direction.INBOUND:
-        _identify(manager)
+    match spec.direction:
+        case Direction.INBOUND:
+            _identify(manager)
+        case Direction.GATEWAY:
+            _stand_at_the_edge(manager, spec.trusted_proxies)
     if isinstance(spec.route, str):
         manager.rds.CopyFrom(Rds(config_source=ads(), route_config_name=spec.route))
     else:
@@ -111,6 +118,19 @@ def build_http_manager(spec: HttpManager) -> Filter:
 def _filters(spec: HttpManager) -> list[HttpFilter]:
     rows = sorted((row for row in FILTERS if row.applies(spec)), key=lambda row: row.slot)
     return [HttpFilter(name=row.name, typed_config=pack(row.build(spec))) for row in rows]
+
+
+def _stand_at_the_edge(manager: HttpConnectionManager, trusted_proxies: int) -> None:
+    """Nobody outside is believed: the app is told the address and the certificate that are seen here.
+
+    Source: https://istio.io/latest/docs/ops/configuration/traffic-management/network-topologies/
+    """
+    manager.server_name = "istio-envoy"
+    manager.use_remote_address.value = True
+    manager.xff_num_trusted_hops = trusted_proxies
+    manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
+    details = manager.set_current_client_cert_details
+    details.subject.value = details.cert = details.dns = details.uri = True
 
 
 def _identify(manager: HttpConnectionManager) -> None:

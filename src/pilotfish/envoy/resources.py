@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from pilotfish.derive import Graph, Origin, Reads, query
 from pilotfish.envoy.clusters import common_clusters, inbound_port_cluster, service_clusters
 from pilotfish.envoy.endpoints import service_load_assignments
+from pilotfish.envoy.gateway_listeners import bound_listener
+from pilotfish.envoy.gateway_routes import gateway_route
 from pilotfish.envoy.inbound import virtual_inbound
 from pilotfish.envoy.listeners import outbound_listener, virtual_outbound
 from pilotfish.envoy.routes import port_routes, service_routes
 from pilotfish.envoy.secrets import secrets_named
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.envoy.values import Layer, Resource, ResourceSet
+from pilotfish.mesh.gateways.hosts import route_names
+from pilotfish.mesh.gateways.listeners import listener_places
+from pilotfish.mesh.gateways.selection import Front, front_of
 from pilotfish.mesh.listeners.inbound import InboundPort, inbound_ports
 from pilotfish.mesh.listeners.outbound import WILDCARD, binding, binding_names, http_ports
 from pilotfish.mesh.policy.credentials import keyring
@@ -22,6 +27,7 @@ from pilotfish.mesh.routes.connections import connection_scope
 from pilotfish.mesh.routing import reader
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import Proxy
+from pilotfish.model.proxy import ProxyType
 
 
 def resource_set(graph: Graph, proxy: Proxy) -> ResourceSet:
@@ -29,16 +35,34 @@ def resource_set(graph: Graph, proxy: Proxy) -> ResourceSet:
 
     No query, which a change would run once a proxy: what runs is kept by scope and by the ports of a workload.
     """
-    return graph.get(_workload_set, *_shared(graph, proxy))
+    query, args = _asked(graph, proxy)
+    found: ResourceSet = graph.get(query, *args)
+    return found
 
 
 def roots(graph: Graph, proxy: Proxy) -> tuple[Origin, ...]:
     """What `resource_set` asks the graph for, and must not be forgotten (`Graph.collect`)."""
-    return (inbound_ports, (proxy,)), (_workload_set, _shared(graph, proxy))
+    return (inbound_ports, (proxy,)), _asked(graph, proxy)
 
 
-def _shared(graph: Graph, proxy: Proxy) -> tuple[Scope, tuple[InboundPort, ...], bool]:
-    return graph.get(widest, scope_of(graph, proxy)), graph.get(inbound_ports, proxy), proxy.transparent
+def _asked(graph: Graph, proxy: Proxy) -> Origin:
+    scope = graph.get(widest, scope_of(graph, proxy))
+    if proxy.type is ProxyType.ROUTER:
+        return _gateway_set, (scope, front_of(graph, proxy))
+    return _workload_set, (scope, graph.get(inbound_ports, proxy), proxy.transparent)
+
+
+@query
+def _gateway_set(db: Reads, scope: Scope, front: Front) -> ResourceSet:
+    """What gateways share that have the same front."""
+    rules = policed(db, scope)
+    return ResourceSet((_clusters(db, rules), _endpoints(db, rules), *_at_the_front(db, scope, front)))
+
+
+def _at_the_front(db: Reads, scope: Scope, front: Front) -> Iterator[Layer]:
+    listeners = (bound_listener(db, front, scope, *place) for place in listener_places(db, front))
+    yield Layer(LISTENER, (each for each in listeners if each is not None))
+    yield Layer(ROUTE, (gateway_route(db, front, scope, name) for name in route_names(db, front)))
 
 
 @query

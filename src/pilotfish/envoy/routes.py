@@ -36,14 +36,14 @@ def port_routes(db: Reads, scope: Scope, port: int) -> Resource:
     fragments = tuple(_without_clashes(db, scope, port))
     allow_any = settings(db).allow_any
     fallback = serialise(build_fallback(allow_any))
-    return _assemble(db, str(port), fragments, fallback, PASSTHROUGH if allow_any else "")
+    return assemble(db, str(port), fragments, fallback, PASSTHROUGH if allow_any else "")
 
 
 @query
 def service_routes(db: Reads, scope: Scope, host: str, port: int) -> Resource:
     """The RouteConfiguration `calculator.vm.svc.cluster.local:8888` of a listener that one service has for itself."""
     fragment = virtual_host(db, view(db, scope, host), host, port, (), True)
-    return _assemble(db, f"{host}:{port}", (fragment,), b"", "")
+    return assemble(db, f"{host}:{port}", (fragment,), b"", "")
 
 
 def build_inbound_route(name: str, port: int, cluster: str, subject: str) -> RouteConfiguration:
@@ -79,7 +79,7 @@ def _hosts_on(db: Reads, scope: Scope, reader: str, port: int) -> tuple[str, ...
     return tuple(dict.fromkeys((*known, *others)))
 
 
-def _assemble(db: Reads, name: str, fragments: Iterable[Fragment], fallback: bytes, fallback_cluster: str) -> Resource:
+def assemble(db: Reads, name: str, fragments: Iterable[Fragment], fallback: bytes, fallback_cluster: str) -> Resource:
     found = tuple(fragments)
     head = serialise(RouteConfiguration(name=name))
     tail = serialise(

@@ -14,11 +14,12 @@ from typing import Final
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.exports import Audience, audience_of, is_seen, rank
+from pilotfish.mesh.gateway_names import MESH, gateway_name
 from pilotfish.mesh.hosts import resolve, wildcards
 from pilotfish.mesh.inputs import mesh_config, refs, resource
 from pilotfish.mesh.scope import EVERYONE, Scope
 from pilotfish.model import ObjectRef
-from pilotfish.model.kinds import VIRTUAL_SERVICE
+from pilotfish.model.kinds import GATEWAY, VIRTUAL_SERVICE
 
 
 @query(index=True)
@@ -39,6 +40,12 @@ def first_seen(db: Reads, reader: str, found: tuple[ObjectRef, ...]) -> ObjectRe
         return found[0] if found else None
     seen = [ref for ref in found if is_seen(audiences.get(ref), reader)]
     return min(seen, key=lambda ref: rank(audiences.get(ref), ref.namespace, reader), default=None)
+
+
+def all_ranked(db: Reads, reader: str, found: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
+    """Those that are exported to a namespace, first those that `first_seen` prefers."""
+    audiences, seen = _audiences(db), all_seen(db, reader, found)
+    return tuple(sorted(seen, key=lambda ref: rank(audiences.get(ref), ref.namespace, reader)))
 
 
 def has_same_rank(db: Reads, reader: str, one: ObjectRef, other: ObjectRef) -> bool:
@@ -77,7 +84,7 @@ def routed_hosts(db: Reads, reader: str) -> tuple[str, ...]:
 def routers(db: Reads) -> Mapping[str, tuple[ObjectRef, ...]]:
     """Which VirtualServices name each host in HTTP routes, the oldest first."""
     subjects = ((subject(db, ref), ref) for ref in refs(db, VIRTUAL_SERVICE))
-    aged = sorted((each.created, each.hosts, ref) for each, ref in subjects if each.routes_requests)
+    aged = sorted((each.created, each.hosts, ref) for each, ref in subjects if each.routes_requests and each.is_in_mesh)
     found: dict[str, list[ObjectRef]] = {}
     for _, named, ref in aged:
         for host in named:
@@ -129,6 +136,10 @@ class Subject:
     hosts: tuple[str, ...] = ()
     routes_requests: bool = False
     routes_connections: bool = False
+    is_in_mesh: bool = True
+    """It is for calls from pod to pod."""
+    gateways: tuple[ObjectRef, ...] = ()
+    """The Gateways that it is bound to."""
     sources: Sources = Sources()
     """Its delegates' as well."""
     audience: Audience = None
@@ -146,12 +157,15 @@ def subject(db: Reads, ref: ObjectRef) -> Subject:
     spec = found.spec
     delegates = tuple(delegate_ref(ref, rule.delegate) for rule in spec.http if rule.delegate is not None)
     others = (other.spec for each in delegates if (other := resource(db, each, istio.VirtualService)) is not None)
+    gateways = tuple(dict.fromkeys(gateway_name(name, ref.namespace) for name in spec.gateways))
     matches = [match for each in (spec, *others) for rule in each.http for match in rule.match]
     return Subject(
         created=found.metadata.creation_timestamp or "",
         hosts=tuple(dict.fromkeys(resolve(host, ref.namespace) for host in spec.hosts)),
         routes_requests=bool(spec.http),
         routes_connections=bool(spec.tls or spec.tcp),
+        is_in_mesh=not gateways or MESH in gateways,
+        gateways=tuple(GATEWAY.ref(*name.split("/", 1)) for name in gateways if name != MESH),
         sources=Sources(
             frozenset(label for match in matches for label in match.source_labels.items()),
             frozenset(match.source_namespace for match in matches if match.source_namespace),

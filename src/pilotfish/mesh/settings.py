@@ -16,6 +16,7 @@ def settings(db: Reads) -> MeshSettings:
         access_log=_access_log(config),
         connect_timeout=config.connect_timeout,
         detection_timeout=config.protocol_detection_timeout,
+        trusted_proxies=config.default_config.gateway_topology.num_trusted_proxies,
         allow_any=config.outbound_traffic_policy.mode == "ALLOW_ANY",
     )
 

@@ -35,6 +35,7 @@ VIRTUAL_SERVICE: Final = Kind("VirtualService", "virtualservices", *_NETWORKING,
 DESTINATION_RULE: Final = Kind("DestinationRule", "destinationrules", *_NETWORKING, ("dr",), discovery=True)
 SERVICE_ENTRY: Final = Kind("ServiceEntry", "serviceentries", *_NETWORKING, ("se",), discovery=True)
 WORKLOAD_ENTRY: Final = Kind("WorkloadEntry", "workloadentries", *_NETWORKING, ("we",), discovery=True)
+GATEWAY: Final = Kind("Gateway", "gateways", *_NETWORKING, ("gw",), discovery=True)
 NAMESPACE: Final = Kind("Namespace", "namespaces", *_CORE, ("ns",), namespaced=False)
 CONFIG_MAP: Final = Kind("ConfigMap", "configmaps", *_CORE, ("cm",))
 SECRET: Final = Kind("Secret", "secrets", *_CORE, discovery=True)
@@ -59,7 +60,6 @@ def _warned(reason: str) -> WithoutEffect:
     return WithoutEffect(f"has no effect: {reason}", Severity.WARNING)
 
 
-_NO_ENTRY = _not_yet("no port is opened for traffic from outside; publish a Service with `up --publish`")
 _NO_PLUGIN = _not_yet("no plugin is loaded")
 _NO_GATEWAY_API = WithoutEffect(
     "of the Gateway API is not supported yet; it has no effect: use a VirtualService", Severity.ERROR
@@ -73,7 +73,6 @@ _NO_CONTROLLER = _harmless("it is for a cluster's own machinery, and a mesh on o
 
 # fmt: off
 UNSUPPORTED: Final = (
-    Kind("Gateway", "gateways", *_NETWORKING, ("gw",), without_effect=_NO_ENTRY),
     Kind("Sidecar", "sidecars", *_NETWORKING, without_effect=_not_yet("every proxy sees every service")),
     Kind("WorkloadGroup", "workloadgroups", *_NETWORKING, ("wg",), without_effect=_not_yet("nothing is made of it")),
     Kind("EnvoyFilter", "envoyfilters", "networking.istio.io", ("v1alpha3",),

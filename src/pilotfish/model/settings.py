@@ -24,3 +24,5 @@ class MeshSettings:
     """How long a sniffed connection's first bytes are waited for; 0 is for ever."""
     allow_any: bool
     """What no service claims is let pass, rather than refused."""
+    trusted_proxies: int = 0
+    """In front of gateways: how many of the addresses in X-Forwarded-For are believed."""

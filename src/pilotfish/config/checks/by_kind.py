@@ -5,6 +5,7 @@ from __future__ import annotations
 from pilotfish.config import istio, kubernetes
 from pilotfish.config.checks.data import check_config_map, check_secret
 from pilotfish.config.checks.destination_rule import check_destination_rule
+from pilotfish.config.checks.gateway import check_gateway
 from pilotfish.config.checks.names import check_metadata
 from pilotfish.config.checks.pod import check_deployment, check_pod, check_pod_status
 from pilotfish.config.checks.service import check_endpoint_slice, check_endpoints, check_service
@@ -38,6 +39,8 @@ def check(resource: Resource, report: Report) -> None:
             check_virtual_service(resource.spec, report)
         case istio.DestinationRule():
             check_destination_rule(resource.spec, report)
+        case istio.Gateway():
+            check_gateway(resource.spec, report)
         case istio.ServiceEntry():
             check_service_entry(resource.spec, report)
         case istio.WorkloadEntry():

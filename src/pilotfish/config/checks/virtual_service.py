@@ -7,6 +7,7 @@ from pilotfish.config.checks.export_to import check_export_to
 from pilotfish.config.checks.hosts import check_host, overlap
 from pilotfish.config.checks.http_order import check_order
 from pilotfish.config.checks.http_route import check_route
+from pilotfish.config.checks.names import is_dns_label, is_dns_subdomain
 from pilotfish.config.istio.virtual_service import VirtualServiceSpec
 from pilotfish.config.report import Report
 
@@ -15,8 +16,7 @@ def check_virtual_service(spec: VirtualServiceSpec, report: Report) -> None:
     in_mesh = not spec.gateways or "mesh" in spec.gateways
     _check_hosts(spec.hosts, not in_mesh, report)
     for index, gateway in enumerate(spec.gateways):
-        if gateway != "mesh":
-            _report_gateway(gateway, f"spec.gateways[{index}]", in_mesh, report)
+        _check_gateway(gateway, f"spec.gateways[{index}]", report)
     check_export_to(spec.export_to, report)
     if not (spec.http or spec.tls or spec.tcp):
         report.missing("spec.http", "write a route (or spec.tls, or spec.tcp)", of="spec")
@@ -41,18 +41,14 @@ def _check_delegate(spec: VirtualServiceSpec, report: Report) -> None:
             report.invalid(f"spec.http[{index}].delegate", what, "write the route, or name hosts")
 
 
-def _report_gateway(gateway: str, field: str, in_mesh: bool, report: Report) -> None:
-    """What holds in the mesh as well, holds there."""
-    if in_mesh:
-        what = f"the gateway {gateway!r} is not supported yet, so these routes hold for calls from pod to pod alone"
-        report.warning(field, "UnsupportedField", what)
-    else:
-        remedy = "remove it, or write mesh: the routes then hold for calls from pod to pod"
-        report.unsupported(field, f"the gateway {gateway!r}", remedy)
+def _check_gateway(gateway: str, field: str, report: Report) -> None:
+    namespace, slash, name = gateway.rpartition("/")
+    if (slash and namespace != "." and not is_dns_label(namespace)) or not is_dns_subdomain(name):
+        report.invalid(field, f"{gateway!r} is no gateway", "write NAME, NAMESPACE/NAME, or mesh")
 
 
 def _check_hosts(hosts: tuple[str, ...], behind_gateway: bool, report: Report) -> None:
-    """`*` is right behind a gateway; that the gateway is not supported is said elsewhere."""
+    """`*` is right behind a gateway."""
     for index, host in enumerate(hosts):
         if not (behind_gateway and host == "*"):
             check_host(host, f"spec.hosts[{index}]", report)

@@ -24,6 +24,13 @@ from pilotfish.config.istio.destination_rule import (
     TrafficPolicy,
     Tunnel,
 )
+from pilotfish.config.istio.gateway import (
+    Gateway,
+    GatewayPort,
+    GatewaySpec,
+    Server,
+    ServerTLSSettings,
+)
 from pilotfish.config.istio.service_entry import (
     ServiceEntry,
     ServiceEntryPort,
@@ -68,6 +75,9 @@ __all__ = [
     "Destination",
     "DestinationRule",
     "DestinationRuleSpec",
+    "Gateway",
+    "GatewayPort",
+    "GatewaySpec",
     "HTTP2KeepAlive",
     "HTTPBody",
     "HTTPCookie",
@@ -88,6 +98,8 @@ __all__ = [
     "Percent",
     "RetryBudget",
     "RouteDestination",
+    "Server",
+    "ServerTLSSettings",
     "ServiceEntry",
     "ServiceEntryPort",
     "ServiceEntrySpec",

@@ -182,7 +182,10 @@ class TLSMatchAttributes(Struct):
 
     sni_hosts: tuple[str, ...] = ()
     destination_subnets: tuple[str, ...] = ()
+    """In the mesh: a gateway's connections are all to the gateway."""
     port: int = 0
+    gateways: tuple[str, ...] = ()
+    """Stand in for the object's."""
 
 
 class TLSRoute(Struct):
@@ -196,7 +199,10 @@ class L4MatchAttributes(Struct):
     """All that is set must hold."""
 
     destination_subnets: tuple[str, ...] = ()
+    """In the mesh: a gateway's connections are all to the gateway."""
     port: int = 0
+    gateways: tuple[str, ...] = ()
+    """Stand in for the object's."""
 
 
 class TCPRoute(Struct):
@@ -209,7 +215,7 @@ class TCPRoute(Struct):
 class VirtualServiceSpec(Struct):
     hosts: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
-    """Only `mesh`, which is also what is meant where there are none."""
+    """`NAME`, `NAMESPACE/NAME`, or `mesh`: calls from pod to pod, which are also meant where there are none."""
     export_to: tuple[str, ...] = ()
     """Namespaces: `.` is the object's own, `~` none, `*` all, which is also what is meant where there is none."""
     http: tuple[HTTPRoute, ...] = ()

@@ -24,7 +24,8 @@ def connection_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
     found = resource(db, ref, istio.VirtualService)
     if found is None or not (found.spec.tls or found.spec.tcp):
         return ()
-    return (*_unused(db, ref, found.spec), *_lost(db, ref, found.spec), *_dead(db, ref, found.spec))
+    in_mesh = (*_unused(db, ref, found.spec), *_lost(db, ref, found.spec)) if subject(db, ref).is_in_mesh else ()
+    return (*in_mesh, *_dead(db, ref, found.spec))
 
 
 def _unused(db: Reads, ref: ObjectRef, spec: istio.VirtualServiceSpec) -> Iterator[Problem]:

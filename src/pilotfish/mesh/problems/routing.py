@@ -36,7 +36,8 @@ def virtual_service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
     found = resource(db, ref, istio.VirtualService)
     if found is None:
         return ()
-    return (*_lost_hosts(db, ref, found), *_unknown_hosts(db, ref, found), *_dead_destinations(db, ref, found))
+    in_mesh = (*_lost_hosts(db, ref, found), *_unknown_hosts(db, ref, found)) if subject(db, ref).is_in_mesh else ()
+    return (*in_mesh, *_dead_destinations(db, ref, found))
 
 
 @query

@@ -11,12 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.gateway_names import gateway_name
 from pilotfish.mesh.hosts import wildcards
 from pilotfish.mesh.inputs import refs, resource
 from pilotfish.mesh.policy.policies import treated
 from pilotfish.mesh.registry.visibility import seen_service
 from pilotfish.mesh.routes.backends import Resolve, weigh
 from pilotfish.mesh.routes.destinations import resolve_destination
+from pilotfish.mesh.routes.entrance import Entrance
 from pilotfish.mesh.routing import all_seen, reader, subject
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import FieldRef, ObjectRef
@@ -55,29 +57,38 @@ def _lowered(
     def resolve_for(destination: istio.Destination) -> Backend:
         return resolve_destination(db, client, ref.namespace, destination, port)
 
-    return lower_tls(ref, spec, port, resolve_for) if is_tls else lower_tcp(ref, spec, port, resolve_for)
+    lower = lower_tls if is_tls else lower_tcp
+    return lower(ref, spec, Entrance(port), resolve_for)
 
 
-def lower_tls(ref: ObjectRef, spec: istio.VirtualServiceSpec, port: int, resolve: Resolve) -> Iterator[ConnectionRoute]:
+def lower_tls(
+    ref: ObjectRef, spec: istio.VirtualServiceSpec, entrance: Entrance, resolve: Resolve
+) -> Iterator[ConnectionRoute]:
     """One for each alternative of a rule's matches."""
     for index, rule in enumerate(spec.tls):
         for number, match in enumerate(rule.match):
-            if match.port in (0, port):
+            if _is_open(entrance, match, ref):
                 names = tuple(dict.fromkeys(name.lower() for name in match.sni_hosts))
                 field = FieldRef(ref, f"spec.tls[{index}].match[{number}]")
                 meant = ConnectionMatch(_ranges(match.destination_subnets), names)
                 yield ConnectionRoute(meant, weigh(rule.route, resolve), field)
 
 
-def lower_tcp(ref: ObjectRef, spec: istio.VirtualServiceSpec, port: int, resolve: Resolve) -> Iterator[ConnectionRoute]:
+def lower_tcp(
+    ref: ObjectRef, spec: istio.VirtualServiceSpec, entrance: Entrance, resolve: Resolve
+) -> Iterator[ConnectionRoute]:
     """One for each rule."""
     for index, rule in enumerate(spec.tcp):
-        here = [match.destination_subnets for match in rule.match if match.port in (0, port)]
+        here = [match.destination_subnets for match in rule.match if _is_open(entrance, match, ref)]
         if rule.match and not here:
             continue
         subnets = _ranges(subnet for subnets in here for subnet in subnets) if all(here) else ()
         field = FieldRef(ref, f"spec.tcp[{index}]")
         yield ConnectionRoute(ConnectionMatch(subnets), weigh(rule.route, resolve), field)
+
+
+def _is_open(entrance: Entrance, match: istio.TLSMatchAttributes | istio.L4MatchAttributes, ref: ObjectRef) -> bool:
+    return entrance.is_open_to(match.port, (gateway_name(name, ref.namespace) for name in match.gateways))
 
 
 def _ranges(subnets: Iterable[str]) -> tuple[str, ...]:
@@ -106,6 +117,6 @@ def _routers(db: Reads) -> Mapping[str, tuple[tuple[str, ObjectRef], ...]]:
     found: dict[str, list[tuple[str, ObjectRef]]] = {}
     for ref in refs(db, VIRTUAL_SERVICE):
         each = subject(db, ref)
-        for host in each.hosts if each.routes_connections else ():
+        for host in each.hosts if each.routes_connections and each.is_in_mesh else ():
             found.setdefault(host, []).append((each.created, ref))
     return {host: tuple(aged) for host, aged in found.items()}

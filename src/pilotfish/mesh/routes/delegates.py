@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from pilotfish.config import istio
+from pilotfish.mesh.gateway_names import gateway_name
 from pilotfish.mesh.hosts import resolve
 from pilotfish.model import ObjectRef
 
@@ -38,7 +39,8 @@ Find = Callable[[istio.Delegate], tuple[ObjectRef, istio.VirtualServiceSpec] | N
 
 
 def own_rules(ref: ObjectRef, spec: istio.VirtualServiceSpec) -> Iterator[Rule]:
-    yield from (Rule(ref, f"spec.http[{index}]", route) for index, route in enumerate(spec.http))
+    for index, route in enumerate(spec.http):
+        yield Rule(ref, f"spec.http[{index}]", _with_whole_gateways(route, ref.namespace))
 
 
 def all_rules(ref: ObjectRef, spec: istio.VirtualServiceSpec, find: Find) -> Iterator[Rule]:
@@ -55,6 +57,16 @@ def merge(root: istio.HTTPRoute, ref: ObjectRef, spec: istio.VirtualServiceSpec)
     for rule in own_rules(ref, spec):
         merged = _merge_routes(root, _with_whole_hosts(rule.route, ref.namespace))
         yield rule.field, Rule(ref, rule.field, merged, is_merged=True) if merged is not None else None
+
+
+def _with_whole_gateways(route: istio.HTTPRoute, namespace: str) -> istio.HTTPRoute:
+    if not any(match.gateways for match in route.match):
+        return route
+    matches = (
+        msgspec.structs.replace(match, gateways=tuple(gateway_name(name, namespace) for name in match.gateways))
+        for match in route.match
+    )
+    return msgspec.structs.replace(route, match=tuple(matches))
 
 
 def _with_whole_hosts(route: istio.HTTPRoute, namespace: str) -> istio.HTTPRoute:

@@ -12,6 +12,7 @@ from typing import Final
 from pilotfish.config import istio
 from pilotfish.config.values import decode_base64
 from pilotfish.mesh.routes.backends import Resolve, weigh
+from pilotfish.mesh.routes.entrance import Entrance
 from pilotfish.mesh.routes.faults import share_of
 from pilotfish.mesh.routes.header_operations import host_of, lower_headers
 from pilotfish.mesh.routes.retries import lower_retries
@@ -35,10 +36,10 @@ _MATCHED_PREFIX: Final = "%PREFIX()%"
 """At the beginning of a redirect's `uri`: what is behind it is put in the place of the prefix that matched."""
 
 
-def lower_action(rule: istio.HTTPRoute, port: int, resolve: Resolve) -> Action:
-    """`port` is the one that the requests come for."""
+def lower_action(rule: istio.HTTPRoute, entrance: Entrance, resolve: Resolve) -> Action:
+    """`entrance` is where the requests come in."""
     if rule.redirect is not None:
-        return _redirect(rule.redirect, port)
+        return _redirect(rule.redirect, entrance)
     if rule.direct_response is not None:
         return _direct_response(rule.direct_response)
     return _forward(rule, resolve)
@@ -85,20 +86,20 @@ def _mirrors(rule: istio.HTTPRoute, resolve: Resolve) -> Iterator[Mirror]:
     yield from (Mirror(resolve(destination), share) for destination, share in (*one, *more) if share)
 
 
-def _redirect(source: istio.HTTPRedirect, port: int) -> Redirect:
+def _redirect(source: istio.HTTPRedirect, entrance: Entrance) -> Redirect:
     return Redirect(
         code=source.redirect_code or 301,
         scheme=source.scheme,
         host=source.authority,
-        port=_new_port(source, port),
+        port=_new_port(source, entrance),
         path=_redirected_path(source),
     )
 
 
-def _new_port(source: istio.HTTPRedirect, port: int) -> int | None:
-    """A scheme's own port is not written out. Calls inside of the mesh are HTTP until a redirect says otherwise."""
-    number = port if source.derive_port == "FROM_REQUEST_PORT" else source.port
-    return None if number == _DEFAULT_PORTS[source.scheme or "http"] else number
+def _new_port(source: istio.HTTPRedirect, entrance: Entrance) -> int | None:
+    """A scheme's own port is not written out."""
+    number = entrance.port if source.derive_port == "FROM_REQUEST_PORT" else source.port
+    return None if number == _DEFAULT_PORTS[source.scheme or entrance.scheme] else number
 
 
 def _redirected_path(source: istio.HTTPRedirect) -> PathModifier | None:

@@ -10,6 +10,7 @@ from pilotfish.mesh.policy.policies import treated
 from pilotfish.mesh.registry.services import service_at
 from pilotfish.mesh.routes.delegates import all_rules
 from pilotfish.mesh.routes.destinations import resolve_destination
+from pilotfish.mesh.routes.entrance import Entrance
 from pilotfish.mesh.routes.retries import DEFAULT_RETRIES
 from pilotfish.mesh.routes.virtual_service import lower_http
 from pilotfish.mesh.routing import delegate_ref, subject
@@ -29,19 +30,25 @@ def http_routes(
     """
     found = resource(db, ref, istio.VirtualService) if ref is not None else None
     if ref is not None and found is not None:
-        writer = ref.namespace
-
-        def resolve(destination: istio.Destination) -> Backend:
-            return resolve_destination(db, client, writer, destination, port)
-
-        def find(delegate: istio.Delegate) -> tuple[ObjectRef, istio.VirtualServiceSpec] | None:
-            return find_delegate(db, ref, delegate)
-
-        routes = tuple(lower_http(all_rules(ref, found.spec, find), port, source, resolve))
+        routes = written_routes(db, ref, found.spec, client, source, Entrance(port))
         if routes:
             return routes
     is_seen = home is not None and service_at(db, host, home) is not None
     return (_plain(treated(db, client, Backend(host, port))),) if is_seen else ()
+
+
+def written_routes(
+    db: Reads, ref: ObjectRef, spec: istio.VirtualServiceSpec, client: Scope, source: Scope, entrance: Entrance
+) -> tuple[HTTPRoute, ...]:
+    """Those of one VirtualService, and of its delegates, in the order in which they are tried."""
+
+    def resolve(destination: istio.Destination) -> Backend:
+        return resolve_destination(db, client, ref.namespace, destination, entrance.port)
+
+    def find(delegate: istio.Delegate) -> tuple[ObjectRef, istio.VirtualServiceSpec] | None:
+        return find_delegate(db, ref, delegate)
+
+    return tuple(lower_http(all_rules(ref, spec, find), entrance, source, resolve))
 
 
 def _plain(backend: Backend) -> HTTPRoute:

@@ -12,6 +12,7 @@ from pilotfish.config import istio
 from pilotfish.mesh.routes.backends import Resolve
 from pilotfish.mesh.routes.cors import lower_cors
 from pilotfish.mesh.routes.delegates import Rule
+from pilotfish.mesh.routes.entrance import Entrance
 from pilotfish.mesh.routes.faults import lower_fault
 from pilotfish.mesh.routes.header_operations import lower_headers
 from pilotfish.mesh.routes.http_actions import lower_action
@@ -23,16 +24,16 @@ from pilotfish.model.route import HTTPRoute
 _EVERYTHING: Final = istio.HTTPMatchRequest()
 
 
-def lower_http(rules: Iterable[Rule], port: int, source: Scope, resolve: Resolve) -> Iterator[HTTPRoute]:
-    """The routes that hold on a port for a client, one for each alternative of a rule's matches.
+def lower_http(rules: Iterable[Rule], entrance: Entrance, source: Scope, resolve: Resolve) -> Iterator[HTTPRoute]:
+    """The routes that hold at an entrance for a client, one for each alternative of a rule's matches.
 
     The last is the first that takes every request: what follows it is never reached.
     """
     for rule in rules:
-        matches, route = tuple(_matches_on(rule, port, source)), rule.route
+        matches, route = tuple(_matches_at(rule, entrance, source)), rule.route
         if not matches:
             continue
-        action, headers = lower_action(route, port, resolve), lower_headers(route.headers)
+        action, headers = lower_action(route, entrance, resolve), lower_headers(route.headers)
         fault, cors = lower_fault(route.fault), lower_cors(route.cors_policy)
         for field, written in matches:
             match, name = lower_match(written), ".".join(filter(None, (route.name, written.name)))
@@ -42,19 +43,17 @@ def lower_http(rules: Iterable[Rule], port: int, source: Scope, resolve: Resolve
                 return
 
 
-def _matches_on(rule: Rule, port: int, source: Scope) -> Iterator[tuple[str, istio.HTTPMatchRequest]]:
+def _matches_at(rule: Rule, entrance: Entrance, source: Scope) -> Iterator[tuple[str, istio.HTTPMatchRequest]]:
     """(field, match); a rule without any matches everything."""
     if not rule.route.match:
         yield rule.field, _EVERYTHING
     for index, match in enumerate(rule.route.match):
-        if match.port in (0, port) and _is_for(match, source):
+        if entrance.is_open_to(match.port, match.gateways) and _is_for(match, source):
             yield rule.field if rule.is_merged else f"{rule.field}.match[{index}]", match
 
 
 def _is_for(match: istio.HTTPMatchRequest, source: Scope) -> bool:
     """Where gateways are named, neither labels nor namespace count."""
-    if match.gateways:
-        return "mesh" in match.gateways
-    return (
+    return bool(match.gateways) or (
         match.source_namespace in ("", source.namespace) and match.source_labels.items() <= dict(source.labels).items()
     )

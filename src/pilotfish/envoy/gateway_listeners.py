@@ -1,0 +1,80 @@
+"""A gateway's listeners: bound, each for itself, at addresses of its pod."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from envoy.config.core.v3.address_pb2 import Address, Pipe
+from envoy.config.core.v3.base_pb2 import TrafficDirection
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
+from envoy.config.listener.v3.listener_pb2 import Listener
+
+from pilotfish.derive import Reads, query
+from pilotfish.envoy.access_log import build_listener_logs
+from pilotfish.envoy.connection_route import build_chain, connection_clusters_of
+from pilotfish.envoy.filters import TLS_INSPECTOR
+from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
+from pilotfish.envoy.listeners import also_ipv6
+from pilotfish.envoy.message import serialise, socket_address
+from pilotfish.envoy.server_tls import build_server_tls
+from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE
+from pilotfish.envoy.values import Resource
+from pilotfish.mesh.gateways.listeners import gateway_listener
+from pilotfish.mesh.gateways.selection import Front
+from pilotfish.mesh.listeners.outbound import WILDCARD
+from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.settings import settings
+from pilotfish.model.gateway import GatewayChain
+from pilotfish.model.settings import MeshSettings
+
+_SOCKET = "unix://"
+
+
+@query
+def bound_listener(db: Reads, front: Front, scope: Scope, address: str, port: int) -> Resource | None:
+    """None where there is nothing to be listened for."""
+    found = gateway_listener(db, front, scope, address, port)
+    if found is None:
+        return None
+    mesh = settings(db)
+    listener = Listener(
+        name=found.name,
+        address=_address(address, port),
+        additional_addresses=also_ipv6(port) if not address else (),
+        traffic_direction=TrafficDirection.OUTBOUND,
+        filter_chains=[_build_chain(mesh, chain, found.name) for chain in found.chains],
+        access_log=build_listener_logs(mesh.access_log),
+    )
+    if any(chain.tls or chain.server_names for chain in found.chains):
+        listener.listener_filters.append(TLS_INSPECTOR)
+    references = (each for chain in found.chains for each in _references(chain))
+    return Resource.make(LISTENER, found.name, serialise(listener), references, db.origin)
+
+
+def _address(address: str, port: int) -> Address:
+    if address.startswith(_SOCKET):
+        return Address(pipe=Pipe(path=address.removeprefix(_SOCKET)))
+    return socket_address(address or WILDCARD, port)
+
+
+def _build_chain(mesh: MeshSettings, chain: GatewayChain, listener: str) -> FilterChain:
+    if chain.connections is not None:
+        built = build_chain(chain.connections, mesh.access_log)
+    else:
+        prefix = chain.stat_prefix or f"outbound_{listener}"
+        manager = HttpManager(
+            Direction.GATEWAY, prefix, chain.requests, mesh.access_log, trusted_proxies=mesh.trusted_proxies
+        )
+        built = FilterChain(filters=[build_http_manager(manager)])
+    if chain.server_names:
+        built.filter_chain_match.CopyFrom(FilterChainMatch(server_names=chain.server_names))
+    if chain.tls is not None:
+        built.transport_socket.CopyFrom(build_server_tls(chain.tls))
+    return built
+
+
+def _references(chain: GatewayChain) -> Iterator[tuple[str, str]]:
+    if chain.connections is not None:
+        yield from ((CLUSTER, name) for name in connection_clusters_of(chain.connections))
+    else:
+        yield ROUTE, chain.requests

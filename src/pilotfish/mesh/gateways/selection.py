@@ -1,0 +1,59 @@
+"""Which Gateways a proxy is meant by, and which of its ports stand for theirs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pilotfish.config import istio
+from pilotfish.derive import Graph, Reads, query
+from pilotfish.mesh.inputs import Labels, refs, resource
+from pilotfish.mesh.listeners.inbound import InboundPort, inbound_ports
+from pilotfish.model import ObjectRef, Proxy
+from pilotfish.model.kinds import GATEWAY
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What gateways with the same front listen for is the same."""
+
+    gateways: tuple[ObjectRef, ...]
+    """The oldest first."""
+    targets: tuple[tuple[int, int], ...] = ()
+    """(port of a Service that leads to the proxy, the proxy's own), where they differ; sorted."""
+
+    def listener_port(self, port: int) -> int:
+        """Where a server of this port listens: where the Service sends what is sent to that. A port that no Service
+        has is the proxy's own."""
+        return dict(self.targets).get(port, port)
+
+
+def front_of(graph: Graph, proxy: Proxy) -> Front:
+    """No query, as there would be one for each proxy."""
+    own = proxy.labels.items()
+    chosen = tuple(ref for ref, selector in graph.get(selectors) if set(selector) <= own)
+    return Front(chosen, _targets(graph.get(inbound_ports, proxy)))
+
+
+def _targets(ports: tuple[InboundPort, ...]) -> tuple[tuple[int, int], ...]:
+    """Of several Services with one port, the one with the lowest target decides, unless one leads to the same port."""
+    led: dict[int, int] = {}
+    for each in ports:
+        for *_, port in each.serves:
+            if port == each.number or port not in led:
+                led[port] = each.number
+    return tuple(sorted((port, target) for port, target in led.items() if port != target))
+
+
+@query(index=True)
+def selectors(db: Reads) -> tuple[tuple[ObjectRef, Labels], ...]:
+    """Of all Gateways, the oldest first; an empty selector is every gateway's.
+
+    Of the same age the first by name, then by namespace, is the older: Istio's sortConfigByCreationTime.
+    """
+    found = ((ref, resource(db, ref, istio.Gateway)) for ref in refs(db, GATEWAY))
+    aged = [
+        (gateway.metadata.creation_timestamp or "", ref.name, ref.namespace, ref, gateway.spec.selector)
+        for ref, gateway in found
+        if gateway is not None
+    ]
+    return tuple((ref, tuple(sorted(labels.items()))) for *_, ref, labels in sorted(aged, key=lambda each: each[:3]))
