@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +39,10 @@ LEFT_OUT: Final = {
     "inbound-mtls-strict": "mutual TLS",
 }
 """What the names of scenarios contain that need something that pilotfish has not."""
+
+
+_UNNAMED: Final = re.compile(r"\(without a name\)|route \d+")
+"""What we call a filter chain or a route that has no name."""
 
 
 def test_every_file_is_checked_or_left_out(conformance: Path) -> None:
@@ -85,7 +90,8 @@ def _call(row: Mapping[str, Any]) -> Call:
 def _facts(way: Way) -> dict[str, str]:
     """In the data's words."""
     names = ("listener", "filter_chain", "route_config", "virtual_host", "route", "cluster")
-    return {name: getattr(way, name) for name in names} | {"error": way.failure or ""}
+    told = {name: _UNNAMED.sub("", getattr(way, name)) for name in names}
+    return told | {"error": way.failure or ""}
 
 
 def _tell_ports_apart(ports: list[dict[str, Any]]) -> None:
