@@ -13,7 +13,7 @@ A live test takes the fixture `start` (`Start` is its type), which has all that 
 
 Without root it is skipped. Problems of single objects, what Envoy refuses and what it warns of (a deprecated field)
 fail the test, unless it says that they are meant: `problems={"NoEffect"}`, `refused=True`. `proxy=` is for whom the
-resources are made. meshConfig is read where it stands among the objects, in the ConfigMap `istio`.
+resources are made: `proxy=EDGE` starts a gateway. meshConfig is read where it stands among the objects, in the ConfigMap `istio`.
 """
 
 from __future__ import annotations
@@ -47,11 +47,14 @@ from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh import inputs
 from pilotfish.model import Proxy
 from pilotfish.model.private import reveal
+from pilotfish.model.proxy import ProxyType
 from pilotfish.runtime.agent.envoy import find_envoy
 
 POD4, POD6 = "10.245.1.1", "fd00:245::1"
 PEER4, PEER6 = "10.245.1.2", "fd00:245::2"
 WEBAPP = Proxy.of_pod("webapp-0", "vm", (POD4, POD6), labels={"app": "webapp"})
+EDGE = Proxy.of_pod("edge-0", "edge", (POD4, POD6), labels={"istio": "edge"}, type=ProxyType.ROUTER)
+"""A gateway: nothing is captured, and whoever calls it does so from `peer`, at POD4."""
 
 
 @dataclass
@@ -317,7 +320,8 @@ class Start:
 
     def _launch(self, resources: ResourceSet, proxy: Proxy) -> LiveEnvoy:
         _make_namespaces(self.pod, self.peer)
-        _capture(self.pod)
+        if proxy.type is ProxyType.SIDECAR:
+            _capture(self.pod)
         ads = Ads(resources)
         # A socket's path has at most 107 characters: pytest's directories may be longer.
         xds, admin = Path(f"/tmp/pft-{os.getpid()}.xds"), Path(f"/tmp/pft-{os.getpid()}.admin")

@@ -56,7 +56,9 @@ def _asked(graph: Graph, proxy: Proxy) -> Origin:
 def _gateway_set(db: Reads, scope: Scope, front: Front) -> ResourceSet:
     """What gateways share that have the same front."""
     rules = policed(db, scope)
-    return ResourceSet((_clusters(db, rules), _endpoints(db, rules), *_at_the_front(db, scope, front)))
+    layers = (_clusters(db, rules), _endpoints(db, rules), *_at_the_front(db, scope, front))
+    secrets = secrets_named(db, scope.namespace, layers)
+    return ResourceSet((*layers, secrets) if secrets else layers)
 
 
 def _at_the_front(db: Reads, scope: Scope, front: Front) -> Iterator[Layer]:
