@@ -13,7 +13,8 @@ A live test takes the fixture `start` (`Start` is its type), which has all that 
 
 Without root it is skipped. Problems of single objects, what Envoy refuses and what it warns of (a deprecated field)
 fail the test, unless it says that they are meant: `problems={"NoEffect"}`, `refused=True`. `proxy=` is for whom the
-resources are made: `proxy=EDGE` starts a gateway. meshConfig is read where it stands among the objects, in the ConfigMap `istio`.
+resources are made: `proxy=EDGE` starts a gateway. meshConfig is read where it stands among the objects, in the
+ConfigMap `istio`.
 """
 
 from __future__ import annotations

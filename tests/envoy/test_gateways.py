@@ -35,7 +35,12 @@ spec:
   selector: {istio: edge}
   servers:
   - port: {number: 8080, name: http, protocol: HTTP}
-    hosts: [A.example.com, "*.wild.example.com", secure.example.com, redirected.example.com, other/elsewhere.example.com]
+    hosts:
+    - A.example.com
+    - "*.wild.example.com"
+    - secure.example.com
+    - redirected.example.com
+    - other/elsewhere.example.com
   - {port: {number: 8081, name: idle, protocol: HTTP}, hosts: [idle.example.com]}
   - {port: {number: 8082, name: bound, protocol: HTTP}, bind: 127.0.0.1, hosts: ["*"]}
   - {port: {number: 0, name: socket, protocol: HTTP}, bind: "unix://@edge", hosts: ["*"]}

@@ -33,13 +33,13 @@ def speak_tls(cluster: Cluster, options: HttpProtocolOptions, tls: ClientTLS) ->
     if tls.certificate:
         common.tls_certificates.add(certificate_chain=_file(tls.certificate), private_key=_file(tls.private_key))
     if tls.credential is not None:
-        _take_credential(common, tls.credential, tls.subjectalt_names)
+        _take_credential(common, tls.credential, tls.subject_alt_names)
     elif tls.ca_certificates is not None:
         trust = common.validation_context
         trust.trusted_ca.CopyFrom(_file(tls.ca_certificates))
         if tls.crl:
             trust.crl.CopyFrom(_file(tls.crl))
-        _match_names(trust, tls.subjectalt_names)
+        _match_names(trust, tls.subject_alt_names)
     cluster.transport_socket.name = "envoy.transport_sockets.tls"
     cluster.transport_socket.typed_config.CopyFrom(pack(context))
     _follow_host(options, tls)
@@ -65,7 +65,7 @@ def _take_credential(common: CommonTlsContext, named: ClientCredential, names: t
 
 
 def _match_names(trust: CertificateValidationContext, names: tuple[str, ...]) -> None:
-    trust.match_typed_subjectalt_names.extend(matcher for name in names for matcher in alt_name(name))
+    trust.match_typed_subject_alt_names.extend(matcher for name in names for matcher in alt_name(name))
 
 
 def _follow_host(options: HttpProtocolOptions, tls: ClientTLS) -> None:
@@ -74,7 +74,7 @@ def _follow_host(options: HttpProtocolOptions, tls: ClientTLS) -> None:
     if not tls.server_name:
         upstream = options.upstream_http_protocol_options
         upstream.auto_sni = True
-        upstream.auto_san_validation = not tls.subjectalt_names and tls.verifies
+        upstream.auto_san_validation = not tls.subject_alt_names and tls.verifies
 
 
 def alt_name(name: str) -> list[SubjectAltNameMatcher]:
