@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,14 @@ import grpc
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 
+from pilotfish.ads import Request
 from pilotfish.discovery import admission, patience
+from pilotfish.discovery.pace import SAVED, SHARE
+from pilotfish.discovery.session import ProxySession
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, ROUTE
 from pilotfish.runtime.discovery import ads_server
 from pilotfish.runtime.discovery.address import Address
+from pilotfish.runtime.discovery.driver import Driver
 from pilotfish.runtime.discovery.serve import DiscoveryServer
 from tests.manifests import save, service
 from tests.prometheus import total
@@ -256,3 +260,51 @@ async def test_abuse_leaves_no_traceback(file: Path, caplog: pytest.LogCaptureFi
         assert record.exc_info is None, record.getMessage()
         assert record.levelno < logging.ERROR, record.getMessage()
         assert len(record.getMessage()) < 1000
+
+
+async def test_who_asks_without_end_takes_a_small_share_of_discoverys_time(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spent = 0.0
+    receive = Driver.receive
+
+    def measured(driver: Driver, session: ProxySession, request: Request) -> None:
+        nonlocal spent
+        began = time.monotonic()
+        receive(driver, session, request)
+        spent += time.monotonic() - began
+
+    names = [f"outbound|80||of-{number}.example.com" for number in range(2_000)]
+    more = discovery_pb2.DeltaDiscoveryRequest(type_url=ENDPOINT, resource_names_subscribe=names).SerializeToString()
+    less = discovery_pb2.DeltaDiscoveryRequest(type_url=ENDPOINT, resource_names_unsubscribe=names).SerializeToString()
+    over = threading.Event()
+
+    def flood(address: str) -> None:
+        def requests() -> Iterator[bytes]:
+            yield ask("sidecar~10.0.0.2~flood-0.vm~vm.svc.cluster.local")
+            while not over.is_set():
+                yield from (more, less)
+
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        with suppress(grpc.RpcError), grpc.insecure_channel(address, options=options) as channel:
+            for _ in channel.stream_stream(METHOD + "DeltaAggregatedResources")(requests()):
+                if over.is_set():
+                    return
+
+    async with discovery(file) as made, connected(made.xds) as proxy:
+        await proxy.until("all is there", lambda: "8000" in proxy.has[ROUTE])
+        monkeypatch.setattr(Driver, "receive", measured)
+        began = time.monotonic()
+        flooding = asyncio.create_task(asyncio.to_thread(flood, str(made.xds)))
+        try:
+            while time.monotonic() < began + 3 * SAVED:
+                await asyncio.sleep(SAVED)
+            save(file, ONE + "---\n" + service("two", "10.96.0.11", "10.0.0.2"))
+            await proxy.until("the change is there", lambda: any("|two." in name for name in proxy.has[CLUSTER]))
+            elapsed = time.monotonic() - began
+        finally:
+            over.set()
+    await flooding
+    assert spent < SAVED + elapsed * SHARE + 0.1, (
+        "seconds for which one stream kept it busy"
+    )

@@ -17,6 +17,7 @@ from typing import Final
 
 from pilotfish.config.kubernetes import Pod
 from pilotfish.config.manifest import Manifest
+from pilotfish.discovery.pace import Pace
 from pilotfish.model import Proxy
 
 MOST_STREAMS: Final = 4096
@@ -77,6 +78,7 @@ class Door:
         self.only_pods = only_pods
         self._inside: Counter[str] = Counter()
         self._cut_off: dict[tuple[str, str], CutOff] = {}
+        self._paces: dict[str, Pace] = {}
 
     def enter(self, host: str) -> Refusal | None:
         """Somebody opens a stream. Where that is not refused, `leave` is to be called at its end."""
@@ -92,6 +94,15 @@ class Door:
         self._inside[host] -= 1
         if self._inside[host] <= 0:
             del self._inside[host]
+
+    def pace(self, host: str) -> Pace:
+        """For a stream of this address. Where each address is a pod's, all of its streams have one, before and after
+        it reconnects."""
+        if not self.only_pods:
+            return Pace()
+        if host not in self._paces and len(self._paces) >= MOST_STREAMS:
+            self._paces = {known: pace for known, pace in self._paces.items() if known in self._inside}
+        return self._paces.setdefault(host, Pace())
 
     def admit(self, proxy: Proxy, host: str, pod: Manifest | None, now: float) -> Refusal | None:
         """Whether this proxy is served. `pod`: the object that is called as it calls itself."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, TypeAlias
@@ -160,14 +161,20 @@ class _Visit:
         """None where the stream ends without one."""
         try:
             async with asyncio.timeout(_FIRST_REQUEST):
-                return await anext(self._parsed(requests), None)
+                body = await anext(aiter(requests), None)
+                return None if body is None else self._parse_one(body)
         except TimeoutError:
             said = f"nothing was asked for within {_FIRST_REQUEST:g} s"
             raise _NotServedError(Refusal(Reason.SILENT, said)) from None
 
     async def _follow(self, session: ProxySession, requests: AsyncIterator[bytes]) -> None:
-        async for request in self._parsed(requests):
-            self._receive(session, request)
+        pace = self._driver.door.pace(self._host)
+        async for body in requests:
+            began = time.monotonic()
+            self._receive(session, self._parse_one(body))
+            now = time.monotonic()
+            if rest := pace.rest(now - began, now):
+                await asyncio.sleep(rest)
 
     async def _either(self, following: Coroutine[Any, Any, None]) -> None:
         """Until the proxy ends its stream, or discovery does."""
@@ -182,16 +189,15 @@ class _Visit:
             with suppress(Exception, asyncio.CancelledError):
                 await task
 
-    async def _parsed(self, requests: AsyncIterator[bytes]) -> AsyncIterator[Request]:
-        async for body in requests:
-            if len(body) > LARGEST_REQUEST:
-                said = f"a request of {len(body)} bytes; {LARGEST_REQUEST} is the most"
-                raise _NotServedError(Refusal(Reason.TOO_LARGE, said))
-            try:
-                yield self._parse(body)
-            except MalformedRequestError as error:
-                said = f"this is no discovery request: {error}"
-                raise _NotServedError(Refusal(Reason.MALFORMED, said)) from error
+    def _parse_one(self, body: bytes) -> Request:
+        if len(body) > LARGEST_REQUEST:
+            said = f"a request of {len(body)} bytes; {LARGEST_REQUEST} is the most"
+            raise _NotServedError(Refusal(Reason.TOO_LARGE, said))
+        try:
+            return self._parse(body)
+        except MalformedRequestError as error:
+            said = f"this is no discovery request: {error}"
+            raise _NotServedError(Refusal(Reason.MALFORMED, said)) from error
 
     def _receive(self, session: ProxySession, request: Request) -> None:
         try:
