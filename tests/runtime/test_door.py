@@ -305,6 +305,4 @@ async def test_who_asks_without_end_takes_a_small_share_of_discoverys_time(
         finally:
             over.set()
     await flooding
-    assert spent < SAVED + elapsed * SHARE + 0.1, (
-        "seconds for which one stream kept it busy"
-    )
+    assert spent < SAVED + elapsed * SHARE + 0.1, "seconds for which one stream kept it busy"

@@ -265,7 +265,7 @@ class Reconciler:
 
     def _check_ready(self) -> None:
         if self.ground.discovery_ready.is_set():
-            self._progress.readiness(self._is_settled, self._synced)
+            self._progress.readiness(self._is_settled, self.synced)
 
     @property
     def _synced(self) -> bool:
