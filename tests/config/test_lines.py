@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pilotfish.config import load
+from pilotfish.model import Source
 
 TEXT = """
 # a comment
@@ -73,3 +74,11 @@ def test_an_object_of_a_list_has_lines_of_its_own() -> None:
 def test_an_annotated_object_is_where_the_annotation_says() -> None:
     text = TEXT.replace("example.com/other: x", "pilotfish.io/source: elsewhere.yaml:7")
     assert str(load(text, "-").manifests[0].at("spec.ports")) == "elsewhere.yaml:7"
+
+
+def test_a_field_of_json_stands_where_it_was_written() -> None:
+    text = '\n{"apiVersion": "v1", "kind": "List", "items": [\n {"apiVersion": "v1", "kind": "Service",\n'
+    text += '  "metadata": {"name": "web"},\n  "spec": {"ports": [\n    {"port": 80}]}}]}\n'
+    (web,) = load(text, "mesh.json").manifests
+    found = [web.at(path) for path in ("", "metadata.name", "spec", "spec.ports[0].port")]
+    assert found == [Source("mesh.json", line) for line in (3, 4, 5, 6)]

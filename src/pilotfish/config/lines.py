@@ -7,7 +7,7 @@ which number is whose.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from pilotfish.config.paths import steps
@@ -30,23 +30,31 @@ def record_lines(document: Mapping[str, object], original: Mapping[str, object],
         return array("H", [max(0, min(_MOST, line - first)) for line in found]).tobytes()
 
 
-def _record_changed(
-    value: Mapping[str, object],
-    original: Mapping[str, object],
-    of: Mapping[int, list[int]],
-    line: int,
-    found: list[int],
-) -> None:
-    """Of a mapping that is another than was read, though parts of it may be the same."""
-    own = dict(zip(original, of.get(id(original), ()), strict=False))
-    for name, child in value.items():
-        at = own.get(name, line)
+def _record_changed(value: Any, original: Any, of: Mapping[int, list[int]], line: int, found: list[int]) -> None:
+    """Of a mapping or list that is another than was read, though parts of it may be the same."""
+    own = dict(zip(_steps(original), of.get(id(original), ()), strict=False))
+    for step, child in _items(value):
+        at = own.get(step, line)
         found.append(at)
-        before = original.get(name)
-        if isinstance(child, dict) and child is not before and isinstance(before, dict):
+        before = _at(original, step)
+        if child.__class__ in _NESTED and child is not before and child.__class__ is before.__class__:
             _record_changed(child, before, of, at, found)
         elif child.__class__ in _NESTED:
             _record(child, of, at, found)
+
+
+def _items(value: Any) -> Iterable[tuple[Any, object]]:
+    return value.items() if isinstance(value, Mapping) else enumerate(value)
+
+
+def _steps(value: Any) -> Iterable[object]:
+    return value if isinstance(value, Mapping) else range(len(value))
+
+
+def _at(value: Any, step: Any) -> object:
+    if isinstance(value, Mapping):
+        return value.get(step)
+    return value[step] if step < len(value) else None
 
 
 def _record(value: Any, of: Mapping[int, list[int]], line: int, found: list[int]) -> None:

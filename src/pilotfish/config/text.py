@@ -38,18 +38,21 @@ _JSON_START = re.compile(r"\s*[{\[]")
 class Positions:
     """Which line a field was written on. Where it is given a function, the lines are found when somebody asks."""
 
-    __slots__ = ("_lines", "_make", "_offset", "_value")
+    __slots__ = ("_is_one_line", "_lines", "_make", "_offset", "_value")
 
     def __init__(self, value: object, lines: Lines | Callable[[], Built | None] | None, offset: int) -> None:
         self._value = value
         self._lines = lines if isinstance(lines, Lines) else None
         self._make = None if isinstance(lines, Lines) else lines
         self._offset = offset
+        self._is_one_line = False
 
     @classmethod
     def of_json(cls, text: str, offset: int) -> Positions:
         """Of a text that begins with its value and has `offset` lines before it."""
-        return cls(None, lambda: _build_one(text), offset)
+        found = cls(None, lambda: _build_one(text), offset)
+        found._is_one_line = "\n" not in text
+        return found
 
     def line(self, path: str) -> int:
         """The line, counted from 1, of the deepest part of the path (`spec.ports[0].name`) that was written."""
@@ -64,15 +67,16 @@ class Positions:
         return self._walk(lines, path)[1] if lines is not None else None
 
     def record(self, document: Mapping[str, object], path: str) -> bytes:
-        """Those of an object that was read at this path, to be kept; none where they would have to be sought first."""
-        if self._lines is None:
+        """Those of an object that was read at this path, to be kept; none where all of them are the first one."""
+        lines = None if self._is_one_line else self._found()
+        if lines is None:
             return b""
         original = self._value
         for step in steps(path):
             at = _index(original, step)
             original = at[2] if at is not None else None
-        first = self._walk(self._lines, path)[0] if path else self._lines.start
-        return record_lines(document, original if isinstance(original, Mapping) else {}, self._lines, first)
+        first = self._walk(lines, path)[0] if path else lines.start
+        return record_lines(document, original if isinstance(original, Mapping) else {}, lines, first)
 
     def _found(self) -> Lines | None:
         if self._make is not None:
