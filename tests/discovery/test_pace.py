@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pilotfish.discovery.pace import SAVED, SHARE, Pace
+from pilotfish.discovery.pace import LONGEST, SAVED, SHARE, Pace
 
 
 def test_a_proxy_that_comes_and_then_follows_changes_never_waits() -> None:
@@ -27,3 +27,9 @@ def test_what_was_not_used_is_put_by_up_to_a_bound() -> None:
     assert pace.rest(SAVED / 2, 200.0) == 0
     assert pace.rest(SAVED, 10_000.0) <= 0.1 / SHARE
     assert pace.rest(SAVED, 10_000.0) > 0
+
+
+def test_one_request_that_takes_long_is_forgiven_soon() -> None:
+    pace = Pace()
+    assert pace.rest(10.0, 100.0) == pytest.approx(LONGEST)
+    assert pace.rest(0.001, 100.0 + 2 * LONGEST) == 0

@@ -14,6 +14,8 @@ SHARE: Final = 0.02
 SAVED: Final = 0.5
 """Seconds of computing that a stream may have put by, and begins with: an Envoy that reconnects and says what it holds
 costs a tenth of that."""
+LONGEST: Final = 3.0
+"""Seconds of rest at a time: who needs so much for once, as the first to ask in a large mesh may, gets on all the same."""
 _EACH: Final = 0.0002
 """Seconds that a request costs beside what is computed for it."""
 
@@ -26,5 +28,5 @@ class Pace:
     def rest(self, took: float, now: float) -> float:
         """Seconds to wait before the next request is read, after one that took so many to answer."""
         saved = min(SAVED, self._put_by + max(0.0, now - self._at) * SHARE) if self._at else self._put_by
-        self._put_by, self._at = saved - took - _EACH, now
+        self._put_by, self._at = max(saved - took - _EACH, -LONGEST * SHARE), now
         return max(0.0, -self._put_by / SHARE)
