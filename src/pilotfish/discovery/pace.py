@@ -15,7 +15,7 @@ SAVED: Final = 0.5
 """Seconds of computing that a stream may have put by, and begins with: an Envoy that reconnects and says what it holds
 costs a tenth of that."""
 LONGEST: Final = 3.0
-"""Seconds of rest at a time: who needs so much for once, as the first to ask in a large mesh may, gets on all the same."""
+"""Seconds of rest at a time: who needs much for once, as the first to ask in a large mesh may, gets on all the same."""
 _EACH: Final = 0.0002
 """Seconds that a request costs beside what is computed for it."""
 
