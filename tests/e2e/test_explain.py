@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
+import jsonschema
 import pytest
 
 from pilotfish.cli.live_scene import read_scene
 from pilotfish.cli.session import Session
 from pilotfish.explain.accesslog import AccessLogEntry, parse_access_log
+from pilotfish.explain.document import read_schema
 from pilotfish.explain.scene import Scene
 from pilotfish.explain.trace import End, Outcome, Side, Trace
 from pilotfish.runtime.control.client import Client, find_meshes, state_root
@@ -80,3 +83,20 @@ def test_why_names_the_object_that_led_there(mesh: Mesh) -> None:
     said = mesh.call("why", "UH", client).stdout
     assert "outbound|80|v3|shop.default.svc.cluster.local has no endpoint that may be used" in said
     assert "VirtualService default/shop" in said
+
+
+@pytest.mark.parametrize(
+    ("client", "to", "stages"),
+    [
+        ("client", "http://shop/split", {"netfilter", "cluster", "endpoint", "app"}),
+        ("client", "http://shop/subset", {"netfilter", "cluster", "endpoint"}),
+        ("past", "http://shop/who", {"netfilter", "app"}),
+        ("bare", "http://empty/", {"netfilter"}),
+    ],
+)
+def test_a_request_that_is_sent_confirms_what_was_predicted(mesh: Mesh, client: str, to: str, stages: set[str]) -> None:
+    document = json.loads(mesh.call("explain", mesh.pods(client)[0]["name"], to, "--live", "-o", "json").stdout)
+    jsonschema.validate(document, read_schema())
+    marks = {(step["stage"], step["live"]) for step in document["steps"] if "live" in step}
+    assert marks == {(stage, "confirmed") for stage in stages}
+    assert "as predicted" in mesh.call("explain", mesh.pods(client)[0]["name"], to, "--live").stdout

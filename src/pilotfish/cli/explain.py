@@ -16,8 +16,10 @@ from pilotfish.cli.render.way import render_way
 
 if TYPE_CHECKING:
     from pilotfish.capture import RuleSet
+    from pilotfish.explain.ask import Ask
     from pilotfish.explain.cases import Expected
     from pilotfish.explain.document import FindOwner
+    from pilotfish.explain.live import Observed
     from pilotfish.explain.scene import Scene, Station
 
 OUTSIDE = "outside"
@@ -50,6 +52,7 @@ OUTSIDE = "outside"
     metavar="KEY=VALUE",
     help="Exit with 1 unless it always ends so: kind, status, flag, cluster, endpoint, pod or cause; * is anything.",
 )
+@click.option("--live", is_flag=True, help="Send the request for real, and mark what it confirms or contradicts.")
 @click.option("-v", "--verbose", is_flag=True, help="All evidence, and each candidate that lost, with why.")
 @click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
 @mesh_option
@@ -66,6 +69,7 @@ def command(
     mesh_config: str | None,
     resolves: tuple[str, ...],
     expected: tuple[str, ...],
+    live: bool,
     verbose: bool,
     output: str,
     mesh: str | None,
@@ -94,6 +98,8 @@ def command(
     from pilotfish.explain.walk import explain
 
     source, to = _split(words, config_dump is not None)
+    if live and (files or config_dump is not None or source == OUTSIDE):
+        raise click.UsageError("--live sends the request from a pod of a mesh that runs")
     try:
         ask = parse(
             to,
@@ -118,7 +124,8 @@ def command(
     wanted = _parse_expected(expected)
     trace = explain(scene, client, ask)
     name = client.name if client is not None else OUTSIDE
-    _print(build_document(name, ask, trace, find_owner), output, verbose)
+    observed = _send(mesh, namespace, source, ask) if live else None
+    _print(build_document(name, ask, trace, find_owner, observed), output, verbose)
     if wanted is not None and (lines := tuple(differences(trace, [wanted]))):
         raise Failure(f"not as asserted ({wanted}): {'; '.join(lines)}")
 
@@ -212,6 +219,15 @@ def _live(mesh: str | None, namespace: str | None, source: str) -> tuple[Scene, 
         return scene, None, find_owner
     pod = find_pod(status.pods, source, session.namespace)
     return scene, scene.stations[f"{pod.name}.{pod.namespace}"], find_owner
+
+
+def _send(mesh: str | None, namespace: str | None, source: str, ask: Ask) -> Observed:
+    from pilotfish.cli.live_request import send
+    from pilotfish.cli.session import open_session
+    from pilotfish.cli.target import find_pod
+
+    session = open_session(mesh, namespace)
+    return send(session.mesh.name, find_pod(session.client.status().pods, source, session.namespace), ask)
 
 
 def _parse_expected(words: tuple[str, ...]) -> Expected | None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from pilotfish.explain.ask import Ask
+from pilotfish.explain.live import Observed, compare
 from pilotfish.explain.owner import Owner
 from pilotfish.explain.trace import Outcome, Step, Trace
 
@@ -18,7 +19,11 @@ FindOwner = Callable[[str], Owner | None]
 """Who a step's `owner` path is, and where it was written."""
 
 
-def build_document(source: str, ask: Ask, trace: Trace, find_owner: FindOwner) -> Document:
+def build_document(
+    source: str, ask: Ask, trace: Trace, find_owner: FindOwner, observed: Observed | None = None
+) -> Document:
+    """`observed`: the same request, really sent."""
+    marks = compare(trace, observed) if observed is not None else {}
     request = {
         "from": source,
         "to": ask.url,
@@ -33,12 +38,21 @@ def build_document(source: str, ask: Ask, trace: Trace, find_owner: FindOwner) -
     return {
         "version": VERSION,
         "request": _filled(request),
-        "steps": [_step(step, find_owner) for step in trace.steps],
+        "steps": [_step(step, find_owner, marks.get(step.id)) for step in trace.steps],
         "outcomes": [_outcome(outcome) for outcome in trace.outcomes],
+        **({"live": _live(observed)} if observed is not None else {}),
     }
 
 
-def _step(step: Step, find_owner: FindOwner) -> Document:
+def _live(observed: Observed) -> Document:
+    seen: Document = {"status": observed.status, "end": observed.end.value}
+    if (entry := observed.entry) is not None:
+        seen |= {"flag": ",".join(entry.response_flags), "route": entry.route_name}
+        seen |= {"cluster": entry.upstream_cluster, "endpoint": entry.upstream_host}
+    return _filled(seen)
+
+
+def _step(step: Step, find_owner: FindOwner, mark: bool | None) -> Document:
     owner = find_owner(step.owner) if step.owner else None
     return {
         "id": step.id,
@@ -52,6 +66,7 @@ def _step(step: Step, find_owner: FindOwner) -> Document:
         "evidence": dict(step.evidence),
         **({"owner": _filled(owner.document())} if owner is not None else {}),
         "rejected": [{"name": each.name, "reason": each.reason} for each in step.rejected],
+        **({"live": "confirmed" if mark else "contradicted"} if mark is not None else {}),
     }
 
 

@@ -12,6 +12,7 @@ _COLOURS: Final = {"taken": "green", "refused": "red", "unknown": "yellow"}
 _BROKEN: Final = {"reset": "connection reset", "refused": "refused", "timeout": "no answer", "unknown": "unknown"}
 _QUIET: Final = frozenset({"chains", "connection", "loadBalancer", "address"})
 """Evidence that is told with `verbose` alone."""
+_MARKS: Final = {"confirmed": " ✓", "contradicted": " ✗"}
 Json = dict[str, Any]
 
 
@@ -21,6 +22,7 @@ def render_way(document: Json, verbose: bool) -> str:
     lines = [click.style(answer(document), bold=True), ""]
     lines.append(f"{request['from']} → {request['to']}")
     lines += _tree(document, verbose)
+    lines += _seen(document)
     return "\n".join(lines) + "\n"
 
 
@@ -90,6 +92,20 @@ def _tree(document: Json, verbose: bool) -> Iterator[str]:
             yield f"{'  ' * (depth + 1)}{click.style('⇒', bold=True)} {_end(document, outcome)}"
 
 
+def _seen(document: Json) -> Iterator[str]:
+    """What became of the request that was really sent."""
+    seen = document.get("live")
+    if seen is None:
+        return
+    wrong = [step["name"] for step in document["steps"] if step.get("live") == "contradicted"]
+    right = any(step.get("live") == "confirmed" for step in document["steps"])
+    verdict = f"not as predicted: {', '.join(wrong)}" if wrong else "as predicted" if right else "not as predicted"
+    said = ", ".join(f"{name} {value}" for name, value in seen.items() if name != "end" or "status" not in seen)
+    yield ""
+    shown = click.style(verdict, fg="green" if right and not wrong else "red")
+    yield f"{click.style('sent:', bold=True)} {said}; {shown}"
+
+
 def _end(document: Json, outcome: Json) -> str:
     if outcome["kind"] == "delivered":
         return _share("the app answers" if "pod" in outcome else outcome["cause"], outcome["probability"])
@@ -101,7 +117,7 @@ def _lines(step: Json, indent: str, verbose: bool) -> Iterator[str]:
     share = f" {step['probability'] * 100:.3g} %" if step["probability"] < 0.9999 else ""
     owner = f"  {click.style(_owner(step['owner']), dim=True)}" if "owner" in step else ""
     said = "; ".join(_evidence(step["evidence"], verbose))
-    name = click.style(step["name"], fg=colour)
+    name = click.style(step["name"], fg=colour) + _MARKS.get(step.get("live", ""), "")
     yield f"{indent}{step['stage']:<15} {name}{share}{owner}{f'  {said}' if said else ''}"
     if verbose:
         for lost in step["rejected"]:
