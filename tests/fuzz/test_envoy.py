@@ -11,19 +11,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given
 
 from pilotfish.config.desired import DesiredState
 from pilotfish.model import Proxy
 from pilotfish.runtime.discovery.trial import Verdict, trial
 from tests.fuzz import words
-from tests.fuzz.profile import examples
-from tests.fuzz.worlds import GATEWAY, Written, worlds
+from tests.fuzz.profile import fuzzed
+from tests.fuzz.worlds import GATEWAY, Written, hold, worlds
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes a network namespace")
 CLIENT = Proxy.of_pod("a-0", "vm", ("10.244.0.1",), labels={"app": "a", "version": "v1"})
-UNSHRUNK = (Phase.explicit, Phase.reuse, Phase.generate)
-"""What Envoy refuses is said with the object's name."""
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +40,11 @@ def test_envoy_takes_what_is_right(proxy: Proxy, files: Path) -> None:
         context = trial(proxy)
         envoy = runner.run(context.__aenter__())
 
-        @settings(deadline=None, max_examples=examples(15), phases=UNSHRUNK)
-        @given(worlds())
         def give(written: Written) -> None:
-            verdict = runner.run(envoy.give(_desired(written, files)))
-            assert verdict == Verdict((), ())
+            assert runner.run(envoy.give(_desired(written, files))) == Verdict((), ())
 
         try:
-            give()
+            fuzzed(15)(given(worlds())(lambda written: hold(written, give)))()
         finally:
             runner.run(context.__aexit__(None, None, None))
 

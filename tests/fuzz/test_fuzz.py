@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from random import Random
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotfish.model import Severity
@@ -14,33 +14,35 @@ from pilotfish.offline.reading import read
 from pilotfish.offline.rendering import render
 from pilotfish.offline.world import World, build
 from tests.fuzz.mutation import VALUES, broken_texts, mutated
-from tests.fuzz.objects import right_objects
-from tests.fuzz.profile import examples
-from tests.fuzz.worlds import BASE, GATEWAY, Written, sent, worlds
-
-fuzzed = settings(deadline=None, suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large))
+from tests.fuzz.objects import Document, right_objects
+from tests.fuzz.profile import fuzzed
+from tests.fuzz.worlds import BASE, GATEWAY, Written, hold, sent, worlds
 
 
-@settings(fuzzed, max_examples=examples(40))
+@fuzzed(40)
 @given(worlds(), st.randoms(use_true_random=False))
 def test_what_is_right_is_translated_and_always_the_same(written: Written, random: Random) -> None:
+    hold(written, lambda less: _translate(less, random.sample(less.objects, len(less.objects))))
+
+
+def _translate(written: Written, shuffled: list[Document]) -> None:
     world = written.world()
     assert [str(p) for p in world.desired.problems if p.severity is Severity.ERROR] == []
     found = sent(world)
     render(found[GATEWAY.id])
-    again = replace(written, objects=tuple(random.sample(written.objects, len(written.objects)))).world()
+    again = replace(written, objects=tuple(shuffled)).world()
     assert sent(again) == found
     assert _said(again) == _said(world)
 
 
-@settings(fuzzed, max_examples=examples(80))
+@fuzzed(80)
 @given(st.lists(mutated(right_objects()), min_size=1, max_size=3), st.one_of(st.just({}), mutated(st.just({})), VALUES))
 def test_what_is_wrong_is_said(documents: list[object], mesh_config: object) -> None:
     """What of it is not wrong is translated."""
     _read_and_send("\n---\n".join(json.dumps(document) for document in (*BASE, *documents)), json.dumps(mesh_config))
 
 
-@settings(fuzzed, max_examples=examples(60))
+@fuzzed(60)
 @given(broken_texts())
 def test_what_is_hardly_yaml_is_read_as_far_as_it_goes(text: str) -> None:
     _read_and_send(text, text)

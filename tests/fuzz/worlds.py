@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
@@ -16,12 +16,12 @@ from pilotfish.model.proxy import ProxyType
 from pilotfish.offline.reading import read
 from pilotfish.offline.world import World, build
 from tests.fuzz.objects import Document, right_mesh_configs, right_objects
+from tests.fuzz.words import LABELS
 
 BASE: Sequence[Document] = tuple(yaml.safe_load_all((Path(__file__).parent / "base.yaml").read_text()))
 """What the drawn objects speak of: it stands in each world, unless a drawn one has its name."""
-GATEWAY = Proxy.of_pod(
-    "gateway", "istio-system", ("10.244.9.9",), labels={"istio": "ingressgateway"}, type=ProxyType.ROUTER
-)
+_LABELS = {key: values[0] for key, values in LABELS.items()}
+GATEWAY = Proxy.of_pod("gateway", "istio-system", ("10.244.9.9",), labels=_LABELS, type=ProxyType.ROUTER)
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,29 @@ class Written:
 @st.composite
 def worlds(draw: st.DrawFn) -> Written:
     """Everything in it is right by itself."""
-    drawn = draw(st.lists(right_objects(), min_size=2, max_size=8))
+    drawn = draw(st.lists(right_objects(), min_size=4, max_size=9))
     named = {_name(document): document for document in (*BASE, *drawn) if document}
     config = draw(st.one_of(st.just({}), right_mesh_configs()))
     return Written(tuple(named.values()), config)
+
+
+def hold(written: Written, check: Callable[[Written], object]) -> None:
+    """That the check does not raise. If it does, this tells of as few objects as will do: hypothesis takes minutes."""
+    try:
+        check(written)
+    except Exception as error:
+        for document in written.objects:
+            fewer = replace(written, objects=tuple(other for other in written.objects if other is not document))
+            written = fewer if _raises(fewer, check) else written
+        raise AssertionError(f"{written}") from error
+
+
+def _raises(written: Written, check: Callable[[Written], object]) -> bool:
+    try:
+        check(written)
+    except Exception:
+        return True
+    return False
 
 
 def _name(document: Document) -> tuple[str, str, str]:
