@@ -135,6 +135,47 @@ def test_the_parts_make_a_mesh_by_hand(namespaces: None, started: Started, tmp_p
     assert agent.wait(15) == 0
 
 
+GROUP = """
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {name: machines, namespace: vm}
+spec:
+  metadata: {labels: {app: web}}
+  template: {}
+  probe: {periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 1, PROBE}
+"""
+
+
+@pytest.mark.parametrize("probe", ["tcpSocket: {port: 8000}", "exec: {command: [test, -e, FLAG]}"])
+def test_a_machine_registers_itself_and_serves_while_its_probe_passes(
+    namespaces: None, started: Started, tmp_path: Path, probe: str
+) -> None:
+    config, flag, group = tmp_path / "config", tmp_path / "healthy", tmp_path / "group.yaml"
+    config.mkdir()
+    group.write_text(GROUP.replace("PROBE", probe.replace("FLAG", str(flag))))
+    (config / "mesh.yaml").write_text(MANIFESTS.partition("---")[0] + "---" + group.read_text())
+    app = inside(POD, sys.executable, "-m", "http.server", "8000")
+    started.start("discovery", *inside(POD, PILOTFISH, "discovery", "--config", config))
+    started.start(
+        "agent",
+        *inside(POD, PILOTFISH, "agent", "--pod", "machine", "--workload-group", group, "--ip", POD_IP,
+                "--discovery-address", "127.0.0.1:15010", "--directory", tmp_path / "proxy"),
+    )  # fmt: skip
+
+    def serves() -> bool:
+        page = run(*inside(POD, "curl", "-s", "-m", "3", "http://127.0.0.1:15014/debug/endpointz"), check=False).stdout
+        return f"{POD_IP}:8000" in page
+
+    wait_until("the agent is ready", lambda: answers(POD, "http://127.0.0.1:15021/healthz/ready"), within=20)
+    assert not serves(), "its app does not run"
+    running = started.start("app", *app)
+    flag.touch()
+    wait_until("it serves", serves)
+    running.kill()
+    flag.unlink()
+    wait_until("it is taken out of service", lambda: not serves())
+
+
 def test_a_taken_discovery_port_is_named(tmp_path: Path) -> None:
     (tmp_path / "mesh.yaml").write_text(MANIFESTS)
     with socket.create_server(("127.0.0.1", 0)) as taken:

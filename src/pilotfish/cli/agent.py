@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from pilotfish.cli.failure import Failure
 from pilotfish.model.wellknown import MONITORING_PORT, PROXY_UID
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pilotfish.agent.metrics import ScrapeTarget
+    from pilotfish.config.istio import WorkloadGroup
     from pilotfish.config.mesh import ProxyConfig
     from pilotfish.model import Problem
     from pilotfish.runtime.agent import Agent, AgentSpec
@@ -80,6 +82,12 @@ _MORE = 5.0
     help="Laid over the meshConfig's defaultConfig. [$PROXY_CONFIG]",
 )
 @click.option(
+    "--workload-group",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Register this machine by the WorkloadGroup in it: its namespace, labels and probe.",
+)
+@click.option(
     "--log", type=click.Path(path_type=Path), metavar="FILE", help="Envoy's output. Default: standard output."
 )
 @click.option("--log-level", default="warning", show_default=True, metavar="LEVEL", help="Envoy's.")
@@ -88,7 +96,9 @@ def command(**arguments: Any) -> None:
 
     It serves 15020 (readiness, metrics, probes) and 15053 (DNS), and keeps Envoy running. SIGTERM or SIGINT drains
     inbound traffic, for terminationDrainDuration at most, and ends both; a second one ends them at once. Node metadata
-    comes from ISTIO_META_* and ISTIO_METAJSON_*, rewritten probes from ISTIO_KUBE_APP_PROBERS.
+    comes from ISTIO_META_* and ISTIO_METAJSON_*, rewritten probes from ISTIO_KUBE_APP_PROBERS. On a machine that is no
+    pod, --workload-group registers it as a WorkloadEntry for as long as it is connected, and takes it out of service
+    while the group's probe fails.
     """
     from pilotfish.runtime.errors import MachineError
 
@@ -149,11 +159,13 @@ def _build_spec(
     directory: Path,
     mesh_config: Path | None,
     proxy_config: str,
+    workload_group: Path | None,
     log: Path | None,
     log_level: str,
 ) -> AgentSpec:
     from pilotfish.agent.identity import metadata_from_environment
     from pilotfish.agent.probes import parse_probers
+    from pilotfish.agent.workload_health import WorkloadProbe
     from pilotfish.model import Proxy
     from pilotfish.runtime.agent import AgentSpec
 
@@ -162,8 +174,17 @@ def _build_spec(
     monitoring = (
         f"{discovery.rpartition(':')[0]}:{MONITORING_PORT}" if monitoring_address is None else monitoring_address
     )
+    given = metadata_from_environment(os.environ)
+    own_labels = _parse_labels(labels)
+    probe = None
+    if workload_group is not None:
+        group = _load_group(workload_group, namespace)
+        namespace, template = group.metadata.namespace, group.spec.template
+        own_labels = {**template.labels, **group.spec.metadata.labels, **own_labels}
+        given = {"AUTO_REGISTER_GROUP": group.metadata.name, "SERVICE_ACCOUNT": template.service_account, **given}
+        probe = WorkloadProbe.of(group.spec.probe) if group.spec.probe is not None else None
     return AgentSpec(
-        proxy=Proxy.of_pod(name, namespace, _check_addresses(addresses), domain, _parse_labels(labels)),
+        proxy=Proxy.of_pod(name, namespace, _check_addresses(addresses), domain, own_labels),
         netns=None,
         # Envoy is started in another directory than this process.
         directory=directory.absolute(),
@@ -171,10 +192,11 @@ def _build_spec(
         monitoring=monitoring,
         log=log,
         proxy_config=config,
-        metadata=metadata_from_environment(os.environ),
+        metadata=given,
         probes=parse_probers(os.environ.get("ISTIO_KUBE_APP_PROBERS", "{}")),
         prometheus=_scrape_target(os.environ.get("ISTIO_PROMETHEUS_ANNOTATIONS", "")),
         user=_choose_user(),
+        workload_probe=probe,
         log_level=log_level,
     )
 
@@ -208,6 +230,24 @@ def _load_proxy_config(mesh_config: Path | None, overlay: str) -> ProxyConfig:
         config, problems = proxy_config(overlay, config, option, Source("-", 1))
         _report(problems)
     return config
+
+
+def _load_group(path: Path, namespace: str) -> WorkloadGroup:
+    from pilotfish.config import load
+    from pilotfish.config.istio import WorkloadGroup
+
+    try:
+        loaded = load(path.read_text(), str(path), namespace)
+    except OSError as error:
+        raise Failure(f"{path} can't be read: {error.strerror}") from error
+    _report(loaded.problems)
+    groups = [m.resource for m in loaded.manifests if isinstance(m.resource, WorkloadGroup)]
+    if len(groups) != 1:
+        raise Failure(f"{path} holds {len(groups)} WorkloadGroups; give a file with the one of this machine")
+    found = groups[0]
+    if found.metadata.namespace:
+        return found
+    return replace(found, metadata=replace(found.metadata, namespace=namespace))
 
 
 def _report(problems: tuple[Problem, ...]) -> None:

@@ -119,7 +119,7 @@ class Door:
             return Refusal(Reason.UNKNOWN, f"no pod {proxy} is known here; only this mesh's pods are served")
         if host not in addresses:
             return Refusal(Reason.ADDRESS, f"{proxy} is served from its own address only, which {host} is not")
-        others = [address for address in proxy.addresses if _plain(address) not in addresses]
+        others = [address for address in proxy.addresses if plain_address(address) not in addresses]
         if others:
             return Refusal(Reason.ADDRESS, f"{others[0]} is no address of {proxy}'s; its addresses are in its status")
         return None
@@ -142,17 +142,17 @@ def peer_host(peer: str) -> str:
     """`10.244.0.2` of gRPC's `ipv4:10.244.0.2:41000`; `ipv6:%5Bfd70::2%5D:41000` likewise."""
     _, _, rest = peer.partition(":")
     host = rest.rpartition(":")[0].replace("%5B", "").replace("%5D", "").strip("[]")
-    return _plain(host)
+    return plain_address(host)
 
 
 def _addresses(pod: Manifest | None) -> frozenset[str]:
     if pod is None or not isinstance(pod.resource, Pod):
         return frozenset()
     status = pod.resource.status
-    return frozenset(_plain(ip) for ip in (status.pod_ip, *(each.ip for each in status.pod_ips)) if ip)
+    return frozenset(plain_address(ip) for ip in (status.pod_ip, *(each.ip for each in status.pod_ips)) if ip)
 
 
-def _plain(address: str) -> str:
+def plain_address(address: str) -> str:
     """One text for each address."""
     try:
         found = ip_address(address)

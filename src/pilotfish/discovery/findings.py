@@ -10,6 +10,7 @@ from pilotfish.config.manifest import locate
 from pilotfish.discovery.changed import changed_field
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.quarantine import Rejection
+from pilotfish.discovery.registration import unregistered
 from pilotfish.envoy.types import short
 from pilotfish.model import Problem
 from pilotfish.model.proxy import NodeId
@@ -35,7 +36,8 @@ def findings(plane: ControlPlane, today: float = 0.0) -> tuple[Finding, ...]:
     """All of them, each once. `today`: seconds since the epoch, by which some certificates may have expired."""
     manifests = plane.mesh.desired.manifests
     between = (locate(p, manifests.get(p.ref) if p.ref else None) for p in _between(plane, today))
-    found = dict.fromkeys((*plane.mesh.desired.problems, *between))
+    alone = unregistered(manifests, plane.members.values())
+    found = dict.fromkeys((*plane.mesh.desired.problems, *between, *alone))
     of_proxies = (*rejections(plane), *refusers(plane), *slow(plane), *failures(plane))
     return (*of_proxies, *(Finding(problem) for problem in found))
 

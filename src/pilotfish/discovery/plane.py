@@ -21,16 +21,18 @@ from pilotfish.ads import Accepted, Node, Refused, Request, Stream, StreamCache
 from pilotfish.config.desired import DesiredState
 from pilotfish.config.manifest import Manifest
 from pilotfish.discovery import patience
-from pilotfish.discovery.admission import Door, Reason, Refusal, peer_host
+from pilotfish.discovery.admission import Door, Reason, Refusal, peer_host, plain_address
 from pilotfish.discovery.effects import Disconnect, Effect, Failed, Remember, Settled
 from pilotfish.discovery.isolation import isolate
 from pilotfish.discovery.memory import Remembered
 from pilotfish.discovery.mesh import Mesh
 from pilotfish.discovery.quarantine import Nack, Quarantine
+from pilotfish.discovery.registration import GRACE, Member, register
 from pilotfish.discovery.session import ProxySession
 from pilotfish.discovery.voting import Votes
 from pilotfish.model import ObjectRef, Proxy
 from pilotfish.model.kinds import POD
+from pilotfish.model.proxy import ProxyType
 
 _TAKES_NOTHING: Final = "did not acknowledge what it was sent"
 
@@ -41,6 +43,10 @@ class ControlPlane:
     def __init__(self, remembered: Iterable[Remembered] = (), door: Door | None = None) -> None:
         """`remembered`: what an earlier discovery asked to keep."""
         self.mesh = Mesh()
+        self.members: dict[str, Member] = {}
+        """The proxies that ask to be registered, by node id."""
+        self._given = DesiredState()
+        """What the user wants, without what registers itself."""
         self.door = door or Door()
         self.quarantine = Quarantine(self)
         self.sessions: dict[str, ProxySession] = {}
@@ -77,8 +83,10 @@ class ControlPlane:
 
     def change(self, desired: DesiredState, since: float) -> tuple[Effect, ...]:
         """The user's objects are these now. `since`: when the change came."""
+        self._given = desired
         try:
-            changed, moved = self.mesh.apply(desired)
+            found = register(desired.manifests, self.members.values())
+            changed, moved = self.mesh.apply(replace(desired, manifests={**found, **desired.manifests}))
             self._is_hopeless = False
             if changed:
                 self._retry(changed)
@@ -119,6 +127,24 @@ class ControlPlane:
         self.sessions[session.id] = session
         return session
 
+    def enrol(self, session: ProxySession, now: float) -> tuple[Effect, ...]:
+        """A proxy that has joined is registered as a workload, if it asks for that."""
+        if not session.proxy.group or session.proxy.type is not ProxyType.SIDECAR:
+            return ()
+        known = self.members.get(session.proxy.id)
+        self.members[session.proxy.id] = Member(session.proxy, known.healthy if known is not None else False)
+        return self.change(self._given, now)
+
+    def report_health(self, proxy_id: str, host: str, healthy: bool, now: float) -> tuple[Effect, ...] | None:
+        """A workload's agent says how it is. None if nobody registered so is connected from there."""
+        member = self.members.get(proxy_id)
+        if member is None or all(session.host != plain_address(host) for session in self._sessions_of(proxy_id)):
+            return None
+        if member.healthy is healthy:
+            return ()
+        member.healthy = healthy
+        return self.change(self._given, now)
+
     def receive(self, session: ProxySession, request: Request, now: float) -> tuple[Effect, ...]:
         """A proxy said something."""
         return self._follow(session, session.stream.receive(request, now)) + self._outcome(now)
@@ -138,6 +164,8 @@ class ControlPlane:
         self._to_review = True
         if not any(other.proxy.id == session.proxy.id for other in self.sessions.values()):
             self.quarantine.left(session.proxy.id)
+            if (member := self.members.get(session.proxy.id)) is not None:
+                member.left_at = now
         return self._outcome(now)
 
     def lose(self, session: ProxySession, why: str, now: float) -> Refusal:
@@ -176,7 +204,10 @@ class ControlPlane:
                 self._moving = True
             if patience.is_lost(session.stream, now):
                 lost.append(Disconnect(session, self.lose(session, _TAKES_NOTHING, now)))
-        return (*lost, *self._outcome(now))
+        gone = [id for id, each in self.members.items() if each.left_at is not None and now >= each.left_at + GRACE]
+        for id in gone:
+            del self.members[id]
+        return (*lost, *(self.change(self._given, now) if gone else self._outcome(now)))
 
     def collect(self) -> None:
         """Forget what only proxies that left needed."""
@@ -309,7 +340,8 @@ class ControlPlane:
         if self._to_review and not self._behind:
             self._to_review = False
             self.quarantine.review(now)
-        if self.look_at is None and (self._unsettled or self.door.cut or not self.quarantine.is_idle):
+        leaving = any(member.left_at is not None for member in self.members.values())
+        if self.look_at is None and (self._unsettled or self.door.cut or leaving or not self.quarantine.is_idle):
             self.look_at = now + patience.LOOK
         return self._settle(now) + self._remember()
 

@@ -82,6 +82,8 @@ class Proxy:
     transparent: bool = False
     """Inbound connections reach it by TPROXY (INTERCEPTION_MODE): the app is to see their source."""
     type: ProxyType = ProxyType.SIDECAR
+    group: str = ""
+    """The WorkloadGroup of its namespace by which it asks to be registered."""
     vouched: bool = True
     """It is known to be the pod that it says it is."""
 
@@ -121,6 +123,7 @@ class Proxy:
             labels={str(k): str(v) for k, v in labels.items()} if isinstance(labels, Mapping) else {},
             transparent=metadata.get("INTERCEPTION_MODE") == "TPROXY",
             type=found.type,
+            group=str(metadata.get("AUTO_REGISTER_GROUP") or ""),
         )
 
     def __str__(self) -> str:

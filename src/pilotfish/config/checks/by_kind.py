@@ -12,6 +12,7 @@ from pilotfish.config.checks.service import check_endpoint_slice, check_endpoint
 from pilotfish.config.checks.service_entry import check_service_entry
 from pilotfish.config.checks.virtual_service import check_virtual_service
 from pilotfish.config.checks.workload_entry import check_workload_entry
+from pilotfish.config.checks.workload_group import check_workload_group
 from pilotfish.config.kubernetes import Resource
 from pilotfish.config.report import Report
 
@@ -45,6 +46,8 @@ def check(resource: Resource, report: Report) -> None:
             check_service_entry(resource.spec, report)
         case istio.WorkloadEntry():
             check_workload_entry(resource.spec, report)
+        case istio.WorkloadGroup():
+            check_workload_group(resource.spec, report)
         case kubernetes.Namespace() | kubernetes.ServiceAccount():
             pass
         case _:

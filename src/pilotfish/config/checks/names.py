@@ -57,8 +57,12 @@ def check_metadata(metadata: Metadata, kind: Kind, report: Report) -> None:
     if metadata.namespace:
         check_dns_label(metadata.namespace, "metadata.namespace", report)
     check_labels(metadata.labels, "metadata.labels", report)
-    for key in metadata.annotations:
-        _check_key(key, f"metadata.annotations[{key}]", report)
+    check_annotations(metadata.annotations, "metadata.annotations", report)
+
+
+def check_annotations(annotations: Mapping[str, str], field: str, report: Report) -> None:
+    for key in annotations:
+        _check_key(key, f"{field}[{key}]", report)
 
 
 def check_object_name(name: str, kind: Kind, field: str, report: Report) -> None:

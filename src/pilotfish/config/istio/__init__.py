@@ -63,6 +63,7 @@ from pilotfish.config.istio.workload_entry import (
     WorkloadEntry,
     WorkloadEntrySpec,
 )
+from pilotfish.config.istio.workload_group import WorkloadGroup, WorkloadGroupSpec
 
 __all__ = [
     "Abort",
@@ -113,4 +114,6 @@ __all__ = [
     "VirtualServiceSpec",
     "WorkloadEntry",
     "WorkloadEntrySpec",
+    "WorkloadGroup",
+    "WorkloadGroupSpec",
 ]

@@ -49,6 +49,7 @@ from pilotfish.runtime.agent.probing import Prober
 from pilotfish.runtime.agent.sockets import check_free
 from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
 from pilotfish.runtime.agent.status import describe
+from pilotfish.runtime.agent.workload import watch_workload
 from pilotfish.runtime.discovery.client import DiscoveryClient
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux import process
@@ -124,6 +125,9 @@ class Agent:
             self._names = self._host.names.subscribe(self.spec.monitoring, self.spec.proxy)
             self._keep(self._notice_names(self._names))
             self._keep(self._notice_configured(self._host.names.client(self.spec.monitoring)))
+        if self.spec.monitoring and self.spec.workload_probe is not None:
+            client = self._host.names.client(self.spec.monitoring)
+            self._keep(watch_workload(self.spec.workload_probe, self.prober, client, self.spec.proxy.id))
         self._began = self._now()
         self._receive(Start())
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pilotfish.agent.metrics import ScrapeTarget
 from pilotfish.agent.probes import ProbeTable
+from pilotfish.agent.workload_health import WorkloadProbe
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.model import Proxy
 from pilotfish.model.wellknown import PROXY_UID
@@ -43,6 +44,8 @@ class AgentSpec:
     """Envoy's uid and gid; None leaves it those of this process."""
     transparent: bool = False
     """Inbound connections come by TPROXY. If this is root, Envoy gets TRANSPARENT_PROXY_UID and CAP_NET_ADMIN."""
+    workload_probe: WorkloadProbe | None = None
+    """Of a workload that is no pod and registers itself: discovery is told what this finds."""
     log_level: str = "warning"
 
 

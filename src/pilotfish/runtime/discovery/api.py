@@ -5,6 +5,7 @@
 /api/synced?resourceVersion=N&proxies=COUNT&wait=S   SyncedView: 200, or 504 if it is not so within S seconds
 /api/told?resourceVersion=N&proxies=COUNT&wait=S     the same, but for the proxies that do not answer, or refuse
 /api/configured?proxyID=ID&wait=S                     200 when this proxy has taken all that it should have, or 504
+PUT /api/health?proxyID=ID&healthy=true|false         what the agent of a registered workload found: 204, or 404
 /api/names?proxyID=ID&version=V&wait=S               NameTable, or 304 if it is still V after S seconds
 """
 
@@ -41,6 +42,14 @@ class Api:
             "told": (self._told, "as synced, but for the proxies that do not answer, or refuse"),
             "syncs": (self._syncs, "where each proxy stands"),
         }
+
+    async def health(self, request: web.Request) -> web.Response:
+        """Believed is who comes from where the proxy does."""
+        said = request.query.get("healthy", "")
+        if said not in ("true", "false"):
+            raise web.HTTPBadRequest(text="give healthy=true or healthy=false\n")
+        known = self._driver.report_health(request.query.get("proxyID", ""), request.remote or "", said == "true")
+        return web.Response(status=204 if known else 404)
 
     async def _problems(self, request: web.Request) -> web.Response:
         return answer([_problem_view(finding) for finding in findings(self._plane, time.time())])

@@ -53,6 +53,11 @@ class DiscoveryClient:
             raise AnswerError(f"status {answer.status} instead of whether a proxy is configured")
         return answer.status == 200
 
+    async def report_health(self, proxy_id: str, healthy: bool) -> bool:
+        """Whether it was taken; false where the proxy is not connected, or is registered by no WorkloadGroup."""
+        target = f"/api/health?{urlencode({'proxyID': proxy_id, 'healthy': str(healthy).lower()})}"
+        return (await loop.ask(self._open(self._family), self._address, Request("PUT", target), _SOON)).status == 204
+
     async def problems(self) -> tuple[ProblemView, ...]:
         return (await self._ask("/api/problems")).read(tuple[ProblemView, ...])
 

@@ -100,7 +100,15 @@ class Driver:
         self._ends[session.id] = end
         self.metrics.connected.inc()
         _log.info("%s connected from %s", session.id, peer)
+        self._perform(self.plane.enrol(session, self._loop.time()))
         return session
+
+    def report_health(self, proxy_id: str, host: str, healthy: bool) -> bool:
+        """False if nobody who is registered so is connected from there."""
+        effects = self.plane.report_health(proxy_id, host, healthy, self._loop.time())
+        self._perform(effects or ())
+        self.moved.notify()
+        return effects is not None
 
     def receive(self, session: ProxySession, request: Request) -> None:
         before = session.is_settled, session.is_complete

@@ -31,7 +31,9 @@ class Monitoring:
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._metrics)
         add_pages(app, "debug", self._pages())
-        add_pages(app, "api", Api(self._driver).pages())
+        api = Api(self._driver)
+        add_pages(app, "api", api.pages())
+        app.router.add_put("/api/health", api.health)
         return app
 
     def _pages(self) -> Pages:
