@@ -14,7 +14,7 @@ import yaml
 from pilotfish.config import load
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "validation"
-KINDS = ("virtualservice", "destinationrule", "serviceentry", "workloadentry", "gateway")
+KINDS = ("virtualservice", "destinationrule", "serviceentry", "workloadentry", "gateway", "sidecar")
 
 
 def _cases() -> Iterator[Any]:

@@ -8,16 +8,17 @@ from typing import Any
 
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
-from pilotfish.derive import Graph
+from pilotfish.derive import Graph, Reads, query
 from pilotfish.envoy.types import ROUTE
 from pilotfish.envoy.values import ResourceSet
-from pilotfish.envoy.virtual_hosts import view
+from pilotfish.envoy.virtual_hosts import View, view
 from pilotfish.mesh.listeners.outbound import binding_names
 from pilotfish.mesh.policy.policies import policed, policy, rules_for
 from pilotfish.mesh.registry.services import all_hosts
 from pilotfish.mesh.registry.visibility import visible
 from pilotfish.mesh.routes.connections import connections
 from pilotfish.mesh.routes.http_routes import http_routes
+from pilotfish.mesh.routing import reader
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import Duration, FieldRef, ObjectRef
 
@@ -27,7 +28,7 @@ def lowered(graph: Graph, scope: Scope, found: ResourceSet) -> dict[str, Any]:
     client = graph.get(policed, scope)
     names = (h.name for r in found.resources(ROUTE) for h in RouteConfiguration.FromString(r.body).virtual_hosts)
     asked = ((name, name.rpartition(":")) for name in dict.fromkeys(names) if ":" in name)
-    hosted = {name: (host, int(port), graph.get(view, scope, host)) for name, (host, _, port) in asked}
+    hosted = {name: (host, int(port), graph.get(_viewed, scope, host, int(port))) for name, (host, _, port) in asked}
     routed = {name: each for name, each in sorted(hosted.items()) if each[2].router is not None}
     hosts = graph.get(all_hosts)
     rules = {host: graph.get(rules_for, scope, host) for host in sorted(hosts)}
@@ -41,6 +42,11 @@ def lowered(graph: Graph, scope: Scope, found: ResourceSet) -> dict[str, Any]:
         "policies": {host: shown(graph.get(policy, by)) for host, by in rules.items() if by},
     }
     return {name: part for name, part in parts.items() if part}
+
+
+@query
+def _viewed(db: Reads, scope: Scope, host: str, port: int) -> View:
+    return view(db, scope, reader(db, scope, port), host)
 
 
 def shown(value: object) -> Any:

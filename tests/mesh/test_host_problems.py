@@ -9,7 +9,7 @@ import pytest
 from pilotfish.config.manifest import Manifest
 from pilotfish.mesh.policy.policies import rules_for
 from pilotfish.mesh.problems.across import problems
-from pilotfish.mesh.routing import router
+from pilotfish.mesh.routing import ANYBODY, router
 from pilotfish.mesh.scope import Scope
 from tests.mesh.meshes import NETWORKING, destination_rule, graph_of, manifest, pod, service, virtual_service
 
@@ -32,7 +32,7 @@ def said(*manifests: Manifest) -> list[tuple[str, str, str]]:
 def test_what_istio_resolves_is_the_service(host: str) -> None:
     route, rule = virtual_service("route", host, {"BACK": 1}), destination_rule("rule", host, {})
     graph = graph_of(*WEB, *BACK, route, rule)
-    assert graph.get(router, "", WHOLE) == route.ref
+    assert graph.get(router, ANYBODY, WHOLE) == route.ref
     assert graph.get(rules_for, Scope("vm"), WHOLE) == (rule.ref,)
     assert said(route, rule) == []
 

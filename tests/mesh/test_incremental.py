@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -15,9 +16,9 @@ from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ORDER, ROUTE, SERVED
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh import inputs
+from pilotfish.mesh.policy.policies import scope_of
 from pilotfish.mesh.problems.across import problems
 from pilotfish.mesh.registry.names import name_table
-from pilotfish.mesh.scope import Scope
 from pilotfish.model import ObjectRef, Problem, Proxy
 from tests.mesh.meshes import (
     NETWORKING,
@@ -44,6 +45,32 @@ names = st.sampled_from(NAMES)
 namespaces = st.sampled_from(("vm", "shop"))
 
 
+EXPORTS = st.sampled_from(((), (".",), ("shop",), ("~",)))
+
+
+@st.composite
+def sidecars(draw: st.DrawFn, name: str, namespace: str) -> Manifest:
+    hosts = st.sampled_from(("./*", "*/*", "shop/*", "vm/a.vm.svc.cluster.local", "*/www.example.com", "~vm/*", "~/*"))
+    place: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+        ({"port": {"number": 80, "protocol": "HTTP"}}, {"port": {"number": 81, "protocol": "TCP"}},
+         {"port": {"number": 82, "protocol": "HTTP"}, "captureMode": "NONE", "bind": "127.0.0.1"},
+         {"port": {"number": 83, "protocol": "HTTP_PROXY"}, "captureMode": "NONE"},
+         {"bind": "unix:///tmp/x", "port": {"protocol": "HTTP"}})
+    )  # fmt: skip
+    listeners = draw(st.lists(place, max_size=2, unique_by=str))
+    named = st.lists(hosts, min_size=1, max_size=2, unique=True)
+    spec: dict[str, Any] = {"egress": [{**each, "hosts": draw(named)} for each in (*listeners, {})]}
+    host = st.sampled_from(("a.vm.svc.cluster.local", "www.example.com", "nobody.example.com"))
+    if draw(st.booleans()):
+        proxied = {"host": draw(host), "port": {"number": 80}}
+        spec["outboundTrafficPolicy"] = {"mode": "ALLOW_ANY", "egressProxy": proxied}
+    if draw(st.booleans()):
+        spec["workloadSelector"] = {"labels": {"app": "a"}}
+    if draw(st.booleans()):
+        spec["ingress"] = [{"port": {"number": 8080, "protocol": "HTTP"}, "defaultEndpoint": "127.0.0.1:80"}]
+    return manifest("Sidecar", name, namespace, NETWORKING, spec=spec)
+
+
 @st.composite
 def entries(draw: st.DrawFn, name: str, namespace: str) -> Manifest:
     protocols = draw(st.lists(st.sampled_from(("HTTP", "TCP", "TLS", "")), min_size=1, max_size=3))
@@ -58,6 +85,7 @@ def entries(draw: st.DrawFn, name: str, namespace: str) -> Manifest:
     if spec["resolution"] != "NONE":
         chosen = draw(st.lists(st.sampled_from(("10.244.0.10", "10.244.0.11")), max_size=2, unique=True))
         spec["endpoints"] = [{"address": a, "labels": {"version": "v1"}} for a in chosen]
+    spec["exportTo"] = draw(EXPORTS)
     made = try_manifest("ServiceEntry", name, namespace, NETWORKING, spec=spec)
     assume(made)
     return made[0]
@@ -67,7 +95,9 @@ def entries(draw: st.DrawFn, name: str, namespace: str) -> Manifest:
 def manifests(draw: st.DrawFn) -> Manifest:
     """One object of a small world, so that changes often meet."""
     name, namespace = draw(names), draw(namespaces)
-    match draw(st.sampled_from(("Service", "Pod", "VirtualService", "DestinationRule", "ServiceEntry"))):
+    match draw(st.sampled_from(("Service", "Pod", "VirtualService", "DestinationRule", "ServiceEntry", "Sidecar"))):
+        case "Sidecar":
+            return draw(sidecars(name, draw(st.sampled_from((namespace, "istio-system")))))
         case "ServiceEntry":
             return draw(entries(name, namespace))
         case "Service":
@@ -82,7 +112,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
                 st.dictionaries(st.sampled_from(("a", "b/v1", "c/v2", "nobody")), st.integers(1, 9), min_size=1)
             )
             host = draw(st.sampled_from((*NAMES, "*.svc.cluster.local", "www.example.com", "*.example.com")))
-            exported = draw(st.sampled_from(((), (".",), ("shop",), ("~",))))
+            exported = draw(EXPORTS)
             return virtual_service(name, host, targets, namespace, exported)
         case _:
             chosen = draw(st.sets(st.sampled_from(("v1", "v2"))))
@@ -138,7 +168,8 @@ def _ask(graph: Graph) -> tuple[list[object], tuple[Problem, ...], str]:
     bodies = [
         (r.name, r.version, r.body, owners(graph, r)) for found in sets for t in ORDER for r in found.resources(t)
     ]
-    return [*bodies], graph.get(problems), graph.get(name_table, Scope("vm")).version
+    versions = [graph.get(name_table, scope_of(graph, each)).version for each in PROXIES]
+    return [*bodies], graph.get(problems), "".join(versions)
 
 
 def _mesh(count: int = 20) -> Graph:
@@ -312,3 +343,44 @@ def test_replicas_share_their_inbound_layers() -> None:
     )
     assert one == two
     assert one.layers(LISTENER)[1] is two.layers(LISTENER)[1]
+
+
+def _scoped(count: int = 20) -> Graph:
+    """The mesh above, of which the namespaces of `FIFTY` import one service each, by different routes."""
+    graph = _mesh(count)
+    for i, client in enumerate(FIFTY):
+        spec = {"egress": [{"hosts": [f"vm/s{i % 5}.vm.svc.cluster.local"]}]}
+        made = manifest("Sidecar", "default", client.namespace, NETWORKING, spec=spec)
+        inputs.apply(graph, {made.ref: made})
+    return graph
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pod("s7-1", "10.244.7.1", {"app": "s7", "version": "v1"}, ready=False),
+        virtual_service("s7", "s7", {"s7/v1": 10, "s7/v2": 90}),
+        service("s7", address="10.96.1.7", ports=[{"name": "http", "port": 80}, {"name": "tcp", "port": 81}]),
+    ],
+    ids=["endpoint", "virtual service", "service"],
+)
+def test_a_change_out_of_a_scope_runs_nothing_there_and_changes_nothing(changed: Manifest) -> None:
+    changes, ran = _after(_scoped(), changed, FIFTY)
+    assert changes == set()
+    assert not _of(ran, "resources", "clusters", "endpoints", "virtual_hosts", "listeners", "routes")
+    assert sum(ran.values()) <= 12, ran
+
+
+def test_a_change_in_some_scopes_changes_it_there_alone() -> None:
+    graph = _scoped()
+    before = [resource_set(graph, each) for each in FIFTY]
+    changed = virtual_service("s3", "s3", {"s3/v1": 10, "s3/v2": 90})
+    inputs.apply(graph, {changed.ref: changed})
+    moved = [i for i, each in enumerate(FIFTY) if resource_set(graph, each) != before[i]]
+    assert moved == [i for i in range(50) if i % 5 == 3]
+
+
+def test_a_new_service_out_of_a_scope_changes_nothing_there() -> None:
+    changes, ran = _after(_scoped(), service("s99", address="10.96.1.99"), FIFTY)
+    assert changes == set()
+    assert not _of(ran, "resources", "clusters", "endpoints", "virtual_hosts", "listeners", "routes")

@@ -22,6 +22,7 @@ ANALYZERS: Final = {
     "virtualservice.DestinationRuleAnalyzer": {"IST0101"},
     "virtualservice.ConflictingMeshGatewayHostsAnalyzer": {"IST0109"},
     "destinationrule.SubsetSelectPodAnalyzer": {"IST0173", "IST0174"},
+    "sidecar.SelectorAnalyzer": {"IST0101", "IST0110", "IST0111"},
     "schema.ValidationAnalyzer.VirtualService": {"IST0130", "IST0131"},
 }
 """Those of which there are Problems, with the codes that they are given. Of all others nothing is said yet."""
@@ -32,6 +33,8 @@ LEFT_OUT: Final = {
     "ExternalNameServiceTypeInvalidPortName": "IST0150 has no Problem",
     "virtualServiceDestinationHosts": "its VirtualServices have no hosts, and are refused before anything is resolved",
     "virtualServiceDestinationRules": "as above",
+    "sidecarSelector": "its Pods have no containers, and are refused, so that the Sidecars select nobody",
+    "sidecarDefaultSelector": "IST0111 is there; IST0167 is of ambient mode, of which nothing is known",
     "Route Rule no effect on Ingress": "IST0140 has no Problem",
     "virtualServiceConflictingMeshGatewayHosts": "Istio blames all who claim a host; here the oldest has it, rightly",
     "virtualServiceConflictingMeshGatewayHostsWithExportTo": "as above",

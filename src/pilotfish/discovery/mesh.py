@@ -16,11 +16,11 @@ from pilotfish.envoy.owners import owners
 from pilotfish.envoy.resources import resource_set, roots
 from pilotfish.envoy.values import Resource, ResourceSet
 from pilotfish.mesh import inputs
+from pilotfish.mesh.policy.policies import scope_of
 from pilotfish.mesh.problems.across import problems
 from pilotfish.mesh.problems.credentials import expiries, overdue
 from pilotfish.mesh.registry.names import name_table
 from pilotfish.mesh.registry.workloads import workload
-from pilotfish.mesh.scope import Scope
 from pilotfish.model import ObjectRef, Problem, Proxy
 from pilotfish.model.kinds import POD
 from pilotfish.model.names import NameTable
@@ -70,7 +70,7 @@ class Mesh:
         """Why what this proxy and its agent are told can't be computed."""
         try:
             self.resources(proxy)
-            self.names(proxy.namespace)
+            self.names(proxy)
         except Exception as error:
             return error
         return None
@@ -88,8 +88,8 @@ class Mesh:
         """The user's objects that a resource comes from."""
         return owners(self.graph, resource)
 
-    def names(self, namespace: str) -> NameTable:
-        return self.graph.get(name_table, Scope(namespace))
+    def names(self, proxy: Proxy) -> NameTable:
+        return self.graph.get(name_table, scope_of(self.graph, proxy))
 
     def problems(self, now: float = 0.0) -> tuple[Problem, ...]:
         """What is wrong between objects. `now`: seconds since the epoch; at 0 nothing has expired."""
@@ -98,7 +98,7 @@ class Mesh:
     def collect(self, proxies: Iterable[Proxy]) -> int:
         """Forget what none of these proxies needs."""
         connected = tuple(proxies)
-        named: list[Origin] = [(name_table, (scope,)) for scope in {Scope.of(proxy) for proxy in connected}]
+        named: list[Origin] = [(name_table, (scope,)) for scope in {scope_of(self.graph, proxy) for proxy in connected}]
         needed = (root for proxy in connected for root in roots(self.graph, proxy))
         return self.graph.collect([(problems, ()), (expiries, ()), *named, *needed])
 

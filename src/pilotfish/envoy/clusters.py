@@ -8,6 +8,8 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.address_pb2 import BindConfig, ExtraSourceAddress, SocketAddress
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions, Http2ProtocolOptions
+from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint, LbEndpoint, LocalityLbEndpoints
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.extensions.clusters.common.dns.v3.dns_pb2 import DnsLookupFamily
 from envoy.extensions.clusters.dns.v3.dns_cluster_pb2 import DnsCluster
 from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 import CaresDnsResolverConfig
@@ -17,19 +19,20 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.client_tls import tls_references
 from pilotfish.envoy.connection_pool import NO_LIMIT
-from pilotfish.envoy.endpoints import build_load_assignment
+from pilotfish.envoy.endpoints import build_load_assignment, ports_of
 from pilotfish.envoy.message import (
     ads,
     config_path,
     duration,
     istio_metadata,
     pack,
+    pipe,
     seconds,
     serialise,
     socket_address,
 )
 from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH, inbound_cluster, outbound_cluster
-from pilotfish.envoy.traffic_policy import apply_traffic_policy
+from pilotfish.envoy.traffic_policy import apply_pool, apply_traffic_policy
 from pilotfish.envoy.types import CLUSTER, ENDPOINT
 from pilotfish.envoy.values import Reference, Resource
 from pilotfish.mesh.listeners.inbound import InboundPort, inbound_protocol
@@ -62,16 +65,19 @@ _RESOLVER: Final = TypedExtensionConfig(
 
 @query
 def service_clusters(
-    db: Reads, host: str, home: str, rules: tuple[ObjectRef, ...], keyring: Keyring | None
+    db: Reads, host: str, home: str, ports: tuple[int, ...], rules: tuple[ObjectRef, ...], keyring: Keyring | None
 ) -> tuple[Resource, ...]:
-    """All clusters of a service, for clients to whom these DestinationRules apply, with the credentials of these."""
+    """All clusters of a service, or of some of its ports, for clients to whom these DestinationRules apply, with the
+    credentials of these."""
     found = service_at(db, host, home)
     if found is None:
         return ()
     applied = policy(db, rules)
     subsets = ("", *(subset.name for subset in applied.subsets))
     return tuple(
-        _build_outbound(db, found, home, port, subset, applied, keyring) for port in found.ports for subset in subsets
+        _build_outbound(db, found, home, port, subset, applied, keyring)
+        for port in ports_of(found, ports)
+        for subset in subsets
     )
 
 
@@ -95,16 +101,32 @@ def common_clusters(db: Reads) -> tuple[Resource, ...]:
 
 @query
 def inbound_port_cluster(db: Reads, port: InboundPort) -> Resource:
-    """`inbound|8888||`: to the app, at the address that the client chose, from 127.0.0.6.
+    """`inbound|8888||`: to the app, at the address that the client chose or that a Sidecar says, from 127.0.0.6.
 
     That source tells the capture rules to let the connection pass: Envoy's own, but for this pod.
     """
     cluster = _original_dst(db, inbound_cluster(port.number))
-    cluster.upstream_bind_config.CopyFrom(_from_loopback())
-    # The pod's own addresses are all it ever has; forgetting an idle one would only cost its connections.
-    cluster.cleanup_interval.seconds = 9223372035
+    endpoint = port.listener.endpoint if port.listener is not None else ""
+    if endpoint:
+        cluster.type, cluster.lb_policy = Cluster.STATIC, Cluster.ROUND_ROBIN
+        cluster.load_assignment.CopyFrom(_build_app(cluster.name, endpoint))
+    else:
+        # The pod's own addresses are all it ever has; forgetting an idle one would only cost its connections.
+        cluster.cleanup_interval.seconds = 9223372035
+    if not endpoint.startswith(("127.", "[::1]", "unix:")):
+        cluster.upstream_bind_config.CopyFrom(_from_loopback())
     _set_protocol(cluster, inbound_protocol(db, port))
+    if port.pool is not None:
+        apply_pool(cluster, port.pool.pool)
     return _resource(db, cluster)
+
+
+def _build_app(name: str, endpoint: str) -> ClusterLoadAssignment:
+    """`ADDRESS:PORT`, or `unix://` and a path."""
+    host, _, number = endpoint.rpartition(":")
+    place = socket_address(host.strip("[]"), int(number)) if number.isdecimal() else pipe(endpoint)
+    app = LbEndpoint(endpoint=Endpoint(address=place))
+    return ClusterLoadAssignment(cluster_name=name, endpoints=[LocalityLbEndpoints(lb_endpoints=[app])])
 
 
 def _build_outbound(

@@ -44,10 +44,9 @@ def _build_proxy(route: ConnectionRoute, access_log: AccessLog | None) -> Filter
     return build_weighted_tcp(access_log, prefix, clusters, treatment)
 
 
-def _treatment(backends: Iterable[WeightedBackend]) -> TcpProxy:
-    """What is said of one backend holds for all that the connections may go to; the first has it."""
+def build_passing(passing: Passing) -> TcpProxy:
+    """How connections are passed on."""
     proxy = TcpProxy()
-    passing = next((w.backend.passing for w in backends if w.backend.passing is not None), Passing())
     if passing.idle_timeout is not None:
         proxy.idle_timeout.CopyFrom(duration(passing.idle_timeout))
     if passing.max_duration is not None:
@@ -55,6 +54,12 @@ def _treatment(backends: Iterable[WeightedBackend]) -> TcpProxy:
     if passing.tunnel is not None:
         proxy.tunneling_config.hostname = passing.tunnel.target
         proxy.tunneling_config.use_post = passing.tunnel.post
+    return proxy
+
+
+def _treatment(backends: Iterable[WeightedBackend]) -> TcpProxy:
+    """What is said of one backend holds for all that the connections may go to; the first has it."""
+    proxy = build_passing(next((w.backend.passing for w in backends if w.backend.passing is not None), Passing()))
     if any(w.backend.hash_key is not None and w.backend.hash_key.source_ip for w in backends):
         proxy.hash_policy.add().source_ip.SetInParent()
     return proxy

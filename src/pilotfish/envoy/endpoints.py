@@ -18,13 +18,15 @@ from pilotfish.mesh.policy.policies import policy
 from pilotfish.mesh.registry.endpoints import endpoints
 from pilotfish.mesh.registry.services import service_at
 from pilotfish.model import ObjectRef
-from pilotfish.model.service import Endpoint, Locality, Resolution
+from pilotfish.model.service import Endpoint, Locality, Resolution, Service, ServicePort
 from pilotfish.model.traffic_policy import LoadBalancer
 
 
 @query
-def service_load_assignments(db: Reads, host: str, home: str, rules: tuple[ObjectRef, ...]) -> tuple[Resource, ...]:
-    """All load assignments of a service, for clients to whom these DestinationRules apply.
+def service_load_assignments(
+    db: Reads, host: str, home: str, ports: tuple[int, ...], rules: tuple[ObjectRef, ...]
+) -> tuple[Resource, ...]:
+    """All load assignments of a service, or of some of its ports, for clients to whom these DestinationRules apply.
 
     None if Envoy finds the endpoints itself.
     """
@@ -34,10 +36,15 @@ def service_load_assignments(db: Reads, host: str, home: str, rules: tuple[Objec
     applied = policy(db, rules)
     return tuple(
         load_assignment(db, host, home, port.number, subset, rules if subset else ())
-        for port in found.ports
+        for port in ports_of(found, ports)
         for subset in ("", *(subset.name for subset in applied.subsets))
         if applied.of(subset, port.number).load_balancer is not LoadBalancer.PASSTHROUGH
     )
+
+
+def ports_of(found: Service, numbers: tuple[int, ...]) -> tuple[ServicePort, ...]:
+    """Those with these numbers; all if none is named."""
+    return tuple(port for port in found.ports if port.number in numbers) if numbers else found.ports
 
 
 @query

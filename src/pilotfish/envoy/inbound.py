@@ -19,14 +19,18 @@ from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain, FilterChainMatch
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.access_log import build_listener_logs
+from pilotfish.envoy.connection_route import build_passing
 from pilotfish.envoy.filters import (
+    HTTP_INSPECTOR,
     ORIGINAL_DST,
     ORIGINAL_SRC,
     SNIFFED_HTTP,
+    TLS_INSPECTOR,
     build_tcp,
     http_inspector_except,
 )
@@ -35,12 +39,14 @@ from pilotfish.envoy.listeners import also_ipv6
 from pilotfish.envoy.message import duration, serialise, socket_address
 from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, VIRTUAL_INBOUND, inbound_cluster
 from pilotfish.envoy.routes import build_inbound_route
+from pilotfish.envoy.server_tls import build_server_tls
 from pilotfish.envoy.types import CLUSTER, LISTENER
 from pilotfish.envoy.values import Resource
 from pilotfish.mesh.listeners.inbound import InboundPort, inbound_protocol
 from pilotfish.mesh.listeners.outbound import WILDCARD
 from pilotfish.mesh.settings import settings
 from pilotfish.model import Protocol
+from pilotfish.model.gateway import ServerTLS
 from pilotfish.model.settings import MeshSettings
 from pilotfish.model.wellknown import INBOUND_PORT
 
@@ -52,7 +58,7 @@ def virtual_inbound(db: Reads, ports: tuple[InboundPort, ...], transparent: bool
     `transparent`: connections come by TPROXY, with the addresses that they had, and go on with their source.
     """
     mesh = settings(db)
-    protocols = {port: inbound_protocol(db, port) for port in ports}
+    protocols = {port: inbound_protocol(db, port) for port in ports if not is_bound(port)}
     chains = [_loop_chain(mesh), *_passthrough_chains(mesh)]
     chains += [chain for port, protocol in protocols.items() for chain in _port_chains(mesh, port, protocol)]
     unsniffed = tuple(port.number for port, protocol in protocols.items() if protocol.is_server_first)
@@ -65,6 +71,7 @@ def virtual_inbound(db: Reads, ports: tuple[InboundPort, ...], transparent: bool
         listener_filters=[
             ORIGINAL_DST,
             *((ORIGINAL_SRC,) if transparent else ()),
+            *((TLS_INSPECTOR,) if any(port.listener and port.listener.tls for port in protocols) else ()),
             http_inspector_except((*unsniffed, INBOUND_PORT)),
         ],
         listener_filters_timeout=duration(mesh.detection_timeout),
@@ -73,8 +80,33 @@ def virtual_inbound(db: Reads, ports: tuple[InboundPort, ...], transparent: bool
         max_connections_to_accept_per_socket_event=UInt32Value(value=1),
         access_log=build_listener_logs(mesh.access_log),
     )
-    names = (BLACK_HOLE, INBOUND_PASSTHROUGH, *(inbound_cluster(port.number) for port in ports))
+    names = (BLACK_HOLE, INBOUND_PASSTHROUGH, *(inbound_cluster(port.number) for port in protocols))
     references = ((CLUSTER, name) for name in names)
+    return Resource.make(LISTENER, listener.name, serialise(listener), references, db.origin)
+
+
+def is_bound(port: InboundPort) -> bool:
+    """Whether a Sidecar gives the port a listener of its own."""
+    return port.listener is not None and port.listener.bound
+
+
+@query
+def bound_inbound(db: Reads, port: InboundPort) -> Resource:
+    """`10.244.0.2_8443`: what is not captured, and comes to the address itself."""
+    mesh, protocol = settings(db), inbound_protocol(db, port)
+    address = port.listener.bind if port.listener is not None else WILDCARD
+    inspectors = [TLS_INSPECTOR] if port.listener is not None and port.listener.tls is not None else []
+    listener = Listener(
+        name=f"{address}_{port.number}",
+        address=socket_address(address, port.number),
+        filter_chains=_port_chains(mesh, port, protocol),
+        listener_filters=[*inspectors, *([HTTP_INSPECTOR] if protocol.is_sniffed else [])],
+        listener_filters_timeout=duration(mesh.detection_timeout),
+        continue_on_listener_filters_timeout=True,
+        traffic_direction=TrafficDirection.INBOUND,
+        access_log=build_listener_logs(mesh.access_log),
+    )
+    references = ((CLUSTER, inbound_cluster(port.number)),)
     return Resource.make(LISTENER, listener.name, serialise(listener), references, db.origin)
 
 
@@ -102,25 +134,35 @@ def _passthrough_chains(mesh: MeshSettings) -> Iterator[FilterChain]:
 
 def _port_chains(mesh: MeshSettings, port: InboundPort, protocol: Protocol) -> Iterator[FilterChain]:
     """HTTP, TCP, or HTTP where it is found and TCP otherwise."""
-    name, cluster = f"{WILDCARD}_{port.number}", inbound_cluster(port.number)
-    sniffed = protocol.is_sniffed
+    address = port.listener.bind if port.listener is not None else WILDCARD
+    name, cluster = f"{address}_{port.number}", inbound_cluster(port.number)
+    sniffed, tls = protocol.is_sniffed, port.listener.tls if port.listener is not None else None
+    passing = (
+        build_passing(port.pool.passing) if port.pool is not None and port.pool.passing is not None else TcpProxy()
+    )
     if protocol.is_http or sniffed:
         route = build_inbound_route(cluster, port.service_port, cluster, f"{port.host}:{port.service_port}")
         http = _http(mesh, f"inbound_{name}", route)
-        yield FilterChain(name=name, filter_chain_match=_match(port.number, http=sniffed), filters=[http])
+        yield _chain(name, _match(port.number, http=sniffed, tls=tls is not None), http, tls)
     if not protocol.is_http:
-        yield FilterChain(
-            name=name, filter_chain_match=_match(port.number), filters=[build_tcp(mesh.access_log, cluster)]
-        )
+        proxy = build_tcp(mesh.access_log, cluster, passing)
+        yield _chain(name, _match(port.number, tls=tls is not None), proxy, tls)
+
+
+def _chain(name: str, match: FilterChainMatch, last: Filter, tls: ServerTLS | None) -> FilterChain:
+    chain = FilterChain(name=name, filter_chain_match=match, filters=[last])
+    if tls is not None:
+        chain.transport_socket.CopyFrom(build_server_tls(tls))
+    return chain
 
 
 def _http(mesh: MeshSettings, stat_prefix: str, route: RouteConfiguration) -> Filter:
     return build_http_manager(HttpManager(Direction.INBOUND, stat_prefix, route, mesh.access_log))
 
 
-def _match(port: int | None, http: bool = False) -> FilterChainMatch:
+def _match(port: int | None, http: bool = False, tls: bool = False) -> FilterChainMatch:
     return FilterChainMatch(
         destination_port=UInt32Value(value=port) if port is not None else None,
-        transport_protocol="raw_buffer",
+        transport_protocol="tls" if tls else "raw_buffer",
         application_protocols=SNIFFED_HTTP if http else (),
     )

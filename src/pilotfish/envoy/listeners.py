@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from envoy.config.core.v3.address_pb2 import Address
 from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
 from envoy.config.listener.v3.listener_pb2 import AdditionalAddress, Listener
@@ -24,9 +25,10 @@ from pilotfish.envoy.filters import (
     build_tcp,
 )
 from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
-from pilotfish.envoy.message import duration, serialise, socket_address
-from pilotfish.envoy.naming import BLACK_HOLE, PASSTHROUGH, VIRTUAL_OUTBOUND
+from pilotfish.envoy.message import duration, pipe, serialise, socket_address
+from pilotfish.envoy.naming import BLACK_HOLE, VIRTUAL_OUTBOUND
 from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE
+from pilotfish.envoy.unclaimed import unclaimed, unknown_destination
 from pilotfish.envoy.values import Resource
 from pilotfish.mesh.listeners.outbound import WILDCARD, Binding, binding
 from pilotfish.mesh.registry.visibility import visible
@@ -34,15 +36,15 @@ from pilotfish.mesh.routes.connections import connections
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.settings import settings
 from pilotfish.model.connection_route import ConnectionRoute
+from pilotfish.model.egress import Unclaimed
 from pilotfish.model.settings import MeshSettings
 from pilotfish.model.wellknown import OUTBOUND_PORT
 
 
 @query
-def virtual_outbound(db: Reads) -> Resource:
+def virtual_outbound(db: Reads, unclaimed: Unclaimed) -> Resource:
     """0.0.0.0:15001. What no other listener takes is let pass, or goes nowhere under REGISTRY_ONLY."""
-    mesh = settings(db)
-    unknown = unknown_destination(mesh)
+    mesh, unknown = settings(db), unknown_destination(unclaimed)
     # A client that calls 15001 itself would make Envoy call itself without end.
     loop = FilterChain(
         name=f"{VIRTUAL_OUTBOUND}-blackhole",
@@ -72,11 +74,11 @@ def outbound_listener(db: Reads, scope: Scope, name: str) -> Resource | None:
     bound = binding(db, visible(db, scope), name)
     if bound is None:
         return None
-    mesh, routes = settings(db), connections(db, scope, name).routes
+    mesh, routes, unknown = settings(db), connections(db, scope, name).routes, unknown_destination(unclaimed(db, scope))
     listener = Listener(
         name=name,
-        address=socket_address(bound.address, bound.port),
-        bind_to_port=BoolValue(value=False),
+        address=listener_address(bound.address, bound.port),
+        bind_to_port=None if bound.place.is_bound else BoolValue(value=False),
         traffic_direction=TrafficDirection.OUTBOUND,
         filter_chains=_chains(mesh, bound, routes),
         listener_filters_timeout=duration(mesh.detection_timeout),
@@ -84,13 +86,14 @@ def outbound_listener(db: Reads, scope: Scope, name: str) -> Resource | None:
     )
     if bound.address == WILDCARD:
         listener.additional_addresses.extend(also_ipv6(bound.port))
-    _set_rest(listener, mesh, bound, routes)
+    _set_rest(listener, mesh, bound, routes, unknown)
     _set_inspectors(listener, bound, routes)
-    return Resource.make(LISTENER, name, serialise(listener), _references(mesh, bound, routes), db.origin)
+    return Resource.make(LISTENER, name, serialise(listener), _references(bound, routes, unknown), db.origin)
 
 
-def unknown_destination(mesh: MeshSettings) -> str:
-    return PASSTHROUGH if mesh.allow_any else BLACK_HOLE
+def listener_address(address: str, port: int) -> Address:
+    """A socket's path (`unix:///PATH`), where there is no port."""
+    return socket_address(address, port) if port else pipe(address)
 
 
 def also_ipv6(port: int) -> list[AdditionalAddress]:
@@ -107,7 +110,9 @@ def _chains(mesh: MeshSettings, bound: Binding, routes: tuple[ConnectionRoute, .
         yield FilterChain(filters=[build_http_manager(manager)], filter_chain_match=sniffed)
 
 
-def _set_rest(listener: Listener, mesh: MeshSettings, bound: Binding, routes: tuple[ConnectionRoute, ...]) -> None:
+def _set_rest(
+    listener: Listener, mesh: MeshSettings, bound: Binding, routes: tuple[ConnectionRoute, ...], unknown: str
+) -> None:
     """What the other chains don't match: a TCP service's, or as if there were no listener. A service that has the
     listener for itself and routes by server name alone takes no other connections."""
     rest = next((route for route in routes if route.match.matches_everything), None)
@@ -116,8 +121,9 @@ def _set_rest(listener: Listener, mesh: MeshSettings, bound: Binding, routes: tu
     elif rest is not None:
         listener.filter_chains.append(build_chain(rest, mesh.access_log))
     elif not bound.tcp:
-        unknown = build_tcp(mesh.access_log, unknown_destination(mesh))
-        listener.default_filter_chain.CopyFrom(FilterChain(name="PassthroughFilterChain", filters=[unknown]))
+        # An address to which nobody was led on is the listener's own: passing it on would call it again.
+        passed = build_tcp(mesh.access_log, BLACK_HOLE if bound.place.is_bound else unknown)
+        listener.default_filter_chain.CopyFrom(FilterChain(name="PassthroughFilterChain", filters=[passed]))
 
 
 def _set_inspectors(listener: Listener, bound: Binding, routes: tuple[ConnectionRoute, ...]) -> None:
@@ -127,18 +133,18 @@ def _set_inspectors(listener: Listener, bound: Binding, routes: tuple[Connection
     HTTP is looked for first. Behind the TLS inspector's 16 KB buffer the HTTP inspector waits for ever for the rest of
     a request line that is longer, though it has come: it asks for no more than what it takes itself to have.
     """
-    shared = bound.address == WILDCARD and bool(bound.route or bound.server_names)
+    shared = bound.is_shared and bool(bound.route or bound.server_names)
     if shared or bound.route:
         listener.listener_filters.append(HTTP_INSPECTOR)
     is_named = any(route.match.server_names for route in routes)
-    if shared or is_named or (bound.undeclared and bound.address != WILDCARD):
+    if shared or is_named or (bound.undeclared and not bound.is_shared):
         # On a service's own address for the server name's place in the access log.
         listener.listener_filters.append(TLS_INSPECTOR)
 
 
-def _references(mesh: MeshSettings, bound: Binding, routes: tuple[ConnectionRoute, ...]) -> Iterator[tuple[str, str]]:
+def _references(bound: Binding, routes: tuple[ConnectionRoute, ...], unknown: str) -> Iterator[tuple[str, str]]:
     yield from ((CLUSTER, name) for route in routes for name in connection_clusters_of(route))
     if bound.route:
         yield (ROUTE, bound.route)
     if not bound.tcp:
-        yield (CLUSTER, unknown_destination(mesh))
+        yield (CLUSTER, BLACK_HOLE if bound.place.is_bound else unknown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from envoy.config.core.v3.address_pb2 import Address, SocketAddress
+from envoy.config.core.v3.address_pb2 import Address, Pipe, SocketAddress
 from envoy.config.core.v3.base_pb2 import Metadata
 from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -42,6 +42,11 @@ def ads() -> ConfigSource:
 
 def socket_address(address: str, port: int) -> Address:
     return Address(socket_address=SocketAddress(address=address, port_value=port))
+
+
+def pipe(path: str) -> Address:
+    """A socket's path, as users write it: `unix:///PATH`, or `unix://@NAME` for an abstract one."""
+    return Address(pipe=Pipe(path=path.removeprefix("unix://")))
 
 
 def istio_metadata(**values: Any) -> Metadata | None:

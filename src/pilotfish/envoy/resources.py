@@ -9,24 +9,26 @@ from pilotfish.envoy.clusters import common_clusters, inbound_port_cluster, serv
 from pilotfish.envoy.endpoints import service_load_assignments
 from pilotfish.envoy.gateway_listeners import bound_listener
 from pilotfish.envoy.gateway_routes import gateway_route
-from pilotfish.envoy.inbound import virtual_inbound
+from pilotfish.envoy.inbound import bound_inbound, is_bound, virtual_inbound
 from pilotfish.envoy.listeners import outbound_listener, virtual_outbound
-from pilotfish.envoy.routes import port_routes, service_routes
+from pilotfish.envoy.routes import port_routes, proxied_routes, service_routes
 from pilotfish.envoy.secrets import secrets_named
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from pilotfish.envoy.unclaimed import unclaimed
 from pilotfish.envoy.values import Layer, Resource, ResourceSet
 from pilotfish.mesh.gateways.hosts import route_names
 from pilotfish.mesh.gateways.listeners import listener_places
 from pilotfish.mesh.gateways.selection import Front, front_of
 from pilotfish.mesh.listeners.inbound import InboundPort, inbound_ports
-from pilotfish.mesh.listeners.outbound import WILDCARD, binding, binding_names, http_ports
+from pilotfish.mesh.listeners.outbound import binding, binding_names, shared_routes
 from pilotfish.mesh.policy.credentials import keyring
 from pilotfish.mesh.policy.policies import policed, rules_for, scope_of, widest
-from pilotfish.mesh.registry.visibility import home, hosts, visible
+from pilotfish.mesh.registry.visibility import home, hosts, ports_seen, visible
 from pilotfish.mesh.routes.connections import connection_scope
-from pilotfish.mesh.routing import reader
+from pilotfish.mesh.routing import is_shown_some
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import Proxy
+from pilotfish.model.egress import listeners_of
 from pilotfish.model.proxy import ProxyType
 
 
@@ -77,7 +79,8 @@ def _workload_set(db: Reads, scope: Scope, ports: tuple[InboundPort, ...], trans
 def outbound(db: Reads, scope: Scope) -> ResourceSet:
     """What every proxy of a scope shares. Complete in itself."""
     rules = policed(db, scope)
-    told = Scope(scope.namespace, selected_by=scope.selected_by) if reader(db, scope.namespace) else rules
+    is_reader = is_shown_some(db, scope.namespace)
+    told = Scope(scope.namespace, selected_by=scope.selected_by, egress=scope.egress) if is_reader else rules
     layers = (_clusters(db, rules), _endpoints(db, rules), _listeners(db, told), _routes(db, scope))
     secrets = secrets_named(db, scope.namespace, layers)
     return ResourceSet((*layers, secrets) if secrets else layers)
@@ -90,14 +93,17 @@ def _clusters(db: Reads, scope: Scope) -> Layer:
 
 def _service_clusters(db: Reads, scope: Scope) -> Iterator[Resource]:
     for host in hosts(db, visible(db, scope)):
-        rules = rules_for(db, scope, host)
-        yield from service_clusters(db, host, home(db, scope, host) or "", rules, keyring(db, scope, rules))
+        at, ports, rules = home(db, scope, host) or "", ports_seen(db, scope, host), rules_for(db, scope, host)
+        yield from service_clusters(db, host, at, ports, rules, keyring(db, scope, rules))
 
 
 @query
 def _endpoints(db: Reads, scope: Scope) -> Layer:
     seen = ((host, home(db, scope, host) or "") for host in hosts(db, visible(db, scope)))
-    found = (service_load_assignments(db, host, at, rules_for(db, scope, host)) for host, at in seen)
+    found = (
+        service_load_assignments(db, host, at, ports_seen(db, scope, host), rules_for(db, scope, host))
+        for host, at in seen
+    )
     return Layer(ENDPOINT, (resource for many in found for resource in many))
 
 
@@ -105,12 +111,14 @@ def _endpoints(db: Reads, scope: Scope) -> Layer:
 def _listeners(db: Reads, scope: Scope) -> Layer:
     names = binding_names(db, visible(db, scope))
     found = (outbound_listener(db, connection_scope(db, scope, name), name) for name in names)
-    return Layer(LISTENER, (virtual_outbound(db), *(r for r in found if r is not None)))
+    return Layer(LISTENER, (virtual_outbound(db, unclaimed(db, scope)), *(r for r in found if r is not None)))
 
 
 @query
 def _routes(db: Reads, scope: Scope) -> Layer:
-    shared = (port_routes(db, scope, port) for port in http_ports(db, visible(db, scope)))
+    proxied = {str(each.port or each.bind) for each in listeners_of(scope.egress) if each.has_every_port}
+    names = shared_routes(db, visible(db, scope))
+    shared = (proxied_routes(db, scope, n) if n in proxied else port_routes(db, scope, int(n)) for n in names)
     return Layer(ROUTE, (*shared, *_own_routes(db, scope)))
 
 
@@ -118,7 +126,7 @@ def _own_routes(db: Reads, scope: Scope) -> Iterator[Resource]:
     """The routes of listeners that one service has for itself; several addresses share one."""
     seen = visible(db, scope)
     found = (binding(db, seen, name) for name in binding_names(db, seen))
-    own = {(b.opened_by, b.port) for b in found if b is not None and b.route and b.address != WILDCARD}
+    own = {(b.opened_by, b.port) for b in found if b is not None and b.route and not b.is_shared}
     yield from (service_routes(db, scope, host, port) for host, port in sorted(own))
 
 
@@ -129,4 +137,5 @@ def _inbound_clusters(db: Reads, ports: tuple[InboundPort, ...]) -> Layer:
 
 @query
 def _inbound_listeners(db: Reads, ports: tuple[InboundPort, ...], transparent: bool) -> Layer:
-    return Layer(LISTENER, (virtual_inbound(db, ports, transparent),))
+    bound = (bound_inbound(db, port) for port in ports if is_bound(port))
+    return Layer(LISTENER, (virtual_inbound(db, ports, transparent), *bound))

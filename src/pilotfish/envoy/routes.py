@@ -14,18 +14,19 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.message import serialise
-from pilotfish.envoy.naming import BLACK_HOLE, PASSTHROUGH
+from pilotfish.envoy.naming import BLACK_HOLE
 from pilotfish.envoy.retries import build_inbound_retry_policy
 from pilotfish.envoy.timeouts import set_timeout
 from pilotfish.envoy.types import CLUSTER, ROUTE
+from pilotfish.envoy.unclaimed import unclaimed, unknown_destination
 from pilotfish.envoy.values import Resource
-from pilotfish.envoy.virtual_hosts import Fragment, build_fallback, view, virtual_host
+from pilotfish.envoy.virtual_hosts import Domains, Fragment, build_fallback, view, virtual_host
 from pilotfish.envoy.wire import field
-from pilotfish.mesh.listeners.outbound import http_hosts
+from pilotfish.mesh.listeners.outbound import http_hosts, http_targets
 from pilotfish.mesh.registry.visibility import seen_service, visible
-from pilotfish.mesh.routing import reader, routed_hosts
+from pilotfish.mesh.routing import Reader, reader, reader_by, routed_hosts
 from pilotfish.mesh.scope import Scope
-from pilotfish.mesh.settings import settings
+from pilotfish.model.egress import listeners_of
 
 _VIRTUAL_HOSTS = RouteConfiguration.DESCRIPTOR.fields_by_name["virtual_hosts"].number
 
@@ -33,16 +34,34 @@ _VIRTUAL_HOSTS = RouteConfiguration.DESCRIPTOR.fields_by_name["virtual_hosts"].n
 @query
 def port_routes(db: Reads, scope: Scope, port: int) -> Resource:
     """The RouteConfiguration `8888`: all HTTP services of that port, and what else VirtualServices route there."""
-    fragments = tuple(_without_clashes(db, scope, port))
-    allow_any = settings(db).allow_any
-    fallback = serialise(build_fallback(allow_any))
-    return assemble(db, str(port), fragments, fallback, PASSTHROUGH if allow_any else "")
+    by = reader(db, scope, port)
+    hosts = ((host, port) for host in _hosts_on(db, visible(db, scope), by, port))
+    return _assemble_shared(db, scope, str(port), _without_clashes(db, scope, by, hosts, Domains.NAMES))
+
+
+@query
+def proxied_routes(db: Reads, scope: Scope, name: str) -> Resource:
+    """The RouteConfiguration of a Sidecar's listener to which calls of every port come."""
+    found = listeners_of(scope.egress)
+    listener = next(each for each in found if each.has_every_port and name in (str(each.port), each.bind))
+    targets, by = http_targets(db, visible(db, scope), name), reader_by(db, scope, listener)
+    fragments = _without_clashes(db, scope, by, targets, Domains.NAMES_AND_PORT)
+    return _assemble_shared(db, scope, name, fragments, says_ports=True)
+
+
+def _assemble_shared(
+    db: Reads, scope: Scope, name: str, fragments: Iterable[Fragment], *, says_ports: bool = False
+) -> Resource:
+    unknown = unclaimed(db, scope)
+    fallback = serialise(build_fallback(unknown))
+    cluster = unknown_destination(unknown) if unknown.allow_any else ""
+    return assemble(db, name, fragments, fallback, cluster, says_ports=says_ports)
 
 
 @query
 def service_routes(db: Reads, scope: Scope, host: str, port: int) -> Resource:
     """The RouteConfiguration `calculator.vm.svc.cluster.local:8888` of a listener that one service has for itself."""
-    fragment = virtual_host(db, view(db, scope, host), host, port, (), True)
+    fragment = virtual_host(db, view(db, scope, reader(db, scope, port), host), host, port, (), Domains.ALL)
     return assemble(db, f"{host}:{port}", (fragment,), b"", "")
 
 
@@ -57,29 +76,40 @@ def build_inbound_route(name: str, port: int, cluster: str, subject: str) -> Rou
     return RouteConfiguration(name=name, virtual_hosts=[host], validate_clusters=BoolValue(value=False))
 
 
-def _without_clashes(db: Reads, scope: Scope, port: int) -> Iterator[Fragment]:
+def _without_clashes(
+    db: Reads, scope: Scope, by: Reader, targets: Iterable[tuple[str, int]], domains: Domains
+) -> Iterator[Fragment]:
     """Every host's virtual host. Envoy refuses a domain that stands twice: the older service has it."""
     taken: set[str] = set()
-    for host in _hosts_on(db, visible(db, scope), reader(db, scope.namespace), port):
-        client = view(db, scope, host)
-        fragment = virtual_host(db, client, host, port, (), False)
+    for host, port in targets:
+        client = view(db, scope, by, host)
+        fragment = virtual_host(db, client, host, port, (), domains)
         clashes = tuple(d for d in fragment.domains if d in taken)
         if clashes:
-            fragment = virtual_host(db, client, host, port, clashes, False)
+            fragment = virtual_host(db, client, host, port, clashes, domains)
         if fragment.domains:
             taken.update(fragment.domains)
             yield fragment
 
 
 @query(index=True)
-def _hosts_on(db: Reads, scope: Scope, reader: str, port: int) -> tuple[str, ...]:
+def _hosts_on(db: Reads, scope: Scope, reader: Reader, port: int) -> tuple[str, ...]:
     """The services of the port, and the hosts that only VirtualServices know, which are routed on every HTTP port."""
     known = http_hosts(db, scope, port)
     others = (host for host in routed_hosts(db, reader) if host != "*" and seen_service(db, scope, host) is None)
     return tuple(dict.fromkeys((*known, *others)))
 
 
-def assemble(db: Reads, name: str, fragments: Iterable[Fragment], fallback: bytes, fallback_cluster: str) -> Resource:
+def assemble(
+    db: Reads,
+    name: str,
+    fragments: Iterable[Fragment],
+    fallback: bytes,
+    fallback_cluster: str,
+    *,
+    says_ports: bool = False,
+) -> Resource:
+    """`says_ports`: the port that a request's host says is part of its domain."""
     found = tuple(fragments)
     head = serialise(RouteConfiguration(name=name))
     tail = serialise(
@@ -87,7 +117,7 @@ def assemble(db: Reads, name: str, fragments: Iterable[Fragment], fallback: byte
             validate_clusters=BoolValue(value=False),
             # The default, 4 kB, is less than a page that a VirtualService may answer with.
             max_direct_response_body_size_bytes=UInt32Value(value=1048576),
-            ignore_port_in_host_matching=True,
+            ignore_port_in_host_matching=not says_ports,
         )
     )
     bodies = [field(_VIRTUAL_HOSTS, f.body) for f in found]

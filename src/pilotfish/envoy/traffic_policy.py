@@ -18,7 +18,7 @@ from envoy.type.v3.percent_pb2 import Percent
 from pilotfish.envoy.client_tls import speak_tls
 from pilotfish.envoy.connection_pool import limit_connections, limit_use, set_protocol
 from pilotfish.envoy.message import duration, pack
-from pilotfish.model.traffic_policy import LoadBalancer, OutlierDetection, TrafficPolicy, Warmup
+from pilotfish.model.traffic_policy import ConnectionPool, LoadBalancer, OutlierDetection, TrafficPolicy, Warmup
 
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
@@ -70,6 +70,12 @@ def _warm_up(cluster: Cluster, wanted: Warmup) -> None:
     # Envoy wants a runtime key where it takes a default; nobody sets this one.
     slowly.aggression.CopyFrom(RuntimeDouble(default_value=wanted.aggression, runtime_key="warmup.aggression"))
     slowly.min_weight_percent.CopyFrom(Percent(value=wanted.minimum_percent))
+
+
+def apply_pool(cluster: Cluster, pool: ConnectionPool) -> None:
+    """Nothing but connections: of a proxy's own app."""
+    limit_connections(cluster, pool, None)
+    _speak(cluster, TrafficPolicy(connection_pool=pool))
 
 
 def _speak(cluster: Cluster, policy: TrafficPolicy) -> None:

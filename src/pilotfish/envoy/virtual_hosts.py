@@ -8,23 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 from envoy.config.route.v3.route_components_pb2 import Route, RouteAction, VirtualHost
 
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.http_route import build_routes, clusters_of
 from pilotfish.envoy.message import serialise
-from pilotfish.envoy.naming import PASSTHROUGH
 from pilotfish.envoy.timeouts import set_timeout
+from pilotfish.envoy.unclaimed import unknown_destination
 from pilotfish.mesh.hosts import namespace_of
-from pilotfish.mesh.policy.policies import Reach, policed, reach
+from pilotfish.mesh.policy.policies import Reach, reach, routed
 from pilotfish.mesh.registry.external_names import other_names
 from pilotfish.mesh.registry.services import service_at
 from pilotfish.mesh.registry.visibility import home
 from pilotfish.mesh.routes.http_routes import http_routes
-from pilotfish.mesh.routing import reader, routed_hosts, router, source
+from pilotfish.mesh.routing import ANYBODY, Reader, routed_hosts, router, source
 from pilotfish.mesh.scope import EVERYONE, Scope
 from pilotfish.model import ObjectRef
+from pilotfish.model.egress import Unclaimed
 from pilotfish.model.service import Service
 from pilotfish.model.wellknown import SERVICE_DOMAIN
 
@@ -52,34 +54,49 @@ class View:
     """The VirtualService that routes the host for it."""
     source: Scope = EVERYONE
     """The client, as far as that tells it from others."""
-    reader: str = ""
-    """To whom the VirtualServices are exported that may route another name of the service (`routing.reader`)."""
+    reader: Reader = ANYBODY
+    """Who reads the VirtualServices that may route another name of the service."""
 
 
 @query(index=True)
-def view(db: Reads, scope: Scope, host: str) -> View:
+def view(db: Reads, scope: Scope, by: Reader, host: str) -> View:
+    """`by`: as `routing.reader` says for the port."""
     at = home(db, scope, host)
     found = service_at(db, host, at) if at is not None else None
-    others, by = other_names(db, host), reader(db, scope.namespace)
+    others = other_names(db, host)
     named = {found.namespace} if found is not None else set()
     named |= {namespace_of(name) for name in others}
     namespace = scope.namespace if scope.namespace in named else ""
-    ref, by_others = router(db, by, host), by if others else ""
+    ref, by_others = router(db, by, host), by if others else ANYBODY
     if ref is None:
-        rules = policed(db, scope) if Reach.REQUESTS in reach(db) else EVERYONE
+        rules = routed(db, scope) if Reach.REQUESTS in reach(db) else EVERYONE
         return View(rules, at, namespace, reader=by_others)
-    return View(policed(db, scope), at, namespace, ref, source(db, scope, ref), by_others)
+    return View(routed(db, scope), at, namespace, ref, source(db, scope, ref), by_others)
+
+
+class Domains(Enum):
+    """By which a host's requests are told from others of its RouteConfiguration."""
+
+    NAMES = auto()
+    """Its names, whatever port they say."""
+    NAMES_AND_PORT = auto()
+    """Its names with the port, and without one where no other port of it comes first."""
+    ALL = auto()
+    """There is no other host."""
 
 
 @query
-def virtual_host(db: Reads, client: View, host: str, port: int, taken: tuple[str, ...], all_domains: bool) -> Fragment:
+def virtual_host(db: Reads, client: View, host: str, port: int, taken: tuple[str, ...], by: Domains) -> Fragment:
     """One host's virtual host on one port, as `view` says the client sees it.
 
-    `taken` are domains that an older service has; with `all_domains` it is the only one of its RouteConfiguration.
+    `taken` are domains that an older service has.
     """
     found = service_at(db, host, client.home) if client.home is not None else None
     routes = http_routes(db, client.router, client.rules, client.source, host, client.home, port)
-    domains = ("*",) if all_domains else tuple(d for d in _domains(db, found, host, client) if d not in taken)
+    names = ("*",) if by is Domains.ALL else tuple(_domains(db, found, host, client))
+    if by is Domains.NAMES_AND_PORT:
+        names = (*names, *(f"{name}:{port}" for name in names if not name.endswith(".")))
+    domains = tuple(name for name in names if name not in taken) if taken else names
     message = VirtualHost(
         name=f"{host}:{port}",
         domains=domains,
@@ -90,14 +107,14 @@ def virtual_host(db: Reads, client: View, host: str, port: int, taken: tuple[str
     return Fragment(serialise(message), domains, tuple(clusters))
 
 
-def build_fallback(allow_any: bool) -> VirtualHost:
-    """For every host that no service has: let it pass as it came, or answer 502."""
-    if not allow_any:
+def build_fallback(unknown: Unclaimed) -> VirtualHost:
+    """For every host that no service has: let it pass as it came, send it to a proxy, or answer 502."""
+    if not unknown.allow_any:
         route = Route(name="block_all")
         route.match.prefix = "/"
         route.direct_response.status = 502
         return VirtualHost(name="block_all", domains=["*"], routes=[route], include_request_attempt_count=True)
-    route = Route(name="allow_any", route=RouteAction(cluster=PASSTHROUGH))
+    route = Route(name="allow_any", route=RouteAction(cluster=unknown_destination(unknown)))
     route.match.prefix = "/"
     set_timeout(route.route)
     return VirtualHost(name="allow_any", domains=["*"], routes=[route], include_request_attempt_count=True)
@@ -111,10 +128,10 @@ def _domains(db: Reads, found: Service | None, host: str, client: View) -> Itera
         yield from names
         # A pod of its own name: POD.SERVICE.NAMESPACE...
         yield from (f"*.{name}" for name in names if found.headless)
-    routed = routed_hosts(db, client.reader) if (others := other_names(db, host)) else ()
+    own_routes = routed_hosts(db, client.reader) if (others := other_names(db, host)) else ()
     for other in others:
         # One that a VirtualService names as a whole has routes of its own.
-        own = {other, f"{other}."} if other in routed else set()
+        own = {other, f"{other}."} if other in own_routes else set()
         yield from (name for name in _spellings(other, client.namespace) if name not in own)
     if found is not None:
         yield from (f"[{a}]" if ":" in a else a for a in found.addresses if "/" not in a)

@@ -7,7 +7,7 @@ Source: https://istio.io/latest/docs/reference/config/networking/virtual-service
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,12 +19,37 @@ from pilotfish.mesh.hosts import resolve, wildcards
 from pilotfish.mesh.inputs import mesh_config, refs, resource
 from pilotfish.mesh.scope import EVERYONE, Scope
 from pilotfish.model import ObjectRef
+from pilotfish.model.egress import EgressListener, Imports, listener_for
 from pilotfish.model.kinds import GATEWAY, VIRTUAL_SERVICE
 
 
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads VirtualServices. Clients with equal readers see the same ones."""
+
+    namespace: str = ""
+    """If some are exported to it by name; "" for all others, which see the same."""
+    imports: Imports | None = None
+    """As a Sidecar has it: of the hosts that are called through one of its listeners."""
+
+
+ANYBODY: Final = Reader()
+
+
+def reader(db: Reads, scope: Scope, port: int) -> Reader:
+    """For calls of a port."""
+    return reader_by(db, scope, listener_for(scope.egress, port))
+
+
+def reader_by(db: Reads, scope: Scope, listener: EgressListener) -> Reader:
+    """For calls through a listener."""
+    namespace = scope.namespace if is_shown_some(db, scope.namespace) else ""
+    return Reader(namespace, listener.imports) if namespace or listener.imports is not None else ANYBODY
+
+
 @query(index=True)
-def router(db: Reads, reader: str, host: str) -> ObjectRef | None:
-    """The VirtualService that routes a host for a namespace (`reader`); None for a host that is routed plainly."""
+def router(db: Reads, reader: Reader, host: str) -> ObjectRef | None:
+    """The VirtualService that routes a host for a client; None for a host that is routed plainly."""
     by_host = routers(db)
     for name in (host, *wildcards(host)):
         found = first_seen(db, reader, by_host.get(name, ()))
@@ -33,19 +58,17 @@ def router(db: Reads, reader: str, host: str) -> ObjectRef | None:
     return None
 
 
-def first_seen(db: Reads, reader: str, found: tuple[ObjectRef, ...]) -> ObjectRef | None:
+def first_seen(db: Reads, reader: Reader, found: tuple[ObjectRef, ...]) -> ObjectRef | None:
     """Of several for one host, by `exports.rank`, and of equals the oldest, which is the first."""
     audiences = _audiences(db)
-    if not audiences:
-        return found[0] if found else None
-    seen = [ref for ref in found if is_seen(audiences.get(ref), reader)]
-    return min(seen, key=lambda ref: rank(audiences.get(ref), ref.namespace, reader), default=None)
+    seen = all_seen(db, reader, found) if found else ()
+    return min(seen, key=lambda ref: rank(audiences.get(ref), ref.namespace, reader.namespace), default=None)
 
 
-def all_ranked(db: Reads, reader: str, found: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
+def all_ranked(db: Reads, reader: Reader, found: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
     """Those that are exported to a namespace, first those that `first_seen` prefers."""
     audiences, seen = _audiences(db), all_seen(db, reader, found)
-    return tuple(sorted(seen, key=lambda ref: rank(audiences.get(ref), ref.namespace, reader)))
+    return tuple(sorted(seen, key=lambda ref: rank(audiences.get(ref), ref.namespace, reader.namespace)))
 
 
 def has_same_rank(db: Reads, reader: str, one: ObjectRef, other: ObjectRef) -> bool:
@@ -55,9 +78,9 @@ def has_same_rank(db: Reads, reader: str, one: ObjectRef, other: ObjectRef) -> b
 
 
 @query(index=True)
-def reader(db: Reads, namespace: str) -> str:
-    """The namespace, if some VirtualService is exported to it by name; "" for all others, which see the same."""
-    return namespace if any(namespace in each for each in _audiences(db).values()) else ""
+def is_shown_some(db: Reads, namespace: str) -> bool:
+    """Whether some VirtualService is exported to a namespace by name."""
+    return any(namespace in each for each in _audiences(db).values())
 
 
 @query(index=True)
@@ -67,14 +90,80 @@ def _audiences(db: Reads) -> Mapping[ObjectRef, frozenset[str]]:
     return {ref: audience for ref, audience in found if audience is not None}
 
 
-def all_seen(db: Reads, reader: str, found: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
-    """Those VirtualServices that are exported to a namespace, in their order."""
+def all_seen(db: Reads, reader: Reader, found: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
+    """Those VirtualServices that are exported to a client, and that it imports, in their order."""
     audiences = _audiences(db)
-    return tuple(ref for ref in found if is_seen(audiences.get(ref), reader))
+    if reader.imports is not None:
+        imported = imported_routers(db, reader.imports)
+        found = (ref for ref in found if ref in imported)
+    return tuple(ref for ref in found if is_seen(audiences.get(ref), reader.namespace)) if audiences else tuple(found)
 
 
 @query(index=True)
-def routed_hosts(db: Reads, reader: str) -> tuple[str, ...]:
+def imported_routers(db: Reads, imports: Imports) -> frozenset[ObjectRef]:
+    """The VirtualServices that some imported host touches, whoever may see them.
+
+    Source: Istio's SelectVirtualServices, https://github.com/istio/istio/blob/master/pilot/pkg/model/sidecar.go
+    """
+    by_host, hosts_of = _by_host(db)
+    found: set[ObjectRef] = set()
+    for each in imports.included:
+        if each.host.startswith("*"):
+            found.update(ref for ref, hosts in hosts_of.items() if _touches(imports, ref, hosts))
+        else:
+            named = (ref for name in (each.host, *wildcards(each.host)) for ref in by_host.get(name, ()))
+            found.update(ref for ref in named if _touches(imports, ref, hosts_of[ref]))
+    return frozenset(found)
+
+
+def _touches(imports: Imports, ref: ObjectRef, hosts: Iterable[str]) -> bool:
+    return any(imports.touch(ref.namespace, host) for host in hosts)
+
+
+@query(index=True)
+def _by_host(db: Reads) -> tuple[Mapping[str, tuple[ObjectRef, ...]], Mapping[ObjectRef, tuple[str, ...]]]:
+    """The VirtualServices that name each host, and the hosts of each."""
+    subjects = ((ref, subject(db, ref)) for ref in refs(db, VIRTUAL_SERVICE))
+    hosts_of = {ref: each.hosts for ref, each in subjects if each.is_in_mesh and each.hosts}
+    found: dict[str, list[ObjectRef]] = {}
+    for ref, hosts in hosts_of.items():
+        for host in hosts:
+            found.setdefault(host, []).append(ref)
+    return {host: tuple(by) for host, by in found.items()}, hosts_of
+
+
+@query(index=True)
+def called_beside(db: Reads, reader: Reader) -> tuple[tuple[str, int], ...]:
+    """The destinations of the VirtualServices that a client with imports sees: hosts, and ports or 0 for all."""
+    imported = imported_routers(db, reader.imports) if reader.imports is not None else ()
+    seen = all_seen(db, reader, sorted(imported))
+    return tuple(dict.fromkeys(each for ref in seen for each in _destinations(db, ref)))
+
+
+@query
+def _destinations(db: Reads, ref: ObjectRef) -> tuple[tuple[str, int], ...]:
+    """Of a VirtualService, its delegates' among them."""
+    found: dict[tuple[str, int], None] = {}
+    for each in (ref, *subject(db, ref).delegates):
+        source = resource(db, each, istio.VirtualService)
+        for destination in _named_in(source.spec) if source is not None else ():
+            port = destination.port.number if destination.port is not None else 0
+            found[resolve(destination.host, each.namespace), port] = None
+    return tuple(found)
+
+
+def _named_in(spec: istio.VirtualServiceSpec) -> Iterator[istio.Destination]:
+    for rule in spec.http:
+        yield from (each.destination for each in rule.route)
+        yield from (each.destination for each in rule.mirrors)
+        if rule.mirror is not None:
+            yield rule.mirror
+    for routes in (*(rule.route for rule in spec.tls), *(rule.route for rule in spec.tcp)):
+        yield from (each.destination for each in routes)
+
+
+@query(index=True)
+def routed_hosts(db: Reads, reader: Reader) -> tuple[str, ...]:
     """The hosts that VirtualServices name, as whole names, sorted."""
     found = routers(db)
     return tuple(sorted(host for host in found if first_seen(db, reader, found[host]) is not None))

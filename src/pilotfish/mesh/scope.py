@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from pilotfish.model import ObjectRef, Proxy
+from pilotfish.model.egress import Egress
 from pilotfish.model.proxy import ProxyType
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Scope:
     """Proxies of one scope share the same outbound resources, byte for byte."""
 
@@ -29,6 +30,8 @@ class Scope:
     """Its proxies are gateways, which take credentials of every DestinationRule's from their own namespace."""
     vouched: bool = True
     """Its proxies are the pods that they say they are. Others get no Secret."""
+    egress: Egress | None = None
+    """What a Sidecar lets its proxies see; None: all hosts, and what no host claims as the mesh has it."""
 
     @classmethod
     def of(
@@ -37,11 +40,12 @@ class Scope:
         labels: Set[tuple[str, str]] = frozenset(),
         selected_by: tuple[ObjectRef, ...] = (),
         credentials: bool = False,
+        egress: Egress | None = None,
     ) -> Scope:
         """`labels` tell clients apart (`routing.sources`); `credentials`: sidecars may be given some."""
         own = tuple(sorted(label for label in proxy.labels.items() if label in labels))
         router = proxy.type is ProxyType.ROUTER
-        return cls(proxy.namespace, own, selected_by, router, proxy.vouched or not (router or credentials))
+        return cls(proxy.namespace, own, selected_by, router, proxy.vouched or not (router or credentials), egress)
 
 
 EVERYONE: Final = Scope()

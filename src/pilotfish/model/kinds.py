@@ -37,6 +37,7 @@ SERVICE_ENTRY: Final = Kind("ServiceEntry", "serviceentries", *_NETWORKING, ("se
 WORKLOAD_ENTRY: Final = Kind("WorkloadEntry", "workloadentries", *_NETWORKING, ("we",), discovery=True)
 GATEWAY: Final = Kind("Gateway", "gateways", *_NETWORKING, ("gw",), discovery=True)
 WORKLOAD_GROUP: Final = Kind("WorkloadGroup", "workloadgroups", *_NETWORKING, ("wg",), discovery=True)
+SIDECAR: Final = Kind("Sidecar", "sidecars", *_NETWORKING, discovery=True)
 NAMESPACE: Final = Kind("Namespace", "namespaces", *_CORE, ("ns",), namespaced=False)
 CONFIG_MAP: Final = Kind("ConfigMap", "configmaps", *_CORE, ("cm",))
 SECRET: Final = Kind("Secret", "secrets", *_CORE, discovery=True)
@@ -74,7 +75,6 @@ _NO_CONTROLLER = _harmless("it is for a cluster's own machinery, and a mesh on o
 
 # fmt: off
 UNSUPPORTED: Final = (
-    Kind("Sidecar", "sidecars", *_NETWORKING, without_effect=_not_yet("every proxy sees every service")),
     Kind("EnvoyFilter", "envoyfilters", "networking.istio.io", ("v1alpha3",),
          without_effect=_not_yet("Envoy's configuration is not patched")),
     Kind("ProxyConfig", "proxyconfigs", "networking.istio.io", ("v1beta1",),

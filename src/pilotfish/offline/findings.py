@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from pilotfish.model import Kind, ObjectRef, Problem, Severity
-from pilotfish.model.kinds import DESTINATION_RULE, SERVICE, VIRTUAL_SERVICE
+from pilotfish.model.kinds import DESTINATION_RULE, SERVICE, SIDECAR, VIRTUAL_SERVICE
 from pilotfish.offline.texts import Texts
 
 SUPPRESS: Final = "galley.istio.io/analyze-suppress"
@@ -57,8 +57,11 @@ _ROWS: Final = (
         _row("IST0101", Level.ERROR, "UnknownHost", "UnknownPort", "UnknownSubset", kinds=[VIRTUAL_SERVICE], field=each)
         for each in ("spec.http", "spec.tcp", "spec.tls")
     ),
+    _row("IST0101", Level.ERROR, "NoWorkloads", kinds=[SIDECAR]),
     _row("IST0106", Level.ERROR, "InvalidValue", "MissingField", "WrongType", "UnknownField", "DuplicateKey"),
     _row("IST0109", Level.ERROR, "ConflictingVirtualService", kinds=[VIRTUAL_SERVICE]),
+    _row("IST0110", Level.ERROR, "ConflictingSelector", kinds=[SIDECAR]),
+    _row("IST0111", Level.ERROR, "ConflictingDefault", kinds=[SIDECAR]),
     _row("IST0118", Level.INFO, "UndeclaredProtocol", kinds=[SERVICE]),
     _row("IST0130", Level.WARNING, "UnusedRoute", kinds=[VIRTUAL_SERVICE]),
     _row("IST0131", Level.INFO, "ShadowedRoute", kinds=[VIRTUAL_SERVICE]),

@@ -9,7 +9,7 @@ from pilotfish.config.kubernetes import Pod
 from pilotfish.explain.held import Held
 from pilotfish.explain.scene import Family, Scene, Station
 from pilotfish.mesh.registry.frontends import frontends_of
-from pilotfish.model import ObjectRef
+from pilotfish.model import ObjectRef, Proxy
 from pilotfish.model.kinds import POD, SERVICE
 from pilotfish.offline.world import World
 
@@ -32,7 +32,9 @@ def _station(world: World, ref: ObjectRef, pod: Pod) -> Station:
         captured=name in world.sidecars,
         _rules=partial(_rules, world, name),
         _held=partial(_held, world, name),
-        _names=partial(world.mesh.names, ref.namespace),
+        _names=partial(
+            world.mesh.names, world.proxies.get(name) or Proxy.of_pod(ref.name, ref.namespace, ("0.0.0.0",))
+        ),
     )
 
 

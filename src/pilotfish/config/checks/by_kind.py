@@ -10,6 +10,7 @@ from pilotfish.config.checks.names import check_metadata
 from pilotfish.config.checks.pod import check_deployment, check_pod, check_pod_status
 from pilotfish.config.checks.service import check_endpoint_slice, check_endpoints, check_service
 from pilotfish.config.checks.service_entry import check_service_entry
+from pilotfish.config.checks.sidecar import check_sidecar
 from pilotfish.config.checks.virtual_service import check_virtual_service
 from pilotfish.config.checks.workload_entry import check_workload_entry
 from pilotfish.config.checks.workload_group import check_workload_group
@@ -44,6 +45,8 @@ def check(resource: Resource, report: Report) -> None:
             check_gateway(resource.spec, report)
         case istio.ServiceEntry():
             check_service_entry(resource.spec, report)
+        case istio.Sidecar():
+            check_sidecar(resource.spec, report)
         case istio.WorkloadEntry():
             check_workload_entry(resource.spec, report)
         case istio.WorkloadGroup():

@@ -36,6 +36,15 @@ from pilotfish.config.istio.service_entry import (
     ServiceEntryPort,
     ServiceEntrySpec,
 )
+from pilotfish.config.istio.sidecar import (
+    IngressTLSSettings,
+    IstioEgressListener,
+    IstioIngressListener,
+    Sidecar,
+    SidecarOutboundTrafficPolicy,
+    SidecarPort,
+    SidecarSpec,
+)
 from pilotfish.config.istio.virtual_service import (
     Abort,
     CorsPolicy,
@@ -93,6 +102,9 @@ __all__ = [
     "HTTPSettings",
     "HeaderOperations",
     "Headers",
+    "IngressTLSSettings",
+    "IstioEgressListener",
+    "IstioIngressListener",
     "L4MatchAttributes",
     "LoadBalancerSettings",
     "OutlierDetection",
@@ -104,6 +116,10 @@ __all__ = [
     "ServiceEntry",
     "ServiceEntryPort",
     "ServiceEntrySpec",
+    "Sidecar",
+    "SidecarOutboundTrafficPolicy",
+    "SidecarPort",
+    "SidecarSpec",
     "StringMatch",
     "TCPKeepalive",
     "TCPSettings",

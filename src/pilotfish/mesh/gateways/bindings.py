@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.gateways.servers import ServerHost
 from pilotfish.mesh.inputs import refs
-from pilotfish.mesh.routing import all_ranked, subject
+from pilotfish.mesh.routing import Reader, all_ranked, subject
 from pilotfish.model import ObjectRef
 from pilotfish.model.kinds import VIRTUAL_SERVICE
 
 
 @query(index=True)
-def bound(db: Reads, reader: str, gateway: ObjectRef) -> tuple[ObjectRef, ...]:
+def bound(db: Reads, reader: Reader, gateway: ObjectRef) -> tuple[ObjectRef, ...]:
     """Those that are exported to the namespace of the gateway's pods (`routing.reader`), in the order in which their
     routes are tried."""
     return all_ranked(db, reader, _bound(db).get(gateway, ()))

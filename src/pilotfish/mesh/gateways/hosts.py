@@ -64,7 +64,7 @@ def first_port(db: Reads, front: Front, name: str) -> int:
 
 
 def _bound_to(db: Reads, client: Scope, server: Server) -> tuple[ObjectRef, ...]:
-    return bound(db, reader(db, client.namespace), server.ref.object)
+    return bound(db, reader(db, client, 0), server.ref.object)
 
 
 @dataclass(slots=True)

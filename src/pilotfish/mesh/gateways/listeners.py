@@ -74,7 +74,7 @@ def _chains(db: Reads, client: Scope, server: Server, port: int) -> Iterator[Gat
 
 def _routed(db: Reads, client: Scope, server: Server) -> Iterator[ConnectionRoute]:
     gateway = server.ref.object
-    for ref in bound(db, reader(db, client.namespace), gateway):
+    for ref in bound(db, reader(db, client, 0), gateway):
         about = subject(db, ref)
         if about.routes_connections and routed_here(server.hosts, about.hosts, ref.namespace):
             yield from connection_routes_at(db, ref, policed(db, client), server.entrance, server.is_passed_through)

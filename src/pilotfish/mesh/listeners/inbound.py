@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.inputs import Labels, listing
+from pilotfish.mesh.inputs import Labels, effective, listing
+from pilotfish.mesh.policy.ingress import Ingress, ingress_of
 from pilotfish.mesh.registry.endpoints import endpoints, hosted
 from pilotfish.mesh.registry.services import all_services, service_at
 from pilotfish.mesh.registry.workloads import Workload, workload
+from pilotfish.mesh.sidecars import choices, choose
 from pilotfish.model import ObjectRef, Protocol, Proxy
+from pilotfish.model.ingress import InboundPool, IngressListener
 from pilotfish.model.kinds import POD, WORKLOAD_ENTRY
+from pilotfish.model.proxy import ProxyType
 from pilotfish.model.service import Service, ServicePort
 
 
@@ -20,11 +25,16 @@ class InboundPort:
     number: int
     """The port that the app listens on."""
     serves: tuple[tuple[str, str, int], ...]
-    """(host, home, port) of each service port that leads here, the oldest service first; never empty."""
+    """(host, home, port) of each service port that leads here, the oldest service first; none where a Sidecar says what
+    comes here."""
+    listener: IngressListener | None = None
+    pool: InboundPool | None = None
 
     @property
     def host(self) -> str:
-        """The oldest of the services."""
+        """The oldest of the services; a made-up one where a Sidecar has the port."""
+        if self.listener is not None:
+            return f"{self.listener.ref.name}.{self.listener.ref.namespace}"
         return self.serves[0][0]
 
     @property
@@ -33,12 +43,12 @@ class InboundPort:
 
     @property
     def service_port(self) -> int:
-        return self.serves[0][2]
+        return self.number if self.listener is not None else self.serves[0][2]
 
 
 @query
 def inbound_ports(db: Reads, proxy: Proxy) -> tuple[InboundPort, ...]:
-    """The ports of a proxy's workload that serve some service, by number.
+    """The ports of a proxy's workload that serve some service, by number; or those that its Sidecar lists.
 
     A workload that discovery does not know yet is taken as its proxy describes it, so that the order in which both
     become known does not matter.
@@ -46,7 +56,21 @@ def inbound_ports(db: Reads, proxy: Proxy) -> tuple[InboundPort, ...]:
     ref = _workload_of(db, proxy.namespace, proxy.name, proxy.addresses)
     known = workload(db, ref)
     labels = known.labels if known is not None else tuple(sorted(proxy.labels.items()))
-    return served_ports(db, ref, labels, proxy.addresses)
+    choice = choices(db, proxy.namespace) if proxy.type is ProxyType.SIDECAR else ()
+    sidecar = choose(choice, proxy.labels or dict(labels)) if choice else None
+    stated = ingress_of(db, sidecar) if sidecar is not None else Ingress()
+    if stated.listeners:
+        return tuple(_as_port(each, proxy.addresses[0]) for each in stated.listeners)
+    served = served_ports(db, ref, labels, proxy.addresses)
+    return tuple(replace(port, pool=stated.pool) for port in served) if stated.pool is not None else served
+
+
+def _as_port(listener: IngressListener, address: str) -> InboundPort:
+    """With the pod's own address where that is meant."""
+    own = f"[{address}]" if ":" in address else address
+    endpoint = re.sub(r"^(0\.0\.0\.0|\[::\]):", f"{own}:", listener.endpoint)
+    meant = replace(listener, bind=listener.bind or address, endpoint=endpoint)
+    return InboundPort(listener.number, (), meant, listener.pool)
 
 
 @query(index=True)
@@ -75,6 +99,9 @@ def served_ports(db: Reads, ref: ObjectRef, labels: Labels, addresses: tuple[str
 @query
 def inbound_protocol(db: Reads, port: InboundPort) -> Protocol:
     """What the services that lead to a port declare; sniffed where they do not agree (`problems` says so)."""
+    if port.listener is not None:
+        effective(db, port.listener.ref)  # whose it is
+        return port.listener.protocol
     protocols = set(_declared(db, port))
     return protocols.pop() if len(protocols) == 1 else Protocol.AUTO
 

@@ -5,6 +5,9 @@ address to be told apart by: a service with virtual addresses has the listener A
 for each pod. So has HTTP on a port on which Envoy itself listens. What has neither shares 0.0.0.0_PORT, told apart by
 address range (CIDR) or server name (TLS); of several that nothing tells apart the oldest has the port (`problems` says
 so). Where an address is discovery's own (`allocation`), requests and TLS are taken at any other as well, by their name.
+
+A Sidecar's listeners have services of their own choice: one with a port that port of them, spoken as it says, the last
+one all ports that no other has. At an address that it says (`bind`) services share what they share at 0.0.0.0 else.
 """
 
 from __future__ import annotations
@@ -14,11 +17,15 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
 
+from pilotfish.config import istio
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.registry.endpoints import endpoints
 from pilotfish.mesh.registry.services import service_at
-from pilotfish.mesh.registry.visibility import home, hosts
+from pilotfish.mesh.registry.visibility import heard, home
 from pilotfish.mesh.scope import Scope
+from pilotfish.model import ObjectRef
+from pilotfish.model.egress import EgressListener, is_socket, listeners_of
 from pilotfish.model.service import Service, ServicePort
 from pilotfish.model.wellknown import PROXY_PORTS
 
@@ -41,6 +48,20 @@ class Role(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """What a Sidecar says of its listener, beside what comes there."""
+
+    bind: str = ""
+    """The address that its services share; "" where each has its own, or none."""
+    is_bound: bool = False
+    """Connections come to the address itself, and are not captured."""
+    ref: ObjectRef | None = None
+
+
+CAPTURED: Final = Place()
+
+
+@dataclass(frozen=True, slots=True)
 class PortUse:
     """What one port of a service wants of one listener."""
 
@@ -49,10 +70,23 @@ class PortUse:
     role: Role
     host: str
     ranges: tuple[str, ...] = ()
+    place: Place = CAPTURED
+    target: int = 0
+    """The service's port, where it is another."""
 
     @property
     def listener(self) -> str:
-        return f"{self.address}_{self.port}"
+        return f"{self.address}_{self.port}" if self.port else self.address
+
+    @property
+    def is_shared(self) -> bool:
+        """By services that their requests tell apart."""
+        return self.address in (WILDCARD, self.place.bind)
+
+    @property
+    def route(self) -> str:
+        """The RouteConfiguration that it shares."""
+        return str(self.port) if self.port else self.address
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +100,24 @@ class Binding:
     opened_by: str = ""
     """The oldest host whose requests come here."""
     tcp: str = ""
+    tcp_port: int = 0
+    """The port of that service."""
     server_names: tuple[str, ...] = ()
     ranges: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """(host, CIDR blocks)."""
     undeclared: bool = False
     """A service here does not say what it speaks."""
+    place: Place = CAPTURED
 
     @property
     def name(self) -> str:
-        return f"{self.address}_{self.port}"
+        """Of a socket its own."""
+        return f"{self.address}_{self.port}" if self.port else self.address
+
+    @property
+    def is_shared(self) -> bool:
+        """By services that their requests tell apart."""
+        return self.address in (WILDCARD, self.place.bind)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -101,6 +144,8 @@ def binding_names(db: Reads, scope: Scope) -> tuple[str, ...]:
 def binding(db: Reads, scope: Scope, name: str) -> Binding | None:
     """One listener's. The services that it names are read: they, not all that the index saw, are what it comes from."""
     found = _binding(db, scope, name)
+    if found is not None and found.place.ref is not None:
+        resource(db, found.place.ref, istio.Sidecar)
     for host in found.hosts if found is not None else ():
         service_at(db, host, home(db, scope, host) or "")
     return found
@@ -121,35 +166,74 @@ def _bindings(db: Reads, scope: Scope) -> tuple[Mapping[str, Binding], tuple[Con
     """All listeners for services, by name; and who came too late."""
     found: dict[str, Binding] = {}
     late: list[Conflict] = []
-    for host in hosts(db, scope):
-        for use in port_uses(db, host, home(db, scope, host) or ""):
-            held = found.get(use.listener) or Binding(use.address, use.port)
+    for listener in listeners_of(scope.egress):
+        locked = frozenset(found)
+        for use in _uses(db, scope, listener):
+            if use.listener in locked:
+                continue
+            held = found.get(use.listener) or Binding(use.address, use.port, place=use.place)
             found[use.listener], fits = _add(held, use)
             if not fits:
-                late.append(Conflict(use.listener, host))
+                late.append(Conflict(use.listener, use.host))
     return found, tuple(late)
 
 
+def _uses(db: Reads, scope: Scope, listener: EgressListener) -> Iterator[PortUse]:
+    """What the services want whose calls go through a listener, the oldest first."""
+    place = Place(listener.bind, listener.bound, listener.ref)
+    for host, at in heard(db, scope, listener).items():
+        uses = port_uses(db, host, at) if place == CAPTURED else _placed_uses(db, host, at, listener, place)
+        yield from uses
+
+
 @query(index=True)
-def http_ports(db: Reads, scope: Scope) -> tuple[int, ...]:
-    """The ports of the listeners whose RouteConfiguration is the port's own, sorted."""
+def _placed_uses(db: Reads, host: str, home: str, listener: EgressListener, place: Place) -> tuple[PortUse, ...]:
+    """What one service wants of a listener that a Sidecar says more of than its hosts."""
+    found = service_at(db, host, home)
+    wanted: list[PortUse] = []
+    for port in found.ports if found is not None else ():
+        if found is None or not (listener.has_every_port or listener.port in (0, port.number)):
+            continue
+        spoken = replace(port, protocol=listener.protocol) if listener.port or is_socket(place.bind) else port
+        if place.bind or listener.has_every_port:
+            number = 0 if is_socket(place.bind) else listener.port or port.number
+            wanted.append(PortUse(place.bind or WILDCARD, number, _role(spoken), host, (), place, port.number))
+        else:
+            wanted += (replace(use, place=place) for use in _uses_of(db, found, home, spoken))
+    return tuple(dict.fromkeys(u for u in wanted if u.address != WILDCARD or u.port not in RESERVED))
+
+
+def _role(port: ServicePort) -> Role:
+    return Role.SNIFFED if port.protocol.is_sniffed else Role.HTTP if port.protocol.is_http else Role.TCP
+
+
+@query(index=True)
+def shared_routes(db: Reads, scope: Scope) -> tuple[str, ...]:
+    """The names of the RouteConfigurations that services share, sorted: ports, and sockets."""
     return tuple(sorted(_http_hosts(db, scope)))
 
 
 @query(index=True)
 def http_hosts(db: Reads, scope: Scope, port: int) -> tuple[str, ...]:
     """The services whose requests come to 0.0.0.0_PORT, the oldest first."""
-    return _http_hosts(db, scope).get(port, ())
+    return tuple(dict.fromkeys(host for host, _ in http_targets(db, scope, str(port))))
 
 
 @query(index=True)
-def _http_hosts(db: Reads, scope: Scope) -> Mapping[int, tuple[str, ...]]:
-    found: dict[int, list[str]] = {}
-    for host in hosts(db, scope):
-        for use in port_uses(db, host, home(db, scope, host) or ""):
-            if use.address == WILDCARD and use.role in (Role.HTTP, Role.SNIFFED):
-                found.setdefault(use.port, []).append(host)
-    return {port: tuple(named) for port, named in found.items()}
+def http_targets(db: Reads, scope: Scope, route: str) -> tuple[tuple[str, int], ...]:
+    """The ports of services that share a RouteConfiguration, the oldest service's first."""
+    return _http_hosts(db, scope).get(route, ())
+
+
+@query(index=True)
+def _http_hosts(db: Reads, scope: Scope) -> Mapping[str, tuple[tuple[str, int], ...]]:
+    found: dict[str, dict[tuple[str, int], None]] = {}
+    for listener in listeners_of(scope.egress):
+        taken = frozenset(found)
+        for use in _uses(db, scope, listener):
+            if use.is_shared and use.role in (Role.HTTP, Role.SNIFFED) and use.route not in taken:
+                found.setdefault(use.route, {})[use.host, use.target or use.port] = None
+    return {route: tuple(named) for route, named in found.items()}
 
 
 @query(index=True)
@@ -193,13 +277,13 @@ def _own_addresses(db: Reads, found: Service, home: str, port: ServicePort) -> t
 def _add(held: Binding, use: PortUse) -> tuple[Binding, bool]:
     """The binding with what a younger service still gets of it, and whether that is all it wants."""
     match use.role:
-        case Role.HTTP | Role.SNIFFED if use.address == WILDCARD:
+        case Role.HTTP | Role.SNIFFED if use.is_shared:
             return _add_requests(held, use)
         case Role.SNIFFED | Role.TCP if held.tcp:
             return held, False
         case Role.SNIFFED:
             route = f"{use.host}:{use.port}"
-            return replace(held, route=route, opened_by=use.host, tcp=use.host, undeclared=True), True
+            return _with_tcp(replace(held, route=route, opened_by=use.host, undeclared=True), use), True
         case Role.SERVER_NAME:
             return replace(held, server_names=(*held.server_names, use.host)), True
         case Role.RANGE:
@@ -208,13 +292,17 @@ def _add(held: Binding, use: PortUse) -> tuple[Binding, bool]:
             added = replace(held, ranges=(*held.ranges, (use.host, free))) if free else held
             return added, free == use.ranges
         case _:
-            return replace(held, tcp=use.host), True
+            return _with_tcp(held, use), True
 
 
 def _add_requests(held: Binding, use: PortUse) -> tuple[Binding, bool]:
     """Requests have room for everyone; what else a sniffed port gets goes to the oldest."""
-    opened = replace(held, route=str(use.port), opened_by=held.opened_by or use.host)
+    opened = replace(held, route=use.route, opened_by=held.opened_by or use.host)
     if use.role is Role.HTTP:
         return opened, True
     sniffed = replace(opened, undeclared=True)
-    return (sniffed, False) if held.tcp else (replace(sniffed, tcp=use.host), True)
+    return (sniffed, False) if held.tcp else (_with_tcp(sniffed, use), True)
+
+
+def _with_tcp(held: Binding, use: PortUse) -> Binding:
+    return replace(held, tcp=use.host, tcp_port=use.target or use.port)

@@ -98,6 +98,11 @@ def _for_port(policy: istio.TrafficPolicy, port: int) -> istio.TrafficPolicy | N
     )
 
 
+def lower_connection_pool(pool: istio.ConnectionPoolSettings) -> tuple[ConnectionPool, Passing | None]:
+    tcp = pool.tcp or istio.TCPSettings()
+    return _connection_pool(tcp, pool.http or istio.HTTPSettings()), _passing(tcp, None)
+
+
 def _lower(policy: istio.TrafficPolicy) -> TrafficPolicy:
     pool = policy.connection_pool or istio.ConnectionPoolSettings()
     balancer, consistent_hash, warmup = lower_load_balancer(policy.load_balancer or istio.LoadBalancerSettings())

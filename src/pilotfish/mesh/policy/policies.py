@@ -23,11 +23,15 @@ from pilotfish.mesh.inputs import Labels, mesh_config, refs, resource
 from pilotfish.mesh.policy.destination_rule import lower_destination_rules
 from pilotfish.mesh.registry.external_names import external_names
 from pilotfish.mesh.registry.services import all_services, home_in, service_at
-from pilotfish.mesh.registry.visibility import seen_service, visible
-from pilotfish.mesh.routing import reader, sources
+from pilotfish.mesh.registry.visibility import has_own_homes, seen_service, visible
+from pilotfish.mesh.registry.workloads import workload
+from pilotfish.mesh.routing import is_shown_some, sources
 from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.sidecars import choices, choose, egress_of
 from pilotfish.model import ObjectRef, Proxy
-from pilotfish.model.kinds import DESTINATION_RULE
+from pilotfish.model.egress import Egress
+from pilotfish.model.kinds import DESTINATION_RULE, POD
+from pilotfish.model.proxy import ProxyType
 from pilotfish.model.route import Backend
 from pilotfish.model.traffic_policy import DestinationPolicy, TrafficPolicy
 
@@ -61,9 +65,27 @@ class _Target:
 def scope_of(graph: Graph, proxy: Proxy) -> Scope:
     """What the proxy may see. No query, as there would be one for each proxy."""
     selective = graph.get(_selective, proxy.namespace)
-    labels = proxy.labels.items()
-    selected_by = tuple(ref for ref, selector in selective if set(selector) <= labels)
-    return Scope.of(proxy, graph.get(sources).labels, selected_by, Reach.CREDENTIALS in graph.get(reach))
+    labels = (proxy.labels or _known_labels(graph, proxy)) if selective else {}
+    selected_by = tuple(ref for ref, selector in selective if set(selector) <= labels.items())
+    credentials = Reach.CREDENTIALS in graph.get(reach)
+    return Scope.of(proxy, graph.get(sources).labels, selected_by, credentials, _egress(graph, proxy))
+
+
+def _known_labels(graph: Graph, proxy: Proxy) -> Mapping[str, str]:
+    """Of a proxy that has not said them: an agent asks for names before its Envoy runs."""
+    pod = graph.get(workload, POD.ref(proxy.namespace, proxy.name))
+    return dict(pod.labels) if pod is not None else {}
+
+
+def sidecar_of(graph: Graph, proxy: Proxy) -> ObjectRef | None:
+    """The Sidecar that applies to a proxy: none to a gateway's."""
+    choice = graph.get(choices, proxy.namespace) if proxy.type is ProxyType.SIDECAR else ()
+    return choose(choice, proxy.labels or _known_labels(graph, proxy)) if choice else None
+
+
+def _egress(graph: Graph, proxy: Proxy) -> Egress | None:
+    chosen = sidecar_of(graph, proxy)
+    return graph.get(egress_of, chosen, proxy.namespace) if chosen is not None else None
 
 
 @query(index=True)
@@ -82,7 +104,15 @@ def widest(db: Reads, scope: Scope) -> Scope:
     """The widest scope that is told the very same: a namespace with services of its own calls these by short names, and
     VirtualServices tell some clients apart."""
     is_named = scope.labels or scope.namespace in _namespaces(db) or scope.namespace in sources(db).namespaces
-    return scope if is_named or reader(db, scope.namespace) else policed(db, scope)
+    return scope if is_named or is_shown_some(db, scope.namespace) else policed(db, scope)
+
+
+def routed(db: Reads, scope: Scope) -> Scope:
+    """The widest scope for which the destinations of routes mean the same. All that a client's routes lead to, it sees,
+    so that its imports count only where they make it see another namespace's service than is seen without them."""
+    if scope.egress is None or has_own_homes(db, visible(db, scope)):
+        return policed(db, scope)
+    return policed(db, replace(scope, egress=None))
 
 
 @query(index=True)
@@ -94,7 +124,7 @@ def _namespaces(db: Reads) -> frozenset[str]:
 
 
 def _ruled(scope: Scope) -> Scope:
-    return Scope(scope.namespace, selected_by=scope.selected_by)
+    return Scope(scope.namespace, selected_by=scope.selected_by, egress=scope.egress)
 
 
 def _is_foreign(db: Reads, namespace: str, host: str) -> bool:

@@ -14,6 +14,7 @@ from pilotfish.mesh.problems.endpoints import listing_problems, unserved_problem
 from pilotfish.mesh.problems.ports import http_port_problems, rule_port_problems
 from pilotfish.mesh.problems.routing import destination_rule_problems, virtual_service_problems
 from pilotfish.mesh.problems.services import service_problems
+from pilotfish.mesh.problems.sidecars import sidecar_problems
 from pilotfish.mesh.problems.workloads import workload_entry_problems
 from pilotfish.mesh.routing import subject
 from pilotfish.model import Problem
@@ -23,6 +24,7 @@ from pilotfish.model.kinds import (
     ENDPOINTS,
     SERVICE,
     SERVICE_ENTRY,
+    SIDECAR,
     VIRTUAL_SERVICE,
     WORKLOAD_ENTRY,
 )
@@ -40,6 +42,8 @@ def problems(db: Reads) -> tuple[Problem, ...]:
     for kind in (ENDPOINTS, ENDPOINT_SLICE):
         for ref in refs(db, kind):
             found += listing_problems(db, ref)
+    for ref in refs(db, SIDECAR):
+        found += sidecar_problems(db, ref)
     for ref in refs(db, WORKLOAD_ENTRY):
         found += workload_entry_problems(db, ref)
     for ref in refs(db, VIRTUAL_SERVICE):

@@ -17,7 +17,7 @@ from pilotfish.mesh.registry.external_names import stands_for
 from pilotfish.mesh.registry.services import all_hosts, home_in, service
 from pilotfish.mesh.registry.visibility import seen_service
 from pilotfish.mesh.routes.destinations import resolve_destination
-from pilotfish.mesh.routing import first_seen, has_same_rank, routers, subject
+from pilotfish.mesh.routing import Reader, first_seen, has_same_rank, routers, subject
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.route import Backend, Invalid, InvalidReason
@@ -85,8 +85,8 @@ def _lost_hosts(db: Reads, ref: ObjectRef, found: istio.VirtualService) -> Itera
 
 
 @query(index=True)
-def _router_of(db: Reads, reader: str, host: str) -> ObjectRef | None:
-    return first_seen(db, reader, routers(db).get(host, ()))
+def _router_of(db: Reads, namespace: str, host: str) -> ObjectRef | None:
+    return first_seen(db, Reader(namespace), routers(db).get(host, ()))
 
 
 def _unknown_hosts(db: Reads, ref: ObjectRef, found: istio.VirtualService) -> Iterator[Problem]:

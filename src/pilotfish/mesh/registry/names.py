@@ -17,9 +17,10 @@ from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.registry.endpoints import selected, slices_of
 from pilotfish.mesh.registry.external_names import external_names
 from pilotfish.mesh.registry.services import kubernetes_port, service_at
-from pilotfish.mesh.registry.visibility import home, hosts, visible
+from pilotfish.mesh.registry.visibility import heard, visible
 from pilotfish.mesh.scope import Scope
 from pilotfish.model.addresses import is_ip
+from pilotfish.model.egress import listeners_of
 from pilotfish.model.kinds import ENDPOINTS
 from pilotfish.model.names import NameTable, Port
 from pilotfish.model.service import Service
@@ -56,8 +57,11 @@ def _visible_names(db: Reads, scope: Scope) -> NameTable:
     records: dict[str, tuple[str, ...]] = {}
     ports: dict[str, tuple[Port, ...]] = {}
     headless: set[str] = set()
-    for host in sorted(hosts(db, scope)):
-        found = host_names(db, host, home(db, scope, host) or "")
+    called: dict[str, str] = {}
+    for listener in listeners_of(scope.egress):
+        called = {**heard(db, scope, listener), **called}
+    for host in sorted(called):
+        found = host_names(db, host, called[host])
         for name, addresses in found.records:
             records.setdefault(name, addresses)
         if found.ports:

@@ -19,7 +19,7 @@ from pilotfish.mesh.registry.visibility import seen_service
 from pilotfish.mesh.routes.backends import Resolve, weigh
 from pilotfish.mesh.routes.destinations import resolve_destination
 from pilotfish.mesh.routes.entrance import Entrance
-from pilotfish.mesh.routing import all_seen, reader, subject
+from pilotfish.mesh.routing import Reader, all_seen, reader, subject
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import FieldRef, ObjectRef
 from pilotfish.model.addresses import normal_range
@@ -39,7 +39,7 @@ def connection_routes(db: Reads, client: Scope, host: str, port: int) -> Connect
     is_tls = declared is not None and declared.protocol.is_tls
     routes: dict[ConnectionMatch, ConnectionRoute] = {}
     lost: list[ConnectionRoute] = []
-    for ref in connection_routers(db, reader(db, client.namespace), host):
+    for ref in connection_routers(db, reader(db, client, port), host):
         source = resource(db, ref, istio.VirtualService)
         for route in _lowered(db, client, ref, source.spec, port, is_tls) if source is not None else ():
             if route.match in routes or EVERYTHING in routes:
@@ -96,7 +96,7 @@ def _ranges(subnets: Iterable[str]) -> tuple[str, ...]:
 
 
 @query(index=True)
-def connection_routers(db: Reads, reader: str, host: str) -> tuple[ObjectRef, ...]:
+def connection_routers(db: Reads, reader: Reader, host: str) -> tuple[ObjectRef, ...]:
     """The VirtualServices with TLS or TCP routes that name a host, or a wildcard that matches it, the oldest first."""
     by_host = _routers(db)
     if not by_host:

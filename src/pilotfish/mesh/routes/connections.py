@@ -16,7 +16,7 @@ from pilotfish.mesh.policy.policies import Reach, reach
 from pilotfish.mesh.registry.external_names import other_names
 from pilotfish.mesh.registry.visibility import seen_service, visible
 from pilotfish.mesh.routes.connection_routes import connection_routers, connection_routes, routes_connections
-from pilotfish.mesh.routing import reader
+from pilotfish.mesh.routing import ANYBODY, reader
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import FieldRef
 from pilotfish.model.connection_route import ConnectionMatch, ConnectionRoute, Connections
@@ -52,7 +52,7 @@ def connection_scope(db: Reads, client: Scope, name: str) -> Scope:
     if not routes_connections(db):
         return seen
     bound = binding(db, seen, name)
-    by = reader(db, client.namespace)
+    by = reader(db, client, bound.port) if bound is not None else ANYBODY
     is_routed = bound is not None and any(connection_routers(db, by, host) for host in bound.hosts)
     return client if is_routed else seen
 
@@ -64,7 +64,7 @@ def _asked(db: Reads, client: Scope, bound: Binding) -> Iterator[Connections]:
     for host in bound.server_names:
         yield _told_apart(db, client, host, bound.port, ())
     if bound.tcp:
-        yield connection_routes(db, client, bound.tcp, bound.port)
+        yield connection_routes(db, client, bound.tcp, bound.tcp_port)
 
 
 def _told_apart(db: Reads, client: Scope, host: str, port: int, blocks: tuple[str, ...]) -> Connections:

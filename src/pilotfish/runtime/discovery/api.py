@@ -91,21 +91,21 @@ class Api:
 
     async def _names(self, request: web.Request) -> web.Response:
         """The table as soon as it is another than `version`; 304 if it stays the same for `wait` seconds."""
-        namespace = self._namespace(request.query.get("proxyID", ""))
+        proxy = self._proxy(request.query.get("proxyID", ""))
         known = request.query.get("version")
         names = self._plane.mesh.names
-        if known and not await self._driver.moved.wait_for(lambda: names(namespace).version != known, wait(request)):
+        if known and not await self._driver.moved.wait_for(lambda: names(proxy).version != known, wait(request)):
             return web.Response(status=304)
-        return answer(names(namespace))
+        return answer(names(proxy))
 
-    def _namespace(self, proxy_id: str) -> str:
-        """Also of a proxy that is not connected yet: its agent wants names before its Envoy runs."""
+    def _proxy(self, proxy_id: str) -> Proxy:
+        """Also one that is not connected yet: its agent wants names before its Envoy runs."""
         session = self._plane.find(proxy_id)
         proxy = session.proxy if session else Proxy.parse(proxy_id, {})
-        namespace = proxy.namespace if proxy else proxy_id.rpartition(".")[2]
-        if not namespace:
+        name, _, namespace = proxy_id.rpartition(".")
+        if proxy is None and not namespace:
             raise web.HTTPBadRequest(text=NO_PROXY)
-        return namespace
+        return proxy or Proxy(proxy_id, name, namespace, "", ())
 
 
 def _problem_view(finding: Finding) -> ProblemView:

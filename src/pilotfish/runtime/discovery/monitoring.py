@@ -73,7 +73,7 @@ class Monitoring:
         return answer(debug.edsz(chosen))
 
     async def _ndsz(self, request: web.Request) -> web.Response:
-        return answer(debug.ndsz(self._plane.mesh.names(self._session(request).proxy.namespace)))
+        return answer(debug.ndsz(self._plane.mesh.names(self._session(request).proxy)))
 
     def _session(self, request: web.Request) -> ProxySession:
         proxy_id = request.query.get("proxyID")

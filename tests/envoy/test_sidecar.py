@@ -1,0 +1,243 @@
+"""What a Sidecar changes for the app of a pod, and for those who call it, through a real Envoy."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tests.envoy.calls import call_all
+from tests.envoy.conftest import PEER4, POD4, LiveEnvoy, Start
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
+
+SERVICE = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: {name}, namespace: {namespace}}}
+spec:
+  hosts: [{name}.example.com]
+  addresses: [{address}]
+  resolution: STATIC
+  exportTo: ["{export_to}"]
+  ports: [{{number: 80, name: http, protocol: HTTP}}, {{number: 9000, name: tcp, protocol: TCP, targetPort: 80}}]
+  endpoints: [{{address: 10.245.1.2}}]
+---
+"""
+
+
+def services(**namespaces: str) -> str:
+    made = []
+    for index, (name, place) in enumerate(namespaces.items()):
+        namespace, _, export_to = place.partition(" ")
+        address = f"10.96.0.{index + 1}"
+        made.append(SERVICE.format(name=name, namespace=namespace, address=address, export_to=export_to or "*"))
+    return "".join(made)
+
+
+def sidecar(spec: str) -> str:
+    return (
+        f"apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: default, namespace: vm}}\nspec: {spec}\n"
+    )
+
+
+def served(live: LiveEnvoy, name: str, address: str) -> str:
+    """What the first line of the answer to a call of a service says: `200`, `502`, or `""` if there is none."""
+    answer = live.request(live.netns, address, 80, f"{name}.example.com")
+    return answer.split(" ")[1] if answer.startswith("HTTP/") else ""
+
+
+def routed_by_mesh(live: LiveEnvoy, name: str, address: str) -> bool:
+    """Whether a call of the address came to the app, which only a service's cluster leads to."""
+    return "app GET" in live.request(live.netns, address, 80, f"{name}.example.com")
+
+
+def test_what_is_not_exported_to_a_namespace_is_unknown_there(start: Start) -> None:
+    hidden = services(seen="shop", own="vm .", hidden="shop .", nobodys="vm ~")
+    live = start(f"{hidden}\n{sidecar('{outboundTrafficPolicy: {mode: REGISTRY_ONLY}}')}")
+    live.start_app(live.peer, PEER4, 80, "app")
+    found = {
+        name: served(live, name, f"10.96.0.{i + 1}") for i, name in enumerate(("seen", "own", "hidden", "nobodys"))
+    }
+    assert found == {"seen": "200", "own": "200", "hidden": "502", "nobodys": "502"}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "seen"),
+    [
+        ("['./*']", {"a"}),
+        ("['shop/*']", {"b", "c"}),
+        ("['*/b.example.com']", {"b"}),
+        ("['*/*.example.com', '~shop/c.example.com']", {"a", "b"}),
+        ("['~/*']", set()),
+    ],
+)
+def test_hosts_out_of_scope_are_unknown(start: Start, hosts: str, seen: set[str]) -> None:
+    policy = "outboundTrafficPolicy: {mode: REGISTRY_ONLY}"
+    live = start(services(a="vm", b="shop", c="shop") + sidecar(f"{{egress: [{{hosts: {hosts}}}], {policy}}}"))
+    live.start_app(live.peer, PEER4, 80, "app")
+    found = {name: routed_by_mesh(live, name, f"10.96.0.{i + 1}") for i, name in enumerate("abc")}
+    assert found == {name: name in seen for name in "abc"}
+    tcp = {name: "app GET" in live.request(live.netns, f"10.96.0.{i + 1}", 9000, "x") for i, name in enumerate("abc")}
+    assert tcp == found
+
+
+def test_what_is_unknown_passes_where_the_sidecar_lets_it(start: Start) -> None:
+    mesh = services(a="vm", b="shop") + sidecar(
+        "{egress: [{hosts: ['./*']}], outboundTrafficPolicy: {mode: ALLOW_ANY}}"
+    )
+    live = start(mesh)
+    live.start_app(live.peer, PEER4, 80, "app")
+    assert "app GET" in live.request(live.netns, PEER4, 80, "b.example.com"), "to the address that was called"
+    assert not routed_by_mesh(live, "b", "10.96.0.2")
+
+
+def test_what_is_unknown_is_sent_to_the_egress_proxy(start: Start) -> None:
+    policy = "outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: a.example.com, port: {number: 9000}}}"
+    live = start(services(a="vm", b="shop") + sidecar(f"{{egress: [{{hosts: ['./*']}}], {policy}}}"))
+    live.start_app(live.peer, PEER4, 80, "app")
+    assert routed_by_mesh(live, "b", "10.96.0.2")
+    assert "app GET" in live.request(live.netns, "192.0.2.1", 4321, "anything"), "of any port"
+
+
+def test_a_destination_of_a_route_that_is_imported_comes_with_it(start: Start) -> None:
+    route = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: a, namespace: vm}
+spec:
+  hosts: [a.example.com]
+  http: [{route: [{destination: {host: b.example.com, port: {number: 80}}}], headers: {response: {set: {x-by: route}}}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: b, namespace: shop}
+spec:
+  hosts: [c.example.com]
+  http: [{directResponse: {status: 418}}]
+---
+"""
+    policy = "outboundTrafficPolicy: {mode: REGISTRY_ONLY}"
+    live = start(services(a="vm", b="shop", c="vm") + route + sidecar(f"{{egress: [{{hosts: ['./*']}}], {policy}}}"))
+    live.start_app(live.peer, PEER4, 80, "app")
+    assert "x-by: route" in live.request(live.netns, "10.96.0.1", 80, "a.example.com")
+    assert served(live, "b", "10.96.0.2") == "502", "it is there for the route alone"
+    assert served(live, "c", "10.96.0.3") == "200", "the other namespace's routes are not imported"
+
+
+def test_listeners_have_hosts_of_their_own(start: Start) -> None:
+    """By port; at an address of its own, which is called, not captured; and as a proxy of all ports."""
+    egress = """
+    - {port: {number: 80, protocol: HTTP}, hosts: [./a.example.com]}
+    - {port: {number: 9000, protocol: HTTP}, captureMode: NONE, hosts: ['*/*']}
+    - {port: {number: 9100, protocol: HTTP_PROXY}, bind: 127.0.0.2, captureMode: NONE, hosts: ['*/*']}
+    - {hosts: ['*/b.example.com']}"""
+    live = start(services(a="vm", b="shop") + sidecar(f"\n  outboundTrafficPolicy: {{}}\n  egress:{egress}"))
+    live.start_app(live.peer, PEER4, 80, "app")
+    assert [routed_by_mesh(live, name, f"10.96.0.{i + 1}") for i, name in enumerate("ab")] == [True, False]
+    assert "app GET" in live.request(live.netns, "127.0.0.1", 9000, "b.example.com")
+    assert "app GET" in live.request(live.netns, "127.0.0.2", 9100, "b.example.com:80")
+    assert "502" in live.request(live.netns, "127.0.0.2", 9100, "c.example.com")
+
+
+def test_a_socket_takes_calls(start: Start) -> None:
+    path = Path(f"/tmp/pft-{os.getpid()}.egress")
+    egress = f"[{{port: {{protocol: HTTP}}, bind: 'unix://{path}', hosts: ['*/*']}}, {{hosts: ['~/*']}}]"
+    live = start(services(a="vm") + sidecar(f"{{egress: {egress}}}"))
+    live.start_app(live.peer, PEER4, 80, "app")
+    try:
+        command = ["curl", "-s", "--max-time", "5", "--unix-socket", str(path), "http://a.example.com/"]
+        assert "app GET" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    finally:
+        path.unlink(missing_ok=True)
+
+
+INGRESS = """
+  ingress:
+  - {port: {number: 80, protocol: HTTP}, defaultEndpoint: 127.0.0.1:8080}
+  - {port: {number: 81, protocol: TCP}, defaultEndpoint: "0.0.0.0:8081"}
+  - {port: {number: 82, protocol: HTTP}, defaultEndpoint: "[::1]:8082"}
+  - {port: {number: 83, protocol: HTTP}}
+  - {port: {number: 84}, defaultEndpoint: 127.0.0.1:8080}
+  - {port: {number: 8500, protocol: HTTP}, defaultEndpoint: 127.0.0.1:8080, captureMode: NONE, bind: 127.0.0.3}"""
+
+
+def test_the_app_is_called_where_it_listens(start: Start) -> None:
+    live = start(sidecar(INGRESS))
+    for address, port in (("127.0.0.1", 8080), (POD4, 8081), ("::1", 8082), (POD4, 83)):
+        live.start_app(live.netns, address, port, f"app{port}")
+    found = {port: live.request(live.peer, POD4, port, "x") for port in (80, 81, 82, 83, 84)}
+    apps = {80: "app8080", 81: "app8081", 82: "app8082", 83: "app83", 84: "app8080"}
+    assert {port: app for port, app in apps.items() if app not in found[port]} == {}
+    assert {port for port, answer in found.items() if "istio-envoy" not in answer} == {81}, (
+        "requests are read but there"
+    )
+    assert "app8080" in live.request(live.netns, "127.0.0.3", 8500, "x")
+
+
+@pytest.fixture(scope="module")
+def keys() -> Iterator[Path]:
+    """Readable by the proxy's user."""
+    with TemporaryDirectory() as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        _make_keys(folder)
+        yield folder
+
+
+def _make_keys(folder: Path) -> None:
+    for name in ("server", "client"):
+        new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}.key")
+        arguments = ("openssl", "req", "-x509", *new, "-out", f"{name}.pem", "-subj", f"/CN={name}", "-days", "2")
+        subprocess.run(arguments, cwd=folder, check=True, capture_output=True)
+        (folder / f"{name}.key").chmod(0o644)
+
+
+def test_tls_is_ended_for_the_app(start: Start, keys: Path) -> None:
+    """With a certificate that is asked for, and without; plaintext is closed."""
+    files = f"serverCertificate: {keys}/server.pem, privateKey: {keys}/server.key"
+    live = start(
+        sidecar(f"""
+  ingress:
+  - port: {{number: 443, protocol: HTTPS}}
+    defaultEndpoint: 127.0.0.1:8080
+    tls: {{mode: SIMPLE, {files}, minProtocolVersion: TLSV1_3}}
+  - port: {{number: 444, protocol: TLS}}
+    defaultEndpoint: 127.0.0.1:8080
+    tls: {{mode: MUTUAL, {files}, caCertificates: {keys}/client.pem}}""")
+    )
+    live.start_app(live.netns, "127.0.0.1", 8080, "app")
+
+    def call(port: int, *more: str) -> str:
+        command = ["ip", "netns", "exec", live.peer, "curl", "-sk", "--max-time", "5", f"https://{POD4}:{port}/", *more]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    shown = ("--cert", f"{keys}/client.pem", "--key", f"{keys}/client.key")
+    assert ["app GET" in call(443), "app GET" in call(443, "--tls-max", "1.2")] == [True, False]
+    assert ["app GET" in call(444, *shown), "app GET" in call(444)] == [True, False]
+    assert "app" not in live.request(live.peer, POD4, 443, "x")
+
+
+def test_connections_to_the_app_are_bounded(start: Start) -> None:
+    """By the pool of the Sidecar, or of a port, which goes before it."""
+    live = start(
+        sidecar("""
+  inboundConnectionPool: {http: {http1MaxPendingRequests: 1}, tcp: {maxConnections: 1}}
+  ingress:
+  - {port: {number: 80, protocol: HTTP}, defaultEndpoint: 127.0.0.1:8080}
+  - port: {number: 81, protocol: TCP}
+    defaultEndpoint: 127.0.0.1:8080
+    connectionPool: {tcp: {idleTimeout: 0.3s}}""")
+    )
+    live.start_app(live.netns, "127.0.0.1", 8080, "app")
+    slowly = [(0.0, "GET /after/0.5 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")]
+    answers = [answer.split(" ")[1] for answer, _ in call_all(live.peer, POD4, 80, [slowly] * 4)]
+    assert sorted(answers) == ["200", "200", "503", "503"]
+    idle = [(0.0, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")]
+    ((answer, seconds), *others) = call_all(live.peer, POD4, 81, [idle] * 4)
+    assert all("app GET" in each for each, _ in ((answer, 0), *others)), "the port has no bound of its own"
+    assert 0.2 < seconds < 3, "it is ended when it idles"
