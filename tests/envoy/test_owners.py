@@ -11,7 +11,7 @@ from pilotfish.envoy.routes import port_routes
 from pilotfish.envoy.types import CLUSTER, LISTENER
 from pilotfish.envoy.values import Resource
 from pilotfish.mesh import inputs
-from pilotfish.mesh.scope import EVERYONE, Scope
+from pilotfish.mesh.scope import EVERYONE, NOWHERE, Scope
 from pilotfish.model import ObjectRef
 from tests.mesh.meshes import destination_rule, graph_of, pod, proxy, ref, service, virtual_service
 
@@ -34,13 +34,13 @@ def _owners(resource: Resource | None) -> tuple[ObjectRef, ...]:
 
 
 def test_a_cluster_is_owned_by_its_service_and_the_rules_that_shape_it() -> None:
-    for resource in GRAPH.get(service_clusters, HOST, "", (), (RULE,), None):
+    for resource in GRAPH.get(service_clusters, HOST, "", (), (RULE,), None, NOWHERE):
         assert _owners(resource) == (RULE, WEB)
 
 
 def test_endpoints_are_owned_by_the_service_and_the_rule_that_defines_the_subset_and_by_no_pod() -> None:
-    assert _owners(GRAPH.get(load_assignment, HOST, "", 80, "v1", (RULE,))) == (RULE, WEB)
-    assert _owners(GRAPH.get(load_assignment, HOST, "", 80, "", ())) == (WEB,)
+    assert _owners(GRAPH.get(load_assignment, HOST, "", 80, "v1", (RULE,), NOWHERE)) == (RULE, WEB)
+    assert _owners(GRAPH.get(load_assignment, HOST, "", 80, "", (), NOWHERE)) == (WEB,)
 
 
 def test_a_route_is_owned_by_all_that_it_routes_and_by_who_said_so() -> None:

@@ -162,7 +162,6 @@ _ISTIO: dict[type, Table] = {
     istio.L4MatchAttributes: _refused("sourceLabels", {}),
     istio.Server: _info("defaultEndpoint", "routes alone say where a gateway sends what it takes, as in Istio"),
     istio.GatewayPort: _info("targetPort", "a Service says which port of the pods stands for this one, as in Istio", 0),
-    istio.LoadBalancerSettings: _refused("localityLbSetting", {}, {"enabled": False}),
     istio.SidecarPort: _warning("targetPort", f"it is of old, and Istio has no use for it either; {_KEPT}"),
     istio.RetryBudget: _warning("budgetInterval", f"Envoy counts the requests that are under way; {_KEPT}"),
     istio.OutlierDetection: _warning(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pilotfish.config.istio.destination_rule import LocalityLoadBalancerSetting
 from pilotfish.config.kubernetes import Struct
 from pilotfish.model import Duration
 from pilotfish.model.wellknown import ADMIN_PORT, ROOT_NAMESPACE, STATUS_PORT
@@ -45,6 +46,8 @@ class MeshConfig(Struct):
     default_config: ProxyConfig = ProxyConfig()
     connect_timeout: Duration = Duration(10 * 10**9)
     protocol_detection_timeout: Duration = Duration(0)
+    locality_lb_setting: LocalityLoadBalancerSetting | None = None
+    """Where a DestinationRule says nothing of it."""
     root_namespace: str = ROOT_NAMESPACE
     default_service_export_to: tuple[str, ...] = ("*",)
     """Who sees a Service or ServiceEntry that does not say it."""

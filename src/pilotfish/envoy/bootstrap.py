@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pilotfish.model import Proxy
+from pilotfish.model.service import Locality
 from pilotfish.model.wellknown import (
     ADMIN_PORT,
     DNS_PROXY_PORT,
@@ -100,7 +101,10 @@ def _dns_resolver() -> dict[str, Any]:
 
 
 def _node(spec: BootstrapSpec) -> dict[str, Any]:
-    return {"id": spec.proxy.id, "cluster": spec.node_cluster, "metadata": _metadata(spec)}
+    at = spec.proxy.locality
+    locality = {"region": at.region, "zone": at.zone, "sub_zone": at.sub_zone}
+    node = {"id": spec.proxy.id, "cluster": spec.node_cluster, "metadata": _metadata(spec)}
+    return {**node, "locality": {name: part for name, part in locality.items() if part}} if at != Locality() else node
 
 
 def _metadata(spec: BootstrapSpec) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from pilotfish.mesh.listeners.inbound import InboundPort, inbound_protocol
 from pilotfish.mesh.policy.credentials import Keyring, with_credentials
 from pilotfish.mesh.policy.policies import policy
 from pilotfish.mesh.registry.services import service_at
+from pilotfish.mesh.scope import Place
 from pilotfish.mesh.settings import settings
 from pilotfish.model import ObjectRef, Protocol
 from pilotfish.model.service import Resolution, Service, ServicePort
@@ -65,20 +66,23 @@ _RESOLVER: Final = TypedExtensionConfig(
 
 @query
 def service_clusters(
-    db: Reads, host: str, home: str, ports: tuple[int, ...], rules: tuple[ObjectRef, ...], keyring: Keyring | None
+    db: Reads,
+    host: str,
+    home: str,
+    ports: tuple[int, ...],
+    rules: tuple[ObjectRef, ...],
+    keyring: Keyring | None,
+    client: Place,
 ) -> tuple[Resource, ...]:
-    """All clusters of a service, or of some of its ports, for clients to whom these DestinationRules apply, with the
-    credentials of these."""
+    """All clusters of a service, or of some of its ports, for clients of a place to whom these DestinationRules apply,
+    with the credentials of these."""
     found = service_at(db, host, home)
     if found is None:
         return ()
     applied = policy(db, rules)
     subsets = ("", *(subset.name for subset in applied.subsets))
-    return tuple(
-        _build_outbound(db, found, home, port, subset, applied, keyring)
-        for port in ports_of(found, ports)
-        for subset in subsets
-    )
+    wanted = ((port, subset) for port in ports_of(found, ports) for subset in subsets)
+    return tuple(_build_outbound(db, found, home, *each, applied, keyring, client) for each in wanted)
 
 
 @query
@@ -137,12 +141,13 @@ def _build_outbound(
     subset: str,
     applied: DestinationPolicy,
     keyring: Keyring | None,
+    client: Place,
 ) -> Resource:
     treatment = with_credentials(db, applied.of(subset, port.number), keyring)
     cluster = _cluster(db, outbound_cluster(port.number, subset, found.host))
     cluster.circuit_breakers.CopyFrom(NO_LIMIT)
     _set_protocol(cluster, port.protocol)
-    _set_discovery(db, cluster, found, home, port, subset, applied)
+    _set_discovery(db, cluster, found, home, port, subset, applied, client)
     rule = config_path(applied.refs[0]) if applied.refs else ""
     metadata = istio_metadata(config=rule, subset=subset, external=found.external)
     if metadata is not None:
@@ -163,14 +168,22 @@ def _leave_empty(cluster: Cluster) -> None:
 
 
 def _set_discovery(
-    db: Reads, cluster: Cluster, found: Service, home: str, port: ServicePort, subset: str, applied: DestinationPolicy
+    db: Reads,
+    cluster: Cluster,
+    found: Service,
+    home: str,
+    port: ServicePort,
+    subset: str,
+    applied: DestinationPolicy,
+    client: Place,
 ) -> None:
     if found.resolution is Resolution.EDS:
         cluster.type = Cluster.EDS
         cluster.eds_cluster_config.CopyFrom(Cluster.EdsClusterConfig(eds_config=ads(), service_name=cluster.name))
     elif found.resolution in _DNS:
-        labels = applied.labels(subset)
-        cluster.load_assignment.CopyFrom(build_load_assignment(db, cluster.name, found.host, home, port.number, labels))
+        cluster.load_assignment.CopyFrom(
+            build_load_assignment(db, cluster.name, found.host, home, port.number, subset, applied, client)
+        )
         _resolve_names(cluster, found.resolution)
     else:
         cluster.type = Cluster.ORIGINAL_DST

@@ -13,20 +13,22 @@ from pilotfish.envoy.message import serialise, socket_address
 from pilotfish.envoy.naming import outbound_cluster
 from pilotfish.envoy.types import ENDPOINT
 from pilotfish.envoy.values import Resource
-from pilotfish.mesh.inputs import Labels
+from pilotfish.mesh.policy.locality import Group, arrange
 from pilotfish.mesh.policy.policies import policy
 from pilotfish.mesh.registry.endpoints import endpoints
 from pilotfish.mesh.registry.services import service_at
+from pilotfish.mesh.scope import NOWHERE, Place
 from pilotfish.model import ObjectRef
-from pilotfish.model.service import Endpoint, Locality, Resolution, Service, ServicePort
-from pilotfish.model.traffic_policy import LoadBalancer
+from pilotfish.model.service import Endpoint, Resolution, Service, ServicePort
+from pilotfish.model.traffic_policy import DestinationPolicy, LoadBalancer
 
 
 @query
 def service_load_assignments(
-    db: Reads, host: str, home: str, ports: tuple[int, ...], rules: tuple[ObjectRef, ...]
+    db: Reads, host: str, home: str, ports: tuple[int, ...], rules: tuple[ObjectRef, ...], client: Place
 ) -> tuple[Resource, ...]:
-    """All load assignments of a service, or of some of its ports, for clients to whom these DestinationRules apply.
+    """All load assignments of a service, or of some of its ports, for clients of a place to whom these
+    DestinationRules apply.
 
     None if Envoy finds the endpoints itself.
     """
@@ -35,10 +37,11 @@ def service_load_assignments(
         return ()
     applied = policy(db, rules)
     return tuple(
-        load_assignment(db, host, home, port.number, subset, rules if subset else ())
+        load_assignment(db, host, home, port.number, subset, rules if subset or treatment.locality else (), at)
         for port in ports_of(found, ports)
         for subset in ("", *(subset.name for subset in applied.subsets))
-        if applied.of(subset, port.number).load_balancer is not LoadBalancer.PASSTHROUGH
+        if (treatment := applied.of(subset, port.number)).load_balancer is not LoadBalancer.PASSTHROUGH
+        for at in (client if treatment.locality is not None else NOWHERE,)
     )
 
 
@@ -48,29 +51,39 @@ def ports_of(found: Service, numbers: tuple[int, ...]) -> tuple[ServicePort, ...
 
 
 @query
-def load_assignment(db: Reads, host: str, home: str, port: int, subset: str, rules: tuple[ObjectRef, ...]) -> Resource:
-    """The endpoints of `outbound|PORT|SUBSET|HOST`. `rules` are those that define the subset; none for the whole."""
-    name = outbound_cluster(port, subset, host)
-    message = build_load_assignment(db, name, host, home, port, policy(db, rules).labels(subset))
+def load_assignment(
+    db: Reads, host: str, home: str, port: int, subset: str, rules: tuple[ObjectRef, ...], client: Place
+) -> Resource:
+    """The endpoints of `outbound|PORT|SUBSET|HOST`. `rules` are those that define the subset, or say what is near;
+    none for the whole."""
+    name, applied = outbound_cluster(port, subset, host), policy(db, rules)
+    message = build_load_assignment(db, name, host, home, port, subset, applied, client)
     return Resource.make(ENDPOINT, name, serialise(message), origin=db.origin, vacant=not message.endpoints)
 
 
 def build_load_assignment(
-    db: Reads, name: str, host: str, home: str, port: int, selector: Labels
+    db: Reads,
+    name: str,
+    host: str,
+    home: str,
+    port: int,
+    subset: str,
+    applied: DestinationPolicy,
+    client: Place,
 ) -> ClusterLoadAssignment:
-    ready = [e for e in endpoints(db, host, home, port) if e.ready and e.has_labels(selector)]
-    by_locality: dict[Locality, list[Endpoint]] = {}
-    for endpoint in ready:
-        by_locality.setdefault(endpoint.locality, []).append(endpoint)
-    groups = [_build_group(locality, by_locality[locality]) for locality in sorted(by_locality)]
-    return ClusterLoadAssignment(cluster_name=name, endpoints=groups)
+    selector = applied.labels(subset)
+    ready = (e for e in endpoints(db, host, home, port) if e.ready and e.has_labels(selector))
+    groups = arrange(ready, applied.of(subset, port).locality, client)
+    return ClusterLoadAssignment(cluster_name=name, endpoints=map(_build_group, groups))
 
 
-def _build_group(locality: Locality, members: list[Endpoint]) -> LocalityLbEndpoints:
+def _build_group(group: Group) -> LocalityLbEndpoints:
+    locality = group.locality
     return LocalityLbEndpoints(
         locality=LocalityMessage(region=locality.region, zone=locality.zone, sub_zone=locality.sub_zone),
-        lb_endpoints=[_build_endpoint(e) for e in members],
-        load_balancing_weight=UInt32Value(value=sum(e.weight for e in members)),
+        lb_endpoints=[_build_endpoint(e) for e in group.members],
+        load_balancing_weight=UInt32Value(value=group.weight),
+        priority=group.priority,
     )
 
 

@@ -94,14 +94,14 @@ def _clusters(db: Reads, scope: Scope) -> Layer:
 def _service_clusters(db: Reads, scope: Scope) -> Iterator[Resource]:
     for host in hosts(db, visible(db, scope)):
         at, ports, rules = home(db, scope, host) or "", ports_seen(db, scope, host), rules_for(db, scope, host)
-        yield from service_clusters(db, host, at, ports, rules, keyring(db, scope, rules))
+        yield from service_clusters(db, host, at, ports, rules, keyring(db, scope, rules), scope.place)
 
 
 @query
 def _endpoints(db: Reads, scope: Scope) -> Layer:
     seen = ((host, home(db, scope, host) or "") for host in hosts(db, visible(db, scope)))
     found = (
-        service_load_assignments(db, host, at, ports_seen(db, scope, host), rules_for(db, scope, host))
+        service_load_assignments(db, host, at, ports_seen(db, scope, host), rules_for(db, scope, host), scope.place)
         for host, at in seen
     )
     return Layer(ENDPOINT, (resource for many in found for resource in many))

@@ -61,6 +61,8 @@ def _balance(cluster: Cluster, policy: TrafficPolicy) -> None:
         cluster.ring_hash_lb_config.minimum_ring_size.value = size
     if policy.warmup is not None:
         _warm_up(cluster, policy.warmup)
+    if policy.locality is not None:
+        cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
 
 
 def _warm_up(cluster: Cluster, wanted: Warmup) -> None:

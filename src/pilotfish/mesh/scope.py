@@ -14,6 +14,21 @@ from typing import Final
 from pilotfish.model import ObjectRef, Proxy
 from pilotfish.model.egress import Egress
 from pilotfish.model.proxy import ProxyType
+from pilotfish.model.service import Locality
+
+_ANYWHERE: Final = Locality()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where a client is, as far as that decides which endpoints are near."""
+
+    locality: Locality = _ANYWHERE
+    labels: tuple[tuple[str, str], ...] = ()
+    """Those by which policies tell what is near; sorted."""
+
+
+NOWHERE: Final = Place()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +41,8 @@ class Scope:
     """Those of its proxies' by which VirtualServices tell clients apart, sorted. Nothing else depends on them."""
     selected_by: tuple[ObjectRef, ...] = ()
     """The DestinationRules that are for some workloads of the namespace only, and for these, the oldest first."""
+    place: Place = NOWHERE
+    """Of its proxies, where policies tell endpoints apart by it."""
     router: bool = False
     """Its proxies are gateways, which take credentials of every DestinationRule's from their own namespace."""
     vouched: bool = True
@@ -41,11 +58,13 @@ class Scope:
         selected_by: tuple[ObjectRef, ...] = (),
         credentials: bool = False,
         egress: Egress | None = None,
+        place: Place = NOWHERE,
     ) -> Scope:
         """`labels` tell clients apart (`routing.sources`); `credentials`: sidecars may be given some."""
         own = tuple(sorted(label for label in proxy.labels.items() if label in labels))
         router = proxy.type is ProxyType.ROUTER
-        return cls(proxy.namespace, own, selected_by, router, proxy.vouched or not (router or credentials), egress)
+        vouched = proxy.vouched or not (router or credentials)
+        return cls(proxy.namespace, own, selected_by, place, router, vouched, egress)
 
 
 EVERYONE: Final = Scope()

@@ -9,6 +9,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 from typing import Final
 
+from pilotfish.model.service import Locality
 from pilotfish.model.wellknown import namespace_domain
 
 NODE_ID_FORM: Final = "sidecar~ADDRESS~POD.NAMESPACE~NAMESPACE.svc.DOMAIN, or router~…"
@@ -125,6 +126,11 @@ class Proxy:
             type=found.type,
             group=str(metadata.get("AUTO_REGISTER_GROUP") or ""),
         )
+
+    @property
+    def locality(self) -> Locality:
+        """Where it runs, as its workload's labels say."""
+        return Locality.of_labels(self.labels)
 
     def __str__(self) -> str:
         return f"{self.name}.{self.namespace}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from pilotfish.model.kinds import SERVICE
 from pilotfish.model.protocol import Protocol
@@ -77,6 +78,11 @@ class Service:
         return next((p for p in self.ports if p.number == number), None)
 
 
+LOCALITY_LABEL: Final = "istio-locality"
+"""`region.zone.subzone`, or with `/`."""
+TOPOLOGY_LABELS: Final = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Locality:
     """Source: https://istio.io/latest/docs/tasks/traffic-management/locality-load-balancing/"""
@@ -89,6 +95,14 @@ class Locality:
     def parse(cls, text: str) -> Locality:
         """From `region/zone/sub-zone`, of which the last parts may be missing."""
         return cls(*text.split("/", 2)) if text else cls()
+
+    @classmethod
+    def of_labels(cls, labels: Mapping[str, str]) -> Locality:
+        """A workload's: `istio-locality`, else what its node is labelled with."""
+        stated = labels.get(LOCALITY_LABEL, "")
+        if stated:
+            return cls.parse(stated if "/" in stated else stated.replace(".", "/"))
+        return cls(*(labels.get(label, "") for label in TOPOLOGY_LABELS))
 
 
 @dataclass(frozen=True, slots=True)

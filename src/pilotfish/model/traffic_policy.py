@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Literal
 
 from pilotfish.model.ref import ObjectRef
+from pilotfish.model.service import Locality
 from pilotfish.model.values import Duration
 
 
@@ -196,6 +197,29 @@ class Passing:
 
 
 @dataclass(frozen=True, slots=True)
+class Distribution:
+    """Where the requests of the clients of some locality go."""
+
+    source: Locality
+    """A part that is `*` or "" is any."""
+    shares: tuple[tuple[Locality, int], ...]
+    """Per cent, the most exact locality first. What matches none gets nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalityBalancing:
+    """Endpoints are told apart by where they are, as seen from the client. `distribute`, or an order of priorities."""
+
+    distribute: tuple[Distribution, ...] = ()
+    fails_over: bool = False
+    """The nearest endpoints get all, as long as enough of them are healthy."""
+    failover: tuple[tuple[str, str], ...] = ()
+    """(the client's region, the one that comes next)."""
+    labels: tuple[tuple[str, str | None], ...] = ()
+    """What is near, in place of localities: the first labels that are as the client's, or have the value given here."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrafficPolicy:
     load_balancer: LoadBalancer = LoadBalancer.LEAST_REQUEST
     consistent_hash: ConsistentHash | None = None
@@ -204,6 +228,8 @@ class TrafficPolicy:
     passing: Passing | None = None
     outlier_detection: OutlierDetection | None = None
     tls: ClientTLS | None = None
+    locality: LocalityBalancing | None = None
+    """None: it does not matter where an endpoint is."""
     proxy_protocol: Literal["", "V1", "V2"] = ""
     """Each connection begins with who the client is, in this version of the PROXY protocol."""
     retry_budget: RetryBudget | None = None

@@ -10,6 +10,7 @@ import yaml
 
 from pilotfish.model import Proxy
 from pilotfish.model.proxy import NodeId
+from pilotfish.model.service import TOPOLOGY_LABELS
 from pilotfish.model.struct import Frozen
 from pilotfish.model.wellknown import namespace_domain
 
@@ -28,6 +29,8 @@ class Description(Frozen, forbid_unknown_fields=True):
     ip: str = ""
     ips: tuple[str, ...] = ()
     labels: dict[str, str] = {}
+    locality: dict[str, str] = {}
+    """`region`, `zone`, `subzone`."""
     metadata: dict[str, Any] = {}
     """Of the node, with Istio's names: INTERCEPTION_MODE, ..."""
     domain: str = ""
@@ -49,12 +52,17 @@ def parse_description(text: str) -> Proxy:
         addresses=addresses,
         type=found.type,
         domain=found.domain,
-        labels=found.labels,
+        labels={**_locality_labels(found.locality), **found.labels},
         metadata=found.metadata,
     )
     if proxy is None:
         raise ValueError(f"discovery serves no proxy of the type {found.type!r}; use sidecar")
     return proxy
+
+
+def _locality_labels(locality: Mapping[str, str]) -> dict[str, str]:
+    parts = (locality.get(name, "") for name in ("region", "zone", "subzone"))
+    return {label: part for label, part in zip(TOPOLOGY_LABELS, parts, strict=True) if part}
 
 
 def describe_proxy(

@@ -7,6 +7,7 @@ from math import inf
 
 from pilotfish.config.checks.durations import check_duration
 from pilotfish.config.checks.exactly_one import check_exactly_one
+from pilotfish.config.checks.locality import check_locality
 from pilotfish.config.checks.names import check_unique
 from pilotfish.config.istio.destination_rule import (
     ConsistentHashLB,
@@ -29,6 +30,8 @@ def check_load_balancer(balancer: LoadBalancerSettings, field: str, report: Repo
         report.invalid(f"{field}.consistentHash", "simple is set as well", "write one of the two")
     if balancer.consistent_hash is not None:
         _check_hash(balancer.consistent_hash, f"{field}.consistentHash", report)
+    if balancer.locality_lb_setting is not None:
+        check_locality(balancer.locality_lb_setting, f"{field}.localityLbSetting", report)
     if balancer.warmup is not None:
         _check_warmup(balancer.warmup, f"{field}.warmup", report)
     check_duration(balancer.warmup_duration_secs, f"{field}.warmupDurationSecs", report)

@@ -97,9 +97,38 @@ class Warmup(Struct):
     aggression: float | None = None
 
 
+class LocalityDistribution(Struct):
+    from_: str = msgspec.field(default="", name="from")
+    """Of a client: `region/zone/subzone`; the last parts may be `*`, or missing."""
+    to: dict[str, int] = {}
+    """Per cent of the requests, by locality; 100 together."""
+
+
+class LocalityFailover(Struct):
+    from_: str = msgspec.field(default="", name="from")
+    """A client's region."""
+    to: str = ""
+    """The region whose endpoints come next, before all others."""
+
+
+class LocalityLoadBalancerSetting(Struct):
+    """Failover needs `outlierDetection`, as in Istio: without it no endpoint is ever found unhealthy."""
+
+    distribute: tuple[LocalityDistribution, ...] = ()
+    failover: tuple[LocalityFailover, ...] = ()
+    """Not beside `distribute`."""
+    failover_priority: tuple[str, ...] = ()
+    """Labels, `KEY` or `KEY=VALUE`: endpoints that have more of them as the client has, from the first on, come first.
+    Not beside `distribute`."""
+    enabled: bool | None = None
+    """True, which is also what is meant by none."""
+
+
 class LoadBalancerSettings(Struct):
     simple: Literal["UNSPECIFIED", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST", "LEAST_CONN"] | None = None
     consistent_hash: ConsistentHashLB | None = None
+    locality_lb_setting: LocalityLoadBalancerSetting | None = None
+    """In the place of meshConfig's."""
     warmup: Warmup | None = None
     warmup_duration_secs: Duration | None = None
     """Of old: now `warmup`."""

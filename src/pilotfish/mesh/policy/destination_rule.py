@@ -12,6 +12,7 @@ import msgspec
 
 from pilotfish.config import istio
 from pilotfish.mesh.policy.load_balancer import lower_load_balancer
+from pilotfish.mesh.policy.locality import lower_locality
 from pilotfish.model import ObjectRef
 from pilotfish.model.traffic_policy import (
     ClientCredential,
@@ -20,6 +21,7 @@ from pilotfish.model.traffic_policy import (
     DestinationPolicy,
     HTTP2Keepalive,
     Keepalive,
+    LoadBalancer,
     OutlierDetection,
     Passing,
     PolicyByPort,
@@ -34,11 +36,15 @@ from pilotfish.model.wellknown import SYSTEM_CA_CERTIFICATES
 _NOTHING: Final = istio.TrafficPolicy()
 
 
-def lower_destination_rules(rules: Sequence[tuple[ObjectRef, istio.DestinationRuleSpec]]) -> DestinationPolicy:
-    """The first gives the policy of the whole service; each adds its subsets, the first of a name counts."""
+def lower_destination_rules(
+    rules: Sequence[tuple[ObjectRef, istio.DestinationRuleSpec]],
+    locality: istio.LocalityLoadBalancerSetting | None = None,
+) -> DestinationPolicy:
+    """The first gives the policy of the whole service; each adds its subsets, the first of a name counts. `locality`:
+    the mesh's, for policies that say nothing of it."""
     base = next((spec.traffic_policy for _, spec in rules if spec.traffic_policy is not None), _NOTHING)
     subsets = {s.name: s for _, spec in reversed(rules) for s in reversed(spec.subsets)}
-    policy = _by_port(base, _NOTHING)
+    policy = _by_port(base, _NOTHING, locality)
     return DestinationPolicy(
         refs=tuple(ref for ref, _ in rules),
         policy=policy,
@@ -46,18 +52,21 @@ def lower_destination_rules(rules: Sequence[tuple[ObjectRef, istio.DestinationRu
             Subset(
                 name,
                 tuple(sorted(subsets[name].labels.items())),
-                _by_port(base, own) if (own := subsets[name].traffic_policy) is not None else policy,
+                _by_port(base, own, locality) if (own := subsets[name].traffic_policy) is not None else policy,
             )
             for name in sorted(subsets)
         ),
     )
 
 
-def _by_port(base: istio.TrafficPolicy, over: istio.TrafficPolicy) -> PolicyByPort:
+def _by_port(
+    base: istio.TrafficPolicy, over: istio.TrafficPolicy, locality: istio.LocalityLoadBalancerSetting | None
+) -> PolicyByPort:
     """The port's settings over the subset's over the rule's."""
     ports = {p.port.number for policy in (base, over) for p in policy.port_level_settings}
     return PolicyByPort(
-        _lower(_merge(base, over)), tuple((port, _lower(_merge_on(port, base, over))) for port in sorted(ports))
+        _lower(_merge(base, over), locality),
+        tuple((port, _lower(_merge_on(port, base, over), locality)) for port in sorted(ports)),
     )
 
 
@@ -103,13 +112,16 @@ def lower_connection_pool(pool: istio.ConnectionPoolSettings) -> tuple[Connectio
     return _connection_pool(tcp, pool.http or istio.HTTPSettings()), _passing(tcp, None)
 
 
-def _lower(policy: istio.TrafficPolicy) -> TrafficPolicy:
+def _lower(policy: istio.TrafficPolicy, locality: istio.LocalityLoadBalancerSetting | None) -> TrafficPolicy:
     pool = policy.connection_pool or istio.ConnectionPoolSettings()
-    balancer, consistent_hash, warmup = lower_load_balancer(policy.load_balancer or istio.LoadBalancerSettings())
+    settings = policy.load_balancer or istio.LoadBalancerSettings()
+    balancer, consistent_hash, warmup = lower_load_balancer(settings)
+    near = lower_locality(settings.locality_lb_setting or locality, policy.outlier_detection is not None)
     return TrafficPolicy(
         load_balancer=balancer,
         consistent_hash=consistent_hash,
         warmup=warmup,
+        locality=near if balancer is not LoadBalancer.PASSTHROUGH else None,
         connection_pool=_connection_pool(pool.tcp or istio.TCPSettings(), pool.http or istio.HTTPSettings()),
         passing=_passing(pool.tcp or istio.TCPSettings(), policy.tunnel),
         outlier_detection=_outlier_detection(policy.outlier_detection) if policy.outlier_detection else None,

@@ -26,7 +26,7 @@ from pilotfish.mesh.registry.services import all_services, home_in, service_at
 from pilotfish.mesh.registry.visibility import has_own_homes, seen_service, visible
 from pilotfish.mesh.registry.workloads import workload
 from pilotfish.mesh.routing import is_shown_some, sources
-from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.scope import NOWHERE, Place, Scope
 from pilotfish.mesh.sidecars import choices, choose, egress_of
 from pilotfish.model import ObjectRef, Proxy
 from pilotfish.model.egress import Egress
@@ -45,6 +45,8 @@ class Reach(Flag):
     """So do listeners of a connection, or how it is passed on."""
     CREDENTIALS = auto()
     """It names some, which are the client's own: clients that may have them are told otherwise."""
+    LOCALITY = auto()
+    """Endpoints are near or far, as seen from the client."""
 
 
 _NOTHING: Final = Reach(0)
@@ -67,8 +69,10 @@ def scope_of(graph: Graph, proxy: Proxy) -> Scope:
     selective = graph.get(_selective, proxy.namespace)
     labels = (proxy.labels or _known_labels(graph, proxy)) if selective else {}
     selected_by = tuple(ref for ref, selector in selective if set(selector) <= labels.items())
-    credentials = Reach.CREDENTIALS in graph.get(reach)
-    return Scope.of(proxy, graph.get(sources).labels, selected_by, credentials, _egress(graph, proxy))
+    reached = graph.get(reach)
+    place = _place_of(proxy, graph.get(_near_labels)) if Reach.LOCALITY in reached else NOWHERE
+    credentials = Reach.CREDENTIALS in reached
+    return Scope.of(proxy, graph.get(sources).labels, selected_by, credentials, _egress(graph, proxy), place)
 
 
 def _known_labels(graph: Graph, proxy: Proxy) -> Mapping[str, str]:
@@ -88,6 +92,18 @@ def _egress(graph: Graph, proxy: Proxy) -> Egress | None:
     return graph.get(egress_of, chosen, proxy.namespace) if chosen is not None else None
 
 
+def _place_of(proxy: Proxy, keys: frozenset[str]) -> Place:
+    return Place(proxy.locality, tuple(sorted((key, value) for key, value in proxy.labels.items() if key in keys)))
+
+
+@query(index=True)
+def _near_labels(db: Reads) -> frozenset[str]:
+    """The labels by which some policy tells what is near."""
+    own = (rule for ref, _ in _targets(db) for rule in policy(db, (ref,)).all())
+    found = (each.locality for each in (*own, *policy(db, ()).all()) if each.locality is not None)
+    return frozenset(key for balancing in found for key, _ in balancing.labels)
+
+
 @query(index=True)
 def policed(db: Reads, scope: Scope) -> Scope:
     """The widest scope to which the same DestinationRules apply: everybody's, unless the namespace has some for hosts
@@ -96,7 +112,9 @@ def policed(db: Reads, scope: Scope) -> Scope:
     of_rules = replace(scope, labels=()) if Reach.CREDENTIALS in reach(db) else _ruled(scope)
     if of_rules.router or scope.selected_by or scope.namespace in _shown_to_some(db):
         return of_rules
-    return of_rules if any(_is_foreign(db, scope.namespace, host) for host in own) else visible(db, scope)
+    if any(_is_foreign(db, scope.namespace, host) for host in own):
+        return of_rules
+    return replace(visible(db, scope), place=scope.place) if scope.place != NOWHERE else visible(db, scope)
 
 
 @query(index=True)
@@ -109,7 +127,9 @@ def widest(db: Reads, scope: Scope) -> Scope:
 
 def routed(db: Reads, scope: Scope) -> Scope:
     """The widest scope for which the destinations of routes mean the same. All that a client's routes lead to, it sees,
-    so that its imports count only where they make it see another namespace's service than is seen without them."""
+    so that its imports count only where they make it see another namespace's service than is seen without them; nor
+    does it matter where it is."""
+    scope = replace(scope, place=NOWHERE) if scope.place != NOWHERE else scope
     if scope.egress is None or has_own_homes(db, visible(db, scope)):
         return policed(db, scope)
     return policed(db, replace(scope, egress=None))
@@ -124,7 +144,7 @@ def _namespaces(db: Reads) -> frozenset[str]:
 
 
 def _ruled(scope: Scope) -> Scope:
-    return Scope(scope.namespace, selected_by=scope.selected_by, egress=scope.egress)
+    return Scope(scope.namespace, selected_by=scope.selected_by, egress=scope.egress, place=scope.place)
 
 
 def _is_foreign(db: Reads, namespace: str, host: str) -> bool:
@@ -174,7 +194,8 @@ def _selected(db: Reads, scope: Scope) -> Mapping[str, tuple[ObjectRef, ...]]:
 def policy(db: Reads, rules: tuple[ObjectRef, ...]) -> DestinationPolicy:
     """What the given DestinationRules of one host come to."""
     found = ((ref, resource(db, ref, istio.DestinationRule)) for ref in rules)
-    return lower_destination_rules([(ref, rule.spec) for ref, rule in found if rule is not None])
+    default = mesh_config(db).locality_lb_setting
+    return lower_destination_rules([(ref, rule.spec) for ref, rule in found if rule is not None], default)
 
 
 def treated(db: Reads, client: Scope, destination: Backend) -> Backend:
@@ -230,7 +251,7 @@ def _selective(db: Reads, namespace: str) -> tuple[tuple[ObjectRef, Labels], ...
 @query(index=True)
 def reach(db: Reads) -> Reach:
     """Of all rules together."""
-    together = _NOTHING
+    together = _reach(policy(db, ())) if mesh_config(db).locality_lb_setting is not None else _NOTHING
     for _, target in _targets(db):
         together |= target.reach
     return together
@@ -257,7 +278,7 @@ def _target(db: Reads, ref: ObjectRef) -> _Target | None:
         if chosen
         else audience_of(spec.export_to, () if spec.export_to else _default_export(db), ref.namespace),
         selector=chosen,
-        reach=_reach(lower_destination_rules([(ref, spec)])),
+        reach=_reach(lower_destination_rules([(ref, spec)], mesh_config(db).locality_lb_setting)),
     )
 
 
@@ -274,5 +295,6 @@ def _reach_of(policy: TrafficPolicy) -> Reach:
     return (
         (Reach.REQUESTS if hashed is not None else _NOTHING)
         | (Reach.CONNECTIONS if by_address or policy.passing is not None else _NOTHING)
+        | (Reach.LOCALITY if policy.locality is not None else _NOTHING)
         | (Reach.CREDENTIALS if policy.tls is not None and policy.tls.credential is not None else _NOTHING)
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pilotfish.config import istio, kubernetes
@@ -58,7 +57,7 @@ def workload(db: Reads, ref: ObjectRef) -> Workload | None:
         ports=_named_ports(pod),
         hostname=pod.spec.hostname or ref.name,
         subdomain=pod.spec.subdomain,
-        locality=_locality(pod.metadata.labels),
+        locality=Locality.of_labels(pod.metadata.labels),
     )
 
 
@@ -95,18 +94,6 @@ def _named_ports(pod: kubernetes.Pod) -> tuple[tuple[str, str, int], ...]:
 def _is_ready(pod: kubernetes.Pod) -> bool:
     # Hand-written manifests give an address and no conditions: such a pod is taken as ready.
     return not pod.status.conditions or any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions)
-
-
-def _locality(labels: Mapping[str, str]) -> Locality:
-    """Source: https://istio.io/latest/docs/tasks/traffic-management/locality-load-balancing/"""
-    stated = labels.get("istio-locality", "")
-    if stated:
-        return Locality.parse(stated if "/" in stated else stated.replace(".", "/"))
-    return Locality(
-        labels.get("topology.kubernetes.io/region", ""),
-        labels.get("topology.kubernetes.io/zone", ""),
-        labels.get("topology.istio.io/subzone", ""),
-    )
 
 
 @query

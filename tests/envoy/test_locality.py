@@ -1,0 +1,69 @@
+"""What a client sees of localities: who is asked, in what share, and what happens when the near ones fail."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tests.envoy.conftest import PEER4, WEBAPP, LiveEnvoy, Start
+
+LABELS = {"app": "webapp", "topology.kubernetes.io/region": "west", "topology.kubernetes.io/zone": "1"}
+DISTRIBUTED = "{loadBalancer: {localityLbSetting: {distribute: [{from: west/*, to: {west/2: 80, east: 20}}]}}}"
+EJECTING = (
+    "{outlierDetection: {consecutive5xxErrors: 1, interval: 100ms, baseEjectionTime: 60s, maxEjectionPercent: 100}}"
+)
+PLACES = {8001: "west/1", 8002: "west/2", 8003: "east/1"}
+
+
+def mesh(policy: str) -> str:
+    """A service with an endpoint in each place, all at one address."""
+    endpoints = "\n".join(
+        f"  - {{address: {PEER4}, ports: {{http: {port}}}, locality: {place}}}" for port, place in PLACES.items()
+    )
+    return f"""
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: shop, namespace: vm}}
+spec:
+  hosts: [shop.example.com]
+  addresses: [10.96.0.7]
+  ports: [{{number: 80, name: http, protocol: HTTP}}]
+  resolution: STATIC
+  endpoints:
+{endpoints}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: shop, namespace: vm}}
+spec: {{host: shop.example.com, trafficPolicy: {policy}}}
+"""
+
+
+def started(start: Start, policy: str) -> LiveEnvoy:
+    proxy = type(WEBAPP).of_pod(WEBAPP.name, WEBAPP.namespace, WEBAPP.addresses, labels=LABELS)
+    live = start(mesh(policy), proxy=proxy)
+    for port, place in PLACES.items():
+        live.start_app(live.peer, PEER4, port, place)
+    return live
+
+
+def answers(live: LiveEnvoy, requests: int, header: str = "x-none: 1") -> Counter[str]:
+    text = f"GET / HTTP/1.1\r\nHost: shop.example.com\r\n{header}\r\nConnection: close\r\n\r\n"
+    found = (live.call(live.netns, "10.96.0.7", 80, text) for _ in range(requests))
+    return Counter(next((place for place in PLACES.values() if place in text), "none") for text in found)
+
+
+def test_requests_are_shared_out_over_localities(start: Start) -> None:
+    live = started(
+        start, "{loadBalancer: {localityLbSetting: {distribute: [{from: west/*, to: {west/2: 80, east: 20}}]}}}"
+    )
+    seen = answers(live, 400)
+    assert seen["west/1"] == 0
+    assert 45 <= seen["east/1"] <= 120, seen  # 80 expected; five standard deviations are 40
+
+
+def test_the_nearest_are_asked_until_they_fail(start: Start) -> None:
+    live = started(start, EJECTING)
+    assert answers(live, 30) == {"west/1": 30}
+    for place in ("west/2", "east/1"):
+        answers(live, 1, "x-answer: 500")  # whoever is asked now is ejected
+        assert answers(live, 30) == {place: 30}

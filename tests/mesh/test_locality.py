@@ -1,0 +1,67 @@
+"""Which endpoints are near, as seen from a client."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from pilotfish.config import istio
+from pilotfish.mesh.policy.locality import arrange, lower_locality
+from pilotfish.mesh.scope import Place
+from pilotfish.model.service import Endpoint, Locality
+
+PLACES = ("west/1/a", "west/1/b", "west/2/a", "east/1/a", "north/1/a")
+
+
+def endpoint(place: str, **labels: str) -> Endpoint:
+    return Endpoint(place, 80, tuple(sorted(labels.items())), locality=Locality.parse(place))
+
+
+def arranged(setting: str, place: str = "west/1/a", healthy: bool = True, **labels: str) -> dict[str, tuple[int, int]]:
+    """(priority, weight) by address."""
+    given = msgspec.yaml.decode(setting, type=istio.LocalityLoadBalancerSetting) if setting else None
+    client = Place(Locality.parse(place), tuple(sorted(labels.items())))
+    endpoints = [endpoint(each, tier="gold" if each.startswith("east") else "tin") for each in PLACES]
+    groups = arrange(endpoints, lower_locality(given, healthy), client)
+    return {member.address: (group.priority, group.weight) for group in groups for member in group.members}
+
+
+ALIKE = dict.fromkeys(PLACES, (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("setting", "place", "healthy", "expected"),
+    [
+        ("", "west/1/a", False, ALIKE),
+        ("{enabled: false}", "west/1/a", True, ALIKE),
+        ("", "west/1/a", True, dict(zip(PLACES, ((0, 1), (1, 1), (2, 1), (3, 1), (3, 1)), strict=True))),
+        # There are no gaps.
+        ("", "north/9", True, {**dict.fromkeys(PLACES, (1, 1)), "north/1/a": (0, 1)}),
+        ("", "", True, ALIKE),
+        (
+            "{failover: [{from: west, to: north}]}",
+            "west/1/a",
+            True,
+            dict(zip(PLACES, ((0, 1), (1, 1), (2, 1), (4, 1), (3, 1)), strict=True)),
+        ),
+        (
+            "{distribute: [{from: 'west/*', to: {west/1/*: 80, east: 20}}]}",
+            "west/1/a",
+            False,
+            {"west/1/a": (0, 40), "west/1/b": (0, 40), "east/1/a": (0, 20)},
+        ),
+        ("{distribute: [{from: east, to: {east: 100}}]}", "west/1/a", False, ALIKE),
+    ],
+)
+def test_by_place(setting: str, place: str, healthy: bool, expected: dict[str, tuple[int, int]]) -> None:
+    assert arranged(setting, place, healthy) == expected
+
+
+def test_by_labels_the_first_that_differs_decides() -> None:
+    setting = "{failoverPriority: [tier, topology.kubernetes.io/region]}"
+    assert arranged(setting, "west/1/a", tier="tin") == {
+        **dict.fromkeys(PLACES[:3], (0, 1)),
+        "north/1/a": (1, 1),
+        "east/1/a": (2, 1),
+    }
+    assert arranged("{failoverPriority: [tier=gold]}") == {**dict.fromkeys(PLACES, (1, 1)), "east/1/a": (0, 1)}
