@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from pilotfish.model.connection_route import ConnectionRoute
+from pilotfish.model.ref import FieldRef
 from pilotfish.model.route import HTTPRoute
 
 
@@ -73,7 +74,9 @@ class GatewayListener:
     """"" is every address of the pod; `unix://PATH` a socket."""
     port: int
     chains: tuple[GatewayChain, ...]
-    """Never empty; no two for the same."""
+    """No two for the same."""
+    lost: tuple[FieldRef, ...] = ()
+    """Routes that somebody wrote, and that take nothing here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +89,5 @@ class GatewayHost:
     routes: tuple[HTTPRoute, ...] = ()
     needs_tls: bool = False
     """Requests in the clear are redirected to https."""
+    lost: tuple[FieldRef, ...] = ()
+    """Routes that somebody wrote, and that take nothing here."""

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from pilotfish.model import Kind, ObjectRef, Problem, Severity
-from pilotfish.model.kinds import DESTINATION_RULE, SERVICE, SIDECAR, VIRTUAL_SERVICE
+from pilotfish.model.kinds import DESTINATION_RULE, GATEWAY, SERVICE, SIDECAR, VIRTUAL_SERVICE
 from pilotfish.offline.texts import Texts
 
 SUPPRESS: Final = "galley.istio.io/analyze-suppress"
@@ -63,8 +63,11 @@ _ROWS: Final = (
     _row("IST0110", Level.ERROR, "ConflictingSelector", kinds=[SIDECAR]),
     _row("IST0111", Level.ERROR, "ConflictingDefault", kinds=[SIDECAR]),
     _row("IST0118", Level.INFO, "UndeclaredProtocol", kinds=[SERVICE]),
+    _row("IST0101", Level.ERROR, "UnknownGateway", kinds=[VIRTUAL_SERVICE]),
     _row("IST0130", Level.WARNING, "UnusedRoute", kinds=[VIRTUAL_SERVICE]),
     _row("IST0131", Level.INFO, "ShadowedRoute", kinds=[VIRTUAL_SERVICE]),
+    _row("IST0132", Level.WARNING, "UnknownGatewayHost", kinds=[VIRTUAL_SERVICE]),
+    _row("IST0145", Level.ERROR, "ConflictingGatewayHost", "ConflictingGatewayPort", kinds=[GATEWAY]),
     _row("IST0173", Level.ERROR, "EmptySubset", kinds=[DESTINATION_RULE]),
     _row("IST0174", Level.WARNING, "UnknownHost", kinds=[DESTINATION_RULE]),
 )

@@ -7,7 +7,6 @@ https://github.com/istio/istio/blob/master/pilot/pkg/networking/core/gateway.go
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pilotfish.config import istio
@@ -22,9 +21,9 @@ from pilotfish.mesh.routes.entrance import Entrance
 from pilotfish.mesh.routes.http_routes import written_routes
 from pilotfish.mesh.routing import reader, source, subject
 from pilotfish.mesh.scope import Scope
-from pilotfish.model import ObjectRef
+from pilotfish.model import FieldRef, ObjectRef
 from pilotfish.model.gateway import GatewayHost
-from pilotfish.model.route import HTTPRoute
+from pilotfish.model.route import HTTPMatch, HTTPRoute
 
 
 @query(index=True)
@@ -49,7 +48,7 @@ def gateway_hosts(db: Reads, front: Front, client: Scope, name: str) -> tuple[Ga
                 found.setdefault(host, _Host(server.port)).add(ref, routes, server.redirects)
         for named in server.hosts if server.redirects else ():
             found.setdefault(named.name, _Host(server.port)).needs_tls = True
-    return tuple(GatewayHost(host, f.port, tuple(_in_order(f)), f.needs_tls) for host, f in sorted(found.items()))
+    return tuple(each.lowered(host) for host, each in sorted(found.items()))
 
 
 @query(index=True)
@@ -78,12 +77,20 @@ class _Host:
         self.routes[ref, routes] = None
         self.needs_tls |= needs_tls
 
-
-def _in_order(found: _Host) -> Iterator[HTTPRoute]:
-    """Up to the first that takes every request; nobody gets past it."""
-    routes = [route for _, each in found.routes for route in each]
-    yield from (route for route in routes if not route.match.matches_everything)
-    yield from [route for route in routes if route.match.matches_everything][:1]
+    def lowered(self, host: str) -> GatewayHost:
+        """Of several routes for the same requests the first has them; nobody gets past one that takes all."""
+        kept: dict[HTTPMatch, HTTPRoute] = {}
+        lost: list[FieldRef] = []
+        routes = [route for _, each in self.routes for route in each]
+        for route in sorted(routes, key=lambda route: route.match.matches_everything):
+            last = next(reversed(kept), None)
+            if route.match in kept or (last is not None and last.matches_everything):
+                lost += [route.ref] if route.ref is not None else []
+            else:
+                kept[route.match] = route
+        used = {route.ref for route in kept.values()}
+        unused = tuple(ref for ref in dict.fromkeys(lost) if ref not in used)
+        return GatewayHost(host, self.port, tuple(kept.values()), self.needs_tls, unused)
 
 
 @query

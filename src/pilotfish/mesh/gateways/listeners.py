@@ -22,7 +22,7 @@ from pilotfish.mesh.routes.destinations import resolve_destination
 from pilotfish.mesh.routes.entrance import Entrance
 from pilotfish.mesh.routing import reader, subject
 from pilotfish.mesh.scope import Scope
-from pilotfish.model import ObjectRef
+from pilotfish.model import FieldRef, ObjectRef
 from pilotfish.model.connection_route import EVERYTHING, ConnectionMatch, ConnectionRoute
 from pilotfish.model.gateway import GatewayChain, GatewayListener
 from pilotfish.model.route import Backend
@@ -37,8 +37,21 @@ def listener_places(db: Reads, front: Front) -> tuple[tuple[str, int], ...]:
 @query
 def gateway_listener(db: Reads, front: Front, client: Scope, address: str, port: int) -> GatewayListener | None:
     """None where nothing is routed: connections are then refused. Requests always have a listener, and a 404."""
+    found = _chosen(db, front, client, address, port)
+    return found if found.chains else None
+
+
+@query
+def lost_connections(db: Reads, front: Front, client: Scope, address: str, port: int) -> tuple[FieldRef, ...]:
+    """The routes of connections that take nothing there."""
+    return _chosen(db, front, client, address, port).lost
+
+
+def _chosen(db: Reads, front: Front, client: Scope, address: str, port: int) -> GatewayListener:
+    """Of several chains for one server name the first has it."""
     taken: set[str] = set()
     chains: list[GatewayChain] = []
+    lost: list[FieldRef] = []
     for server in _servers_at(db, front, address, port):
         servers(db, server.ref.object)  # it is theirs
         for chain in _chains(db, client, server, port):
@@ -47,9 +60,9 @@ def gateway_listener(db: Reads, front: Front, client: Scope, address: str, port:
             if free:
                 taken.update(free)
                 chains.append(replace(chain, server_names=() if "" in free else free))
-    if not chains:
-        return None
-    return GatewayListener(f"{address or WILDCARD}_{port}", address, port, tuple(chains))
+            elif chain.connections is not None and chain.connections.ref is not None:
+                lost.append(chain.connections.ref)
+    return GatewayListener(f"{address or WILDCARD}_{port}", address, port, tuple(chains), tuple(lost))
 
 
 @query(index=True)
@@ -65,11 +78,10 @@ def _chains(db: Reads, client: Scope, server: Server, port: int) -> Iterator[Gat
         for route in _routed(db, client, server):
             yield GatewayChain(route.match.server_names, connections=replace(route, match=EVERYTHING))
     else:
-        # The first that is found takes all: nothing tells connections apart but what the chain matches.
+        # The first takes all: nothing tells connections apart but what the chain matches.
         for route in _routed(db, client, server):
             names = server.server_names if server.is_tls else ()
             yield GatewayChain(names, server.tls, connections=replace(route, match=EVERYTHING))
-            return
 
 
 def _routed(db: Reads, client: Scope, server: Server) -> Iterator[ConnectionRoute]:

@@ -11,6 +11,8 @@ from pilotfish.mesh.problems.connections import connection_problems
 from pilotfish.mesh.problems.credentials import credential_problems
 from pilotfish.mesh.problems.delegates import delegate_problems
 from pilotfish.mesh.problems.endpoints import listing_problems, unserved_problems
+from pilotfish.mesh.problems.gateway_bindings import gateway_binding_problems
+from pilotfish.mesh.problems.gateways import gateway_problems
 from pilotfish.mesh.problems.ports import http_port_problems, rule_port_problems
 from pilotfish.mesh.problems.routing import destination_rule_problems, virtual_service_problems
 from pilotfish.mesh.problems.services import service_problems
@@ -22,6 +24,7 @@ from pilotfish.model.kinds import (
     DESTINATION_RULE,
     ENDPOINT_SLICE,
     ENDPOINTS,
+    GATEWAY,
     SERVICE,
     SERVICE_ENTRY,
     SIDECAR,
@@ -46,9 +49,13 @@ def problems(db: Reads) -> tuple[Problem, ...]:
         found += sidecar_problems(db, ref)
     for ref in refs(db, WORKLOAD_ENTRY):
         found += workload_entry_problems(db, ref)
+    for ref in refs(db, GATEWAY):
+        found += gateway_problems(db, ref)
     for ref in refs(db, VIRTUAL_SERVICE):
         found += (*virtual_service_problems(db, ref), *http_port_problems(db, ref), *connection_problems(db, ref))
         about = subject(db, ref)
+        if about.gateways:
+            found += gateway_binding_problems(db, ref)
         if about.delegates or not about.hosts:
             found += delegate_problems(db, ref)
     return tuple(found)
