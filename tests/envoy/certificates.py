@@ -37,6 +37,15 @@ class Authority:
         public = self._openssl("pkey", "-in", f"{name}.key", "-pubout", "-outform", "DER")
         return base64.b64encode(hashlib.sha256(public).digest()).decode()
 
+    def revoke(self, *names: str) -> None:
+        """crl.pem says that these are no longer good."""
+        (self.folder / "index").touch()
+        (self.folder / "ca.cnf").write_text("[ca]\ndefault_ca=x\n[x]\ndatabase=index\ndefault_md=sha256\n")
+        by = ("-config", "ca.cnf", "-keyfile", f"{self.name}.key", "-cert", f"{self.name}.pem")
+        for name in names:
+            self._openssl("ca", *by, "-revoke", f"{name}.pem")
+        self._openssl("ca", *by, "-gencrl", "-crldays", "9", "-out", "crl.pem")
+
     def _openssl(self, *arguments: str) -> bytes:
         return subprocess.run(["openssl", *arguments], cwd=self.folder, check=True, capture_output=True).stdout
 

@@ -222,7 +222,9 @@ def test_what_is_said_of_a_virtual_service(text: str, expected: set[tuple[str, s
 
 def _names(graph: Graph, proxy: Proxy = EDGE) -> Mapping[str, list[str]]:
     found = resource_set(graph, proxy)
-    return {kind: [r.name for r in found.resources(url)] for kind, url in (("listeners", LISTENER), ("routes", ROUTE))}
+    return {
+        kind: sorted(r.name for r in found.resources(url)) for kind, url in (("listeners", LISTENER), ("routes", ROUTE))
+    }
 
 
 def test_a_service_says_at_which_port_of_the_pods_a_server_listens() -> None:

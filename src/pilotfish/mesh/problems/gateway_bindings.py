@@ -65,7 +65,7 @@ def _homeless(db: Reads, ref: ObjectRef, there: list[Server]) -> Iterator[Proble
         if not any(routed_here(server.hosts, (host,), ref.namespace) for server in there):
             text = (
                 f"no server of its gateways is for {host} and for VirtualServices of {ref.namespace}, so "
-                f"reaches these routes by it; name it in the Gateway's hosts"
+                f"nobody reaches these routes by it; name it in the Gateway's hosts"
             )
             yield warning(db, ref, f"spec.hosts[{index}]", "UnknownGatewayHost", text)
 
