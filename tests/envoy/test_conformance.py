@@ -21,6 +21,7 @@ from pilotfish.explain.way import Way, find_way
 from pilotfish.offline.proxies import parse_description
 from pilotfish.offline.reading import read
 from pilotfish.offline.world import build
+from tests.certificates import issue, secret
 
 FILES: Final = (
     "passthrough", "services", "service-entry", "inbound-clusters", "sidecar-routes", "inbound", "gateway", "tls"
@@ -147,6 +148,20 @@ def _check_inbound_clusters(resources: ResourceSet, expected: list[Mapping[str, 
         assert made == {cluster["name"] for cluster in expected}
 
 
+def _secrets(namespace: str, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Istio's simulator lets each credential be there."""
+    named = {
+        server["tls"]["credentialName"]
+        for document in documents
+        if document["kind"] == "Gateway"
+        for server in document["spec"].get("servers") or []
+        if "credentialName" in (server.get("tls") or {})
+    }
+    shown = issue("gateway")
+    texts = (secret(name, namespace, tls_crt=shown.pem, tls_key=shown.key, ca_crt=shown.pem) for name in sorted(named))
+    return [yaml.safe_load(text.partition("---")[0]) for text in texts]
+
+
 def _resources(scenario: Mapping[str, Any]) -> ResourceSet:
     texts = (scenario.get("config") or "", scenario.get("kubernetes") or "")
     documents = [d for text in texts for d in yaml.safe_load_all(text) if d]
@@ -155,6 +170,7 @@ def _resources(scenario: Mapping[str, Any]) -> ResourceSet:
             # The data has no pods; its endpoints are listed, which holds for Services without a selector.
             document["spec"].pop("selector", None)
             _tell_ports_apart(document["spec"].get("ports") or [])
+    documents += _secrets(scenario["proxy"]["namespace"], documents)
     said = scenario.get("mesh", {})
     config: dict[str, Any] = {"outboundTrafficPolicy": {"mode": said.get("outbound_traffic_policy", "ALLOW_ANY")}}
     if "locality_lb_setting" in said:

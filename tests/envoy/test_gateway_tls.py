@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.envoy.certificates import Authority, authorities, open_to_envoy
+from tests.certificates import issue, revoke, secret
 from tests.envoy.conftest import EDGE, PEER4, POD4, LiveEnvoy, Start
 from tests.envoy.test_gateways import SERVICES
 from tests.envoy.tls_calls import Seen, call_tls
@@ -38,10 +44,11 @@ spec:
   - {{port: {{number: 8447, name: v3, protocol: HTTPS}}, hosts: [v3.example.com],
       tls: {{mode: SIMPLE, {a}, minProtocolVersion: TLSV1_3}}}}
   - {{port: {{number: 8447, name: v2, protocol: HTTPS}}, hosts: [v2.example.com],
-      tls: {{mode: SIMPLE, {a}, maxProtocolVersion: TLSV1_2, cipherSuites: [ECDHE-RSA-AES256-GCM-SHA384],
+      tls: {{mode: SIMPLE, {a}, maxProtocolVersion: TLSV1_2, cipherSuites: [ECDHE-ECDSA-AES256-GCM-SHA384],
         ecdhCurves: [P-256]}}}}
   - {{port: {{number: 8447, name: v1, protocol: HTTPS}}, hosts: [v1.example.com],
-      tls: {{mode: SIMPLE, {a}, minProtocolVersion: TLSV1_1, alpnProtocols: [http/1.1]}}}}
+      tls: {{mode: SIMPLE, {a}, minProtocolVersion: TLSV1_1, cipherSuites: [ECDHE-ECDSA-AES128-SHA],
+        alpnProtocols: [http/1.1]}}}}
   - {{port: {{number: 8447, name: two, protocol: HTTPS}}, hosts: [two.example.com],
       tls: {{mode: SIMPLE, tlsCertificates: [{{{w}}}]}}}}
 ---
@@ -84,50 +91,65 @@ spec:
 
 
 @pytest.fixture
-def certificates() -> Iterator[tuple[Authority, Authority]]:
-    with authorities("ca", "stranger") as (ca, stranger):
-        ca.issue("a", "a.example.com")
-        ca.issue("wild", "*.example.com")
-        ca.issue("server", "app.example.com")
-        ca.issue("me")
-        ca.issue("you")
-        stranger.issue("other")
-        ca.revoke("you")
-        open_to_envoy(ca.folder)
-        yield ca, stranger
+def folder() -> Iterator[Path]:
+    """NAME.pem and NAME.key of servers and clients, ca.pem who issued them, crl.pem that `you` is no longer good."""
+    ca, stranger = issue("ca"), issue("stranger")
+    issued = {
+        "ca": ca,
+        "a": issue("a", ca, "a.example.com"),
+        "wild": issue("wild", ca, "*.example.com"),
+        "server": issue("server", ca, "app.example.com"),
+        "me": issue("me", ca, "me"),
+        "you": issue("you", ca, "you"),
+        "other": issue("other", stranger, "other"),
+    }
+    with TemporaryDirectory() as made:
+        folder = Path(made)
+        for name, each in issued.items():
+            (folder / f"{name}.pem").write_text(each.pem)
+            (folder / f"{name}.key").write_text(each.key)
+        (folder / "crl.pem").write_text(revoke(ca, issued["you"]))
+        me = issued["me"].certificate
+        (folder / "me.hash").write_text(me.fingerprint(SHA256()).hex())
+        public = me.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        (folder / "me.spki").write_text(b64encode(sha256(public).digest()).decode())
+        for path in (folder, *folder.iterdir()):
+            path.chmod(0o755)  # Envoy is another user.
+        yield folder
 
 
-def _pair(ca: Authority, name: str) -> str:
-    return f"serverCertificate: {ca.folder}/{name}.pem, privateKey: {ca.folder}/{name}.key"
+def _pair(folder: Path, name: str) -> str:
+    return f"serverCertificate: {folder}/{name}.pem, privateKey: {folder}/{name}.key"
 
 
 @pytest.fixture
-def edge(start: Start, certificates: tuple[Authority, Authority]) -> LiveEnvoy:
-    ca, _ = certificates
+def edge(start: Start, folder: Path) -> LiveEnvoy:
     text = GATEWAY.format(
-        a=_pair(ca, "a"),
-        w=_pair(ca, "wild"),
-        ca=f"caCertificates: {ca.folder}/ca.pem",
-        spki=ca.key_pin("me"),
-        hash=ca.fingerprint("me"),
-        folder=ca.folder,
+        a=_pair(folder, "a"),
+        w=_pair(folder, "wild"),
+        ca=f"caCertificates: {folder}/ca.pem",
+        spki=(folder / "me.spki").read_text(),
+        hash=(folder / "me.hash").read_text(),
+        folder=folder,
     )
     live = start(SERVICES + text, proxy=EDGE)
-    live.start_app(live.peer, PEER4, 9001, "a")
-    live.start_app(live.peer, PEER4, 9002, "b")
-    start_wire(live, PEER4, 9443, "secure", ca.folder)
+    _start_apps(live)
+    start_wire(live, PEER4, 9443, "secure", folder)
     return live
 
 
-def test_what_clients_see(edge: LiveEnvoy, certificates: tuple[Authority, Authority]) -> None:
-    ca, _ = certificates
+def _start_apps(live: LiveEnvoy) -> None:
+    live.start_app(live.peer, PEER4, 9001, "a")
+    live.start_app(live.peer, PEER4, 9002, "b")
 
+
+def test_what_clients_see(edge: LiveEnvoy, folder: Path) -> None:
     def ask(
         host: str, port: int = 8443, shown: str = "", path: str = "/", alpn: tuple[str, ...] = (), highest: str = ""
     ) -> Seen:
         sent = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nX-Show: 1\r\nConnection: close\r\n\r\n"
-        pair = ca.folder / shown if shown else None
-        trusted = ca.folder / "ca.pem"
+        pair = folder / shown if shown else None
+        trusted = folder / "ca.pem"
         return call_tls(
             edge.peer,
             POD4,
@@ -151,7 +173,7 @@ def test_what_clients_see(edge: LiveEnvoy, certificates: tuple[Authority, Author
     wild = ask("x.example.com")
     assert (wild.certificate, "a GET /" in wild.answer) == ("wild", True)
     assert answers(ask("x.example.org")) == "refused", "no chain is for the name"
-    assert "404" in _asked_for_another(edge, ca), "a server answers for its own hosts alone"
+    assert "404" in _asked_for_another(edge, folder), "a server answers for its own hosts alone"
     assert "location: https://a.example.com:8443/there" in ask("a.example.com", path="/moved").answer
     passed = ask("app.example.com")
     assert passed.certificate == "server", "the app itself is shown"
@@ -181,15 +203,72 @@ def test_what_clients_see(edge: LiveEnvoy, certificates: tuple[Authority, Author
     assert ask("v3.example.com", 8447).version == "TLSv1.3"
     assert answers(ask("v3.example.com", 8447, highest="TLSv1_2")) == "refused"
     second = ask("v2.example.com", 8447)
-    assert (second.version, second.cipher) == ("TLSv1.2", "ECDHE-RSA-AES256-GCM-SHA384")
+    assert (second.version, second.cipher) == ("TLSv1.2", "ECDHE-ECDSA-AES256-GCM-SHA384")
     first = ask("v1.example.com", 8447, highest="TLSv1_1", alpn=("h2", "http/1.1"))
     assert (first.version, first.alpn) == ("TLSv1.1", "http/1.1")
     assert answers(ask("a.example.com", highest="TLSv1_1")) == "refused", "TLS 1.2 is the least, unless said otherwise"
     assert ask("two.example.com", 8447).certificate == "wild"
 
 
-def _asked_for_another(live: LiveEnvoy, ca: Authority) -> str:
+def _asked_for_another(live: LiveEnvoy, folder: Path) -> str:
     """By the server name of one server, for the host of another."""
     sent = "GET / HTTP/1.1\r\nHost: x.example.com\r\nConnection: close\r\n\r\n"
-    seen = call_tls(live.peer, POD4, 8443, sent, server_name="a.example.com", trusted=ca.folder / "ca.pem")
+    seen = call_tls(live.peer, POD4, 8443, sent, server_name="a.example.com", trusted=folder / "ca.pem")
     return seen.answer
+
+
+SECRETS = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: shop}
+spec:
+  selector: {istio: edge}
+  servers:
+  - {port: {number: 8443, name: a, protocol: HTTPS}, hosts: [a.example.com], tls: {mode: SIMPLE, credentialName: shop}}
+  - {port: {number: 8443, name: m, protocol: HTTPS}, hosts: [m.example.com], tls: {mode: MUTUAL, credentialName: both}}
+  - {port: {number: 8443, name: o, protocol: HTTPS}, hosts: [o.example.com],
+      tls: {mode: OPTIONAL_MUTUAL, credentialName: shop, caCertCredentialName: ca}}
+  - {port: {number: 8443, name: g, protocol: HTTPS}, hosts: [gone.example.com],
+      tls: {mode: MUTUAL, credentialName: gone}}
+  - {port: {number: 8443, name: w, protocol: HTTPS}, hosts: ["*.example.com"],
+      tls: {mode: SIMPLE, credentialNames: [wild]}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: requests, namespace: shop}
+spec: {hosts: ["*.example.com"], gateways: [edge], http: [{route: [{destination: {host: a}}]}]}
+---
+"""
+
+
+def test_certificates_come_from_secrets_of_the_gateways_own_namespace(start: Start, folder: Path) -> None:
+    ca, stranger = issue("ca"), issue("stranger")
+    shop, wild, me, other = issue("shop", ca), issue("wild", ca), issue("me", ca), issue("other", stranger)
+    text = SECRETS + "".join(
+        (
+            secret("shop", "edge", tls_crt=shop.pem, tls_key=shop.key),
+            secret("shop", "shop", tls_crt=wild.pem, tls_key=wild.key),
+            secret("both", "edge", tls_crt=shop.pem, tls_key=shop.key, ca_crt=ca.pem),
+            secret("ca", "edge", ca_crt=ca.pem),
+            secret("wild", "edge", tls_crt=wild.pem, tls_key=wild.key),
+        )
+    )
+    (folder / "issuer.pem").write_text(ca.pem)
+    for name, each in (("me", me), ("other", other)):
+        (folder / f"{name}.pem").write_text(each.pem)
+        (folder / f"{name}.key").write_text(each.key)
+    live = start(SERVICES + text, proxy=EDGE)
+    _start_apps(live)
+
+    def shown(name: str, who: str = "") -> str:
+        host = f"{name}.example.com"
+        sent = f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        pair = folder / who if who else None
+        seen = call_tls(live.peer, POD4, 8443, sent, server_name=host, trusted=folder / "issuer.pem", shown=pair)
+        return seen.certificate if "200 OK" in seen.answer else "refused"
+
+    assert shown("a") == "shop"
+    assert shown("x") == "wild"
+    assert [shown("m", who) for who in ("", "me", "other")] == ["refused", "shop", "refused"]
+    assert [shown("o", who) for who in ("", "me", "other")] == ["shop", "shop", "refused"]
+    assert shown("gone", "me") == "refused", "no other server, which asks for less, takes its clients"

@@ -16,6 +16,8 @@ from pilotfish.envoy.filters import TLS_INSPECTOR
 from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
 from pilotfish.envoy.listeners import also_ipv6
 from pilotfish.envoy.message import serialise, socket_address
+from pilotfish.envoy.naming import BLACK_HOLE
+from pilotfish.envoy.secrets import pair_reference, trust_reference
 from pilotfish.envoy.server_tls import build_server_tls
 from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE
 from pilotfish.envoy.values import Resource
@@ -24,6 +26,7 @@ from pilotfish.mesh.gateways.selection import Front
 from pilotfish.mesh.listeners.outbound import WILDCARD
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.settings import settings
+from pilotfish.model.connection_route import EVERYTHING, ConnectionRoute
 from pilotfish.model.gateway import GatewayChain
 from pilotfish.model.settings import MeshSettings
 
@@ -58,8 +61,8 @@ def _address(address: str, port: int) -> Address:
 
 
 def _build_chain(mesh: MeshSettings, chain: GatewayChain, listener: str) -> FilterChain:
-    if chain.connections is not None:
-        built = build_chain(chain.connections, mesh.access_log)
+    if not chain.requests:
+        built = build_chain(chain.connections or ConnectionRoute(EVERYTHING, ()), mesh.access_log)
     else:
         prefix = chain.stat_prefix or f"outbound_{listener}"
         manager = HttpManager(
@@ -74,7 +77,12 @@ def _build_chain(mesh: MeshSettings, chain: GatewayChain, listener: str) -> Filt
 
 
 def _references(chain: GatewayChain) -> Iterator[tuple[str, str]]:
+    yield CLUSTER, BLACK_HOLE
     if chain.connections is not None:
         yield from ((CLUSTER, name) for name in connection_clusters_of(chain.connections))
-    else:
+    if chain.requests:
         yield ROUTE, chain.requests
+    if chain.tls is not None:
+        yield from map(pair_reference, chain.tls.credentials)
+        if chain.tls.ca_credential:
+            yield trust_reference(chain.tls.ca_credential)

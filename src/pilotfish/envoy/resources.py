@@ -59,7 +59,7 @@ def _gateway_set(db: Reads, scope: Scope, front: Front) -> ResourceSet:
     """What gateways share that have the same front."""
     rules = policed(db, scope)
     layers = (_clusters(db, rules), _endpoints(db, rules), *_at_the_front(db, scope, front))
-    secrets = secrets_named(db, scope.namespace, layers)
+    secrets = secrets_named(db, front.secrets_of or scope.namespace, layers)
     return ResourceSet((*layers, secrets) if secrets else layers)
 
 

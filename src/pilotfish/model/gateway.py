@@ -53,10 +53,14 @@ class ServerTLS:
     curves: tuple[str, ...] = ()
     alpn: tuple[str, ...] = ()
 
+    @property
+    def names_secrets(self) -> bool:
+        return bool(self.credentials or self.ca_credential)
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayChain:
-    """`requests` or `connections`."""
+    """`requests` or `connections`; what has neither is closed."""
 
     server_names: tuple[str, ...] = ()
     """One of these in the TLS handshake; none: every connection."""

@@ -20,8 +20,8 @@ _VERSIONS: Final = ("TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3")
 _CURVES: Final = ("P-256", "P-384", "P-521", "X25519", "X25519MLKEM768")
 _HASH: Final = re.compile(r"[0-9A-Fa-f]{64}|[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){31}")
 _WAITING: Final = (
-    "proxies have no certificates of the mesh yet: every handshake fails; write SIMPLE or MUTUAL with a certificate of "
-    "your own"
+    "proxies have no certificates of the mesh yet, so that every handshake fails; write SIMPLE or MUTUAL, and a "
+    "certificate of your own"
 )
 
 
@@ -123,6 +123,9 @@ def _check_parameters(tls: ServerTLSSettings, field: str, report: Report) -> Non
     lowest, highest = tls.min_protocol_version, tls.max_protocol_version
     if lowest in _VERSIONS and highest in _VERSIONS and lowest > highest:
         report.invalid(f"{field}.minProtocolVersion", f"it is above {highest}", "write no more than maxProtocolVersion")
+    if lowest in _VERSIONS[:2] and not any(suite.endswith("-SHA") for suite in usable(tls.cipher_suites)):
+        what = "no cipher suite that Envoy takes by itself is of that version, so it has no effect; add cipherSuites"
+        report.warning(f"{field}.minProtocolVersion", "UnusedField", f"{what} such as ECDHE-RSA-AES128-SHA")
     for index, suite in enumerate(tls.cipher_suites):
         where = f"{field}.cipherSuites[{index}]"
         if not is_cipher_suite(suite):

@@ -55,6 +55,7 @@ class ServerTLSSettings(Struct):
     insecure_skip_verify: bool = False
     """Whatever certificate a client shows will do."""
     min_protocol_version: TLSVersion = "TLS_AUTO"
+    """TLSV1_2 where none is named. Those below need `cipherSuites` that they have."""
     max_protocol_version: TLSVersion = "TLS_AUTO"
     cipher_suites: tuple[str, ...] = ()
     ecdh_curves: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.gateways.bindings import bound, routed_here
 from pilotfish.mesh.gateways.merging import merged
 from pilotfish.mesh.gateways.selection import Front
-from pilotfish.mesh.gateways.servers import Server, servers
+from pilotfish.mesh.gateways.servers import Server, lacks, servers
 from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.listeners.outbound import WILDCARD
 from pilotfish.mesh.policy.policies import policed
@@ -54,7 +54,7 @@ def _chosen(db: Reads, front: Front, client: Scope, address: str, port: int) -> 
     lost: list[FieldRef] = []
     for server in _servers_at(db, front, address, port):
         servers(db, server.ref.object)  # it is theirs
-        for chain in _chains(db, client, server, port):
+        for chain in _open_or_shut(db, front, client, server, port):
             names = chain.server_names or ("",)
             free = tuple(name for name in names if name not in taken)
             if free:
@@ -68,6 +68,19 @@ def _chosen(db: Reads, front: Front, client: Scope, address: str, port: int) -> 
 @query(index=True)
 def _servers_at(db: Reads, front: Front, address: str, port: int) -> tuple[Server, ...]:
     return merged(db, front).listeners.get((address, port), ())
+
+
+def _open_or_shut(db: Reads, front: Front, client: Scope, server: Server, port: int) -> Iterator[GatewayChain]:
+    """One that can't end TLS keeps its server names: clients must not come to a wider server that asks less of them."""
+    lacking = server.tls is not None and server.tls.names_secrets and not _has_secrets(db, front, server)
+    if server.is_shut or lacking:
+        yield GatewayChain(server.server_names)
+    else:
+        yield from _chains(db, client, server, port)
+
+
+def _has_secrets(db: Reads, front: Front, server: Server) -> bool:
+    return bool(front.secrets_of) and not any(lacks(db, front.secrets_of, server))
 
 
 def _chains(db: Reads, client: Scope, server: Server, port: int) -> Iterator[GatewayChain]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pilotfish.config import istio
 from pilotfish.derive import Graph, Reads, query
+from pilotfish.mesh.gateways.servers import names_secrets
 from pilotfish.mesh.inputs import Labels, refs, resource
 from pilotfish.mesh.listeners.inbound import InboundPort, inbound_ports
 from pilotfish.model import ObjectRef, Proxy
@@ -20,6 +21,8 @@ class Front:
     """The oldest first."""
     targets: tuple[tuple[int, int], ...] = ()
     """(port of a Service that leads to the proxy, the proxy's own), where they differ; sorted."""
+    secrets_of: str = ""
+    """The namespace whose Secrets it may have, where it names any: the proxy's. "" is nobody's."""
 
     def listener_port(self, port: int) -> int:
         """Where a server of this port listens: where the Service sends what is sent to that. A port that no Service
@@ -31,7 +34,8 @@ def front_of(graph: Graph, proxy: Proxy) -> Front:
     """No query, as there would be one for each proxy."""
     own = proxy.labels.items()
     chosen = tuple(ref for ref, selector in graph.get(selectors) if set(selector) <= own)
-    return Front(chosen, _targets(graph.get(inbound_ports, proxy)))
+    named = proxy.vouched and any(graph.get(names_secrets, ref) for ref in chosen)
+    return Front(chosen, _targets(graph.get(inbound_ports, proxy)), proxy.namespace if named else "")
 
 
 def _targets(ports: tuple[InboundPort, ...]) -> tuple[tuple[int, int], ...]:

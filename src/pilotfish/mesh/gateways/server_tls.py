@@ -16,6 +16,7 @@ _CLIENTS: Final = {
     "SIMPLE": ClientCertificate.IGNORED,
     "MUTUAL": ClientCertificate.REQUIRED,
     "OPTIONAL_MUTUAL": ClientCertificate.OPTIONAL,
+    "ISTIO_MUTUAL": ClientCertificate.REQUIRED,
 }
 _VERSIONS: Final = {"TLSV1_0": "TLSv1_0", "TLSV1_1": "TLSv1_1", "TLSV1_2": "TLSv1_2", "TLSV1_3": "TLSv1_3"}
 _LOWEST: Final = "TLSv1_2"

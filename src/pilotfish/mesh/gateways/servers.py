@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.credentials import lacking_pair, lacking_trust
 from pilotfish.mesh.gateways.server_tls import lower_server_tls
 from pilotfish.mesh.hosts import whole_name
 from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.routes.entrance import Entrance
 from pilotfish.model import FieldRef, ObjectRef, Protocol
+from pilotfish.model.credential import Unusable
 from pilotfish.model.gateway import ServerTLS
 
 _WAITING: Final = "ISTIO_MUTUAL"
 """Needs certificates of the mesh, which proxies do not have yet (`config.checks.server_tls` says so)."""
+
+
+class Lacking(NamedTuple):
+    """What a server's Secrets do not give."""
+
+    field: str
+    """`credentialName`."""
+    why: Unusable
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +48,8 @@ class Server:
     hosts: tuple[ServerHost, ...]
     tls: ServerTLS | None = None
     """None for what is not decrypted."""
+    is_shut: bool = False
+    """It can't end TLS, and takes nobody in. Nor does another server in its stead."""
     is_passed_through: bool = False
     """TLS is left to whoever it is routed to."""
     passes_all: bool = False
@@ -77,12 +90,26 @@ class Server:
 
 @query
 def servers(db: Reads, ref: ObjectRef) -> tuple[Server, ...]:
-    """Of one Gateway, in their order. Those that can't be served yet are left out."""
+    """Of one Gateway, in their order."""
     found = resource(db, ref, istio.Gateway)
-    if found is None:
-        return ()
-    asked = (s for s in enumerate(found.spec.servers) if s[1].tls is None or s[1].tls.mode != _WAITING)
-    return tuple(_lower(ref, index, server) for index, server in asked)
+    return tuple(_lower(ref, i, server) for i, server in enumerate(found.spec.servers)) if found is not None else ()
+
+
+@query(index=True)
+def names_secrets(db: Reads, ref: ObjectRef) -> bool:
+    return any(server.tls is not None and server.tls.names_secrets for server in servers(db, ref))
+
+
+def lacks(db: Reads, namespace: str, server: Server) -> Iterator[Lacking]:
+    """What the Secrets of a namespace do not give of what the server names."""
+    if server.tls is None:
+        return
+    for name in server.tls.credentials:
+        if (pair := lacking_pair(db, namespace, name)) is not None:
+            yield Lacking("credentialName" if len(server.tls.credentials) == 1 else "credentialNames", pair)
+    name = server.tls.ca_credential
+    if name and (trust := lacking_trust(db, namespace, name)) is not None:
+        yield Lacking("caCertCredentialName" if name not in server.tls.credentials else "credentialName", trust)
 
 
 def _lower(ref: ObjectRef, index: int, source: istio.Server) -> Server:
@@ -97,6 +124,7 @@ def _lower(ref: ObjectRef, index: int, source: istio.Server) -> Server:
         bind=source.bind,
         hosts=tuple(dict.fromkeys(_lower_host(host, ref.namespace) for host in source.hosts)),
         tls=None if tls is None or is_passed_through else lower_server_tls(tls, protocol),
+        is_shut=tls is not None and tls.mode == _WAITING,
         is_passed_through=is_passed_through,
         passes_all=tls is not None and tls.mode == "AUTO_PASSTHROUGH",
         redirects=source.tls is not None and source.tls.https_redirect,

@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.gateways.merging import Clash, Conflict, merged
 from pilotfish.mesh.gateways.selection import Front, selectors
-from pilotfish.mesh.inputs import Labels
+from pilotfish.mesh.gateways.servers import lacks, names_secrets, servers
+from pilotfish.mesh.inputs import LABELLED, Labels, refs
 from pilotfish.mesh.problems.routing import warning
 from pilotfish.model import ObjectRef, Problem
+from pilotfish.model.kinds import POD
+from pilotfish.model.wellknown import ROOT_NAMESPACE
 
 
 @query
 def gateway_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
-    return tuple(_described(db, conflict) for conflict in _lost_by(db, ref))
+    return (*(_described(db, conflict) for conflict in _lost_by(db, ref)), *_without_secrets(db, ref))
+
+
+def _without_secrets(db: Reads, ref: ObjectRef) -> Iterator[Problem]:
+    """Where its pods run that are there."""
+    if not names_secrets(db, ref):
+        return
+    for namespace in _namespaces(db, ref):
+        for server in servers(db, ref):
+            for field, why in lacks(db, namespace, server):
+                text = f"{why.message}: every handshake with this server fails until it can be used; {why.remedy}"
+                yield warning(db, ref, f"{server.ref.field}.tls.{field}", why.lack, text)
+
+
+@query(index=True)
+def _namespaces(db: Reads, gateway: ObjectRef) -> tuple[str, ...]:
+    """Of the pods that a Gateway selects; where there are none, the mesh runs it where Istio's installation does."""
+    labels = next((labels for ref, labels in selectors(db) if ref == gateway), ())
+    found = tuple(namespace for namespace in _pods_in(db) if labels and _are_in(db, namespace, labels))
+    return found or (ROOT_NAMESPACE,)
+
+
+@query(index=True)
+def _pods_in(db: Reads) -> tuple[str, ...]:
+    return tuple(sorted({pod.namespace for pod in refs(db, POD)}))
+
+
+def _are_in(db: Reads, namespace: str, labels: Labels) -> bool:
+    """Whether some pod of a namespace has all these labels."""
+    listed = (db.read(LABELLED, (namespace, key, value)) for key, value in labels)
+    sets = [frozenset(pods or ()) for pods in listed]
+    return bool(sets[0].intersection(*sets[1:]))
 
 
 def _described(db: Reads, conflict: Conflict) -> Problem:
