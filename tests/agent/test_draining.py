@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from pilotfish.agent.draining import DRAIN_FILTER, Draining, count_active
+from pilotfish.agent.draining import Draining
+from pilotfish.agent.intake import GATEWAY, SIDECAR
 
 LISTENER = "listener.0.0.0.0_15006.downstream_cx_active"
 
@@ -22,7 +23,7 @@ LISTENER = "listener.0.0.0.0_15006.downstream_cx_active"
     ],
 )
 def test_count_active(stats: dict[str, int], active: int | None) -> None:
-    assert count_active(stats) == active
+    assert SIDECAR.count_active(stats) == active
 
 
 @pytest.mark.parametrize(
@@ -34,8 +35,19 @@ def test_count_active(stats: dict[str, int], active: int | None) -> None:
     ],
 )
 def test_outbound_and_admin_are_not_asked_for(name: str) -> None:
-    assert not re.search(DRAIN_FILTER, name)
-    assert re.search(DRAIN_FILTER, LISTENER)
+    assert not re.search(SIDECAR.drain_filter, name)
+    assert re.search(SIDECAR.drain_filter, LISTENER)
+
+
+def test_a_gateway_is_drained_of_what_comes_to_its_own_ports() -> None:
+    stats = {
+        "listener.0.0.0.0_80.downstream_cx_active": 2,
+        "listener.0.0.0.0_15021.downstream_cx_active": 1,
+        "listener.0.0.0.0_15090.downstream_cx_active": 1,
+        "listener.admin.downstream_cx_active": 1,
+    }
+    assert GATEWAY.count_active(stats) == 2
+    assert GATEWAY.listening(stats) == (80,)
 
 
 def test_work_that_comes_back_ends_the_quiet() -> None:

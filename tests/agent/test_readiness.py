@@ -2,6 +2,7 @@
 
 import pytest
 
+from pilotfish.agent.intake import GATEWAY, SIDECAR
 from pilotfish.agent.readiness import parse_stats, why_not_ready
 
 READY = """\
@@ -30,12 +31,12 @@ BOTH = {f"listener.0.0.0.0_{port}.downstream_cx_active": 0 for port in (15001, 1
     ],
 )
 def test_why_not_ready(changed: dict[str, int], why: str) -> None:
-    assert why_not_ready({**parse_stats(READY), **changed}, was_ready=False) == why
+    assert why_not_ready({**parse_stats(READY), **changed}, was_ready=False, intake=SIDECAR) == why
 
 
 def test_a_bad_cluster_of_somebody_does_not_keep_pods_from_starting() -> None:
     refused = {"cluster_manager.cds.update_success": 0, "cluster_manager.cds.update_rejected": 1}
-    assert why_not_ready({**parse_stats(READY), **refused}, was_ready=False) == ""
+    assert why_not_ready({**parse_stats(READY), **refused}, was_ready=False, intake=SIDECAR) == ""
 
 
 def test_refused_listeners_are_ready_only_if_captured_traffic_has_its_two() -> None:
@@ -44,16 +45,22 @@ def test_refused_listeners_are_ready_only_if_captured_traffic_has_its_two() -> N
         "listener_manager.lds.update_success": 0,
         "listener_manager.lds.update_rejected": 1,
     }
-    assert "refused" in why_not_ready(stats, was_ready=False)
-    assert why_not_ready({**stats, **BOTH}, was_ready=False) == ""
+    assert "refused" in why_not_ready(stats, was_ready=False, intake=SIDECAR)
+    assert why_not_ready({**stats, **BOTH}, was_ready=False, intake=SIDECAR) == ""
+    assert why_not_ready(stats, was_ready=False, intake=GATEWAY) == ""
 
 
 def test_new_listeners_that_warm_do_not_take_readiness_away() -> None:
-    assert why_not_ready({**parse_stats(READY), "listener_manager.total_listeners_warming": 2}, was_ready=True) == ""
+    assert (
+        why_not_ready(
+            {**parse_stats(READY), "listener_manager.total_listeners_warming": 2}, was_ready=True, intake=SIDECAR
+        )
+        == ""
+    )
 
 
 def test_no_stats_is_not_ready() -> None:
-    assert why_not_ready({}, was_ready=False)
+    assert why_not_ready({}, was_ready=False, intake=SIDECAR)
 
 
 def test_parse_leaves_out_what_is_no_number() -> None:

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish.agent.draining import DRAIN_FILTER, DRAIN_PATH
 from pilotfish.agent.events import (
     Answered,
     Ask,
@@ -23,7 +22,8 @@ from pilotfish.agent.events import (
     Stop,
     Tick,
 )
-from pilotfish.agent.readiness import READINESS_FILTER
+from pilotfish.agent.intake import GATEWAY, SIDECAR
+from pilotfish.agent.readiness import readiness_filter
 from pilotfish.agent.supervisor import HOLD_MOST, Phase, Supervisor, how_it_ended
 
 READY = {
@@ -53,11 +53,11 @@ def test_from_start_to_ready() -> None:
     assert supervisor.timer() is None, "there is no process to look at yet"
     assert supervisor.receive(Spawned(7), 0.02) == ()
     assert supervisor.timer() == pytest.approx(0.045)
-    assert supervisor.receive(Tick(), 0.05) == (Ask(READINESS_FILTER),)
+    assert supervisor.receive(Tick(), 0.05) == (Ask(readiness_filter(SIDECAR)),)
     assert supervisor.timer() is None, "one look at a time"
     assert supervisor.receive(Answered({}), 0.06) == ()
     assert (supervisor.ready, supervisor.message) == (False, "discovery has not sent clusters yet")
-    assert supervisor.receive(Tick(), 0.09) == (Ask(READINESS_FILTER),)
+    assert supervisor.receive(Tick(), 0.09) == (Ask(readiness_filter(SIDECAR)),)
     supervisor.receive(Answered(READY), 0.1)
     assert (supervisor.ready, supervisor.message, supervisor.pid) == (True, "", 7)
     assert supervisor.timer() == pytest.approx(5.1), "a ready one is looked at rarely"
@@ -159,7 +159,7 @@ def test_one_that_backs_off_is_not_ready_though_its_ports_are_held_for_the_momen
 
 def test_a_pod_that_drains_lets_nobody_wait_for_its_app() -> None:
     supervisor = ready_supervisor()
-    assert supervisor.receive(Drain(15), 10) == (Release(INBOUND), Post(DRAIN_PATH))
+    assert supervisor.receive(Drain(15), 10) == (Release(INBOUND), Post(SIDECAR.drain_path))
     assert supervisor.receive(Stop(20), 12) == (Release(OUTBOUND), TERM)
 
 
@@ -175,9 +175,9 @@ def test_one_unanswered_look_is_forgiven_and_three_are_not() -> None:
 
 def test_draining_ends_when_requests_do() -> None:
     supervisor = ready_supervisor()
-    assert supervisor.receive(Drain(15), 10) == (Release(INBOUND), Post(DRAIN_PATH))
+    assert supervisor.receive(Drain(15), 10) == (Release(INBOUND), Post(SIDECAR.drain_path))
     assert not supervisor.ready
-    assert supervisor.receive(Tick(), 10) == (Ask(DRAIN_FILTER),)
+    assert supervisor.receive(Tick(), 10) == (Ask(SIDECAR.drain_filter),)
     supervisor.receive(Answered({LISTENER: 1}), 10.01)
     assert supervisor.timer() == pytest.approx(10.06)
     supervisor.receive(Answered({LISTENER: 0}), 10.06)
@@ -215,7 +215,7 @@ def test_one_that_is_not_ready_has_nothing_to_drain_and_gets_nothing() -> None:
     supervisor.receive(Spawned(7), 0)
     assert supervisor.receive(Drain(10), 0.1) == ()
     assert supervisor.drained
-    assert supervisor.receive(Answered(READY), 0.2) == (Hold(OUTBOUND), Post(DRAIN_PATH))
+    assert supervisor.receive(Answered(READY), 0.2) == (Hold(OUTBOUND), Post(SIDECAR.drain_path))
     assert not supervisor.ready
 
 
@@ -225,7 +225,7 @@ def test_an_envoy_that_ends_while_draining_comes_back_for_outbound_traffic_alone
     assert supervisor.receive(Exited(-9), 10.1) == (Spawn(1),)
     assert supervisor.drained
     supervisor.receive(Spawned(8), 10.2)
-    assert supervisor.receive(Answered(READY), 10.3) == (Hold(OUTBOUND), Post(DRAIN_PATH))
+    assert supervisor.receive(Answered(READY), 10.3) == (Hold(OUTBOUND), Post(SIDECAR.drain_path))
     assert not supervisor.ready
 
 
@@ -309,3 +309,17 @@ def test_any_history_keeps_the_promises(history: list[tuple[float, Event]]) -> N
         if supervisor.phase is Phase.RUNNING:
             away_since = None
         assert not held or away_since is None or now - away_since < HOLD_MOST
+
+
+def test_a_gateway_holds_the_ports_of_its_listeners_as_they_come_and_go() -> None:
+    supervisor = Supervisor(GATEWAY)
+    supervisor.receive(Start(), 0)
+    supervisor.receive(Spawned(7), 0.02)
+    http = {**READY, "listener.0.0.0.0_80.downstream_cx_active": 0}
+    both = {**http, "listener.0.0.0.0_443.downstream_cx_active": 0}
+    assert supervisor.receive(Answered(READY), 0.1) == (), "no Gateway selects it"
+    assert supervisor.ready
+    assert supervisor.receive(Answered(http), 5) == (Hold((80,)),)
+    assert supervisor.receive(Answered(both), 10) == (Hold((443,)),)
+    assert supervisor.receive(Answered(http), 15) == (Release((443,)),)
+    assert supervisor.receive(Drain(30), 20) == (Release((80,)), Post("/drain_listeners?graceful"))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from pilotfish.agent.metrics import ScrapeTarget
-from pilotfish.capture import Mode
+from pilotfish.capture import CaptureSpec, Mode
 from pilotfish.config import load
 from pilotfish.config.kubernetes import Pod
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.inject import Sidecar, build_sidecar
 from pilotfish.model import Problem, Severity, Source
 from pilotfish.model.kinds import DEPLOYMENT
+from pilotfish.model.proxy import ProxyType
 
 WEB = DEPLOYMENT.ref("vm", "web")
 SOURCE = Source("web.yaml", 7)
@@ -45,6 +46,11 @@ def sidecar(pod: Pod, mesh: MeshConfig | None = None) -> Sidecar:
     assert made is not None
     assert problems == ()
     return made
+
+
+def captured(made: Sidecar) -> CaptureSpec:
+    assert made.capture is not None
+    return made.capture
 
 
 @pytest.mark.parametrize(
@@ -94,8 +100,8 @@ def test_what_has_no_effect_is_said(odd: Pod, severity: Severity, meant: str) ->
 
 def test_what_a_pod_gets_that_says_nothing() -> None:
     made = sidecar(pod())
-    assert made.capture.mode is Mode.REDIRECT
-    assert made.capture.captures_dns, "the names of Services are known to the agent alone"
+    assert captured(made).mode is Mode.REDIRECT
+    assert captured(made).captures_dns, "the names of Services are known to the agent alone"
     assert made.proxy_config == ProxyConfig()
     assert list(made.probes) == ["/app-health/web/readyz"]
     assert made.prometheus is None
@@ -112,11 +118,11 @@ def test_what_a_pod_gets_that_says_nothing() -> None:
 def test_the_meshs_configuration_counts_and_the_pods_own_before_it() -> None:
     mesh = MeshConfig(default_config=ProxyConfig(interception_mode="TPROXY", status_port=15099, concurrency=2))
     made = sidecar(pod(), mesh)
-    assert (made.capture.mode, made.metadata["INTERCEPTION_MODE"]) == (Mode.TPROXY, "TPROXY")
-    assert 15099 in made.capture.inbound_ports_exclude
+    assert (captured(made).mode, made.metadata["INTERCEPTION_MODE"]) == (Mode.TPROXY, "TPROXY")
+    assert 15099 in captured(made).inbound_ports_exclude
     own = {"proxy.istio.io/config": "{interceptionMode: REDIRECT, proxyMetadata: {ISTIO_META_DNS_CAPTURE: 'false'}}"}
     made = sidecar(pod(own), mesh)
-    assert (made.capture.mode, made.capture.captures_dns) == (Mode.REDIRECT, False)
+    assert (captured(made).mode, captured(made).captures_dns) == (Mode.REDIRECT, False)
     assert (made.proxy_config.concurrency, made.proxy_config.status_port) == (2, 15099)
 
 
@@ -181,7 +187,7 @@ def test_an_apps_port_that_is_the_sidecars_by_the_meshs_configuration_is_said_on
 def test_the_agent_answers_at_the_port_that_the_annotation_names() -> None:
     made = sidecar(pod({"status.sidecar.istio.io/port": "15099"}))
     assert made.proxy_config.status_port == 15099
-    assert 15099 in made.capture.inbound_ports_exclude
+    assert 15099 in captured(made).inbound_ports_exclude
 
 
 @pytest.mark.parametrize("port", [15000, 15001, 15090])
@@ -189,3 +195,25 @@ def test_a_status_port_that_the_sidecar_has_already_is_refused(port: int) -> Non
     _, (problem,) = build(pod({"status.sidecar.istio.io/port": str(port)}))
     assert problem.severity is Severity.ERROR
     assert f"{port} is taken" in problem.message
+
+
+def test_a_gateway_is_a_router_that_captures_nothing() -> None:
+    text = """
+apiVersion: v1
+kind: Pod
+metadata: {name: edge, namespace: vm, annotations: {inject.istio.io/templates: gateway}}
+spec:
+  containers:
+  - {name: istio-proxy, image: auto, env: [{name: ISTIO_META_ROUTER_MODE, value: standard}]}
+"""
+    (manifest,) = load(text, "edge.yaml").manifests
+    assert isinstance(manifest.resource, Pod)
+    made = sidecar(manifest.resource)
+    assert (made.type, made.capture) == (ProxyType.ROUTER, None)
+    assert made.metadata["ROUTER_MODE"] == "standard"
+    assert made.metadata["APP_CONTAINERS"] == ""
+    unproxied, (problem,) = build_sidecar(
+        manifest.resource, MeshConfig(), workload=WEB, ipv6=False, namespace_labels={"istio-injection": "disabled"}
+    )
+    assert unproxied is None
+    assert "istio-injection" in problem.message

@@ -5,7 +5,8 @@
     Start, Spawned, Exited, Answered, Drain, Stop, Tick ─▶ Supervisor ─▶ Spawn, Ask, Post, Kill      (both in `events`)
                                                             ├ backoff    when to start again
                                                             ├ readiness  Envoy's stats → ready, or why not
-                                                            └ draining   Envoy's stats → what is still under way
+                                                            ├ intake     where traffic comes in: sidecar, gateway
+                                                            └ draining   what is still under way → whether to stop
 
     containers ─probes─▶ containers, ProbeTable        (and `health`: gRPC's health check, byte by byte)
     DNS query, NameTable ─names─▶ answer | forward ─resolvers─▶ whom to ask, and for how long

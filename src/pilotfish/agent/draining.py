@@ -1,4 +1,4 @@
-"""How much inbound work is still under way, from Envoy's stats; and when that is little enough to stop.
+"""When so little inbound work is under way (`intake.Intake.count_active`) that Envoy may stop.
 
 Every connection counts, an idle one, too. Peers in the mesh close theirs once they know that the pod leaves. A client
 from outside knows nothing: it learns it from the `connection: close` of its next answer, and that request must find
@@ -9,22 +9,11 @@ Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/operati
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-DRAIN_PATH: Final = "/drain_listeners?inboundonly&graceful"
-DRAIN_FILTER: Final = r"^listener\.[^;]*_15006\.downstream_cx_active$"
-_LISTENER: Final = re.compile(DRAIN_FILTER)
 QUIET: Final = 0.1
 """Seconds without inbound work that count as drained: a peer that learns late that we leave may still send some."""
-
-
-def count_active(stats: Mapping[str, int]) -> int | None:
-    """Inbound connections, of both families; None where Envoy does not tell (its stats matcher drops them)."""
-    connections = [value for name, value in stats.items() if _LISTENER.search(name)]
-    return sum(connections) if connections else None
 
 
 @dataclass(frozen=True, slots=True)

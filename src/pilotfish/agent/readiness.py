@@ -12,15 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from pilotfish.model.wellknown import INBOUND_PORT, OUTBOUND_PORT
+from pilotfish.agent.intake import Intake
 
-READINESS_FILTER: Final = (
+_FILTER: Final = (
     r"^(cluster_manager\.cds|listener_manager\.lds)\.update_(success|rejected)$"
     r"|^listener_manager\.(workers_started|total_listeners_warming)$"
-    rf"|^listener\.0\.0\.0\.0_({OUTBOUND_PORT}|{INBOUND_PORT})\.downstream_cx_active$"
     r"|^server\.state$"
 )
-_CAPTURED: Final = tuple(f"listener.0.0.0.0_{port}.downstream_cx_active" for port in (OUTBOUND_PORT, INBOUND_PORT))
 _STATES: Final = {1: "Envoy is draining", 2: "Envoy is starting", 3: "Envoy waits for endpoints, routes or secrets"}
 """envoy.admin.v3.ServerInfo.State; 0 is LIVE."""
 
@@ -37,7 +35,12 @@ def parse_stats(text: str) -> dict[str, int]:
     return values
 
 
-def why_not_ready(stats: Stats, was_ready: bool) -> str:
+def readiness_filter(intake: Intake) -> str:
+    """Of the stats that `why_not_ready` looks at."""
+    return f"{_FILTER}|{intake.listener_filter}"
+
+
+def why_not_ready(stats: Stats, was_ready: bool, intake: Intake) -> str:
     """ "" if Envoy is ready. A run that `was_ready` stays so while new listeners warm: the old ones serve meanwhile."""
     for kind, what in (("cluster_manager.cds", "clusters"), ("listener_manager.lds", "listeners")):
         if not stats.get(f"{kind}.update_success", 0) + stats.get(f"{kind}.update_rejected", 0):
@@ -51,6 +54,7 @@ def why_not_ready(stats: Stats, was_ready: bool) -> str:
         return ""
     if warming := stats.get("listener_manager.total_listeners_warming", 0):
         return f"{warming} listeners wait for their routes"
-    if not stats.get("listener_manager.lds.update_success", 0) and any(name not in stats for name in _CAPTURED):
+    required = (f"listener.0.0.0.0_{port}.downstream_cx_active" for port in intake.required)
+    if not stats.get("listener_manager.lds.update_success", 0) and any(name not in stats for name in required):
         return "Envoy refused its listeners; its log says why"
     return ""

@@ -18,7 +18,7 @@ from enum import Enum
 from typing import Final
 
 from pilotfish.agent.backoff import count_failure, restart_delay
-from pilotfish.agent.draining import DRAIN_FILTER, DRAIN_PATH, Draining, count_active
+from pilotfish.agent.draining import Draining
 from pilotfish.agent.events import (
     Answered,
     Ask,
@@ -36,8 +36,8 @@ from pilotfish.agent.events import (
     Stop,
     Tick,
 )
-from pilotfish.agent.readiness import READINESS_FILTER, Stats, why_not_ready
-from pilotfish.model.wellknown import INBOUND_PORT, OUTBOUND_PORT
+from pilotfish.agent.intake import SIDECAR, Intake
+from pilotfish.agent.readiness import Stats, readiness_filter, why_not_ready
 
 
 class Phase(Enum):
@@ -65,7 +65,6 @@ and one big update may cost a running one a look."""
 HOLD_MOST: Final = 1.0
 """Seconds for which who connects waits for an Envoy that ended. Ten times what a restart takes; after that it is better
 for a client to be refused, and to try another pod."""
-_CAPTURED: Final = (OUTBOUND_PORT, INBOUND_PORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +85,7 @@ class Supervisor:
     __slots__ = (
         "_deadline",
         "_held",
+        "_intake",
         "_release_at",
         "_restart_at",
         "_run",
@@ -97,7 +97,8 @@ class Supervisor:
         "phase",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, intake: Intake = SIDECAR) -> None:
+        self._intake = intake
         self.phase = Phase.IDLE
         self.epoch = -1
         self.failures = 0
@@ -214,7 +215,8 @@ class Supervisor:
             return ()
         effects: tuple[Effect, ...] = ()
         if self.draining and not self.draining.over:
-            self.draining = self.draining.observe(count_active(stats) if stats is not None else None, now)
+            active = self._intake.count_active(stats) if stats is not None else None
+            self.draining = self.draining.observe(active, now)
         else:
             effects = self._judge_readiness(stats, run)
         self._run = replace(
@@ -227,18 +229,28 @@ class Supervisor:
 
     def _judge_readiness(self, stats: Stats | None, run: _Run) -> tuple[Effect, ...]:
         if stats is not None:
-            self.message = why_not_ready(stats, run.was_ready)
+            self.message = why_not_ready(stats, run.was_ready, self._intake)
         elif run.silences + 1 < (_SILENCES if run.was_ready else _SILENCES_STARTING):
             return ()
         else:
             self.message = "Envoy does not answer on its admin port"
         self.phase = Phase.STARTING if self.message else Phase.RUNNING
-        if run.was_ready or self.phase is not Phase.RUNNING:
+        if stats is None or self.phase is not Phase.RUNNING:
             return ()
+        if run.was_ready:
+            return () if self.draining else self._follow(self._intake.listening(stats))
         self._release_at = None
         # One that was restarted while the pod ends must not take new work.
-        self._held = (OUTBOUND_PORT,) if self.draining else _CAPTURED
-        return (Hold(self._held), Post(DRAIN_PATH)) if self.draining else (Hold(self._held),)
+        self._held = self._intake.lasting if self.draining else self._intake.listening(stats)
+        held = (Hold(self._held),) if self._held else ()
+        return (*held, Post(self._intake.drain_path)) if self.draining else held
+
+    def _follow(self, ports: tuple[int, ...]) -> tuple[Effect, ...]:
+        """Listeners that came are held; those that went are not, as nobody would ever answer there."""
+        new = tuple(port for port in ports if port not in self._held)
+        released = self._release(*(port for port in self._held if port not in ports))
+        self._held = ports
+        return (*released, Hold(new)) if new else released
 
     def _release(self, *ports: int) -> tuple[Effect, ...]:
         released = tuple(port for port in ports if port in self._held)
@@ -262,14 +274,17 @@ class Supervisor:
         # One that was not ready yet has no inbound work; it gets none, as it is drained when it becomes ready.
         if not run or not run.was_ready or self.phase is Phase.STOPPING:
             self.draining = Draining(now, until, over=True)
-            return self._release(INBOUND_PORT)
+            return self._release_inbound()
         self.draining = Draining(now, until)
         if run.poll_at is not None:
             self._run = replace(run, poll_at=now)
-        return (*self._release(INBOUND_PORT), Post(DRAIN_PATH))
+        return (*self._release_inbound(), Post(self._intake.drain_path))
+
+    def _release_inbound(self) -> tuple[Effect, ...]:
+        return self._release(*(port for port in self._held if port not in self._intake.lasting))
 
     def _stop(self, deadline: float) -> tuple[Effect, ...]:
-        released = self._release(*_CAPTURED)
+        released = self._release(*self._held)
         self._release_at = None
         if self.phase in (Phase.IDLE, Phase.BACKOFF, Phase.STOPPED):
             return (*self._stopped(), *released)
@@ -287,7 +302,7 @@ class Supervisor:
             return (Kill(signal.SIGKILL),) if self.pid else ()
         if self._release_at is not None and now >= self._release_at:
             self._release_at = None
-            return self._release(*_CAPTURED)
+            return self._release(*self._held)
         if self.phase is Phase.BACKOFF and now >= self._restart_at:
             return self._spawn(now)
         if self.draining and not self.draining.over and now >= self.draining.until:
@@ -295,7 +310,8 @@ class Supervisor:
         run = self._run
         if run and run.poll_at is not None and now >= run.poll_at and self.phase is not Phase.STOPPING:
             self._run = replace(run, poll_at=None)
-            return (Ask(DRAIN_FILTER if self._is_draining() else READINESS_FILTER),)
+            intake = self._intake
+            return (Ask(intake.drain_filter if self._is_draining() else readiness_filter(intake)),)
         return ()
 
 

@@ -53,7 +53,7 @@ def _station(pod: PodView, planned: Station) -> Station:
         name=planned.name,
         namespace=planned.namespace,
         addresses=pod.addresses,
-        captured=pod.captured,
+        captured=pod.captured and not planned.is_gateway,
         _rules=partial(_rules, pod),
         _held=partial(_held, pod),
         _names=lambda: planned.names,

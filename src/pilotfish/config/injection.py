@@ -1,7 +1,8 @@
-"""Whether a pod gets a sidecar.
+"""Whether a pod gets a proxy: a sidecar beside its app, or a gateway in its place.
 
 Source: https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/#controlling-the-injection-policy, and
-injectRequired in https://github.com/istio/istio/blob/master/pkg/kube/inject/inject.go
+injectRequired in https://github.com/istio/istio/blob/master/pkg/kube/inject/inject.go; of gateways,
+https://istio.io/latest/docs/setup/additional-setup/gateway/#deploying-a-gateway
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Final
 from pilotfish.config.kubernetes import Metadata
 
 INJECT: Final = "sidecar.istio.io/inject"
+TEMPLATES: Final = "inject.istio.io/templates"
+_GATEWAY: Final = "gateway"
 _OF_NAMESPACE: Final = "istio-injection"
 _YES: Final = ("", "y", "yes", "true", "on")
 
@@ -21,3 +24,9 @@ def wants_sidecar(pod: Metadata, namespace_labels: Mapping[str, str] = MappingPr
     """The label counts before the annotation, and a namespace that has none before both."""
     said = pod.labels.get(INJECT, pod.annotations.get(INJECT, ""))
     return said.strip().lower() in _YES and namespace_labels.get(_OF_NAMESPACE) != "disabled"
+
+
+def asks_for_gateway(pod: Metadata) -> bool:
+    """The proxy that it gets is a gateway: its container `istio-proxy`, which the pod has itself."""
+    said = pod.annotations.get(TEMPLATES, "")
+    return wants_sidecar(pod) and _GATEWAY in (each.strip() for each in said.split(","))

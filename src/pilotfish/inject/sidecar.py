@@ -1,4 +1,4 @@
-"""How a pod is captured and proxied, from its labels and annotations and the mesh's configuration.
+"""How a pod is captured and proxied, or is a proxy itself, from its labels, annotations and the mesh's configuration.
 
 Source: https://istio.io/latest/docs/reference/config/annotations/
 """
@@ -13,19 +13,20 @@ import msgspec
 
 from pilotfish.agent.metrics import ScrapeTarget
 from pilotfish.agent.probes import ProbeTable, rewrite_probes
-from pilotfish.capture import CaptureSpec
-from pilotfish.config.injection import wants_sidecar
+from pilotfish.capture import CaptureSpec, Mode
+from pilotfish.config.injection import TEMPLATES, asks_for_gateway, wants_sidecar
 from pilotfish.config.kubernetes import ContainerPort, Pod
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.config.meshconfig import proxy_config
 from pilotfish.config.report import Report
 from pilotfish.config.sidecar_ports import check_app_port, held_ports, ports_beside_status
 from pilotfish.inject.annotations import STATUS_PORT_ANNOTATION, spec_from_annotations
-from pilotfish.inject.metadata import build_metadata
+from pilotfish.inject.metadata import build_gateway_metadata, build_metadata
 from pilotfish.inject.past import describe_past
 from pilotfish.inject.unused import describe_unused
 from pilotfish.model import ObjectRef, Problem, Severity, Source
 from pilotfish.model.kinds import POD
+from pilotfish.model.proxy import ProxyType
 from pilotfish.model.wellknown import STATUS_PORT
 
 _CONFIG = "proxy.istio.io/config"
@@ -35,7 +36,8 @@ _CONFIG = "proxy.istio.io/config"
 class Sidecar:
     """All that a pod gets which asked for no less."""
 
-    capture: CaptureSpec
+    capture: CaptureSpec | None
+    """None for a gateway, whose traffic comes to it by its own address."""
     proxy_config: ProxyConfig
     probes: ProbeTable
     """The app's, which the agent answers for it."""
@@ -43,6 +45,12 @@ class Sidecar:
     """Where the app serves metrics that the agent merges with its own."""
     metadata: Mapping[str, object]
     """What the proxy says of itself to discovery."""
+    type: ProxyType = ProxyType.SIDECAR
+
+    @property
+    def transparent(self) -> bool:
+        """It keeps its clients' addresses."""
+        return self.capture is not None and self.capture.mode is Mode.TPROXY
 
 
 def build_sidecar(
@@ -60,15 +68,38 @@ def build_sidecar(
     user wrote, such as the Deployment, and `source` where; `ipv6`: whether the pod has it.
     """
     annotations = pod.metadata.annotations
+    is_gateway = asks_for_gateway(pod.metadata)
     if not wants_sidecar(pod.metadata, namespace_labels):
-        return None, ()
+        return None, (_describe_unproxied(workload, source),) if is_gateway else ()
     config = mesh.default_config
     problems: tuple[Problem, ...] = ()
     if _CONFIG in annotations:
         config, said = proxy_config(annotations[_CONFIG], config, workload, source or Source("-", 1))
         # Whoever read the object has said what is without effect in it, and on which line.
         problems = tuple(problem for problem in said if problem.severity is Severity.ERROR)
-    capture, more = spec_from_annotations(
+    config, taken = _with_status_port(annotations, config, workload, source)
+    prometheus, wrong = _scrape_target(annotations, workload, source)
+    problems = (*problems, *taken, *wrong)
+    containers = (*pod.spec.init_containers, *pod.spec.containers)
+    probes = rewrite_probes(containers).table
+    unused = describe_unused(pod.metadata, workload, source)
+    if is_gateway:
+        metadata = build_gateway_metadata(pod, workload)
+        return Sidecar(None, config, probes, prometheus, metadata, ProxyType.ROUTER), (*problems, *unused)
+    capture, more = _capture(annotations, config, workload, source, ipv6)
+    problems = (*problems, *more)
+    if capture is None:
+        return None, problems
+    past = describe_past(annotations, workload, source)
+    problems = (*problems, *unused, *past, *_lost_ports(pod, config, workload, source))
+    metadata = {**build_metadata(pod, workload), "INTERCEPTION_MODE": str(capture.mode)}
+    return Sidecar(capture, config, probes, prometheus, metadata), problems
+
+
+def _capture(
+    annotations: Mapping[str, str], config: ProxyConfig, workload: ObjectRef, source: Source | None, ipv6: bool
+) -> tuple[CaptureSpec | None, tuple[Problem, ...]]:
+    return spec_from_annotations(
         annotations,
         mode=config.interception_mode,
         status_port=config.status_port,
@@ -78,20 +109,12 @@ def build_sidecar(
         ref=workload,
         source=source,
     )
-    config, taken = _with_status_port(annotations, config, workload, source)
-    prometheus, wrong = _scrape_target(annotations, workload, source)
-    problems = (*problems, *more, *taken, *wrong)
-    if capture is None:
-        return None, problems
-    problems = (
-        *problems,
-        *describe_unused(pod.metadata, workload, source),
-        *describe_past(annotations, workload, source),
-    )
-    problems = (*problems, *_lost_ports(pod, config, workload, source))
-    containers = (*pod.spec.init_containers, *pod.spec.containers)
-    metadata = {**build_metadata(pod, workload), "INTERCEPTION_MODE": str(capture.mode)}
-    return Sidecar(capture, config, rewrite_probes(containers).table, prometheus, metadata), problems
+
+
+def _describe_unproxied(workload: ObjectRef, source: Source | None) -> Problem:
+    what = "the namespace's label istio-injection: disabled keeps every proxy away, and this pod is nothing else"
+    message = f"{what}, so it is not started; remove the label, or put the gateway into another namespace"
+    return Problem(workload, f"metadata.annotations[{TEMPLATES}]", "InvalidValue", message, source=source)
 
 
 def _with_status_port(

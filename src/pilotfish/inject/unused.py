@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from pilotfish.config.checks.pod import PROXY_CONFIG_ANNOTATION
-from pilotfish.config.injection import INJECT
+from pilotfish.config.injection import INJECT, TEMPLATES
 from pilotfish.config.kubernetes import Metadata
 from pilotfish.inject.annotations import EFFECTIVE, PREFIX
 from pilotfish.model import ObjectRef, Problem, Severity, Source
@@ -15,6 +15,7 @@ from pilotfish.model import ObjectRef, Problem, Severity, Source
 _KNOWN: Final = (*EFFECTIVE, INJECT, PROXY_CONFIG_ANNOTATION)
 _BY_NAME: Final = {name.rpartition("/")[2]: name for name in _KNOWN}
 _DOMAINS: Final = ("sidecar.istio.io/", "proxy.istio.io/", "traffic.istio.io/", "inject.istio.io/")
+_TEMPLATES: Final = ("sidecar", "gateway")
 _WRITTEN_BY_ISTIO: Final = ("sidecar.istio.io/status",)
 
 
@@ -34,6 +35,8 @@ def _describe(pod: Metadata) -> Iterator[tuple[str, str, bool]]:
             yield f'metadata.labels["{name}"]', f"there is no such label, it has no effect; did you mean {meant}?", True
     for name in pod.annotations:
         if not name.startswith(_DOMAINS) or name in (*_KNOWN, *_WRITTEN_BY_ISTIO):
+            continue
+        if name == TEMPLATES and pod.annotations[name].strip() in _TEMPLATES:
             continue
         field = f'metadata.annotations["{name}"]'
         if meant := _meant(name):

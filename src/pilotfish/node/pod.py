@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pilotfish.config.kubernetes import PodSpec
+from pilotfish.model.wellknown import PROXY_CONTAINER
 from pilotfish.node import container as containers
 from pilotfish.node import events as ev
 from pilotfish.node.container import ContainerState
@@ -39,6 +40,7 @@ _SANDBOX_RETRY = (1.0, 30.0)
 class PodState:
     spec: PodSpec
     captured: bool
+    """It has a proxy."""
     stage: Stage = "pending"
     containers: tuple[ContainerState, ...] = ()
     """Init containers and sidecars in their order, then the apps."""
@@ -68,16 +70,17 @@ class PodState:
         if self.outcome:
             return self.outcome
         apps = [c for c in self.containers if c.kind == "app"]
-        begun = all(c.started_at is not None or c.run for c in apps)
+        begun = all(c.started_at is not None or c.run for c in apps) and self.stage not in ("pending", "building")
         return "Running" if begun and self.init_done else "Pending"
 
 
 def create(spec: PodSpec, captured: bool) -> PodState:
+    """A gateway's container is its proxy, and no container of its own."""
     policy = spec.restart_policy
     init = tuple(
         containers.begin(c, "sidecar" if c.restart_policy == "Always" else "init", policy) for c in spec.init_containers
     )
-    apps = tuple(containers.begin(c, "app", policy) for c in spec.containers)
+    apps = tuple(containers.begin(c, "app", policy) for c in spec.containers if c.name != PROXY_CONTAINER)
     return PodState(spec, captured, containers=(*init, *apps))
 
 
@@ -255,7 +258,7 @@ def _outcome(pod: PodState) -> Literal["", "Succeeded", "Failed"]:
     if any(c.kind == "init" and c.over and c.exit_code for c in pod.containers):
         return "Failed"
     apps = [c for c in pod.containers if c.kind == "app"]
-    if not all(c.over for c in apps):
+    if not apps or not all(c.over for c in apps):
         return ""
     return "Failed" if any(c.exit_code for c in apps) else "Succeeded"
 

@@ -8,9 +8,11 @@ from pilotfish.capture import RuleSet, rules
 from pilotfish.config.kubernetes import Pod
 from pilotfish.explain.held import Held
 from pilotfish.explain.scene import Family, Scene, Station
+from pilotfish.inject import Sidecar
 from pilotfish.mesh.registry.frontends import frontends_of
 from pilotfish.model import ObjectRef, Proxy
 from pilotfish.model.kinds import POD, SERVICE
+from pilotfish.model.proxy import ProxyType
 from pilotfish.offline.world import World
 
 
@@ -25,21 +27,25 @@ def build_scene(world: World) -> Scene:
 
 def _station(world: World, ref: ObjectRef, pod: Pod) -> Station:
     name = f"{ref.name}.{ref.namespace}"
+    sidecar = world.sidecars.get(name)
     return Station(
         name=name,
         namespace=ref.namespace,
         addresses=tuple(dict.fromkeys((pod.status.pod_ip, *(ip.ip for ip in pod.status.pod_ips)))),
-        captured=name in world.sidecars,
-        _rules=partial(_rules, world, name),
+        captured=sidecar is not None and sidecar.capture is not None,
+        _rules=partial(_rules, sidecar),
         _held=partial(_held, world, name),
         _names=partial(
             world.mesh.names, world.proxies.get(name) or Proxy.of_pod(ref.name, ref.namespace, ("0.0.0.0",))
         ),
+        is_gateway=sidecar is not None and sidecar.type is ProxyType.ROUTER,
     )
 
 
-def _rules(world: World, name: str, family: Family) -> RuleSet:
-    return rules(world.sidecars[name].capture, family)
+def _rules(sidecar: Sidecar | None, family: Family) -> RuleSet:
+    if sidecar is None or sidecar.capture is None:
+        return RuleSet()
+    return rules(sidecar.capture, family)
 
 
 def _held(world: World, name: str) -> Held | None:

@@ -89,6 +89,7 @@ def build(desired: DesiredState, now: float = 0.0) -> World:
                 addresses=_addresses(manifest.resource),
                 labels=manifest.resource.metadata.labels,
                 metadata=sidecar.metadata,
+                type=sidecar.type,
             )
             if proxy is not None:
                 proxies[str(proxy)] = proxy

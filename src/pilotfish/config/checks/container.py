@@ -21,7 +21,7 @@ from pilotfish.config.kubernetes import (
     SecurityContext,
 )
 from pilotfish.config.report import Report
-from pilotfish.model import capabilities
+from pilotfish.model import Severity, capabilities
 from pilotfish.model.wellknown import PROXY_UID
 
 _FIELD_PATH = re.compile(
@@ -46,6 +46,31 @@ def check_container(container: Container, volumes: frozenset[str], field: str, r
         check_lifecycle(container.lifecycle, container, f"{field}.lifecycle", report)
     if container.security_context is not None:
         _check_security(container.security_context, f"{field}.securityContext", report)
+
+
+def check_gateway(container: Container, volumes: frozenset[str], field: str, report: Report) -> None:
+    """A gateway pod's `istio-proxy`: the Envoy itself, which is the machine's own."""
+    for index, variable in enumerate(container.env):
+        _check_variable(variable, f"{field}.env[{index}]", report)
+    _check_ports(container, field, report)
+    _check_mounts(container, volumes, field, report)
+    check_probes(container, field, report)
+    if container.image not in ("", "auto"):
+        what = f"the image {container.image!r} is not pulled: the gateway runs pilotfish's own Envoy"
+        message = f"{what}; write auto, which injection replaces in a cluster"
+        report.add(f"{field}.image", "UnsupportedField", message, Severity.INFO)
+    given = {
+        "command": container.command,
+        "args": container.args,
+        "envFrom": container.env_from,
+        "livenessProbe": container.liveness_probe,
+        "readinessProbe": container.readiness_probe,
+        "startupProbe": container.startup_probe,
+        "lifecycle": container.lifecycle,
+    }
+    for name in (name for name, value in given.items() if value):
+        what = "has no effect: pilotfish starts, probes and drains a gateway's Envoy as it does a sidecar's"
+        report.warning(f"{field}.{name}", "UnsupportedField", f"{what}; remove it")
 
 
 def _check_command(container: Container, field: str, report: Report) -> None:

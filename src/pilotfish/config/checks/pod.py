@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pilotfish.config.checks.container import check_container, check_relative, check_user
+from pilotfish.config.checks.container import check_container, check_gateway, check_relative, check_user
 from pilotfish.config.checks.exactly_one import check_exactly_one
 from pilotfish.config.checks.names import (
     check_at_least,
@@ -17,7 +17,7 @@ from pilotfish.config.checks.names import (
     check_object_name,
     check_unique,
 )
-from pilotfish.config.injection import wants_sidecar
+from pilotfish.config.injection import asks_for_gateway, wants_sidecar
 from pilotfish.config.kubernetes import (
     Container,
     DeploymentSpec,
@@ -49,9 +49,10 @@ def check_pod(metadata: Metadata, spec: PodSpec, field: str, report: Report) -> 
     if text is not None:
         inner = f"{field}metadata.annotations[{PROXY_CONFIG_ANNOTATION}]"
         config = parse_proxy_config(text, ProxyConfig(), report, inner)
-    if wants_sidecar(metadata):
+    is_gateway = asks_for_gateway(metadata)
+    if wants_sidecar(metadata) and not is_gateway:
         _check_app_ports(spec, f"{field}spec", config or ProxyConfig(), report)
-    _check_spec(spec, f"{field}spec", report)
+    _check_spec(spec, f"{field}spec", is_gateway, report)
 
 
 def _check_app_ports(spec: PodSpec, field: str, config: ProxyConfig, report: Report) -> None:
@@ -61,7 +62,7 @@ def _check_app_ports(spec: PodSpec, field: str, config: ProxyConfig, report: Rep
             check_app_port(port, held, report, f"{inner}.ports[{index}].containerPort")
 
 
-def _check_spec(spec: PodSpec, field: str, report: Report) -> None:
+def _check_spec(spec: PodSpec, field: str, is_gateway: bool, report: Report) -> None:
     if not spec.containers:
         report.missing(f"{field}.containers", "write at least one container")
     for index, volume in enumerate(spec.volumes):
@@ -69,6 +70,9 @@ def _check_spec(spec: PodSpec, field: str, report: Report) -> None:
     check_unique(((f"{field}.volumes[{i}].name", v.name) for i, v in enumerate(spec.volumes)), "the volume", report)
     volumes = frozenset(volume.name for volume in spec.volumes)
     for inner, container in _containers(spec, field):
+        if is_gateway and container.name == PROXY_CONTAINER:
+            check_gateway(container, volumes, inner, report)
+            continue
         _check_container_name(container.name, f"{inner}.name", report)
         check_container(container, volumes, inner, report)
     check_unique(((f"{f}.name", c.name) for f, c in _containers(spec, field)), "the container", report)

@@ -27,6 +27,7 @@ from pilotfish.agent.events import (
     Stop,
     Tick,
 )
+from pilotfish.agent.intake import INTAKES
 from pilotfish.agent.metrics import AgentFigures
 from pilotfish.agent.readiness import parse_stats
 from pilotfish.agent.supervisor import Phase, Supervisor
@@ -77,7 +78,7 @@ class Agent:
         self.status = AgentStatus(message="Envoy has not been started")
         self._host = host
         self._on_change = on_change
-        self._machine = Supervisor()
+        self._machine = Supervisor(INTAKES[spec.proxy.type])
         self._process: process.Process | None = None
         self._bootstrap = b""
         self._revision = -1

@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pilotfish.capture import Mode
 from pilotfish.inject import Sidecar
 from pilotfish.model import Proxy
+from pilotfish.model.proxy import ProxyType
 from pilotfish.model.wellknown import PROXY_CONTAINER
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.launch import render_hosts, render_resolv_conf
@@ -56,7 +56,13 @@ class Sandbox:
         self._on_change = on_change
         self._directory = Path(identity.directory)
         self.netns = NetNs.named(pod_name(ground.network.mesh, identity.namespace, identity.name))
-        self.proxy = Proxy.of_pod(identity.name, identity.namespace, identity.addresses, labels=identity.labels)
+        self.proxy = Proxy.of_pod(
+            identity.name,
+            identity.namespace,
+            identity.addresses,
+            labels=identity.labels,
+            type=sidecar.type if sidecar is not None else ProxyType.SIDECAR,
+        )
         self.agent: Agent | None = None
         self._pidns: PidNs | None = None
         self._making = asyncio.Lock()
@@ -72,7 +78,8 @@ class Sandbox:
             await self.enter()
             if self._sidecar is None:
                 return
-            await capture.apply(self.netns, self._sidecar.capture)
+            if self._sidecar.capture is not None:
+                await capture.apply(self.netns, self._sidecar.capture)
             self.agent = Agent(self._agent_spec(self._sidecar), self._ground.agents, lambda _: self._on_change())
             await self._ground.discovery_ready.wait()
             async with self._ground.starting:
@@ -153,7 +160,7 @@ class Sandbox:
             log=self._directory / "logs" / f"{PROXY_CONTAINER}.log",
             proxy_config=sidecar.proxy_config,
             metadata=sidecar.metadata,
-            transparent=sidecar.capture.mode is Mode.TPROXY,
+            transparent=sidecar.transparent,
             probes=sidecar.probes,
             prometheus=sidecar.prometheus,
         )
