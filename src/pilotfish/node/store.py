@@ -17,6 +17,7 @@ from pilotfish.config.kubernetes import Deployment
 from pilotfish.config.manifest import Loaded, Manifest
 from pilotfish.model import Kind, ObjectRef, Problem
 from pilotfish.model.kinds import NAMESPACE
+from pilotfish.node.gateways import with_gateways
 
 APPLIED = ""
 """The origin of what was applied by hand."""
@@ -136,6 +137,16 @@ def _changed_mesh_configs(before: DesiredState, after: DesiredState, news: News)
         if new is not None and new.ref is not None and new != old:
             found.add(new.ref)
     return found
+
+
+def complete(store: Store, now: float) -> Store:
+    """With the gateways that the mesh runs itself, as its objects ask for now."""
+    before = {ref: stored.manifest for ref, stored in store.objects.items()}
+    after = with_gateways(before)
+    if after is before:
+        return store
+    store, _ = _upsert(store, [each for ref, each in after.items() if before.get(ref) is not each], now, by_hand={})
+    return delete(store, [ref for ref in before if ref not in after])[0]
 
 
 def scale(store: Store, ref: ObjectRef, replicas: int) -> tuple[Store, Change]:

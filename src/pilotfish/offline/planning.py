@@ -1,4 +1,4 @@
-"""What a mesh on one machine adds to the user's objects: cluster IPs, and pods with addresses.
+"""What a mesh on one machine adds to the user's objects: gateways, cluster IPs, and pods with addresses.
 
 Cluster IPs are those that `up` would give. The addresses of pods come from its first subnet, in the order of the pods'
 names; `up` gives them in the order in which pods come to be.
@@ -19,6 +19,7 @@ from pilotfish.model import ObjectRef
 from pilotfish.model.kinds import POD, SERVICE
 from pilotfish.node.addresses import addresses, next_offset
 from pilotfish.node.deployments import pod_name, template_hash
+from pilotfish.node.gateways import with_gateways
 from pilotfish.node.services import allocate
 from pilotfish.node.store import APPLIED, Stored
 
@@ -30,8 +31,8 @@ _MOST_REPLICAS = 1_000
 def plan(manifests: Mapping[ObjectRef, Manifest]) -> tuple[dict[ObjectRef, Manifest], dict[ObjectRef, ObjectRef]]:
     """(the objects with all that is added, the workload that each added pod is one of)."""
     owners: dict[ObjectRef, ObjectRef] = {}
-    planned = dict(manifests)
-    for workload, pod in _pods_of_workloads(manifests):
+    planned = dict(with_gateways(manifests))
+    for workload, pod in _pods_of_workloads(dict(planned)):
         planned[pod.ref] = pod
         owners[pod.ref] = workload
     _give_addresses(planned)

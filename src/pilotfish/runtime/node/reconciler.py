@@ -53,7 +53,7 @@ class Reconciler:
         changes: ChangeCounter,
         ending: Ending,
     ) -> None:
-        self.store = store
+        self.store = storing.complete(store, time.time())
         self.ground = ground
         self.faults = Faults()
         self.base_environment = build_base_environment(os.environ)
@@ -135,7 +135,8 @@ class Reconciler:
     def change(self, change: Callable[[Store], tuple[Store, tuple[Change, ...]]]) -> tuple[Change, ...]:
         """Change what is stored."""
         before = self.store.desired.mesh_config
-        self.store, changes = change(self.store)
+        changed, changes = change(self.store)
+        self.store = storing.complete(changed, time.time())
         if self.store.desired.mesh_config != before:
             write_mesh_config(self._place.directory, self.store.desired.mesh_config)
             self._progress.say("meshConfig changed; what it says of Envoy's start holds for new pods")
