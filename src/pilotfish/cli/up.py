@@ -13,7 +13,7 @@ import click
 from pilotfish.cli import complete
 from pilotfish.cli.duration import parse_duration
 from pilotfish.cli.failure import Failure
-from pilotfish.cli.render.status import render_headline
+from pilotfish.cli.render.status import render_headline, render_trials
 from pilotfish.cli.session import require_root, root
 from pilotfish.node.publish import Publish
 from pilotfish.runtime.control.client import Client
@@ -118,6 +118,8 @@ def _detach(options: UpOptions) -> int:
         click.echo(render_headline(view, time.time()))
         for each in view.published:
             click.echo(f"  {each.address} leads to {each.target}")
+            for line in render_trials(each):
+                click.echo(f"    {line}")
         click.echo(f"  'pilotfish status{_which(options)}' shows it, 'pilotfish down{_which(options)}' takes it down")
     return code
 

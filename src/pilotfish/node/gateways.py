@@ -20,7 +20,7 @@ import msgspec
 
 from pilotfish.config import istio
 from pilotfish.config.injection import TEMPLATES, asks_for_gateway
-from pilotfish.config.kubernetes import Deployment, Metadata, Pod, Service
+from pilotfish.config.kubernetes import Deployment, Metadata, Pod, PodSpec, Service
 from pilotfish.config.loading import load
 from pilotfish.config.manifest import Manifest
 from pilotfish.model import ObjectRef, Protocol
@@ -71,14 +71,14 @@ def is_made(manifest: Manifest) -> bool:
     return bool(manifest.resource.metadata.labels.get(name) == value)
 
 
-def templates(manifests: Mapping[ObjectRef, Manifest]) -> Iterator[tuple[ObjectRef, Metadata]]:
-    """What stands over the pods that the objects ask for: labels and annotations."""
+def templates(manifests: Mapping[ObjectRef, Manifest]) -> Iterator[tuple[ObjectRef, Metadata, PodSpec]]:
+    """The pods that the objects ask for, as they are written."""
     for ref, manifest in sorted(manifests.items()):
         resource = manifest.resource
         if isinstance(resource, Deployment):
-            yield ref, resource.spec.template.metadata
+            yield ref, resource.spec.template.metadata, resource.spec.template.spec
         elif isinstance(resource, Pod):
-            yield ref, resource.metadata
+            yield ref, resource.metadata, resource.spec
 
 
 def gateways(manifests: Mapping[ObjectRef, Manifest]) -> Iterator[tuple[Manifest, istio.Gateway]]:
@@ -92,7 +92,7 @@ def gateways(manifests: Mapping[ObjectRef, Manifest]) -> Iterator[tuple[Manifest
 def _needed(manifests: Mapping[ObjectRef, Manifest]) -> tuple[Made, ...]:
     """What the Gateways select that no pod is."""
     asking = [(manifest, gateway.spec.selector) for manifest, gateway in gateways(manifests)]
-    pods = [(pod.labels, asks_for_gateway(pod)) for _, pod in templates(manifests)] if asking else []
+    pods = [(pod.labels, asks_for_gateway(pod)) for _, pod, _ in templates(manifests)] if asking else []
     needed: list[Made] = []
     # A gateway with more labels serves those that ask for some of them.
     for manifest, selector in sorted(asking, key=lambda each: -len(each[1])):

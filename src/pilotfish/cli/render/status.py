@@ -9,7 +9,9 @@ from pilotfish.cli.render.pods import ready, restarts, status
 from pilotfish.cli.render.problems import render_problem
 from pilotfish.cli.render.proxies import sync
 from pilotfish.cli.render.table import NONE, Table, table
-from pilotfish.runtime.control.views import DiscoveryView, PodView, ProxyView, StatusView
+from pilotfish.runtime.control.views import DiscoveryView, PodView, ProxyView, PublishView, StatusView
+
+_TRIALS = 5
 
 
 def render_status(view: StatusView, now: float) -> str:
@@ -26,6 +28,13 @@ def render_headline(view: StatusView, now: float) -> str:
         f"mesh {view.mesh.name}: {'ready' if view.ready else 'not ready'}, {pods} of {len(view.pods)} pods, "
         f"{synced} of {len(view.proxies)} proxies synced, {counted}up {render_age(now - view.mesh.started_at)}"
     )
+
+
+def render_trials(published: PublishView) -> Iterator[str]:
+    """The first few ways to try a gateway."""
+    yield from published.trials[:_TRIALS]
+    if len(published.trials) > _TRIALS:
+        yield f"# {len(published.trials) - _TRIALS} more for {published.address}: see status -o json"
 
 
 def render_discovery(discovery: DiscoveryView) -> str:
@@ -69,6 +78,7 @@ def _parts(view: StatusView, now: float) -> Iterator[str]:
         yield pods_with_sync(view, now).text()
     if view.published:
         yield table(("PUBLISHED", "SERVICE"), ((each.address, each.target) for each in view.published)).text()
+        yield "".join(f"  {line}\n" for each in view.published for line in render_trials(each))
     notes = [f"{pod.name}.{pod.namespace}: {note}\n" for pod in view.pods for note in pod.notes]
     failures = [
         f"{pod.name}.{pod.namespace}: container {each.name}: {': '.join(filter(None, (each.reason, each.message)))}\n"

@@ -92,7 +92,11 @@ class Server:
 def servers(db: Reads, ref: ObjectRef) -> tuple[Server, ...]:
     """Of one Gateway, in their order."""
     found = resource(db, ref, istio.Gateway)
-    return tuple(_lower(ref, i, server) for i, server in enumerate(found.spec.servers)) if found is not None else ()
+    return lower_servers(ref, found.spec) if found is not None else ()
+
+
+def lower_servers(ref: ObjectRef, source: istio.GatewaySpec) -> tuple[Server, ...]:
+    return tuple(_lower(ref, index, server) for index, server in enumerate(source.servers))
 
 
 @query(index=True)

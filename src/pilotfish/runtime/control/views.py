@@ -173,6 +173,8 @@ class PublishView(View):
     """`127.0.0.1:8080`."""
     target: str
     """`webapp.vm:8889`."""
+    trials: tuple[str, ...] = ()
+    """Commands for a shell that try what a gateway routes there."""
 
 
 class DiscoveryView(View):

@@ -24,6 +24,7 @@ from pilotfish.runtime.node.changes import ChangeCounter
 from pilotfish.runtime.node.claim import find_private, remove_directory
 from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.ending import Ending
+from pilotfish.runtime.node.entrances import Entrances
 from pilotfish.runtime.node.faults import Faults
 from pilotfish.runtime.node.operations import NodeOperations
 from pilotfish.runtime.node.options import CannotStart, UpOptions
@@ -98,9 +99,11 @@ class _Builder:
         network = await self._make_network()
         view = write_view(options, (str(network.subnets.v4), str(network.subnets.v6)))
         discovery = DiscoveryProcess(network.node, str(network.subnets.node[0]), options.directory)
-        reconciler = await self._make_pods(store, network, discovery)
+        entrances = Entrances(ports, self._progress)
+        exits.push_async_callback(entrances.close)
+        reconciler = await self._make_pods(store, network, discovery, entrances)
         published = tuple(Published(port, reconciler.endpoints) for port in ports)
-        await self._answer(reconciler, Status(view, reconciler, discovery, published))
+        await self._answer(reconciler, Status(view, reconciler, discovery, published, entrances))
         self._follow(source, reconciler)
         await self._publish(published, reconciler, exits)
         await discovery.wait_ready(_DISCOVERY_START)
@@ -149,7 +152,9 @@ class _Builder:
         self._progress.say(f"network {network.subnets.v4} ready")
         return network
 
-    async def _make_pods(self, store: Store, network: MeshNetwork, discovery: DiscoveryProcess) -> Reconciler:
+    async def _make_pods(
+        self, store: Store, network: MeshNetwork, discovery: DiscoveryProcess, entrances: Entrances
+    ) -> Reconciler:
         """And all that they need; they are being made when this returns."""
         agents = AgentHost(resolvers=machine_resolvers())
         self._parts.push_async_callback(agents.close)
@@ -164,7 +169,7 @@ class _Builder:
             private=find_private(self._options.state_root),
         )
         place = Place(os.uname().nodename, self._options.directory, network.subnets, ipv6_enabled())
-        reconciler = Reconciler(store, ground, place, discovery, self._progress, self._changes, self._ending)
+        reconciler = Reconciler(store, ground, place, discovery, self._progress, self._changes, self._ending, entrances)
         self._parts.push_async_callback(reconciler.stop)
         asyncio.get_running_loop().set_exception_handler(partial(_note_failure, reconciler.faults))
         await reconciler.start()

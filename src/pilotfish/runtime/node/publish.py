@@ -35,6 +35,9 @@ class Port:
         except OSError as error:
             self.socket.close()
             raise _refusal(publish, error) from error
+        self.number: int = self.socket.getsockname()[1]
+        self.address = publish.listening(self.number)
+        """`127.0.0.1:8080`."""
 
     def close(self) -> None:
         self.socket.close()
@@ -45,16 +48,15 @@ class Published:
 
     def __init__(self, port: Port, endpoints: Endpoints) -> None:
         self.publish = port.publish
-        self.address = port.publish.listening(port.socket.getsockname()[1])
-        """`127.0.0.1:8080`."""
-        self._port = port
+        self.address = port.address
+        self.port = port
         self._endpoints = endpoints
         self._turn = itertools.count()
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, sock=self._port.socket)
+        self._server = await asyncio.start_server(self._accept, sock=self.port.socket)
 
     async def close(self) -> None:
         if self._server is None:
@@ -105,7 +107,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 def find_endpoints(publish: Publish, store: Store, backends: Iterable[Backend]) -> tuple[tuple[str, int], ...]:
     """Where a new connection goes: (address, port) of each ready pod."""
-    service = _service(publish, store)
+    service = find_service(publish, store)
     port = find_port(service, publish.service_port) if service else None
     return endpoints(service, publish.namespace, backends, port) if service and port else ()
 
@@ -113,7 +115,7 @@ def find_endpoints(publish: Publish, store: Store, backends: Iterable[Backend]) 
 def find_problem(published: Published, store: Store) -> Problem | None:
     """A port of the host that leads nowhere, for want of the Service or of its port."""
     publish = published.publish
-    service = _service(publish, store)
+    service = find_service(publish, store)
     if service and find_port(service, publish.service_port):
         return None
     lack = f"has no port {publish.service_port}" if service else "does not exist"
@@ -122,7 +124,7 @@ def find_problem(published: Published, store: Store) -> Problem | None:
     return Problem(ref, "", "PublishedNothing", message, Severity.WARNING)
 
 
-def _service(publish: Publish, store: Store) -> Service | None:
+def find_service(publish: Publish, store: Store) -> Service | None:
     stored = store.objects.get(SERVICE.ref(publish.namespace, publish.service))
     resource = stored.manifest.resource if stored else None
     return resource if isinstance(resource, Service) else None

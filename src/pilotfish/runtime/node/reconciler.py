@@ -23,6 +23,7 @@ from pilotfish.runtime.node.changes import ChangeCounter
 from pilotfish.runtime.node.describe import backend
 from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.ending import Ending
+from pilotfish.runtime.node.entrances import Entrances
 from pilotfish.runtime.node.faults import Faults
 from pilotfish.runtime.node.notes import Notes
 from pilotfish.runtime.node.pod import Pod
@@ -52,6 +53,7 @@ class Reconciler:
         progress: Progress,
         changes: ChangeCounter,
         ending: Ending,
+        entrances: Entrances,
     ) -> None:
         self.store = storing.complete(store, time.time())
         self.ground = ground
@@ -64,6 +66,7 @@ class Reconciler:
         self._progress = progress
         self._changes = changes
         self._ending = ending
+        self._entrances = entrances
         self._notes = Notes(self.workloads, self._schedule)
         objects = place.directory / "config" / "objects.json"
         self._announcer = Announcer(objects, discovery, self._told, self._count_proxies, self.faults)
@@ -200,6 +203,8 @@ class Reconciler:
         with faults.isolate("Services are given no cluster IPs"):
             self._allocate()
         if not self._ending.has_begun:
+            with faults.isolate("the ports of gateways are not opened or closed"):
+                self._entrances.update(self.store, self.backends)
             with faults.isolate("pods are not made or removed"):
                 self._reconcile_pods()
         # In a turn of its own: each takes its time where there are thousands of objects.

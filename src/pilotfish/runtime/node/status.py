@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -15,18 +15,25 @@ from pilotfish.node.store import Store
 from pilotfish.runtime.control.views import MeshView, ProblemView, PublishView, ServiceView, StatusView, SyncView
 from pilotfish.runtime.node.describe import describe_pod, describe_proxy, describe_service
 from pilotfish.runtime.node.discovery import DiscoveryProcess
+from pilotfish.runtime.node.entrances import Entrances
 from pilotfish.runtime.node.publish import Published, find_problem
 from pilotfish.runtime.node.reconciler import Reconciler
 
 
 class Status:
     def __init__(
-        self, mesh: MeshView, reconciler: Reconciler, discovery: DiscoveryProcess, published: Sequence[Published]
+        self,
+        mesh: MeshView,
+        reconciler: Reconciler,
+        discovery: DiscoveryProcess,
+        published: Sequence[Published],
+        entrances: Entrances,
     ) -> None:
         self._mesh = mesh
         self._reconciler = reconciler
         self._discovery = discovery
         self._published = published
+        self._entrances = entrances
 
     async def view(self) -> StatusView:
         syncs, said = await asyncio.gather(self._discovery.syncs(), self._discovery.problems())
@@ -54,9 +61,15 @@ class Status:
             pods=tuple(describe_pod(pod) for pod in pods),
             proxies=proxies,
             services=self._services(),
-            published=tuple(PublishView(address=p.address, target=p.publish.target) for p in self._published),
+            published=tuple(self._describe_published()),
             problems=problems,
         )
+
+    def _describe_published(self) -> Iterator[PublishView]:
+        for each in (*self._published, *self._entrances.published):
+            yield PublishView(
+                address=each.address, target=each.publish.target, trials=self._entrances.trials(each.port)
+            )
 
     @property
     def problems(self) -> tuple[Problem, ...]:
