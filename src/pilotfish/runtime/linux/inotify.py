@@ -39,11 +39,16 @@ class Inotify:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._descriptor, self._read)
 
-    def watch(self, directories: Iterable[Path]) -> bool:
-        """Watch these, and no others. One that does not exist is left out. True if one was not watched before."""
+    def add(self, directories: Iterable[Path]) -> dict[Path, int]:
+        """The kernel's number of each that exists. It may block, so it may be called in another thread; `watch` is to
+        follow, and until then nothing is heard of those that are new."""
         # A directory that is watched already keeps its number; one that came anew under its name has another.
-        numbers = {d: _libc.inotify_add_watch(self._descriptor, os.fsencode(d), _ENTRIES) for d in set(directories)}
-        before, self._watched = self._watched, {d: number for d, number in numbers.items() if number >= 0}
+        numbers = {d: _libc.inotify_add_watch(self._descriptor, os.fsencode(d), _ENTRIES) for d in directories}
+        return {directory: number for directory, number in numbers.items() if number >= 0}
+
+    def watch(self, numbers: dict[Path, int]) -> bool:
+        """Watch these, and no others. True if one was not watched before."""
+        before, self._watched = self._watched, numbers
         for number in set(before.values()) - set(self._watched.values()):
             _libc.inotify_rm_watch(self._descriptor, number)
         return any(before.get(directory) != number for directory, number in self._watched.items())
@@ -73,6 +78,7 @@ class Inotify:
             if mask & _MOVE_SELF:
                 _libc.inotify_rm_watch(self._descriptor, watch)
             paths = (directory / os.fsdecode(name) for directory in directories)
+            # A file system from which an event came is there, so that this look does not take long.
             changed.update(path for path in paths if not (mask & _CREATE and _is_being_written(path)))
         if changed:
             self._on_change(frozenset(changed))

@@ -37,6 +37,7 @@ from pilotfish.runtime.node.status import Status
 from pilotfish.runtime.node.workloads import Place
 from pilotfish.runtime.source import ObjectSource
 from pilotfish.runtime.source.files import Files
+from pilotfish.runtime.source.waiting import LATE
 
 _log = logging.getLogger(__name__)
 _DISCOVERY_START = 30.0
@@ -103,7 +104,7 @@ class _Builder:
         exits.push_async_callback(entrances.close)
         reconciler = await self._make_pods(store, network, discovery, entrances)
         published = tuple(Published(port, reconciler.endpoints) for port in ports)
-        await self._answer(reconciler, Status(view, reconciler, discovery, published, entrances))
+        await self._answer(reconciler, Status(view, reconciler, discovery, published, entrances, source))
         self._follow(source, reconciler)
         await self._publish(published, reconciler, exits)
         await discovery.wait_ready(_DISCOVERY_START)
@@ -134,7 +135,9 @@ class _Builder:
     async def _read(self, source: ObjectSource) -> Store:
         """All that was given."""
         options = self._options
+        telling = asyncio.get_running_loop().call_later(LATE, lambda: self._progress.problems(source.problems()))
         news = (await source.next()).news
+        telling.cancel()
         for name in options.sources:
             if Path(name).is_dir() and not any(origin.startswith(f"{name.rstrip('/')}/") for origin in news):
                 raise CannotStart(f"{name} holds no manifest: no file there ends with .yaml, .yml or .json")

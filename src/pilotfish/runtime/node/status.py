@@ -18,6 +18,7 @@ from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.entrances import Entrances
 from pilotfish.runtime.node.publish import Published, find_problem
 from pilotfish.runtime.node.reconciler import Reconciler
+from pilotfish.runtime.source import ObjectSource
 
 
 class Status:
@@ -28,12 +29,14 @@ class Status:
         discovery: DiscoveryProcess,
         published: Sequence[Published],
         entrances: Entrances,
+        source: ObjectSource,
     ) -> None:
         self._mesh = mesh
         self._reconciler = reconciler
         self._discovery = discovery
         self._published = published
         self._entrances = entrances
+        self._source = source
 
     async def view(self) -> StatusView:
         syncs, said = await asyncio.gather(self._discovery.syncs(), self._discovery.problems())
@@ -80,7 +83,7 @@ class Status:
         waiting = tuple(problem for pod in workloads.pods.values() for problem in pod.problems())
         unpublished = tuple(problem for each in self._published if (problem := find_problem(each, store)))
         ours = (*reconciler.faults.problems, *reconciler.address_problems)
-        found = (*store.problems, *ours, *refused, *waiting, *unpublished)
+        found = (*self._source.problems(), *store.problems, *ours, *refused, *waiting, *unpublished)
         return tuple(dict.fromkeys(found))
 
     def _services(self) -> tuple[ServiceView, ...]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pilotfish.config.desired import News
+from pilotfish.model import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,10 @@ class ObjectSource(Protocol):
 
         Raises MachineError, and only at first, if what it was given can't be a source.
         """
+        ...
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What keeps it just now from telling what changed."""
         ...
 
     def close(self) -> None: ...

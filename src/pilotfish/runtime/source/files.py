@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pilotfish.config.manifest import Loaded
+from pilotfish.model import Problem
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.source import Batch
 from pilotfish.runtime.source.origin import Origin
 from pilotfish.runtime.source.parsing import Parser
 from pilotfish.runtime.source.reading import Content, Text, Unreadable, find_kind, read_all, read_file
+from pilotfish.runtime.source.waiting import Waiting
 from pilotfish.runtime.source.watching import Watch
 from pilotfish.runtime.thread import in_thread
 
@@ -49,7 +51,8 @@ class Files:
         self._stdin = stdin
         self._files: dict[Path, _File] = {}
         self._loop = asyncio.get_running_loop()
-        self._watch = Watch(self._given, recursive)
+        self._waiting = Waiting()
+        self._watch = Watch(self._given, recursive, self._waiting)
         self._is_first = True
 
     async def next(self) -> Batch:
@@ -63,6 +66,9 @@ class Files:
             since = await self._watch.wait(min(looks, default=None))
             if news := await self._look():
                 return Batch(news, since)
+
+    def problems(self) -> tuple[Problem, ...]:
+        return self._waiting.problems()
 
     def close(self) -> None:
         self._watch.close()
@@ -85,7 +91,7 @@ class Files:
         touched = await self._watch.take(due)
         found = self._watch.found
         paths = sorted(touched) if touched is not None else dict.fromkeys((*found.files, *self._files))
-        contents = await in_thread(lambda: {path: read_file(path) for path in paths})
+        contents = await in_thread(lambda: {path: read_file(path) for path in self._waiting.each(paths)})
         if touched is None:
             contents |= {folder: _unlisted(error) for folder, error in found.unlisted.items()}
         return contents
@@ -114,7 +120,7 @@ class Files:
 
     async def _check(self) -> None:
         """What was named and is nothing to read is refused. Raises MachineError."""
-        kinds = await in_thread(lambda: {path: find_kind(path) for path in self._given})
+        kinds = await in_thread(lambda: {path: find_kind(path) for path in self._waiting.each(self._given)})
         for path, kind in kinds.items():
             name = self._given[path]
             if kind == 0 and name != self._mesh_config:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pilotfish.runtime.linux.inotify import Inotify
 from pilotfish.runtime.source.debounce import Debounce
 from pilotfish.runtime.source.survey import is_folder, is_link, is_manifest, survey
+from pilotfish.runtime.source.waiting import Waiting
 from pilotfish.runtime.thread import in_thread
 
 _MOST_SURVEYS = 5
@@ -15,11 +16,12 @@ _MOST_SURVEYS = 5
 
 
 class Watch:
-    def __init__(self, given: Iterable[Path], recursive: bool) -> None:
+    def __init__(self, given: Iterable[Path], recursive: bool, waiting: Waiting) -> None:
         self.found = survey(())
         """What there was when it was last looked for."""
         self._given = tuple(given)
         self._recursive = recursive
+        self._waiting = waiting
         self._touched: set[Path] = set()
         self._is_outdated = True
         """What there is must be looked for."""
@@ -38,8 +40,9 @@ class Watch:
             return frozenset(touched)
         self._is_outdated = False
         for _ in range(_MOST_SURVEYS):
-            self.found = await in_thread(lambda: survey(self._given, self._recursive))
-            if not self._inotify.watch(self.found.directories):
+            self.found = await in_thread(lambda: survey(self._waiting.each(self._given), self._recursive))
+            numbers = await in_thread(lambda: self._inotify.add(self._waiting.each(self.found.directories)))
+            if not self._inotify.watch(numbers):
                 break
         return None
 
@@ -48,7 +51,8 @@ class Watch:
 
     def _is_turned(self, touched: Iterable[Path]) -> bool:
         """A folder, or a link to elsewhere, has come in the place of a file."""
-        return any(is_folder(path) or (path not in self.found.links and is_link(path)) for path in touched)
+        paths = self._waiting.each(touched)
+        return any(is_folder(path) or (path not in self.found.links and is_link(path)) for path in paths)
 
     def _on_event(self, paths: frozenset[Path]) -> None:
         """Others' files, and an editor's temporary ones, must not count as a storm."""
