@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
 
-from tests.chaos import hostile
+from tests.chaos import hostile, stranger
 from tests.chaos.bad import BAD, mutate
 from tests.chaos.ledger import Allowance
 from tests.chaos.world import deployment, destination_rule, mesh_config, moved, route, service, text, virtual_service
@@ -60,6 +60,10 @@ class Stage(Protocol):
 
     def strike(self, how: str, seconds: float, whom: str) -> None:
         """Let `hostile.py` loose on the ports of `discovery` or of the pods of an app; returns when it is over."""
+
+    def deceive(self, how: str, seconds: float, whose: str) -> None:
+        """Let `stranger.py` speak xDS to discovery with the node id of a pod: from this pod (`POD`), or from the node
+        (`not POD`); returns when it is over."""
 
     def ask_status(self, times: int) -> None:
         """So many `status` commands at once."""
@@ -540,6 +544,27 @@ class StrikeDiscovery(_Costless):
 
 
 @dataclass(frozen=True, slots=True)
+class Deceive(_Costless):
+    """Discovery, in the name of a proxy: of one's own pod, or of another's."""
+
+    concerns: ClassVar = frozenset({"strike", "victim"})
+    how: str
+    seconds: float
+    is_inside: bool
+    which: int
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(draw.choice(tuple(stranger.WAYS)), draw.uniform(1, 4), draw.random() < 0.7, draw.randrange(2))
+
+    def perform(self, stage: Stage) -> None:
+        if self.is_inside:
+            stage.deceive(self.how, self.seconds, stage.pod("victim", self.which))
+        else:
+            stage.deceive(self.how, self.seconds, f"not {stage.pod('steady', 0)}")
+
+
+@dataclass(frozen=True, slots=True)
 class AskStatus(_Costless):
     concerns: ClassVar = frozenset({"status"})
     times: int
@@ -577,5 +602,6 @@ ACTIONS: tuple[type[Action], ...] = (
     StallApp,
     StrikePods,
     StrikeDiscovery,
+    Deceive,
     AskStatus,
 )

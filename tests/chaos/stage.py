@@ -166,6 +166,26 @@ class RealStage:
         targets = [f"{host}:{port}" for host in hosts for port in ports]
         subprocess.run([*inside, *program, *targets], timeout=seconds + 60, check=True)
 
+    def deceive(self, how: str, seconds: float, whose: str) -> None:
+        status = self.status()
+        name = whose.removeprefix("not ")
+        pod = next(p for p in status["pods"] if p["name"] == name)
+        space = pod["namespace"]
+        node = f"sidecar~{pod['addresses'][0]}~{name}.{space}~{space}.svc.cluster.local"
+        inside = ["ip", "netns", "exec", Path(status["mesh"]["netns"]).name] if whose != name else []
+        program = [
+            sys.executable,
+            str(HERE / "stranger.py"),
+            how,
+            str(seconds),
+            status["discovery"]["xds_address"],
+            node,
+        ]
+        if inside:
+            subprocess.run([*inside, *program], timeout=seconds + 60, check=True)
+        else:
+            self.mesh.exec(name, *program, timeout=seconds + 60)
+
     def ask_status(self, times: int) -> None:
         asking = [threading.Thread(target=self._ask) for _ in range(times)]
         for thread in asking:

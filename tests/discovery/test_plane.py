@@ -10,9 +10,11 @@ import pytest
 
 from pilotfish.config.manifest import Manifest
 from pilotfish.derive import Graph
+from pilotfish.discovery import patience
 from pilotfish.discovery.admission import Reason
 from pilotfish.discovery.findings import Finding, findings
 from pilotfish.discovery.isolation import isolate
+from pilotfish.discovery.plane import GATHERING
 from pilotfish.discovery.standing import standings
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.envoy.values import ResourceSet
@@ -191,6 +193,37 @@ def test_who_starts_or_leaves_makes_up_for_nobody_who_is_away() -> None:
     world.connect(Sidecar("stranger-0"))
     world.settle()
     assert sorted(id.split("~")[2] for id in world.plane.serving) == ["stranger-0.vm", "web-0.vm"]
+
+
+def ready_pod(name: str) -> str:
+    status = {"podIP": "10.0.0.9", "conditions": [{"type": "Ready", "status": "True"}]}
+    made = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "vm"}, "status": status}
+    return f"---\n{json.dumps({**made, 'spec': {'containers': [{'name': 'app', 'command': ['x']}]}})}\n"
+
+
+def test_who_is_back_first_after_a_restart_has_no_more_to_say_than_others() -> None:
+    world = World(mesh("/first") + ready_pod("liar-0") + ready_pod("web-0"))
+    world.connect(Sidecar("liar-0", refuses=("",)))
+    world.settle()
+    world.pass_time(patience.LOOK * 4)
+    world.settle()
+    assert rejected(world) == []
+    web = Sidecar()
+    world.connect(web)
+    world.settle()
+    assert rejected(world) == []
+    assert web.holds("/first")
+    assert {"RefusedByProxy"} == {finding.problem.reason for finding in faults(world)}
+
+
+def test_one_that_does_not_come_back_is_not_waited_for_for_ever() -> None:
+    world = World(mesh("/poison") + ready_pod("away-0"))
+    world.connect(Sidecar(refuses=("/poison",)))
+    world.settle()
+    assert rejected(world) == []
+    world.pass_time(GATHERING + patience.LOOK)
+    world.settle()
+    assert rejected(world) != []
 
 
 def test_what_was_rejected_on_a_liars_word_is_offered_again_once_it_is_known_to_be_one() -> None:

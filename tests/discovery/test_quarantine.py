@@ -54,6 +54,9 @@ class World:
         refused = frozenset(proxy for proxy, said in self.refused.items() if said == version)
         return Votes(accepted - but, refused - but)
 
+    def gathers(self, now: float) -> bool:
+        return False
+
     def unproven(self) -> dict[ObjectRef, int]:
         return dict.fromkeys(self.fresh, 1)
 

@@ -78,8 +78,11 @@ class Mesh:
     def takes_traffic(self, proxy: Proxy) -> bool:
         """Its pod is ready, and does not leave. Of a proxy whose pod nobody has told of it is taken to be so."""
         ref = POD.ref(proxy.namespace, proxy.name)
-        found = self.graph.get(workload, ref)
-        return found.ready if found is not None else ref not in self.desired.manifests
+        return self.is_ready(ref) or (self.graph.get(workload, ref) is None and ref not in self.desired.manifests)
+
+    def is_ready(self, pod: ObjectRef) -> bool:
+        found = self.graph.get(workload, pod)
+        return found is not None and found.ready
 
     def resources(self, proxy: Proxy) -> ResourceSet:
         return resource_set(self.graph, proxy)

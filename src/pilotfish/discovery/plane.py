@@ -34,6 +34,9 @@ from pilotfish.model import ObjectRef, Proxy
 from pilotfish.model.kinds import POD
 from pilotfish.model.proxy import ProxyType
 
+GATHERING: Final = 5.0
+"""Seconds from the first proxy on for which the word of some convicts no object while others, whose pods are ready,
+have not come: Envoys are back within 2 s of a discovery that was restarted."""
 _TAKES_NOTHING: Final = "did not acknowledge what it was sent"
 
 
@@ -55,6 +58,8 @@ class ControlPlane:
         """Of those, the objects whose present forms are neither known to work nor refused yet."""
         self._cache = StreamCache()
         self._numbers = count(1)
+        self._first_at: float | None = None
+        """When the first proxy came."""
         self._behind: dict[str, None] = {}
         """The sessions whose resources are to be looked at again, in order."""
         self._unsettled: dict[str, ProxySession] = {}
@@ -110,6 +115,7 @@ class ControlPlane:
         """A proxy has come. `at`: the time of day. What its first request leads to, `receive` tells."""
         host = peer_host(peer)
         proxy = self._vouch(proxy, host)
+        self._first_at = now if self._first_at is None else self._first_at
         session = ProxySession(
             f"{proxy}-{next(self._numbers)}",
             proxy,
@@ -436,6 +442,13 @@ class ControlPlane:
         resources = session.stream.resources
         due = resources.get(type_url, name) if resources is not None else None
         return session.id in self._behind or (due is not None and due.version == version)
+
+    def gathers(self, now: float) -> bool:
+        if self._first_at is None or now - self._first_at >= GATHERING:
+            return False
+        here = {(s.proxy.namespace, s.proxy.name) for s in self.sessions.values() if s.is_complete}
+        pods = (ref for ref in self.mesh.desired.manifests if ref.kind is POD)
+        return any(self.mesh.is_ready(ref) for ref in pods if (ref.namespace, ref.name) not in here)
 
     def unproven(self) -> dict[ObjectRef, int]:
         return self.mesh.unproven()

@@ -50,6 +50,9 @@ class World(Protocol):
     def votes(self, type_url: str, name: str, version: str, but: Set[str]) -> Votes:
         """What the proxies say of it; those of `but` are not asked."""
 
+    def gathers(self, now: float) -> bool:
+        """Whether discovery has just come, and not all proxies that it had are back: the first is not the most."""
+
     def unproven(self) -> dict[ObjectRef, int]:
         """The objects that changed since all proxies accepted everything, and how recently (higher is later)."""
 
@@ -200,7 +203,7 @@ class Quarantine:
             return True
         waiting.since = now if waiting.since is None else waiting.since
         accepted = self._votes(nack, nack.version).decide(now - waiting.since >= PATIENCE)
-        if accepted is None:
+        if accepted is None or (not accepted and self._world.gathers(now)):
             return False
         if accepted:
             self._convict(nack)
