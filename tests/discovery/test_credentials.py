@@ -13,7 +13,7 @@ from pilotfish.discovery import debug
 from pilotfish.discovery.dump import config_dump
 from pilotfish.discovery.effects import Effect
 from pilotfish.discovery.findings import findings
-from pilotfish.discovery.plane import ControlPlane
+from pilotfish.discovery.plane import GATHERING, ControlPlane
 from pilotfish.discovery.session import ProxySession
 from pilotfish.discovery.standing import standings
 from pilotfish.envoy.types import CLUSTER, SECRET
@@ -160,10 +160,10 @@ def test_a_refused_secret_is_named_and_used_no_more() -> None:
     for request in (DeltaRequest(CLUSTER), DeltaRequest(SECRET, subscribe=("kubernetes://me",))):
         mesh.receive(session, request, 0.0)
     nonce = session.stream.watches[SECRET].last_nonce
-    effects = mesh.receive(session, DeltaRequest(SECRET, nonce, "kubernetes://me: Failed to load"), 1.0)
+    effects = mesh.receive(session, DeltaRequest(SECRET, nonce, "kubernetes://me: Failed to load"), GATHERING)
     assert any(isinstance(effect, Refused) for effect in effects)
     while mesh.is_behind:
-        mesh.push(1.0)
+        mesh.push(GATHERING)
     assert [ref.kind for ref in mesh.quarantine.rejected] == [SECRET_KIND]
     found = [finding.problem for finding in findings(mesh) if finding.problem.reason == "RefusedByEnvoy"]
     assert [(str(problem.ref), "SDS kubernetes://me" in problem.message) for problem in found] == [
