@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from pilotfish.ads.request import DeltaRequest, Request
@@ -31,9 +32,14 @@ def check_request(request: Request) -> None:
         raise ExcessiveRequestError(f"a name is longer than {LONGEST_NAME} characters")
 
 
-def check_subscription(types: int, names: int) -> None:
-    """All that a stream has asked for. Raises ExcessiveRequestError."""
+def check_subscription(types: int, names: Collection[Collection[str]]) -> None:
+    """All that a stream has asked for, the names of each type. Raises ExcessiveRequestError."""
     if types > MOST_TYPES:
         raise ExcessiveRequestError(f"a stream asks for {types} types; {MOST_TYPES} is the most")
-    if names > MOST_NAMES:
-        raise ExcessiveRequestError(f"a stream asks for {names} resources by name; {MOST_NAMES} is the most")
+    count = sum(map(len, names))
+    if count > MOST_NAMES:
+        raise ExcessiveRequestError(f"a stream asks for {count} resources by name; {MOST_NAMES} is the most")
+    size = sum(len(name) for each in names for name in each)
+    if size > LARGEST_REQUEST:
+        what = f"names of {size} characters in all"
+        raise ExcessiveRequestError(f"a stream asks for {what}; {LARGEST_REQUEST} is the most, as in one request")

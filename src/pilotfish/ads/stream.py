@@ -72,12 +72,14 @@ class Stream:
         first = watch is None
         if watch is None:
             watch = self._add(request.type_url)
+        names = watch.names
         told = self._take_answer(watch, request, now)
         if isinstance(request, DeltaRequest):
             self._subscribe(watch, request, first, now)
         elif first or request.nonce in ("", watch.last_nonce):
             self._subscribe_world(watch, request, first)
-        check_subscription(len(self.watches), sum(len(each.names) for each in self.watches.values()))
+        if first or watch.names is not names:
+            check_subscription(len(self.watches), [each.names for each in self.watches.values()])
         return told + self._advance(now)
 
     def sync(self, type_url: str) -> Sync:
