@@ -107,3 +107,16 @@ def test_a_proxy_that_no_manifest_has_is_described(world: World) -> None:
 def test_a_description_that_is_none_says_why(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         parse_description(text)
+
+
+def test_a_proxy_config_is_in_force_for_the_pods_that_it_selects() -> None:
+    config = """
+---
+apiVersion: networking.istio.io/v1beta1
+kind: ProxyConfig
+metadata: {name: fast, namespace: vm}
+spec: {selector: {matchLabels: {app: webapp}}, concurrency: 3}
+"""
+    world = build(read([("mesh.yaml", CALCULATOR.read_text() + config)]))
+    concurrency = {name.partition("-")[0]: each.proxy_config.concurrency for name, each in world.sidecars.items()}
+    assert concurrency == {"webapp": 3, "calculator": None}

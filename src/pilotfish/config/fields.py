@@ -163,6 +163,7 @@ _ISTIO: dict[type, Table] = {
     istio.Server: _info("defaultEndpoint", "routes alone say where a gateway sends what it takes, as in Istio"),
     istio.GatewayPort: _info("targetPort", "a Service says which port of the pods stands for this one, as in Istio", 0),
     istio.SidecarPort: _warning("targetPort", f"it is of old, and Istio has no use for it either; {_KEPT}"),
+    istio.ProxyConfigSpec: _info("image", "no image is pulled: every proxy is this machine's Envoy"),
     istio.RetryBudget: _warning("budgetInterval", f"Envoy counts the requests that are under way; {_KEPT}"),
     istio.OutlierDetection: _warning(
         "consecutiveErrors", f"it is of old, and Istio has no use for it either; {_KEPT}; write consecutive5xxErrors"

@@ -13,6 +13,7 @@ from pilotfish.config.checks.durations import check_duration
 from pilotfish.config.checks.export_to import check_export_to
 from pilotfish.config.checks.hosts import is_domain
 from pilotfish.config.checks.names import check_dns_label
+from pilotfish.config.checks.proxy_config import check_concurrency
 from pilotfish.config.decode import decode
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.config.report import Report
@@ -167,9 +168,7 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
 
 def _check_proxy_config(config: ProxyConfig, report: Report, field: str) -> None:
     check_proxy_ports(config, report, field)
-    if config.concurrency is not None and not 0 <= config.concurrency <= 1024:
-        what = f"Envoy can't run {config.concurrency} worker threads"
-        report.invalid(f"{field}.concurrency", what, "write 0 (one for each core) to 1024")
+    check_concurrency(config.concurrency, f"{field}.concurrency", report)
     _check_address(config.discovery_address, f"{field}.discoveryAddress", report)
     if config.drain_duration.nanos < _SECOND or config.drain_duration.nanos % _SECOND:
         what = f"{config.drain_duration} is not a whole number of seconds"

@@ -5,7 +5,7 @@ Source: https://istio.io/latest/docs/reference/config/annotations/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -14,6 +14,7 @@ import msgspec
 from pilotfish.agent.metrics import ScrapeTarget
 from pilotfish.agent.probes import ProbeTable, rewrite_probes
 from pilotfish.capture import CaptureSpec, Mode
+from pilotfish.config import istio
 from pilotfish.config.injection import TEMPLATES, asks_for_gateway, wants_sidecar
 from pilotfish.config.kubernetes import ContainerPort, Pod
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
@@ -23,13 +24,12 @@ from pilotfish.config.sidecar_ports import check_app_port, held_ports, ports_bes
 from pilotfish.inject.annotations import STATUS_PORT_ANNOTATION, spec_from_annotations
 from pilotfish.inject.metadata import build_gateway_metadata, build_metadata
 from pilotfish.inject.past import describe_past
+from pilotfish.inject.proxy_config import ANNOTATION, effective_proxy_config
 from pilotfish.inject.unused import describe_unused
 from pilotfish.model import ObjectRef, Problem, Severity, Source
 from pilotfish.model.kinds import POD
 from pilotfish.model.proxy import ProxyType
 from pilotfish.model.wellknown import STATUS_PORT
-
-_CONFIG = "proxy.istio.io/config"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +61,21 @@ def build_sidecar(
     ipv6: bool,
     source: Source | None = None,
     namespace_labels: Mapping[str, str] = MappingProxyType({}),
+    proxy_configs: Sequence[istio.ProxyConfig] = (),
 ) -> tuple[Sidecar | None, tuple[Problem, ...]]:
     """(the sidecar, or None for a pod that has none; what is wrong).
 
     With an error the pod must not be started: it would run with less captured than it asks for. `workload` is what the
-    user wrote, such as the Deployment, and `source` where; `ipv6`: whether the pod has it.
+    user wrote, such as the Deployment, and `source` where; `ipv6`: whether the pod has it; `proxy_configs`: all of the
+    mesh, the oldest first.
     """
     annotations = pod.metadata.annotations
     is_gateway = asks_for_gateway(pod.metadata)
     if not wants_sidecar(pod.metadata, namespace_labels):
         return None, (_describe_unproxied(workload, source),) if is_gateway else ()
-    config = mesh.default_config
-    problems: tuple[Problem, ...] = ()
-    if _CONFIG in annotations:
-        config, said = proxy_config(annotations[_CONFIG], config, workload, source or Source("-", 1))
-        # Whoever read the object has said what is without effect in it, and on which line.
-        problems = tuple(problem for problem in said if problem.severity is Severity.ERROR)
+    config, said = effective_proxy_config(pod, mesh, proxy_configs, workload, source)
+    # Whoever read the object has said what is without effect in it, and on which line.
+    problems = tuple(problem for problem in said if problem.severity is Severity.ERROR)
     config, taken = _with_status_port(annotations, config, workload, source)
     prometheus, wrong = _scrape_target(annotations, workload, source)
     problems = (*problems, *taken, *wrong)
@@ -135,7 +134,7 @@ def _with_status_port(
 def _lost_ports(pod: Pod, config: ProxyConfig, workload: ObjectRef, source: Source | None) -> tuple[Problem, ...]:
     """The app's ports that are the sidecar's by the mesh's configuration alone: of others, whoever read the object has
     spoken."""
-    text = pod.metadata.annotations.get(_CONFIG)
+    text = pod.metadata.annotations.get(ANNOTATION)
     own = proxy_config(text, ProxyConfig(), workload, source or Source("-", 1))[0] if text else ProxyConfig()
     said = held_ports(own)
     held = {port: what for port, what in held_ports(config).items() if port not in said}

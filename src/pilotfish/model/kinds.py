@@ -38,6 +38,7 @@ WORKLOAD_ENTRY: Final = Kind("WorkloadEntry", "workloadentries", *_NETWORKING, (
 GATEWAY: Final = Kind("Gateway", "gateways", *_NETWORKING, ("gw",), discovery=True)
 WORKLOAD_GROUP: Final = Kind("WorkloadGroup", "workloadgroups", *_NETWORKING, ("wg",), discovery=True)
 SIDECAR: Final = Kind("Sidecar", "sidecars", *_NETWORKING, discovery=True)
+PROXY_CONFIG: Final = Kind("ProxyConfig", "proxyconfigs", "networking.istio.io", ("v1beta1",))
 NAMESPACE: Final = Kind("Namespace", "namespaces", *_CORE, ("ns",), namespaced=False)
 CONFIG_MAP: Final = Kind("ConfigMap", "configmaps", *_CORE, ("cm",))
 SECRET: Final = Kind("Secret", "secrets", *_CORE, discovery=True)
@@ -77,8 +78,6 @@ _NO_CONTROLLER = _harmless("it is for a cluster's own machinery, and a mesh on o
 UNSUPPORTED: Final = (
     Kind("EnvoyFilter", "envoyfilters", "networking.istio.io", ("v1alpha3",),
          without_effect=_not_yet("Envoy's configuration is not patched")),
-    Kind("ProxyConfig", "proxyconfigs", "networking.istio.io", ("v1beta1",),
-         without_effect=_not_yet("use the annotation proxy.istio.io/config or meshConfig.defaultConfig")),
     Kind("PeerAuthentication", "peerauthentications", *_SECURITY, ("pa",),
          without_effect=_not_yet("traffic between pods is not encrypted, and plaintext is accepted")),
     Kind("RequestAuthentication", "requestauthentications", *_SECURITY, ("ra",),

@@ -13,10 +13,11 @@ from typing import Literal
 import msgspec
 
 from pilotfish.config.desired import DesiredState, News, mesh_config_refs, update, withdraw
+from pilotfish.config.istio import ProxyConfig
 from pilotfish.config.kubernetes import Deployment
 from pilotfish.config.manifest import Loaded, Manifest
 from pilotfish.model import Kind, ObjectRef, Problem
-from pilotfish.model.kinds import NAMESPACE
+from pilotfish.model.kinds import NAMESPACE, PROXY_CONFIG
 from pilotfish.node.gateways import with_gateways
 
 APPLIED = ""
@@ -68,6 +69,12 @@ class Store:
         """Of all texts that are in force."""
         applied = (problem for stored in self.objects.values() for problem in stored.problems)
         return (*self.desired.problems, *applied)
+
+
+def proxy_configs(store: Store) -> tuple[ProxyConfig, ...]:
+    """The oldest first."""
+    found = sorted(store.of_kind(PROXY_CONFIG), key=lambda stored: stored.created_at)
+    return tuple(s.manifest.resource for s in found if isinstance(s.manifest.resource, ProxyConfig))
 
 
 def follow(store: Store, news: News, now: float) -> tuple[Store, tuple[Change, ...]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from pilotfish.config.desired import DesiredState
+from pilotfish.config.istio import ProxyConfig
 from pilotfish.config.kubernetes import Pod
 from pilotfish.config.manifest import Manifest, locate
 from pilotfish.discovery.mesh import Mesh
@@ -65,6 +66,7 @@ def build(desired: DesiredState, now: float = 0.0) -> World:
     planned, owners = plan(desired.manifests)
     mesh = Mesh()
     mesh.apply(replace(desired, manifests=planned))
+    configs = _proxy_configs(desired)
     proxies: dict[str, Proxy] = {}
     workloads: dict[str, ObjectRef] = {}
     sidecars: dict[str, Sidecar] = {}
@@ -80,6 +82,7 @@ def build(desired: DesiredState, now: float = 0.0) -> World:
             ipv6=False,
             source=manifest.source,
             namespace_labels=_labels(planned.get(NAMESPACE.ref("", ref.namespace))),
+            proxy_configs=configs,
         )
         problems += said
         if sidecar is not None:
@@ -100,6 +103,13 @@ def build(desired: DesiredState, now: float = 0.0) -> World:
 
 def _labels(namespace: Manifest | None) -> Mapping[str, str]:
     return namespace.resource.metadata.labels if namespace is not None else {}
+
+
+def _proxy_configs(desired: DesiredState) -> tuple[ProxyConfig, ...]:
+    """The oldest first."""
+    found = (m.resource for _, m in sorted(desired.manifests.items()))
+    configs = (each for each in found if isinstance(each, ProxyConfig))
+    return tuple(sorted(configs, key=lambda each: each.metadata.creation_timestamp or ""))
 
 
 def _addresses(pod: Pod) -> tuple[str, ...]:

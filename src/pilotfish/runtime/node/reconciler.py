@@ -16,7 +16,7 @@ from pilotfish.node import store as storing
 from pilotfish.node.endpoints import Backend
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.publish import Publish
-from pilotfish.node.store import Change, Store
+from pilotfish.node.store import Change, Store, proxy_configs
 from pilotfish.runtime.node.addresses import Addresses
 from pilotfish.runtime.node.announce import Announcer, record
 from pilotfish.runtime.node.changes import ChangeCounter
@@ -185,6 +185,7 @@ class Reconciler:
             ipv6=self._place.ipv6,
             source=Source.parse(pod.source),
             namespace_labels=namespace.manifest.resource.metadata.labels if namespace is not None else {},
+            proxy_configs=proxy_configs(self.store),
         )
 
     # What follows
