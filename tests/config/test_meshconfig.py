@@ -183,3 +183,62 @@ def test_one_in_a_place_where_nobody_reads_it_is_said() -> None:
         ("warning", "UnknownField", "spec.meshconfig"),
         ("info", "UnsupportedField", "spec.profile"),
     ]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "defaultHttpRetryPolicy: {attempts: 5}",
+        "defaultTrafficPolicy: {outlierDetection: {consecutive5xxErrors: 1}}",
+        "pathNormalization: {normalization: MERGE_SLASHES}",
+        "inboundTrafficPolicy: {mode: LOCALHOST}",
+        "serviceSettings: [{settings: {clusterLocal: true}, hosts: [a]}]",
+        "discoverySelectors: [{matchLabels: {a: b}}]",
+        "tlsDefaults: {minProtocolVersion: TLSV1_3}",
+        "proxyListenPort: 15002",
+        "proxyInboundListenPort: 15007",
+        "proxyHttpPort: 15002",
+        "enableEnvoyAccessLogService: true",
+        "enablePrometheusMerge: false",
+        "enableTracing: true",
+        "extensionProviders: [{name: a}]",
+        *(
+            f"defaultConfig: {{{field}}}"
+            for field in (
+                "connectionSettings: {httpIdleTimeout: 1s}",
+                "proxyHeaders: {server: {disabled: true}}",
+                "proxyStatsMatcher: {inclusionPrefixes: [a]}",
+                "runtimeValues: {a: b}",
+                "customConfigFile: /a",
+                "tracing: {sampling: 1}",
+            )
+        ),
+    ],
+)
+def test_what_is_asked_for_and_lacks_is_said(written: str) -> None:
+    config, problems = load_mesh_config(written, "mesh.yaml")
+    assert config is not None
+    assert [(p.reason, str(p.severity)) for p in problems] == [("UnsupportedField", "warning")]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["proxyListenPort: 15001", "proxyInboundListenPort: 15006", "proxyHttpPort: 0", "enablePrometheusMerge: true"],
+)
+def test_what_happens_anyway_needs_no_word(written: str) -> None:
+    assert load_mesh_config(written, "mesh.yaml")[1] == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "field"),
+    [
+        ("tcpKeepalive: {time: 1ms}", "tcpKeepalive.time"),
+        ("tcpKeepalive: {probes: 200}", "tcpKeepalive.probes"),
+        ("dnsRefreshRate: 0s", "dnsRefreshRate"),
+        ("h2UpgradePolicy: YES", "h2UpgradePolicy"),
+    ],
+)
+def test_connections_of_the_mesh_are_bounded(written: str, field: str) -> None:
+    config, problems = load_mesh_config(written, "mesh.yaml")
+    assert config is None
+    assert [problem.field for problem in problems] == [field]

@@ -172,15 +172,20 @@ _ISTIO: dict[type, Table] = {
 
 _MESH: dict[type, Table] = {
     mesh.MeshConfig: (
-        _silent("ingressService ingressClass ingressControllerMode ingressSelector configSources dnsRefreshRate")
-        | _silent("enableEnvoyAccessLogService proxyListenPort proxyInboundListenPort proxyHttpPort")
-        | _silent("enableAutoMtls enablePrometheusMerge disableEnvoyListenerLog disableMixerHttpReports")
+        _silent("ingressService ingressClass ingressControllerMode ingressSelector configSources")
+        | _silent("enableAutoMtls disableEnvoyListenerLog disableMixerHttpReports")
+        | _warning("enableEnvoyAccessLogService", _LATER, False)
+        | _warning("enablePrometheusMerge", "an app's metrics are merged where its annotations ask for it", True)
+        | _warning("proxyListenPort", "what leaves a pod is captured at port 15001", 15001, 0)
+        | _warning("proxyInboundListenPort", "what comes to a pod is captured at port 15006", 15006, 0)
+        | _warning("proxyHttpPort", "no proxy listens as an HTTP proxy; what an app sends is captured", 0)
         | _warning("trustDomain", _LATER, "cluster.local")
         | _warning("thriftConfig configSourcesWatch", _LATER)
     ),
     mesh.ProxyConfig: (
-        _silent("configPath binaryPath serviceCluster customConfigFile statNameLength proxyBootstrapTemplatePath")
-        | _silent("controlPlaneAuthPolicy availabilityZone runtimeValues")
+        _silent("configPath binaryPath serviceCluster statNameLength controlPlaneAuthPolicy availabilityZone")
+        | _warning("customConfigFile proxyBootstrapTemplatePath", "Envoy starts with the mesh's own bootstrap", "")
+        | _warning("runtimeValues", "Envoy's runtime flags stay as they are", {})
         | _warning("holdApplicationUntilProxyStarts", "an app always waits for its proxy, so it has no effect", True)
         | _warning("parentShutdownDuration", _LATER)
     ),

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pilotfish.config.istio.destination_rule import LocalityLoadBalancerSetting
+import msgspec
+
+from pilotfish.config.istio.destination_rule import LocalityLoadBalancerSetting, TCPKeepalive
 from pilotfish.config.kubernetes import Struct
 from pilotfish.model import Duration
 from pilotfish.model.wellknown import ADMIN_PORT, ROOT_NAMESPACE, STATUS_PORT
@@ -45,6 +47,14 @@ class MeshConfig(Struct):
     outbound_traffic_policy: OutboundTrafficPolicy = OutboundTrafficPolicy()
     default_config: ProxyConfig = ProxyConfig()
     connect_timeout: Duration = Duration(10 * 10**9)
+    tcp_keepalive: TCPKeepalive | None = None
+    """Of connections to services, where no DestinationRule says it."""
+    h2_upgrade_policy: Literal["DO_NOT_UPGRADE", "UPGRADE"] = msgspec.field(
+        default="DO_NOT_UPGRADE", name="h2UpgradePolicy"
+    )
+    """UPGRADE: ports that declare HTTP are called over HTTP/2, where no DestinationRule says it."""
+    dns_refresh_rate: Duration = Duration(60 * 10**9)
+    """How often a name is asked for whose answer does not say how long it holds."""
     protocol_detection_timeout: Duration = Duration(0)
     locality_lb_setting: LocalityLoadBalancerSetting | None = None
     """Where a DestinationRule says nothing of it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from pilotfish.config.checks.access_log import check_access_log
+from pilotfish.config.checks.connection_pool import check_keepalive
 from pilotfish.config.checks.durations import check_duration
 from pilotfish.config.checks.export_to import check_export_to
 from pilotfish.config.checks.hosts import is_domain
@@ -155,6 +156,9 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
     if config.connect_timeout > _LONGEST_CONNECT:
         what = f"{config.connect_timeout} is longer than an hour"
         report.invalid(f"{prefix}connectTimeout", what, "write 1h or less")
+    check_duration(config.dns_refresh_rate, f"{prefix}dnsRefreshRate", report)
+    if config.tcp_keepalive is not None:
+        check_keepalive(config.tcp_keepalive, f"{prefix}tcpKeepalive", report)
     check_duration(config.protocol_detection_timeout, f"{prefix}protocolDetectionTimeout", report, may_be_zero=True)
     check_dns_label(config.root_namespace, f"{prefix}rootNamespace", report)
     check_export_to(config.default_service_export_to, report, f"{prefix}defaultServiceExportTo")

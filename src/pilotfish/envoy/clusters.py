@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
@@ -27,7 +28,6 @@ from pilotfish.envoy.message import (
     istio_metadata,
     pack,
     pipe,
-    seconds,
     serialise,
     socket_address,
 )
@@ -41,9 +41,10 @@ from pilotfish.mesh.policy.policies import policy
 from pilotfish.mesh.registry.services import service_at
 from pilotfish.mesh.scope import Place
 from pilotfish.mesh.settings import settings
-from pilotfish.model import ObjectRef, Protocol
+from pilotfish.model import Duration, ObjectRef, Protocol
 from pilotfish.model.service import Resolution, Service, ServicePort
-from pilotfish.model.traffic_policy import DestinationPolicy
+from pilotfish.model.settings import MeshSettings
+from pilotfish.model.traffic_policy import ConnectionPool, DestinationPolicy, Keepalive, UpstreamProtocol
 from pilotfish.model.wellknown import DNS_PROXY_PORT, INBOUND_BIND_IPV4, INBOUND_BIND_IPV6
 
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -155,8 +156,21 @@ def _build_outbound(
     if treatment is None:
         _leave_empty(cluster)
         return _resource(db, cluster)
+    treatment = replace(treatment, connection_pool=_pool(settings(db), treatment.connection_pool, port.protocol))
     apply_traffic_policy(cluster, treatment, found.subject_alt_names)
     return _resource(db, cluster, tls_references(treatment.tls) if treatment.tls is not None else ())
+
+
+def _pool(mesh: MeshSettings, pool: ConnectionPool, protocol: Protocol) -> ConnectionPool:
+    """With what the mesh says where the policy does not. Source: Istio's shouldH2Upgrade and applyTCPKeepalive,
+    https://github.com/istio/istio/blob/master/pilot/pkg/networking/core/cluster_traffic_policy.go"""
+    if mesh.keepalive is not None:
+        own, given = pool.keepalive or Keepalive(), mesh.keepalive
+        kept = Keepalive(own.probes or given.probes, own.time or given.time, own.interval or given.interval)
+        pool = replace(pool, keepalive=kept)
+    if mesh.upgrade and protocol is Protocol.HTTP and pool.protocol is UpstreamProtocol.DECLARED:
+        pool = replace(pool, protocol=UpstreamProtocol.HTTP2)
+    return pool
 
 
 def _leave_empty(cluster: Cluster) -> None:
@@ -184,19 +198,19 @@ def _set_discovery(
         cluster.load_assignment.CopyFrom(
             build_load_assignment(db, cluster.name, found.host, home, port.number, subset, applied, client)
         )
-        _resolve_names(cluster, found.resolution)
+        _resolve_names(cluster, found.resolution, settings(db).dns_refresh)
     else:
         cluster.type = Cluster.ORIGINAL_DST
         cluster.lb_policy = Cluster.CLUSTER_PROVIDED
 
 
-def _resolve_names(cluster: Cluster, resolution: Resolution) -> None:
+def _resolve_names(cluster: Cluster, resolution: Resolution, refresh: Duration) -> None:
     """STRICT_DNS and LOGICAL_DNS in their present form: the types of that name are deprecated with their fields."""
     names = sum(len(group.lb_endpoints) for group in cluster.load_assignment.endpoints)
     dns = DnsCluster(
         dns_lookup_family=DnsLookupFamily.V4_PREFERRED,
         respect_dns_ttl=True,
-        dns_refresh_rate=seconds(60),
+        dns_refresh_rate=duration(refresh),
         typed_dns_resolver_config=_RESOLVER,
         # The form in which LOGICAL_DNS lives on; it takes one name, no more and no less.
         all_addresses_in_single_endpoint=resolution is Resolution.DNS_ROUND_ROBIN and names == 1,

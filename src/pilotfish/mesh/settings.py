@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pilotfish.config import istio
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import mesh_config
 from pilotfish.model.settings import AccessLog, MeshSettings
+from pilotfish.model.traffic_policy import Keepalive
 
 
 @query
@@ -15,10 +17,18 @@ def settings(db: Reads) -> MeshSettings:
     return MeshSettings(
         access_log=_access_log(config),
         connect_timeout=config.connect_timeout,
+        keepalive=lower_keepalive(config.tcp_keepalive) if config.tcp_keepalive is not None else None,
+        upgrade=config.h2_upgrade_policy == "UPGRADE",
+        dns_refresh=config.dns_refresh_rate,
         detection_timeout=config.protocol_detection_timeout,
         trusted_proxies=config.default_config.gateway_topology.num_trusted_proxies,
         allow_any=config.outbound_traffic_policy.mode == "ALLOW_ANY",
     )
+
+
+def lower_keepalive(source: istio.TCPKeepalive) -> Keepalive:
+    """0 probes are the kernel's own number."""
+    return Keepalive(source.probes or None, source.time, source.interval)
 
 
 def _access_log(config: MeshConfig) -> AccessLog | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pilotfish.model.traffic_policy import Keepalive
 from pilotfish.model.values import Duration
 
 
@@ -22,7 +23,13 @@ class MeshSettings:
     connect_timeout: Duration
     detection_timeout: Duration
     """How long a sniffed connection's first bytes are waited for; 0 is for ever."""
+    dns_refresh: Duration
+    """How often a name is asked for whose answer does not say how long it holds."""
     allow_any: bool
     """What no service claims is let pass, rather than refused."""
+    keepalive: Keepalive | None = None
+    """Of connections to services, where their policy says nothing of it."""
+    upgrade: bool = False
+    """Ports that declare HTTP are called over HTTP/2, where their policy says nothing of it."""
     trusted_proxies: int = 0
     """In front of gateways: how many of the addresses in X-Forwarded-For are believed."""

@@ -70,7 +70,9 @@ class Warmup:
 
 class UpstreamProtocol(StrEnum):
     DECLARED = "DECLARED"
-    """What the service's port says; where it says nothing, the client's."""
+    """What the service's port says, or the mesh makes of it; where it says nothing, the client's."""
+    NOT_UPGRADED = "NOT_UPGRADED"
+    """The same, whatever the mesh makes of it."""
     HTTP2 = "HTTP2"
     CLIENT = "CLIENT"
     """The one in which the request came."""

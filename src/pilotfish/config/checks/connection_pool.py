@@ -8,6 +8,7 @@ from pilotfish.config.istio.destination_rule import (
     ConnectionPoolSettings,
     HTTPSettings,
     RetryBudget,
+    TCPKeepalive,
     TCPSettings,
 )
 from pilotfish.config.report import Report
@@ -31,9 +32,13 @@ def _check_tcp(tcp: TCPSettings, field: str, report: Report) -> None:
     check_duration(tcp.max_connection_duration, f"{field}.maxConnectionDuration", report)
     check_duration(tcp.idle_timeout, f"{field}.idleTimeout", report, may_be_zero=True)
     if tcp.tcp_keepalive is not None:
-        _check_probes(tcp.tcp_keepalive.probes, f"{field}.tcpKeepalive.probes", report)
-        _check_seconds(tcp.tcp_keepalive.time, f"{field}.tcpKeepalive.time", report)
-        _check_seconds(tcp.tcp_keepalive.interval, f"{field}.tcpKeepalive.interval", report)
+        check_keepalive(tcp.tcp_keepalive, f"{field}.tcpKeepalive", report)
+
+
+def check_keepalive(keepalive: TCPKeepalive, field: str, report: Report) -> None:
+    _check_probes(keepalive.probes, f"{field}.probes", report)
+    _check_seconds(keepalive.time, f"{field}.time", report)
+    _check_seconds(keepalive.interval, f"{field}.interval", report)
 
 
 def _check_http(http: HTTPSettings, field: str, report: Report) -> None:

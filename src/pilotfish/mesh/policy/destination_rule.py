@@ -13,6 +13,7 @@ import msgspec
 from pilotfish.config import istio
 from pilotfish.mesh.policy.load_balancer import lower_load_balancer
 from pilotfish.mesh.policy.locality import lower_locality
+from pilotfish.mesh.settings import lower_keepalive
 from pilotfish.model import ObjectRef
 from pilotfish.model.traffic_policy import (
     ClientCredential,
@@ -20,7 +21,6 @@ from pilotfish.model.traffic_policy import (
     ConnectionPool,
     DestinationPolicy,
     HTTP2Keepalive,
-    Keepalive,
     LoadBalancer,
     OutlierDetection,
     Passing,
@@ -144,7 +144,7 @@ def _connection_pool(tcp: istio.TCPSettings, http: istio.HTTPSettings) -> Connec
         max_connection_duration=tcp.max_connection_duration,
         max_concurrent_streams=http.max_concurrent_streams or None,
         protocol=_protocol(http),
-        keepalive=_keepalive(tcp.tcp_keepalive) if tcp.tcp_keepalive else None,
+        keepalive=lower_keepalive(tcp.tcp_keepalive) if tcp.tcp_keepalive else None,
         http2_keepalive=_ping(http.http2_keep_alive) if http.http2_keep_alive else None,
     )
 
@@ -152,11 +152,14 @@ def _connection_pool(tcp: istio.TCPSettings, http: istio.HTTPSettings) -> Connec
 def _protocol(http: istio.HTTPSettings) -> UpstreamProtocol:
     if http.use_client_protocol:
         return UpstreamProtocol.CLIENT
-    return UpstreamProtocol.HTTP2 if http.h2_upgrade_policy == "UPGRADE" else UpstreamProtocol.DECLARED
+    return _UPGRADES[http.h2_upgrade_policy]
 
 
-def _keepalive(source: istio.TCPKeepalive) -> Keepalive:
-    return Keepalive(source.probes or None, source.time, source.interval)
+_UPGRADES: Final = {
+    "DEFAULT": UpstreamProtocol.DECLARED,
+    "DO_NOT_UPGRADE": UpstreamProtocol.NOT_UPGRADED,
+    "UPGRADE": UpstreamProtocol.HTTP2,
+}
 
 
 def _ping(source: istio.HTTP2KeepAlive) -> HTTP2Keepalive | None:
