@@ -36,6 +36,8 @@ from tests.prometheus import total
 XDS, MONITORING = "127.0.0.1:25010", "127.0.0.1:25014"
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 TYPES = {row.short: row.url for row in SERVED}
+COLD = ("cds", "eds", "lds", "rds")
+"""What every proxy is sent: a mesh without certificates has no secrets."""
 ROUNDS = 5
 
 
@@ -98,7 +100,7 @@ class Fleet:
     """All proxies. `last` is when one of them last received a type's response."""
 
     size: int
-    names: dict[str, list[str]] = field(default_factory=dict)
+    names: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TYPES, 0))
     last: dict[str, float] = field(default_factory=dict)
     received: int = 0
@@ -110,19 +112,24 @@ class Fleet:
             call = channel.stream_stream(METHOD)()
             for kind in ("cds", "lds"):
                 request = discovery_pb2.DeltaDiscoveryRequest(type_url=TYPES[kind])
-                request.node.id = f"sidecar~10.200.{index // 250}.{index % 250 + 1}~p-{index}.default~default.svc.x"
+                place = self.namespace_of(index)
+                request.node.id = f"sidecar~10.200.{index // 250}.{index % 250 + 1}~p-{index}.{place}~{place}.svc.x"
                 await call.write(request.SerializeToString())
             async for body in call:
-                await self._take(call, body)
+                await self._take(call, body, self.namespace_of(index))
 
-    async def _take(self, call: Any, body: bytes) -> None:
+    def namespace_of(self, index: int) -> str:
+        """Of a proxy. All of one are told the same."""
+        return "default"
+
+    async def _take(self, call: Any, body: bytes, namespace: str) -> None:
         now = time.perf_counter()
         kind, nonce = self._skim(body)
         self.received += len(body)
         answer = discovery_pb2.DeltaDiscoveryRequest(type_url=TYPES[kind], response_nonce=nonce)
         more = {"cds": "eds", "lds": "rds"}.get(kind)
         if more:
-            await call.write(self._subscription(kind, more, body))
+            await call.write(self._subscription(kind, more, body, namespace))
         await call.write(answer.SerializeToString())
         self.counts[kind] += 1
         self.last[kind] = now
@@ -137,11 +144,13 @@ class Fleet:
                 return kind, body[start + 2 : start + 2 + body[start + 1]].decode()
         raise ValueError("no type in the response")
 
-    def _subscription(self, kind: str, more: str, body: bytes) -> bytes:
-        if kind not in self.names:
+    def _subscription(self, kind: str, more: str, body: bytes, namespace: str) -> bytes:
+        if (namespace, kind) not in self.names:
             found = [r.name for r in discovery_pb2.DeltaDiscoveryResponse.FromString(body).resources]
-            self.names[kind] = [n for n in found if n.startswith("outbound|")] if kind == "cds" else ["8000"]
-        request = discovery_pb2.DeltaDiscoveryRequest(type_url=TYPES[more], resource_names_subscribe=self.names[kind])
+            wanted = [n for n in found if n.startswith("outbound|")] if kind == "cds" else ["8000"]
+            self.names[namespace, kind] = wanted
+        names = self.names[namespace, kind]
+        request = discovery_pb2.DeltaDiscoveryRequest(type_url=TYPES[more], resource_names_subscribe=names)
         return bytes(request.SerializeToString())
 
     async def until_all(self, *kinds: str, seconds: float = 120) -> None:
@@ -226,7 +235,7 @@ async def measure(proxies: int, services: int, endpoints: int, directory: Path) 
         fleet = Fleet(proxies)
         began = time.perf_counter()
         tasks = [asyncio.create_task(fleet.run(i)) for i in range(proxies)]
-        waiting = asyncio.create_task(fleet.until_all(*TYPES))
+        waiting = asyncio.create_task(fleet.until_all(*COLD))
         await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         waiting.result()
         elapsed = max(fleet.last.values()) - began
