@@ -72,9 +72,9 @@ async def test_the_state_of_the_world_form(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("node_id", "said"),
-    [("router~10.0.0.1~gw.vm~vm.svc.cluster.local", "no sidecar"), ("web", "no sidecar"), ("", "must carry the node")],
+    [("ztunnel~10.0.0.1~z.vm~vm.svc.cluster.local", "no proxy"), ("web", "no proxy"), ("", "must carry the node")],
 )
-async def test_who_is_no_sidecar_is_told_so(file: Path, node_id: str, said: str) -> None:
+async def test_who_is_no_proxy_is_told_so(file: Path, node_id: str, said: str) -> None:
     async with discovery(file) as made, grpc.aio.insecure_channel(str(made.xds)) as channel:
         call = channel.stream_stream(METHOD + "DeltaAggregatedResources")()
         request = discovery_pb2.DeltaDiscoveryRequest(type_url=CLUSTER)
