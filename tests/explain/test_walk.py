@@ -158,3 +158,46 @@ def test_a_rule_that_excludes_is_the_one_that_decides() -> None:
     (first, *_) = way("past", "http://web/").at(Stage.NETFILTER)
     assert "--dport 80" in str(first.evidence["rule"])
     assert first.evidence["verdict"] == "accepted as it is"
+
+
+GATEWAY = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: vm}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [shop.example.com]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop, namespace: vm}
+spec:
+  hosts: [shop.example.com]
+  gateways: [edge]
+  http: [{match: [{uri: {prefix: /web}}], route: [{destination: {host: web, port: {number: 80}, subset: v1}}]}]
+---
+"""
+
+
+@pytest.mark.parametrize(
+    ("to", "options", "expected"),
+    [
+        ("http://shop.example.com/web", {}, (1.0, "web-1.vm")),
+        ("http://shop.example.com/other", {}, (1.0, "response 404 NR")),
+        ("http://other.example.com/web", {}, (1.0, "response 404 NR")),
+        ("https://shop.example.com/web", {}, (1.0, "unknown")),
+        (
+            "http://10.0.0.1/web",
+            {"headers": ["Host: shop.example.com"]},
+            (1.0, "it leaves the mesh: 10.0.0.1:80 is no pod's"),
+        ),
+    ],
+)
+def test_the_way_in_leads_by_the_gateway(to: str, options: dict[str, Any], expected: tuple[float, str]) -> None:
+    gated = build_scene(build(read([("mesh.yaml", f"{GATEWAY}{MESH}")])))
+    trace = explain(gated, None, parse(to, **options))
+    assert [told(outcome) for outcome in trace.outcomes] == [expected]
+    sides = {step.side.value for step in trace.steps if step.pod}
+    assert sides == (
+        {"gateway", "server"} if expected[1] == "web-1.vm" else {"gateway"} if "404" in expected[1] else set()
+    )

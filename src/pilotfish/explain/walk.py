@@ -17,6 +17,7 @@ from pilotfish.explain.dns import Resolved, resolve
 from pilotfish.explain.proxy import walk_proxy
 from pilotfish.explain.scene import Scene, Station
 from pilotfish.explain.trace import Branch, End, Side, Stage, Tape, Trace, Verdict
+from pilotfish.model.frontend import Frontend
 from pilotfish.model.wellknown import INBOUND_PORT, OUTBOUND_PORT, PROXY_UID
 
 _PROXYS: Final = {OUTBOUND_PORT: Direction.OUTBOUND, INBOUND_PORT: Direction.INBOUND}
@@ -44,8 +45,7 @@ def _addresses(branch: Branch, scene: Scene, client: Station | None, ask: Ask) -
     if ask.address:
         return [(branch, ask.address)]
     if client is None:
-        branch.end(End.UNKNOWN, f"who resolves {ask.host} outside is not known: give an address")
-        return []
+        return _entrance(branch, scene, ask)
     found = resolve(ask.host, client.namespace, client.names)
     addresses = scene.outside(found.name) if found.outside else found.addresses
     if addresses is None:
@@ -59,6 +59,22 @@ def _addresses(branch: Branch, scene: Scene, client: Station | None, ask: Ask) -
         step.end(End.REFUSED, f"{ask.host} does not resolve")
         return []
     return [(_resolved(branch, found, address, len(usable)), address) for address in usable]
+
+
+def _entrance(branch: Branch, scene: Scene, ask: Ask) -> list[tuple[Branch, str]]:
+    """Where names lead from outside of the mesh nobody knows here; the gateways of the port are what stands open."""
+    found = [each for each in scene.frontends if each.port == ask.port and _leads_to_gateways(scene, each)]
+    if not found:
+        branch.end(End.UNKNOWN, f"no gateway listens on port {ask.port}, and who resolves {ask.host} is not known")
+        return []
+    why = "from outside, names lead to gateways"
+    steps = ((branch.step(Stage.DNS, e.name, share=1 / len(found), evidence={"why": why}), e) for e in found)
+    return [(step, each.addresses[0]) for step, each in steps]
+
+
+def _leads_to_gateways(scene: Scene, frontend: Frontend) -> bool:
+    found = [scene.at(address) for address, _ in frontend.endpoints]
+    return any(station is not None and station.is_gateway for station in found)
 
 
 def _resolved(branch: Branch, found: Resolved, address: str, count: int) -> Branch:
