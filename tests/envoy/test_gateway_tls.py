@@ -51,6 +51,8 @@ spec:
         alpnProtocols: [http/1.1]}}}}
   - {{port: {{number: 8447, name: two, protocol: HTTPS}}, hosts: [two.example.com],
       tls: {{mode: SIMPLE, tlsCertificates: [{{{w}}}]}}}}
+  - {{port: {{number: 8448, name: auto, protocol: TLS}}, hosts: ["*.shop.svc.cluster.local"],
+      tls: {{mode: AUTO_PASSTHROUGH}}}}
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -178,6 +180,7 @@ def test_what_clients_see(edge: LiveEnvoy, folder: Path) -> None:
     passed = ask("app.example.com")
     assert passed.certificate == "server", "the app itself is shown"
     assert '"secure"' in passed.answer
+    assert ask("outbound_.443_._.secure.shop.svc.cluster.local", 8448).certificate == "server", "the name says whose"
     tcp = ask("tcp.example.com", alpn=("h2", "http/1.1"))
     assert (tcp.certificate, tcp.alpn, "b GET /" in tcp.answer) == ("a", "", True), "the app is sent what was in TLS"
 

@@ -198,3 +198,52 @@ def test_weights(edge: LiveEnvoy) -> None:
     answers = [answer for answer, _ in call_all(edge.peer, POD4, 8080, [[(0, asked)]] * 300)]
     by_a = sum(bool(re.search("^a GET", answer, re.MULTILINE)) for answer in answers)
     assert 55 <= by_a <= 130, "30% of 300, within 4.5 standard deviations"
+
+
+TCP = (
+    SERVICES
+    + """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "defaultConfig: {gatewayTopology: {numTrustedProxies: 2}}"}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: shop}
+spec:
+  selector: {istio: edge}
+  servers:
+  - {port: {number: 9000, name: a, protocol: TCP}, hosts: ["*"]}
+  - {port: {number: 9001, name: b, protocol: MONGO}, hosts: ["*"]}
+  - {port: {number: 9002, name: c, protocol: TCP}, hosts: ["*"]}
+  - {port: {number: 9003, name: d, protocol: HTTP}, hosts: ["*"]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: edge, namespace: shop}
+spec:
+  hosts: ["*"]
+  gateways: [edge]
+  http: [{route: [{destination: {host: a}}]}]
+  tcp:
+  - match: [{port: 9000}]
+    route: [{destination: {host: a}, weight: 50}, {destination: {host: b}, weight: 50}]
+  - match: [{port: 9001}]
+    route: [{destination: {host: b}}]
+"""
+)
+
+
+def test_connections_and_proxies_in_front(start: Start) -> None:
+    live = start(TCP, proxy=EDGE)
+    for name, port in (("a", 9001), ("b", 9002)):
+        live.start_app(live.peer, PEER4, port, name)
+    asked = "GET / HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n"
+    answers = [answer for answer, _ in call_all(live.peer, POD4, 9000, [[(0, asked)]] * 100)]
+    assert 25 <= sum("a GET /" in answer for answer in answers) <= 75, "half of 100, within 5 standard deviations"
+    assert "b GET /" in _ask(live, "any", port=9001)
+    assert "ERROR" in _ask(live, "any", port=9002), "nobody routes it, so nothing listens"
+    passed_on = asked.replace("\r\n\r\n", "\r\nX-Show: 1\r\nX-Forwarded-For: 9.9.9.9, 8.8.8.8, 7.7.7.7\r\n\r\n")
+    answer = live.call(live.peer, POD4, 9003, passed_on)
+    assert "x-envoy-external-address: 8.8.8.8" in answer, "two proxies in front are believed, and no more"

@@ -13,6 +13,7 @@ from pilotfish.config.meshconfig import load_mesh_config
 from pilotfish.derive import Graph
 from pilotfish.mesh import inputs
 from pilotfish.model import Proxy
+from pilotfish.model.proxy import ProxyType
 
 CASES = Path(__file__).parent
 NAMES = sorted(path.name for path in CASES.iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
@@ -31,5 +32,11 @@ def read_case(path: Path) -> tuple[Proxy, Graph, tuple[Any, ...]]:
     graph = Graph()
     inputs.apply(graph, {m.ref: m for m in loaded.manifests})
     inputs.apply_mesh_config(graph, mesh_config)
-    proxy = Proxy.of_pod(asking["name"], asking["namespace"], tuple(asking["addresses"]), labels=asking["labels"])
+    proxy = Proxy.of_pod(
+        asking["name"],
+        asking["namespace"],
+        tuple(asking["addresses"]),
+        labels=asking["labels"],
+        type=ProxyType(asking.get("type", "sidecar")),
+    )
     return proxy, graph, (*faults, *loaded.problems)

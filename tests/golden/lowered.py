@@ -12,36 +12,56 @@ from pilotfish.derive import Graph, Reads, query
 from pilotfish.envoy.types import ROUTE
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.envoy.virtual_hosts import View, view
+from pilotfish.mesh.gateways.hosts import gateway_hosts, route_names
+from pilotfish.mesh.gateways.listeners import gateway_listener, listener_places
+from pilotfish.mesh.gateways.selection import front_of
 from pilotfish.mesh.listeners.outbound import binding_names
-from pilotfish.mesh.policy.policies import policed, policy, rules_for
+from pilotfish.mesh.policy.policies import policed, policy, rules_for, scope_of
 from pilotfish.mesh.registry.services import all_hosts
 from pilotfish.mesh.registry.visibility import visible
 from pilotfish.mesh.routes.connections import connections
 from pilotfish.mesh.routes.http_routes import http_routes
 from pilotfish.mesh.routing import reader
 from pilotfish.mesh.scope import Scope
-from pilotfish.model import Duration, FieldRef, ObjectRef
+from pilotfish.model import Duration, FieldRef, ObjectRef, Proxy
+from pilotfish.model.proxy import ProxyType
 
 
-def lowered(graph: Graph, scope: Scope, found: ResourceSet) -> dict[str, Any]:
+def lowered(graph: Graph, proxy: Proxy, found: ResourceSet) -> dict[str, Any]:
     """Of the hosts and listeners that somebody routes, and of the hosts that somebody has a policy for."""
+    scope = scope_of(graph, proxy)
+    known = graph.get(all_hosts)
+    rules = {host: graph.get(rules_for, scope, host) for host in sorted(known)}
+    at = _at_the_front(graph, proxy, scope) if proxy.type is ProxyType.ROUTER else _beside_an_app(graph, scope, found)
+    parts = at | {"policies": {host: shown(graph.get(policy, by)) for host, by in rules.items() if by}}
+    return {name: part for name, part in parts.items() if part}
+
+
+def _at_the_front(graph: Graph, proxy: Proxy, scope: Scope) -> dict[str, Any]:
+    """Of a gateway."""
+    front = front_of(graph, proxy)
+    listeners = (graph.get(gateway_listener, front, scope, *place) for place in graph.get(listener_places, front))
+    names = graph.get(route_names, front)
+    return {
+        "listeners": {each.name: shown(each) for each in listeners if each is not None},
+        "hosts": {name: shown(graph.get(gateway_hosts, front, scope, name)) for name in names},
+    }
+
+
+def _beside_an_app(graph: Graph, scope: Scope, found: ResourceSet) -> dict[str, Any]:
     client = graph.get(policed, scope)
     names = (h.name for r in found.resources(ROUTE) for h in RouteConfiguration.FromString(r.body).virtual_hosts)
     asked = ((name, name.rpartition(":")) for name in dict.fromkeys(names) if ":" in name)
     hosted = {name: (host, int(port), graph.get(_viewed, scope, host, int(port))) for name, (host, _, port) in asked}
     routed = {name: each for name, each in sorted(hosted.items()) if each[2].router is not None}
-    hosts = graph.get(all_hosts)
-    rules = {host: graph.get(rules_for, scope, host) for host in sorted(hosts)}
     taken = {name: graph.get(connections, client, name) for name in graph.get(binding_names, graph.get(visible, scope))}
-    parts = {
+    return {
         "routes": {
             name: shown(graph.get(http_routes, seen.router, seen.rules, seen.source, host, seen.home, port))
             for name, (host, port, seen) in routed.items()
         },
         "connections": {name: shown(each.routes) for name, each in taken.items() if any(r.ref for r in each.routes)},
-        "policies": {host: shown(graph.get(policy, by)) for host, by in rules.items() if by},
     }
-    return {name: part for name, part in parts.items() if part}
 
 
 @query

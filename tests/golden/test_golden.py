@@ -20,7 +20,6 @@ from pilotfish.envoy.printing import to_json
 from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.types import SERVED, XdsType
 from pilotfish.envoy.values import ResourceSet
-from pilotfish.mesh.policy.policies import scope_of
 from pilotfish.mesh.problems.across import problems
 from tests.golden.cases import CASES, NAMES, read_case
 from tests.golden.lowered import lowered
@@ -55,7 +54,7 @@ def render(path: Path) -> dict[str, str]:
     written = {file: _messages(found, kind) for file, kind in FILES.items()}
     made = {file: _dump(messages) for file, messages in written.items() if messages or not FILES[file].sensitive}
     reported = [str(p) for p in (*loaded, *graph.get(problems))]
-    others = {"lowered.yaml": lowered(graph, scope_of(graph, proxy), found), "problems.yaml": reported}
+    others = {"lowered.yaml": lowered(graph, proxy, found), "problems.yaml": reported}
     return made | {file: _dump(content) for file, content in others.items() if content}
 
 

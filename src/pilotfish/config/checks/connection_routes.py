@@ -42,7 +42,9 @@ def _check_tls(route: TLSRoute, hosts: tuple[str, ...], field: str, report: Repo
 
 
 def _check_server_name(name: str, hosts: tuple[str, ...], field: str, report: Report) -> None:
-    """A whole name, or a wildcard for whole labels: Envoy knows no others."""
+    """A whole name, or a wildcard for whole labels: Envoy knows no others. `*` is every name that a gateway takes."""
+    if name == "*" and name in hosts:
+        return
     if is_ip(name):
         report.warning(field, "InvalidValue", f"{name} is an address, which no client sends as server name")
     elif not is_wildcard_domain(name) or (name.startswith("*") and not name.startswith("*.")):

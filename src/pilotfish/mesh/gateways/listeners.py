@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.gateways.auto_passthrough import service_routes
 from pilotfish.mesh.gateways.bindings import bound, routed_here
 from pilotfish.mesh.gateways.merging import merged
 from pilotfish.mesh.gateways.selection import Front
@@ -89,7 +90,8 @@ def _chains(db: Reads, client: Scope, server: Server, port: int) -> Iterator[Gat
         yield GatewayChain(names, server.tls, requests=server.route_name(port), stat_prefix=server.name)
     elif server.is_passed_through:
         for route in _routed(db, client, server):
-            yield GatewayChain(route.match.server_names, connections=replace(route, match=EVERYTHING))
+            names = route.match.server_names or server.server_names
+            yield GatewayChain(names, connections=replace(route, match=EVERYTHING))
     else:
         # The first takes all: nothing tells connections apart but what the chain matches.
         for route in _routed(db, client, server):
@@ -98,6 +100,9 @@ def _chains(db: Reads, client: Scope, server: Server, port: int) -> Iterator[Gat
 
 
 def _routed(db: Reads, client: Scope, server: Server) -> Iterator[ConnectionRoute]:
+    if server.passes_all:
+        yield from service_routes(db, policed(db, client), (host.name for host in server.hosts))
+        return
     gateway = server.ref.object
     for ref in bound(db, reader(db, client, 0), gateway):
         about = subject(db, ref)
