@@ -91,6 +91,42 @@ spec:
     route: [{destination: {host: two.example.com, port: {number: 5432}}}]
   - match: [{sniHosts: ["*.example.org"]}]
     route: [{destination: {host: "*.example.org"}}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: sourced, namespace: vm}
+spec:
+  hosts: [sourced.example.com]
+  addresses: [10.96.0.4]
+  resolution: STATIC
+  ports:
+  - {number: 1, name: tcp-1, protocol: TCP, targetPort: 7001}
+  - {number: 2, name: tcp-2, protocol: TCP, targetPort: 7001}
+  - {number: 3, name: tcp-3, protocol: TCP, targetPort: 7001}
+  - {number: 4, name: tcp-4, protocol: TCP, targetPort: 7001}
+  - {number: 5, name: tls-5, protocol: TLS, targetPort: 7001}
+  endpoints: [{address: 10.245.1.2}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: sourced, namespace: vm}
+spec:
+  hosts: [sourced.example.com]
+  tcp:
+  - match:
+    - {port: 1, sourceLabels: {app: webapp}}
+    - {port: 2, sourceLabels: {app: webapp, version: v2}}
+    - {port: 3, sourceNamespace: vm}
+    - {port: 4, sourceNamespace: other, sourceLabels: {app: webapp}}
+    route: [{destination: {host: two.example.com, port: {number: 5432}}}]
+  - route: [{destination: {host: sourced.example.com}}]
+  tls:
+  - match:
+    - {sniHosts: [sourced.example.com], sourceLabels: {app: other}}
+    - {sniHosts: [sourced.example.com], sourceNamespace: other}
+    route: [{destination: {host: nowhere.example.com}}]
+  - match: [{sniHosts: [sourced.example.com], sourceLabels: {app: webapp}, sourceNamespace: vm}]
+    route: [{destination: {host: two.example.com, port: {number: 5432}}}]
 """
 
 CALLS = (
@@ -104,6 +140,11 @@ CALLS = (
     ("a name among several", "10.99.0.1", 443, "a.example.org", "two"),
     ("a name and a subnet", "10.98.0.1", 443, "b.example.org", "two"),
     ("the name without the subnet", "10.99.0.1", 443, "b.example.org", "one"),
+    ("a client with the labels", "10.96.0.4", 1, "", "two"),
+    ("a client without one of the labels", "10.96.0.4", 2, "", "one"),
+    ("a client of the namespace", "10.96.0.4", 3, "", "two"),
+    ("a client of another namespace", "10.96.0.4", 4, "", "one"),
+    ("a server name for some clients", "10.96.0.4", 5, "sourced.example.com", "two"),
     ("a wildcard", "10.99.0.1", 443, "c.example.org", "one"),
 )
 """What is tried, the address and port that the client means, its server name, and who answers."""

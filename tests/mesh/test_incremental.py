@@ -336,6 +336,24 @@ def test_clients_that_a_virtual_service_tells_apart_share_all_else() -> None:
     assert ran["virtual_hosts.virtual_host"] == 1
 
 
+def test_clients_whose_connections_are_told_apart_share_all_but_listeners() -> None:
+    graph = _mesh()
+    rules = [{"match": [{"sourceLabels": {"app": "x"}}], "route": [{"destination": {"host": "s8"}}]}]
+    ports = [{"name": "tcp", "port": 5432}]
+    for made in (
+        manifest("Service", "db", "vm", "v1", spec={"clusterIP": "10.96.9.9", "ports": ports}),
+        manifest("VirtualService", "db", "vm", NETWORKING, spec={"hosts": ["db"], "tcp": rules}),
+    ):
+        inputs.apply(graph, {made.ref: made})
+    asking = (proxy("x", app="x", pod="1"), proxy("y", app="x", pod="2"), proxy("z", app="z"), proxy("u", app="u"))
+    one, same, other, another = (resource_set(graph, each) for each in asking)
+    assert one.layers(LISTENER)[0] is same.layers(LISTENER)[0]
+    assert other.layers(LISTENER)[0] is another.layers(LISTENER)[0]
+    assert one.get(LISTENER, "10.96.9.9_5432") != other.get(LISTENER, "10.96.9.9_5432")
+    for type_url in (CLUSTER, ENDPOINT):
+        assert one.layers(type_url)[0] is other.layers(type_url)[0]
+
+
 def test_replicas_share_their_inbound_layers() -> None:
     graph = _mesh()
     one, two = (

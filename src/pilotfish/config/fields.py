@@ -152,14 +152,27 @@ _KUBERNETES: dict[type, Table] = {
     ),
 }
 
+_NO_RESET = (
+    "Envoy makes no HTTP/2 errors as faults, and Istio leaves such a fault out; the object is refused whole: write "
+    "httpStatus or grpcStatus"
+)
+_NO_DISTRIBUTION = (
+    "Envoy delays all requests by the same time, and Istio leaves such a fault out; the object is refused whole: write "
+    "fixedDelay"
+)
+_NO_SOURCE = (
+    "Istio takes no notice of it, so that the rule would take connections from anywhere; the object is refused whole: "
+    "write sourceLabels or sourceNamespace"
+)
 _KEPT = "the rest of the object is used"
 
 # By one rule (docs/design/left-out.md): what is lacking is left out with a warning where the rest means what its author
 # meant; the object is refused where the rest would send requests elsewhere, or protect less than was asked for.
 _ISTIO: dict[type, Table] = {
     istio.HTTPRoute: {"mirror_percent": Unused(None, instead="mirrorPercent", alias=True)},
-    istio.TLSMatchAttributes: _refused("sourceLabels", {}),
-    istio.L4MatchAttributes: _refused("sourceLabels", {}),
+    istio.Abort: {"http2Error": Unused(Severity.ERROR, _NO_RESET, ("",))},
+    istio.Delay: {"exponentialDelay": Unused(Severity.ERROR, _NO_DISTRIBUTION)},
+    istio.L4MatchAttributes: {"sourceSubnet": Unused(Severity.ERROR, _NO_SOURCE, ("",))},
     istio.Server: _info("defaultEndpoint", "routes alone say where a gateway sends what it takes, as in Istio"),
     istio.GatewayPort: _info("targetPort", "a Service says which port of the pods stands for this one, as in Istio", 0),
     istio.SidecarPort: _warning("targetPort", f"it is of old, and Istio has no use for it either; {_KEPT}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pilotfish.derive import Graph, Origin, Reads, query
 from pilotfish.envoy.clusters import common_clusters, inbound_port_cluster, service_clusters
@@ -25,7 +26,7 @@ from pilotfish.mesh.policy.credentials import keyring
 from pilotfish.mesh.policy.policies import policed, rules_for, scope_of, widest
 from pilotfish.mesh.registry.visibility import home, hosts, ports_seen, visible
 from pilotfish.mesh.routes.connections import connection_scope
-from pilotfish.mesh.routing import is_shown_some
+from pilotfish.mesh.routing import connection_sources, is_shown_some
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import Proxy
 from pilotfish.model.egress import listeners_of
@@ -79,11 +80,17 @@ def _workload_set(db: Reads, scope: Scope, ports: tuple[InboundPort, ...], trans
 def outbound(db: Reads, scope: Scope) -> ResourceSet:
     """What every proxy of a scope shares. Complete in itself."""
     rules = policed(db, scope)
-    is_reader = is_shown_some(db, scope.namespace)
-    told = Scope(scope.namespace, selected_by=scope.selected_by, egress=scope.egress) if is_reader else rules
-    layers = (_clusters(db, rules), _endpoints(db, rules), _listeners(db, told), _routes(db, scope))
+    layers = (_clusters(db, rules), _endpoints(db, rules), _listeners(db, _told(db, scope, rules)), _routes(db, scope))
     secrets = secrets_named(db, scope.namespace, layers)
     return ResourceSet((*layers, secrets) if secrets else layers)
+
+
+def _told(db: Reads, scope: Scope, rules: Scope) -> Scope:
+    """The widest scope whose listeners are the same. `rules`: as `policed` says."""
+    by = connection_sources(db)
+    is_named = scope.namespace in by.namespaces or is_shown_some(db, scope.namespace)
+    told = Scope(scope.namespace, selected_by=scope.selected_by, egress=scope.egress) if is_named else rules
+    return replace(told, labels=by.narrow(scope).labels) if by.labels else told
 
 
 @query

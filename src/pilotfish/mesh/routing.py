@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
@@ -193,26 +193,44 @@ class Sources:
         namespace = scope.namespace if scope.namespace in self.namespaces else ""
         return Scope(namespace, tuple(label for label in scope.labels if label in self.labels))
 
+    @classmethod
+    def of(cls, matches: Iterable[istio.HTTPMatchRequest | istio.TLSMatchAttributes | istio.L4MatchAttributes]) -> Self:
+        every = tuple(matches)
+        return cls(
+            frozenset(label for match in every for label in match.source_labels.items()),
+            frozenset(match.source_namespace for match in every if match.source_namespace),
+        )
+
+    @classmethod
+    def together(cls, several: Iterable[Self]) -> Self:
+        every = tuple(several)
+        return cls(
+            frozenset(label for each in every for label in each.labels),
+            frozenset(name for each in every for name in each.namespaces),
+        )
+
 
 @query(index=True)
 def sources(db: Reads) -> Sources:
     """Of all VirtualServices."""
-    found = _sources(db).values()
-    return Sources(
-        frozenset(label for each in found for label in each.labels),
-        frozenset(name for each in found for name in each.namespaces),
-    )
+    return Sources.together((*_sources(db).values(), connection_sources(db)))
+
+
+@query(index=True)
+def connection_sources(db: Reads) -> Sources:
+    """Of the TLS and TCP routes of all VirtualServices."""
+    return Sources.together(subject(db, ref).connection_sources for ref in refs(db, VIRTUAL_SERVICE))
 
 
 def source(db: Reads, scope: Scope, ref: ObjectRef) -> Scope:
-    """The client, as far as this VirtualService tells it from others."""
+    """The client, as far as the HTTP routes of this VirtualService tell it from others."""
     found = _sources(db).get(ref)
     return found.narrow(scope) if found is not None else EVERYONE
 
 
 @query(index=True)
 def _sources(db: Reads) -> Mapping[ObjectRef, Sources]:
-    """Of those that tell clients apart."""
+    """Of the HTTP routes of those that tell clients apart by these."""
     found = ((ref, subject(db, ref).sources) for ref in refs(db, VIRTUAL_SERVICE))
     return {ref: each for ref, each in found if each != _NOBODY}
 
@@ -230,7 +248,9 @@ class Subject:
     gateways: tuple[ObjectRef, ...] = ()
     """The Gateways that it is bound to."""
     sources: Sources = Sources()
-    """Its delegates' as well."""
+    """Of its HTTP routes, its delegates' as well."""
+    connection_sources: Sources = Sources()
+    """Of its TLS and TCP routes."""
     audience: Audience = None
     delegates: tuple[ObjectRef, ...] = ()
 
@@ -247,7 +267,6 @@ def subject(db: Reads, ref: ObjectRef) -> Subject:
     delegates = tuple(delegate_ref(ref, rule.delegate) for rule in spec.http if rule.delegate is not None)
     others = (other.spec for each in delegates if (other := resource(db, each, istio.VirtualService)) is not None)
     gateways = tuple(dict.fromkeys(gateway_name(name, ref.namespace) for name in spec.gateways))
-    matches = [match for each in (spec, *others) for rule in each.http for match in rule.match]
     return Subject(
         created=found.metadata.creation_timestamp or "",
         hosts=tuple(dict.fromkeys(resolve(host, ref.namespace) for host in spec.hosts)),
@@ -255,9 +274,12 @@ def subject(db: Reads, ref: ObjectRef) -> Subject:
         routes_connections=bool(spec.tls or spec.tcp),
         is_in_mesh=not gateways or MESH in gateways,
         gateways=tuple(GATEWAY.ref(*name.split("/", 1)) for name in gateways if name != MESH),
-        sources=Sources(
-            frozenset(label for match in matches for label in match.source_labels.items()),
-            frozenset(match.source_namespace for match in matches if match.source_namespace),
+        sources=Sources.of(match for each in (spec, *others) for rule in each.http for match in rule.match),
+        connection_sources=Sources.of(
+            (
+                *(match for rule in spec.tls for match in rule.match),
+                *(match for rule in spec.tcp for match in rule.match),
+            )
         ),
         audience=audience_of(spec.export_to, () if spec.export_to else _default_export(db), ref.namespace),
         delegates=delegates,

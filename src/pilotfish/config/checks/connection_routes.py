@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pilotfish.config.checks.destinations import check_destinations
 from pilotfish.config.checks.hosts import is_ip_or_network, is_wildcard_domain
-from pilotfish.config.checks.names import check_port
+from pilotfish.config.checks.names import check_labels, check_port
 from pilotfish.config.istio.virtual_service import (
     L4MatchAttributes,
     TLSMatchAttributes,
@@ -63,5 +63,6 @@ def _check_match(match: TLSMatchAttributes | L4MatchAttributes, field: str, repo
         if not is_ip_or_network(subnet):
             what = f"{subnet!r} is neither an address nor a range"
             report.invalid(f"{field}.destinationSubnets[{index}]", what, "write one such as 10.1.2.0/24")
+    check_labels(match.source_labels, f"{field}.sourceLabels", report)
     if match.port:
         check_port(match.port, f"{field}.port", report)

@@ -184,6 +184,9 @@ class TLSMatchAttributes(Struct):
     destination_subnets: tuple[str, ...] = ()
     """In the mesh: a gateway's connections are all to the gateway."""
     port: int = 0
+    source_labels: dict[str, str] = {}
+    """In the mesh, as `sourceNamespace`: whom a gateway's connections come from is not looked at."""
+    source_namespace: str = ""
     gateways: tuple[str, ...] = ()
     """Stand in for the object's."""
 
@@ -201,6 +204,9 @@ class L4MatchAttributes(Struct):
     destination_subnets: tuple[str, ...] = ()
     """In the mesh: a gateway's connections are all to the gateway."""
     port: int = 0
+    source_labels: dict[str, str] = {}
+    """In the mesh, as `sourceNamespace`: whom a gateway's connections come from is not looked at."""
+    source_namespace: str = ""
     gateways: tuple[str, ...] = ()
     """Stand in for the object's."""
 

@@ -126,5 +126,5 @@ def connection_routes_at(
     lower = lower_tls if is_named else lower_tcp
     return tuple(
         replace(route, match=ConnectionMatch(server_names=() if "*" in (n := route.match.server_names) else n))
-        for route in lower(ref, found.spec, entrance, resolve)
+        for route in lower(ref, found.spec, entrance, client, resolve)
     )

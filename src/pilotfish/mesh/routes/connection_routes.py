@@ -8,10 +8,11 @@ Source: https://istio.io/latest/docs/reference/config/networking/virtual-service
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.gateway_names import gateway_name
+from pilotfish.mesh.gateway_names import MESH, gateway_name
 from pilotfish.mesh.hosts import wildcards
 from pilotfish.mesh.inputs import refs, resource
 from pilotfish.mesh.policy.policies import treated
@@ -32,7 +33,7 @@ from pilotfish.model.route import Backend, WeightedBackend
 def connection_routes(db: Reads, client: Scope, host: str, port: int) -> Connections:
     """The routes of one port of a service, in the order in which they are tried.
 
-    `client` is the widest scope to which the same DestinationRules apply.
+    `client` is the widest scope to which the same DestinationRules apply, and that these routes do not tell apart.
     """
     found = seen_service(db, client, host)
     declared = found.port(port) if found is not None else None
@@ -47,27 +48,30 @@ def connection_routes(db: Reads, client: Scope, host: str, port: int) -> Connect
             else:
                 routes[route.match] = route
     if not routes or not (is_tls or EVERYTHING in routes):
-        routes[EVERYTHING] = ConnectionRoute(EVERYTHING, (WeightedBackend(treated(db, client, Backend(host, port))),))
+        plain = treated(db, replace(client, labels=()), Backend(host, port))
+        routes[EVERYTHING] = ConnectionRoute(EVERYTHING, (WeightedBackend(plain),))
     return Connections(tuple(routes.values()), tuple(route.ref for route in lost if route.ref is not None))
 
 
 def _lowered(
     db: Reads, client: Scope, ref: ObjectRef, spec: istio.VirtualServiceSpec, port: int, is_tls: bool
 ) -> Iterator[ConnectionRoute]:
+    rules = replace(client, labels=())
+
     def resolve_for(destination: istio.Destination) -> Backend:
-        return resolve_destination(db, client, ref.namespace, destination, port)
+        return resolve_destination(db, rules, ref.namespace, destination, port)
 
     lower = lower_tls if is_tls else lower_tcp
-    return lower(ref, spec, Entrance(port), resolve_for)
+    return lower(ref, spec, Entrance(port), client, resolve_for)
 
 
 def lower_tls(
-    ref: ObjectRef, spec: istio.VirtualServiceSpec, entrance: Entrance, resolve: Resolve
+    ref: ObjectRef, spec: istio.VirtualServiceSpec, entrance: Entrance, source: Scope, resolve: Resolve
 ) -> Iterator[ConnectionRoute]:
     """One for each alternative of a rule's matches."""
     for index, rule in enumerate(spec.tls):
         for number, match in enumerate(rule.match):
-            if _is_open(entrance, match, ref):
+            if _is_open(entrance, source, match, ref):
                 names = tuple(dict.fromkeys(name.lower() for name in match.sni_hosts))
                 field = FieldRef(ref, f"spec.tls[{index}].match[{number}]")
                 meant = ConnectionMatch(_ranges(match.destination_subnets), names)
@@ -75,11 +79,11 @@ def lower_tls(
 
 
 def lower_tcp(
-    ref: ObjectRef, spec: istio.VirtualServiceSpec, entrance: Entrance, resolve: Resolve
+    ref: ObjectRef, spec: istio.VirtualServiceSpec, entrance: Entrance, source: Scope, resolve: Resolve
 ) -> Iterator[ConnectionRoute]:
     """One for each rule."""
     for index, rule in enumerate(spec.tcp):
-        here = [match.destination_subnets for match in rule.match if _is_open(entrance, match, ref)]
+        here = [match.destination_subnets for match in rule.match if _is_open(entrance, source, match, ref)]
         if rule.match and not here:
             continue
         subnets = _ranges(subnet for subnets in here for subnet in subnets) if all(here) else ()
@@ -87,8 +91,15 @@ def lower_tcp(
         yield ConnectionRoute(ConnectionMatch(subnets), weigh(rule.route, resolve), field)
 
 
-def _is_open(entrance: Entrance, match: istio.TLSMatchAttributes | istio.L4MatchAttributes, ref: ObjectRef) -> bool:
-    return entrance.is_open_to(match.port, (gateway_name(name, ref.namespace) for name in match.gateways))
+def _is_open(
+    entrance: Entrance, source: Scope, match: istio.TLSMatchAttributes | istio.L4MatchAttributes, ref: ObjectRef
+) -> bool:
+    """A gateway is nobody's source: there Istio takes no notice of what a match says of labels and namespace."""
+    if not entrance.is_open_to(match.port, (gateway_name(name, ref.namespace) for name in match.gateways)):
+        return False
+    return entrance.gateway != MESH or (
+        match.source_namespace in ("", source.namespace) and match.source_labels.items() <= dict(source.labels).items()
+    )
 
 
 def _ranges(subnets: Iterable[str]) -> tuple[str, ...]:
