@@ -14,7 +14,16 @@ import yaml
 from pilotfish.config import load
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "validation"
-KINDS = ("virtualservice", "destinationrule", "serviceentry", "workloadentry", "gateway", "sidecar")
+KINDS = (
+    "virtualservice",
+    "destinationrule",
+    "serviceentry",
+    "workloadentry",
+    "gateway",
+    "sidecar",
+    "workloadgroup",
+    "proxyconfig",
+)
 
 
 def _cases() -> Iterator[Any]:
