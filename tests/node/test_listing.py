@@ -11,6 +11,7 @@ from pilotfish.model.kinds import SERVICE
 from pilotfish.node import store as storing
 from pilotfish.node.listing import ListWriter
 from pilotfish.node.store import Store
+from tests.certificates import secret
 from tests.manifests import service
 
 ONE, TWO = SERVICE.ref("vm", "one"), SERVICE.ref("vm", "two")
@@ -49,3 +50,12 @@ def test_what_cannot_be_told_is_left_out_alone() -> None:
     mended = writer.write(store, ips, ())
     assert _names(mended.items) == [("one", "10.96.0.1"), ("two", "10.96.0.2")]
     assert not mended.failed
+
+
+def test_of_secrets_no_more_is_told_than_tls_reads() -> None:
+    text = secret("app", password="hidden") + secret("mixed", tls_crt="a", tls_key="b", password="hidden")
+    told = ListWriter().write(_store(text), {}, ()).items
+    (mixed,) = msgspec.json.decode(told)
+    assert mixed["metadata"]["name"] == "mixed"
+    assert sorted(mixed["data"]) == ["tls.crt", "tls.key"]
+    assert "stringData" not in mixed or not mixed["stringData"]

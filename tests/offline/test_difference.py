@@ -111,3 +111,12 @@ spec:
 """
     found = difference(given, live("Deployment", "a", "apps/v1", spec=spec))
     assert [change.replaces_pods for change in found.objects] == ([True] if replaced else [])
+
+
+def test_a_changed_secret_is_told_without_its_values() -> None:
+    old = live("Secret", "me", data={"tls.key": "b25l", "tls.crt": "c2FtZQ=="})
+    given = "apiVersion: v1\nkind: Secret\nmetadata: {name: me, namespace: vm}\n"
+    found = difference(given + "data: {tls.key: dHdv, tls.crt: c2FtZQ==}\n", old)
+    (changed,) = found.objects
+    assert changed.before != changed.after
+    assert not any(value in str(changed) for value in ("b25l", "dHdv", "c2FtZQ=="))
