@@ -188,7 +188,6 @@ def test_one_in_a_place_where_nobody_reads_it_is_said() -> None:
 @pytest.mark.parametrize(
     "written",
     [
-        "defaultHttpRetryPolicy: {attempts: 5}",
         "defaultTrafficPolicy: {outlierDetection: {consecutive5xxErrors: 1}}",
         "pathNormalization: {normalization: MERGE_SLASHES}",
         "inboundTrafficPolicy: {mode: LOCALHOST}",
@@ -235,6 +234,7 @@ def test_what_happens_anyway_needs_no_word(written: str) -> None:
         ("tcpKeepalive: {time: 1ms}", "tcpKeepalive.time"),
         ("tcpKeepalive: {probes: 200}", "tcpKeepalive.probes"),
         ("dnsRefreshRate: 0s", "dnsRefreshRate"),
+        ("defaultHttpRetryPolicy: {attempts: -1}", "defaultHttpRetryPolicy.attempts"),
         ("h2UpgradePolicy: YES", "h2UpgradePolicy"),
     ],
 )

@@ -16,6 +16,7 @@ data:
   mesh: |
     tcpKeepalive: {time: 77s, probes: 3}
     h2UpgradePolicy: UPGRADE
+    defaultHttpRetryPolicy: {attempts: 1, retryOn: 5xx}
 ---
 """
 SERVICE = """
@@ -35,6 +36,13 @@ apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {{name: {name}, namespace: vm}}
 spec: {{host: {name}.example.com, trafficPolicy: {{connectionPool: {pool}}}}}
+---
+"""
+ROUTE = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: kept, namespace: vm}
+spec: {hosts: [kept.example.com], http: [{RETRIES route: [{destination: {host: kept.example.com}}]}]}
 ---
 """
 POOLS = {
@@ -58,6 +66,19 @@ def test_the_mesh_speaks_where_no_rule_does(start: Start) -> None:
     sockets = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert sockets.count("timer:(keepalive,1min") == 2, sockets
     assert sockets.count("timer:(keepalive,2min") == 1, sockets
+
+
+def test_routes_that_say_nothing_of_retries_do_as_the_mesh_says(start: Start) -> None:
+    text = MESH + ROUTE.replace("RETRIES", "")
+    for index, name in enumerate(("declined", "kept"), 2):
+        text += SERVICE.format(name=name, index=index, protocol="HTTP") + RULE.format(name=name, pool=POOLS[name])
+    live = start(text)
+    start_wire(live, "10.245.1.2", 8080, "wire")
+    failed = []
+    for index, name in ((2, "declined"), (3, "kept")):
+        assert "503" in live.request(live.netns, f"10.96.1.{index}", 80, f"{name}.example.com", "/fail/0")
+        failed.append(live.request(live.netns, f"10.96.1.{index}", 80, f"{name}.example.com", "/count")[-1])
+    assert failed == ["2", "4"], "each once more"
 
 
 def _protocol(live: LiveEnvoy, index: int, name: str) -> str:

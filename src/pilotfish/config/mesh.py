@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from pilotfish.config.istio.destination_rule import LocalityLoadBalancerSetting, TCPKeepalive
+from pilotfish.config.istio.virtual_service import HTTPRetry
 from pilotfish.config.kubernetes import Struct
 from pilotfish.model import Duration
 from pilotfish.model.wellknown import ADMIN_PORT, ROOT_NAMESPACE, STATUS_PORT
@@ -53,6 +54,8 @@ class MeshConfig(Struct):
         default="DO_NOT_UPGRADE", name="h2UpgradePolicy"
     )
     """UPGRADE: ports that declare HTTP are called over HTTP/2, where no DestinationRule says it."""
+    default_http_retry_policy: HTTPRetry | None = None
+    """Of routes that say nothing of retries, in place of two tries of what has not reached the app."""
     dns_refresh_rate: Duration = Duration(60 * 10**9)
     """How often a name is asked for whose answer does not say how long it holds."""
     protocol_detection_timeout: Duration = Duration(0)

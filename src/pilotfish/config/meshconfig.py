@@ -13,6 +13,7 @@ from pilotfish.config.checks.connection_pool import check_keepalive
 from pilotfish.config.checks.durations import check_duration
 from pilotfish.config.checks.export_to import check_export_to
 from pilotfish.config.checks.hosts import is_domain
+from pilotfish.config.checks.http_route import check_retries
 from pilotfish.config.checks.names import check_dns_label
 from pilotfish.config.checks.proxy_config import check_concurrency
 from pilotfish.config.decode import decode
@@ -157,6 +158,8 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
         what = f"{config.connect_timeout} is longer than an hour"
         report.invalid(f"{prefix}connectTimeout", what, "write 1h or less")
     check_duration(config.dns_refresh_rate, f"{prefix}dnsRefreshRate", report)
+    if config.default_http_retry_policy is not None:
+        check_retries(config.default_http_retry_policy, f"{prefix}defaultHttpRetryPolicy", report)
     if config.tcp_keepalive is not None:
         check_keepalive(config.tcp_keepalive, f"{prefix}tcpKeepalive", report)
     check_duration(config.protocol_detection_timeout, f"{prefix}protocolDetectionTimeout", report, may_be_zero=True)

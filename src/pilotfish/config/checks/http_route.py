@@ -38,7 +38,7 @@ def check_route(route: HTTPRoute, field: str, report: Report) -> None:
     check_cors(route.cors_policy, f"{field}.corsPolicy", report)
     check_duration(route.timeout, f"{field}.timeout", report, may_be_zero=True)
     if route.retries is not None:
-        _check_retries(route.retries, f"{field}.retries", report)
+        check_retries(route.retries, f"{field}.retries", report)
         _check_try(route.retries, route.timeout, f"{field}.retries", report)
 
 
@@ -64,7 +64,7 @@ def _check_try(retries: HTTPRetry, timeout: Duration | None, field: str, report:
         report.warning(f"{field}.perTryTimeout", "Ignored", text)
 
 
-def _check_retries(retries: HTTPRetry, field: str, report: Report) -> None:
+def check_retries(retries: HTTPRetry, field: str, report: Report) -> None:
     if not 0 <= retries.attempts < 2**31:
         report.invalid(f"{field}.attempts", f"{retries.attempts} is out of range", "write 0 or more")
     others = (retries.per_try_timeout, retries.retry_on or None, retries.retry_remote_localities, retries.backoff)

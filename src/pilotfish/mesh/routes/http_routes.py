@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import msgspec
+
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.exports import is_seen
-from pilotfish.mesh.inputs import resource
+from pilotfish.mesh.inputs import mesh_config, resource
 from pilotfish.mesh.policy.policies import treated
 from pilotfish.mesh.registry.services import service_at
-from pilotfish.mesh.routes.delegates import all_rules
+from pilotfish.mesh.routes.delegates import Rule, all_rules
 from pilotfish.mesh.routes.destinations import resolve_destination
 from pilotfish.mesh.routes.entrance import Entrance
-from pilotfish.mesh.routes.retries import DEFAULT_RETRIES
+from pilotfish.mesh.routes.retries import lower_retries, lower_try
 from pilotfish.mesh.routes.virtual_service import lower_http
 from pilotfish.mesh.routing import delegate_ref, subject
 from pilotfish.mesh.scope import Scope
@@ -34,7 +38,7 @@ def http_routes(
         if routes:
             return routes
     is_seen = home is not None and service_at(db, host, home) is not None
-    return (_plain(treated(db, client, Backend(host, port))),) if is_seen else ()
+    return (_plain(treated(db, client, Backend(host, port)), _retries_of_all(db)),) if is_seen else ()
 
 
 def written_routes(
@@ -48,12 +52,26 @@ def written_routes(
     def find(delegate: istio.Delegate) -> tuple[ObjectRef, istio.VirtualServiceSpec] | None:
         return find_delegate(db, ref, delegate)
 
-    return tuple(lower_http(all_rules(ref, spec, find), entrance, source, resolve))
+    rules = (_with_retries(rule, _retries_of_all(db)) for rule in all_rules(ref, spec, find))
+    return tuple(lower_http(rules, entrance, source, resolve))
 
 
-def _plain(backend: Backend) -> HTTPRoute:
+@query
+def _retries_of_all(db: Reads) -> istio.HTTPRetry | None:
+    """The mesh's for what says nothing of retries; None where that says nothing, either."""
+    return mesh_config(db).default_http_retry_policy
+
+
+def _with_retries(rule: Rule, retries: istio.HTTPRetry | None) -> Rule:
+    if retries is None or rule.route.retries is not None:
+        return rule
+    return replace(rule, route=msgspec.structs.replace(rule.route, retries=retries))
+
+
+def _plain(backend: Backend, retries: istio.HTTPRetry | None) -> HTTPRoute:
     """For a service that no VirtualService routes, or none on this port."""
-    return HTTPRoute("default", HTTPMatch(), Forward((WeightedBackend(backend),), retries=DEFAULT_RETRIES))
+    to = Forward((WeightedBackend(backend),), lower_try(retries), retries=lower_retries(retries))
+    return HTTPRoute("default", HTTPMatch(), to)
 
 
 def find_delegate(

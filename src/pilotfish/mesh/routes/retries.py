@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from pilotfish.config import istio
-from pilotfish.model.route import Retries
+from pilotfish.model.route import Retries, Timeouts
 
 DEFAULT_RETRIES: Final = Retries(
     attempts=2,
@@ -34,3 +34,9 @@ def lower_retries(source: istio.HTTPRetry | None) -> Retries | None:
         other_localities=bool(source.retry_remote_localities),
         backoff=source.backoff,
     )
+
+
+def lower_try(source: istio.HTTPRetry | None) -> Timeouts:
+    """How long one try may take, of a route without a time-out of its own; 0 is for ever."""
+    each = source.per_try_timeout if source is not None and source.attempts > 0 else None
+    return Timeouts(backend_request=each if each is not None and each.nanos else None)
