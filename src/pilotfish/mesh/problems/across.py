@@ -14,6 +14,7 @@ from pilotfish.mesh.problems.endpoints import listing_problems, unserved_problem
 from pilotfish.mesh.problems.gateway_bindings import gateway_binding_problems
 from pilotfish.mesh.problems.gateways import gateway_problems
 from pilotfish.mesh.problems.ports import http_port_problems, rule_port_problems
+from pilotfish.mesh.problems.proxy_configs import proxy_config_problems
 from pilotfish.mesh.problems.routing import destination_rule_problems, virtual_service_problems
 from pilotfish.mesh.problems.services import service_problems
 from pilotfish.mesh.problems.sidecars import sidecar_problems
@@ -36,7 +37,7 @@ from pilotfish.model.kinds import (
 @query(index=True)
 def problems(db: Reads) -> tuple[Problem, ...]:
     """All of them, by kind, namespace and name of the object."""
-    found: list[Problem] = []
+    found: list[Problem] = [*proxy_config_problems(db)]
     for ref in refs(db, DESTINATION_RULE):
         found += (*destination_rule_problems(db, ref), *rule_port_problems(db, ref), *credential_problems(db, ref))
     for kind in (SERVICE, SERVICE_ENTRY):
