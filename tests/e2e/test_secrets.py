@@ -70,13 +70,13 @@ def test_a_sidecar_shows_a_secret_and_the_next_one_and_nobody_else_sees_it(make_
     with make_mesh("e2e-secrets", manifests) as mesh:
 
         def answer() -> str:
-            return mesh.curl("client-0", "http://bank/", check=False).stdout
+            return mesh.curl("client-0.vm", "http://bank/", check=False).stdout
 
         wait_until("the bank knows who calls", lambda: answer() == "hello me")
         mesh.write("secrets.yaml", secrets(OTHER))
         wait_until("it is called with the new one", lambda: answer() == "hello other")
         told = [mesh.call("get", "secrets", "-n", "vm", "-o", form).stdout for form in ("yaml", "json")]
-        told += [str(mesh.config_dump("client-0")), str(mesh.status)]
+        told += [str(mesh.config_dump("client-0.vm")), str(mesh.status)]
         told += [path.read_text(errors="replace") for path in Path(mesh.status["mesh"]["directory"]).rglob("*.log")]
         private = [line for key in (ME, OTHER) for line in key.key.splitlines()[1:-1]]
         encoded = [text for key in (ME, OTHER) for text in [secret("x", key=key.key).partition('"key": "')[2][40:100]]]
