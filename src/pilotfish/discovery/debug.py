@@ -24,7 +24,8 @@ def syncz(plane: ControlPlane) -> list[dict[str, Any]]:
     """Nonces of what was sent and acknowledged, for each proxy."""
     rows = []
     for session in plane.sessions.values():
-        row: dict[str, Any] = {"cluster_id": "Kubernetes", "proxy": str(session.proxy), "proxy_type": "sidecar"}
+        row: dict[str, Any] = {"cluster_id": "Kubernetes", "proxy": str(session.proxy)}
+        row["proxy_type"] = str(session.proxy.type)
         for kind in SERVED:
             watch = session.stream.watches.get(kind.url)
             row[f"{kind.noun}_sent"] = watch.last_nonce if watch else ""
