@@ -247,3 +247,14 @@ def test_connections_and_proxies_in_front(start: Start) -> None:
     passed_on = asked.replace("\r\n\r\n", "\r\nX-Show: 1\r\nX-Forwarded-For: 9.9.9.9, 8.8.8.8, 7.7.7.7\r\n\r\n")
     answer = live.call(live.peer, POD4, 9003, passed_on)
     assert "x-envoy-external-address: 8.8.8.8" in answer, "two proxies in front are believed, and no more"
+
+
+def test_what_the_mesh_believes_of_those_in_front(start: Start) -> None:
+    topology = "{forwardClientCertDetails: ALWAYS_FORWARD_ONLY, proxyProtocol: {}}"
+    live = start(TCP.replace("{numTrustedProxies: 2}", topology), proxy=EDGE)
+    live.start_app(live.peer, PEER4, 9001, "a")
+    asked = "GET / HTTP/1.1\r\nHost: any\r\nX-Show: 1\r\nX-Forwarded-Client-Cert: By=me\r\nConnection: close\r\n\r\n"
+    answer = live.call(live.peer, POD4, 9003, "PROXY TCP4 8.8.8.8 10.0.0.1 1234 80\r\n" + asked)
+    assert "x-forwarded-for: 8.8.8.8" in answer
+    assert "x-forwarded-client-cert: By=me" in answer
+    assert "200 OK" not in live.call(live.peer, POD4, 9003, asked), "a connection that does not say whose it is"

@@ -20,9 +20,20 @@ class OutboundTrafficPolicy(Struct):
     mode: Literal["ALLOW_ANY", "REGISTRY_ONLY"] = "ALLOW_ANY"
 
 
+class ProxyProtocolConfiguration(Struct):
+    """It has no fields."""
+
+
 class GatewayTopology(Struct):
+    """What stands in front of every gateway."""
+
     num_trusted_proxies: int = 0
-    """In front of every gateway."""
+    """0 to 100."""
+    forward_client_cert_details: Literal[
+        "UNDEFINED", "SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY"
+    ] = "UNDEFINED"
+    """SANITIZE_SET is also what is meant by UNDEFINED."""
+    proxy_protocol: ProxyProtocolConfiguration | None = None
 
 
 class ProxyConfig(Struct):

@@ -17,7 +17,7 @@ from pilotfish.config.checks.http_route import check_retries
 from pilotfish.config.checks.names import check_dns_label
 from pilotfish.config.checks.proxy_config import check_concurrency
 from pilotfish.config.decode import decode
-from pilotfish.config.mesh import MeshConfig, ProxyConfig
+from pilotfish.config.mesh import GatewayTopology, MeshConfig, ProxyConfig
 from pilotfish.config.report import Report
 from pilotfish.config.sidecar_ports import check_one_each, check_proxy_ports
 from pilotfish.config.text import ParsedDocument, read
@@ -29,6 +29,7 @@ Problems = tuple[Problem, ...]
 _LARGEST = 2**17
 """Characters: it is read in one go."""
 _SECOND = 10**9
+_MOST_PROXIES = 100
 _LONGEST_CONNECT = Duration(3600 * _SECOND)
 
 
@@ -123,6 +124,9 @@ def parse_proxy_config(text: str, base: ProxyConfig, report: Report, field: str)
     own = decode(value, ProxyConfig, report, field)
     if own is not None:
         _check_proxy_config(own, report, field)
+        if own.gateway_topology != base.gateway_topology and own.gateway_topology != GatewayTopology():
+            what = "it holds for all gateways together, so it has no effect here; write it in meshConfig.defaultConfig"
+            report.warning(f"{field}.gatewayTopology", "UnusedField", what)
     if own is None or report.errors > before or not isinstance(value, dict):
         return None
     fields = msgspec.structs.fields(ProxyConfig)
@@ -176,6 +180,9 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
 def _check_proxy_config(config: ProxyConfig, report: Report, field: str) -> None:
     check_proxy_ports(config, report, field)
     check_concurrency(config.concurrency, f"{field}.concurrency", report)
+    if not 0 <= config.gateway_topology.num_trusted_proxies <= _MOST_PROXIES:
+        where = f"{field}.gatewayTopology.numTrustedProxies"
+        report.invalid(where, "that is no number of proxies", f"write one from 0 to {_MOST_PROXIES}")
     _check_address(config.discovery_address, f"{field}.discoveryAddress", report)
     if config.drain_duration.nanos < _SECOND or config.drain_duration.nanos % _SECOND:
         what = f"{config.drain_duration} is not a whole number of seconds"

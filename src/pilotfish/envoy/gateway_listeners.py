@@ -12,7 +12,7 @@ from envoy.config.listener.v3.listener_pb2 import Listener
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.access_log import build_listener_logs
 from pilotfish.envoy.connection_route import build_chain, connection_clusters_of
-from pilotfish.envoy.filters import TLS_INSPECTOR
+from pilotfish.envoy.filters import PROXY_PROTOCOL, TLS_INSPECTOR
 from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
 from pilotfish.envoy.listeners import also_ipv6
 from pilotfish.envoy.message import serialise, socket_address
@@ -48,6 +48,8 @@ def bound_listener(db: Reads, front: Front, scope: Scope, address: str, port: in
         filter_chains=[_build_chain(mesh, chain, found.name) for chain in found.chains],
         access_log=build_listener_logs(mesh.access_log),
     )
+    if mesh.edge.proxy_protocol:
+        listener.listener_filters.append(PROXY_PROTOCOL)
     if any(chain.tls or chain.server_names for chain in found.chains):
         listener.listener_filters.append(TLS_INSPECTOR)
     references = (each for chain in found.chains for each in _references(chain))
@@ -65,9 +67,7 @@ def _build_chain(mesh: MeshSettings, chain: GatewayChain, listener: str) -> Filt
         built = build_chain(chain.connections or ConnectionRoute(EVERYTHING, ()), mesh.access_log)
     else:
         prefix = chain.stat_prefix or f"outbound_{listener}"
-        manager = HttpManager(
-            Direction.GATEWAY, prefix, chain.requests, mesh.access_log, trusted_proxies=mesh.trusted_proxies
-        )
+        manager = HttpManager(Direction.GATEWAY, prefix, chain.requests, mesh.access_log, edge=mesh.edge)
         built = FilterChain(filters=[build_http_manager(manager)])
     if chain.server_names:
         built.filter_chain_match.CopyFrom(FilterChainMatch(server_names=chain.server_names))

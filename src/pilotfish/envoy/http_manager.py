@@ -28,7 +28,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from pilotfish.envoy.access_log import build_access_logs
 from pilotfish.envoy.message import ads, pack, seconds
-from pilotfish.model.settings import AccessLog
+from pilotfish.model.settings import AccessLog, Edge
 
 
 class Direction(IntEnum):
@@ -38,6 +38,9 @@ class Direction(IntEnum):
     """From it."""
     GATEWAY = auto()
     """From whoever calls the gateway by its own address."""
+
+
+_BELIEVES_NOBODY: Final = Edge()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,8 @@ class HttpManager:
     """The name of one that it asks for; or inline, where it changes with its listener alone."""
     access_log: AccessLog | None
     upgrades: tuple[str, ...] = ("websocket",)
-    trusted_proxies: int = 0
-    """How many of a gateway's callers, one behind the other, tell the truth about whom they stand for."""
+    edge: Edge = _BELIEVES_NOBODY
+    """Of a gateway."""
 
 
 class Slot(IntEnum):
@@ -107,7 +110,7 @@ def build_http_manager(spec: HttpManager) -> Filter:
         case Direction.INBOUND:
             _identify(manager)
         case Direction.GATEWAY:
-            _stand_at_the_edge(manager, spec.trusted_proxies)
+            _stand_at_the_edge(manager, spec.edge)
     if isinstance(spec.route, str):
         manager.rds.CopyFrom(Rds(config_source=ads(), route_config_name=spec.route))
     else:
@@ -120,15 +123,16 @@ def _filters(spec: HttpManager) -> list[HttpFilter]:
     return [HttpFilter(name=row.name, typed_config=pack(row.build(spec))) for row in rows]
 
 
-def _stand_at_the_edge(manager: HttpConnectionManager, trusted_proxies: int) -> None:
-    """Nobody outside is believed: the app is told the address and the certificate that are seen here.
+def _stand_at_the_edge(manager: HttpConnectionManager, edge: Edge) -> None:
+    """Nobody outside is believed, unless the mesh says so: the app is told the address and the certificate that are
+    seen here.
 
     Source: https://istio.io/latest/docs/ops/configuration/traffic-management/network-topologies/
     """
     manager.server_name = "istio-envoy"
     manager.use_remote_address.value = True
-    manager.xff_num_trusted_hops = trusted_proxies
-    manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
+    manager.xff_num_trusted_hops = edge.trusted_proxies
+    manager.forward_client_cert_details = HttpConnectionManager.ForwardClientCertDetails.Value(edge.certificate)
     details = manager.set_current_client_cert_details
     details.subject.value = details.cert = details.dns = details.uri = True
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pilotfish.config import istio
-from pilotfish.config.mesh import MeshConfig
+from pilotfish.config.mesh import GatewayTopology, MeshConfig
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import mesh_config
-from pilotfish.model.settings import AccessLog, MeshSettings
+from pilotfish.model.settings import AccessLog, Edge, ForwardedCertificate, MeshSettings
 from pilotfish.model.traffic_policy import Keepalive
 
 
@@ -21,7 +21,7 @@ def settings(db: Reads) -> MeshSettings:
         upgrade=config.h2_upgrade_policy == "UPGRADE",
         dns_refresh=config.dns_refresh_rate,
         detection_timeout=config.protocol_detection_timeout,
-        trusted_proxies=config.default_config.gateway_topology.num_trusted_proxies,
+        edge=_edge(config.default_config.gateway_topology),
         allow_any=config.outbound_traffic_policy.mode == "ALLOW_ANY",
     )
 
@@ -29,6 +29,15 @@ def settings(db: Reads) -> MeshSettings:
 def lower_keepalive(source: istio.TCPKeepalive) -> Keepalive:
     """0 probes are the kernel's own number."""
     return Keepalive(source.probes or None, source.time, source.interval)
+
+
+def _edge(topology: GatewayTopology) -> Edge:
+    stated = topology.forward_client_cert_details
+    return Edge(
+        trusted_proxies=topology.num_trusted_proxies,
+        certificate=ForwardedCertificate(stated) if stated != "UNDEFINED" else ForwardedCertificate.OWN,
+        proxy_protocol=topology.proxy_protocol is not None,
+    )
 
 
 def _access_log(config: MeshConfig) -> AccessLog | None:

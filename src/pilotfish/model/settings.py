@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from pilotfish.model.traffic_policy import Keepalive
 from pilotfish.model.values import Duration
@@ -15,6 +16,30 @@ class AccessLog:
     format: str = ""
     """Envoy's command operators, or a JSON object of them; "" for Istio's default."""
     json: bool = False
+
+
+class ForwardedCertificate(StrEnum):
+    """What a gateway tells the app of a client's certificate, in `x-forwarded-client-cert`."""
+
+    NONE = "SANITIZE"
+    OWN = "SANITIZE_SET"
+    """What it sees itself, and not what the client says."""
+    ADDED = "APPEND_FORWARD"
+    """Both."""
+    PASSED_ON = "FORWARD_ONLY"
+    """What the client says, if it shows a certificate."""
+    ALWAYS_PASSED_ON = "ALWAYS_FORWARD_ONLY"
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What gateways believe of those in front of them."""
+
+    trusted_proxies: int = 0
+    """How many of the addresses in X-Forwarded-For."""
+    certificate: ForwardedCertificate = ForwardedCertificate.OWN
+    proxy_protocol: bool = False
+    """Every connection begins with the PROXY protocol, which says whose it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,5 +56,4 @@ class MeshSettings:
     """Of connections to services, where their policy says nothing of it."""
     upgrade: bool = False
     """Ports that declare HTTP are called over HTTP/2, where their policy says nothing of it."""
-    trusted_proxies: int = 0
-    """In front of gateways: how many of the addresses in X-Forwarded-For are believed."""
+    edge: Edge = Edge()
