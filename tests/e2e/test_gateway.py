@@ -89,6 +89,16 @@ spec:
   servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]
 """
 INGRESS = "istio-ingressgateway.istio-system"
+OLD_WAY = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: old-way}
+spec:
+  ingressClassName: istio
+  rules:
+  - host: old.example.com
+    http: {paths: [{path: /cart, pathType: Prefix, backend: {service: {name: shop, port: {name: http}}}}]}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +112,12 @@ def published(mesh: Mesh, target: str) -> dict[str, Any] | None:
     return next((each for each in mesh.status["published"] if each["target"] == target), None)
 
 
-def tried(mesh: Mesh, target: str) -> str:
-    """What the command prints that `status` shows for a gateway's port."""
+def tried(mesh: Mesh, target: str, host: str = "shop.example.com") -> str:
+    """What the command prints that `status` shows for a host at a gateway's port; "" if it shows none."""
     found = published(mesh, target)
-    assert found is not None
-    (line,) = found["trials"]
+    line = next((each for each in found["trials"] if host in each), "") if found else ""
+    if not line:
+        return ""
     assert line in mesh.call("status").stdout
     done = subprocess.run(["curl", "-sS", "-m", "10", *shlex.split(line)[1:]], capture_output=True, text=True)
     return done.stdout + done.stderr
@@ -140,6 +151,22 @@ def test_a_killed_envoy_comes_back_and_who_asks_meanwhile_waits(mesh: Mesh) -> N
     os.kill(first["pid"], signal.SIGKILL)
     assert tried(mesh, f"{INGRESS}:80") == "/cart"
     wait_until("another Envoy", lambda: proxy()["restarts"] == first["restarts"] + 1)
+
+
+def test_an_ingress_is_served_by_the_same_gateway(mesh: Mesh) -> None:
+    mesh.write("ingress.yaml", OLD_WAY)
+    wait_until("it is served", lambda: tried(mesh, f"{INGRESS}:80", "old.example.com") == "/cart")
+    assert "old-way" in mesh.call("get", "ingress").stdout
+    address = (published(mesh, f"{INGRESS}:80") or {})["address"]
+
+    def code(path: str) -> str:
+        url = f"http://{address}{path}"
+        asked = ("curl", "-s", "-m", "10", "-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: old.example.com", url)
+        return subprocess.run(asked, capture_output=True, text=True).stdout
+
+    assert [code(path) for path in ("/cart/1", "/cart?a=b", "/cartwheel")] == ["200", "200", "404"]
+    mesh.write("ingress.yaml", "")
+    wait_until("it is gone", lambda: code("/cart") == "404")
 
 
 def test_it_goes_with_the_last_gateway_and_comes_back_at_the_same_address(mesh: Mesh) -> None:

@@ -24,10 +24,10 @@ from pilotfish.offline.world import build
 from tests.certificates import issue, secret
 
 FILES: Final = (
-    "passthrough", "services", "service-entry", "inbound-clusters", "sidecar-routes", "inbound", "gateway", "tls"
+    "passthrough", "services", "service-entry", "inbound-clusters", "sidecar-routes", "inbound", "gateway", "tls",
+    "ingress",
 )  # fmt: skip
 OTHER_FILES: Final = {
-    "ingress": "the kind Gateway, and Ingress",
     "peer-authentication": "mutual TLS",
 }
 LEFT_OUT: Final = {
@@ -157,6 +157,8 @@ def _secrets(namespace: str, documents: list[dict[str, Any]]) -> list[dict[str, 
         for server in document["spec"].get("servers") or []
         if "credentialName" in (server.get("tls") or {})
     }
+    ingresses = (document["spec"] for document in documents if document["kind"] == "Ingress")
+    named |= {tls["secretName"] for spec in ingresses for tls in spec.get("tls") or []}
     shown = issue("gateway")
     texts = (secret(name, namespace, tls_crt=shown.pem, tls_key=shown.key, ca_crt=shown.pem) for name in sorted(named))
     return [yaml.safe_load(text.partition("---")[0]) for text in texts]

@@ -6,6 +6,7 @@ import pytest
 
 from pilotfish.config import load
 from pilotfish.config.kubernetes import Service
+from pilotfish.config.mesh import MeshConfig
 from pilotfish.model.kinds import SERVICE
 from pilotfish.node.entrances import Entrance, Trial, find_entrances, host_ports, leads_to
 from pilotfish.node.gateways import with_gateways
@@ -38,7 +39,7 @@ HTTP = "http: [{{match: [{match}], route: [{{destination: {{host: web}}}}]}}]"
 def entrances(*documents: str) -> dict[int, Entrance]:
     loaded = load("\n---\n".join(documents), "mesh.yaml")
     assert not [p for p in loaded.problems if p.severity == "error"]
-    found = find_entrances(with_gateways({manifest.ref: manifest for manifest in loaded.manifests}))
+    found = find_entrances(with_gateways({m.ref: m for m in loaded.manifests}, MeshConfig()), MeshConfig())
     return {each.port: each for each in found}
 
 

@@ -9,6 +9,7 @@ import pytest
 from pilotfish.config import load
 from pilotfish.config.kubernetes import Deployment, Service
 from pilotfish.config.manifest import Manifest
+from pilotfish.config.mesh import MeshConfig
 from pilotfish.model import ObjectRef
 from pilotfish.model.kinds import DEPLOYMENT, SERVICE, SERVICE_ACCOUNT
 from pilotfish.node.gateways import with_gateways
@@ -46,9 +47,13 @@ def read(*documents: str) -> Manifests:
     return {manifest.ref: manifest for manifest in loaded.manifests}
 
 
+def completed(manifests: Manifests) -> Manifests:
+    return with_gateways(manifests, MeshConfig())
+
+
 def made(manifests: Manifests) -> set[str]:
     """`NAMESPACE/NAME` of the Deployments that are added."""
-    added = with_gateways(manifests).keys() - manifests.keys()
+    added = completed(manifests).keys() - manifests.keys()
     return {f"{ref.namespace}/{ref.name}" for ref in added if ref.kind is DEPLOYMENT}
 
 
@@ -85,7 +90,7 @@ def test_it_has_a_service_with_the_ports_of_all_gateways_that_select_it() -> Non
         gateway("other", "{app: istio-ingressgateway}", 80, 9000, namespace="vm"),
         gateway("out", "{istio: egressgateway}", 81),
     )
-    complete = with_gateways(given)
+    complete = completed(given)
     assert ports(complete, SERVICE.ref("istio-system", "istio-ingressgateway")) == [80, 443, 9000]
     assert SERVICE_ACCOUNT.ref("istio-system", "istio-ingressgateway") in complete
     assert complete[INGRESS].source == given[next(iter(given))].source, "who asks where it comes from finds the Gateway"
@@ -93,12 +98,12 @@ def test_it_has_a_service_with_the_ports_of_all_gateways_that_select_it() -> Non
 
 def test_what_is_made_follows_the_gateways_and_goes_with_the_last_one() -> None:
     one, two = gateway("one", "{istio: ingressgateway}", 80), gateway("two", "{istio: ingressgateway}", 81)
-    before = with_gateways(read(one))
-    assert with_gateways(before) is before
-    both = with_gateways({**before, **read(two)})
+    before = completed(read(one))
+    assert completed(before) is before
+    both = completed({**before, **read(two)})
     assert both[INGRESS] is before[INGRESS], "its pods stay"
     assert ports(both, SERVICE.ref("istio-system", "istio-ingressgateway")) == [80, 81]
-    assert with_gateways({ref: each for ref, each in both.items() if ref not in read(one, two)}) == {}
+    assert completed({ref: each for ref, each in both.items() if ref not in read(one, two)}) == {}
 
 
 def test_an_object_of_the_users_takes_the_place_of_one_that_is_made() -> None:
@@ -108,7 +113,7 @@ kind: Service
 metadata: {name: istio-ingressgateway, namespace: istio-system}
 spec: {selector: {istio: ingressgateway}, ports: [{name: http2, port: 80, targetPort: 8080}]}
 """
-    given = {**with_gateways(read(gateway("shop", "{istio: ingressgateway}", 8080))), **read(service)}
-    complete = with_gateways(given)
+    given = {**completed(read(gateway("shop", "{istio: ingressgateway}", 8080))), **read(service)}
+    complete = completed(given)
     assert ports(complete, SERVICE.ref("istio-system", "istio-ingressgateway")) == [80]
     assert isinstance(complete[INGRESS].resource, Deployment)

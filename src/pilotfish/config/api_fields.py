@@ -192,6 +192,8 @@ GitRepoVolumeSource directory repository revision
 GlusterfsVolumeSource endpoints path readOnly
 HTTPGetAction host httpHeaders:HTTPHeader path port protocol scheme
 HTTPHeader name value
+HTTPIngressPath backend:IngressBackend path pathType
+HTTPIngressRuleValue paths:HTTPIngressPath
 HostAlias hostnames ip
 HostIP ip
 HostPathVolumeSource path type
@@ -199,6 +201,17 @@ ISCSIVolumeSource chapAuthDiscovery chapAuthSession fsType initiatorName iqn isc
   secretRef:LocalObjectReference targetPortal
 ImageVolumeSource pullPolicy reference
 ImageVolumeStatus imageRef
+IngressBackend resource:TypedLocalObjectReference service:IngressServiceBackend
+IngressClassParametersReference apiGroup kind name namespace scope
+IngressClassSpec controller parameters:IngressClassParametersReference
+IngressLoadBalancerIngress hostname ip ports:IngressPortStatus
+IngressLoadBalancerStatus ingress:IngressLoadBalancerIngress
+IngressPortStatus error port protocol
+IngressRule host http:HTTPIngressRuleValue
+IngressServiceBackend name port:ServiceBackendPort
+IngressSpec defaultBackend:IngressBackend ingressClassName rules:IngressRule tls:IngressTLS
+IngressStatus loadBalancer:IngressLoadBalancerStatus
+IngressTLS hosts secretName
 KeyToPath key mode path user
 LabelSelector matchExpressions:LabelSelectorRequirement matchLabels
 LabelSelectorRequirement key operator values
@@ -311,6 +324,7 @@ SecurityContext allowPrivilegeEscalation appArmorProfile:AppArmorProfile capabil
   procMount readOnlyRootFilesystem runAsGroup runAsNonRoot runAsUser seLinuxOptions:SELinuxOptions
   seccompProfile:SeccompProfile windowsOptions:WindowsSecurityContextOptions
 ServiceAccountTokenProjection audience expirationSeconds path user
+ServiceBackendPort name number
 ServiceEntry.spec addresses endpoints:ServiceEntry.spec.endpoints exportTo hosts location
   ports:ServiceEntry.spec.ports resolution subjectAltNames workloadSelector:EnvoyFilter.spec.workloadSelector
 ServiceEntry.spec.endpoints address labels locality network ports serviceAccount weight
@@ -466,6 +480,8 @@ endpoints metadata:ObjectMeta subsets:EndpointSubset
 endpointslice.discovery.k8s.io addressType endpoints:Endpoint metadata:ObjectMeta ports:DiscoveryEndpointPort
 envoyfilter.networking.istio.io metadata:ObjectMeta spec:EnvoyFilter.spec status
 gateway.networking.istio.io metadata:ObjectMeta spec:Gateway.spec status
+ingress.networking.k8s.io metadata:ObjectMeta spec:IngressSpec status:IngressStatus
+ingressclass.networking.k8s.io metadata:ObjectMeta spec:IngressClassSpec
 mesh.Certificate dnsNames secretName
 mesh.ConfigSource address subscribedResources tlsSettings
 mesh.LabelSelector matchExpressions:mesh.LabelSelectorRequirement matchLabels

@@ -185,7 +185,7 @@ _ISTIO: dict[type, Table] = {
 
 _MESH: dict[type, Table] = {
     mesh.MeshConfig: (
-        _silent("ingressService ingressClass ingressControllerMode ingressSelector configSources")
+        _silent("ingressService configSources")
         | _silent("enableAutoMtls disableEnvoyListenerLog disableMixerHttpReports")
         | _warning("enableEnvoyAccessLogService", _LATER, False)
         | _warning("enablePrometheusMerge", "an app's metrics are merged where its annotations ask for it", True)

@@ -453,3 +453,66 @@ class DeploymentSpec(Struct):
 class Deployment(Resource):
     kind = kinds.DEPLOYMENT
     spec: DeploymentSpec
+
+
+class ServiceBackendPort(Struct):
+    """One of the two."""
+
+    name: str = ""
+    number: int = 0
+
+
+class IngressServiceBackend(Struct):
+    name: str
+    port: ServiceBackendPort = ServiceBackendPort()
+
+
+class IngressBackend(Struct):
+    service: IngressServiceBackend | None = None
+
+
+class HTTPIngressPath(Struct):
+    backend: IngressBackend
+    path: str = ""
+    path_type: Literal["Exact", "Prefix", "ImplementationSpecific"] = "ImplementationSpecific"
+    """`ImplementationSpecific`: `/shop.*` and `/shop/*` are for all that begins with `/shop`, any other is exact."""
+
+
+class HTTPIngressRuleValue(Struct):
+    paths: tuple[HTTPIngressPath, ...] = ()
+
+
+class IngressRule(Struct):
+    host: str = ""
+    """None: every host."""
+    http: HTTPIngressRuleValue | None = None
+
+
+class IngressTLS(Struct):
+    hosts: tuple[str, ...] = ()
+    """None: every host."""
+    secret_name: str = ""
+    """A Secret in the namespace of the gateway's pods, as for `credentialName`."""
+
+
+class IngressSpec(Struct):
+    ingress_class_name: str = ""
+    """Of an IngressClass whose controller is `istio.io/ingress-controller`, or Istio's own class: `istio`."""
+    default_backend: IngressBackend | None = None
+    """Not used, which is warned of, as Istio does not use it."""
+    rules: tuple[IngressRule, ...] = ()
+    tls: tuple[IngressTLS, ...] = ()
+
+
+class Ingress(Resource):
+    kind = kinds.INGRESS
+    spec: IngressSpec = IngressSpec()
+
+
+class IngressClassSpec(Struct):
+    controller: str = ""
+
+
+class IngressClass(Resource):
+    kind = kinds.INGRESS_CLASS
+    spec: IngressClassSpec = IngressClassSpec()

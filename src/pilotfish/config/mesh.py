@@ -73,6 +73,11 @@ class MeshConfig(Struct):
     locality_lb_setting: LocalityLoadBalancerSetting | None = None
     """Where a DestinationRule says nothing of it."""
     root_namespace: str = ROOT_NAMESPACE
+    ingress_controller_mode: Literal["UNSPECIFIED", "OFF", "DEFAULT", "STRICT"] = "UNSPECIFIED"
+    """Which Ingresses are served: none, those of the class and of none, or (also unspecified) those of the class."""
+    ingress_class: str = "istio"
+    ingress_selector: str = "ingressgateway"
+    """The label `istio` of the gateway's pods."""
     default_service_export_to: tuple[str, ...] = ("*",)
     """Who sees a Service or ServiceEntry that does not say it."""
     default_virtual_service_export_to: tuple[str, ...] = ("*",)

@@ -8,6 +8,7 @@ DesiredState ─apply─▶ Graph ─resource_set─▶ ResourceSet
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from pilotfish.config.desired import DesiredState
 from pilotfish.config.manifest import Manifest
@@ -16,6 +17,7 @@ from pilotfish.envoy.owners import owners
 from pilotfish.envoy.resources import resource_set, roots
 from pilotfish.envoy.values import Resource, ResourceSet
 from pilotfish.mesh import inputs
+from pilotfish.mesh.ingresses import made_of, unserved_ingresses, with_ingresses
 from pilotfish.mesh.policy.policies import scope_of
 from pilotfish.mesh.problems.across import problems
 from pilotfish.mesh.problems.credentials import expiries, overdue
@@ -32,6 +34,7 @@ class Mesh:
     def __init__(self) -> None:
         self.graph = Graph()
         self.desired = DesiredState()
+        """With what Ingresses come to."""
         self._proven: dict[ObjectRef, Manifest] = {}
         """Each object's last form that every proxy accepted all of."""
         self._unproven: set[ObjectRef] = set()
@@ -40,8 +43,9 @@ class Mesh:
 
     def apply(self, desired: DesiredState) -> tuple[set[ObjectRef], bool]:
         """Which objects are new, different or gone; and whether anything follows from it."""
-        changes = _changes(self.desired.manifests, desired.manifests)
-        self.desired = desired
+        manifests = with_ingresses(desired.manifests, desired.mesh_config, self.desired.manifests)
+        changes = _changes(self.desired.manifests, manifests)
+        self.desired = desired if manifests is desired.manifests else replace(desired, manifests=manifests)
         for ref in changes:
             self.untaken.pop(ref, None)
         try:
@@ -96,7 +100,14 @@ class Mesh:
 
     def problems(self, now: float = 0.0) -> tuple[Problem, ...]:
         """What is wrong between objects. `now`: seconds since the epoch; at 0 nothing has expired."""
-        return (*self.graph.get(problems), *overdue(self.graph.get(expiries), now))
+        found = (*self.graph.get(problems), *overdue(self.graph.get(expiries), now))
+        return (*map(self._about_ingress, found), *unserved_ingresses(self.desired.manifests, self.desired.mesh_config))
+
+    def _about_ingress(self, problem: Problem) -> Problem:
+        """Of what was made of an Ingress, as one of that."""
+        manifest = self.desired.manifests.get(problem.ref) if problem.ref is not None else None
+        ingress = made_of(manifest) if manifest is not None else None
+        return problem if ingress is None else replace(problem, ref=ingress, field="spec")
 
     def collect(self, proxies: Iterable[Proxy]) -> int:
         """Forget what none of these proxies needs."""

@@ -45,6 +45,8 @@ SECRET: Final = Kind("Secret", "secrets", *_CORE, discovery=True)
 SERVICE_ACCOUNT: Final = Kind("ServiceAccount", "serviceaccounts", *_CORE, ("sa",))
 ENDPOINTS: Final = Kind("Endpoints", "endpoints", *_CORE, ("ep",), discovery=True)
 ENDPOINT_SLICE: Final = Kind("EndpointSlice", "endpointslices", "discovery.k8s.io", ("v1",), discovery=True)
+INGRESS: Final = Kind("Ingress", "ingresses", *_K8S_NETWORKING, ("ing",), discovery=True)
+INGRESS_CLASS: Final = Kind("IngressClass", "ingressclasses", *_K8S_NETWORKING, namespaced=False, discovery=True)
 
 SUPPORTED: Final = tuple(each for each in vars().values() if isinstance(each, Kind))
 """All of the above, in the order in which a user is told of them."""
@@ -135,9 +137,6 @@ UNSUPPORTED: Final = (
     Kind("CSIStorageCapacity", "csistoragecapacities", *_STORAGE, without_effect=_NO_STORAGE),
     Kind("NetworkPolicy", "networkpolicies", *_K8S_NETWORKING, ("netpol",),
          without_effect=_harmless("every pod of the mesh may reach every other")),
-    Kind("Ingress", "ingresses", *_K8S_NETWORKING, ("ing",),
-         without_effect=_warned("no port is opened for traffic from outside; publish a Service with `up --publish`")),
-    Kind("IngressClass", "ingressclasses", *_K8S_NETWORKING, namespaced=False, without_effect=_NO_CONTROLLER),
     Kind("IPAddress", "ipaddresses", *_K8S_NETWORKING, ("ip",), namespaced=False, without_effect=_NO_CONTROLLER),
     Kind("ServiceCIDR", "servicecidrs", *_K8S_NETWORKING, namespaced=False, without_effect=_NO_CONTROLLER),
     Kind("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", *_ADMISSION, namespaced=False,

@@ -13,9 +13,11 @@ from pilotfish.config import istio
 from pilotfish.config.injection import asks_for_gateway
 from pilotfish.config.kubernetes import Metadata, PodSpec, Service
 from pilotfish.config.manifest import Manifest
+from pilotfish.config.mesh import MeshConfig
 from pilotfish.mesh.gateway_names import gateway_name
 from pilotfish.mesh.gateways.bindings import routed_here
 from pilotfish.mesh.gateways.servers import Server, lower_servers
+from pilotfish.mesh.ingresses import with_ingresses
 from pilotfish.model import ObjectRef
 from pilotfish.node.endpoints import Backend, find_port, target_port
 from pilotfish.node.gateways import gateways, templates
@@ -71,8 +73,9 @@ class Entrance:
         return tuple((pod.address, self.listener_port) for pod in pods)
 
 
-def find_entrances(manifests: Mapping[ObjectRef, Manifest]) -> tuple[Entrance, ...]:
+def find_entrances(written: Mapping[ObjectRef, Manifest], config: MeshConfig) -> tuple[Entrance, ...]:
     """In order of gateways and ports."""
+    manifests = with_ingresses(written, config)
     asked = tuple((m.ref, gateway, lower_servers(m.ref, gateway.spec)) for m, gateway in gateways(manifests))
     if not asked:
         return ()

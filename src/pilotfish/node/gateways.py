@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -23,6 +23,8 @@ from pilotfish.config.injection import TEMPLATES, asks_for_gateway
 from pilotfish.config.kubernetes import Deployment, Metadata, Pod, PodSpec, Service
 from pilotfish.config.loading import load
 from pilotfish.config.manifest import Manifest
+from pilotfish.config.mesh import MeshConfig
+from pilotfish.mesh.ingresses import with_ingresses
 from pilotfish.model import ObjectRef, Protocol
 from pilotfish.model.kinds import GATEWAY
 from pilotfish.model.wellknown import PROXY_CONTAINER, ROOT_NAMESPACE
@@ -35,6 +37,9 @@ _ISTIOS: Final = tuple(
 """(name, labels) of the gateways that Istio's installation has."""
 _LONGEST_NAME: Final = 63
 """Of a Service (RFC 1035)."""
+
+
+_Asking = tuple[Manifest, istio.Gateway]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +60,13 @@ class Made:
         return selector.items() <= dict(self.labels).items()
 
 
-def with_gateways(manifests: Mapping[ObjectRef, Manifest]) -> Mapping[ObjectRef, Manifest]:
+def with_gateways(manifests: Mapping[ObjectRef, Manifest], config: MeshConfig) -> Mapping[ObjectRef, Manifest]:
     """The objects, with such as the mesh is to run itself and without those that nobody needs any more. What stays as
     it is is the same object as before; if all of it does, the mapping is."""
     theirs = {ref: manifest for ref, manifest in manifests.items() if not is_made(manifest)}
-    built = {each.ref: each for made in _needed(theirs) for each in _build(made, theirs) if each.ref not in theirs}
+    asking = tuple(gateways(with_ingresses(theirs, config)))
+    needed = _needed(asking, theirs)
+    built = {each.ref: each for made in needed for each in _build(made, asking) if each.ref not in theirs}
     kept = {ref: _keep(manifests.get(ref), manifest) for ref, manifest in built.items()}
     if len(theirs) + len(kept) == len(manifests) and all(manifests.get(ref) is each for ref, each in kept.items()):
         return manifests
@@ -81,7 +88,7 @@ def templates(manifests: Mapping[ObjectRef, Manifest]) -> Iterator[tuple[ObjectR
             yield ref, resource.metadata, resource.spec
 
 
-def gateways(manifests: Mapping[ObjectRef, Manifest]) -> Iterator[tuple[Manifest, istio.Gateway]]:
+def gateways(manifests: Mapping[ObjectRef, Manifest]) -> Iterator[_Asking]:
     """Those that listen somewhere, in order."""
     for ref in sorted(ref for ref in manifests if ref.kind is GATEWAY):
         resource = manifests[ref].resource
@@ -89,9 +96,9 @@ def gateways(manifests: Mapping[ObjectRef, Manifest]) -> Iterator[tuple[Manifest
             yield manifests[ref], resource
 
 
-def _needed(manifests: Mapping[ObjectRef, Manifest]) -> tuple[Made, ...]:
+def _needed(found: Sequence[_Asking], manifests: Mapping[ObjectRef, Manifest]) -> tuple[Made, ...]:
     """What the Gateways select that no pod is."""
-    asking = [(manifest, gateway.spec.selector) for manifest, gateway in gateways(manifests)]
+    asking = [(manifest, gateway.spec.selector) for manifest, gateway in found]
     pods = [(pod.labels, asks_for_gateway(pod)) for _, pod, _ in templates(manifests)] if asking else []
     needed: list[Made] = []
     # A gateway with more labels serves those that ask for some of them.
@@ -111,15 +118,15 @@ def _make(manifest: Manifest, selector: Mapping[str, str]) -> Made:
     return Made(manifest.ref.namespace, name, tuple(sorted(selector.items())), manifest)
 
 
-def _build(made: Made, manifests: Mapping[ObjectRef, Manifest]) -> Iterator[Manifest]:
-    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(_documents(made, _ports(made, manifests)))})
+def _build(made: Made, asking: Iterable[_Asking]) -> Iterator[Manifest]:
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(_documents(made, _ports(made, asking)))})
     for manifest in load(text, "-").manifests:
         yield replace(manifest, source=made.asked_by.source, lines=b"")
 
 
-def _ports(made: Made, manifests: Mapping[ObjectRef, Manifest]) -> dict[int, Protocol]:
+def _ports(made: Made, asking: Iterable[_Asking]) -> dict[int, Protocol]:
     """Those of the servers of the Gateways that it serves."""
-    served = (gateway for _, gateway in gateways(manifests) if made.serves(gateway.spec.selector))
+    served = (gateway for _, gateway in asking if made.serves(gateway.spec.selector))
     ports = (server.port for gateway in served for server in gateway.spec.servers if server.port.number)
     found: dict[int, Protocol] = {}
     for port in ports:

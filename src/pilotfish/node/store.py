@@ -149,7 +149,7 @@ def _changed_mesh_configs(before: DesiredState, after: DesiredState, news: News)
 def complete(store: Store, now: float) -> Store:
     """With the gateways that the mesh runs itself, as its objects ask for now."""
     before = {ref: stored.manifest for ref, stored in store.objects.items()}
-    after = with_gateways(before)
+    after = with_gateways(before, store.desired.mesh_config)
     if after is before:
         return store
     store, _ = _upsert(store, [each for ref, each in after.items() if before.get(ref) is not each], now, by_hand={})

@@ -15,6 +15,7 @@ import msgspec
 
 from pilotfish.config.kubernetes import Metadata, Pod, PodStatus, PodTemplate, Service
 from pilotfish.config.manifest import Manifest
+from pilotfish.config.mesh import MeshConfig
 from pilotfish.model import ObjectRef
 from pilotfish.model.kinds import POD, SERVICE
 from pilotfish.node.addresses import addresses, next_offset
@@ -28,10 +29,12 @@ _MOST_REPLICAS = 1_000
 """Of one workload: more change nothing in what its clients are sent but the list of addresses."""
 
 
-def plan(manifests: Mapping[ObjectRef, Manifest]) -> tuple[dict[ObjectRef, Manifest], dict[ObjectRef, ObjectRef]]:
+def plan(
+    manifests: Mapping[ObjectRef, Manifest], config: MeshConfig
+) -> tuple[dict[ObjectRef, Manifest], dict[ObjectRef, ObjectRef]]:
     """(the objects with all that is added, the workload that each added pod is one of)."""
     owners: dict[ObjectRef, ObjectRef] = {}
-    planned = dict(with_gateways(manifests))
+    planned = dict(with_gateways(manifests, config))
     for workload, pod in _pods_of_workloads(dict(planned)):
         planned[pod.ref] = pod
         owners[pod.ref] = workload

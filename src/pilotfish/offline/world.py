@@ -63,7 +63,7 @@ class World:
 
 def build(desired: DesiredState, now: float = 0.0) -> World:
     """`now`: seconds since the epoch; at 0 nothing has expired."""
-    planned, owners = plan(desired.manifests)
+    planned, owners = plan(desired.manifests, desired.mesh_config)
     mesh = Mesh()
     mesh.apply(replace(desired, manifests=planned))
     configs = _proxy_configs(desired)

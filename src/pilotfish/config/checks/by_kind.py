@@ -6,6 +6,7 @@ from pilotfish.config import istio, kubernetes
 from pilotfish.config.checks.data import check_config_map, check_secret
 from pilotfish.config.checks.destination_rule import check_destination_rule
 from pilotfish.config.checks.gateway import check_gateway
+from pilotfish.config.checks.ingress import check_ingress
 from pilotfish.config.checks.names import check_metadata
 from pilotfish.config.checks.pod import check_deployment, check_pod, check_pod_status
 from pilotfish.config.checks.proxy_config import check_proxy_config
@@ -38,6 +39,8 @@ def check(resource: Resource, report: Report) -> None:
             check_pod_status(resource.status, report)
         case kubernetes.Deployment():
             check_deployment(resource.spec, report)
+        case kubernetes.Ingress():
+            check_ingress(resource.spec, report)
         case istio.VirtualService():
             check_virtual_service(resource.spec, report)
         case istio.DestinationRule():
@@ -54,7 +57,7 @@ def check(resource: Resource, report: Report) -> None:
             check_proxy_config(resource.spec, report)
         case istio.WorkloadGroup():
             check_workload_group(resource.spec, report)
-        case kubernetes.Namespace() | kubernetes.ServiceAccount():
+        case kubernetes.Namespace() | kubernetes.ServiceAccount() | kubernetes.IngressClass():
             pass
         case _:
             raise NotImplementedError(f"{resource.kind} is not checked")

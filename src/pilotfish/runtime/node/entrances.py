@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 
 from pilotfish.config.manifest import Manifest
+from pilotfish.config.mesh import MeshConfig
 from pilotfish.model import ObjectRef
 from pilotfish.model.wellknown import ROOT_NAMESPACE
 from pilotfish.node.endpoints import Backend
@@ -36,18 +37,20 @@ class Entrances:
         self._ports: dict[_Key, int] = {}
         """Of the host, also of those that are closed."""
         self._said: set[str] = set()
-        self._version = -1
+        self._seen: tuple[int, MeshConfig] | None = None
         self._store = Store()
         self._backends: Callable[[], tuple[Backend, ...]] = tuple
         self._tasks: set[asyncio.Task[None]] = set()
 
     def update(self, store: Store, backends: Callable[[], tuple[Backend, ...]]) -> None:
         """Opens and closes what follows from the objects. `backends`: the pods, whenever somebody connects."""
-        if store.version == self._version:
+        config = store.desired.mesh_config
+        seen = store.version, config
+        if self._seen == seen:
             return
-        self._version, self._store, self._backends = store.version, store, backends
+        self._seen, self._store, self._backends = seen, store, backends
         manifests: Mapping[ObjectRef, Manifest] = {ref: stored.manifest for ref, stored in store.objects.items()}
-        self._entrances = {(each.gateway, each.port): each for each in find_entrances(manifests)}
+        self._entrances = {(each.gateway, each.port): each for each in find_entrances(manifests, config)}
         wanted = {key for key, each in self._entrances.items() if self._by_user(each) is None}
         for key in self._open.keys() - wanted:
             self._keep(self._open.pop(key).close())
