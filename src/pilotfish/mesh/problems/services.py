@@ -15,7 +15,7 @@ from pilotfish.mesh.registry.aliases import aliased
 from pilotfish.mesh.registry.endpoints import selected
 from pilotfish.mesh.registry.external_names import external_names, stands_for
 from pilotfish.mesh.registry.frontends import holder, places
-from pilotfish.mesh.registry.services import declared, kubernetes_port, owner, service, service_at
+from pilotfish.mesh.registry.services import declared, kubernetes_port, owner, partners, service, service_at
 from pilotfish.mesh.registry.visibility import is_somebodys
 from pilotfish.mesh.registry.workloads import workloads_selected
 from pilotfish.mesh.scope import EVERYONE
@@ -29,7 +29,7 @@ from pilotfish.model.wellknown import CLUSTER_DOMAIN, SERVICE_DOMAIN, STATUS_POR
 @query
 def service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
     found = declared(db, ref)
-    won = tuple(s for s in found if owner(db, s.host, "") == ref or is_somebodys(db, s.host, ref))
+    won = tuple(s for s in found if _has_part(db, ref, s.host) or is_somebodys(db, s.host, ref))
     return (
         *(p for s in found if s not in won for p in _lost_host(db, ref, s)),
         *(p for s in won for p in _lost_listeners(db, ref, s)),
@@ -45,10 +45,20 @@ def service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
     )
 
 
+def _has_part(db: Reads, ref: ObjectRef, host: str) -> bool:
+    by = owner(db, host, "")
+    return by is not None and (by == ref or ref in partners(db, by, host))
+
+
 def _lost_host(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
     by = owner(db, found.host, "")
     field = _host_field(db, ref, found.host) if ref.kind is SERVICE_ENTRY else ""
     text = f"{by} has the host {found.host} already, so this one has no effect on it; remove one, or rename the host"
+    if by is not None and ref.kind is by.kind is SERVICE_ENTRY and ref.namespace == by.namespace:
+        text += (
+            ": they would be put together if they said the same of resolution, location, workloadSelector, addresses, "
+            "exportTo and the names of ports"
+        )
     yield warning(db, ref, field, "ConflictingHost", text)
 
 

@@ -13,7 +13,7 @@ from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.hosts import service_host
 from pilotfish.mesh.inputs import Labels, listing, refs, resource
-from pilotfish.mesh.registry.services import declared, home_in, service_at
+from pilotfish.mesh.registry.services import declared, declared_as, home_in, partners, service_at
 from pilotfish.mesh.registry.workloads import Workload, workload, workloads_selected
 from pilotfish.model import ObjectRef
 from pilotfish.model.addresses import is_ip
@@ -26,7 +26,20 @@ def endpoints(db: Reads, host: str, home: str, port: int) -> tuple[Endpoint, ...
     """All endpoints of one port of a service, ready or not. None for a host or a port that does not exist."""
     found = service_at(db, host, home)
     target = found.port(port) if found is not None else None
-    return serving(db, found, target) if found is not None and target is not None else ()
+    if found is None or target is None:
+        return ()
+    others = partners(db, found.ref, host)
+    if not others:
+        return serving(db, found, target)
+    served = {(e.address, e.port): e for ref in reversed((found.ref, *others)) for e in _added(db, ref, host, target)}
+    return tuple(sorted(served.values(), key=lambda e: (e.address, e.port)))
+
+
+def _added(db: Reads, ref: ObjectRef, host: str, port: ServicePort) -> tuple[Endpoint, ...]:
+    """What one of several ServiceEntries adds to a port."""
+    found = declared_as(db, ref, host)
+    own = found.port(port.number) if found is not None else None
+    return serving(db, found, own) if found is not None and own is not None else ()
 
 
 def serving(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:

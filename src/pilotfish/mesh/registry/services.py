@@ -1,15 +1,17 @@
 """Services: every host name that the mesh knows, from Kubernetes Services and Istio ServiceEntries.
 
 Where several objects claim one host, a Kubernetes Service comes before a ServiceEntry, and the older object before the
-younger; the others have no effect on it (`problems` says so). Not so where namespaces see different ones of them
-(`visibility`): each that comes first for somebody is a service of its own, known by its host and its *home*, the
-namespace of the object; a home of "" is that of the first of all.
+younger; the others have no effect on it (`problems` says so). But
+ServiceEntries of one namespace that say the same of a host otherwise are put together, as in Istio: each adds its
+ports, and its endpoints to those of the same port. Not so where namespaces see different ones of them (`visibility`):
+each that comes first for somebody is a service of its own, known by its host and its *home*, the namespace of the
+object; a home of "" is that of the first of all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pilotfish.config import istio, kubernetes
@@ -49,7 +51,46 @@ def _service_at(db: Reads, host: str, home: str) -> Service | None:
 
 
 def _of(db: Reads, ref: ObjectRef | None, host: str) -> Service | None:
-    return None if ref is None else next((s for s in declared(db, ref) if s.host == host), None)
+    if ref is None:
+        return None
+    found = declared_as(db, ref, host)
+    others = (declared_as(db, other, host) for other in partners(db, ref, host))
+    return _merge(found, tuple(s for s in others if s is not None)) if found is not None else None
+
+
+def declared_as(db: Reads, ref: ObjectRef, host: str) -> Service | None:
+    """What one object says of a host, whoever has it."""
+    return next((s for s in declared(db, ref) if s.host == host), None)
+
+
+def _merge(first: Service, others: tuple[Service, ...]) -> Service:
+    """Of a number that several have, the first's port."""
+    ports = {port.number: port for each in reversed((first, *others)) for port in each.ports}
+    in_order = dict.fromkeys(port.number for each in (first, *others) for port in each.ports)
+    return replace(first, ports=tuple(ports[number] for number in in_order)) if others else first
+
+
+@query(index=True)
+def partners(db: Reads, ref: ObjectRef, host: str) -> tuple[ObjectRef, ...]:
+    """The younger ServiceEntries that are put together with the one that a host belongs to."""
+    claims = claimants(db).get(host, ())
+    first = declared_as(db, ref, host) if len(claims) > 1 and ref.kind is SERVICE_ENTRY else None
+    if first is None:
+        return ()
+    of_place = [other for other in claims if other.kind is SERVICE_ENTRY and other.namespace == ref.namespace]
+    return tuple(other for other in of_place if other != ref and _fits(db, first, declared_as(db, other, host)))
+
+
+def _fits(db: Reads, first: Service, other: Service | None) -> bool:
+    """Whether nothing that can't be added to differs."""
+    if other is None or claim(db, first.ref).audience != claim(db, other.ref).audience:
+        return False
+    numbered = {port.number: port.name for port in first.ports}
+    return (
+        (first.resolution, first.external, first.selector) == (other.resolution, other.external, other.selector)
+        and set(other.addresses) <= set(first.addresses)
+        and all(numbered.get(port.number, port.name) == port.name for port in other.ports)
+    )
 
 
 @query(index=True)
