@@ -206,16 +206,18 @@ def _mended(
     return {}
 
 
-def _mend(document: Document, kind: StructType, path: Sequence[str], drawer: Drawer, *, gentle: bool) -> None:
+def _mend(document: Document, kind: StructType, named: Sequence[str], drawer: Drawer, *, gentle: bool) -> None:
     """What is missing is drawn, what is wrong is drawn anew, or else what it stands in is taken out."""
-    parent, last = _walk(document, path)
+    path = _written(document, named)
+    parent, last = _at(document, path[:-1]), path[-1]
     field = _field_at(kind, path)
-    if gentle and field is not None and isinstance(parent, dict) and last == path[-1]:
+    is_in_text = len(path) < len(named) and _at(document, path) is not None
+    if gentle and field is not None and not is_in_text:
         parent[last] = drawer.value(field.type, last, path[-2] if len(path) > 1 else "")
     elif isinstance(parent, list) or last in parent:
         _take_out(parent, last)
     elif len(path) > 1:
-        _take_out(*_walk(document, path[:-1]))
+        _take_out(_at(document, path[:-2]), path[-2])
     else:
         document.clear()
 
@@ -227,15 +229,20 @@ def _take_out(parent: Any, step: str) -> None:
         del parent[step]
 
 
-def _walk(document: Any, path: Sequence[str]) -> tuple[Any, str]:
-    """What has the path's last step, and that step. What leads into a text, as an annotation's, ends at the text."""
-    value, parent, last = document, document, path[0]
+def _written(document: Any, path: Sequence[str]) -> Sequence[str]:
+    """The path as far as the document goes: to what is not there, or to a text, into which an annotation's leads."""
+    for length in range(1, len(path)):
+        if _at(document, path[:length]) is None or isinstance(_at(document, path[:length]), str):
+            return path[:length]
+    return path
+
+
+def _at(document: Any, path: Sequence[str]) -> Any:
+    """What stands there; None for nothing."""
+    value = document
     for step in path:
-        if isinstance(value, str):
-            break
-        parent, last = value, step
         value = value[int(step)] if isinstance(value, list) else value.get(step)
-    return parent, last
+    return value
 
 
 def _field_at(kind: Type, path: Sequence[str]) -> Field | None:
