@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from textwrap import dedent
 
@@ -13,8 +14,10 @@ from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.types import LISTENER, ROUTE
 from pilotfish.mesh import inputs
 from pilotfish.mesh.problems.across import problems
+from pilotfish.mesh.problems.credentials import expiries, overdue
 from pilotfish.model import Proxy
 from pilotfish.model.proxy import ProxyType
+from tests.certificates import issue, secret
 
 EDGE = Proxy.of_pod("edge-0", "edge", ("10.244.0.9",), labels={"istio": "edge"}, type=ProxyType.ROUTER)
 
@@ -272,3 +275,24 @@ def test_a_gateway_sees_the_virtual_services_that_are_exported_to_it() -> None:
     exported = hidden.replace('["."]', "[edge]")
     (shown,) = resource_set(_made(_gateway("g", HTTP80) + exported), EDGE).resources(ROUTE)
     assert b"a.example.com:80" in shown.body
+
+
+def test_a_certificate_that_has_expired_and_one_that_is_not_there_are_said_at_the_gateway() -> None:
+    ca = issue("ca")
+    old = issue("a.example.com", ca, days=-1)
+    pod = dedent("""
+    apiVersion: v1
+    kind: Pod
+    metadata: {name: edge-0, namespace: edge, labels: {istio: edge}}
+    spec: {containers: [{name: app, command: [x]}]}
+    ---
+    """)
+    tls = "{mode: MUTUAL, credentialName: shop}"
+    text = _gateway("g", _server(443, "HTTPS", "a.example.com", tls)) + pod
+    told = _told(text)
+    assert set(told) == {("UnknownSecret", "g spec.servers[0].tls.credentialName")}
+    assert "edge/shop" in str(told), "the Secret is looked for where the gateway's pods are"
+    graph = _made(text + secret("shop", "edge", tls_crt=old.pem, tls_key=old.key, ca_crt=ca.pem))
+    assert graph.get(problems) == ()
+    (problem,) = overdue(graph.get(expiries), time.time())
+    assert (problem.reason, problem.field) == ("ExpiredCertificate", "spec.servers[0].tls.credentialName")

@@ -14,7 +14,7 @@ from pilotfish.mesh.gateways.auto_passthrough import service_routes
 from pilotfish.mesh.gateways.bindings import bound, routed_here
 from pilotfish.mesh.gateways.merging import merged
 from pilotfish.mesh.gateways.selection import Front
-from pilotfish.mesh.gateways.servers import Server, lacks, servers
+from pilotfish.mesh.gateways.servers import Server, lacking_secrets, servers
 from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.listeners.outbound import WILDCARD
 from pilotfish.mesh.policy.policies import policed
@@ -81,7 +81,7 @@ def _open_or_shut(db: Reads, front: Front, client: Scope, server: Server, port: 
 
 
 def _has_secrets(db: Reads, front: Front, server: Server) -> bool:
-    return bool(front.secrets_of) and not any(lacks(db, front.secrets_of, server))
+    return bool(front.secrets_of) and not any(lacking_secrets(db, front.secrets_of, server))
 
 
 def _chains(db: Reads, client: Scope, server: Server, port: int) -> Iterator[GatewayChain]:

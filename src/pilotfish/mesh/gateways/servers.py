@@ -4,29 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.credentials import lacking_pair, lacking_trust
 from pilotfish.mesh.gateways.server_tls import lower_server_tls
 from pilotfish.mesh.hosts import whole_name
 from pilotfish.mesh.inputs import resource
+from pilotfish.mesh.policy.credentials import lacks
 from pilotfish.mesh.routes.entrance import Entrance
 from pilotfish.model import FieldRef, ObjectRef, Protocol
 from pilotfish.model.credential import Unusable
 from pilotfish.model.gateway import ServerTLS
+from pilotfish.model.traffic_policy import ClientCredential
 
 _WAITING: Final = "ISTIO_MUTUAL"
 """Needs certificates of the mesh, which proxies do not have yet (`config.checks.server_tls` says so)."""
-
-
-class Lacking(NamedTuple):
-    """What a server's Secrets do not give."""
-
-    field: str
-    """`credentialName`."""
-    why: Unusable
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +97,20 @@ def names_secrets(db: Reads, ref: ObjectRef) -> bool:
     return any(server.tls is not None and server.tls.names_secrets for server in servers(db, ref))
 
 
-def lacks(db: Reads, namespace: str, server: Server) -> Iterator[Lacking]:
-    """What the Secrets of a namespace do not give of what the server names."""
-    if server.tls is None:
-        return
-    for name in server.tls.credentials:
-        if (pair := lacking_pair(db, namespace, name)) is not None:
-            yield Lacking("credentialName" if len(server.tls.credentials) == 1 else "credentialNames", pair)
-    name = server.tls.ca_credential
-    if name and (trust := lacking_trust(db, namespace, name)) is not None:
-        yield Lacking("caCertCredentialName" if name not in server.tls.credentials else "credentialName", trust)
+def named_secrets(server: Server) -> Iterator[tuple[str, ClientCredential]]:
+    """(field, what of which Secret)."""
+    tls = server.tls or ServerTLS()
+    field = "credentialName" if len(tls.credentials) == 1 else "credentialNames"
+    for name in tls.credentials:
+        yield field, ClientCredential(name, shows=True, trusts=name == tls.ca_credential)
+    if tls.ca_credential and tls.ca_credential not in tls.credentials:
+        yield "caCertCredentialName", ClientCredential(tls.ca_credential, shows=False, trusts=True)
+
+
+def lacking_secrets(db: Reads, namespace: str, server: Server) -> Iterator[tuple[str, Unusable]]:
+    """(field, what the Secrets of a namespace do not give of it)."""
+    for field, named in named_secrets(server):
+        yield from ((field, lack) for lack in lacks(db, namespace, named))
 
 
 def _lower(ref: ObjectRef, index: int, source: istio.Server) -> Server:

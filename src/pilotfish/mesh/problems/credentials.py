@@ -9,12 +9,14 @@ from typing import Final
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.credentials import key_pair, trust
+from pilotfish.mesh.gateways.servers import named_secrets, names_secrets, servers
 from pilotfish.mesh.inputs import refs, resource
 from pilotfish.mesh.policy.credentials import lacks
+from pilotfish.mesh.problems.gateways import namespaces_of
 from pilotfish.mesh.problems.routing import warning
 from pilotfish.model import ObjectRef, Problem
 from pilotfish.model.credential import KeyPair, Trust
-from pilotfish.model.kinds import DESTINATION_RULE
+from pilotfish.model.kinds import DESTINATION_RULE, GATEWAY
 from pilotfish.model.traffic_policy import ClientCredential
 
 _CONSEQUENCE: Final = "what the selected workloads send there is answered 503 until it can be used"
@@ -35,7 +37,8 @@ def credential_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
 @query(index=True)
 def expiries(db: Reads) -> tuple[Expiry, ...]:
     """When what is in use ends."""
-    return tuple(expiry for ref in refs(db, DESTINATION_RULE) for expiry in _expiries(db, ref))
+    rules = (expiry for ref in refs(db, DESTINATION_RULE) for expiry in _expiries(db, ref))
+    return (*rules, *(expiry for ref in refs(db, GATEWAY) for expiry in _at_gateway(db, ref)))
 
 
 def overdue(found: tuple[Expiry, ...], now: float) -> tuple[Problem, ...]:
@@ -44,13 +47,28 @@ def overdue(found: tuple[Expiry, ...], now: float) -> tuple[Problem, ...]:
 
 @query
 def _expiries(db: Reads, ref: ObjectRef) -> tuple[Expiry, ...]:
-    return tuple(expiry for field, named in _named(db, ref) for expiry in expiries_of(db, ref, field, named))
+    found = (_expiries_of(db, ref, ref.namespace, field, named) for field, named in _named(db, ref))
+    return tuple(expiry for many in found for expiry in many)
 
 
-def expiries_of(db: Reads, ref: ObjectRef, field: str, named: ClientCredential) -> Iterator[Expiry]:
-    """Of what an object refers to in the Secrets of its own namespace."""
-    pair = key_pair(db, ref.namespace, named.name) if named.shows else None
-    trusted = trust(db, ref.namespace, named.name) if named.trusts else None
+@query
+def _at_gateway(db: Reads, ref: ObjectRef) -> tuple[Expiry, ...]:
+    """Of a Gateway, whose Secrets are those of the namespaces of its pods."""
+    if not names_secrets(db, ref):
+        return ()
+    return tuple(
+        expiry
+        for namespace in namespaces_of(db, ref)
+        for server in servers(db, ref)
+        for field, named in named_secrets(server)
+        for expiry in _expiries_of(db, ref, namespace, f"{server.ref.field}.tls.{field}", named)
+    )
+
+
+def _expiries_of(db: Reads, ref: ObjectRef, namespace: str, field: str, named: ClientCredential) -> Iterator[Expiry]:
+    """Of what an object refers to in the Secrets of a namespace."""
+    pair = key_pair(db, namespace, named.name) if named.shows else None
+    trusted = trust(db, namespace, named.name) if named.trusts else None
     if isinstance(pair, KeyPair):
         what = f"a certificate that the Secret {named.name} shows"
         yield pair.expires_at, _expired(db, ref, field, what, pair.expires_at)

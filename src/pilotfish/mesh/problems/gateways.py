@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.gateways.merging import Clash, Conflict, merged
 from pilotfish.mesh.gateways.selection import Front, selectors
-from pilotfish.mesh.gateways.servers import lacks, names_secrets, servers
+from pilotfish.mesh.gateways.servers import lacking_secrets, names_secrets, servers
 from pilotfish.mesh.inputs import LABELLED, Labels, refs
 from pilotfish.mesh.problems.routing import warning
 from pilotfish.model import ObjectRef, Problem
@@ -24,15 +24,15 @@ def _without_secrets(db: Reads, ref: ObjectRef) -> Iterator[Problem]:
     """Where its pods run that are there."""
     if not names_secrets(db, ref):
         return
-    for namespace in _namespaces(db, ref):
+    for namespace in namespaces_of(db, ref):
         for server in servers(db, ref):
-            for field, why in lacks(db, namespace, server):
+            for field, why in lacking_secrets(db, namespace, server):
                 text = f"{why.message}: every handshake with this server fails until it can be used; {why.remedy}"
                 yield warning(db, ref, f"{server.ref.field}.tls.{field}", why.lack, text)
 
 
 @query(index=True)
-def _namespaces(db: Reads, gateway: ObjectRef) -> tuple[str, ...]:
+def namespaces_of(db: Reads, gateway: ObjectRef) -> tuple[str, ...]:
     """Of the pods that a Gateway selects; where there are none, the mesh runs it where Istio's installation does."""
     labels = next((labels for ref, labels in selectors(db) if ref == gateway), ())
     found = tuple(namespace for namespace in _pods_in(db) if labels and _are_in(db, namespace, labels))
