@@ -10,6 +10,7 @@ import pytest
 
 from pilotfish.config import load
 from pilotfish.derive import Graph
+from pilotfish.envoy.owners import owners
 from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.types import LISTENER, ROUTE
 from pilotfish.mesh import inputs
@@ -296,3 +297,32 @@ def test_a_certificate_that_has_expired_and_one_that_is_not_there_are_said_at_th
     assert graph.get(problems) == ()
     (problem,) = overdue(graph.get(expiries), time.time())
     assert (problem.reason, problem.field) == ("ExpiredCertificate", "spec.servers[0].tls.credentialName")
+
+
+def test_a_resource_is_of_the_gateways_and_virtual_services_that_it_shows() -> None:
+    text = (
+        _gateway("one", HTTP80, _server(81, "HTTP", "b.example.com"))
+        + _gateway("two", HTTP80, age=2)
+        + _virtual_service("a", "a.example.com", "one", ANSWER)
+        + _virtual_service("b", "b.example.com", "one", ANSWER)
+    )
+    graph = _made(text)
+    found = resource_set(graph, EDGE)
+    owned = {r.name: {ref.name for ref in owners(graph, r)} for url in (LISTENER, ROUTE) for r in found.resources(url)}
+    assert owned == {
+        "0.0.0.0_80": {"one", "two"},
+        "0.0.0.0_81": {"one"},
+        "http.80": {"one", "two", "a"},
+        "http.81": {"one", "b"},
+    }
+
+
+def test_a_changed_virtual_service_is_news_to_its_own_routes_alone() -> None:
+    services = "".join(_virtual_service(f"vs{i}", f"h{i}.example.com", "g", ANSWER) for i in range(50))
+    graph = _made(_gateway("g", _server(80, "HTTP", '"*"'), _server(81, "HTTP", "h1.example.com")) + services)
+    resource_set(graph, EDGE)
+    graph.stats.reset()
+    changed = load(_virtual_service("vs7", "h7.example.com", "g", ANSWER.replace("200", "201")), "in.yaml", "vm")
+    inputs.apply(graph, {m.ref: m for m in changed.manifests})
+    resource_set(graph, EDGE)
+    assert graph.stats.total < 15, dict(graph.stats.ran)

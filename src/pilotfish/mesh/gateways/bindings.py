@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.gateways.servers import ServerHost
+from pilotfish.mesh.gateways.servers import Server, ServerHost
 from pilotfish.mesh.inputs import refs
 from pilotfish.mesh.routing import Reader, all_ranked, subject
 from pilotfish.model import ObjectRef
@@ -28,6 +28,14 @@ def _bound(db: Reads) -> Mapping[ObjectRef, tuple[ObjectRef, ...]]:
         for gateway in about.gateways:
             found.setdefault(gateway, []).append((about.created, ref))
     return {gateway: tuple(ref for _, ref in sorted(aged)) for gateway, aged in found.items()}
+
+
+@query(index=True)
+def routed_by(db: Reads, reader: Reader, server: Server) -> tuple[tuple[ObjectRef, tuple[str, ...]], ...]:
+    """The VirtualServices that route something at a server, in the order of `bound`, and which of its hosts."""
+    found = ((ref, subject(db, ref)) for ref in bound(db, reader, server.ref.object))
+    hosts = ((ref, routed_here(server.hosts, about.hosts, ref.namespace)) for ref, about in found)
+    return tuple((ref, here) for ref, here in hosts if here)
 
 
 def routed_here(server: Iterable[ServerHost], virtual_service: Iterable[str], namespace: str) -> tuple[str, ...]:

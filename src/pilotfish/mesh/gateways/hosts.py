@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.gateways.bindings import bound, routed_here
+from pilotfish.mesh.gateways.bindings import routed_by
 from pilotfish.mesh.gateways.merging import merged
 from pilotfish.mesh.gateways.selection import Front
 from pilotfish.mesh.gateways.servers import Server, servers
@@ -38,10 +38,8 @@ def gateway_hosts(db: Reads, front: Front, client: Scope, name: str) -> tuple[Ga
     found: dict[str, _Host] = {}
     for server in _servers_of(db, front, name):
         servers(db, server.ref.object)  # it is theirs
-        for ref in _bound_to(db, client, server):
-            about = subject(db, ref)
-            hosts = routed_here(server.hosts, about.hosts, ref.namespace)
-            if not hosts or not about.routes_requests:
+        for ref, hosts in routed_by(db, reader(db, client, 0), server):
+            if not subject(db, ref).routes_requests:
                 continue
             routes = _routes(db, ref, policed(db, client), source(db, client, ref), server.entrance)
             for host in hosts:
@@ -60,10 +58,6 @@ def _servers_of(db: Reads, front: Front, name: str) -> tuple[Server, ...]:
 def first_port(db: Reads, front: Front, name: str) -> int:
     """Which clients call, of the oldest server behind a name of routes."""
     return _servers_of(db, front, name)[0].port
-
-
-def _bound_to(db: Reads, client: Scope, server: Server) -> tuple[ObjectRef, ...]:
-    return bound(db, reader(db, client, 0), server.ref.object)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.gateways.auto_passthrough import service_routes
-from pilotfish.mesh.gateways.bindings import bound, routed_here
+from pilotfish.mesh.gateways.bindings import routed_by
 from pilotfish.mesh.gateways.merging import merged
 from pilotfish.mesh.gateways.selection import Front
 from pilotfish.mesh.gateways.servers import Server, lacking_secrets, servers
@@ -103,10 +103,8 @@ def _routed(db: Reads, client: Scope, server: Server) -> Iterator[ConnectionRout
     if server.passes_all:
         yield from service_routes(db, policed(db, client), (host.name for host in server.hosts))
         return
-    gateway = server.ref.object
-    for ref in bound(db, reader(db, client, 0), gateway):
-        about = subject(db, ref)
-        if about.routes_connections and routed_here(server.hosts, about.hosts, ref.namespace):
+    for ref, _ in routed_by(db, reader(db, client, 0), server):
+        if subject(db, ref).routes_connections:
             yield from connection_routes_at(db, ref, policed(db, client), server.entrance, server.is_passed_through)
 
 
