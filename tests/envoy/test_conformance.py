@@ -38,7 +38,7 @@ LEFT_OUT: Final = {
     "gateway-services-": "as above",
     "duplicated-host": "Istio's choice of addresses for ServiceEntries that have none",
     "with-peer-auth-on-port-strict": "mutual TLS",
-    "tlsroute-terminate": "a Secret that the scenario does not hold",
+    "tlsroute-terminate": "the Gateway API, by internal annotations of Istio's",
     "tlsroute-mixed": "as above",
     "gateway-external-sds-provider": "secrets of a provider outside of the mesh",
     "inbound-mtls-permissive": "mutual TLS",
