@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.certificates import issue, secret
 from tests.e2e.harness import MakeMesh, Mesh, running_mesh
 from tests.waiting import wait_until
 
@@ -64,7 +65,11 @@ kind: Gateway
 metadata: {name: other}
 spec:
   selector: {app: istio-ingressgateway}
-  servers: [{port: {number: 9000, name: http, protocol: HTTP}, hosts: [shop.example.com]}]
+  servers:
+  - {port: {number: 9000, name: http, protocol: HTTP}, hosts: [shop.example.com]}
+  - port: {number: 443, name: https, protocol: HTTPS}
+    hosts: [shop.example.com]
+    tls: {mode: SIMPLE, credentialName: shop-credential}
 """
 EDGE = """
 apiVersion: apps/v1
@@ -74,7 +79,13 @@ spec:
   selector: {matchLabels: {app: edge}}
   template:
     metadata: {labels: {app: edge}, annotations: {inject.istio.io/templates: gateway}}
-    spec: {containers: [{name: istio-proxy, image: auto, ports: [{containerPort: 8080}]}]}
+    spec:
+      volumes: [{name: certificates, secret: {secretName: shop-credential}}]
+      containers:
+      - name: istio-proxy
+        image: auto
+        ports: [{containerPort: 8080}]
+        volumeMounts: [{name: certificates, mountPath: /etc/istio/certificates}]
 ---
 apiVersion: v1
 kind: Service
@@ -86,8 +97,16 @@ kind: Gateway
 metadata: {name: edge, namespace: edge}
 spec:
   selector: {app: edge}
-  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]
+  servers:
+  - {port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}
+  - port: {number: 8443, name: https, protocol: HTTPS}
+    hosts: [shop.example.com]
+    tls:
+      mode: SIMPLE
+      serverCertificate: /etc/istio/certificates/tls.crt
+      privateKey: /etc/istio/certificates/tls.key
 """
+_NAMESPACES = ("istio-system", "edge")
 INGRESS = "istio-ingressgateway.istio-system"
 OLD_WAY = """
 apiVersion: networking.k8s.io/v1
@@ -104,7 +123,9 @@ spec:
 @pytest.fixture(scope="module")
 def mesh(make_mesh: MakeMesh) -> Iterator[Mesh]:
     texts = {"shop.yaml": SHOP, "gateway.yaml": GATEWAY, "other.yaml": OTHER, "edge.yaml": EDGE}
-    with make_mesh("e2e-gateway", texts, "--publish", "0:edge.edge:80") as mesh:
+    issued = issue("shop.example.com", None, "shop.example.com")
+    secrets = [secret("shop-credential", each, tls_crt=issued.pem, tls_key=issued.key) for each in _NAMESPACES]
+    with make_mesh("e2e-gateway", {**texts, "secrets.yaml": "".join(secrets)}, "--publish", "0:edge.edge:80") as mesh:
         yield mesh
 
 
@@ -123,16 +144,17 @@ def tried(mesh: Mesh, target: str, host: str = "shop.example.com") -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("target", [f"{INGRESS}:80", "edge.edge:80"])
+@pytest.mark.parametrize("target", [f"{INGRESS}:80", f"{INGRESS}:443", "edge.edge:80", "edge.edge:8443"])
 def test_what_status_prints_reaches_the_app(mesh: Mesh, target: str) -> None:
-    """Also by a gateway of the user's own whose Service leads to another port."""
+    """Also by a gateway of the user's own whose Service leads to another port; with TLS of a Secret, or of files that
+    its container mounts."""
     assert tried(mesh, target) == "/cart"
 
 
 def test_commands_show_the_gateway_as_what_it_is(mesh: Mesh) -> None:
     assert "istio-ingressgateway" in mesh.call("get", "deployments", "-n", "istio-system").stdout
     services = mesh.json("get", "services", "-n", "istio-system")["items"]
-    assert [port["port"] for port in services[0]["spec"]["ports"]] == [80, 9000]
+    assert [port["port"] for port in services[0]["spec"]["ports"]] == [80, 443, 9000]
     (pod,) = mesh.pods("istio-ingressgateway")
     assert [each["name"] for each in pod["containers"]] == ["istio-proxy"]
     proxy = next(each for each in mesh.status["proxies"] if each["pod"] == pod["name"])

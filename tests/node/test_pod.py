@@ -407,3 +407,15 @@ def test_probes_of_a_spec_are_what_it_says() -> None:
     talk = running(msgspec.structs.replace(spec))
     assert talk.effects == []
     assert talk.wait(7) == [ev.RunProbe("app", 0, "liveness")]
+
+
+def test_a_gateway_is_ready_by_its_proxy_alone_and_does_not_end_by_itself() -> None:
+    talk = Talk(PodSpec(containers=(Container(name="istio-proxy", image="auto"),)))
+    assert (talk.pod.phase, talk.word) == ("Pending", "ContainerCreating")
+    talk.tell(ev.SandboxReady())
+    assert (talk.pod.phase, talk.word, talk.pod.ready) == ("Running", "Running", True)
+    talk.tell(ev.ProxyReady(False))
+    talk.wait(60)
+    assert (talk.pod.phase, talk.pod.ready) == ("Running", False)
+    talk.tell(ev.ProxyReady(True))
+    assert talk.tell(ev.Deleted(30)) == [ev.Do("withdraw", talk.now + 30)]

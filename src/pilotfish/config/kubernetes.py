@@ -506,7 +506,7 @@ class IngressSpec(Struct):
 
 class Ingress(Resource):
     kind = kinds.INGRESS
-    spec: IngressSpec = IngressSpec()
+    spec: IngressSpec
 
 
 class IngressClassSpec(Struct):

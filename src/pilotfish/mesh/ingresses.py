@@ -75,8 +75,8 @@ def made_of(manifest: Manifest) -> ObjectRef | None:
 
 def unserved_ingresses(manifests: Manifests, config: MeshConfig) -> Iterator[Problem]:
     """Those of other classes: in a cluster another controller may serve them."""
-    for ref, manifest in sorted(manifests.items()):
-        resource = manifest.resource
+    for ref in sorted(ref for ref in manifests if ref.kind is INGRESS):
+        manifest, resource = manifests[ref], manifests[ref].resource
         if isinstance(resource, Ingress) and not is_served(resource, manifests, config):
             message, source = _explain(resource, config), manifest.source
             yield Problem(ref, "spec.ingressClassName", "NotServed", message, Severity.WARNING, source)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pilotfish.config.kubernetes import ConfigMapVolume, Container, KeyToPath, SecretVolume, Volume
 from pilotfish.model import ObjectRef
 from pilotfish.model.kinds import CONFIG_MAP, SECRET
+from pilotfish.model.wellknown import PROXY_CONTAINER
 from pilotfish.node.environment import Missing, object_data
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.store import Store
@@ -86,6 +87,12 @@ def build_mounts(pod: PodIdentity, container: Container) -> tuple[tuple[Mount, .
         fixed = volume.config_map is not None or volume.secret is not None
         mounts.append(Mount(source, mount.mount_path, mount.read_only or fixed, root if mount.sub_path else ""))
     return tuple(mounts), tuple(missing)
+
+
+def build_proxy_mounts(pod: PodIdentity) -> tuple[Mount, ...]:
+    """Those of a gateway's own container; no other proxy has any."""
+    own = (container for container in pod.spec.containers if container.name == PROXY_CONTAINER)
+    return tuple(mount for container in own for mount in build_mounts(pod, container)[0])
 
 
 def _content(volume: Volume, namespace: str, store: Store) -> VolumeContent | str:

@@ -84,7 +84,7 @@ def envoy_process(spec: AgentSpec, envoy: Path, revision: int, output: int) -> P
         uid=user,
         gid=group,
         netns=spec.netns,
-        mounts=(BindMount(str(spec.directory), _SHOWN_AT, read_only=True),) if hidden else (),
+        mounts=(*spec.mounts, *((BindMount(str(spec.directory), _SHOWN_AT, read_only=True),) if hidden else ())),
         keep_capabilities=frozenset(("CAP_NET_ADMIN",) * spec.transparent) if os.geteuid() == 0 else None,
         executable=None if may_execute(envoy, user, group) else _executable(envoy),
         stdout=output,

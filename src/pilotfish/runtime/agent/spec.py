@@ -14,6 +14,7 @@ from pilotfish.model import Proxy
 from pilotfish.model.wellknown import PROXY_UID
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.linux.process import BindMount
 
 
 class AgentError(MachineError):
@@ -46,6 +47,8 @@ class AgentSpec:
     """Inbound connections come by TPROXY. If this is root, Envoy gets TRANSPARENT_PROXY_UID and CAP_NET_ADMIN."""
     workload_probe: WorkloadProbe | None = None
     """Of a workload that is no pod and registers itself: discovery is told what this finds."""
+    mounts: tuple[BindMount, ...] = ()
+    """What Envoy sees of its pod's volumes."""
     log_level: str = "warning"
 
 

@@ -180,6 +180,7 @@ class Pod:
 
     async def _build(self) -> None:
         try:
+            self._write_proxy_volumes()
             await self.sandbox.build()
         except (MachineError, AgentError, OSError) as error:
             _log.error("pod %s.%s: %s", self.identity.name, self.identity.namespace, error)
@@ -189,6 +190,15 @@ class Pod:
             self.post(ev.SandboxFailed(f"a fault in pilotfish, see node.log: {error!r}"))
         else:
             self.post(ev.SandboxReady())
+
+    def _write_proxy_volumes(self) -> None:
+        """Of a gateway, whose Envoy is started with its pod. MachineError where something lacks."""
+        if not volumes.build_proxy_mounts(self.identity):
+            return
+        contents, missing = volumes.build(self.identity, self._node.store)
+        if missing:
+            raise MachineError("; ".join(lack.message for lack in missing), missing[0].remedy)
+        self._write(contents)
 
     async def _stop_proxy(self, deadline: float) -> None:
         if self._building is not None and not self._building.done():

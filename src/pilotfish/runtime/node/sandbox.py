@@ -17,11 +17,13 @@ from pilotfish.model.proxy import ProxyType
 from pilotfish.model.wellknown import PROXY_CONTAINER
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.launch import render_hosts, render_resolv_conf
+from pilotfish.node.volumes import build_proxy_mounts
 from pilotfish.runtime import capture
 from pilotfish.runtime.agent import Agent, AgentHost, AgentSpec
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.pidns import PidNs
+from pilotfish.runtime.linux.process import BindMount
 from pilotfish.runtime.net.names import pod_name
 from pilotfish.runtime.net.network import MeshNetwork
 from pilotfish.runtime.thread import in_thread
@@ -163,4 +165,7 @@ class Sandbox:
             transparent=sidecar.transparent,
             probes=sidecar.probes,
             prometheus=sidecar.prometheus,
+            mounts=tuple(
+                BindMount(m.source, m.target, m.read_only, m.root) for m in build_proxy_mounts(self._identity)
+            ),
         )
