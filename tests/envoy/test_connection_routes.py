@@ -163,6 +163,32 @@ def test_which_server_answers(start: Start) -> None:
     assert 248 < answers.count("one") < 352
 
 
+OUTSIDE = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |
+    outboundTrafficPolicy: {mode: REGISTRY_ONLY}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: outside, namespace: vm}
+spec:
+  hosts: ["*.example.org"]
+  resolution: NONE
+  ports: [{number: 443, name: tls, protocol: TLS}]
+"""
+
+
+def test_a_wildcard_of_resolution_none_goes_where_the_client_meant(start: Start) -> None:
+    live = start(OUTSIDE)
+    _start_server(live, 443, "there")
+    names = ("a.example.org", "b.a.example.org", "example.org", "a.example.com")
+    answers = _call_all(live.netns, [("10.245.1.2", 443, name) for name in names])
+    assert answers == ["there", "there", "closed", "closed"]
+
+
 def _start_server(live: LiveEnvoy, port: int, name: str) -> None:
     command = ["ip", "netns", "exec", live.peer, sys.executable, "-ISc", _SERVER, str(port), name]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)

@@ -9,7 +9,7 @@ from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from pilotfish.derive import Reads, query
-from pilotfish.envoy.message import serialise, socket_address
+from pilotfish.envoy.message import pipe, serialise, socket_address
 from pilotfish.envoy.naming import outbound_cluster
 from pilotfish.envoy.types import ENDPOINT
 from pilotfish.envoy.values import Resource
@@ -19,6 +19,7 @@ from pilotfish.mesh.registry.endpoints import endpoints
 from pilotfish.mesh.registry.services import service_at
 from pilotfish.mesh.scope import NOWHERE, Place
 from pilotfish.model import ObjectRef
+from pilotfish.model.egress import is_socket
 from pilotfish.model.service import Endpoint, Resolution, Service, ServicePort
 from pilotfish.model.traffic_policy import DestinationPolicy, LoadBalancer
 
@@ -88,7 +89,9 @@ def _build_group(group: Group) -> LocalityLbEndpoints:
 
 
 def _build_endpoint(endpoint: Endpoint) -> LbEndpoint:
+    path = endpoint.address if is_socket(endpoint.address) else ""
+    address = pipe(path) if path else socket_address(endpoint.address, endpoint.port)
     return LbEndpoint(
-        endpoint=EndpointMessage(address=socket_address(endpoint.address, endpoint.port)),
+        endpoint=EndpointMessage(address=address),
         load_balancing_weight=UInt32Value(value=endpoint.weight),
     )

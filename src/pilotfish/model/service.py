@@ -110,7 +110,7 @@ class Endpoint:
     """One address that serves a service's port."""
 
     address: str
-    """An IP address, or a name where the service's resolution is DNS."""
+    """An IP address, a name where the service's resolution is DNS, or `unix://` and a socket's path."""
     port: int
     labels: tuple[tuple[str, str], ...] = ()
     """Sorted."""

@@ -11,13 +11,19 @@ from pilotfish.config.istio.workload_entry import WorkloadEntrySpec
 from pilotfish.config.report import Report
 from pilotfish.model.addresses import is_ip
 
+_LONGEST_PATH = 107
+"""unix(7)."""
+
 
 def check_workload_entry(spec: WorkloadEntrySpec, report: Report) -> None:
     check_workload(spec, "spec", report, may_be_a_name=True)
 
 
 def check_workload(spec: WorkloadEntrySpec, field: str, report: Report, *, may_be_a_name: bool) -> None:
-    _check_address(spec.address, field, report, may_be_a_name)
+    if spec.address.startswith("unix:"):
+        _check_socket(spec, field, report)
+    else:
+        _check_address(spec.address, field, report, may_be_a_name)
     for name, number in spec.ports.items():
         check_port(number, f"{field}.ports[{name}]", report)
     check_labels(spec.labels, f"{field}.labels", report)
@@ -26,9 +32,7 @@ def check_workload(spec: WorkloadEntrySpec, field: str, report: Report, *, may_b
 
 def _check_address(address: str, place: str, report: Report, may_be_a_name: bool) -> None:
     field = f"{place}.address"
-    if address.startswith("unix:"):
-        report.unsupported(field, "a Unix socket", "write an address")
-    elif not address:
+    if not address:
         report.missing(field, "write the endpoint's address", of=place)
     elif is_ip(address):
         if special := describe_special(address):
@@ -37,3 +41,13 @@ def _check_address(address: str, place: str, report: Report, may_be_a_name: bool
         report.invalid(field, f"{address!r} is no address", "write one, or resolution DNS for a name")
     elif not is_domain(address):
         report.invalid(field, f"{address!r} is no address or name", "write one, without a wildcard")
+
+
+def _check_socket(spec: WorkloadEntrySpec, place: str, report: Report) -> None:
+    """Where the client's own Envoy finds it: in its pod's file system."""
+    path = spec.address.removeprefix("unix://")
+    if len(path) < 2 or path[0] not in "/@" or len(path.encode()) > _LONGEST_PATH:
+        remedy = f"write unix:///PATH, or unix://@NAME, of at most {_LONGEST_PATH} bytes"
+        report.invalid(f"{place}.address", f"{spec.address!r} is no Unix socket", remedy)
+    if spec.ports:
+        report.invalid(f"{place}.ports", "a Unix socket has no ports", "remove them")

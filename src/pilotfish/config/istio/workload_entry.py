@@ -11,6 +11,7 @@ from pilotfish.model import kinds
 
 class WorkloadEntrySpec(Struct):
     address: str = ""
+    """A name needs a ServiceEntry of `resolution` DNS; `unix:///PATH`, in the client's pod, one of STATIC."""
     ports: dict[str, int] = {}
     labels: dict[str, str] = {}
     locality: str = ""

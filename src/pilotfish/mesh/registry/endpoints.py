@@ -17,6 +17,7 @@ from pilotfish.mesh.registry.services import declared, declared_as, home_in, par
 from pilotfish.mesh.registry.workloads import Workload, workload, workloads_selected
 from pilotfish.model import ObjectRef
 from pilotfish.model.addresses import is_ip
+from pilotfish.model.egress import is_socket
 from pilotfish.model.kinds import ENDPOINT_SLICE, ENDPOINTS, SERVICE_ENTRY, WORKLOAD_ENTRY
 from pilotfish.model.service import Endpoint, Locality, Resolution, Service, ServicePort
 
@@ -92,10 +93,15 @@ def _lists(db: Reads, host: str, home: str, address: str) -> bool:
 def _of_workload(source: Workload, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
     number, address = source.port(port), source.addresses[0]
     named = found.resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN)
-    if number is None or not (named or is_ip(address)):
+    if number is None or not _is_known(address, named):
         return ()
     ready = source.ready or found.publish_not_ready
     return (Endpoint(address, number, source.labels, ready, source.locality, source.weight, source.ref),)
+
+
+def _is_known(address: str, named: bool) -> bool:
+    """Whether a proxy that looks names up, or one that does not, knows where that is."""
+    return not is_socket(address) if named else is_ip(address) or is_socket(address)
 
 
 def _of_entry(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
@@ -106,7 +112,7 @@ def _of_entry(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, .
         return (Endpoint(found.host, int(port.target), ref=found.ref),)
     named = found.resolution is not Resolution.EDS
     return tuple(
-        _of_workload_entry(e, found, port) for e in entry.spec.endpoints if e.address and (named or is_ip(e.address))
+        _of_workload_entry(e, found, port) for e in entry.spec.endpoints if e.address and _is_known(e.address, named)
     )
 
 
