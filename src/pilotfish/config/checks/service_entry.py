@@ -66,6 +66,8 @@ def _check_resolution(spec: ServiceEntrySpec, report: Report) -> None:
 
 def _check_endpoint(endpoint: WorkloadEntrySpec, spec: ServiceEntrySpec, field: str, report: Report) -> None:
     check_workload(endpoint, field, report, may_be_a_name=spec.resolution != "STATIC")
+    if endpoint.address.startswith("unix://") and len(spec.ports) > 1:
+        report.invalid(f"{field}.address", "a socket is one port, and the ServiceEntry has several", "write one port")
     if endpoint.address.startswith("unix:") and spec.resolution.startswith("DNS"):
         what = f"resolution {spec.resolution} looks names up, and a Unix socket is none"
         report.invalid(f"{field}.address", what, "write resolution STATIC")
