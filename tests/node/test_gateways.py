@@ -12,7 +12,7 @@ from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.model import ObjectRef
 from pilotfish.model.kinds import DEPLOYMENT, SERVICE, SERVICE_ACCOUNT
-from pilotfish.node.gateways import with_gateways
+from pilotfish.node.gateways import find_problems, with_gateways
 
 Manifests = Mapping[ObjectRef, Manifest]
 INGRESS = DEPLOYMENT.ref("istio-system", "istio-ingressgateway")
@@ -117,3 +117,17 @@ spec: {selector: {istio: ingressgateway}, ports: [{name: http2, port: 80, target
     complete = completed(given)
     assert ports(complete, SERVICE.ref("istio-system", "istio-ingressgateway")) == [80]
     assert isinstance(complete[INGRESS].resource, Deployment)
+
+
+def test_a_gateway_that_selects_an_app_is_told_that_nobody_listens() -> None:
+    app = (
+        deployment("web", "{app: web}")
+        .replace("inject.istio.io/templates: gateway", "")
+        .replace("image: auto", "command: [run]")
+        .replace("istio-proxy", "web")
+    )
+    (problem,) = find_problems(read(gateway("shop", "{app: web}"), app))
+    assert (problem.reason, problem.field) == ("NoGateway", "spec.selector")
+    assert "Deployment default/web" in problem.message
+    assert not find_problems(read(gateway("shop", "{app: web}"), deployment("web", "{app: web}")))
+    assert not find_problems(read(gateway("shop", "{istio: ingressgateway}"), app))

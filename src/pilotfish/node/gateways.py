@@ -25,7 +25,7 @@ from pilotfish.config.loading import load
 from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.mesh.ingresses import with_ingresses
-from pilotfish.model import ObjectRef, Protocol
+from pilotfish.model import ObjectRef, Problem, Protocol, Severity
 from pilotfish.model.kinds import GATEWAY
 from pilotfish.model.wellknown import PROXY_CONTAINER, ROOT_NAMESPACE
 
@@ -94,6 +94,28 @@ def gateways(manifests: Mapping[ObjectRef, Manifest]) -> Iterator[_Asking]:
         resource = manifests[ref].resource
         if isinstance(resource, istio.Gateway) and any(server.port.number for server in resource.spec.servers):
             yield manifests[ref], resource
+
+
+def find_problems(manifests: Mapping[ObjectRef, Manifest]) -> tuple[Problem, ...]:
+    """Gateways that select pods, of which none is a gateway: nobody listens, and the mesh runs none in their place."""
+    asking = tuple(gateways(manifests))
+    pods = tuple(templates(manifests)) if asking else ()
+    found = []
+    for manifest, gateway in asking:
+        selector = gateway.spec.selector.items()
+        chosen = [(ref, pod) for ref, pod, _ in pods if selector and selector <= pod.labels.items()]
+        if chosen and not any(asks_for_gateway(pod) for _, pod in chosen):
+            found.append(_describe_apps(manifest, chosen[0][0]))
+    return tuple(found)
+
+
+def _describe_apps(gateway: Manifest, selected: ObjectRef) -> Problem:
+    message = (
+        f"it selects {selected}, whose pods are no gateways, so nobody listens on its ports; select istio: "
+        f"ingressgateway, or write into the pods' annotations {TEMPLATES}: gateway"
+    )
+    source = gateway.at("spec.selector")
+    return Problem(gateway.ref, "spec.selector", "NoGateway", message, Severity.WARNING, source)
 
 
 def _needed(found: Sequence[_Asking], manifests: Mapping[ObjectRef, Manifest]) -> tuple[Made, ...]:

@@ -13,6 +13,7 @@ from pilotfish.discovery.mesh import Mesh
 from pilotfish.inject import Sidecar, build_sidecar
 from pilotfish.model import ObjectRef, Problem, Proxy
 from pilotfish.model.kinds import NAMESPACE
+from pilotfish.node.gateways import find_problems
 from pilotfish.offline.planning import plan
 from pilotfish.offline.proxies import describe_proxy
 
@@ -39,7 +40,8 @@ class World:
         """All of them: with each object, between objects, with pods."""
         manifests = self.desired.manifests
         between = (locate(p, manifests.get(p.ref) if p.ref else None) for p in self.mesh.problems(self.now))
-        return tuple(dict.fromkeys((*self.desired.problems, *self.pod_problems, *between)))
+        of_gateways = find_problems(manifests)
+        return tuple(dict.fromkeys((*self.desired.problems, *self.pod_problems, *of_gateways, *between)))
 
     def find(self, name: str, namespace: str) -> tuple[Proxy, ...]:
         """The proxies of `find_pods`."""

@@ -95,7 +95,12 @@ def _calm(pod: PodView, proxy: ProxyView | None) -> bool:
 
 
 def _published(view: StatusView) -> list[Text]:
-    return [Text.assemble((each.address, "bold"), f" → {each.target}") for each in view.published]
+    """With one way to try each."""
+    found = []
+    for each in view.published:
+        found.append(Text.assemble((each.address, "bold"), f" → {each.target}"))
+        found += (Text(f"  {line}") for line in each.trials[:1])
+    return found
 
 
 def _problems(problems: tuple[ProblemView, ...]) -> list[Text]:

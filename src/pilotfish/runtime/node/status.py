@@ -11,6 +11,7 @@ from pilotfish.config.kubernetes import Service
 from pilotfish.config.manifest import locate
 from pilotfish.model import Problem, Source
 from pilotfish.model.kinds import KINDS, SERVICE
+from pilotfish.node import gateways
 from pilotfish.node.store import Store
 from pilotfish.runtime.control.views import MeshView, ProblemView, PublishView, ServiceView, StatusView, SyncView
 from pilotfish.runtime.node.describe import describe_pod, describe_proxy, describe_service
@@ -82,7 +83,8 @@ class Status:
         refused = tuple(problem for ref in sorted(workloads.problems) for problem in workloads.problems[ref])
         waiting = tuple(problem for pod in workloads.pods.values() for problem in pod.problems())
         unpublished = tuple(problem for each in self._published if (problem := find_problem(each, store)))
-        ours = (*reconciler.faults.problems, *reconciler.address_problems)
+        manifests = {ref: stored.manifest for ref, stored in store.objects.items()}
+        ours = (*reconciler.faults.problems, *reconciler.address_problems, *gateways.find_problems(manifests))
         found = (*self._source.problems(), *store.problems, *ours, *refused, *waiting, *unpublished)
         return tuple(dict.fromkeys(found))
 
