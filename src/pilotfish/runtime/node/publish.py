@@ -39,6 +39,10 @@ class Port:
         self.address = publish.listening(self.number)
         """`127.0.0.1:8080`."""
 
+    @property
+    def is_closed(self) -> bool:
+        return self.socket.fileno() < 0
+
     def close(self) -> None:
         self.socket.close()
 
@@ -54,14 +58,21 @@ class Published:
         self._turn = itertools.count()
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._starting = asyncio.Lock()
+        """Whoever closes it while it starts closes what has started."""
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, sock=self.port.socket)
+        async with self._starting:
+            if self.port.is_closed:
+                return
+            self._server = await asyncio.start_server(self._accept, sock=self.port.socket)
 
     async def close(self) -> None:
-        if self._server is None:
-            return
-        self._server.close()
+        async with self._starting:
+            if self._server is None:
+                self.port.close()
+                return
+            self._server.close()
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
