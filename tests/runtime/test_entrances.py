@@ -27,19 +27,23 @@ def free_port() -> int:
         return port
 
 
-def store(*ports: int, version: int) -> Store:
-    """With a Gateway of these ports, and a route."""
+def store(*ports: int, version: int, gateways: Sequence[str] = ("ingressgateway",)) -> Store:
+    """With a Gateway of these ports at each of the mesh's gateways, and a route."""
     servers = ", ".join(f'{{port: {{number: {p}, name: p{p}, protocol: HTTP}}, hosts: ["*"]}}' for p in ports)
-    text = f"""
+    text = "".join(
+        f"""
 apiVersion: networking.istio.io/v1
 kind: Gateway
-metadata: {{name: shop}}
-spec: {{selector: {{istio: ingressgateway}}, servers: [{servers}]}}
----
+metadata: {{name: {name}}}
+spec: {{selector: {{istio: {name}}}, servers: [{servers}]}}
+---"""
+        for name in gateways
+    )
+    text += f"""
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {{name: shop}}
-spec: {{hosts: [shop.io], gateways: [shop], http: [{{route: [{{destination: {{host: shop}}}}]}}]}}
+spec: {{hosts: [shop.io], gateways: [{", ".join(gateways)}], http: [{{route: [{{destination: {{host: shop}}}}]}}]}}
 """
     filled, _ = storing.apply(Store(), load(text if ports else "", "shop.yaml"), 0.0)
     return replace(storing.complete(filled, 0.0), version=version)
@@ -95,6 +99,17 @@ async def test_a_taken_port_is_said_and_another_is_opened() -> None:
         (warning,) = [line.text for line in opened.said if line.severity == "warning"]
         assert f"as {port} of 127.0.0.1 is taken" in warning
         assert f"--publish PORT:istio-ingressgateway.istio-system:{port}" in warning
+        await opened.entrances.close()
+
+
+async def test_of_two_gateways_with_one_port_the_way_in_gets_it() -> None:
+    port = free_port()
+    opened = Opened()
+    try:
+        opened.update(store(port, version=1, gateways=("egressgateway", "ingressgateway")))
+        by_gateway = {each.publish.target: each.address for each in opened.entrances.published}
+        assert by_gateway[f"istio-ingressgateway.istio-system:{port}"] == f"127.0.0.1:{port}"
+    finally:
         await opened.entrances.close()
 
 

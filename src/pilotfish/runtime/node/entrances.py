@@ -54,8 +54,8 @@ class Entrances:
         wanted = {key for key, each in self._entrances.items() if self._by_user(each) is None}
         for key in self._open.keys() - wanted:
             self._keep(self._open.pop(key).close())
-        for key in sorted(wanted - self._open.keys(), key=_rank):
-            self._open_port(key, self._entrances[key])
+        for each in sorted((self._entrances[key] for key in wanted - self._open.keys()), key=_rank):
+            self._open_port((each.gateway, each.port), each)
         self._tell()
 
     @property
@@ -118,9 +118,10 @@ class Entrances:
         task.add_done_callback(self._tasks.discard)
 
 
-def _rank(key: _Key) -> tuple[bool, _Key]:
-    """Istio's own gateway gets the best ports: it is the one that everybody tries."""
-    return key[0].namespace != ROOT_NAMESPACE, key
+def _rank(entrance: Entrance) -> tuple[bool, bool, _Key]:
+    """Istio's own gateway for what comes in gets the best ports: it is the one that everybody tries."""
+    is_ingress = entrance.labels.get("istio") == "ingressgateway"
+    return not is_ingress, entrance.gateway.namespace != ROOT_NAMESPACE, (entrance.gateway, entrance.port)
 
 
 def _describe(published: Published, taken: Iterable[int]) -> str:
