@@ -234,6 +234,7 @@ def test_what_happens_anyway_needs_no_word(written: str) -> None:
         ("tcpKeepalive: {time: 1ms}", "tcpKeepalive.time"),
         ("tcpKeepalive: {probes: 200}", "tcpKeepalive.probes"),
         ("dnsRefreshRate: 0s", "dnsRefreshRate"),
+        ("dnsRefreshRate: 1ms", "dnsRefreshRate"),
         ("defaultHttpRetryPolicy: {attempts: -1}", "defaultHttpRetryPolicy.attempts"),
         ("h2UpgradePolicy: YES", "h2UpgradePolicy"),
     ],

@@ -9,6 +9,7 @@ from pilotfish.ads import DeltaRequest, Node, Send
 from pilotfish.ads.wire import Payload
 from pilotfish.config import load
 from pilotfish.config.desired import DesiredState
+from pilotfish.config.mesh import MeshConfig
 from pilotfish.discovery.effects import Disconnect, Effect, Failed, Remember, Settled
 from pilotfish.discovery.memory import Remembered
 from pilotfish.discovery.plane import ControlPlane
@@ -18,10 +19,10 @@ from pilotfish.envoy.values import Resource
 from pilotfish.model import Proxy
 
 
-def desired(text: str, version: int = 0) -> DesiredState:
+def desired(text: str, config: MeshConfig | None = None) -> DesiredState:
     loaded = load(text, "mesh.yaml")
     assert not loaded.problems
-    return DesiredState(manifests={m.ref: m for m in loaded.manifests}, resource_version=version)
+    return DesiredState(manifests={m.ref: m for m in loaded.manifests}, mesh_config=config or MeshConfig())
 
 
 @dataclass
@@ -55,8 +56,8 @@ class World:
         if text:
             self.change(text)
 
-    def change(self, text: str) -> None:
-        self._take(self.plane.change(desired(text), self.now))
+    def change(self, text: str, config: MeshConfig | None = None) -> None:
+        self._take(self.plane.change(desired(text, config), self.now))
 
     def connect(self, sidecar: Sidecar) -> None:
         """It says in its first requests what it has."""

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from pilotfish.config.manifest import Manifest
+from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Graph
 from pilotfish.discovery import patience
 from pilotfish.discovery.admission import Reason
@@ -19,7 +20,7 @@ from pilotfish.discovery.standing import standings
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh import inputs
-from pilotfish.model import ObjectRef, Proxy, Severity
+from pilotfish.model import Duration, ObjectRef, Proxy, Severity
 from pilotfish.model.kinds import VIRTUAL_SERVICE
 from pilotfish.model.sync import Sync
 from tests.discovery.sidecars import Sidecar, World
@@ -150,6 +151,19 @@ def test_what_is_refused_names_its_object_and_stops_nobody_else() -> None:
     world.change(mesh("/mended", "/changed"))
     world.settle()
     assert web.holds("/mended")
+    assert rejected(world) == []
+
+
+def test_what_was_refused_is_offered_again_once_the_mesh_config_is_another() -> None:
+    web = Sidecar(refuses=("/poison",))
+    world = settled_world(web, mesh("/first"))
+    world.change(mesh("/poison"))
+    world.settle()
+    assert rejected(world) == ["one"]
+    web.refuses = ()
+    world.change(mesh("/poison"), MeshConfig(dns_refresh_rate=Duration(10**9)))
+    world.settle()
+    assert web.holds("/poison")
     assert rejected(world) == []
 
 

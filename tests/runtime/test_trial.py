@@ -39,7 +39,7 @@ async def test_envoy_takes_what_the_example_leads_to() -> None:
 
 async def test_what_envoy_refuses_is_named_by_its_object() -> None:
     text = service("one", "10.96.0.10") + service("two", "10.96.0.11")
-    made = world(text + virtual_service("one", REFUSED) + virtual_service("two", "{prefix: /}") + POD)
+    made = world(text + virtual_service("one", REFUSED) + virtual_service("two", "{prefix: /two}") + POD)
     assert made.desired.problems == ()
     verdict = await try_out(made.mesh.desired, made.proxies["web-0.vm"])
     (problem,) = verdict.problems

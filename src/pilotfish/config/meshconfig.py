@@ -31,6 +31,8 @@ _LARGEST = 2**17
 _SECOND = 10**9
 _MOST_PROXIES = 100
 _LONGEST_CONNECT = Duration(3600 * _SECOND)
+_TOO_OFTEN = Duration(_SECOND // 1000)
+"""Istio takes it, and Envoy refuses every cluster with a name: envoy.extensions.clusters.dns.v3.DnsCluster."""
 
 
 def load_mesh_config(text: str, file: str) -> tuple[MeshConfig | None, Problems]:
@@ -162,6 +164,8 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
         what = f"{config.connect_timeout} is longer than an hour"
         report.invalid(f"{prefix}connectTimeout", what, "write 1h or less")
     check_duration(config.dns_refresh_rate, f"{prefix}dnsRefreshRate", report)
+    if config.dns_refresh_rate == _TOO_OFTEN:
+        report.invalid(f"{prefix}dnsRefreshRate", "Envoy looks names up less often than every 1ms", "write 2ms or more")
     if config.default_http_retry_policy is not None:
         check_retries(config.default_http_retry_policy, f"{prefix}defaultHttpRetryPolicy", report)
     if config.tcp_keepalive is not None:

@@ -88,14 +88,15 @@ class ControlPlane:
 
     def change(self, desired: DesiredState, since: float) -> tuple[Effect, ...]:
         """The user's objects are these now. `since`: when the change came."""
-        self._given = desired
+        is_reconfigured, self._given = desired.mesh_config != self._given.mesh_config, desired
         try:
             found = register(desired.manifests, self.members.values())
             changed, moved = self.mesh.apply(replace(desired, manifests={**found, **desired.manifests}))
             self._is_hopeless = False
             if changed:
                 self._retry(changed)
-                self.quarantine.changed(changed)
+            if changed or is_reconfigured:
+                self.quarantine.changed(self.quarantine.rejected if is_reconfigured else changed)
                 self._recall()
         except Exception as error:
             self.broken = error
