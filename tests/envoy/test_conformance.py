@@ -31,7 +31,6 @@ OTHER_FILES: Final = {
     "peer-authentication": "mutual TLS",
 }
 LEFT_OUT: Final = {
-    "dynamic-dns": "the outbound policy ALLOW_ANY_DYNAMIC_DNS",
     "-httproute-": "the Gateway API",
     "duplicate-tls-gateway": "two chains for one server name, which Envoy refuses: the oldest Gateway has it here",
     "gateway-target-port-": "Istio's internal annotation; targetPort is tested in tests/mesh/test_gateways.py",

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Sequence
-
-from tests.envoy.conftest import LiveEnvoy, Start
+from tests.envoy.conftest import Start
+from tests.envoy.connections import connect_all, start_server
 
 MESH = """
 apiVersion: networking.istio.io/v1
@@ -153,11 +149,11 @@ CALLS = (
 def test_which_server_answers(start: Start) -> None:
     live = start(MESH)
     for port, name in ((7001, "one"), (7002, "two")):
-        _start_server(live, port, name)
-    answers = _call_all(live.netns, [(address, port, name) for _, address, port, name, _ in CALLS])
+        start_server(live, port, name)
+    answers = connect_all(live.netns, [(address, port, name) for _, address, port, name, _ in CALLS])
     found = [(what, answer) for (what, *_), answer in zip(CALLS, answers, strict=True)]
     assert found == [(what, expected) for what, *_, expected in CALLS]
-    answers = _call_all(live.netns, [("10.96.0.1", 5432, "")] * 400)
+    answers = connect_all(live.netns, [("10.96.0.1", 5432, "")] * 400)
     assert set(answers) == {"one", "two"}
     # 400 of 3:1, six standard deviations (8.7) to both sides.
     assert 248 < answers.count("one") < 352
@@ -183,55 +179,7 @@ spec:
 
 def test_a_wildcard_of_resolution_none_goes_where_the_client_meant(start: Start) -> None:
     live = start(OUTSIDE)
-    _start_server(live, 443, "there")
+    start_server(live, 443, "there")
     names = ("a.example.org", "b.a.example.org", "example.org", "a.example.com")
-    answers = _call_all(live.netns, [("10.245.1.2", 443, name) for name in names])
+    answers = connect_all(live.netns, [("10.245.1.2", 443, name) for name in names])
     assert answers == ["there", "there", "closed", "closed"]
-
-
-def _start_server(live: LiveEnvoy, port: int, name: str) -> None:
-    command = ["ip", "netns", "exec", live.peer, sys.executable, "-ISc", _SERVER, str(port), name]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    live.processes.append(process)
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
-
-
-def _call_all(netns: str, calls: Sequence[tuple[str, int, str]]) -> list[str]:
-    command = ["ip", "netns", "exec", netns, sys.executable, "-ISc", _CLIENT]
-    done = subprocess.run(command, input=json.dumps(calls), capture_output=True, text=True, timeout=30, check=True)
-    answers: list[str] = json.loads(done.stdout)
-    return answers
-
-
-_SERVER = """
-import socket, sys
-with socket.create_server(("10.245.1.2", int(sys.argv[1])), backlog=512) as server:
-    print("ready", flush=True)
-    while True:
-        connection, _ = server.accept()
-        with connection:
-            connection.recv(4096)
-            connection.sendall(sys.argv[2].encode())
-"""
-"""Answers its name to whatever comes first."""
-
-_CLIENT = """
-import json, socket, ssl, sys
-def hello(name):
-    context = ssl.create_default_context()
-    to_server = ssl.MemoryBIO()
-    try:
-        context.wrap_bio(ssl.MemoryBIO(), to_server, server_hostname=name).do_handshake()
-    except ssl.SSLWantReadError:
-        return to_server.read()
-def call(address, port, name):
-    try:
-        with socket.create_connection((address, port), timeout=5) as s:
-            s.sendall(hello(name) if name else b"hi")
-            return s.recv(4096).decode() or "closed"
-    except ConnectionError:
-        return "closed"
-json.dump([call(*each) for each in json.load(sys.stdin)], sys.stdout)
-"""
-"""A server name is said in a TLS handshake, of which no more than the first message is sent."""

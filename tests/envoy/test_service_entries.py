@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 
+from pilotfish.model.wellknown import DNS_PROXY_PORT
 from tests.envoy.calls import call_all
-from tests.envoy.conftest import PEER4, Start
+from tests.envoy.conftest import PEER4, LiveEnvoy, Start
+from tests.envoy.connections import connect_all, start_server
 
 ENTRY = """
 apiVersion: networking.istio.io/v1
@@ -57,6 +59,70 @@ def test_an_endpoint_may_be_a_socket_in_the_pod(start: Start) -> None:
     assert process.stdout.readline() == b"ready\n"
     assert live.request(live.netns, "10.96.0.7", 80, "app.example.com").endswith("socket")
 
+
+ANY = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |
+    outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}
+---
+"""
+LOOKED_UP = ANY.replace("ALLOW_ANY_DYNAMIC_DNS", "REGISTRY_ONLY") + _entry(
+    "wild",
+    "'*.example.com'",
+    ports="[{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: TLS}]",
+    how="DYNAMIC_DNS",
+)
+
+
+def test_a_wildcard_is_looked_up_name_by_name(start: Start) -> None:
+    live = start(LOOKED_UP)
+    _start_dns(live)
+    live.start_app(live.peer, PEER4, 80, "there")
+    start_server(live, 443, "there")
+    # What the client takes for the address has no say.
+    assert "there GET /" in live.request(live.netns, "10.99.0.1", 80, "a.example.com")
+    assert "503 Service Unavailable" in live.request(live.netns, "10.99.0.1", 80, "nowhere.example.com")
+    calls = (("10.99.0.1", 443, name) for name in ("b.a.example.com", "nowhere.example.com", "a.example.org"))
+    assert connect_all(live.netns, tuple(calls)) == ["there", "closed", "closed"]
+
+
+def test_what_nobody_has_is_looked_up_where_the_mesh_says_so(start: Start) -> None:
+    live = start(ANY + _entry("some", "app.example.org", "10.96.0.7", endpoints=f"[{{address: {PEER4}}}]"))
+    _start_dns(live)
+    for port in (80, 81):
+        live.start_app(live.peer, PEER4, port, "there")
+        # On a port that some service has, and on one that none has.
+        assert "there GET /" in live.request(live.netns, "10.99.0.1", port, f"a.example.com:{port}")
+    # What is no request goes where it was going.
+    start_server(live, 82, "there")
+    assert connect_all(live.netns, [(PEER4, 82, ""), (PEER4, 82, "a.example.com")]) == ["there", "there"]
+
+
+def _start_dns(live: LiveEnvoy) -> None:
+    """What the agent is in a pod: it knows *.example.com, all at one address, but for nowhere.example.com."""
+    command = ["ip", "netns", "exec", live.netns, sys.executable, "-ISc", _DNS, PEER4, str(DNS_PROXY_PORT)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    live.processes.append(process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+
+
+_DNS = """
+import socket, sys
+with socket.socket(type=socket.SOCK_DGRAM) as server:
+    server.bind(("127.0.0.1", int(sys.argv[2])))
+    print("ready", flush=True)
+    while True:
+        asked, client = server.recvfrom(4096)
+        end = asked.index(bytes(1), 12) + 5
+        known = b"nowhere" not in asked and asked[end - 4 : end - 2] == bytes((0, 1))
+        head = asked[:2] + bytes((0x81, 0x80, 0, 1, 0, known, 0, 0, 0, 0)) + asked[12:end]
+        answer = bytes((0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4)) + socket.inet_aton(sys.argv[1])
+        server.sendto(head + answer * known, client)
+"""
 
 _SERVER = """
 import socket

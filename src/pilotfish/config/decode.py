@@ -17,7 +17,7 @@ import msgspec
 from msgspec import inspect
 
 from pilotfish.config import kubernetes
-from pilotfish.config.fields import UNSUPPORTED_VALUES, find_unused
+from pilotfish.config.fields import find_unused
 from pilotfish.config.kubernetes import Struct
 from pilotfish.config.report import Report
 from pilotfish.config.schema import api_fields
@@ -237,10 +237,6 @@ def _walk_choice(kind: inspect.LiteralType, value: object, path: str, report: Re
     choices = [str(choice) for choice in kind.values if choice]
     if not isinstance(value, str):
         return _wrong(path, f"one of {', '.join(choices)}", value, report)
-    if value in UNSUPPORTED_VALUES:
-        report.unsupported(path, value, f"write one of {', '.join(choices)}")
-        report.take_out(path)
-        return _GONE
     hint = _suggest(value, choices, "").removeprefix("; ")
     report.invalid(path, f"{value!r} is no value of this field", hint or f"write one of {', '.join(choices)}")
     report.take_out(path)

@@ -214,9 +214,6 @@ _BY_API: Mapping[str, Unused] = {
 """By the module of the struct, or its package: any other field of its API. A value that is no more than the absent one
 is harmless."""
 
-UNSUPPORTED_VALUES = frozenset({"DYNAMIC_DNS"})
-"""Of enumerations of the Istio API: they are right, and not supported yet."""
-
 
 def find_unused(struct: type, name: str) -> Unused | None:
     """What leaving the field out means; None for a field that the API does not have: a slip of the pen."""

@@ -7,13 +7,11 @@ from typing import Final
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.address_pb2 import BindConfig, ExtraSourceAddress, SocketAddress
-from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions, Http2ProtocolOptions
 from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint, LbEndpoint, LocalityLbEndpoints
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.extensions.clusters.common.dns.v3.dns_pb2 import DnsLookupFamily
 from envoy.extensions.clusters.dns.v3.dns_cluster_pb2 import DnsCluster
-from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 import CaresDnsResolverConfig
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 from google.protobuf.wrappers_pb2 import BoolValue
 
@@ -31,7 +29,15 @@ from pilotfish.envoy.message import (
     serialise,
     socket_address,
 )
-from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH, inbound_cluster, outbound_cluster
+from pilotfish.envoy.name_lookup import RESOLVER, look_names_up
+from pilotfish.envoy.naming import (
+    BLACK_HOLE,
+    DYNAMIC_DNS,
+    INBOUND_PASSTHROUGH,
+    PASSTHROUGH,
+    inbound_cluster,
+    outbound_cluster,
+)
 from pilotfish.envoy.traffic_policy import apply_pool, apply_traffic_policy
 from pilotfish.envoy.types import CLUSTER, ENDPOINT
 from pilotfish.envoy.values import Reference, Resource
@@ -45,7 +51,7 @@ from pilotfish.model import Duration, ObjectRef, Protocol
 from pilotfish.model.service import Resolution, Service, ServicePort
 from pilotfish.model.settings import MeshSettings
 from pilotfish.model.traffic_policy import ConnectionPool, DestinationPolicy, Keepalive, UpstreamProtocol
-from pilotfish.model.wellknown import DNS_PROXY_PORT, INBOUND_BIND_IPV4, INBOUND_BIND_IPV6
+from pilotfish.model.wellknown import INBOUND_BIND_IPV4, INBOUND_BIND_IPV6
 
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _DNS: Final = (Resolution.DNS, Resolution.DNS_ROUND_ROBIN)
@@ -58,11 +64,6 @@ _AS_DOWNSTREAM: Final = HttpProtocolOptions(
         http_protocol_options=Http1ProtocolOptions(), http2_protocol_options=Http2ProtocolOptions()
     )
 )
-_RESOLVER: Final = TypedExtensionConfig(
-    name="envoy.network.dns_resolver.cares",
-    typed_config=pack(CaresDnsResolverConfig(resolvers=[socket_address("127.0.0.1", DNS_PROXY_PORT)])),
-)
-"""The agent's DNS: Envoy's own traffic is not captured, so it is asked by address."""
 
 
 @query
@@ -101,7 +102,17 @@ def common_clusters(db: Reads) -> tuple[Resource, ...]:
         cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
     black_hole = _cluster(db, BLACK_HOLE)
     black_hole.type = Cluster.STATIC
-    return tuple(_resource(db, cluster) for cluster in (black_hole, passthrough, inbound))
+    looked_up = [_looked_up(db)] if settings(db).looks_up else []
+    return tuple(_resource(db, cluster) for cluster in (black_hole, passthrough, inbound, *looked_up))
+
+
+def _looked_up(db: Reads) -> Cluster:
+    """Where requests for hosts go that no service has, under ALLOW_ANY_DYNAMIC_DNS."""
+    cluster = _cluster(db, DYNAMIC_DNS)
+    cluster.circuit_breakers.CopyFrom(NO_LIMIT)
+    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(_AS_DOWNSTREAM))
+    look_names_up(cluster)
+    return cluster
 
 
 @query
@@ -199,6 +210,8 @@ def _set_discovery(
             build_load_assignment(db, cluster.name, found.host, home, port.number, subset, applied, client)
         )
         _resolve_names(cluster, found.resolution, settings(db).dns_refresh)
+    elif found.resolution is Resolution.DYNAMIC_DNS:
+        look_names_up(cluster)
     else:
         cluster.type = Cluster.ORIGINAL_DST
         cluster.lb_policy = Cluster.CLUSTER_PROVIDED
@@ -211,7 +224,7 @@ def _resolve_names(cluster: Cluster, resolution: Resolution, refresh: Duration) 
         dns_lookup_family=DnsLookupFamily.V4_PREFERRED,
         respect_dns_ttl=True,
         dns_refresh_rate=duration(refresh),
-        typed_dns_resolver_config=_RESOLVER,
+        typed_dns_resolver_config=RESOLVER,
         # The form in which LOGICAL_DNS lives on; it takes one name, no more and no less.
         all_addresses_in_single_endpoint=resolution is Resolution.DNS_ROUND_ROBIN and names == 1,
     )

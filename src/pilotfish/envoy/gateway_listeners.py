@@ -24,6 +24,7 @@ from pilotfish.envoy.values import Resource
 from pilotfish.mesh.gateways.listeners import gateway_listener
 from pilotfish.mesh.gateways.selection import Front
 from pilotfish.mesh.listeners.outbound import WILDCARD
+from pilotfish.mesh.registry.services import looked_up
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.settings import settings
 from pilotfish.model.connection_route import EVERYTHING, ConnectionRoute
@@ -45,7 +46,7 @@ def bound_listener(db: Reads, front: Front, scope: Scope, address: str, port: in
         address=_address(address, port),
         additional_addresses=also_ipv6(port) if not address else (),
         traffic_direction=TrafficDirection.OUTBOUND,
-        filter_chains=[_build_chain(mesh, chain, found.name) for chain in found.chains],
+        filter_chains=[_build_chain(mesh, chain, found.name, bool(looked_up(db))) for chain in found.chains],
         access_log=build_listener_logs(mesh.access_log),
     )
     if mesh.edge.proxy_protocol:
@@ -62,12 +63,14 @@ def _address(address: str, port: int) -> Address:
     return socket_address(address or WILDCARD, port)
 
 
-def _build_chain(mesh: MeshSettings, chain: GatewayChain, listener: str) -> FilterChain:
+def _build_chain(mesh: MeshSettings, chain: GatewayChain, listener: str, looks_up: bool) -> FilterChain:
     if not chain.requests:
         built = build_chain(chain.connections or ConnectionRoute(EVERYTHING, ()), mesh.access_log)
     else:
         prefix = chain.stat_prefix or f"outbound_{listener}"
-        manager = HttpManager(Direction.GATEWAY, prefix, chain.requests, mesh.access_log, edge=mesh.edge)
+        manager = HttpManager(
+            Direction.GATEWAY, prefix, chain.requests, mesh.access_log, edge=mesh.edge, looks_up=looks_up
+        )
         built = FilterChain(filters=[build_http_manager(manager)])
     if chain.server_names:
         built.filter_chain_match.CopyFrom(FilterChainMatch(server_names=chain.server_names))

@@ -28,6 +28,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from pilotfish.envoy.access_log import build_access_logs
 from pilotfish.envoy.message import ads, pack, seconds
+from pilotfish.envoy.name_lookup import REQUEST_LOOKUP
 from pilotfish.model.settings import AccessLog, Edge
 
 
@@ -55,6 +56,8 @@ class HttpManager:
     upgrades: tuple[str, ...] = ("websocket",)
     edge: Edge = _BELIEVES_NOBODY
     """Of a gateway."""
+    looks_up: bool = False
+    """Some of its routes may lead to what requests call their host."""
 
 
 class Slot(IntEnum):
@@ -62,6 +65,7 @@ class Slot(IntEnum):
 
     FAULT = auto()
     CORS = auto()
+    LOOKUP = auto()
     ROUTER = auto()
     """Last: what comes after it would never be asked."""
 
@@ -78,6 +82,9 @@ class _HttpFilter:
 FILTERS: Final = (
     _HttpFilter(Slot.FAULT, "envoy.filters.http.fault", lambda _: HTTPFault()),
     _HttpFilter(Slot.CORS, "envoy.filters.http.cors", lambda _: Cors()),
+    _HttpFilter(
+        Slot.LOOKUP, "envoy.filters.http.dynamic_forward_proxy", lambda _: REQUEST_LOOKUP, lambda spec: spec.looks_up
+    ),
     _HttpFilter(Slot.ROUTER, "envoy.filters.http.router", lambda _: Router()),
 )
 

@@ -7,11 +7,14 @@ address, else the wildcard one of that port, takes over. Those are not bound. Wi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
 
 from envoy.config.core.v3.address_pb2 import Address
 from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
 from envoy.config.listener.v3.listener_pb2 import AdditionalAddress, Listener
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from pilotfish.derive import Reads, query
@@ -28,8 +31,9 @@ from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_mana
 from pilotfish.envoy.message import duration, pipe, serialise, socket_address
 from pilotfish.envoy.naming import BLACK_HOLE, VIRTUAL_OUTBOUND
 from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE
-from pilotfish.envoy.unclaimed import unclaimed, unknown_destination
+from pilotfish.envoy.unclaimed import looks_up, unclaimed, unknown_destination, unknown_host
 from pilotfish.envoy.values import Resource
+from pilotfish.envoy.virtual_hosts import build_fallback
 from pilotfish.mesh.listeners.outbound import WILDCARD, Binding, binding
 from pilotfish.mesh.registry.visibility import visible
 from pilotfish.mesh.routes.connections import connections
@@ -39,6 +43,9 @@ from pilotfish.model.connection_route import ConnectionRoute
 from pilotfish.model.egress import Unclaimed
 from pilotfish.model.settings import MeshSettings
 from pilotfish.model.wellknown import OUTBOUND_PORT
+
+_REQUESTS: Final = FilterChainMatch(transport_protocol="raw_buffer", application_protocols=SNIFFED_HTTP)
+_PATIENCE: Final = timedelta(milliseconds=100)
 
 
 @query
@@ -64,8 +71,31 @@ def virtual_outbound(db: Reads, unclaimed: Unclaimed) -> Resource:
         max_connections_to_accept_per_socket_event=UInt32Value(value=1),
         access_log=build_listener_logs(mesh.access_log),
     )
-    references = ((CLUSTER, BLACK_HOLE), (CLUSTER, unknown))
+    if unclaimed.looked_up:
+        _take_requests(listener, mesh, unclaimed)
+    references = ((CLUSTER, BLACK_HOLE), (CLUSTER, unknown), (CLUSTER, unknown_host(unclaimed)))
     return Resource.make(LISTENER, listener.name, serialise(listener), references, db.origin)
+
+
+def _take_requests(listener: Listener, mesh: MeshSettings, unknown: Unclaimed) -> None:
+    """Those that no other listener takes go where their hosts lead.
+
+    Envoy looks at connections to all listeners here before it leads them on: a server that speaks first is not to be
+    waited for long. A client who is late with his request has it passed on to where it was going.
+    """
+    routes = RouteConfiguration(name=VIRTUAL_OUTBOUND, virtual_hosts=[build_fallback(unknown)])
+    manager = HttpManager(Direction.OUTBOUND, VIRTUAL_OUTBOUND, routes, mesh.access_log, looks_up=True)
+    chain = FilterChain(
+        name=f"{VIRTUAL_OUTBOUND}-catchall-http",
+        filters=[build_http_manager(manager)],
+        filter_chain_match=_REQUESTS,
+    )
+    # Envoy does not go back to a chain that says less: what it takes is the rest.
+    listener.default_filter_chain.CopyFrom(listener.filter_chains.pop())
+    listener.filter_chains.append(chain)
+    listener.listener_filters.append(HTTP_INSPECTOR)
+    listener.listener_filters_timeout.FromTimedelta(_PATIENCE)
+    listener.continue_on_listener_filters_timeout = True
 
 
 @query
@@ -80,7 +110,7 @@ def outbound_listener(db: Reads, scope: Scope, name: str) -> Resource | None:
         address=listener_address(bound.address, bound.port),
         bind_to_port=None if bound.place.is_bound else BoolValue(value=False),
         traffic_direction=TrafficDirection.OUTBOUND,
-        filter_chains=_chains(mesh, bound, routes),
+        filter_chains=_chains(mesh, bound, routes, looks_up(db, unclaimed(db, scope))),
         listener_filters_timeout=duration(mesh.detection_timeout),
         continue_on_listener_filters_timeout=True,
     )
@@ -101,13 +131,15 @@ def also_ipv6(port: int) -> list[AdditionalAddress]:
     return [AdditionalAddress(address=socket_address("::", port))]
 
 
-def _chains(mesh: MeshSettings, bound: Binding, routes: tuple[ConnectionRoute, ...]) -> Iterator[FilterChain]:
+def _chains(
+    mesh: MeshSettings, bound: Binding, routes: tuple[ConnectionRoute, ...], looks_up: bool
+) -> Iterator[FilterChain]:
     """All but what takes the rest. Envoy decides by destination range, then server name, then what was sniffed."""
     yield from (build_chain(route, mesh.access_log) for route in routes if not route.match.matches_everything)
     if bound.route:
-        manager = HttpManager(Direction.OUTBOUND, f"outbound_{bound.name}", bound.route, mesh.access_log)
-        sniffed = FilterChainMatch(transport_protocol="raw_buffer", application_protocols=SNIFFED_HTTP)
-        yield FilterChain(filters=[build_http_manager(manager)], filter_chain_match=sniffed)
+        prefix = f"outbound_{bound.name}"
+        manager = HttpManager(Direction.OUTBOUND, prefix, bound.route, mesh.access_log, looks_up=looks_up)
+        yield FilterChain(filters=[build_http_manager(manager)], filter_chain_match=_REQUESTS)
 
 
 def _set_rest(

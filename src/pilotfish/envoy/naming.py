@@ -6,6 +6,7 @@ from typing import Final
 
 BLACK_HOLE: Final = "BlackHoleCluster"
 PASSTHROUGH: Final = "PassthroughCluster"
+DYNAMIC_DNS: Final = "AllowAnyDynamicDNSCluster"
 INBOUND_PASSTHROUGH: Final = "InboundPassthroughCluster"
 VIRTUAL_OUTBOUND: Final = "virtualOutbound"
 VIRTUAL_INBOUND: Final = "virtualInbound"

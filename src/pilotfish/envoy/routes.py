@@ -18,7 +18,7 @@ from pilotfish.envoy.naming import BLACK_HOLE
 from pilotfish.envoy.retries import build_inbound_retry_policy
 from pilotfish.envoy.timeouts import set_timeout
 from pilotfish.envoy.types import CLUSTER, ROUTE
-from pilotfish.envoy.unclaimed import unclaimed, unknown_destination
+from pilotfish.envoy.unclaimed import unclaimed, unknown_host
 from pilotfish.envoy.values import Resource
 from pilotfish.envoy.virtual_hosts import Domains, Fragment, build_fallback, view, virtual_host
 from pilotfish.envoy.wire import field
@@ -54,7 +54,7 @@ def _assemble_shared(
 ) -> Resource:
     unknown = unclaimed(db, scope)
     fallback = serialise(build_fallback(unknown))
-    cluster = unknown_destination(unknown) if unknown.allow_any else ""
+    cluster = unknown_host(unknown) if unknown.allow_any else ""
     return assemble(db, name, fragments, fallback, cluster, says_ports=says_ports)
 
 

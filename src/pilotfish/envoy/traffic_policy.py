@@ -45,7 +45,7 @@ def apply_traffic_policy(cluster: Cluster, policy: TrafficPolicy, subject_alt_na
 
 
 def _balance(cluster: Cluster, policy: TrafficPolicy) -> None:
-    if cluster.type == Cluster.ORIGINAL_DST:
+    if cluster.lb_policy == Cluster.CLUSTER_PROVIDED:
         return
     if policy.load_balancer is LoadBalancer.PASSTHROUGH:
         cluster.type = Cluster.ORIGINAL_DST

@@ -16,7 +16,7 @@ from pilotfish.derive import Reads, query
 from pilotfish.envoy.http_route import build_routes, clusters_of
 from pilotfish.envoy.message import serialise
 from pilotfish.envoy.timeouts import set_timeout
-from pilotfish.envoy.unclaimed import unknown_destination
+from pilotfish.envoy.unclaimed import unknown_host
 from pilotfish.mesh.hosts import namespace_of
 from pilotfish.mesh.policy.policies import Reach, reach, routed
 from pilotfish.mesh.registry.external_names import other_names
@@ -114,7 +114,7 @@ def build_fallback(unknown: Unclaimed) -> VirtualHost:
         route.match.prefix = "/"
         route.direct_response.status = 502
         return VirtualHost(name="block_all", domains=["*"], routes=[route], include_request_attempt_count=True)
-    route = Route(name="allow_any", route=RouteAction(cluster=unknown_destination(unknown)))
+    route = Route(name="allow_any", route=RouteAction(cluster=unknown_host(unknown)))
     route.match.prefix = "/"
     set_timeout(route.route)
     return VirtualHost(name="allow_any", domains=["*"], routes=[route], include_request_attempt_count=True)

@@ -18,6 +18,7 @@ from pilotfish.explain.trace import Branch, End, Stage, Verdict
 
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _TLS: Final = "envoy.transport_sockets.tls"
+_LOOKED_UP: Final = "envoy.clusters.dynamic_forward_proxy"
 _MATCHED: Final = "envoy.transport_socket_match"
 
 
@@ -47,6 +48,9 @@ def forward(branch: Branch, held: Held, name: str, share: float, call: Call, is_
     if cluster.type == Cluster.ORIGINAL_DST:
         yield from _to_original(branch, cluster, call, is_http)
         return
+    if cluster.cluster_type.name == _LOOKED_UP:
+        yield _to_named(branch, cluster, call, is_http)
+        return
     found = find_endpoints(held, cluster)
     if not found.chosen:
         branch = branch.step(
@@ -67,6 +71,18 @@ def _to_original(branch: Branch, cluster: Cluster, call: Call, is_http: bool) ->
     place = f"[{call.address}]:{port}" if ":" in call.address else f"{call.address}:{port}"
     at = branch.step(Stage.ENDPOINT, place, evidence={"why": "it is where the client meant to go"})
     yield _connected(at.through(cluster.name, place), cluster, None, replace(call, port=port), is_http)
+
+
+def _to_named(branch: Branch, cluster: Cluster, call: Call, is_http: bool) -> Forwarded:
+    """Where the request's host, or the server name, leads: no more is known of that than the name."""
+    host, colon, port = (
+        call.request.host.partition(":") if is_http else (call.tls.server_name if call.tls else "", "", "")
+    )
+    default = (443 if cluster.HasField("transport_socket") else 80) if is_http else call.port
+    number = int(port) if colon and port.isdecimal() else default
+    at = branch.step(Stage.ENDPOINT, f"{host}:{number}", evidence={"why": "its name is looked up"})
+    onward = replace(call, address=host, port=number)
+    return _connected(at.through(cluster.name, f"{host}:{number}"), cluster, None, onward, is_http)
 
 
 def _connected(branch: Branch, cluster: Cluster, candidate: Candidate | None, call: Call, is_http: bool) -> Forwarded:

@@ -27,6 +27,7 @@ _CORS: Final = "envoy.filters.http.cors"
 _PASSING: Final = frozenset(
     {
         "envoy.filters.http.router",
+        "envoy.filters.http.dynamic_forward_proxy",
         "envoy.filters.http.grpc_stats",
         "envoy.filters.http.grpc_web",
         "envoy.filters.http.header_to_metadata",

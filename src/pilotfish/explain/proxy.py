@@ -27,7 +27,12 @@ from pilotfish.explain.listeners import chain_name, choose_chain, choose_listene
 from pilotfish.explain.routes import choose_route, choose_virtual_host, route_name
 from pilotfish.explain.trace import Branch, End, Stage, Verdict
 
-_PASSING: Final = ("istio.metadata_exchange", "istio.stats", "envoy.filters.network.set_filter_state")
+_PASSING: Final = (
+    "istio.metadata_exchange",
+    "istio.stats",
+    "envoy.filters.network.set_filter_state",
+    "envoy.filters.network.sni_dynamic_forward_proxy",
+)
 """Network filters that let every connection pass."""
 _UNRESERVED: Final = re.compile(r"%(2[dDeE]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF]|7[eE])")
 

@@ -39,7 +39,11 @@ _OPT_OUT: Final = "networking.istio.io/enable-autoallocate-ip"
 
 def hosts_without_address(entry: Resource) -> Set[str]:
     """Those of a ServiceEntry that want one of discovery's."""
-    if not isinstance(entry, istio.ServiceEntry) or entry.spec.addresses or entry.spec.resolution == "NONE":
+    if (
+        not isinstance(entry, istio.ServiceEntry)
+        or entry.spec.addresses
+        or entry.spec.resolution in ("NONE", "DYNAMIC_DNS")
+    ):
         return frozenset()
     if entry.metadata.labels.get(_OPT_OUT, "").lower() == "false":
         return frozenset()

@@ -22,7 +22,8 @@ def settings(db: Reads) -> MeshSettings:
         dns_refresh=config.dns_refresh_rate,
         detection_timeout=config.protocol_detection_timeout,
         edge=_edge(config.default_config.gateway_topology),
-        allow_any=config.outbound_traffic_policy.mode == "ALLOW_ANY",
+        allow_any=config.outbound_traffic_policy.mode != "REGISTRY_ONLY",
+        looks_up=config.outbound_traffic_policy.mode == "ALLOW_ANY_DYNAMIC_DNS",
     )
 
 

@@ -81,6 +81,8 @@ class Unclaimed(Frozen, cache_hash=True):
     """Where it is sent instead of where it was going; with its port and subset."""
     port: int = 0
     subset: str = ""
+    looked_up: bool = False
+    """Requests go where their hosts lead."""
 
 
 class Egress(Frozen, cache_hash=True):

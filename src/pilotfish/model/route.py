@@ -118,6 +118,8 @@ class Backend:
     """Requests, or connections, for which this is equal go to the same endpoint."""
     passing: Passing | None = None
     """Of its TCP connections."""
+    looked_up: bool = False
+    """Clients look up where each name of it is."""
 
 
 @dataclass(frozen=True, slots=True)

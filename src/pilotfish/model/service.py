@@ -23,6 +23,8 @@ class Resolution(StrEnum):
     """The proxy resolves names, and balances over all their addresses."""
     DNS_ROUND_ROBIN = "DNS_ROUND_ROBIN"
     """The proxy resolves names, and uses the first address of each answer."""
+    DYNAMIC_DNS = "DYNAMIC_DNS"
+    """The proxy looks up what the request, or the TLS handshake, calls its host."""
     PASSTHROUGH = "PASSTHROUGH"
     """The client chose an address; the proxy sends there."""
 

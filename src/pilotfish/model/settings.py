@@ -51,6 +51,8 @@ class MeshSettings:
     dns_refresh: Duration
     """How often a name is asked for whose answer does not say how long it holds."""
     allow_any: bool
+    looks_up: bool
+    """With `allow_any`: requests for hosts that nobody has go where their hosts lead, not where they were going."""
     """What no service claims is let pass, rather than refused."""
     keepalive: Keepalive | None = None
     """Of connections to services, where their policy says nothing of it."""

@@ -48,7 +48,7 @@ def check(resource: Resource, report: Report) -> None:
         case istio.Gateway():
             check_gateway(resource.spec, report)
         case istio.ServiceEntry():
-            check_service_entry(resource.spec, report)
+            check_service_entry(resource.spec, resource.metadata.labels, report)
         case istio.Sidecar():
             check_sidecar(resource.spec, report)
         case istio.WorkloadEntry():

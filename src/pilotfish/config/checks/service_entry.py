@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pilotfish.config.checks.export_to import check_export_to
 from pilotfish.config.checks.hosts import check_host, describe_special, is_ip_or_network
 from pilotfish.config.checks.names import check_istio_label, check_labels, check_port, check_unique
@@ -11,8 +13,10 @@ from pilotfish.config.istio.workload_entry import WorkloadEntrySpec
 from pilotfish.config.report import Report
 from pilotfish.model import Protocol
 
+_WAYPOINT = "istio.io/use-waypoint"
 
-def check_service_entry(spec: ServiceEntrySpec, report: Report) -> None:
+
+def check_service_entry(spec: ServiceEntrySpec, labels: Mapping[str, str], report: Report) -> None:
     if not spec.hosts:
         report.missing("spec.hosts", "name the hosts")
     for index, host in enumerate(spec.hosts):
@@ -32,6 +36,11 @@ def check_service_entry(spec: ServiceEntrySpec, report: Report) -> None:
     _check_ports(spec.ports, report)
     _check_resolution(spec, report)
     _check_selector(spec, report)
+    if spec.resolution == "DYNAMIC_DNS":
+        _check_looked_up(spec, report)
+        if spec.location == "MESH_INTERNAL" and labels.get(_WAYPOINT):
+            what = "DYNAMIC_DNS of a waypoint is for what is outside of the mesh"
+            report.invalid("spec.location", what, f"write MESH_EXTERNAL, or remove the label {_WAYPOINT}")
     for index, endpoint in enumerate(spec.endpoints):
         _check_endpoint(endpoint, spec, f"spec.endpoints[{index}]", report)
 
@@ -54,6 +63,8 @@ def _check_resolution(spec: ServiceEntrySpec, report: Report) -> None:
     if spec.resolution == "NONE" and spec.endpoints:
         what = "resolution NONE sends traffic where it was going, and endpoints would never be used"
         report.invalid("spec.endpoints", what, "remove them, or write resolution STATIC or DNS")
+    if any(e.address.startswith("unix:") for e in spec.endpoints) and len(spec.ports) > 1:
+        report.invalid("spec.ports", "a Unix socket among the endpoints has one port", "keep one")
     if spec.resolution.startswith("DNS") and not spec.endpoints and spec.workload_selector is None:
         for index, host in enumerate(spec.hosts):
             if host.startswith("*"):
@@ -62,6 +73,24 @@ def _check_resolution(spec: ServiceEntrySpec, report: Report) -> None:
     if spec.resolution == "DNS_ROUND_ROBIN" and len(spec.endpoints) > 1:
         what = "DNS_ROUND_ROBIN looks up one name only"
         report.invalid("spec.endpoints", what, "keep one endpoint, or write resolution DNS")
+
+
+def _check_looked_up(spec: ServiceEntrySpec, report: Report) -> None:
+    """As Istio has it: it is for names that only requests say."""
+    for index, host in enumerate(spec.hosts):
+        if not host.startswith("*."):
+            what = f"{host!r} is one name, and DYNAMIC_DNS is for wildcards"
+            report.invalid(f"spec.hosts[{index}]", what, "write resolution DNS, or a wildcard such as *.example.com")
+    for field, value in (("addresses", spec.addresses), ("endpoints", spec.endpoints)):
+        if value:
+            report.invalid(f"spec.{field}", "DYNAMIC_DNS sends requests where their own names lead", "remove them")
+    if spec.workload_selector is not None:
+        report.invalid("spec.workloadSelector", "DYNAMIC_DNS sends requests where their own names lead", "remove it")
+    for index, port in enumerate(spec.ports):
+        protocol = Protocol.parse(port.protocol) or Protocol.AUTO
+        if not (protocol.is_http or protocol is Protocol.TLS):
+            what = f"{protocol} says no name that could be looked up"
+            report.invalid(f"spec.ports[{index}].protocol", what, "write HTTP, HTTP2, GRPC or TLS")
 
 
 def _check_endpoint(endpoint: WorkloadEntrySpec, spec: ServiceEntrySpec, field: str, report: Report) -> None:

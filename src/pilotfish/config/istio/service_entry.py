@@ -29,7 +29,8 @@ class ServiceEntrySpec(Struct):
     """A network needs `resolution` NONE or STATIC."""
     ports: tuple[ServiceEntryPort, ...] = ()
     location: Literal["MESH_EXTERNAL", "MESH_INTERNAL"] = "MESH_EXTERNAL"
-    resolution: Literal["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN"] = "NONE"
+    resolution: Literal["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"] = "NONE"
+    """DYNAMIC_DNS is for wildcards, and looks up whatever name the request or the TLS handshake says."""
     endpoints: tuple[WorkloadEntrySpec, ...] = ()
     """Not with `resolution` NONE; one at most with DNS_ROUND_ROBIN."""
     workload_selector: WorkloadSelector | None = None

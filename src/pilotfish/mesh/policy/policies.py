@@ -22,7 +22,7 @@ from pilotfish.mesh.hosts import namespace_of, resolve, wildcards
 from pilotfish.mesh.inputs import Labels, mesh_config, refs, resource
 from pilotfish.mesh.policy.destination_rule import lower_destination_rules
 from pilotfish.mesh.registry.external_names import external_names
-from pilotfish.mesh.registry.services import all_services, home_in, service_at
+from pilotfish.mesh.registry.services import all_services, home_in, looked_up, service_at
 from pilotfish.mesh.registry.visibility import has_own_homes, seen_service, visible
 from pilotfish.mesh.registry.workloads import workload
 from pilotfish.mesh.routing import is_shown_some, sources
@@ -33,6 +33,7 @@ from pilotfish.model.egress import Egress
 from pilotfish.model.kinds import DESTINATION_RULE, POD
 from pilotfish.model.proxy import ProxyType
 from pilotfish.model.route import Backend
+from pilotfish.model.service import Resolution
 from pilotfish.model.traffic_policy import DestinationPolicy, TrafficPolicy
 
 
@@ -200,6 +201,10 @@ def policy(db: Reads, rules: tuple[ObjectRef, ...]) -> DestinationPolicy:
 
 def treated(db: Reads, client: Scope, destination: Backend) -> Backend:
     """The backend with what the client's policy for it says of its requests and connections."""
+    if destination.host in looked_up(db):
+        found = seen_service(db, client, destination.host)
+        is_dynamic = found is not None and found.resolution is Resolution.DYNAMIC_DNS
+        destination = replace(destination, looked_up=is_dynamic)
     if not reach(db) & (Reach.REQUESTS | Reach.CONNECTIONS):
         return destination
     applied = policy(db, rules_for(db, client, destination.host)).of(destination.subset, destination.port)

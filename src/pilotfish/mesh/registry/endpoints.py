@@ -106,7 +106,7 @@ def _is_known(address: str, named: bool) -> bool:
 
 def _of_entry(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
     entry = resource(db, found.ref, istio.ServiceEntry)
-    if entry is None or found.resolution is Resolution.PASSTHROUGH:
+    if entry is None or found.resolution in (Resolution.PASSTHROUGH, Resolution.DYNAMIC_DNS):
         return ()
     if not entry.spec.endpoints and found.resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN):
         return (Endpoint(found.host, int(port.target), ref=found.ref),)

@@ -31,6 +31,7 @@ _RESOLUTIONS: Final = {
     "STATIC": Resolution.EDS,
     "DNS": Resolution.DNS,
     "DNS_ROUND_ROBIN": Resolution.DNS_ROUND_ROBIN,
+    "DYNAMIC_DNS": Resolution.DYNAMIC_DNS,
 }
 
 
@@ -146,6 +147,13 @@ def all_services(db: Reads) -> tuple[tuple[str, str], ...]:
         if len(claims) > 1 and not hidden.isdisjoint(claims):
             found.update(((host, ref.namespace), None) for ref in claims if ref.namespace != claims[0].namespace)
     return tuple(found)
+
+
+@query(index=True)
+def looked_up(db: Reads) -> frozenset[str]:
+    """The hosts that some ServiceEntry has proxies look up as they are called."""
+    found = (s for ref in refs(db, SERVICE_ENTRY) for s in declared(db, ref))
+    return frozenset(s.host for s in found if s.resolution is Resolution.DYNAMIC_DNS)
 
 
 @query(index=True)
