@@ -46,8 +46,8 @@ def started(start: Start, policy: str) -> LiveEnvoy:
     return live
 
 
-def answers(live: LiveEnvoy, requests: int, header: str = "x-none: 1") -> Counter[str]:
-    text = f"GET / HTTP/1.1\r\nHost: shop.example.com\r\n{header}\r\nConnection: close\r\n\r\n"
+def answers(live: LiveEnvoy, requests: int, header: str = "x-none: 1", host: str = "shop.example.com") -> Counter[str]:
+    text = f"GET / HTTP/1.1\r\nHost: {host}\r\n{header}\r\nConnection: close\r\n\r\n"
     found = (live.call(live.netns, "10.96.0.7", 80, text) for _ in range(requests))
     return Counter(next((place for place in PLACES.values() if place in text), "none") for text in found)
 
@@ -67,3 +67,64 @@ def test_the_nearest_are_asked_until_they_fail(start: Start) -> None:
     for place in ("west/2", "east/1"):
         answers(live, 1, "x-answer: 500")  # whoever is asked now is ejected
         assert answers(live, 30) == {place: 30}
+
+
+ROUTED = """
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop, namespace: vm}
+spec:
+  hosts: [shop.example.com]
+  http:
+  - match: [{uri: {prefix: /far}}]
+    retries: {attempts: 5, retryOn: 5xx, backoff: 1ms, retryRemoteLocalities: true}
+    route: [{destination: {host: shop.example.com}}]
+  - retries: {attempts: 5, retryOn: 5xx, backoff: 1ms}
+    route: [{destination: {host: shop.example.com}}]
+"""
+
+
+def test_retries_go_further_where_it_is_asked_for(start: Start) -> None:
+    proxy = type(WEBAPP).of_pod(WEBAPP.name, WEBAPP.namespace, WEBAPP.addresses, labels=LABELS)
+    live = start(mesh("{outlierDetection: {consecutive5xxErrors: 1000}}") + ROUTED, proxy=proxy)
+    for port, place in PLACES.items():
+        live.start_app(live.peer, PEER4, port, place)
+    for path in ("/far", "/near"):
+        request = f"GET {path} HTTP/1.1\r\nHost: shop.example.com\r\nx-answer: 500\r\nConnection: close\r\n\r\n"
+        assert "500 Internal" in live.call(live.netns, "10.96.0.7", 80, request)
+    seen = {place: live.request(live.peer, PEER4, port, "seen", "/seen") for port, place in PLACES.items()}
+    # Two tries each, the nearest first, or all at the nearest.
+    assert {place: text.count("/far") for place, text in seen.items()} == {"west/1": 2, "west/2": 2, "east/1": 2}
+    assert {place: text.count("/near") for place, text in seen.items()} == {"west/1": 6, "west/2": 0, "east/1": 0}
+
+
+def test_a_service_may_prefer_the_pods_of_the_clients_zone(start: Start) -> None:
+    def pod(number: int, zone: str) -> str:
+        labels = f"app: shop, topology.kubernetes.io/region: west, topology.kubernetes.io/zone: '{zone}'"
+        return f"""
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: shop-{number}, namespace: vm, labels: {{{labels}}}}}
+spec: {{containers: [{{name: app, command: [x], ports: [{{name: http, containerPort: {number}}}]}}]}}
+status: {{podIP: {PEER4}, phase: Running, conditions: [{{type: Ready, status: "True"}}]}}
+"""
+
+    proxy = type(WEBAPP).of_pod(WEBAPP.name, WEBAPP.namespace, WEBAPP.addresses, labels=LABELS)
+    live = start(SHOP + pod(8001, "1") + pod(8002, "2"), proxy=proxy)
+    live.start_app(live.peer, PEER4, 8001, "west/1")
+    live.start_app(live.peer, PEER4, 8002, "west/2")
+    assert answers(live, 30, host="shop") == {"west/1": 30}
+
+
+SHOP = """
+apiVersion: v1
+kind: Service
+metadata: {name: shop, namespace: vm}
+spec:
+  clusterIP: 10.96.0.7
+  selector: {app: shop}
+  trafficDistribution: PreferClose
+  ports: [{name: http, port: 80, targetPort: http}]
+"""

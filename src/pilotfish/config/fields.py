@@ -77,7 +77,6 @@ _KUBERNETES: dict[type, Table] = {
     kubernetes.ServiceSpec: (
         _silent("ipFamilies allocateLoadBalancerNodePorts healthCheckNodePort")
         | _silent("loadBalancerIP loadBalancerSourceRanges loadBalancerClass externalTrafficPolicy")
-        | _info("trafficDistribution", _ONE_MACHINE)
         | _info("internalTrafficPolicy", _ONE_MACHINE, "Cluster")
     ),
     kubernetes.ConfigMap: _info("immutable", _MUTABLE, False),

@@ -116,6 +116,9 @@ class ServiceSpec(Struct):
     """`ClientIP` holds for who calls past a sidecar, or has none, which is warned of."""
     session_affinity_config: SessionAffinityConfig | None = None
     external_name: str = ""
+    traffic_distribution: Literal["", "PreferClose", "PreferSameZone", "PreferSameNode"] = ""
+    """Any of them: of the ready pods those are asked whose region, zone and subzone are the client's, else whose region
+    and zone are, else whose region is. There is one node."""
     ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] = "SingleStack"
     """What a headless Service's name resolves to. Cluster IPs are IPv4 only."""
 

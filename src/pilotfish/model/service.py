@@ -64,6 +64,8 @@ class Service:
     subject_alt_names: tuple[str, ...] = ()
     """Who its servers say they are over TLS, where the client's policy names nobody."""
     publish_not_ready: bool = False
+    nearest: bool = False
+    """Clients ask the endpoints of their own zone first."""
     created: str = ""
     """RFC 3339; "" if unknown. Where two objects claim the same thing the older one wins."""
 

@@ -13,11 +13,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
+from typing import Final
 
 from pilotfish.config import istio
 from pilotfish.mesh.scope import Place
 from pilotfish.model.service import TOPOLOGY_LABELS, Endpoint, Locality
 from pilotfish.model.traffic_policy import Distribution, LocalityBalancing
+
+NEAREST: Final = LocalityBalancing(fails_over=True, labels=tuple((label, None) for label in TOPOLOGY_LABELS))
+"""What a Service's trafficDistribution asks for, where no DestinationRule says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

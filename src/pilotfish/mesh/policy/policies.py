@@ -22,7 +22,7 @@ from pilotfish.mesh.hosts import namespace_of, resolve, wildcards
 from pilotfish.mesh.inputs import Labels, mesh_config, refs, resource
 from pilotfish.mesh.policy.destination_rule import lower_destination_rules
 from pilotfish.mesh.registry.external_names import external_names
-from pilotfish.mesh.registry.services import all_services, home_in, looked_up, service_at
+from pilotfish.mesh.registry.services import all_services, home_in, looked_up, service_at, some_nearest
 from pilotfish.mesh.registry.visibility import has_own_homes, seen_service, visible
 from pilotfish.mesh.registry.workloads import workload
 from pilotfish.mesh.routing import is_shown_some, sources
@@ -255,11 +255,11 @@ def _selective(db: Reads, namespace: str) -> tuple[tuple[ObjectRef, Labels], ...
 
 @query(index=True)
 def reach(db: Reads) -> Reach:
-    """Of all rules together."""
+    """Of all rules together, and of what Services say beside them."""
     together = _reach(policy(db, ())) if mesh_config(db).locality_lb_setting is not None else _NOTHING
     for _, target in _targets(db):
         together |= target.reach
-    return together
+    return together | Reach.LOCALITY if some_nearest(db) else together
 
 
 @query(index=True)

@@ -150,6 +150,12 @@ def all_services(db: Reads) -> tuple[tuple[str, str], ...]:
 
 
 @query(index=True)
+def some_nearest(db: Reads) -> bool:
+    """Whether there is a Service whose clients ask the nearest first."""
+    return any(s.nearest for ref in refs(db, SERVICE) for s in declared(db, ref))
+
+
+@query(index=True)
 def looked_up(db: Reads) -> frozenset[str]:
     """The hosts that some ServiceEntry has proxies look up as they are called."""
     found = (s for ref in refs(db, SERVICE_ENTRY) for s in declared(db, ref))
@@ -224,6 +230,7 @@ def _from_kubernetes(ref: ObjectRef, source: kubernetes.Service) -> Service:
         headless=headless,
         selector=tuple(sorted(spec.selector.items())),
         publish_not_ready=spec.publish_not_ready_addresses,
+        nearest=bool(spec.traffic_distribution),
         created=source.metadata.creation_timestamp or "",
     )
 
