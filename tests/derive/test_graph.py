@@ -35,6 +35,17 @@ def all_names(db: Reads) -> tuple[str, ...]:
     return db.keys(NUMBERS)
 
 
+@query(index=True)
+def signs(db: Reads) -> dict[str, bool]:
+    """The smallest first."""
+    return {name: number(db, name) > 0 for name in sorted(all_names(db), key=lambda name: number(db, name))}
+
+
+@query
+def ascending(db: Reads) -> tuple[str, ...]:
+    return tuple(signs(db))
+
+
 @query
 def grand_total(db: Reads) -> int:
     return sum(number(db, name) for name in all_names(db))
@@ -111,6 +122,15 @@ def test_work_stops_where_a_result_comes_out_equal() -> None:
     graph.set(NUMBERS, "a", 3)
     assert graph.get(odd_members, "g") == ("a",)
     assert {name.rpartition(".")[2] for name in graph.stats.ran} == {"number", "parity"}
+
+
+def test_a_mapping_in_another_order_is_another_result() -> None:
+    graph = Graph()
+    graph.set(NUMBERS, "a", 1)
+    graph.set(NUMBERS, "b", 2)
+    assert graph.get(ascending) == ("a", "b")
+    graph.set(NUMBERS, "a", 3)
+    assert graph.get(ascending) == ("b", "a")
 
 
 def test_an_equal_input_is_no_change() -> None:

@@ -330,7 +330,7 @@ class Graph:
         first = node.computed_at == 0
         node.state = _State.FRESH
         node.computed_at = self.revision
-        if first or value != node.value:
+        if first or not _is_same(value, node.value):
             node.value = value
             node.changed_at = node.computed_at
 
@@ -339,3 +339,8 @@ class Graph:
             if read.used_by:
                 read.used_by.pop(node, None)
         node.reads = {}
+
+
+def _is_same(one: object, other: object) -> bool:
+    """Mappings that differ in their order alone are equal, yet whoever walks through one sees the order."""
+    return one == other and (not isinstance(one, dict) or list(one) == list(cast(dict[Any, Any], other)))
