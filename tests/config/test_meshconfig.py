@@ -237,6 +237,7 @@ def test_what_happens_anyway_needs_no_word(written: str) -> None:
         ("dnsRefreshRate: 1ms", "dnsRefreshRate"),
         ("defaultHttpRetryPolicy: {attempts: -1}", "defaultHttpRetryPolicy.attempts"),
         ("h2UpgradePolicy: YES", "h2UpgradePolicy"),
+        ("localityLbSetting: {distribute: [{from: a, to: {a: 99}}]}", "localityLbSetting.distribute[0].to"),
     ],
 )
 def test_connections_of_the_mesh_are_bounded(written: str, field: str) -> None:

@@ -14,6 +14,7 @@ from pilotfish.config.checks.durations import check_duration
 from pilotfish.config.checks.export_to import check_export_to
 from pilotfish.config.checks.hosts import is_domain
 from pilotfish.config.checks.http_route import check_retries
+from pilotfish.config.checks.locality import check_locality
 from pilotfish.config.checks.names import check_dns_label
 from pilotfish.config.checks.proxy_config import check_concurrency
 from pilotfish.config.decode import decode
@@ -170,6 +171,8 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
         check_retries(config.default_http_retry_policy, f"{prefix}defaultHttpRetryPolicy", report)
     if config.tcp_keepalive is not None:
         check_keepalive(config.tcp_keepalive, f"{prefix}tcpKeepalive", report)
+    if config.locality_lb_setting is not None:
+        check_locality(config.locality_lb_setting, f"{prefix}localityLbSetting", report)
     check_duration(config.protocol_detection_timeout, f"{prefix}protocolDetectionTimeout", report, may_be_zero=True)
     check_dns_label(config.root_namespace, f"{prefix}rootNamespace", report)
     check_export_to(config.default_service_export_to, report, f"{prefix}defaultServiceExportTo")
