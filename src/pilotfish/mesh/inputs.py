@@ -40,6 +40,12 @@ that a workload finds those that list it, and one address that comes or goes is 
 EXTERNAL_NAMES: Final[Input[ObjectRef, bool]] = Input("ExternalNames")
 """The Services of type ExternalName. Kept by `apply`, so that no query need look through all Services."""
 
+MARKED: Final[Input[str, tuple[ObjectRef, ...]]] = Input("Marked")
+"""The Services (`NEAREST`) and ServiceEntries (`LOOKED_UP`) that ask for what few ask for, sorted. Kept by `apply`, so
+that no query need look through all."""
+NEAREST: Final = "nearest"
+LOOKED_UP: Final = "looked up"
+
 ADDRESSED: Final[Input[str, tuple[ObjectRef, ...]]] = Input("Addressed")
 """The pods and Services that have an address for themselves, sorted."""
 
@@ -73,18 +79,20 @@ _Forms = tuple[Manifest | None, ...]
 
 
 def _reindex(graph: Graph, moves: Iterable[tuple[ObjectRef, _Forms, _Forms]]) -> None:
-    """Move objects between the sets of `LABELLED`, `LISTED`, `ADDRESSED` and `WANTED`: each from what it was to what
-    it will be."""
+    """Move objects between the sets of `LABELLED`, `LISTED`, `ADDRESSED`, `MARKED` and `WANTED`: each from what it
+    was to what it will be."""
     listed = tuple(moves)
     # All are worked out before any is changed: an object that fails is to leave no half of it behind.
     labelled = _moved(graph, LABELLED, listed, _labels_of)
     others = _moved(graph, LISTED, listed, _addresses_of)
     addressed = _moved(graph, ADDRESSED, listed, _own_addresses_of)
+    marked = _moved(graph, MARKED, listed, _marks_of)
     wanted = _moved(graph, WANTED, listed, lambda manifest: hosts_without_address(manifest.resource))
     ages = dict(_ages(form for _, _, after in listed for form in after if form is not None)) if wanted else {}
     graph.update(LABELLED, labelled.items())
     graph.update(LISTED, others.items())
     graph.update(ADDRESSED, addressed.items())
+    graph.update(MARKED, marked.items())
     graph.update(WANTED, wanted.items())
     allocate(graph, sorted(wanted, key=lambda host: (ages.get(host, ""), host)))
 
@@ -162,6 +170,16 @@ def _addresses_of(manifest: Manifest) -> Set[str]:
             return {spec.address}
         case istio.ServiceEntry(spec=spec):
             return {endpoint.address for endpoint in spec.endpoints}
+        case _:
+            return frozenset()
+
+
+def _marks_of(manifest: Manifest) -> frozenset[str]:
+    match manifest.resource:
+        case kubernetes.Service(spec=spec) if spec.traffic_distribution:
+            return frozenset({NEAREST})
+        case istio.ServiceEntry(spec=entry) if entry.resolution == "DYNAMIC_DNS":
+            return frozenset({LOOKED_UP})
         case _:
             return frozenset()
 

@@ -63,8 +63,6 @@ def _check_resolution(spec: ServiceEntrySpec, report: Report) -> None:
     if spec.resolution == "NONE" and spec.endpoints:
         what = "resolution NONE sends traffic where it was going, and endpoints would never be used"
         report.invalid("spec.endpoints", what, "remove them, or write resolution STATIC or DNS")
-    if any(e.address.startswith("unix:") for e in spec.endpoints) and len(spec.ports) > 1:
-        report.invalid("spec.ports", "a Unix socket among the endpoints has one port", "keep one")
     if spec.resolution.startswith("DNS") and not spec.endpoints and spec.workload_selector is None:
         for index, host in enumerate(spec.hosts):
             if host.startswith("*"):

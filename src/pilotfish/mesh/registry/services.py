@@ -20,7 +20,7 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.allocation import allocated, hosts_without_address
 from pilotfish.mesh.exports import Audience, audience_of
 from pilotfish.mesh.hosts import service_host, whole_name
-from pilotfish.mesh.inputs import effective, mesh_config, refs
+from pilotfish.mesh.inputs import LOOKED_UP, MARKED, NEAREST, effective, mesh_config, refs
 from pilotfish.model import ObjectRef, Protocol
 from pilotfish.model.addresses import normal_range
 from pilotfish.model.kinds import SERVICE, SERVICE_ENTRY
@@ -149,16 +149,15 @@ def all_services(db: Reads) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-@query(index=True)
 def some_nearest(db: Reads) -> bool:
     """Whether there is a Service whose clients ask the nearest first."""
-    return any(s.nearest for ref in refs(db, SERVICE) for s in declared(db, ref))
+    return db.read(MARKED, NEAREST) is not None
 
 
 @query(index=True)
 def looked_up(db: Reads) -> frozenset[str]:
     """The hosts that some ServiceEntry has proxies look up as they are called."""
-    found = (s for ref in refs(db, SERVICE_ENTRY) for s in declared(db, ref))
+    found = (s for ref in db.read(MARKED, LOOKED_UP) or () for s in declared(db, ref))
     return frozenset(s.host for s in found if s.resolution is Resolution.DYNAMIC_DNS)
 
 
