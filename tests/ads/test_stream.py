@@ -231,6 +231,19 @@ def test_a_refused_resource_is_not_offered_again_until_it_changes() -> None:
     assert d.update(resources({"a": "2", "b": "3"})) == ["C+a"], "it may be tried anew after that"
 
 
+def test_a_refusal_that_comes_once_the_resource_is_withdrawn_or_another_does_not_stand() -> None:
+    d = joined(resources({"a": "1"}))
+    assert d.update(resources({"a": "1", "b": "bad"})) == ["C+b"]
+    assert d.update(resources({"a": "1"})) == []
+    assert d.nacks("C", "Error adding/updating cluster(s) b: no good") == ["nack C b"]
+    assert d.stream.sync(CLUSTER) is Sync.SYNCED
+    assert d.update(resources({"a": "bad"})) == ["C+a"]
+    assert d.update(resources({"a": "2"})) == []
+    assert d.nacks("C", "Error adding/updating cluster(s) a: no good") == ["nack C a", "C+a"]
+    assert d.acks("C") == ["ack C"]
+    assert d.stream.sync(CLUSTER) is Sync.SYNCED
+
+
 def test_one_bad_of_many_is_found_where_envoy_does_not_name_it() -> None:
     d = joined(resources({}, {}, {"l": "r"}, {"r": "1", "s": "1"}))
     assert d.update(resources({}, {}, {"l": "r"}, {"r": "2", "s": "2"})) == ["R+r,s"]

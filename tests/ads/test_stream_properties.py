@@ -70,6 +70,9 @@ class OneProxy(RuleBasedStateMachine):
         envoy, stream = self.envoy, self.envoy.stream
         assert not envoy.unacknowledged, "every cluster that was accepted got its endpoints, or was told of none"
         assert stream.settled, {w.type_url: (w.holding, w.refused) for w in stream.watches.values()}
+        for type_url, watch in stream.watches.items():
+            bad = {r.name for r in self.target.resources(type_url) if b"bad" in r.body}
+            assert watch.refused.keys() <= bad, "no refusal outlives what was refused"
         held_back = any(w.refused for t in (LISTENER, ROUTE) if (w := stream.watches.get(t)))
         for type_url, has in envoy.has.items():
             if xds_type(type_url).wildcard or type_url in stream.watches:

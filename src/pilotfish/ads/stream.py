@@ -122,6 +122,7 @@ class Stream:
             return ()
         if request.error is not None:
             bad = watch.refuse(request.nonce, request.error)
+            watch.retarget(self._layers(watch))  # what was refused may have been withdrawn since it was sent
             return () if bad is None else (Refused(watch.type_url, request.error, bad),)
         sent = watch.accept(request.nonce)
         return () if sent is None else (Accepted(watch.type_url, sent.resources, now - sent.at),)
