@@ -12,9 +12,12 @@ TIMES: Final = "PILOTFISH_FUZZ_TIMES"
 
 
 def fuzzed(usual: int) -> settings:
-    """So many examples. None is made smaller: of such objects that takes minutes."""
+    """So many examples, the same ones each time: what one run finds is to be seen in the next. `make fuzz` draws anew.
+    None is made smaller: of such objects that takes minutes."""
+    times = os.environ.get(TIMES)
     return settings(
-        max_examples=usual * int(os.environ.get(TIMES, "1")),
+        max_examples=usual * int(times or "1"),
+        derandomize=times is None,
         deadline=None,
         phases=(Phase.explicit, Phase.reuse, Phase.generate),
         suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large),

@@ -46,10 +46,9 @@ def check_service(resource: Service, report: Report) -> None:
     _check_type(spec, report)
     check_labels(spec.selector, "spec.selector", report)
     headless = spec.cluster_ip == "None"
-    if spec.cluster_ip and not headless and not is_ip(spec.cluster_ip):
-        report.invalid("spec.clusterIP", f"{spec.cluster_ip!r} is no address", 'remove it, or write "None"')
-    elif special := describe_special(spec.cluster_ip):
-        report.invalid("spec.clusterIP", f"{spec.cluster_ip} is {special}", "remove it, and one is chosen")
+    _check_cluster_ip(spec.cluster_ip, "spec.clusterIP", report)
+    for index, address in enumerate(spec.cluster_ips):
+        _check_cluster_ip(address, f"spec.clusterIPs[{index}]", report)
     if not spec.ports and not headless and spec.type != "ExternalName":
         report.missing("spec.ports", "list the ports that the Service has")
     for index, port in enumerate(spec.ports):
@@ -60,6 +59,13 @@ def check_service(resource: Service, report: Report) -> None:
     for index, address in enumerate(spec.external_ips):
         _check_external_ip(address, f"spec.externalIPs[{index}]", report)
     _check_affinity(spec, report)
+
+
+def _check_cluster_ip(address: str, field: str, report: Report) -> None:
+    if address not in ("", "None") and not is_ip(address):
+        report.invalid(field, f"{address!r} is no address", 'remove it, or write "None"')
+    elif special := describe_special(address):
+        report.invalid(field, f"{address} is {special}", "remove it, and one is chosen")
 
 
 def _check_type(spec: ServiceSpec, report: Report) -> None:
