@@ -11,7 +11,7 @@ import yaml
 from hypothesis import strategies as st
 
 from pilotfish.envoy.values import ResourceSet
-from pilotfish.model import Proxy
+from pilotfish.model import Proxy, kinds
 from pilotfish.model.proxy import ProxyType
 from pilotfish.offline.reading import read
 from pilotfish.offline.world import World, build
@@ -20,6 +20,8 @@ from tests.fuzz.words import LABELS
 
 BASE: Sequence[Document] = tuple(yaml.safe_load_all((Path(__file__).parent / "base.yaml").read_text()))
 """What the drawn objects speak of: it stands in each world, unless a drawn one has its name."""
+_CLUSTER_WIDE = (kinds.NAMESPACE.name, kinds.INGRESS_CLASS.name)
+"""Of these kinds a namespace that is written is not looked at."""
 _LABELS = {key: values[0] for key, values in LABELS.items()}
 GATEWAY = Proxy.of_pod("gateway", "istio-system", ("10.244.9.9",), labels=_LABELS, type=ProxyType.ROUTER)
 
@@ -65,8 +67,8 @@ def _raises(written: Written, check: Callable[[Written], object]) -> bool:
 
 
 def _name(document: Document) -> tuple[str, str, str]:
-    metadata = document["metadata"]
-    return document["kind"], metadata.get("namespace", ""), metadata["name"]
+    kind, metadata = document["kind"], document["metadata"]
+    return kind, "" if kind in _CLUSTER_WIDE else metadata.get("namespace", ""), metadata["name"]
 
 
 def proxies(world: World) -> Iterator[Proxy]:
