@@ -17,11 +17,11 @@ from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsConte
 from pilotfish.envoy.types import CLUSTER, LISTENER
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.explain.call import Application, Call, Direction, HttpRequest, Tls
-from pilotfish.explain.way import Way, find_way
 from pilotfish.offline.proxies import parse_description
 from pilotfish.offline.reading import read
 from pilotfish.offline.world import build
 from tests.certificates import issue, secret
+from tests.explain.way import Way, find_way
 
 FILES: Final = (
     "passthrough", "services", "service-entry", "inbound-clusters", "sidecar-routes", "inbound", "gateway", "tls",

@@ -11,7 +11,7 @@ from google.protobuf.json_format import ParseDict
 from pilotfish.envoy.types import LISTENER, ROUTE
 from pilotfish.envoy.values import Layer, Resource, ResourceSet
 from pilotfish.explain.call import Application, Call, Direction, Failure, HttpRequest, Tls
-from pilotfish.explain.way import Way, find_way
+from tests.explain.way import Way, find_way
 
 _TYPE = "type.googleapis.com/envoy.extensions"
 _MANAGER = f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager"

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
-from pilotfish.explain.call import Application, Call, Direction, HttpRequest, Tls
+from pilotfish.explain.call import Application, Call, Direction, HttpRequest, Tls, is_address
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -78,7 +77,7 @@ def parse(
     authority = given.pop("host", "") or (shown if port == _PORTS.get(scheme) else f"{shown}:{port}")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     application = (Application.HTTP2 if http2 else Application.HTTP) if is_http else Application.TCP
-    named = "" if _is_address(host) else host
+    named = "" if is_address(host) else host
     return Ask(
         url=to,
         host=host,
@@ -97,11 +96,3 @@ def _parse_header(text: str) -> tuple[str, str]:
     if not colon or not name.strip():
         raise ValueError(f"-H {text!r}: write a header as 'Name: value'")
     return name.strip().lower(), value.strip()
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -5,6 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import ip_address
+
+
+def is_address(text: str) -> bool:
+    """With a zone, too: an app may connect to one."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Direction(StrEnum):

@@ -22,7 +22,6 @@ from pilotfish.model.wellknown import INBOUND_PORT, OUTBOUND_PORT
 
 _WILDCARDS: Final = ("0.0.0.0", "::")
 _SNIFFED: Final = {Application.HTTP: "http/1.1", Application.HTTP2: "h2c"}
-DEFAULT_CHAIN: Final = "default_filter_chain"
 
 
 def virtual_listener(held: Held, call: Call) -> Listener | None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from pilotfish.explain import netfilter
 from pilotfish.explain.ask import Ask
-from pilotfish.explain.call import Call, Direction
+from pilotfish.explain.call import Call, Direction, is_address
 from pilotfish.explain.dns import Resolved, resolve
 from pilotfish.explain.proxy import walk_proxy
 from pilotfish.explain.scene import Scene, Station
@@ -170,7 +170,7 @@ class _Walk:
             return
         for onward in walk_proxy(branch, station.held, call):
             at = replace(onward.branch, proxies=(*onward.branch.proxies, (station.name, onward.is_http)))
-            if not _is_address(onward.call.address):
+            if not is_address(onward.call.address):
                 at.end(End.DELIVERED, f"it leaves the mesh for {onward.call.address}")
             elif call.direction is Direction.INBOUND:
                 self._meet(at, station, onward.call)
@@ -191,11 +191,3 @@ class _Walk:
             return
         step = branch.step(Stage.APP, place, evidence={"listens": heard if heard is not None else "not known"})
         step.end(End.DELIVERED)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

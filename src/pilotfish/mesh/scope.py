@@ -7,7 +7,7 @@ listeners.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,6 +65,10 @@ class Scope:
         router = proxy.type is ProxyType.ROUTER
         vouched = proxy.vouched or not (router or credentials)
         return cls(proxy.namespace, own, selected_by, place, router, vouched, egress)
+
+    def is_source(self, namespace: str, labels: Mapping[str, str]) -> bool:
+        """Its proxies are clients such as a VirtualService's match asks for; "" is any namespace."""
+        return namespace in ("", self.namespace) and labels.items() <= dict(self.labels).items()
 
 
 EVERYONE: Final = Scope()

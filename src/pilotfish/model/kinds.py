@@ -61,10 +61,6 @@ def _harmless(reason: str) -> WithoutEffect:
     return WithoutEffect(f"has no effect: {reason}", Severity.INFO)
 
 
-def _warned(reason: str) -> WithoutEffect:
-    return WithoutEffect(f"has no effect: {reason}", Severity.WARNING)
-
-
 _NO_PLUGIN = _not_yet("no plugin is loaded")
 _NO_GATEWAY_API = WithoutEffect(
     "of the Gateway API is not supported yet; it has no effect: use a VirtualService", Severity.ERROR

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import Final
 
+from pilotfish.model.addresses import is_ip
 from pilotfish.model.service import Locality
 from pilotfish.model.wellknown import namespace_domain
 
@@ -44,7 +44,7 @@ class NodeId:
     def parse(cls, text: str) -> NodeId | None:
         """The reverse of `str`; None if `text` is no proxy's id, or too long for one."""
         parts = text.split("~") if len(text) <= LONGEST_NODE_ID else []
-        if len(parts) != 4 or parts[0] not in _TYPES or not _is_address(parts[1]):
+        if len(parts) != 4 or parts[0] not in _TYPES or not is_ip(parts[1]):
             return None
         name, _, namespace = parts[2].rpartition(".")
         if not all(_NAME.fullmatch(part) for part in (name, namespace, parts[3])):
@@ -58,14 +58,6 @@ class NodeId:
 
     def __str__(self) -> str:
         return f"{self.type}~{self.address}~{self.pod}~{self.domain}"
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return "%" not in text
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,9 +97,7 @@ def _is_open(
     """A gateway is nobody's source: there Istio takes no notice of what a match says of labels and namespace."""
     if not entrance.is_open_to(match.port, (gateway_name(name, ref.namespace) for name in match.gateways)):
         return False
-    return entrance.gateway != MESH or (
-        match.source_namespace in ("", source.namespace) and match.source_labels.items() <= dict(source.labels).items()
-    )
+    return entrance.gateway != MESH or source.is_source(match.source_namespace, match.source_labels)
 
 
 def _ranges(subnets: Iterable[str]) -> tuple[str, ...]:

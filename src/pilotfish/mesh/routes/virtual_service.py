@@ -54,6 +54,4 @@ def _matches_at(rule: Rule, entrance: Entrance, source: Scope) -> Iterator[tuple
 
 def _is_for(match: istio.HTTPMatchRequest, source: Scope) -> bool:
     """Where gateways are named, neither labels nor namespace count."""
-    return bool(match.gateways) or (
-        match.source_namespace in ("", source.namespace) and match.source_labels.items() <= dict(source.labels).items()
-    )
+    return bool(match.gateways) or source.is_source(match.source_namespace, match.source_labels)

@@ -1,4 +1,4 @@
-"""What one proxy chooses for one call, by name: the short form of `proxy.walk_proxy`."""
+"""What one proxy chooses for one call, by name: the short form of `explain.proxy.walk_proxy`."""
 
 from __future__ import annotations
 
