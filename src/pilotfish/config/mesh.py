@@ -13,6 +13,7 @@ from pilotfish.config.istio.destination_rule import LocalityLoadBalancerSetting,
 from pilotfish.config.istio.virtual_service import HTTPRetry
 from pilotfish.config.kubernetes import Struct
 from pilotfish.model import Duration
+from pilotfish.model.identity import DEFAULT_TRUST_DOMAIN
 from pilotfish.model.wellknown import ADMIN_PORT, ROOT_NAMESPACE, STATUS_PORT
 
 
@@ -73,6 +74,10 @@ class MeshConfig(Struct):
     locality_lb_setting: LocalityLoadBalancerSetting | None = None
     """Where a DestinationRule says nothing of it."""
     root_namespace: str = ROOT_NAMESPACE
+    trust_domain: str = DEFAULT_TRUST_DOMAIN
+    """What identities begin with: `spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/ACCOUNT`."""
+    trust_domain_aliases: tuple[str, ...] = ()
+    """Other trust domains whose workloads are taken for this one's."""
     ingress_controller_mode: Literal["UNSPECIFIED", "OFF", "DEFAULT", "STRICT"] = "UNSPECIFIED"
     """Which Ingresses are served: none, those of the class and of none, or (also unspecified) those of the class."""
     ingress_class: str = "istio"

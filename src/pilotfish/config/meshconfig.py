@@ -175,6 +175,12 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
         check_locality(config.locality_lb_setting, f"{prefix}localityLbSetting", report)
     check_duration(config.protocol_detection_timeout, f"{prefix}protocolDetectionTimeout", report, may_be_zero=True)
     check_dns_label(config.root_namespace, f"{prefix}rootNamespace", report)
+    if not is_domain(config.trust_domain):
+        what = f"{config.trust_domain!r} can't stand in an identity"
+        report.invalid(f"{prefix}trustDomain", what, "write a domain, such as cluster.local")
+    for i, alias in enumerate(config.trust_domain_aliases):
+        if not is_domain(alias):
+            report.invalid(f"{prefix}trustDomainAliases[{i}]", f"{alias!r} is no trust domain", "write a domain")
     check_export_to(config.default_service_export_to, report, f"{prefix}defaultServiceExportTo")
     check_export_to(config.default_virtual_service_export_to, report, f"{prefix}defaultVirtualServiceExportTo")
     if config.default_destination_rule_export_to not in ((), ("*",), (".",)):
