@@ -23,6 +23,7 @@ KINDS = (
     "sidecar",
     "workloadgroup",
     "proxyconfig",
+    "peerauthentication",
 )
 
 

@@ -39,6 +39,7 @@ GATEWAY: Final = Kind("Gateway", "gateways", *_NETWORKING, ("gw",), discovery=Tr
 WORKLOAD_GROUP: Final = Kind("WorkloadGroup", "workloadgroups", *_NETWORKING, ("wg",), discovery=True)
 SIDECAR: Final = Kind("Sidecar", "sidecars", *_NETWORKING, discovery=True)
 PROXY_CONFIG: Final = Kind("ProxyConfig", "proxyconfigs", "networking.istio.io", ("v1beta1",), discovery=True)
+PEER_AUTHENTICATION: Final = Kind("PeerAuthentication", "peerauthentications", *_SECURITY, ("pa",), discovery=True)
 NAMESPACE: Final = Kind("Namespace", "namespaces", *_CORE, ("ns",), namespaced=False)
 CONFIG_MAP: Final = Kind("ConfigMap", "configmaps", *_CORE, ("cm",))
 SECRET: Final = Kind("Secret", "secrets", *_CORE, discovery=True)
@@ -76,8 +77,6 @@ _NO_CONTROLLER = _harmless("it is for a cluster's own machinery, and a mesh on o
 UNSUPPORTED: Final = (
     Kind("EnvoyFilter", "envoyfilters", "networking.istio.io", ("v1alpha3",),
          without_effect=_not_yet("Envoy's configuration is not patched")),
-    Kind("PeerAuthentication", "peerauthentications", *_SECURITY, ("pa",),
-         without_effect=_not_yet("traffic between pods is not encrypted, and plaintext is accepted")),
     Kind("RequestAuthentication", "requestauthentications", *_SECURITY, ("ra",),
          without_effect=_not_yet("no token is checked")),
     Kind("AuthorizationPolicy", "authorizationpolicies", *_SECURITY, ("ap",),

@@ -8,6 +8,7 @@ from pilotfish.config.checks.destination_rule import check_destination_rule
 from pilotfish.config.checks.gateway import check_gateway
 from pilotfish.config.checks.ingress import check_ingress
 from pilotfish.config.checks.names import check_metadata
+from pilotfish.config.checks.peer_authentication import check_peer_authentication
 from pilotfish.config.checks.pod import check_deployment, check_pod, check_pod_status
 from pilotfish.config.checks.proxy_config import check_proxy_config
 from pilotfish.config.checks.service import check_endpoint_slice, check_endpoints, check_service
@@ -55,6 +56,8 @@ def check(resource: Resource, report: Report) -> None:
             check_workload_entry(resource.spec, report)
         case istio.ProxyConfig():
             check_proxy_config(resource.spec, report)
+        case istio.PeerAuthentication():
+            check_peer_authentication(resource.spec, report)
         case istio.WorkloadGroup():
             check_workload_group(resource.spec, report)
         case kubernetes.Namespace() | kubernetes.ServiceAccount() | kubernetes.IngressClass():

@@ -33,6 +33,7 @@ from pilotfish.config.istio.gateway import (
     Server,
     ServerTLSSettings,
 )
+from pilotfish.config.istio.peer_authentication import PeerAuthentication, PeerAuthenticationSpec
 from pilotfish.config.istio.proxy_config import ProxyConfig, ProxyConfigSpec
 from pilotfish.config.istio.service_entry import (
     ServiceEntry,
@@ -113,6 +114,8 @@ __all__ = [
     "LocalityDistribution",
     "LocalityLoadBalancerSetting",
     "OutlierDetection",
+    "PeerAuthentication",
+    "PeerAuthenticationSpec",
     "Percent",
     "ProxyConfig",
     "ProxyConfigSpec",

@@ -13,6 +13,7 @@ from pilotfish.mesh.problems.delegates import delegate_problems
 from pilotfish.mesh.problems.endpoints import listing_problems, unserved_problems
 from pilotfish.mesh.problems.gateway_bindings import gateway_binding_problems
 from pilotfish.mesh.problems.gateways import gateway_problems
+from pilotfish.mesh.problems.peer_authentications import peer_authentication_problems
 from pilotfish.mesh.problems.ports import http_port_problems, rule_port_problems
 from pilotfish.mesh.problems.proxy_configs import proxy_config_problems
 from pilotfish.mesh.problems.routing import destination_rule_problems, virtual_service_problems
@@ -26,6 +27,7 @@ from pilotfish.model.kinds import (
     ENDPOINT_SLICE,
     ENDPOINTS,
     GATEWAY,
+    PEER_AUTHENTICATION,
     SERVICE,
     SERVICE_ENTRY,
     SIDECAR,
@@ -52,6 +54,8 @@ def problems(db: Reads) -> tuple[Problem, ...]:
         found += workload_entry_problems(db, ref)
     for ref in refs(db, GATEWAY):
         found += gateway_problems(db, ref)
+    for ref in refs(db, PEER_AUTHENTICATION):
+        found += peer_authentication_problems(db, ref)
     for ref in refs(db, VIRTUAL_SERVICE):
         found += (*virtual_service_problems(db, ref), *http_port_problems(db, ref), *connection_problems(db, ref))
         about = subject(db, ref)

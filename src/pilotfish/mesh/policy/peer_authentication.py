@@ -1,0 +1,79 @@
+"""PeerAuthentications: what a workload takes from its clients, by port.
+
+Of each rank (the workload, its namespace, the root namespace) the oldest counts; what it leaves unset is the next
+rank's. Source: https://istio.io/latest/docs/reference/config/security/peer_authentication/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from pilotfish.config import istio
+from pilotfish.derive import Reads, query
+from pilotfish.mesh.inputs import Labels, mesh_config, refs, resource
+from pilotfish.model import ObjectRef
+from pilotfish.model.kinds import PEER_AUTHENTICATION
+from pilotfish.model.mutual_tls import MutualTLS, PeerModes
+
+Choice = tuple[tuple[ObjectRef, Labels], ...]
+"""PeerAuthentications with the labels of whom they are for, none for all; the oldest first."""
+_UNSET: Final = "UNSET"
+
+
+@query
+def peer_modes(db: Reads, namespace: str, labels: Labels) -> PeerModes:
+    """Of a namespace's workloads that have these labels."""
+    root = mesh_config(db).root_namespace
+    ranks = [for_namespace(in_namespace(db, root))]
+    if namespace != root:
+        own = in_namespace(db, namespace)
+        ranks += [for_namespace(own), for_workload(own, labels)]
+    found = (resource(db, ref, istio.PeerAuthentication) for ref in ranks if ref is not None)
+    return compose(each.spec for each in found if each is not None)
+
+
+def compose(ranks: Iterable[istio.PeerAuthenticationSpec]) -> PeerModes:
+    """The nearest last."""
+    default, ports = MutualTLS.PERMISSIVE, dict[int, MutualTLS]()
+    for spec in ranks:
+        default = _mode(spec.mtls.mode, default)
+        chosen = (spec.port_level_mtls or {}) if spec.selector is not None else {}
+        ports = {int(port): _mode(each.mode, default) for port, each in chosen.items()}
+    return PeerModes(default, tuple(sorted(ports.items())))
+
+
+def for_namespace(choice: Choice) -> ObjectRef | None:
+    """The one that counts for workloads which none selects."""
+    return next((ref for ref, wanted in choice if not wanted), None)
+
+
+def for_workload(choice: Choice, labels: Labels) -> ObjectRef | None:
+    return next((ref for ref, wanted in choice if wanted and set(wanted) <= set(labels)), None)
+
+
+def in_namespace(db: Reads, namespace: str) -> Choice:
+    return _by_namespace(db).get(namespace, ())
+
+
+@query(index=True)
+def _by_namespace(db: Reads) -> Mapping[str, Choice]:
+    found = ((ref, about) for ref in refs(db, PEER_AUTHENTICATION) if (about := _subject(db, ref)) is not None)
+    by_namespace: dict[str, Choice] = {}
+    for ref, (_, labels) in sorted(found, key=lambda each: (each[1][0], each[0])):
+        by_namespace[ref.namespace] = (*by_namespace.get(ref.namespace, ()), (ref, labels))
+    return by_namespace
+
+
+@query
+def _subject(db: Reads, ref: ObjectRef) -> tuple[str, Labels] | None:
+    """When it was made, and for whom."""
+    found = resource(db, ref, istio.PeerAuthentication)
+    if found is None:
+        return None
+    selector = found.spec.selector
+    return found.metadata.creation_timestamp or "", tuple(sorted(selector.match_labels.items())) if selector else ()
+
+
+def _mode(written: str, inherited: MutualTLS) -> MutualTLS:
+    return inherited if written == _UNSET else MutualTLS(written)
