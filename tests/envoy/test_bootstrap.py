@@ -17,6 +17,7 @@ SPEC = BootstrapSpec(
     discovery_address="10.244.0.1",
     workload_name="webapp",
     metadata={"EXTRA": "1", "NAME": "not this"},
+    sds_socket="./sds",
 )
 
 
@@ -36,6 +37,9 @@ def test_the_node_says_who_it_is() -> None:
     assert node["metadata"]["NAME"] == "webapp-0"
     assert node["metadata"]["EXTRA"] == "1"
     assert "OWNER" not in node["metadata"]
+    parsed = Proxy.parse(node["id"], node["metadata"])
+    assert parsed is not None
+    assert parsed.certified
 
 
 @pytest.mark.parametrize(("ipv6", "addresses"), [(True, 1), (False, 0)])

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pilotfish.envoy.naming import SDS_CLUSTER
 from pilotfish.model import Proxy
+from pilotfish.model.proxy import CERTIFIED
 from pilotfish.model.service import Locality
 from pilotfish.model.wellknown import (
     ADMIN_PORT,
@@ -56,6 +58,8 @@ class BootstrapSpec:
     """The agent's, on loopback; readiness is asked there."""
     ipv6: bool = True
     """Whether the static listeners take IPv6 too."""
+    sds_socket: str = ""
+    """Where certificates come from: a Unix socket's path, of 107 bytes at the most; "" if there are none."""
 
     @property
     def node_cluster(self) -> str:
@@ -76,9 +80,10 @@ def bootstrap(spec: BootstrapSpec) -> dict[str, Any]:
         "dynamic_resources": _dynamic_resources(),
         "static_resources": {
             "clusters": [
-                _static_cluster("prometheus_stats", "127.0.0.1", spec.admin_port),
-                _static_cluster("agent", "127.0.0.1", spec.status_port),
+                _static_cluster("prometheus_stats", _address("127.0.0.1", spec.admin_port)),
+                _static_cluster("agent", _address("127.0.0.1", spec.status_port)),
                 _discovery_cluster(spec),
+                *((_sds_cluster(spec.sds_socket),) if spec.sds_socket else ()),
             ],
             "listeners": [
                 _static_listener(spec, "stats", PROMETHEUS_PORT, "/stats/prometheus", "prometheus_stats"),
@@ -122,6 +127,7 @@ def _metadata(spec: BootstrapSpec) -> dict[str, Any]:
         "WORKLOAD_NAME": spec.workload_name,
         "OWNER": spec.owner,
         "PROXY_CONFIG": dict(spec.proxy_config),
+        CERTIFIED: "true" if spec.sds_socket else "",
     }
     return {**spec.metadata, **{k: v for k, v in known.items() if v or k in ("LABELS", "PROXY_CONFIG")}}
 
@@ -188,25 +194,28 @@ https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/config/core/v3/grpc_service.
 
 
 def _discovery_cluster(spec: BootstrapSpec) -> dict[str, Any]:
-    options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
     return {
-        **_static_cluster("xds-grpc", spec.discovery_address, spec.discovery_port),
+        **_static_cluster("xds-grpc", _address(spec.discovery_address, spec.discovery_port)),
         "connect_timeout": "1s",
         "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 300}},
-        "typed_extension_protocol_options": {
-            options: {
-                "@type": f"type.googleapis.com/{options}",
-                # A discovery that vanished without a FIN (its namespace deleted) is noticed by this ping alone.
-                "explicit_http_config": {
-                    "http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "10s"}}
-                },
-            }
-        },
+        # A discovery that vanished without a FIN (its namespace deleted) is noticed by this ping alone.
+        **_http2({"connection_keepalive": {"interval": "30s", "timeout": "10s"}}),
     }
 
 
-def _static_cluster(name: str, address: str, port: int) -> dict[str, Any]:
-    endpoint = {"endpoint": {"address": _address(address, port)}}
+def _sds_cluster(socket: str) -> dict[str, Any]:
+    return {**_static_cluster(SDS_CLUSTER, {"pipe": {"path": socket}}), **_http2({})}
+
+
+def _http2(options: dict[str, Any]) -> dict[str, Any]:
+    protocol = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    explicit = {"http2_protocol_options": options}
+    of_type = {"@type": f"type.googleapis.com/{protocol}", "explicit_http_config": explicit}
+    return {"typed_extension_protocol_options": {protocol: of_type}}
+
+
+def _static_cluster(name: str, address: dict[str, Any]) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": address}}
     return {
         "name": name,
         "type": "STATIC",

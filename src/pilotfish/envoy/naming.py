@@ -10,6 +10,13 @@ DYNAMIC_DNS: Final = "AllowAnyDynamicDNSCluster"
 INBOUND_PASSTHROUGH: Final = "InboundPassthroughCluster"
 VIRTUAL_OUTBOUND: Final = "virtualOutbound"
 VIRTUAL_INBOUND: Final = "virtualInbound"
+SDS_CLUSTER: Final = "sds-grpc"
+"""Static, in each bootstrap of a proxy that has certificates (`Proxy.certified`): its agent's Unix socket, or another's
+at the pod's well-known path. It serves two secrets over SDS, and anew when they are renewed."""
+WORKLOAD_CERTIFICATE: Final = "default"
+"""The secret that is the workload's key and certificate chain."""
+MESH_ROOTS: Final = "ROOTCA"
+"""The secret that is whom to trust: the mesh's roots."""
 
 
 def outbound_cluster(port: int, subset: str, host: str) -> str:

@@ -15,6 +15,8 @@ from pilotfish.model.wellknown import namespace_domain
 NODE_ID_FORM: Final = "sidecar~ADDRESS~POD.NAMESPACE~NAMESPACE.svc.DOMAIN, or router~…"
 LONGEST_NODE_ID: Final = 640
 """Characters: the type, an address (45), a pod's name (253), its namespace (63) and the domain of that."""
+CERTIFIED: Final = "MESH_CERTIFICATES"
+"""Node metadata: "true" where the bootstrap has the cluster for certificates."""
 _NAME: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?", re.ASCII)
 
 
@@ -79,6 +81,8 @@ class Proxy:
     """The WorkloadGroup of its namespace by which it asks to be registered."""
     vouched: bool = True
     """It is known to be the pod that it says it is."""
+    certified: bool = False
+    """Its bootstrap has the cluster that serves it the mesh's certificates: what it is sent may refer to them."""
 
     @classmethod
     def of_pod(
@@ -96,7 +100,7 @@ class Proxy:
 
     @classmethod
     def parse(cls, node_id: str, metadata: Mapping[str, object]) -> Proxy | None:
-        """From an Envoy Node's id and metadata (NAMESPACE, LABELS, INSTANCE_IPS, INTERCEPTION_MODE).
+        """From an Envoy Node's id and metadata (NAMESPACE, LABELS, INSTANCE_IPS, INTERCEPTION_MODE, MESH_CERTIFICATES).
 
         None if the id is not a proxy's.
         """
@@ -117,6 +121,7 @@ class Proxy:
             transparent=metadata.get("INTERCEPTION_MODE") == "TPROXY",
             type=found.type,
             group=str(metadata.get("AUTO_REGISTER_GROUP") or ""),
+            certified=metadata.get(CERTIFIED) == "true",
         )
 
     @property

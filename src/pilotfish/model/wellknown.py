@@ -22,6 +22,8 @@ TUNNEL_PORT: Final = 15008
 """The mesh's own tunnel (HBONE), which is never captured."""
 XDS_PORT: Final = 15010
 """Discovery: xDS in plaintext."""
+SECURE_XDS_PORT: Final = 15012
+"""Discovery: xDS and the certificate authority, over TLS with the mesh's own certificate."""
 MONITORING_PORT: Final = 15014
 """Discovery over HTTP: metrics, readiness, and what people and agents ask it."""
 STATUS_PORT: Final = 15020
