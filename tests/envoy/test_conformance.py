@@ -17,6 +17,7 @@ from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsConte
 from pilotfish.envoy.types import CLUSTER, LISTENER
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.explain.call import Application, Call, Direction, HttpRequest, Tls
+from pilotfish.explain.listeners import choose_chain
 from pilotfish.offline.proxies import parse_description
 from pilotfish.offline.reading import read
 from pilotfish.offline.world import build
@@ -25,23 +26,17 @@ from tests.explain.way import Way, find_way
 
 FILES: Final = (
     "passthrough", "services", "service-entry", "inbound-clusters", "sidecar-routes", "inbound", "gateway", "tls",
-    "ingress",
+    "ingress", "peer-authentication",
 )  # fmt: skip
-OTHER_FILES: Final = {
-    "peer-authentication": "mutual TLS",
-}
 LEFT_OUT: Final = {
     "-httproute-": "the Gateway API",
     "duplicate-tls-gateway": "two chains for one server name, which Envoy refuses: the oldest Gateway has it here",
     "gateway-target-port-": "Istio's internal annotation; targetPort is tested in tests/mesh/test_gateways.py",
     "gateway-services-": "as above",
     "duplicated-host": "Istio's choice of addresses for ServiceEntries that have none",
-    "with-peer-auth-on-port-strict": "mutual TLS",
     "tlsroute-terminate": "the Gateway API, by internal annotations of Istio's",
     "tlsroute-mixed": "as above",
     "gateway-external-sds-provider": "secrets of a provider outside of the mesh",
-    "inbound-mtls-permissive": "mutual TLS",
-    "inbound-mtls-strict": "mutual TLS",
 }
 """What the names of scenarios contain that need something that pilotfish has not."""
 
@@ -52,7 +47,7 @@ _UNNAMED: Final = re.compile(r"\(without a name\)|route \d+")
 
 def test_every_file_is_checked_or_left_out(conformance: Path) -> None:
     there = {path.stem for path in (conformance / "simulation").glob("*.yaml")}
-    assert there == {*FILES, *OTHER_FILES, "loadbalancer"}
+    assert there == {*FILES, "loadbalancer"}
 
 
 def test_endpoints_fail_over_as_istio_says(conformance: Path) -> None:
@@ -94,14 +89,13 @@ def test_calls_take_the_way_that_istio_says(file: str, conformance: Path) -> Non
 def _certificates_differ(resources: ResourceSet, way: Way, row: Mapping[str, Any]) -> dict[str, str]:
     """A client that shows a certificate, where none is asked for, or none where one is, is one of the other kind."""
     found = resources.get(LISTENER, way.listener)
-    chains = (
-        Listener.FromString(found.body).filter_chains if found is not None and row["call"]["tls"] != "plaintext" else ()
-    )
-    for chain in chains:
-        if chain.name == way.filter_chain and chain.HasField("transport_socket"):
-            context = DownstreamTlsContext.FromString(chain.transport_socket.typed_config.value)
-            is_meant = context.require_client_certificate.value is (row["call"]["tls"] == "mtls")
-            return {} if is_meant else {"error": "mtls-error"}
+    if found is None or row["call"]["tls"] == "plaintext":
+        return {}
+    chain = choose_chain(Listener.FromString(found.body), _call(row)).taken
+    if chain is not None and chain.HasField("transport_socket"):
+        context = DownstreamTlsContext.FromString(chain.transport_socket.typed_config.value)
+        is_meant = context.require_client_certificate.value is (row["call"]["tls"] == "mtls")
+        return {} if is_meant else {"error": "mtls-error"}
     return {}
 
 

@@ -185,7 +185,7 @@ _ISTIO: dict[type, Table] = {
 _MESH: dict[type, Table] = {
     mesh.MeshConfig: (
         _silent("ingressService configSources")
-        | _silent("enableAutoMtls disableEnvoyListenerLog disableMixerHttpReports")
+        | _silent("disableEnvoyListenerLog disableMixerHttpReports")
         | _warning("enableEnvoyAccessLogService", _LATER, False)
         | _warning("enablePrometheusMerge", "an app's metrics are merged where its annotations ask for it", True)
         | _warning("proxyListenPort", "what leaves a pod is captured at port 15001", 15001, 0)

@@ -52,6 +52,16 @@ class ProxyConfig(Struct):
     gateway_topology: GatewayTopology = GatewayTopology()
 
 
+class MeshTLSConfig(Struct):
+    """Of connections between workloads of the mesh."""
+
+    min_protocol_version: Literal["TLS_AUTO", "TLSV1_2", "TLSV1_3"] = "TLS_AUTO"
+    """TLS_AUTO is TLSV1_2."""
+    cipher_suites: tuple[str, ...] = ()
+    """Below TLS 1.3. None: those of ECDHE and AES-GCM, and AES-GCM with RSA, as in Istio."""
+    ecdh_curves: tuple[str, ...] = ()
+
+
 class MeshConfig(Struct):
     access_log_file: str = ""
     """Where each Envoy writes its access log; "" writes none. `/dev/stdout` is what `logs -c istio-proxy` shows."""
@@ -78,6 +88,9 @@ class MeshConfig(Struct):
     """What identities begin with: `spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/ACCOUNT`."""
     trust_domain_aliases: tuple[str, ...] = ()
     """Other trust domains whose workloads are taken for this one's."""
+    enable_auto_mtls: bool = True
+    """Clients speak mutual TLS with endpoints that have a proxy, where no DestinationRule says what to speak."""
+    mesh_mtls: MeshTLSConfig = msgspec.field(default=MeshTLSConfig(), name="meshMTLS")
     ingress_controller_mode: Literal["UNSPECIFIED", "OFF", "DEFAULT", "STRICT"] = "UNSPECIFIED"
     """Which Ingresses are served: none, those of the class and of none, or (also unspecified) those of the class."""
     ingress_class: str = "istio"

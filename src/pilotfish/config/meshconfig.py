@@ -17,6 +17,7 @@ from pilotfish.config.checks.http_route import check_retries
 from pilotfish.config.checks.locality import check_locality
 from pilotfish.config.checks.names import check_dns_label
 from pilotfish.config.checks.proxy_config import check_concurrency
+from pilotfish.config.checks.server_tls import check_ciphers
 from pilotfish.config.decode import decode
 from pilotfish.config.mesh import GatewayTopology, MeshConfig, ProxyConfig
 from pilotfish.config.report import Report
@@ -181,6 +182,7 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
     for i, alias in enumerate(config.trust_domain_aliases):
         if not is_domain(alias):
             report.invalid(f"{prefix}trustDomainAliases[{i}]", f"{alias!r} is no trust domain", "write a domain")
+    check_ciphers(config.mesh_mtls.cipher_suites, config.mesh_mtls.ecdh_curves, f"{prefix}meshMTLS", report)
     check_export_to(config.default_service_export_to, report, f"{prefix}defaultServiceExportTo")
     check_export_to(config.default_virtual_service_export_to, report, f"{prefix}defaultVirtualServiceExportTo")
     if config.default_destination_rule_export_to not in ((), ("*",), (".",)):

@@ -55,15 +55,27 @@ def build_weighted_tcp(
     return Filter(name="envoy.filters.network.tcp_proxy", typed_config=pack(proxy))
 
 
-def http_inspector_except(ports: tuple[int, ...]) -> ListenerFilter:
-    """The HTTP inspector for all but some ports, where it might wait for ever."""
+def inspector_except(inspector: ListenerFilter, ports: Iterable[int]) -> ListenerFilter:
+    """For all but some ports, where it might wait for ever."""
     found = ListenerFilter()
-    found.CopyFrom(HTTP_INSPECTOR)
+    found.CopyFrom(inspector)
+    found.filter_disabled.CopyFrom(_is_one_of(ports))
+    return found
+
+
+def inspector_on(inspector: ListenerFilter, ports: Iterable[int]) -> ListenerFilter:
+    """For some ports alone."""
+    found = ListenerFilter()
+    found.CopyFrom(inspector)
+    found.filter_disabled.not_match.CopyFrom(_is_one_of(ports))
+    return found
+
+
+def _is_one_of(ports: Iterable[int]) -> ListenerFilterChainMatchPredicate:
     ranges = [
         ListenerFilterChainMatchPredicate(destination_port_range=Int32Range(start=port, end=port + 1)) for port in ports
     ]
     if len(ranges) == 1:
-        found.filter_disabled.CopyFrom(ranges[0])
-    else:
-        found.filter_disabled.or_match.rules.extend(ranges)
-    return found
+        return ranges[0]
+    either = ListenerFilterChainMatchPredicate.MatchSet(rules=ranges)
+    return ListenerFilterChainMatchPredicate(or_match=either)

@@ -1,80 +1,75 @@
 """`virtualInbound`: what reaches a pod, by the port that it was sent to.
 
     15006 itself            → BlackHoleCluster                a loop
-    a service's port        → its own chain, or two of them where the protocol is sniffed
+    a service's port        → its own chains (`inbound_chains`)
     any other port          → InboundPassthroughCluster       HTTP and TCP
 
-Each chain matches `raw_buffer`: beside it will stand its twin for mutual TLS.
-
 A listener whose listener filters change is drained whole, with every connection of whatever port; where chains alone
-change, only theirs are drained. So the HTTP inspector leaves out no more ports than it must: those where the wait for
+change, only theirs are drained. So the inspectors leave out no more ports than they must: those where the wait for
 first bytes would stall a server that speaks first. Any other new port is a new chain, and cuts nobody's connections.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from envoy.config.core.v3.base_pb2 import TrafficDirection
-from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain, FilterChainMatch
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch, ListenerFilter
 from envoy.config.listener.v3.listener_pb2 import Listener
-from envoy.config.route.v3.route_pb2 import RouteConfiguration
-from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.access_log import build_listener_logs
-from pilotfish.envoy.connection_route import build_passing
 from pilotfish.envoy.filters import (
     HTTP_INSPECTOR,
     ORIGINAL_DST,
     ORIGINAL_SRC,
-    SNIFFED_HTTP,
     TLS_INSPECTOR,
     build_tcp,
-    http_inspector_except,
+    inspector_except,
+    inspector_on,
 )
-from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
+from pilotfish.envoy.inbound_chains import Taken, build_chains, build_passthrough_chains
 from pilotfish.envoy.listeners import also_ipv6
 from pilotfish.envoy.message import duration, serialise, socket_address
 from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, VIRTUAL_INBOUND, inbound_cluster
-from pilotfish.envoy.routes import build_inbound_route
-from pilotfish.envoy.server_tls import build_server_tls
 from pilotfish.envoy.types import CLUSTER, LISTENER
 from pilotfish.envoy.values import Resource
-from pilotfish.mesh.listeners.inbound import InboundPort, inbound_protocol
+from pilotfish.mesh.listeners.inbound import Inbound, InboundPort, inbound_protocol
 from pilotfish.mesh.listeners.outbound import WILDCARD
 from pilotfish.mesh.settings import settings
-from pilotfish.model import Protocol
-from pilotfish.model.gateway import ServerTLS
+from pilotfish.model import Duration, Protocol
+from pilotfish.model.mutual_tls import MutualTLS
 from pilotfish.model.settings import MeshSettings
 from pilotfish.model.wellknown import INBOUND_PORT
 
+_SERVER_FIRST_WAIT: Final = Duration(10**9)
+"""For how long the first bytes of a client are waited for that may speak mutual TLS, or say nothing before the server
+does."""
+
 
 @query
-def virtual_inbound(db: Reads, ports: tuple[InboundPort, ...], transparent: bool) -> Resource:
-    """0.0.0.0:15006, for a workload with these ports: replicas share it.
-
-    `transparent`: connections come by TPROXY, with the addresses that they had, and go on with their source.
-    """
+def virtual_inbound(db: Reads, inbound: Inbound) -> Resource:
+    """0.0.0.0:15006, for a workload with these ports: replicas share it."""
     mesh = settings(db)
-    protocols = {port: inbound_protocol(db, port) for port in ports if not is_bound(port)}
-    chains = [_loop_chain(mesh), *_passthrough_chains(mesh)]
-    chains += [chain for port, protocol in protocols.items() for chain in _port_chains(mesh, port, protocol)]
-    unsniffed = tuple(port.number for port, protocol in protocols.items() if protocol.is_server_first)
+    protocols = {port: inbound_protocol(db, port) for port in inbound.ports if not port.is_bound}
+    taken = {port: _taken(port, inbound.modes.of(port.number), inbound.certified) for port in protocols}
+    chains = [_loop_chain(mesh), *_other_chains(mesh, inbound)]
+    for port, protocol in protocols.items():
+        chains += build_chains(mesh, port, protocol, taken[port])
     listener = Listener(
         name=VIRTUAL_INBOUND,
         address=socket_address(WILDCARD, INBOUND_PORT),
         additional_addresses=also_ipv6(INBOUND_PORT),
         filter_chains=chains,
-        transparent=BoolValue(value=True) if transparent else None,
+        transparent=BoolValue(value=True) if inbound.transparent else None,
         listener_filters=[
             ORIGINAL_DST,
-            *((ORIGINAL_SRC,) if transparent else ()),
-            *((TLS_INSPECTOR,) if any(port.listener and port.listener.tls for port in protocols) else ()),
-            http_inspector_except((*unsniffed, INBOUND_PORT)),
+            *((ORIGINAL_SRC,) if inbound.transparent else ()),
+            *_inspectors(inbound, protocols, taken),
         ],
-        listener_filters_timeout=duration(mesh.detection_timeout),
+        listener_filters_timeout=duration(_patience(mesh, protocols, taken)),
         continue_on_listener_filters_timeout=True,
         traffic_direction=TrafficDirection.INBOUND,
         max_connections_to_accept_per_socket_event=UInt32Value(value=1),
@@ -85,29 +80,54 @@ def virtual_inbound(db: Reads, ports: tuple[InboundPort, ...], transparent: bool
     return Resource.make(LISTENER, listener.name, serialise(listener), references, db.origin)
 
 
-def is_bound(port: InboundPort) -> bool:
-    """Whether a Sidecar gives the port a listener of its own."""
-    return port.listener is not None and port.listener.bound
-
-
 @query
-def bound_inbound(db: Reads, port: InboundPort) -> Resource:
+def bound_inbound(db: Reads, port: InboundPort, mode: MutualTLS, certified: bool) -> Resource:
     """`10.244.0.2_8443`: what is not captured, and comes to the address itself."""
     mesh, protocol = settings(db), inbound_protocol(db, port)
+    taken = _taken(port, mode, certified)
     address = port.listener.bind if port.listener is not None else WILDCARD
-    inspectors = [TLS_INSPECTOR] if port.listener is not None and port.listener.tls is not None else []
     listener = Listener(
         name=f"{address}_{port.number}",
         address=socket_address(address, port.number),
-        filter_chains=_port_chains(mesh, port, protocol),
-        listener_filters=[*inspectors, *([HTTP_INSPECTOR] if protocol.is_sniffed else [])],
-        listener_filters_timeout=duration(mesh.detection_timeout),
+        filter_chains=build_chains(mesh, port, protocol, taken),
+        listener_filters=[
+            *((TLS_INSPECTOR,) if taken.is_tls else ()),
+            *((HTTP_INSPECTOR,) if protocol.is_sniffed else ()),
+        ],
+        listener_filters_timeout=duration(_patience(mesh, {port: protocol}, {port: taken})),
         continue_on_listener_filters_timeout=True,
         traffic_direction=TrafficDirection.INBOUND,
         access_log=build_listener_logs(mesh.access_log),
     )
     references = ((CLUSTER, inbound_cluster(port.number)),)
     return Resource.make(LISTENER, listener.name, serialise(listener), references, db.origin)
+
+
+def _taken(port: InboundPort, mode: MutualTLS, certified: bool) -> Taken:
+    return Taken(mode, certified, port.listener.tls if port.listener is not None else None)
+
+
+def _inspectors(
+    inbound: Inbound, protocols: Mapping[InboundPort, Protocol], taken: Mapping[InboundPort, Taken]
+) -> Iterator[ListenerFilter]:
+    """The TLS inspector where TLS may be ended, the HTTP inspector where no protocol is declared."""
+    others = {number: Taken(inbound.modes.of(number), inbound.certified) for number in inbound.other_ports}
+    by_number = {port.number: each for port, each in taken.items()} | others
+    if Taken(inbound.modes.default, inbound.certified).is_tls:
+        plain = sorted(number for number, each in by_number.items() if not each.is_tls)
+        yield inspector_except(TLS_INSPECTOR, (*plain, INBOUND_PORT))
+    elif ending := sorted(number for number, each in by_number.items() if each.is_tls):
+        yield inspector_on(TLS_INSPECTOR, ending)
+    unsniffed = (port.number for port, protocol in protocols.items() if protocol.is_server_first)
+    yield inspector_except(HTTP_INSPECTOR, (*unsniffed, INBOUND_PORT))
+
+
+def _patience(
+    mesh: MeshSettings, protocols: Mapping[InboundPort, Protocol], taken: Mapping[InboundPort, Taken]
+) -> Duration:
+    """A server that speaks first would be waited for without end, where its client may speak TLS and need not."""
+    may_stall = (taken[port].is_either and protocol.is_server_first for port, protocol in protocols.items())
+    return _SERVER_FIRST_WAIT if not mesh.detection_timeout.nanos and any(may_stall) else mesh.detection_timeout
 
 
 def _loop_chain(mesh: MeshSettings) -> FilterChain:
@@ -118,51 +138,8 @@ def _loop_chain(mesh: MeshSettings) -> FilterChain:
     )
 
 
-def _passthrough_chains(mesh: MeshSettings) -> Iterator[FilterChain]:
-    route = build_inbound_route(INBOUND_PASSTHROUGH, 0, INBOUND_PASSTHROUGH, ":0")
-    yield FilterChain(
-        name=f"{VIRTUAL_INBOUND}-catchall-http",
-        filter_chain_match=_match(None, http=True),
-        filters=[_http(mesh, INBOUND_PASSTHROUGH, route)],
-    )
-    yield FilterChain(
-        name=VIRTUAL_INBOUND,
-        filter_chain_match=_match(None),
-        filters=[build_tcp(mesh.access_log, INBOUND_PASSTHROUGH)],
-    )
-
-
-def _port_chains(mesh: MeshSettings, port: InboundPort, protocol: Protocol) -> Iterator[FilterChain]:
-    """HTTP, TCP, or HTTP where it is found and TCP otherwise."""
-    address = port.listener.bind if port.listener is not None else WILDCARD
-    name, cluster = f"{address}_{port.number}", inbound_cluster(port.number)
-    sniffed, tls = protocol.is_sniffed, port.listener.tls if port.listener is not None else None
-    passing = (
-        build_passing(port.pool.passing) if port.pool is not None and port.pool.passing is not None else TcpProxy()
-    )
-    if protocol.is_http or sniffed:
-        route = build_inbound_route(cluster, port.service_port, cluster, f"{port.host}:{port.service_port}")
-        http = _http(mesh, f"inbound_{name}", route)
-        yield _chain(name, _match(port.number, http=sniffed, tls=tls is not None), http, tls)
-    if not protocol.is_http:
-        proxy = build_tcp(mesh.access_log, cluster, passing)
-        yield _chain(name, _match(port.number, tls=tls is not None), proxy, tls)
-
-
-def _chain(name: str, match: FilterChainMatch, last: Filter, tls: ServerTLS | None) -> FilterChain:
-    chain = FilterChain(name=name, filter_chain_match=match, filters=[last])
-    if tls is not None:
-        chain.transport_socket.CopyFrom(build_server_tls(tls))
-    return chain
-
-
-def _http(mesh: MeshSettings, stat_prefix: str, route: RouteConfiguration) -> Filter:
-    return build_http_manager(HttpManager(Direction.INBOUND, stat_prefix, route, mesh.access_log))
-
-
-def _match(port: int | None, http: bool = False, tls: bool = False) -> FilterChainMatch:
-    return FilterChainMatch(
-        destination_port=UInt32Value(value=port) if port is not None else None,
-        transport_protocol="tls" if tls else "raw_buffer",
-        application_protocols=SNIFFED_HTTP if http else (),
-    )
+def _other_chains(mesh: MeshSettings, inbound: Inbound) -> Iterable[FilterChain]:
+    """Of the ports that no service has."""
+    yield from build_passthrough_chains(mesh, None, Taken(inbound.modes.default, inbound.certified))
+    for number in inbound.other_ports:
+        yield from build_passthrough_chains(mesh, number, Taken(inbound.modes.of(number), inbound.certified))

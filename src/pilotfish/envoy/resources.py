@@ -10,7 +10,7 @@ from pilotfish.envoy.clusters import common_clusters, inbound_port_cluster, serv
 from pilotfish.envoy.endpoints import service_load_assignments
 from pilotfish.envoy.gateway_listeners import bound_listener
 from pilotfish.envoy.gateway_routes import gateway_route
-from pilotfish.envoy.inbound import bound_inbound, is_bound, virtual_inbound
+from pilotfish.envoy.inbound import bound_inbound, virtual_inbound
 from pilotfish.envoy.listeners import outbound_listener, virtual_outbound
 from pilotfish.envoy.routes import port_routes, proxied_routes, service_routes
 from pilotfish.envoy.secrets import secrets_named
@@ -20,7 +20,7 @@ from pilotfish.envoy.values import Layer, Resource, ResourceSet
 from pilotfish.mesh.gateways.hosts import route_names
 from pilotfish.mesh.gateways.listeners import listener_places
 from pilotfish.mesh.gateways.selection import Front, front_of
-from pilotfish.mesh.listeners.inbound import InboundPort, inbound_ports
+from pilotfish.mesh.listeners.inbound import Inbound, InboundPort, inbound_of, inbound_ports, workload_labels
 from pilotfish.mesh.listeners.outbound import binding, binding_names, shared_routes
 from pilotfish.mesh.policy.credentials import keyring
 from pilotfish.mesh.policy.policies import policed, rules_for, scope_of, widest
@@ -45,14 +45,14 @@ def resource_set(graph: Graph, proxy: Proxy) -> ResourceSet:
 
 def roots(graph: Graph, proxy: Proxy) -> tuple[Origin, ...]:
     """What `resource_set` asks the graph for, and must not be forgotten (`Graph.collect`)."""
-    return (inbound_ports, (proxy,)), _asked(graph, proxy)
+    return (inbound_ports, (proxy,)), (workload_labels, (proxy,)), _asked(graph, proxy)
 
 
 def _asked(graph: Graph, proxy: Proxy) -> Origin:
     scope = graph.get(widest, scope_of(graph, proxy))
     if proxy.type is ProxyType.ROUTER:
         return _gateway_set, (scope, front_of(graph, proxy))
-    return _workload_set, (scope, graph.get(inbound_ports, proxy), proxy.transparent)
+    return _workload_set, (scope, inbound_of(graph, proxy))
 
 
 @query
@@ -71,9 +71,9 @@ def _at_the_front(db: Reads, scope: Scope, front: Front) -> Iterator[Layer]:
 
 
 @query
-def _workload_set(db: Reads, scope: Scope, ports: tuple[InboundPort, ...], transparent: bool) -> ResourceSet:
-    inbound = (_inbound_clusters(db, ports), _inbound_listeners(db, ports, transparent))
-    return ResourceSet(inbound, outbound(db, scope))
+def _workload_set(db: Reads, scope: Scope, inbound: Inbound) -> ResourceSet:
+    layers = (_inbound_clusters(db, inbound.ports), _inbound_listeners(db, inbound))
+    return ResourceSet(layers, outbound(db, scope))
 
 
 @query
@@ -143,6 +143,7 @@ def _inbound_clusters(db: Reads, ports: tuple[InboundPort, ...]) -> Layer:
 
 
 @query
-def _inbound_listeners(db: Reads, ports: tuple[InboundPort, ...], transparent: bool) -> Layer:
-    bound = (bound_inbound(db, port) for port in ports if is_bound(port))
-    return Layer(LISTENER, (virtual_inbound(db, ports, transparent), *bound))
+def _inbound_listeners(db: Reads, inbound: Inbound) -> Layer:
+    taken = ((port, inbound.modes.of(port.number)) for port in inbound.ports if port.is_bound)
+    bound = (bound_inbound(db, port, mode, inbound.certified) for port, mode in taken)
+    return Layer(LISTENER, (virtual_inbound(db, inbound), *bound))

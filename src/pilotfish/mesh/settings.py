@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pilotfish.config import istio
+from pilotfish.config.cipher_suites import usable
 from pilotfish.config.mesh import GatewayTopology, MeshConfig
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import mesh_config
-from pilotfish.model.settings import AccessLog, Edge, ForwardedCertificate, MeshSettings
+from pilotfish.model.settings import AccessLog, Edge, ForwardedCertificate, MeshSettings, MutualSettings
 from pilotfish.model.traffic_policy import Keepalive
 
 
@@ -24,12 +25,24 @@ def settings(db: Reads) -> MeshSettings:
         edge=_edge(config.default_config.gateway_topology),
         allow_any=config.outbound_traffic_policy.mode != "REGISTRY_ONLY",
         looks_up=config.outbound_traffic_policy.mode == "ALLOW_ANY_DYNAMIC_DNS",
+        mutual=_mutual(config),
     )
 
 
 def lower_keepalive(source: istio.TCPKeepalive) -> Keepalive:
     """0 probes are the kernel's own number."""
     return Keepalive(source.probes or None, source.time, source.interval)
+
+
+def _mutual(config: MeshConfig) -> MutualSettings:
+    tls = config.mesh_mtls
+    return MutualSettings(
+        trust_domains=tuple(dict.fromkeys((config.trust_domain, *config.trust_domain_aliases))),
+        automatic=config.enable_auto_mtls,
+        lowest_version="TLSv1_3" if tls.min_protocol_version == "TLSV1_3" else "TLSv1_2",
+        cipher_suites=usable(tls.cipher_suites),
+        curves=tls.ecdh_curves,
+    )
 
 
 def _edge(topology: GatewayTopology) -> Edge:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pilotfish.model.identity import DEFAULT_TRUST_DOMAIN
 from pilotfish.model.traffic_policy import Keepalive
 from pilotfish.model.values import Duration
 
@@ -43,6 +44,21 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
+class MutualSettings:
+    """How workloads prove to each other who they are."""
+
+    trust_domains: tuple[str, ...] = (DEFAULT_TRUST_DOMAIN,)
+    """The mesh's own, and the others that are taken for it."""
+    automatic: bool = True
+    """Clients speak mutual TLS with whoever can, where no policy says what to speak."""
+    lowest_version: str = "TLSv1_2"
+    cipher_suites: tuple[str, ...] = ()
+    """Below TLS 1.3; none is Istio's list."""
+    curves: tuple[str, ...] = ()
+    """None is Envoy's list."""
+
+
+@dataclass(frozen=True, slots=True)
 class MeshSettings:
     access_log: AccessLog | None
     connect_timeout: Duration
@@ -59,3 +75,4 @@ class MeshSettings:
     upgrade: bool = False
     """Ports that declare HTTP are called over HTTP/2, where their policy says nothing of it."""
     edge: Edge = Edge()
+    mutual: MutualSettings = MutualSettings()

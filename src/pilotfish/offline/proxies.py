@@ -9,7 +9,7 @@ import msgspec
 import yaml
 
 from pilotfish.model import Proxy
-from pilotfish.model.proxy import NodeId
+from pilotfish.model.proxy import CERTIFIED, NodeId
 from pilotfish.model.service import TOPOLOGY_LABELS
 from pilotfish.model.struct import Frozen
 from pilotfish.model.wellknown import namespace_domain
@@ -78,5 +78,6 @@ def describe_proxy(
     """As discovery sees one that comes with this node id and this metadata; None for a type that it does not serve."""
     listed = tuple(addresses)
     node_id = str(NodeId(listed[0], name, namespace, domain or namespace_domain(namespace)))
-    said = {"NAMESPACE": namespace, "INSTANCE_IPS": ",".join(listed), "LABELS": dict(labels or {}), **(metadata or {})}
+    known = {"NAMESPACE": namespace, "INSTANCE_IPS": ",".join(listed), "LABELS": dict(labels or {}), CERTIFIED: "true"}
+    said = {**known, **(metadata or {})}
     return Proxy.parse(f"{_TYPES.get(type, type)}~{node_id.partition('~')[2]}", said)

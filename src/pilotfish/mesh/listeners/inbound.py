@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from pilotfish.derive import Reads, query
+from pilotfish.derive import Graph, Reads, query
 from pilotfish.mesh.inputs import Labels, effective, listing
 from pilotfish.mesh.policy.ingress import Ingress, ingress_of
+from pilotfish.mesh.policy.peer_authentication import peer_modes
 from pilotfish.mesh.registry.endpoints import endpoints, hosted
 from pilotfish.mesh.registry.services import all_services, service_at
 from pilotfish.mesh.registry.workloads import Workload, workload
@@ -16,6 +17,7 @@ from pilotfish.mesh.sidecars import choices, choose
 from pilotfish.model import ObjectRef, Protocol, Proxy
 from pilotfish.model.ingress import InboundPool, IngressListener
 from pilotfish.model.kinds import POD, WORKLOAD_ENTRY
+from pilotfish.model.mutual_tls import PeerModes
 from pilotfish.model.proxy import ProxyType
 from pilotfish.model.service import Service, ServicePort
 
@@ -45,17 +47,50 @@ class InboundPort:
     def service_port(self) -> int:
         return self.number if self.listener is not None else self.serves[0][2]
 
+    @property
+    def is_bound(self) -> bool:
+        """A Sidecar gives it a listener of its own."""
+        return self.listener is not None and self.listener.bound
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """What comes to a workload, and what its proxy takes of it. Replicas share it."""
+
+    ports: tuple[InboundPort, ...]
+    modes: PeerModes
+    certified: bool
+    """The proxy has a certificate of the mesh: it can end mutual TLS."""
+    transparent: bool
+    """Connections come by TPROXY, with the addresses that they had, and go on with their source."""
+
+    @property
+    def other_ports(self) -> tuple[int, ...]:
+        """Those that no service has, and that have a mode of their own."""
+        served = {port.number for port in self.ports if not port.is_bound}
+        return tuple(number for number, _ in self.modes.ports if number not in served)
+
+
+def inbound_of(graph: Graph, proxy: Proxy) -> Inbound:
+    """No query, as there would be one for each proxy."""
+    ports, labels = graph.get(inbound_ports, proxy), graph.get(workload_labels, proxy)
+    modes = graph.get(peer_modes, proxy.namespace, labels)
+    return Inbound(ports, modes, proxy.certified, proxy.transparent)
+
+
+@query
+def workload_labels(db: Reads, proxy: Proxy) -> Labels:
+    """A workload that discovery does not know yet is taken as its proxy describes it, so that the order in which both
+    become known does not matter."""
+    known = workload(db, _workload_of(db, proxy.namespace, proxy.name, proxy.addresses))
+    return known.labels if known is not None else tuple(sorted(proxy.labels.items()))
+
 
 @query
 def inbound_ports(db: Reads, proxy: Proxy) -> tuple[InboundPort, ...]:
-    """The ports of a proxy's workload that serve some service, by number; or those that its Sidecar lists.
-
-    A workload that discovery does not know yet is taken as its proxy describes it, so that the order in which both
-    become known does not matter.
-    """
+    """The ports of a proxy's workload that serve some service, by number; or those that its Sidecar lists."""
     ref = _workload_of(db, proxy.namespace, proxy.name, proxy.addresses)
-    known = workload(db, ref)
-    labels = known.labels if known is not None else tuple(sorted(proxy.labels.items()))
+    labels = workload_labels(db, proxy)
     choice = choices(db, proxy.namespace) if proxy.type is ProxyType.SIDECAR else ()
     sidecar = choose(choice, proxy.labels or dict(labels)) if choice else None
     stated = ingress_of(db, sidecar) if sidecar is not None else Ingress()

@@ -1,0 +1,146 @@
+"""The filter chains of one inbound port: by what its clients may speak, and what the port declares.
+
+    DISABLE      raw                          what comes is the app's, TLS of its own included
+    PERMISSIVE   TLS of the mesh's proxies,   known by its ALPN
+                 raw,
+                 other TLS                    the app's, where no HTTP is declared
+    STRICT       TLS
+
+Where the protocol is not declared, HTTP and TCP are told apart: within TLS of the mesh by the ALPN, else by sniffing.
+A Sidecar may end TLS for clients outside of the mesh, at any port that is not STRICT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from envoy.config.core.v3.base_pb2 import TransportSocket
+from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain, FilterChainMatch
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+from google.protobuf.wrappers_pb2 import UInt32Value
+
+from pilotfish.envoy.connection_route import build_passing
+from pilotfish.envoy.filters import SNIFFED_HTTP, build_tcp
+from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
+from pilotfish.envoy.mutual_tls import MESH, MESH_HTTP, build_server
+from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, VIRTUAL_INBOUND, inbound_cluster
+from pilotfish.envoy.routes import build_inbound_route
+from pilotfish.envoy.server_tls import build_server_tls
+from pilotfish.mesh.listeners.inbound import InboundPort
+from pilotfish.mesh.listeners.outbound import WILDCARD
+from pilotfish.model import Protocol
+from pilotfish.model.gateway import ServerTLS
+from pilotfish.model.mutual_tls import MutualTLS
+from pilotfish.model.settings import MeshSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a port takes from its clients."""
+
+    mode: MutualTLS
+    certified: bool
+    """The proxy can end mutual TLS. Else it takes none, and nothing at all where nothing else is to be taken."""
+    tls: ServerTLS | None = None
+    """Of a Sidecar's own, for clients that are not of the mesh."""
+
+    @property
+    def is_mutual(self) -> bool:
+        return self.certified and self.mode is not MutualTLS.DISABLE
+
+    @property
+    def is_tls(self) -> bool:
+        """Some TLS is ended here, so that it must be told from other bytes."""
+        return self.is_mutual or (self.tls is not None and not self.is_strict)
+
+    @property
+    def is_strict(self) -> bool:
+        return self.mode is MutualTLS.STRICT
+
+    @property
+    def is_either(self) -> bool:
+        """Clients may speak TLS or not."""
+        return self.is_mutual and not self.is_strict
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """Where the connections of a port go once they have been told apart."""
+
+    port: int | None
+    names: tuple[str, str]
+    """Of the chains for HTTP and for TCP."""
+    http: Filter
+    tcp: Filter
+
+
+def build_chains(mesh: MeshSettings, port: InboundPort, protocol: Protocol, taken: Taken) -> Iterator[FilterChain]:
+    """Of a port that a service or a Sidecar has."""
+    address = port.listener.bind if port.listener is not None else WILDCARD
+    name, cluster = f"{address}_{port.number}", inbound_cluster(port.number)
+    passing = port.pool.passing if port.pool is not None else None
+    route = build_inbound_route(cluster, port.service_port, cluster, f"{port.host}:{port.service_port}")
+    http = _http(mesh, f"inbound_{name}", route)
+    tcp = build_tcp(mesh.access_log, cluster, build_passing(passing) if passing is not None else TcpProxy())
+    return _tell_apart(mesh, _Ends(port.number, (name, name), http, tcp), protocol, taken)
+
+
+def build_passthrough_chains(mesh: MeshSettings, port: int | None, taken: Taken) -> Iterator[FilterChain]:
+    """Of a port that nobody has declared; None: of all of them."""
+    route = build_inbound_route(INBOUND_PASSTHROUGH, 0, INBOUND_PASSTHROUGH, ":0")
+    http, tcp = _http(mesh, INBOUND_PASSTHROUGH, route), build_tcp(mesh.access_log, INBOUND_PASSTHROUGH)
+    names = (f"{VIRTUAL_INBOUND}-catchall-http", VIRTUAL_INBOUND)
+    return _tell_apart(mesh, _Ends(port, names, http, tcp), Protocol.AUTO, taken)
+
+
+def _tell_apart(mesh: MeshSettings, ends: _Ends, protocol: Protocol, taken: Taken) -> Iterator[FilterChain]:
+    if taken.is_mutual:
+        yield from _of_mesh(mesh, ends, protocol, taken.is_strict)
+    if taken.is_strict:
+        if not taken.certified:
+            yield _chain(ends.names[1], _match(ends.port), build_tcp(mesh.access_log, BLACK_HOLE))
+        return
+    if taken.tls is not None:
+        yield from _by_protocol(ends, protocol, "tls", build_server_tls(taken.tls))
+        return
+    yield from _by_protocol(ends, protocol, "raw_buffer")
+    if taken.is_mutual and not protocol.is_http:
+        yield _chain(ends.names[1], _match(ends.port, "tls"), ends.tcp)
+
+
+def _of_mesh(mesh: MeshSettings, ends: _Ends, protocol: Protocol, is_strict: bool) -> Iterator[FilterChain]:
+    socket = build_server(mesh.mutual)
+    if protocol.is_sniffed:
+        yield _chain(ends.names[0], _match(ends.port, "tls", MESH_HTTP), ends.http, socket)
+    rest = ends.http if protocol.is_http else ends.tcp
+    spoken = () if is_strict else tuple(each for each in MESH if not (protocol.is_sniffed and each in MESH_HTTP))
+    yield _chain(ends.names[not protocol.is_http], _match(ends.port, "tls", spoken), rest, socket)
+
+
+def _by_protocol(
+    ends: _Ends, protocol: Protocol, transport: str, socket: TransportSocket | None = None
+) -> Iterator[FilterChain]:
+    """HTTP, TCP, or HTTP where it is found and TCP otherwise."""
+    if protocol.is_http or protocol.is_sniffed:
+        found = SNIFFED_HTTP if protocol.is_sniffed else ()
+        yield _chain(ends.names[0], _match(ends.port, transport, found), ends.http, socket)
+    if not protocol.is_http:
+        yield _chain(ends.names[1], _match(ends.port, transport), ends.tcp, socket)
+
+
+def _chain(name: str, match: FilterChainMatch, last: Filter, socket: TransportSocket | None = None) -> FilterChain:
+    return FilterChain(name=name, filter_chain_match=match, filters=[last], transport_socket=socket)
+
+
+def _match(port: int | None, transport: str = "", protocols: tuple[str, ...] = ()) -> FilterChainMatch:
+    return FilterChainMatch(
+        destination_port=UInt32Value(value=port) if port is not None else None,
+        transport_protocol=transport,
+        application_protocols=protocols,
+    )
+
+
+def _http(mesh: MeshSettings, stat_prefix: str, route: RouteConfiguration) -> Filter:
+    return build_http_manager(HttpManager(Direction.INBOUND, stat_prefix, route, mesh.access_log))
