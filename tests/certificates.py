@@ -38,7 +38,8 @@ def issue(
     key: _Key | None = None,
     is_ca: bool = False,
 ) -> Issued:
-    """A certificate for `name`, with these DNS names; one without `by` signs itself. `days` below 0: it has expired."""
+    """A certificate for `name`, with these DNS names or URIs. One without `by` signs itself; `days` below 0: it has
+    expired."""
     own = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -53,8 +54,12 @@ def issue(
         .add_extension(x509.BasicConstraints(is_ca or by is None, None), critical=True)
     )
     if names:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), False)
+        builder = builder.add_extension(x509.SubjectAlternativeName([_alt_name(each) for each in names]), False)
     return Issued(builder.sign(by.private_key if by else own, hashes.SHA256()), own)
+
+
+def _alt_name(name: str) -> x509.GeneralName:
+    return x509.UniformResourceIdentifier(name) if "://" in name else x509.DNSName(name)
 
 
 def revoke(by: Issued, *revoked: Issued) -> str:

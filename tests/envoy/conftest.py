@@ -28,16 +28,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
+from types import MappingProxyType
 from typing import Any
 
 import grpc
 import pytest
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 
 from pilotfish.config import load
@@ -63,6 +65,8 @@ class Ads:
     """Answers each subscription with all that there is; notes what Envoy refuses."""
 
     resources: ResourceSet
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    """What the agent would serve: those of a proxy that has certificates of the mesh."""
     nacks: list[str] = field(default_factory=list)
     _events: SimpleQueue[DiscoveryRequest | Ads | None] = field(default_factory=SimpleQueue)
     """Requests; itself where its resources are new; None at the end."""
@@ -89,6 +93,14 @@ class Ads:
             asked[request.type_url] = names
             yield self._answer(request.type_url, str(count))
 
+    def _stream_secrets(self, requests: Iterator[DiscoveryRequest], _: grpc.ServicerContext) -> Iterator[Any]:
+        for request in requests:
+            if not request.response_nonce:
+                response = DiscoveryResponse(type_url=request.type_url, version_info="1", nonce="1")
+                for name in request.resource_names:
+                    response.resources.add().Pack(self.secrets[name])
+                yield response
+
     def _listen(self, requests: Iterator[DiscoveryRequest]) -> None:
         with contextlib.suppress(grpc.RpcError):
             for request in requests:
@@ -107,7 +119,12 @@ class Ads:
         )
         name = "envoy.service.discovery.v3.AggregatedDiscoveryService"
         service = grpc.method_handlers_generic_handler(name, {"StreamAggregatedResources": method})
-        server.add_generic_rpc_handlers((service,))
+        agents = grpc.stream_stream_rpc_method_handler(
+            self._stream_secrets, DiscoveryRequest.FromString, DiscoveryResponse.SerializeToString
+        )
+        name = "envoy.service.secret.v3.SecretDiscoveryService"
+        secrets = grpc.method_handlers_generic_handler(name, {"StreamSecrets": agents})
+        server.add_generic_rpc_handlers((service, secrets))
         server.add_insecure_port(f"unix:{path}")
         server.start()
         return server
@@ -281,7 +298,7 @@ def _capture(netns: str) -> None:
 
 
 def _bootstrap(proxy: Proxy, admin: Path, xds: Path) -> str:
-    spec = BootstrapSpec(proxy, "127.0.0.1")
+    spec = BootstrapSpec(proxy, "127.0.0.1", sds_socket=str(xds) if proxy.certified else "")
     config = bootstrap(spec)
     config["admin"]["address"] = {"pipe": {"path": str(admin)}}
     config["dynamic_resources"]["ads_config"]["api_type"] = "GRPC"
@@ -301,29 +318,41 @@ class Start:
         self.server: grpc.Server | None = None
 
     def __call__(
-        self, mesh: str, *, proxy: Proxy = WEBAPP, problems: Set[str] = frozenset(), refused: bool = False
+        self,
+        mesh: str,
+        *,
+        proxy: Proxy = WEBAPP,
+        problems: Set[str] = frozenset(),
+        refused: bool = False,
+        secrets: Mapping[str, Secret] = MappingProxyType({}),
     ) -> LiveEnvoy:
-        """With what the objects come to for the proxy. `problems` are the reasons of those that are meant."""
+        """With what the objects come to for the proxy. `problems` are the reasons of those that are meant; `secrets`
+        are the agent's."""
         loaded = load(mesh, "in.yaml", "vm")
         assert {problem.reason for problem in loaded.problems} == problems, loaded.problems
         graph = Graph()
         inputs.apply(graph, {m.ref: m for m in loaded.manifests})
         if loaded.mesh_config is not None:
             inputs.apply_mesh_config(graph, loaded.mesh_config.config)
-        return self.serving(resource_set(graph, proxy), proxy, refused)
+        return self.serving(resource_set(graph, proxy), proxy, refused, secrets)
 
-    def serving(self, resources: ResourceSet, proxy: Proxy = WEBAPP, refused: bool = False) -> LiveEnvoy:
+    def serving(
+        self,
+        resources: ResourceSet,
+        proxy: Proxy = WEBAPP,
+        refused: bool = False,
+        secrets: Mapping[str, Secret] = MappingProxyType({}),
+    ) -> LiveEnvoy:
         """With these resources; unless Envoy is to refuse some of them, it must take all, and warn of nothing."""
-        live = self._launch(resources, proxy)
+        live = self._launch(Ads(resources, secrets), proxy)
         assert refused == bool(live.ads.nacks), live.ads.nacks
         assert refused or live.log.read_text() == "", "a field is deprecated"
         return live
 
-    def _launch(self, resources: ResourceSet, proxy: Proxy) -> LiveEnvoy:
+    def _launch(self, ads: Ads, proxy: Proxy) -> LiveEnvoy:
         _make_namespaces(self.pod, self.peer)
         if proxy.type is ProxyType.SIDECAR:
             _capture(self.pod)
-        ads = Ads(resources)
         # A socket's path has at most 107 characters: pytest's directories may be longer.
         xds, admin = Path(f"/tmp/pft-{os.getpid()}.xds"), Path(f"/tmp/pft-{os.getpid()}.admin")
         self.sockets = (xds, admin)

@@ -34,7 +34,7 @@ def _owners(resource: Resource | None) -> tuple[ObjectRef, ...]:
 
 
 def test_a_cluster_is_owned_by_its_service_and_the_rules_that_shape_it() -> None:
-    for resource in GRAPH.get(service_clusters, HOST, "", (), (RULE,), None, NOWHERE):
+    for resource in GRAPH.get(service_clusters, HOST, "", (), (RULE,), None, NOWHERE, True):
         assert _owners(resource) == (RULE, WEB)
 
 

@@ -1,8 +1,8 @@
 """A server that tells what reaches it: over HTTP/1.1, HTTP/2, TLS, tunnels and the PROXY protocol.
 
 To a request it answers in JSON: its own name, the port that the connection came from, the protocol, and, over TLS, the
-server name that was asked for and who the client says it is. `/after/SECONDS` answers only then, `/fail/SECONDS` does
-so with 503, `/count` says how many requests failed so far.
+server name that was asked for, who the client says it is, and which of the mesh's protocols it offered.
+`/after/SECONDS` answers only then, `/fail/SECONDS` does so with 503, `/count` says how many requests failed so far.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if certificates:
     context.load_cert_chain(f"{certificates}/server.pem", f"{certificates}/server.key")
     context.load_verify_locations(f"{certificates}/ca.pem")
     context.verify_mode = ssl.CERT_OPTIONAL
+    context.set_alpn_protocols(["istio-http/1.1", "istio-h2", "istio"])
     context.sni_callback = lambda tls, asked, _: setattr(tls, "asked", asked)
 class Handler(socketserver.BaseRequestHandler):
     def handle(self):
@@ -41,7 +42,8 @@ class Handler(socketserver.BaseRequestHandler):
             if context is not None:
                 subject = (self.request.getpeercert() or {}).get("subject", ())
                 client = "".join(value for part in subject for key, value in part if key == "commonName")
-                self.told |= {"asked": getattr(self.request, "asked", ""), "client": client}
+                alpn = self.request.selected_alpn_protocol() or ""
+                self.told |= {"asked": getattr(self.request, "asked", ""), "client": client, "alpn": alpn}
             self.file = self.request.makefile("rb")
             self.talk(self.file.peek(16)[:16])
         except OSError:

@@ -29,6 +29,7 @@ from pilotfish.envoy.message import (
     serialise,
     socket_address,
 )
+from pilotfish.envoy.mutual_tls import Peer
 from pilotfish.envoy.name_lookup import RESOLVER, look_names_up
 from pilotfish.envoy.naming import (
     BLACK_HOLE,
@@ -41,8 +42,10 @@ from pilotfish.envoy.naming import (
 from pilotfish.envoy.traffic_policy import apply_pool, apply_traffic_policy
 from pilotfish.envoy.types import CLUSTER, ENDPOINT
 from pilotfish.envoy.values import Reference, Resource
+from pilotfish.mesh.hosts import server_name
 from pilotfish.mesh.listeners.inbound import InboundPort, inbound_protocol
 from pilotfish.mesh.policy.credentials import Keyring, with_credentials
+from pilotfish.mesh.policy.peers import identities, is_mutual
 from pilotfish.mesh.policy.policies import policy
 from pilotfish.mesh.registry.services import service_at
 from pilotfish.mesh.scope import Place
@@ -75,16 +78,17 @@ def service_clusters(
     rules: tuple[ObjectRef, ...],
     keyring: Keyring | None,
     client: Place,
+    certified: bool,
 ) -> tuple[Resource, ...]:
     """All clusters of a service, or of some of its ports, for clients of a place to whom these DestinationRules apply,
-    with the credentials of these."""
+    with the credentials of these, and with certificates of the mesh or without."""
     found = service_at(db, host, home)
     if found is None:
         return ()
     applied = policy(db, rules)
     subsets = ("", *(subset.name for subset in applied.subsets))
     wanted = ((port, subset) for port in ports_of(found, ports) for subset in subsets)
-    return tuple(_build_outbound(db, found, home, *each, applied, keyring, client) for each in wanted)
+    return tuple(_build_outbound(db, found, home, *each, applied, keyring, client, certified) for each in wanted)
 
 
 @query
@@ -154,6 +158,7 @@ def _build_outbound(
     applied: DestinationPolicy,
     keyring: Keyring | None,
     client: Place,
+    certified: bool,
 ) -> Resource:
     treatment = with_credentials(db, applied.of(subset, port.number), keyring)
     cluster = _cluster(db, outbound_cluster(port.number, subset, found.host))
@@ -168,8 +173,21 @@ def _build_outbound(
         _leave_empty(cluster)
         return _resource(db, cluster)
     treatment = replace(treatment, connection_pool=_pool(settings(db), treatment.connection_pool, port.protocol))
-    apply_traffic_policy(cluster, treatment, found.subject_alt_names)
+    peer = _peer(db, found, home, port, subset) if certified and treatment.mesh_tls is not None else None
+    apply_traffic_policy(cluster, treatment, found.subject_alt_names, peer)
     return _resource(db, cluster, tls_references(treatment.tls) if treatment.tls is not None else ())
+
+
+def _peer(db: Reads, found: Service, home: str, port: ServicePort, subset: str) -> Peer:
+    mutual = settings(db).mutual
+    return Peer(
+        mutual,
+        port.protocol,
+        server_name(port.number, subset, found.host),
+        identities(db, found.host, home, port.number),
+        mutual.automatic and not found.external,
+        is_mutual(db, found.host, home, port.number),
+    )
 
 
 def _pool(mesh: MeshSettings, pool: ConnectionPool, protocol: Protocol) -> ConnectionPool:

@@ -14,13 +14,14 @@ from pilotfish.envoy.naming import outbound_cluster
 from pilotfish.envoy.types import ENDPOINT
 from pilotfish.envoy.values import Resource
 from pilotfish.mesh.policy.locality import NEAREST, Group, arrange
+from pilotfish.mesh.policy.peer_authentication import speaks_mutual
 from pilotfish.mesh.policy.policies import policy
 from pilotfish.mesh.registry.endpoints import endpoints
 from pilotfish.mesh.registry.services import service_at
 from pilotfish.mesh.scope import NOWHERE, Place
 from pilotfish.model import ObjectRef
 from pilotfish.model.egress import is_socket
-from pilotfish.model.service import Endpoint, Resolution, Service, ServicePort
+from pilotfish.model.service import MUTUAL, Endpoint, Resolution, Service, ServicePort
 from pilotfish.model.traffic_policy import DestinationPolicy, LoadBalancer
 
 
@@ -78,23 +79,27 @@ def build_load_assignment(
     found = service_at(db, host, home)
     nearest = NEAREST if found is not None and found.nearest else None
     groups = arrange(ready, applied.of(subset, port).locality or nearest, client)
-    return ClusterLoadAssignment(cluster_name=name, endpoints=map(_build_group, groups))
+    return ClusterLoadAssignment(cluster_name=name, endpoints=(_build_group(db, group) for group in groups))
 
 
-def _build_group(group: Group) -> LocalityLbEndpoints:
+def _build_group(db: Reads, group: Group) -> LocalityLbEndpoints:
     locality = group.locality
     return LocalityLbEndpoints(
         locality=LocalityMessage(region=locality.region, zone=locality.zone, sub_zone=locality.sub_zone),
-        lb_endpoints=[_build_endpoint(e) for e in group.members],
+        lb_endpoints=[_build_endpoint(e, speaks_mutual(db, e)) for e in group.members],
         load_balancing_weight=UInt32Value(value=group.weight),
         priority=group.priority,
     )
 
 
-def _build_endpoint(endpoint: Endpoint) -> LbEndpoint:
+def _build_endpoint(endpoint: Endpoint, is_mutual: bool) -> LbEndpoint:
     path = endpoint.address if is_socket(endpoint.address) else ""
     address = pipe(path) if path else socket_address(endpoint.address, endpoint.port)
-    return LbEndpoint(
+    built = LbEndpoint(
         endpoint=EndpointMessage(address=address),
         load_balancing_weight=UInt32Value(value=endpoint.weight),
     )
+    if is_mutual:
+        # By this a cluster chooses how to speak with it (`mutual_tls`).
+        built.metadata.filter_metadata["envoy.transport_socket_match"].update({"tlsMode": MUTUAL})
+    return built

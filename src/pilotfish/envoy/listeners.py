@@ -29,6 +29,7 @@ from pilotfish.envoy.filters import (
 )
 from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
 from pilotfish.envoy.message import duration, pipe, serialise, socket_address
+from pilotfish.envoy.mutual_tls import SPEAKS_TCP
 from pilotfish.envoy.naming import BLACK_HOLE, VIRTUAL_OUTBOUND
 from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE
 from pilotfish.envoy.unclaimed import looks_up, unclaimed, unknown_destination, unknown_host
@@ -149,13 +150,20 @@ def _set_rest(
     listener for itself and routes by server name alone takes no other connections."""
     rest = next((route for route in routes if route.match.matches_everything), None)
     if rest is not None and listener.filter_chains:
-        listener.default_filter_chain.CopyFrom(build_chain(rest, mesh.access_log))
+        listener.default_filter_chain.CopyFrom(_rest_chain(rest, mesh, bound))
     elif rest is not None:
-        listener.filter_chains.append(build_chain(rest, mesh.access_log))
+        listener.filter_chains.append(_rest_chain(rest, mesh, bound))
     elif not bound.tcp:
         # An address to which nobody was led on is the listener's own: passing it on would call it again.
         passed = build_tcp(mesh.access_log, BLACK_HOLE if bound.place.is_bound else unknown)
         listener.default_filter_chain.CopyFrom(FilterChain(name="PassthroughFilterChain", filters=[passed]))
+
+
+def _rest_chain(rest: ConnectionRoute, mesh: MeshSettings, bound: Binding) -> FilterChain:
+    chain = build_chain(rest, mesh.access_log)
+    if bound.undeclared:
+        chain.filters.insert(0, SPEAKS_TCP)
+    return chain
 
 
 def _set_inspectors(listener: Listener, bound: Binding, routes: tuple[ConnectionRoute, ...]) -> None:

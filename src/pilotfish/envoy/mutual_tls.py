@@ -8,11 +8,18 @@ https://github.com/istio/istio/blob/master/pilot/pkg/networking/core/listener_bu
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
-from envoy.config.core.v3.base_pb2 import TransportSocket
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.base_pb2 import DataSource, TransportSocket
 from envoy.config.core.v3.config_source_pb2 import ApiConfigSource, ApiVersion, ConfigSource
 from envoy.config.core.v3.grpc_service_pb2 import GrpcService
+from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
+from envoy.config.listener.v3.listener_components_pb2 import Filter
+from envoy.extensions.filters.common.set_filter_state.v3.value_pb2 import FilterStateValue
+from envoy.extensions.filters.network.set_filter_state.v3.set_filter_state_pb2 import Config
+from envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawBuffer
 from envoy.extensions.transport_sockets.tls.v3.common_pb2 import SubjectAltNameMatcher, TlsParameters
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import SdsSecretConfig
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import (
@@ -20,15 +27,44 @@ from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import (
     DownstreamTlsContext,
     UpstreamTlsContext,
 )
+from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 
 from pilotfish.envoy.message import pack, seconds
 from pilotfish.envoy.naming import MESH_ROOTS, SDS_CLUSTER, WORKLOAD_CERTIFICATE
+from pilotfish.model import Protocol
+from pilotfish.model.service import MUTUAL
 from pilotfish.model.settings import MutualSettings
+from pilotfish.model.traffic_policy import MeshTLS
 
 MESH_HTTP: Final = ("istio-http/1.0", "istio-http/1.1", "istio-h2")
 """The client's proxy knows that it speaks HTTP."""
 MESH_TCP: Final = ("istio-peer-exchange", "istio")
 MESH: Final = (*MESH_TCP, *MESH_HTTP)
+
+_SPOKEN: Final = {
+    Protocol.HTTP: ("istio-http/1.1", "istio", "http/1.1"),
+    Protocol.HTTP2: ("istio-h2", "istio", "h2"),
+    Protocol.AUTO: ("istio-http/1.1", "istio-h2", "istio"),
+    Protocol.TCP: ("istio",),
+}
+"""What a client offers, by what it speaks within. AUTO: HTTP of either version, told apart by its first bytes; whatever
+else goes to such a port says so itself (`SPEAKS_TCP`)."""
+
+SPEAKS_TCP: Final = Filter(
+    name="envoy.filters.network.set_filter_state",
+    typed_config=pack(
+        Config(
+            on_new_connection=[
+                FilterStateValue(
+                    object_key="envoy.network.application_protocols",
+                    format_string=SubstitutionFormatString(text_format_source=DataSource(inline_string="istio")),
+                    shared_with_upstream=FilterStateValue.ONCE,
+                )
+            ]
+        )
+    ),
+)
+"""Before the TCP proxy of a port whose protocol is sniffed: what it passes on is no HTTP."""
 
 _SUITES: Final = (
     "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -39,6 +75,7 @@ _SUITES: Final = (
     "AES128-GCM-SHA256",
 )
 _TLS: Final = "envoy.transport_sockets.tls"
+RAW: Final = TransportSocket(name="envoy.transport_sockets.raw_buffer", typed_config=pack(RawBuffer()))
 
 
 def build_server(mutual: MutualSettings) -> TransportSocket:
@@ -65,6 +102,48 @@ def build_client(
     for identity in identities:
         accepted.add(san_type=SubjectAltNameMatcher.URI).matcher.exact = identity
     return TransportSocket(name=_TLS, typed_config=pack(context))
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A service's port, as a client sees it that can prove who it is."""
+
+    mutual: MutualSettings
+    protocol: Protocol
+    server_name: str
+    identities: tuple[str, ...]
+    """Who its servers may be; none: any workload of the mesh."""
+    is_expected: bool
+    """A client speaks mutual TLS with those that can, though no policy says so."""
+    is_capable: bool
+    """All of its endpoints can: what counts where Envoy has no list of them."""
+
+
+def speak_mutual(cluster: Cluster, wanted: MeshTLS, peer: Peer, options: HttpProtocolOptions) -> None:
+    """With those endpoints that can, or with all."""
+    is_listed = cluster.type != Cluster.ORIGINAL_DST
+    if not wanted.required and not (peer.is_expected and (is_listed or peer.is_capable)):
+        return
+    identities = wanted.subject_alt_names or peer.identities
+    name = wanted.server_name or peer.server_name
+    socket = build_client(peer.mutual, name, identities, _spoken(peer.protocol, options))
+    if wanted.required or not is_listed:
+        cluster.transport_socket.CopyFrom(socket)
+        return
+    capable = cluster.transport_socket_matches.add(name="tlsMode-istio", transport_socket=socket)
+    capable.match.update({"tlsMode": MUTUAL})
+    rest = cluster.transport_socket_matches.add(name="tlsMode-disabled", transport_socket=RAW)
+    rest.match.SetInParent()
+
+
+def _spoken(protocol: Protocol, options: HttpProtocolOptions) -> tuple[str, ...]:
+    """What a client offers to a port of this protocol, over a cluster with these options."""
+    if not (protocol.is_http or protocol.is_sniffed):
+        return _SPOKEN[Protocol.TCP]
+    if options.explicit_http_config.HasField("http2_protocol_options"):
+        return _SPOKEN[Protocol.HTTP2]
+    is_either = options.HasField("use_downstream_protocol_config")
+    return _SPOKEN[Protocol.AUTO if is_either else Protocol.HTTP]
 
 
 def _common(mutual: MutualSettings) -> CommonTlsContext:

@@ -51,15 +51,15 @@ def roots(graph: Graph, proxy: Proxy) -> tuple[Origin, ...]:
 def _asked(graph: Graph, proxy: Proxy) -> Origin:
     scope = graph.get(widest, scope_of(graph, proxy))
     if proxy.type is ProxyType.ROUTER:
-        return _gateway_set, (scope, front_of(graph, proxy))
+        return _gateway_set, (scope, front_of(graph, proxy), proxy.certified)
     return _workload_set, (scope, inbound_of(graph, proxy))
 
 
 @query
-def _gateway_set(db: Reads, scope: Scope, front: Front) -> ResourceSet:
+def _gateway_set(db: Reads, scope: Scope, front: Front, certified: bool) -> ResourceSet:
     """What gateways share that have the same front."""
     rules = policed(db, scope)
-    layers = (_clusters(db, rules), _endpoints(db, rules), *_at_the_front(db, scope, front))
+    layers = (_clusters(db, rules, certified), _endpoints(db, rules), *_at_the_front(db, scope, front))
     secrets = secrets_named(db, front.secrets_of or scope.namespace, layers)
     return ResourceSet((*layers, secrets) if secrets else layers)
 
@@ -73,14 +73,15 @@ def _at_the_front(db: Reads, scope: Scope, front: Front) -> Iterator[Layer]:
 @query
 def _workload_set(db: Reads, scope: Scope, inbound: Inbound) -> ResourceSet:
     layers = (_inbound_clusters(db, inbound.ports), _inbound_listeners(db, inbound))
-    return ResourceSet(layers, outbound(db, scope))
+    return ResourceSet(layers, outbound(db, scope, inbound.certified))
 
 
 @query
-def outbound(db: Reads, scope: Scope) -> ResourceSet:
-    """What every proxy of a scope shares. Complete in itself."""
+def outbound(db: Reads, scope: Scope, certified: bool) -> ResourceSet:
+    """What every proxy of a scope shares, with certificates of the mesh or without. Complete in itself."""
     rules = policed(db, scope)
-    layers = (_clusters(db, rules), _endpoints(db, rules), _listeners(db, _told(db, scope, rules)), _routes(db, scope))
+    listeners = _listeners(db, _told(db, scope, rules))
+    layers = (_clusters(db, rules, certified), _endpoints(db, rules), listeners, _routes(db, scope))
     secrets = secrets_named(db, scope.namespace, layers)
     return ResourceSet((*layers, secrets) if secrets else layers)
 
@@ -94,14 +95,15 @@ def _told(db: Reads, scope: Scope, rules: Scope) -> Scope:
 
 
 @query
-def _clusters(db: Reads, scope: Scope) -> Layer:
-    return Layer(CLUSTER, (*common_clusters(db), *_service_clusters(db, scope)))
+def _clusters(db: Reads, scope: Scope, certified: bool) -> Layer:
+    return Layer(CLUSTER, (*common_clusters(db), *_service_clusters(db, scope, certified)))
 
 
-def _service_clusters(db: Reads, scope: Scope) -> Iterator[Resource]:
+def _service_clusters(db: Reads, scope: Scope, certified: bool) -> Iterator[Resource]:
     for host in hosts(db, visible(db, scope)):
         at, ports, rules = home(db, scope, host) or "", ports_seen(db, scope, host), rules_for(db, scope, host)
-        yield from service_clusters(db, host, at, ports, rules, keyring(db, scope, rules), scope.place)
+        own = keyring(db, scope, rules)
+        yield from service_clusters(db, host, at, ports, rules, own, scope.place, certified)
 
 
 @query

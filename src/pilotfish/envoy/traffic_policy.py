@@ -11,13 +11,13 @@ from envoy.config.core.v3.proxy_protocol_pb2 import ProxyProtocolConfig
 from envoy.extensions.transport_sockets.proxy_protocol.v3.upstream_proxy_protocol_pb2 import (
     ProxyProtocolUpstreamTransport,
 )
-from envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawBuffer
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 from envoy.type.v3.percent_pb2 import Percent
 
 from pilotfish.envoy.client_tls import speak_tls
 from pilotfish.envoy.connection_pool import limit_connections, limit_use, set_protocol
 from pilotfish.envoy.message import duration, pack
+from pilotfish.envoy.mutual_tls import RAW, Peer, speak_mutual
 from pilotfish.model.traffic_policy import ConnectionPool, LoadBalancer, OutlierDetection, TrafficPolicy, Warmup
 
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -31,8 +31,11 @@ _BALANCERS: Final = {
 }
 
 
-def apply_traffic_policy(cluster: Cluster, policy: TrafficPolicy, subject_alt_names: tuple[str, ...]) -> None:
-    """`subject_alt_names`: those of the service's servers, where the policy has none."""
+def apply_traffic_policy(
+    cluster: Cluster, policy: TrafficPolicy, subject_alt_names: tuple[str, ...], peer: Peer | None = None
+) -> None:
+    """`subject_alt_names`: those of the service's servers, where the policy has none. `peer`: who they are as workloads
+    of the mesh, for a client that can prove who it is itself."""
     _balance(cluster, policy)
     limit_connections(cluster, policy.connection_pool, policy.retry_budget)
     if policy.outlier_detection is not None:
@@ -40,6 +43,8 @@ def apply_traffic_policy(cluster: Cluster, policy: TrafficPolicy, subject_alt_na
     if policy.tls is not None and not policy.tls.subject_alt_names:
         policy = replace(policy, tls=replace(policy.tls, subject_alt_names=subject_alt_names))
     _speak(cluster, policy)
+    if policy.mesh_tls is not None and peer is not None:
+        speak_mutual(cluster, policy.mesh_tls, peer, http_options(cluster))
     if policy.proxy_protocol:
         _introduce_client(cluster, policy.proxy_protocol)
 
@@ -82,9 +87,7 @@ def apply_pool(cluster: Cluster, pool: ConnectionPool) -> None:
 
 def _speak(cluster: Cluster, policy: TrafficPolicy) -> None:
     """HTTP, and TLS, over the connections. A cluster for which nothing is asked has no options."""
-    options = HttpProtocolOptions()
-    if _HTTP_OPTIONS in cluster.typed_extension_protocol_options:
-        cluster.typed_extension_protocol_options[_HTTP_OPTIONS].Unpack(options)
+    options = http_options(cluster)
     before = HttpProtocolOptions()
     before.CopyFrom(options)
     set_protocol(options, policy.connection_pool.protocol)
@@ -98,17 +101,28 @@ def _speak(cluster: Cluster, policy: TrafficPolicy) -> None:
     cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
 
 
+def http_options(cluster: Cluster) -> HttpProtocolOptions:
+    options = HttpProtocolOptions()
+    if _HTTP_OPTIONS in cluster.typed_extension_protocol_options:
+        cluster.typed_extension_protocol_options[_HTTP_OPTIONS].Unpack(options)
+    return options
+
+
 def _introduce_client(cluster: Cluster, version: str) -> None:
-    if cluster.HasField("transport_socket"):
-        inner = TransportSocket()
-        inner.CopyFrom(cluster.transport_socket)
-    else:
-        inner = TransportSocket(name="envoy.transport_sockets.raw_buffer", typed_config=pack(RawBuffer()))
+    for match in cluster.transport_socket_matches:
+        _introduce_within(match.transport_socket, version)
+    if not cluster.transport_socket_matches:
+        if not cluster.HasField("transport_socket"):
+            cluster.transport_socket.CopyFrom(RAW)
+        _introduce_within(cluster.transport_socket, version)
+
+
+def _introduce_within(socket: TransportSocket, version: str) -> None:
     wrapped = ProxyProtocolUpstreamTransport(
-        config=ProxyProtocolConfig(version=ProxyProtocolConfig.Version.Value(version)), transport_socket=inner
+        config=ProxyProtocolConfig(version=ProxyProtocolConfig.Version.Value(version)), transport_socket=socket
     )
-    cluster.transport_socket.name = "envoy.transport_sockets.upstream_proxy_protocol"
-    cluster.transport_socket.typed_config.CopyFrom(pack(wrapped))
+    socket.name = "envoy.transport_sockets.upstream_proxy_protocol"
+    socket.typed_config.CopyFrom(pack(wrapped))
 
 
 def _detect_outliers(cluster: Cluster, wanted: OutlierDetection) -> None:

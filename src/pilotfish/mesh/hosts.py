@@ -40,3 +40,11 @@ def wildcards(host: str) -> Iterator[str]:
         yield f"*.{rest}"
     if host != "*":
         yield "*"
+
+
+def server_name(port: int, subset: str, host: str) -> str:
+    """What a client's proxy asks for in TLS with one of the mesh: `outbound_.8080_.v1_.reviews.vm.svc.cluster.local`.
+
+    Source: Istio's BuildDNSSrvSubsetKey, https://github.com/istio/istio/blob/master/pilot/pkg/model/service.go
+    """
+    return f"outbound_.{port}_.{subset}_.{host}".lower()

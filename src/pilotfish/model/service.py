@@ -82,6 +82,9 @@ class Service:
         return next((p for p in self.ports if p.number == number), None)
 
 
+TLS_MODE_LABEL: Final = "security.istio.io/tlsMode"
+"""`istio` on pods that have a sidecar: injection puts it there."""
+MUTUAL: Final = "istio"
 LOCALITY_LABEL: Final = "istio-locality"
 """`region.zone.subzone`, or with `/`."""
 TOPOLOGY_LABELS: Final = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
@@ -123,6 +126,10 @@ class Endpoint:
     weight: int = 1
     ref: ObjectRef | None = None
     """The pod or slice that it comes from."""
+    account: str = ""
+    """Its service account; "" if unknown. Its namespace is that of `ref`."""
+    mutual: bool = False
+    """It has a proxy that ends mutual TLS."""
 
     def has_labels(self, wanted: tuple[tuple[str, str], ...]) -> bool:
         return not wanted or set(wanted) <= set(self.labels)

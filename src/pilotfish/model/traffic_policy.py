@@ -179,6 +179,18 @@ class ClientTLS:
 
 
 @dataclass(frozen=True, slots=True)
+class MeshTLS:
+    """The client's proxy speaks TLS with its own certificate of the mesh."""
+
+    required: bool = False
+    """With every endpoint; else with those that can."""
+    server_name: str = ""
+    """"" is the cluster's: `outbound_.80_._.a.vm.svc.cluster.local`."""
+    subject_alt_names: tuple[str, ...] = ()
+    """Who the server may be; none: the service's accounts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tunnel:
     """TCP goes through an HTTP proxy: the service."""
 
@@ -230,6 +242,8 @@ class TrafficPolicy:
     passing: Passing | None = None
     outlier_detection: OutlierDetection | None = None
     tls: ClientTLS | None = None
+    mesh_tls: MeshTLS | None = MeshTLS()
+    """None, where `tls` is None too: nothing is encrypted."""
     locality: LocalityBalancing | None = None
     """None: it does not matter where an endpoint is."""
     proxy_protocol: Literal["", "V1", "V2"] = ""

@@ -9,7 +9,6 @@ from pilotfish.config.istio.destination_rule import ClientTLSSettings
 from pilotfish.config.report import Report
 
 _LONGEST_NAME = 255
-_UNENCRYPTED = "proxies do not encrypt what they send to each other yet; the rest of the object is used"
 _GATEWAYS_ONLY = (
     "it is for gateways: sidecars take no credential by name from a rule without a workloadSelector, as in Istio, so "
     "that what they send stays as it is; write a workloadSelector, or caCertificates and, for MUTUAL, "
@@ -22,8 +21,6 @@ def check_client_tls(tls: ClientTLSSettings, field: str, report: Report) -> None
     _check_trust(tls, field, report)
     if len(tls.sni) > _LONGEST_NAME:
         report.invalid(f"{field}.sni", f"it is longer than {_LONGEST_NAME} characters", "write a host name")
-    if tls.mode == "ISTIO_MUTUAL":
-        report.warning(field, "UnsupportedField", _UNENCRYPTED)
 
 
 def check_credential(tls: ClientTLSSettings, has_selector: bool, field: str, report: Report) -> None:

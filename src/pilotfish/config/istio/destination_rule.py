@@ -150,7 +150,7 @@ class ClientTLSSettings(Struct):
     """Paths are of files where the proxy runs."""
 
     mode: Literal["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"] = "DISABLE"
-    """`ISTIO_MUTUAL` waits for identities, which is warned of; the rest of the rule is used."""
+    """`ISTIO_MUTUAL`: with the certificates that every proxy of the mesh has."""
     client_certificate: str = ""
     """A file where the proxy runs; `MUTUAL` needs it and `privateKey`."""
     private_key: str = ""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.gateways.bindings import covers
+from pilotfish.mesh.hosts import server_name
 from pilotfish.mesh.policy.policies import policy, rules_for, treated
 from pilotfish.mesh.registry.visibility import hosts, seen_service, visible
 from pilotfish.mesh.scope import Scope
@@ -32,7 +33,7 @@ def _routes_of(db: Reads, client: Scope, host: str) -> tuple[ConnectionRoute, ..
     subsets = ("", *(each.name for each in policy(db, rules_for(db, client, host)).subsets))
     return tuple(
         ConnectionRoute(
-            ConnectionMatch(server_names=(f"outbound_.{port}_.{subset}_.{host}".lower(),)),
+            ConnectionMatch(server_names=(server_name(port, subset, host),)),
             (WeightedBackend(treated(db, client, Backend(host, port, subset))),),
         )
         for port in ports

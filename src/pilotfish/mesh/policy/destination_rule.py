@@ -22,6 +22,7 @@ from pilotfish.model.traffic_policy import (
     DestinationPolicy,
     HTTP2Keepalive,
     LoadBalancer,
+    MeshTLS,
     OutlierDetection,
     Passing,
     PolicyByPort,
@@ -126,6 +127,7 @@ def _lower(policy: istio.TrafficPolicy, locality: istio.LocalityLoadBalancerSett
         passing=_passing(pool.tcp or istio.TCPSettings(), policy.tunnel),
         outlier_detection=_outlier_detection(policy.outlier_detection) if policy.outlier_detection else None,
         tls=_tls(policy.tls) if policy.tls else None,
+        mesh_tls=_mesh_tls(policy.tls) if policy.tls else MeshTLS(),
         proxy_protocol=policy.proxy_protocol.version if policy.proxy_protocol else "",
         retry_budget=_retry_budget(policy.retry_budget) if policy.retry_budget else None,
     )
@@ -198,6 +200,12 @@ def _tls(source: istio.ClientTLSSettings) -> ClientTLS | None:
         server_name=source.sni,
         subject_alt_names=source.subject_alt_names,
     )
+
+
+def _mesh_tls(source: istio.ClientTLSSettings) -> MeshTLS | None:
+    if source.mode != "ISTIO_MUTUAL":
+        return None
+    return MeshTLS(True, source.sni, source.subject_alt_names)
 
 
 def _passing(tcp: istio.TCPSettings, tunnel: istio.Tunnel | None) -> Passing | None:

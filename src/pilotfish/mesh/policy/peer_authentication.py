@@ -15,6 +15,7 @@ from pilotfish.mesh.inputs import Labels, mesh_config, refs, resource
 from pilotfish.model import ObjectRef
 from pilotfish.model.kinds import PEER_AUTHENTICATION
 from pilotfish.model.mutual_tls import MutualTLS, PeerModes
+from pilotfish.model.service import Endpoint
 
 Choice = tuple[tuple[ObjectRef, Labels], ...]
 """PeerAuthentications with the labels of whom they are for, none for all; the oldest first."""
@@ -31,6 +32,28 @@ def peer_modes(db: Reads, namespace: str, labels: Labels) -> PeerModes:
         ranks += [for_namespace(own), for_workload(own, labels)]
     found = (resource(db, ref, istio.PeerAuthentication) for ref in ranks if ref is not None)
     return compose(each.spec for each in found if each is not None)
+
+
+def speaks_mutual(db: Reads, endpoint: Endpoint) -> bool:
+    """Whether clients may speak mutual TLS with it."""
+    if not endpoint.mutual or endpoint.ref is None:
+        return False
+    if not _some_disabled(db):
+        return True
+    return peer_modes(db, endpoint.ref.namespace, endpoint.labels).of(endpoint.port) is not MutualTLS.DISABLE
+
+
+@query(index=True)
+def _some_disabled(db: Reads) -> bool:
+    """Few meshes have a PeerAuthentication that says DISABLE; in the others no endpoint need be asked for."""
+    found = (resource(db, ref, istio.PeerAuthentication) for ref in refs(db, PEER_AUTHENTICATION))
+    modes = (
+        mode
+        for each in found
+        if each is not None
+        for mode in (each.spec.mtls, *(each.spec.port_level_mtls or {}).values())
+    )
+    return any(mode.mode == MutualTLS.DISABLE for mode in modes)
 
 
 def compose(ranks: Iterable[istio.PeerAuthenticationSpec]) -> PeerModes:

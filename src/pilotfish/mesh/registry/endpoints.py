@@ -14,7 +14,7 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.hosts import service_host
 from pilotfish.mesh.inputs import Labels, listing, refs, resource
 from pilotfish.mesh.registry.services import declared, declared_as, home_in, partners, service_at
-from pilotfish.mesh.registry.workloads import Workload, workload, workloads_selected
+from pilotfish.mesh.registry.workloads import Workload, has_proxy, workload, workloads_selected
 from pilotfish.model import ObjectRef
 from pilotfish.model.addresses import is_ip
 from pilotfish.model.egress import is_socket
@@ -96,7 +96,21 @@ def _of_workload(source: Workload, found: Service, port: ServicePort) -> tuple[E
     if number is None or not _is_known(address, named):
         return ()
     ready = source.ready or found.publish_not_ready
-    return (Endpoint(address, number, source.labels, ready, source.locality, source.weight, source.ref),)
+    return (_endpoint(source, number, ready),)
+
+
+def _endpoint(source: Workload, port: int, ready: bool) -> Endpoint:
+    return Endpoint(
+        source.addresses[0],
+        port,
+        source.labels,
+        ready,
+        source.locality,
+        source.weight,
+        source.ref,
+        source.account,
+        source.mutual,
+    )
 
 
 def _is_known(address: str, named: bool) -> bool:
@@ -124,6 +138,8 @@ def _of_workload_entry(entry: istio.WorkloadEntrySpec, found: Service, port: Ser
         locality=Locality.parse(entry.locality),
         weight=entry.weight or 1,
         ref=found.ref,
+        account=entry.service_account,
+        mutual=has_proxy(entry.labels, entry.service_account),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pilotfish.config import istio, kubernetes
@@ -9,7 +10,7 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import LABELLED, Labels, effective, labels_of, resource
 from pilotfish.model import ObjectRef
 from pilotfish.model.kinds import WORKLOAD_ENTRY
-from pilotfish.model.service import Locality, ServicePort, Transport
+from pilotfish.model.service import MUTUAL, TLS_MODE_LABEL, Locality, ServicePort, Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,10 @@ class Workload:
     subdomain: str
     locality: Locality
     weight: int = 1
+    account: str = ""
+    """Its service account; "" if unknown."""
+    mutual: bool = False
+    """It has a proxy that ends mutual TLS."""
 
     def port(self, port: ServicePort) -> int | None:
         """The number that a Service's port means here; None if no container port has the name that it targets."""
@@ -58,6 +63,8 @@ def workload(db: Reads, ref: ObjectRef) -> Workload | None:
         hostname=pod.spec.hostname or ref.name,
         subdomain=pod.spec.subdomain,
         locality=Locality.of_labels(pod.metadata.labels),
+        account=pod.spec.service_account_name or "default",
+        mutual=pod.metadata.labels.get(TLS_MODE_LABEL) == MUTUAL,
     )
 
 
@@ -73,7 +80,16 @@ def _of_entry(ref: ObjectRef, entry: istio.WorkloadEntry) -> Workload:
         subdomain="",
         locality=Locality.parse(spec.locality),
         weight=spec.weight or 1,
+        account=spec.service_account,
+        mutual=has_proxy(labels_of(entry), spec.service_account),
     )
+
+
+def has_proxy(labels: Mapping[str, str], account: str) -> bool:
+    """Whether what a WorkloadEntry stands for has one: as its label says, else if it has an account. Source: Istio's
+    getTLSModeFromWorkloadEntry,
+    https://github.com/istio/istio/blob/master/pilot/pkg/serviceregistry/serviceentry/conversion.go"""
+    return labels.get(TLS_MODE_LABEL, MUTUAL if account else "") == MUTUAL
 
 
 def _is_healthy(entry: istio.WorkloadEntry) -> bool:

@@ -1,0 +1,230 @@
+"""TLS between workloads of the mesh, as the other side sees it: openssl's, not Envoy's own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
+
+from pilotfish.envoy.mutual_tls import MESH_HTTP
+from pilotfish.envoy.naming import MESH_ROOTS, WORKLOAD_CERTIFICATE
+from tests.certificates import Issued, issue
+from tests.envoy.conftest import PEER4, POD4, WEBAPP, Start
+from tests.envoy.tls_calls import call_tls
+from tests.envoy.wire import start_wire
+
+CLIENT = replace(WEBAPP, certified=True)
+ISTIO = {"security.istio.io/tlsMode": "istio"}
+
+
+def spiffe(account: str, domain: str = "cluster.local") -> str:
+    return f"spiffe://{domain}/ns/vm/sa/{account}"
+
+
+class Authority:
+    """A mesh's certificates, as files and as the secrets that an agent serves."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.root = issue("root", is_ca=True)
+        self.write("ca", self.root)
+        self.own = issue("webapp", self.root, spiffe("webapp"))
+
+    def write(self, name: str, issued: Issued) -> Path:
+        """`NAME.pem` and `NAME.key`; gives NAME with its path."""
+        (self.folder / f"{name}.pem").write_text(issued.pem)
+        (self.folder / f"{name}.key").write_text(issued.key)
+        return self.folder / name
+
+    @property
+    def secrets(self) -> dict[str, Secret]:
+        shown, trusted = Secret(name=WORKLOAD_CERTIFICATE), Secret(name=MESH_ROOTS)
+        shown.tls_certificate.certificate_chain.inline_string = self.own.pem
+        shown.tls_certificate.private_key.inline_string = self.own.key
+        trusted.validation_context.trusted_ca.inline_string = self.root.pem
+        return {each.name: each for each in (shown, trusted)}
+
+
+@pytest.fixture
+def authority() -> Iterator[Authority]:
+    with TemporaryDirectory() as name:
+        yield Authority(Path(name))
+
+
+def _object(kind: str, name: str, api: str = "v1", **rest: object) -> str:
+    labels = rest.pop("labels", {})
+    metadata = {"name": name, "namespace": "vm", "labels": labels}
+    return json.dumps({"apiVersion": api, "kind": kind, "metadata": metadata, **rest}) + "\n---\n"
+
+
+def _pod(name: str, address: str, labels: dict[str, str], account: str = "") -> str:
+    spec = {"containers": [{"name": "app", "command": ["x"]}], "serviceAccountName": account}
+    return _object("Pod", name, labels={"app": name, **labels}, spec=spec, status={"podIP": address})
+
+
+def _service(name: str, address: str, app: str, port: str, target: int, **spec: object) -> str:
+    ports = [{"name": port, "port": 80, "targetPort": target}]
+    return _object("Service", name, spec={"clusterIP": address, "selector": {"app": app}, "ports": ports, **spec})
+
+
+def _rule(host: str, tls: dict[str, object]) -> str:
+    spec = {"host": host, "trafficPolicy": {"tls": tls}}
+    return _object("DestinationRule", host, "networking.istio.io/v1", spec=spec)
+
+
+def _peer_authentication(mode: str, app: str = "", ports: dict[str, str] | None = None) -> str:
+    spec: dict[str, object] = {"mtls": {"mode": mode}}
+    if app:
+        spec["selector"] = {"matchLabels": {"app": app}}
+    if ports:
+        spec["portLevelMtls"] = {port: {"mode": each} for port, each in ports.items()}
+    return _object("PeerAuthentication", app or "all", "security.istio.io/v1", spec=spec)
+
+
+CALLED = {
+    "auto": ("http", 8443, "outbound_.80_._.auto.vm.svc.cluster.local as webapp, istio-http/1.1"),
+    "two": ("http2", 8443, "outbound_.80_._.two.vm.svc.cluster.local as webapp, istio-h2"),
+    "sniffed": ("x", 8443, "outbound_.80_._.sniffed.vm.svc.cluster.local as webapp, istio-http/1.1"),
+    "passed": ("tcp", 8443, "outbound_.80_._.passed.vm.svc.cluster.local as webapp, istio"),
+    "required": ("http", 8443, "asked.example.com as webapp, istio-http/1.1"),
+    "disabled": ("http", 8080, "plain"),
+    "bare": ("http", 8080, "plain"),
+    "unasked": ("http", 8080, "plain"),
+    "stranger": ("http", 8443, "503 Service Unavailable"),
+    "accepted": ("http", 8443, "outbound_.80_._.accepted.vm.svc.cluster.local as webapp, istio-http/1.1"),
+}
+"""The port that a service declares, where its endpoint listens, and what the server sees or the client gets."""
+
+
+def test_who_is_spoken_to_how(start: Start, authority: Authority) -> None:
+    authority.write("server", issue("server", authority.root, spiffe("server")))
+    pods = {
+        "bare": _pod("bare", PEER4, {}, "server"),
+        "required": _pod("required", PEER4, {}, "server"),
+        "stranger": _pod("stranger", PEER4, ISTIO, "another"),
+        "accepted": _pod("accepted", PEER4, ISTIO, "another"),
+    }
+    text = "".join(
+        _service(name, f"10.96.1.{index}", name, port, target) + (pods.get(name) or _pod(name, PEER4, ISTIO, "server"))
+        for index, (name, (port, target, _)) in enumerate(CALLED.items(), 1)
+    )
+    text += _rule("required", {"mode": "ISTIO_MUTUAL", "sni": "asked.example.com"}) + _rule(
+        "disabled", {"mode": "DISABLE"}
+    )
+    text += _rule("accepted", {"mode": "ISTIO_MUTUAL", "subjectAltNames": [spiffe("other"), spiffe("server")]})
+    text += _peer_authentication("DISABLE", "unasked")
+    live = start(text, proxy=CLIENT, secrets=authority.secrets)
+    start_wire(live, PEER4, 8443, "secret", authority.folder)
+    start_wire(live, PEER4, 8080, "plain")
+    seen = {name: _told(live.request(live.netns, f"10.96.1.{i}", 80, name)) for i, name in enumerate(CALLED, 1)}
+    assert seen == {name: expected for name, (_, _, expected) in CALLED.items()}
+    index = 1 + list(CALLED).index("sniffed")
+    answer = live.call(live.netns, f"10.96.1.{index}", 80, "PROXY x\r\n\r\n")
+    assert answer.startswith("saw PROXY x"), "bytes that are no HTTP go to a sniffed port, too"
+
+
+def _told(answer: str) -> str:
+    head, _, body = answer.partition("\n\n")
+    if "200 OK" not in head:
+        return head.partition("\n")[0].removeprefix("HTTP/1.1 ")
+    told = json.loads(body[body.index("{") : body.rindex("}") + 1])
+    return f"{told['asked']} as {told['client'] or 'nobody'}, {told['alpn']}" if "asked" in told else str(told["name"])
+
+
+PORTS = {8001: "http", 8002: "tcp", 8003: "sniffed", 8011: "http-strict", 8012: "tcp-strict", 8021: "http-off"}
+OTHERS = {8004: "permissive", 8031: "strict"}
+"""Ports that no Service has."""
+MESH = (
+    _object(
+        "Service",
+        "webapp",
+        spec={
+            "clusterIP": "10.96.2.1",
+            "selector": {"app": "webapp"},
+            "ports": [{"name": name, "port": number} for number, name in PORTS.items()],
+        },
+    )
+    + _pod("webapp-0", POD4, {}, "webapp").replace('"app": "webapp-0"', '"app": "webapp"')
+    + _peer_authentication(
+        "PERMISSIVE", "webapp", {"8011": "STRICT", "8012": "STRICT", "8021": "DISABLE", "8031": "STRICT"}
+    )
+)
+REQUEST = "GET / HTTP/1.1\r\nHost: a\r\nx-show: 1\r\nx-forwarded-client-cert: URI=me\r\nConnection: close\r\n\r\n"
+KNOWN = f"uri={spiffe('caller')}".lower()
+
+
+def test_who_is_let_in(start: Start, authority: Authority) -> None:
+    live = start(MESH, proxy=CLIENT, secrets=authority.secrets)
+    for port in (*PORTS, *OTHERS):
+        live.start_app(live.netns, POD4, port, f"app{port}")
+    shown = {
+        "caller": issue("caller", authority.root, spiffe("caller")),
+        "expired": issue("caller", authority.root, spiffe("caller"), days=-1),
+        "of another domain": issue("caller", authority.root, spiffe("caller", "other.domain")),
+        "nameless": issue("caller", authority.root),
+        "a stranger's": issue("caller", issue("root", is_ca=True), spiffe("caller")),
+    }
+    paths = {name: authority.write(name, issued) for name, issued in shown.items()}
+
+    def get(port: int, name: str = "", alpn: tuple[str, ...] = MESH_HTTP) -> str:
+        ca = authority.folder / "ca.pem"
+        return call_tls(live.peer, POD4, port, REQUEST, trusted=ca, shown=paths.get(name), alpn=alpn).answer.lower()
+
+    def get_plain(port: int) -> str:
+        return live.call(live.peer, POD4, port, REQUEST).lower()
+
+    for port in (8001, 8003, 8004, 8011, 8031):
+        assert KNOWN in get(port, "caller"), "the app is told who calls"
+    for port in (8002, 8012):
+        assert f"app{port} get /" in get(port, "caller", ("istio",))
+    for port in (8011, 8012):
+        assert f"app{port} get /" in get(port, "caller", ()), "STRICT asks for a certificate, and for no ALPN"
+    for port in (8001, 8002, 8003, 8004, 8021):
+        assert f"app{port} get /" in get_plain(port)
+    for port in (8001, 8003, 8021):
+        assert "uri=me" not in get_plain(port), "who shows no certificate is not believed"
+    for port in (8011, 8012, 8031):
+        assert "app" not in get_plain(port)
+    refused = {
+        (name, port)
+        for name in ("", *shown)
+        for port in (8001, 8003, 8011, 8012, 8031)
+        if name != "caller" and f"app{port}" not in get(port, name)
+    }
+    assert len(refused) == 5 * 5
+
+
+def test_a_server_that_speaks_first(start: Start, authority: Authority) -> None:
+    """Its clients may speak mutual TLS or nothing at all until it has spoken."""
+    live = start(MESH, proxy=CLIENT, secrets=authority.secrets)
+    start_greeter(live, POD4, 8002)
+    assert live.call(live.peer, POD4, 8002, "") == "hello\n"
+    caller = authority.write("caller", issue("caller", authority.root, spiffe("caller")))
+    ca = authority.folder / "ca.pem"
+    assert call_tls(live.peer, POD4, 8002, "", trusted=ca, shown=caller, alpn=("istio",)).answer == "hello\n"
+
+
+def start_greeter(live: LiveEnvoy, address: str, port: int) -> None:
+    """A server that says hello to whoever connects, and closes."""
+    command = ["ip", "netns", "exec", live.netns, sys.executable, "-ISc", _GREETER, address, str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    live.processes.append(process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+
+
+_GREETER = """
+import socket, sys
+with socket.create_server((sys.argv[1], int(sys.argv[2]))) as server:
+    print("ready", flush=True)
+    while True:
+        with server.accept()[0] as connection:
+            connection.sendall(b"hello\\n")
+"""
