@@ -16,7 +16,7 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from pilotfish.envoy.mutual_tls import MESH_HTTP
 from pilotfish.envoy.naming import MESH_ROOTS, WORKLOAD_CERTIFICATE
 from tests.certificates import Issued, issue
-from tests.envoy.conftest import PEER4, POD4, WEBAPP, Start
+from tests.envoy.conftest import PEER4, POD4, WEBAPP, LiveEnvoy, Start
 from tests.envoy.tls_calls import call_tls
 from tests.envoy.wire import start_wire
 
@@ -151,7 +151,7 @@ MESH = (
             "ports": [{"name": name, "port": number} for number, name in PORTS.items()],
         },
     )
-    + _pod("webapp-0", POD4, {}, "webapp").replace('"app": "webapp-0"', '"app": "webapp"')
+    + _pod("webapp-0", POD4, {"app": "webapp"}, "webapp")
     + _peer_authentication(
         "PERMISSIVE", "webapp", {"8011": "STRICT", "8012": "STRICT", "8021": "DISABLE", "8031": "STRICT"}
     )

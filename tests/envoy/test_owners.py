@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pilotfish.envoy.clusters import service_clusters
+from pilotfish.envoy.clusters import Client, service_clusters
 from pilotfish.envoy.endpoints import load_assignment
 from pilotfish.envoy.listeners import outbound_listener
 from pilotfish.envoy.owners import owners
@@ -34,7 +34,7 @@ def _owners(resource: Resource | None) -> tuple[ObjectRef, ...]:
 
 
 def test_a_cluster_is_owned_by_its_service_and_the_rules_that_shape_it() -> None:
-    for resource in GRAPH.get(service_clusters, HOST, "", (), (RULE,), None, NOWHERE, True):
+    for resource in GRAPH.get(service_clusters, HOST, "", (), (RULE,), Client(None, NOWHERE, certified=True)):
         assert _owners(resource) == (RULE, WEB)
 
 

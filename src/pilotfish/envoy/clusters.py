@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
@@ -69,6 +69,18 @@ _AS_DOWNSTREAM: Final = HttpProtocolOptions(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What of a client decides how it calls services."""
+
+    keyring: Keyring | None
+    place: Place
+    certified: bool
+    """It has a certificate of the mesh."""
+    passes_on: bool = False
+    """Connections go on as they come, TLS of whoever speaks it and all (AUTO_PASSTHROUGH)."""
+
+
 @query
 def service_clusters(
     db: Reads,
@@ -76,19 +88,16 @@ def service_clusters(
     home: str,
     ports: tuple[int, ...],
     rules: tuple[ObjectRef, ...],
-    keyring: Keyring | None,
-    client: Place,
-    certified: bool,
+    client: Client,
 ) -> tuple[Resource, ...]:
-    """All clusters of a service, or of some of its ports, for clients of a place to whom these DestinationRules apply,
-    with the credentials of these, and with certificates of the mesh or without."""
+    """All clusters of a service, or of some of its ports, for clients to whom these DestinationRules apply."""
     found = service_at(db, host, home)
     if found is None:
         return ()
     applied = policy(db, rules)
     subsets = ("", *(subset.name for subset in applied.subsets))
     wanted = ((port, subset) for port in ports_of(found, ports) for subset in subsets)
-    return tuple(_build_outbound(db, found, home, *each, applied, keyring, client, certified) for each in wanted)
+    return tuple(_build_outbound(db, found, home, *each, applied, client) for each in wanted)
 
 
 @query
@@ -156,15 +165,16 @@ def _build_outbound(
     port: ServicePort,
     subset: str,
     applied: DestinationPolicy,
-    keyring: Keyring | None,
-    client: Place,
-    certified: bool,
+    client: Client,
 ) -> Resource:
-    treatment = with_credentials(db, applied.of(subset, port.number), keyring)
-    cluster = _cluster(db, outbound_cluster(port.number, subset, found.host))
+    asked, name = applied.of(subset, port.number), outbound_cluster(port.number, subset, found.host)
+    if client.passes_on:
+        asked, name = replace(asked, tls=None, mesh_tls=None), server_name(port.number, subset, found.host)
+    treatment = with_credentials(db, asked, client.keyring)
+    cluster = _cluster(db, name)
     cluster.circuit_breakers.CopyFrom(NO_LIMIT)
     _set_protocol(cluster, port.protocol)
-    _set_discovery(db, cluster, found, home, port, subset, applied, client)
+    _set_discovery(db, cluster, found, home, port, subset, applied, client.place)
     rule = config_path(applied.refs[0]) if applied.refs else ""
     metadata = istio_metadata(config=rule, subset=subset, external=found.external)
     if metadata is not None:
@@ -173,7 +183,7 @@ def _build_outbound(
         _leave_empty(cluster)
         return _resource(db, cluster)
     treatment = replace(treatment, connection_pool=_pool(settings(db), treatment.connection_pool, port.protocol))
-    peer = _peer(db, found, home, port, subset) if certified and treatment.mesh_tls is not None else None
+    peer = _peer(db, found, home, port, subset) if client.certified and treatment.mesh_tls is not None else None
     apply_traffic_policy(cluster, treatment, found.subject_alt_names, peer)
     return _resource(db, cluster, tls_references(treatment.tls) if treatment.tls is not None else ())
 
@@ -222,7 +232,8 @@ def _set_discovery(
 ) -> None:
     if found.resolution is Resolution.EDS:
         cluster.type = Cluster.EDS
-        cluster.eds_cluster_config.CopyFrom(Cluster.EdsClusterConfig(eds_config=ads(), service_name=cluster.name))
+        listed = outbound_cluster(port.number, subset, found.host)
+        cluster.eds_cluster_config.CopyFrom(Cluster.EdsClusterConfig(eds_config=ads(), service_name=listed))
     elif found.resolution in _DNS:
         cluster.load_assignment.CopyFrom(
             build_load_assignment(db, cluster.name, found.host, home, port.number, subset, applied, client)
@@ -279,5 +290,6 @@ def _from_loopback() -> BindConfig:
 
 
 def _resource(db: Reads, cluster: Cluster, secrets: tuple[Reference, ...] = ()) -> Resource:
-    references = ((ENDPOINT, cluster.name),) if cluster.type == Cluster.EDS else ()
+    listed = cluster.eds_cluster_config.service_name
+    references = ((ENDPOINT, listed),) if cluster.type == Cluster.EDS else ()
     return Resource.make(CLUSTER, cluster.name, serialise(cluster), (*references, *secrets), db.origin)

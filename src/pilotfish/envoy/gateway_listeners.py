@@ -75,7 +75,7 @@ def _build_chain(mesh: MeshSettings, chain: GatewayChain, listener: str, looks_u
     if chain.server_names:
         built.filter_chain_match.CopyFrom(FilterChainMatch(server_names=chain.server_names))
     if chain.tls is not None:
-        built.transport_socket.CopyFrom(build_server_tls(chain.tls))
+        built.transport_socket.CopyFrom(build_server_tls(chain.tls, mesh.mutual))
     return built
 
 

@@ -22,6 +22,7 @@ from pilotfish.envoy.redirects import build_direct_response, build_redirect
 from pilotfish.envoy.retries import build_retry_policy
 from pilotfish.envoy.route_filters import filters_of, fraction
 from pilotfish.envoy.timeouts import set_timeout, split_by_deadline
+from pilotfish.mesh.hosts import server_name
 from pilotfish.model.route import (
     Action,
     Backend,
@@ -129,7 +130,10 @@ def _mirror(source: Mirror) -> RouteAction.RequestMirrorPolicy:
 
 def cluster_of(backend: Backend) -> str:
     """The cluster of a backend, also for connections."""
-    return BLACK_HOLE if backend.invalid is not None else outbound_cluster(backend.port, backend.subset, backend.host)
+    if backend.invalid is not None:
+        return BLACK_HOLE
+    named = server_name if backend.passed_on else outbound_cluster
+    return named(backend.port, backend.subset, backend.host)
 
 
 def _subject(route: HTTPRoute, port: int) -> str:

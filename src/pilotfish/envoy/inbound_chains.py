@@ -24,7 +24,7 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 from pilotfish.envoy.connection_route import build_passing
 from pilotfish.envoy.filters import SNIFFED_HTTP, build_tcp
 from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
-from pilotfish.envoy.mutual_tls import MESH, MESH_HTTP, build_server
+from pilotfish.envoy.mutual_tls import MESH, MESH_HTTP, build_server, tls_socket
 from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, VIRTUAL_INBOUND, inbound_cluster
 from pilotfish.envoy.routes import build_inbound_route
 from pilotfish.envoy.server_tls import build_server_tls
@@ -103,7 +103,7 @@ def _tell_apart(mesh: MeshSettings, ends: _Ends, protocol: Protocol, taken: Take
             yield _chain(ends.names[1], _match(ends.port), build_tcp(mesh.access_log, BLACK_HOLE))
         return
     if taken.tls is not None:
-        yield from _by_protocol(ends, protocol, "tls", build_server_tls(taken.tls))
+        yield from _by_protocol(ends, protocol, "tls", build_server_tls(taken.tls, mesh.mutual))
         return
     yield from _by_protocol(ends, protocol, "raw_buffer")
     if taken.is_mutual and not protocol.is_http:
@@ -111,7 +111,7 @@ def _tell_apart(mesh: MeshSettings, ends: _Ends, protocol: Protocol, taken: Take
 
 
 def _of_mesh(mesh: MeshSettings, ends: _Ends, protocol: Protocol, is_strict: bool) -> Iterator[FilterChain]:
-    socket = build_server(mesh.mutual)
+    socket = tls_socket(build_server(mesh.mutual))
     if protocol.is_sniffed:
         yield _chain(ends.names[0], _match(ends.port, "tls", MESH_HTTP), ends.http, socket)
     rest = ends.http if protocol.is_http else ends.tcp

@@ -74,11 +74,10 @@ _SUITES: Final = (
     "AES256-GCM-SHA384",
     "AES128-GCM-SHA256",
 )
-_TLS: Final = "envoy.transport_sockets.tls"
 RAW: Final = TransportSocket(name="envoy.transport_sockets.raw_buffer", typed_config=pack(RawBuffer()))
 
 
-def build_server(mutual: MutualSettings) -> TransportSocket:
+def build_server(mutual: MutualSettings) -> DownstreamTlsContext:
     """Clients must show a certificate of the mesh."""
     context = DownstreamTlsContext(common_tls_context=_common(mutual))
     context.require_client_certificate.value = True
@@ -88,7 +87,11 @@ def build_server(mutual: MutualSettings) -> TransportSocket:
     trusted = common.combined_validation_context.default_validation_context.match_typed_subject_alt_names
     for domain in mutual.trust_domains:
         trusted.add(san_type=SubjectAltNameMatcher.URI).matcher.prefix = f"spiffe://{domain}/"
-    return TransportSocket(name=_TLS, typed_config=pack(context))
+    return context
+
+
+def tls_socket(context: DownstreamTlsContext | UpstreamTlsContext) -> TransportSocket:
+    return TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack(context))
 
 
 def build_client(
@@ -101,7 +104,7 @@ def build_client(
     accepted = common.combined_validation_context.default_validation_context.match_typed_subject_alt_names
     for identity in identities:
         accepted.add(san_type=SubjectAltNameMatcher.URI).matcher.exact = identity
-    return TransportSocket(name=_TLS, typed_config=pack(context))
+    return tls_socket(context)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pilotfish.derive import Graph, Origin, Reads, query
-from pilotfish.envoy.clusters import common_clusters, inbound_port_cluster, service_clusters
+from pilotfish.envoy.clusters import Client, common_clusters, inbound_port_cluster, service_clusters
 from pilotfish.envoy.endpoints import service_load_assignments
 from pilotfish.envoy.gateway_listeners import bound_listener
 from pilotfish.envoy.gateway_routes import gateway_route
@@ -17,6 +17,7 @@ from pilotfish.envoy.secrets import secrets_named
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.envoy.unclaimed import unclaimed
 from pilotfish.envoy.values import Layer, Resource, ResourceSet
+from pilotfish.mesh.gateways.auto_passthrough import covers_any, passed_hosts
 from pilotfish.mesh.gateways.hosts import route_names
 from pilotfish.mesh.gateways.listeners import listener_places
 from pilotfish.mesh.gateways.selection import Front, front_of
@@ -51,15 +52,16 @@ def roots(graph: Graph, proxy: Proxy) -> tuple[Origin, ...]:
 def _asked(graph: Graph, proxy: Proxy) -> Origin:
     scope = graph.get(widest, scope_of(graph, proxy))
     if proxy.type is ProxyType.ROUTER:
-        return _gateway_set, (scope, front_of(graph, proxy), proxy.certified)
+        return _gateway_set, (scope, front_of(graph, proxy))
     return _workload_set, (scope, inbound_of(graph, proxy))
 
 
 @query
-def _gateway_set(db: Reads, scope: Scope, front: Front, certified: bool) -> ResourceSet:
+def _gateway_set(db: Reads, scope: Scope, front: Front) -> ResourceSet:
     """What gateways share that have the same front."""
     rules = policed(db, scope)
-    layers = (_clusters(db, rules, certified), _endpoints(db, rules), *_at_the_front(db, scope, front))
+    clusters = (_clusters(db, rules, front.certified), Layer(CLUSTER, _passed_on(db, rules, front)))
+    layers = (*clusters, _endpoints(db, rules), *_at_the_front(db, scope, front))
     secrets = secrets_named(db, front.secrets_of or scope.namespace, layers)
     return ResourceSet((*layers, secrets) if secrets else layers)
 
@@ -101,9 +103,18 @@ def _clusters(db: Reads, scope: Scope, certified: bool) -> Layer:
 
 def _service_clusters(db: Reads, scope: Scope, certified: bool) -> Iterator[Resource]:
     for host in hosts(db, visible(db, scope)):
-        at, ports, rules = home(db, scope, host) or "", ports_seen(db, scope, host), rules_for(db, scope, host)
-        own = keyring(db, scope, rules)
-        yield from service_clusters(db, host, at, ports, rules, own, scope.place, certified)
+        rules = rules_for(db, scope, host)
+        client = Client(keyring(db, scope, rules), scope.place, certified)
+        yield from service_clusters(db, host, home(db, scope, host) or "", ports_seen(db, scope, host), rules, client)
+
+
+def _passed_on(db: Reads, scope: Scope, front: Front) -> Iterator[Resource]:
+    """The clusters that AUTO_PASSTHROUGH needs beside the others."""
+    wanted, client = passed_hosts(db, front), Client(None, scope.place, certified=False, passes_on=True)
+    for host in hosts(db, visible(db, scope)) if wanted else ():
+        if covers_any(wanted, host):
+            at, ports, rules = home(db, scope, host) or "", ports_seen(db, scope, host), rules_for(db, scope, host)
+            yield from service_clusters(db, host, at, ports, rules, client)
 
 
 @query

@@ -10,23 +10,36 @@ from envoy.extensions.transport_sockets.tls.v3.common_pb2 import CertificateVali
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, DownstreamTlsContext
 
 from pilotfish.envoy.client_tls import alt_name
-from pilotfish.envoy.message import pack
+from pilotfish.envoy.mutual_tls import build_server, tls_socket
 from pilotfish.envoy.secrets import pair_config, trust_config
 from pilotfish.model.gateway import ClientCertificate, ServerTLS
+from pilotfish.model.settings import MutualSettings
 
 
-def build_server_tls(tls: ServerTLS) -> TransportSocket:
-    context = DownstreamTlsContext()
+def build_server_tls(tls: ServerTLS, mutual: MutualSettings) -> TransportSocket:
+    context = build_server(mutual) if tls.of_mesh else DownstreamTlsContext()
     common = context.common_tls_context
     _set_parameters(common.tls_params, tls)
-    common.alpn_protocols.extend(tls.alpn)
+    if tls.alpn or not tls.of_mesh:
+        common.ClearField("alpn_protocols")
+        common.alpn_protocols.extend(tls.alpn)
+    if tls.of_mesh:
+        _accept_only(common.combined_validation_context.default_validation_context, tls.subject_alt_names)
+        return tls_socket(context)
     for chain, key in tls.certificates:
         common.tls_certificates.add(certificate_chain=_file(chain), private_key=_file(key))
     common.tls_certificate_sds_secret_configs.extend(map(pair_config, tls.credentials))
     context.require_client_certificate.value = tls.client is ClientCertificate.REQUIRED
     if tls.client is not ClientCertificate.IGNORED:
         _set_trust(common, tls)
-    return TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack(context))
+    return tls_socket(context)
+
+
+def _accept_only(trusted: CertificateValidationContext, names: tuple[str, ...]) -> None:
+    """These, of all that are of the mesh; all, where none is named."""
+    if names:
+        trusted.ClearField("match_typed_subject_alt_names")
+        trusted.match_typed_subject_alt_names.extend(matcher for name in names for matcher in alt_name(name))
 
 
 def _set_parameters(parameters: TlsParameters, tls: ServerTLS) -> None:
@@ -34,8 +47,12 @@ def _set_parameters(parameters: TlsParameters, tls: ServerTLS) -> None:
         parameters.tls_minimum_protocol_version = TlsParameters.TlsProtocol.Value(tls.lowest_version)
     if tls.highest_version:
         parameters.tls_maximum_protocol_version = TlsParameters.TlsProtocol.Value(tls.highest_version)
-    parameters.cipher_suites.extend(tls.cipher_suites)
-    parameters.ecdh_curves.extend(tls.curves)
+    if tls.cipher_suites:
+        parameters.ClearField("cipher_suites")
+        parameters.cipher_suites.extend(tls.cipher_suites)
+    if tls.curves:
+        parameters.ClearField("ecdh_curves")
+        parameters.ecdh_curves.extend(tls.curves)
 
 
 def _set_trust(common: CommonTlsContext, tls: ServerTLS) -> None:

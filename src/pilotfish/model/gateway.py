@@ -52,6 +52,8 @@ class ServerTLS:
     cipher_suites: tuple[str, ...] = ()
     curves: tuple[str, ...] = ()
     alpn: tuple[str, ...] = ()
+    of_mesh: bool = False
+    """With the gateway's own certificate of the mesh, for clients that show one of theirs."""
 
     @property
     def names_secrets(self) -> bool:

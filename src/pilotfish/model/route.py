@@ -120,6 +120,8 @@ class Backend:
     """Of its TCP connections."""
     looked_up: bool = False
     """Clients look up where each name of it is."""
+    passed_on: bool = False
+    """Connections go to it as they come, with whatever TLS they speak."""
 
 
 @dataclass(frozen=True, slots=True)

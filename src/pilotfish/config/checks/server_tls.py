@@ -19,10 +19,6 @@ _TERMINATING: Final = ("SIMPLE", *_MUTUAL)
 _VERSIONS: Final = ("TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3")
 _CURVES: Final = ("P-256", "P-384", "P-521", "X25519", "X25519MLKEM768")
 _HASH: Final = re.compile(r"[0-9A-Fa-f]{64}|[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){31}")
-_WAITING: Final = (
-    "proxies have no certificates of the mesh yet, so that every handshake fails; write SIMPLE or MUTUAL, and a "
-    "certificate of your own"
-)
 
 
 def is_passthrough(tls: ServerTLSSettings) -> bool:
@@ -35,8 +31,6 @@ def check_server_tls(tls: ServerTLSSettings, field: str, report: Report) -> None
         _check_clients(tls, field, report)
     else:
         _check_unused(tls, field, report)
-    if tls.mode == "ISTIO_MUTUAL":
-        report.warning(f"{field}.mode", "UnsupportedField", _WAITING)
     _check_parameters(tls, field, report)
 
 

@@ -73,8 +73,9 @@ def _servers_at(db: Reads, front: Front, address: str, port: int) -> tuple[Serve
 
 def _open_or_shut(db: Reads, front: Front, client: Scope, server: Server, port: int) -> Iterator[GatewayChain]:
     """One that can't end TLS keeps its server names: clients must not come to a wider server that asks less of them."""
-    lacking = server.tls is not None and server.tls.names_secrets and not _has_secrets(db, front, server)
-    if server.is_shut or lacking:
+    tls = server.tls
+    lacking = tls is not None and tls.names_secrets and not _has_secrets(db, front, server)
+    if lacking or (tls is not None and tls.of_mesh and not front.certified):
         yield GatewayChain(server.server_names)
     else:
         yield from _chains(db, client, server, port)

@@ -21,6 +21,8 @@ class Front:
     """The oldest first."""
     targets: tuple[tuple[int, int], ...] = ()
     """(port of a Service that leads to the proxy, the proxy's own), where they differ; sorted."""
+    certified: bool = True
+    """The proxy has a certificate of the mesh."""
     secrets_of: str = ""
     """The namespace whose Secrets it may have, where it names any: the proxy's. "" is nobody's."""
 
@@ -35,7 +37,8 @@ def front_of(graph: Graph, proxy: Proxy) -> Front:
     own = proxy.labels.items()
     chosen = tuple(ref for ref, selector in graph.get(selectors) if set(selector) <= own)
     named = proxy.vouched and any(graph.get(names_secrets, ref) for ref in chosen)
-    return Front(chosen, _targets(graph.get(inbound_ports, proxy)), proxy.namespace if named else "")
+    targets = _targets(graph.get(inbound_ports, proxy))
+    return Front(chosen, targets, proxy.certified, proxy.namespace if named else "")
 
 
 def _targets(ports: tuple[InboundPort, ...]) -> tuple[tuple[int, int], ...]:

@@ -31,7 +31,8 @@ def lower_server_tls(source: istio.ServerTLSSettings, protocol: Protocol) -> Ser
     client = _CLIENTS[source.mode]
     looks = client is not ClientCertificate.IGNORED
     return ServerTLS(
-        certificates=() if credentials else _certificates(source),
+        of_mesh=source.mode == "ISTIO_MUTUAL",
+        certificates=() if credentials or source.mode == "ISTIO_MUTUAL" else _certificates(source),
         credentials=credentials[:_MOST],
         client=client,
         ca_certificates=source.ca_certificates if looks and not credentials and not _ca_credential(source) else "",

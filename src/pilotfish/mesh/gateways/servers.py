@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
@@ -17,9 +16,6 @@ from pilotfish.model import FieldRef, ObjectRef, Protocol
 from pilotfish.model.credential import Unusable
 from pilotfish.model.gateway import ServerTLS
 from pilotfish.model.traffic_policy import ClientCredential
-
-_WAITING: Final = "ISTIO_MUTUAL"
-"""Needs certificates of the mesh, which proxies do not have yet (`config.checks.server_tls` says so)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +37,6 @@ class Server:
     hosts: tuple[ServerHost, ...]
     tls: ServerTLS | None = None
     """None for what is not decrypted."""
-    is_shut: bool = False
-    """It can't end TLS, and takes nobody in. Nor does another server in its stead."""
     is_passed_through: bool = False
     """TLS is left to whoever it is routed to."""
     passes_all: bool = False
@@ -125,7 +119,6 @@ def _lower(ref: ObjectRef, index: int, source: istio.Server) -> Server:
         bind=source.bind,
         hosts=tuple(dict.fromkeys(_lower_host(host, ref.namespace) for host in source.hosts)),
         tls=None if tls is None or is_passed_through else lower_server_tls(tls, protocol),
-        is_shut=tls is not None and tls.mode == _WAITING,
         is_passed_through=is_passed_through,
         passes_all=tls is not None and tls.mode == "AUTO_PASSTHROUGH",
         redirects=source.tls is not None and source.tls.https_redirect,
