@@ -89,11 +89,11 @@ def test_what_istio_takes_is_taken(text: str) -> None:
 
 
 def test_unsupported_settings_are_warnings() -> None:
-    text = "meshMTLS: {minProtocolVersion: TLSV1_2}\nextensionProviders: [{name: otel}]\naccessLogFile: /dev/stdout"
+    text = "hboneIdleTimeout: 1h\nextensionProviders: [{name: otel}]\naccessLogFile: /dev/stdout"
     config, problems = load_mesh_config(text, "-")
     assert config == MeshConfig(access_log_file="/dev/stdout")
     found = [(p.severity, p.field) for p in problems]
-    assert found == [(Severity.WARNING, "meshMTLS"), (Severity.WARNING, "extensionProviders")]
+    assert found == [(Severity.WARNING, "hboneIdleTimeout"), (Severity.WARNING, "extensionProviders")]
 
 
 def test_what_is_so_anyway_is_no_problem() -> None:

@@ -108,7 +108,10 @@ def _expected(resources: ResourceSet, key: str, value: str | None) -> str | None
 def _call(row: Mapping[str, Any]) -> Call:
     """Istio's simulator has some plaintext connections carry a server name, which none does: those are TLS."""
     call, has_name = row["call"], "plaintext-carries-sni" in (row.get("skip_if") or ())
-    tls = Tls(call["sni"] or "", call["alpn"] or "") if has_name or call["tls"] != "plaintext" else None
+    alpn = (call["alpn"],) if call["alpn"] else ()
+    is_tls = has_name or call["tls"] != "plaintext"
+    of_mesh = call["tls"] == "mtls" and "mtls_server_certificate" not in call
+    tls = Tls(call["sni"] or "", alpn, of_mesh) if is_tls else None
     return Call(
         Direction(call["mode"]),
         call["address"],

@@ -78,8 +78,10 @@ def _filters(chain: Mapping[str, Any]) -> list[str]:
     found = [f["name"] for f in chain["filters"]]
     for manager in (f["typed_config"] for f in chain["filters"]):
         found += [f["name"] for f in manager.get("http_filters", ())]
-    # grpc_stats feeds Istio's own statistics filter, which upstream Envoy has not.
-    return [name for name in found if name != "envoy.filters.http.grpc_stats"]
+    # grpc_stats feeds Istio's own statistics filter, which upstream Envoy has not; set_filter_state is in the place of
+    # Istio's ALPN filter.
+    own = ("envoy.filters.http.grpc_stats", "envoy.filters.network.set_filter_state")
+    return [name for name in found if name not in own]
 
 
 def _chains(listener: Mapping[str, Any]) -> list[Any]:

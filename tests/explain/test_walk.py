@@ -130,7 +130,7 @@ def test_every_stage_is_passed_on_both_sides() -> None:
         ("client", "netfilter", "nat/ISTIO_OUTPUT/6"),
         ("server", "netfilter", "nat/ISTIO_IN_REDIRECT/1"),
         ("server", "listener", "virtualInbound"),
-        ("server", "listener_filter", "http_inspector"),
+        ("server", "listener_filter", "http_inspector, tls_inspector"),
         ("server", "filter_chain", "0.0.0.0_8080"),
         ("server", "network_filter", "http_connection_manager"),
         ("server", "route_config", "inbound|8080||"),

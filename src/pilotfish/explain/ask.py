@@ -84,7 +84,7 @@ def parse(
         port=port,
         address=host if not named else (resolve or {}).get((host, port), ""),
         application=application,
-        tls=Tls(sni or named, alpn) if secure or sni else None,
+        tls=Tls(sni or named, tuple(filter(None, alpn.split(",")))) if secure or sni else None,
         request=HttpRequest(authority, path, method or "GET", given, "https" if secure else "http"),
         source=source,
         uid=uid,

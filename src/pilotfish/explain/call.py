@@ -37,10 +37,15 @@ class Application(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """What a ClientHello shows."""
+    """What a ClientHello shows, and what comes after it."""
 
     server_name: str = ""
-    alpn: str = ""
+    alpn: tuple[str, ...] = ()
+    """What the client offers, best first."""
+    of_mesh: bool = False
+    """The client shows a certificate of the mesh, and wants to see one."""
+    within: Tls | None = None
+    """What is spoken inside is TLS once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,8 @@ class Call:
     source: str = ""
     """The client's address; "" where nobody knows it."""
     source_port: int = 0
+    offered: tuple[str, ...] = ()
+    """The ALPN that a proxy's filter wants for the connection that it opens, in place of the cluster's."""
 
 
 class Failure(StrEnum):
@@ -81,6 +88,8 @@ class Failure(StrEnum):
     """Two chains match equally, for which Envoy refuses the whole listener."""
     TLS = "tls-error"
     """Plaintext where TLS is terminated."""
+    MUTUAL_TLS = "mtls-error"
+    """One side wants a certificate of the mesh, and the other has another, or none."""
     PROTOCOL = "protocol-error"
     """What comes is no HTTP, and the chain reads HTTP."""
     NO_VIRTUAL_HOST = "no-virtual-host"

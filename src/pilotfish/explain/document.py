@@ -33,7 +33,7 @@ def build_document(
         "method": ask.request.method,
         "path": ask.request.path,
         "headers": dict(ask.request.headers),
-        "tls": {"serverName": ask.tls.server_name, "alpn": ask.tls.alpn} if ask.tls is not None else None,
+        "tls": {"serverName": ask.tls.server_name, "alpn": ",".join(ask.tls.alpn)} if ask.tls is not None else None,
     }
     return {
         "version": VERSION,

@@ -11,6 +11,7 @@ from envoy.config.core.v3.base_pb2 import TransportSocket
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 
+from pilotfish.envoy.naming import WORKLOAD_CERTIFICATE
 from pilotfish.explain.call import Application, Call, Tls
 from pilotfish.explain.endpoints import Candidate, find_endpoints
 from pilotfish.explain.held import Held
@@ -90,16 +91,17 @@ def _connected(branch: Branch, cluster: Cluster, candidate: Candidate | None, ca
     tls, application = call.tls, _application(cluster, call) if is_http else call.application
     if socket is not None and socket.name == _TLS:
         context = UpstreamTlsContext.FromString(socket.typed_config.value)
-        alpn = next(iter(context.common_tls_context.alpn_protocols), "")
-        tls = Tls(context.sni, alpn)
-        names = [each.matcher.exact for each in context.common_tls_context.combined_validation_context
-                 .default_validation_context.match_typed_subject_alt_names]  # fmt: skip
-        branch = branch.step(
-            Stage.TLS, context.sni or "without a server name", evidence={"alpn": alpn, "expectedNames": names}
-        )
+        common = context.common_tls_context
+        offered = call.offered or tuple(common.alpn_protocols)
+        is_mesh = any(each.name == WORKLOAD_CERTIFICATE for each in common.tls_certificate_sds_secret_configs)
+        tls = Tls(context.sni, offered, is_mesh, within=call.tls)
+        accepted = common.combined_validation_context.default_validation_context.match_typed_subject_alt_names
+        names = [each.matcher.exact for each in accepted]
+        evidence = {"mutual": is_mesh, "alpn": list(offered), "expectedNames": names}
+        branch = branch.step(Stage.TLS, context.sni or "without a server name", evidence=evidence)
     source = cluster.upstream_bind_config.source_address.address
     address, port = (candidate.address, candidate.port) if candidate is not None else (call.address, call.port)
-    onward = replace(call, address=address, port=port, tls=tls, application=application, source=source)
+    onward = replace(call, address=address, port=port, tls=tls, application=application, source=source, offered=())
     return Forwarded(branch, onward, source, is_http)
 
 

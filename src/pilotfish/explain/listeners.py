@@ -148,7 +148,8 @@ def _by_destination(listener: Listener, call: Call) -> Iterator[_Criterion]:
     filters = inspectors(listener, call)
     tls = call.tls if "tls_inspector" in filters else None
     sniffs = call.tls is None and "http_inspector" in filters
-    seen = tls.alpn if tls else _SNIFFED.get(call.application, "") if sniffs else ""
+    sniffed = _SNIFFED.get(call.application, "") if sniffs else ""
+    offered = tls.alpn if tls else (sniffed,) if sniffed else ()
     name = tls.server_name.lower() if tls else ""
     transport = "tls" if tls else "raw_buffer"
     yield _Criterion(
@@ -177,9 +178,9 @@ def _by_destination(listener: Listener, call: Call) -> Iterator[_Criterion]:
     )
     yield _Criterion(
         "the protocol",
-        lambda m: _rank(bool(m.application_protocols), seen in m.application_protocols),
+        lambda m: _rank_offers(m.application_protocols, offered),
         lambda m: ", ".join(m.application_protocols),
-        seen or "nothing that was recognised",
+        ", ".join(offered) or "nothing that was recognised",
     )
 
 
@@ -220,6 +221,13 @@ def _asks_for_source(chain: FilterChain) -> bool:
 
 def _rank(asked: bool, holds: bool) -> int:
     return 2 if asked and holds else 0 if asked else 1
+
+
+def _rank_offers(asked: Iterable[str], offered: tuple[str, ...]) -> int:
+    """The client's own order decides: what it offers first."""
+    wanted = frozenset(asked)
+    places = (len(offered) - place for place, each in enumerate(offered) if each in wanted)
+    return 1 + max(places, default=-1) if wanted else 1
 
 
 def _ranges(ranges: Iterable[Any]) -> str:

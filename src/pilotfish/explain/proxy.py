@@ -15,10 +15,13 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
 )
+from envoy.extensions.filters.network.set_filter_state.v3.set_filter_state_pb2 import Config as FilterState
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsContext
 
+from pilotfish.envoy.naming import WORKLOAD_CERTIFICATE
 from pilotfish.explain.actions import describe, redirect, rewrite
-from pilotfish.explain.call import Application, Call, Failure
+from pilotfish.explain.call import Application, Call, Failure, Tls
 from pilotfish.explain.choice import Choice
 from pilotfish.explain.forward import Forwarded, config_of, forward
 from pilotfish.explain.held import Held
@@ -30,7 +33,6 @@ from pilotfish.explain.trace import Branch, End, Stage, Verdict
 _PASSING: Final = (
     "istio.metadata_exchange",
     "istio.stats",
-    "envoy.filters.network.set_filter_state",
     "envoy.filters.network.sni_dynamic_forward_proxy",
 )
 """Network filters that let every connection pass."""
@@ -69,13 +71,34 @@ def _pass_chain(branch: Branch, held: Held, call: Call, found: Choice[FilterChai
     chain = found.taken
     branch = branch.step(Stage.FILTER_CHAIN, chain_name(chain), evidence={"why": found.why}, rejected=found.rejected)
     if chain.HasField("transport_socket"):
-        if call.tls is None:
-            branch = branch.step(Stage.TLS, "none", verdict=Verdict.REFUSED)
-            branch.end(End.RESET, "the client does not speak TLS, and the chain does", failure=Failure.TLS)
+        context = DownstreamTlsContext.FromString(chain.transport_socket.typed_config.value)
+        cause = _handshake_failure(context, call.tls)
+        if call.tls is None or cause:
+            branch = branch.step(Stage.TLS, "none", verdict=Verdict.REFUSED, evidence={"why": cause})
+            branch.end(End.RESET, cause, failure=Failure.TLS if call.tls is None else Failure.MUTUAL_TLS)
             return
-        branch = branch.step(Stage.TLS, call.tls.server_name or "without a server name")
-        call = replace(call, tls=None, request=replace(call.request, scheme="https"))
+        evidence = {"mutual": _is_of_mesh(context)}
+        branch = branch.step(Stage.TLS, call.tls.server_name or "without a server name", evidence=evidence)
+        scheme = call.request.scheme if call.tls.of_mesh else "https"
+        call = replace(call, tls=call.tls.within, request=replace(call.request, scheme=scheme))
     yield from _pass_filters(branch, held, call, chain)
+
+
+def _handshake_failure(context: DownstreamTlsContext, tls: Tls | None) -> str:
+    """ "" where it succeeds, as far as can be told without the certificates."""
+    if tls is None:
+        return "the client does not speak TLS, and the chain does"
+    if _is_of_mesh(context) and not tls.of_mesh:
+        return "the client shows no certificate of the mesh, and the chain asks for one"
+    if tls.of_mesh and not _is_of_mesh(context):
+        return "the client wants a server of the mesh, and the chain shows another certificate"
+    return ""
+
+
+def _is_of_mesh(context: DownstreamTlsContext) -> bool:
+    return any(
+        each.name == WORKLOAD_CERTIFICATE for each in context.common_tls_context.tls_certificate_sds_secret_configs
+    )
 
 
 def _pass_filters(branch: Branch, held: Held, call: Call, chain: FilterChain) -> Iterator[Forwarded]:
@@ -89,11 +112,20 @@ def _pass_filters(branch: Branch, held: Held, call: Call, chain: FilterChain) ->
         if config.Is(HttpConnectionManager.DESCRIPTOR):
             yield from _serve(branch, held, call, HttpConnectionManager.FromString(config.value))
             return
-        if each.name not in _PASSING:
+        if config.Is(FilterState.DESCRIPTOR):
+            call = replace(call, offered=_offered(FilterState.FromString(config.value)) or call.offered)
+        elif each.name not in _PASSING:
             branch = branch.step(Stage.NETWORK_FILTER, each.name, verdict=Verdict.UNKNOWN)
             branch.end(End.UNKNOWN, f"what the filter {each.name} does is not known here", failure=Failure.UNKNOWN)
             return
     branch.end(End.UNKNOWN, "the chain has no filter that passes anything on", failure=Failure.UNKNOWN)
+
+
+def _offered(config: FilterState) -> tuple[str, ...]:
+    """The ALPN that a connection is to have which the proxy opens for this one."""
+    said = (each for each in config.on_new_connection if each.object_key == "envoy.network.application_protocols")
+    texts = (each.format_string.text_format_source.inline_string for each in said)
+    return tuple(name for text in texts for name in text.split(",") if name)
 
 
 def _serve(branch: Branch, held: Held, call: Call, manager: HttpConnectionManager) -> Iterator[Forwarded]:

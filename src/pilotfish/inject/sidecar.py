@@ -29,6 +29,7 @@ from pilotfish.inject.unused import describe_unused
 from pilotfish.model import ObjectRef, Problem, Severity, Source
 from pilotfish.model.kinds import POD
 from pilotfish.model.proxy import ProxyType
+from pilotfish.model.service import MUTUAL, TLS_MODE_LABEL
 from pilotfish.model.wellknown import STATUS_PORT
 
 
@@ -46,6 +47,11 @@ class Sidecar:
     metadata: Mapping[str, object]
     """What the proxy says of itself to discovery."""
     type: ProxyType = ProxyType.SIDECAR
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """What the pod is labelled with, unless it says otherwise itself: clients speak mutual TLS with it."""
+        return {TLS_MODE_LABEL: MUTUAL} if self.type is ProxyType.SIDECAR else {}
 
     @property
     def transparent(self) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from pilotfish.config.desired import DesiredState
 from pilotfish.config.istio import ProxyConfig
 from pilotfish.config.kubernetes import Pod
@@ -66,19 +68,18 @@ class World:
 def build(desired: DesiredState, now: float = 0.0) -> World:
     """`now`: seconds since the epoch; at 0 nothing has expired."""
     planned, owners = plan(desired.manifests, desired.mesh_config)
-    mesh = Mesh()
-    mesh.apply(replace(desired, manifests=planned))
     configs = _proxy_configs(desired)
     proxies: dict[str, Proxy] = {}
     workloads: dict[str, ObjectRef] = {}
     sidecars: dict[str, Sidecar] = {}
     problems: list[Problem] = []
     for ref, manifest in sorted(planned.items()):
-        if not isinstance(manifest.resource, Pod):
+        pod = manifest.resource
+        if not isinstance(pod, Pod):
             continue
         workload = workloads[f"{ref.name}.{ref.namespace}"] = owners.get(ref, ref)
         sidecar, said = build_sidecar(
-            manifest.resource,
+            pod,
             desired.mesh_config,
             workload=workload,
             ipv6=False,
@@ -88,19 +89,29 @@ def build(desired: DesiredState, now: float = 0.0) -> World:
         )
         problems += said
         if sidecar is not None:
+            pod = _labelled(pod, sidecar.labels)
+            planned[ref] = replace(manifest, resource=pod)
             proxy = describe_proxy(
                 name=ref.name,
                 namespace=ref.namespace,
-                addresses=_addresses(manifest.resource),
-                labels=manifest.resource.metadata.labels,
+                addresses=_addresses(pod),
+                labels=pod.metadata.labels,
                 metadata=sidecar.metadata,
                 type=sidecar.type,
             )
             if proxy is not None:
                 proxies[str(proxy)] = proxy
                 sidecars[str(proxy)] = sidecar
+    mesh = Mesh()
+    mesh.apply(replace(desired, manifests=planned))
     located = (locate(p, desired.manifests.get(p.ref) if p.ref else None) for p in problems)
     return World(desired, mesh, proxies, workloads, sidecars, tuple(dict.fromkeys(located)), now)
+
+
+def _labelled(pod: Pod, labels: Mapping[str, str]) -> Pod:
+    """With these beside its own."""
+    metadata = msgspec.structs.replace(pod.metadata, labels={**labels, **pod.metadata.labels})
+    return msgspec.structs.replace(pod, metadata=metadata)
 
 
 def _labels(namespace: Manifest | None) -> Mapping[str, str]:

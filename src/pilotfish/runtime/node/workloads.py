@@ -197,6 +197,8 @@ class Workloads:
         if _is_refusal(problems):
             self._offsets.pop(identity.ref, None)
             return problems
+        if sidecar is not None:
+            identity = replace(identity, labels={**sidecar.labels, **identity.labels})
         pod = Pod(self._node, identity, sidecar)
         self.pods[identity.ref] = pod
         pod.post(None)
