@@ -16,8 +16,8 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from pilotfish.envoy.mutual_tls import MESH_HTTP
 from pilotfish.envoy.naming import MESH_ROOTS, WORKLOAD_CERTIFICATE
 from tests.certificates import Issued, issue
-from tests.envoy.conftest import PEER4, POD4, WEBAPP, LiveEnvoy, Start
-from tests.envoy.tls_calls import call_tls
+from tests.envoy.conftest import EDGE, PEER4, POD4, WEBAPP, LiveEnvoy, Start
+from tests.envoy.tls_calls import Seen, call_tls
 from tests.envoy.wire import start_wire
 
 CLIENT = replace(WEBAPP, certified=True)
@@ -136,6 +136,64 @@ def _told(answer: str) -> str:
         return head.partition("\n")[0].removeprefix("HTTP/1.1 ")
     told = json.loads(body[body.index("{") : body.rindex("}") + 1])
     return f"{told['asked']} as {told['client'] or 'nobody'}, {told['alpn']}" if "asked" in told else str(told["name"])
+
+
+def test_pods_that_are_called_by_address(start: Start, authority: Authority) -> None:
+    """Of a headless Service, all of whose pods have a proxy, or not all."""
+    authority.write("server", issue("server", authority.root, spiffe("server")))
+    ports = [{"name": "http", "port": 8443}]
+    text = _object("Service", "all", spec={"clusterIP": "None", "selector": {"app": "all"}, "ports": ports})
+    ports = [{"name": "http", "port": 8080}]
+    text += _object("Service", "some", spec={"clusterIP": "None", "selector": {"part": "some"}, "ports": ports})
+    text += _pod("all", PEER4, {**ISTIO, "part": "some"}, "server") + _pod("bare", PEER4, {"part": "some"}, "server")
+    live = start(text, proxy=CLIENT, secrets=authority.secrets)
+    start_wire(live, PEER4, 8443, "secret", authority.folder)
+    start_wire(live, PEER4, 8080, "plain")
+    seen = _told(live.request(live.netns, PEER4, 8443, "all"))
+    assert seen == "outbound_.8443_._.all.vm.svc.cluster.local as webapp, istio-http/1.1"
+    assert _told(live.request(live.netns, PEER4, 8080, "some")) == "plain"
+
+
+GATEWAY = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: vm}
+spec:
+  selector: {istio: edge}
+  servers:
+  - {port: {number: 8443, name: a, protocol: HTTPS}, hosts: [a.example.com], tls: {mode: ISTIO_MUTUAL}}
+  - {port: {number: 8444, name: b, protocol: TLS}, hosts: ["*.vm.svc.cluster.local"], tls: {mode: AUTO_PASSTHROUGH}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: a, namespace: vm}
+spec: {hosts: [a.example.com], gateways: [edge], http: [{route: [{destination: {host: server}}]}]}
+---
+"""
+
+
+def test_a_gateway_of_the_mesh(start: Start, authority: Authority) -> None:
+    """ISTIO_MUTUAL ends TLS and speaks it again; AUTO_PASSTHROUGH passes it on, and adds none of its own."""
+    authority.write("server", issue("server", authority.root, spiffe("server")))
+    text = GATEWAY + _service("server", "10.96.1.1", "server", "http", 8443) + _pod("server", PEER4, ISTIO, "server")
+    live = start(text, proxy=replace(EDGE, certified=True), secrets=authority.secrets)
+    start_wire(live, PEER4, 8443, "secret", authority.folder)
+    ca, caller = (
+        authority.folder / "ca.pem",
+        authority.write("caller", issue("caller", authority.root, spiffe("caller"))),
+    )
+
+    def get(port: int, name: str, shown: Path | None) -> Seen:
+        sent = "GET / HTTP/1.1\r\nHost: a.example.com\r\nConnection: close\r\n\r\n"
+        return call_tls(live.peer, POD4, port, sent, server_name=name, trusted=ca, shown=shown, alpn=MESH_HTTP)
+
+    ended = get(8443, "a.example.com", caller)
+    assert ended.certificate == "webapp"
+    assert '"outbound_.80_._.server.vm.svc.cluster.local", "client": "webapp"' in ended.answer
+    assert "secret" not in get(8443, "a.example.com", None).answer
+    passed = get(8444, "outbound_.80_._.server.vm.svc.cluster.local", caller)
+    assert passed.certificate == "server"
+    assert '"client": "caller"' in passed.answer
 
 
 PORTS = {8001: "http", 8002: "tcp", 8003: "sniffed", 8011: "http-strict", 8012: "tcp-strict", 8021: "http-off"}

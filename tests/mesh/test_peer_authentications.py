@@ -12,9 +12,11 @@ from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.mesh import inputs
 from pilotfish.mesh.policy.peer_authentication import peer_modes
+from pilotfish.mesh.policy.peers import identities
 from pilotfish.mesh.problems.across import problems
+from pilotfish.mesh.registry.endpoints import endpoints
 from pilotfish.model.mutual_tls import PeerModes
-from tests.mesh.meshes import graph_of, manifest, pod
+from tests.mesh.meshes import NETWORKING, graph_of, manifest, pod, service
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "security" / "authentication"
 ROOT = "root-namespace"
@@ -83,3 +85,52 @@ def test_those_that_count_for_nobody_are_named() -> None:
         ("root", "RootSelector"),
         ("second", "ConflictingPeerAuthentication"),
     ]
+
+
+STRICT = peer_authentication("strict", mtls={"mode": "STRICT"})
+PROXIED = {"app": "a", "security.istio.io/tlsMode": "istio"}
+
+
+@pytest.mark.parametrize(
+    ("tls", "labels", "policy", "reason"),
+    [
+        ({"mode": "DISABLE"}, PROXIED, STRICT, "RefusedByPeer"),
+        ({"mode": "SIMPLE"}, PROXIED, STRICT, "RefusedByPeer"),
+        ({"mode": "ISTIO_MUTUAL"}, PROXIED, STRICT, ""),
+        ({"mode": "DISABLE"}, {"app": "a"}, STRICT, ""),
+        ({"mode": "DISABLE"}, PROXIED, peer_authentication("loose", mtls={"mode": "PERMISSIVE"}), ""),
+        ({"mode": "ISTIO_MUTUAL"}, {"app": "a"}, STRICT, "NoMutualTLS"),
+        ({"mode": "ISTIO_MUTUAL"}, PROXIED, peer_authentication("off", mtls={"mode": "DISABLE"}), "NoMutualTLS"),
+    ],
+)
+def test_rules_whose_clients_are_not_taken(
+    tls: dict[str, str], labels: dict[str, str], policy: Manifest, reason: str
+) -> None:
+    rule = manifest("DestinationRule", "a", api=NETWORKING, spec={"host": "a", "trafficPolicy": {"tls": tls}})
+    graph = graph_of(service("a"), pod("a", "10.0.0.1", labels), policy, rule)
+    found = [(p.reason, p.field) for p in graph.get(problems)]
+    assert found == ([(reason, "spec.trafficPolicy.tls")] if reason else [])
+
+
+def test_a_port_with_a_policy_of_its_own_is_judged_by_that() -> None:
+    own = {"port": {"number": 80}, "tls": {"mode": "ISTIO_MUTUAL"}}
+    policy = {"tls": {"mode": "DISABLE"}, "portLevelSettings": [own]}
+    rule = manifest("DestinationRule", "a", api=NETWORKING, spec={"host": "a", "trafficPolicy": policy})
+    graph = graph_of(service("a"), pod("a", "10.0.0.1", PROXIED), STRICT, rule)
+    assert graph.get(problems) == ()
+
+
+def test_who_serves_is_known_of_pods_that_a_slice_lists() -> None:
+    listed = manifest(
+        "EndpointSlice",
+        "a-1",
+        api="discovery.k8s.io/v1",
+        labels={"kubernetes.io/service-name": "a"},
+        addressType="IPv4",
+        ports=[{"name": "http", "port": 8080}],
+        endpoints=[{"addresses": ["10.0.0.1"]}, {"addresses": ["10.0.0.2"]}],
+    )
+    graph = graph_of(service("a", selector={}), pod("a", "10.0.0.1", PROXIED), listed)
+    found = graph.get(endpoints, "a.vm.svc.cluster.local", "", 80)
+    assert [(e.address, e.account, e.mutual) for e in found] == [("10.0.0.1", "default", True), ("10.0.0.2", "", False)]
+    assert graph.get(identities, "a.vm.svc.cluster.local", "", 80) == ("spiffe://cluster.local/ns/vm/sa/default",)

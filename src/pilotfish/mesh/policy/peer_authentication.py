@@ -25,13 +25,26 @@ _UNSET: Final = "UNSET"
 @query
 def peer_modes(db: Reads, namespace: str, labels: Labels) -> PeerModes:
     """Of a namespace's workloads that have these labels."""
-    root = mesh_config(db).root_namespace
-    ranks = [for_namespace(in_namespace(db, root))]
-    if namespace != root:
-        own = in_namespace(db, namespace)
-        ranks += [for_namespace(own), for_workload(own, labels)]
-    found = (resource(db, ref, istio.PeerAuthentication) for ref in ranks if ref is not None)
+    found = (resource(db, ref, istio.PeerAuthentication) for ref in _ranks(db, namespace, labels))
     return compose(each.spec for each in found if each is not None)
+
+
+def decisive(db: Reads, namespace: str, labels: Labels) -> ObjectRef | None:
+    """Who says what these workloads take; None where nobody does."""
+    return next((ref for ref in reversed(_ranks(db, namespace, labels)) if _says(db, ref)), None)
+
+
+def _says(db: Reads, ref: ObjectRef) -> bool:
+    found = resource(db, ref, istio.PeerAuthentication)
+    return found is not None and (found.spec.mtls.mode != _UNSET or bool(found.spec.port_level_mtls))
+
+
+def _ranks(db: Reads, namespace: str, labels: Labels) -> tuple[ObjectRef, ...]:
+    """Those that count for these workloads, the nearest last."""
+    root = mesh_config(db).root_namespace
+    own = in_namespace(db, namespace) if namespace != root else ()
+    chosen = (for_namespace(in_namespace(db, root)), for_namespace(own), for_workload(own, labels))
+    return tuple(ref for ref in chosen if ref is not None)
 
 
 def speaks_mutual(db: Reads, endpoint: Endpoint) -> bool:

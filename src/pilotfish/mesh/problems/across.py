@@ -13,6 +13,7 @@ from pilotfish.mesh.problems.delegates import delegate_problems
 from pilotfish.mesh.problems.endpoints import listing_problems, unserved_problems
 from pilotfish.mesh.problems.gateway_bindings import gateway_binding_problems
 from pilotfish.mesh.problems.gateways import gateway_problems
+from pilotfish.mesh.problems.mutual_tls import client_tls_problems
 from pilotfish.mesh.problems.peer_authentications import peer_authentication_problems
 from pilotfish.mesh.problems.ports import http_port_problems, rule_port_problems
 from pilotfish.mesh.problems.proxy_configs import proxy_config_problems
@@ -42,6 +43,7 @@ def problems(db: Reads) -> tuple[Problem, ...]:
     found: list[Problem] = [*proxy_config_problems(db)]
     for ref in refs(db, DESTINATION_RULE):
         found += (*destination_rule_problems(db, ref), *rule_port_problems(db, ref), *credential_problems(db, ref))
+        found += client_tls_problems(db, ref)
     for kind in (SERVICE, SERVICE_ENTRY):
         for ref in refs(db, kind):
             found += (*service_problems(db, ref), *unserved_problems(db, ref))

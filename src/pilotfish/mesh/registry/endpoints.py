@@ -8,18 +8,21 @@ served by what its host resolves to.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.hosts import service_host
-from pilotfish.mesh.inputs import Labels, listing, refs, resource
+from pilotfish.mesh.inputs import Labels, addressed, listing, refs, resource
 from pilotfish.mesh.registry.services import declared, declared_as, home_in, partners, service_at
 from pilotfish.mesh.registry.workloads import Workload, has_proxy, workload, workloads_selected
 from pilotfish.model import ObjectRef
 from pilotfish.model.addresses import is_ip
 from pilotfish.model.egress import is_socket
-from pilotfish.model.kinds import ENDPOINT_SLICE, ENDPOINTS, SERVICE_ENTRY, WORKLOAD_ENTRY
+from pilotfish.model.kinds import ENDPOINT_SLICE, ENDPOINTS, POD, SERVICE_ENTRY, WORKLOAD_ENTRY
 from pilotfish.model.service import Endpoint, Locality, Resolution, Service, ServicePort
+
+_NOWHERE: Final = Locality()
 
 
 @query
@@ -149,7 +152,7 @@ def _of_slices(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, 
         return tuple(e for ref in slices for e in _of_slice(db, ref, found, port))
     ref = ENDPOINTS.ref(found.ref.namespace, found.ref.name)
     source = resource(db, ref, kubernetes.Endpoints)
-    return tuple(e for subset in source.subsets for e in _of_subset(subset, ref, found, port)) if source else ()
+    return tuple(e for subset in source.subsets for e in _of_subset(db, subset, ref, found, port)) if source else ()
 
 
 @query(index=True)
@@ -180,27 +183,38 @@ def _of_slice(db: Reads, ref: ObjectRef, found: Service, port: ServicePort) -> t
     if source is None or number is None or source.address_type == "FQDN":
         return ()
     return tuple(
-        Endpoint(
+        _listed(
+            db,
             address,
             number,
             # "Ready" unset is to be read as true: Kubernetes' EndpointConditions say so.
-            ready=e.conditions.ready is not False or found.publish_not_ready,
-            locality=Locality(zone=e.zone),
-            ref=ref,
+            e.conditions.ready is not False or found.publish_not_ready,
+            ref,
+            Locality(zone=e.zone),
         )
         for e in source.endpoints
         for address in e.addresses[:1]
     )
 
 
+def _listed(db: Reads, address: str, port: int, ready: bool, ref: ObjectRef, locality: Locality = _NOWHERE) -> Endpoint:
+    """What is known of a pod that has the address holds for the endpoint."""
+    pods = (each for each in addressed(db, address) if each.kind is POD)
+    known = next((found for pod in pods if (found := workload(db, pod)) is not None), None)
+    if known is None:
+        return Endpoint(address, port, ready=ready, locality=locality, ref=ref)
+    near = locality if locality != _NOWHERE else known.locality
+    return Endpoint(address, port, known.labels, ready, near, ref=known.ref, account=known.account, mutual=known.mutual)
+
+
 def _of_subset(
-    subset: kubernetes.EndpointSubset, ref: ObjectRef, found: Service, port: ServicePort
+    db: Reads, subset: kubernetes.EndpointSubset, ref: ObjectRef, found: Service, port: ServicePort
 ) -> tuple[Endpoint, ...]:
     number = _slice_port(subset.ports, port)
     if number is None:
         return ()
-    ready = tuple(Endpoint(a.ip, number, ref=ref) for a in subset.addresses)
-    late = tuple(Endpoint(a.ip, number, ready=found.publish_not_ready, ref=ref) for a in subset.not_ready_addresses)
+    ready = tuple(_listed(db, a.ip, number, True, ref) for a in subset.addresses)
+    late = tuple(_listed(db, a.ip, number, found.publish_not_ready, ref) for a in subset.not_ready_addresses)
     return ready + late
 
 
