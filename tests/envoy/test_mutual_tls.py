@@ -11,45 +11,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
 from pilotfish.envoy.mutual_tls import MESH_HTTP
-from pilotfish.envoy.naming import MESH_ROOTS, WORKLOAD_CERTIFICATE
-from tests.certificates import Issued, issue
+from tests.certificates import issue
+from tests.envoy.authority import Authority, spiffe
 from tests.envoy.conftest import EDGE, PEER4, POD4, WEBAPP, LiveEnvoy, Start
 from tests.envoy.tls_calls import Seen, call_tls
 from tests.envoy.wire import start_wire
 
 CLIENT = replace(WEBAPP, certified=True)
 ISTIO = {"security.istio.io/tlsMode": "istio"}
-
-
-def spiffe(account: str, domain: str = "cluster.local") -> str:
-    return f"spiffe://{domain}/ns/vm/sa/{account}"
-
-
-class Authority:
-    """A mesh's certificates, as files and as the secrets that an agent serves."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.root = issue("root", is_ca=True)
-        self.write("ca", self.root)
-        self.own = issue("webapp", self.root, spiffe("webapp"))
-
-    def write(self, name: str, issued: Issued) -> Path:
-        """`NAME.pem` and `NAME.key`; gives NAME with its path."""
-        (self.folder / f"{name}.pem").write_text(issued.pem)
-        (self.folder / f"{name}.key").write_text(issued.key)
-        return self.folder / name
-
-    @property
-    def secrets(self) -> dict[str, Secret]:
-        shown, trusted = Secret(name=WORKLOAD_CERTIFICATE), Secret(name=MESH_ROOTS)
-        shown.tls_certificate.certificate_chain.inline_string = self.own.pem
-        shown.tls_certificate.private_key.inline_string = self.own.key
-        trusted.validation_context.trusted_ca.inline_string = self.root.pem
-        return {each.name: each for each in (shown, trusted)}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,4 +40,5 @@ def read_case(path: Path) -> tuple[Proxy, Graph, tuple[Any, ...]]:
         labels=asking["labels"],
         type=ProxyType(asking.get("type", "sidecar")),
     )
+    proxy = replace(proxy, certified=asking.get("certified", False))
     return proxy, graph, (*faults, *loaded.problems)
