@@ -230,6 +230,34 @@ def test_who_is_let_in(start: Start, authority: Authority) -> None:
     assert len(refused) == 5 * 5
 
 
+def test_tls_of_a_sidecars_own_is_for_clients_outside_of_the_mesh(start: Start, authority: Authority) -> None:
+    """Where the port is not STRICT: it asks them for nothing."""
+    own = authority.write("own", issue("own", authority.root))
+    for path in (authority.folder, own.with_suffix(".pem"), own.with_suffix(".key")):
+        path.chmod(0o755)  # Envoy is another user.
+    files = {"serverCertificate": f"{own}.pem", "privateKey": f"{own}.key"}
+    ingress = [
+        {"port": {"number": n, "protocol": "HTTPS", "name": "https"}, "tls": {"mode": "SIMPLE", **files}}
+        for n in (8443, 8444)
+    ]
+    text = _pod("webapp-0", POD4, {"app": "webapp"}, "webapp") + _peer_authentication(
+        "PERMISSIVE", "webapp", {"8444": "STRICT"}
+    )
+    text += _object("Sidecar", "default", "networking.istio.io/v1", spec={"ingress": ingress})
+    live = start(text, proxy=CLIENT, secrets=authority.secrets)
+    for port in (8443, 8444):
+        live.start_app(live.netns, POD4, port, f"app{port}")
+    ca = authority.folder / "ca.pem"
+    caller = authority.write("caller", issue("caller", authority.root, spiffe("caller")))
+    seen = call_tls(live.peer, POD4, 8443, REQUEST, trusted=ca)
+    assert (seen.certificate, "app8443" in seen.answer) == ("own", True)
+    for port in (8443, 8444):
+        seen = call_tls(live.peer, POD4, port, REQUEST, trusted=ca, shown=caller, alpn=MESH_HTTP)
+        assert (seen.certificate, f"app{port}" in seen.answer) == ("webapp", True)
+    assert "app" not in call_tls(live.peer, POD4, 8444, REQUEST, trusted=ca).answer
+    assert "app" not in live.call(live.peer, POD4, 8443, REQUEST)
+
+
 def test_a_server_that_speaks_first(start: Start, authority: Authority) -> None:
     """Its clients may speak mutual TLS or nothing at all until it has spoken."""
     live = start(MESH, proxy=CLIENT, secrets=authority.secrets)

@@ -120,6 +120,15 @@ def test_a_port_with_a_policy_of_its_own_is_judged_by_that() -> None:
     assert graph.get(problems) == ()
 
 
+def test_tls_of_a_sidecars_own_at_a_strict_port() -> None:
+    tls = {"mode": "SIMPLE", "serverCertificate": "/a", "privateKey": "/b"}
+    ingress = [{"port": {"number": 8443, "protocol": "HTTPS", "name": "https"}, "tls": tls}]
+    sidecar = manifest("Sidecar", "default", api=NETWORKING, spec={"ingress": ingress})
+    (found,) = graph_of(STRICT, sidecar).get(problems)
+    assert (found.reason, found.field) == ("UnusedField", "spec.ingress[0].tls")
+    assert graph_of(sidecar).get(problems) == ()
+
+
 def test_who_serves_is_known_of_pods_that_a_slice_lists() -> None:
     listed = manifest(
         "EndpointSlice",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import Labels, resource
+from pilotfish.mesh.policy.peer_authentication import decisive, peer_modes
 from pilotfish.mesh.problems.routing import warning
 from pilotfish.mesh.registry.services import claimants
 from pilotfish.mesh.registry.visibility import ports_seen
@@ -17,6 +18,7 @@ from pilotfish.mesh.sidecars import egress_of, in_namespace
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.egress import ANY, Egress, Import
 from pilotfish.model.kinds import POD
+from pilotfish.model.mutual_tls import MutualTLS
 
 
 @query
@@ -29,6 +31,7 @@ def sidecar_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
     return (
         *(_selection(db, ref, labels) if labels else _second(db, ref)),
         *_unknown_hosts(db, ref, found.spec),
+        *_unused_tls(db, ref, found.spec, labels),
         *(_lost_proxy(db, ref, egress) if egress is not None else ()),
     )
 
@@ -60,6 +63,18 @@ def _conflict(db: Reads, ref: ObjectRef, other: ObjectRef, whom: str, reason: st
         return warning(db, ref, "spec.workloadSelector", reason, text)
     text = f"{other} is {whom} too and is not used there, as this one comes first; merge the two, or remove one"
     return warning(db, ref, "spec.workloadSelector", reason, text, Severity.INFO)
+
+
+def _unused_tls(db: Reads, ref: ObjectRef, spec: istio.SidecarSpec, labels: Labels) -> Iterator[Problem]:
+    """Whoever speaks it is closed out: a STRICT port takes certificates of the mesh alone."""
+    modes = peer_modes(db, ref.namespace, labels)
+    for index, each in enumerate(spec.ingress):
+        if each.tls is not None and each.port is not None and modes.of(each.port.number) is MutualTLS.STRICT:
+            text = (
+                f"{decisive(db, ref.namespace, labels)} lets nobody in but workloads of the mesh, so it has no effect; "
+                f"remove it, or say PERMISSIVE for port {each.port.number} there"
+            )
+            yield warning(db, ref, f"spec.ingress[{index}].tls", "UnusedField", text)
 
 
 def _unknown_hosts(db: Reads, ref: ObjectRef, spec: istio.SidecarSpec) -> Iterator[Problem]:
