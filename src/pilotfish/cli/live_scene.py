@@ -27,7 +27,7 @@ from pilotfish.runtime.linux.netns import NetNs
 
 if TYPE_CHECKING:
     from pilotfish.capture import RuleSet
-    from pilotfish.explain.document import FindOwner
+    from pilotfish.explain.owner import FindOwner
 
 
 def read_scene(session: Session, status: StatusView) -> tuple[Scene, FindOwner]:

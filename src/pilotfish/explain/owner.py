@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from pilotfish.config.manifest import Manifest
 from pilotfish.envoy.message import config_path
@@ -27,8 +28,20 @@ class Owner:
         return {"kind": self.kind, "namespace": self.namespace, "name": self.name, **where}
 
     def __str__(self) -> str:
-        where = f" {self.file}:{self.line}" if self.file else ""
-        return f"{self.kind} {self.namespace}/{self.name}{where}"
+        return f"{self.object} {self.where}".rstrip()
+
+    @property
+    def object(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+    @property
+    def where(self) -> str:
+        """`FILE:LINE`; "" where it is not known."""
+        return f"{self.file}:{self.line}" if self.file else ""
+
+
+FindOwner: TypeAlias = Callable[[str], Owner | None]
+"""Who a step's `owner` path is, and where it was written."""
 
 
 def index_owners(manifests: Iterable[Manifest]) -> Mapping[str, Owner]:

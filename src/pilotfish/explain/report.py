@@ -1,0 +1,204 @@
+"""A Trace made ready to be shown: stretches of the way, each in one pod, that part where chance decides.
+
+    Trace ─build_report─▶ Report: Leg ─▶ Leg, Leg … ─▶ Ending
+                            ├ cli.render.way   for a terminal
+                            └ picture          SVG and HTML
+
+Ways that differ in nothing but the pod (the replicas of a Deployment) are one Leg that knows the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pilotfish.explain.ask import Ask
+from pilotfish.explain.live import Marks, Observed, compare
+from pilotfish.explain.owner import FindOwner, Owner
+from pilotfish.explain.trace import Outcome, Side, Stage, Step, Trace
+from pilotfish.explain.words import decides, say_answer, say_end, say_step
+
+_MOST_ALIKE: Final = 3
+"""Ways beside each other that are alike and are shown each."""
+_NAMED_BY_PLACE: Final = (Stage.ENDPOINT, Stage.APP)
+"""Stages whose steps are alike whatever their name, as it is an address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A step, as it is told."""
+
+    step: Step
+    says: str
+    decides: bool
+    """Else it follows of itself, and is left out where not all is asked for."""
+    owner: Owner | None = None
+    mark: bool | None = None
+    """Whether the request that was really sent confirms it; None where nothing was seen of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    outcome: Outcome
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    side: Side
+    pod: str
+    """`NAME.NAMESPACE`; "" outside of every pod."""
+    probability: float
+    """That a request comes here; of those in `alike`, too."""
+    stops: tuple[Stop, ...]
+    onward: tuple[Leg, ...] = ()
+    """None where it ends."""
+    ending: Ending | None = None
+    alike: tuple[Leg, ...] = ()
+    """The others that this one stands for."""
+
+    def is_in(self, other: Leg) -> bool:
+        """The same pod, in the same part."""
+        return (self.side, self.pod) == (other.side, other.pod)
+
+    @property
+    def place(self) -> str:
+        return self.pod or "outside"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    answer: str
+    source: str
+    """Who asks: `NAME.NAMESPACE`, or `outside`."""
+    asked: tuple[str, ...]
+    """What: `POST http://calculator:8888/add`, then what else the request has, such as `end-user: jason`."""
+    legs: tuple[Leg, ...]
+    outcomes: tuple[Outcome, ...]
+    observed: Observed | None = None
+
+    def walk(self) -> Iterator[Leg]:
+        """Each leg before those that go on from it."""
+        waiting = list(reversed(self.legs))
+        while waiting:
+            leg = waiting.pop()
+            yield leg
+            waiting += reversed(leg.onward)
+
+    def stops(self) -> Iterator[Stop]:
+        return (stop for leg in self.walk() for stop in leg.stops)
+
+
+def build_report(
+    source: str, ask: Ask, trace: Trace, find_owner: FindOwner, observed: Observed | None = None
+) -> Report:
+    """`observed`: the same request, really sent."""
+    builder = _Builder(trace, find_owner, compare(trace, observed) if observed is not None else {})
+    return Report(
+        say_answer((outcome, builder.sender(outcome)) for outcome in trace.outcomes),
+        source,
+        tuple(_asked(ask)),
+        builder.legs(None),
+        trace.outcomes,
+        observed,
+    )
+
+
+def _asked(ask: Ask) -> Iterator[str]:
+    request = ask.request
+    yield ask.url if request.method == "GET" else f"{request.method} {ask.url}"
+    if request.host.rpartition(":")[0] != ask.host and request.host.strip("[]") != ask.host:
+        yield f"Host: {request.host}"
+    yield from (f"{name}: {value}" for name, value in request.headers.items())
+    if ask.tls is not None and ask.tls.server_name not in ("", ask.host):
+        yield f"server name {ask.tls.server_name}"
+
+
+class _Builder:
+    def __init__(self, trace: Trace, find_owner: FindOwner, marks: Marks) -> None:
+        self._trace, self._find_owner, self._marks = trace, find_owner, marks
+        self._steps: dict[int | None, list[Step]] = {}
+        self._outcomes: dict[int | None, list[Outcome]] = {}
+        for step in trace.steps:
+            self._steps.setdefault(step.parent, []).append(step)
+        for outcome in trace.outcomes:
+            self._outcomes.setdefault(outcome.last_step if trace.steps else None, []).append(outcome)
+
+    def legs(self, parent: Step | None) -> tuple[Leg, ...]:
+        """What goes on from a step."""
+        at = parent.id if parent is not None else None
+        ends = (self._end(parent, outcome) for outcome in self._outcomes.get(at, ()))
+        return tuple(_fold((*ends, *(self._leg(step) for step in self._steps.get(at, ())))))
+
+    def _end(self, parent: Step | None, outcome: Outcome) -> Leg:
+        side, pod = (parent.side, parent.pod) if parent is not None else (Side.CLIENT, "")
+        return Leg(side, pod, outcome.probability, (), ending=self._ending(outcome))
+
+    def _leg(self, first: Step) -> Leg:
+        run = [first]
+        while (after := self._next(run[-1])) is not None:
+            run.append(after)
+        stops, onward = tuple(map(self._stop, run)), self.legs(run[-1])
+        leg = Leg(first.side, first.pod, first.probability, stops, onward)
+        if len(onward) == 1 and onward[0].ending is not None and not onward[0].stops:
+            return replace(leg, onward=(), ending=onward[0].ending)
+        return leg
+
+    def _next(self, step: Step) -> Step | None:
+        """The only one, in the same pod."""
+        after = self._steps.get(step.id, ())
+        if len(after) != 1 or step.id in self._outcomes:
+            return None
+        return after[0] if (after[0].side, after[0].pod) == (step.side, step.pod) else None
+
+    def _stop(self, step: Step) -> Stop:
+        mark = self._marks.get(step.id)
+        owner = self._find_owner(step.owner) if step.owner else None
+        return Stop(step, say_step(step), mark is False or decides(step, self._trace), owner, mark)
+
+    def _ending(self, outcome: Outcome) -> Ending:
+        return Ending(outcome, say_end(outcome, self.sender(outcome)))
+
+    def sender(self, outcome: Outcome) -> Owner | None:
+        """Whose route led there: the nearest one's on the way."""
+        at: int | None = outcome.last_step if self._trace.steps else None
+        while at is not None:
+            step = self._trace.steps[at]
+            if step.stage is Stage.ROUTE and step.owner and (owner := self._find_owner(step.owner)) is not None:
+                return owner
+            at = step.parent
+        return None
+
+
+def _fold(legs: Iterable[Leg]) -> Iterator[Leg]:
+    """Those that are alike, if there are many, as one where the first of them stood."""
+    groups: dict[object, list[Leg]] = {}
+    for leg in legs:
+        groups.setdefault(_likeness(leg), []).append(leg)
+    for group in groups.values():
+        if len(group) > _MOST_ALIKE:
+            yield _merge(group)
+        else:
+            yield from group
+
+
+def _likeness(leg: Leg) -> object:
+    """Equal for legs that differ in pods and addresses alone."""
+    steps = tuple(
+        (stop.step.stage, stop.step.verdict, stop.step.owner, stop.mark, _name_of(stop.step)) for stop in leg.stops
+    )
+    end = leg.ending.outcome if leg.ending is not None else None
+    ending = (end.kind, end.status, end.flag, bool(end.pod)) if end is not None else ()
+    return leg.side, bool(leg.pod), steps, ending, tuple(map(_likeness, leg.onward))
+
+
+def _name_of(step: Step) -> str:
+    return "" if step.stage in _NAMED_BY_PLACE and step.name != "none" else step.name
+
+
+def _merge(legs: Sequence[Leg]) -> Leg:
+    first, *others = legs
+    onward = tuple(map(_merge, zip(*(leg.onward for leg in legs), strict=True)))
+    alike = (*first.alike, *(each for leg in others for each in (leg, *leg.alike)))
+    return replace(first, probability=sum(leg.probability for leg in legs), onward=onward, alike=alike)
