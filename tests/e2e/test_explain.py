@@ -81,7 +81,7 @@ def test_why_names_the_object_that_led_there(mesh: Mesh) -> None:
     assert mesh.status_code(client, "http://shop/subset") == "503"
     mesh.logged(client, "the request", lambda entry: entry.path == "/subset" and entry.response_flags == ("UH",))
     said = mesh.call("why", "UH", client).stdout
-    assert "outbound|80|v3|shop.default.svc.cluster.local has no endpoint that may be used" in said
+    assert "subset v3 of shop.default.svc.cluster.local:80 has no endpoint that may be used" in said
     assert "VirtualService default/shop" in said
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pilotfish.explain.ask import Ask
     from pilotfish.explain.cases import Expected
     from pilotfish.explain.live import Observed
-    from pilotfish.explain.report import FindOwner, Report
+    from pilotfish.explain.owner import FindOwner
+    from pilotfish.explain.report import Report
     from pilotfish.explain.scene import Scene, Station
 
 OUTSIDE = "outside"
@@ -128,7 +129,7 @@ def command(
     trace = explain(scene, client, ask)
     name = client.name if client is not None else OUTSIDE
     observed = _send(mesh, namespace, source, ask) if live else None
-    if output in ("json", "yaml"):
+    if output == "json" or output == "yaml":
         click.echo(render_document(build_document(name, ask, trace, find_owner, observed), output), nl=False)
     else:
         click.echo(_show(build_report(name, ask, trace, nearby(find_owner), observed), output, verbose), nl=False)

@@ -16,7 +16,7 @@ from typing import Final
 from pilotfish.explain.ask import Ask
 from pilotfish.explain.live import Marks, Observed, compare
 from pilotfish.explain.owner import FindOwner, Owner
-from pilotfish.explain.trace import Outcome, Side, Stage, Step, Trace
+from pilotfish.explain.trace import End, Outcome, Side, Stage, Step, Trace, Verdict
 from pilotfish.explain.words import decides, say_answer, say_end, say_step
 
 _MOST_ALIKE: Final = 3
@@ -72,15 +72,23 @@ class Report:
     answer: str
     source: str
     """Who asks: `NAME.NAMESPACE`, or `outside`."""
-    asked: tuple[str, ...]
-    """What: `POST http://calculator:8888/add`, then what else the request has, such as `end-user: jason`."""
-    legs: tuple[Leg, ...]
+    asked: str
+    """What: `POST http://calculator:8888/add`, what else it has, such as `, end-user: jason`."""
+    way: Leg
     outcomes: tuple[Outcome, ...]
     observed: Observed | None = None
 
+    @property
+    def tone(self) -> Verdict:
+        """TAKEN where every request is answered by an app, REFUSED where none is."""
+        kinds = {outcome.kind for outcome in self.outcomes}
+        if kinds == {End.DELIVERED}:
+            return Verdict.TAKEN
+        return Verdict.UNKNOWN if kinds & {End.DELIVERED, End.UNKNOWN} else Verdict.REFUSED
+
     def walk(self) -> Iterator[Leg]:
         """Each leg before those that go on from it."""
-        waiting = list(reversed(self.legs))
+        waiting = [self.way]
         while waiting:
             leg = waiting.pop()
             yield leg
@@ -98,8 +106,8 @@ def build_report(
     return Report(
         say_answer((outcome, builder.sender(outcome)) for outcome in trace.outcomes),
         source,
-        tuple(_asked(ask)),
-        builder.legs(None),
+        ", ".join(_asked(ask)),
+        builder.way(),
         trace.outcomes,
         observed,
     )
@@ -115,6 +123,27 @@ def _asked(ask: Ask) -> Iterator[str]:
         yield f"server name {ask.tls.server_name}"
 
 
+def say_observed(report: Report) -> tuple[str, str] | None:
+    """(what was seen of the request that was really sent, whether it is as predicted); None where none was sent."""
+    if report.observed is None:
+        return None
+    marks = [stop.mark for stop in report.stops() if stop.mark is not None]
+    wrong = [stop.step.name for stop in report.stops() if stop.mark is False]
+    said = "as predicted" if marks and not wrong else f"not as predicted{': ' if wrong else ''}{', '.join(wrong)}"
+    return ", ".join(report.observed.told()), said
+
+
+def describe(report: Report) -> str:
+    """The whole of it in sentences."""
+    lines = [f"{report.answer}."]
+    for leg in report.walk():
+        told = [f"{stop.step.stage.replace('_', ' ')}: {stop.says}" for stop in leg.stops if stop.decides]
+        told += [leg.ending.says] if leg.ending is not None else []
+        if told:
+            lines.append(f"{leg.side} {leg.place}: {'; '.join(told)}.")
+    return "\n".join(lines)
+
+
 class _Builder:
     def __init__(self, trace: Trace, find_owner: FindOwner, marks: Marks) -> None:
         self._trace, self._find_owner, self._marks = trace, find_owner, marks
@@ -124,6 +153,13 @@ class _Builder:
             self._steps.setdefault(step.parent, []).append(step)
         for outcome in trace.outcomes:
             self._outcomes.setdefault(outcome.last_step if trace.steps else None, []).append(outcome)
+
+    def way(self) -> Leg:
+        legs = self.legs(None)
+        if len(legs) == 1:
+            return legs[0]
+        pod = self._trace.steps[0].pod if self._trace.steps else ""
+        return Leg(Side.CLIENT, pod, 1.0, (), legs)
 
     def legs(self, parent: Step | None) -> tuple[Leg, ...]:
         """What goes on from a step."""

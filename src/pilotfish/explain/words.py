@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from pilotfish.explain.owner import Owner
 
 _BROKEN: Final = {End.RESET: "connection reset", End.REFUSED: "refused", End.TIMEOUT: "no answer"}
-_TO_PROXY: Final = {f"redirected to port {port}" for port in (OUTBOUND_PORT, INBOUND_PORT)}
+_TO_PROXY: Final = {
+    f"redirected to port {port}": f"to its proxy, port {port}" for port in (OUTBOUND_PORT, INBOUND_PORT)
+}
 _KEPT: Final = ("delay", "abort", "origin", "mirrors", "panic", "detected")
 """Evidence that changes what becomes of a request, or when."""
 _MOST_NAMED: Final = 3
@@ -29,7 +31,7 @@ _SPECIAL: Final = {
 def say_step(step: Step) -> str:
     """One line, without the stage: `subset v2 of calculator.vm.svc.cluster.local:8888`."""
     said = _SAID.get(step.stage, _say_name)(step)
-    more = [_pair(key, step.evidence[key]) for key in _KEPT if key in step.evidence]
+    more = [_pair(key, step.evidence[key]) for key in _KEPT if step.evidence.get(key)]
     return "; ".join((said, *more))
 
 
@@ -47,7 +49,7 @@ def _say_netfilter(step: Step) -> str:
     verdict = str(step.evidence.get("verdict", ""))
     if "connection" not in step.evidence:  # the node's own share of a Service
         return f"{step.name}, {verdict}" if verdict else step.name
-    return f"{verdict}, the proxy's" if verdict in _TO_PROXY else verdict
+    return _TO_PROXY.get(verdict, verdict)
 
 
 def _say_cluster(step: Step) -> str:
@@ -124,9 +126,14 @@ def say_answer(ends: Iterable[tuple[Outcome, Owner | None]]) -> str:
         shares = pods if answers else others.setdefault(_end_parts(outcome, sender), {})
         shares[outcome.pod] = shares.get(outcome.pod, 0.0) + outcome.probability
     parts = [f"answered by {_listed(pods)}"] if pods else []
-    for (head, tail), shares in sorted(others.items(), key=lambda other: -sum(other[1].values())):
+    ranked = sorted(others.items(), key=lambda other: -sum(other[1].values()))
+    shown = ranked if len(ranked) <= _MOST_NAMED + 1 else ranked[:_MOST_NAMED]
+    for (head, tail), shares in shown:
         whole = say_share(sum(shares.values())) if "" in shares else ""
         parts.append(f"{head}{f' ({whole})' if whole else _by(_listed(shares))}{tail}")
+    if rest := ranked[len(shown) :]:
+        part = sum(sum(shares.values()) for _, shares in rest)
+        parts.append(f"one of {len(rest)} other ends ({say_share(part)})")
     return "; or ".join(parts) or "nothing is known"
 
 

@@ -37,4 +37,4 @@ def columns(text: str) -> int:
     """Of a terminal: East Asian wide characters take two."""
     if text.isascii():
         return len(text)
-    return sum(2 if unicodedata.east_asiancolumns(char) in "WF" else not unicodedata.combining(char) for char in text)
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else not unicodedata.combining(char) for char in text)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from pilotfish.cli.render.table import columns
-from pilotfish.explain.report import Leg, Report
+from pilotfish.explain.report import say_observed
 from pilotfish.explain.words import say_share
 
 if TYPE_CHECKING:
-    from pilotfish.explain.live import Observed
-    from pilotfish.explain.report import Stop
+    from pilotfish.explain.report import Leg, Report, Stop
 
 _COLOURS: Final = {"taken": "green", "refused": "red", "unknown": "yellow"}
 _BARE: Final = ("why", "verdict", "rule", "detected")
@@ -26,37 +25,30 @@ _STAGE: Final = 16
 def render_way(report: Report, verbose: bool = False, width: int | None = None) -> str:
     """`width`: columns to wrap at; None leaves lines as long as they are."""
     lines = [("", click.style(report.answer, bold=True)), ("", "")]
-    lines += _legs(report.legs, report, 0, verbose)
-    if report.observed is not None:
-        lines += _seen(report, report.observed)
+    lines += _leg(report.way, None, 0, verbose, f" → {report.asked}")
+    if (seen := say_observed(report)) is not None:
+        colour = "green" if report.observed is not None and seen[1] == "as predicted" else "red"
+        lines += [("", ""), ("", f"{click.style('sent:', bold=True)} {seen[0]}; {click.style(seen[1], fg=colour)}")]
     if not verbose and not all(stop.decides for stop in report.stops()):
         lines += [("", ""), ("", click.style("-v shows every step, and the candidates that lost", dim=True))]
     return "".join(f"{line}\n" for head, text in lines for line in _wrapped(head, text, width))
 
 
-def _legs(legs: Sequence[Leg], before: Leg | Report, depth: int, verbose: bool) -> Iterator[tuple[str, str]]:
-    """What goes on from `before`: each part, if there are several, below its share."""
-    if isinstance(before, Report) and legs:
-        yield "", f"{click.style(f'{legs[0].side} {before.source}', bold=True)} → {', '.join(before.asked)}"
-    for leg in legs:
-        deeper = depth
-        if len(legs) > 1:
-            deeper += 1
-            share = say_share(leg.probability)
-            yield "  " * deeper, click.style(share, bold=True)
-        yield from _leg(leg, before, deeper, verbose)
-
-
-def _leg(leg: Leg, before: Leg | Report, depth: int, verbose: bool) -> Iterator[tuple[str, str]]:
+def _leg(leg: Leg, before: Leg | None, depth: int, verbose: bool, asked: str = "") -> Iterator[tuple[str, str]]:
+    """`asked`: what is said beside the first."""
     indent = "  " * depth
-    if isinstance(before, Leg) and not leg.is_in(before):
-        yield indent, f"{click.style(f'{leg.side} {leg.place}', bold=True)}{_others(leg)}"
+    if before is None or not leg.is_in(before):
+        yield indent, f"{click.style(f'{leg.side} {leg.place}', bold=True)}{_others(leg)}{asked}"
     for stop in leg.stops:
         if verbose or stop.decides:
             yield from _stop(stop, leg, f"{indent}  ", verbose)
     if leg.ending is not None:
         yield f"{indent}  ", f"{click.style('⇒', bold=True)} {leg.ending.says}"
-    yield from _legs(leg.onward, leg, depth, verbose)
+    parts = len(leg.onward) > 1
+    for onward in leg.onward:
+        if parts:
+            yield f"{indent}  ", click.style(say_share(onward.probability), bold=True)
+        yield from _leg(onward, leg, depth + parts, verbose)
 
 
 def _others(leg: Leg) -> str:
@@ -79,17 +71,6 @@ def _evidence(evidence: Iterable[tuple[str, object]]) -> Iterator[str]:
     for key, value in evidence:
         shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         yield shown if key in _BARE else f"{key} {shown}"
-
-
-def _seen(report: Report, observed: Observed) -> Iterator[tuple[str, str]]:
-    """What became of the request that was really sent."""
-    stops = tuple(report.stops())
-    wrong = [stop.step.name for stop in stops if stop.mark is False]
-    right = any(stop.mark for stop in stops)
-    verdict = f"not as predicted: {', '.join(wrong)}" if wrong else "as predicted" if right else "not as predicted"
-    shown = click.style(verdict, fg="green" if right and not wrong else "red")
-    yield "", ""
-    yield "", f"{click.style('sent:', bold=True)} {', '.join(observed.told())}; {shown}"
 
 
 def _wrapped(head: str, text: str, width: int | None) -> Iterator[str]:
