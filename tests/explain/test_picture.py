@@ -1,4 +1,4 @@
-"""The way as a picture: all that is told is there, in a form that no text of a user breaks, and that asks for nothing."""
+"""The way as a picture: all that is told is there, in a form that no user's text breaks, and that asks for nothing."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ Place = dict[str, Any]
 def overlap(one: Place, other: Place) -> bool:
     across = min(one["right"], other["right"]) - max(one["left"], other["left"])
     down = min(one["bottom"], other["bottom"]) - max(one["top"], other["top"])
-    return across > 1 and down > 2  # lines stand as close as their letters' boxes
+    return bool(across > 1 and down > 2)  # lines stand as close as their letters' boxes
 
 
 def within(inner: Place, outer: Place) -> bool:
@@ -61,7 +61,7 @@ def check_places(drawn: list[Place]) -> None:
     for kind in ("texts", "boxes", "panels"):
         found = drawn[0][kind]
         assert found != []
-        pairs = [(one["text"], other["text"]) for i, one in enumerate(found) for other in found[:i] if overlap(one, other)]
+        pairs = [(one, other) for i, one in enumerate(found) for other in found[:i] if overlap(one, other)]
         assert pairs == [], kind
         assert [each["text"] for each in found if not within(each, drawn[0]["whole"])] == []
     # A text that begins in a rectangle stays in it: pills, panels, boxes, grounds.

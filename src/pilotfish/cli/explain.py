@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 import msgspec
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pilotfish.explain.scene import Scene, Station
 
 OUTSIDE = "outside"
-OUTPUTS = ("text", "json", "yaml", "svg", "html")
+Output = Literal["text", "json", "yaml", "svg", "html"]
 
 
 @click.command("explain")
@@ -57,7 +57,7 @@ OUTPUTS = ("text", "json", "yaml", "svg", "html")
 )
 @click.option("--live", is_flag=True, help="Send the request for real, and mark what it confirms or contradicts.")
 @click.option("-v", "--verbose", is_flag=True, help="All evidence, and each candidate that lost, with why.")
-@click.option("-o", "--output", type=click.Choice(OUTPUTS), default="text", show_default=True)
+@click.option("-o", "--output", type=click.Choice(get_args(Output)), default="text", show_default=True)
 @mesh_option
 def command(
     words: tuple[str, ...],
@@ -74,7 +74,7 @@ def command(
     expected: tuple[str, ...],
     live: bool,
     verbose: bool,
-    output: str,
+    output: Output,
     mesh: str | None,
     method: str,
     headers: tuple[str, ...],
@@ -137,7 +137,7 @@ def command(
         raise Failure(f"not as asserted ({wanted}): {'; '.join(lines)}")
 
 
-def _show(report: Report, output: str, verbose: bool) -> str:
+def _show(report: Report, output: Output, verbose: bool) -> str:
     if output == "text":
         return render_way(report, verbose, terminal_width())
     from pilotfish.explain.picture import render_html, render_svg

@@ -143,7 +143,8 @@ def _route(
     route = routes.taken
     if route is None:
         verdict = Verdict.UNKNOWN if routes.failure is not None else Verdict.REFUSED
-        branch = branch.step(Stage.ROUTE, "none", verdict=verdict, rejected=routes.rejected)
+        owner = next(filter(None, map(config_of, host.routes)), "")
+        branch = branch.step(Stage.ROUTE, "none", verdict=verdict, owner=owner, rejected=routes.rejected)
         if routes.failure is not None:
             branch.end(End.UNKNOWN, routes.why, failure=routes.failure)
         else:

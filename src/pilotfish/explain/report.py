@@ -201,7 +201,8 @@ class _Builder:
         at: int | None = outcome.last_step if self._trace.steps else None
         while at is not None:
             step = self._trace.steps[at]
-            if step.stage is Stage.ROUTE and step.owner and (owner := self._find_owner(step.owner)) is not None:
+            is_sent = step.stage is Stage.ROUTE and step.verdict is Verdict.TAKEN and step.owner
+            if is_sent and (owner := self._find_owner(step.owner)) is not None:
                 return owner
             at = step.parent
         return None
