@@ -194,7 +194,7 @@ class _Builder:
         return Stop(step, say_step(step), mark is False or decides(step, self._trace), owner, mark)
 
     def _ending(self, outcome: Outcome) -> Ending:
-        return Ending(outcome, say_end(outcome, self.sender(outcome)))
+        return Ending(outcome, say_end(outcome))
 
     def sender(self, outcome: Outcome) -> Owner | None:
         """Whose route led there: the nearest one's on the way."""

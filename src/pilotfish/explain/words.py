@@ -12,14 +12,17 @@ if TYPE_CHECKING:
     from pilotfish.explain.owner import Owner
 
 _BROKEN: Final = {End.RESET: "connection reset", End.REFUSED: "refused", End.TIMEOUT: "no answer"}
-_TO_PROXY: Final = {
-    f"redirected to port {port}": f"to its proxy, port {port}" for port in (OUTBOUND_PORT, INBOUND_PORT)
+_VERDICTS: Final = {
+    "accepted as it is": "accepted as it is: no rule sends it to a proxy",
+    **{f"redirected to port {port}": f"to its proxy, port {port}" for port in (OUTBOUND_PORT, INBOUND_PORT)},
 }
 _KEPT: Final = ("delay", "abort", "origin", "mirrors", "panic", "detected")
 """Evidence that changes what becomes of a request, or when."""
 _MOST_NAMED: Final = 3
 """Pods, or kinds of ends, that an answer names one by one."""
 _CERTAIN: Final = 0.9999
+_WANTED: Final = ("", "FI")
+"""Flags of answers that a route itself asks for: redirects, faults."""
 _SPECIAL: Final = {
     "PassthroughCluster": "to where the client meant to go",
     "InboundPassthroughCluster": "to where the client meant to go",
@@ -49,11 +52,12 @@ def _say_netfilter(step: Step) -> str:
     verdict = str(step.evidence.get("verdict", ""))
     if "connection" not in step.evidence:  # the node's own share of a Service
         return f"{step.name}, {verdict}" if verdict else step.name
-    return _TO_PROXY.get(verdict, verdict)
+    return _VERDICTS.get(verdict, verdict)
 
 
 def _say_cluster(step: Step) -> str:
-    return say_cluster(step.name)
+    told = say_cluster(step.name)
+    return f"{told}, {_SPECIAL[told]}" if told in _SPECIAL else told
 
 
 def _say_app(step: Step) -> str:
@@ -76,8 +80,6 @@ _SAID: Final = {
 
 def say_cluster(name: str) -> str:
     """Istio's `outbound|PORT|SUBSET|HOST` in words; another name as it is."""
-    if name in _SPECIAL:
-        return f"{name}, {_SPECIAL[name]}"
     parts = name.split("|")
     if len(parts) != 4 or parts[0] != "outbound":
         return name
@@ -97,20 +99,22 @@ def say_share(part: float) -> str:
     return "" if part > _CERTAIN else f"{part * 100:.3g} %"
 
 
-def say_end(outcome: Outcome, sender: Owner | None) -> str:
-    """`sender`: whose route led there."""
-    head, tail = _end_parts(outcome, sender)
-    return head if outcome.kind is End.DELIVERED else f"{head}{_by(outcome.pod)}{tail}"
+def say_end(outcome: Outcome) -> str:
+    if outcome.kind is End.DELIVERED:
+        return "the app answers" if outcome.pod else outcome.cause
+    head, tail = _end_parts(outcome, None)
+    return f"{head}{_by(outcome.pod)}{tail}"
 
 
 def _end_parts(outcome: Outcome, sender: Owner | None) -> tuple[str, str]:
-    """What is said before and behind who answers."""
+    """What is said before and behind who answers. `sender`: whose route led there."""
     if outcome.kind is End.DELIVERED:
-        return "the app answers" if outcome.pod else outcome.cause, ""
+        return outcome.cause, ""
     words = [str(outcome.status) if outcome.status is not None else _BROKEN.get(outcome.kind, outcome.kind.value)]
     words += [outcome.flag] if outcome.flag else []
-    sends = f"; {sender} sends it there" if sender is not None else ""
-    return " ".join(words), f": {outcome.cause}{sends}" if outcome.cause else ""
+    wanted = outcome.kind is End.RESPONSE and outcome.flag in _WANTED
+    asks = f"; {sender} {'says so' if wanted else 'sends it there'}" if sender is not None else ""
+    return " ".join(words), f": {outcome.cause}{asks}" if outcome.cause else ""
 
 
 def _by(pods: str) -> str:

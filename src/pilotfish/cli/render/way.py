@@ -20,6 +20,8 @@ _BARE: Final = ("why", "verdict", "rule", "detected")
 _MARKS: Final = {True: " ✓", False: " ✗"}
 _STAGE: Final = 16
 """Columns of a stage's name, and a space."""
+_MOST_LOST: Final = 3
+"""Candidates that are told of a step that took none, where not all is asked for."""
 
 
 def render_way(report: Report, verbose: bool = False, width: int | None = None) -> str:
@@ -63,8 +65,11 @@ def _stop(stop: Stop, leg: Leg, indent: str, verbose: bool) -> Iterator[tuple[st
     whose = f"  {click.style(str(stop.owner), dim=True)}" if stop.owner is not None else ""
     more = f" and {len(leg.alike)} more" if leg.alike and step.stage == "endpoint" else ""
     yield f"{indent}{step.stage.replace('_', ' '):<{_STAGE}}", f"{name}{more}{whose}"
-    for lost in step.rejected if verbose else ():
+    told = len(step.rejected) if verbose else _MOST_LOST if step.verdict == "refused" else 0
+    for lost in step.rejected[:told]:
         yield f"{indent}{'':<{_STAGE}}", click.style(f"not {lost.name}: {lost.reason}", dim=True)
+    if 0 < told < len(step.rejected):
+        yield f"{indent}{'':<{_STAGE}}", click.style(f"nor {len(step.rejected) - told} more", dim=True)
 
 
 def _evidence(evidence: Iterable[tuple[str, object]]) -> Iterator[str]:
