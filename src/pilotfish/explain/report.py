@@ -141,7 +141,7 @@ def describe(report: Report) -> str:
         told += [leg.ending.says] if leg.ending is not None else []
         if told:
             lines.append(f"{leg.side} {leg.place}: {'; '.join(told)}.")
-    return "\n".join(lines)
+    return " ".join(lines)
 
 
 class _Builder:

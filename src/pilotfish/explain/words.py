@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,11 @@ from pilotfish.model.wellknown import INBOUND_PORT, OUTBOUND_PORT
 if TYPE_CHECKING:
     from pilotfish.explain.owner import Owner
 
+_ACTING: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"
+)
+"""Controls, invisible and directional characters, halves of characters: terminals obey some, XML forbids others.
+Sources: https://www.w3.org/TR/xml/#charsets, https://www.unicode.org/reports/tr36/ (bidirectional text)"""
 _BROKEN: Final = {End.RESET: "connection reset", End.REFUSED: "refused", End.TIMEOUT: "no answer"}
 _VERDICTS: Final = {
     "accepted as it is": "accepted as it is: no rule sends it to a proxy",
@@ -29,6 +35,11 @@ _SPECIAL: Final = {
     "BlackHoleCluster": "which leads nowhere",
 }
 """Istio's names of clusters that are nobody's."""
+
+
+def plain(text: str) -> str:
+    """Users' text as it may be shown: what would act on a terminal or reorder a line is a `�`."""
+    return _ACTING.sub("�", text)
 
 
 def say_step(step: Step) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from pilotfish.cli.render.table import columns
 from pilotfish.explain.report import say_observed
-from pilotfish.explain.words import say_share
+from pilotfish.explain.words import plain, say_share
 
 if TYPE_CHECKING:
     from pilotfish.explain.report import Leg, Report, Stop
@@ -26,11 +26,11 @@ _MOST_LOST: Final = 3
 
 def render_way(report: Report, verbose: bool = False, width: int | None = None) -> str:
     """`width`: columns to wrap at; None leaves lines as long as they are."""
-    lines = [("", click.style(report.answer, bold=True)), ("", "")]
+    lines = [("", _styled(report.answer, bold=True)), ("", "")]
     lines += _leg(report.way, None, 0, verbose, f" → {report.asked}")
     if (seen := say_observed(report)) is not None:
         colour = "green" if report.observed is not None and seen[1] == "as predicted" else "red"
-        lines += [("", ""), ("", f"{click.style('sent:', bold=True)} {seen[0]}; {click.style(seen[1], fg=colour)}")]
+        lines += [("", ""), ("", f"{click.style('sent:', bold=True)} {plain(seen[0])}; {_styled(seen[1], fg=colour)}")]
     if not verbose and not all(stop.decides for stop in report.stops()):
         lines += [("", ""), ("", click.style("-v shows every step, and the candidates that lost", dim=True))]
     return "".join(f"{line}\n" for head, text in lines for line in _wrapped(head, text, width))
@@ -40,12 +40,12 @@ def _leg(leg: Leg, before: Leg | None, depth: int, verbose: bool, asked: str = "
     """`asked`: what is said beside the first."""
     indent = "  " * depth
     if before is None or not leg.is_in(before):
-        yield indent, f"{click.style(f'{leg.side} {leg.place}', bold=True)}{_others(leg)}{asked}"
+        yield indent, f"{_styled(f'{leg.side} {leg.place}', bold=True)}{plain(_others(leg, verbose))}{plain(asked)}"
     for stop in leg.stops:
         if verbose or stop.decides:
             yield from _stop(stop, leg, f"{indent}  ", verbose)
     if leg.ending is not None:
-        yield f"{indent}  ", f"{click.style('⇒', bold=True)} {leg.ending.says}"
+        yield f"{indent}  ", f"{click.style('⇒', bold=True)} {plain(leg.ending.says)}"
     parts = len(leg.onward) > 1
     for onward in leg.onward:
         if parts:
@@ -53,21 +53,28 @@ def _leg(leg: Leg, before: Leg | None, depth: int, verbose: bool, asked: str = "
         yield from _leg(onward, leg, depth + parts, verbose)
 
 
-def _others(leg: Leg) -> str:
+def _styled(text: str, **style: Any) -> str:
+    return click.style(plain(text), **style)
+
+
+def _others(leg: Leg, verbose: bool) -> str:
     """Of replicas, of which one is shown."""
-    return f" and {len(leg.alike)} more like it" if leg.alike and leg.pod else ""
+    if not leg.alike or not leg.pod:
+        return ""
+    names = f": {', '.join(other.place for other in leg.alike)}" if verbose else ""
+    return f" and {len(leg.alike)} more like it{names}"
 
 
 def _stop(stop: Stop, leg: Leg, indent: str, verbose: bool) -> Iterator[tuple[str, str]]:
     step = stop.step
     said = "; ".join((step.name, *_evidence(step.evidence.items()))) if verbose else stop.says
-    name = click.style(said, fg=_COLOURS[step.verdict]) + (_MARKS[stop.mark] if stop.mark is not None else "")
-    whose = f"  {click.style(str(stop.owner), dim=True)}" if stop.owner is not None else ""
+    name = _styled(said, fg=_COLOURS[step.verdict]) + (_MARKS[stop.mark] if stop.mark is not None else "")
+    whose = f"  {_styled(str(stop.owner), dim=True)}" if stop.owner is not None else ""
     more = f" and {len(leg.alike)} more" if leg.alike and step.stage == "endpoint" else ""
     yield f"{indent}{step.stage.replace('_', ' '):<{_STAGE}}", f"{name}{more}{whose}"
     told = len(step.rejected) if verbose else _MOST_LOST if step.verdict == "refused" else 0
     for lost in step.rejected[:told]:
-        yield f"{indent}{'':<{_STAGE}}", click.style(f"not {lost.name}: {lost.reason}", dim=True)
+        yield f"{indent}{'':<{_STAGE}}", _styled(f"not {lost.name}: {lost.reason}", dim=True)
     if 0 < told < len(step.rejected):
         yield f"{indent}{'':<{_STAGE}}", click.style(f"nor {len(step.rejected) - told} more", dim=True)
 

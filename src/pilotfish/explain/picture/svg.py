@@ -1,19 +1,18 @@
 """A Picture as SVG. Texts are users': all of them are escaped, and what XML does not allow is replaced.
 
-Source: https://www.w3.org/TR/SVG2/ and, for the characters, https://www.w3.org/TR/xml/#charsets
+Source: https://www.w3.org/TR/SVG2/
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from html import escape
 from typing import Final
 
 from pilotfish.explain.picture.shapes import Curve, Dot, Line, Picture, Rect, Shape, Station, Text
 from pilotfish.explain.picture.style import css
+from pilotfish.explain.words import plain
 
-_FORBIDDEN: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _HEAD: Final = 7
 """The length of an arrow's head."""
 Target = Callable[[int], str]
@@ -22,7 +21,7 @@ Target = Callable[[int], str]
 
 def clean(text: str) -> str:
     """As it may stand within XML and HTML, in texts and in attributes."""
-    return escape(_FORBIDDEN.sub("\ufffd", text))
+    return escape(plain(text))
 
 
 def render_file(picture: Picture, title: str, description: str) -> str:
