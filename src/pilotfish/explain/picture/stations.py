@@ -22,7 +22,6 @@ _MOST_LOST: Final = 2
 _MOST_LINES: Final = 4
 _UNTOLD: Final = (Stage.NETFILTER, Stage.DNS, Stage.FILTER_CHAIN, Stage.LISTENER)
 """Stages whose candidates are told only where none was taken: there are always some, and they are no user's."""
-_MARKS: Final = {True: " ✓ seen", False: " ✗ not seen"}
 
 
 def draw_stop(stop: Stop, leg: Leg, x: float, y: float, width: float) -> tuple[Station, float]:
@@ -44,8 +43,9 @@ def _lines(stop: Stop, leg: Leg) -> Iterator[tuple[str, str, int]]:
     """(text, style, how many lines of it at most)."""
     step = stop.step
     others = f" and {len(leg.alike)} more" if leg.alike and step.stage is Stage.ENDPOINT else ""
-    mark = _MARKS[stop.mark] if stop.mark is not None else ""
-    yield f"{stop.says}{others}{mark}", str(step.verdict), _MOST_LINES
+    yield f"{stop.says}{others}", str(step.verdict), _MOST_LINES
+    if stop.mark is not None:
+        yield ("✓ seen", "end-taken", 1) if stop.mark else ("✗ not seen", "end-refused", 1)
     if stop.owner is not None:
         yield stop.owner.object, "owner", 2
         if stop.owner.where:
