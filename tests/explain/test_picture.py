@@ -11,10 +11,10 @@ import pytest
 from pilotfish.explain.picture import render_html, render_svg
 from pilotfish.explain.picture.style import PALETTE, SHAPES, TEXTS
 from pilotfish.explain.report import Leg, Report
-from tests.explain import ways
+from tests.explain import traces
 
-WAYS = {"large": ways.large, "unlike": ways.unlike, "hostile": ways.hostile}
-every_way = pytest.mark.parametrize("report", [ways.report_of(make()) for make in WAYS.values()], ids=[*WAYS])
+WAYS = {"large": traces.large, "unlike": traces.unlike, "hostile": traces.hostile}
+every_way = pytest.mark.parametrize("report", [traces.report_of(make()) for make in WAYS.values()], ids=[*WAYS])
 
 
 def texts(svg: str) -> list[str]:
@@ -23,7 +23,7 @@ def texts(svg: str) -> list[str]:
 
 
 def test_it_names_pods_objects_shares_and_the_answer() -> None:
-    shown = " ".join(texts(render_svg(ways.report_of(ways.large()))))
+    shown = " ".join(texts(render_svg(traces.report_of(traces.large()))))
     for expected in (
         "answered by web-v1-0.vm (4 %)", "503 UH by the proxy of", "client.vm", "gateway-2.istio-system",
         "VirtualService vm/web", "mesh.yaml:31", "to its proxy, port 15001", "20 × 4 %", "20 %",
@@ -33,20 +33,20 @@ def test_it_names_pods_objects_shares_and_the_answer() -> None:
 
 
 def test_ways_that_differ_are_shown_each() -> None:
-    shown = " ".join(texts(render_svg(ways.report_of(ways.unlike()))))
+    shown = " ".join(texts(render_svg(traces.report_of(traces.unlike()))))
     assert all(f"web-{number}.vm" in shown for number in range(20))
     assert "more like it" not in shown
 
 
 def test_candidates_beyond_the_first_are_folded_on_the_page() -> None:
-    page = render_html(ways.report_of(ways.large()))
+    page = render_html(traces.report_of(traces.large()))
     assert "<h4>Not taken (40)</h4>" in page
     assert "<summary>28 more</summary>" in page
     assert all(f"team-{number}: header" in page for number in range(40))
 
 
 def test_replicas_that_are_folded_are_named_on_the_page() -> None:
-    page = render_html(ways.report_of(ways.large()))
+    page = render_html(traces.report_of(traces.large()))
     assert all(f"web-v1-{number}.vm" in page for number in range(20))
 
 
@@ -80,7 +80,7 @@ def legs(leg: Leg) -> Iterator[Leg]:
 
 
 def test_shares_are_those_of_the_outcomes() -> None:
-    report = ways.report_of(ways.large())
+    report = traces.report_of(traces.large())
     ends = [leg for leg in legs(report.way) if leg.ending is not None]
     assert sum(leg.probability for leg in ends) == pytest.approx(1)
     assert [len(leg.alike) for leg in ends] == [19, 0]

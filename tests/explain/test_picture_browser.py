@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from pilotfish.explain.picture import render_html, render_svg
-from tests.explain import ways
+from tests.explain import traces
 from tests.explain.browser import Page, browse, find_browser
 
-WAYS = {"large": ways.large, "unlike": ways.unlike, "hostile": ways.hostile}
+WAYS = {"large": traces.large, "unlike": traces.unlike, "hostile": traces.hostile}
 every_way = pytest.mark.parametrize("name", WAYS)
 TAB, ENTER = ("Tab", 9), ("Enter", 13)
 
@@ -28,7 +28,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 
 def written(folder: Path, name: str, form: str) -> Path:
-    report = ways.report_of(WAYS[name]())
+    report = traces.report_of(WAYS[name]())
     file = folder / f"{name}.{form}"
     file.write_text(render_svg(report) if form == "svg" else render_html(report))
     if kept := os.environ.get("PICTURES"):  # to look at them

@@ -71,6 +71,10 @@ def _say_cluster(step: Step) -> str:
     return f"{told}, {_SPECIAL[told]}" if told in _SPECIAL else told
 
 
+def _say_filter(step: Step) -> str:
+    return step.name.removeprefix("envoy.filters.http.")
+
+
 def _say_app(step: Step) -> str:
     return f"{step.name}, {step.evidence['why']}" if "why" in step.evidence else step.name
 
@@ -84,6 +88,7 @@ _SAID: Final = {
     Stage.NETFILTER: _say_netfilter,
     Stage.LISTENER: _say_reason,
     Stage.FILTER_CHAIN: _say_reason,
+    Stage.HTTP_FILTER: _say_filter,
     Stage.CLUSTER: _say_cluster,
     Stage.APP: _say_app,
 }
@@ -101,8 +106,14 @@ def say_cluster(name: str) -> str:
 def _pair(key: str, value: object) -> str:
     if value is True:
         return key
-    shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return f"{key} {shown}"
+    each = [str(one) for one in value] if isinstance(value, list | tuple) else [str(value)]
+    return f"{key} {', '.join(map(_say_mirror, each) if key == 'mirrors' else each)}"
+
+
+def _say_mirror(said: str) -> str:
+    """Of `outbound|80||web.vm.svc.cluster.local (100 %)`, as evidence has it."""
+    name, space, share = said.partition(" ")
+    return f"{say_cluster(name)}{space}{share}"
 
 
 def say_share(part: float) -> str:
