@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 import pytest
 
@@ -10,7 +12,7 @@ from pilotfish.explain.accesslog import parse_access_log
 from pilotfish.explain.live import Observed
 from pilotfish.explain.picture import render_html, render_svg
 from pilotfish.explain.report import Report, build_report, describe
-from pilotfish.explain.trace import Branch, End, Stage, Tape, Verdict
+from pilotfish.explain.trace import Branch, End, Outcome, Stage, Tape, Trace, Verdict
 from pilotfish.explain.words import plain
 from tests.explain import traces
 
@@ -100,3 +102,21 @@ def test_a_description_has_all_that_decides() -> None:
     said = describe(traces.report_of(traces.large()))
     for expected in ("route: rest", "gateway gateway-1.istio-system:", "subset v3 of web", "503 UH"):
         assert expected in said
+
+
+@pytest.mark.parametrize(
+    ("end", "tone"),
+    [
+        (Outcome(1.0, End.DELIVERED, 0, pod="web.vm"), Verdict.TAKEN),
+        (Outcome(1.0, End.DELIVERED, 0), Verdict.UNKNOWN),
+        (Outcome(1.0, End.RESPONSE, 0, 302), Verdict.TAKEN),
+        (Outcome(1.0, End.RESPONSE, 0, 503, "UH"), Verdict.REFUSED),
+        (Outcome(1.0, End.REFUSED, 0), Verdict.REFUSED),
+        (Outcome(1.0, End.UNKNOWN, 0), Verdict.UNKNOWN),
+    ],
+)
+def test_an_answer_has_the_colour_of_what_becomes_of_the_request(end: Outcome, tone: Verdict) -> None:
+    report = traces.report_of(Trace((), (end,)))
+    assert report.tone is tone
+    mixed = traces.report_of(Trace((), (replace(end, probability=0.5), Outcome(0.5, End.RESET, 0))))
+    assert mixed.tone is (tone if tone is Verdict.REFUSED else Verdict.UNKNOWN)

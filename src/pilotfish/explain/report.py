@@ -43,6 +43,10 @@ class Ending:
     outcome: Outcome
     says: str
 
+    @property
+    def tone(self) -> Verdict:
+        return _tone(self.outcome)
+
 
 @dataclass(frozen=True, slots=True)
 class Leg:
@@ -67,6 +71,14 @@ class Leg:
         return self.pod or "outside"
 
 
+def _tone(outcome: Outcome) -> Verdict:
+    """TAKEN where the request gets what it asks for, UNKNOWN where that is not known: out of the mesh."""
+    if outcome.kind is End.UNKNOWN or (outcome.kind is End.DELIVERED and not outcome.pod):
+        return Verdict.UNKNOWN
+    answered = outcome.kind is End.RESPONSE and outcome.status is not None and outcome.status < 400
+    return Verdict.TAKEN if answered or outcome.kind is End.DELIVERED else Verdict.REFUSED
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     answer: str
@@ -80,11 +92,9 @@ class Report:
 
     @property
     def tone(self) -> Verdict:
-        """TAKEN where every request is answered by an app, REFUSED where none is."""
-        kinds = {outcome.kind for outcome in self.outcomes}
-        if kinds == {End.DELIVERED}:
-            return Verdict.TAKEN
-        return Verdict.UNKNOWN if kinds & {End.DELIVERED, End.UNKNOWN} else Verdict.REFUSED
+        """That of all ends, if they have the same."""
+        tones = {_tone(outcome) for outcome in self.outcomes}
+        return tones.pop() if len(tones) == 1 else Verdict.UNKNOWN
 
     def walk(self) -> Iterator[Leg]:
         """Each leg before those that go on from it."""

@@ -14,7 +14,7 @@ from pilotfish.explain.picture.shapes import Dot, Line, Rect, Shape, Text
 from pilotfish.explain.picture.stations import RAIL, draw_folded, draw_stop
 from pilotfish.explain.picture.style import TEXTS
 from pilotfish.explain.report import Ending, Leg, Stop
-from pilotfish.explain.trace import End, Stage
+from pilotfish.explain.trace import Stage
 from pilotfish.explain.words import say_share
 
 PADDING: Final = 12
@@ -24,8 +24,6 @@ _INDENT: Final = 22
 _NARROWEST: Final = 250
 """No lane is indented further."""
 _PARTS: Final = {Stage.DNS: "name", Stage.NETFILTER: "kernel", Stage.APP: "app"}
-ENDS: Final = {End.DELIVERED: "end-taken", End.UNKNOWN: "end-unknown"}
-"""Styles by how it ends; any other way is `end-refused`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +124,7 @@ class _Lane:
         return dots
 
     def _end(self, ending: Ending, leg: Leg) -> None:
-        box, name = self.box, ENDS.get(ending.outcome.kind, "end-refused")
+        box, name = self.box, f"end-{ending.tone}"
         style, top = TEXTS[name], self.box.bottom
         for line in wrap(f"⇒ {ending.says}", style, self.width - 16, 8):
             box.bottom += style.line

@@ -13,7 +13,7 @@ from importlib.resources import files
 from itertools import islice
 from typing import Final
 
-from pilotfish.explain.picture.box import ENDS, share_of
+from pilotfish.explain.picture.box import share_of
 from pilotfish.explain.picture.shapes import Picture
 from pilotfish.explain.picture.style import FONT, PALETTE, css
 from pilotfish.explain.picture.svg import clean, render_inline
@@ -68,8 +68,7 @@ def _leg(leg: Leg, before: Leg | None) -> Iterator[str]:
         yield from _stop(stop)
     yield "</ol>"
     if leg.ending is not None:
-        name = ENDS.get(leg.ending.outcome.kind, "end-refused")
-        yield f'<p class="end {name}">⇒ {clean(leg.ending.says)}</p>'
+        yield f'<p class="end end-{leg.ending.tone}">⇒ {clean(leg.ending.says)}</p>'
     for onward in leg.onward:
         if len(leg.onward) == 1 and len(onward.alike) == len(leg.alike):
             yield from _leg(onward, leg)
