@@ -88,7 +88,7 @@ def test_why_names_the_object_that_led_there(mesh: Mesh) -> None:
         assert "VirtualService default/shop" in said
         changes = said.partition("to change:\n")[2].splitlines()
         assert [(line.split()[:2], line.split()[-1]) for line in changes] == [
-            (["DestinationRule", "default/shop"], "spec.subsets[].labels"),
+            (["DestinationRule", "default/shop"], "spec.subsets[2].labels"),
             (["Service", "default/shop"], "spec.selector"),
         ]
 

@@ -66,7 +66,7 @@ def sent(subset: str, status: int) -> Report:
     traces.answer(traces.endpoint(traces.cluster(at, "v1"), 9, 1.0, "web-0.vm"))
     entry = parse_access_log(LINE.format(subset=subset))
     seen = Observed(status, End.DELIVERED, entry, frozenset({"nat/ISTIO_REDIRECT/1"}))
-    return build_report("client.vm", traces.ASK, tape.trace(), lambda _: None, seen)
+    return build_report("client.vm", traces.ASK, tape.trace(), lambda *_: None, seen)
 
 
 def test_what_was_sent_confirms_or_contradicts() -> None:

@@ -69,29 +69,29 @@ def changes(entry: AccessLogEntry) -> list[tuple[str, str]]:
     world = build(read([("mesh.yaml", MESH)]))
     scene, owners = build_scene(world), index_owners(world.mesh.desired.manifests.values())
     trace = explain(scene, scene.stations["client.vm"], ask_of(entry))
-    return [(str(owner), field) for owner, field in find_changes(scene, trace, entry, owners.get)]
+    return [(f"{owner.object} {owner.where}", field) for owner, field in find_changes(scene, trace, entry, owners)]
 
 
 TO_V3 = "outbound|80|v3|web.vm.svc.cluster.local"
 TO_V1 = "outbound|80|v1|web.vm.svc.cluster.local"
 SERVICE = "Service vm/web mesh.yaml:12"
-RULE = "DestinationRule vm/web mesh.yaml:17"
-ROUTES = "VirtualService vm/web mesh.yaml:22"
+RULE, V3 = "DestinationRule vm/web mesh.yaml:17", "DestinationRule vm/web mesh.yaml:20"
+ROUTES, TO_V1_RULE = "VirtualService vm/web mesh.yaml:22", "VirtualService vm/web mesh.yaml:29"
 
 
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
-        (entry_of(503, "UH", TO_V3, "/v3"), [(RULE, "spec.subsets[].labels"), (SERVICE, "spec.selector")]),
+        (entry_of(503, "UH", TO_V3, "/v3"), [(V3, "spec.subsets[1].labels"), (SERVICE, "spec.selector")]),
         (entry_of(503, "UO", TO_V1, "/v1"), [(RULE, "spec.trafficPolicy.connectionPool")]),
         (entry_of(504, "UT", TO_V1, "/v1"),
-         [(ROUTES, "spec.http[].timeout"), (ROUTES, "spec.http[].retries.perTryTimeout")]),
-        (entry_of(503, "URX", TO_V1, "/v1"), [(ROUTES, "spec.http[].retries")]),
+         [(TO_V1_RULE, "spec.http[1].timeout"), (TO_V1_RULE, "spec.http[1].retries.perTryTimeout")]),
+        (entry_of(503, "URX", TO_V1, "/v1"), [(TO_V1_RULE, "spec.http[1].retries")]),
         (entry_of(502, "UPE", TO_V1, "/v1"), [(SERVICE, "spec.ports[].appProtocol, or how its name begins")]),
         (entry_of(404, "NR", path="/none"), [(ROUTES, "spec.hosts, spec.http[].match")]),
         (entry_of(0, "DC", TO_V1, "/v1"), []),
         # Another proxy answered: what the way ends with decides.
-        (entry_of(503, "-", TO_V3, "/v3"), [(RULE, "spec.subsets[].labels"), (SERVICE, "spec.selector")]),
+        (entry_of(503, "-", TO_V3, "/v3"), [(V3, "spec.subsets[1].labels"), (SERVICE, "spec.selector")]),
     ],
     ids=lambda value: ",".join(value.response_flags) or "none" if isinstance(value, AccessLogEntry) else "",
 )  # fmt: skip

@@ -14,7 +14,7 @@ ASK: Ask = parse("http://web/")
 def report_of(trace: Trace, ask: Ask = ASK, name: str = "web", file: str = "mesh.yaml") -> Report:
     """Every owner is the same VirtualService, `name`, in `file`."""
     owner = Owner("VirtualService", "vm", name, file, 31)
-    return build_report("client.vm", ask, trace, lambda _: owner)
+    return build_report("client.vm", ask, trace, lambda *_: owner)
 
 
 def client(tape: Tape) -> Branch:

@@ -164,7 +164,7 @@ def _offline(
             there = ", ".join(scene.stations) or "none"
             raise Failure(f'the manifests have no pod "{source}" (namespace {namespace}); they have {there}')
         client = scene.stations[found[0]]
-    return scene, client, index_owners(world.mesh.desired.manifests.values()).get
+    return scene, client, index_owners(world.mesh.desired.manifests.values())
 
 
 def _dumped(

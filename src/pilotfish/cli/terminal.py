@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pilotfish.explain.owner import FindOwner, Owner
+    from pilotfish.explain.trace import Step
 
 
 def terminal_width() -> int | None:
@@ -21,8 +22,8 @@ def nearby(find_owner: FindOwner) -> FindOwner:
     """Owners' files as they are named from the current folder, if they are below it."""
     here = Path.cwd()
 
-    def find(path: str) -> Owner | None:
-        owner = find_owner(path)
+    def find(path: str, step: Step | None = None) -> Owner | None:
+        owner = find_owner(path, step)
         if owner is None or not owner.file or not Path(owner.file).is_relative_to(here):
             return owner
         return replace(owner, file=str(Path(owner.file).relative_to(here)))

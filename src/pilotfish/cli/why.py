@@ -87,7 +87,7 @@ def _explain(word: str, name: str | None, verbose: bool, namespace: str | None, 
     changes = tuple(find_changes(scene, trace, entry, find_owner))
     if changes:
         click.echo(f"\n{click.style('to change:', bold=True)}")
-        click.echo("\n".join(f"  {owner}  {field}" for owner, field in changes))
+        click.echo("\n".join(f"  {owner.object} {owner.where}  {field}" for owner, field in changes))
 
 
 def _request(pod: PodView, entry: AccessLogEntry) -> Iterator[str]:

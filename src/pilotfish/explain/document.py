@@ -51,7 +51,7 @@ def _live(observed: Observed) -> Document:
 
 
 def _step(step: Step, find_owner: FindOwner, mark: bool | None) -> Document:
-    owner = find_owner(step.owner) if step.owner else None
+    owner = find_owner(step.owner, step) if step.owner else None
     return {
         "id": step.id,
         "parent": step.parent,

@@ -152,11 +152,14 @@ def _route(
             branch.end(End.RESPONSE, cause, status=404, flag="NR", failure=Failure.NO_ROUTE)
         return
     number = next(i for i, each in enumerate(host.routes, 1) if each is route or each == route)
+    owner = config_of(route)
+    all_his = all(config_of(each) == owner for each in host.routes)
+    position = f"{number} of {len(host.routes)}" if owner and all_his else ""
     branch = branch.step(
         Stage.ROUTE,
         route_name(route, number),
-        evidence={"why": routes.why} | dict(describe(route)),
-        owner=config_of(route),
+        evidence={"why": routes.why, "position": position} | dict(describe(route)),
+        owner=owner,
         rejected=routes.rejected,
     )
     if route.route.cluster:

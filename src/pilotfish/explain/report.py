@@ -200,7 +200,7 @@ class _Builder:
 
     def _stop(self, step: Step) -> Stop:
         mark = self._marks.get(step.id)
-        owner = self._find_owner(step.owner) if step.owner else None
+        owner = self._find_owner(step.owner, step) if step.owner else None
         return Stop(step, say_step(step), mark is False or decides(step, self._trace), owner, mark)
 
     def _ending(self, outcome: Outcome) -> Ending:
@@ -212,7 +212,7 @@ class _Builder:
         while at is not None:
             step = self._trace.steps[at]
             is_sent = step.stage is Stage.ROUTE and step.verdict is Verdict.TAKEN and step.owner
-            if is_sent and (owner := self._find_owner(step.owner)) is not None:
+            if is_sent and (owner := self._find_owner(step.owner, step)) is not None:
                 return owner
             at = step.parent
         return None

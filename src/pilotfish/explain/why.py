@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from pilotfish.envoy.message import config_path
 from pilotfish.explain.accesslog import AccessLogEntry
 from pilotfish.explain.ask import Ask, parse
-from pilotfish.explain.flags import FLAGS
+from pilotfish.explain.flags import FLAGS, Field
 from pilotfish.explain.owner import FindOwner, Owner
 from pilotfish.explain.scene import Scene
 from pilotfish.explain.trace import Trace
@@ -44,13 +45,26 @@ def find_changes(
 
     The flags are those of the entry; where it has none, as another proxy answered, those that the way ends with.
     """
-    paths = (step.owner for step in trace.steps if step.owner)
     services = (config_path(SERVICE.ref(*each)) for each in _services(scene, trace, entry))
-    owners = [owner for path in (*paths, *services) if (owner := find_owner(path)) is not None]
+    found = [(find_owner(step.owner), find_owner(step.owner, step)) for step in trace.steps if step.owner]
+    found += [(owner, owner) for owner in map(find_owner, services)]
     flags = entry.response_flags or tuple(dict.fromkeys(outcome.flag for outcome in trace.outcomes))
     fields = (field for flag in flags if flag in FLAGS for field in FLAGS[flag].fields)
-    changes = ((owner, field.path) for field in fields for owner in owners if owner.kind == field.kind)
+    changes = (
+        _place(whole, part, field)
+        for field in fields
+        for whole, part in found
+        if whole is not None and part is not None and whole.kind == field.kind
+    )
     return iter(dict.fromkeys(changes))
+
+
+def _place(whole: Owner, part: Owner, field: Field) -> tuple[Owner, str]:
+    """`spec.http[1].timeout` of `spec.http[].timeout`, where it is known which."""
+    every = re.sub(r"\d+", "", part.field)
+    if not every or every not in field.path:
+        return whole, field.path
+    return part, field.path.replace(every, part.field)
 
 
 def _services(scene: Scene, trace: Trace, entry: AccessLogEntry) -> Iterator[tuple[str, str]]:
