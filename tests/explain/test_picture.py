@@ -97,7 +97,11 @@ def luminance(colour: str) -> float:
 @pytest.mark.parametrize("style", TEXTS)
 def test_every_text_stands_out_from_its_ground(style: str, theme: int) -> None:
     on_its_own = SHAPES[style].fill if style.startswith("end-") else None
-    below = {"answer": ("taken-ground", "refused-ground", "unknown-ground"), "asked": ("unknown-ground", "box")}
+    below = {
+        "answer": ("taken-ground", "refused-ground", "unknown-ground"),
+        "asked": ("unknown-ground", "box"),
+        "sign": ("refused", "unknown"),
+    }
     grounds = (on_its_own,) if on_its_own else below.get(style, ("box", "panel", "ground"))
     text = luminance(PALETTE[TEXTS[style].colour][theme])
     for ground in grounds:

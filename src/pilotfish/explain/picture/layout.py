@@ -6,14 +6,16 @@ Report ─arrange─▶ Picture (shapes with their places) ─svg─▶ text
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pilotfish.explain.picture.box import Box, Exit, draw_box, share_of
 from pilotfish.explain.picture.measure import measure, wrap
 from pilotfish.explain.picture.shapes import Curve, Dot, Line, Picture, Rect, Shape, Text
+from pilotfish.explain.picture.stations import dot_of
 from pilotfish.explain.picture.style import TEXTS
 from pilotfish.explain.report import Leg, Report, say_observed
+from pilotfish.explain.trace import Verdict
 from pilotfish.explain.words import say_share
 
 _MARGIN: Final = 20
@@ -30,12 +32,6 @@ _STEP: Final = 16
 _DEEPEST: Final = 3
 _HEAD: Final = 34
 """From a box's upper edge to where the way comes in."""
-_LEGEND: Final = (
-    ("dot-taken", 6, "taken"),
-    ("dot-refused", 6, "refused"),
-    ("dot-unknown", 6, "unknown"),
-    ("dot-more", 3, "follows of itself"),
-)
 
 
 def arrange_beside(report: Report, headed: bool = True) -> Picture:
@@ -90,7 +86,8 @@ class _Page:
             for line in wrap(text, TEXTS[style], self.width - 2 * self.margin - 32, most):
                 y += TEXTS[style].line
                 texts.append(Text(self.margin + 16, y - 4, line, style))
-        y += 12
+            y += 4
+        y += 8
         self.shapes.append(
             Rect(self.margin, self.margin, self.width - 2 * self.margin, y - self.margin, f"end-{report.tone}", 10)
         )
@@ -137,9 +134,10 @@ class _Page:
 
     def finish(self) -> Picture:
         x, style = self.margin + 6, TEXTS["note"]
-        for dot, radius, text in _LEGEND:
-            self.shapes.append(Dot(x, self.bottom + 6, radius, dot))
-            self.shapes.append(Text(x + 11, self.bottom + 10, text, "note"))
+        y = self.bottom + 6
+        dots = {str(verdict): dot_of(verdict, 0, y) for verdict in Verdict}
+        for text, dot in (*dots.items(), ("follows of itself", Dot(0, y, 3, "dot-more"))):
+            self.shapes += [replace(dot, x=x), Text(x + 11, y + 4, text, "note")]
             x += measure(text, style) + 28
         height = self.bottom + 16 + self.margin
         return Picture(self.width, height, (Rect(0, 0, self.width, height, "ground"), *self.shapes))

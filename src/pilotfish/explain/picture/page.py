@@ -91,7 +91,7 @@ def _stop(stop: Stop) -> Iterator[str]:
     yield f'<span class="stage">{step.stage.replace("_", " ")}</span> <span class="says">{clean(stop.says)}</span>'
     if stop.owner is not None:
         yield f' <span class="owner">{clean(stop.owner.object)}</span>'
-        yield f' <span class="where">{clean(stop.owner.where)}</span>'
+        yield f' <span class="where">{clean(f"{stop.owner.where} {stop.owner.field}")}</span>'
     if stop.mark is not None:
         yield f" <strong>{'✓ seen' if stop.mark else '✗ not seen'}</strong>"
     yield f'</summary><div class="more" id="step-{step.id}"><dl>'

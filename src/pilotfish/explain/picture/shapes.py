@@ -35,6 +35,8 @@ class Dot:
     y: float
     radius: float
     style: str
+    sign: str = ""
+    """A character within it, for those who don't tell colours apart."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,16 @@ RAIL: Final = 16
 _STAGE: Final = 32
 """To the stages' names, and to what they say."""
 _SAYS: Final = 120
+_SIGNS: Final = {Verdict.REFUSED: "×", Verdict.UNKNOWN: "?"}
 _MOST_LOST: Final = 2
 """Candidates that lost and are named; the others are counted."""
 _MOST_LINES: Final = 4
 _UNTOLD: Final = (Stage.NETFILTER, Stage.DNS, Stage.FILTER_CHAIN, Stage.LISTENER)
 """Stages whose candidates are told only where none was taken: there are always some, and they are no user's."""
+
+
+def dot_of(verdict: Verdict, x: float, y: float) -> Dot:
+    return Dot(x, y, 6, f"dot-{verdict}", _SIGNS.get(verdict, ""))
 
 
 def draw_stop(stop: Stop, leg: Leg, x: float, y: float, width: float) -> tuple[Station, float]:
@@ -35,7 +40,7 @@ def draw_stop(stop: Stop, leg: Leg, x: float, y: float, width: float) -> tuple[S
             shapes.append(Text(x + _SAYS, bottom - 4, line, style))
     first = y + TEXTS["taken"].line - 4
     shapes.append(Text(x + _STAGE, first, stop.step.stage.replace("_", " "), "stage"))
-    shapes.append(Dot(x + RAIL, first - 4, 6, f"dot-{stop.step.verdict}"))
+    shapes.append(dot_of(stop.step.verdict, x + RAIL, first - 4))
     return Station(stop.step.id, _title(stop, leg), tuple(shapes)), bottom - y
 
 
@@ -48,8 +53,8 @@ def _lines(stop: Stop, leg: Leg) -> Iterator[tuple[str, str, int]]:
         yield ("✓ seen", "end-taken", 1) if stop.mark else ("✗ not seen", "end-refused", 1)
     if stop.owner is not None:
         yield stop.owner.object, "owner", 2
-        if stop.owner.where:
-            yield stop.owner.where, "where", 2
+        if stop.owner.where or stop.owner.field:
+            yield f"{stop.owner.where} {stop.owner.field}".strip(), "where", 2
     if step.stage is Stage.ROUTE and "why" in step.evidence:
         yield str(step.evidence["why"]), "note", 2
     yield from ((text, "note", 2) for text in _lost(stop))

@@ -63,6 +63,7 @@ TEXTS: Final[Mapping[str, TextStyle]] = {
     "where": TextStyle(12, "accent"),
     "note": TextStyle(12, "muted"),
     "share": TextStyle(12, "ink", bold=True),
+    "sign": TextStyle(10, "ground", bold=True),
     "end-taken": TextStyle(13, "taken", bold=True),
     "end-refused": TextStyle(13, "refused", bold=True),
     "end-unknown": TextStyle(13, "unknown", bold=True),

@@ -55,7 +55,9 @@ def _shape(shape: Shape, target: Target | None) -> str:
             anchor = ' text-anchor="middle"' if shape.centred else ""
             return f'<text class="{shape.style}" x="{_n(shape.x)}" y="{_n(shape.y)}"{anchor}>{clean(shape.text)}</text>'
         case Dot():
-            return f'<circle class="{shape.style}" cx="{_n(shape.x)}" cy="{_n(shape.y)}" r="{_n(shape.radius)}"/>'
+            circle = f'<circle class="{shape.style}" cx="{_n(shape.x)}" cy="{_n(shape.y)}" r="{_n(shape.radius)}"/>'
+            sign = Text(shape.x, shape.y + 3.5, shape.sign, "sign", centred=True)
+            return circle + (_shape(sign, target) if shape.sign else "")
         case Line():
             path = " L".join(f"{_n(x)} {_n(y)}" for x, y in shape.points)
             return f'<path class="{shape.style}" d="M{path}"/>'
