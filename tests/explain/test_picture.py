@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from xml.etree import ElementTree
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from pilotfish.explain.picture import render_html, render_svg
 from pilotfish.explain.picture.style import PALETTE, SHAPES, TEXTS
 from pilotfish.explain.report import Leg, Report
+from pilotfish.explain.trace import Trace
 from tests.explain import traces
 
 WAYS = {"large": traces.large, "unlike": traces.unlike, "hostile": traces.hostile}
@@ -30,6 +31,23 @@ def test_it_names_pods_objects_shares_and_the_answer() -> None:
         "web-v1-0.vm and 19 more like it", "✕ team-1: header x-team is", "✕ 38 more", "⇒ the app answers",
     ):  # fmt: skip
         assert expected in shown
+
+
+@pytest.mark.parametrize("make", [traces.large, traces.unlike])
+def test_what_is_told_of_each_step_is_in_the_picture(make: Callable[[], Trace]) -> None:
+    report = traces.report_of(make())
+    shown = "".join(texts(render_svg(report))).replace(" ", "")
+    told = [stop.says for stop in report.stops() if stop.decides]
+    assert len(told) > 10
+    assert [says for says in told if says.replace(" ", "") not in shown] == []
+
+
+def test_each_station_leads_to_its_step_on_the_page() -> None:
+    report = traces.report_of(traces.large())
+    page = render_html(report)
+    links = set(re.findall(r'href="#(step-\d+)"', page))
+    assert links == {f"step-{stop.step.id}" for stop in report.stops() if stop.decides}
+    assert {f"step-{stop.step.id}" for stop in report.stops()} == set(re.findall(r'id="(step-\d+)"', page))
 
 
 def test_ways_that_differ_are_shown_each() -> None:

@@ -57,7 +57,14 @@ Output = Literal["text", "json", "yaml", "svg", "html"]
 )
 @click.option("--live", is_flag=True, help="Send the request for real, and mark what it confirms or contradicts.")
 @click.option("-v", "--verbose", is_flag=True, help="All evidence, and each candidate that lost, with why.")
-@click.option("-o", "--output", type=click.Choice(get_args(Output)), default="text", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(get_args(Output)),
+    default="text",
+    show_default=True,
+    help="svg and html draw the way: one file each, for an incident report.",
+)
 @mesh_option
 def command(
     words: tuple[str, ...],
