@@ -12,7 +12,7 @@ from pilotfish.explain.accesslog import parse_access_log
 from pilotfish.explain.live import Observed
 from pilotfish.explain.picture import render_html, render_svg
 from pilotfish.explain.report import Report, build_report, describe
-from pilotfish.explain.trace import Branch, End, Outcome, Stage, Tape, Trace, Verdict
+from pilotfish.explain.trace import Branch, End, Outcome, Side, Stage, Tape, Trace, Verdict
 from pilotfish.explain.words import plain
 from tests.explain import traces
 
@@ -120,3 +120,12 @@ def test_an_answer_has_the_colour_of_what_becomes_of_the_request(end: Outcome, t
     assert report.tone is tone
     mixed = traces.report_of(Trace((), (replace(end, probability=0.5), Outcome(0.5, End.RESET, 0))))
     assert mixed.tone is (tone if tone is Verdict.REFUSED else Verdict.UNKNOWN)
+
+
+@pytest.mark.parametrize(("source", "shown"), [("past.vm", "past.vm"), ("outside", "outside")])
+def test_a_way_begins_at_its_client_even_where_no_step_is_taken_there(source: str, shown: str) -> None:
+    tape = Tape()
+    traces.answer(Branch(tape).beyond(side=Side.SERVER, pod="web.vm"))
+    report = build_report(source, traces.ASK, tape.trace(), lambda *_: None)
+    assert f"\n\nclient {shown} → http://web/\nserver web.vm\n" in text(report)
+    assert f">{shown}</text>" in render_svg(report)

@@ -14,6 +14,7 @@ from pilotfish.cli.options import FILE, mesh_option
 from pilotfish.cli.render.documents import render_document
 from pilotfish.cli.render.way import render_way
 from pilotfish.cli.terminal import nearby, terminal_width
+from pilotfish.explain.ask import OUTSIDE
 
 if TYPE_CHECKING:
     from pilotfish.capture import RuleSet
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pilotfish.explain.report import Report
     from pilotfish.explain.scene import Scene, Station
 
-OUTSIDE = "outside"
 Output = Literal["text", "json", "yaml", "svg", "html"]
 
 

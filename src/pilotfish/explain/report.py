@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pilotfish.explain.ask import Ask
+from pilotfish.explain.ask import OUTSIDE, Ask
 from pilotfish.explain.live import Marks, Observed, compare
 from pilotfish.explain.owner import FindOwner, Owner
 from pilotfish.explain.trace import End, Outcome, Side, Stage, Step, Trace, Verdict
@@ -68,7 +68,7 @@ class Leg:
 
     @property
     def place(self) -> str:
-        return self.pod or "outside"
+        return self.pod or OUTSIDE
 
 
 def _tone(outcome: Outcome) -> Verdict:
@@ -117,7 +117,7 @@ def build_report(
         say_answer((outcome, builder.sender(outcome)) for outcome in trace.outcomes),
         source,
         ", ".join(_asked(ask)),
-        builder.way(),
+        builder.way(source),
         trace.outcomes,
         observed,
     )
@@ -164,12 +164,12 @@ class _Builder:
         for outcome in trace.outcomes:
             self._outcomes.setdefault(outcome.last_step if trace.steps else None, []).append(outcome)
 
-    def way(self) -> Leg:
+    def way(self, source: str) -> Leg:
+        """It begins at the client, whether or not a step is taken there."""
         legs = self.legs(None)
-        if len(legs) == 1:
+        if len(legs) == 1 and legs[0].side is Side.CLIENT:
             return legs[0]
-        pod = self._trace.steps[0].pod if self._trace.steps else ""
-        return Leg(Side.CLIENT, pod, 1.0, (), legs)
+        return Leg(Side.CLIENT, source if source != OUTSIDE else "", 1.0, (), legs)
 
     def legs(self, parent: Step | None) -> tuple[Leg, ...]:
         """What goes on from a step."""

@@ -86,7 +86,7 @@ class _Lane:
             self.box.rails.append(Line(((at, rail[0]), (at, rail[-1])), "rail"))
         if leg.ending is not None:
             self._end(leg.ending, leg)
-        self._go_on(leg, rail[-1] if rail else self.box.bottom)
+        self._go_on(leg, rail[-1] if rail else self.box.bottom - 2 * _GAP)
 
     def _part(self, leg: Leg, fork: tuple[float, float]) -> float:
         """The branch from the fork, with its share; where this lane's rail begins."""
