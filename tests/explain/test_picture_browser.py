@@ -13,7 +13,7 @@ from pilotfish.explain.picture import render_html, render_svg
 from tests.explain import traces
 from tests.explain.browser import Page, browse, find_browser
 
-WAYS = {"large": traces.large, "unlike": traces.unlike, "hostile": traces.hostile}
+WAYS = {"large": traces.large, "unlike": traces.unlike, "parted": traces.parted, "hostile": traces.hostile}
 every_way = pytest.mark.parametrize("name", WAYS)
 TAB, ENTER = ("Tab", 9), ("Enter", 13)
 
@@ -40,8 +40,12 @@ PLACES = """[...document.querySelectorAll('svg')].filter(svg => svg.getClientRec
     const place = element => { const {left, top, right, bottom} = element.getBoundingClientRect();
                                return {left, top, right, bottom, text: element.textContent}; };
     const all = selector => [...svg.querySelectorAll(selector)].map(place);
-    return {whole: place(svg), texts: all('text'), boxes: all('rect.box'), panels: all('rect.panel'),
-            rects: all('rect')}; })"""
+    const points = path => Array.from({length: path.getTotalLength() / 3}, (_, i) => {
+        const {x, y} = path.getPointAtLength(3 * i).matrixTransform(path.getScreenCTM());
+        return {left: x, right: x, top: y, bottom: y}; });
+    return {points: [...svg.querySelectorAll('path.rail')].flatMap(points),
+            plain: all('text:not([text-anchor])'), whole: place(svg), texts: all('text'), rects: all('rect'),
+            boxes: all('rect.box'), panels: all('rect.panel')}; })"""
 Place = dict[str, Any]
 
 
@@ -64,6 +68,9 @@ def check_places(drawn: list[Place]) -> None:
         pairs = [(one, other) for i, one in enumerate(found) for other in found[:i] if overlap(one, other)]
         assert pairs == [], kind
         assert [each["text"] for each in found if not within(each, drawn[0]["whole"])] == []
+    # Lines run between texts; a pill lies on its line.
+    for text in drawn[0]["plain"]:
+        assert not any(within(point, text) for point in drawn[0]["points"]), text["text"]
     # A text that begins in a rectangle stays in it: pills, panels, boxes, grounds.
     for text in drawn[0]["texts"]:
         start = {**text, "right": text["left"] + 1}

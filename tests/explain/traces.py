@@ -67,6 +67,15 @@ def unlike() -> Trace:
     return tape.trace()
 
 
+def parted() -> Trace:
+    """Chance decides before anything else does."""
+    tape = Tape()
+    for number in range(2):
+        at = Branch(tape, Side.CLIENT, "client.vm").step(Stage.DNS, f"istio-system/gateway-{number}/tcp/80", share=0.5)
+        answer(endpoint(cluster(route(at.beyond(side=Side.GATEWAY, pod=f"gateway-{number}")), ""), 1, 1.0, "web.vm"))
+    return tape.trace()
+
+
 def hostile() -> Trace:
     """Every text is one that would break out of its place, or its line."""
     tape = Tape()

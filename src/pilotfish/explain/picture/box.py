@@ -86,7 +86,7 @@ class _Lane:
             self.box.rails.append(Line(((at, rail[0]), (at, rail[-1])), "rail"))
         if leg.ending is not None:
             self._end(leg.ending, leg)
-        self._go_on(leg, rail[-1] if rail else self.box.bottom - 2 * _GAP)
+        self._go_on(leg, rail)
 
     def _part(self, leg: Leg, fork: tuple[float, float]) -> float:
         """The branch from the fork, with its share; where this lane's rail begins."""
@@ -133,12 +133,13 @@ class _Lane:
         box.ground.append(Rect(self.x, top, self.width, box.bottom - top, name, 6))
         box.bottom += _GAP
 
-    def _go_on(self, leg: Leg, last: float) -> None:
-        fork = (self.x + RAIL, last)
+    def _go_on(self, leg: Leg, rail: list[float]) -> None:
+        fork = (self.x + RAIL, rail[-1] if rail else self.box.bottom)
+        out = rail[-1] if rail else self.box.bottom - 2 * _GAP
         indent = _INDENT if self.width - _INDENT >= _NARROWEST else 0
         for onward in leg.onward:
             if not onward.is_in(leg):
-                self.box.exits.append(Exit(last, onward))
+                self.box.exits.append(Exit(out, onward))
                 continue
             _Lane(self.box, self.x + indent, self.width - indent).draw(onward, fork)
 
