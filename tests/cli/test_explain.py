@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
 import jsonschema
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from pilotfish.cli.app import pilotfish
 from pilotfish.explain.document import read_schema
 from tests.cli.conftest import Invoke
 
 CALCULATOR = str(Path(__file__).parents[2] / "examples" / "calculator" / "mesh.yaml")
+SHOP = str(Path(__file__).parents[2] / "examples" / "shop")
 WAYS = str(Path(__file__).parents[2] / "examples" / "calculator" / "ways" / "calculator.yaml")
 pytestmark = pytest.mark.usefixtures("as_user", "state")
 
@@ -24,13 +35,103 @@ def test_the_answer_comes_first_and_names_whose_choice_it_was(invoke: Invoke) ->
     first = shown.stdout.splitlines()[0]
     assert first.startswith("answered by calculator-v1-")
     assert first.count("(50 %)") == 2
-    assert f"VirtualService vm/calculator {CALCULATOR}:148" in shown.stdout
+    assert f"VirtualService vm/calculator spec.http[0] {CALCULATOR}:157" in shown.stdout
+
+
+def test_what_follows_of_itself_is_left_out(invoke: Invoke) -> None:
+    arguments = ("explain", "webapp-0", "http://calculator:8888/", "-n", "vm", "-f", CALCULATOR)
+    short, whole = invoke(*arguments).stdout, invoke(*arguments, "-v").stdout
+    steps = [line.split()[0] for line in short.splitlines() if line.startswith("  ") and "⇒" not in line]
+    branch = ["50", "cluster", "endpoint", "server", "netfilter", "app"]
+    assert steps == ["dns", "netfilter", "route", *branch, *branch]
+    assert short.endswith("\n-v shows every step, and the candidates that lost\n")
+    assert whole.count("network filter  http_connection_manager") == 3
+    assert "-v shows" not in whole
 
 
 def test_verbose_names_who_lost(invoke: Invoke) -> None:
     arguments = ("explain", "webapp-0", "http://calculator:8888/", "-n", "vm", "-f", CALCULATOR)
     assert "not nat/ISTIO_OUTPUT/6" not in invoke(*arguments).stdout
     assert "not nat/ISTIO_OUTPUT/6: --uid-owner 1337: the user is 0" in invoke(*arguments, "-v").stdout
+
+
+def test_who_lost_is_named_at_once_where_nobody_won(invoke: Invoke) -> None:
+    said = invoke("explain", "outside", "http://shp.example.com/", "-f", SHOP).stdout
+    assert "virtual host    none" in said
+    assert "not shop.example.com:80: its domain shop.example.com is not shp.example.com" in said
+
+
+def test_what_leaves_the_mesh_is_answered_by_no_pod_of_it(invoke: Invoke) -> None:
+    said = invoke("explain", "deploy/shop.shop", "http://bank.example.com/", "-f", SHOP).stdout
+    assert said.startswith("it leaves the mesh for bank.outside.svc.cluster.local\n")
+    assert "\ngateway istio-egressgateway-" in said
+
+
+def test_files_are_named_from_where_one_stands(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(CALCULATOR).parent)
+    said = invoke("explain", "webapp-0.vm", "http://calculator:8888/", "-f", "mesh.yaml").stdout
+    assert "VirtualService vm/calculator spec.http[0] mesh.yaml:157\n" in said
+
+
+def test_many_replicas_are_one_line(invoke: Invoke, tmp_path: Path) -> None:
+    text = Path(CALCULATOR).read_text()
+    objects = list(yaml.safe_load_all(text))
+    for each in objects:
+        if each["kind"] == "Deployment":
+            each["spec"]["replicas"] = 7
+    (tmp_path / "mesh.yaml").write_text(yaml.safe_dump_all(objects))
+    said = invoke("explain", "webapp-0.vm", "http://calculator:8888/", "-f", str(tmp_path / "mesh.yaml")).stdout
+    assert said.count("and 6 more like it") == 2
+    assert said.count("⇒ the app answers") == 2
+    assert "or 11 others (78.6 %)" in said.splitlines()[0]
+
+
+def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("explain", "webapp-0.vm", "http://calculator:8888/", "-f", CALCULATOR)
+    assert "\x1b[" in CliRunner().invoke(pilotfish, arguments, color=True).stdout
+    assert "\x1b[" not in CliRunner().invoke(pilotfish, arguments).stdout
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" not in CliRunner().invoke(pilotfish, arguments, color=True).stdout
+
+
+def test_lines_are_as_wide_as_the_terminal() -> None:
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 64, 0, 0))
+    environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+    program = "from pilotfish.cli import main; main()"
+    command = [sys.executable, "-c", program, "explain", "webapp-0.vm", "http://calculator:8888/", "-f", CALCULATOR]
+    with subprocess.Popen(command, stdout=follower, env={**environment, "NO_COLOR": "1"}) as process:
+        os.close(follower)
+        shown = b"".join(iter(partial(_read, leader), b"")).decode()
+    os.close(leader)
+    assert process.returncode == 0
+    lines = shown.replace("\r", "").splitlines()
+    assert max(len(line) for line in lines if len(line.split()) > 1) <= 64
+    assert "answered by" in lines[0]
+    assert shown.count("calculator.vm.svc.cluster.local") == 3
+
+
+def _read(terminal: int) -> bytes:
+    """A terminal that nobody writes to any more says so by an error."""
+    try:
+        return os.read(terminal, 4096)
+    except OSError:
+        return b""
+
+
+def test_the_way_is_drawn_where_that_is_asked_for(invoke: Invoke) -> None:
+    arguments = ("explain", "webapp-0.vm", "http://calculator:8888/add", "-f", CALCULATOR, "-o")
+    svg, page = invoke(*arguments, "svg").stdout, invoke(*arguments, "html").stdout
+    assert svg.startswith("<svg ")
+    assert page.startswith("<!doctype html>")
+    for drawn in (svg, page):
+        assert "VirtualService vm/calculator" in drawn
+        assert "answered by calculator-v1-" in drawn
+
+
+def test_only_who_asks_for_a_picture_loads_what_draws_it() -> None:
+    program = "import sys; from pilotfish.cli import explain; sys.exit('pilotfish.explain.picture' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

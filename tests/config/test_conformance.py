@@ -71,3 +71,22 @@ def test_verdict_is_istios(document: dict[str, Any], valid: bool) -> None:
     else:
         assert loaded.manifests == ()
         assert errors
+
+
+def _documents() -> Iterator[Any]:
+    path = DATA / "documents.yaml"
+    for case in yaml.safe_load(path.read_text()) if path.exists() else ():
+        yield pytest.param(json.loads(json.dumps(case["resource"], default=str)), case["valid"], id=case["name"])
+
+
+@pytest.mark.parametrize(("document", "valid"), list(_documents()))
+def test_whole_documents_are_judged_as_by_istio(document: dict[str, Any], valid: bool) -> None:
+    """Kinds that have no effect here are refused with what is invalid of them unsaid."""
+    document["metadata"].setdefault("namespace", "bar")
+    loaded = load(json.dumps(document), "case.json")
+    errors = {problem.reason for problem in loaded.problems if problem.severity == "error"}
+    if valid:
+        assert errors <= {"UnsupportedField", "UnsupportedKind"}
+    else:
+        assert errors
+        assert loaded.manifests == () or errors == {"UnsupportedKind"}

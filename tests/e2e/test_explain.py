@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 
 import jsonschema
 import pytest
@@ -80,9 +81,46 @@ def test_why_names_the_object_that_led_there(mesh: Mesh) -> None:
     client = mesh.pods("client")[0]["name"]
     assert mesh.status_code(client, "http://shop/subset") == "503"
     mesh.logged(client, "the request", lambda entry: entry.path == "/subset" and entry.response_flags == ("UH",))
-    said = mesh.call("why", "UH", client).stdout
-    assert "outbound|80|v3|shop.default.svc.cluster.local has no endpoint that may be used" in said
-    assert "VirtualService default/shop" in said
+    for whose in (client, "--last"):
+        said = mesh.call("why", "UH", whose).stdout
+        assert "asked: GET shop/subset → 503 UH\n  no endpoint could be asked (no_healthy_upstream)" in said
+        assert "subset v3 of shop.default.svc.cluster.local:80 has no endpoint that may be used" in said
+        assert "VirtualService default/shop" in said
+        changes = said.partition("to change:\n")[2].splitlines()
+        assert [(line.split()[:2], line.split()[-1]) for line in changes] == [
+            (["DestinationRule", "default/shop"], "spec.subsets[2].labels"),
+            (["Service", "default/shop"], "spec.selector"),
+        ]
+
+
+def test_why_tells_what_each_side_saw(mesh: Mesh) -> None:
+    client = mesh.pods("client")[0]["name"]
+    assert mesh.status_code(client, "http://shop:82/who", "-X", "POST") == "503"
+    mesh.logged(client, "the request", lambda entry: (entry.method, entry.response_code) == ("POST", 503))
+    for arguments, seen in (
+        (("503", client), "asked: POST shop:82/who → 503 -\n  the endpoint answered so: its app, or its proxy"),
+        (("UF", "--last"), "was asked: POST shop:82/who → 503"),
+    ):
+        said = wait_until("the entry", partial(tell, mesh, seen, *arguments))
+        assert "8002, it listens on 127.0.0.1 alone" in said
+        assert "Service default/shop" in said.partition("to change:\n")[2]
+        assert "spec.ports[].targetPort" in said.partition("to change:\n")[2]
+
+
+def tell(mesh: Mesh, seen: str, *arguments: str) -> str | None:
+    """What `why` says; None before the log has the entry that is waited for."""
+    done = mesh.call("why", *arguments, check=False)
+    return done.stdout if seen in done.stdout else None
+
+
+def test_why_names_the_routes_of_which_none_matched(mesh: Mesh) -> None:
+    client = mesh.pods("client")[0]["name"]
+    assert mesh.status_code(client, "http://shop/nobody-has-it") == "404"
+    mesh.logged(client, "the request", lambda entry: entry.path == "/nobody-has-it")
+    said = mesh.call("why", "NR", client).stdout
+    assert "404 NR by the proxy of" in said
+    assert "sends it there" not in said
+    assert "spec.hosts, spec.http[].match" in said.partition("to change:\n  VirtualService default/shop")[2]
 
 
 @pytest.mark.parametrize(

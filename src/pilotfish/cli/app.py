@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -90,3 +91,5 @@ def pilotfish(ctx: click.Context, mesh: str | None) -> None:
     Start with `pilotfish up FILE`, where FILE holds ordinary Kubernetes and Istio manifests.
     """
     ctx.obj = mesh
+    if os.environ.get("NO_COLOR"):  # https://no-color.org
+        ctx.color = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 import msgspec
@@ -13,16 +13,19 @@ from pilotfish.cli.manifests import read_manifests, read_text
 from pilotfish.cli.options import FILE, mesh_option
 from pilotfish.cli.render.documents import render_document
 from pilotfish.cli.render.way import render_way
+from pilotfish.cli.terminal import nearby, terminal_width
+from pilotfish.explain.ask import OUTSIDE
 
 if TYPE_CHECKING:
     from pilotfish.capture import RuleSet
     from pilotfish.explain.ask import Ask
     from pilotfish.explain.cases import Expected
-    from pilotfish.explain.document import FindOwner
     from pilotfish.explain.live import Observed
+    from pilotfish.explain.owner import FindOwner
+    from pilotfish.explain.report import Report
     from pilotfish.explain.scene import Scene, Station
 
-OUTSIDE = "outside"
+Output = Literal["text", "json", "yaml", "svg", "html"]
 
 
 @click.command("explain")
@@ -54,7 +57,14 @@ OUTSIDE = "outside"
 )
 @click.option("--live", is_flag=True, help="Send the request for real, and mark what it confirms or contradicts.")
 @click.option("-v", "--verbose", is_flag=True, help="All evidence, and each candidate that lost, with why.")
-@click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(get_args(Output)),
+    default="text",
+    show_default=True,
+    help="svg and html draw the way: one file each, for an incident report.",
+)
 @mesh_option
 def command(
     words: tuple[str, ...],
@@ -71,7 +81,7 @@ def command(
     expected: tuple[str, ...],
     live: bool,
     verbose: bool,
-    output: str,
+    output: Output,
     mesh: str | None,
     method: str,
     headers: tuple[str, ...],
@@ -95,6 +105,7 @@ def command(
     from pilotfish.explain.ask import parse
     from pilotfish.explain.cases import differences
     from pilotfish.explain.document import build_document
+    from pilotfish.explain.report import build_report
     from pilotfish.explain.walk import explain
 
     source, to = _split(words, config_dump is not None)
@@ -125,18 +136,20 @@ def command(
     trace = explain(scene, client, ask)
     name = client.name if client is not None else OUTSIDE
     observed = _send(mesh, namespace, source, ask) if live else None
-    _print(build_document(name, ask, trace, find_owner, observed), output, verbose)
+    if output == "json" or output == "yaml":
+        click.echo(render_document(build_document(name, ask, trace, find_owner, observed), output), nl=False)
+    else:
+        click.echo(_show(build_report(name, ask, trace, nearby(find_owner), observed), output, verbose), nl=False)
     if wanted is not None and (lines := tuple(differences(trace, [wanted]))):
         raise Failure(f"not as asserted ({wanted}): {'; '.join(lines)}")
 
 
-def _print(document: dict[str, Any], output: str, verbose: bool) -> None:
+def _show(report: Report, output: Output, verbose: bool) -> str:
     if output == "text":
-        click.echo(render_way(document, verbose), nl=False)
-    elif output == "json":
-        click.echo(json.dumps(document, indent=2))
-    else:
-        click.echo(render_document(document, "yaml"), nl=False)
+        return render_way(report, verbose, terminal_width())
+    from pilotfish.explain.picture import render_html, render_svg
+
+    return render_svg(report) if output == "svg" else render_html(report)
 
 
 def _offline(
@@ -158,7 +171,7 @@ def _offline(
             there = ", ".join(scene.stations) or "none"
             raise Failure(f'the manifests have no pod "{source}" (namespace {namespace}); they have {there}')
         client = scene.stations[found[0]]
-    return scene, client, index_owners(world.mesh.desired.manifests.values()).get
+    return scene, client, index_owners(world.mesh.desired.manifests.values())
 
 
 def _dumped(

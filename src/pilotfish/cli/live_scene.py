@@ -27,7 +27,7 @@ from pilotfish.runtime.linux.netns import NetNs
 
 if TYPE_CHECKING:
     from pilotfish.capture import RuleSet
-    from pilotfish.explain.document import FindOwner
+    from pilotfish.explain.owner import FindOwner
 
 
 def read_scene(session: Session, status: StatusView) -> tuple[Scene, FindOwner]:
@@ -35,9 +35,7 @@ def read_scene(session: Session, status: StatusView) -> tuple[Scene, FindOwner]:
     planned = build_scene(world)
     pods = {f"{pod.name}.{pod.namespace}": pod for pod in status.pods}
     stations = {name: _station(pod, planned.stations[name]) for name, pod in pods.items() if name in planned.stations}
-    return replace(planned, stations=stations, outside=_resolve), index_owners(
-        world.mesh.desired.manifests.values()
-    ).get
+    return replace(planned, stations=stations, outside=_resolve), index_owners(world.mesh.desired.manifests.values())
 
 
 def _resolve(name: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import click
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.manifests import read_manifests, read_text
 from pilotfish.cli.options import FILE
+from pilotfish.explain.ask import OUTSIDE
 
 if TYPE_CHECKING:
     from pilotfish.explain.cases import Case, CaseFile
@@ -83,7 +84,7 @@ def _check(world: World, scene: Scene, namespace: str, case: Case) -> Iterator[s
     from pilotfish.explain.walk import explain
 
     pods = world.find_pods(case.source, namespace)
-    if not pods and case.source != "outside":
+    if not pods and case.source != OUTSIDE:
         yield f'the manifests have no pod "{case.source}"'
         return
     try:

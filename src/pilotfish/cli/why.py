@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from pilotfish.cli import complete
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.options import mesh_option, namespace_option
 from pilotfish.cli.render.way import render_way
+from pilotfish.cli.terminal import nearby, terminal_width
 
 if TYPE_CHECKING:
     from pilotfish.explain.accesslog import AccessLogEntry
@@ -23,75 +24,101 @@ _PROXY = "proxy"
 @click.command("why")
 @click.argument("word", metavar="STATUS|FLAG")
 @click.argument("pod", metavar="[POD]", required=False, shell_complete=complete.pods)
+@click.option("--last", is_flag=True, help="What led to the newest of it, of any pod.")
 @click.option("-v", "--verbose", is_flag=True, help="The way with all evidence.")
 @namespace_option
 @mesh_option
-def command(word: str, pod: str | None, verbose: bool, namespace: str | None, mesh: str | None) -> None:
-    """Say what a status (503) or a response flag (UH) means; with POD, what led to it there.
+def command(word: str, pod: str | None, last: bool, verbose: bool, namespace: str | None, mesh: str | None) -> None:
+    """Say what a status (503) or a response flag (UH) means; with POD or --last, what led to it there.
 
-    Of the pod's newest access log entry with it, the way of the same request is explained as it would go now: which
-    object sends it there. Access logs are on with meshConfig's accessLogFile: /dev/stdout.
+    Of the newest access log entry with it, the way of the same request is explained as it would go now: which object
+    sends it there, and which field of it to change. Access logs are on with meshConfig's accessLogFile: /dev/stdout.
 
     \b
       pilotfish why UH
       pilotfish why 503 webapp-0.vm
+      pilotfish why NR --last
     """
-    from pilotfish.explain.why import FLAGS, STATUSES
+    from pilotfish.explain.flags import FLAGS, STATUSES
 
     word = word.upper()
     if word not in FLAGS and word not in STATUSES:
         raise Failure(f"{word} is neither a status nor a response flag that is known: {', '.join([*STATUSES, *FLAGS])}")
     click.echo("\n".join(_meaning(word)))
-    if pod is not None:
+    if pod is not None or last:
         _explain(word, pod, verbose, namespace, mesh)
 
 
 def _meaning(word: str) -> Iterator[str]:
-    from pilotfish.explain.why import FLAGS, STATUSES, flags_of
+    from pilotfish.explain.flags import FLAGS, STATUSES, flags_of
 
     if word in STATUSES:
         yield f"{word}: {STATUSES[word]}"
-    for flag in flags_of(word):
-        found = FLAGS[flag]
-        shown = f" ({found.status})" if found.status and word not in STATUSES else ""
-        yield f"{'  ' if word in STATUSES else ''}{flag}{shown}: {found.says}; {found.remedy}"
+        yield from (f"  {flag}: {FLAGS[flag].says}" for flag in flags_of(word))
+        return
+    found = FLAGS[word]
+    yield f"{word}{f' ({found.status})' if found.status else ''}: {found.says}"
+    yield f"  {found.remedy}"
+    if found.fields:
+        yield f"  fields: {'; '.join(map(str, found.fields))}"
 
 
-def _explain(word: str, name: str, verbose: bool, namespace: str | None, mesh: str | None) -> None:
+def _explain(word: str, name: str | None, verbose: bool, namespace: str | None, mesh: str | None) -> None:
     from pilotfish.cli.live_scene import read_scene
     from pilotfish.cli.session import open_session, require_root
     from pilotfish.cli.target import find_pod
-    from pilotfish.explain.document import build_document
+    from pilotfish.explain.report import build_report
     from pilotfish.explain.walk import explain
-    from pilotfish.explain.why import ask_of
+    from pilotfish.explain.why import ask_of, find_changes
 
     require_root("the rules and the proxies of pods are inside of their network namespaces")
     session = open_session(mesh, namespace)
     status = session.client.status()
-    pod = find_pod(status.pods, name, session.namespace)
-    entry = _newest(pod, word)
-    place = f"{pod.name}.{pod.namespace}"
-    click.echo(f"\n{entry.start_time} {entry.method} {entry.authority}{entry.path} → {entry.response_code} ", nl=False)
-    click.echo(f"{','.join(entry.response_flags) or '-'} {entry.response_code_details}")
-    if entry.is_inbound:
-        click.echo(f"{place} was called; its app is asked at {entry.upstream_host}")
-        return
+    pod, entry = _newest([find_pod(status.pods, name, session.namespace)] if name is not None else status.pods, word)
+    click.echo("\n" + "\n".join(_request(pod, entry)) + "\n")
     scene, find_owner = read_scene(session, status)
-    ask = ask_of(entry)
-    click.echo(render_way(build_document(place, ask, explain(scene, scene.stations[place], ask), find_owner), verbose))
+    find_owner, ask, place = nearby(find_owner), ask_of(entry), f"{pod.name}.{pod.namespace}"
+    # What a gateway, or the server's side, wrote came to it from elsewhere: its way begins where it came in.
+    arrives = entry.is_inbound or scene.stations[place].is_gateway
+    caller = scene.at(ask.source)
+    source = (caller.name if caller is not None else ask.source) if arrives else place
+    trace = explain(scene, None if arrives else scene.stations[place], ask)
+    click.echo(render_way(build_report(source, ask, trace, find_owner), verbose, terminal_width()), nl=False)
+    changes = tuple(find_changes(scene, trace, entry, find_owner))
+    if changes:
+        click.echo(f"\n{click.style('to change:', bold=True)}")
+        click.echo("\n".join(f"  {owner.object} {owner.where}  {field}" for owner, field in changes))
 
 
-def _newest(pod: PodView, word: str) -> AccessLogEntry:
+def _request(pod: PodView, entry: AccessLogEntry) -> Iterator[str]:
+    from pilotfish.explain.flags import say_details
+
+    flags = ",".join(entry.response_flags) or "-"
+    asked = f"{entry.method} {entry.authority}{entry.path}" if entry.method else f"TCP {entry.downstream_local_address}"
+    side = "was asked" if entry.is_inbound else "asked"
+    yield f"{entry.start_time} {pod.name}.{pod.namespace} {side}: {asked} → {entry.response_code or '-'} {flags}"
+    details = entry.response_code_details
+    reasons = (entry.connection_termination_details, entry.upstream_transport_failure_reason)
+    if details:
+        yield f"  {say_details(details)}"
+    yield from (f"  {reason}" for reason in reasons if reason and reason not in details)
+
+
+def _newest(pods: Iterable[PodView], word: str) -> tuple[PodView, AccessLogEntry]:
+    pods = tuple(pods)
+    found = [(entry.start_time, pod, entry) for pod in pods if (entry := _newest_of(pod, word)) is not None]
+    if not found:
+        whose = f"the access log of {pods[0].name}.{pods[0].namespace} has no" if len(pods) == 1 else "no log has an"
+        raise Failure(f"{whose} entry with {word}; it is written with meshConfig's accessLogFile: /dev/stdout")
+    _, pod, entry = max(found, key=lambda each: each[0])
+    return pod, entry
+
+
+def _newest_of(pod: PodView, word: str) -> AccessLogEntry | None:
     from pilotfish.explain.accesslog import parse_access_log
     from pilotfish.explain.why import is_about
 
     log = next((Path(container.log) for container in pod.containers if container.kind == _PROXY), None)
     lines = log.read_text(errors="replace").splitlines() if log is not None and log.exists() else []
-    for line in reversed(lines):
-        entry = parse_access_log(line)
-        if entry is not None and is_about(entry, word):
-            return entry
-    raise Failure(
-        f"the access log of {pod.name}.{pod.namespace} has no entry with {word}; it is written with meshConfig's "
-        "accessLogFile: /dev/stdout"
-    )
+    entries = (entry for line in reversed(lines) if (entry := parse_access_log(line)) is not None)
+    return next((entry for entry in entries if is_about(entry, word)), None)

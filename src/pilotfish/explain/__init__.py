@@ -6,7 +6,7 @@
                  └ proxy      one Envoy: listeners, routes, http_filters, forward, endpoints
 
 A Scene is pods with their rules and what their proxies hold (`held`): of manifests (`offline.scene`), or read from a
-running mesh. `way` is the short form for one proxy, `cases` holds ways against what is expected of them, `document` is
-the JSON. The model of Envoy's matching stands here alone. `accesslog` reads what Envoy wrote about a request that
-really happened.
+running mesh. `cases` holds ways against what is expected of them, `document` is the JSON; a `report` is what people are
+shown, as text or as a `picture`. The model of Envoy's matching stands here alone. `accesslog` reads what Envoy wrote
+about a request that really happened; `flags` and `why` go from its response flag to the field to change.
 """

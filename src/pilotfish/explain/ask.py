@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from pilotfish.explain.call import Application, Call, Direction, HttpRequest, Tls, is_address
 
+OUTSIDE: Final = "outside"
+"""Who asks from outside of every pod."""
 _PORTS: Final = {"http": 80, "https": 443}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any, Final
 
@@ -10,13 +10,11 @@ import msgspec
 
 from pilotfish.explain.ask import Ask
 from pilotfish.explain.live import Observed, compare
-from pilotfish.explain.owner import Owner
+from pilotfish.explain.owner import FindOwner
 from pilotfish.explain.trace import Outcome, Step, Trace
 
 VERSION: Final = "v1"
 Document = dict[str, Any]
-FindOwner = Callable[[str], Owner | None]
-"""Who a step's `owner` path is, and where it was written."""
 
 
 def build_document(
@@ -53,7 +51,7 @@ def _live(observed: Observed) -> Document:
 
 
 def _step(step: Step, find_owner: FindOwner, mark: bool | None) -> Document:
-    owner = find_owner(step.owner) if step.owner else None
+    owner = find_owner(step.owner, step) if step.owner else None
     return {
         "id": step.id,
         "parent": step.parent,

@@ -16,6 +16,7 @@ from pilotfish.explain.call import Application, Call, Tls
 from pilotfish.explain.endpoints import Candidate, find_endpoints
 from pilotfish.explain.held import Held
 from pilotfish.explain.trace import Branch, End, Stage, Verdict
+from pilotfish.explain.words import say_cluster
 
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _TLS: Final = "envoy.transport_sockets.tls"
@@ -41,7 +42,7 @@ def forward(branch: Branch, held: Held, name: str, share: float, call: Call, is_
     cluster = held.cluster(name)
     if cluster is None:
         lost = branch.step(Stage.CLUSTER, name, verdict=Verdict.REFUSED, share=share).through(name)
-        _fail(lost, is_http, "NC", f"there is no cluster {name}")
+        _fail(lost, is_http, "NC", f"there is no cluster {say_cluster(name)}")
         return
     branch = branch.step(
         Stage.CLUSTER, name, share=share, evidence=_described(cluster), owner=config_of(cluster)
@@ -57,7 +58,7 @@ def forward(branch: Branch, held: Held, name: str, share: float, call: Call, is_
         branch = branch.step(
             Stage.ENDPOINT, "none", verdict=Verdict.REFUSED, rejected=found.rejected, evidence={"panic": found.panic}
         )
-        _fail(branch, is_http, "UH", f"{name} has no endpoint that may be used")
+        _fail(branch, is_http, "UH", f"{say_cluster(name)} has no endpoint that may be used")
         return
     for candidate in found.chosen:
         evidence = {"locality": candidate.locality, "panic": found.panic or None}

@@ -26,6 +26,18 @@ class Observed:
     counted: frozenset[str] = frozenset()
     """The ids of the client's rules whose counters moved."""
 
+    def told(self) -> tuple[str, ...]:
+        """What was seen, for people: `status 503`, `flag UH`."""
+        entry = self.entry
+        logged = (
+            ("flag", ",".join(entry.response_flags)),
+            ("route", entry.route_name),
+            ("cluster", entry.upstream_cluster),
+            ("endpoint", entry.upstream_host),
+        ) if entry is not None else ()  # fmt: skip
+        first = f"status {self.status}" if self.status is not None else f"end {self.end}"
+        return (first, *(f"{name} {value}" for name, value in logged if value))
+
 
 def compare(trace: Trace, observed: Observed) -> Marks:
     lost = {step.id for step in trace.steps if not _may_be(step, observed.entry)}

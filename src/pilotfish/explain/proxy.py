@@ -175,7 +175,8 @@ def _route(
     route = routes.taken
     if route is None:
         verdict = Verdict.UNKNOWN if routes.failure is not None else Verdict.REFUSED
-        branch = branch.step(Stage.ROUTE, "none", verdict=verdict, rejected=routes.rejected)
+        owner = next(filter(None, map(config_of, host.routes)), "")
+        branch = branch.step(Stage.ROUTE, "none", verdict=verdict, owner=owner, rejected=routes.rejected)
         if routes.failure is not None:
             branch.end(End.UNKNOWN, routes.why, failure=routes.failure)
         else:
@@ -183,11 +184,14 @@ def _route(
             branch.end(End.RESPONSE, cause, status=404, flag="NR", failure=Failure.NO_ROUTE)
         return
     number = next(i for i, each in enumerate(host.routes, 1) if each is route or each == route)
+    owner = config_of(route)
+    all_his = all(config_of(each) == owner for each in host.routes)
+    position = f"{number} of {len(host.routes)}" if owner and all_his else ""
     branch = branch.step(
         Stage.ROUTE,
         route_name(route, number),
-        evidence={"why": routes.why} | dict(describe(route)),
-        owner=config_of(route),
+        evidence={"why": routes.why, "position": position} | dict(describe(route)),
+        owner=owner,
         rejected=routes.rejected,
     )
     if route.route.cluster:

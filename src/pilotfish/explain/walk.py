@@ -171,7 +171,7 @@ class _Walk:
         for onward in walk_proxy(branch, station.held, call):
             at = replace(onward.branch, proxies=(*onward.branch.proxies, (station.name, onward.is_http)))
             if not is_address(onward.call.address):
-                at.end(End.DELIVERED, f"it leaves the mesh for {onward.call.address}")
+                at.beyond(side=at.side, pod="").end(End.DELIVERED, f"it leaves the mesh for {onward.call.address}")
             elif call.direction is Direction.INBOUND:
                 self._meet(at, station, onward.call)
             elif station.captured:

@@ -21,7 +21,7 @@ class Table:
         return "".join(_line(row, widths, gap) + "\n" for row in rows)
 
     def widths(self, rows: Sequence[Sequence[str]]) -> tuple[int, ...]:
-        return tuple(max((_width(cell) for cell in column), default=0) for column in zip(*rows, strict=True))
+        return tuple(max((columns(cell) for cell in column), default=0) for column in zip(*rows, strict=True))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -29,12 +29,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
 
 
 def _line(row: Sequence[str], widths: Sequence[int], gap: int) -> str:
-    cells = (cell + " " * (width - _width(cell) + gap) for cell, width in zip(row, widths, strict=True))
+    cells = (cell + " " * (width - columns(cell) + gap) for cell, width in zip(row, widths, strict=True))
     return "".join(cells).rstrip()
 
 
-def _width(text: str) -> int:
-    """Columns on a terminal: East Asian wide characters take two."""
+def columns(text: str) -> int:
+    """Of a terminal: East Asian wide characters take two."""
     if text.isascii():
         return len(text)
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else not unicodedata.combining(char) for char in text)

@@ -2,136 +2,97 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from pilotfish.cli.render.table import columns
+from pilotfish.explain.report import say_observed
+from pilotfish.explain.words import plain, say_share
+
+if TYPE_CHECKING:
+    from pilotfish.explain.report import Leg, Report, Stop
+
 _COLOURS: Final = {"taken": "green", "refused": "red", "unknown": "yellow"}
-_BROKEN: Final = {"reset": "connection reset", "refused": "refused", "timeout": "no answer", "unknown": "unknown"}
-_QUIET: Final = frozenset({"chains", "connection", "loadBalancer", "address"})
-"""Evidence that is told with `verbose` alone."""
-_MARKS: Final = {"confirmed": " ✓", "contradicted": " ✗"}
-Json = dict[str, Any]
+_BARE: Final = ("why", "verdict", "rule", "detected")
+"""Evidence that says by itself what it is."""
+_MARKS: Final = {True: " ✓", False: " ✗"}
+_STAGE: Final = 16
+"""Columns of a stage's name, and a space."""
+_MOST_LOST: Final = 3
+"""Candidates that are told of a step that took none, where not all is asked for."""
 
 
-def render_way(document: Json, verbose: bool) -> str:
-    """Of a document of `explain.document`."""
-    request = document["request"]
-    lines = [click.style(answer(document), bold=True), ""]
-    lines.append(f"{request['from']} → {request['to']}")
-    lines += _tree(document, verbose)
-    lines += _seen(document)
-    return "\n".join(lines) + "\n"
+def render_way(report: Report, verbose: bool = False, width: int | None = None) -> str:
+    """`width`: columns to wrap at; None leaves lines as long as they are."""
+    lines = [("", _styled(report.answer, bold=True)), ("", "")]
+    lines += _leg(report.way, None, 0, verbose, f" → {report.asked}")
+    if (seen := say_observed(report)) is not None:
+        colour = "green" if report.observed is not None and seen[1] == "as predicted" else "red"
+        lines += [("", ""), ("", f"{click.style('sent:', bold=True)} {plain(seen[0])}; {_styled(seen[1], fg=colour)}")]
+    if not verbose and not all(stop.decides for stop in report.stops()):
+        lines += [("", ""), ("", click.style("-v shows every step, and the candidates that lost", dim=True))]
+    return "".join(f"{line}\n" for head, text in lines for line in _wrapped(head, text, width))
 
 
-def answer(document: Json) -> str:
-    """`200 from calculator-v1 (50 %) or calculator-v2 (50 %)`, or why there is none."""
-    outcomes = document["outcomes"]
-    delivered = [each for each in outcomes if each["kind"] == "delivered"]
-    parts = []
-    for within, words in ((True, "answered by"), (False, "")):
-        shares: Counter[str] = Counter()
-        for each in delivered:
-            if bool(each.get("pod")) is within:
-                shares[each.get("pod") or each["cause"]] += each["probability"]
-        named = [_share(name, part) for name, part in shares.most_common()]
-        parts += [f"{words} {' or '.join(named)}".strip()] if named else []
-    ends: Counter[str] = Counter()
-    for each in outcomes:
-        if each["kind"] != "delivered":
-            ends[_ending(document, each)] += each["probability"]
-    parts += [_share(name, part) for name, part in ends.most_common()]
-    return "; or ".join(parts) or "nothing is known"
+def _leg(leg: Leg, before: Leg | None, depth: int, verbose: bool, asked: str = "") -> Iterator[tuple[str, str]]:
+    """`asked`: what is said beside the first."""
+    indent = "  " * depth
+    if before is None or not leg.is_in(before):
+        yield indent, f"{_styled(f'{leg.side} {leg.place}', bold=True)}{plain(_others(leg, verbose))}{plain(asked)}"
+    for stop in leg.stops:
+        if verbose or stop.decides:
+            yield from _stop(stop, leg, f"{indent}  ", verbose)
+    if leg.ending is not None:
+        yield f"{indent}  ", f"{click.style('⇒', bold=True)} {plain(leg.ending.says)}"
+    parts = len(leg.onward) > 1
+    for onward in leg.onward:
+        if parts:
+            yield f"{indent}  ", click.style(say_share(onward.probability), bold=True)
+        yield from _leg(onward, leg, depth + parts, verbose)
 
 
-def _share(name: str, part: float) -> str:
-    return name if part > 0.9999 else f"{name} ({part * 100:.3g} %)"
+def _styled(text: str, **style: Any) -> str:
+    return click.style(plain(text), **style)
 
 
-def _ending(document: Json, outcome: Json) -> str:
-    words = [str(outcome["status"]) if "status" in outcome else _BROKEN[outcome["kind"]], outcome.get("flag", "")]
-    said = " ".join(word for word in words if word)
-    cause = outcome.get("cause", "")
-    owner = _last_owner(document, outcome)
-    by = f" by the proxy of {outcome['pod']}" if outcome.get("pod") else ""
-    return f"{said}{by}: {cause}{f'; {owner} sends it there' if owner else ''}" if cause else said
+def _others(leg: Leg, verbose: bool) -> str:
+    """Of replicas, of which one is shown."""
+    if not leg.alike or not leg.pod:
+        return ""
+    names = f": {', '.join(other.place for other in leg.alike)}" if verbose else ""
+    return f" and {len(leg.alike)} more like it{names}"
 
 
-def _last_owner(document: Json, outcome: Json) -> str:
-    """Who led there: the nearest object on the way."""
-    steps = document["steps"]
-    at: int | None = outcome["lastStep"] if steps else None
-    while at is not None:
-        step = steps[at]
-        if "owner" in step and step["stage"] == "route":
-            return _owner(step["owner"])
-        at = step["parent"]
-    return ""
+def _stop(stop: Stop, leg: Leg, indent: str, verbose: bool) -> Iterator[tuple[str, str]]:
+    step = stop.step
+    said = "; ".join((step.name, *_evidence(step.evidence.items()))) if verbose else stop.says
+    name = _styled(said, fg=_COLOURS[step.verdict]) + (_MARKS[stop.mark] if stop.mark is not None else "")
+    whose = f"  {_styled(str(stop.owner), dim=True)}" if stop.owner is not None else ""
+    more = f" and {len(leg.alike)} more" if leg.alike and step.stage == "endpoint" else ""
+    yield f"{indent}{step.stage.replace('_', ' '):<{_STAGE}}", f"{name}{more}{whose}"
+    told = len(step.rejected) if verbose else _MOST_LOST if step.verdict == "refused" else 0
+    for lost in step.rejected[:told]:
+        yield f"{indent}{'':<{_STAGE}}", _styled(f"not {lost.name}: {lost.reason}", dim=True)
+    if 0 < told < len(step.rejected):
+        yield f"{indent}{'':<{_STAGE}}", click.style(f"nor {len(step.rejected) - told} more", dim=True)
 
 
-def _tree(document: Json, verbose: bool) -> Iterator[str]:
-    steps = document["steps"]
-    children: Counter[int | None] = Counter(step["parent"] for step in steps)
-    depths: dict[int, int] = {}
-    ends: dict[int, list[Json]] = {}
-    for outcome in document["outcomes"]:
-        ends.setdefault(outcome["lastStep"], []).append(outcome)
-    place = ""
-    for step in steps:
-        parent = step["parent"]
-        above = depths.get(parent, 0) if parent is not None else 0
-        depths[step["id"]] = depth = above + (1 if parent is not None and children[parent] > 1 else 0)
-        here = f"{step['pod'] or 'outside'} ({step['side']})"
-        if here != place:
-            place = here
-            yield f"{'  ' * depth}{click.style(here, bold=True)}"
-        yield from _lines(step, "  " * (depth + 1), verbose)
-        for outcome in ends.get(step["id"], ()):
-            yield f"{'  ' * (depth + 1)}{click.style('⇒', bold=True)} {_end(document, outcome)}"
+def _evidence(evidence: Iterable[tuple[str, object]]) -> Iterator[str]:
+    for key, value in evidence:
+        shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        yield shown if key in _BARE else f"{key} {shown}"
 
 
-def _seen(document: Json) -> Iterator[str]:
-    """What became of the request that was really sent."""
-    seen = document.get("live")
-    if seen is None:
-        return
-    wrong = [step["name"] for step in document["steps"] if step.get("live") == "contradicted"]
-    right = any(step.get("live") == "confirmed" for step in document["steps"])
-    verdict = f"not as predicted: {', '.join(wrong)}" if wrong else "as predicted" if right else "not as predicted"
-    said = ", ".join(f"{name} {value}" for name, value in seen.items() if name != "end" or "status" not in seen)
-    yield ""
-    shown = click.style(verdict, fg="green" if right and not wrong else "red")
-    yield f"{click.style('sent:', bold=True)} {said}; {shown}"
-
-
-def _end(document: Json, outcome: Json) -> str:
-    if outcome["kind"] == "delivered":
-        return _share("the app answers" if "pod" in outcome else outcome["cause"], outcome["probability"])
-    return _share(_ending(document, outcome), outcome["probability"])
-
-
-def _lines(step: Json, indent: str, verbose: bool) -> Iterator[str]:
-    colour = _COLOURS[step["verdict"]]
-    share = f" {step['probability'] * 100:.3g} %" if step["probability"] < 0.9999 else ""
-    owner = f"  {click.style(_owner(step['owner']), dim=True)}" if "owner" in step else ""
-    said = "; ".join(_evidence(step["evidence"], verbose))
-    name = click.style(step["name"], fg=colour) + _MARKS.get(step.get("live", ""), "")
-    yield f"{indent}{step['stage']:<15} {name}{share}{owner}{f'  {said}' if said else ''}"
-    if verbose:
-        for lost in step["rejected"]:
-            why = f"not {lost['name']}: {lost['reason']}"
-            yield f"{indent}{'':<15} {click.style(why, dim=True)}"
-
-
-def _evidence(evidence: Json, verbose: bool) -> Iterator[str]:
-    for key, value in evidence.items():
-        if verbose or key not in _QUIET:
-            shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-            yield shown if key in ("why", "verdict", "rule", "detected") else f"{key} {shown}"
-
-
-def _owner(owner: Json) -> str:
-    where = f" {owner['file']}:{owner['line']}" if "file" in owner else ""
-    return f"{owner['kind']} {owner['namespace']}/{owner['name']}{where}"
+def _wrapped(head: str, text: str, width: int | None) -> Iterator[str]:
+    """Lines no wider than `width`, as far as their words let them: each begins where the first text does."""
+    line, room = "", max(20, (width or 0) - len(head))
+    for word in text.split(" "):
+        longer = f"{line} {word}" if line else word
+        if width is None or not line or columns(click.unstyle(longer)) <= room:
+            line = longer
+            continue
+        yield f"{head}{line}"
+        head, line = " " * len(head), word
+    yield f"{head}{line}".rstrip()

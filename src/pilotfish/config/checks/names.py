@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from pilotfish.config.kubernetes import Metadata
+from pilotfish.config.kubernetes import HTTPHeader, Metadata
 from pilotfish.config.report import Report
 from pilotfish.model import Kind
 from pilotfish.model.kinds import NAMESPACE, SERVICE
 
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_HEADER_NAME = re.compile(r"[-_A-Za-z0-9]+")
 _ISTIO_LABEL = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 _LABEL_1035 = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
@@ -49,6 +50,14 @@ def check_istio_label(name: str, field: str, report: Report) -> None:
     if not _ISTIO_LABEL.fullmatch(name):
         remedy = "use letters, digits and dashes (63 at most), with a letter or digit at both ends"
         report.invalid(field, f"{name!r} is no name", remedy)
+
+
+def check_probe_headers(headers: Iterable[HTTPHeader], field: str, report: Report) -> None:
+    """Source: Kubernetes' IsHTTPHeaderName, https://github.com/kubernetes/apimachinery/blob/master/pkg/util/validation"""
+    for index, header in enumerate(headers):
+        if not _HEADER_NAME.fullmatch(header.name):
+            where = f"{field}.httpHeaders[{index}].name"
+            report.invalid(where, f"{header.name!r} is no name of a header", "use letters, digits, - and _")
 
 
 def check_metadata(metadata: Metadata, kind: Kind, report: Report) -> None:

@@ -6,7 +6,7 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/p
 from __future__ import annotations
 
 from pilotfish.config.checks.exactly_one import check_exactly_one
-from pilotfish.config.checks.names import check_at_least, check_port
+from pilotfish.config.checks.names import check_at_least, check_port, check_probe_headers
 from pilotfish.config.checks.service import check_port_or_name
 from pilotfish.config.kubernetes import Container, HTTPGetAction, Lifecycle, LifecycleHandler, Probe, TCPSocketAction
 from pilotfish.config.report import Report
@@ -29,6 +29,8 @@ def _check_probe(probe: Probe, name: str, container: Container, field: str, repo
     for action, inner in ((probe.http_get, f"{field}.httpGet"), (probe.tcp_socket, f"{field}.tcpSocket")):
         if action is not None:
             _check_target(action, container, f"{inner}.port", report)
+    if probe.http_get is not None:
+        check_probe_headers(probe.http_get.http_headers, f"{field}.httpGet", report)
     if probe.exec is not None:
         _check_command(probe.exec.command, f"{field}.exec.command", report)
     if probe.grpc is not None:
@@ -73,5 +75,6 @@ def _check_hook(handler: LifecycleHandler, container: Container, field: str, rep
         _check_command(handler.exec.command, f"{field}.exec.command", report)
     if handler.http_get is not None:
         _check_target(handler.http_get, container, f"{field}.httpGet.port", report)
+        check_probe_headers(handler.http_get.http_headers, f"{field}.httpGet", report)
     if handler.sleep is not None:
         check_at_least(handler.sleep.seconds, 0, f"{field}.sleep.seconds", report)

@@ -5,8 +5,10 @@ Source: https://istio.io/latest/docs/reference/config/networking/workload-entry/
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pilotfish.config.checks.hosts import describe_special, is_domain
-from pilotfish.config.checks.names import check_at_least, check_labels, check_port
+from pilotfish.config.checks.names import check_at_least, check_istio_label, check_labels, check_port
 from pilotfish.config.istio.workload_entry import WorkloadEntrySpec
 from pilotfish.config.report import Report
 from pilotfish.model.addresses import is_ip
@@ -24,10 +26,15 @@ def check_workload(spec: WorkloadEntrySpec, field: str, report: Report, *, may_b
         _check_socket(spec, field, report)
     else:
         _check_address(spec.address, field, report, may_be_a_name)
-    for name, number in spec.ports.items():
-        check_port(number, f"{field}.ports[{name}]", report)
+    check_named_ports(spec.ports, f"{field}.ports", report)
     check_labels(spec.labels, f"{field}.labels", report)
     check_at_least(spec.weight, 0, f"{field}.weight", report)
+
+
+def check_named_ports(ports: Mapping[str, int], field: str, report: Report) -> None:
+    for name, number in ports.items():
+        check_istio_label(name, f"{field}[{name}]", report)
+        check_port(number, f"{field}[{name}]", report)
 
 
 def _check_address(address: str, place: str, report: Report, may_be_a_name: bool) -> None:
@@ -46,7 +53,8 @@ def _check_address(address: str, place: str, report: Report, may_be_a_name: bool
 def _check_socket(spec: WorkloadEntrySpec, place: str, report: Report) -> None:
     """Where the client's own Envoy finds it: in its pod's file system."""
     path = spec.address.removeprefix("unix://")
-    if len(path) < 2 or path[0] not in "/@" or len(path.encode()) > _LONGEST_PATH:
+    is_folder = path.startswith("/") and path.endswith("/")
+    if len(path) < 2 or path[0] not in "/@" or is_folder or len(path.encode()) > _LONGEST_PATH:
         remedy = f"write unix:///PATH, or unix://@NAME, of at most {_LONGEST_PATH} bytes"
         report.invalid(f"{place}.address", f"{spec.address!r} is no Unix socket", remedy)
     if spec.ports:

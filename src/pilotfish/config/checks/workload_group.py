@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from pilotfish.config.checks.exactly_one import check_exactly_one
-from pilotfish.config.checks.names import check_annotations, check_at_least, check_labels, check_port
+from pilotfish.config.checks.names import (
+    check_annotations,
+    check_at_least,
+    check_labels,
+    check_port,
+    check_probe_headers,
+)
+from pilotfish.config.checks.workload_entry import check_named_ports
 from pilotfish.config.istio.workload_group import ReadinessProbe, WorkloadGroupSpec
 from pilotfish.config.report import Report
 
@@ -11,8 +18,7 @@ from pilotfish.config.report import Report
 def check_workload_group(spec: WorkloadGroupSpec, report: Report) -> None:
     check_labels(spec.metadata.labels, "spec.metadata.labels", report)
     check_annotations(spec.metadata.annotations, "spec.metadata.annotations", report)
-    for name, number in spec.template.ports.items():
-        check_port(number, f"spec.template.ports[{name}]", report)
+    check_named_ports(spec.template.ports, "spec.template.ports", report)
     check_labels(spec.template.labels, "spec.template.labels", report)
     check_at_least(spec.template.weight, 0, "spec.template.weight", report)
     if spec.template.address:
@@ -30,6 +36,8 @@ def _check_probe(probe: ReadinessProbe, field: str, report: Report) -> None:
     for name, action in (("httpGet", probe.http_get), ("tcpSocket", probe.tcp_socket), ("grpc", probe.grpc)):
         if action is not None:
             check_port(action.port, f"{field}.{name}.port", report)
+    if probe.http_get is not None:
+        check_probe_headers(probe.http_get.http_headers, f"{field}.httpGet", report)
     times = {
         "initialDelaySeconds": probe.initial_delay_seconds,
         "timeoutSeconds": probe.timeout_seconds,
