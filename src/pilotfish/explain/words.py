@@ -71,6 +71,13 @@ def _say_cluster(step: Step) -> str:
     return f"{told}, {_SPECIAL[told]}" if told in _SPECIAL else told
 
 
+def _say_tls(step: Step) -> str:
+    if not step.evidence.get("mutual"):
+        return step.name
+    expected = step.evidence.get("expectedNames")
+    return f"mutual, with {' or '.join(map(str, expected))}" if isinstance(expected, list) and expected else "mutual"
+
+
 def _say_filter(step: Step) -> str:
     return step.name.removeprefix("envoy.filters.http.")
 
@@ -90,6 +97,7 @@ _SAID: Final = {
     Stage.FILTER_CHAIN: _say_reason,
     Stage.HTTP_FILTER: _say_filter,
     Stage.CLUSTER: _say_cluster,
+    Stage.TLS: _say_tls,
     Stage.APP: _say_app,
 }
 
@@ -188,7 +196,9 @@ def decides(step: Step, trace: Trace) -> bool:
             return not is_server
         case Stage.NETFILTER:
             return "connection" not in step.evidence or not _is_by_proxy(step, trace)
-        case Stage.DNS | Stage.HTTP_FILTER | Stage.TLS | Stage.APP:
+        case Stage.TLS:  # what a client's proxy begins, the server's ends
+            return not (is_server and step.evidence.get("mutual"))
+        case Stage.DNS | Stage.HTTP_FILTER | Stage.APP:
             return True
     return False
 
