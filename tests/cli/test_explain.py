@@ -42,7 +42,7 @@ def test_what_follows_of_itself_is_left_out(invoke: Invoke) -> None:
     arguments = ("explain", "webapp-0", "http://calculator:8888/", "-n", "vm", "-f", CALCULATOR)
     short, whole = invoke(*arguments).stdout, invoke(*arguments, "-v").stdout
     steps = [line.split()[0] for line in short.splitlines() if line.startswith("  ") and "⇒" not in line]
-    branch = ["50", "cluster", "endpoint", "server", "netfilter", "app"]
+    branch = ["50", "cluster", "endpoint", "tls", "server", "netfilter", "app"]
     assert steps == ["dns", "netfilter", "route", *branch, *branch]
     assert short.endswith("\n-v shows every step, and the candidates that lost\n")
     assert whole.count("network filter  http_connection_manager") == 3
