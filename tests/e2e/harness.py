@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pilotfish.cli.render.documents import render_document
 from pilotfish.explain.accesslog import AccessLogEntry, parse_access_log
+from pilotfish.runtime.control.client import Client
 from tests.manifests import save
 from tests.waiting import wait_until
 
@@ -66,7 +68,8 @@ class Mesh:
 
     @property
     def status(self) -> dict[str, Any]:
-        status: dict[str, Any] = self.json("status")
+        """What `status -o json` prints, without a process for each time that somebody asks until something holds."""
+        status: dict[str, Any] = json.loads(render_document(Client(self.state / self.name).status(), "json"))
         return status
 
     def pods(self, app: str) -> list[dict[str, Any]]:
