@@ -2,8 +2,9 @@
 
     controller ─files, the longest first─▶ worker, worker, ...      each a pytest of its own (pytest-xdist)
 
-A file is one worker's, so that the mesh or Envoy that its tests share is made once. Half of the suite's time is waiting,
-so that there are more workers than processors. What a test makes on the machine has its worker's process id in its name.
+A file is one worker's, so that the mesh or Envoy that its tests share is made once. Half of the suite's time is
+waiting, so that there are more workers than processors. What a test makes on the machine has its worker's process id in
+its name.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pilotfish.runtime.linux.netns import NetNs
@@ -30,8 +30,8 @@ def call(netns: str, address: str, port: int, steps: Steps) -> tuple[str, float]
             for pause, text in steps:
                 time.sleep(pause)
                 stream.sendall(text.encode())
-            while b"still here" not in answer and not (stops and _is_whole(answer)) and (data := stream.recv(65536)):
-                answer += data
+            for piece in pieces(stream, stops):
+                answer += piece
         except OSError as error:
             answer += str(error).encode()
         return answer.decode(), time.monotonic() - start
@@ -52,6 +52,14 @@ def connect(netns: str, address: str, port: int) -> socket.socket:
         stream.close()
         raise
     return stream
+
+
+def pieces(stream: socket.socket, stops: bool) -> Iterator[bytes]:
+    """What comes, to the end of the connection; if it `stops`, to that of the HTTP answer."""
+    answer = b""
+    while b"still here" not in answer and not (stops and _is_whole(answer)) and (data := stream.recv(65536)):
+        answer += data
+        yield data
 
 
 def _is_whole(answer: bytes) -> bool:

@@ -50,6 +50,7 @@ from pilotfish.model import Proxy
 from pilotfish.model.private import reveal
 from pilotfish.model.proxy import ProxyType
 from pilotfish.runtime.agent.envoy import find_envoy
+from pilotfish.runtime.linux.netns import NetNs
 from tests.envoy.calls import call
 
 POD4, POD6 = "10.245.1.1", "fd00:245::1"
@@ -265,6 +266,10 @@ def _make_namespaces(pod: str, peer: str) -> None:
     _run("ip", "-n", pod, "route", "add", "default", "via", PEER4)
     _run("ip", "-n", pod, "-6", "route", "add", "default", "via", PEER6)
     _run("ip", "-n", pod, "addr", "add", "::6/128", "dev", "lo")
+    # As in a mesh's node: what nobody has is refused at once.
+    NetNs.named(peer).sysctl({"ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1"})
+    for version in ("-4", "-6"):
+        _run("ip", "-n", peer, version, "route", "add", "unreachable", "default")
 
 
 def _capture(netns: str) -> None:
