@@ -31,3 +31,16 @@ class Scheduling(LoadFileScheduling):  # type: ignore[misc]
 def _turn(file: str) -> int:
     folder = file.removeprefix("tests/").partition("/")[0]
     return _LONGEST.index(folder) if folder in _LONGEST else len(_LONGEST)
+
+
+def encodable(report: Any) -> Any:
+    """A report as it can be sent: what tests of broken text have printed may be no Unicode."""
+    match report:
+        case str():
+            return report.encode(errors="backslashreplace").decode()
+        case dict():
+            return {key: encodable(value) for key, value in report.items()}
+        case list() | tuple():
+            return type(report)(map(encodable, report))
+        case _:
+            return report
