@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist import is_xdist_worker
 
 from pilotfish.runtime.linux.netns import NetNs
 from tests.parallel import Room, Scheduling, encodable, workers
 from tests.watcher import watch_this_process
 
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 _STOP_WATCHER = pytest.StashKey[Callable[[], None]]()
 CONFORMANCE = Path(__file__).parents[2] / "shared" / "data"
 _NUMBERS = itertools.count()
