@@ -381,6 +381,9 @@ class Mesh:
     def objects(self, kind: Kind | None, namespace: str, name: str) -> list[Unstructured]:
         return [{"asked": [str(kind), namespace, name]}]
 
+    def source(self, ref: ObjectRef, field: str) -> str:
+        return f"{ref} {field}"
+
     async def apply(self, text: str, file: str, namespace: str) -> ChangesView:
         return _one(text, namespace, file, "created")
 

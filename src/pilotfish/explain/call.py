@@ -68,6 +68,10 @@ class Call:
     source: str = ""
     """The client's address; "" where nobody knows it."""
     source_port: int = 0
+    server_first: bool = False
+    """The client says nothing until the server has."""
+    went_to: str = ""
+    """The cluster that a log says it went to, which does not say all that it asked; "" where nothing is known."""
 
 
 class Failure(StrEnum):
