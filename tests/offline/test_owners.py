@@ -156,6 +156,36 @@ spec:
     - istio-system/*
     - ./web.vm.svc.cluster.local
 ---
+apiVersion: v1
+kind: Pod
+metadata: {name: inner, namespace: vm, labels: {app: inner}}
+spec: {containers: [{name: a, command: [a]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: inner, namespace: vm}
+spec: {selector: {app: inner}, ports: [{name: http, port: 7000}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: inner, namespace: vm}
+spec:
+  workloadSelector: {labels: {app: inner}}
+  ingress:
+  - port: {number: 7001, name: tcp, protocol: TCP}
+    defaultEndpoint: 127.0.0.1:7002
+  - port: {number: 7000, name: http, protocol: HTTP}
+    defaultEndpoint: 127.0.0.1:7003
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: door, namespace: vm}
+spec:
+  ingressClassName: istio
+  rules:
+  - host: door.example.com
+    http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}
+---
 apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: {name: edge, namespace: vm}
@@ -265,6 +295,8 @@ ANNOTATION = f"spec.template.metadata.annotations[{PREFIX}"
             "Sidecar narrow spec.outboundTrafficPolicy",
             "REGISTRY_ONLY",
         ),
+        ("client", "http://inner:7000/", {}, "filter_chain", "Sidecar inner spec.ingress[1]", "number: 7000"),
+        ("", "http://door.example.com/", {}, "route", "Ingress door spec.rules", "rules:"),
         ("past", "http://web/", {}, "netfilter", f"Deployment past {ANNOTATION}excludeOutboundPorts]", '"80"'),
         (
             "past",
@@ -283,7 +315,7 @@ ANNOTATION = f"spec.template.metadata.annotations[{PREFIX}"
             f"Pod closed metadata.annotations[{PREFIX}includeOutboundIPRanges]",
             "192.0.2.0/24",
         ),
-        ("", "http://shop.example.com/", {}, "listener", "Gateway edge spec.servers[2].port", "number: 80"),
+        ("", "https://tls.example.com:8443/", {}, "listener", "Gateway edge spec.servers[0].port", "number: 8443"),
         ("", "http://shop.example.com/", {}, "virtual_host", "Gateway edge spec.servers[2].hosts[1]", "- shop.ex"),
         ("", "https://shop.example.com/", {}, "tls", "Gateway edge spec.servers[1].tls", "a.pem"),
         ("", "https://tls.example.com:8443/", {}, "cluster", "VirtualService shop spec.tls[0].route[1]", "weight: 70"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from pilotfish.explain.owner import Owner, find_ref
 from pilotfish.explain.trace import Side, Stage, Step, Trace
+from pilotfish.mesh.ingresses import made_of
 from pilotfish.model import FieldRef, ObjectRef, Source
 from pilotfish.offline.owners import client, gateway, server
 from pilotfish.offline.owners.facts import Claims, Facts, before, document_of
@@ -41,8 +42,16 @@ def describe_subset(world: World, config: str, name: str) -> str:
 
 
 def _owner(world: World, claim: FieldRef, locate: Locate) -> Owner:
+    claim = _by_its_author(world, claim)
     field = deepest(document_of(world, claim.object), claim.field)
     return Owner.of(claim.object, field, locate(claim.object, field))
+
+
+def _by_its_author(world: World, claim: FieldRef) -> FieldRef:
+    """Of what is made of an Ingress: the Ingress."""
+    manifest = world.mesh.desired.manifests.get(claim.object)
+    ingress = made_of(manifest) if manifest is not None else None
+    return claim if ingress is None else FieldRef(ingress, "spec.rules")
 
 
 def _claims(world: World, trace: Trace, step: Step) -> Claims:

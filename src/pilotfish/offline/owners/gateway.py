@@ -25,8 +25,9 @@ def _behind(facts: Facts, step: Step, front: Front, listener: str) -> Claims:
         case Stage.VIRTUAL_HOST | Stage.ROUTE if is_refused:
             yield from as_written(step)
             host = str(step.evidence.get("host", ""))
-            for server in gateway_server(graph, front, listener, "", "hosts"):
-                yield graph.get(nearest_host, facts.scope, server.object, host) or server
+            servers = tuple(gateway_server(graph, front, listener, "", "hosts"))
+            near = graph.get(nearest_host, facts.scope, tuple(dict.fromkeys(each.object for each in servers)), host)
+            yield from (near,) if near is not None else servers
         case Stage.VIRTUAL_HOST:
             yield from gateway_server(graph, front, listener, step.name.rpartition(":")[0], "hosts")
             yield from gateway_server(graph, front, listener, "", "hosts")

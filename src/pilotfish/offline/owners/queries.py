@@ -12,7 +12,7 @@ from pilotfish.mesh.gateways.bindings import bound, covers
 from pilotfish.mesh.gateways.listeners import gateway_listener
 from pilotfish.mesh.gateways.merging import merged
 from pilotfish.mesh.gateways.selection import Front
-from pilotfish.mesh.gateways.servers import Server
+from pilotfish.mesh.gateways.servers import Server, ServerHost
 from pilotfish.mesh.listeners.inbound import inbound_ports
 from pilotfish.mesh.listeners.outbound import WILDCARD, binding
 from pilotfish.mesh.policy.policies import policed, rules_for
@@ -110,19 +110,23 @@ def inbound_port(db: Reads, proxy: Proxy, number: int) -> Claimed | None:
 
 
 def gateway_server(graph: Graph, front: Front, listener: str, host: str, below: str) -> Iterator[FieldRef]:
-    """The servers of a listener that are for a host, or for any where none is given; `hosts` with which of them."""
-    for server in graph.get(merged, front).listeners.get(_place(listener), ()):
-        number = _host_number(server, host) if host else 0
-        if number is not None:
-            field = f"{server.ref.field}.{below}{f'[{number}]' if host and below == 'hosts' else ''}"
-            yield FieldRef(server.ref.object, field)
+    """The servers of a listener that are for a host, the most exact first, or all where none is given; `hosts` with
+    which of them."""
+    servers = graph.get(merged, front).listeners.get(_place(listener), ())
+    if not host:
+        yield from (FieldRef(server.ref.object, f"{server.ref.field}.{below}") for server in servers)
+        return
+    fitting = ((server, number, each.name) for server in servers for number, each in _covering(server, host))
+    for server, number, _ in sorted(fitting, key=lambda each: -len(each[2])):
+        yield FieldRef(server.ref.object, f"{server.ref.field}.{below}{f'[{number}]' if below == 'hosts' else ''}")
 
 
 @query
-def nearest_host(db: Reads, client: Scope, gateway: ObjectRef, host: str) -> FieldRef | None:
-    """Of the VirtualServices that are bound to a Gateway, the host that is most like the one that nobody routes."""
+def nearest_host(db: Reads, client: Scope, gateways: tuple[ObjectRef, ...], host: str) -> FieldRef | None:
+    """Of the VirtualServices that are bound to Gateways, the host that is most like the one that nobody routes."""
     found = {
         name: FieldRef(ref, f"spec.hosts[{number}]")
+        for gateway in reversed(gateways)
         for ref in reversed(bound(db, reader(db, client, 0), gateway))
         for number, name in enumerate(subject(db, ref).hosts)
     }
@@ -130,9 +134,10 @@ def nearest_host(db: Reads, client: Scope, gateway: ObjectRef, host: str) -> Fie
     return found[close[0]] if close else None
 
 
-def _host_number(server: Server, host: str) -> int | None:
-    found = (i for i, each in enumerate(server.hosts) if covers(each.name, host) or covers(host, each.name))
-    return next(found, None)
+def _covering(server: Server, host: str) -> Iterator[tuple[int, ServerHost]]:
+    """The server's hosts that a host is among; or that are among it, if it is a wildcard."""
+    found = enumerate(server.hosts)
+    return ((number, each) for number, each in found if covers(each.name, host) or covers(host, each.name))
 
 
 @dataclass(frozen=True, slots=True)
