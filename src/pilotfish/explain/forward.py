@@ -62,18 +62,21 @@ def forward(
         branch = branch.step(Stage.ENDPOINT, "?", verdict=Verdict.UNKNOWN, written=written(cluster))
         branch.end(End.UNKNOWN, f"the endpoints of {name} are not given: --clusters, or /config_dump?include_eds")
         return
-    said, lost_to = written(cluster), (*found.rejected, *outside_of_subset(held, cluster))
+    said = written(cluster)
     if not found.chosen:
-        evidence: dict[str, object] = {"panic": found.panic or None}
-        branch = branch.step(
-            Stage.ENDPOINT, "none", verdict=Verdict.REFUSED, rejected=lost_to, evidence=evidence, written=said
-        )
+        lost_to = (*found.rejected, *outside_of_subset(held, cluster))
+        branch = branch.step(Stage.ENDPOINT, "none", verdict=Verdict.REFUSED, rejected=lost_to, written=said)
         _fail(branch, is_http, "UH", why_empty(held, cluster, bool(by.config)))
         return
     for candidate in found.chosen:
         evidence = {"locality": candidate.locality, "panic": found.panic or None}
         at = branch.step(
-            Stage.ENDPOINT, str(candidate), share=candidate.share, evidence=evidence, rejected=lost_to, written=said
+            Stage.ENDPOINT,
+            str(candidate),
+            share=candidate.share,
+            evidence=evidence,
+            rejected=found.rejected,
+            written=said,
         ).through(name, str(candidate))
         yield _connected(at, cluster, candidate, call, is_http)
 
