@@ -32,6 +32,15 @@ class Ask:
     request: HttpRequest = field(default_factory=HttpRequest)
     source: str = ""
     uid: int = 0
+    server_first: bool = False
+    """Of TCP: the client waits for the server's first bytes, as SMTP and MySQL do."""
+
+    went_to: str = ""
+    """The cluster that an access log tells, which tells no headers."""
+
+    @property
+    def is_http(self) -> bool:
+        return self.application is not Application.TCP
 
     def call(self, address: str, source: str) -> Call:
         return Call(
@@ -42,6 +51,8 @@ class Ask:
             self.tls,
             self.request,
             self.source or source,
+            server_first=self.server_first,
+            went_to=self.went_to,
         )
 
 
@@ -56,6 +67,7 @@ def parse(
     http2: bool = False,
     source: str = "",
     uid: int = 0,
+    server_first: bool = False,
     resolve: Mapping[tuple[str, int], str] | None = None,
 ) -> Ask:
     """ValueError says what is wrong and how it is written. `headers`: `Name: value`. `resolve`: addresses by (host,
@@ -78,6 +90,8 @@ def parse(
     shown = f"[{host}]" if ":" in host else host
     authority = given.pop("host", "") or (shown if port == _PORTS.get(scheme) else f"{shown}:{port}")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if server_first and (is_http or secure or sni):
+        raise ValueError(f"{to}: over HTTP and TLS it is the client who speaks first; write HOST:PORT")
     application = (Application.HTTP2 if http2 else Application.HTTP) if is_http else Application.TCP
     named = "" if is_address(host) else host
     return Ask(
@@ -90,6 +104,7 @@ def parse(
         request=HttpRequest(authority, path, method or "GET", given, "https" if secure else "http"),
         source=source,
         uid=uid,
+        server_first=server_first,
     )
 
 

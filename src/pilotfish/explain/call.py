@@ -75,6 +75,10 @@ class Call:
     source_port: int = 0
     offered: tuple[str, ...] = ()
     """The ALPN that a proxy's filter wants for the connection that it opens, in place of the cluster's."""
+    server_first: bool = False
+    """The client says nothing until the server has."""
+    went_to: str = ""
+    """The cluster that a log says it went to, which does not say all that it asked; "" where nothing is known."""
 
 
 class Failure(StrEnum):
