@@ -6,6 +6,9 @@ https://github.com/envoyproxy/envoy/blob/v1.40.0/source/common/tls/context_impl.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -51,8 +54,9 @@ def check_crl(crl: bytes, name: str) -> None:
 
     begin, found = b"-----BEGIN X509 CRL-----", crl.split(b"-----BEGIN X509 CRL-----")[1:]
     try:
-        for each in found:
-            load_pem_x509_crl(begin + each)
+        with _unwarned():
+            for each in found:
+                load_pem_x509_crl(begin + each)
     except ValueError:
         found = []
     if not found:
@@ -63,7 +67,8 @@ def check_staple(staple: bytes, name: str) -> None:
     from cryptography.x509.ocsp import load_der_ocsp_response
 
     try:
-        load_der_ocsp_response(staple)
+        with _unwarned():
+            load_der_ocsp_response(staple)
     except ValueError:
         raise UnusableError(f"{name} is no OCSP response in DER") from None
 
@@ -72,9 +77,20 @@ def _certificates(text: bytes, name: str) -> list[Certificate]:
     from cryptography.x509 import load_pem_x509_certificates
 
     try:
-        return load_pem_x509_certificates(text)
+        with _unwarned():
+            return load_pem_x509_certificates(text)
     except ValueError:
         raise UnusableError(f"{name} holds no certificate in PEM, or one that can't be read") from None
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """What the library will read no longer, such as a serial of 0, is no news to a user: Envoy takes it."""
+    from cryptography.utils import CryptographyDeprecationWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        yield
 
 
 def _check_kind(key: PublicKeyTypes, name: str) -> None:

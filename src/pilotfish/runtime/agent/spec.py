@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pilotfish.agent.file_secrets import UnusableFiles
 from pilotfish.agent.metrics import ScrapeTarget
 from pilotfish.agent.probes import ProbeTable
 from pilotfish.agent.workload_health import WorkloadProbe
@@ -73,3 +74,5 @@ class AgentStatus:
     """Of the current run, in seconds since the epoch."""
     exit_code: int | None = None
     """Of the last run that ended; minus the signal's number if a signal ended it."""
+    unusable_files: tuple[UnusableFiles, ...] = ()
+    """Certificates and keys that Envoy is to have, and that it can't be given."""

@@ -1,0 +1,82 @@
+"""Certificates and keys in files of a pod, as its Envoy asks its agent for them.
+
+    name ──parse_file_secret──▶ PairFiles, TrustFiles ──read──▶ contents ──build_secret──▶ FileSecret ──render──▶ JSON
+
+Envoy asks by SDS over REST, whose answers are JSON: an agent has no protobuf. What it would refuse is found here.
+Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/api-docs/xds_protocol#rest-json-polling-subscriptions, and the names
+and the part of Istio's agent, https://github.com/istio/istio/blob/master/security/pkg/nodeagent/cache/secretcache.go
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from pilotfish.mesh.certificates import check_authorities, check_crl, check_pair
+from pilotfish.model.credential import PairFiles, TrustFiles
+from pilotfish.model.private import PrivateBytes, reveal
+
+_SECRET: Final = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+PATH: Final = "/v3/discovery:secrets"
+LARGEST: Final = 1 << 20
+"""Bytes of a file; Envoy has a limit of the same kind, of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnusableFiles:
+    """What Envoy can't be given."""
+
+    paths: tuple[str, ...]
+    why: str
+    """In words that show nothing of what they hold; what they held before stays in force where it could be used."""
+    had: bool = False
+    """They could once be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSecret:
+    version: str
+    answer: PrivateBytes
+
+    @property
+    def body(self) -> bytes:
+        return reveal(self.answer)
+
+
+def paths_of(files: PairFiles | TrustFiles) -> tuple[str, ...]:
+    if isinstance(files, PairFiles):
+        return files.certificates, files.private_key
+    return (files.ca_certificates, files.crl) if files.crl else (files.ca_certificates,)
+
+
+def build_secret(files: PairFiles | TrustFiles, contents: Mapping[str, bytes]) -> FileSecret:
+    """What Envoy is answered. `UnusableError` if it would refuse it."""
+    paths = paths_of(files)
+    secret = _pair(files, contents) if isinstance(files, PairFiles) else _trust(files, contents)
+    version = sha256(b"".join(sha256(contents[path]).digest() for path in paths)).hexdigest()
+    resource = {"@type": _SECRET, "name": files.secret, **secret}
+    answer = {"version_info": version, "type_url": _SECRET, "resources": [resource]}
+    return FileSecret(version, PrivateBytes(json.dumps(answer).encode()))
+
+
+def _pair(files: PairFiles, contents: Mapping[str, bytes]) -> dict[str, object]:
+    certificates, private_key = contents[files.certificates], contents[files.private_key]
+    check_pair(certificates, private_key, (files.certificates, files.private_key))
+    return {"tls_certificate": {"certificate_chain": _inline(certificates), "private_key": _inline(private_key)}}
+
+
+def _trust(files: TrustFiles, contents: Mapping[str, bytes]) -> dict[str, object]:
+    trusted = {"trusted_ca": _inline(contents[files.ca_certificates])}
+    check_authorities(contents[files.ca_certificates], files.ca_certificates)
+    if files.crl:
+        check_crl(contents[files.crl], files.crl)
+        trusted["crl"] = _inline(contents[files.crl])
+    return {"validation_context": trusted}
+
+
+def _inline(content: bytes) -> dict[str, str]:
+    return {"inline_bytes": b64encode(content).decode()}
