@@ -123,7 +123,9 @@ def test_who_speaks_to_whom(start: Start, certificates: Path) -> None:
     assert seen == {name: expected for name, (_, expected) in SEEN.items()}
     plain = 1 + list(SEEN).index("byport")
     assert '"plain"' in live.request(live.netns, f"10.96.1.{plain}", 81, "byport.example.com"), "a port of its own"
-    assert live.files.unusable() == {f"{certificates}/missing.pem": f"{certificates}/missing.pem can't be read: No such file or directory"}
+    assert live.files.unusable() == {
+        f"{certificates}/missing.pem": f"{certificates}/missing.pem can't be read: No such file or directory"
+    }
 
 
 def _seen(answer: str) -> str:

@@ -1,9 +1,7 @@
-"""Certificates in files: one that is replaced is shown to new connections and ends none, and one that lacks harms nobody
-else."""
+"""Certificates in files: a new one is shown to new connections and ends none, and one that lacks harms nobody else."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -197,7 +195,7 @@ def test_a_client_shows_what_stands_in_its_files_now(start: Start, folder: Path)
     assert '"client": "first"' in seen()
     _write(folder, issue("second", CA))
     wait_until("the new one is shown", lambda: '"client": "second"' in seen())
-    os.chmod(folder / "tls.key", 0o600)
+    (folder / "tls.key").chmod(0o600)
     wait_until("it is read as Envoy's user", live.files.unusable)
     assert "Permission denied" in live.files.unusable().popitem()[1]
     assert '"client": "second"' in seen()

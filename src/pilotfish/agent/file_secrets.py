@@ -3,8 +3,9 @@
     name ──parse_file_secret──▶ PairFiles, TrustFiles ──read──▶ contents ──build_secret──▶ FileSecret ──render──▶ JSON
 
 Envoy asks by SDS over REST, whose answers are JSON: an agent has no protobuf. What it would refuse is found here.
-Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/api-docs/xds_protocol#rest-json-polling-subscriptions, and the names
-and the part of Istio's agent, https://github.com/istio/istio/blob/master/security/pkg/nodeagent/cache/secretcache.go
+The names, and who reads the files, are Istio's. Source:
+https://www.envoyproxy.io/docs/envoy/v1.40.0/api-docs/xds_protocol#rest-json-polling-subscriptions
+https://github.com/istio/istio/blob/master/security/pkg/nodeagent/cache/secretcache.go
 """
 
 from __future__ import annotations
@@ -24,17 +25,6 @@ _SECRET: Final = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.
 PATH: Final = "/v3/discovery:secrets"
 LARGEST: Final = 1 << 20
 """Bytes of a file; Envoy has a limit of the same kind, of the answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class UnusableFiles:
-    """What Envoy can't be given."""
-
-    paths: tuple[str, ...]
-    why: str
-    """In words that show nothing of what they hold; what they held before stays in force where it could be used."""
-    had: bool = False
-    """They could once be used."""
 
 
 @dataclass(frozen=True, slots=True)

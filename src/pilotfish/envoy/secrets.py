@@ -62,9 +62,7 @@ def _agent() -> ConfigSource:
         refresh_delay=seconds(1),
         request_timeout=seconds(60),
     )
-    return ConfigSource(
-        api_config_source=source, resource_api_version=ApiVersion.V3, initial_fetch_timeout=seconds(1)
-    )
+    return ConfigSource(api_config_source=source, resource_api_version=ApiVersion.V3, initial_fetch_timeout=seconds(1))
 
 
 def pair_reference(credential: str) -> Reference:

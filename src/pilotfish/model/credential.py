@@ -110,6 +110,17 @@ class TrustFiles:
         return _TRUST_OF_FILES + (_join(self.ca_certificates, self.crl) if self.crl else _join(self.ca_certificates))
 
 
+@dataclass(frozen=True, slots=True)
+class UnusableFiles:
+    """What a proxy is to have, and can't be given."""
+
+    paths: tuple[str, ...]
+    why: str
+    """In words that show nothing of what they hold."""
+    had: bool = False
+    """They could once be used, and what they held then stays in force."""
+
+
 def parse_file_secret(name: str) -> PairFiles | TrustFiles | None:
     """None for a name that is none of theirs."""
     if name.startswith(_PAIR_OF_FILES):

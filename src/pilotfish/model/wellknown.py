@@ -70,8 +70,8 @@ PROXY_CONTAINER: Final = "istio-proxy"
 
 # --- files
 FILES_SOCKET: Final = "@pilotfish/files"
-"""The agent, in its pod: an abstract socket (unix(7)) at which Envoy, and nobody else, is told what certificates and keys
-in files are."""
+"""The agent, in its pod: an abstract socket (unix(7)) at which Envoy, and nobody else, is told what stands in the files
+of certificates and keys."""
 SYSTEM_CA_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 """Whom the machine trusts: where Debian has it, and others as well."""
 

@@ -18,9 +18,9 @@ from typing import Final
 
 from aiohttp import web
 
-from pilotfish.agent.file_secrets import LARGEST, PATH, FileSecret, UnusableFiles, build_secret, paths_of
+from pilotfish.agent.file_secrets import LARGEST, PATH, FileSecret, build_secret, paths_of
 from pilotfish.mesh.certificates import UnusableError
-from pilotfish.model.credential import PairFiles, TrustFiles, parse_file_secret
+from pilotfish.model.credential import PairFiles, TrustFiles, UnusableFiles, parse_file_secret
 from pilotfish.model.wellknown import FILES_SOCKET
 from pilotfish.runtime.agent.sockets import open_socket, owned_by
 from pilotfish.runtime.agent.spec import AgentError
@@ -155,7 +155,8 @@ class FileSecrets:
             found = await in_thread(lambda: _read_all(self._envoy, sorted(paths), self._user))
         except OSError:
             return  # Envoy has ended; the next one asks again.
-        if any([_judge(each, found) for each in kept.values()]):
+        news = [_judge(each, found) for each in kept.values()]
+        if any(news):
             self._changed.set()
             self._changed = asyncio.Event()
         if self.unusable != before:
@@ -193,7 +194,7 @@ def _read_all(pid: int, paths: Iterable[str], user: tuple[int, int]) -> dict[str
 
 def _read(root: int, path: str) -> bytes | OSError:
     try:
-        with open(open_in_root(root, path), "rb") as file:
+        with os.fdopen(open_in_root(root, path), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return OSError(0, "it is no file")
             content = file.read(LARGEST + 1)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pilotfish.agent.file_secrets import UnusableFiles
 from pilotfish.agent.metrics import ScrapeTarget
 from pilotfish.agent.probes import ProbeTable
 from pilotfish.agent.workload_health import WorkloadProbe
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.model import Proxy
+from pilotfish.model.credential import UnusableFiles
 from pilotfish.model.wellknown import PROXY_UID
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.netns import NetNs

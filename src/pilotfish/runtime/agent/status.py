@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pilotfish.agent.file_secrets import UnusableFiles
 from pilotfish.agent.supervisor import Phase, Supervisor
+from pilotfish.model.credential import UnusableFiles
 from pilotfish.runtime.agent.spec import AgentSpec, AgentStatus
 
 _STATES = {
