@@ -73,7 +73,6 @@ def test_the_table_speaks_of_cases_that_there_are() -> None:
     assert set(LEFT_OUT) <= {case["name"] for case in OURS}
 
 
-@pytest.mark.filterwarnings("ignore:Parsed a serial number")  # of Istio's own example certificates
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["name"]) for case in OURS])
 def test_findings_are_istios(case: dict[str, Any]) -> None:
     findings = _analyze(case)
