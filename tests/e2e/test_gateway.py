@@ -90,7 +90,7 @@ spec:
 apiVersion: v1
 kind: Service
 metadata: {name: edge, namespace: edge}
-spec: {selector: {app: edge}, ports: [{name: http, port: 80, targetPort: 8080}]}
+spec: {selector: {app: edge}, ports: [{name: http, port: 80, targetPort: 8080}, {name: https, port: 8443}]}
 ---
 apiVersion: networking.istio.io/v1
 kind: Gateway

@@ -90,7 +90,7 @@ def find_entrances(written: Mapping[ObjectRef, Manifest], config: MeshConfig) ->
             tuple(dict.fromkeys(trial for server in servers for trial in _trials(server, routes))),
         )
         for gateway, metadata, spec in templates(manifests)
-        if asks_for_gateway(metadata)
+        if asks_for_gateway(metadata, spec)
         for port, servers in _by_port(asked, metadata).items()
     )
 
