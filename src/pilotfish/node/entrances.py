@@ -19,6 +19,7 @@ from pilotfish.mesh.gateways.bindings import routed_here
 from pilotfish.mesh.gateways.servers import Server, lower_servers
 from pilotfish.mesh.ingresses import with_ingresses
 from pilotfish.model import ObjectRef
+from pilotfish.model.addresses import is_ipv4
 from pilotfish.node.endpoints import Backend, find_port, target_port
 from pilotfish.node.gateways import gateways, templates
 from pilotfish.node.publish import Publish
@@ -119,9 +120,14 @@ def _by_port(asked: Iterable[_Asked], pod: Metadata) -> dict[int, list[Server]]:
     for _, gateway, servers in asked:
         if gateway.spec.selector.items() <= pod.labels.items():
             for server in servers:
-                if server.port:
+                if server.port and _is_open(server.bind):
                     found.setdefault(server.port, []).append(server)
     return dict(sorted(found.items()))
+
+
+def _is_open(bind: str) -> bool:
+    """Where clients outside of the pod come in, over IPv4, as the host's ports lead there."""
+    return not bind or (is_ipv4(bind) and not bind.startswith("127."))
 
 
 def _listener_port(port: int, pod: Metadata, spec: PodSpec, services: Iterable[Service]) -> int:
