@@ -144,6 +144,33 @@ def test_listeners_have_hosts_of_their_own(start: Start) -> None:
     assert "502" in live.request(live.netns, "127.0.0.2", 9100, "c.example.com")
 
 
+PROXY = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "proxyHttpPort: 3128"}
+---
+"""
+
+
+@pytest.mark.parametrize("scope", ["", "{egress: [{hosts: ['./*']}], outboundTrafficPolicy: {mode: REGISTRY_ONLY}}"])
+def test_an_app_may_be_told_of_a_proxy(start: Start, scope: str) -> None:
+    """For all services that it sees. It asks with whole URLs, and, as in Istio, makes no tunnels."""
+    live = start(PROXY + services(a="vm", b="shop") + (sidecar(scope) if scope else ""))
+    live.start_app(live.peer, PEER4, 80, "app")
+
+    def ask(asked: str, host: str) -> str:
+        return live.call(
+            live.netns, "127.0.0.1", 3128, f"{asked} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        )
+
+    assert "app GET /x" in ask("GET http://a.example.com/x", "a.example.com")
+    assert "app GET /x" in ask("GET http://a.example.com:80/x", "a.example.com:80")
+    assert ("app GET" in ask("GET http://b.example.com/", "b.example.com")) is not bool(scope)
+    assert routed_by_mesh(live, "a", "10.96.0.1"), "what is captured goes on as ever"
+    assert "HTTP/1.1 404 Not Found" in ask("CONNECT a.example.com:80", "a.example.com:80")
+
+
 def test_a_socket_takes_calls(start: Start) -> None:
     path = Path(f"/tmp/pft-{os.getpid()}.egress")
     egress = f"[{{port: {{protocol: HTTP}}, bind: 'unix://{path}', hosts: ['*/*']}}, {{hosts: ['~/*']}}]"

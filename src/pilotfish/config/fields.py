@@ -190,7 +190,6 @@ _MESH: dict[type, Table] = {
         | _warning("enablePrometheusMerge", "an app's metrics are merged where its annotations ask for it", True)
         | _warning("proxyListenPort", "what leaves a pod is captured at port 15001", 15001, 0)
         | _warning("proxyInboundListenPort", "what comes to a pod is captured at port 15006", 15006, 0)
-        | _warning("proxyHttpPort", "no proxy listens as an HTTP proxy; what an app sends is captured", 0)
         | _warning("trustDomain", _LATER, "cluster.local")
         | _warning("thriftConfig configSourcesWatch", _LATER)
     ),

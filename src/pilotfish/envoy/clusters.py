@@ -16,7 +16,7 @@ from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpPro
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from pilotfish.derive import Reads, query
-from pilotfish.envoy.client_tls import tls_references
+from pilotfish.envoy.client_tls import speak_tls, tls_references
 from pilotfish.envoy.connection_pool import NO_LIMIT
 from pilotfish.envoy.endpoints import build_load_assignment, ports_of
 from pilotfish.envoy.message import (
@@ -110,7 +110,12 @@ def _looked_up(db: Reads) -> Cluster:
     """Where requests for hosts go that no service has, under ALLOW_ANY_DYNAMIC_DNS."""
     cluster = _cluster(db, DYNAMIC_DNS)
     cluster.circuit_breakers.CopyFrom(NO_LIMIT)
-    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(_AS_DOWNSTREAM))
+    options = HttpProtocolOptions()
+    options.CopyFrom(_AS_DOWNSTREAM)
+    tls = settings(db).looked_up_tls
+    if tls is not None:
+        speak_tls(cluster, options, tls)
+    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
     look_names_up(cluster)
     return cluster
 
