@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from envoy.config.core.v3.base_pb2 import TransportSocket
+from envoy.extensions.transport_sockets.quic.v3.quic_transport_pb2 import QuicDownstreamTransport
 from envoy.extensions.transport_sockets.tls.v3.common_pb2 import CertificateValidationContext, TlsParameters
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, DownstreamTlsContext
 
@@ -14,17 +15,31 @@ from pilotfish.model.gateway import ClientCertificate, ServerTLS
 
 
 def build_server_tls(tls: ServerTLS) -> TransportSocket:
+    context = _build_context(tls)
+    context.common_tls_context.alpn_protocols.extend(tls.alpn)
+    return TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack(context))
+
+
+def build_quic_tls(tls: ServerTLS) -> TransportSocket:
+    """The same over QUIC, whose TLS is 1.3."""
+    context = _build_context(tls)
+    context.common_tls_context.ClearField("tls_params")
+    context.common_tls_context.alpn_protocols.append("h3")
+    quic = QuicDownstreamTransport(downstream_tls_context=context)
+    return TransportSocket(name="envoy.transport_sockets.quic", typed_config=pack(quic))
+
+
+def _build_context(tls: ServerTLS) -> DownstreamTlsContext:
     context = DownstreamTlsContext()
     common = context.common_tls_context
     _set_parameters(common.tls_params, tls)
-    common.alpn_protocols.extend(tls.alpn)
     files = (PairFiles(chain, key) for chain, key in tls.certificates)
     common.tls_certificate_sds_secret_configs.extend(map(file_config, files))
     common.tls_certificate_sds_secret_configs.extend(map(pair_config, tls.credentials))
     context.require_client_certificate.value = tls.client is ClientCertificate.REQUIRED
     if tls.client is not ClientCertificate.IGNORED:
         _set_trust(common, tls)
-    return TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack(context))
+    return context
 
 
 def _set_parameters(parameters: TlsParameters, tls: ServerTLS) -> None:

@@ -24,14 +24,17 @@ def gateway_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
 
 
 def _without_service(db: Reads, ref: ObjectRef) -> Iterator[Problem]:
-    """Servers to whose ports no Service leads, where the gateway's pods are the user's own."""
+    """Ports to which no Service leads, each once, where the gateway's pods are the user's own."""
     led = _ports_led_to(db, ref)
-    for server in servers(db, ref) if led is not None else ():
-        if server.port and not server.bind and server.port not in (led or ()):
+    if led is None:
+        return
+    open_to_all = {server.port: server for server in reversed(servers(db, ref)) if server.port and not server.bind}
+    for port, server in sorted(open_to_all.items()):
+        if port not in led:
             what = (
-                f"no Service leads to port {server.port} of the gateway's pods, so that in a cluster no client comes in"
+                f"no Service leads to port {port} of the gateway's pods, so that in a cluster no client comes in there"
             )
-            text = f"{what} there; add the port to a Service that selects them"
+            text = f"{what}; add the port to a Service that selects them"
             yield warning(db, ref, f"{server.ref.field}.port.number", "PortWithoutService", text)
 
 
