@@ -174,6 +174,9 @@ _ISTIO: dict[type, Table] = {
     istio.L4MatchAttributes: {"sourceSubnet": Unused(Severity.ERROR, _NO_SOURCE, ("",))},
     istio.Server: _info("defaultEndpoint", "routes alone say where a gateway sends what it takes, as in Istio"),
     istio.GatewayPort: _info("targetPort", "a Service says which port of the pods stands for this one, as in Istio", 0),
+    istio.TLSCertificate: _warning(
+        "caCertificates", "Istio has no use for it either; write caCertificates beside the list"
+    ),
     istio.SidecarPort: _warning("targetPort", f"it is of old, and Istio has no use for it either; {_KEPT}"),
     istio.ProxyConfigSpec: _info("image", "no image is pulled: every proxy is this machine's Envoy"),
     istio.RetryBudget: _warning("budgetInterval", f"Envoy counts the requests that are under way; {_KEPT}"),
