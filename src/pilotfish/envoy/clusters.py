@@ -41,7 +41,7 @@ from pilotfish.envoy.naming import (
 from pilotfish.envoy.traffic_policy import apply_pool, apply_traffic_policy
 from pilotfish.envoy.types import CLUSTER, ENDPOINT
 from pilotfish.envoy.values import Reference, Resource
-from pilotfish.mesh.listeners.inbound import InboundPort, inbound_protocol
+from pilotfish.mesh.listeners.inbound import InboundPort, inbound_pool, inbound_protocol
 from pilotfish.mesh.policy.credentials import Keyring, with_credentials
 from pilotfish.mesh.policy.policies import policy
 from pilotfish.mesh.registry.services import service_at
@@ -137,8 +137,9 @@ def inbound_port_cluster(db: Reads, port: InboundPort) -> Resource:
     if not endpoint.startswith(("127.", "[::1]", "unix:")):
         cluster.upstream_bind_config.CopyFrom(_from_loopback())
     _set_protocol(cluster, inbound_protocol(db, port))
-    if port.pool is not None:
-        apply_pool(cluster, port.pool.pool)
+    pool = inbound_pool(db, port)
+    if pool is not None:
+        apply_pool(cluster, pool.pool)
     return _resource(db, cluster)
 
 

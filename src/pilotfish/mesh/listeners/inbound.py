@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pilotfish.config import kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import Labels, effective, listing, resource
-from pilotfish.mesh.policy.ingress import Ingress, ingress_of
+from pilotfish.mesh.policy.ingress import Ingress, ingress_of, pool_of_rules
 from pilotfish.mesh.registry.endpoints import endpoints, hosted
 from pilotfish.mesh.registry.services import all_services, service_at
 from pilotfish.mesh.registry.workloads import Workload, workload
@@ -118,6 +118,12 @@ def inbound_protocol(db: Reads, port: InboundPort) -> Protocol:
         return port.listener.protocol
     protocols = set(_declared(db, port))
     return protocols.pop() if len(protocols) == 1 else Protocol.AUTO
+
+
+def inbound_pool(db: Reads, port: InboundPort) -> InboundPool | None:
+    """Of the connections to the app: a Sidecar's, else what DestinationRules say of the oldest service."""
+    found = service_at(db, port.host, port.home) if port.pool is None and port.serves else None
+    return pool_of_rules(db, found.namespace, found.host, port.service_port) if found is not None else port.pool
 
 
 def _declared(db: Reads, port: InboundPort) -> Iterator[Protocol]:
