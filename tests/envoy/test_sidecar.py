@@ -12,8 +12,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.certificates import issue, revoke
 from tests.envoy.calls import call_all
 from tests.envoy.conftest import PEER4, POD4, LiveEnvoy, Start
+from tests.envoy.tls_calls import Seen, call_tls
 from tests.envoy.wire import start_wire
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
@@ -353,3 +355,67 @@ def test_how_an_app_is_connected_to(start: Start) -> None:
     command = ["ip", "netns", "exec", live.netns, "ss", "-Htno", "state", "established", "dport", "=", ":8080"]
     sockets = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert 0 < sockets.count("timer:(keepalive,1min1") < len(sockets.splitlines()), "of port 81 alone"
+
+
+SUBSETS = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: way-out, namespace: vm}
+spec:
+  hosts: [out.example.com]
+  addresses: [10.96.0.9]
+  resolution: STATIC
+  ports: [{number: 9000, name: tcp, protocol: TCP}]
+  endpoints:
+  - {address: 10.245.1.2, labels: {version: v1}, ports: {tcp: 9001}}
+  - {address: 10.245.1.2, labels: {version: v2}, ports: {tcp: 9002}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: way-out, namespace: vm}
+spec: {host: out.example.com, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]}
+---
+"""
+
+
+def test_an_egress_proxy_may_be_a_subset(start: Start) -> None:
+    proxy = "{host: out.example.com, subset: v2, port: {number: 9000}}"
+    policy = f"outboundTrafficPolicy: {{mode: ALLOW_ANY, egressProxy: {proxy}}}"
+    live = start(SUBSETS + sidecar(f"{{egress: [{{hosts: ['./*']}}], {policy}}}"))
+    for port in (9001, 9002):
+        live.start_app(live.peer, PEER4, port, f"app{port}")
+    assert {"app9002 GET" in live.request(live.netns, "192.0.2.1", 80, "anything") for _ in range(6)} == {True}
+
+
+def test_tls_at_the_proxy_has_bounds(start: Start) -> None:
+    """A highest version, and clients that are trusted no longer."""
+    ca = issue("ca")
+    issued = {"server": issue("server", ca), "me": issue("me", ca), "you": issue("you", ca)}
+    with TemporaryDirectory() as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        (folder / "ca.pem").write_text(ca.pem)
+        (folder / "crl.pem").write_text(revoke(ca, issued["you"]))
+        for name, each in issued.items():
+            (folder / f"{name}.pem").write_text(each.pem)
+            (folder / f"{name}.key").write_text(each.key)
+        files = f"serverCertificate: {folder}/server.pem, privateKey: {folder}/server.key"
+        live = start(
+            sidecar(f"""
+  ingress:
+  - port: {{number: 443, protocol: HTTPS}}
+    defaultEndpoint: 127.0.0.1:8080
+    tls: {{mode: SIMPLE, {files}, maxProtocolVersion: TLSV1_2}}
+  - port: {{number: 444, protocol: HTTPS}}
+    defaultEndpoint: 127.0.0.1:8080
+    tls: {{mode: MUTUAL, {files}, caCertificates: {folder}/ca.pem, caCrl: {folder}/crl.pem}}""")
+        )
+        live.start_app(live.netns, "127.0.0.1", 8080, "app")
+
+        def ask(port: int, shown: Path | None = None) -> Seen:
+            sent = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            return call_tls(live.peer, POD4, port, sent, server_name="x", trusted=folder / "ca.pem", shown=shown)
+
+        plain = ask(443)
+        assert ("app GET" in plain.answer, plain.version) == (True, "TLSv1.2")
+        assert ["app GET" in ask(444, folder / who).answer for who in ("me", "you")] == [True, False]
