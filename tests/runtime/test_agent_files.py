@@ -73,3 +73,18 @@ async def test_only_the_pods_envoy_is_told_of_keys(netns: NetNs, folder: Path) -
         assert len(changes) == 2
     finally:
         await secrets.close()
+
+
+async def test_what_has_expired_is_told(netns: NetNs, folder: Path) -> None:
+    issued = issue("shop", days=-1)
+    (folder / "crt").write_text(issued.pem)
+    (folder / "key").write_text(issued.key)
+    files = PairFiles(f"{folder}/crt", f"{folder}/key")
+    secrets = FileSecrets((1337, 1337), lambda: None)
+    await secrets.start(netns)
+    try:
+        assert "200 OK" in await _ask(netns, 1337, files.secret), "whether to take it is for the other side to say"
+        await until("it is told", lambda: secrets.unusable)
+        assert f"a certificate in {files.certificates} expired on 20" in secrets.unusable[0].why
+    finally:
+        await secrets.close()

@@ -14,6 +14,7 @@ import json
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
 
@@ -31,6 +32,8 @@ LARGEST: Final = 1 << 20
 class FileSecret:
     version: str
     answer: PrivateBytes
+    expires_at: float
+    """Seconds since the epoch: from when on nobody is convinced by it."""
 
     @property
     def body(self) -> bytes:
@@ -46,26 +49,33 @@ def paths_of(files: PairFiles | TrustFiles) -> tuple[str, ...]:
 def build_secret(files: PairFiles | TrustFiles, contents: Mapping[str, bytes]) -> FileSecret:
     """What Envoy is answered. `UnusableError` if it would refuse it."""
     paths = paths_of(files)
-    secret = _pair(files, contents) if isinstance(files, PairFiles) else _trust(files, contents)
+    secret, expires_at = _pair(files, contents) if isinstance(files, PairFiles) else _trust(files, contents)
     version = sha256(b"".join(sha256(contents[path]).digest() for path in paths)).hexdigest()
     resource = {"@type": _SECRET, "name": files.secret, **secret}
     answer = {"version_info": version, "type_url": _SECRET, "resources": [resource]}
-    return FileSecret(version, PrivateBytes(json.dumps(answer).encode()))
+    return FileSecret(version, PrivateBytes(json.dumps(answer).encode()), expires_at)
 
 
-def _pair(files: PairFiles, contents: Mapping[str, bytes]) -> dict[str, object]:
+def describe_expired(files: PairFiles | TrustFiles, expires_at: float) -> str:
+    day = datetime.fromtimestamp(expires_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    which = "a certificate" if isinstance(files, PairFiles) else "the last certificate"
+    return f"{which} in {paths_of(files)[0]} expired on {day}"
+
+
+def _pair(files: PairFiles, contents: Mapping[str, bytes]) -> tuple[dict[str, object], float]:
     certificates, private_key = contents[files.certificates], contents[files.private_key]
-    check_pair(certificates, private_key, (files.certificates, files.private_key))
-    return {"tls_certificate": {"certificate_chain": _inline(certificates), "private_key": _inline(private_key)}}
+    expires_at = check_pair(certificates, private_key, (files.certificates, files.private_key))
+    shown = {"certificate_chain": _inline(certificates), "private_key": _inline(private_key)}
+    return {"tls_certificate": shown}, expires_at
 
 
-def _trust(files: TrustFiles, contents: Mapping[str, bytes]) -> dict[str, object]:
+def _trust(files: TrustFiles, contents: Mapping[str, bytes]) -> tuple[dict[str, object], float]:
     trusted = {"trusted_ca": _inline(contents[files.ca_certificates])}
-    check_authorities(contents[files.ca_certificates], files.ca_certificates)
+    expires_at = check_authorities(contents[files.ca_certificates], files.ca_certificates)
     if files.crl:
         check_crl(contents[files.crl], files.crl)
         trusted["crl"] = _inline(contents[files.crl])
-    return {"validation_context": trusted}
+    return {"validation_context": trusted}, expires_at
 
 
 def _inline(content: bytes) -> dict[str, str]:

@@ -12,13 +12,14 @@ import os
 import socket
 import stat
 import struct
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
 
-from pilotfish.agent.file_secrets import LARGEST, PATH, FileSecret, build_secret, paths_of
+from pilotfish.agent.file_secrets import LARGEST, PATH, FileSecret, build_secret, describe_expired, paths_of
 from pilotfish.mesh.certificates import UnusableError
 from pilotfish.model.credential import PairFiles, TrustFiles, UnusableFiles, parse_file_secret
 from pilotfish.model.wellknown import FILES_SOCKET
@@ -50,6 +51,14 @@ class _Wanted:
     """The last that could be used."""
     why: str = ""
     """Why they can't be used now."""
+    expired: str = ""
+    """Which certificate nobody is convinced by any longer."""
+
+    @property
+    def lack(self) -> UnusableFiles | None:
+        if self.why:
+            return UnusableFiles(paths_of(self.files), self.why, self.secret is not None)
+        return UnusableFiles(paths_of(self.files), self.expired) if self.expired else None
 
 
 class FileSecrets:
@@ -70,8 +79,7 @@ class FileSecrets:
 
     @property
     def unusable(self) -> tuple[UnusableFiles, ...]:
-        wanted = (each for _, each in sorted(self._wanted.items()) if each.why)
-        return tuple(UnusableFiles(paths_of(each.files), each.why, each.secret is not None) for each in wanted)
+        return tuple(lack for _, each in sorted(self._wanted.items()) if (lack := each.lack) is not None)
 
     async def start(self, netns: NetNs | None) -> None:
         """AgentError if another agent is there."""
@@ -156,6 +164,9 @@ class FileSecrets:
         except OSError:
             return  # Envoy has ended; the next one asks again.
         news = [_judge(each, found) for each in kept.values()]
+        for each in kept.values():
+            is_late = each.secret is not None and each.secret.expires_at <= time.time()
+            each.expired = describe_expired(each.files, each.secret.expires_at) if each.secret and is_late else ""
         if any(news):
             self._changed.set()
             self._changed = asyncio.Event()
