@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from tests.certificates import issue, revoke
 from tests.envoy.calls import call_all
@@ -388,9 +389,11 @@ def test_an_egress_proxy_may_be_a_subset(start: Start) -> None:
 
 
 def test_tls_at_the_proxy_has_bounds(start: Start) -> None:
-    """A highest version, and clients that are trusted no longer."""
-    ca = issue("ca")
-    issued = {"server": issue("server", ca), "me": issue("me", ca), "you": issue("you", ca)}
+    """Versions, suites and curves; and which clients are let in."""
+    ca, stranger = issue("ca"), issue("stranger")
+    me = issue("me", ca)
+    issued = {"server": issue("server", ca), "me": me, "you": issue("you", ca), "other": issue("other", stranger)}
+    pin = me.certificate.fingerprint(SHA256()).hex()
     with TemporaryDirectory() as made:
         folder = Path(made)
         folder.chmod(0o755)
@@ -405,17 +408,37 @@ def test_tls_at_the_proxy_has_bounds(start: Start) -> None:
   ingress:
   - port: {{number: 443, protocol: HTTPS}}
     defaultEndpoint: 127.0.0.1:8080
-    tls: {{mode: SIMPLE, {files}, maxProtocolVersion: TLSV1_2}}
+    tls: {{mode: SIMPLE, {files}, maxProtocolVersion: TLSV1_2, cipherSuites: [ECDHE-ECDSA-AES256-GCM-SHA384],
+      ecdhCurves: [P-256], alpnProtocols: [http/1.1]}}
   - port: {{number: 444, protocol: HTTPS}}
     defaultEndpoint: 127.0.0.1:8080
-    tls: {{mode: MUTUAL, {files}, caCertificates: {folder}/ca.pem, caCrl: {folder}/crl.pem}}""")
+    tls: {{mode: MUTUAL, {files}, caCertificates: {folder}/ca.pem, caCrl: {folder}/crl.pem}}
+  - port: {{number: 445, protocol: HTTPS}}
+    defaultEndpoint: 127.0.0.1:8080
+    tls: {{mode: OPTIONAL_MUTUAL, {files}, caCertificates: {folder}/ca.pem}}
+  - port: {{number: 446, protocol: HTTPS}}
+    defaultEndpoint: 127.0.0.1:8080
+    tls: {{mode: MUTUAL, {files}, caCertificates: {folder}/ca.pem, verifyCertificateHash: ["{pin}"]}}
+  - port: {{number: 447, protocol: HTTPS}}
+    defaultEndpoint: 127.0.0.1:8080
+    tls: {{mode: MUTUAL, {files}, caCertificates: {folder}/ca.pem, insecureSkipVerify: true}}""")
         )
         live.start_app(live.netns, "127.0.0.1", 8080, "app")
 
-        def ask(port: int, shown: Path | None = None) -> Seen:
+        def ask(port: int, who: str = "") -> Seen:
             sent = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-            return call_tls(live.peer, POD4, port, sent, server_name="x", trusted=folder / "ca.pem", shown=shown)
+            shown, trusted, alpn = folder / who if who else None, folder / "ca.pem", ("h2", "http/1.1")
+            return call_tls(live.peer, POD4, port, sent, server_name="x", trusted=trusted, shown=shown, alpn=alpn)
 
         plain = ask(443)
-        assert ("app GET" in plain.answer, plain.version) == (True, "TLSv1.2")
-        assert ["app GET" in ask(444, folder / who).answer for who in ("me", "you")] == [True, False]
+        assert ("app GET" in plain.answer, plain.version, plain.alpn) == (True, "TLSv1.2", "http/1.1")
+        assert plain.cipher == "ECDHE-ECDSA-AES256-GCM-SHA384"
+
+        def let_in(port: int) -> set[str]:
+            """HTTP/1.1 is answered to over HTTP/2 as well: what counts is whether the handshake was taken."""
+            return {who for who in ("", "me", "you", "other") if not ask(port, who).answer.startswith("ERROR")}
+
+        assert let_in(444) == {"me"}
+        assert let_in(445) == {"", "me", "you"}
+        assert let_in(446) == {"me"}
+        assert let_in(447) == {"me", "you", "other"}

@@ -163,6 +163,10 @@ _NO_SOURCE = (
     "Istio takes no notice of it, so that the rule would take connections from anywhere; the object is refused whole: "
     "write sourceLabels or sourceNamespace"
 )
+_NO_AT_SIDECARS = (
+    "a sidecar has none of it, in Istio either; the object is refused whole: write files, as serverCertificate and "
+    "privateKey"
+)
 _KEPT = "the rest of the object is used"
 
 # By one rule (docs/design/left-out.md): what is lacking is left out with a warning where the rest means what its author
@@ -174,6 +178,17 @@ _ISTIO: dict[type, Table] = {
     istio.L4MatchAttributes: {"sourceSubnet": Unused(Severity.ERROR, _NO_SOURCE, ("",))},
     istio.Server: _info("defaultEndpoint", "routes alone say where a gateway sends what it takes, as in Istio"),
     istio.GatewayPort: _info("targetPort", "a Service says which port of the pods stands for this one, as in Istio", 0),
+    istio.IngressTLSSettings: dict.fromkeys(
+        (
+            "credentialName",
+            "credentialNames",
+            "caCertCredentialName",
+            "tlsCertificates",
+            "subjectAltNames",
+            "httpsRedirect",
+        ),
+        Unused(Severity.ERROR, _NO_AT_SIDECARS, ("", [], False)),
+    ),
     istio.TLSCertificate: _warning(
         "caCertificates", "Istio has no use for it either; write caCertificates beside the list"
     ),

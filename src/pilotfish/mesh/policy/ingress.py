@@ -6,8 +6,10 @@ Source: https://istio.io/latest/docs/reference/config/networking/sidecar/#IstioI
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from pilotfish.config import istio
+from pilotfish.config.cipher_suites import usable
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.policy.destination_rule import lower_connection_pool
@@ -58,16 +60,28 @@ def _protocol(port: istio.SidecarPort, is_ended: bool) -> Protocol:
 
 
 def _tls(source: istio.IngressTLSSettings, protocol: str) -> ServerTLS:
-    is_mutual = source.mode == "MUTUAL"
+    looks, highest = source.mode != "SIMPLE", _version(source.max_protocol_version) or "TLSv1_3"
     return ServerTLS(
         certificates=((source.server_certificate, source.private_key),),
-        client=ClientCertificate.REQUIRED if is_mutual else ClientCertificate.IGNORED,
-        ca_certificates=source.ca_certificates if is_mutual else "",
-        crl=source.ca_crl if is_mutual else "",
-        lowest_version=_version(source.min_protocol_version) or "TLSv1_2",
-        highest_version=_version(source.max_protocol_version) or "TLSv1_3",
-        alpn=("h2", "http/1.1") if Protocol.parse(protocol) is Protocol.HTTPS else (),
+        client=_CLIENTS[source.mode],
+        ca_certificates=source.ca_certificates if looks else "",
+        crl=source.ca_crl if looks else "",
+        spki_pins=source.verify_certificate_spki if looks else (),
+        certificate_pins=source.verify_certificate_hash if looks else (),
+        accepts_untrusted=source.insecure_skip_verify and looks,
+        lowest_version=_version(source.min_protocol_version) or min("TLSv1_2", highest),
+        highest_version=highest,
+        cipher_suites=usable(source.cipher_suites),
+        curves=source.ecdh_curves,
+        alpn=source.alpn_protocols or (("h2", "http/1.1") if Protocol.parse(protocol) is Protocol.HTTPS else ()),
     )
+
+
+_CLIENTS: Final = {
+    "SIMPLE": ClientCertificate.IGNORED,
+    "MUTUAL": ClientCertificate.REQUIRED,
+    "OPTIONAL_MUTUAL": ClientCertificate.OPTIONAL,
+}
 
 
 def _version(written: str) -> str:
