@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 _SMALLEST_RSA: Final = 2048
+_PRIME_FIELD: Final = bytes.fromhex("06072a8648ce3d0101")
+"""The object identifier (RFC 3279, 2.3.5) with which a curve begins that is not named."""
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 
 
@@ -37,8 +39,13 @@ def check_pair(certificates: bytes, private_key: bytes, names: tuple[str, str]) 
         raise UnusableError(f"{names[1]} is encrypted") from None
     except (ValueError, UnsupportedAlgorithm):
         raise UnusableError(f"{names[1]} is no private key in PEM") from None
-    shown = chain[0].public_key()
+    try:
+        shown = chain[0].public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise UnusableError(f"{names[0]} has a key of a kind that can't be read") from None
     _check_kind(shown, names[0])
+    if _PRIME_FIELD in chain[0].tbs_certificate_bytes:
+        raise UnusableError(f"{names[0]} has a key whose curve is written out, and Envoy takes it by name alone")
     if _encoded(key.public_key()) != _encoded(shown):
         raise UnusableError(f"{names[1]} is not the key of the certificate in {names[0]}")
     return min(each.not_valid_after_utc for each in chain).timestamp()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import stat
@@ -29,6 +30,7 @@ from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.syscalls import open_in_root
 from pilotfish.runtime.thread import in_thread
 
+_log = logging.getLogger(__name__)
 _LOOK: Final = 1.0
 """Seconds between looks at the files."""
 _HOLD: Final = 30.0
@@ -147,7 +149,10 @@ class FileSecrets:
             if not self._wanted:
                 await self._woken.wait()
             self._woken.clear()
-            await self._look()
+            try:
+                await self._look()
+            except Exception:  # a bug, of which one file must not cost all others their changes
+                _log.exception("files of certificates are not looked at")
             try:
                 async with asyncio.timeout(_LOOK):
                     await self._woken.wait()
@@ -195,12 +200,20 @@ def _judge(wanted: _Wanted, found: Mapping[str, bytes | OSError]) -> bool:
 
 def _read_all(pid: int, paths: Iterable[str], user: tuple[int, int]) -> dict[str, bytes | OSError]:
     """As the process sees them that runs as this user. OSError if it has ended."""
-    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_CLOEXEC)
+    root = _open_root(pid)
     try:
         with owned_by(*user):
             return {path: _read(root, path) for path in paths}
     finally:
         os.close(root)
+
+
+def _open_root(pid: int) -> int:
+    flags = os.O_PATH | os.O_CLOEXEC
+    try:
+        return os.open(f"/proc/{pid}/root", flags)
+    except PermissionError:
+        return os.open("/", flags)  # who is not root has started Envoy where it is itself
 
 
 def _read(root: int, path: str) -> bytes | OSError:
@@ -211,6 +224,8 @@ def _read(root: int, path: str) -> bytes | OSError:
             content = file.read(LARGEST + 1)
     except OSError as error:
         return error
+    except ValueError:
+        return OSError(0, "it is no path")
     return content if len(content) <= LARGEST else OSError(0, f"it has more than {LARGEST} bytes")
 
 
