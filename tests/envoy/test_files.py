@@ -56,6 +56,13 @@ def _by_a_link(folder: Path, issued: Issued) -> None:
     (folder / "new").replace(folder / "now")
 
 
+WAYS: tuple[tuple[str, Callable[[Path, Issued], None]], ...] = (
+    ("second", _in_place),
+    ("third", _by_another_file),
+    ("fourth", _by_a_link),
+)
+
+
 EDGE_MESH = """
 apiVersion: networking.istio.io/v1
 kind: Gateway
@@ -94,15 +101,10 @@ def test_a_gateway_shows_what_stands_in_its_files_now(start: Start, folder: Path
     lacking = live.files.unusable()
     assert list(lacking) == [f"{folder}/later/tls.crt {folder}/later/tls.key"]
     assert f"{folder}/later/tls.key can't be read: No such file" in lacking.popitem()[1]
-    ways: tuple[tuple[str, Callable[[Path, Issued], None]], ...] = (
-        ("second", _in_place),
-        ("third", _by_another_file),
-        ("fourth", _by_a_link),
-    )
     with ThreadPoolExecutor() as pool:
-        under_way = pool.submit(_shown, live, folder, path="/after/4")
+        under_way = pool.submit(_shown, live, folder, path="/after/3")
         wait_until("the request is under way", lambda: "rq_active::1" in live.get("/clusters"))
-        for name, replace in ways:
+        for name, replace in WAYS:
             replace(folder, issue(name, CA))
             wait_until(f"{name} is shown", lambda name=name: _shown(live, folder) == name)  # type: ignore[misc]
         assert under_way.result() == "first", "no connection ends"
