@@ -63,5 +63,5 @@ def test_a_new_endpoint_is_warmed_up(start: Start, warmup: str) -> None:
     time.sleep(SECONDS)  # the first one is warm
     live.ads.update(_resources(warmup, (8001, 8002)))
     wait_until("it is known", lambda: f"{PEER4}:8002" in live.get("/clusters"))
-    assert share() < 0.35, "half, but for the warm-up"
+    assert share() < 0.42, "half, in turns, but for the warm-up"
     wait_until("it has its full share", lambda: share() > 0.45)
