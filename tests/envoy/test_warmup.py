@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from pilotfish.config import load
 from pilotfish.derive import Graph
 from pilotfish.envoy.resources import resource_set
@@ -29,30 +27,26 @@ spec:
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {{name: app, namespace: vm}}
-spec: {{host: app.example.com, trafficPolicy: {{loadBalancer: {{simple: ROUND_ROBIN, {warmup}}}}}}}
+spec:
+  host: app.example.com
+  trafficPolicy:
+    loadBalancer: {{simple: ROUND_ROBIN, warmup: {{duration: {seconds}s, minimumPercent: 5, aggression: 1}}}}
 """
 SECONDS = 4
 SENT = "GET / HTTP/1.1\r\nHost: app.example.com\r\nConnection: close\r\n\r\n"
 
 
-def _resources(warmup: str, ports: tuple[int, ...]) -> ResourceSet:
+def _resources(ports: tuple[int, ...]) -> ResourceSet:
     endpoints = ", ".join(f"{{address: {PEER4}, ports: {{http: {port}}}}}" for port in ports)
     graph = Graph()
-    loaded = load(MESH.format(endpoints=endpoints, warmup=warmup), "in.yaml", "vm")
+    loaded = load(MESH.format(endpoints=endpoints, seconds=SECONDS), "in.yaml", "vm")
     assert not loaded.problems
     inputs.apply(graph, {m.ref: m for m in loaded.manifests})
     return resource_set(graph, WEBAPP)
 
 
-@pytest.mark.parametrize(
-    "warmup",
-    [
-        f"warmup: {{duration: {SECONDS}s, minimumPercent: 5, aggression: 1}}",
-        f"warmupDurationSecs: {SECONDS}s",
-    ],
-)
-def test_a_new_endpoint_is_warmed_up(start: Start, warmup: str) -> None:
-    live = start.serving(_resources(warmup, (8001,)))
+def test_a_new_endpoint_is_warmed_up(start: Start) -> None:
+    live = start.serving(_resources((8001,)))
     for port in (8001, 8002):
         live.start_app(live.peer, PEER4, port, f"app{port}")
 
@@ -61,7 +55,7 @@ def test_a_new_endpoint_is_warmed_up(start: Start, warmup: str) -> None:
         return sum("app8002" in answer for answer in answers) / len(answers)
 
     time.sleep(SECONDS)  # the first one is warm
-    live.ads.update(_resources(warmup, (8001, 8002)))
+    live.ads.update(_resources((8001, 8002)))
     wait_until("it is known", lambda: f"{PEER4}:8002" in live.get("/clusters"))
     assert share() < 0.42, "half, in turns, but for the warm-up"
     wait_until("it has its full share", lambda: share() > 0.45)
