@@ -56,6 +56,8 @@ class HttpManager:
     upgrades: tuple[str, ...] = ("websocket",)
     edge: Edge = _BELIEVES_NOBODY
     """Of a gateway."""
+    http3: bool = False
+    """Its connections are of QUIC."""
     looks_up: bool = False
     """Some of its routes may lead to what requests call their host."""
 
@@ -113,6 +115,9 @@ def build_http_manager(spec: HttpManager) -> Filter:
         http_protocol_options=_HTTP1,
         access_log=build_access_logs(spec.access_log),
     )
+    if spec.http3:
+        manager.codec_type = HttpConnectionManager.HTTP3
+        manager.http3_protocol_options.SetInParent()
     match spec.direction:
         case Direction.INBOUND:
             _identify(manager)
