@@ -95,7 +95,7 @@ class World:
     def settle(self) -> None:
         """Until nobody has anything to do or to say any more."""
         for _ in range(1000):
-            if self.plane.is_behind:
+            if self.plane.roster.is_behind:
                 self.push()
             elif (sidecar := next((s for s in self._talking() if s.inbox), None)) is not None:
                 self.answer(sidecar)
@@ -128,7 +128,7 @@ class World:
     def step(self, times: int) -> None:
         """Some of what there is to do or to say."""
         for _ in range(times):
-            if self.plane.is_behind:
+            if self.plane.roster.is_behind:
                 self.push()
             elif (sidecar := next((s for s in self._talking() if s.inbox), None)) is not None:
                 self.answer(sidecar)
@@ -166,7 +166,7 @@ class World:
                 self.say(sidecar, DeltaRequest(type_url, subscribe=names))
 
     def _pass_time(self) -> bool:
-        waiting = [s for s in self.plane.sessions.values() if s.stream.wake_at is not None]
+        waiting = [s for s in self.plane.roster.sessions.values() if s.stream.wake_at is not None]
         for session in waiting:
             self.now = max(self.now, session.stream.wake_at or 0.0)
             self._take(self.plane.tick(session, self.now), session)

@@ -92,12 +92,12 @@ def test_a_sidecar_that_leaves_is_waited_for_no_longer() -> None:
     web, silent = Sidecar(), Sidecar("silent-0")
     world = settled_world(web, mesh("/first"))
     world.connect(silent)
-    while world.plane.is_behind or web.inbox:
-        if world.plane.is_behind:
+    while world.plane.roster.is_behind or web.inbox:
+        if world.plane.roster.is_behind:
             world.push()
         else:
             world.answer(web)
-    assert [str(session.proxy) for session in world.plane.unsettled] == ["silent-0.vm"]
+    assert [str(session.proxy) for session in world.plane.roster.unsettled] == ["silent-0.vm"]
     world.settled.clear()
     world.disconnect(silent)
     assert world.plane.is_settled
@@ -112,12 +112,12 @@ def test_a_sidecar_that_comes_back_is_not_counted_before_it_has_asked_for_everyt
     world = World(mesh("/second"))
     world.join(web)
     world.ask(web, CLUSTER)
-    assert (world.plane.is_told, world.plane.serving) == (True, frozenset())
+    assert (world.plane.roster.is_told, world.plane.serving) == (True, frozenset())
     for type_url in (ENDPOINT, LISTENER, ROUTE):
         world.ask(web, type_url)
     world.settle()
     assert web.holds("/second")
-    assert world.plane.is_told
+    assert world.plane.roster.is_told
     assert len(world.plane.serving) == 1
 
 
@@ -179,7 +179,7 @@ def test_who_refuses_what_others_took_stands_alone_and_rolls_nothing_back() -> N
     found = [finding for finding in findings(world.plane) if finding.problem.reason == "RefusedByProxy"]
     assert "proxy liar-0.vm refuses" in found[0].problem.message
     assert not world.plane.is_settled, "one has not what it should have"
-    assert world.plane.is_told, "and nobody waits for it"
+    assert world.plane.roster.is_told, "and nobody waits for it"
     states = {standing.proxy: set(standing.types.values()) for standing in standings(world.plane)}
     assert Sync.REFUSED not in states["web-0.vm"]
     assert Sync.REFUSED in states["liar-0.vm"]
@@ -273,14 +273,14 @@ def test_who_does_not_answer_is_named_no_longer_waited_for_and_cut_off() -> None
     world = settled_world(web, mesh("/first"))
     world.connect(silent)
     world.settle()
-    assert not world.plane.is_told
+    assert not world.plane.roster.is_told
     world.pass_time(3.0)
-    assert world.plane.is_told
+    assert world.plane.roster.is_told
     assert not world.plane.is_settled
     assert [finding.problem.reason for finding in faults(world)] == ["ProxySlow"]
     world.change(mesh("/second"))
     world.settle()
-    assert world.plane.is_told, "nobody waits for it anew"
+    assert world.plane.roster.is_told, "nobody waits for it anew"
     assert world.plane.quarantine.is_idle
     world.pass_time(15.0)
     assert world.is_gone(silent)
@@ -357,7 +357,7 @@ def test_what_goes_wrong_with_one_sidecar_stays_with_it(monkeypatch: pytest.Monk
     assert web.holds("/second")
     assert odd.holds("/first"), "it keeps what it has"
     assert not world.plane.is_settled
-    assert [str(session.proxy) for session in world.plane.unsettled] == ["odd-0.vm"]
+    assert [str(session.proxy) for session in world.plane.roster.unsettled] == ["odd-0.vm"]
     standing = next(each for each in standings(world.plane) if each.proxy == "odd-0.vm")
     assert Sync.SYNCED not in standing.types.values()
     assert "ZeroDivisionError" in standing.error
