@@ -52,6 +52,7 @@ class World:
         self.remembered: tuple[Remembered, ...] | None = None
         """What it last asked to keep."""
         self.sent = 0
+        self.refusals = 0
         self._sidecars: dict[str, Sidecar] = {}
         if text:
             self.change(text)
@@ -146,6 +147,7 @@ class World:
         """Take the oldest response."""
         payload = sidecar.inbox.pop(0)
         bad = [r for r in payload.resources if any(text.encode() in r.body for text in sidecar.refuses)]
+        self.refusals += bool(bad)
         if not bad:
             sidecar.has[payload.type_url].update((r.name, r) for r in payload.resources)
             for name in payload.removed:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pilotfish.config.manifest import locate
 from pilotfish.discovery.changed import changed_field
 from pilotfish.discovery.plane import ControlPlane
-from pilotfish.discovery.quarantine import Rejection
 from pilotfish.discovery.registration import unregistered
+from pilotfish.discovery.rejection import Rejection
 from pilotfish.envoy.types import short
 from pilotfish.model import Problem
 from pilotfish.model.proxy import NodeId
@@ -49,7 +49,8 @@ def rejections(plane: ControlPlane) -> Iterator[Finding]:
         words = words_about(rejection.name, rejection.message)
         good = plane.mesh.last_good(ref)
         force = "its last good form stays in force" if good else "it is not used"
-        message = f"Envoy refuses what follows from it ({_what(rejection)}): {words}; {force} until it is changed"
+        until = f"{force} until it, or what it is used with, is changed"
+        message = f"Envoy refuses what follows from it ({_what(rejection)}): {words}; {until}"
         field = changed_field(good.document, manifest.document) if good and manifest else ""
         source = manifest.at(field) if manifest else None
         yield _finding(Problem(ref, field, "RefusedByEnvoy", message, source=source), rejection)

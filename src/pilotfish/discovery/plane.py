@@ -23,10 +23,11 @@ from pilotfish.discovery import patience
 from pilotfish.discovery.admission import Door, Reason, Refusal, peer_host, plain_address
 from pilotfish.discovery.effects import Disconnect, Effect, Failed, Remember, Settled
 from pilotfish.discovery.isolation import isolate
-from pilotfish.discovery.memory import Remembered
+from pilotfish.discovery.memory import Remembered, as_of
 from pilotfish.discovery.mesh import Mesh
-from pilotfish.discovery.quarantine import Nack, Quarantine
+from pilotfish.discovery.quarantine import Quarantine
 from pilotfish.discovery.registration import GRACE, Member, register
+from pilotfish.discovery.rejection import Nack, Rejection
 from pilotfish.discovery.roster import Roster
 from pilotfish.discovery.session import ProxySession
 from pilotfish.discovery.voting import Votes
@@ -317,18 +318,22 @@ class ControlPlane:
             self._pending[known.ref] = known
             if known.last_good is not None:
                 self.mesh.recall(known.last_good)
-            if known.refused == manifest:
+            if known.refused == manifest and known.as_of == as_of(self.mesh.desired, known.rejection.owners):
                 self.quarantine.restore(known.ref, known.rejection)
+            else:
+                self.quarantine.suspect(known.ref)
 
     def _remember(self) -> tuple[Effect, ...]:
-        as_of = self.quarantine.revision, len(self._pending)
-        if as_of == self._kept:
+        known = self.quarantine.revision, len(self._pending)
+        if known == self._kept:
             return ()
-        self._kept = as_of
-        manifests = self.mesh.desired.manifests
+        self._kept = known
+        desired = self.mesh.desired
         rejected = {
-            ref: Remembered(ref, rejection, manifests.get(ref), self.mesh.last_good(ref))
-            for ref, rejection in self.quarantine.rejected.items()
+            ref: Remembered(
+                ref, each, desired.manifests.get(ref), self.mesh.last_good(ref), as_of(desired, each.owners)
+            )
+            for ref, each in self.quarantine.rejected.items()
         }
         return (Remember(tuple({**self._pending, **rejected}.values())),)
 
@@ -358,6 +363,12 @@ class ControlPlane:
         here = {(s.proxy.namespace, s.proxy.name) for s in self.roster.sessions.values() if s.is_complete}
         pods = (ref for ref in self.mesh.desired.manifests if ref.kind is POD)
         return any(self.mesh.is_ready(ref) for ref in pods if (ref.namespace, ref.name) not in here)
+
+    def owners(self, ref: ObjectRef, rejection: Rejection) -> Set[ObjectRef]:
+        session = next(filter(None, map(self.roster.find, sorted(rejection.proxies))), None)
+        if session is None or ref in self.faulty:
+            return frozenset()
+        return self.mesh.owners_with(ref, session.proxy, rejection.type_url, rejection.name)
 
     def unproven(self) -> dict[ObjectRef, int]:
         return self.mesh.unproven()
