@@ -65,3 +65,12 @@ def test_by_labels_the_first_that_differs_decides() -> None:
         "east/1/a": (2, 1),
     }
     assert arranged("{failoverPriority: [tier=gold]}") == {**dict.fromkeys(PLACES, (1, 1)), "east/1/a": (0, 1)}
+
+
+def test_regions_tell_apart_what_the_labels_do_not() -> None:
+    setting = "{failoverPriority: [tier], failover: [{from: west, to: north}]}"
+    assert arranged(setting, tier="tin") == {
+        **dict(zip(PLACES, ((0, 1), (1, 1), (2, 1)), strict=False)),
+        "north/1/a": (3, 1),
+        "east/1/a": (4, 1),
+    }

@@ -39,7 +39,7 @@ GATEWAY: Final = Kind("Gateway", "gateways", *_NETWORKING, ("gw",), discovery=Tr
 WORKLOAD_GROUP: Final = Kind("WorkloadGroup", "workloadgroups", *_NETWORKING, ("wg",), discovery=True)
 SIDECAR: Final = Kind("Sidecar", "sidecars", *_NETWORKING, discovery=True)
 PROXY_CONFIG: Final = Kind("ProxyConfig", "proxyconfigs", "networking.istio.io", ("v1beta1",), discovery=True)
-NAMESPACE: Final = Kind("Namespace", "namespaces", *_CORE, ("ns",), namespaced=False)
+NAMESPACE: Final = Kind("Namespace", "namespaces", *_CORE, ("ns",), namespaced=False, discovery=True)
 CONFIG_MAP: Final = Kind("ConfigMap", "configmaps", *_CORE, ("cm",))
 SECRET: Final = Kind("Secret", "secrets", *_CORE, discovery=True)
 SERVICE_ACCOUNT: Final = Kind("ServiceAccount", "serviceaccounts", *_CORE, ("sa",))

@@ -218,7 +218,8 @@ class LocalityBalancing:
     failover: tuple[tuple[str, str], ...] = ()
     """(the client's region, the one that comes next)."""
     labels: tuple[tuple[str, str | None], ...] = ()
-    """What is near, in place of localities: the first labels that are as the client's, or have the value given here."""
+    """What is near, in place of localities: the first labels that are as the client's, or have the value given here.
+    With `failover`, localities tell those apart that are equally near."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +233,8 @@ class TrafficPolicy:
     tls: ClientTLS | None = None
     locality: LocalityBalancing | None = None
     """None: it does not matter where an endpoint is."""
+    states_locality: bool = False
+    """That is a rule's own word, and counts before what the service asks for."""
     proxy_protocol: Literal["", "V1", "V2"] = ""
     """Each connection begins with who the client is, in this version of the PROXY protocol."""
     retry_budget: RetryBudget | None = None

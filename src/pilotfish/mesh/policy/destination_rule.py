@@ -116,12 +116,14 @@ def _lower(policy: istio.TrafficPolicy, locality: istio.LocalityLoadBalancerSett
     pool = policy.connection_pool or istio.ConnectionPoolSettings()
     settings = policy.load_balancer or istio.LoadBalancerSettings()
     balancer, consistent_hash, warmup = lower_load_balancer(settings)
-    near = lower_locality(settings.locality_lb_setting or locality, policy.outlier_detection is not None)
+    stated = settings.locality_lb_setting
+    near = lower_locality(locality if stated is None else stated, policy.outlier_detection is not None)
     return TrafficPolicy(
         load_balancer=balancer,
         consistent_hash=consistent_hash,
         warmup=warmup,
         locality=near if balancer is not LoadBalancer.PASSTHROUGH else None,
+        states_locality=stated is not None,
         connection_pool=_connection_pool(pool.tcp or istio.TCPSettings(), pool.http or istio.HTTPSettings()),
         passing=_passing(pool.tcp or istio.TCPSettings(), policy.tunnel),
         outlier_detection=_outlier_detection(policy.outlier_detection) if policy.outlier_detection else None,

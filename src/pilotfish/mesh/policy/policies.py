@@ -21,6 +21,7 @@ from pilotfish.mesh.exports import Audience, audience_of, is_seen
 from pilotfish.mesh.hosts import namespace_of, resolve, wildcards
 from pilotfish.mesh.inputs import Labels, mesh_config, refs, resource
 from pilotfish.mesh.policy.destination_rule import lower_destination_rules
+from pilotfish.mesh.policy.locality import NEAREST
 from pilotfish.mesh.registry.external_names import external_names
 from pilotfish.mesh.registry.services import all_services, home_in, looked_up, service_at, some_nearest
 from pilotfish.mesh.registry.visibility import has_own_homes, seen_service, visible
@@ -101,7 +102,8 @@ def _place_of(proxy: Proxy, keys: frozenset[str]) -> Place:
 def _near_labels(db: Reads) -> frozenset[str]:
     """The labels by which some policy tells what is near."""
     own = (rule for ref, _ in _targets(db) for rule in policy(db, (ref,)).all())
-    found = (each.locality for each in (*own, *policy(db, ()).all()) if each.locality is not None)
+    found = [each.locality for each in (*own, *policy(db, ()).all()) if each.locality is not None]
+    found += NEAREST.values() if some_nearest(db) else ()
     return frozenset(key for balancing in found for key, _ in balancing.labels)
 
 
@@ -255,7 +257,7 @@ def _selective(db: Reads, namespace: str) -> tuple[tuple[ObjectRef, Labels], ...
 
 @query(index=True)
 def reach(db: Reads) -> Reach:
-    """Of all rules together, and of what Services say beside them."""
+    """Of all rules together, and of what services say beside them."""
     together = _reach(policy(db, ())) if mesh_config(db).locality_lb_setting is not None else _NOTHING
     for _, target in _targets(db):
         together |= target.reach

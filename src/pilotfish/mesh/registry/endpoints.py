@@ -14,7 +14,7 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.hosts import service_host
 from pilotfish.mesh.inputs import Labels, listing, refs, resource
 from pilotfish.mesh.registry.services import declared, declared_as, home_in, partners, service_at
-from pilotfish.mesh.registry.workloads import Workload, workload, workloads_selected
+from pilotfish.mesh.registry.workloads import Workload, with_network, workload, workloads_selected
 from pilotfish.model import ObjectRef
 from pilotfish.model.addresses import is_ip
 from pilotfish.model.egress import is_socket
@@ -120,7 +120,7 @@ def _of_workload_entry(entry: istio.WorkloadEntrySpec, found: Service, port: Ser
     return Endpoint(
         address=entry.address,
         port=entry.ports.get(port.name, int(port.target)),
-        labels=tuple(sorted(entry.labels.items())),
+        labels=tuple(sorted(with_network(entry.labels, entry).items())),
         locality=Locality.parse(entry.locality),
         weight=entry.weight or 1,
         ref=found.ref,

@@ -21,6 +21,7 @@ from pilotfish.mesh.allocation import allocated, hosts_without_address
 from pilotfish.mesh.exports import Audience, audience_of
 from pilotfish.mesh.hosts import service_host, whole_name
 from pilotfish.mesh.inputs import LOOKED_UP, MARKED, NEAREST, effective, mesh_config, refs
+from pilotfish.mesh.registry.proximity import proximity
 from pilotfish.model import ObjectRef, Protocol
 from pilotfish.model.addresses import normal_range
 from pilotfish.model.kinds import SERVICE, SERVICE_ENTRY
@@ -150,7 +151,7 @@ def all_services(db: Reads) -> tuple[tuple[str, str], ...]:
 
 
 def some_nearest(db: Reads) -> bool:
-    """Whether there is a Service whose clients ask the nearest first."""
+    """Whether something asks for services whose clients ask the nearest first."""
     return db.read(MARKED, NEAREST) is not None
 
 
@@ -208,14 +209,14 @@ def declared(db: Reads, ref: ObjectRef) -> tuple[Service, ...]:
         case kubernetes.Service(spec=spec) if spec.type == "ExternalName":
             return ()  # no service: another's name
         case kubernetes.Service() as found:
-            return (_from_kubernetes(ref, found),)
+            return (_from_kubernetes(db, ref, found),)
         case istio.ServiceEntry() as found:
             return tuple(_from_entry(db, ref, found, host) for host in dict.fromkeys(map(whole_name, found.spec.hosts)))
         case _:
             return ()
 
 
-def _from_kubernetes(ref: ObjectRef, source: kubernetes.Service) -> Service:
+def _from_kubernetes(db: Reads, ref: ObjectRef, source: kubernetes.Service) -> Service:
     spec = source.spec
     headless = spec.cluster_ip == "None"
     stated = (spec.cluster_ip, *spec.cluster_ips) if not headless else ()
@@ -229,7 +230,7 @@ def _from_kubernetes(ref: ObjectRef, source: kubernetes.Service) -> Service:
         headless=headless,
         selector=tuple(sorted(spec.selector.items())),
         publish_not_ready=spec.publish_not_ready_addresses,
-        nearest=bool(spec.traffic_distribution),
+        prefers=proximity(db, ref, source),
         created=source.metadata.creation_timestamp or "",
     )
 
@@ -260,6 +261,7 @@ def _from_entry(db: Reads, ref: ObjectRef, source: istio.ServiceEntry, host: str
         selector=tuple(sorted(spec.workload_selector.labels.items())) if spec.workload_selector is not None else (),
         external=spec.location == "MESH_EXTERNAL",
         subject_alt_names=spec.subject_alt_names,
+        prefers=proximity(db, ref, source),
         created=source.metadata.creation_timestamp or "",
     )
 

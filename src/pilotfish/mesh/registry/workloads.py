@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pilotfish.config import istio, kubernetes
@@ -9,7 +10,7 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import LABELLED, Labels, effective, labels_of, resource
 from pilotfish.model import ObjectRef
 from pilotfish.model.kinds import WORKLOAD_ENTRY
-from pilotfish.model.service import Locality, ServicePort, Transport
+from pilotfish.model.service import NETWORK_LABEL, Locality, ServicePort, Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def _of_entry(ref: ObjectRef, entry: istio.WorkloadEntry) -> Workload:
     spec = entry.spec
     return Workload(
         ref=ref,
-        labels=tuple(sorted(labels_of(entry).items())),
+        labels=tuple(sorted(with_network(labels_of(entry), spec).items())),
         addresses=(spec.address,),
         ready=_is_healthy(entry),
         ports=tuple(("TCP", name, number) for name, number in sorted(spec.ports.items())),
@@ -74,6 +75,10 @@ def _of_entry(ref: ObjectRef, entry: istio.WorkloadEntry) -> Workload:
         locality=Locality.parse(spec.locality),
         weight=spec.weight or 1,
     )
+
+
+def with_network(labels: Mapping[str, str], spec: istio.WorkloadEntrySpec) -> Mapping[str, str]:
+    return {**labels, NETWORK_LABEL: spec.network} if spec.network else labels
 
 
 def _is_healthy(entry: istio.WorkloadEntry) -> bool:
