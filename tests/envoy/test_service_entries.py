@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
+from itertools import takewhile
 
 from pilotfish.model.wellknown import DNS_PROXY_PORT
 from tests.envoy.calls import call_all
@@ -101,8 +103,19 @@ def test_what_nobody_has_is_looked_up_where_the_mesh_says_so(start: Start) -> No
     assert connect_all(live.netns, [(PEER4, 82, ""), (PEER4, 82, "a.example.com")]) == ["there", "there"]
 
 
+def test_a_name_that_leads_nowhere_is_asked_for_again_as_often_as_the_mesh_says(start: Start) -> None:
+    live = start(LOOKED_UP.replace("  mesh: |\n", "  mesh: |\n    dnsRefreshRate: 100ms\n"))
+    _start_dns(live)
+    live.start_app(live.peer, PEER4, 80, "there")
+    asked = iter(lambda: live.request(live.netns, "10.99.0.1", 80, "later.example.com"), "")
+    assert "503 Service Unavailable" in next(asked)
+    end = time.monotonic() + 20
+    assert any("there GET /" in answer for answer in takewhile(lambda _: time.monotonic() < end, asked))
+
+
 def _start_dns(live: LiveEnvoy) -> None:
-    """What the agent is in a pod: it knows *.example.com, all at one address, but for nowhere.example.com."""
+    """What the agent is in a pod: it knows *.example.com, all at one address, but for nowhere.example.com, and
+    later.example.com when it has been asked for that some times."""
     command = ["ip", "netns", "exec", live.netns, sys.executable, "-ISc", _DNS, PEER4, str(DNS_PROXY_PORT)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     live.processes.append(process)
@@ -112,13 +125,16 @@ def _start_dns(live: LiveEnvoy) -> None:
 
 _DNS = """
 import socket, sys
+later = 0
 with socket.socket(type=socket.SOCK_DGRAM) as server:
     server.bind(("127.0.0.1", int(sys.argv[2])))
     print("ready", flush=True)
     while True:
         asked, client = server.recvfrom(4096)
         end = asked.index(bytes(1), 12) + 5
+        later += b"later" in asked
         known = b"nowhere" not in asked and asked[end - 4 : end - 2] == bytes((0, 1))
+        known = known and not (b"later" in asked and later < 12)
         head = asked[:2] + bytes((0x81, 0x80, 0, 1, 0, known, 0, 0, 0, 0)) + asked[12:end]
         answer = bytes((0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4)) + socket.inet_aton(sys.argv[1])
         server.sendto(head + answer * known, client)

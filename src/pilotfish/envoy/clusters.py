@@ -111,7 +111,7 @@ def _looked_up(db: Reads) -> Cluster:
     cluster = _cluster(db, DYNAMIC_DNS)
     cluster.circuit_breakers.CopyFrom(NO_LIMIT)
     cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(_AS_DOWNSTREAM))
-    look_names_up(cluster)
+    look_names_up(cluster, settings(db).dns_refresh)
     return cluster
 
 
@@ -211,7 +211,7 @@ def _set_discovery(
         )
         _resolve_names(cluster, found.resolution, settings(db).dns_refresh)
     elif found.resolution is Resolution.DYNAMIC_DNS:
-        look_names_up(cluster)
+        look_names_up(cluster, settings(db).dns_refresh)
     else:
         cluster.type = Cluster.ORIGINAL_DST
         cluster.lb_policy = Cluster.CLUSTER_PROVIDED

@@ -28,7 +28,8 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from pilotfish.envoy.access_log import build_access_logs
 from pilotfish.envoy.message import ads, pack, seconds
-from pilotfish.envoy.name_lookup import REQUEST_LOOKUP
+from pilotfish.envoy.name_lookup import build_request_lookup
+from pilotfish.model import Duration
 from pilotfish.model.settings import AccessLog, Edge
 
 
@@ -41,6 +42,7 @@ class Direction(IntEnum):
     """From whoever calls the gateway by its own address."""
 
 
+NEVER: Final = Duration(0)
 _BELIEVES_NOBODY: Final = Edge()
 
 
@@ -56,8 +58,8 @@ class HttpManager:
     upgrades: tuple[str, ...] = ("websocket",)
     edge: Edge = _BELIEVES_NOBODY
     """Of a gateway."""
-    looks_up: bool = False
-    """Some of its routes may lead to what requests call their host."""
+    lookup: Duration = NEVER
+    """How often names are asked for, where some of its routes may lead to what requests call their host."""
 
 
 class Slot(IntEnum):
@@ -83,7 +85,10 @@ FILTERS: Final = (
     _HttpFilter(Slot.FAULT, "envoy.filters.http.fault", lambda _: HTTPFault()),
     _HttpFilter(Slot.CORS, "envoy.filters.http.cors", lambda _: Cors()),
     _HttpFilter(
-        Slot.LOOKUP, "envoy.filters.http.dynamic_forward_proxy", lambda _: REQUEST_LOOKUP, lambda spec: spec.looks_up
+        Slot.LOOKUP,
+        "envoy.filters.http.dynamic_forward_proxy",
+        lambda spec: build_request_lookup(spec.lookup),
+        lambda spec: spec.lookup != NEVER,
     ),
     _HttpFilter(Slot.ROUTER, "envoy.filters.http.router", lambda _: Router()),
 )

@@ -27,7 +27,7 @@ from pilotfish.envoy.filters import (
     TLS_INSPECTOR,
     build_tcp,
 )
-from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
+from pilotfish.envoy.http_manager import NEVER, Direction, HttpManager, build_http_manager
 from pilotfish.envoy.message import duration, pipe, serialise, socket_address
 from pilotfish.envoy.naming import BLACK_HOLE, VIRTUAL_OUTBOUND
 from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE
@@ -84,7 +84,7 @@ def _take_requests(listener: Listener, mesh: MeshSettings, unknown: Unclaimed) -
     waited for long. A client who is late with his request has it passed on to where it was going.
     """
     routes = RouteConfiguration(name=VIRTUAL_OUTBOUND, virtual_hosts=[build_fallback(unknown)])
-    manager = HttpManager(Direction.OUTBOUND, VIRTUAL_OUTBOUND, routes, mesh.access_log, looks_up=True)
+    manager = HttpManager(Direction.OUTBOUND, VIRTUAL_OUTBOUND, routes, mesh.access_log, lookup=mesh.dns_refresh)
     chain = FilterChain(
         name=f"{VIRTUAL_OUTBOUND}-catchall-http",
         filters=[build_http_manager(manager)],
@@ -135,10 +135,12 @@ def _chains(
     mesh: MeshSettings, bound: Binding, routes: tuple[ConnectionRoute, ...], looks_up: bool
 ) -> Iterator[FilterChain]:
     """All but what takes the rest. Envoy decides by destination range, then server name, then what was sniffed."""
-    yield from (build_chain(route, mesh.access_log) for route in routes if not route.match.matches_everything)
+    yield from (build_chain(route, mesh) for route in routes if not route.match.matches_everything)
     if bound.route:
         prefix = f"outbound_{bound.name}"
-        manager = HttpManager(Direction.OUTBOUND, prefix, bound.route, mesh.access_log, looks_up=looks_up)
+        manager = HttpManager(
+            Direction.OUTBOUND, prefix, bound.route, mesh.access_log, lookup=mesh.dns_refresh if looks_up else NEVER
+        )
         yield FilterChain(filters=[build_http_manager(manager)], filter_chain_match=_REQUESTS)
 
 
@@ -149,9 +151,9 @@ def _set_rest(
     listener for itself and routes by server name alone takes no other connections."""
     rest = next((route for route in routes if route.match.matches_everything), None)
     if rest is not None and listener.filter_chains:
-        listener.default_filter_chain.CopyFrom(build_chain(rest, mesh.access_log))
+        listener.default_filter_chain.CopyFrom(build_chain(rest, mesh))
     elif rest is not None:
-        listener.filter_chains.append(build_chain(rest, mesh.access_log))
+        listener.filter_chains.append(build_chain(rest, mesh))
     elif not bound.tcp:
         # An address to which nobody was led on is the listener's own: passing it on would call it again.
         passed = build_tcp(mesh.access_log, BLACK_HOLE if bound.place.is_bound else unknown)
