@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.envoy.conftest import PEER4, LiveEnvoy, Start
+from tests.envoy.conftest import PEER4, POD4, LiveEnvoy, Start
 from tests.envoy.wire import start_wire
 
 SHOP = """
@@ -63,12 +63,30 @@ def test_the_version_of_http_in_which_the_server_is_asked(start: Start, declared
 def test_what_is_no_http_is_passed_on_as_it_comes(start: Start, declared: str) -> None:
     """Bytes that no HTTP parser would take."""
     live = start(shop(declared=declared))
-    start_echo(live)
+    start_echo(live, live.peer, PEER4)
     assert live.call(live.netns, "10.96.0.7", 8080, "\x01 no request\n") == "heard \x01 no request\n"
 
 
-def start_echo(live: LiveEnvoy) -> None:
-    command = ["ip", "netns", "exec", live.peer, sys.executable, "-ISc", _ECHO, PEER4]
+SHARED = """
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: vm, creationTimestamp: "{created}"}}
+spec: {{clusterIP: {address}, selector: {{app: webapp}}, ports: [{{name: {name}, port: 8080}}]}}
+---
+"""
+
+
+@pytest.mark.parametrize(("first", "expected"), [("tcp", "heard \x01 no request\n"), ("http", "400 Bad Request")])
+def test_the_oldest_service_says_what_a_port_of_its_pods_speaks(start: Start, first: str, expected: str) -> None:
+    ages = {"tcp": "2026-01-02T00:00:00Z", "http": "2026-01-02T00:00:00Z", first: "2026-01-01T00:00:00Z"}
+    made = (SHARED.format(name=n, created=ages[n], address=f"10.96.0.{i}") for i, n in enumerate(("http", "tcp"), 1))
+    live = start("".join(made))
+    start_echo(live, live.netns, POD4)
+    assert expected in live.call(live.peer, POD4, 8080, "\x01 no request\n")
+
+
+def start_echo(live: LiveEnvoy, netns: str, address: str) -> None:
+    command = ["ip", "netns", "exec", netns, sys.executable, "-ISc", _ECHO, address]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     live.processes.append(process)
     assert process.stdout is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pilotfish.derive import Reads, query
@@ -98,20 +98,15 @@ def served_ports(db: Reads, ref: ObjectRef, labels: Labels, addresses: tuple[str
 
 @query
 def inbound_protocol(db: Reads, port: InboundPort) -> Protocol:
-    """What the services that lead to a port declare; sniffed where they do not agree (`problems` says so)."""
+    """What the oldest of the services declares that lead to a port, and of one service the first of its ports; the
+    others are told (`problems`). Source: Istio's getFilterChainsByServicePort,
+    https://github.com/istio/istio/blob/master/pilot/pkg/networking/core/listener_inbound.go"""
     if port.listener is not None:
         effective(db, port.listener.ref)  # whose it is
         return port.listener.protocol
-    protocols = set(_declared(db, port))
-    return protocols.pop() if len(protocols) == 1 else Protocol.AUTO
-
-
-def _declared(db: Reads, port: InboundPort) -> Iterator[Protocol]:
-    for host, home, number in port.serves:
-        known = service_at(db, host, home)
-        served = known.port(number) if known is not None else None
-        if served is not None:
-            yield served.protocol
+    known = service_at(db, port.host, port.home)
+    served = known.port(port.service_port) if known is not None else None
+    return served.protocol if served is not None else Protocol.AUTO
 
 
 def _targets(

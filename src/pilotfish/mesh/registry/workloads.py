@@ -41,10 +41,10 @@ class Workload:
 
 @query
 def workload(db: Reads, ref: ObjectRef) -> Workload | None:
-    """None for a pod that has no address, is being deleted, or has run to its end."""
+    """None for a WorkloadEntry without an address, and a pod that has none, is being deleted, or has run to its end."""
     if ref.kind is WORKLOAD_ENTRY:
         entry = resource(db, ref, istio.WorkloadEntry)
-        return _of_entry(ref, entry) if entry is not None else None
+        return _of_entry(ref, entry) if entry is not None and entry.spec.address else None
     pod = resource(db, ref, kubernetes.Pod)
     if pod is None or not pod.status.pod_ip or pod.metadata.deletion_timestamp:
         return None
