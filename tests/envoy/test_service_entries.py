@@ -52,6 +52,40 @@ def test_several_of_one_host_are_put_together_and_weights_divide(start: Start) -
     assert "more GET /" in live.request(live.netns, "10.96.0.7", 81, "app.example.com")
 
 
+SELECTING = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: {name}, namespace: vm}}
+spec:
+  hosts: [app.example.com]
+  addresses: [10.96.0.7]
+  resolution: STATIC
+  ports: [{{number: 80, name: http, protocol: HTTP, targetPort: {target}}}]
+  workloadSelector: {{labels: {{app: {name}}}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}-0, namespace: vm, labels: {{app: {name}}}}}
+spec: {{containers: [{{name: app, command: [x]}}]}}
+status: {{podIP: {address}, phase: Running}}
+---
+"""
+
+
+def test_several_of_one_host_may_select_different_workloads(start: Start) -> None:
+    one, two = (
+        SELECTING.format(name="one", target=7001, address=PEER4),
+        _entry("two", "app.example.com", "10.96.0.7", endpoints=f"[{{address: {PEER4}, ports: {{http: 7002}}}}]"),
+    )
+    live = start(one + two + SELECTING.format(name="three", target=7003, address=PEER4))
+    for port, name in ((7001, "one"), (7002, "two"), (7003, "three")):
+        live.start_app(live.peer, PEER4, port, name)
+    request = "GET / HTTP/1.1\r\nHost: app.example.com\r\nConnection: close\r\n\r\n"
+    answers = call_all(live.netns, "10.96.0.7", 80, [[(0, request)]] * 60)
+    # Of three one is left out of 60 answers once in ten thousand million times.
+    assert {name for answer, _ in answers for name in re.findall(r"x-app: (\w+)", answer)} == {"one", "two", "three"}
+
+
 def test_an_endpoint_may_be_a_socket_in_the_pod(start: Start) -> None:
     live = start(_entry("socket", "app.example.com", "10.96.0.7", endpoints='[{address: "unix://@pft-app"}]'))
     command = ["ip", "netns", "exec", live.netns, sys.executable, "-ISc", _SERVER]

@@ -102,6 +102,34 @@ def test_who_comes_later_to_a_port_of_pods_is_told(
     assert [(p.ref, p.reason, p.field) for p in found] == [(ref("Service", "z"), *each) for each in expected]
 
 
+def entry(name: str, **spec: Any) -> Manifest:
+    """The younger, the later in the alphabet."""
+    spec = {"hosts": ["app.example.com"], "resolution": "STATIC", **spec}
+    spec["ports"] = [{"number": 80, "name": "http", "protocol": "HTTP", **spec.get("port", {})}, *spec.get("more", ())]
+    spec = {key: value for key, value in spec.items() if key not in ("port", "more")}
+    return manifest("ServiceEntry", name, api=NETWORKING, created=f"2026-01-01T00:00:0{ord(name) - 97}Z", spec=spec)
+
+
+def test_entries_of_one_host_may_select_different_workloads() -> None:
+    graph = graph_of(
+        entry("a", workloadSelector={"labels": {"app": "old"}}),
+        entry("b", workloadSelector={"labels": {"app": "new"}}, port={"targetPort": 8080}),
+        entry("c", endpoints=[{"address": "10.0.0.3"}], more=[{"number": 81, "name": "tcp", "protocol": "TCP"}]),
+        pod("old-0", "10.0.0.1", {"app": "old"}),
+        pod("new-0", "10.0.0.2", {"app": "new"}),
+    )
+    assert [(e.address, e.port) for e in graph.get(endpoints, "app.example.com", "", 80)] == [
+        ("10.0.0.1", 80), ("10.0.0.2", 8080), ("10.0.0.3", 80)
+    ]  # fmt: skip
+    assert [(e.address, e.port) for e in graph.get(endpoints, "app.example.com", "", 81)] == [("10.0.0.3", 81)]
+    served = {each.name: graph.get(inbound_ports, each) for each in (
+        proxy("old-0", address="10.0.0.1"), proxy("new-0", address="10.0.0.2"), proxy("vm", address="10.0.0.3")
+    )}  # fmt: skip
+    found = {name: [(p.number, p.service_port) for p in ports] for name, ports in served.items()}
+    assert found == {"old-0": [(80, 80)], "new-0": [(8080, 80)], "vm": [(80, 80), (81, 81)]}
+    assert not [p for p in graph.get(problems) if p.reason == "ConflictingHost"]
+
+
 def test_a_proxy_whose_pod_is_not_known_yet_is_taken_at_its_word() -> None:
     graph = graph_of(service("web"))
     assert [p.number for p in graph.get(inbound_ports, proxy("web-0", app="web"))] == [80]

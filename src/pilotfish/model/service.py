@@ -90,6 +90,9 @@ class Service:
     def port(self, number: int) -> ServicePort | None:
         return next((p for p in self.ports if p.number == number), None)
 
+    def port_named(self, name: str) -> ServicePort | None:
+        return next((p for p in self.ports if p.name == name), None)
+
 
 LOCALITY_LABELS: Final = ("topology.istio.io/locality", "istio-locality")
 """`region.zone.subzone`, or with `/`; the first that is there counts."""

@@ -10,14 +10,14 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import Labels, effective, listing
 from pilotfish.mesh.policy.ingress import Ingress, ingress_of
 from pilotfish.mesh.registry.endpoints import endpoints, hosted
-from pilotfish.mesh.registry.services import all_services, service_at
+from pilotfish.mesh.registry.services import all_services, parts, service_at
 from pilotfish.mesh.registry.workloads import Workload, workload
 from pilotfish.mesh.sidecars import choices, choose
 from pilotfish.model import ObjectRef, Protocol, Proxy
 from pilotfish.model.ingress import InboundPool, IngressListener
 from pilotfish.model.kinds import POD, WORKLOAD_ENTRY
 from pilotfish.model.proxy import ProxyType
-from pilotfish.model.service import Service, ServicePort
+from pilotfish.model.service import ServicePort
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def served_ports(db: Reads, ref: ObjectRef, labels: Labels, addresses: tuple[str
     for host, home in _served_hosts(db, ref.namespace, labels, addresses):
         known = service_at(db, host, home)
         for port in known.ports if known is not None else ():
-            for number in _targets(db, known, home, port, pod, addresses) if known is not None else ():
+            for number in _targets(db, host, home, port, pod, labels, addresses):
                 found.setdefault(number, []).append((host, home, port.number))
     return tuple(InboundPort(number, tuple(found[number])) for number in sorted(found))
 
@@ -110,13 +110,17 @@ def inbound_protocol(db: Reads, port: InboundPort) -> Protocol:
 
 
 def _targets(
-    db: Reads, found: Service, home: str, port: ServicePort, pod: Workload | None, addresses: tuple[str, ...]
+    db: Reads, host: str, home: str, port: ServicePort, pod: Workload | None, labels: Labels, addresses: tuple[str, ...]
 ) -> tuple[int, ...]:
-    if not found.selector:
-        listed = endpoints(db, found.host, home, port.number)
-        return tuple(dict.fromkeys(e.port for e in listed if e.address in addresses))
-    number = pod.port(port) if pod is not None else port.target
-    return (number,) if isinstance(number, int) else ()
+    together, own = parts(db, host, home), set(labels)
+    found: list[int | str | None] = []
+    for part in together:
+        meant = part.port_named(port.name)
+        if meant is not None and part.selector and set(part.selector) <= own:
+            found.append(pod.port(meant) if pod is not None else meant.target)
+    if not all(part.selector for part in together):
+        found += (e.port for e in endpoints(db, host, home, port.number) if e.address in addresses)
+    return tuple(dict.fromkeys(number for number in found if isinstance(number, int)))
 
 
 @query(index=True)
@@ -124,7 +128,7 @@ def _served_hosts(db: Reads, namespace: str, labels: Labels, addresses: tuple[st
     """The services (host, home) that a workload with these labels and addresses serves, the oldest first."""
     own = set(labels)
     candidates = (each for label in labels for each in _selecting(db, namespace, label))
-    selected = {each for each in candidates if (s := service_at(db, *each)) is not None and set(s.selector) <= own}
+    selected = {each for each in candidates if any(p.selector and set(p.selector) <= own for p in parts(db, *each))}
     listed = {each for address in addresses for each in hosted(db, address)}
     return tuple(sorted(selected | listed, key=lambda each: _age(db, *each)))
 
@@ -136,7 +140,7 @@ def _age(db: Reads, host: str, home: str) -> tuple[str, str, str]:
 
 @query(index=True)
 def _selecting(db: Reads, namespace: str, label: tuple[str, str]) -> tuple[tuple[str, str], ...]:
-    """The Services of a namespace whose selector has this label as its first."""
+    """The services of a namespace with a selector that has this label as its first."""
     return _by_first_label(db).get((namespace, label), ())
 
 
@@ -144,7 +148,7 @@ def _selecting(db: Reads, namespace: str, label: tuple[str, str]) -> tuple[tuple
 def _by_first_label(db: Reads) -> Mapping[tuple[str, tuple[str, str]], tuple[tuple[str, str], ...]]:
     found: dict[tuple[str, tuple[str, str]], list[tuple[str, str]]] = {}
     for host, home in all_services(db):
-        known = service_at(db, host, home)
-        if known is not None and known.selector:
-            found.setdefault((known.namespace, known.selector[0]), []).append((host, home))
+        firsts = {(part.namespace, part.selector[0]) for part in parts(db, host, home) if part.selector}
+        for label in firsts:
+            found.setdefault(label, []).append((host, home))
     return {key: tuple(named) for key, named in found.items()}

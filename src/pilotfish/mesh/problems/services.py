@@ -57,8 +57,8 @@ def _lost_host(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
     text = f"{by} has the host {found.host} already, so this one has no effect on it; remove one, or rename the host"
     if by is not None and ref.kind is by.kind is SERVICE_ENTRY and ref.namespace == by.namespace:
         text += (
-            ": they would be put together if they said the same of resolution, location, workloadSelector, addresses, "
-            "exportTo and the names of ports"
+            ": they would be put together if they said the same of resolution, location, addresses, exportTo and the "
+            "names of ports"
         )
     yield warning(db, ref, field, "ConflictingHost", text)
 

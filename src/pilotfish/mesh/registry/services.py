@@ -1,11 +1,11 @@
 """Services: every host name that the mesh knows, from Kubernetes Services and Istio ServiceEntries.
 
 Where several objects claim one host, a Kubernetes Service comes before a ServiceEntry, and the older object before the
-younger; the others have no effect on it (`problems` says so). But
-ServiceEntries of one namespace that say the same of a host otherwise are put together, as in Istio: each adds its
-ports, and its endpoints to those of the same port. Not so where namespaces see different ones of them (`visibility`):
-each that comes first for somebody is a service of its own, known by its host and its *home*, the namespace of the
-object; a home of "" is that of the first of all.
+younger; the others have no effect on it (`problems` says so). But ServiceEntries of one namespace that say the same of
+a host otherwise are put together, as in Istio: each adds its ports, and its endpoints, listed or selected, to those of
+a port of the same name. Not so where namespaces see different ones of them (`visibility`): each that comes first for
+somebody is a service of its own, known by its host and its *home*, the namespace of the object; a home of "" is that
+of the first of all.
 """
 
 from __future__ import annotations
@@ -53,11 +53,21 @@ def _service_at(db: Reads, host: str, home: str) -> Service | None:
 
 
 def _of(db: Reads, ref: ObjectRef | None, host: str) -> Service | None:
-    if ref is None:
-        return None
-    found = declared_as(db, ref, host)
+    parts = _parts(db, ref, host)
+    return _merge(parts[0], parts[1:]) if parts else None
+
+
+def parts(db: Reads, host: str, home: str) -> tuple[Service, ...]:
+    """What a service is put together of, as each object has it; that of the one which the host belongs to is first."""
+    return _parts(db, owner(db, host, home), host)
+
+
+def _parts(db: Reads, ref: ObjectRef | None, host: str) -> tuple[Service, ...]:
+    found = declared_as(db, ref, host) if ref is not None else None
+    if ref is None or found is None:
+        return ()
     others = (declared_as(db, other, host) for other in partners(db, ref, host))
-    return _merge(found, tuple(s for s in others if s is not None)) if found is not None else None
+    return (found, *(other for other in others if other is not None))
 
 
 def declared_as(db: Reads, ref: ObjectRef, host: str) -> Service | None:
@@ -89,8 +99,8 @@ def _fits(db: Reads, first: Service, other: Service | None) -> bool:
         return False
     numbered = {port.number: port.name for port in first.ports}
     return (
-        (first.resolution, first.external, first.selector) == (other.resolution, other.external, other.selector)
-        and set(other.addresses) <= set(first.addresses)
+        (first.resolution, first.external) == (other.resolution, other.external)
+        and (other.allocated or set(other.addresses) <= set(first.addresses))
         and all(numbered.get(port.number, port.name) == port.name for port in other.ports)
     )
 
