@@ -59,7 +59,9 @@ def test_the_version_of_http_in_which_the_server_is_asked(start: Start, declared
     assert f'"protocol": "{version}"' in answer
 
 
-@pytest.mark.parametrize("declared", ["tcp", "mongo", "mysql", "redis", "tls", "https", "kubernetes.io/wss"])
+@pytest.mark.parametrize(
+    "declared", ["tcp", "mongo", "mysql", "redis", "tls", "https", "kubernetes.io/wss", "example.com/own"]
+)
 def test_what_is_no_http_is_passed_on_as_it_comes(start: Start, declared: str) -> None:
     """Bytes that no HTTP parser would take."""
     live = start(shop(declared=declared))
@@ -102,6 +104,30 @@ with socket.create_server((sys.argv[1], 8080)) as server:
         with connection:
             connection.sendall(b"heard " + connection.recv(4096))
 """
+
+
+OTHER_NAMES = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: alias, namespace: vm}
+spec: {type: ExternalName, externalName: shop.vm.svc.cluster.local}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop, namespace: vm}
+spec: {hosts: [shop], http: [{headers: {response: {add: {x-routed: shop}}}, route: [{destination: {host: shop}}]}]}
+"""
+
+
+def test_what_is_sent_to_another_name_is_routed_as_the_hosts_own(start: Start) -> None:
+    """The pod's DNS has led the client to the host's address."""
+    live = start(shop(name="http") + OTHER_NAMES)
+    live.start_app(live.peer, PEER4, 8080, "shop")
+    for host in ("alias", "alias.vm", "alias.vm.svc.cluster.local:8080", "SHOP.vm.svc.cluster.local."):
+        answer = asked(live, host=host)
+        assert "shop GET /" in answer
+        assert "x-routed: shop" in answer
 
 
 @pytest.mark.parametrize(("not_ready", "expected"), [(True, "shop GET /"), (False, "503 Service Unavailable")])

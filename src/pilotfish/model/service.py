@@ -97,6 +97,7 @@ class Service:
 LOCALITY_LABELS: Final = ("topology.istio.io/locality", "istio-locality")
 """`region.zone.subzone`, or with `/`; the first that is there counts."""
 TOPOLOGY_LABELS: Final = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
+_OF_OLD: Final = {label: label.replace("topology", "failure-domain.beta") for label in TOPOLOGY_LABELS[:2]}
 HOSTNAME_LABEL: Final = "kubernetes.io/hostname"
 NETWORK_LABEL: Final = "topology.istio.io/network"
 
@@ -120,7 +121,7 @@ class Locality:
         stated = next((labels[label] for label in LOCALITY_LABELS if label in labels), "")
         if stated:
             return cls.parse(stated if "/" in stated else stated.replace(".", "/"))
-        return cls(*(labels.get(label, "") for label in TOPOLOGY_LABELS))
+        return cls(*(labels.get(label) or labels.get(_OF_OLD.get(label, ""), "") for label in TOPOLOGY_LABELS))
 
 
 @dataclass(frozen=True, slots=True)
