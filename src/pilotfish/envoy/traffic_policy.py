@@ -6,13 +6,16 @@ from dataclasses import replace
 from typing import Final
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.common.matcher.v3.matcher_pb2 import HttpHeadersMatch, MatchPredicate
 from envoy.config.core.v3.base_pb2 import RuntimeDouble, TransportSocket
 from envoy.config.core.v3.proxy_protocol_pb2 import ProxyProtocolConfig
+from envoy.config.route.v3.route_components_pb2 import HeaderMatcher
 from envoy.extensions.transport_sockets.proxy_protocol.v3.upstream_proxy_protocol_pb2 import (
     ProxyProtocolUpstreamTransport,
 )
 from envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawBuffer
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from envoy.type.v3.percent_pb2 import Percent
 
 from pilotfish.envoy.client_tls import speak_tls
@@ -89,6 +92,8 @@ def _speak(cluster: Cluster, policy: TrafficPolicy) -> None:
     before.CopyFrom(options)
     set_protocol(options, policy.connection_pool.protocol)
     limit_use(options, policy.connection_pool)
+    if policy.outlier_detection is not None and policy.outlier_detection.error_codes:
+        options.outlier_detection.error_matcher.CopyFrom(_match_statuses(policy.outlier_detection.error_codes))
     if policy.tls is not None:
         speak_tls(cluster, options, policy.tls)
     if options == before:
@@ -96,6 +101,12 @@ def _speak(cluster: Cluster, policy: TrafficPolicy) -> None:
     if options.WhichOneof("upstream_protocol_options") is None:
         options.explicit_http_config.http_protocol_options.SetInParent()
     cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
+
+
+def _match_statuses(codes: tuple[int, ...]) -> MatchPredicate:
+    status = (HeaderMatcher(name=":status", string_match=StringMatcher(exact=str(code))) for code in codes)
+    each = [MatchPredicate(http_response_headers_match=HttpHeadersMatch(headers=[header])) for header in status]
+    return MatchPredicate(or_match=MatchPredicate.MatchSet(rules=each)) if len(each) > 1 else each[0]
 
 
 def _introduce_client(cluster: Cluster, version: str) -> None:
@@ -132,5 +143,8 @@ def _detect_outliers(cluster: Cluster, wanted: OutlierDetection) -> None:
         out.base_ejection_time.CopyFrom(duration(wanted.base_ejection_time))
     if wanted.max_ejection_percent is not None:
         out.max_ejection_percent.value = wanted.max_ejection_percent
+    if wanted.failure_percent is not None:
+        out.failure_percentage_threshold.value = wanted.failure_percent
+        out.enforcing_failure_percentage.value = 100
     # Envoy would go on using ejected endpoints once half of them are out; Istio's default is never.
     cluster.common_lb_config.healthy_panic_threshold.value = wanted.min_health_percent

@@ -142,6 +142,10 @@ class OutlierDetection:
     max_ejection_percent: int | None = None
     min_health_percent: int = 0
     """With fewer healthy endpoints than this the ejected ones are used all the same."""
+    failure_percent: int | None = None
+    """So large a share of errors in an interval ejects it, one after another or not; None is never."""
+    error_codes: tuple[int, ...] = ()
+    """The statuses that are errors; none of them named: 5xx."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,10 @@ class OutlierDetection(Struct):
     base_ejection_time: Duration | None = None
     max_ejection_percent: int | None = None
     min_health_percent: int | None = None
+    outlier_detection_http_error_codes: tuple[int, ...] = ()
+    """Statuses that count as errors, and no others; 100 to 599."""
+    failure_percentage_threshold: int | None = None
+    """Of services with five endpoints or more, and among these of those with 50 requests or more in an `interval`."""
 
 
 class ClientTLSSettings(Struct):

@@ -181,6 +181,8 @@ def _outlier_detection(settings: istio.OutlierDetection) -> OutlierDetection:
         base_ejection_time=settings.base_ejection_time,
         max_ejection_percent=settings.max_ejection_percent or None,
         min_health_percent=settings.min_health_percent or 0,
+        failure_percent=settings.failure_percentage_threshold,
+        error_codes=tuple(sorted(set(settings.outlier_detection_http_error_codes))),
     )
 
 
