@@ -9,7 +9,12 @@ from typing import Literal
 
 import msgspec
 
-from pilotfish.config.istio.destination_rule import LocalityLoadBalancerSetting, TCPKeepalive
+from pilotfish.config.istio.destination_rule import (
+    ConnectionPoolSettings,
+    LocalityLoadBalancerSetting,
+    OutlierDetection,
+    TCPKeepalive,
+)
 from pilotfish.config.istio.virtual_service import HTTPRetry
 from pilotfish.config.kubernetes import Struct
 from pilotfish.model import Duration
@@ -18,6 +23,18 @@ from pilotfish.model.wellknown import ADMIN_PORT, ROOT_NAMESPACE, STATUS_PORT
 
 class OutboundTrafficPolicy(Struct):
     mode: Literal["ALLOW_ANY", "REGISTRY_ONLY", "ALLOW_ANY_DYNAMIC_DNS"] = "ALLOW_ANY"
+
+
+class InboundTrafficPolicy(Struct):
+    mode: Literal["PASSTHROUGH", "LOCALHOST"] = "PASSTHROUGH"
+    """LOCALHOST: sidecars call the ports to which Services lead at 127.0.0.1, in the place of the pod's own address."""
+
+
+class DefaultTrafficPolicy(Struct):
+    """Of calls to services, each as a whole where no DestinationRule says it."""
+
+    connection_pool: ConnectionPoolSettings | None = None
+    outlier_detection: OutlierDetection | None = None
 
 
 class ProxyProtocolConfiguration(Struct):
@@ -57,6 +74,7 @@ class MeshConfig(Struct):
     access_log_format: str = ""
     access_log_encoding: Literal["TEXT", "JSON"] = "TEXT"
     outbound_traffic_policy: OutboundTrafficPolicy = OutboundTrafficPolicy()
+    inbound_traffic_policy: InboundTrafficPolicy = InboundTrafficPolicy()
     default_config: ProxyConfig = ProxyConfig()
     connect_timeout: Duration = Duration(10 * 10**9)
     tcp_keepalive: TCPKeepalive | None = None
@@ -67,11 +85,15 @@ class MeshConfig(Struct):
     """UPGRADE: ports that declare HTTP are called over HTTP/2, where no DestinationRule says it."""
     default_http_retry_policy: HTTPRetry | None = None
     """Of routes that say nothing of retries, in place of two tries of what has not reached the app."""
+    default_inbound_http_retry_policy: HTTPRetry | None = None
+    """From a sidecar to its app, in place of two more tries of what the app has not read; never on ports that declare
+    gRPC. Of it `attempts`, `retryOn` and `backoff` count, as in Istio."""
     dns_refresh_rate: Duration = Duration(60 * 10**9)
     """How often a name is asked for whose answer does not say how long it holds."""
     protocol_detection_timeout: Duration = Duration(0)
     locality_lb_setting: LocalityLoadBalancerSetting | None = None
     """Where a DestinationRule says nothing of it."""
+    default_traffic_policy: DefaultTrafficPolicy | None = None
     root_namespace: str = ROOT_NAMESPACE
     ingress_controller_mode: Literal["UNSPECIFIED", "OFF", "DEFAULT", "STRICT"] = "UNSPECIFIED"
     """Which Ingresses are served: none, those of the class and of none, or (also unspecified) those of the class."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from pilotfish.config.checks.access_log import check_access_log
-from pilotfish.config.checks.connection_pool import check_keepalive
+from pilotfish.config.checks.connection_pool import check_connection_pool, check_keepalive
+from pilotfish.config.checks.destination_rule import check_outliers
 from pilotfish.config.checks.durations import check_duration
 from pilotfish.config.checks.export_to import check_export_to
 from pilotfish.config.checks.hosts import is_domain
@@ -18,7 +19,7 @@ from pilotfish.config.checks.locality import check_locality
 from pilotfish.config.checks.names import check_dns_label
 from pilotfish.config.checks.proxy_config import check_concurrency
 from pilotfish.config.decode import decode
-from pilotfish.config.mesh import GatewayTopology, MeshConfig, ProxyConfig
+from pilotfish.config.mesh import DefaultTrafficPolicy, GatewayTopology, MeshConfig, ProxyConfig
 from pilotfish.config.report import Report
 from pilotfish.config.sidecar_ports import check_one_each, check_proxy_ports
 from pilotfish.config.text import ParsedDocument, read
@@ -169,6 +170,10 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
         report.invalid(f"{prefix}dnsRefreshRate", "Envoy looks names up less often than every 1ms", "write 2ms or more")
     if config.default_http_retry_policy is not None:
         check_retries(config.default_http_retry_policy, f"{prefix}defaultHttpRetryPolicy", report)
+    if config.default_inbound_http_retry_policy is not None:
+        check_retries(config.default_inbound_http_retry_policy, f"{prefix}defaultInboundHttpRetryPolicy", report)
+    if config.default_traffic_policy is not None:
+        _check_traffic_policy(config.default_traffic_policy, f"{prefix}defaultTrafficPolicy", report)
     if config.tcp_keepalive is not None:
         check_keepalive(config.tcp_keepalive, f"{prefix}tcpKeepalive", report)
     if config.locality_lb_setting is not None:
@@ -182,6 +187,13 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
         report.invalid(f"{prefix}defaultDestinationRuleExportTo", "it must be one of two", remedy)
     log_format, encoding = config.access_log_format, config.access_log_encoding
     check_access_log(config.access_log_file, log_format, encoding, prefix, report)
+
+
+def _check_traffic_policy(policy: DefaultTrafficPolicy, field: str, report: Report) -> None:
+    if policy.connection_pool is not None:
+        check_connection_pool(policy.connection_pool, f"{field}.connectionPool", report)
+    if policy.outlier_detection is not None:
+        check_outliers(policy.outlier_detection, f"{field}.outlierDetection", report)
 
 
 def _check_proxy_config(config: ProxyConfig, report: Report, field: str) -> None:

@@ -117,12 +117,15 @@ def _looked_up(db: Reads) -> Cluster:
 
 @query
 def inbound_port_cluster(db: Reads, port: InboundPort) -> Resource:
-    """`inbound|8888||`: to the app, at the address that the client chose or that a Sidecar says, from 127.0.0.6.
+    """`inbound|8888||`: to the app, at the address that the client chose or that a Sidecar or the mesh says, from
+    127.0.0.6.
 
     That source tells the capture rules to let the connection pass: Envoy's own, but for this pod.
     """
     cluster = _original_dst(db, inbound_cluster(port.number))
     endpoint = port.listener.endpoint if port.listener is not None else ""
+    if port.listener is None and settings(db).to_loopback:
+        endpoint = f"127.0.0.1:{port.number}"
     if endpoint:
         cluster.type, cluster.lb_policy = Cluster.STATIC, Cluster.ROUND_ROBIN
         cluster.load_assignment.CopyFrom(_build_app(cluster.name, endpoint))

@@ -44,9 +44,11 @@ from pilotfish.envoy.types import CLUSTER, LISTENER
 from pilotfish.envoy.values import Resource
 from pilotfish.mesh.listeners.inbound import InboundPort, inbound_protocol
 from pilotfish.mesh.listeners.outbound import WILDCARD
+from pilotfish.mesh.routes.retries import inbound_retries
 from pilotfish.mesh.settings import settings
 from pilotfish.model import Protocol
 from pilotfish.model.gateway import ServerTLS
+from pilotfish.model.route import Retries
 from pilotfish.model.settings import MeshSettings
 from pilotfish.model.wellknown import INBOUND_PORT
 
@@ -57,10 +59,10 @@ def virtual_inbound(db: Reads, ports: tuple[InboundPort, ...], transparent: bool
 
     `transparent`: connections come by TPROXY, with the addresses that they had, and go on with their source.
     """
-    mesh = settings(db)
+    mesh, retries = settings(db), inbound_retries(db)
     protocols = {port: inbound_protocol(db, port) for port in ports if not is_bound(port)}
-    chains = [_loop_chain(mesh), *_passthrough_chains(mesh)]
-    chains += [chain for port, protocol in protocols.items() for chain in _port_chains(mesh, port, protocol)]
+    chains = [_loop_chain(mesh), *_passthrough_chains(mesh, retries)]
+    chains += [chain for port, protocol in protocols.items() for chain in _port_chains(mesh, port, protocol, retries)]
     unsniffed = tuple(port.number for port, protocol in protocols.items() if protocol.is_server_first)
     listener = Listener(
         name=VIRTUAL_INBOUND,
@@ -99,7 +101,7 @@ def bound_inbound(db: Reads, port: InboundPort) -> Resource:
     listener = Listener(
         name=f"{address}_{port.number}",
         address=socket_address(address, port.number),
-        filter_chains=_port_chains(mesh, port, protocol),
+        filter_chains=_port_chains(mesh, port, protocol, inbound_retries(db)),
         listener_filters=[*inspectors, *([HTTP_INSPECTOR] if protocol.is_sniffed else [])],
         listener_filters_timeout=duration(mesh.detection_timeout),
         continue_on_listener_filters_timeout=True,
@@ -118,8 +120,8 @@ def _loop_chain(mesh: MeshSettings) -> FilterChain:
     )
 
 
-def _passthrough_chains(mesh: MeshSettings) -> Iterator[FilterChain]:
-    route = build_inbound_route(INBOUND_PASSTHROUGH, 0, INBOUND_PASSTHROUGH, ":0")
+def _passthrough_chains(mesh: MeshSettings, retries: Retries | None) -> Iterator[FilterChain]:
+    route = build_inbound_route(INBOUND_PASSTHROUGH, 0, INBOUND_PASSTHROUGH, ":0", retries)
     yield FilterChain(
         name=f"{VIRTUAL_INBOUND}-catchall-http",
         filter_chain_match=_match(None, http=True),
@@ -132,7 +134,9 @@ def _passthrough_chains(mesh: MeshSettings) -> Iterator[FilterChain]:
     )
 
 
-def _port_chains(mesh: MeshSettings, port: InboundPort, protocol: Protocol) -> Iterator[FilterChain]:
+def _port_chains(
+    mesh: MeshSettings, port: InboundPort, protocol: Protocol, retries: Retries | None
+) -> Iterator[FilterChain]:
     """HTTP, TCP, or HTTP where it is found and TCP otherwise."""
     address = port.listener.bind if port.listener is not None else WILDCARD
     name, cluster = f"{address}_{port.number}", inbound_cluster(port.number)
@@ -141,7 +145,8 @@ def _port_chains(mesh: MeshSettings, port: InboundPort, protocol: Protocol) -> I
         build_passing(port.pool.passing) if port.pool is not None and port.pool.passing is not None else TcpProxy()
     )
     if protocol.is_http or sniffed:
-        route = build_inbound_route(cluster, port.service_port, cluster, f"{port.host}:{port.service_port}")
+        subject, again = f"{port.host}:{port.service_port}", None if protocol.is_grpc else retries
+        route = build_inbound_route(cluster, port.service_port, cluster, subject, again)
         http = _http(mesh, f"inbound_{name}", route)
         yield _chain(name, _match(port.number, http=sniffed, tls=tls is not None), http, tls)
     if not protocol.is_http:

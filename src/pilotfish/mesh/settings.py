@@ -23,6 +23,7 @@ def settings(db: Reads) -> MeshSettings:
         detection_timeout=config.protocol_detection_timeout,
         edge=_edge(config.default_config.gateway_topology),
         allow_any=config.outbound_traffic_policy.mode != "REGISTRY_ONLY",
+        to_loopback=config.inbound_traffic_policy.mode == "LOCALHOST",
         looks_up=config.outbound_traffic_policy.mode == "ALLOW_ANY_DYNAMIC_DNS",
     )
 

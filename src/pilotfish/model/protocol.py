@@ -36,6 +36,10 @@ class Protocol(StrEnum):
         return self in (Protocol.HTTP2, Protocol.GRPC)
 
     @property
+    def is_grpc(self) -> bool:
+        return self in (Protocol.GRPC, Protocol.GRPC_WEB)
+
+    @property
     def is_tls(self) -> bool:
         """The application speaks TLS itself: the proxy sees no more than the server name."""
         return self in (Protocol.HTTPS, Protocol.TLS)

@@ -59,3 +59,5 @@ class MeshSettings:
     upgrade: bool = False
     """Ports that declare HTTP are called over HTTP/2, where their policy says nothing of it."""
     edge: Edge = Edge()
+    to_loopback: bool = False
+    """Apps are called at 127.0.0.1, in the place of their pods' addresses."""

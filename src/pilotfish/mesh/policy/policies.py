@@ -20,7 +20,7 @@ from pilotfish.derive import Graph, Reads, query
 from pilotfish.mesh.exports import Audience, audience_of, is_seen
 from pilotfish.mesh.hosts import namespace_of, resolve, wildcards
 from pilotfish.mesh.inputs import Labels, mesh_config, refs, resource
-from pilotfish.mesh.policy.destination_rule import lower_destination_rules
+from pilotfish.mesh.policy.destination_rule import Defaults, lower_destination_rules
 from pilotfish.mesh.policy.locality import NEAREST
 from pilotfish.mesh.registry.external_names import external_names
 from pilotfish.mesh.registry.services import all_services, home_in, looked_up, service_at, some_nearest
@@ -197,8 +197,8 @@ def _selected(db: Reads, scope: Scope) -> Mapping[str, tuple[ObjectRef, ...]]:
 def policy(db: Reads, rules: tuple[ObjectRef, ...]) -> DestinationPolicy:
     """What the given DestinationRules of one host come to."""
     found = ((ref, resource(db, ref, istio.DestinationRule)) for ref in rules)
-    default = mesh_config(db).locality_lb_setting
-    return lower_destination_rules([(ref, rule.spec) for ref, rule in found if rule is not None], default)
+    stated = [(ref, rule.spec) for ref, rule in found if rule is not None]
+    return lower_destination_rules(stated, Defaults.of(mesh_config(db)))
 
 
 def treated(db: Reads, client: Scope, destination: Backend) -> Backend:
@@ -258,7 +258,7 @@ def _selective(db: Reads, namespace: str) -> tuple[tuple[ObjectRef, Labels], ...
 @query(index=True)
 def reach(db: Reads) -> Reach:
     """Of all rules together, and of what services say beside them."""
-    together = _reach(policy(db, ())) if mesh_config(db).locality_lb_setting is not None else _NOTHING
+    together = _reach(policy(db, ())) if Defaults.of(mesh_config(db)) != Defaults() else _NOTHING
     for _, target in _targets(db):
         together |= target.reach
     return together | Reach.LOCALITY if some_nearest(db) else together
@@ -285,7 +285,7 @@ def _target(db: Reads, ref: ObjectRef) -> _Target | None:
         if chosen
         else audience_of(spec.export_to, () if spec.export_to else _default_export(db), ref.namespace),
         selector=chosen,
-        reach=_reach(lower_destination_rules([(ref, spec)], mesh_config(db).locality_lb_setting)),
+        reach=_reach(lower_destination_rules([(ref, spec)], Defaults.of(mesh_config(db)))),
     )
 
 
