@@ -37,6 +37,20 @@ class DefaultTrafficPolicy(Struct):
     outlier_detection: OutlierDetection | None = None
 
 
+class LabelSelectorRequirement(Struct):
+    key: str
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: tuple[str, ...] = ()
+    """Of In and NotIn."""
+
+
+class LabelSelector(Struct):
+    """All of it must hold."""
+
+    match_labels: dict[str, str] = {}
+    match_expressions: tuple[LabelSelectorRequirement, ...] = ()
+
+
 class ProxyProtocolConfiguration(Struct):
     """It has no fields."""
 
@@ -95,6 +109,8 @@ class MeshConfig(Struct):
     """Where a DestinationRule says nothing of it."""
     default_traffic_policy: DefaultTrafficPolicy | None = None
     root_namespace: str = ROOT_NAMESPACE
+    discovery_selectors: tuple[LabelSelector, ...] = ()
+    """Of namespaces: in others, but for the root's, proxies are told of nothing. Pods run wherever they are."""
     ingress_controller_mode: Literal["UNSPECIFIED", "OFF", "DEFAULT", "STRICT"] = "UNSPECIFIED"
     """Which Ingresses are served: none, those of the class and of none, or (also unspecified) those of the class."""
     ingress_class: str = "istio"

@@ -16,10 +16,10 @@ from pilotfish.config.checks.export_to import check_export_to
 from pilotfish.config.checks.hosts import is_domain
 from pilotfish.config.checks.http_route import check_retries
 from pilotfish.config.checks.locality import check_locality
-from pilotfish.config.checks.names import check_dns_label
+from pilotfish.config.checks.names import check_dns_label, check_labels
 from pilotfish.config.checks.proxy_config import check_concurrency
 from pilotfish.config.decode import decode
-from pilotfish.config.mesh import DefaultTrafficPolicy, GatewayTopology, MeshConfig, ProxyConfig
+from pilotfish.config.mesh import DefaultTrafficPolicy, GatewayTopology, LabelSelector, MeshConfig, ProxyConfig
 from pilotfish.config.report import Report
 from pilotfish.config.sidecar_ports import check_one_each, check_proxy_ports
 from pilotfish.config.text import ParsedDocument, read
@@ -174,6 +174,8 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
         check_retries(config.default_inbound_http_retry_policy, f"{prefix}defaultInboundHttpRetryPolicy", report)
     if config.default_traffic_policy is not None:
         _check_traffic_policy(config.default_traffic_policy, f"{prefix}defaultTrafficPolicy", report)
+    for index, selector in enumerate(config.discovery_selectors):
+        _check_selector(selector, f"{prefix}discoverySelectors[{index}]", report)
     if config.tcp_keepalive is not None:
         check_keepalive(config.tcp_keepalive, f"{prefix}tcpKeepalive", report)
     if config.locality_lb_setting is not None:
@@ -194,6 +196,16 @@ def _check_traffic_policy(policy: DefaultTrafficPolicy, field: str, report: Repo
         check_connection_pool(policy.connection_pool, f"{field}.connectionPool", report)
     if policy.outlier_detection is not None:
         check_outliers(policy.outlier_detection, f"{field}.outlierDetection", report)
+
+
+def _check_selector(selector: LabelSelector, field: str, report: Report) -> None:
+    check_labels(selector.match_labels, f"{field}.matchLabels", report)
+    for index, requirement in enumerate(selector.match_expressions):
+        where, wants = f"{field}.matchExpressions[{index}].values", requirement.operator in ("In", "NotIn")
+        if wants and not requirement.values:
+            report.missing(where, f"{requirement.operator} needs at least one")
+        elif requirement.values and not wants:
+            report.invalid(where, f"{requirement.operator} looks at no value", "remove them")
 
 
 def _check_proxy_config(config: ProxyConfig, report: Report, field: str) -> None:
