@@ -75,6 +75,12 @@ def test_nothing_is_the_default(text: str) -> None:
             "discoverySelectors[0].matchExpressions[0].values",
             2,
         ),
+        (
+            'defaultConfig: {proxyHeaders: {server: {value: "a\\nb"}}}',
+            "InvalidValue",
+            "defaultConfig.proxyHeaders.server.value",
+            1,
+        ),
         ("defaultTrafficPolicy: {connectionPool: {}}", "InvalidValue", "defaultTrafficPolicy.connectionPool", 1),
         (
             "defaultTrafficPolicy: {outlierDetection: {interval: 0s}}",
@@ -227,7 +233,6 @@ def test_one_in_a_place_where_nobody_reads_it_is_said() -> None:
             f"defaultConfig: {{{field}}}"
             for field in (
                 "connectionSettings: {httpIdleTimeout: 1s}",
-                "proxyHeaders: {server: {disabled: true}}",
                 "proxyStatsMatcher: {inclusionPrefixes: [a]}",
                 "runtimeValues: {a: b}",
                 "customConfigFile: /a",

@@ -203,6 +203,8 @@ _MESH: dict[type, Table] = {
         | _warning("holdApplicationUntilProxyStarts", "an app always waits for its proxy, so it has no effect", True)
         | _warning("parentShutdownDuration", _LATER)
     ),
+    # Who speaks to whom is told by no header: Istio's own filter would, and upstream Envoy has none of it.
+    mesh.ProxyHeaders: _silent("metadataExchangeHeaders"),
 }
 
 BY_HAND: Mapping[type, Table] = {**_KUBERNETES, **_ISTIO, **_MESH}

@@ -67,6 +67,46 @@ class GatewayTopology(Struct):
     proxy_protocol: ProxyProtocolConfiguration | None = None
 
 
+class Switch(Struct):
+    disabled: bool = False
+
+
+class ServerHeader(Struct):
+    disabled: bool = False
+    """The app's own passes."""
+    value: str = "istio-envoy"
+
+
+class OptionalHeader(Struct):
+    enabled: bool = False
+
+
+class SetCurrentClientCertDetails(Struct):
+    subject: bool = True
+    cert: bool = False
+    chain: bool = False
+    dns: bool = True
+    uri: bool = True
+
+
+class ProxyHeaders(Struct):
+    """What proxies add to requests and answers; one for all proxies of the mesh."""
+
+    forwarded_client_cert: Literal[
+        "UNDEFINED", "SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY"
+    ] = "UNDEFINED"
+    """What a sidecar's app is told in `x-forwarded-client-cert`; APPEND_FORWARD is also what is meant by UNDEFINED. Of
+    gateways, `gatewayTopology` says it."""
+    set_current_client_cert_details: SetCurrentClientCertDetails = SetCurrentClientCertDetails()
+    request_id: Switch = Switch()
+    server: ServerHeader = ServerHeader()
+    attempt_count: Switch = Switch()
+    envoy_debug_headers: Switch = Switch()
+    preserve_http1_header_case: bool = msgspec.field(default=False, name="preserveHttp1HeaderCase")
+    x_forwarded_host: OptionalHeader = OptionalHeader()
+    x_forwarded_port: OptionalHeader = OptionalHeader()
+
+
 class ProxyConfig(Struct):
     """`defaultConfig`, and the annotation `proxy.istio.io/config` laid over it."""
 
@@ -80,6 +120,7 @@ class ProxyConfig(Struct):
     """How inbound connections are captured where a pod's annotation says nothing."""
     proxy_metadata: dict[str, str] = {}
     gateway_topology: GatewayTopology = GatewayTopology()
+    proxy_headers: ProxyHeaders = ProxyHeaders()
 
 
 class MeshConfig(Struct):

@@ -14,12 +14,21 @@ from pilotfish.config.checks.destination_rule import check_outliers
 from pilotfish.config.checks.durations import check_duration
 from pilotfish.config.checks.export_to import check_export_to
 from pilotfish.config.checks.hosts import is_domain
+from pilotfish.config.checks.http_headers import check_header_value
 from pilotfish.config.checks.http_route import check_retries
 from pilotfish.config.checks.locality import check_locality
 from pilotfish.config.checks.names import check_dns_label, check_labels
 from pilotfish.config.checks.proxy_config import check_concurrency
 from pilotfish.config.decode import decode
-from pilotfish.config.mesh import DefaultTrafficPolicy, GatewayTopology, LabelSelector, MeshConfig, ProxyConfig
+from pilotfish.config.kubernetes import Struct
+from pilotfish.config.mesh import (
+    DefaultTrafficPolicy,
+    GatewayTopology,
+    LabelSelector,
+    MeshConfig,
+    ProxyConfig,
+    ProxyHeaders,
+)
 from pilotfish.config.report import Report
 from pilotfish.config.sidecar_ports import check_one_each, check_proxy_ports
 from pilotfish.config.text import ParsedDocument, read
@@ -128,9 +137,10 @@ def parse_proxy_config(text: str, base: ProxyConfig, report: Report, field: str)
     own = decode(value, ProxyConfig, report, field)
     if own is not None:
         _check_proxy_config(own, report, field)
-        if own.gateway_topology != base.gateway_topology and own.gateway_topology != GatewayTopology():
-            what = "it holds for all gateways together, so it has no effect here; write it in meshConfig.defaultConfig"
-            report.warning(f"{field}.gatewayTopology", "UnusedField", what)
+        _check_common(
+            own.gateway_topology, base.gateway_topology, GatewayTopology(), f"{field}.gatewayTopology", report
+        )
+        _check_common(own.proxy_headers, base.proxy_headers, ProxyHeaders(), f"{field}.proxyHeaders", report)
     if own is None or report.errors > before or not isinstance(value, dict):
         return None
     fields = msgspec.structs.fields(ProxyConfig)
@@ -140,6 +150,12 @@ def parse_proxy_config(text: str, base: ProxyConfig, report: Report, field: str)
     if stated.keys() & {"proxy_admin_port", "status_port"}:
         check_one_each(merged, report, field, "statusPort" if "status_port" in stated else "proxyAdminPort")
     return None if report.errors > before else merged
+
+
+def _check_common(own: Struct, base: Struct, default: Struct, field: str, report: Report) -> None:
+    if own not in (base, default):
+        what = "it holds for all proxies together, so it has no effect here; write it in meshConfig.defaultConfig"
+        report.warning(field, "UnusedField", what)
 
 
 def _parse(text: object, report: Report, field: str) -> object:
@@ -209,6 +225,7 @@ def _check_selector(selector: LabelSelector, field: str, report: Report) -> None
 
 
 def _check_proxy_config(config: ProxyConfig, report: Report, field: str) -> None:
+    check_header_value(config.proxy_headers.server.value, f"{field}.proxyHeaders.server.value", report)
     check_proxy_ports(config, report, field)
     check_concurrency(config.concurrency, f"{field}.concurrency", report)
     if not 0 <= config.gateway_topology.num_trusted_proxies <= _MOST_PROXIES:

@@ -38,6 +38,7 @@ from pilotfish.envoy.naming import (
     inbound_cluster,
     outbound_cluster,
 )
+from pilotfish.envoy.proxy_headers import keep_case
 from pilotfish.envoy.traffic_policy import apply_pool, apply_traffic_policy
 from pilotfish.envoy.types import CLUSTER, ENDPOINT
 from pilotfish.envoy.values import Reference, Resource
@@ -264,5 +265,7 @@ def _from_loopback() -> BindConfig:
 
 
 def _resource(db: Reads, cluster: Cluster, secrets: tuple[Reference, ...] = ()) -> Resource:
+    if settings(db).headers.keeps_case:
+        keep_case(cluster)
     references = ((ENDPOINT, cluster.name),) if cluster.type == Cluster.EDS else ()
     return Resource.make(CLUSTER, cluster.name, serialise(cluster), (*references, *secrets), db.origin)

@@ -69,7 +69,15 @@ def _build_chain(mesh: MeshSettings, chain: GatewayChain, listener: str, looks_u
     else:
         prefix = chain.stat_prefix or f"outbound_{listener}"
         lookup = mesh.dns_refresh if looks_up else NEVER
-        manager = HttpManager(Direction.GATEWAY, prefix, chain.requests, mesh.access_log, edge=mesh.edge, lookup=lookup)
+        manager = HttpManager(
+            Direction.GATEWAY,
+            prefix,
+            chain.requests,
+            mesh.access_log,
+            headers=mesh.headers,
+            edge=mesh.edge,
+            lookup=lookup,
+        )
         built = FilterChain(filters=[build_http_manager(manager)])
     if chain.server_names:
         built.filter_chain_match.CopyFrom(FilterChainMatch(server_names=chain.server_names))

@@ -162,7 +162,7 @@ def _chain(name: str, match: FilterChainMatch, last: Filter, tls: ServerTLS | No
 
 
 def _http(mesh: MeshSettings, stat_prefix: str, route: RouteConfiguration) -> Filter:
-    return build_http_manager(HttpManager(Direction.INBOUND, stat_prefix, route, mesh.access_log))
+    return build_http_manager(HttpManager(Direction.INBOUND, stat_prefix, route, mesh.access_log, headers=mesh.headers))
 
 
 def _match(port: int | None, http: bool = False, tls: bool = False) -> FilterChainMatch:

@@ -83,8 +83,10 @@ def _take_requests(listener: Listener, mesh: MeshSettings, unknown: Unclaimed) -
     Envoy looks at connections to all listeners here before it leads them on: a server that speaks first is not to be
     waited for long. A client who is late with his request has it passed on to where it was going.
     """
-    routes = RouteConfiguration(name=VIRTUAL_OUTBOUND, virtual_hosts=[build_fallback(unknown)])
-    manager = HttpManager(Direction.OUTBOUND, VIRTUAL_OUTBOUND, routes, mesh.access_log, lookup=mesh.dns_refresh)
+    routes = RouteConfiguration(name=VIRTUAL_OUTBOUND, virtual_hosts=[build_fallback(unknown, mesh.headers)])
+    manager = HttpManager(
+        Direction.OUTBOUND, VIRTUAL_OUTBOUND, routes, mesh.access_log, headers=mesh.headers, lookup=mesh.dns_refresh
+    )
     chain = FilterChain(
         name=f"{VIRTUAL_OUTBOUND}-catchall-http",
         filters=[build_http_manager(manager)],
@@ -139,7 +141,12 @@ def _chains(
     if bound.route:
         prefix = f"outbound_{bound.name}"
         manager = HttpManager(
-            Direction.OUTBOUND, prefix, bound.route, mesh.access_log, lookup=mesh.dns_refresh if looks_up else NEVER
+            Direction.OUTBOUND,
+            prefix,
+            bound.route,
+            mesh.access_log,
+            headers=mesh.headers,
+            lookup=mesh.dns_refresh if looks_up else NEVER,
         )
         yield FilterChain(filters=[build_http_manager(manager)], filter_chain_match=_REQUESTS)
 

@@ -26,6 +26,7 @@ from pilotfish.mesh.listeners.outbound import http_hosts, http_targets
 from pilotfish.mesh.registry.visibility import seen_service, visible
 from pilotfish.mesh.routing import Reader, reader, reader_by, routed_hosts
 from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.settings import settings
 from pilotfish.model.egress import listeners_of
 from pilotfish.model.route import Retries, Timeouts
 
@@ -54,7 +55,7 @@ def _assemble_shared(
     db: Reads, scope: Scope, name: str, fragments: Iterable[Fragment], *, says_ports: bool = False
 ) -> Resource:
     unknown = unclaimed(db, scope)
-    fallback = serialise(build_fallback(unknown))
+    fallback = serialise(build_fallback(unknown, settings(db).headers))
     cluster = unknown_host(unknown) if unknown.allow_any else ""
     return assemble(db, name, fragments, fallback, cluster, says_ports=says_ports)
 
