@@ -199,7 +199,6 @@ _MESH: dict[type, Table] = {
     mesh.ProxyConfig: (
         _silent("configPath binaryPath serviceCluster statNameLength controlPlaneAuthPolicy availabilityZone")
         | _warning("customConfigFile proxyBootstrapTemplatePath", "Envoy starts with the mesh's own bootstrap", "")
-        | _warning("runtimeValues", "Envoy's runtime flags stay as they are", {})
         | _warning("holdApplicationUntilProxyStarts", "an app always waits for its proxy, so it has no effect", True)
         | _warning("parentShutdownDuration", _LATER)
     ),

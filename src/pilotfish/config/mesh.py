@@ -107,6 +107,15 @@ class ProxyHeaders(Struct):
     x_forwarded_port: OptionalHeader = OptionalHeader()
 
 
+class ProxyStatsMatcher(Struct):
+    """What Envoy counts beside what it always does. `{pod_ip}` stands for each of the pod's addresses."""
+
+    inclusion_prefixes: tuple[str, ...] = ()
+    inclusion_suffixes: tuple[str, ...] = ()
+    inclusion_regexps: tuple[str, ...] = ()
+    """Of whole names; in the syntax of RE2."""
+
+
 class ProxyConfig(Struct):
     """`defaultConfig`, and the annotation `proxy.istio.io/config` laid over it."""
 
@@ -121,6 +130,9 @@ class ProxyConfig(Struct):
     proxy_metadata: dict[str, str] = {}
     gateway_topology: GatewayTopology = GatewayTopology()
     proxy_headers: ProxyHeaders = ProxyHeaders()
+    proxy_stats_matcher: ProxyStatsMatcher = ProxyStatsMatcher()
+    runtime_values: dict[str, str] = {}
+    """Envoy's runtime flags, by name."""
 
 
 class MeshConfig(Struct):

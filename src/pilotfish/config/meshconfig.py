@@ -19,6 +19,7 @@ from pilotfish.config.checks.http_route import check_retries
 from pilotfish.config.checks.locality import check_locality
 from pilotfish.config.checks.names import check_dns_label, check_labels
 from pilotfish.config.checks.proxy_config import check_concurrency
+from pilotfish.config.checks.regex import find_fault
 from pilotfish.config.decode import decode
 from pilotfish.config.kubernetes import Struct
 from pilotfish.config.mesh import (
@@ -225,6 +226,10 @@ def _check_selector(selector: LabelSelector, field: str, report: Report) -> None
 
 
 def _check_proxy_config(config: ProxyConfig, report: Report, field: str) -> None:
+    for index, pattern in enumerate(config.proxy_stats_matcher.inclusion_regexps):
+        if fault := find_fault(pattern):
+            where = f"{field}.proxyStatsMatcher.inclusionRegexps[{index}]"
+            report.invalid(where, fault, "correct the expression: Envoy would not start")
     check_header_value(config.proxy_headers.server.value, f"{field}.proxyHeaders.server.value", report)
     check_proxy_ports(config, report, field)
     check_concurrency(config.concurrency, f"{field}.concurrency", report)

@@ -47,7 +47,7 @@ def _headers(source: ProxyHeaders) -> Headers:
     certificate, parts = source.forwarded_client_cert, source.set_current_client_cert_details
     shown = {name: getattr(parts, name) for name in ("subject", "cert", "chain", "dns", "uri")}
     return Headers(
-        server="" if source.server.disabled else source.server.value or Headers.server,
+        server="" if source.server.disabled else source.server.value or Headers().server,
         request_id=not source.request_id.disabled,
         attempt_count=not source.attempt_count.disabled,
         debug=not source.envoy_debug_headers.disabled,
