@@ -23,6 +23,8 @@ class LoadBalancer(StrEnum):
     RANDOM = "RANDOM"
     RING_HASH = "RING_HASH"
     MAGLEV = "MAGLEV"
+    UTILIZATION = "UTILIZATION"
+    """By turns, and more rarely where an endpoint says that it is busy."""
     PASSTHROUGH = "PASSTHROUGH"
     """The address that the client chose, whichever that is."""
 
@@ -56,6 +58,21 @@ class ConsistentHash:
     """None: nothing, so that any endpoint will do."""
     size: int | None = None
     """The least entries of the ring, or those of the table. None is Envoy's default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utilization:
+    """Of UTILIZATION; None is Envoy's default."""
+
+    settles: Duration | None = None
+    """For so long what a new endpoint says does not count."""
+    expires: Duration | None = None
+    """So long what an endpoint has said counts."""
+    updates: Duration | None = None
+    error_penalty: float = 0
+    """The share of errors, so many times, is added to the utilization."""
+    metrics: tuple[str, ...] = ()
+    """By name, in place of `application_utilization`; the largest counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +247,7 @@ class LocalityBalancing:
 class TrafficPolicy:
     load_balancer: LoadBalancer = LoadBalancer.LEAST_REQUEST
     consistent_hash: ConsistentHash | None = None
+    utilization: Utilization | None = None
     warmup: Warmup | None = None
     connection_pool: ConnectionPool = ConnectionPool()
     passing: Passing | None = None

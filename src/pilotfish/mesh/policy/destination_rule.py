@@ -13,7 +13,7 @@ import msgspec
 
 from pilotfish.config import istio
 from pilotfish.config.mesh import DefaultTrafficPolicy, MeshConfig
-from pilotfish.mesh.policy.load_balancer import lower_load_balancer
+from pilotfish.mesh.policy.load_balancer import lower_load_balancer, lower_utilization
 from pilotfish.mesh.policy.locality import lower_locality
 from pilotfish.mesh.settings import lower_keepalive
 from pilotfish.model import ObjectRef
@@ -134,6 +134,7 @@ def _lower(policy: istio.TrafficPolicy, defaults: Defaults) -> TrafficPolicy:
     return TrafficPolicy(
         load_balancer=balancer,
         consistent_hash=consistent_hash,
+        utilization=lower_utilization(settings.backend_utilization) if settings.backend_utilization else None,
         warmup=warmup,
         locality=near if balancer is not LoadBalancer.PASSTHROUGH else None,
         states_locality=stated is not None,
