@@ -12,6 +12,7 @@ import pytest
 
 from tests.envoy.calls import call_all
 from tests.envoy.conftest import PEER4, POD4, LiveEnvoy, Start
+from tests.envoy.tls_calls import Seen, call_tls
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
 
@@ -220,6 +221,36 @@ def test_tls_is_ended_for_the_app(start: Start, keys: Path) -> None:
     assert ["app GET" in call(443), "app GET" in call(443, "--tls-max", "1.2")] == [True, False]
     assert ["app GET" in call(444, *shown), "app GET" in call(444)] == [True, False]
     assert "app" not in live.request(live.peer, POD4, 443, "x")
+
+
+def test_how_tls_is_ended_for_the_app(start: Start, keys: Path) -> None:
+    files = f"serverCertificate: {keys}/server.pem, privateKey: {keys}/server.key"
+    mutual = f"mode: MUTUAL, {files}, caCertificates: {keys}/client.pem, verifyCertificateHash"
+    command = ("openssl", "x509", "-in", f"{keys}/client.pem", "-noout", "-fingerprint", "-sha256")
+    digest = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().partition("=")[2]
+    suite = "ECDHE-ECDSA-AES256-GCM-SHA384"
+    live = start(
+        sidecar(f"""
+  ingress:
+  - port: {{number: 443, protocol: HTTPS}}
+    defaultEndpoint: 127.0.0.1:8080
+    tls: {{mode: SIMPLE, {files}, maxProtocolVersion: TLSV1_2, cipherSuites: [{suite}], alpnProtocols: [http/1.1]}}
+  - {{port: {{number: 444, protocol: TLS}}, defaultEndpoint: 127.0.0.1:8080, tls: {{{mutual}: ["{digest}"]}}}}
+  - {{port: {{number: 445, protocol: TLS}}, defaultEndpoint: 127.0.0.1:8080, tls: {{{mutual}: ["{"0" * 64}"]}}}}""")
+    )
+    live.start_app(live.netns, "127.0.0.1", 8080, "app")
+
+    def call(port: int) -> Seen:
+        sent = "GET / HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n"
+        offered = ("h2", "http/1.1") if port == 443 else ()
+        trusted, shown = keys / "server.pem", keys / "client"
+        return call_tls(live.peer, POD4, port, sent, trusted=trusted, shown=shown, alpn=offered)
+
+    seen = call(443)
+    assert "app GET" in seen.answer
+    assert (seen.version, seen.cipher, seen.alpn) == ("TLSv1.2", suite, "http/1.1")
+    assert "app GET" in call(444).answer
+    assert "app GET" not in call(445).answer
 
 
 def test_connections_to_the_app_are_bounded(start: Start) -> None:

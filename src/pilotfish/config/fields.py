@@ -163,6 +163,7 @@ _NO_SOURCE = (
     "Istio takes no notice of it, so that the rule would take connections from anywhere; the object is refused whole: "
     "write sourceLabels or sourceNamespace"
 )
+_AT_A_SIDECAR = "Istio takes none at a Sidecar, so the object is refused whole; remove it"
 _KEPT = "the rest of the object is used"
 
 # By one rule (docs/design/left-out.md): what is lacking is left out with a warning where the rest means what its author
@@ -172,6 +173,10 @@ _ISTIO: dict[type, Table] = {
     istio.Abort: {"http2Error": Unused(Severity.ERROR, _NO_RESET, ("",))},
     istio.Delay: {"exponentialDelay": Unused(Severity.ERROR, _NO_DISTRIBUTION)},
     istio.L4MatchAttributes: {"sourceSubnet": Unused(Severity.ERROR, _NO_SOURCE, ("",))},
+    istio.IngressTLSSettings: dict.fromkeys(
+        ("httpsRedirect", "subjectAltNames", "credentialName", "credentialNames", "tlsCertificates"),
+        Unused(Severity.ERROR, _AT_A_SIDECAR, ("", [], False)),
+    ),
     istio.Server: _info("defaultEndpoint", "routes alone say where a gateway sends what it takes, as in Istio"),
     istio.GatewayPort: _info("targetPort", "a Service says which port of the pods stands for this one, as in Istio", 0),
     istio.SidecarPort: _warning("targetPort", f"it is of old, and Istio has no use for it either; {_KEPT}"),

@@ -9,6 +9,7 @@ from typing import Final
 from pilotfish.config.checks.connection_pool import check_connection_pool
 from pilotfish.config.checks.hosts import is_domain, is_wildcard_domain
 from pilotfish.config.checks.names import check_dns_label, check_labels, check_port, check_unique
+from pilotfish.config.checks.server_tls import check_parameters, check_pins
 from pilotfish.config.istio.sidecar import (
     IngressTLSSettings,
     IstioEgressListener,
@@ -113,6 +114,8 @@ def _check_tls(tls: IngressTLSSettings, port: SidecarPort, field: str, report: R
         wanted["caCertificates"] = tls.ca_certificates
     for name in (name for name, path in wanted.items() if not path):
         report.missing(f"{field}.tls.{name}", f"{tls.mode} needs it: name the file")
+    check_pins(tls, f"{field}.tls", report)
+    check_parameters(tls, f"{field}.tls", report)
 
 
 def _check_egress(egress: IstioEgressListener, is_last: bool, field: str, report: Report) -> None:

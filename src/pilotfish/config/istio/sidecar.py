@@ -33,8 +33,14 @@ class IngressTLSSettings(Struct):
     ca_certificates: str = ""
     """Whom clients' certificates must be from, with `mode` MUTUAL."""
     ca_crl: str = ""
+    verify_certificate_spki: tuple[str, ...] = ()
+    """Of clients, with `mode` MUTUAL."""
+    verify_certificate_hash: tuple[str, ...] = ()
     min_protocol_version: TLSVersion = "TLS_AUTO"
     max_protocol_version: TLSVersion = "TLS_AUTO"
+    cipher_suites: tuple[str, ...] = ()
+    ecdh_curves: tuple[str, ...] = ()
+    alpn_protocols: tuple[str, ...] = ()
 
 
 class IstioIngressListener(Struct):

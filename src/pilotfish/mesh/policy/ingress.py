@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pilotfish.config import istio
+from pilotfish.config.cipher_suites import usable
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.policy.destination_rule import lower_connection_pool
@@ -63,7 +64,11 @@ def _tls(source: istio.IngressTLSSettings, protocol: str) -> ServerTLS:
         crl=source.ca_crl if is_mutual else "",
         lowest_version=_version(source.min_protocol_version) or "TLSv1_2",
         highest_version=_version(source.max_protocol_version) or "TLSv1_3",
-        alpn=("h2", "http/1.1") if Protocol.parse(protocol) is Protocol.HTTPS else (),
+        spki_pins=source.verify_certificate_spki if is_mutual else (),
+        certificate_pins=source.verify_certificate_hash if is_mutual else (),
+        cipher_suites=usable(source.cipher_suites),
+        curves=source.ecdh_curves,
+        alpn=source.alpn_protocols or (("h2", "http/1.1") if Protocol.parse(protocol) is Protocol.HTTPS else ()),
     )
 
 
