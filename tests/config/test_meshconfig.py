@@ -52,6 +52,7 @@ def test_nothing_is_the_default(text: str) -> None:
         ("protocolDetectionTimeout: -1s", "InvalidValue", "protocolDetectionTimeout", 1),
         ("protocolDetectionTimeout: 1ns", "InvalidValue", "protocolDetectionTimeout", 1),
         ("rootNamespace: Istio_System", "InvalidValue", "rootNamespace", 1),
+        ("tlsDefaults: {ecdhCurves: [x]}", "InvalidValue", "tlsDefaults.ecdhCurves[0]", 1),
         ("defaultDestinationRuleExportTo: [shop]", "InvalidValue", "defaultDestinationRuleExportTo", 1),
         ("defaultConfig: {drainDuration: 0s}", "InvalidValue", "defaultConfig.drainDuration", 1),
         ("defaultConfig: {drainDuration: 1500ms}", "InvalidValue", "defaultConfig.drainDuration", 1),
@@ -227,7 +228,6 @@ def test_one_in_a_place_where_nobody_reads_it_is_said() -> None:
     "written",
     [
         "pathNormalization: {normalization: MERGE_SLASHES}",
-        "tlsDefaults: {minProtocolVersion: TLSV1_3}",
         "proxyListenPort: 15002",
         "proxyInboundListenPort: 15007",
         "proxyHttpPort: 15002",

@@ -253,6 +253,63 @@ def test_how_tls_is_ended_for_the_app(start: Start, keys: Path) -> None:
     assert "app GET" not in call(445).answer
 
 
+def tls_defaults(stated: str) -> str:
+    return f"""
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: istio, namespace: istio-system}}
+data: {{mesh: "tlsDefaults: {stated}"}}
+---
+"""
+
+
+def test_the_mesh_says_how_tls_is_ended_where_nobody_else_does(start: Start, keys: Path) -> None:
+    suite = "ECDHE-ECDSA-AES256-GCM-SHA384"
+    files = f"mode: SIMPLE, serverCertificate: {keys}/server.pem, privateKey: {keys}/server.key"
+    live = start(
+        tls_defaults(f"{{minProtocolVersion: TLSV1_3, cipherSuites: [{suite}]}}")
+        + sidecar(f"""
+  ingress:
+  - {{port: {{number: 443, protocol: TLS}}, defaultEndpoint: 127.0.0.1:8080, tls: {{{files}}}}}
+  - port: {{number: 444, protocol: TLS}}
+    defaultEndpoint: 127.0.0.1:8080
+    tls: {{{files}, minProtocolVersion: TLSV1_2}}""")
+    )
+    live.start_app(live.netns, "127.0.0.1", 8080, "app")
+
+    def call(port: int, highest: str) -> Seen:
+        sent = "GET / HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n"
+        return call_tls(live.peer, POD4, port, sent, trusted=keys / "server.pem", highest=highest)
+
+    assert "app GET" in call(443, "TLSv1_3").answer
+    assert "app GET" not in call(443, "TLSv1_2").answer
+    assert (call(444, "TLSv1_2").version, call(444, "TLSv1_2").cipher) == ("TLSv1.2", suite)
+
+
+@pytest.mark.parametrize(("suite", "expected"), [("AES128-GCM-SHA256", "200"), ("AES256-GCM-SHA384", "503")])
+def test_the_mesh_says_how_a_service_is_called_over_tls(start: Start, keys: Path, suite: str, expected: str) -> None:
+    """By a server that takes one suite alone."""
+    live = start(
+        tls_defaults(f"{{cipherSuites: [ECDHE-ECDSA-{suite}]}}")
+        + services(a="vm")
+        + """
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: a, namespace: vm}
+spec:
+  host: a.example.com
+  trafficPolicy: {tls: {mode: SIMPLE, insecureSkipVerify: true}}
+"""
+    )
+    taken = ("-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256", "-www", "-accept", f"{PEER4}:80")
+    server = ("openssl", "s_server", "-cert", f"{keys}/server.pem", "-key", f"{keys}/server.key", *taken)
+    live.processes.append(subprocess.Popen(["ip", "netns", "exec", live.peer, *server], stdout=subprocess.PIPE))
+    assert live.processes[-1].stdout is not None
+    assert b"ACCEPT" in live.processes[-1].stdout.readline() + live.processes[-1].stdout.readline()
+    assert served(live, "a", "10.96.0.1") == expected
+
+
 def test_connections_to_the_app_are_bounded(start: Start) -> None:
     """By the pool of the Sidecar, or of a port, which goes before it."""
     live = start(

@@ -37,6 +37,13 @@ class DefaultTrafficPolicy(Struct):
     outlier_detection: OutlierDetection | None = None
 
 
+class TLSConfig(Struct):
+    min_protocol_version: Literal["TLS_AUTO", "TLSV1_2", "TLSV1_3"] = "TLS_AUTO"
+    """Of servers."""
+    cipher_suites: tuple[str, ...] = ()
+    ecdh_curves: tuple[str, ...] = ()
+
+
 class LabelSelectorRequirement(Struct):
     key: str
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
@@ -162,6 +169,8 @@ class MeshConfig(Struct):
     """Where a DestinationRule says nothing of it."""
     default_traffic_policy: DefaultTrafficPolicy | None = None
     root_namespace: str = ROOT_NAMESPACE
+    tls_defaults: TLSConfig = TLSConfig()
+    """Of TLS but the mesh's own, where a Gateway or a Sidecar says nothing of it; of calls: the suites and curves."""
     discovery_selectors: tuple[LabelSelector, ...] = ()
     """Of namespaces: in others, but for the root's, proxies are told of nothing. Pods run wherever they are."""
     ingress_controller_mode: Literal["UNSPECIFIED", "OFF", "DEFAULT", "STRICT"] = "UNSPECIFIED"

@@ -20,6 +20,7 @@ from pilotfish.config.checks.locality import check_locality
 from pilotfish.config.checks.names import check_dns_label, check_labels
 from pilotfish.config.checks.proxy_config import check_concurrency
 from pilotfish.config.checks.regex import find_fault
+from pilotfish.config.checks.server_tls import check_algorithms
 from pilotfish.config.decode import decode
 from pilotfish.config.kubernetes import Struct
 from pilotfish.config.mesh import (
@@ -193,6 +194,8 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
         _check_traffic_policy(config.default_traffic_policy, f"{prefix}defaultTrafficPolicy", report)
     for index, selector in enumerate(config.discovery_selectors):
         _check_selector(selector, f"{prefix}discoverySelectors[{index}]", report)
+    stated = config.tls_defaults
+    check_algorithms(stated.cipher_suites, stated.ecdh_curves, f"{prefix}tlsDefaults", report)
     if config.tcp_keepalive is not None:
         check_keepalive(config.tcp_keepalive, f"{prefix}tcpKeepalive", report)
     if config.locality_lb_setting is not None:

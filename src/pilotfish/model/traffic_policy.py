@@ -192,6 +192,9 @@ class ClientTLS:
     """One of these must stand in the server's certificate; none: the host that the request is for, if no server name
     is given either."""
     credential: ClientCredential | None = None
+    cipher_suites: tuple[str, ...] = ()
+    """Up to TLS 1.2; none are Envoy's."""
+    curves: tuple[str, ...] = ()
 
     @property
     def verifies(self) -> bool:

@@ -131,16 +131,20 @@ def check_parameters(tls: ServerTLSSettings | IngressTLSSettings, field: str, re
     if lowest in _VERSIONS[:2] and not any(suite.endswith("-SHA") for suite in usable(tls.cipher_suites)):
         what = "no cipher suite that Envoy takes by itself is of that version, so it has no effect; add cipherSuites"
         report.warning(f"{field}.minProtocolVersion", "UnusedField", f"{what} such as ECDHE-RSA-AES128-SHA")
-    for index, suite in enumerate(tls.cipher_suites):
+    check_algorithms(tls.cipher_suites, tls.ecdh_curves, field, report)
+
+
+def check_algorithms(suites: tuple[str, ...], curves: tuple[str, ...], field: str, report: Report) -> None:
+    for index, suite in enumerate(suites):
         where = f"{field}.cipherSuites[{index}]"
         if not is_cipher_suite(suite):
             report.warning(where, "InvalidValue", f"{suite!r} is no cipher suite that Envoy knows, and is left out")
-        elif suite in tls.cipher_suites[:index]:
+        elif suite in suites[:index]:
             report.warning(where, "InvalidValue", f"{suite} stands twice; remove one")
-    if tls.cipher_suites and not usable(tls.cipher_suites):
+    if suites and not usable(suites):
         what = "it leaves no cipher suite, so Envoy's own list is used; name some"
         report.warning(f"{field}.cipherSuites", "InvalidValue", what)
-    for index, curve in enumerate(tls.ecdh_curves):
+    for index, curve in enumerate(curves):
         if curve not in _CURVES:
             known = ", ".join(_CURVES)
             report.invalid(f"{field}.ecdhCurves[{index}]", f"{curve!r} is no curve of Envoy's", f"write one of {known}")

@@ -16,6 +16,7 @@ from pilotfish.config.mesh import DefaultTrafficPolicy, MeshConfig
 from pilotfish.mesh.policy.load_balancer import lower_load_balancer, lower_utilization
 from pilotfish.mesh.policy.locality import lower_locality
 from pilotfish.mesh.settings import lower_keepalive
+from pilotfish.mesh.tls_defaults import NO_DEFAULTS, TLSDefaults, with_client_defaults
 from pilotfish.model import ObjectRef
 from pilotfish.model.traffic_policy import (
     ClientCredential,
@@ -45,11 +46,12 @@ class Defaults:
     locality: istio.LocalityLoadBalancerSetting | None = None
     connection_pool: istio.ConnectionPoolSettings | None = None
     outlier_detection: istio.OutlierDetection | None = None
+    tls: TLSDefaults = NO_DEFAULTS
 
     @classmethod
     def of(cls, config: MeshConfig) -> Defaults:
-        stated = config.default_traffic_policy or DefaultTrafficPolicy()
-        return cls(config.locality_lb_setting, stated.connection_pool, stated.outlier_detection)
+        stated, tls = config.default_traffic_policy or DefaultTrafficPolicy(), TLSDefaults.of(config)
+        return cls(config.locality_lb_setting, stated.connection_pool, stated.outlier_detection, tls)
 
 
 def lower_destination_rules(
@@ -127,6 +129,7 @@ def lower_connection_pool(pool: istio.ConnectionPoolSettings) -> tuple[Connectio
 def _lower(policy: istio.TrafficPolicy, defaults: Defaults) -> TrafficPolicy:
     pool = policy.connection_pool or defaults.connection_pool or istio.ConnectionPoolSettings()
     outliers = policy.outlier_detection or defaults.outlier_detection
+    tls = _tls(policy.tls) if policy.tls else None
     settings = policy.load_balancer or istio.LoadBalancerSettings()
     balancer, consistent_hash, warmup = lower_load_balancer(settings)
     stated = settings.locality_lb_setting
@@ -141,7 +144,7 @@ def _lower(policy: istio.TrafficPolicy, defaults: Defaults) -> TrafficPolicy:
         connection_pool=_connection_pool(pool.tcp or istio.TCPSettings(), pool.http or istio.HTTPSettings()),
         passing=_passing(pool.tcp or istio.TCPSettings(), policy.tunnel),
         outlier_detection=_outlier_detection(outliers) if outliers else None,
-        tls=_tls(policy.tls) if policy.tls else None,
+        tls=with_client_defaults(tls, defaults.tls) if tls is not None else None,
         proxy_protocol=policy.proxy_protocol.version if policy.proxy_protocol else "",
         retry_budget=_retry_budget(policy.retry_budget) if policy.retry_budget else None,
     )

@@ -12,6 +12,7 @@ from pilotfish.config.cipher_suites import usable
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.policy.destination_rule import lower_connection_pool
+from pilotfish.mesh.tls_defaults import TLSDefaults, tls_defaults, with_server_defaults
 from pilotfish.model import ObjectRef, Protocol
 from pilotfish.model.gateway import ClientCertificate, ServerTLS
 from pilotfish.model.ingress import InboundPool, IngressListener
@@ -31,10 +32,14 @@ def ingress_of(db: Reads, ref: ObjectRef) -> Ingress:
     if found is None:
         return Ingress()
     pool = _pool(found.spec.inbound_connection_pool)
-    return Ingress(tuple(_listener(ref, each, pool) for each in found.spec.ingress if each.port is not None), pool)
+    defaults = tls_defaults(db)
+    listed = (each for each in found.spec.ingress if each.port is not None)
+    return Ingress(tuple(_listener(ref, each, pool, defaults) for each in listed), pool)
 
 
-def _listener(ref: ObjectRef, source: istio.IstioIngressListener, pool: InboundPool | None) -> IngressListener:
+def _listener(
+    ref: ObjectRef, source: istio.IstioIngressListener, pool: InboundPool | None, defaults: TLSDefaults
+) -> IngressListener:
     port = source.port or istio.SidecarPort()
     return IngressListener(
         ref=ref,
@@ -43,7 +48,7 @@ def _listener(ref: ObjectRef, source: istio.IstioIngressListener, pool: InboundP
         bind=source.bind if source.capture_mode == "NONE" else "",
         bound=source.capture_mode == "NONE",
         endpoint=source.default_endpoint,
-        tls=_tls(source.tls, port.protocol) if source.tls is not None else None,
+        tls=_tls(source.tls, port.protocol, defaults) if source.tls is not None else None,
         pool=_pool(source.connection_pool) or pool,
     )
 
@@ -55,9 +60,9 @@ def _protocol(port: istio.SidecarPort, is_ended: bool) -> Protocol:
     return Protocol.HTTP if declared is Protocol.HTTPS else Protocol.TCP
 
 
-def _tls(source: istio.IngressTLSSettings, protocol: str) -> ServerTLS:
+def _tls(source: istio.IngressTLSSettings, protocol: str, defaults: TLSDefaults) -> ServerTLS:
     is_mutual = source.mode == "MUTUAL"
-    return ServerTLS(
+    stated = ServerTLS(
         certificates=((source.server_certificate, source.private_key),),
         client=ClientCertificate.REQUIRED if is_mutual else ClientCertificate.IGNORED,
         ca_certificates=source.ca_certificates if is_mutual else "",
@@ -70,6 +75,7 @@ def _tls(source: istio.IngressTLSSettings, protocol: str) -> ServerTLS:
         curves=source.ecdh_curves,
         alpn=source.alpn_protocols or (("h2", "http/1.1") if Protocol.parse(protocol) is Protocol.HTTPS else ()),
     )
+    return with_server_defaults(stated, source.min_protocol_version != "TLS_AUTO", defaults)
 
 
 def _version(written: str) -> str:
