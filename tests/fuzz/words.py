@@ -111,7 +111,7 @@ _TEXTS_BY_FIELD: Mapping[str, tuple[str, ...]] = {
     "clientCertificate": (CERTIFICATE,),
     "serverCertificate": (CERTIFICATE,),
     "privateKey": (KEY,),
-    "caCertificates": (AUTHORITY, "system"),
+    "caCertificates": (AUTHORITY,),
     "caCrl": ("",),
     "cipherSuites": ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384"),
     "ecdhCurves": ("P-256", "X25519"),
