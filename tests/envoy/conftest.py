@@ -273,7 +273,7 @@ def _make_namespaces(pod: str, peer: str) -> None:
     for version in ("-4", "-6"):
         _run("ip", "-n", peer, version, "route", "add", "unreachable", "default")
     # A gateway, which is not root, opens such ports too.
-    _run("ip", "netns", "exec", pod, "sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    NetNs.named(pod).sysctl({"ipv4/ip_unprivileged_port_start": "0"})
 
 
 def _capture(netns: str) -> None:

@@ -105,5 +105,5 @@ def test_how_a_cluster_chooses_is_said_by_name() -> None:
     request = HttpRequest("shop.example.com", "/")
     for _ in walk_proxy(Branch(tape), held, Call(Direction.GATEWAY, "10.0.0.1", 80, request=request)):
         pass
-    said = {step.name: step.evidence["loadBalancer"] for step in tape.trace().at(Stage.CLUSTER)}
+    said = {step.name: step.evidence["load_balancer"] for step in tape.trace().at(Stage.CLUSTER)}
     assert said == {"v1": "RANDOM", "v2": "CLIENT_SIDE_WEIGHTED_ROUND_ROBIN"}
