@@ -86,8 +86,7 @@ class Drawer:
             case FloatType():
                 return self.some(words.DECIMALS, words.STRANGE_NUMBERS)
             case StrType():
-                usual = words.texts(field, parent)
-                return self.one_of(usual) if field in words.FILES else self.some(usual, words.STRANGE_TEXTS)
+                return self.some(words.texts(field, parent), words.STRANGE_TEXTS)
             case CustomType(cls=cls) if cls is Duration:
                 return self.some(words.DURATIONS, words.STRANGE_TEXTS)
             case CustomType():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from pilotfish.config.checks.access_log import check_access_log
+from pilotfish.config.checks.client_tls import check_client_tls
 from pilotfish.config.checks.connection_pool import check_connection_pool, check_keepalive
 from pilotfish.config.checks.destination_rule import check_outliers
 from pilotfish.config.checks.durations import check_duration
@@ -17,7 +18,7 @@ from pilotfish.config.checks.hosts import is_domain
 from pilotfish.config.checks.http_headers import check_header_value
 from pilotfish.config.checks.http_route import check_retries
 from pilotfish.config.checks.locality import check_locality
-from pilotfish.config.checks.names import check_dns_label, check_labels
+from pilotfish.config.checks.names import check_dns_label, check_labels, check_port
 from pilotfish.config.checks.proxy_config import check_concurrency
 from pilotfish.config.checks.regex import find_fault
 from pilotfish.config.checks.server_tls import check_algorithms
@@ -28,6 +29,7 @@ from pilotfish.config.mesh import (
     GatewayTopology,
     LabelSelector,
     MeshConfig,
+    OutboundTrafficPolicy,
     ProxyConfig,
     ProxyHeaders,
 )
@@ -37,6 +39,7 @@ from pilotfish.config.text import ParsedDocument, read
 from pilotfish.model import Duration, ObjectRef, Problem, Severity, Source
 from pilotfish.model.addresses import is_ip
 from pilotfish.model.kinds import CONFIG_MAP
+from pilotfish.model.wellknown import PROXY_PORTS
 
 Problems = tuple[Problem, ...]
 _LARGEST = 2**17
@@ -200,6 +203,11 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
         check_keepalive(config.tcp_keepalive, f"{prefix}tcpKeepalive", report)
     if config.locality_lb_setting is not None:
         check_locality(config.locality_lb_setting, f"{prefix}localityLbSetting", report)
+    _check_outbound(config.outbound_traffic_policy, report, f"{prefix}outboundTrafficPolicy")
+    if config.proxy_http_port:
+        check_port(config.proxy_http_port, f"{prefix}proxyHttpPort", report)
+        if config.proxy_http_port in PROXY_PORTS:
+            report.invalid(f"{prefix}proxyHttpPort", "Envoy has that port already", "write another")
     check_duration(config.protocol_detection_timeout, f"{prefix}protocolDetectionTimeout", report, may_be_zero=True)
     check_dns_label(config.root_namespace, f"{prefix}rootNamespace", report)
     check_export_to(config.default_service_export_to, report, f"{prefix}defaultServiceExportTo")
@@ -226,6 +234,18 @@ def _check_selector(selector: LabelSelector, field: str, report: Report) -> None
             report.missing(where, f"{requirement.operator} needs at least one")
         elif requirement.values and not wants:
             report.invalid(where, f"{requirement.operator} looks at no value", "remove them")
+
+
+def _check_outbound(policy: OutboundTrafficPolicy, report: Report, field: str) -> None:
+    if policy.tls is None:
+        return
+    check_client_tls(policy.tls, f"{field}.tls", report)
+    if policy.mode != "ALLOW_ANY_DYNAMIC_DNS":
+        what = f"with {policy.mode} the app's own connections are passed on, so it has no effect"
+        report.warning(f"{field}.tls", "UnusedField", f"{what}; remove it, or write ALLOW_ANY_DYNAMIC_DNS")
+    if policy.tls.credential_name:
+        what = "sidecars have no Secrets of the mesh's, so that requests are sent as they are"
+        report.warning(f"{field}.tls.credentialName", "UnusedField", f"{what}; name files in its place")
 
 
 def _check_proxy_config(config: ProxyConfig, report: Report, field: str) -> None:

@@ -11,11 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pilotfish.envoy.naming import FILES
 from pilotfish.model import Proxy
 from pilotfish.model.service import Locality
 from pilotfish.model.wellknown import (
     ADMIN_PORT,
     DNS_PROXY_PORT,
+    FILES_SOCKET,
     HEALTH_PORT,
     LARGEST_REGEX_PROGRAM,
     PROMETHEUS_PORT,
@@ -95,6 +97,7 @@ def bootstrap(spec: BootstrapSpec) -> dict[str, Any]:
             "clusters": [
                 _static_cluster("prometheus_stats", "127.0.0.1", spec.admin_port),
                 _static_cluster("agent", "127.0.0.1", spec.status_port),
+                _cluster_at(FILES, {"pipe": {"path": FILES_SOCKET}}),
                 _discovery_cluster(spec),
             ],
             "listeners": [
@@ -243,7 +246,11 @@ def _discovery_cluster(spec: BootstrapSpec) -> dict[str, Any]:
 
 
 def _static_cluster(name: str, address: str, port: int) -> dict[str, Any]:
-    endpoint = {"endpoint": {"address": _address(address, port)}}
+    return _cluster_at(name, _address(address, port))
+
+
+def _cluster_at(name: str, address: dict[str, Any]) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": address}}
     return {
         "name": name,
         "type": "STATIC",

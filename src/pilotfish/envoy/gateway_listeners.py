@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from envoy.config.core.v3.address_pb2 import Address, Pipe
 from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
-from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.listener.v3.listener_pb2 import AdditionalAddress, Listener
+from envoy.config.listener.v3.quic_config_pb2 import QuicProtocolOptions
+from envoy.config.listener.v3.udp_listener_config_pb2 import UdpListenerConfig
 
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.access_log import build_listener_logs
@@ -15,10 +17,10 @@ from pilotfish.envoy.connection_route import build_chain, connection_clusters_of
 from pilotfish.envoy.filters import PROXY_PROTOCOL, TLS_INSPECTOR
 from pilotfish.envoy.http_manager import NEVER, Direction, HttpManager, build_http_manager
 from pilotfish.envoy.listeners import also_ipv6
-from pilotfish.envoy.message import serialise, socket_address
+from pilotfish.envoy.message import datagram_address, serialise, socket_address
 from pilotfish.envoy.naming import BLACK_HOLE
 from pilotfish.envoy.secrets import pair_reference, trust_reference
-from pilotfish.envoy.server_tls import build_server_tls
+from pilotfish.envoy.server_tls import build_quic_tls, build_server_tls
 from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE
 from pilotfish.envoy.values import Resource
 from pilotfish.mesh.gateways.listeners import gateway_listener
@@ -57,13 +59,41 @@ def bound_listener(db: Reads, front: Front, scope: Scope, address: str, port: in
     return Resource.make(LISTENER, found.name, serialise(listener), references, db.origin)
 
 
+@query
+def datagram_listener(db: Reads, front: Front, scope: Scope, address: str, port: int) -> Resource | None:
+    """`udp_0.0.0.0_443`: HTTP/3 beside HTTPS. None where there is none.
+
+    Source: Istio's buildGatewayListener with TransportProtocolQUIC,
+    https://github.com/istio/istio/blob/master/pilot/pkg/networking/core/listener.go
+    """
+    found = gateway_listener(db, front, scope, address, port)
+    chains = [chain for chain in found.chains if chain.http3] if found is not None else []
+    if found is None or not chains:
+        return None
+    mesh, name = settings(db), f"udp_{found.name}"
+    also = [] if address else [AdditionalAddress(address=datagram_address("::", port))]
+    listener = Listener(
+        name=name,
+        address=datagram_address(address or WILDCARD, port),
+        additional_addresses=also,
+        traffic_direction=TrafficDirection.OUTBOUND,
+        filter_chains=[_build_chain(mesh, chain, found.name, bool(looked_up(db)), http3=True) for chain in chains],
+        access_log=build_listener_logs(mesh.access_log),
+        udp_listener_config=UdpListenerConfig(quic_options=QuicProtocolOptions()),
+    )
+    references = (each for chain in chains for each in _references(chain))
+    return Resource.make(LISTENER, name, serialise(listener), references, db.origin)
+
+
 def _address(address: str, port: int) -> Address:
     if address.startswith(_SOCKET):
         return Address(pipe=Pipe(path=address.removeprefix(_SOCKET)))
     return socket_address(address or WILDCARD, port)
 
 
-def _build_chain(mesh: MeshSettings, chain: GatewayChain, listener: str, looks_up: bool) -> FilterChain:
+def _build_chain(
+    mesh: MeshSettings, chain: GatewayChain, listener: str, looks_up: bool, http3: bool = False
+) -> FilterChain:
     if not chain.requests:
         built = build_chain(chain.connections or ConnectionRoute(EVERYTHING, ()), mesh)
     else:
@@ -76,13 +106,14 @@ def _build_chain(mesh: MeshSettings, chain: GatewayChain, listener: str, looks_u
             mesh.access_log,
             headers=mesh.headers,
             edge=mesh.edge,
+            http3=http3,
             lookup=lookup,
         )
         built = FilterChain(filters=[build_http_manager(manager)])
     if chain.server_names:
         built.filter_chain_match.CopyFrom(FilterChainMatch(server_names=chain.server_names))
     if chain.tls is not None:
-        built.transport_socket.CopyFrom(build_server_tls(chain.tls))
+        built.transport_socket.CopyFrom(build_quic_tls(chain.tls) if http3 else build_server_tls(chain.tls))
     return built
 
 

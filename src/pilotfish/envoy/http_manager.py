@@ -61,6 +61,8 @@ class HttpManager:
     headers: Headers = _AS_EVER
     edge: Edge = _BELIEVES_NOBODY
     """Of a gateway."""
+    http3: bool = False
+    """Its connections are of QUIC."""
     lookup: Duration = NEVER
     """How often names are asked for, where some of its routes may lead to what requests call their host."""
 
@@ -124,6 +126,9 @@ def build_http_manager(spec: HttpManager) -> Filter:
         access_log=build_access_logs(spec.access_log),
     )
     set_headers(manager, spec.headers)
+    if spec.http3:
+        manager.codec_type = HttpConnectionManager.HTTP3
+        manager.http3_protocol_options.SetInParent()
     match spec.direction:
         case Direction.INBOUND:
             manager.server_name = spec.headers.server

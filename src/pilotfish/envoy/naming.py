@@ -8,6 +8,8 @@ BLACK_HOLE: Final = "BlackHoleCluster"
 PASSTHROUGH: Final = "PassthroughCluster"
 DYNAMIC_DNS: Final = "AllowAnyDynamicDNSCluster"
 INBOUND_PASSTHROUGH: Final = "InboundPassthroughCluster"
+FILES: Final = "agent-files"
+"""The agent, where it is asked for what stands in files."""
 VIRTUAL_OUTBOUND: Final = "virtualOutbound"
 VIRTUAL_INBOUND: Final = "virtualInbound"
 

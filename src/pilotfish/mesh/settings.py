@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pilotfish.config import istio
-from pilotfish.config.mesh import GatewayTopology, MeshConfig, ProxyHeaders
+from pilotfish.config.mesh import GatewayTopology, MeshConfig, OutboundTrafficPolicy, ProxyHeaders
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.client_tls import lower_client_tls
 from pilotfish.mesh.inputs import mesh_config
 from pilotfish.model.settings import AccessLog, Edge, ForwardedCertificate, Headers, MeshSettings
-from pilotfish.model.traffic_policy import Keepalive
+from pilotfish.model.traffic_policy import ClientTLS, Keepalive
 
 
 @query
@@ -26,7 +27,14 @@ def settings(db: Reads) -> MeshSettings:
         headers=_headers(config.default_config.proxy_headers),
         to_loopback=config.inbound_traffic_policy.mode == "LOCALHOST",
         looks_up=config.outbound_traffic_policy.mode == "ALLOW_ANY_DYNAMIC_DNS",
+        looked_up_tls=_looked_up_tls(config.outbound_traffic_policy),
+        http_proxy_port=config.proxy_http_port,
     )
+
+
+def _looked_up_tls(policy: OutboundTrafficPolicy) -> ClientTLS | None:
+    found = lower_client_tls(policy.tls) if policy.tls is not None else None
+    return found if found is not None and found.credential is None else None
 
 
 def lower_keepalive(source: istio.TCPKeepalive) -> Keepalive:

@@ -1,4 +1,4 @@
-"""How a gateway is told to end TLS.
+"""How a proxy is told to end TLS.
 
 Source: https://istio.io/latest/docs/reference/config/networking/gateway/#ServerTLSSettings
 """
@@ -125,6 +125,7 @@ def _check_unused(tls: ServerTLSSettings, field: str, report: Report) -> None:
 
 
 def check_parameters(tls: ServerTLSSettings | IngressTLSSettings, field: str, report: Report) -> None:
+    """Versions, cipher suites and curves."""
     lowest, highest = tls.min_protocol_version, tls.max_protocol_version
     if lowest in _VERSIONS and highest in _VERSIONS and lowest > highest:
         report.invalid(f"{field}.minProtocolVersion", f"it is above {highest}", "write no more than maxProtocolVersion")

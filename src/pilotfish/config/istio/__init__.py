@@ -33,6 +33,7 @@ from pilotfish.config.istio.gateway import (
     GatewaySpec,
     Server,
     ServerTLSSettings,
+    TLSCertificate,
 )
 from pilotfish.config.istio.proxy_config import ProxyConfig, ProxyConfigSpec
 from pilotfish.config.istio.service_entry import (
@@ -132,6 +133,7 @@ __all__ = [
     "StringMatch",
     "TCPKeepalive",
     "TCPSettings",
+    "TLSCertificate",
     "TLSMatchAttributes",
     "TrafficPolicy",
     "Tunnel",

@@ -13,14 +13,13 @@ import msgspec
 
 from pilotfish.config import istio
 from pilotfish.config.mesh import DefaultTrafficPolicy, MeshConfig
+from pilotfish.mesh.client_tls import lower_client_tls
 from pilotfish.mesh.policy.load_balancer import lower_load_balancer, lower_utilization
 from pilotfish.mesh.policy.locality import lower_locality
 from pilotfish.mesh.settings import lower_keepalive
 from pilotfish.mesh.tls_defaults import NO_DEFAULTS, TLSDefaults, with_client_defaults
 from pilotfish.model import ObjectRef
 from pilotfish.model.traffic_policy import (
-    ClientCredential,
-    ClientTLS,
     ConnectionPool,
     DestinationPolicy,
     HTTP2Keepalive,
@@ -34,7 +33,6 @@ from pilotfish.model.traffic_policy import (
     Tunnel,
     UpstreamProtocol,
 )
-from pilotfish.model.wellknown import SYSTEM_CA_CERTIFICATES
 
 _NOTHING: Final = istio.TrafficPolicy()
 
@@ -129,7 +127,7 @@ def lower_connection_pool(pool: istio.ConnectionPoolSettings) -> tuple[Connectio
 def _lower(policy: istio.TrafficPolicy, defaults: Defaults) -> TrafficPolicy:
     pool = policy.connection_pool or defaults.connection_pool or istio.ConnectionPoolSettings()
     outliers = policy.outlier_detection or defaults.outlier_detection
-    tls = _tls(policy.tls) if policy.tls else None
+    tls = lower_client_tls(policy.tls) if policy.tls else None
     settings = policy.load_balancer or istio.LoadBalancerSettings()
     balancer, consistent_hash, warmup = lower_load_balancer(settings)
     stated = settings.locality_lb_setting
@@ -200,24 +198,6 @@ def _outlier_detection(settings: istio.OutlierDetection) -> OutlierDetection:
         min_health_percent=settings.min_health_percent or 0,
         failure_percent=settings.failure_percentage_threshold,
         error_codes=tuple(sorted(set(settings.outlier_detection_http_error_codes))),
-    )
-
-
-def _tls(source: istio.ClientTLSSettings) -> ClientTLS | None:
-    if source.mode not in ("SIMPLE", "MUTUAL"):
-        return None
-    is_mutual = source.mode == "MUTUAL"
-    if source.credential_name:
-        credential = ClientCredential(source.credential_name, is_mutual, not source.insecure_skip_verify)
-        return ClientTLS(server_name=source.sni, subject_alt_names=source.subject_alt_names, credential=credential)
-    trusted = source.ca_certificates if source.ca_certificates not in ("", "system") else SYSTEM_CA_CERTIFICATES
-    return ClientTLS(
-        ca_certificates=None if source.insecure_skip_verify else trusted,
-        crl="" if source.insecure_skip_verify else source.ca_crl,
-        certificate=source.client_certificate if is_mutual else "",
-        private_key=source.private_key if is_mutual else "",
-        server_name=source.sni,
-        subject_alt_names=source.subject_alt_names,
     )
 
 
