@@ -111,7 +111,7 @@ async def test_without_a_resolver_the_failure_is_immediate() -> None:
 
 
 async def test_a_client_that_takes_no_answer_is_cut_off_and_keeps_no_other_waiting(monkeypatch: Any) -> None:
-    monkeypatch.setattr("pilotfish.runtime.agent.dns._IDLE", 0.3)
+    monkeypatch.setattr("pilotfish.runtime.agent.dns._IDLE", 1.0)
     loop = asyncio.get_running_loop()
     query = DNSRecord.question("many.vm.svc.cluster.local").pack()
 
