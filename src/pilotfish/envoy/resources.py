@@ -73,7 +73,7 @@ def _at_the_front(db: Reads, scope: Scope, front: Front) -> Iterator[Layer]:
 
 @query
 def _workload_set(db: Reads, scope: Scope, ports: tuple[InboundPort, ...], transparent: bool) -> ResourceSet:
-    inbound = (_inbound_clusters(db, ports), _inbound_listeners(db, ports, transparent))
+    inbound = (_inbound_clusters(db, ports), inbound_listeners(db, ports, transparent))
     return ResourceSet(inbound, outbound(db, scope))
 
 
@@ -81,12 +81,17 @@ def _workload_set(db: Reads, scope: Scope, ports: tuple[InboundPort, ...], trans
 def outbound(db: Reads, scope: Scope) -> ResourceSet:
     """What every proxy of a scope shares. Complete in itself."""
     rules = policed(db, scope)
-    layers = (_clusters(db, rules), _endpoints(db, rules), _listeners(db, _told(db, scope, rules)), _routes(db, scope))
+    layers = (
+        _clusters(db, rules),
+        _endpoints(db, rules),
+        _listeners(db, listener_scope(db, scope, rules)),
+        _routes(db, scope),
+    )
     secrets = secrets_named(db, scope.namespace, layers)
     return ResourceSet((*layers, secrets) if secrets else layers)
 
 
-def _told(db: Reads, scope: Scope, rules: Scope) -> Scope:
+def listener_scope(db: Reads, scope: Scope, rules: Scope) -> Scope:
     """The widest scope whose listeners are the same. `rules`: as `policed` says."""
     by = connection_sources(db)
     is_named = scope.namespace in by.namespaces or is_shown_some(db, scope.namespace)
@@ -144,6 +149,6 @@ def _inbound_clusters(db: Reads, ports: tuple[InboundPort, ...]) -> Layer:
 
 
 @query
-def _inbound_listeners(db: Reads, ports: tuple[InboundPort, ...], transparent: bool) -> Layer:
+def inbound_listeners(db: Reads, ports: tuple[InboundPort, ...], transparent: bool) -> Layer:
     bound = (bound_inbound(db, port) for port in ports if is_bound(port))
     return Layer(LISTENER, (virtual_inbound(db, ports, transparent), *bound))

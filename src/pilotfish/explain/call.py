@@ -55,6 +55,12 @@ class HttpRequest:
     scheme: str = "http"
     """As the client means it; a proxy that TLS ends at sees `https`."""
 
+    @property
+    def is_grpc(self) -> bool:
+        """Source: Envoy 1.40, source/common/grpc/common.cc, hasGrpcContentType."""
+        kind, _, _ = self.headers.get("content-type", "").partition("+")
+        return kind == "application/grpc"
+
 
 @dataclass(frozen=True, slots=True)
 class Call:

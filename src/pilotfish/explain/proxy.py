@@ -25,6 +25,7 @@ from pilotfish.explain.forward import Forwarded, forward
 from pilotfish.explain.held import Held
 from pilotfish.explain.http_filters import Routed, pass_filters
 from pilotfish.explain.listeners import chain_name, choose_chain, choose_listener, inspectors, virtual_listener
+from pilotfish.explain.retries import Retrying, retrying
 from pilotfish.explain.routes import choose_route, choose_virtual_host, find_route_to, leads, route_name
 from pilotfish.explain.trace import Branch, End, Stage, Verdict
 from pilotfish.explain.written import NOWHERE, Written, written
@@ -119,7 +120,7 @@ def _pass_filters(branch: Branch, held: Held, call: Call, chain: FilterChain) ->
         if config.Is(TcpProxy.DESCRIPTOR):
             branch = branch.step(Stage.NETWORK_FILTER, "tcp_proxy")
             for name, share in shares(TcpProxy.FromString(config.value)):
-                yield from forward(branch, held, name, share, call, is_http=False, by=written(chain))
+                yield from forward(branch, held, name, share, call, None, written(chain))
             return
         if config.Is(HttpConnectionManager.DESCRIPTOR):
             yield from _serve(branch, held, call, HttpConnectionManager.FromString(config.value))
@@ -135,6 +136,7 @@ def _serve(branch: Branch, held: Held, call: Call, manager: HttpConnectionManage
         what = "TLS" if call.tls is not None else "bytes that are no HTTP"
         branch.end(End.RESPONSE, f"{what} came where HTTP is read", status=400, flag="DPE", failure=Failure.PROTOCOL)
         return
+    branch = replace(branch, is_grpc=call.request.is_grpc)
     if manager.normalize_path.value:
         call = replace(call, request=replace(call.request, path=normalise(call.request.path)))
     config, name = _routes(held, manager)
@@ -170,7 +172,7 @@ def _route(
         cause = f"no virtual host has the domain {request.host}; {_domains(config)}"
         branch.end(End.RESPONSE, cause, status=404, flag="NR", failure=Failure.NO_VIRTUAL_HOST)
         return
-    host = hosts.taken
+    host = held.virtual_host(config.name, hosts.taken) if manager.HasField("rds") else hosts.taken
     branch = branch.step(Stage.VIRTUAL_HOST, host.name, evidence={"why": hosts.why}, rejected=hosts.rejected)
     if host.require_tls == VirtualHost.ALL and request.scheme != "https":
         branch.end(End.RESPONSE, "the host is served by TLS alone", status=301, failure=Failure.TLS_REQUIRED)
@@ -205,10 +207,10 @@ def _route(
         branch = branch.through(route.route.cluster)
     passed = pass_filters(branch, manager, Routed(request, host, route))
     if passed is not None:
-        yield from _act(passed, held, call, route)
+        yield from _act(passed, held, call, route, retrying(route, host, request))
 
 
-def _act(branch: Branch, held: Held, call: Call, route: Route) -> Iterator[Forwarded]:
+def _act(branch: Branch, held: Held, call: Call, route: Route, policy: Retrying) -> Iterator[Forwarded]:
     match route.WhichOneof("action"):
         case "redirect":
             status, location = redirect(route, call.request)
@@ -223,7 +225,7 @@ def _act(branch: Branch, held: Held, call: Call, route: Route) -> Iterator[Forwa
                 branch.end(End.UNKNOWN, "which cluster it goes to is not read here", failure=Failure.UNKNOWN)
             for number, (name, share) in enumerate(clusters):
                 onward = replace(call, request=rewrite(route, call.request, chosen.get(name)))
-                yield from forward(branch, held, name, share, onward, True, written(route).destination(number))
+                yield from forward(branch, held, name, share, onward, policy, written(route).destination(number))
         case _:
             branch.end(End.UNKNOWN, "what the route does is not read here", failure=Failure.UNKNOWN)
 

@@ -6,11 +6,13 @@ from functools import partial
 
 from pilotfish.capture import RuleSet, rules
 from pilotfish.config.kubernetes import Pod
+from pilotfish.envoy.lookup import Lookup
 from pilotfish.explain.held import Held
 from pilotfish.explain.scene import Family, Scene, Station
 from pilotfish.inject import Sidecar
 from pilotfish.mesh.registry.frontends import frontends_of
 from pilotfish.model import ObjectRef, Proxy
+from pilotfish.model.frontend import Frontend
 from pilotfish.model.kinds import POD, SERVICE
 from pilotfish.model.proxy import ProxyType
 from pilotfish.offline.owners import describe_subset
@@ -21,9 +23,12 @@ def build_scene(world: World) -> Scene:
     manifests = world.mesh.desired.manifests
     pods = ((ref, m.resource) for ref, m in sorted(manifests.items()) if ref.kind is POD)
     stations = (_station(world, ref, pod) for ref, pod in pods if isinstance(pod, Pod))
-    services = (ref for ref in sorted(manifests) if ref.kind is SERVICE)
-    frontends = tuple(each for ref in services for each in world.mesh.graph.get(frontends_of, ref))
-    return Scene({each.name: each for each in stations}, frontends)
+    return Scene({each.name: each for each in stations}, partial(_frontends, world))
+
+
+def _frontends(world: World) -> tuple[Frontend, ...]:
+    services = (ref for ref in sorted(world.mesh.desired.manifests) if ref.kind is SERVICE)
+    return tuple(each for ref in services for each in world.mesh.graph.get(frontends_of, ref))
 
 
 def _station(world: World, ref: ObjectRef, pod: Pod) -> Station:
@@ -53,4 +58,4 @@ def _held(world: World, name: str) -> Held | None:
     proxy = world.proxies.get(name)
     if proxy is None:
         return None
-    return Held.of_resources(world.mesh.resources(proxy), partial(describe_subset, world))
+    return Held.of_lookup(Lookup(world.mesh.graph, proxy), partial(describe_subset, world))
