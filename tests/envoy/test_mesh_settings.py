@@ -10,6 +10,7 @@ import pytest
 
 from tests.envoy.conftest import POD4, LiveEnvoy, Start
 from tests.envoy.wire import start_wire
+from tests.waiting import wait_until
 
 MESH = """
 apiVersion: v1
@@ -139,10 +140,14 @@ def test_the_mesh_has_a_policy_for_services_without_one(start: Start) -> None:
     start_wire(live, "10.245.1.2", 8080, "wire")
     ports = {name: {_told(live, index, name)["port"] for _ in range(3)} for index, name in enumerate(POOLS, 1)}
     assert {name: len(seen) for name, seen in ports.items()} == {"plain": 3, "declined": 1, "kept": 1, "tcp": 3}
-    left = {}
     for index, name in enumerate(POOLS, 1):
         live.request(live.netns, f"10.96.1.{index}", 80, f"{name}.example.com", "/fail/0")
-        left[name] = "wire" in live.request(live.netns, f"10.96.1.{index}", 80, f"{name}.example.com")
+    # Envoy's main thread ejects, once its worker has told it.
+    wait_until("three are ejected", lambda: live.get("/clusters").count("failed_outlier_check") == 3)
+    left = {
+        name: "wire" in live.request(live.netns, f"10.96.1.{index}", 80, f"{name}.example.com")
+        for index, name in enumerate(POOLS, 1)
+    }
     assert left == {"plain": False, "declined": True, "kept": False, "tcp": False}, "who ejects its only endpoint"
 
 
