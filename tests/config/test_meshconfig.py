@@ -52,6 +52,7 @@ def test_nothing_is_the_default(text: str) -> None:
         ("protocolDetectionTimeout: -1s", "InvalidValue", "protocolDetectionTimeout", 1),
         ("protocolDetectionTimeout: 1ns", "InvalidValue", "protocolDetectionTimeout", 1),
         ("rootNamespace: Istio_System", "InvalidValue", "rootNamespace", 1),
+        ("tlsDefaults: {ecdhCurves: [x]}", "InvalidValue", "tlsDefaults.ecdhCurves[0]", 1),
         ("defaultDestinationRuleExportTo: [shop]", "InvalidValue", "defaultDestinationRuleExportTo", 1),
         ("defaultConfig: {drainDuration: 0s}", "InvalidValue", "defaultConfig.drainDuration", 1),
         ("defaultConfig: {drainDuration: 1500ms}", "InvalidValue", "defaultConfig.drainDuration", 1),
@@ -63,6 +64,43 @@ def test_nothing_is_the_default(text: str) -> None:
         ("accessLogEncoding: JSON\naccessLogFormat: text", "InvalidValue", "accessLogFormat", 2),
         ("accessLogEncoding: JSON\naccessLogFormat: '[1]'", "InvalidValue", "accessLogFormat", 2),
         ('accessLogEncoding: JSON\naccessLogFormat: \'{"a": {"b": "%X%"}}\'', "InvalidValue", "accessLogFormat", 2),
+        (
+            "discoverySelectors:\n- matchExpressions: [{key: a, operator: In}]",
+            "MissingField",
+            "discoverySelectors[0].matchExpressions[0].values",
+            2,
+        ),
+        (
+            "discoverySelectors:\n- matchExpressions: [{key: a, operator: Exists, values: [b]}]",
+            "InvalidValue",
+            "discoverySelectors[0].matchExpressions[0].values",
+            2,
+        ),
+        (
+            'defaultConfig: {proxyHeaders: {server: {value: "a\\nb"}}}',
+            "InvalidValue",
+            "defaultConfig.proxyHeaders.server.value",
+            1,
+        ),
+        (
+            "defaultConfig: {proxyStatsMatcher: {inclusionRegexps: ['[']}}",
+            "InvalidValue",
+            "defaultConfig.proxyStatsMatcher.inclusionRegexps[0]",
+            1,
+        ),
+        ("defaultTrafficPolicy: {connectionPool: {}}", "InvalidValue", "defaultTrafficPolicy.connectionPool", 1),
+        (
+            "defaultTrafficPolicy: {outlierDetection: {interval: 0s}}",
+            "InvalidValue",
+            "defaultTrafficPolicy.outlierDetection.interval",
+            1,
+        ),
+        (
+            "defaultInboundHttpRetryPolicy: {attempts: 1, retryOn: never}",
+            "InvalidValue",
+            "defaultInboundHttpRetryPolicy.retryOn",
+            1,
+        ),
         ("kind: ConfigMap\ndata:\n  mesh: 3", "WrongType", "data.mesh", 3),
         ("kind: IstioOperator\nspec:\n  meshConfig: {a: 1}", "UnknownField", "spec.meshConfig.a", 3),
         ("- a", "WrongType", "", 1),
@@ -97,7 +135,8 @@ def test_unsupported_settings_are_warnings() -> None:
 
 
 def test_what_is_so_anyway_is_no_problem() -> None:
-    text = "enableAutoMtls: true\ndefaultConfig: {holdApplicationUntilProxyStarts: true}"
+    text = "enableAutoMtls: true\ndefaultConfig: {holdApplicationUntilProxyStarts: true}\n"
+    text += "serviceSettings: [{settings: {clusterLocal: true}, hosts: [a]}]\nverifyCertificateAtClient: true"
     assert load_mesh_config(text, "-") == (MeshConfig(), ())
 
 
@@ -188,12 +227,7 @@ def test_one_in_a_place_where_nobody_reads_it_is_said() -> None:
 @pytest.mark.parametrize(
     "written",
     [
-        "defaultTrafficPolicy: {outlierDetection: {consecutive5xxErrors: 1}}",
         "pathNormalization: {normalization: MERGE_SLASHES}",
-        "inboundTrafficPolicy: {mode: LOCALHOST}",
-        "serviceSettings: [{settings: {clusterLocal: true}, hosts: [a]}]",
-        "discoverySelectors: [{matchLabels: {a: b}}]",
-        "tlsDefaults: {minProtocolVersion: TLSV1_3}",
         "proxyListenPort: 15002",
         "proxyInboundListenPort: 15007",
         "enableEnvoyAccessLogService: true",
@@ -204,9 +238,6 @@ def test_one_in_a_place_where_nobody_reads_it_is_said() -> None:
             f"defaultConfig: {{{field}}}"
             for field in (
                 "connectionSettings: {httpIdleTimeout: 1s}",
-                "proxyHeaders: {server: {disabled: true}}",
-                "proxyStatsMatcher: {inclusionPrefixes: [a]}",
-                "runtimeValues: {a: b}",
                 "customConfigFile: /a",
                 "tracing: {sampling: 1}",
             )

@@ -112,8 +112,8 @@ def test_what_says_no_more_than_nothing_is_not_reported() -> None:
 
 
 def test_the_mesh_configuration_is_read_by_the_same_rule() -> None:
-    _, problems = load_mesh_config("defaultTrafficPolicy: {connectionPool: {}}\nacessLogFile: /dev/stdout\n", "-")
+    _, problems = load_mesh_config("zoneAwareLbSetting: {enabled: true}\nacessLogFile: /dev/stdout\n", "-")
     found = {problem.field: (problem.reason, problem.message) for problem in problems}
-    assert found["defaultTrafficPolicy"][0] == "UnsupportedField"
+    assert found["zoneAwareLbSetting"][0] == "UnsupportedField"
     assert found["acessLogFile"][0] == "UnknownField"
     assert "did you mean 'accessLogFile'?" in found["acessLogFile"][1]

@@ -44,11 +44,13 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 
 from pilotfish.config import load
+from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Graph
 from pilotfish.envoy.bootstrap import BootstrapSpec, bootstrap
 from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh import inputs
+from pilotfish.mesh.ingresses import with_ingresses
 from pilotfish.model import Proxy
 from pilotfish.model.private import reveal
 from pilotfish.model.proxy import ProxyType
@@ -319,6 +321,8 @@ def _make_namespaces(pod: str, peer: str) -> None:
     NetNs.named(peer).sysctl({"ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1"})
     for version in ("-4", "-6"):
         _run("ip", "-n", peer, version, "route", "add", "unreachable", "default")
+    # A gateway, which is not root, opens such ports too.
+    NetNs.named(pod).sysctl({"ipv4/ip_unprivileged_port_start": "0"})
 
 
 def _capture(netns: str) -> None:
@@ -362,10 +366,9 @@ class Start:
         are the agent's."""
         loaded = load(mesh, "in.yaml", "vm")
         assert {problem.reason for problem in loaded.problems} == problems, loaded.problems
-        graph = Graph()
-        inputs.apply(graph, {m.ref: m for m in loaded.manifests})
-        if loaded.mesh_config is not None:
-            inputs.apply_mesh_config(graph, loaded.mesh_config.config)
+        graph, config = Graph(), loaded.mesh_config.config if loaded.mesh_config is not None else MeshConfig()
+        inputs.apply(graph, with_ingresses({m.ref: m for m in loaded.manifests}, config))
+        inputs.apply_mesh_config(graph, config)
         return self.serving(resource_set(graph, proxy), proxy, refused, secrets)
 
     def serving(

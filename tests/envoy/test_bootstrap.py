@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from pilotfish.envoy.bootstrap import BootstrapSpec, bootstrap
+from pilotfish.envoy.bootstrap import BootstrapSpec, Counted, bootstrap
 from pilotfish.model import Proxy
 from pilotfish.runtime.agent.envoy import find_envoy
+from tests.envoy.conftest import UnixConnection
+from tests.waiting import wait_until
 
 SPEC = BootstrapSpec(
     Proxy.of_pod("webapp-0", "vm", ("10.244.0.2", "fd70::2"), labels={"app": "webapp", "version": "v1"}),
@@ -26,6 +31,47 @@ def test_a_real_envoy_takes_it() -> None:
     found = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert found.returncode == 0, found.stderr
     assert "warning" not in found.stderr
+
+
+def test_flags_and_further_statistics_are_envoys(tmp_path: Path) -> None:
+    spec = replace(
+        SPEC,
+        counted=Counted(("runtime.",), ("total_connections",), (r"main_thread\..*",)),
+        runtime={"some.number": "7", "some.share": "0.5", "some.switch": "true", "some.text": "a b"},
+    )
+    config = bootstrap(spec)
+    admin = Path(f"/tmp/pft-bootstrap-{os.getpid()}.admin")  # a socket's path has at most 107 characters
+    config["admin"]["address"] = {"pipe": {"path": str(admin)}}
+    for listener in config["static_resources"]["listeners"]:
+        listener["address"] = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
+        listener.pop("additional_addresses")
+    command = [str(find_envoy()), "--config-yaml", json.dumps(config), "--use-dynamic-base-id", "-l", "off"]
+    envoy = subprocess.Popen(command)
+    try:
+        wait_until("Envoy is there", lambda: "server.state" in _asked(admin, "/stats"))
+        layers = json.loads(_asked(admin, "/runtime"))["entries"]
+        stats = _asked(admin, "/stats")
+    finally:
+        envoy.kill()
+        envoy.wait()
+        admin.unlink(missing_ok=True)
+    stated = {name: layers[name]["final_value"] for name in layers if name.startswith("some.")}
+    assert stated == {"some.number": "7", "some.share": "0.5", "some.switch": "true", "some.text": "a b"}
+    assert {"runtime.load_success", "main_thread.watchdog_miss", "server.total_connections"} <= {
+        line.partition(":")[0] for line in stats.splitlines()
+    }
+    assert "cluster.agent;.upstream_cx_total" not in stats
+
+
+def _asked(admin: Path, path: str) -> str:
+    connection = UnixConnection(admin)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().read().decode()
+    except OSError:
+        return ""
+    finally:
+        connection.close()
 
 
 def test_the_node_says_who_it_is() -> None:

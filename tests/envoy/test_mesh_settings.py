@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+from typing import Any
 
-from tests.envoy.conftest import LiveEnvoy, Start
+import pytest
+
+from tests.envoy.conftest import POD4, LiveEnvoy, Start
 from tests.envoy.wire import start_wire
+from tests.waiting import wait_until
 
 MESH = """
 apiVersion: v1
@@ -81,6 +85,76 @@ def test_routes_that_say_nothing_of_retries_do_as_the_mesh_says(start: Start) ->
     assert failed == ["2", "4"], "each once more"
 
 
+OWN = """
+apiVersion: v1
+kind: Service
+metadata: {{name: own, namespace: vm}}
+spec: {{clusterIP: 10.96.0.7, selector: {{app: webapp}}, ports: [{{name: {name}, port: 8080}}]}}
+---
+"""
+
+
+def _mesh(config: str) -> str:
+    return MESH[: MESH.index("    tcpKeepalive")] + f"    {config}\n---\n"
+
+
+@pytest.mark.parametrize(
+    ("mode", "listens", "expected"),
+    [
+        ("LOCALHOST", "127.0.0.1", "own GET /"),
+        ("PASSTHROUGH", "127.0.0.1", "503 Service Unavailable"),
+        ("PASSTHROUGH", POD4, "own GET /"),
+    ],
+)
+def test_where_an_app_is_called(start: Start, mode: str, listens: str, expected: str) -> None:
+    live = start(_mesh(f"inboundTrafficPolicy: {{mode: {mode}}}") + OWN.format(name="http"))
+    live.start_app(live.netns, listens, 8080, "own")
+    assert expected in live.request(live.peer, POD4, 8080, "own")
+
+
+@pytest.mark.parametrize(
+    ("name", "stated", "asked"),
+    [("http", "{attempts: 3, retryOn: 5xx}", 4), ("grpc-web", "{attempts: 3, retryOn: 5xx}", 1), ("http", "{}", 1)],
+)
+def test_how_often_a_sidecar_asks_its_app(start: Start, name: str, stated: str, asked: int) -> None:
+    live = start(_mesh(f"defaultInboundHttpRetryPolicy: {stated}") + OWN.format(name=name))
+    live.start_app(live.netns, POD4, 8080, "own")
+    failing = "GET /x HTTP/1.1\r\nHost: own\r\nx-answer: 503\r\nConnection: close\r\n\r\n"
+    assert "503" in live.call(live.peer, POD4, 8080, failing)
+    assert live.request(live.peer, POD4, 8080, "own", "/seen").count("GET /x own") == asked
+
+
+BASELINE = "defaultTrafficPolicy: {connectionPool: {http: {maxRequestsPerConnection: 1}}, outlierDetection: OUTLIERS}"
+
+
+def test_the_mesh_has_a_policy_for_services_without_one(start: Start) -> None:
+    text = _mesh(BASELINE.replace("OUTLIERS", "{consecutive5xxErrors: 1, maxEjectionPercent: 100}"))
+    for index, (name, pool) in enumerate(POOLS.items(), 1):
+        text += SERVICE.format(name=name, index=index, protocol="HTTP")
+        text += RULE.format(name=name, pool=pool) if pool else ""
+    text = text.replace(
+        "{connectionPool: {http: {h2",
+        "{outlierDetection: {interval: 9s, consecutive5xxErrors: 0}, connectionPool: {http: {h2",
+    )
+    live = start(text)
+    start_wire(live, "10.245.1.2", 8080, "wire")
+    ports = {name: {_told(live, index, name)["port"] for _ in range(3)} for index, name in enumerate(POOLS, 1)}
+    assert {name: len(seen) for name, seen in ports.items()} == {"plain": 3, "declined": 1, "kept": 1, "tcp": 3}
+    for index, name in enumerate(POOLS, 1):
+        live.request(live.netns, f"10.96.1.{index}", 80, f"{name}.example.com", "/fail/0")
+    # Envoy's main thread ejects, once its worker has told it.
+    wait_until("three are ejected", lambda: live.get("/clusters").count("failed_outlier_check") == 3)
+    left = {
+        name: "wire" in live.request(live.netns, f"10.96.1.{index}", 80, f"{name}.example.com")
+        for index, name in enumerate(POOLS, 1)
+    }
+    assert left == {"plain": False, "declined": True, "kept": False, "tcp": False}, "who ejects its only endpoint"
+
+
 def _protocol(live: LiveEnvoy, index: int, name: str) -> str:
+    return str(_told(live, index, name)["protocol"])
+
+
+def _told(live: LiveEnvoy, index: int, name: str) -> Any:
     body = live.request(live.netns, f"10.96.1.{index}", 80, f"{name}.example.com").partition("\n\n")[2]
-    return str(json.loads(body[body.index("{") : body.rindex("}") + 1])["protocol"])
+    return json.loads(body[body.index("{") : body.rindex("}") + 1])

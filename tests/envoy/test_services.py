@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.envoy.conftest import PEER4, LiveEnvoy, Start
+from tests.envoy.conftest import PEER4, POD4, LiveEnvoy, Start
 from tests.envoy.wire import start_wire
 
 SHOP = """
@@ -59,16 +59,36 @@ def test_the_version_of_http_in_which_the_server_is_asked(start: Start, declared
     assert f'"protocol": "{version}"' in answer
 
 
-@pytest.mark.parametrize("declared", ["tcp", "mongo", "mysql", "redis", "tls", "https", "kubernetes.io/wss"])
+@pytest.mark.parametrize(
+    "declared", ["tcp", "mongo", "mysql", "redis", "tls", "https", "kubernetes.io/wss", "example.com/own"]
+)
 def test_what_is_no_http_is_passed_on_as_it_comes(start: Start, declared: str) -> None:
     """Bytes that no HTTP parser would take."""
     live = start(shop(declared=declared))
-    start_echo(live)
+    start_echo(live, live.peer, PEER4)
     assert live.call(live.netns, "10.96.0.7", 8080, "\x01 no request\n") == "heard \x01 no request\n"
 
 
-def start_echo(live: LiveEnvoy) -> None:
-    command = ["ip", "netns", "exec", live.peer, sys.executable, "-ISc", _ECHO, PEER4]
+SHARED = """
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: vm, creationTimestamp: "{created}"}}
+spec: {{clusterIP: {address}, selector: {{app: webapp}}, ports: [{{name: {name}, port: 8080}}]}}
+---
+"""
+
+
+@pytest.mark.parametrize(("first", "expected"), [("tcp", "heard \x01 no request\n"), ("http", "400 Bad Request")])
+def test_the_oldest_service_says_what_a_port_of_its_pods_speaks(start: Start, first: str, expected: str) -> None:
+    ages = {"tcp": "2026-01-02T00:00:00Z", "http": "2026-01-02T00:00:00Z", first: "2026-01-01T00:00:00Z"}
+    made = (SHARED.format(name=n, created=ages[n], address=f"10.96.0.{i}") for i, n in enumerate(("http", "tcp"), 1))
+    live = start("".join(made))
+    start_echo(live, live.netns, POD4)
+    assert expected in live.call(live.peer, POD4, 8080, "\x01 no request\n")
+
+
+def start_echo(live: LiveEnvoy, netns: str, address: str) -> None:
+    command = ["ip", "netns", "exec", netns, sys.executable, "-ISc", _ECHO, address]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     live.processes.append(process)
     assert process.stdout is not None
@@ -84,6 +104,30 @@ with socket.create_server((sys.argv[1], 8080)) as server:
         with connection:
             connection.sendall(b"heard " + connection.recv(4096))
 """
+
+
+OTHER_NAMES = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: alias, namespace: vm}
+spec: {type: ExternalName, externalName: shop.vm.svc.cluster.local}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop, namespace: vm}
+spec: {hosts: [shop], http: [{headers: {response: {add: {x-routed: shop}}}, route: [{destination: {host: shop}}]}]}
+"""
+
+
+def test_what_is_sent_to_another_name_is_routed_as_the_hosts_own(start: Start) -> None:
+    """The pod's DNS has led the client to the host's address."""
+    live = start(shop(name="http") + OTHER_NAMES)
+    live.start_app(live.peer, PEER4, 8080, "shop")
+    for host in ("alias", "alias.vm", "alias.vm.svc.cluster.local:8080", "SHOP.vm.svc.cluster.local."):
+        answer = asked(live, host=host)
+        assert "shop GET /" in answer
+        assert "x-routed: shop" in answer
 
 
 @pytest.mark.parametrize(("not_ready", "expected"), [(True, "shop GET /"), (False, "503 Service Unavailable")])

@@ -255,6 +255,93 @@ def test_tls_is_ended_for_the_app(start: Start, keys: Path) -> None:
     assert "app" not in live.request(live.peer, POD4, 443, "x")
 
 
+def test_how_tls_is_ended_for_the_app(start: Start, keys: Path) -> None:
+    files = f"serverCertificate: {keys}/server.pem, privateKey: {keys}/server.key"
+    mutual = f"mode: MUTUAL, {files}, caCertificates: {keys}/client.pem, verifyCertificateHash"
+    command = ("openssl", "x509", "-in", f"{keys}/client.pem", "-noout", "-fingerprint", "-sha256")
+    digest = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().partition("=")[2]
+    suite = "ECDHE-ECDSA-AES256-GCM-SHA384"
+    live = start(
+        sidecar(f"""
+  ingress:
+  - port: {{number: 443, protocol: HTTPS}}
+    defaultEndpoint: 127.0.0.1:8080
+    tls: {{mode: SIMPLE, {files}, maxProtocolVersion: TLSV1_2, cipherSuites: [{suite}], alpnProtocols: [http/1.1]}}
+  - {{port: {{number: 444, protocol: TLS}}, defaultEndpoint: 127.0.0.1:8080, tls: {{{mutual}: ["{digest}"]}}}}
+  - {{port: {{number: 445, protocol: TLS}}, defaultEndpoint: 127.0.0.1:8080, tls: {{{mutual}: ["{"0" * 64}"]}}}}""")
+    )
+    live.start_app(live.netns, "127.0.0.1", 8080, "app")
+
+    def call(port: int) -> Seen:
+        sent = "GET / HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n"
+        offered = ("h2", "http/1.1") if port == 443 else ()
+        trusted, shown = keys / "server.pem", keys / "client"
+        return call_tls(live.peer, POD4, port, sent, trusted=trusted, shown=shown, alpn=offered)
+
+    seen = call(443)
+    assert "app GET" in seen.answer
+    assert (seen.version, seen.cipher, seen.alpn) == ("TLSv1.2", suite, "http/1.1")
+    assert "app GET" in call(444).answer
+    assert "app GET" not in call(445).answer
+
+
+def tls_defaults(stated: str) -> str:
+    return f"""
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: istio, namespace: istio-system}}
+data: {{mesh: "tlsDefaults: {stated}"}}
+---
+"""
+
+
+def test_the_mesh_says_how_tls_is_ended_where_nobody_else_does(start: Start, keys: Path) -> None:
+    suite = "ECDHE-ECDSA-AES256-GCM-SHA384"
+    files = f"mode: SIMPLE, serverCertificate: {keys}/server.pem, privateKey: {keys}/server.key"
+    live = start(
+        tls_defaults(f"{{minProtocolVersion: TLSV1_3, cipherSuites: [{suite}]}}")
+        + sidecar(f"""
+  ingress:
+  - {{port: {{number: 443, protocol: TLS}}, defaultEndpoint: 127.0.0.1:8080, tls: {{{files}}}}}
+  - port: {{number: 444, protocol: TLS}}
+    defaultEndpoint: 127.0.0.1:8080
+    tls: {{{files}, minProtocolVersion: TLSV1_2}}""")
+    )
+    live.start_app(live.netns, "127.0.0.1", 8080, "app")
+
+    def call(port: int, highest: str) -> Seen:
+        sent = "GET / HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n"
+        return call_tls(live.peer, POD4, port, sent, trusted=keys / "server.pem", highest=highest)
+
+    assert "app GET" in call(443, "TLSv1_3").answer
+    assert "app GET" not in call(443, "TLSv1_2").answer
+    assert (call(444, "TLSv1_2").version, call(444, "TLSv1_2").cipher) == ("TLSv1.2", suite)
+
+
+@pytest.mark.parametrize(("suite", "expected"), [("AES128-GCM-SHA256", "200"), ("AES256-GCM-SHA384", "503")])
+def test_the_mesh_says_how_a_service_is_called_over_tls(start: Start, keys: Path, suite: str, expected: str) -> None:
+    """By a server that takes one suite alone."""
+    live = start(
+        tls_defaults(f"{{cipherSuites: [ECDHE-ECDSA-{suite}]}}")
+        + services(a="vm")
+        + """
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: a, namespace: vm}
+spec:
+  host: a.example.com
+  trafficPolicy: {tls: {mode: SIMPLE, insecureSkipVerify: true}}
+"""
+    )
+    taken = ("-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256", "-www", "-accept", f"{PEER4}:80")
+    server = ("openssl", "s_server", "-cert", f"{keys}/server.pem", "-key", f"{keys}/server.key", *taken)
+    live.processes.append(subprocess.Popen(["ip", "netns", "exec", live.peer, *server], stdout=subprocess.PIPE))
+    assert live.processes[-1].stdout is not None
+    assert b"ACCEPT" in live.processes[-1].stdout.readline() + live.processes[-1].stdout.readline()
+    assert served(live, "a", "10.96.0.1") == expected
+
+
 def test_connections_to_the_app_are_bounded(start: Start) -> None:
     """By the pool of the Sidecar, or of a port, which goes before it."""
     live = start(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.json_format import ParseDict
 
-from pilotfish.envoy.types import LISTENER, ROUTE
+from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE
 from pilotfish.envoy.values import Layer, Resource, ResourceSet
 from pilotfish.explain.call import Application, Call, Direction, Failure, HttpRequest, Tls
+from pilotfish.explain.held import Held
+from pilotfish.explain.proxy import walk_proxy
+from pilotfish.explain.trace import Branch, Stage, Tape
 from tests.explain.way import Way, find_way
 
 _TYPE = "type.googleapis.com/envoy.extensions"
@@ -85,3 +89,21 @@ def test_where_it_ends_and_why() -> None:
     assert way(80, host="other.example.com").failure is Failure.NO_VIRTUAL_HOST
     assert way(80, host="secure.example.com").failure is Failure.TLS_REQUIRED
     assert way(443, host="secure.example.com", tls=Tls()).failure is Failure.NO_ROUTE
+
+
+def test_how_a_cluster_chooses_is_said_by_name() -> None:
+    weighed = {"typed_extension_config": {"name": "envoy.load_balancing_policies.client_side_weighted_round_robin"}}
+    clusters: list[dict[str, Any]] = [
+        {"name": "v1", "lb_policy": "RANDOM"},
+        {"name": "v2", "load_balancing_policy": {"policies": [weighed]}},
+    ]
+    made = [Resource.make(CLUSTER, c["name"], ParseDict(c, Cluster()).SerializeToString()) for c in clusters]
+    held = Held.of_resources(
+        ResourceSet((*resources().layers(LISTENER), *resources().layers(ROUTE), Layer(CLUSTER, made)))
+    )
+    tape = Tape()
+    request = HttpRequest("shop.example.com", "/")
+    for _ in walk_proxy(Branch(tape), held, Call(Direction.GATEWAY, "10.0.0.1", 80, request=request)):
+        pass
+    said = {step.name: step.evidence["load_balancer"] for step in tape.trace().at(Stage.CLUSTER)}
+    assert said == {"v1": "RANDOM", "v2": "CLIENT_SIDE_WEIGHTED_ROUND_ROBIN"}

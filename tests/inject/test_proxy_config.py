@@ -9,9 +9,9 @@ import pytest
 from pilotfish.config import load
 from pilotfish.config.istio import ProxyConfig
 from pilotfish.config.kubernetes import Pod
-from pilotfish.config.mesh import MeshConfig
+from pilotfish.config.mesh import MeshConfig, ProxyStatsMatcher
 from pilotfish.config.mesh import ProxyConfig as Settings
-from pilotfish.inject.proxy_config import effective_proxy_config
+from pilotfish.inject.proxy_config import effective_proxy_config, with_counted
 from pilotfish.model.kinds import POD
 
 
@@ -58,3 +58,19 @@ def test_who_prevails(
     found, problems = effective_proxy_config(made.resource, mesh, objects, POD.ref("vm", "web"), None)
     assert problems == ()
     assert (found.concurrency, found.proxy_metadata) == (concurrency, metadata)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "expected"),
+    [
+        ({}, (("a",), ("b",))),
+        ({"sidecar.istio.io/statsInclusionPrefixes": "c,d"}, (("c", "d"), ("b",))),
+        ({"sidecar.istio.io/statsInclusionSuffixes": "e"}, (("a",), ("e",))),
+    ],
+)
+def test_an_annotation_of_old_stands_in_for_its_field(
+    annotations: dict[str, str], expected: tuple[tuple[str, ...], tuple[str, ...]]
+) -> None:
+    stated = ProxyStatsMatcher(inclusion_prefixes=("a",), inclusion_suffixes=("b",))
+    found = with_counted(annotations, Settings(proxy_stats_matcher=stated)).proxy_stats_matcher
+    assert (found.inclusion_prefixes, found.inclusion_suffixes) == expected

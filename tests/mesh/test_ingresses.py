@@ -108,6 +108,7 @@ def path(text: str, type_: str) -> str:
         ("/a", "ImplementationSpecific", [("/a", None)]),
         ("/a/*", "ImplementationSpecific", [(None, "/a")]),
         ("/a.*", "ImplementationSpecific", [(None, "/a")]),
+        ("/*", "ImplementationSpecific", []),
     ],
 )
 def test_paths(written: str, type_: str, uris: list[tuple[str | None, str | None]]) -> None:

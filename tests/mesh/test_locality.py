@@ -10,6 +10,21 @@ from pilotfish.mesh.policy.locality import arrange, lower_locality
 from pilotfish.mesh.scope import Place
 from pilotfish.model.service import Endpoint, Locality
 
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({"topology.kubernetes.io/region": "r", "topology.kubernetes.io/zone": "z"}, Locality("r", "z")),
+        ({"failure-domain.beta.kubernetes.io/region": "r", "topology.istio.io/subzone": "s"}, Locality("r", "", "s")),
+        ({"istio-locality": "a.b.c", "topology.kubernetes.io/region": "r"}, Locality("a", "b", "c")),
+        ({"istio-locality": "a.b.c", "topology.istio.io/locality": "d.e"}, Locality("d", "e")),
+        ({}, Locality()),
+    ],
+)
+def test_where_a_workload_is_its_labels_say(labels: dict[str, str], expected: Locality) -> None:
+    assert Locality.of_labels(labels) == expected
+
+
 PLACES = ("west/1/a", "west/1/b", "west/2/a", "east/1/a", "north/1/a")
 
 
@@ -65,3 +80,12 @@ def test_by_labels_the_first_that_differs_decides() -> None:
         "east/1/a": (2, 1),
     }
     assert arranged("{failoverPriority: [tier=gold]}") == {**dict.fromkeys(PLACES, (1, 1)), "east/1/a": (0, 1)}
+
+
+def test_regions_tell_apart_what_the_labels_do_not() -> None:
+    setting = "{failoverPriority: [tier], failover: [{from: west, to: north}]}"
+    assert arranged(setting, tier="tin") == {
+        **dict(zip(PLACES, ((0, 1), (1, 1), (2, 1)), strict=False)),
+        "north/1/a": (3, 1),
+        "east/1/a": (4, 1),
+    }

@@ -61,14 +61,73 @@ def test_a_target_port_is_a_number_or_the_name_of_a_container_port(target: int |
 
 
 @pytest.mark.parametrize(
-    ("other", "expected"), [("tcp", Protocol.AUTO), ("http-web", Protocol.HTTP), ("grpc", Protocol.AUTO)]
+    ("first", "expected"),
+    [("tcp", Protocol.TCP), ("http-web", Protocol.HTTP), ("grpc", Protocol.GRPC), ("any", Protocol.AUTO)],
 )
-def test_a_shared_port_is_sniffed_where_its_services_do_not_agree(other: str, expected: Protocol) -> None:
-    young = service("a", selector={"app": "web"}, ports=[{"name": other, "port": 81, "targetPort": 80}])
-    graph = graph_of(service("z", selector={"app": "web"}), young, pod("web-0", "10.0.0.1", {"app": "web"}))
+def test_a_shared_port_is_what_the_first_of_its_services_declares(first: str, expected: Protocol) -> None:
+    other = service("a", selector={"app": "web"}, ports=[{"name": first, "port": 81, "targetPort": 80}])
+    graph = graph_of(service("z", selector={"app": "web"}), other, pod("web-0", "10.0.0.1", {"app": "web"}))
     (port,) = graph.get(inbound_ports, proxy("web-0", address="10.0.0.1"))
     assert port.serves == (("a.vm.svc.cluster.local", "", 81), ("z.vm.svc.cluster.local", "", 80))
     assert graph.get(inbound_protocol, port) is expected
+
+
+def port(name: str, number: int, target: int = 80) -> dict[str, Any]:
+    return {"name": name, "port": number, "targetPort": target}
+
+
+@pytest.mark.parametrize(
+    ("young", "expected"),
+    [
+        ([port("http", 80)], []),
+        ([port("tcp", 80)], [("ConflictingProtocol", "spec.ports[0]")]),
+        ([port("http", 80), port("grpc", 81)], [("ConflictingProtocol", "spec.ports[1]")]),
+        ([port("http", 81)], [("ConflictingTargetPort", "spec.ports[0]")]),
+        ([port("tcp", 82, 8080), port("http-own", 83, 8080)], [("ConflictingProtocol", "spec.ports[1]")]),
+        ([port("tcp", 82, 8080), port("tcp-own", 83, 8080)], []),
+    ],
+)
+def test_who_comes_later_to_a_port_of_pods_is_told(
+    young: list[dict[str, Any]], expected: list[tuple[str, str]]
+) -> None:
+    # The young one selects some of the old one's pods alone, and not the first of them.
+    selector = {"app": "web", "version": "v2"}
+    graph = graph_of(
+        service("a", selector={"app": "web"}),
+        service("z", address="10.96.0.2", selector=selector, ports=young),
+        pod("web-0", "10.0.0.1", {"app": "web"}),
+        pod("web-1", "10.0.0.2", selector),
+    )
+    found = [p for p in graph.get(problems) if p.reason.startswith("Conflicting")]
+    assert [(p.ref, p.reason, p.field) for p in found] == [(ref("Service", "z"), *each) for each in expected]
+
+
+def entry(name: str, **spec: Any) -> Manifest:
+    """The younger, the later in the alphabet."""
+    spec = {"hosts": ["app.example.com"], "resolution": "STATIC", **spec}
+    spec["ports"] = [{"number": 80, "name": "http", "protocol": "HTTP", **spec.get("port", {})}, *spec.get("more", ())]
+    spec = {key: value for key, value in spec.items() if key not in ("port", "more")}
+    return manifest("ServiceEntry", name, api=NETWORKING, created=f"2026-01-01T00:00:0{ord(name) - 97}Z", spec=spec)
+
+
+def test_entries_of_one_host_may_select_different_workloads() -> None:
+    graph = graph_of(
+        entry("a", workloadSelector={"labels": {"app": "old"}}),
+        entry("b", workloadSelector={"labels": {"app": "new"}}, port={"targetPort": 8080}),
+        entry("c", endpoints=[{"address": "10.0.0.3"}], more=[{"number": 81, "name": "tcp", "protocol": "TCP"}]),
+        pod("old-0", "10.0.0.1", {"app": "old"}),
+        pod("new-0", "10.0.0.2", {"app": "new"}),
+    )
+    assert [(e.address, e.port) for e in graph.get(endpoints, "app.example.com", "", 80)] == [
+        ("10.0.0.1", 80), ("10.0.0.2", 8080), ("10.0.0.3", 80)
+    ]  # fmt: skip
+    assert [(e.address, e.port) for e in graph.get(endpoints, "app.example.com", "", 81)] == [("10.0.0.3", 81)]
+    served = {each.name: graph.get(inbound_ports, each) for each in (
+        proxy("old-0", address="10.0.0.1"), proxy("new-0", address="10.0.0.2"), proxy("vm", address="10.0.0.3")
+    )}  # fmt: skip
+    found = {name: [(p.number, p.service_port) for p in ports] for name, ports in served.items()}
+    assert found == {"old-0": [(80, 80)], "new-0": [(8080, 80)], "vm": [(80, 80), (81, 81)]}
+    assert not [p for p in graph.get(problems) if p.reason == "ConflictingHost"]
 
 
 def test_a_proxy_whose_pod_is_not_known_yet_is_taken_at_its_word() -> None:

@@ -221,12 +221,19 @@ def test_listening_sockets() -> None:
 
 def test_notes_name_port_and_remedy() -> None:
     listeners = (*parse_proc_net(TCP), *parse_proc_net(TCP6))
-    notes = build_notes([("shy.vm:80", 8000), ("fine.vm:1", 8889), ("none.vm:5", 5)], listeners)
+    notes = build_notes([("shy.vm:80", 8000), ("fine.vm:1", 8889), ("none.vm:5", 5)], listeners, False)
     assert len(notes) == 2
     assert "8000" in notes[0]
     assert "127.0.0.1 only" in notes[0]
     assert "0.0.0.0" in notes[0]
     assert "nothing listens on port 5" in notes[1]
+
+
+def test_notes_where_the_mesh_calls_apps_at_their_loopback() -> None:
+    listeners = (*parse_proc_net(TCP), (ip_address("10.244.0.5"), 81))
+    (note,) = build_notes([("fine.vm:80", 8000), ("all.vm:1", 15001), ("own.vm:5", 81)], listeners, True)
+    assert "port 81 (own.vm:5) listens on 10.244.0.5 only" in note
+    assert "LOCALHOST" in note
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from pilotfish.config.mesh import ProxyConfig
-from pilotfish.envoy.bootstrap import BootstrapSpec
+from pilotfish.envoy.bootstrap import BootstrapSpec, Counted
 from pilotfish.model import Proxy
 
 _META: Final = "ISTIO_META_"
@@ -32,6 +32,12 @@ def build_bootstrap_spec(
         version=version,
         proxy_config=msgspec.to_builtins(config, enc_hook=str),
         metadata=rest,
+        counted=Counted(
+            config.proxy_stats_matcher.inclusion_prefixes,
+            config.proxy_stats_matcher.inclusion_suffixes,
+            config.proxy_stats_matcher.inclusion_regexps,
+        ),
+        runtime=config.runtime_values,
         admin_port=config.proxy_admin_port,
         status_port=config.status_port,
         ipv6=ipv6,

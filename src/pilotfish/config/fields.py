@@ -203,6 +203,8 @@ _ISTIO: dict[type, Table] = {
 _MESH: dict[type, Table] = {
     mesh.MeshConfig: (
         _silent("ingressService configSources")
+        | _silent("serviceSettings serviceScopeConfigs hboneIdleTimeout")  # of several clusters, and of ambient mode
+        | _warning("verifyCertificateAtClient", "a server's certificate is always verified, by the system's CAs", True)
         | _silent("disableEnvoyListenerLog disableMixerHttpReports")
         | _warning("enableEnvoyAccessLogService", _LATER, False)
         | _warning("enablePrometheusMerge", "an app's metrics are merged where its annotations ask for it", True)
@@ -213,10 +215,11 @@ _MESH: dict[type, Table] = {
     mesh.ProxyConfig: (
         _silent("configPath binaryPath serviceCluster statNameLength controlPlaneAuthPolicy availabilityZone")
         | _warning("customConfigFile proxyBootstrapTemplatePath", "Envoy starts with the mesh's own bootstrap", "")
-        | _warning("runtimeValues", "Envoy's runtime flags stay as they are", {})
         | _warning("holdApplicationUntilProxyStarts", "an app always waits for its proxy, so it has no effect", True)
         | _warning("parentShutdownDuration", _LATER)
     ),
+    # Who speaks to whom is told by no header: Istio's own filter would, and upstream Envoy has none of it.
+    mesh.ProxyHeaders: _silent("metadataExchangeHeaders"),
 }
 
 BY_HAND: Mapping[type, Table] = {**_KUBERNETES, **_ISTIO, **_MESH}

@@ -20,6 +20,12 @@ _GATEWAY: Final = "gateway"
 _ROUTER: Final = ("proxy", "router")
 _OF_NAMESPACE: Final = "istio-injection"
 _YES: Final = ("", "y", "yes", "true", "on")
+COUNTED: Final = {
+    "sidecar.istio.io/statsInclusionPrefixes": "inclusion_prefixes",
+    "sidecar.istio.io/statsInclusionSuffixes": "inclusion_suffixes",
+    "sidecar.istio.io/statsInclusionRegexps": "inclusion_regexps",
+}
+"""Annotations of old, each in the place of a field of `proxyStatsMatcher`; several values, separated by commas."""
 
 
 def wants_sidecar(pod: Metadata, namespace_labels: Mapping[str, str] = MappingProxyType({})) -> bool:

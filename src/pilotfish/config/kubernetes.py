@@ -15,6 +15,8 @@ from pilotfish.model.struct import Frozen
 
 EXPORT_TO: Final = "networking.istio.io/exportTo"
 """An annotation: the namespaces that see a Service, separated by commas."""
+TRAFFIC_DISTRIBUTION: Final = "networking.istio.io/traffic-distribution"
+"""An annotation of Services, ServiceEntries, and of namespaces for all of theirs: which endpoints are asked first."""
 
 
 class Struct(Frozen, rename="camel", forbid_unknown_fields=True):
@@ -117,8 +119,8 @@ class ServiceSpec(Struct):
     session_affinity_config: SessionAffinityConfig | None = None
     external_name: str = ""
     traffic_distribution: Literal["", "PreferClose", "PreferSameZone", "PreferSameNode"] = ""
-    """Any of them: of the ready pods those are asked whose region, zone and subzone are the client's, else whose region
-    and zone are, else whose region is. There is one node."""
+    """PreferSameZone, which PreferClose is as well: of the ready pods those are asked whose region and zone are the
+    client's, else whose region is. PreferSameNode: before these, those of its subzone, and of its node."""
     ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] = "SingleStack"
     """What a headless Service's name resolves to. Cluster IPs are IPv4 only."""
 

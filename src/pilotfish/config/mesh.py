@@ -9,7 +9,13 @@ from typing import Literal
 
 import msgspec
 
-from pilotfish.config.istio.destination_rule import ClientTLSSettings, LocalityLoadBalancerSetting, TCPKeepalive
+from pilotfish.config.istio.destination_rule import (
+    ClientTLSSettings,
+    ConnectionPoolSettings,
+    LocalityLoadBalancerSetting,
+    OutlierDetection,
+    TCPKeepalive,
+)
 from pilotfish.config.istio.virtual_service import HTTPRetry
 from pilotfish.config.kubernetes import Struct
 from pilotfish.model import Duration
@@ -21,6 +27,39 @@ class OutboundTrafficPolicy(Struct):
     mode: Literal["ALLOW_ANY", "REGISTRY_ONLY", "ALLOW_ANY_DYNAMIC_DNS"] = "ALLOW_ANY"
     tls: ClientTLSSettings | None = None
     """With ALLOW_ANY_DYNAMIC_DNS: requests for hosts that nobody has go over TLS, to port 443 if they name none."""
+
+
+class InboundTrafficPolicy(Struct):
+    mode: Literal["PASSTHROUGH", "LOCALHOST"] = "PASSTHROUGH"
+    """LOCALHOST: sidecars call the ports to which Services lead at 127.0.0.1, in the place of the pod's own address."""
+
+
+class DefaultTrafficPolicy(Struct):
+    """Of calls to services, each as a whole where no DestinationRule says it."""
+
+    connection_pool: ConnectionPoolSettings | None = None
+    outlier_detection: OutlierDetection | None = None
+
+
+class TLSConfig(Struct):
+    min_protocol_version: Literal["TLS_AUTO", "TLSV1_2", "TLSV1_3"] = "TLS_AUTO"
+    """Of servers."""
+    cipher_suites: tuple[str, ...] = ()
+    ecdh_curves: tuple[str, ...] = ()
+
+
+class LabelSelectorRequirement(Struct):
+    key: str
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: tuple[str, ...] = ()
+    """Of In and NotIn."""
+
+
+class LabelSelector(Struct):
+    """All of it must hold."""
+
+    match_labels: dict[str, str] = {}
+    match_expressions: tuple[LabelSelectorRequirement, ...] = ()
 
 
 class ProxyProtocolConfiguration(Struct):
@@ -39,6 +78,55 @@ class GatewayTopology(Struct):
     proxy_protocol: ProxyProtocolConfiguration | None = None
 
 
+class Switch(Struct):
+    disabled: bool = False
+
+
+class ServerHeader(Struct):
+    disabled: bool = False
+    """The app's own passes."""
+    value: str = "istio-envoy"
+
+
+class OptionalHeader(Struct):
+    enabled: bool = False
+
+
+class SetCurrentClientCertDetails(Struct):
+    subject: bool = True
+    cert: bool = False
+    chain: bool = False
+    dns: bool = True
+    uri: bool = True
+
+
+class ProxyHeaders(Struct):
+    """What proxies add to requests and answers; one for all proxies of the mesh."""
+
+    forwarded_client_cert: Literal[
+        "UNDEFINED", "SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY"
+    ] = "UNDEFINED"
+    """What a sidecar's app is told in `x-forwarded-client-cert`; APPEND_FORWARD is also what is meant by UNDEFINED. Of
+    gateways, `gatewayTopology` says it."""
+    set_current_client_cert_details: SetCurrentClientCertDetails = SetCurrentClientCertDetails()
+    request_id: Switch = Switch()
+    server: ServerHeader = ServerHeader()
+    attempt_count: Switch = Switch()
+    envoy_debug_headers: Switch = Switch()
+    preserve_http1_header_case: bool = msgspec.field(default=False, name="preserveHttp1HeaderCase")
+    x_forwarded_host: OptionalHeader = OptionalHeader()
+    x_forwarded_port: OptionalHeader = OptionalHeader()
+
+
+class ProxyStatsMatcher(Struct):
+    """What Envoy counts beside what it always does. `{pod_ip}` stands for each of the pod's addresses."""
+
+    inclusion_prefixes: tuple[str, ...] = ()
+    inclusion_suffixes: tuple[str, ...] = ()
+    inclusion_regexps: tuple[str, ...] = ()
+    """Of whole names; in the syntax of RE2."""
+
+
 class ProxyConfig(Struct):
     """`defaultConfig`, and the annotation `proxy.istio.io/config` laid over it."""
 
@@ -52,6 +140,10 @@ class ProxyConfig(Struct):
     """How inbound connections are captured where a pod's annotation says nothing."""
     proxy_metadata: dict[str, str] = {}
     gateway_topology: GatewayTopology = GatewayTopology()
+    proxy_headers: ProxyHeaders = ProxyHeaders()
+    proxy_stats_matcher: ProxyStatsMatcher = ProxyStatsMatcher()
+    runtime_values: dict[str, str] = {}
+    """Envoy's runtime flags, by name."""
 
 
 class MeshTLSConfig(Struct):
@@ -70,6 +162,7 @@ class MeshConfig(Struct):
     access_log_format: str = ""
     access_log_encoding: Literal["TEXT", "JSON"] = "TEXT"
     outbound_traffic_policy: OutboundTrafficPolicy = OutboundTrafficPolicy()
+    inbound_traffic_policy: InboundTrafficPolicy = InboundTrafficPolicy()
     default_config: ProxyConfig = ProxyConfig()
     proxy_http_port: int = 0
     """Where each sidecar is an HTTP proxy to its app, at 127.0.0.1; 0: nowhere."""
@@ -82,11 +175,15 @@ class MeshConfig(Struct):
     """UPGRADE: ports that declare HTTP are called over HTTP/2, where no DestinationRule says it."""
     default_http_retry_policy: HTTPRetry | None = None
     """Of routes that say nothing of retries, in place of two tries of what has not reached the app."""
+    default_inbound_http_retry_policy: HTTPRetry | None = None
+    """From a sidecar to its app, in place of two more tries of what the app has not read; never on ports that declare
+    gRPC. Of it `attempts`, `retryOn` and `backoff` count, as in Istio."""
     dns_refresh_rate: Duration = Duration(60 * 10**9)
     """How often a name is asked for whose answer does not say how long it holds."""
     protocol_detection_timeout: Duration = Duration(0)
     locality_lb_setting: LocalityLoadBalancerSetting | None = None
     """Where a DestinationRule says nothing of it."""
+    default_traffic_policy: DefaultTrafficPolicy | None = None
     root_namespace: str = ROOT_NAMESPACE
     trust_domain: str = DEFAULT_TRUST_DOMAIN
     """What identities begin with: `spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/ACCOUNT`."""
@@ -95,6 +192,10 @@ class MeshConfig(Struct):
     enable_auto_mtls: bool = True
     """Clients speak mutual TLS with endpoints that have a proxy, where no DestinationRule says what to speak."""
     mesh_mtls: MeshTLSConfig = msgspec.field(default=MeshTLSConfig(), name="meshMTLS")
+    tls_defaults: TLSConfig = TLSConfig()
+    """Of TLS but the mesh's own, where a Gateway or a Sidecar says nothing of it; of calls: the suites and curves."""
+    discovery_selectors: tuple[LabelSelector, ...] = ()
+    """Of namespaces: in others, but for the root's, proxies are told of nothing. Pods run wherever they are."""
     ingress_controller_mode: Literal["UNSPECIFIED", "OFF", "DEFAULT", "STRICT"] = "UNSPECIFIED"
     """Which Ingresses are served: none, those of the class and of none, or (also unspecified) those of the class."""
     ingress_class: str = "istio"

@@ -10,17 +10,29 @@ import msgspec
 
 from pilotfish.config.checks.access_log import check_access_log
 from pilotfish.config.checks.client_tls import check_client_tls
-from pilotfish.config.checks.connection_pool import check_keepalive
+from pilotfish.config.checks.connection_pool import check_connection_pool, check_keepalive
+from pilotfish.config.checks.destination_rule import check_outliers
 from pilotfish.config.checks.durations import check_duration
 from pilotfish.config.checks.export_to import check_export_to
 from pilotfish.config.checks.hosts import is_domain
+from pilotfish.config.checks.http_headers import check_header_value
 from pilotfish.config.checks.http_route import check_retries
 from pilotfish.config.checks.locality import check_locality
-from pilotfish.config.checks.names import check_dns_label, check_port
+from pilotfish.config.checks.names import check_dns_label, check_labels, check_port
 from pilotfish.config.checks.proxy_config import check_concurrency
-from pilotfish.config.checks.server_tls import check_ciphers
+from pilotfish.config.checks.regex import find_fault
+from pilotfish.config.checks.server_tls import check_algorithms
 from pilotfish.config.decode import decode
-from pilotfish.config.mesh import GatewayTopology, MeshConfig, OutboundTrafficPolicy, ProxyConfig
+from pilotfish.config.kubernetes import Struct
+from pilotfish.config.mesh import (
+    DefaultTrafficPolicy,
+    GatewayTopology,
+    LabelSelector,
+    MeshConfig,
+    OutboundTrafficPolicy,
+    ProxyConfig,
+    ProxyHeaders,
+)
 from pilotfish.config.report import Report
 from pilotfish.config.sidecar_ports import check_one_each, check_proxy_ports
 from pilotfish.config.text import ParsedDocument, read
@@ -130,9 +142,10 @@ def parse_proxy_config(text: str, base: ProxyConfig, report: Report, field: str)
     own = decode(value, ProxyConfig, report, field)
     if own is not None:
         _check_proxy_config(own, report, field)
-        if own.gateway_topology != base.gateway_topology and own.gateway_topology != GatewayTopology():
-            what = "it holds for all gateways together, so it has no effect here; write it in meshConfig.defaultConfig"
-            report.warning(f"{field}.gatewayTopology", "UnusedField", what)
+        _check_common(
+            own.gateway_topology, base.gateway_topology, GatewayTopology(), f"{field}.gatewayTopology", report
+        )
+        _check_common(own.proxy_headers, base.proxy_headers, ProxyHeaders(), f"{field}.proxyHeaders", report)
     if own is None or report.errors > before or not isinstance(value, dict):
         return None
     fields = msgspec.structs.fields(ProxyConfig)
@@ -142,6 +155,12 @@ def parse_proxy_config(text: str, base: ProxyConfig, report: Report, field: str)
     if stated.keys() & {"proxy_admin_port", "status_port"}:
         check_one_each(merged, report, field, "statusPort" if "status_port" in stated else "proxyAdminPort")
     return None if report.errors > before else merged
+
+
+def _check_common(own: Struct, base: Struct, default: Struct, field: str, report: Report) -> None:
+    if own not in (base, default):
+        what = "it holds for all proxies together, so it has no effect here; write it in meshConfig.defaultConfig"
+        report.warning(field, "UnusedField", what)
 
 
 def _parse(text: object, report: Report, field: str) -> object:
@@ -172,6 +191,14 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
         report.invalid(f"{prefix}dnsRefreshRate", "Envoy looks names up less often than every 1ms", "write 2ms or more")
     if config.default_http_retry_policy is not None:
         check_retries(config.default_http_retry_policy, f"{prefix}defaultHttpRetryPolicy", report)
+    if config.default_inbound_http_retry_policy is not None:
+        check_retries(config.default_inbound_http_retry_policy, f"{prefix}defaultInboundHttpRetryPolicy", report)
+    if config.default_traffic_policy is not None:
+        _check_traffic_policy(config.default_traffic_policy, f"{prefix}defaultTrafficPolicy", report)
+    for index, selector in enumerate(config.discovery_selectors):
+        _check_selector(selector, f"{prefix}discoverySelectors[{index}]", report)
+    stated = config.tls_defaults
+    check_algorithms(stated.cipher_suites, stated.ecdh_curves, f"{prefix}tlsDefaults", report)
     if config.tcp_keepalive is not None:
         check_keepalive(config.tcp_keepalive, f"{prefix}tcpKeepalive", report)
     if config.locality_lb_setting is not None:
@@ -189,7 +216,7 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
     for i, alias in enumerate(config.trust_domain_aliases):
         if not is_domain(alias):
             report.invalid(f"{prefix}trustDomainAliases[{i}]", f"{alias!r} is no trust domain", "write a domain")
-    check_ciphers(config.mesh_mtls.cipher_suites, config.mesh_mtls.ecdh_curves, f"{prefix}meshMTLS", report)
+    check_algorithms(config.mesh_mtls.cipher_suites, config.mesh_mtls.ecdh_curves, f"{prefix}meshMTLS", report)
     check_export_to(config.default_service_export_to, report, f"{prefix}defaultServiceExportTo")
     check_export_to(config.default_virtual_service_export_to, report, f"{prefix}defaultVirtualServiceExportTo")
     if config.default_destination_rule_export_to not in ((), ("*",), (".",)):
@@ -197,6 +224,23 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
         report.invalid(f"{prefix}defaultDestinationRuleExportTo", "it must be one of two", remedy)
     log_format, encoding = config.access_log_format, config.access_log_encoding
     check_access_log(config.access_log_file, log_format, encoding, prefix, report)
+
+
+def _check_traffic_policy(policy: DefaultTrafficPolicy, field: str, report: Report) -> None:
+    if policy.connection_pool is not None:
+        check_connection_pool(policy.connection_pool, f"{field}.connectionPool", report)
+    if policy.outlier_detection is not None:
+        check_outliers(policy.outlier_detection, f"{field}.outlierDetection", report)
+
+
+def _check_selector(selector: LabelSelector, field: str, report: Report) -> None:
+    check_labels(selector.match_labels, f"{field}.matchLabels", report)
+    for index, requirement in enumerate(selector.match_expressions):
+        where, wants = f"{field}.matchExpressions[{index}].values", requirement.operator in ("In", "NotIn")
+        if wants and not requirement.values:
+            report.missing(where, f"{requirement.operator} needs at least one")
+        elif requirement.values and not wants:
+            report.invalid(where, f"{requirement.operator} looks at no value", "remove them")
 
 
 def _check_outbound(policy: OutboundTrafficPolicy, report: Report, field: str) -> None:
@@ -212,6 +256,11 @@ def _check_outbound(policy: OutboundTrafficPolicy, report: Report, field: str) -
 
 
 def _check_proxy_config(config: ProxyConfig, report: Report, field: str) -> None:
+    for index, pattern in enumerate(config.proxy_stats_matcher.inclusion_regexps):
+        if fault := find_fault(pattern):
+            where = f"{field}.proxyStatsMatcher.inclusionRegexps[{index}]"
+            report.invalid(where, fault, "correct the expression: Envoy would not start")
+    check_header_value(config.proxy_headers.server.value, f"{field}.proxyHeaders.server.value", report)
     check_proxy_ports(config, report, field)
     check_concurrency(config.concurrency, f"{field}.concurrency", report)
     if not 0 <= config.gateway_topology.num_trusted_proxies <= _MOST_PROXIES:

@@ -17,6 +17,7 @@ from pilotfish.envoy.owners import owners
 from pilotfish.envoy.resources import resource_set, roots
 from pilotfish.envoy.values import Resource, ResourceSet
 from pilotfish.mesh import inputs
+from pilotfish.mesh.discovery_selectors import unseen, within
 from pilotfish.mesh.ingresses import made_of, unserved_ingresses, with_ingresses
 from pilotfish.mesh.policy.policies import scope_of
 from pilotfish.mesh.problems.across import problems
@@ -34,7 +35,8 @@ class Mesh:
     def __init__(self) -> None:
         self.graph = Graph()
         self.desired = DesiredState()
-        """With what Ingresses come to."""
+        """What the mesh takes notice of, with what Ingresses come to."""
+        self._unseen: tuple[Problem, ...] = ()
         self._proven: dict[ObjectRef, Manifest] = {}
         """Each object's last form that every proxy accepted all of."""
         self._unproven: set[ObjectRef] = set()
@@ -43,7 +45,9 @@ class Mesh:
 
     def apply(self, desired: DesiredState) -> tuple[set[ObjectRef], bool]:
         """Which objects are new, different or gone; and whether anything follows from it."""
-        manifests = with_ingresses(desired.manifests, desired.mesh_config, self.desired.manifests)
+        seen = within(desired.manifests, desired.mesh_config)
+        self._unseen = tuple(unseen(desired.manifests, seen))
+        manifests = with_ingresses(seen, desired.mesh_config, self.desired.manifests)
         changes = _changes(self.desired.manifests, manifests)
         self.desired = desired if manifests is desired.manifests else replace(desired, manifests=manifests)
         for ref in changes:
@@ -112,7 +116,8 @@ class Mesh:
     def problems(self, now: float = 0.0) -> tuple[Problem, ...]:
         """What is wrong between objects. `now`: seconds since the epoch; at 0 nothing has expired."""
         found = (*self.graph.get(problems), *overdue(self.graph.get(expiries), now))
-        return (*map(self._about_ingress, found), *unserved_ingresses(self.desired.manifests, self.desired.mesh_config))
+        unserved = unserved_ingresses(self.desired.manifests, self.desired.mesh_config)
+        return (*map(self._about_ingress, found), *unserved, *self._unseen)
 
     def _about_ingress(self, problem: Problem) -> Problem:
         """Of what was made of an Ingress, as one of that."""

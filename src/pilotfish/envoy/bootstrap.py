@@ -7,7 +7,7 @@ Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/config/bootstrap/v3/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -33,6 +33,20 @@ _STATS_SUFFIXES: Final = ("downstream_cx_active",)
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """Statistics beside those that there always are, by the names that Envoy has for them. `{pod_ip}` stands for each
+    of the pod's addresses."""
+
+    prefixes: Sequence[str] = ()
+    suffixes: Sequence[str] = ()
+    expressions: Sequence[str] = ()
+    """RE2, of whole names."""
+
+
+_NOTHING_MORE: Final = Counted()
+
+
+@dataclass(frozen=True, slots=True)
 class BootstrapSpec:
     """One sidecar's share of its bootstrap."""
 
@@ -54,6 +68,9 @@ class BootstrapSpec:
     """`defaultConfig` with the pod's own `proxy.istio.io/config` laid over it, in JSON form."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Further node metadata: `proxyMetadata`, ISTIO_META_* variables."""
+    counted: Counted = _NOTHING_MORE
+    runtime: Mapping[str, str] = field(default_factory=dict)
+    """Envoy's flags, by name."""
     admin_port: int = ADMIN_PORT
     status_port: int = STATUS_PORT
     """The agent's, on loopback; readiness is asked there."""
@@ -73,10 +90,10 @@ def bootstrap(spec: BootstrapSpec) -> dict[str, Any]:
     """The whole bootstrap, ready to be written as JSON."""
     return {
         "node": _node(spec),
-        "layered_runtime": _runtime(),
+        "layered_runtime": _runtime(spec.runtime),
         "overload_manager": _overload(),
         "typed_dns_resolver_config": _dns_resolver(),
-        "stats_config": _stats(),
+        "stats_config": _stats(spec.counted, spec.proxy.addresses),
         "admin": {"address": _address("127.0.0.1", spec.admin_port)},
         "dynamic_resources": _dynamic_resources(),
         "static_resources": {
@@ -134,10 +151,21 @@ def _metadata(spec: BootstrapSpec) -> dict[str, Any]:
     return {**spec.metadata, **{k: v for k, v in known.items() if v or k in ("LABELS", "PROXY_CONFIG")}}
 
 
-def _runtime() -> dict[str, Any]:
+def _runtime(stated: Mapping[str, str]) -> dict[str, Any]:
     # Envoy's own limit, 100, refuses many a regular expression that Istio, with this one, accepts.
-    static = {"name": "global config", "static_layer": {"re2.max_program_size.error_level": LARGEST_REGEX_PROGRAM}}
+    flags = {"re2.max_program_size.error_level": LARGEST_REGEX_PROGRAM, **{k: _flag(v) for k, v in stated.items()}}
+    static = {"name": "global config", "static_layer": flags}
     return {"layers": [static, {"name": "admin", "admin_layer": {}}]}
+
+
+def _flag(text: str) -> bool | float | str:
+    """As Envoy would read it from a file."""
+    if text in ("true", "false"):
+        return text == "true"
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        return text
 
 
 def _overload() -> dict[str, Any]:
@@ -148,8 +176,17 @@ def _overload() -> dict[str, Any]:
     return {"resource_monitors": [{"name": monitor, "typed_config": limit}]}
 
 
-def _stats() -> dict[str, Any]:
-    patterns = [*({"prefix": p} for p in _STATS_PREFIXES), *({"suffix": s} for s in _STATS_SUFFIXES), _ROUTES]
+def _stats(counted: Counted, addresses: Sequence[str]) -> dict[str, Any]:
+    def each(patterns: Sequence[str]) -> Iterator[str]:
+        for pattern in patterns:
+            yield from dict.fromkeys(pattern.replace("{pod_ip}", address) for address in addresses)
+
+    patterns = [
+        *({"prefix": p} for p in (*_STATS_PREFIXES, *each(counted.prefixes))),
+        *({"suffix": s} for s in (*_STATS_SUFFIXES, *each(counted.suffixes))),
+        _ROUTES,
+        *({"safe_regex": {"regex": r}} for r in each(counted.expressions)),
+    ]
     return {
         "use_all_default_tags": False,
         "stats_tags": [{"tag_name": name, "regex": regex} for name, regex in _STATS_TAGS],

@@ -28,6 +28,8 @@ def speak_tls(cluster: Cluster, options: HttpProtocolOptions, tls: ClientTLS) ->
     common = context.common_tls_context
     common.tls_params.tls_minimum_protocol_version = TlsParameters.TLSv1_2
     common.tls_params.tls_maximum_protocol_version = TlsParameters.TLSv1_3
+    common.tls_params.cipher_suites.extend(tls.cipher_suites)
+    common.tls_params.ecdh_curves.extend(tls.curves)
     if options.explicit_http_config.HasField("http2_protocol_options"):
         common.alpn_protocols.append("h2")
     if tls.certificate:

@@ -39,6 +39,7 @@ from pilotfish.envoy.naming import (
     inbound_cluster,
     outbound_cluster,
 )
+from pilotfish.envoy.proxy_headers import keep_case
 from pilotfish.envoy.traffic_policy import apply_pool, apply_traffic_policy
 from pilotfish.envoy.types import CLUSTER, ENDPOINT
 from pilotfish.envoy.values import Reference, Resource
@@ -129,18 +130,21 @@ def _looked_up(db: Reads) -> Cluster:
     if tls is not None:
         speak_tls(cluster, options, tls)
     cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
-    look_names_up(cluster)
+    look_names_up(cluster, settings(db).dns_refresh)
     return cluster
 
 
 @query
 def inbound_port_cluster(db: Reads, port: InboundPort) -> Resource:
-    """`inbound|8888||`: to the app, at the address that the client chose or that a Sidecar says, from 127.0.0.6.
+    """`inbound|8888||`: to the app, at the address that the client chose or that a Sidecar or the mesh says, from
+    127.0.0.6.
 
     That source tells the capture rules to let the connection pass: Envoy's own, but for this pod.
     """
     cluster = _original_dst(db, inbound_cluster(port.number))
     endpoint = port.listener.endpoint if port.listener is not None else ""
+    if port.listener is None and settings(db).to_loopback:
+        endpoint = f"127.0.0.1:{port.number}"
     if endpoint:
         cluster.type, cluster.lb_policy = Cluster.STATIC, Cluster.ROUND_ROBIN
         cluster.load_assignment.CopyFrom(_build_app(cluster.name, endpoint))
@@ -246,7 +250,7 @@ def _set_discovery(
         )
         _resolve_names(cluster, found.resolution, settings(db).dns_refresh)
     elif found.resolution is Resolution.DYNAMIC_DNS:
-        look_names_up(cluster)
+        look_names_up(cluster, settings(db).dns_refresh)
     else:
         cluster.type = Cluster.ORIGINAL_DST
         cluster.lb_policy = Cluster.CLUSTER_PROVIDED
@@ -296,6 +300,8 @@ def _from_loopback() -> BindConfig:
 
 
 def _resource(db: Reads, cluster: Cluster, secrets: tuple[Reference, ...] = ()) -> Resource:
+    if settings(db).headers.keeps_case:
+        keep_case(cluster)
     listed = cluster.eds_cluster_config.service_name
     references = ((ENDPOINT, listed),) if cluster.type == Cluster.EDS else ()
     return Resource.make(CLUSTER, cluster.name, serialise(cluster), (*references, *secrets), db.origin)

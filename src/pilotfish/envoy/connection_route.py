@@ -16,14 +16,14 @@ from pilotfish.envoy.name_lookup import build_server_name_lookup
 from pilotfish.envoy.naming import BLACK_HOLE
 from pilotfish.model.connection_route import ConnectionMatch, ConnectionRoute
 from pilotfish.model.route import WeightedBackend
-from pilotfish.model.settings import AccessLog
+from pilotfish.model.settings import AccessLog, MeshSettings
 from pilotfish.model.traffic_policy import Passing
 
 
-def build_chain(route: ConnectionRoute, access_log: AccessLog | None) -> FilterChain:
+def build_chain(route: ConnectionRoute, mesh: MeshSettings) -> FilterChain:
     named = next((w.backend for w in route.backends if w.weight > 0 and w.backend.looked_up), None)
-    lookup = [build_server_name_lookup(named.port)] if named is not None else []
-    chain = FilterChain(filters=[*lookup, _build_proxy(route, access_log)])
+    lookup = [build_server_name_lookup(named.port, mesh.dns_refresh)] if named is not None else []
+    chain = FilterChain(filters=[*lookup, _build_proxy(route, mesh.access_log)])
     if not route.match.matches_everything:
         chain.filter_chain_match.CopyFrom(_build_match(route.match))
     metadata = istio_metadata(config=config_path(route.ref.object)) if route.ref is not None else None

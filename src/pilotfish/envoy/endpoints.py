@@ -13,7 +13,7 @@ from pilotfish.envoy.message import pipe, serialise, socket_address
 from pilotfish.envoy.naming import outbound_cluster
 from pilotfish.envoy.types import ENDPOINT
 from pilotfish.envoy.values import Resource
-from pilotfish.mesh.policy.locality import NEAREST, Group, arrange
+from pilotfish.mesh.policy.locality import Group, arrange, balancing_of
 from pilotfish.mesh.policy.peer_authentication import speaks_mutual
 from pilotfish.mesh.policy.policies import policy
 from pilotfish.mesh.registry.endpoints import endpoints
@@ -43,7 +43,7 @@ def service_load_assignments(
         for port in ports_of(found, ports)
         for subset in ("", *(subset.name for subset in applied.subsets))
         if (treatment := applied.of(subset, port.number)).load_balancer is not LoadBalancer.PASSTHROUGH
-        for is_placed in (treatment.locality is not None or found.nearest,)
+        for is_placed in (treatment.locality is not None or found.prefers is not None,)
         for at in (client if is_placed else NOWHERE,)
     )
 
@@ -76,9 +76,9 @@ def build_load_assignment(
 ) -> ClusterLoadAssignment:
     selector = applied.labels(subset)
     ready = (e for e in endpoints(db, host, home, port) if e.ready and e.has_labels(selector))
-    found = service_at(db, host, home)
-    nearest = NEAREST if found is not None and found.nearest else None
-    groups = arrange(ready, applied.of(subset, port).locality or nearest, client)
+    found, treatment = service_at(db, host, home), applied.of(subset, port)
+    balancing = balancing_of(treatment, found) if found is not None else treatment.locality
+    groups = arrange(ready, balancing, client)
     return ClusterLoadAssignment(cluster_name=name, endpoints=(_build_group(db, group) for group in groups))
 
 

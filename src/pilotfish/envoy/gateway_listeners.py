@@ -15,7 +15,7 @@ from pilotfish.derive import Reads, query
 from pilotfish.envoy.access_log import build_listener_logs
 from pilotfish.envoy.connection_route import build_chain, connection_clusters_of
 from pilotfish.envoy.filters import PROXY_PROTOCOL, TLS_INSPECTOR
-from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
+from pilotfish.envoy.http_manager import NEVER, Direction, HttpManager, build_http_manager
 from pilotfish.envoy.listeners import also_ipv6
 from pilotfish.envoy.message import datagram_address, serialise, socket_address
 from pilotfish.envoy.naming import BLACK_HOLE
@@ -95,17 +95,19 @@ def _build_chain(
     mesh: MeshSettings, chain: GatewayChain, listener: str, looks_up: bool, http3: bool = False
 ) -> FilterChain:
     if not chain.requests:
-        built = build_chain(chain.connections or ConnectionRoute(EVERYTHING, ()), mesh.access_log)
+        built = build_chain(chain.connections or ConnectionRoute(EVERYTHING, ()), mesh)
     else:
         prefix = chain.stat_prefix or f"outbound_{listener}"
+        lookup = mesh.dns_refresh if looks_up else NEVER
         manager = HttpManager(
             Direction.GATEWAY,
             prefix,
             chain.requests,
             mesh.access_log,
+            headers=mesh.headers,
             edge=mesh.edge,
             http3=http3,
-            looks_up=looks_up,
+            lookup=lookup,
         )
         built = FilterChain(filters=[build_http_manager(manager)])
     if chain.server_names:

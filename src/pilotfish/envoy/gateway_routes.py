@@ -10,13 +10,16 @@ from envoy.config.route.v3.route_components_pb2 import VirtualHost
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.http_route import build_routes, clusters_of
 from pilotfish.envoy.message import serialise
+from pilotfish.envoy.proxy_headers import build_virtual_host
 from pilotfish.envoy.routes import assemble
 from pilotfish.envoy.values import Resource
 from pilotfish.envoy.virtual_hosts import Fragment
 from pilotfish.mesh.gateways.hosts import first_port, gateway_hosts
 from pilotfish.mesh.gateways.selection import Front
 from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.settings import settings
 from pilotfish.model.gateway import GatewayHost
+from pilotfish.model.settings import Headers
 
 _NOBODY: Final = "blackhole"
 
@@ -25,19 +28,16 @@ _NOBODY: Final = "blackhole"
 def gateway_route(db: Reads, front: Front, scope: Scope, name: str) -> Resource:
     """What nobody routes is answered 404."""
     found = gateway_hosts(db, front, scope, name)
-    fragments = tuple(map(_fragment, found)) or (_nobody(first_port(db, front, name)),)
+    headers = settings(db).headers
+    fragments = tuple(_fragment(each, headers) for each in found) or (_nobody(first_port(db, front, name)),)
     return assemble(db, name, fragments, b"", "")
 
 
-def _fragment(source: GatewayHost) -> Fragment:
+def _fragment(source: GatewayHost, headers: Headers) -> Fragment:
     host = source.host
     domains = (host,) if host.startswith("*") else (host, f"{host}.")
-    message = VirtualHost(
-        name=f"{host}:{source.port}",
-        domains=domains,
-        routes=[built for route in source.routes for built in build_routes(route, source.port)],
-        include_request_attempt_count=True,
-    )
+    built = (made for route in source.routes for made in build_routes(route, source.port))
+    message = build_virtual_host(f"{host}:{source.port}", domains, built, headers)
     if source.needs_tls:
         message.require_tls = VirtualHost.ALL
     if source.http3:

@@ -28,8 +28,10 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from pilotfish.envoy.access_log import build_access_logs
 from pilotfish.envoy.message import ads, pack, seconds
-from pilotfish.envoy.name_lookup import REQUEST_LOOKUP
-from pilotfish.model.settings import AccessLog, Edge
+from pilotfish.envoy.name_lookup import build_request_lookup
+from pilotfish.envoy.proxy_headers import describe_caller, set_headers
+from pilotfish.model import Duration
+from pilotfish.model.settings import AccessLog, Edge, Headers
 
 
 class Direction(IntEnum):
@@ -41,7 +43,9 @@ class Direction(IntEnum):
     """From whoever calls the gateway by its own address."""
 
 
+NEVER: Final = Duration(0)
 _BELIEVES_NOBODY: Final = Edge()
+_AS_EVER: Final = Headers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +58,13 @@ class HttpManager:
     """The name of one that it asks for; or inline, where it changes with its listener alone."""
     access_log: AccessLog | None
     upgrades: tuple[str, ...] = ("websocket",)
+    headers: Headers = _AS_EVER
     edge: Edge = _BELIEVES_NOBODY
     """Of a gateway."""
     http3: bool = False
     """Its connections are of QUIC."""
-    looks_up: bool = False
-    """Some of its routes may lead to what requests call their host."""
+    lookup: Duration = NEVER
+    """How often names are asked for, where some of its routes may lead to what requests call their host."""
 
 
 class Slot(IntEnum):
@@ -85,9 +90,14 @@ FILTERS: Final = (
     _HttpFilter(Slot.FAULT, "envoy.filters.http.fault", lambda _: HTTPFault()),
     _HttpFilter(Slot.CORS, "envoy.filters.http.cors", lambda _: Cors()),
     _HttpFilter(
-        Slot.LOOKUP, "envoy.filters.http.dynamic_forward_proxy", lambda _: REQUEST_LOOKUP, lambda spec: spec.looks_up
+        Slot.LOOKUP,
+        "envoy.filters.http.dynamic_forward_proxy",
+        lambda spec: build_request_lookup(spec.lookup),
+        lambda spec: spec.lookup != NEVER,
     ),
-    _HttpFilter(Slot.ROUTER, "envoy.filters.http.router", lambda _: Router()),
+    _HttpFilter(
+        Slot.ROUTER, "envoy.filters.http.router", lambda spec: Router(suppress_envoy_headers=not spec.headers.debug)
+    ),
 )
 
 _REQUEST_ID: Final = RequestIDExtension(
@@ -115,13 +125,16 @@ def build_http_manager(spec: HttpManager) -> Filter:
         http_protocol_options=_HTTP1,
         access_log=build_access_logs(spec.access_log),
     )
+    set_headers(manager, spec.headers)
     if spec.http3:
         manager.codec_type = HttpConnectionManager.HTTP3
         manager.http3_protocol_options.SetInParent()
     match spec.direction:
         case Direction.INBOUND:
-            _identify(manager)
+            manager.server_name = spec.headers.server
+            describe_caller(manager, spec.headers)
         case Direction.GATEWAY:
+            manager.server_name = spec.headers.server
             _stand_at_the_edge(manager, spec.edge)
     if isinstance(spec.route, str):
         manager.rds.CopyFrom(Rds(config_source=ads(), route_config_name=spec.route))
@@ -141,17 +154,8 @@ def _stand_at_the_edge(manager: HttpConnectionManager, edge: Edge) -> None:
 
     Source: https://istio.io/latest/docs/ops/configuration/traffic-management/network-topologies/
     """
-    manager.server_name = "istio-envoy"
     manager.use_remote_address.value = True
     manager.xff_num_trusted_hops = edge.trusted_proxies
     manager.forward_client_cert_details = HttpConnectionManager.ForwardClientCertDetails.Value(edge.certificate)
     details = manager.set_current_client_cert_details
     details.subject.value = details.cert = details.dns = details.uri = True
-
-
-def _identify(manager: HttpConnectionManager) -> None:
-    """The app is told who calls, and the client who answers."""
-    manager.server_name = "istio-envoy"
-    manager.forward_client_cert_details = HttpConnectionManager.ForwardClientCertDetails.APPEND_FORWARD
-    details = manager.set_current_client_cert_details
-    details.subject.value = details.dns = details.uri = True

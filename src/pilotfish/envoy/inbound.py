@@ -38,9 +38,11 @@ from pilotfish.envoy.types import CLUSTER, LISTENER
 from pilotfish.envoy.values import Resource
 from pilotfish.mesh.listeners.inbound import Inbound, InboundPort, inbound_protocol
 from pilotfish.mesh.listeners.outbound import WILDCARD
+from pilotfish.mesh.routes.retries import inbound_retries
 from pilotfish.mesh.settings import settings
 from pilotfish.model import Duration, Protocol
 from pilotfish.model.mutual_tls import MutualTLS
+from pilotfish.model.route import Retries
 from pilotfish.model.settings import MeshSettings
 from pilotfish.model.wellknown import INBOUND_PORT
 
@@ -52,12 +54,12 @@ does."""
 @query
 def virtual_inbound(db: Reads, inbound: Inbound) -> Resource:
     """0.0.0.0:15006, for a workload with these ports: replicas share it."""
-    mesh = settings(db)
+    mesh, retries = settings(db), inbound_retries(db)
     protocols = {port: inbound_protocol(db, port) for port in inbound.ports if not port.is_bound}
     taken = {port: _taken(port, inbound.modes.of(port.number), inbound.certified) for port in protocols}
-    chains = [_loop_chain(mesh), *_other_chains(mesh, inbound)]
+    chains = [_loop_chain(mesh), *_other_chains(mesh, inbound, retries)]
     for port, protocol in protocols.items():
-        chains += build_chains(mesh, port, protocol, taken[port])
+        chains += build_chains(mesh, port, protocol, taken[port], retries)
     listener = Listener(
         name=VIRTUAL_INBOUND,
         address=socket_address(WILDCARD, INBOUND_PORT),
@@ -89,7 +91,7 @@ def bound_inbound(db: Reads, port: InboundPort, mode: MutualTLS, certified: bool
     listener = Listener(
         name=f"{address}_{port.number}",
         address=socket_address(address, port.number),
-        filter_chains=build_chains(mesh, port, protocol, taken),
+        filter_chains=build_chains(mesh, port, protocol, taken, inbound_retries(db)),
         listener_filters=[
             *((TLS_INSPECTOR,) if taken.is_tls else ()),
             *((HTTP_INSPECTOR,) if protocol.is_sniffed else ()),
@@ -138,8 +140,9 @@ def _loop_chain(mesh: MeshSettings) -> FilterChain:
     )
 
 
-def _other_chains(mesh: MeshSettings, inbound: Inbound) -> Iterable[FilterChain]:
+def _other_chains(mesh: MeshSettings, inbound: Inbound, retries: Retries | None) -> Iterable[FilterChain]:
     """Of the ports that no service has."""
-    yield from build_passthrough_chains(mesh, None, Taken(inbound.modes.default, inbound.certified))
+    yield from build_passthrough_chains(mesh, None, Taken(inbound.modes.default, inbound.certified), retries)
     for number in inbound.other_ports:
-        yield from build_passthrough_chains(mesh, number, Taken(inbound.modes.of(number), inbound.certified))
+        taken = Taken(inbound.modes.of(number), inbound.certified)
+        yield from build_passthrough_chains(mesh, number, taken, retries)

@@ -33,6 +33,7 @@ from pilotfish.mesh.listeners.outbound import WILDCARD
 from pilotfish.model import Protocol
 from pilotfish.model.gateway import ServerTLS
 from pilotfish.model.mutual_tls import MutualTLS
+from pilotfish.model.route import Retries
 from pilotfish.model.settings import MeshSettings
 
 
@@ -76,20 +77,25 @@ class _Ends:
     tcp: Filter
 
 
-def build_chains(mesh: MeshSettings, port: InboundPort, protocol: Protocol, taken: Taken) -> Iterator[FilterChain]:
+def build_chains(
+    mesh: MeshSettings, port: InboundPort, protocol: Protocol, taken: Taken, retries: Retries | None
+) -> Iterator[FilterChain]:
     """Of a port that a service or a Sidecar has."""
     address = port.listener.bind if port.listener is not None else WILDCARD
     name, cluster = f"{address}_{port.number}", inbound_cluster(port.number)
     passing = port.pool.passing if port.pool is not None else None
-    route = build_inbound_route(cluster, port.service_port, cluster, f"{port.host}:{port.service_port}")
+    subject, again = f"{port.host}:{port.service_port}", None if protocol.is_grpc else retries
+    route = build_inbound_route(cluster, port.service_port, cluster, subject, again)
     http = _http(mesh, f"inbound_{name}", route)
     tcp = build_tcp(mesh.access_log, cluster, build_passing(passing) if passing is not None else TcpProxy())
     return _tell_apart(mesh, _Ends(port.number, (name, name), http, tcp), protocol, taken)
 
 
-def build_passthrough_chains(mesh: MeshSettings, port: int | None, taken: Taken) -> Iterator[FilterChain]:
+def build_passthrough_chains(
+    mesh: MeshSettings, port: int | None, taken: Taken, retries: Retries | None
+) -> Iterator[FilterChain]:
     """Of a port that nobody has declared; None: of all of them."""
-    route = build_inbound_route(INBOUND_PASSTHROUGH, 0, INBOUND_PASSTHROUGH, ":0")
+    route = build_inbound_route(INBOUND_PASSTHROUGH, 0, INBOUND_PASSTHROUGH, ":0", retries)
     http, tcp = _http(mesh, INBOUND_PASSTHROUGH, route), build_tcp(mesh.access_log, INBOUND_PASSTHROUGH)
     names = (f"{VIRTUAL_INBOUND}-catchall-http", VIRTUAL_INBOUND)
     return _tell_apart(mesh, _Ends(port, names, http, tcp), Protocol.AUTO, taken)
@@ -143,4 +149,4 @@ def _match(port: int | None, transport: str = "", protocols: tuple[str, ...] = (
 
 
 def _http(mesh: MeshSettings, stat_prefix: str, route: RouteConfiguration) -> Filter:
-    return build_http_manager(HttpManager(Direction.INBOUND, stat_prefix, route, mesh.access_log))
+    return build_http_manager(HttpManager(Direction.INBOUND, stat_prefix, route, mesh.access_log, headers=mesh.headers))

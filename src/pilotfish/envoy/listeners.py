@@ -27,7 +27,7 @@ from pilotfish.envoy.filters import (
     TLS_INSPECTOR,
     build_tcp,
 )
-from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
+from pilotfish.envoy.http_manager import NEVER, Direction, HttpManager, build_http_manager
 from pilotfish.envoy.message import duration, pipe, serialise, socket_address
 from pilotfish.envoy.mutual_tls import SPEAKS_TCP
 from pilotfish.envoy.naming import BLACK_HOLE, VIRTUAL_OUTBOUND
@@ -84,8 +84,10 @@ def _take_requests(listener: Listener, mesh: MeshSettings, unknown: Unclaimed) -
     Envoy looks at connections to all listeners here before it leads them on: a server that speaks first is not to be
     waited for long. A client who is late with his request has it passed on to where it was going.
     """
-    routes = RouteConfiguration(name=VIRTUAL_OUTBOUND, virtual_hosts=[build_fallback(unknown)])
-    manager = HttpManager(Direction.OUTBOUND, VIRTUAL_OUTBOUND, routes, mesh.access_log, looks_up=True)
+    routes = RouteConfiguration(name=VIRTUAL_OUTBOUND, virtual_hosts=[build_fallback(unknown, mesh.headers)])
+    manager = HttpManager(
+        Direction.OUTBOUND, VIRTUAL_OUTBOUND, routes, mesh.access_log, headers=mesh.headers, lookup=mesh.dns_refresh
+    )
     chain = FilterChain(
         name=f"{VIRTUAL_OUTBOUND}-catchall-http",
         filters=[build_http_manager(manager)],
@@ -136,10 +138,17 @@ def _chains(
     mesh: MeshSettings, bound: Binding, routes: tuple[ConnectionRoute, ...], looks_up: bool
 ) -> Iterator[FilterChain]:
     """All but what takes the rest. Envoy decides by destination range, then server name, then what was sniffed."""
-    yield from (build_chain(route, mesh.access_log) for route in routes if not route.match.matches_everything)
+    yield from (build_chain(route, mesh) for route in routes if not route.match.matches_everything)
     if bound.route:
         prefix = f"outbound_{bound.name}"
-        manager = HttpManager(Direction.OUTBOUND, prefix, bound.route, mesh.access_log, looks_up=looks_up)
+        manager = HttpManager(
+            Direction.OUTBOUND,
+            prefix,
+            bound.route,
+            mesh.access_log,
+            headers=mesh.headers,
+            lookup=mesh.dns_refresh if looks_up else NEVER,
+        )
         yield FilterChain(filters=[build_http_manager(manager)], filter_chain_match=_REQUESTS)
 
 
@@ -160,7 +169,7 @@ def _set_rest(
 
 
 def _rest_chain(rest: ConnectionRoute, mesh: MeshSettings, bound: Binding) -> FilterChain:
-    chain = build_chain(rest, mesh.access_log)
+    chain = build_chain(rest, mesh)
     if bound.undeclared:
         chain.filters.insert(0, SPEAKS_TCP)
     return chain

@@ -1,7 +1,7 @@
 """Names that Envoy looks up itself: who answers it, and its dynamic forward proxy, which looks up whatever name a
 request or a TLS handshake says (resolution DYNAMIC_DNS, and the outbound policy ALLOW_ANY_DYNAMIC_DNS).
 
-All clusters and filters of it share one cache: Envoy refuses two of one name that differ.
+All clusters and filters of it share one cache: Envoy refuses two of one name that differ, so its name says how it does.
 Source: https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/http/http_proxy
 """
 
@@ -20,7 +20,8 @@ from envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.sni_dynamic_f
 )
 from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 import CaresDnsResolverConfig
 
-from pilotfish.envoy.message import pack, socket_address
+from pilotfish.envoy.message import duration, pack, socket_address
+from pilotfish.model import Duration
 from pilotfish.model.wellknown import DNS_PROXY_PORT
 
 RESOLVER: Final = TypedExtensionConfig(
@@ -29,23 +30,31 @@ RESOLVER: Final = TypedExtensionConfig(
 )
 """The agent's DNS: Envoy's own traffic is not captured, so it is asked by address."""
 
-_CACHE: Final = DnsCacheConfig(
-    name="dynamic_dns", dns_lookup_family=Cluster.V4_PREFERRED, typed_dns_resolver_config=RESOLVER
-)
 
-REQUEST_LOOKUP: Final = FilterConfig(dns_cache_config=_CACHE)
-"""An HTTP filter. It looks at requests alone whose route leads to such a cluster."""
+def _cache(refresh: Duration) -> DnsCacheConfig:
+    """`refresh`: how often a name is asked for whose answer does not say how long it holds."""
+    return DnsCacheConfig(
+        name=f"dynamic_dns_{refresh}",
+        dns_lookup_family=Cluster.V4_PREFERRED,
+        dns_refresh_rate=duration(refresh),
+        typed_dns_resolver_config=RESOLVER,
+    )
 
 
-def build_server_name_lookup(port: int) -> Filter:
+def build_request_lookup(refresh: Duration) -> FilterConfig:
+    """An HTTP filter. It looks at requests alone whose route leads to such a cluster."""
+    return FilterConfig(dns_cache_config=_cache(refresh))
+
+
+def build_server_name_lookup(port: int, refresh: Duration) -> Filter:
     """Before the TCP proxy; to this port of what the server name means."""
-    config = ServerNameFilterConfig(dns_cache_config=_CACHE, port_value=port)
+    config = ServerNameFilterConfig(dns_cache_config=_cache(refresh), port_value=port)
     return Filter(name="envoy.filters.network.sni_dynamic_forward_proxy", typed_config=pack(config))
 
 
-def look_names_up(cluster: Cluster) -> None:
+def look_names_up(cluster: Cluster, refresh: Duration) -> None:
     # Whom it speaks TLS to is what a DestinationRule says, as with any other cluster.
-    config = ClusterConfig(dns_cache_config=_CACHE, allow_insecure_cluster_options=True)
+    config = ClusterConfig(dns_cache_config=_cache(refresh), allow_insecure_cluster_options=True)
     cluster.cluster_type.CopyFrom(
         Cluster.CustomClusterType(name="envoy.clusters.dynamic_forward_proxy", typed_config=pack(config))
     )

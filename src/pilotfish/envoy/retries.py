@@ -37,13 +37,6 @@ def build_retry_policy(retries: Retries | None, timeouts: Timeouts) -> RetryPoli
     return policy
 
 
-def build_inbound_retry_policy() -> RetryPolicy:
-    """Only what certainly has not reached the app: a connection that it had closed while idle."""
-    policy = RetryPolicy(retry_on="reset-before-request")
-    policy.num_retries.value = 2
-    return policy
-
-
 def _set_retries(policy: RetryPolicy, retries: Retries) -> None:
     policy.num_retries.value = retries.attempts
     more = (_CODES,) if retries.codes and _CODES not in retries.conditions else ()

@@ -15,7 +15,7 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.message import serialise
 from pilotfish.envoy.naming import BLACK_HOLE
-from pilotfish.envoy.retries import build_inbound_retry_policy
+from pilotfish.envoy.retries import build_retry_policy
 from pilotfish.envoy.timeouts import set_timeout
 from pilotfish.envoy.types import CLUSTER, ROUTE
 from pilotfish.envoy.unclaimed import unclaimed, unknown_host
@@ -26,7 +26,9 @@ from pilotfish.mesh.listeners.outbound import http_hosts, http_targets
 from pilotfish.mesh.registry.visibility import seen_service, visible
 from pilotfish.mesh.routing import Reader, reader, reader_by, routed_hosts
 from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.settings import settings
 from pilotfish.model.egress import listeners_of
+from pilotfish.model.route import Retries, Timeouts
 
 _VIRTUAL_HOSTS = RouteConfiguration.DESCRIPTOR.fields_by_name["virtual_hosts"].number
 
@@ -53,7 +55,7 @@ def _assemble_shared(
     db: Reads, scope: Scope, name: str, fragments: Iterable[Fragment], *, says_ports: bool = False
 ) -> Resource:
     unknown = unclaimed(db, scope)
-    fallback = serialise(build_fallback(unknown))
+    fallback = serialise(build_fallback(unknown, settings(db).headers))
     cluster = unknown_host(unknown) if unknown.allow_any else ""
     return assemble(db, name, fragments, fallback, cluster, says_ports=says_ports)
 
@@ -65,12 +67,15 @@ def service_routes(db: Reads, scope: Scope, host: str, port: int) -> Resource:
     return assemble(db, f"{host}:{port}", (fragment,), b"", "")
 
 
-def build_inbound_route(name: str, port: int, cluster: str, subject: str) -> RouteConfiguration:
+def build_inbound_route(
+    name: str, port: int, cluster: str, subject: str, retries: Retries | None
+) -> RouteConfiguration:
     """The inline route of an inbound filter chain: everything to the app. `subject` heads the trace operation."""
     route = Route(name="default", route=RouteAction(cluster=cluster))
     route.match.prefix = "/"
     set_timeout(route.route)
-    route.route.retry_policy.CopyFrom(build_inbound_retry_policy())
+    if (policy := build_retry_policy(retries, Timeouts())) is not None:
+        route.route.retry_policy.CopyFrom(policy)
     route.decorator.operation = f"{subject}/*"
     host = VirtualHost(name=f"inbound|http|{port}", domains=["*"], routes=[route])
     return RouteConfiguration(name=name, virtual_hosts=[host], validate_clusters=BoolValue(value=False))

@@ -5,20 +5,36 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.cluster.v3.cluster_pb2 import Cluster, LoadBalancingPolicy
+from envoy.config.common.matcher.v3.matcher_pb2 import HttpHeadersMatch, MatchPredicate
 from envoy.config.core.v3.base_pb2 import RuntimeDouble, TransportSocket
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.core.v3.proxy_protocol_pb2 import ProxyProtocolConfig
+from envoy.config.route.v3.route_components_pb2 import HeaderMatcher
+from envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3.client_side_weighted_round_robin_pb2 import (  # noqa: E501
+    ClientSideWeightedRoundRobin,
+)
+from envoy.extensions.load_balancing_policies.wrr_locality.v3.wrr_locality_pb2 import WrrLocality
 from envoy.extensions.transport_sockets.proxy_protocol.v3.upstream_proxy_protocol_pb2 import (
     ProxyProtocolUpstreamTransport,
 )
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from envoy.type.v3.percent_pb2 import Percent
+from google.protobuf.message import Message
 
 from pilotfish.envoy.client_tls import speak_tls
 from pilotfish.envoy.connection_pool import limit_connections, limit_use, set_protocol
 from pilotfish.envoy.message import duration, pack
 from pilotfish.envoy.mutual_tls import RAW, Peer, speak_mutual
-from pilotfish.model.traffic_policy import ConnectionPool, LoadBalancer, OutlierDetection, TrafficPolicy, Warmup
+from pilotfish.model.traffic_policy import (
+    ConnectionPool,
+    LoadBalancer,
+    OutlierDetection,
+    TrafficPolicy,
+    Utilization,
+    Warmup,
+)
 
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
@@ -58,6 +74,9 @@ def _balance(cluster: Cluster, policy: TrafficPolicy) -> None:
         for unused in ("eds_cluster_config", "load_assignment", "wait_for_warm_on_init"):
             cluster.ClearField(unused)
         return
+    if policy.utilization is not None:
+        _weigh_by_use(cluster, policy.utilization, by_locality=policy.locality is not None)
+        return
     cluster.lb_policy = _BALANCERS[policy.load_balancer]
     size = policy.consistent_hash.size if policy.consistent_hash is not None else None
     if policy.load_balancer is LoadBalancer.MAGLEV and size is not None:
@@ -68,6 +87,28 @@ def _balance(cluster: Cluster, policy: TrafficPolicy) -> None:
         _warm_up(cluster, policy.warmup)
     if policy.locality is not None:
         cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
+
+
+def _weigh_by_use(cluster: Cluster, wanted: Utilization, *, by_locality: bool) -> None:
+    weighed = ClientSideWeightedRoundRobin(metric_names_for_computing_utilization=wanted.metrics)
+    for field, value in (
+        (weighed.blackout_period, wanted.settles),
+        (weighed.weight_expiration_period, wanted.expires),
+        (weighed.weight_update_period, wanted.updates),
+    ):
+        if value is not None:
+            field.CopyFrom(duration(value))
+    if wanted.error_penalty:
+        weighed.error_utilization_penalty.value = wanted.error_penalty
+    chosen = _policy("client_side_weighted_round_robin", weighed)
+    if by_locality:
+        chosen = _policy("wrr_locality", WrrLocality(endpoint_picking_policy=LoadBalancingPolicy(policies=[chosen])))
+    cluster.load_balancing_policy.policies.append(chosen)
+
+
+def _policy(name: str, config: Message) -> LoadBalancingPolicy.Policy:
+    extension = TypedExtensionConfig(name=f"envoy.load_balancing_policies.{name}", typed_config=pack(config))
+    return LoadBalancingPolicy.Policy(typed_extension_config=extension)
 
 
 def _warm_up(cluster: Cluster, wanted: Warmup) -> None:
@@ -92,6 +133,8 @@ def _speak(cluster: Cluster, policy: TrafficPolicy) -> None:
     before.CopyFrom(options)
     set_protocol(options, policy.connection_pool.protocol)
     limit_use(options, policy.connection_pool)
+    if policy.outlier_detection is not None and policy.outlier_detection.error_codes:
+        options.outlier_detection.error_matcher.CopyFrom(_match_statuses(policy.outlier_detection.error_codes))
     if policy.tls is not None:
         speak_tls(cluster, options, policy.tls)
     if options == before:
@@ -106,6 +149,12 @@ def http_options(cluster: Cluster) -> HttpProtocolOptions:
     if _HTTP_OPTIONS in cluster.typed_extension_protocol_options:
         cluster.typed_extension_protocol_options[_HTTP_OPTIONS].Unpack(options)
     return options
+
+
+def _match_statuses(codes: tuple[int, ...]) -> MatchPredicate:
+    status = (HeaderMatcher(name=":status", string_match=StringMatcher(exact=str(code))) for code in codes)
+    each = [MatchPredicate(http_response_headers_match=HttpHeadersMatch(headers=[header])) for header in status]
+    return MatchPredicate(or_match=MatchPredicate.MatchSet(rules=each)) if len(each) > 1 else each[0]
 
 
 def _introduce_client(cluster: Cluster, version: str) -> None:
@@ -146,5 +195,8 @@ def _detect_outliers(cluster: Cluster, wanted: OutlierDetection) -> None:
         out.base_ejection_time.CopyFrom(duration(wanted.base_ejection_time))
     if wanted.max_ejection_percent is not None:
         out.max_ejection_percent.value = wanted.max_ejection_percent
+    if wanted.failure_percent is not None:
+        out.failure_percentage_threshold.value = wanted.failure_percent
+        out.enforcing_failure_percentage.value = 100
     # Envoy would go on using ejected endpoints once half of them are out; Istio's default is never.
     cluster.common_lb_config.healthy_panic_threshold.value = wanted.min_health_percent

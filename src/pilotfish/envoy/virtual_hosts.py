@@ -15,6 +15,7 @@ from envoy.config.route.v3.route_components_pb2 import Route, RouteAction, Virtu
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.http_route import build_routes, clusters_of
 from pilotfish.envoy.message import serialise
+from pilotfish.envoy.proxy_headers import build_virtual_host
 from pilotfish.envoy.timeouts import set_timeout
 from pilotfish.envoy.unclaimed import unknown_host
 from pilotfish.mesh.hosts import namespace_of
@@ -25,9 +26,11 @@ from pilotfish.mesh.registry.visibility import home
 from pilotfish.mesh.routes.http_routes import http_routes
 from pilotfish.mesh.routing import ANYBODY, Reader, routed_hosts, router, source
 from pilotfish.mesh.scope import EVERYONE, Scope
+from pilotfish.mesh.settings import settings
 from pilotfish.model import ObjectRef
 from pilotfish.model.egress import Unclaimed
 from pilotfish.model.service import Service
+from pilotfish.model.settings import Headers
 from pilotfish.model.wellknown import SERVICE_DOMAIN
 
 
@@ -97,27 +100,23 @@ def virtual_host(db: Reads, client: View, host: str, port: int, taken: tuple[str
     if by is Domains.NAMES_AND_PORT:
         names = (*names, *(f"{name}:{port}" for name in names if not name.endswith(".")))
     domains = tuple(name for name in names if name not in taken) if taken else names
-    message = VirtualHost(
-        name=f"{host}:{port}",
-        domains=domains,
-        routes=[built for route in routes for built in build_routes(route, port)],
-        include_request_attempt_count=True,
-    )
+    built = (made for route in routes for made in build_routes(route, port))
+    message = build_virtual_host(f"{host}:{port}", domains, built, settings(db).headers)
     clusters = dict.fromkeys(name for route in routes for name in clusters_of(route))
     return Fragment(serialise(message), domains, tuple(clusters))
 
 
-def build_fallback(unknown: Unclaimed) -> VirtualHost:
+def build_fallback(unknown: Unclaimed, headers: Headers) -> VirtualHost:
     """For every host that no service has: let it pass as it came, send it to a proxy, or answer 502."""
     if not unknown.allow_any:
         route = Route(name="block_all")
         route.match.prefix = "/"
         route.direct_response.status = 502
-        return VirtualHost(name="block_all", domains=["*"], routes=[route], include_request_attempt_count=True)
+        return build_virtual_host("block_all", ["*"], [route], headers)
     route = Route(name="allow_any", route=RouteAction(cluster=unknown_host(unknown)))
     route.match.prefix = "/"
     set_timeout(route.route)
-    return VirtualHost(name="allow_any", domains=["*"], routes=[route], include_request_attempt_count=True)
+    return build_virtual_host("allow_any", ["*"], [route], headers)
 
 
 def _domains(db: Reads, found: Service | None, host: str, client: View) -> Iterator[str]:

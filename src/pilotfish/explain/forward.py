@@ -244,4 +244,6 @@ def _fail(branch: Branch, is_http: bool, flag: str, cause: str) -> None:
 
 def _described(cluster: Cluster) -> Mapping[str, object]:
     kind = cluster.cluster_type.name if cluster.HasField("cluster_type") else Cluster.DiscoveryType.Name(cluster.type)
-    return {"type": kind, "load_balancer": Cluster.LbPolicy.Name(cluster.lb_policy)}
+    # What Envoy has no number for it has a name for.
+    named = [each.typed_extension_config.name.rpartition(".")[2] for each in cluster.load_balancing_policy.policies]
+    return {"type": kind, "load_balancer": named[0].upper() if named else Cluster.LbPolicy.Name(cluster.lb_policy)}

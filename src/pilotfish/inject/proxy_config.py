@@ -8,11 +8,12 @@ https://github.com/istio/istio/blob/master/pilot/pkg/model/proxy_config.go
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from pilotfish.config import istio
+from pilotfish.config.injection import COUNTED
 from pilotfish.config.kubernetes import Pod
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.config.meshconfig import proxy_config
@@ -38,6 +39,12 @@ def effective_proxy_config(
     labels = pod.metadata.labels.items()
     own = (each for each in objects if each.metadata.namespace == namespace and (s := _selector(each)) and s <= labels)
     return _laid_over(config, own), problems
+
+
+def with_counted(annotations: Mapping[str, str], config: ProxyConfig) -> ProxyConfig:
+    stated = {field: tuple(annotations[name].split(",")) for name, field in COUNTED.items() if annotations.get(name)}
+    matcher = msgspec.structs.replace(config.proxy_stats_matcher, **stated)
+    return msgspec.structs.replace(config, proxy_stats_matcher=matcher) if stated else config
 
 
 def _selector(each: istio.ProxyConfig) -> set[tuple[str, str]]:

@@ -24,7 +24,7 @@ from pilotfish.config.sidecar_ports import check_app_port, held_ports, ports_bes
 from pilotfish.inject.annotations import STATUS_PORT_ANNOTATION, spec_from_annotations
 from pilotfish.inject.metadata import build_gateway_metadata, build_metadata
 from pilotfish.inject.past import describe_past
-from pilotfish.inject.proxy_config import ANNOTATION, effective_proxy_config
+from pilotfish.inject.proxy_config import ANNOTATION, effective_proxy_config, with_counted
 from pilotfish.inject.unused import describe_unused
 from pilotfish.model import ObjectRef, Problem, Severity, Source
 from pilotfish.model.kinds import POD
@@ -82,6 +82,7 @@ def build_sidecar(
     config, said = effective_proxy_config(pod, mesh, proxy_configs, workload, source)
     # Whoever read the object has said what is without effect in it, and on which line.
     problems = tuple(problem for problem in said if problem.severity is Severity.ERROR)
+    config = with_counted(annotations, config)
     config, taken = _with_status_port(annotations, config, workload, source)
     prometheus, wrong = _scrape_target(annotations, workload, source)
     problems = (*problems, *taken, *wrong)

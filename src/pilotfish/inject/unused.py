@@ -7,12 +7,12 @@ from difflib import get_close_matches
 from typing import Final
 
 from pilotfish.config.checks.pod import PROXY_CONFIG_ANNOTATION
-from pilotfish.config.injection import INJECT, TEMPLATES
+from pilotfish.config.injection import COUNTED, INJECT, TEMPLATES
 from pilotfish.config.kubernetes import Metadata
 from pilotfish.inject.annotations import EFFECTIVE, PREFIX
 from pilotfish.model import ObjectRef, Problem, Severity, Source
 
-_KNOWN: Final = (*EFFECTIVE, INJECT, PROXY_CONFIG_ANNOTATION)
+_KNOWN: Final = (*EFFECTIVE, INJECT, PROXY_CONFIG_ANNOTATION, *COUNTED)
 _BY_NAME: Final = {name.rpartition("/")[2]: name for name in _KNOWN}
 _DOMAINS: Final = ("sidecar.istio.io/", "proxy.istio.io/", "traffic.istio.io/", "inject.istio.io/")
 _TEMPLATES: Final = ("sidecar", "gateway")

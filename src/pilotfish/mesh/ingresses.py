@@ -160,7 +160,7 @@ def _uris(path: HTTPIngressPath) -> Iterator[istio.StringMatch | None]:
         if whole:
             yield istio.StringMatch(exact=whole)
         yield istio.StringMatch(prefix=f"{whole}/")
-    elif not written:
+    elif written in ("", "/*"):
         yield None
     elif written.endswith((".*", "/*")):
         yield istio.StringMatch(prefix=written[:-2])

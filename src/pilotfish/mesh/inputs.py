@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from pilotfish.config import istio, kubernetes
-from pilotfish.config.kubernetes import Resource
+from pilotfish.config.kubernetes import TRAFFIC_DISTRIBUTION, Resource
 from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Graph, Input, Reads, query
@@ -41,8 +41,8 @@ EXTERNAL_NAMES: Final[Input[ObjectRef, bool]] = Input("ExternalNames")
 """The Services of type ExternalName. Kept by `apply`, so that no query need look through all Services."""
 
 MARKED: Final[Input[str, tuple[ObjectRef, ...]]] = Input("Marked")
-"""The Services (`NEAREST`) and ServiceEntries (`LOOKED_UP`) that ask for what few ask for, sorted. Kept by `apply`, so
-that no query need look through all."""
+"""The Services, ServiceEntries and Namespaces (`NEAREST`), and the ServiceEntries (`LOOKED_UP`), that ask for what few
+ask for, sorted. Kept by `apply`, so that no query need look through all."""
 NEAREST: Final = "nearest"
 LOOKED_UP: Final = "looked up"
 
@@ -177,11 +177,15 @@ def _addresses_of(manifest: Manifest) -> Set[str]:
 def _marks_of(manifest: Manifest) -> frozenset[str]:
     match manifest.resource:
         case kubernetes.Service(spec=spec) if spec.traffic_distribution:
-            return frozenset({NEAREST})
-        case istio.ServiceEntry(spec=entry) if entry.resolution == "DYNAMIC_DNS":
-            return frozenset({LOOKED_UP})
+            marks = {NEAREST}
+        case kubernetes.Service(metadata=metadata) | kubernetes.Namespace(metadata=metadata):
+            marks = {NEAREST} if TRAFFIC_DISTRIBUTION in metadata.annotations else set()
+        case istio.ServiceEntry(metadata=metadata, spec=entry):
+            marks = {NEAREST} if TRAFFIC_DISTRIBUTION in metadata.annotations else set()
+            marks |= {LOOKED_UP} if entry.resolution == "DYNAMIC_DNS" else set()
         case _:
             return frozenset()
+    return frozenset(marks)
 
 
 def _is_external_name(manifest: Manifest | None) -> bool:

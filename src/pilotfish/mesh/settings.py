@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pilotfish.config import istio
 from pilotfish.config.cipher_suites import usable
-from pilotfish.config.mesh import GatewayTopology, MeshConfig, OutboundTrafficPolicy
+from pilotfish.config.mesh import GatewayTopology, MeshConfig, OutboundTrafficPolicy, ProxyHeaders
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.client_tls import lower_client_tls
 from pilotfish.mesh.inputs import mesh_config
-from pilotfish.model.settings import AccessLog, Edge, ForwardedCertificate, MeshSettings, MutualSettings
+from pilotfish.model.settings import AccessLog, Edge, ForwardedCertificate, Headers, MeshSettings, MutualSettings
 from pilotfish.model.traffic_policy import ClientTLS, Keepalive
 
 
@@ -25,6 +25,8 @@ def settings(db: Reads) -> MeshSettings:
         detection_timeout=config.protocol_detection_timeout,
         edge=_edge(config.default_config.gateway_topology),
         allow_any=config.outbound_traffic_policy.mode != "REGISTRY_ONLY",
+        headers=_headers(config.default_config.proxy_headers),
+        to_loopback=config.inbound_traffic_policy.mode == "LOCALHOST",
         looks_up=config.outbound_traffic_policy.mode == "ALLOW_ANY_DYNAMIC_DNS",
         mutual=_mutual(config),
         looked_up_tls=_looked_up_tls(config.outbound_traffic_policy),
@@ -59,6 +61,22 @@ def _edge(topology: GatewayTopology) -> Edge:
         trusted_proxies=topology.num_trusted_proxies,
         certificate=ForwardedCertificate(stated) if stated != "UNDEFINED" else ForwardedCertificate.OWN,
         proxy_protocol=topology.proxy_protocol is not None,
+    )
+
+
+def _headers(source: ProxyHeaders) -> Headers:
+    certificate, parts = source.forwarded_client_cert, source.set_current_client_cert_details
+    shown = {name: getattr(parts, name) for name in ("subject", "cert", "chain", "dns", "uri")}
+    return Headers(
+        server="" if source.server.disabled else source.server.value or Headers().server,
+        request_id=not source.request_id.disabled,
+        attempt_count=not source.attempt_count.disabled,
+        debug=not source.envoy_debug_headers.disabled,
+        forwarded_host=source.x_forwarded_host.enabled,
+        forwarded_port=source.x_forwarded_port.enabled,
+        keeps_case=source.preserve_http1_header_case,
+        certificate=ForwardedCertificate(certificate) if certificate != "UNDEFINED" else ForwardedCertificate.ADDED,
+        certificate_parts=frozenset(name for name, wanted in shown.items() if wanted),
     )
 
 

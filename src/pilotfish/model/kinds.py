@@ -40,7 +40,7 @@ WORKLOAD_GROUP: Final = Kind("WorkloadGroup", "workloadgroups", *_NETWORKING, ("
 SIDECAR: Final = Kind("Sidecar", "sidecars", *_NETWORKING, discovery=True)
 PROXY_CONFIG: Final = Kind("ProxyConfig", "proxyconfigs", "networking.istio.io", ("v1beta1",), discovery=True)
 PEER_AUTHENTICATION: Final = Kind("PeerAuthentication", "peerauthentications", *_SECURITY, ("pa",), discovery=True)
-NAMESPACE: Final = Kind("Namespace", "namespaces", *_CORE, ("ns",), namespaced=False)
+NAMESPACE: Final = Kind("Namespace", "namespaces", *_CORE, ("ns",), namespaced=False, discovery=True)
 CONFIG_MAP: Final = Kind("ConfigMap", "configmaps", *_CORE, ("cm",))
 SECRET: Final = Kind("Secret", "secrets", *_CORE, discovery=True)
 SERVICE_ACCOUNT: Final = Kind("ServiceAccount", "serviceaccounts", *_CORE, ("sa",))

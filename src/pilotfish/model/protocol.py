@@ -36,6 +36,10 @@ class Protocol(StrEnum):
         return self in (Protocol.HTTP2, Protocol.GRPC)
 
     @property
+    def is_grpc(self) -> bool:
+        return self in (Protocol.GRPC, Protocol.GRPC_WEB)
+
+    @property
     def is_tls(self) -> bool:
         """The application speaks TLS itself: the proxy sees no more than the server name."""
         return self in (Protocol.HTTPS, Protocol.TLS)
@@ -56,19 +60,19 @@ class Protocol(StrEnum):
 
     @classmethod
     def declared(cls, port_name: str, app_protocol: str, transport: str, number: int) -> Protocol:
-        """What a Service port declares: `appProtocol` first, then the port's name up to its first dash.
+        """What a Service port declares: `appProtocol`, else the port's name; of either what stands before its first
+        dash.
 
         Where it declares nothing, Istio sniffs but on the ports of protocols in which the server speaks first.
         """
         if transport == "UDP":
             return cls.UDP
-        undeclared = cls.TCP if number in _SERVER_FIRST_PORTS else cls.AUTO
-        if app_protocol:
-            return _APP_PROTOCOLS.get(app_protocol.lower()) or cls.parse(app_protocol) or undeclared
-        name = port_name.lower()
-        if name == "grpc-web" or name.startswith("grpc-web-"):
+        name = (app_protocol or port_name).lower()
+        if app_protocol and name in _APP_PROTOCOLS:
+            return _APP_PROTOCOLS[name]
+        if name.startswith("grpc-web"):
             return cls.GRPC_WEB
-        return cls.parse(name.partition("-")[0]) or undeclared
+        return cls.parse(name.partition("-")[0]) or (cls.TCP if number in _SERVER_FIRST_PORTS else cls.AUTO)
 
 
 _HTTP = frozenset({Protocol.HTTP, Protocol.HTTP_PROXY, Protocol.HTTP2, Protocol.GRPC, Protocol.GRPC_WEB})

@@ -29,6 +29,15 @@ class Resolution(StrEnum):
     """The client chose an address; the proxy sends there."""
 
 
+class Proximity(StrEnum):
+    """Which endpoints are asked before all others."""
+
+    ZONE = "PreferSameZone"
+    """Those of the client's zone, then those of its region."""
+    NODE = "PreferSameNode"
+    """Those of its node, then those of its subzone, zone and region."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServicePort:
     number: int
@@ -64,8 +73,8 @@ class Service:
     subject_alt_names: tuple[str, ...] = ()
     """Who its servers say they are over TLS, where the client's policy names nobody."""
     publish_not_ready: bool = False
-    nearest: bool = False
-    """Clients ask the endpoints of their own zone first."""
+    prefers: Proximity | None = None
+    """None: it does not matter where an endpoint is."""
     created: str = ""
     """RFC 3339; "" if unknown. Where two objects claim the same thing the older one wins."""
 
@@ -81,13 +90,19 @@ class Service:
     def port(self, number: int) -> ServicePort | None:
         return next((p for p in self.ports if p.number == number), None)
 
+    def port_named(self, name: str) -> ServicePort | None:
+        return next((p for p in self.ports if p.name == name), None)
+
 
 TLS_MODE_LABEL: Final = "security.istio.io/tlsMode"
 """`istio` on pods that have a sidecar: injection puts it there."""
 MUTUAL: Final = "istio"
-LOCALITY_LABEL: Final = "istio-locality"
-"""`region.zone.subzone`, or with `/`."""
+LOCALITY_LABELS: Final = ("topology.istio.io/locality", "istio-locality")
+"""`region.zone.subzone`, or with `/`; the first that is there counts."""
 TOPOLOGY_LABELS: Final = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
+_OF_OLD: Final = {label: label.replace("topology", "failure-domain.beta") for label in TOPOLOGY_LABELS[:2]}
+HOSTNAME_LABEL: Final = "kubernetes.io/hostname"
+NETWORK_LABEL: Final = "topology.istio.io/network"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -105,11 +120,11 @@ class Locality:
 
     @classmethod
     def of_labels(cls, labels: Mapping[str, str]) -> Locality:
-        """A workload's: `istio-locality`, else what its node is labelled with."""
-        stated = labels.get(LOCALITY_LABEL, "")
+        """A workload's: its own, else what its node is labelled with."""
+        stated = next((labels[label] for label in LOCALITY_LABELS if label in labels), "")
         if stated:
             return cls.parse(stated if "/" in stated else stated.replace(".", "/"))
-        return cls(*(labels.get(label, "") for label in TOPOLOGY_LABELS))
+        return cls(*(labels.get(label) or labels.get(_OF_OLD.get(label, ""), "") for label in TOPOLOGY_LABELS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,28 @@ class MutualSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Headers:
+    """What every proxy adds to requests and answers of its own accord."""
+
+    server: str = "istio-envoy"
+    """In answers of apps and gateways; "" leaves the app's own."""
+    request_id: bool = True
+    """A request without one is given one."""
+    attempt_count: bool = True
+    debug: bool = True
+    """`x-envoy-upstream-service-time` and others of its kind."""
+    forwarded_host: bool = False
+    """Which host was asked for, where it is rewritten."""
+    forwarded_port: bool = False
+    keeps_case: bool = False
+    """HTTP/1.1 headers are passed on as they are written."""
+    certificate: ForwardedCertificate = ForwardedCertificate.ADDED
+    """What a sidecar tells its app of the client's."""
+    certificate_parts: frozenset[str] = frozenset({"subject", "dns", "uri"})
+    """Of `subject`, `cert`, `chain`, `dns` and `uri`."""
+
+
+@dataclass(frozen=True, slots=True)
 class MeshSettings:
     access_log: AccessLog | None
     connect_timeout: Duration
@@ -80,3 +102,6 @@ class MeshSettings:
     """Ports that declare HTTP are called over HTTP/2, where their policy says nothing of it."""
     edge: Edge = Edge()
     mutual: MutualSettings = MutualSettings()
+    headers: Headers = Headers()
+    to_loopback: bool = False
+    """Apps are called at 127.0.0.1, in the place of their pods' addresses."""

@@ -23,6 +23,8 @@ class LoadBalancer(StrEnum):
     RANDOM = "RANDOM"
     RING_HASH = "RING_HASH"
     MAGLEV = "MAGLEV"
+    UTILIZATION = "UTILIZATION"
+    """By turns, and more rarely where an endpoint says that it is busy."""
     PASSTHROUGH = "PASSTHROUGH"
     """The address that the client chose, whichever that is."""
 
@@ -56,6 +58,21 @@ class ConsistentHash:
     """None: nothing, so that any endpoint will do."""
     size: int | None = None
     """The least entries of the ring, or those of the table. None is Envoy's default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utilization:
+    """Of UTILIZATION; None is Envoy's default."""
+
+    settles: Duration | None = None
+    """For so long what a new endpoint says does not count."""
+    expires: Duration | None = None
+    """So long what an endpoint has said counts."""
+    updates: Duration | None = None
+    error_penalty: float = 0
+    """The share of errors, so many times, is added to the utilization."""
+    metrics: tuple[str, ...] = ()
+    """By name, in place of `application_utilization`; the largest counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +159,10 @@ class OutlierDetection:
     max_ejection_percent: int | None = None
     min_health_percent: int = 0
     """With fewer healthy endpoints than this the ejected ones are used all the same."""
+    failure_percent: int | None = None
+    """So large a share of errors in an interval ejects it, one after another or not; None is never."""
+    error_codes: tuple[int, ...] = ()
+    """The statuses that are errors; none of them named: 5xx."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +192,9 @@ class ClientTLS:
     """One of these must stand in the server's certificate; none: the host that the request is for, if no server name
     is given either."""
     credential: ClientCredential | None = None
+    cipher_suites: tuple[str, ...] = ()
+    """Up to TLS 1.2; none are Envoy's."""
+    curves: tuple[str, ...] = ()
 
     @property
     def verifies(self) -> bool:
@@ -230,13 +254,15 @@ class LocalityBalancing:
     failover: tuple[tuple[str, str], ...] = ()
     """(the client's region, the one that comes next)."""
     labels: tuple[tuple[str, str | None], ...] = ()
-    """What is near, in place of localities: the first labels that are as the client's, or have the value given here."""
+    """What is near, in place of localities: the first labels that are as the client's, or have the value given here.
+    With `failover`, localities tell those apart that are equally near."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficPolicy:
     load_balancer: LoadBalancer = LoadBalancer.LEAST_REQUEST
     consistent_hash: ConsistentHash | None = None
+    utilization: Utilization | None = None
     warmup: Warmup | None = None
     connection_pool: ConnectionPool = ConnectionPool()
     passing: Passing | None = None
@@ -246,6 +272,8 @@ class TrafficPolicy:
     """None, where `tls` is None too: nothing is encrypted."""
     locality: LocalityBalancing | None = None
     """None: it does not matter where an endpoint is."""
+    states_locality: bool = False
+    """That is a rule's own word, and counts before what the service asks for."""
     proxy_protocol: Literal["", "V1", "V2"] = ""
     """Each connection begins with who the client is, in this version of the PROXY protocol."""
     retry_budget: RetryBudget | None = None

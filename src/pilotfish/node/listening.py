@@ -1,4 +1,5 @@
-"""Does the app listen where its Services say? Inbound traffic comes to the pod's own address, from 127.0.0.6."""
+"""Does the app listen where its Services say? Inbound traffic comes to the pod's own address, from 127.0.0.6, or to
+127.0.0.1, where the mesh says so."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 Listener = tuple[IPv4Address | IPv6Address, int]
 
 _LISTEN = "0A"
+_LOOPBACK = IPv4Address("127.0.0.1")
 
 
 def parse_proc_net(text: str) -> tuple[Listener, ...]:
@@ -21,8 +23,9 @@ def parse_proc_net(text: str) -> tuple[Listener, ...]:
     return tuple(found)
 
 
-def build_notes(ports: Iterable[tuple[str, int]], listeners: Iterable[Listener]) -> tuple[str, ...]:
-    """What a user should know. `ports`: (`webapp.vm:8889`, target port) of each Service port that leads to the pod."""
+def build_notes(ports: Iterable[tuple[str, int]], listeners: Iterable[Listener], to_loopback: bool) -> tuple[str, ...]:
+    """What a user should know. `ports`: (`webapp.vm:8889`, target port) of each Service port that leads to the pod;
+    `to_loopback`: that is where its proxy calls it."""
     heard = tuple(listeners)
     notes = []
     for service, port in ports:
@@ -32,7 +35,12 @@ def build_notes(ports: Iterable[tuple[str, int]], listeners: Iterable[Listener])
                 f"nothing listens on port {port}, where {service} leads: requests end in connection refused (503 UF); "
                 f"let the app listen there, or correct the Service's targetPort"
             )
-        elif all(address.is_loopback for address in addresses):
+        elif to_loopback and all(not (a == _LOOPBACK or a.is_unspecified) for a in addresses):
+            notes.append(
+                f"port {port} ({service}) listens on {addresses[0]} only: traffic comes to 127.0.0.1, as "
+                f"meshConfig.inboundTrafficPolicy is LOCALHOST, and is refused (503 UF); let the app listen on 0.0.0.0"
+            )
+        elif not to_loopback and all(address.is_loopback for address in addresses):
             notes.append(
                 f"port {port} ({service}) listens on {addresses[0]} only: traffic comes to the pod's own address and "
                 f"is refused (503 UF); let the app listen on 0.0.0.0 or ::"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pilotfish.config import istio, kubernetes
 from pilotfish.config.checks.data import check_config_map, check_secret
 from pilotfish.config.checks.destination_rule import check_destination_rule
+from pilotfish.config.checks.distribution import check_traffic_distribution
 from pilotfish.config.checks.gateway import check_gateway
 from pilotfish.config.checks.ingress import check_ingress
 from pilotfish.config.checks.names import check_metadata
@@ -50,6 +51,7 @@ def check(resource: Resource, report: Report) -> None:
             check_gateway(resource.spec, report)
         case istio.ServiceEntry():
             check_service_entry(resource.spec, resource.metadata.labels, report)
+            check_traffic_distribution(resource.metadata, report)
         case istio.Sidecar():
             check_sidecar(resource.spec, report)
         case istio.WorkloadEntry():
@@ -60,7 +62,9 @@ def check(resource: Resource, report: Report) -> None:
             check_peer_authentication(resource.spec, report)
         case istio.WorkloadGroup():
             check_workload_group(resource.spec, report)
-        case kubernetes.Namespace() | kubernetes.ServiceAccount() | kubernetes.IngressClass():
+        case kubernetes.Namespace():
+            check_traffic_distribution(resource.metadata, report)
+        case kubernetes.ServiceAccount() | kubernetes.IngressClass():
             pass
         case _:
             raise NotImplementedError(f"{resource.kind} is not checked")

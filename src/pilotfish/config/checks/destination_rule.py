@@ -86,7 +86,7 @@ def _check_common(policy: TrafficPolicy | PortTrafficPolicy, field: str, report:
     if policy.load_balancer is not None:
         check_load_balancer(policy.load_balancer, f"{field}.loadBalancer", report)
     if policy.outlier_detection is not None:
-        _check_outliers(policy.outlier_detection, f"{field}.outlierDetection", report)
+        check_outliers(policy.outlier_detection, f"{field}.outlierDetection", report)
     if policy.tls is not None:
         check_client_tls(policy.tls, f"{field}.tls", report)
 
@@ -110,7 +110,7 @@ def _check_tunnel(tunnel: Tunnel, field: str, report: Report) -> None:
     check_port(tunnel.target_port, f"{field}.targetPort", report)
 
 
-def _check_outliers(outliers: OutlierDetection, field: str, report: Report) -> None:
+def check_outliers(outliers: OutlierDetection, field: str, report: Report) -> None:
     _check_count(outliers.consecutive_5xx_errors, f"{field}.consecutive5xxErrors", report)
     _check_count(outliers.consecutive_gateway_errors, f"{field}.consecutiveGatewayErrors", report)
     _check_count(outliers.consecutive_local_origin_failures, f"{field}.consecutiveLocalOriginFailures", report)
@@ -118,6 +118,11 @@ def _check_outliers(outliers: OutlierDetection, field: str, report: Report) -> N
     check_duration(outliers.base_ejection_time, f"{field}.baseEjectionTime", report)
     _check_count(outliers.max_ejection_percent, f"{field}.maxEjectionPercent", report, most=100)
     _check_count(outliers.min_health_percent, f"{field}.minHealthPercent", report, most=100)
+    _check_count(outliers.failure_percentage_threshold, f"{field}.failurePercentageThreshold", report, most=100)
+    for index, code in enumerate(outliers.outlier_detection_http_error_codes):
+        if not 100 <= code <= 599:
+            where = f"{field}.outlierDetectionHttpErrorCodes[{index}]"
+            report.invalid(where, f"{code} is no status", "write one from 100 to 599")
     if outliers.consecutive_local_origin_failures and not outliers.split_external_local_origin_errors:
         remedy = "set splitExternalLocalOriginErrors, or remove it"
         report.invalid(f"{field}.consecutiveLocalOriginFailures", "they are not counted by themselves", remedy)

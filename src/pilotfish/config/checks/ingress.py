@@ -16,7 +16,6 @@ def check_ingress(spec: IngressSpec, report: Report) -> None:
     if spec.default_backend is not None:
         what = "has no effect, as with Istio: what no rule takes is answered 404"
         report.warning("spec.defaultBackend", _LEFT_OUT, f"{what}; write a rule without host, of the path /")
-        _check_backend(spec.default_backend, "spec.defaultBackend", report)
     elif not spec.rules:
         report.missing("spec.rules", "write a rule with paths", of="spec")
     for index, rule in enumerate(spec.rules):

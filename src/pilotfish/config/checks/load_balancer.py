@@ -8,15 +8,18 @@ from math import inf
 from pilotfish.config.checks.durations import check_duration
 from pilotfish.config.checks.exactly_one import check_exactly_one
 from pilotfish.config.checks.locality import check_locality
-from pilotfish.config.checks.names import check_unique
+from pilotfish.config.checks.names import check_at_least, check_unique
 from pilotfish.config.istio.destination_rule import (
+    BackendUtilizationLB,
     ConsistentHashLB,
     HTTPCookie,
     LoadBalancerSettings,
     Warmup,
 )
 from pilotfish.config.report import Report
+from pilotfish.model import Duration
 
+_OFTENEST = Duration(10**8)
 _LARGEST_RING = 8 * 2**20
 _LARGEST_TABLE = 5_000_011
 """Of Envoy's: https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/config/cluster/v3/cluster.proto"""
@@ -28,6 +31,11 @@ _NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 def check_load_balancer(balancer: LoadBalancerSettings, field: str, report: Report) -> None:
     if balancer.simple is not None and balancer.consistent_hash is not None:
         report.invalid(f"{field}.consistentHash", "simple is set as well", "write one of the two")
+    if balancer.backend_utilization is not None:
+        if balancer.simple is not None or balancer.consistent_hash is not None:
+            other = "simple" if balancer.simple is not None else "consistentHash"
+            report.invalid(f"{field}.backendUtilization", f"{other} is set as well", "write one of the two")
+        _check_utilization(balancer.backend_utilization, f"{field}.backendUtilization", report)
     if balancer.consistent_hash is not None:
         _check_hash(balancer.consistent_hash, f"{field}.consistentHash", report)
     if balancer.locality_lb_setting is not None:
@@ -37,6 +45,15 @@ def check_load_balancer(balancer: LoadBalancerSettings, field: str, report: Repo
     check_duration(balancer.warmup_duration_secs, f"{field}.warmupDurationSecs", report)
     if balancer.warmup is not None and balancer.warmup_duration_secs is not None:
         report.invalid(f"{field}.warmupDurationSecs", "warmup says it", "remove warmupDurationSecs")
+
+
+def _check_utilization(source: BackendUtilizationLB, field: str, report: Report) -> None:
+    check_duration(source.weight_stabilization_period, f"{field}.weightStabilizationPeriod", report, may_be_zero=True)
+    check_duration(source.weight_expiration_period, f"{field}.weightExpirationPeriod", report, may_be_zero=True)
+    check_at_least(source.error_utilization_penalty_percent, 0, f"{field}.errorUtilizationPenaltyPercent", report)
+    if source.weight_update_period is not None and source.weight_update_period < _OFTENEST:
+        what = f"{source.weight_update_period} is too often"
+        report.invalid(f"{field}.weightUpdatePeriod", what, f"write {_OFTENEST} or more")
 
 
 def _check_hash(source: ConsistentHashLB, field: str, report: Report) -> None:

@@ -17,7 +17,8 @@ from pilotfish.config.checks.names import (
     check_object_name,
     check_unique,
 )
-from pilotfish.config.injection import TEMPLATES, asks_for_gateway, wants_sidecar
+from pilotfish.config.checks.regex import find_fault
+from pilotfish.config.injection import COUNTED, TEMPLATES, asks_for_gateway, wants_sidecar
 from pilotfish.config.kubernetes import (
     Container,
     DeploymentSpec,
@@ -49,6 +50,11 @@ def check_pod(metadata: Metadata, spec: PodSpec, field: str, report: Report) -> 
     if text is not None:
         inner = f"{field}metadata.annotations[{PROXY_CONFIG_ANNOTATION}]"
         config = parse_proxy_config(text, ProxyConfig(), report, inner)
+    for name in (name for name, meant in COUNTED.items() if meant == "inclusion_regexps"):
+        for pattern in metadata.annotations.get(name, "").split(","):
+            if fault := find_fault(pattern):
+                what = "correct the expression: Envoy would not start"
+                report.invalid(f"{field}metadata.annotations[{name}]", fault, what)
     is_gateway = asks_for_gateway(metadata, spec)
     if wants_sidecar(metadata) and not is_gateway:
         _check_app_ports(spec, f"{field}spec", config or ProxyConfig(), report)

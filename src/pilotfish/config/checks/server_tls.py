@@ -126,11 +126,10 @@ def check_parameters(tls: ServerTLSSettings | IngressTLSSettings, field: str, re
     if lowest in _VERSIONS[:2] and not any(suite.endswith("-SHA") for suite in usable(tls.cipher_suites)):
         what = "no cipher suite that Envoy takes by itself is of that version, so it has no effect; add cipherSuites"
         report.warning(f"{field}.minProtocolVersion", "UnusedField", f"{what} such as ECDHE-RSA-AES128-SHA")
-    check_ciphers(tls.cipher_suites, tls.ecdh_curves, field, report)
+    check_algorithms(tls.cipher_suites, tls.ecdh_curves, field, report)
 
 
-def check_ciphers(suites: tuple[str, ...], curves: tuple[str, ...], field: str, report: Report) -> None:
-    """`cipherSuites` and `ecdhCurves` of whatever has both."""
+def check_algorithms(suites: tuple[str, ...], curves: tuple[str, ...], field: str, report: Report) -> None:
     for index, suite in enumerate(suites):
         where = f"{field}.cipherSuites[{index}]"
         if not is_cipher_suite(suite):

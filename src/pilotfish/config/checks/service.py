@@ -5,6 +5,7 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/
 
 from __future__ import annotations
 
+from pilotfish.config.checks.distribution import check_traffic_distribution
 from pilotfish.config.checks.export_to import check_export_to
 from pilotfish.config.checks.hosts import describe_special, is_domain
 from pilotfish.config.checks.names import (
@@ -43,6 +44,7 @@ def check_service(resource: Service, report: Report) -> None:
             report.warning(
                 field, "UnusedField", "an ExternalName is another name of a host, and every pod may ask for it"
             )
+    check_traffic_distribution(resource.metadata, report, field=spec.traffic_distribution)
     _check_type(spec, report)
     check_labels(spec.selector, "spec.selector", report)
     headless = spec.cluster_ip == "None"

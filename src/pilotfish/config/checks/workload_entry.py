@@ -24,6 +24,9 @@ def check_workload_entry(spec: WorkloadEntrySpec, report: Report) -> None:
 def check_workload(spec: WorkloadEntrySpec, field: str, report: Report, *, may_be_a_name: bool) -> None:
     if spec.address.startswith("unix:"):
         _check_socket(spec, field, report)
+    elif spec.network and not spec.address:
+        what = f"without an address it is behind a gateway of the network {spec.network!r}, and there is none here"
+        report.warning(f"{field}.address", "Ignored", f"{what}: nobody calls it; write the address")
     else:
         _check_address(spec.address, field, report, may_be_a_name)
     check_named_ports(spec.ports, f"{field}.ports", report)

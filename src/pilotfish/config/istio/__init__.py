@@ -8,6 +8,7 @@ from pilotfish.config.istio.common import (
     StringMatch,
 )
 from pilotfish.config.istio.destination_rule import (
+    BackendUtilizationLB,
     ClientTLSSettings,
     ConnectionPoolSettings,
     ConsistentHashLB,
@@ -81,6 +82,7 @@ from pilotfish.config.istio.workload_group import WorkloadGroup, WorkloadGroupSp
 
 __all__ = [
     "Abort",
+    "BackendUtilizationLB",
     "ClientTLSSettings",
     "ConnectionPoolSettings",
     "ConsistentHashLB",

@@ -124,9 +124,24 @@ class LocalityLoadBalancerSetting(Struct):
     """True, which is also what is meant by none."""
 
 
+class BackendUtilizationLB(Struct):
+    """Endpoints that say they are busier get less: in the header `endpoint-load-metrics` of their answers (ORCA)."""
+
+    weight_stabilization_period: Duration | None = None
+    """10s where it is left out."""
+    weight_expiration_period: Duration | None = None
+    """3m where it is left out."""
+    weight_update_period: Duration | None = None
+    """1s where it is left out; 100ms at least."""
+    error_utilization_penalty_percent: int = 0
+    metric_names_for_computing_utilization: tuple[str, ...] = ()
+    """In place of `application_utilization`; such as `named_metrics.foo`."""
+
+
 class LoadBalancerSettings(Struct):
     simple: Literal["UNSPECIFIED", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST", "LEAST_CONN"] | None = None
     consistent_hash: ConsistentHashLB | None = None
+    backend_utilization: BackendUtilizationLB | None = None
     locality_lb_setting: LocalityLoadBalancerSetting | None = None
     """In the place of meshConfig's."""
     warmup: Warmup | None = None
@@ -144,6 +159,10 @@ class OutlierDetection(Struct):
     base_ejection_time: Duration | None = None
     max_ejection_percent: int | None = None
     min_health_percent: int | None = None
+    outlier_detection_http_error_codes: tuple[int, ...] = ()
+    """Statuses that count as errors, and no others; 100 to 599."""
+    failure_percentage_threshold: int | None = None
+    """Of services with five endpoints or more, and among these of those with 50 requests or more in an `interval`."""
 
 
 class ClientTLSSettings(Struct):

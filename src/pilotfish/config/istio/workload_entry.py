@@ -15,6 +15,9 @@ class WorkloadEntrySpec(Struct):
     ports: dict[str, int] = {}
     labels: dict[str, str] = {}
     locality: str = ""
+    network: str = ""
+    """There is one, and all of it is reached. It is the label `topology.istio.io/network`, by which endpoints may be
+    near."""
     weight: int = 0
     service_account: str = ""
     """Kept; it says nothing until there are identities."""

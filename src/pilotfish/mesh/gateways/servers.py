@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
@@ -12,6 +12,7 @@ from pilotfish.mesh.hosts import whole_name
 from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.policy.credentials import lacks
 from pilotfish.mesh.routes.entrance import Entrance
+from pilotfish.mesh.tls_defaults import TLSDefaults, tls_defaults, with_server_defaults
 from pilotfish.model import FieldRef, ObjectRef, Protocol
 from pilotfish.model.credential import Unusable
 from pilotfish.model.gateway import ClientCertificate, ServerTLS
@@ -87,7 +88,19 @@ class Server:
 def servers(db: Reads, ref: ObjectRef) -> tuple[Server, ...]:
     """Of one Gateway, in their order."""
     found = resource(db, ref, istio.Gateway)
-    return lower_servers(ref, found.spec) if found is not None else ()
+    if found is None:
+        return ()
+    defaults = tls_defaults(db)
+    lowered = zip(lower_servers(ref, found.spec), found.spec.servers, strict=True)
+    return tuple(_with_defaults(server, source, defaults) for server, source in lowered)
+
+
+def _with_defaults(server: Server, source: istio.Server, defaults: TLSDefaults) -> Server:
+    """The mesh's own TLS has others."""
+    if server.tls is None or source.tls is None or server.tls.of_mesh:
+        return server
+    states_lowest = source.tls.min_protocol_version != "TLS_AUTO"
+    return replace(server, tls=with_server_defaults(server.tls, states_lowest, defaults))
 
 
 def lower_servers(ref: ObjectRef, source: istio.GatewaySpec) -> tuple[Server, ...]:

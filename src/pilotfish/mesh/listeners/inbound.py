@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pilotfish.config import kubernetes
@@ -12,7 +12,7 @@ from pilotfish.mesh.inputs import Labels, effective, listing, resource
 from pilotfish.mesh.policy.ingress import Ingress, ingress_of, pool_of_rules
 from pilotfish.mesh.policy.peer_authentication import peer_modes
 from pilotfish.mesh.registry.endpoints import endpoints, hosted
-from pilotfish.mesh.registry.services import all_services, service_at
+from pilotfish.mesh.registry.services import all_services, parts, service_at
 from pilotfish.mesh.registry.workloads import Workload, workload
 from pilotfish.mesh.sidecars import choices, choose
 from pilotfish.model import ObjectRef, Protocol, Proxy
@@ -20,7 +20,7 @@ from pilotfish.model.ingress import InboundPool, IngressListener
 from pilotfish.model.kinds import POD, WORKLOAD_ENTRY
 from pilotfish.model.mutual_tls import PeerModes
 from pilotfish.model.proxy import ProxyType
-from pilotfish.model.service import Service, ServicePort
+from pilotfish.model.service import ServicePort
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,19 +140,22 @@ def served_ports(db: Reads, ref: ObjectRef, labels: Labels, addresses: tuple[str
     for host, home in _served_hosts(db, ref.namespace, labels, addresses):
         known = service_at(db, host, home)
         for port in known.ports if known is not None else ():
-            for number in _targets(db, known, home, port, pod, addresses) if known is not None else ():
+            for number in _targets(db, host, home, port, pod, labels, addresses):
                 found.setdefault(number, []).append((host, home, port.number))
     return tuple(InboundPort(number, tuple(found[number])) for number in sorted(found))
 
 
 @query
 def inbound_protocol(db: Reads, port: InboundPort) -> Protocol:
-    """What the services that lead to a port declare; sniffed where they do not agree (`problems` says so)."""
+    """What the oldest of the services declares that lead to a port, and of one service the first of its ports; the
+    others are told (`problems`). Source: Istio's getFilterChainsByServicePort,
+    https://github.com/istio/istio/blob/master/pilot/pkg/networking/core/listener_inbound.go"""
     if port.listener is not None:
         effective(db, port.listener.ref)  # whose it is
         return port.listener.protocol
-    protocols = set(_declared(db, port))
-    return protocols.pop() if len(protocols) == 1 else Protocol.AUTO
+    known = service_at(db, port.host, port.home)
+    served = known.port(port.service_port) if known is not None else None
+    return served.protocol if served is not None else Protocol.AUTO
 
 
 def inbound_pool(db: Reads, port: InboundPort) -> InboundPool | None:
@@ -161,22 +164,18 @@ def inbound_pool(db: Reads, port: InboundPort) -> InboundPool | None:
     return pool_of_rules(db, found.namespace, found.host, port.service_port) if found is not None else port.pool
 
 
-def _declared(db: Reads, port: InboundPort) -> Iterator[Protocol]:
-    for host, home, number in port.serves:
-        known = service_at(db, host, home)
-        served = known.port(number) if known is not None else None
-        if served is not None:
-            yield served.protocol
-
-
 def _targets(
-    db: Reads, found: Service, home: str, port: ServicePort, pod: Workload | None, addresses: tuple[str, ...]
+    db: Reads, host: str, home: str, port: ServicePort, pod: Workload | None, labels: Labels, addresses: tuple[str, ...]
 ) -> tuple[int, ...]:
-    if not found.selector:
-        listed = endpoints(db, found.host, home, port.number)
-        return tuple(dict.fromkeys(e.port for e in listed if e.address in addresses))
-    number = pod.port(port) if pod is not None else port.target
-    return (number,) if isinstance(number, int) else ()
+    together, own = parts(db, host, home), set(labels)
+    found: list[int | str | None] = []
+    for part in together:
+        meant = part.port_named(port.name)
+        if meant is not None and part.selector and set(part.selector) <= own:
+            found.append(pod.port(meant) if pod is not None else meant.target)
+    if not all(part.selector for part in together):
+        found += (e.port for e in endpoints(db, host, home, port.number) if e.address in addresses)
+    return tuple(dict.fromkeys(number for number in found if isinstance(number, int)))
 
 
 @query(index=True)
@@ -184,7 +183,7 @@ def _served_hosts(db: Reads, namespace: str, labels: Labels, addresses: tuple[st
     """The services (host, home) that a workload with these labels and addresses serves, the oldest first."""
     own = set(labels)
     candidates = (each for label in labels for each in _selecting(db, namespace, label))
-    selected = {each for each in candidates if (s := service_at(db, *each)) is not None and set(s.selector) <= own}
+    selected = {each for each in candidates if any(p.selector and set(p.selector) <= own for p in parts(db, *each))}
     listed = {each for address in addresses for each in hosted(db, address)}
     return tuple(sorted(selected | listed, key=lambda each: _age(db, *each)))
 
@@ -196,7 +195,7 @@ def _age(db: Reads, host: str, home: str) -> tuple[str, str, str]:
 
 @query(index=True)
 def _selecting(db: Reads, namespace: str, label: tuple[str, str]) -> tuple[tuple[str, str], ...]:
-    """The Services of a namespace whose selector has this label as its first."""
+    """The services of a namespace with a selector that has this label as its first."""
     return _by_first_label(db).get((namespace, label), ())
 
 
@@ -204,7 +203,7 @@ def _selecting(db: Reads, namespace: str, label: tuple[str, str]) -> tuple[tuple
 def _by_first_label(db: Reads) -> Mapping[tuple[str, tuple[str, str]], tuple[tuple[str, str], ...]]:
     found: dict[tuple[str, tuple[str, str]], list[tuple[str, str]]] = {}
     for host, home in all_services(db):
-        known = service_at(db, host, home)
-        if known is not None and known.selector:
-            found.setdefault((known.namespace, known.selector[0]), []).append((host, home))
+        firsts = {(part.namespace, part.selector[0]) for part in parts(db, host, home) if part.selector}
+        for label in firsts:
+            found.setdefault(label, []).append((host, home))
     return {key: tuple(named) for key, named in found.items()}

@@ -6,15 +6,18 @@ Source: https://istio.io/latest/docs/reference/config/networking/destination-rul
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from pilotfish.config import istio
+from pilotfish.config.mesh import DefaultTrafficPolicy, MeshConfig
 from pilotfish.mesh.client_tls import lower_client_tls
-from pilotfish.mesh.policy.load_balancer import lower_load_balancer
+from pilotfish.mesh.policy.load_balancer import lower_load_balancer, lower_utilization
 from pilotfish.mesh.policy.locality import lower_locality
 from pilotfish.mesh.settings import lower_keepalive
+from pilotfish.mesh.tls_defaults import NO_DEFAULTS, TLSDefaults, with_client_defaults
 from pilotfish.model import ObjectRef
 from pilotfish.model.traffic_policy import (
     ConnectionPool,
@@ -35,15 +38,28 @@ from pilotfish.model.traffic_policy import (
 _NOTHING: Final = istio.TrafficPolicy()
 
 
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """The mesh's, for policies that say nothing of it."""
+
+    locality: istio.LocalityLoadBalancerSetting | None = None
+    connection_pool: istio.ConnectionPoolSettings | None = None
+    outlier_detection: istio.OutlierDetection | None = None
+    tls: TLSDefaults = NO_DEFAULTS
+
+    @classmethod
+    def of(cls, config: MeshConfig) -> Defaults:
+        stated, tls = config.default_traffic_policy or DefaultTrafficPolicy(), TLSDefaults.of(config)
+        return cls(config.locality_lb_setting, stated.connection_pool, stated.outlier_detection, tls)
+
+
 def lower_destination_rules(
-    rules: Sequence[tuple[ObjectRef, istio.DestinationRuleSpec]],
-    locality: istio.LocalityLoadBalancerSetting | None = None,
+    rules: Sequence[tuple[ObjectRef, istio.DestinationRuleSpec]], defaults: Defaults
 ) -> DestinationPolicy:
-    """The first gives the policy of the whole service; each adds its subsets, the first of a name counts. `locality`:
-    the mesh's, for policies that say nothing of it."""
+    """The first gives the policy of the whole service; each adds its subsets, the first of a name counts."""
     base = next((spec.traffic_policy for _, spec in rules if spec.traffic_policy is not None), _NOTHING)
     subsets = {s.name: s for _, spec in reversed(rules) for s in reversed(spec.subsets)}
-    policy = _by_port(base, _NOTHING, locality)
+    policy = _by_port(base, _NOTHING, defaults)
     return DestinationPolicy(
         refs=tuple(ref for ref, _ in rules),
         policy=policy,
@@ -51,21 +67,19 @@ def lower_destination_rules(
             Subset(
                 name,
                 tuple(sorted(subsets[name].labels.items())),
-                _by_port(base, own, locality) if (own := subsets[name].traffic_policy) is not None else policy,
+                _by_port(base, own, defaults) if (own := subsets[name].traffic_policy) is not None else policy,
             )
             for name in sorted(subsets)
         ),
     )
 
 
-def _by_port(
-    base: istio.TrafficPolicy, over: istio.TrafficPolicy, locality: istio.LocalityLoadBalancerSetting | None
-) -> PolicyByPort:
+def _by_port(base: istio.TrafficPolicy, over: istio.TrafficPolicy, defaults: Defaults) -> PolicyByPort:
     """The port's settings over the subset's over the rule's."""
     ports = {p.port.number for policy in (base, over) for p in policy.port_level_settings}
     return PolicyByPort(
-        _lower(_merge(base, over), locality),
-        tuple((port, _lower(_merge_on(port, base, over), locality)) for port in sorted(ports)),
+        _lower(_merge(base, over), defaults),
+        tuple((port, _lower(_merge_on(port, base, over), defaults)) for port in sorted(ports)),
     )
 
 
@@ -111,20 +125,25 @@ def lower_connection_pool(pool: istio.ConnectionPoolSettings) -> tuple[Connectio
     return _connection_pool(tcp, pool.http or istio.HTTPSettings()), _passing(tcp, None)
 
 
-def _lower(policy: istio.TrafficPolicy, locality: istio.LocalityLoadBalancerSetting | None) -> TrafficPolicy:
-    pool = policy.connection_pool or istio.ConnectionPoolSettings()
+def _lower(policy: istio.TrafficPolicy, defaults: Defaults) -> TrafficPolicy:
+    pool = policy.connection_pool or defaults.connection_pool or istio.ConnectionPoolSettings()
+    outliers = policy.outlier_detection or defaults.outlier_detection
+    tls = lower_client_tls(policy.tls) if policy.tls else None
     settings = policy.load_balancer or istio.LoadBalancerSettings()
     balancer, consistent_hash, warmup = lower_load_balancer(settings)
-    near = lower_locality(settings.locality_lb_setting or locality, policy.outlier_detection is not None)
+    stated = settings.locality_lb_setting
+    near = lower_locality(defaults.locality if stated is None else stated, outliers is not None)
     return TrafficPolicy(
         load_balancer=balancer,
         consistent_hash=consistent_hash,
+        utilization=lower_utilization(settings.backend_utilization) if settings.backend_utilization else None,
         warmup=warmup,
         locality=near if balancer is not LoadBalancer.PASSTHROUGH else None,
+        states_locality=stated is not None,
         connection_pool=_connection_pool(pool.tcp or istio.TCPSettings(), pool.http or istio.HTTPSettings()),
         passing=_passing(pool.tcp or istio.TCPSettings(), policy.tunnel),
-        outlier_detection=_outlier_detection(policy.outlier_detection) if policy.outlier_detection else None,
-        tls=lower_client_tls(policy.tls) if policy.tls else None,
+        outlier_detection=_outlier_detection(outliers) if outliers else None,
+        tls=with_client_defaults(tls, defaults.tls) if tls is not None else None,
         mesh_tls=_mesh_tls(policy.tls) if policy.tls else MeshTLS(),
         proxy_protocol=policy.proxy_protocol.version if policy.proxy_protocol else "",
         retry_budget=_retry_budget(policy.retry_budget) if policy.retry_budget else None,
@@ -179,6 +198,8 @@ def _outlier_detection(settings: istio.OutlierDetection) -> OutlierDetection:
         base_ejection_time=settings.base_ejection_time,
         max_ejection_percent=settings.max_ejection_percent or None,
         min_health_percent=settings.min_health_percent or 0,
+        failure_percent=settings.failure_percentage_threshold,
+        error_codes=tuple(sorted(set(settings.outlier_detection_http_error_codes))),
     )
 
 

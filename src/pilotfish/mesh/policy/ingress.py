@@ -13,8 +13,9 @@ from pilotfish.config.cipher_suites import usable
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.policy.destination_rule import lower_connection_pool
-from pilotfish.mesh.policy.policies import policed, policy, rules_for
+from pilotfish.mesh.policy.policies import policed, rules_for, stated_policy
 from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.tls_defaults import TLSDefaults, tls_defaults, with_server_defaults
 from pilotfish.model import ObjectRef, Protocol
 from pilotfish.model.gateway import ClientCertificate, ServerTLS
 from pilotfish.model.ingress import InboundPool, IngressListener
@@ -35,10 +36,14 @@ def ingress_of(db: Reads, ref: ObjectRef) -> Ingress:
     if found is None:
         return Ingress()
     pool = _pool(found.spec.inbound_connection_pool)
-    return Ingress(tuple(_listener(ref, each, pool) for each in found.spec.ingress if each.port is not None), pool)
+    defaults = tls_defaults(db)
+    listed = (each for each in found.spec.ingress if each.port is not None)
+    return Ingress(tuple(_listener(ref, each, pool, defaults) for each in listed), pool)
 
 
-def _listener(ref: ObjectRef, source: istio.IstioIngressListener, pool: InboundPool | None) -> IngressListener:
+def _listener(
+    ref: ObjectRef, source: istio.IstioIngressListener, pool: InboundPool | None, defaults: TLSDefaults
+) -> IngressListener:
     port = source.port or istio.SidecarPort()
     return IngressListener(
         ref=ref,
@@ -47,7 +52,7 @@ def _listener(ref: ObjectRef, source: istio.IstioIngressListener, pool: InboundP
         bind=source.bind if source.capture_mode == "NONE" else "",
         bound=source.capture_mode == "NONE",
         endpoint=source.default_endpoint,
-        tls=_tls(source.tls, port.protocol) if source.tls is not None else None,
+        tls=_tls(source.tls, port.protocol, defaults) if source.tls is not None else None,
         pool=_pool(source.connection_pool) or pool,
     )
 
@@ -59,9 +64,9 @@ def _protocol(port: istio.SidecarPort, is_ended: bool) -> Protocol:
     return Protocol.HTTP if declared is Protocol.HTTPS else Protocol.TCP
 
 
-def _tls(source: istio.IngressTLSSettings, protocol: str) -> ServerTLS:
+def _tls(source: istio.IngressTLSSettings, protocol: str, defaults: TLSDefaults) -> ServerTLS:
     looks, highest = source.mode != "SIMPLE", _version(source.max_protocol_version) or "TLSv1_3"
-    return ServerTLS(
+    stated = ServerTLS(
         certificates=((source.server_certificate, source.private_key),),
         client=_CLIENTS[source.mode],
         ca_certificates=source.ca_certificates if looks else "",
@@ -75,6 +80,7 @@ def _tls(source: istio.IngressTLSSettings, protocol: str) -> ServerTLS:
         curves=source.ecdh_curves,
         alpn=source.alpn_protocols or (("h2", "http/1.1") if Protocol.parse(protocol) is Protocol.HTTPS else ()),
     )
+    return with_server_defaults(stated, source.min_protocol_version != "TLS_AUTO", defaults)
 
 
 _CLIENTS: Final = {
@@ -98,7 +104,7 @@ def pool_of_rules(db: Reads, namespace: str, host: str, port: int) -> InboundPoo
     https://github.com/istio/istio/blob/master/pilot/pkg/networking/core/cluster_builder.go
     """
     rules = rules_for(db, policed(db, Scope(namespace)), host)
-    pool = _as_declared(policy(db, rules).of("", port).connection_pool)
+    pool = _as_declared(stated_policy(db, rules).of("", port).connection_pool)
     return InboundPool(pool) if pool != ConnectionPool() else None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from pilotfish.config import istio
-from pilotfish.model.traffic_policy import ConsistentHash, Cookie, HashKey, LoadBalancer, Warmup
+from pilotfish.model.traffic_policy import ConsistentHash, Cookie, HashKey, LoadBalancer, Utilization, Warmup
 
 _SIMPLE: Final = {
     None: LoadBalancer.LEAST_REQUEST,
@@ -26,6 +26,8 @@ def lower_load_balancer(
     settings: istio.LoadBalancerSettings,
 ) -> tuple[LoadBalancer, ConsistentHash | None, Warmup | None]:
     source = settings.consistent_hash
+    if settings.backend_utilization is not None:
+        return LoadBalancer.UTILIZATION, None, None
     if source is None:
         simple = _SIMPLE[settings.simple]
         return simple, None, _warmup(settings) if simple in _WARMING else None
@@ -33,6 +35,16 @@ def lower_load_balancer(
         return LoadBalancer.MAGLEV, ConsistentHash(_key(source), source.maglev.table_size or None), None
     size = source.ring_hash.minimum_ring_size if source.ring_hash is not None else source.minimum_ring_size
     return LoadBalancer.RING_HASH, ConsistentHash(_key(source), size or None), None
+
+
+def lower_utilization(source: istio.BackendUtilizationLB) -> Utilization:
+    return Utilization(
+        source.weight_stabilization_period,
+        source.weight_expiration_period,
+        source.weight_update_period,
+        source.error_utilization_penalty_percent / 100,
+        source.metric_names_for_computing_utilization,
+    )
 
 
 def _key(source: istio.ConsistentHashLB) -> HashKey | None:

@@ -17,11 +17,27 @@ from typing import Final
 
 from pilotfish.config import istio
 from pilotfish.mesh.scope import Place
-from pilotfish.model.service import TOPOLOGY_LABELS, Endpoint, Locality
-from pilotfish.model.traffic_policy import Distribution, LocalityBalancing
+from pilotfish.model.service import (
+    HOSTNAME_LABEL,
+    NETWORK_LABEL,
+    TOPOLOGY_LABELS,
+    Endpoint,
+    Locality,
+    Proximity,
+    Service,
+)
+from pilotfish.model.traffic_policy import Distribution, LocalityBalancing, TrafficPolicy
 
-NEAREST: Final = LocalityBalancing(fails_over=True, labels=tuple((label, None) for label in TOPOLOGY_LABELS))
-"""What a Service's trafficDistribution asks for, where no DestinationRule says otherwise."""
+
+def _by_labels(*labels: str) -> LocalityBalancing:
+    return LocalityBalancing(fails_over=True, labels=tuple((label, None) for label in labels))
+
+
+NEAREST: Final = {
+    Proximity.ZONE: _by_labels(NETWORK_LABEL, *TOPOLOGY_LABELS[:2]),
+    Proximity.NODE: _by_labels(NETWORK_LABEL, *TOPOLOGY_LABELS, HOSTNAME_LABEL),
+}
+"""What a service itself asks for. Unlike what a rule says it holds without outlier detection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +50,12 @@ class Group:
     """Against that of the other groups of its priority."""
     priority: int = 0
     """0 is asked first. There are no gaps."""
+
+
+def balancing_of(policy: TrafficPolicy, found: Service) -> LocalityBalancing | None:
+    """A rule's own word counts before the service's, and that before the mesh's. Source: Istio's GetLocalityLbSetting,
+    https://github.com/istio/istio/blob/master/pilot/pkg/networking/core/loadbalancer/loadbalancer.go"""
+    return policy.locality if policy.states_locality or found.prefers is None else NEAREST[found.prefers]
 
 
 def lower_locality(
@@ -77,10 +99,9 @@ def arrange(endpoints: Iterable[Endpoint], balancing: LocalityBalancing | None, 
         return _distributed(found, balancing, client.locality)
     if not balancing.fails_over:
         return tuple(_by_locality(found, 0))
-    rank = _rank_labels if balancing.labels else _rank_locality
-    ranked: dict[int, list[Endpoint]] = {}
+    ranked: dict[tuple[int, int], list[Endpoint]] = {}
     for endpoint in found:
-        ranked.setdefault(rank(endpoint, balancing, client), []).append(endpoint)
+        ranked.setdefault(_rank(endpoint, balancing, client), []).append(endpoint)
     levels = enumerate(ranked[level] for level in sorted(ranked))
     return tuple(group for priority, members in levels for group in _by_locality(members, priority))
 
@@ -113,6 +134,12 @@ def _matches(pattern: Locality, locality: Locality) -> bool:
     wanted = (pattern.region, pattern.zone, pattern.sub_zone)
     parts = (locality.region, locality.zone, locality.sub_zone)
     return all(each in ("", "*", part) for each, part in zip(wanted, parts, strict=True))
+
+
+def _rank(endpoint: Endpoint, balancing: LocalityBalancing, client: Place) -> tuple[int, int]:
+    by_labels = _rank_labels(endpoint, balancing, client)
+    by_place = _rank_locality(endpoint, balancing, client) if balancing.failover or not balancing.labels else 0
+    return by_labels, by_place
 
 
 def _rank_locality(endpoint: Endpoint, balancing: LocalityBalancing, client: Place) -> int:

@@ -20,7 +20,8 @@ from pilotfish.derive import Graph, Reads, query
 from pilotfish.mesh.exports import Audience, audience_of, is_seen
 from pilotfish.mesh.hosts import namespace_of, resolve, wildcards
 from pilotfish.mesh.inputs import Labels, mesh_config, refs, resource
-from pilotfish.mesh.policy.destination_rule import lower_destination_rules
+from pilotfish.mesh.policy.destination_rule import Defaults, lower_destination_rules
+from pilotfish.mesh.policy.locality import NEAREST
 from pilotfish.mesh.registry.external_names import external_names
 from pilotfish.mesh.registry.services import all_services, home_in, looked_up, service_at, some_nearest
 from pilotfish.mesh.registry.visibility import has_own_homes, seen_service, visible
@@ -104,7 +105,8 @@ def _place_of(proxy: Proxy, keys: frozenset[str]) -> Place:
 def _near_labels(db: Reads) -> frozenset[str]:
     """The labels by which some policy tells what is near."""
     own = (rule for ref, _ in _targets(db) for rule in policy(db, (ref,)).all())
-    found = (each.locality for each in (*own, *policy(db, ()).all()) if each.locality is not None)
+    found = [each.locality for each in (*own, *policy(db, ()).all()) if each.locality is not None]
+    found += NEAREST.values() if some_nearest(db) else ()
     return frozenset(key for balancing in found for key, _ in balancing.labels)
 
 
@@ -197,9 +199,18 @@ def _selected(db: Reads, scope: Scope) -> Mapping[str, tuple[ObjectRef, ...]]:
 @query
 def policy(db: Reads, rules: tuple[ObjectRef, ...]) -> DestinationPolicy:
     """What the given DestinationRules of one host come to."""
+    return lower_destination_rules(_specs(db, rules), Defaults.of(mesh_config(db)))
+
+
+@query
+def stated_policy(db: Reads, rules: tuple[ObjectRef, ...]) -> DestinationPolicy:
+    """What they say themselves: a mesh's own policy is its clients', and not that of a proxy towards its app."""
+    return lower_destination_rules(_specs(db, rules), Defaults())
+
+
+def _specs(db: Reads, rules: tuple[ObjectRef, ...]) -> list[tuple[ObjectRef, istio.DestinationRuleSpec]]:
     found = ((ref, resource(db, ref, istio.DestinationRule)) for ref in rules)
-    default = mesh_config(db).locality_lb_setting
-    return lower_destination_rules([(ref, rule.spec) for ref, rule in found if rule is not None], default)
+    return [(ref, rule.spec) for ref, rule in found if rule is not None]
 
 
 def treated(db: Reads, client: Scope, destination: Backend) -> Backend:
@@ -258,8 +269,8 @@ def _selective(db: Reads, namespace: str) -> tuple[tuple[ObjectRef, Labels], ...
 
 @query(index=True)
 def reach(db: Reads) -> Reach:
-    """Of all rules together, and of what Services say beside them."""
-    together = _reach(policy(db, ())) if mesh_config(db).locality_lb_setting is not None else _NOTHING
+    """Of all rules together, and of what services say beside them."""
+    together = _reach(policy(db, ())) if Defaults.of(mesh_config(db)) != Defaults() else _NOTHING
     for _, target in _targets(db):
         together |= target.reach
     return together | Reach.LOCALITY if some_nearest(db) else together
@@ -286,7 +297,7 @@ def _target(db: Reads, ref: ObjectRef) -> _Target | None:
         if chosen
         else audience_of(spec.export_to, () if spec.export_to else _default_export(db), ref.namespace),
         selector=chosen,
-        reach=_reach(lower_destination_rules([(ref, spec)], mesh_config(db).locality_lb_setting)),
+        reach=_reach(lower_destination_rules([(ref, spec)], Defaults.of(mesh_config(db)))),
     )
 
 

@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping
 from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.hosts import service_host, whole_name
-from pilotfish.mesh.inputs import addressed, effective, resource
-from pilotfish.mesh.listeners.inbound import served_ports
+from pilotfish.mesh.inputs import addressed, resource
 from pilotfish.mesh.listeners.outbound import RESERVED, Binding, binding, conflicts
+from pilotfish.mesh.problems.places import port_field, written_ports
 from pilotfish.mesh.problems.routing import warning
+from pilotfish.mesh.problems.shared_ports import shared_ports
 from pilotfish.mesh.registry.aliases import aliased
 from pilotfish.mesh.registry.endpoints import selected
 from pilotfish.mesh.registry.external_names import external_names, stands_for
 from pilotfish.mesh.registry.frontends import holder, places
-from pilotfish.mesh.registry.services import declared, kubernetes_port, owner, partners, service, service_at
+from pilotfish.mesh.registry.services import declared, kubernetes_port, owner, partners, service
 from pilotfish.mesh.registry.visibility import is_somebodys
 from pilotfish.mesh.registry.workloads import workloads_selected
 from pilotfish.mesh.scope import EVERYONE
@@ -41,7 +42,7 @@ def service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
         *_dead_name(db, ref),
         *_undeclared_ports(db, ref),
         *(p for s in won if s.selector for p in _selection(db, ref, s)),
-        *(p for s in won if s.selector for p in _shared_ports(db, ref, s)),
+        *(p for s in won if s.selector for p in shared_ports(db, ref, s)),
     )
 
 
@@ -56,8 +57,8 @@ def _lost_host(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
     text = f"{by} has the host {found.host} already, so this one has no effect on it; remove one, or rename the host"
     if by is not None and ref.kind is by.kind is SERVICE_ENTRY and ref.namespace == by.namespace:
         text += (
-            ": they would be put together if they said the same of resolution, location, workloadSelector, addresses, "
-            "exportTo and the names of ports"
+            ": they would be put together if they said the same of resolution, location, addresses, exportTo and the "
+            "names of ports"
         )
     yield warning(db, ref, field, "ConflictingHost", text)
 
@@ -86,7 +87,7 @@ def _lost_listeners(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Probl
             f"clients cannot tell its TCP traffic to {name.replace('_', ':')} from that to {winner.host} "
             f"({winner.ref}), which comes first and gets all of it; give it an address or a port of its own"
         )
-        yield warning(db, ref, _port_field(db, ref, int(name.rpartition("_")[2])), "ConflictingListener", text)
+        yield warning(db, ref, port_field(db, ref, int(name.rpartition("_")[2])), "ConflictingListener", text)
 
 
 def _holder(bound: Binding, loser: str) -> str:
@@ -154,7 +155,7 @@ def _reserved_ports(db: Reads, ref: ObjectRef, found: tuple[Service, ...]) -> It
         elif port.number in RESERVED and not found[0].addresses and not found[0].headless:
             text = f"every sidecar listens on {port.number} itself, and only an address would tell calls of this apart"
         if text:
-            yield warning(db, ref, _port_field(db, ref, port.number), "ReservedPort", f"{text}; use another port")
+            yield warning(db, ref, port_field(db, ref, port.number), "ReservedPort", f"{text}; use another port")
 
 
 def _dead_name(db: Reads, ref: ObjectRef) -> Iterator[Problem]:
@@ -184,27 +185,13 @@ def _lost_external_ips(db: Reads, ref: ObjectRef) -> Iterator[Problem]:
 def _undeclared_ports(db: Reads, ref: ObjectRef) -> Iterator[Problem]:
     """Source: https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/"""
     sniffed = {p.number for s in declared(db, ref)[:1] for p in s.ports if p.protocol.is_sniffed}
-    for i, number in _written_ports(db, ref):
+    for i, number in written_ports(db, ref):
         if number in sniffed:
             text = (
                 f"port {number} declares no protocol, so it is sniffed, and a protocol in which the server speaks "
                 f"first stalls; begin the port's name with http-, grpc- or tcp-, or set appProtocol"
             )
             yield warning(db, ref, f"spec.ports[{i}].name", "UndeclaredProtocol", text, Severity.INFO)
-
-
-def _port_field(db: Reads, ref: ObjectRef, number: int) -> str:
-    return next((f"spec.ports[{i}]" for i, written in _written_ports(db, ref) if written == number), "spec.ports")
-
-
-def _written_ports(db: Reads, ref: ObjectRef) -> Iterator[tuple[int, int]]:
-    """(place, number) of each port as the object has them."""
-    manifest = effective(db, ref)
-    match manifest.resource if manifest is not None else None:
-        case kubernetes.Service(spec=kubernetes.ServiceSpec(ports=ports)):
-            yield from ((i, p.port) for i, p in enumerate(ports))
-        case istio.ServiceEntry(spec=istio.ServiceEntrySpec(ports=listed)):
-            yield from ((i, p.number) for i, p in enumerate(listed))
 
 
 def _selection(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
@@ -223,22 +210,4 @@ def _selection(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
                 f"no container port of its pods is named {port.target}: port {port.number} has no endpoints; "
                 f"name the container port, or give a number"
             )
-            yield warning(db, ref, f"{_port_field(db, ref, port.number)}.targetPort", "UnknownTargetPort", text)
-
-
-def _shared_ports(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
-    """Ports of its pods to which an older Service leads that declares another protocol. One pod speaks for all."""
-    pod = next(iter(selected(db, found)), None)
-    for served in served_ports(db, pod.ref, pod.labels, pod.addresses) if pod is not None else ():
-        own = [number for host, _, number in served.serves if host == found.host]
-        other = service_at(db, served.host, served.home)
-        if not own or other is None or other.host == found.host:
-            continue
-        mine, theirs = found.port(own[0]), other.port(served.service_port)
-        if mine is not None and theirs is not None and mine.protocol is not theirs.protocol:
-            text = (
-                f"port {mine.number} leads to port {served.number} of its pods as {mine.protocol}, and {other.ref} "
-                f"leads there as {theirs.protocol}: so what comes is sniffed, and a protocol in which the server "
-                f"speaks first stalls; let both declare the same, or let the app listen on two ports"
-            )
-            yield warning(db, ref, _port_field(db, ref, mine.number), "ConflictingProtocol", text)
+            yield warning(db, ref, f"{port_field(db, ref, port.number)}.targetPort", "UnknownTargetPort", text)

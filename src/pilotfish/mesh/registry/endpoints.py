@@ -14,8 +14,8 @@ from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.hosts import service_host
 from pilotfish.mesh.inputs import Labels, addressed, listing, refs, resource
-from pilotfish.mesh.registry.services import declared, declared_as, home_in, partners, service_at
-from pilotfish.mesh.registry.workloads import Workload, has_proxy, workload, workloads_selected
+from pilotfish.mesh.registry.services import declared, home_in, parts, service_at
+from pilotfish.mesh.registry.workloads import Workload, has_proxy, with_network, workload, workloads_selected
 from pilotfish.model import ObjectRef
 from pilotfish.model.addresses import is_ip
 from pilotfish.model.egress import is_socket
@@ -32,18 +32,12 @@ def endpoints(db: Reads, host: str, home: str, port: int) -> tuple[Endpoint, ...
     target = found.port(port) if found is not None else None
     if found is None or target is None:
         return ()
-    others = partners(db, found.ref, host)
-    if not others:
+    together = parts(db, host, home)
+    if len(together) == 1:
         return serving(db, found, target)
-    served = {(e.address, e.port): e for ref in reversed((found.ref, *others)) for e in _added(db, ref, host, target)}
+    added = ((part, part.port_named(target.name)) for part in reversed(together))
+    served = {(e.address, e.port): e for part, port in added if port is not None for e in serving(db, part, port)}
     return tuple(sorted(served.values(), key=lambda e: (e.address, e.port)))
-
-
-def _added(db: Reads, ref: ObjectRef, host: str, port: ServicePort) -> tuple[Endpoint, ...]:
-    """What one of several ServiceEntries adds to a port."""
-    found = declared_as(db, ref, host)
-    own = found.port(port.number) if found is not None else None
-    return serving(db, found, own) if found is not None and own is not None else ()
 
 
 def serving(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
@@ -88,7 +82,7 @@ def _fed_by(db: Reads, ref: ObjectRef) -> tuple[str, ...]:
 
 def _lists(db: Reads, host: str, home: str, address: str) -> bool:
     found = service_at(db, host, home)
-    if found is None or found.selector or found.resolution is not Resolution.EDS:
+    if found is None or found.resolution is not Resolution.EDS or all(part.selector for part in parts(db, host, home)):
         return False
     return any(e.address == address for port in found.ports for e in endpoints(db, host, home, port.number))
 
@@ -137,7 +131,7 @@ def _of_workload_entry(entry: istio.WorkloadEntrySpec, found: Service, port: Ser
     return Endpoint(
         address=entry.address,
         port=entry.ports.get(port.name, int(port.target)),
-        labels=tuple(sorted(entry.labels.items())),
+        labels=tuple(sorted(with_network(entry.labels, entry).items())),
         locality=Locality.parse(entry.locality),
         weight=entry.weight or 1,
         ref=found.ref,

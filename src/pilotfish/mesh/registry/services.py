@@ -1,11 +1,11 @@
 """Services: every host name that the mesh knows, from Kubernetes Services and Istio ServiceEntries.
 
 Where several objects claim one host, a Kubernetes Service comes before a ServiceEntry, and the older object before the
-younger; the others have no effect on it (`problems` says so). But
-ServiceEntries of one namespace that say the same of a host otherwise are put together, as in Istio: each adds its
-ports, and its endpoints to those of the same port. Not so where namespaces see different ones of them (`visibility`):
-each that comes first for somebody is a service of its own, known by its host and its *home*, the namespace of the
-object; a home of "" is that of the first of all.
+younger; the others have no effect on it (`problems` says so). But ServiceEntries of one namespace that say the same of
+a host otherwise are put together, as in Istio: each adds its ports, and its endpoints, listed or selected, to those of
+a port of the same name. Not so where namespaces see different ones of them (`visibility`): each that comes first for
+somebody is a service of its own, known by its host and its *home*, the namespace of the object; a home of "" is that
+of the first of all.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pilotfish.mesh.allocation import allocated, hosts_without_address
 from pilotfish.mesh.exports import Audience, audience_of
 from pilotfish.mesh.hosts import service_host, whole_name
 from pilotfish.mesh.inputs import LOOKED_UP, MARKED, NEAREST, effective, mesh_config, refs
+from pilotfish.mesh.registry.proximity import proximity
 from pilotfish.model import ObjectRef, Protocol
 from pilotfish.model.addresses import normal_range
 from pilotfish.model.kinds import SERVICE, SERVICE_ENTRY
@@ -52,11 +53,21 @@ def _service_at(db: Reads, host: str, home: str) -> Service | None:
 
 
 def _of(db: Reads, ref: ObjectRef | None, host: str) -> Service | None:
-    if ref is None:
-        return None
-    found = declared_as(db, ref, host)
+    parts = _parts(db, ref, host)
+    return _merge(parts[0], parts[1:]) if parts else None
+
+
+def parts(db: Reads, host: str, home: str) -> tuple[Service, ...]:
+    """What a service is put together of, as each object has it; that of the one which the host belongs to is first."""
+    return _parts(db, owner(db, host, home), host)
+
+
+def _parts(db: Reads, ref: ObjectRef | None, host: str) -> tuple[Service, ...]:
+    found = declared_as(db, ref, host) if ref is not None else None
+    if ref is None or found is None:
+        return ()
     others = (declared_as(db, other, host) for other in partners(db, ref, host))
-    return _merge(found, tuple(s for s in others if s is not None)) if found is not None else None
+    return (found, *(other for other in others if other is not None))
 
 
 def declared_as(db: Reads, ref: ObjectRef, host: str) -> Service | None:
@@ -88,8 +99,8 @@ def _fits(db: Reads, first: Service, other: Service | None) -> bool:
         return False
     numbered = {port.number: port.name for port in first.ports}
     return (
-        (first.resolution, first.external, first.selector) == (other.resolution, other.external, other.selector)
-        and set(other.addresses) <= set(first.addresses)
+        (first.resolution, first.external) == (other.resolution, other.external)
+        and (other.allocated or set(other.addresses) <= set(first.addresses))
         and all(numbered.get(port.number, port.name) == port.name for port in other.ports)
     )
 
@@ -150,7 +161,7 @@ def all_services(db: Reads) -> tuple[tuple[str, str], ...]:
 
 
 def some_nearest(db: Reads) -> bool:
-    """Whether there is a Service whose clients ask the nearest first."""
+    """Whether something asks for services whose clients ask the nearest first."""
     return db.read(MARKED, NEAREST) is not None
 
 
@@ -208,14 +219,14 @@ def declared(db: Reads, ref: ObjectRef) -> tuple[Service, ...]:
         case kubernetes.Service(spec=spec) if spec.type == "ExternalName":
             return ()  # no service: another's name
         case kubernetes.Service() as found:
-            return (_from_kubernetes(ref, found),)
+            return (_from_kubernetes(db, ref, found),)
         case istio.ServiceEntry() as found:
             return tuple(_from_entry(db, ref, found, host) for host in dict.fromkeys(map(whole_name, found.spec.hosts)))
         case _:
             return ()
 
 
-def _from_kubernetes(ref: ObjectRef, source: kubernetes.Service) -> Service:
+def _from_kubernetes(db: Reads, ref: ObjectRef, source: kubernetes.Service) -> Service:
     spec = source.spec
     headless = spec.cluster_ip == "None"
     stated = (spec.cluster_ip, *spec.cluster_ips) if not headless else ()
@@ -229,7 +240,7 @@ def _from_kubernetes(ref: ObjectRef, source: kubernetes.Service) -> Service:
         headless=headless,
         selector=tuple(sorted(spec.selector.items())),
         publish_not_ready=spec.publish_not_ready_addresses,
-        nearest=bool(spec.traffic_distribution),
+        prefers=proximity(db, ref, source),
         created=source.metadata.creation_timestamp or "",
     )
 
@@ -260,6 +271,7 @@ def _from_entry(db: Reads, ref: ObjectRef, source: istio.ServiceEntry, host: str
         selector=tuple(sorted(spec.workload_selector.labels.items())) if spec.workload_selector is not None else (),
         external=spec.location == "MESH_EXTERNAL",
         subject_alt_names=spec.subject_alt_names,
+        prefers=proximity(db, ref, source),
         created=source.metadata.creation_timestamp or "",
     )
 

@@ -10,7 +10,7 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import LABELLED, Labels, effective, labels_of, resource
 from pilotfish.model import ObjectRef
 from pilotfish.model.kinds import WORKLOAD_ENTRY
-from pilotfish.model.service import MUTUAL, TLS_MODE_LABEL, Locality, ServicePort, Transport
+from pilotfish.model.service import MUTUAL, NETWORK_LABEL, TLS_MODE_LABEL, Locality, ServicePort, Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class Workload:
 
 @query
 def workload(db: Reads, ref: ObjectRef) -> Workload | None:
-    """None for a pod that has no address, is being deleted, or has run to its end."""
+    """None for a WorkloadEntry without an address, and a pod that has none, is being deleted, or has run to its end."""
     if ref.kind is WORKLOAD_ENTRY:
         entry = resource(db, ref, istio.WorkloadEntry)
-        return _of_entry(ref, entry) if entry is not None else None
+        return _of_entry(ref, entry) if entry is not None and entry.spec.address else None
     pod = resource(db, ref, kubernetes.Pod)
     if pod is None or not pod.status.pod_ip or pod.metadata.deletion_timestamp:
         return None
@@ -72,7 +72,7 @@ def _of_entry(ref: ObjectRef, entry: istio.WorkloadEntry) -> Workload:
     spec = entry.spec
     return Workload(
         ref=ref,
-        labels=tuple(sorted(labels_of(entry).items())),
+        labels=tuple(sorted(with_network(labels_of(entry), spec).items())),
         addresses=(spec.address,),
         ready=_is_healthy(entry),
         ports=tuple(("TCP", name, number) for name, number in sorted(spec.ports.items())),
@@ -90,6 +90,10 @@ def has_proxy(labels: Mapping[str, str], account: str) -> bool:
     getTLSModeFromWorkloadEntry,
     https://github.com/istio/istio/blob/master/pilot/pkg/serviceregistry/serviceentry/conversion.go"""
     return labels.get(TLS_MODE_LABEL, MUTUAL if account else "") == MUTUAL
+
+
+def with_network(labels: Mapping[str, str], spec: istio.WorkloadEntrySpec) -> Mapping[str, str]:
+    return {**labels, NETWORK_LABEL: spec.network} if spec.network else labels
 
 
 def _is_healthy(entry: istio.WorkloadEntry) -> bool:

@@ -5,9 +5,12 @@ Source: https://istio.io/latest/docs/concepts/traffic-management/#retries
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from pilotfish.config import istio
+from pilotfish.derive import Reads, query
+from pilotfish.mesh.inputs import mesh_config
 from pilotfish.model.route import Retries, Timeouts
 
 DEFAULT_RETRIES: Final = Retries(
@@ -17,10 +20,21 @@ DEFAULT_RETRIES: Final = Retries(
 """Istio's, for a route that asks for nothing: what has not reached the app, or what the app asks to be retried."""
 
 
-def lower_retries(source: istio.HTTPRetry | None) -> Retries | None:
+_INBOUND: Final = Retries(attempts=2, conditions=("reset-before-request",), elsewhere=False)
+"""What certainly has not reached the app: over a connection that it had closed while idle."""
+
+
+@query
+def inbound_retries(db: Reads) -> Retries | None:
+    """From a sidecar to its app, of which there is one."""
+    found = lower_retries(mesh_config(db).default_inbound_http_retry_policy, _INBOUND)
+    return replace(found, elsewhere=False, other_localities=False) if found is not None else None
+
+
+def lower_retries(source: istio.HTTPRetry | None, default: Retries = DEFAULT_RETRIES) -> Retries | None:
     """None where retries are switched off (`attempts: 0`)."""
     if source is None:
-        return DEFAULT_RETRIES
+        return default
     if source.attempts <= 0:
         return None
     words = tuple(word.strip() for word in source.retry_on.split(",") if word.strip())
@@ -28,7 +42,7 @@ def lower_retries(source: istio.HTTPRetry | None) -> Retries | None:
     conditions = tuple(word for word in words if not word.isdecimal())
     return Retries(
         attempts=source.attempts,
-        conditions=conditions if source.retry_on else DEFAULT_RETRIES.conditions,
+        conditions=conditions if source.retry_on else default.conditions,
         codes=codes,
         elsewhere=source.retry_ignore_previous_hosts,
         other_localities=bool(source.retry_remote_localities),

@@ -82,7 +82,8 @@ class Notes:
                 listeners += parse_proc_net(Path(f"/proc/{pid}/net/{name}").read_text())
             except OSError:  # it just ended, or the kernel has no IPv6
                 continue
-        return build_notes(self._ports(pod), listeners)
+        policy = self._store.desired.mesh_config.inbound_traffic_policy
+        return build_notes(self._ports(pod), listeners, policy.mode == "LOCALHOST")
 
     def _ports(self, pod: Pod) -> list[tuple[str, int]]:
         """Each Service port that leads to the pod."""

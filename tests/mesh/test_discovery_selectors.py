@@ -1,0 +1,65 @@
+"""What a mesh sees that takes notice of some namespaces only."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pilotfish.offline.reading import read
+from pilotfish.offline.world import build
+from tests.mesh.meshes import proxy
+
+OBJECTS = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {env: prod, team: shop}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: lab, labels: {env: test}}
+"""
+SERVICE = """
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: {namespace}}}
+spec: {{clusterIP: 10.96.0.{index}, selector: {{app: web}}, ports: [{{name: http, port: 80}}]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: web-0, namespace: {namespace}, labels: {{app: web}}}}
+spec: {{containers: [{{name: app, command: [x]}}]}}
+status: {{podIP: 10.244.0.{index}}}
+"""
+NAMESPACES = ("shop", "lab", "plain", "istio-system")
+
+
+@pytest.mark.parametrize(
+    ("selectors", "seen"),
+    [
+        ([], {"shop", "lab", "plain"}),
+        ([{}], {"shop", "lab", "plain"}),
+        ([{"matchLabels": {"env": "prod"}}], {"shop"}),
+        ([{"matchLabels": {"env": "prod", "team": "other"}}], set()),
+        (
+            [{"matchLabels": {"env": "prod"}}, {"matchLabels": {"kubernetes.io/metadata.name": "plain"}}],
+            {"shop", "plain"},
+        ),
+        ([{"matchExpressions": [{"key": "env", "operator": "In", "values": ["test", "x"]}]}], {"lab"}),
+        ([{"matchExpressions": [{"key": "env", "operator": "NotIn", "values": ["test"]}]}], {"shop", "plain"}),
+        ([{"matchExpressions": [{"key": "env", "operator": "Exists"}]}], {"shop", "lab"}),
+        ([{"matchExpressions": [{"key": "env", "operator": "DoesNotExist"}]}], {"plain"}),
+    ],
+)
+def test_which_services_a_client_knows(selectors: list[dict[str, Any]], seen: set[str]) -> None:
+    text = OBJECTS + "".join(SERVICE.format(namespace=n, index=i) for i, n in enumerate(NAMESPACES, 1))
+    metadata = {"name": "istio", "namespace": "istio-system"}
+    data = {"mesh": json.dumps({"discoverySelectors": selectors})}
+    config = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+    world = build(read([("mesh.yaml", f"{text}---\n{config}")], "default"))
+    known = world.mesh.names(proxy("web-0", "lab", "10.244.0.2")).records
+    assert {n for n in NAMESPACES if f"web.{n}.svc.cluster.local" in known} == {*seen, "istio-system"}
+    said = {(p.ref.namespace, p.ref.kind.name) for p in world.problems if p.reason == "NotSelected" and p.ref}
+    assert said == {(n, "Service") for n in NAMESPACES[:3] if n not in seen}
