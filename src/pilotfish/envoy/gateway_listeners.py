@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from envoy.config.core.v3.address_pb2 import Address, Pipe
 from envoy.config.core.v3.base_pb2 import TrafficDirection
@@ -11,6 +12,7 @@ from envoy.config.listener.v3.listener_pb2 import Listener
 
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.access_log import build_listener_logs
+from pilotfish.envoy.authorization import references_of
 from pilotfish.envoy.connection_route import build_chain, connection_clusters_of
 from pilotfish.envoy.filters import PROXY_PROTOCOL, TLS_INSPECTOR
 from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
@@ -26,7 +28,9 @@ from pilotfish.mesh.gateways.selection import Front
 from pilotfish.mesh.listeners.outbound import WILDCARD
 from pilotfish.mesh.registry.services import looked_up
 from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.security.guards import Guard, authentication, authorization
 from pilotfish.mesh.settings import settings
+from pilotfish.model.authorization import Authorization
 from pilotfish.model.connection_route import EVERYTHING, ConnectionRoute
 from pilotfish.model.gateway import GatewayChain
 from pilotfish.model.settings import MeshSettings
@@ -35,25 +39,38 @@ _SOCKET = "unix://"
 
 
 @query
-def bound_listener(db: Reads, front: Front, scope: Scope, address: str, port: int) -> Resource | None:
+def bound_listener(db: Reads, front: Front, scope: Scope, guard: Guard, address: str, port: int) -> Resource | None:
     """None where there is nothing to be listened for."""
     found = gateway_listener(db, front, scope, address, port)
     if found is None:
         return None
     mesh = settings(db)
+    requests, connections = (authorization(db, guard, has_requests) for has_requests in (True, False))
+    common = HttpManager(
+        Direction.GATEWAY,
+        f"outbound_{found.name}",
+        "",
+        mesh.access_log,
+        edge=mesh.edge,
+        looks_up=bool(looked_up(db)),
+        paths=mesh.paths,
+        authorization=requests,
+        authentication=authentication(db, guard),
+    )
     listener = Listener(
         name=found.name,
         address=_address(address, port),
         additional_addresses=also_ipv6(port) if not address else (),
         traffic_direction=TrafficDirection.OUTBOUND,
-        filter_chains=[_build_chain(mesh, chain, found.name, bool(looked_up(db))) for chain in found.chains],
+        filter_chains=[_build_chain(mesh, chain, common, connections) for chain in found.chains],
         access_log=build_listener_logs(mesh.access_log),
     )
     if mesh.edge.proxy_protocol:
         listener.listener_filters.append(PROXY_PROTOCOL)
     if any(chain.tls or chain.server_names for chain in found.chains):
         listener.listener_filters.append(TLS_INSPECTOR)
-    references = (each for chain in found.chains for each in _references(chain))
+    references = [each for chain in found.chains for each in _references(chain)]
+    references += references_of(requests)
     return Resource.make(LISTENER, found.name, serialise(listener), references, db.origin)
 
 
@@ -63,14 +80,15 @@ def _address(address: str, port: int) -> Address:
     return socket_address(address or WILDCARD, port)
 
 
-def _build_chain(mesh: MeshSettings, chain: GatewayChain, listener: str, looks_up: bool) -> FilterChain:
+def _build_chain(
+    mesh: MeshSettings, chain: GatewayChain, common: HttpManager, connections: Authorization
+) -> FilterChain:
+    """`common`: what the managers of all chains have alike."""
     if not chain.requests:
-        built = build_chain(chain.connections or ConnectionRoute(EVERYTHING, ()), mesh.access_log)
+        built = build_chain(chain.connections or ConnectionRoute(EVERYTHING, ()), common.access_log, connections)
     else:
-        prefix = chain.stat_prefix or f"outbound_{listener}"
-        manager = HttpManager(
-            Direction.GATEWAY, prefix, chain.requests, mesh.access_log, edge=mesh.edge, looks_up=looks_up
-        )
+        prefix = chain.stat_prefix or common.stat_prefix
+        manager = replace(common, stat_prefix=prefix, route=chain.requests)
         built = FilterChain(filters=[build_http_manager(manager)])
     if chain.server_names:
         built.filter_chain_match.CopyFrom(FilterChainMatch(server_names=chain.server_names))

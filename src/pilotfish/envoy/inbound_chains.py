@@ -21,6 +21,7 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.wrappers_pb2 import UInt32Value
 
+from pilotfish.envoy.authorization import build_connection_filters
 from pilotfish.envoy.connection_route import build_passing
 from pilotfish.envoy.filters import SNIFFED_HTTP, build_tcp
 from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
@@ -31,6 +32,8 @@ from pilotfish.envoy.server_tls import build_server_tls
 from pilotfish.mesh.listeners.inbound import InboundPort
 from pilotfish.mesh.listeners.outbound import WILDCARD
 from pilotfish.model import Protocol
+from pilotfish.model.authentication import Authentication
+from pilotfish.model.authorization import NOTHING, Authorization
 from pilotfish.model.gateway import ServerTLS
 from pilotfish.model.mutual_tls import MutualTLS
 from pilotfish.model.settings import MeshSettings
@@ -66,33 +69,43 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class Common:
+    """What all chains of a listener have alike."""
+
+    mesh: MeshSettings
+    requests: Authorization = NOTHING
+    connections: Authorization = NOTHING
+    authentication: Authentication = ()
+
+
+@dataclass(frozen=True, slots=True)
 class _Ends:
     """Where the connections of a port go once they have been told apart."""
 
     port: int | None
     names: tuple[str, str]
     """Of the chains for HTTP and for TCP."""
-    http: Filter
-    tcp: Filter
+    http: tuple[Filter, ...]
+    tcp: tuple[Filter, ...]
 
 
-def build_chains(mesh: MeshSettings, port: InboundPort, protocol: Protocol, taken: Taken) -> Iterator[FilterChain]:
+def build_chains(common: Common, port: InboundPort, protocol: Protocol, taken: Taken) -> Iterator[FilterChain]:
     """Of a port that a service or a Sidecar has."""
     address = port.listener.bind if port.listener is not None else WILDCARD
     name, cluster = f"{address}_{port.number}", inbound_cluster(port.number)
     passing = port.pool.passing if port.pool is not None else None
     route = build_inbound_route(cluster, port.service_port, cluster, f"{port.host}:{port.service_port}")
-    http = _http(mesh, f"inbound_{name}", route)
-    tcp = build_tcp(mesh.access_log, cluster, build_passing(passing) if passing is not None else TcpProxy())
-    return _tell_apart(mesh, _Ends(port.number, (name, name), http, tcp), protocol, taken)
+    http = _http(common, f"inbound_{name}", route)
+    tcp = _tcp(common, cluster, build_passing(passing) if passing is not None else TcpProxy())
+    return _tell_apart(common.mesh, _Ends(port.number, (name, name), http, tcp), protocol, taken)
 
 
-def build_passthrough_chains(mesh: MeshSettings, port: int | None, taken: Taken) -> Iterator[FilterChain]:
+def build_passthrough_chains(common: Common, port: int | None, taken: Taken) -> Iterator[FilterChain]:
     """Of a port that nobody has declared; None: of all of them."""
     route = build_inbound_route(INBOUND_PASSTHROUGH, 0, INBOUND_PASSTHROUGH, ":0")
-    http, tcp = _http(mesh, INBOUND_PASSTHROUGH, route), build_tcp(mesh.access_log, INBOUND_PASSTHROUGH)
+    http, tcp = _http(common, INBOUND_PASSTHROUGH, route), _tcp(common, INBOUND_PASSTHROUGH, TcpProxy())
     names = (f"{VIRTUAL_INBOUND}-catchall-http", VIRTUAL_INBOUND)
-    return _tell_apart(mesh, _Ends(port, names, http, tcp), Protocol.AUTO, taken)
+    return _tell_apart(common.mesh, _Ends(port, names, http, tcp), Protocol.AUTO, taken)
 
 
 def _tell_apart(mesh: MeshSettings, ends: _Ends, protocol: Protocol, taken: Taken) -> Iterator[FilterChain]:
@@ -100,7 +113,7 @@ def _tell_apart(mesh: MeshSettings, ends: _Ends, protocol: Protocol, taken: Take
         yield from _of_mesh(mesh, ends, protocol, taken.is_strict)
     if taken.is_strict:
         if not taken.certified:
-            yield _chain(ends.names[1], _match(ends.port), build_tcp(mesh.access_log, BLACK_HOLE))
+            yield _chain(ends.names[1], _match(ends.port), (build_tcp(mesh.access_log, BLACK_HOLE),))
         return
     if taken.tls is not None:
         yield from _by_protocol(ends, protocol, "tls", build_server_tls(taken.tls, mesh.mutual))
@@ -130,8 +143,10 @@ def _by_protocol(
         yield _chain(ends.names[1], _match(ends.port, transport), ends.tcp, socket)
 
 
-def _chain(name: str, match: FilterChainMatch, last: Filter, socket: TransportSocket | None = None) -> FilterChain:
-    return FilterChain(name=name, filter_chain_match=match, filters=[last], transport_socket=socket)
+def _chain(
+    name: str, match: FilterChainMatch, filters: tuple[Filter, ...], socket: TransportSocket | None = None
+) -> FilterChain:
+    return FilterChain(name=name, filter_chain_match=match, filters=filters, transport_socket=socket)
 
 
 def _match(port: int | None, transport: str = "", protocols: tuple[str, ...] = ()) -> FilterChainMatch:
@@ -142,5 +157,21 @@ def _match(port: int | None, transport: str = "", protocols: tuple[str, ...] = (
     )
 
 
-def _http(mesh: MeshSettings, stat_prefix: str, route: RouteConfiguration) -> Filter:
-    return build_http_manager(HttpManager(Direction.INBOUND, stat_prefix, route, mesh.access_log))
+def _http(common: Common, stat_prefix: str, route: RouteConfiguration) -> tuple[Filter, ...]:
+    manager = HttpManager(
+        Direction.INBOUND,
+        stat_prefix,
+        route,
+        common.mesh.access_log,
+        paths=common.mesh.paths,
+        authorization=common.requests,
+        authentication=common.authentication,
+    )
+    return (build_http_manager(manager),)
+
+
+def _tcp(common: Common, cluster: str, treatment: TcpProxy) -> tuple[Filter, ...]:
+    return (
+        *build_connection_filters(common.connections),
+        build_tcp(common.mesh.access_log, cluster, treatment),
+    )

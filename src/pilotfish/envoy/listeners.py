@@ -85,7 +85,9 @@ def _take_requests(listener: Listener, mesh: MeshSettings, unknown: Unclaimed) -
     waited for long. A client who is late with his request has it passed on to where it was going.
     """
     routes = RouteConfiguration(name=VIRTUAL_OUTBOUND, virtual_hosts=[build_fallback(unknown)])
-    manager = HttpManager(Direction.OUTBOUND, VIRTUAL_OUTBOUND, routes, mesh.access_log, looks_up=True)
+    manager = HttpManager(
+        Direction.OUTBOUND, VIRTUAL_OUTBOUND, routes, mesh.access_log, looks_up=True, paths=mesh.paths
+    )
     chain = FilterChain(
         name=f"{VIRTUAL_OUTBOUND}-catchall-http",
         filters=[build_http_manager(manager)],
@@ -139,7 +141,9 @@ def _chains(
     yield from (build_chain(route, mesh.access_log) for route in routes if not route.match.matches_everything)
     if bound.route:
         prefix = f"outbound_{bound.name}"
-        manager = HttpManager(Direction.OUTBOUND, prefix, bound.route, mesh.access_log, looks_up=looks_up)
+        manager = HttpManager(
+            Direction.OUTBOUND, prefix, bound.route, mesh.access_log, looks_up=looks_up, paths=mesh.paths
+        )
         yield FilterChain(filters=[build_http_manager(manager)], filter_chain_match=_REQUESTS)
 
 

@@ -7,7 +7,14 @@ from pilotfish.config.cipher_suites import usable
 from pilotfish.config.mesh import GatewayTopology, MeshConfig
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import mesh_config
-from pilotfish.model.settings import AccessLog, Edge, ForwardedCertificate, MeshSettings, MutualSettings
+from pilotfish.model.settings import (
+    AccessLog,
+    Edge,
+    ForwardedCertificate,
+    MeshSettings,
+    MutualSettings,
+    PathNormalization,
+)
 from pilotfish.model.traffic_policy import Keepalive
 
 
@@ -26,6 +33,7 @@ def settings(db: Reads) -> MeshSettings:
         allow_any=config.outbound_traffic_policy.mode != "REGISTRY_ONLY",
         looks_up=config.outbound_traffic_policy.mode == "ALLOW_ANY_DYNAMIC_DNS",
         mutual=_mutual(config),
+        paths=_paths(config),
     )
 
 
@@ -52,6 +60,11 @@ def _edge(topology: GatewayTopology) -> Edge:
         certificate=ForwardedCertificate(stated) if stated != "UNDEFINED" else ForwardedCertificate.OWN,
         proxy_protocol=topology.proxy_protocol is not None,
     )
+
+
+def _paths(config: MeshConfig) -> PathNormalization:
+    stated = config.path_normalization.normalization
+    return PathNormalization(stated) if stated != "DEFAULT" else PathNormalization.BASE
 
 
 def _access_log(config: MeshConfig) -> AccessLog | None:

@@ -43,6 +43,16 @@ class Edge:
     """Every connection begins with the PROXY protocol, which says whose it is."""
 
 
+class PathNormalization(StrEnum):
+    """What is done to a request's path before anything looks at it. Each does what the one before it does."""
+
+    NONE = "NONE"
+    BASE = "BASE"
+    """Dots are resolved, unreserved characters decoded, and `\\` is `/`."""
+    MERGE_SLASHES = "MERGE_SLASHES"
+    DECODE_AND_MERGE_SLASHES = "DECODE_AND_MERGE_SLASHES"
+
+
 @dataclass(frozen=True, slots=True)
 class MutualSettings:
     """How workloads prove to each other who they are."""
@@ -76,3 +86,4 @@ class MeshSettings:
     """Ports that declare HTTP are called over HTTP/2, where their policy says nothing of it."""
     edge: Edge = Edge()
     mutual: MutualSettings = MutualSettings()
+    paths: PathNormalization = PathNormalization.BASE
