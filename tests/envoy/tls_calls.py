@@ -31,9 +31,10 @@ def call_tls(
     shown: Path | None = None,
     alpn: tuple[str, ...] = (),
     highest: str = "",
+    source: str = "",
 ) -> Seen:
     """`trusted` is the authority's certificate, `shown` NAME of the client's NAME.pem and NAME.key, `highest` the
-    highest version that it speaks (`TLSv1_1`)."""
+    highest version that it speaks (`TLSv1_1`), `source` the address that it calls from."""
     asked = {
         "address": address,
         "port": port,
@@ -43,6 +44,7 @@ def call_tls(
         "shown": str(shown or ""),
         "alpn": alpn,
         "highest": highest,
+        "source": source,
     }
     command = ["ip", "netns", "exec", netns, sys.executable, "-ISc", _CLIENT]
     done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=15, check=True)
@@ -65,7 +67,8 @@ if asked["highest"]:
     context.maximum_version = ssl.TLSVersion[asked["highest"]]
 answer = b""
 try:
-    with socket.create_connection((asked["address"], asked["port"]), timeout=5) as s:
+    source = (asked["source"], 0) if asked["source"] else None
+    with socket.create_connection((asked["address"], asked["port"]), timeout=5, source_address=source) as s:
         with context.wrap_socket(s, server_hostname=asked["name"] or None) as t:
             subject = t.getpeercert()["subject"]
             seen["certificate"] = "".join(v for part in subject for k, v in part if k == "commonName")
