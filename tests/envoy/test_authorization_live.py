@@ -24,9 +24,9 @@ from pilotfish.model import Proxy
 from pilotfish.model.authentication import Keys
 from pilotfish.model.proxy import ProxyType
 from tests.certificates import issue
+from tests.envoy.authority import Authority
 from tests.envoy.conftest import PEER4, POD4, LiveEnvoy, Start
 from tests.envoy.ext_authz import start_ext_authz
-from tests.envoy.test_mutual_tls import Authority
 from tests.envoy.tls_calls import call_tls
 
 DATA: Final = Path(__file__).resolve().parents[3] / "shared" / "data" / "security"
