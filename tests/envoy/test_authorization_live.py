@@ -100,7 +100,7 @@ def _service(name: str, namespace: str, labels: Mapping[str, str], ports: Mappin
     return _object("Service", name, namespace, spec={"selector": dict(labels), "ports": listed})
 
 
-def _mesh(stage: Stage) -> tuple[Graph, Proxy]:
+def make_mesh(stage: Stage) -> tuple[Graph, Proxy]:
     service_ports = {"http": (80, 18080), "http-85": (85, 18085), "grpc": (7070, 17070), "tcp": (9090, 19090)}
     text = _service("b", "ns-a", {"app": "b"}, service_ports)
     text += _pod("b-0", "ns-a", PEER4 if stage.at_gateway else POD4, {"app": "b", **dict(stage.labels)})
@@ -159,7 +159,7 @@ class Caller:
         request, expected = row["request"], row["expect"]
         is_tcp = request["scheme"] == "tcp"
         port = GATEWAY_PORT if Stage.of(row).at_gateway else PORTS[request.get("port", "http")]
-        answer = self._send(request, _text(request), port=port, is_tcp=is_tcp)
+        answer = self._send(request, text_of(request), port=port, is_tcp=is_tcp)
         head, _, body = answer.replace("\r\n", "\n").partition("\n\n")
         if is_tcp:
             return "" if expected["allowed"] == head.startswith("HTTP/1.1 200") else answer
@@ -172,7 +172,7 @@ class Caller:
         return json.dumps(told) + answer if told else ""
 
 
-def _text(request: Mapping[str, Any]) -> str:
+def text_of(request: Mapping[str, Any]) -> str:
     """The request in HTTP/1.1, as it is written and nothing else."""
     headers = {"Host": request.get("host", "b.ns-a.svc.cluster.local"), "Connection": "close", "x-show": "1"}
     headers |= {name: _filled(value) for name, value in request.get("headers", {}).items()}
@@ -189,7 +189,7 @@ def _text(request: Mapping[str, Any]) -> str:
 @pytest.mark.skipif(not ROWS, reason="Istio's requests are not here")
 @pytest.mark.parametrize("stage", STAGES, ids=str)
 def test_requests_are_answered_as_by_istio(stage: Stage, start: Start, authority: Authority) -> None:
-    graph, proxy = _mesh(stage)
+    graph, proxy = make_mesh(stage)
     live = start.serving(resource_set(graph, proxy), proxy, secrets=authority.secrets)
     for address in ADDRESSES.values():
         subprocess.run(["ip", "-n", live.peer, "addr", "add", f"{address}/24", "dev", "eth0"], capture_output=True)

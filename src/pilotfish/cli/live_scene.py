@@ -57,6 +57,7 @@ def _station(pod: PodView, planned: Station) -> Station:
         _names=lambda: planned.names,
         _listening=partial(_listening, pod),
         is_gateway=planned.is_gateway,
+        identity=planned.identity,
     )
 
 

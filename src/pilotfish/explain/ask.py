@@ -32,6 +32,8 @@ class Ask:
     request: HttpRequest = field(default_factory=HttpRequest)
     source: str = ""
     uid: int = 0
+    now: float = 0.0
+    """Seconds since the epoch."""
 
     def call(self, address: str, source: str) -> Call:
         return Call(
@@ -42,6 +44,7 @@ class Ask:
             self.tls,
             self.request,
             self.source or source,
+            now=self.now,
         )
 
 
@@ -56,6 +59,8 @@ def parse(
     http2: bool = False,
     source: str = "",
     uid: int = 0,
+    jwt: str = "",
+    now: float = 0.0,
     resolve: Mapping[tuple[str, int], str] | None = None,
 ) -> Ask:
     """ValueError says what is wrong and how it is written. `headers`: `Name: value`. `resolve`: addresses by (host,
@@ -73,6 +78,8 @@ def parse(
     if not host or not port:
         raise ValueError(f"{to}: write a URL, HOST:PORT or ADDRESS:PORT")
     given = dict(map(_parse_header, headers))
+    if jwt:
+        given["authorization"] = f"Bearer {jwt}"
     is_http = scheme != "tcp" and (has_scheme or bool(method or given or parts.path))
     secure = scheme == "https" or tls
     shown = f"[{host}]" if ":" in host else host
@@ -90,6 +97,7 @@ def parse(
         request=HttpRequest(authority, path, method or "GET", given, "https" if secure else "http"),
         source=source,
         uid=uid,
+        now=now,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the HTTP filters of a manager do with a request before its route acts.
+"""What the HTTP filters of a manager do with a request before its route acts, but for those that guard it.
 
 A filter that is not read here may do anything: it is named, and what comes behind it is unknown.
 Sources: https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_filters/fault_filter and cors_filter
@@ -7,7 +7,7 @@ Sources: https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_fi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from envoy.config.route.v3.route_components_pb2 import FilterConfig, Route, VirtualHost
 from envoy.extensions.filters.http.cors.v3.cors_pb2 import CorsPolicy
@@ -19,7 +19,8 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 
 from pilotfish.explain.actions import percent
 from pilotfish.explain.call import HttpRequest
-from pilotfish.explain.routes import Holds, match_string
+from pilotfish.explain.guards import is_guard
+from pilotfish.explain.matchers import Holds, match_string
 from pilotfish.explain.trace import Branch, End, Stage, Verdict
 
 _FAULT: Final = "envoy.filters.http.fault"
@@ -57,7 +58,7 @@ class Routed:
 
 def pass_filters(branch: Branch, manager: HttpConnectionManager, routed: Routed) -> Branch | None:
     """The branch behind all filters; None where none comes so far. What ends in a filter is ended here."""
-    for each in manager.http_filters:
+    for each in (each for each in manager.http_filters if not is_guard(each.typed_config)):
         name = each.name
         config = _config(name, routed)
         if config == "disabled" or (each.disabled and config is None):
@@ -66,7 +67,7 @@ def pass_filters(branch: Branch, manager: HttpConnectionManager, routed: Routed)
             left = _fault(branch, config, each.typed_config, routed.request)
         elif name == _CORS:
             left = _cors(branch, config, routed.request)
-        elif name in _PASSING or (name.startswith("envoy.filters.http.rbac") and _is_empty(each, config)):
+        elif name in _PASSING:
             continue
         else:
             branch = branch.step(Stage.HTTP_FILTER, name, verdict=Verdict.UNKNOWN)
@@ -90,10 +91,6 @@ def _config(name: str, routed: Routed) -> AnyMessage | str | None:
                 found = wrapped.config
             return found
     return None
-
-
-def _is_empty(found: Any, config: AnyMessage | str | None) -> bool:
-    return not found.typed_config.value and config is None
 
 
 def _fault(branch: Branch, config: AnyMessage | str | None, default: AnyMessage, request: HttpRequest) -> Branch | None:

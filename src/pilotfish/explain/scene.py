@@ -31,6 +31,8 @@ class Station:
     _names: Callable[[], NameTable] = field(repr=False)
     _listening: Callable[[], Set[tuple[str, int]] | None] = field(default=lambda: None, repr=False)
     is_gateway: bool = False
+    identity: str = ""
+    """Who its proxy is to others, if it has certificates of the mesh: `spiffe://…`."""
     _evaluators: dict[Family, Evaluator] = field(default_factory=dict, repr=False)
 
     @cached_property

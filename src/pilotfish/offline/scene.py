@@ -11,6 +11,7 @@ from pilotfish.explain.scene import Family, Scene, Station
 from pilotfish.inject import Sidecar
 from pilotfish.mesh.registry.frontends import frontends_of
 from pilotfish.model import ObjectRef, Proxy
+from pilotfish.model.identity import Identity
 from pilotfish.model.kinds import POD, SERVICE
 from pilotfish.model.proxy import ProxyType
 from pilotfish.offline.world import World
@@ -39,6 +40,9 @@ def _station(world: World, ref: ObjectRef, pod: Pod) -> Station:
             world.mesh.names, world.proxies.get(name) or Proxy.of_pod(ref.name, ref.namespace, ("0.0.0.0",))
         ),
         is_gateway=sidecar is not None and sidecar.type is ProxyType.ROUTER,
+        identity=str(
+            Identity(world.desired.mesh_config.trust_domain, ref.namespace, pod.spec.service_account_name or "default")
+        ),
     )
 
 

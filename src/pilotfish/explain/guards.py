@@ -1,0 +1,207 @@
+"""What stands before a workload, as its proxy holds it: providers that are asked, tokens, and policies.
+
+Their filters come before all others, and say the same whatever route a request has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from envoy.config.rbac.v3.rbac_pb2 import RBAC
+from envoy.extensions.filters.http.ext_authz.v3.ext_authz_pb2 import ExtAuthz as HttpExtAuthz
+from envoy.extensions.filters.http.jwt_authn.v3.config_pb2 import JwtAuthentication
+from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBAC as HttpRbac
+from envoy.extensions.filters.network.ext_authz.v3.ext_authz_pb2 import ExtAuthz as NetworkExtAuthz
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    HttpConnectionManager,
+)
+from envoy.extensions.filters.network.rbac.v3.rbac_pb2 import RBAC as NetworkRbac
+
+from pilotfish.envoy.message import config_path
+from pilotfish.explain.call import Call, Failure
+from pilotfish.explain.matchers import Holds
+from pilotfish.explain.rbac import Ruling, Subject, matching, rule
+from pilotfish.explain.tokens import UndecidedError, Verdict, find_tokens, verify
+from pilotfish.explain.trace import Branch, End, Stage
+from pilotfish.explain.trace import Verdict as Taken
+from pilotfish.model.kinds import AUTHORIZATION_POLICY
+
+_RULE: Final = re.compile(r"ns\[(?P<namespace>[^\]]*)\]-policy\[(?P<name>[^\]]*)\]-rule\[\d+\]")
+_SHADOW_KEY: Final = "shadow_effective_policy_id"
+_JWT: Final = "envoy.filters.http.jwt_authn"
+_SPACES: Final = re.compile(r"\s+")
+
+Noted = dict[str, tuple[str, str]]
+"""What shadow rules note down: the rule that holds, and one that may, by the key that it is noted under."""
+
+
+def is_guard(config: Any) -> bool:
+    """Whether a filter of a connection manager is looked at here."""
+    return any(config.Is(each.DESCRIPTOR) for each in (HttpRbac, JwtAuthentication, HttpExtAuthz))
+
+
+def pass_guards(branch: Branch, manager: HttpConnectionManager, call: Call, remote: str) -> tuple[Branch, Call] | None:
+    """The request as it comes behind them, with its token's claims; None where it does not. What ends is ended here.
+
+    `remote`: its client's address, as `client_address` says.
+    """
+    noted: Noted = {}
+    for each in manager.http_filters:
+        config = each.typed_config
+        if each.disabled or not is_guard(config):
+            continue
+        if config.Is(JwtAuthentication.DESCRIPTOR):
+            left = _check_tokens(branch, JwtAuthentication.FromString(config.value), call)
+            if left is None:
+                return None
+            branch, call = left
+        elif config.Is(HttpExtAuthz.DESCRIPTOR):
+            if not _asks_nobody(branch, each.name, HttpExtAuthz.FromString(config.value), noted):
+                return None
+        else:
+            subject = Subject(call, remote, is_http=True)
+            after = _authorize(branch, each.name, HttpRbac.FromString(config.value), subject, noted)
+            if after is None:
+                return None
+            branch = after
+    return branch, call
+
+
+def pass_connection_guard(branch: Branch, config: Any, name: str, call: Call, noted: Noted) -> Branch | None:
+    """One filter before a TCP proxy; `noted` is handed from one to the next."""
+    if config.Is(NetworkExtAuthz.DESCRIPTOR):
+        return branch if _asks_nobody(branch, name, NetworkExtAuthz.FromString(config.value), noted) else None
+    subject = Subject(call, call.source, is_http=False)
+    return _authorize(branch, name, NetworkRbac.FromString(config.value), subject, noted)
+
+
+def is_connection_guard(config: Any) -> bool:
+    return any(config.Is(each.DESCRIPTOR) for each in (NetworkRbac, NetworkExtAuthz))
+
+
+def client_address(manager: HttpConnectionManager, call: Call) -> str:
+    """As Envoy takes it from X-Forwarded-For.
+
+    Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_conn_man/headers#x-forwarded-for
+    """
+    told = [each for each in _SPACES.sub("", call.request.headers.get("x-forwarded-for", "")).split(",") if each]
+    hops = manager.xff_num_trusted_hops
+    if manager.use_remote_address.value:
+        return told[-hops] if 0 < hops <= len(told) else call.source
+    return told[-1 - hops] if len(told) > hops else call.source
+
+
+def _authorize(branch: Branch, name: str, rbac: Any, subject: Subject, noted: Noted) -> Branch | None:
+    if rbac.HasField("shadow_rules"):
+        noted[f"{rbac.shadow_rules_stat_prefix}{_SHADOW_KEY}"] = matching(rbac.shadow_rules, subject)
+    if not rbac.HasField("rules"):
+        return branch
+    found = rule(rbac.rules, subject)
+    action = RBAC.Action.Name(rbac.rules.action)
+    stage = Stage.HTTP_FILTER if subject.is_http else Stage.NETWORK_FILTER
+    evidence = {"action": action, "rule": found.policy or "none"}
+    owner = owner_of(found.policy)
+    if found.passes is Holds.YES:
+        return branch.step(stage, name, evidence=evidence, owner=owner) if found.policy else branch
+    if found.passes is Holds.UNKNOWN:
+        doubtful = branch.step(stage, name, verdict=Taken.UNKNOWN, evidence=evidence, owner=owner)
+        doubtful.end(End.UNKNOWN, f"whether {found.policy} holds is not known here", failure=Failure.UNKNOWN)
+        return None
+    details = f"rbac_access_denied_matched_policy[{found.policy or 'none'}]"
+    denied = branch.step(stage, name, verdict=Taken.REFUSED, evidence=evidence | {"details": details}, owner=owner)
+    _deny(denied, found, subject)
+    return None
+
+
+def _deny(branch: Branch, found: Ruling, subject: Subject) -> None:
+    cause = f"{found.policy} denies it" if found.policy else "there are ALLOW policies, and none of them allows it"
+    if subject.is_http:
+        branch.end(End.RESPONSE, cause, status=403, failure=Failure.DENIED)
+    else:
+        branch.end(End.RESET, cause, failure=Failure.DENIED)
+
+
+def owner_of(rule: str) -> str:
+    """The path of the policy that a rule is of; "" for a rule of nobody's."""
+    found = _RULE.search(rule)
+    return config_path(AUTHORIZATION_POLICY.ref(found["namespace"], found["name"])) if found else ""
+
+
+def _asks_nobody(branch: Branch, name: str, check: Any, noted: Noted) -> bool:
+    """What a provider says is not known here: a way ends where it is asked."""
+    key = check.filter_enabled_metadata.path[0].key if check.filter_enabled_metadata.path else ""
+    prefix = check.filter_enabled_metadata.value.string_match.prefix
+    held, doubtful = noted.get(key, ("", "")) if key else (name, "")
+    rule = next((each for each in (held, doubtful) if each.startswith(prefix)), "")
+    if not rule:
+        return True
+    asked = check.grpc_service.envoy_grpc.cluster_name
+    if isinstance(check, HttpExtAuthz) and check.HasField("http_service"):
+        asked = check.http_service.server_uri.cluster
+    stage = Stage.HTTP_FILTER if isinstance(check, HttpExtAuthz) else Stage.NETWORK_FILTER
+    step = branch.step(stage, name, verdict=Taken.UNKNOWN, evidence={"asks": asked, "rule": rule}, owner=owner_of(rule))
+    step.end(End.UNKNOWN, f"{asked} decides, and what it says is not known here", failure=Failure.UNKNOWN)
+    return False
+
+
+# Tokens
+
+
+def _check_tokens(branch: Branch, config: JwtAuthentication, call: Call) -> tuple[Branch, Call] | None:
+    request = call.request
+    is_preflight = request.method == "OPTIONS" and {"origin", "access-control-request-method"} <= request.headers.keys()
+    if config.bypass_cors_preflight and is_preflight:
+        return branch, call
+    call = _without_forged(config, call)
+    found = {name: list(find_tokens(config.providers[name], call.request)) for name in sorted(config.providers)}
+    try:
+        told = {
+            name: [(token, verify(config.providers[name], token.text, call.now)) for token in tokens]
+            for name, tokens in found.items()
+            if tokens
+        }
+    except UndecidedError as error:
+        step = branch.step(Stage.HTTP_FILTER, _JWT, verdict=Taken.UNKNOWN)
+        step.end(End.UNKNOWN, str(error), failure=Failure.UNKNOWN)
+        return None
+    # One of the issuers is content, or none has anything to say.
+    believed = next((name for name, each in told.items() if all(verdict.claims is not None for _, verdict in each)), "")
+    if told and not believed:
+        _refuse(branch, _plainest(verdict for each in told.values() for _, verdict in each))
+        return None
+    if not told:
+        return branch, call
+    token, verdict = told[believed][0]
+    keeps = config.providers[believed].forward
+    headers = {k: v for k, v in call.request.headers.items() if keeps or k != token.header}
+    claims = verdict.claims or {}
+    evidence = {"issuer": claims.get("iss"), "subject": claims.get("sub")}
+    step = branch.step(Stage.HTTP_FILTER, _JWT, evidence=evidence)
+    return step, replace(call, request=replace(call.request, headers=headers, claims=claims))
+
+
+def _plainest(verdicts: Iterable[Verdict]) -> Verdict:
+    """That of the token's own issuer, if one is."""
+    listed = [each for each in verdicts if each.claims is None]
+    return next((each for each in listed if not each.fault.startswith("its issuer")), listed[0])
+
+
+def _refuse(branch: Branch, verdict: Verdict) -> None:
+    step = branch.step(Stage.HTTP_FILTER, _JWT, verdict=Taken.REFUSED, evidence={"why": verdict.fault})
+    step.end(
+        End.RESPONSE,
+        f"the token is not believed: {verdict.fault}",
+        status=verdict.status,
+        failure=Failure.UNAUTHENTICATED,
+    )
+
+
+def _without_forged(config: JwtAuthentication, call: Call) -> Call:
+    """Headers in which the filter itself tells of tokens are nobody else's."""
+    own = {provider.forward_payload_header.lower() for provider in config.providers.values()}
+    own |= {each.header_name.lower() for provider in config.providers.values() for each in provider.claim_to_headers}
+    headers: Mapping[str, str] = {k: v for k, v in call.request.headers.items() if k not in own}
+    return replace(call, request=replace(call.request, headers=headers, claims=None))
