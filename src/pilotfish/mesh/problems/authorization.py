@@ -87,19 +87,22 @@ def _evadable(db: Reads, ref: ObjectRef, action: str, values: list[Values]) -> I
                 if attribute is Attribute.PATH and value.startswith("/"):
                     yield _evadable_path(db, ref, f"{field}[{index}]")
                 elif attribute is Attribute.HOST and not value.endswith("*") and f"{value}:*" not in listed:
-                    text = (
-                        f"a client who writes {value}:80, or a dot at the end, asks for another host, and evades it; "
-                        f"add {value}:*, or allow what is wanted instead"
-                    )
-                    yield warning(db, ref, f"{field}[{index}]", "EvadableHost", text)
+                    yield _evadable_host(db, ref, f"{field}[{index}]", value)
+
+
+def _evadable_host(db: Reads, ref: ObjectRef, field: str, value: str) -> Problem:
+    """Only a `*` at one end counts: there is no `*.example.com:*`."""
+    remedy = (
+        "allow what is wanted instead" if value.startswith("*") else f"add {value}:*, or allow what is wanted instead"
+    )
+    text = f"a client who writes {value}:80, or a dot at the end, asks for another host, and evades it; {remedy}"
+    return warning(db, ref, field, "EvadableHost", text)
 
 
 def _evadable_path(db: Reads, ref: ObjectRef, field: str) -> Problem:
     spelled = _SPELLINGS.get(settings(db).paths)
     if spelled is None:
-        text = (
-            "/ADMIN, /admin;x and /admin/ are other paths than /admin; allow what is wanted instead, if an app differs"
-        )
+        text = "/ADMIN, /admin;x and /admin/ are other paths than /admin; if the app takes them, allow what is wanted"
         return warning(db, ref, field, "EvadablePath", text, Severity.INFO)
     text = (
         f"another spelling is another path, such as {spelled} for /admin, and evades it; write "
@@ -130,15 +133,14 @@ def _without_tokens(db: Reads, ref: ObjectRef, values: list[Values]) -> Iterator
 
 def _on_connections(db: Reads, ref: ObjectRef, spec: istio.AuthorizationPolicySpec) -> Iterator[Problem]:
     """A DENY rule's author is warned without a look at ports (`config.checks`)."""
-    if spec.action != "ALLOW":
-        return
-    for index, rule in enumerate(spec.rules):
-        listed = [each for each in values_of(rule, f"spec.rules[{index}]") if each[2]]
-        first = next((field for attribute, field, _ in listed if attribute.is_of_requests), "")
-        if first and (ports := _tcp_ports(db, ref)):
-            text = f"{ports} has none of it, so that the rule lets no connection pass there, as in Istio; add a rule"
-            yield warning(db, ref, first, "DeniesConnections", f"{text} with ports for it")
-            return
+    rules = [[each for each in values_of(rule, f"spec.rules[{i}]") if each[2]] for i, rule in enumerate(spec.rules)]
+    looking = [next((field for attribute, field, _ in rule if attribute.is_of_requests), "") for rule in rules]
+    if spec.action == "ALLOW" and looking and all(looking) and (ports := _tcp_ports(db, ref)):
+        text = (
+            f"{ports} has none of it, so that the policy lets no connection pass there, as in Istio; add a rule with "
+            "ports for it"
+        )
+        yield warning(db, ref, looking[0], "DeniesConnections", text)
 
 
 def _tcp_ports(db: Reads, ref: ObjectRef) -> str:
