@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from pilotfish.derive import Graph
 from pilotfish.mesh import inputs
 from pilotfish.mesh.policy.policies import scope_of
 from pilotfish.mesh.problems.across import problems
-from pilotfish.mesh.security.guards import Guard, authorization, guard_of
+from pilotfish.mesh.security.guards import Guard, authentication, authorization, guard_of
 from pilotfish.mesh.security.keys import apply_keys, wanted_keys
 from pilotfish.model import Problem, Proxy
 from pilotfish.model.authentication import Keys
@@ -98,7 +99,7 @@ def test_a_policy_that_envoy_refuses_closes_what_it_is_for(kind: str) -> None:
 
 
 PROVIDER = "extensionProviders: [{{name: p, envoyExtAuthz{kind}: {{service: {service}, port: {port}}}}}]"
-CUSTOM = {"action": "CUSTOM", "provider": {"name": "p"}, "rules": [{}]}
+CUSTOM: dict[str, Any] = {"action": "CUSTOM", "provider": {"name": "p"}, "rules": [{}]}
 
 
 def with_config(graph: Graph, text: str) -> Graph:
@@ -220,6 +221,27 @@ def test_a_rule_that_looks_at_requests_closes_a_tcp_port() -> None:
     assert said(graph) == [("DeniesConnections", f"{OPERATION}.methods")]
     (verdict,) = asked(graph, proxy("web-0", app="web"), has_requests=False).verdicts
     assert verdict.rules == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "is_usable"),
+    [
+        ({"kty": "RSA", "n": "abc", "e": "def"}, False),
+        ({"kty": "RSA", "n": "8" * 199 + "9", "e": "AQAB"}, True),
+        ({"kty": "RSA", "alg": "ES256", "n": "8" * 199 + "9", "e": "AQAB"}, False),
+        ({"kty": "EC", "crv": "P-256", "x": "x", "y": "y"}, False),
+        ({"kty": "oct", "k": "c2VjcmV0"}, True),
+        ({"kty": "OKP", "crv": "Ed25519", "x": "A" * 43}, True),
+        ({"kty": "OKP", "crv": "X25519", "x": "A" * 43}, False),
+        ({"kty": "other"}, False),
+    ],
+)
+def test_keys_that_envoy_would_refuse_are_none(key: dict[str, str], is_usable: bool) -> None:
+    text = json.dumps({"keys": [key]})
+    graph = graph_of(tokens("t", jwtRules=[{"issuer": "x", "jwks": text}]), WEB)
+    assert said(graph) == ([] if is_usable else [("UnusableKeys", "spec.jwtRules[0].jwks")])
+    (found,) = graph.get(authentication, guard(graph, proxy("web-0", app="web")))
+    assert found.keys == (text if is_usable else "")
 
 
 def test_keys_that_are_not_there_are_said() -> None:

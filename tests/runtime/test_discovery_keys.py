@@ -32,7 +32,7 @@ spec: {{jwtRules: [{{issuer: "{issuer}"{more}}}]}}
 
 
 def keys(name: str) -> str:
-    return json.dumps({"keys": [{"kty": "EC", "crv": "P-256", "kid": name, "x": "x", "y": "y"}]})
+    return json.dumps({"keys": [{"kty": "oct", "kid": name, "k": "c2VjcmV0"}]})
 
 
 @dataclass
@@ -119,8 +119,9 @@ def reasons(made: DiscoveryServer) -> set[str]:
 
 
 async def test_what_can_not_be_had_is_said(tmp_path: Path, issuer: Issuer) -> None:
-    issuer.pages |= {"/none": "no keys", "/large": keys("x" * 300_000), "/": "{}"}
-    for path, said in (("/404", "answers 404"), ("/none", "no JSON Web Key Set"), ("/large", "more than")):
+    issuer.pages |= {"/none": "no keys", "/large": keys("x" * 300_000), "/bad": '{"keys": []}'}
+    expected = {"/404": "answers 404", "/none": "no JSON Web Key Set", "/large": "more than", "/bad": "no key that"}
+    for path, said in expected.items():
         file = tmp_path / "mesh.yaml"
         save(file, POLICY.format(issuer="x", more=f", jwksUri: '{issuer.url}{path}'"))
         async with running(file) as made, connected(made.xds) as proxy:

@@ -14,6 +14,7 @@ from pilotfish.mesh.problems.authorization import unselected_problems
 from pilotfish.mesh.problems.gateways import namespaces_of
 from pilotfish.mesh.problems.routing import warning
 from pilotfish.mesh.security.guards import token_rules
+from pilotfish.mesh.security.jwks import has_usable_key
 from pilotfish.mesh.security.keys import KEYS
 from pilotfish.mesh.security.workloads import policies_with
 from pilotfish.model import ObjectRef, Problem, Severity
@@ -32,6 +33,11 @@ def authentication_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
 
 def _key_problems(db: Reads, ref: ObjectRef, rule: TokenRule) -> Iterator[Problem]:
     if isinstance(rule.keys, str):
+        if not has_usable_key(rule.keys):
+            text = (
+                "none of its keys is one that a token can be verified with, so that every token is refused; correct it"
+            )
+            yield warning(db, ref, f"{rule.ref.field}.jwks", "UnusableKeys", text)
         return
     field, found = f"{rule.ref.field}.{'issuer' if rule.keys.is_issuer else 'jwksUri'}", db.read(KEYS, rule.keys)
     if found is None:

@@ -19,12 +19,13 @@ from pilotfish.mesh.inputs import Labels, effective, mesh_config, refs
 from pilotfish.mesh.listeners.inbound import workload_labels
 from pilotfish.mesh.registry.visibility import visible
 from pilotfish.mesh.scope import EVERYONE, Scope
+from pilotfish.mesh.security.jwks import has_usable_key
 from pilotfish.mesh.security.keys import KEYS, key_source
 from pilotfish.mesh.security.lowering import closed_policy, lower_policy, of_connections
 from pilotfish.mesh.security.providers import provider
 from pilotfish.mesh.security.selection import covering, in_namespace, of_root, refused
 from pilotfish.model import FieldRef, Kind, ObjectRef, Proxy
-from pilotfish.model.authentication import Authentication, TokenRule, Verified
+from pilotfish.model.authentication import Authentication, Keys, TokenRule, Verified
 from pilotfish.model.authorization import Action, Authorization, External, Policy, Rule, Unusable, Verdict
 from pilotfish.model.kinds import AUTHORIZATION_POLICY, REQUEST_AUTHENTICATION
 
@@ -125,10 +126,8 @@ def authentication(db: Reads, guard: Guard) -> Authentication:
 
 
 def _keys(db: Reads, rule: TokenRule) -> str:
-    if isinstance(rule.keys, str):
-        return rule.keys
-    found = db.read(KEYS, rule.keys)
-    return found.text if found is not None else ""
+    found = Keys(rule.keys) if isinstance(rule.keys, str) else db.read(KEYS, rule.keys) or Keys()
+    return found.text if has_usable_key(found.text) else ""
 
 
 @query

@@ -20,6 +20,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from pilotfish.config.checks.request_authentication import find_uri_fault, parse_keys
+from pilotfish.mesh.security.jwks import has_usable_key
 from pilotfish.model.authentication import Keys, KeySource
 from pilotfish.runtime.linux.files import replace_file
 
@@ -166,6 +167,8 @@ async def fetch(source: KeySource, resolver: AbstractResolver) -> str:
         text = await _get(session, url)
     if parse_keys(text) is None:
         raise UnavailableError(f"{url} answers with something that is no JSON Web Key Set")
+    if not await asyncio.to_thread(has_usable_key, text):
+        raise UnavailableError(f"{url} answers with no key that a token can be verified with")
     return text
 
 
