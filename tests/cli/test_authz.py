@@ -65,13 +65,8 @@ def mesh(tmp_path: Path) -> str:
 def test_policies_of_a_pod_in_the_order_of_their_effect(invoke: Invoke, mesh: str) -> None:
     shown = invoke("authz", "check", "webapp-0.vm", "-f", mesh)
     assert (shown.exit_code, shown.stderr) == (0, "")
-    rows = [line.split(maxsplit=3) for line in shown.stdout.splitlines()]
-    assert rows[0][:4] == [
-        "ACTION",
-        "POLICY",
-        "RULES",
-        "NOTE                                                                       SOURCE",
-    ]
+    header, *rows = (line.split() for line in shown.stdout.splitlines())
+    assert header == ["ACTION", "POLICY", "RULES", "NOTE", "SOURCE"]
     assert [tuple(row[:3]) for row in rows] == [
         ("CUSTOM", "asks.vm", "1"),
         ("JWT", "tokens.vm", "1"),
