@@ -35,7 +35,7 @@ def jwks(key: rsa.RSAPrivateKey) -> str:
     return json.dumps({"keys": [{"kty": "RSA", "kid": "a", "alg": "RS256", "n": number(public.n), "e": "AQAB"}]})
 
 
-def token(key: rsa.RSAPrivateKey = KEY, header: Mapping[str, Any] = {}, **claims: object) -> str:
+def token(key: rsa.RSAPrivateKey = KEY, header: Mapping[str, Any] = {}, **claims: Any) -> str:
     """A good one, but for what is given."""
     said = {"iss": ISSUER, "sub": "me", "aud": "here", "exp": int(NOW) + 3600} | claims
     head = {"alg": "RS256", "typ": "JWT", "kid": "a", **header}
@@ -217,6 +217,13 @@ def test_a_token_without_a_subject(start: Start) -> None:
     live = begin(start, tokens())
     assert ask(live, "/", "webapp", f"Authorization: Bearer {nameless}")[0] == 403
     assert ask(live, "/open", "webapp", f"Authorization: Bearer {nameless}")[0] == 200
+
+
+def test_a_token_that_is_required(start: Start) -> None:
+    live = begin(start, tokens("presence: REQUIRED"))
+    assert ask(live, "/open")[0] == 401
+    assert ask(live, "/open", "webapp", f"Authorization: Bearer {token(OTHER)}")[0] == 401
+    assert ask(live, "/open", "webapp", f"Authorization: Bearer {token()}")[0] == 200
 
 
 def test_what_the_app_is_told_of_tokens_is_not_forged(start: Start) -> None:

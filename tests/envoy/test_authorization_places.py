@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from tests.envoy.conftest import EDGE, PEER4, POD4, LiveEnvoy, Start
 from tests.envoy.test_authorization_attacks import ISSUER, KEY, jwks, token
@@ -136,7 +136,7 @@ def test_a_gateway_lets_in_and_routes_by_claims(start: Start) -> None:
     for port, name in ((80, "shop"), (81, "staff"), (90, "tcp")):
         live.start_app(live.peer, PEER4, port, name)
 
-    def bearer(**claims: object) -> str:
+    def bearer(**claims: Any) -> str:
         return f"Authorization: Bearer {token(**claims)}"
 
     assert get(live, 8080, "/public") == "200 shop"

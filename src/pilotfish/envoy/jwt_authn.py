@@ -43,7 +43,7 @@ def build_tokens(authentication: Authentication, *, clears_route: bool = False) 
 
 def build_authentication(authentication: Authentication, clears_route: bool = False) -> JwtAuthentication:
     providers = {f"origins-{i}": _build_provider(each, clears_route) for i, each in enumerate(authentication)}
-    rule = RequirementRule(match=RouteMatch(prefix="/"), requires=_require(tuple(providers)))
+    rule = RequirementRule(match=RouteMatch(prefix="/"), requires=_require(authentication))
     return JwtAuthentication(providers=providers, rules=[rule], bypass_cors_preflight=True)
 
 
@@ -66,11 +66,16 @@ def _build_provider(verified: Verified, clears_route: bool) -> JwtProvider:
     return provider
 
 
-def _require(names: tuple[str, ...]) -> JwtRequirement:
-    """A token of any of them, or none; of several tokens each is right, or is somebody else's.
+def _require(authentication: Authentication) -> JwtRequirement:
+    """A token of any of them, or none; of several tokens each is right, or is somebody else's. Where tokens are
+    required, it is one of theirs.
 
     Source: Istio's pilot/pkg/security/authn/policy_applier.go
     """
+    names = [f"origins-{i}" for i in range(len(authentication))]
+    required = [_of(name) for name, each in zip(names, authentication, strict=True) if each.rule.required]
+    if required:
+        return required[0] if len(required) == 1 else _one_of(*required)
     if len(names) == 1:
         return _one_of(_of(names[0]), _MISSING)
     each = [_one_of(_of(name), _MISSING) for name in names]

@@ -167,10 +167,13 @@ def _check_tokens(branch: Branch, config: JwtAuthentication, call: Call) -> tupl
         step = branch.step(Stage.HTTP_FILTER, _JWT, verdict=Taken.UNKNOWN)
         step.end(End.UNKNOWN, str(error), failure=Failure.UNKNOWN)
         return None
-    # One of the issuers is content, or none has anything to say.
-    believed = next((name for name, each in told.items() if all(verdict.claims is not None for _, verdict in each)), "")
-    if told and not believed:
-        _refuse(branch, _plainest(verdict for each in told.values() for _, verdict in each))
+    # One of the issuers is content, or none has anything to say; where tokens are required, it is one of theirs.
+    content = [name for name, each in told.items() if all(verdict.claims is not None for _, verdict in each)]
+    required = _required(config)
+    believed = next((name for name in content if not required or name in required), "")
+    if not believed and (told or required):
+        verdicts = [verdict for each in told.values() for _, verdict in each]
+        _refuse(branch, _plainest(verdicts) if verdicts else Verdict(None, "there is none, and one is required"))
         return None
     if not told:
         return branch, call
@@ -183,9 +186,18 @@ def _check_tokens(branch: Branch, config: JwtAuthentication, call: Call) -> tupl
     return step, replace(call, request=replace(call.request, headers=headers, claims=claims))
 
 
+def _required(config: JwtAuthentication) -> frozenset[str]:
+    """The providers of which one must be content; none where a token may be missing."""
+    asked = [rule.requires for rule in config.rules]
+    listed = [one for each in asked for one in (each.requires_any.requirements or [each])]
+    names = frozenset(each.provider_name for each in listed if each.provider_name)
+    may_miss = any(each.HasField("allow_missing") or each.HasField("requires_all") for each in listed)
+    return frozenset() if may_miss else names
+
+
 def _plainest(verdicts: Iterable[Verdict]) -> Verdict:
     """That of the token's own issuer, if one is."""
-    listed = [each for each in verdicts if each.claims is None]
+    listed = [each for each in verdicts if each.claims is None] or [Verdict(None, "it is of none that is required")]
     return next((each for each in listed if not each.fault.startswith("its issuer")), listed[0])
 
 

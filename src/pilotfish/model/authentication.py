@@ -52,6 +52,8 @@ class TokenRule:
     """(header, claim)."""
     forwarded: bool = False
     """The app sees the token."""
+    required: bool = False
+    """Requests without such a token are refused."""
     list_claims: tuple[str, ...] = ()
     """Those that are lists, separated by spaces; sorted."""
 

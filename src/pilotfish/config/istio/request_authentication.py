@@ -5,6 +5,8 @@ Source: https://istio.io/latest/docs/reference/config/security/request_authentic
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pilotfish.config.istio.selector import PolicyTargetReference, WorkloadSelector
 from pilotfish.config.kubernetes import Resource, Struct
 from pilotfish.model import Duration, kinds
@@ -38,6 +40,8 @@ class JWTRule(Struct):
     forward_original_token: bool = False
     timeout: Duration = Duration(5 * 10**9)
     """Of fetching the keys."""
+    presence: Literal["UNSPECIFIED", "OPTIONAL", "REQUIRED"] = "UNSPECIFIED"
+    """REQUIRED: a request without such a token is answered 401. OPTIONAL is also what is meant by UNSPECIFIED."""
     space_delimited_claims: tuple[str, ...] = ()
     """Claims that are lists in one text, beside `scope` and `permission`."""
 

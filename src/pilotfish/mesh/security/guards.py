@@ -152,5 +152,6 @@ def lower_token_rule(ref: FieldRef, source: istio.JWTRule) -> TokenRule:
         payload_header=source.output_payload_to_header,
         claim_headers=tuple((each.header, each.claim) for each in source.output_claim_to_headers),
         forwarded=source.forward_original_token,
+        required=source.presence == "REQUIRED",
         list_claims=tuple(sorted({*source.space_delimited_claims, *_DEFAULT_LISTS})),
     )
