@@ -299,16 +299,18 @@ spec: {action: AUDIT, rules: [{to: [{operation: {paths: [/a]}}]}]}
 
 
 def test_a_refusal_is_explained_in_the_access_log(start: Start) -> None:
-    live = begin(start, TRIED + DENY + "---" + ALLOW)
+    live = begin(start, TRIED + DENY + "---" + ALLOW + "---" + tokens())
     assert [
         ask(live, path, "webapp", f"x-id: {name}")[0] for name, path in (("one", "/admin"), ("two", "/private"))
     ] == [403] * 2
     assert ask(live, "/public", "webapp", "x-id: three")[0] == 200
-    log = wait_until("all are logged", lambda: (text := live.log.read_text()).count("\n") >= 3 and text)
+    assert ask(live, "/", "webapp", "x-id: four", f"Authorization: Bearer {token(exp=1)}")[0] == 401
+    log = wait_until("all are logged", lambda: (text := live.log.read_text()).count("\n") >= 4 and text)
     lines = dict(line.split(" ", 1) for line in log.splitlines())
     assert lines["one"] == "403 rbac_access_denied_matched_policy[ns[vm]-policy[deny-admin]-rule[0]]-"
     assert lines["two"] == "403 rbac_access_denied_matched_policy[none]-"
     assert lines["three"] == "200 via_upstream-"
+    assert lines["four"] == "401 jwt_authn_access_denied{Jwt_is_expired}-"
 
 
 def test_who_is_tried_or_watched_passes(start: Start) -> None:
