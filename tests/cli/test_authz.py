@@ -111,3 +111,18 @@ def test_a_refusal_is_explained(invoke: Invoke, mesh: str, to: str, more: tuple[
 def test_without_a_certificate_a_caller_is_nobody(invoke: Invoke, mesh: str) -> None:
     shown = invoke("explain", "client-0.vm", "http://webapp/ok", "-f", mesh, "--uid", "1337")
     assert "there are ALLOW policies, and none of them allows it" in shown.stdout
+
+
+def test_what_is_said_of_a_request_leaves_its_credentials_out(invoke: Invoke, mesh: str) -> None:
+    for form in ("text", "json"):
+        shown = invoke("explain", "client-0.vm", "http://webapp/ok", "-f", mesh, "--jwt", "x.y.z", "-o", form)
+        assert "x.y.z" not in shown.output
+        assert "Bearer [redacted]" in shown.output
+
+
+def test_a_case_carries_a_token(invoke: Invoke, tmp_path: Path, mesh: str) -> None:
+    cases = tmp_path / "cases.yaml"
+    case = "{from: client-0, to: 'http://webapp/ok', jwt: x.y.z, expect: {status: 401}}"
+    cases.write_text(f"manifests: [{mesh}]\nnamespace: vm\ncases:\n- {case}\n")
+    shown = invoke("test", str(cases))
+    assert shown.exit_code == 0, shown.output

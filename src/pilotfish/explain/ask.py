@@ -13,10 +13,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from pilotfish.explain.call import Application, Call, Direction, HttpRequest, Tls, is_address
+from pilotfish.model.private import REDACTED
 
 OUTSIDE: Final = "outside"
 """Who asks from outside of every pod."""
 _PORTS: Final = {"http": 80, "https": 443}
+_SECRET: Final = ("authorization", "proxy-authorization")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,12 @@ class Ask:
     source: str = ""
     uid: int = 0
     now: float = 0.0
-    """Seconds since the epoch."""
+    """Seconds since the epoch; at 0 no token has expired."""
+
+    @property
+    def shown_headers(self) -> dict[str, str]:
+        """As whoever reads the report may see them: no credentials."""
+        return {name: _hide(value) if name in _SECRET else value for name, value in self.request.headers.items()}
 
     def call(self, address: str, source: str) -> Call:
         return Call(
@@ -99,6 +106,11 @@ def parse(
         uid=uid,
         now=now,
     )
+
+
+def _hide(value: str) -> str:
+    scheme, space, _ = value.partition(" ")
+    return f"{scheme} {REDACTED}" if space and scheme.isalpha() else REDACTED
 
 
 def _parse_header(text: str) -> tuple[str, str]:

@@ -72,6 +72,8 @@ class Case(Frozen, forbid_unknown_fields=True):
     name: str = ""
     method: str = ""
     headers: dict[str, str] = {}
+    jwt: str = ""
+    """A token that the request carries; it has not expired, whatever it says."""
     sni: str = ""
     alpn: str = ""
     tls: bool = False
@@ -100,6 +102,7 @@ class Case(Frozen, forbid_unknown_fields=True):
             tls=self.tls,
             http2=self.http2,
             source=self.source_ip,
+            jwt=self.jwt,
             resolve={(host, int(port)): address for (host, _, port), address in places},
         )
 

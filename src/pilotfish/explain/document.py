@@ -30,7 +30,7 @@ def build_document(
         "application": ask.application.value,
         "method": ask.request.method,
         "path": ask.request.path,
-        "headers": dict(ask.request.headers),
+        "headers": ask.shown_headers,
         "tls": {"serverName": ask.tls.server_name, "alpn": ",".join(ask.tls.alpn)} if ask.tls is not None else None,
     }
     return {
