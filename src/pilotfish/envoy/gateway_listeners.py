@@ -16,6 +16,7 @@ from pilotfish.envoy.authorization import references_of
 from pilotfish.envoy.connection_route import build_chain, connection_clusters_of
 from pilotfish.envoy.filters import PROXY_PROTOCOL, TLS_INSPECTOR
 from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
+from pilotfish.envoy.jwt_authn import name_rules
 from pilotfish.envoy.listeners import also_ipv6
 from pilotfish.envoy.message import serialise, socket_address
 from pilotfish.envoy.naming import BLACK_HOLE
@@ -89,7 +90,8 @@ def _build_chain(
     else:
         prefix = chain.stat_prefix or common.stat_prefix
         manager = replace(common, stat_prefix=prefix, route=chain.requests)
-        built = FilterChain(filters=[build_http_manager(manager)])
+        whose = name_rules(common.authentication)
+        built = FilterChain(filters=[build_http_manager(manager)], metadata=whose)
     if chain.server_names:
         built.filter_chain_match.CopyFrom(FilterChainMatch(server_names=chain.server_names))
     if chain.tls is not None:

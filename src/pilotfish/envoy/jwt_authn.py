@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from envoy.config.core.v3.base_pb2 import DataSource
+from envoy.config.core.v3.base_pb2 import DataSource, Metadata
 from envoy.config.route.v3.route_components_pb2 import RouteMatch
 from envoy.extensions.filters.http.jwt_authn.v3.config_pb2 import (
     JwtAuthentication,
@@ -23,7 +23,7 @@ from envoy.extensions.filters.http.jwt_authn.v3.config_pb2 import (
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
 from google.protobuf.empty_pb2 import Empty
 
-from pilotfish.envoy.message import pack
+from pilotfish.envoy.message import config_path, istio_metadata, pack
 from pilotfish.envoy.rbac import JWT_FILTER, PAYLOAD
 from pilotfish.model.authentication import Authentication, Verified
 
@@ -41,8 +41,18 @@ def build_tokens(authentication: Authentication, *, clears_route: bool = False) 
         yield HttpFilter(name=JWT_FILTER, typed_config=pack(build_authentication(authentication, clears_route)))
 
 
+def name_rules(authentication: Authentication) -> Metadata | None:
+    """Whose the providers of a chain are, for whoever explains: the filter itself does not say it."""
+    paths = {name: config_path(each.rule.ref.object) for name, each in _by_provider(authentication).items()}
+    return istio_metadata(**paths)
+
+
+def _by_provider(authentication: Authentication) -> dict[str, Verified]:
+    return {f"origins-{index}": each for index, each in enumerate(authentication)}
+
+
 def build_authentication(authentication: Authentication, clears_route: bool = False) -> JwtAuthentication:
-    providers = {f"origins-{i}": _build_provider(each, clears_route) for i, each in enumerate(authentication)}
+    providers = {name: _build_provider(each, clears_route) for name, each in _by_provider(authentication).items()}
     rule = RequirementRule(match=RouteMatch(prefix="/"), requires=_require(authentication))
     return JwtAuthentication(providers=providers, rules=[rule], bypass_cors_preflight=True)
 
@@ -72,8 +82,9 @@ def _require(authentication: Authentication) -> JwtRequirement:
 
     Source: Istio's pilot/pkg/security/authn/policy_applier.go
     """
-    names = [f"origins-{i}" for i in range(len(authentication))]
-    required = [_of(name) for name, each in zip(names, authentication, strict=True) if each.rule.required]
+    by_name = _by_provider(authentication)
+    names = tuple(by_name)
+    required = [_of(name) for name, each in by_name.items() if each.rule.required]
     if required:
         return required[0] if len(required) == 1 else _one_of(*required)
     if len(names) == 1:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.rbac.v3.rbac_pb2 import RBAC
 from envoy.extensions.filters.http.ext_authz.v3.ext_authz_pb2 import ExtAuthz as HttpExtAuthz
 from envoy.extensions.filters.http.jwt_authn.v3.config_pb2 import JwtAuthentication
@@ -43,10 +44,19 @@ def is_guard(config: Any) -> bool:
     return any(config.Is(each.DESCRIPTOR) for each in (HttpRbac, JwtAuthentication, HttpExtAuthz))
 
 
-def pass_guards(branch: Branch, manager: HttpConnectionManager, call: Call, remote: str) -> tuple[Branch, Call] | None:
+def owners_of(chain: FilterChain) -> Mapping[str, str]:
+    """The paths of the objects that believe tokens, by the name of the filter's provider."""
+    if "istio" not in chain.metadata.filter_metadata:
+        return {}
+    return {name: each.string_value for name, each in chain.metadata.filter_metadata["istio"].fields.items()}
+
+
+def pass_guards(
+    branch: Branch, manager: HttpConnectionManager, call: Call, remote: str, owners: Mapping[str, str]
+) -> tuple[Branch, Call] | None:
     """The request as it comes behind them, with its token's claims; None where it does not. What ends is ended here.
 
-    `remote`: its client's address, as `client_address` says.
+    `remote`: its client's address, as `client_address` says. `owners`: as `owners_of` its chain.
     """
     noted: Noted = {}
     for each in manager.http_filters:
@@ -54,7 +64,7 @@ def pass_guards(branch: Branch, manager: HttpConnectionManager, call: Call, remo
         if each.disabled or not is_guard(config):
             continue
         if config.Is(JwtAuthentication.DESCRIPTOR):
-            left = _check_tokens(branch, JwtAuthentication.FromString(config.value), call)
+            left = _check_tokens(branch, JwtAuthentication.FromString(config.value), call, owners)
             if left is None:
                 return None
             branch, call = left
@@ -150,7 +160,9 @@ def _asks_nobody(branch: Branch, name: str, check: Any, noted: Noted) -> bool:
 # Tokens
 
 
-def _check_tokens(branch: Branch, config: JwtAuthentication, call: Call) -> tuple[Branch, Call] | None:
+def _check_tokens(
+    branch: Branch, config: JwtAuthentication, call: Call, owners: Mapping[str, str]
+) -> tuple[Branch, Call] | None:
     request = call.request
     is_preflight = request.method == "OPTIONS" and {"origin", "access-control-request-method"} <= request.headers.keys()
     if config.bypass_cors_preflight and is_preflight:
@@ -172,8 +184,10 @@ def _check_tokens(branch: Branch, config: JwtAuthentication, call: Call) -> tupl
     required = _required(config)
     believed = next((name for name in content if not required or name in required), "")
     if not believed and (told or required):
-        verdicts = [verdict for each in told.values() for _, verdict in each]
-        _refuse(branch, _plainest(verdicts) if verdicts else Verdict(None, "there is none, and one is required"))
+        verdicts = [(name, verdict) for name, each in told.items() for _, verdict in each]
+        missing = (min(required, default=""), Verdict(None, "there is none, and one is required"))
+        name, refused = _plainest(verdicts) if verdicts else missing
+        _refuse(branch, refused, config.providers[name].issuer, owners.get(name, ""))
         return None
     if not told:
         return branch, call
@@ -182,7 +196,7 @@ def _check_tokens(branch: Branch, config: JwtAuthentication, call: Call) -> tupl
     headers = {k: v for k, v in call.request.headers.items() if keeps or k != token.header}
     claims = verdict.claims or {}
     evidence = {"issuer": claims.get("iss"), "subject": claims.get("sub")}
-    step = branch.step(Stage.HTTP_FILTER, _JWT, evidence=evidence)
+    step = branch.step(Stage.HTTP_FILTER, _JWT, evidence=evidence, owner=owners.get(believed, ""))
     return step, replace(call, request=replace(call.request, headers=headers, claims=claims))
 
 
@@ -195,14 +209,17 @@ def _required(config: JwtAuthentication) -> frozenset[str]:
     return frozenset() if may_miss else names
 
 
-def _plainest(verdicts: Iterable[Verdict]) -> Verdict:
-    """That of the token's own issuer, if one is."""
-    listed = [each for each in verdicts if each.claims is None] or [Verdict(None, "it is of none that is required")]
-    return next((each for each in listed if not each.fault.startswith("its issuer")), listed[0])
+def _plainest(verdicts: Iterable[tuple[str, Verdict]]) -> tuple[str, Verdict]:
+    """That of the token's own issuer, if one is; and its provider."""
+    named = list(verdicts)
+    refused = [(name, each) for name, each in named if each.claims is None]
+    listed = refused or [(named[0][0], Verdict(None, "it is of none that is required"))]
+    return next(((name, each) for name, each in listed if not each.fault.startswith("its issuer")), listed[0])
 
 
-def _refuse(branch: Branch, verdict: Verdict) -> None:
-    step = branch.step(Stage.HTTP_FILTER, _JWT, verdict=Taken.REFUSED, evidence={"why": verdict.fault})
+def _refuse(branch: Branch, verdict: Verdict, issuer: str, owner: str) -> None:
+    evidence = {"why": verdict.fault, "issuer": issuer}
+    step = branch.step(Stage.HTTP_FILTER, _JWT, verdict=Taken.REFUSED, evidence=evidence, owner=owner)
     step.end(
         End.RESPONSE,
         f"the token is not believed: {verdict.fault}",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from pilotfish.config.manifest import Manifest
 from pilotfish.envoy.message import config_path
 from pilotfish.explain.trace import Stage, Step
-from pilotfish.model.kinds import DESTINATION_RULE, KINDS, VIRTUAL_SERVICE
+from pilotfish.model.kinds import AUTHORIZATION_POLICY, DESTINATION_RULE, KINDS, REQUEST_AUTHENTICATION, VIRTUAL_SERVICE
 
+_RULE: Final = re.compile(r"(?<=-rule)\[(\d+)\]$")
 _KINDS = {kind.path: kind.name for kind in KINDS}
 
 
@@ -84,6 +86,13 @@ def _field(manifest: Manifest, step: Step) -> str:
         names = [subset.get("name") for subset in spec.get("subsets") or ()]
         subset = step.name.split("|")[2]
         return f"spec.subsets[{names.index(subset)}]" if names.count(subset) == 1 else ""
+    if manifest.ref.kind is AUTHORIZATION_POLICY:
+        number = _RULE.search(str(step.evidence.get("rule")))
+        return f"spec.rules{number[0]}" if number and int(number[1]) < len(spec.get("rules") or ()) else ""
+    if manifest.ref.kind is REQUEST_AUTHENTICATION and "issuer" in step.evidence:
+        issuers = [rule.get("issuer") for rule in spec.get("jwtRules") or ()]
+        issuer = step.evidence["issuer"]
+        return f"spec.jwtRules[{issuers.index(issuer)}]" if issuers.count(issuer) == 1 else ""
     return ""
 
 

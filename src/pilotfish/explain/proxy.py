@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -21,7 +21,14 @@ from pilotfish.explain.actions import describe, redirect, rewrite
 from pilotfish.explain.call import Application, Call, Failure, Tls
 from pilotfish.explain.choice import Choice
 from pilotfish.explain.forward import Forwarded, config_of, forward
-from pilotfish.explain.guards import Noted, client_address, is_connection_guard, pass_connection_guard, pass_guards
+from pilotfish.explain.guards import (
+    Noted,
+    client_address,
+    is_connection_guard,
+    owners_of,
+    pass_connection_guard,
+    pass_guards,
+)
 from pilotfish.explain.held import Held
 from pilotfish.explain.http_filters import Routed, pass_filters
 from pilotfish.explain.listeners import chain_name, choose_chain, choose_listener, inspectors, virtual_listener
@@ -124,7 +131,8 @@ def _pass_filters(branch: Branch, held: Held, call: Call, chain: FilterChain) ->
                 yield from forward(branch, held, name, share, call, is_http=False)
             return
         elif config.Is(HttpConnectionManager.DESCRIPTOR):
-            yield from _serve(branch, held, call, HttpConnectionManager.FromString(config.value))
+            manager = HttpConnectionManager.FromString(config.value)
+            yield from _serve(branch, held, call, manager, owners_of(chain))
             return
         elif config.Is(FilterState.DESCRIPTOR):
             call = replace(call, offered=_offered(FilterState.FromString(config.value)) or call.offered)
@@ -142,13 +150,15 @@ def _offered(config: FilterState) -> tuple[str, ...]:
     return tuple(name for text in texts for name in text.split(",") if name)
 
 
-def _serve(branch: Branch, held: Held, call: Call, manager: HttpConnectionManager) -> Iterator[Forwarded]:
+def _serve(
+    branch: Branch, held: Held, call: Call, manager: HttpConnectionManager, owners: Mapping[str, str]
+) -> Iterator[Forwarded]:
     branch = branch.step(Stage.NETWORK_FILTER, "http_connection_manager")
     if call.application is Application.TCP or call.tls is not None:
         what = "TLS" if call.tls is not None else "bytes that are no HTTP"
         branch.end(End.RESPONSE, f"{what} came where HTTP is read", status=400, flag="DPE", failure=Failure.PROTOCOL)
         return
-    guarded = pass_guards(branch, manager, _received(manager, call), client_address(manager, call))
+    guarded = pass_guards(branch, manager, _received(manager, call), client_address(manager, call), owners)
     if guarded is None:
         return
     branch, call = guarded
