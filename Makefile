@@ -12,7 +12,7 @@ demo: install
 
 test:
 	@scripts/setup tests
-	@.venv/bin/python -m pytest $(PYTEST)
+	@.venv/bin/python -m pytest -n auto $(PYTEST)
 
 lint: install
 	@.venv/bin/ruff format --check --quiet .

@@ -4,18 +4,26 @@ import itertools
 import os
 import select
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+from xdist import is_xdist_worker
 
 from pilotfish.runtime.linux.netns import NetNs
+from tests.parallel import Room, Scheduling, encodable, workers
 from tests.watcher import watch_this_process
 
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 _STOP_WATCHER = pytest.StashKey[Callable[[], None]]()
 CONFORMANCE = Path(__file__).parents[2] / "shared" / "data"
 _NUMBERS = itertools.count()
+_ROOM = pytest.StashKey[Room]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -26,6 +34,33 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if stop := config.stash.get(_STOP_WATCHER, None):
         stop()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    return workers()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    return encodable((yield))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if is_xdist_worker(session):
+        shared = session.config._tmp_path_factory.getbasetemp().parent  # type: ignore[attr-defined]
+        session.config.stash[_ROOM] = Room(shared)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, Any, Any]:
+    """The outermost: a test's time limit does not count while it waits for room."""
+    room = item.config.stash.get(_ROOM, None)
+    with room.entered(item, nextitem) if room is not None else nullcontext():
+        return (yield)
 
 
 @pytest.fixture(scope="session")

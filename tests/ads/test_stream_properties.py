@@ -106,4 +106,4 @@ class OneProxy(RuleBasedStateMachine):
 
 
 TestOneProxy = OneProxy.TestCase
-TestOneProxy.settings = settings(max_examples=60, stateful_step_count=25, deadline=None, report_multiple_bugs=False)
+TestOneProxy.settings = settings(max_examples=60, stateful_step_count=25, report_multiple_bugs=False)

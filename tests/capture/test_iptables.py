@@ -54,7 +54,7 @@ specs = st.builds(
 families = st.sampled_from([4, 6])
 counters = st.one_of(st.none(), st.builds(Counters, st.integers(0, 2**63), st.integers(0, 2**63)))
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 """No deadline: the machine may be busy with other tests."""
 
 SAVED = """\

@@ -112,14 +112,14 @@ def test_what_is_not_understood_is_kept_whole(words: str) -> None:
         render_native_rule(rule)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(specs)
 def test_what_is_rendered_reads_back(spec: CaptureSpec) -> None:
     ruleset = native_rules(spec)
     assert parse_nft(render_nft(ruleset, ["nat", "raw"])) == ruleset
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(specs)
 def test_one_family_is_what_iptables_has(spec: CaptureSpec) -> None:
     """But for DROP's protocol and the order of rules that all return, marked in `mangle`."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
 
+from pilotfish.runtime.control.client import Unreachable
 from tests.chaos import gauges
 from tests.chaos.actions import Action, ChangeRoute
 from tests.chaos.flows import PodLoad
@@ -132,7 +133,7 @@ class Runner:
     def _holding(self, where: str) -> Iterator[None]:
         try:
             yield
-        except (Broken, AssertionError, subprocess.SubprocessError, ValueError) as broken:
+        except (Broken, AssertionError, subprocess.SubprocessError, ValueError, Unreachable) as broken:
             self._broken(where, f"{type(broken).__name__}: {broken}")
             self._stage.restore()
 
@@ -146,7 +147,7 @@ class Runner:
         """What status and the logs say just now."""
         try:
             status = self._mesh.status
-        except (subprocess.SubprocessError, ValueError) as error:  # no answer, or none that is JSON
+        except Unreachable as error:
             yield f"  status does not answer: {error}"
             return
         yield f"  status: ready {status['ready']}, discovery {json.dumps(status['discovery'])}"

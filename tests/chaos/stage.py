@@ -20,6 +20,8 @@ from tests.e2e.harness import Mesh
 
 LIVE_WITHIN = 2.0
 """Seconds from a saved file to what a client sees, on a calm machine."""
+SLOWEST = 2.0
+"""Seconds that it may take on the calm mesh of a slow machine."""
 PODS_WITHIN = 40.0
 _PAUSE = 0.1
 _PORTS = {"discovery": (15010, 15014), "pods": (8000, 5000, 15006, 15020, 15021, 15090)}
@@ -36,7 +38,7 @@ class RealStage:
         self.mesh = mesh
         self.delays: list[float] = []
         """Seconds from each change to its effect."""
-        self.calm = 0.0
+        self.calm = SLOWEST
         """Their median before anything was done to the mesh: a slow machine is given more time."""
         self.lateness = 0.0
         """What the actions under way allow."""

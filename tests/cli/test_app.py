@@ -53,14 +53,14 @@ def test_everyday_commands_import_nothing_heavy(module: str) -> None:
     assert not {"grpc", "google.protobuf", "aiohttp", "rich", "watchfiles", "asyncio", "yaml"} & set(loaded)
 
 
-@pytest.mark.parametrize("name", [*(set(COMMANDS) - OTHERS), *ALIASES])
+@pytest.mark.parametrize("name", [*sorted(set(COMMANDS) - OTHERS), *ALIASES])
 def test_every_command_has_help(invoke: Invoke, name: str) -> None:
     result = invoke(name, "--help")
     assert result.exit_code == 0
     assert result.stdout.startswith(f"Usage: pilotfish {name} ")
 
 
-@pytest.mark.parametrize("name", set(COMMANDS) - OTHERS)
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - OTHERS))
 def test_every_command_about_a_mesh_takes_its_name(name: str) -> None:
     command: click.Command = import_module(f"pilotfish.cli.{COMMANDS[name][0]}").command
     leaves = list(command.commands.values()) if isinstance(command, click.Group) else [command]

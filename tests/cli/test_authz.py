@@ -105,12 +105,12 @@ def test_a_refusal_is_explained(invoke: Invoke, mesh: str, to: str, more: tuple[
     shown = invoke("explain", "client-0.vm", to, "-f", mesh, *more)
     assert shown.stdout.startswith(first), shown.stdout
     if "deny-admin" in first:
-        assert "AuthorizationPolicy vm/deny-admin spec.rules[0]" in " ".join(shown.stdout.split())
+        assert "AuthorizationPolicy vm/deny-admin mesh.yaml:22 spec.rules[0]" in " ".join(shown.stdout.split())
 
 
 def test_a_token_is_refused_by_an_object(invoke: Invoke, mesh: str) -> None:
     shown = invoke("explain", "client-0.vm", "http://webapp/ok", "-f", mesh, "--jwt", "x.y.z")
-    assert "RequestAuthentication vm/tokens spec.jwtRules[0]" in " ".join(shown.stdout.split())
+    assert "RequestAuthentication vm/tokens mesh.yaml:41 spec.jwtRules[0]" in " ".join(shown.stdout.split())
 
 
 def test_without_a_certificate_a_caller_is_nobody(invoke: Invoke, mesh: str) -> None:

@@ -35,7 +35,8 @@ def test_the_answer_comes_first_and_names_whose_choice_it_was(invoke: Invoke) ->
     first = shown.stdout.splitlines()[0]
     assert first.startswith("answered by calculator-v1-")
     assert first.count("(50 %)") == 2
-    assert f"VirtualService vm/calculator spec.http[0] {CALCULATOR}:157" in shown.stdout
+    for line, field in ((157, "spec.http[0]"), (158, "spec.http[0].route[0]"), (162, "spec.http[0].route[1]")):
+        assert f"VirtualService vm/calculator {CALCULATOR}:{line} {field}\n" in shown.stdout
 
 
 def test_what_follows_of_itself_is_left_out(invoke: Invoke) -> None:
@@ -70,7 +71,7 @@ def test_what_leaves_the_mesh_is_answered_by_no_pod_of_it(invoke: Invoke) -> Non
 def test_files_are_named_from_where_one_stands(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(CALCULATOR).parent)
     said = invoke("explain", "webapp-0.vm", "http://calculator:8888/", "-f", "mesh.yaml").stdout
-    assert "VirtualService vm/calculator spec.http[0] mesh.yaml:157\n" in said
+    assert "VirtualService vm/calculator mesh.yaml:157 spec.http[0]\n" in said
 
 
 def test_many_replicas_are_one_line(invoke: Invoke, tmp_path: Path) -> None:
@@ -184,7 +185,7 @@ def test_dumps_of_istio_are_explained(invoke: Invoke, conformance: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("[]", "holds no JSON object"), ("{", "is not JSON"), ("{}", "no node id")]
+    ("text", "message"), [("[]", "holds no JSON object"), ("{", "is not JSON"), ("{}", "has no listeners")]
 )
 def test_a_file_that_is_no_dump_says_so(invoke: Invoke, tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "dump.json").write_text(text)

@@ -58,7 +58,7 @@ def test_any_value(value: object) -> None:
     proxy_config(json.dumps(value), ProxyConfig(), POD.ref("a", "b"), Source("-", 1))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(MUTATED)
 def test_any_change_of_an_object(document: object) -> None:
     _check(json.dumps(document, indent=1))

@@ -38,7 +38,7 @@ def stranger(name: str, manner: str) -> Sidecar:
     return Sidecar(name, refuses=refuses, is_silent=manner == "stalls")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(EVENTS)
 def test_no_mixture_rolls_back_what_most_honest_ones_took_or_is_called_in_sync_when_it_is_not(
     events: list[tuple[str, object]],

@@ -24,7 +24,7 @@ every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path:
 
 @every_document
 def test_every_command_line_parses(document: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(document.parent if "examples" in document.parts else ROOT)
     text = document.read_text()
     wrong = [*filter(None, map(refusal, commands(text)))]
     wrong += filter(None, (refusal(words, complete=False) for words in mentions(text)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pilotfish.cli.render.documents import render_document
 from pilotfish.explain.accesslog import AccessLogEntry, parse_access_log
+from pilotfish.runtime.control.client import Client
+from pilotfish.runtime.http import blocking
+from pilotfish.runtime.http.message import Request
+from pilotfish.runtime.linux.netns import NetNs, list_names
 from tests.manifests import save
 from tests.waiting import wait_until
 
@@ -66,7 +72,8 @@ class Mesh:
 
     @property
     def status(self) -> dict[str, Any]:
-        status: dict[str, Any] = self.json("status")
+        """What `status -o json` prints, without a process for each time that somebody asks until something holds."""
+        status: dict[str, Any] = json.loads(render_document(Client(self.state / self.name).status(), "json"))
         return status
 
     def pods(self, app: str) -> list[dict[str, Any]]:
@@ -92,6 +99,12 @@ class Mesh:
     def access_log(self, pod: str) -> list[str]:
         return [line for line in self.call("logs", pod, "-c", "istio-proxy").stdout.splitlines() if line[:2] == "[2"]
 
+    def admin(self, pod: str, path: str) -> str:
+        """What the admin of a pod's Envoy answers, without a process in the pod."""
+        found = next(each for each in self.status["pods"] if each["name"] == pod)
+        answer = blocking.ask(NetNs(Path(found["netns"])).socket(), ("127.0.0.1", 15000), Request("GET", path), 5)
+        return answer.body.decode()
+
     def config_dump(self, pod: str) -> dict[str, Any]:
         dump: dict[str, Any] = self.json("proxy-config", "all", pod)
         return dump
@@ -105,8 +118,9 @@ class Mesh:
 
 def leftovers(mesh: str) -> list[str]:
     """Everything on this machine that belongs to a mesh of this name."""
-    namespaces = [n.name for n in Path("/run/netns").glob(f"pf-{mesh}*")] if Path("/run/netns").is_dir() else []
-    mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if f"pf-{mesh}" in line]
+    own = re.compile(rf"\bpf-{re.escape(mesh)}(?!-?\w)")
+    namespaces = [name for name in list_names("pf-") if own.match(name)]
+    mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if own.search(line)]
     processes = []
     for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
         try:

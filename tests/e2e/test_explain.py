@@ -84,8 +84,8 @@ def test_why_names_the_object_that_led_there(mesh: Mesh) -> None:
     for whose in (client, "--last"):
         said = mesh.call("why", "UH", whose).stdout
         assert "asked: GET shop/subset → 503 UH\n  no endpoint could be asked (no_healthy_upstream)" in said
-        assert "subset v3 of shop.default.svc.cluster.local:80 has no endpoint that may be used" in said
-        assert "VirtualService default/shop" in said
+        assert "no ready pod of shop.default.svc.cluster.local has version=v3; DestinationRule default/shop" in said
+        assert "spec.http[6].route[0] sends it there" in said
         changes = said.partition("to change:\n")[2].splitlines()
         assert [(line.split()[:2], line.split()[-1]) for line in changes] == [
             (["DestinationRule", "default/shop"], "spec.subsets[2].labels"),
@@ -104,7 +104,7 @@ def test_why_tells_what_each_side_saw(mesh: Mesh) -> None:
         said = wait_until("the entry", partial(tell, mesh, seen, *arguments))
         assert "8002, it listens on 127.0.0.1 alone" in said
         assert "Service default/shop" in said.partition("to change:\n")[2]
-        assert "spec.ports[].targetPort" in said.partition("to change:\n")[2]
+        assert "spec.ports[2].targetPort" in said.partition("to change:\n")[2]
 
 
 def tell(mesh: Mesh, seen: str, *arguments: str) -> str | None:
@@ -121,6 +121,18 @@ def test_why_names_the_routes_of_which_none_matched(mesh: Mesh) -> None:
     assert "404 NR by the proxy of" in said
     assert "sends it there" not in said
     assert "spec.hosts, spec.http[].match" in said.partition("to change:\n  VirtualService default/shop")[2]
+
+
+def test_owners_are_fields_and_the_lines_that_they_stand_on(mesh: Mesh) -> None:
+    client = mesh.pods("client")[0]["name"]
+    document = json.loads(mesh.call("explain", client, "http://shop/fault", "-o", "json").stdout)
+    owners = {step["stage"]: step["owner"] for step in document["steps"] if "owner" in step}
+    assert owners["http_filter"]["field"] == "spec.http[3].fault.abort"
+    assert owners["virtual_host"]["field"] == "spec.ports[0]"
+    lines = (mesh.sources / "mesh.yaml").read_text().splitlines()
+    for owner in owners.values():
+        assert owner["file"] == str(mesh.sources / "mesh.yaml")
+        assert f'"name": "{owner["name"]}"' in lines[owner["line"] - 1]
 
 
 @pytest.mark.parametrize(

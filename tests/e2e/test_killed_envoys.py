@@ -61,6 +61,18 @@ def kill_envoy(mesh: Mesh, pod: str) -> None:
     os.kill(wait_until(f"{pod} has an Envoy", serves)["pid"], signal.SIGKILL)
 
 
+def test_it_is_back_within_a_second_and_others_go_on(mesh: Mesh) -> None:
+    before = {p["pod"]: p for p in mesh.status["proxies"]}
+    address = f"http://{mesh.address('server')}:8000/"
+    os.kill(before["server"]["pid"], signal.SIGKILL)
+    killed = time.monotonic()
+    wait_until("it serves again", lambda: mesh.status_code("client", address, "-m", "1") == "200", within=5)
+    assert time.monotonic() - killed < 1.0
+    after = {p["pod"]: p for p in mesh.status["proxies"]}
+    assert after["server"]["restarts"] == before["server"]["restarts"] + 1
+    assert after["client"]["pid"] == before["client"]["pid"]
+
+
 @pytest.mark.parametrize(("server", "connections"), [("server", "fresh"), ("tproxy", "kept")])
 def test_a_killed_envoy_costs_what_was_under_way(mesh: Mesh, server: str, connections: str) -> None:
     """The server's, then the client's. Captured by REDIRECT and by TPROXY."""

@@ -151,7 +151,7 @@ def mesh(make_mesh: MakeMesh) -> Iterator[Mesh]:
 
 def listeners(mesh: Mesh, pod: str) -> dict[str, int]:
     """Envoy's counts of `listener_manager`."""
-    answer = mesh.exec(pod, "curl", "-s", "http://127.0.0.1:15000/stats?filter=^listener_manager&format=json").stdout
+    answer = mesh.admin(pod, "/stats?filter=^listener_manager&format=json")
     stats = (s for s in json.loads(answer)["stats"] if "name" in s)
     return {s["name"].removeprefix("listener_manager."): s["value"] for s in stats}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from pilotfish.runtime.linux.netns import NetNs
 from tests.e2e.harness import PILOTFISH, run
 from tests.waiting import wait_until
 
-POD, CLIENT = "pf-alone-pod", "pf-alone-client"
+POD, CLIENT = f"pf-alone-pod-{os.getpid()}", f"pf-alone-client-{os.getpid()}"
 POD_IP, CLIENT_IP, SERVICE_IP = "10.99.0.2", "10.99.0.1", "10.96.77.7"
+SOON = ("--proxy-config", "terminationDrainDuration: 1s")
 
 MANIFESTS = f"""
 apiVersion: v1
@@ -46,6 +49,8 @@ def namespaces() -> Iterator[None]:
             run("ip", "-n", name, "address", "add", f"{address}/24", "dev", "eth0")
             run("ip", "-n", name, "link", "set", "eth0", "up")
         run("ip", "-n", POD, "route", "add", "default", "via", CLIENT_IP)
+        NetNs.named(CLIENT).sysctl({"ipv4/ip_forward": "1"})  # what nobody has is refused at once
+        run("ip", "-n", CLIENT, "route", "add", "unreachable", "default")
         yield
     finally:
         for name in (POD, CLIENT):
@@ -109,7 +114,7 @@ def test_the_parts_make_a_mesh_by_hand(namespaces: None, started: Started, tmp_p
     agent = started.start(
         "agent",
         *inside(POD, PILOTFISH, "agent", "--pod", "web-0", "--namespace", "vm", "--ip", POD_IP, "--label", "app=web",
-                "--discovery-address", "127.0.0.1:15010", "--directory", proxy),
+                "--discovery-address", "127.0.0.1:15010", "--directory", proxy, *SOON),
     )  # fmt: skip
     wait_until("the agent is ready", lambda: answers(POD, "http://127.0.0.1:15021/healthz/ready"), within=20)
     assert (proxy / "envoy-rev0.json").is_file()
@@ -159,7 +164,7 @@ def test_a_machine_registers_itself_and_serves_while_its_probe_passes(
     started.start(
         "agent",
         *inside(POD, PILOTFISH, "agent", "--pod", "machine", "--workload-group", group, "--ip", POD_IP,
-                "--discovery-address", "127.0.0.1:15010", "--directory", tmp_path / "proxy"),
+                "--discovery-address", "127.0.0.1:15010", "--directory", tmp_path / "proxy", *SOON),
     )  # fmt: skip
 
     def serves() -> bool:

@@ -1,39 +1,71 @@
-"""Many requests at once, written out byte by byte, and what came back for each."""
+"""Calls from a namespace, written out byte by byte, and what came back."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Iterable, Sequence
+import re
+import socket
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from pilotfish.runtime.linux.netns import NetNs
 
 Steps = Sequence[tuple[float, str]]
 """What is sent, each after so many seconds more."""
+_PATIENCE = 5.0
 
 
-def call_all(netns: str, address: str, port: int, calls: Iterable[Steps]) -> list[tuple[str, float]]:
-    """What came back for each, and after how many seconds; all are under way at once."""
-    asked = json.dumps([list(steps) for steps in calls])
-    command = ["ip", "netns", "exec", netns, sys.executable, "-ISc", _CLIENT, address, str(port)]
-    done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=30, check=True)
-    return [(answer, seconds) for answer, seconds in json.loads(done.stdout)]
+def call(netns: str, address: str, port: int, steps: Steps) -> tuple[str, float]:
+    """What came back over one TCP connection, and after how many seconds; the text of the error in the place of what
+    did not come. OSError if there is no connection.
 
-
-_CLIENT = """
-import concurrent.futures, json, socket, sys, time
-def call(steps):
-    with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5) as s:
-        start, answer = time.monotonic(), b""
+    It ends with the connection, or, where it said `Connection: close` itself, with the answer: Envoy leaves one that it
+    gives of its own accord open for a second more (`delayed_close_timeout`).
+    """
+    stops = "connection: close" in "".join(text for _, text in steps).lower()
+    answer = b""
+    with connect(netns, address, port) as stream:
+        start = time.monotonic()
         try:
             for pause, text in steps:
                 time.sleep(pause)
-                s.sendall(text.encode())
-            while b"still here" not in answer and (data := s.recv(65536)):
-                answer += data
+                stream.sendall(text.encode())
+            for piece in pieces(stream, stops):
+                answer += piece
         except OSError as error:
             answer += str(error).encode()
         return answer.decode(), time.monotonic() - start
-calls = json.load(sys.stdin)
-with concurrent.futures.ThreadPoolExecutor(min(len(calls), 100)) as pool:
-    json.dump(list(pool.map(call, calls)), sys.stdout)
-"""
+
+
+def call_all(netns: str, address: str, port: int, calls: Iterable[Steps]) -> list[tuple[str, float]]:
+    """For each; all are under way at once."""
+    with ThreadPoolExecutor(100) as pool:
+        return list(pool.map(lambda steps: call(netns, address, port, steps), calls))
+
+
+def connect(netns: str, address: str, port: int, source: str = "") -> socket.socket:
+    stream = NetNs.named(netns).socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    stream.settimeout(_PATIENCE)
+    try:
+        if source:
+            stream.bind((source, 0))
+        stream.connect((address, port))
+    except OSError:
+        stream.close()
+        raise
+    return stream
+
+
+def pieces(stream: socket.socket, stops: bool) -> Iterator[bytes]:
+    """What comes, to the end of the connection; if it `stops`, to that of the HTTP answer."""
+    answer = b""
+    while b"still here" not in answer and not (stops and _is_whole(answer)) and (data := stream.recv(65536)):
+        answer += data
+        yield data
+
+
+def _is_whole(answer: bytes) -> bool:
+    """Whether it is an HTTP answer that says how long it is, and is so long."""
+    head, end, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
+    return bool(end and length and head.startswith(b"HTTP/1.")) and len(body) >= int(length[1] if length else 0)

@@ -91,16 +91,16 @@ def test_old_long_and_broken_requests_are_answered(start: Start) -> None:
     live.start_app(live.peer, "10.245.1.2", 8888, "v1")
     live.start_app(live.netns, "10.245.1.1", 9889, "webapp")
     out, inward = (live.netns, "10.96.0.7", 8888), (live.peer, "10.245.1.1", 9889)
-    host, long = "Host: calculator.vm", "x" * 65536
+    host, close, long = "Host: calculator.vm", "Connection: close", "x" * 65536
     served, too_long = "HTTP/1.0 200 OK", "HTTP/1.1 431 Request Header Fields Too Large"
     for what, way, sent, answer in (
         ("HTTP/1.0", out, f"GET / HTTP/1.0\r\n{host}\r\n\r\n", served),
         ("HTTP/1.0 inbound", inward, "GET / HTTP/1.0\r\n\r\n", served),
         ("HTTP/1.0 without a host, to a pod", (live.netns, "10.245.1.2", 8888), "GET / HTTP/1.0\r\n\r\n", served),
-        ("a long head", out, f"GET / HTTP/1.1\r\n{host}\r\nX: {long}\r\n\r\n", too_long),
-        ("a long head inbound", inward, f"GET / HTTP/1.1\r\n{host}\r\nX: {long}\r\n\r\n", too_long),
+        ("a long head", out, f"GET / HTTP/1.1\r\n{host}\r\n{close}\r\nX: {long}\r\n\r\n", too_long),
+        ("a long head inbound", inward, f"GET / HTTP/1.1\r\n{host}\r\n{close}\r\nX: {long}\r\n\r\n", too_long),
         ("a long URL", out, f"GET /{long[:20000]} HTTP/1.0\r\n{host}\r\n\r\n", served),
-        ("a URL that is too long", out, f"GET /{long[:63000]} HTTP/1.1\r\n{host}\r\n\r\n", too_long),
+        ("a URL that is too long", out, f"GET /{long[:63000]} HTTP/1.1\r\n{host}\r\n{close}\r\n\r\n", too_long),
         ("no HTTP, inbound", inward, "hello\r\n\r\n", "HTTP/1.1 400 Bad Request"),
     ):
         assert live.call(*way, sent).startswith(answer), what

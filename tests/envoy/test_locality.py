@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from tests.envoy.conftest import PEER4, WEBAPP, LiveEnvoy, Start
+from tests.waiting import wait_until
 
 LABELS = {"app": "webapp", "topology.kubernetes.io/region": "west", "topology.kubernetes.io/zone": "1"}
 DISTRIBUTED = "{loadBalancer: {localityLbSetting: {distribute: [{from: west/*, to: {west/2: 80, east: 20}}]}}}"
@@ -66,6 +67,8 @@ def test_the_nearest_are_asked_until_they_fail(start: Start) -> None:
     assert answers(live, 30) == {"west/1": 30}
     for place in ("west/2", "east/1"):
         answers(live, 1, "x-answer: 500")  # whoever is asked now is ejected
+        # Envoy puts what happens within a second together (`update_merge_window`).
+        wait_until(f"{place} is asked", lambda place=place: answers(live, 1) == {place: 1})  # type: ignore[misc]
         assert answers(live, 30) == {place: 30}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.envoy.calls import Steps, call, call_all
 from tests.envoy.conftest import LiveEnvoy, Start
 from tests.envoy.wire import start_wire
 
@@ -110,19 +110,14 @@ class Mesh:
         return _told(self.text(name, path, *headers))
 
     def at_once(self, name: str, count: int, path: str) -> list[str]:
-        """The answers to so many equal requests, sent by one process."""
+        """The answers to so many equal requests."""
         sent = f"GET {path} HTTP/1.1\r\nHost: {name}.example.com\r\nConnection: close\r\n\r\n"
-        command = ["ip", "netns", "exec", self.live.netns, sys.executable, "-ISc", _AT_ONCE, self.address(name)]
-        done = subprocess.run(
-            [*command, str(count)], input=sent, capture_output=True, text=True, timeout=15, check=True
-        )
-        return [str(answer) for answer in json.loads(done.stdout)]
+        calls = call_all(self.live.netns, self.address(name), 80, [[(0, sent)]] * count)
+        return [answer for answer, _ in calls]
 
-    def lasts(self, name: str, sent: list[tuple[float, str]]) -> float:
-        """Seconds until the other side closes a connection over which this is sent, after these pauses."""
-        command = ["ip", "netns", "exec", self.live.netns, sys.executable, "-ISc", _LASTING, self.address(name)]
-        done = subprocess.run(command, input=json.dumps(sent), capture_output=True, text=True, timeout=15, check=True)
-        return float(done.stdout)
+    def lasts(self, name: str, sent: Steps) -> float:
+        """Seconds until the other side closes a connection over which this is sent."""
+        return call(self.live.netns, self.address(name), 80, sent)[1]
 
     @staticmethod
     def address(name: str) -> str:
@@ -132,30 +127,6 @@ class Mesh:
 def _told(answer: str) -> Any:
     """What the server says in JSON, in a chunk or not."""
     return json.loads(answer[answer.index("{") : answer.rindex("}") + 1])
-
-
-_AT_ONCE = """
-import json, socket, sys
-sent, open_ = sys.stdin.buffer.read(), []
-for _ in range(int(sys.argv[2])):
-    open_.append(socket.create_connection((sys.argv[1], 80), timeout=10))
-for s in open_:
-    s.sendall(sent)
-answers = [b"".join(iter(lambda: s.recv(65536), b"")).decode() for s in open_]
-json.dump(answers, sys.stdout)
-"""
-_LASTING = """
-import json, socket, sys, time
-with socket.create_connection((sys.argv[1], 80), timeout=5) as s:
-    start = time.monotonic()
-    try:
-        for pause, text in json.load(sys.stdin):
-            time.sleep(pause)
-            s.sendall(text.encode())
-        while s.recv(65536): pass
-    except ConnectionError: pass
-    print(time.monotonic() - start)
-"""
 
 
 @pytest.fixture
@@ -208,13 +179,10 @@ def _check_balancing(mesh: Mesh) -> None:
 
 
 def _check_connections(mesh: Mesh) -> None:
-    def ports(name: str) -> set[int]:
-        first = mesh.told(name)["port"]
-        time.sleep(0.5)
-        return {first, mesh.told(name)["port"]}
-
-    changed = {name: len(ports(name)) for name in ("plain", "once", "idle", "tcpidles", "old")}
-    assert changed == {"plain": 1, "once": 2, "idle": 2, "tcpidles": 2, "old": 2}
+    expected = {"plain": 1, "once": 2, "idle": 2, "tcpidles": 2, "old": 2}
+    before = {name: mesh.told(name)["port"] for name in expected}
+    time.sleep(0.5)
+    assert {name: len({port, mesh.told(name)["port"]}) for name, port in before.items()} == expected
     mesh.text("kept")
     sockets = subprocess.run(
         ["ip", "netns", "exec", mesh.live.netns, "ss", "-Htno", "state", "established"],

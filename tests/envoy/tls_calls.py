@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from dataclasses import dataclass
+import ssl
+import warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from tests.envoy.calls import connect, pieces
 
 
 @dataclass(frozen=True)
@@ -35,49 +36,33 @@ def call_tls(
 ) -> Seen:
     """`trusted` is the authority's certificate, `shown` NAME of the client's NAME.pem and NAME.key, `highest` the
     highest version that it speaks (`TLSv1_1`), `source` the address that it calls from."""
-    asked = {
-        "address": address,
-        "port": port,
-        "sent": sent,
-        "name": server_name,
-        "trusted": str(trusted),
-        "shown": str(shown or ""),
-        "alpn": alpn,
-        "highest": highest,
-        "source": source,
-    }
-    command = ["ip", "netns", "exec", netns, sys.executable, "-ISc", _CLIENT]
-    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=15, check=True)
-    return Seen(**json.loads(done.stdout))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(trusted)
+    if shown is not None:
+        context.load_cert_chain(f"{shown}.pem", f"{shown}.key")
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    if highest:
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = ssl.TLSVersion[highest]
+    seen = Seen()
+    try:
+        with (
+            connect(netns, address, port, source) as plain,
+            context.wrap_socket(plain, server_hostname=server_name or None) as tls,
+        ):
+            seen = _seen(tls)
+            tls.sendall(sent.encode())
+            return replace(seen, answer=b"".join(pieces(tls, stops=True)).decode())
+    except OSError as error:
+        return replace(seen, answer=f"ERROR {error}")
 
 
-_CLIENT = """
-import json, socket, ssl, sys
-asked, seen = json.load(sys.stdin), {}
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-context.check_hostname = False
-context.load_verify_locations(asked["trusted"])
-if asked["shown"]:
-    context.load_cert_chain(asked["shown"] + ".pem", asked["shown"] + ".key")
-if asked["alpn"]:
-    context.set_alpn_protocols(asked["alpn"])
-if asked["highest"]:
-    context.set_ciphers("ALL:@SECLEVEL=0")
-    context.minimum_version = ssl.TLSVersion.TLSv1
-    context.maximum_version = ssl.TLSVersion[asked["highest"]]
-answer = b""
-try:
-    source = (asked["source"], 0) if asked["source"] else None
-    with socket.create_connection((asked["address"], asked["port"]), timeout=5, source_address=source) as s:
-        with context.wrap_socket(s, server_hostname=asked["name"] or None) as t:
-            subject = t.getpeercert()["subject"]
-            seen["certificate"] = "".join(v for part in subject for k, v in part if k == "commonName")
-            seen |= {"version": t.version(), "alpn": t.selected_alpn_protocol() or "", "cipher": t.cipher()[0]}
-            t.sendall(asked["sent"].encode())
-            while data := t.recv(65536):
-                answer += data
-    seen["answer"] = answer.decode()
-except OSError as error:
-    seen["answer"] = f"ERROR {error}"
-json.dump(seen, sys.stdout)
-"""
+def _seen(tls: ssl.SSLSocket) -> Seen:
+    subject = (tls.getpeercert() or {}).get("subject", ())
+    name = "".join(value for part in subject for key, value in part if key == "commonName")  # type: ignore
+    cipher = tls.cipher()
+    return Seen("", name, tls.version() or "", tls.selected_alpn_protocol() or "", cipher[0] if cipher else "")

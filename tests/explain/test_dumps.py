@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from pilotfish.capture import parse_iptables
 from pilotfish.explain.accesslog import AccessLogEntry, parse_access_log
 from pilotfish.explain.ask import parse
+from pilotfish.explain.call import Failure
 from pilotfish.explain.dumps import Dumped, build_scene
-from pilotfish.explain.trace import End, Stage, Trace
+from pilotfish.explain.trace import End, Stage, Trace, Verdict
 from pilotfish.explain.walk import explain
 
 
@@ -67,10 +66,24 @@ def test_a_filter_that_is_not_known_makes_what_lies_behind_it_unknown(conformanc
     cors = '{"name": "envoy.filters.http.cors"'
     assert cors in text
     scene, caller = build_scene(Dumped(json.loads(text.replace(cors, strange + cors))))
-    (outcome,) = explain(scene, caller, parse("http://ledger.vm.svc.cluster.local/x")).outcomes
-    assert (outcome.kind, outcome.cause) == (End.UNKNOWN, "what the filter acme.guard does is not known here")
+    trace = explain(scene, caller, parse("http://ledger.vm.svc.cluster.local/x"))
+    assert {(outcome.kind, outcome.failure) for outcome in trace.outcomes} == {(End.UNKNOWN, Failure.UNKNOWN)}
+    said = "what the filter acme.guard does is not known here; if it lets this pass: "
+    assert [outcome.cause.startswith(said) for outcome in trace.outcomes] == [True] * len(trace.outcomes)
+    (named,) = trace.at(Stage.HTTP_FILTER)
+    assert named.name == "acme.guard"
+    assert {step.verdict for step in trace.steps if step.id >= named.id} == {Verdict.UNKNOWN}
+    assert {step.verdict for step in trace.steps if step.id < named.id} == {Verdict.TAKEN}
 
 
-def test_a_dump_of_nobody_is_refused() -> None:
-    with pytest.raises(ValueError, match="no node id"):
-        build_scene(Dumped({"configs": []}))
+def test_endpoints_that_a_dump_does_not_hold_are_unknown_until_clusters_says_them(conformance: Path) -> None:
+    both = dumped(conformance / "istio" / "allow-any", "webapp-0")
+    configs = [each for each in both.config_dump["configs"] if not each["@type"].endswith("EndpointsConfigDump")]
+    bare = {"configs": configs}
+    ends = []
+    for given in (Dumped(bare), Dumped(bare, both.clusters), both):
+        scene, client = build_scene(given)
+        outcomes = explain(scene, client, parse("http://ledger.vm.svc.cluster.local/x")).outcomes
+        ends.append([(outcome.kind, outcome.endpoint) for outcome in outcomes])
+    assert ends[0] == [(End.UNKNOWN, "")]
+    assert ends[1] == ends[2] != ends[0]

@@ -118,7 +118,7 @@ def test_what_reads_aloud_finds_steps_and_their_names(page: Page, tmp_path: Path
     page.open(written(tmp_path, "large", "html"))
     nodes = page.call("Accessibility.getFullAXTree")["nodes"]
     said = {(n.get("role", {}).get("value"), n.get("name", {}).get("value", "")) for n in nodes if not n["ignored"]}
-    assert ("link", "route at client.vm: rest, VirtualService vm/web mesh.yaml:31") in said
+    assert ("link", "route at client.vm: rest, VirtualService vm/web mesh.yaml:31 spec.http[0]") in said
     assert any(role == "heading" and name.startswith("answered by") for role, name in said)
     assert any(role == "DisclosureTriangle" and "VirtualService vm/web" in name for role, name in said)
     assert [name for role, name in said if role == "link" and not name] == []

@@ -66,7 +66,7 @@ def sent(subset: str, status: int) -> Report:
     traces.answer(traces.endpoint(traces.cluster(at, "v1"), 9, 1.0, "web-0.vm"))
     entry = parse_access_log(LINE.format(subset=subset))
     seen = Observed(status, End.DELIVERED, entry, frozenset({"nat/ISTIO_REDIRECT/1"}))
-    return build_report("client.vm", traces.ASK, tape.trace(), lambda *_: None, seen)
+    return build_report("client.vm", traces.ASK, tape.trace(), {}, seen)
 
 
 def test_what_was_sent_confirms_or_contradicts() -> None:
@@ -126,6 +126,6 @@ def test_an_answer_has_the_colour_of_what_becomes_of_the_request(end: Outcome, t
 def test_a_way_begins_at_its_client_even_where_no_step_is_taken_there(source: str, shown: str) -> None:
     tape = Tape()
     traces.answer(Branch(tape).beyond(side=Side.SERVER, pod="web.vm"))
-    report = build_report(source, traces.ASK, tape.trace(), lambda *_: None)
+    report = build_report(source, traces.ASK, tape.trace(), {})
     assert f"\n\nclient {shown} → http://web/\nserver web.vm\n" in text(report)
     assert f">{shown}</text>" in render_svg(report)

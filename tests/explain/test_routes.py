@@ -10,7 +10,7 @@ from google.protobuf.json_format import ParseDict
 from pilotfish.explain.call import Failure, HttpRequest
 from pilotfish.explain.choice import Choice
 from pilotfish.explain.matchers import Holds
-from pilotfish.explain.routes import choose_route, choose_virtual_host, match_route
+from pilotfish.explain.routes import choose_route, choose_virtual_host, find_route_to, match_route
 
 DOMAINS = ("shop.example.com", "*.example.com", "*.eu.example.com", "shop.*", "[fd00::1]", "*")
 
@@ -86,3 +86,19 @@ def test_the_first_route_wins_unless_one_before_it_is_not_understood() -> None:
     unclear = ParseDict({"match": {"prefix": "/", "runtime_fraction": {"default_value": {"numerator": 1}}}}, Route())
     assert choose_route(VirtualHost(routes=[unclear, *routes]), REQUEST).failure is Failure.UNKNOWN
     assert choose_route(VirtualHost(routes=routes[:1]), REQUEST) == Choice(rejected=found.rejected)
+
+
+def test_of_a_logged_request_the_route_that_leads_where_it_went_is_found() -> None:
+    """Whatever headers it asks for: the log has none."""
+    tester = {"name": "tester", "string_match": {"exact": "yes"}}
+    matches = ({"prefix": "/b", "headers": [tester]}, {"prefix": "/Add", "headers": [tester]}, {"prefix": "/"})
+    routes = [
+        ParseDict({"name": str(number), "match": match, "route": {"cluster": "v2" if number < 2 else "v1"}}, Route())
+        for number, match in enumerate(matches)
+    ]
+    host = VirtualHost(routes=routes)
+    found = find_route_to(host, REQUEST, "v2")
+    assert found.taken is not None
+    assert found.taken.name == "1"
+    assert found.why.endswith("the log says that it went to v2; header tester is 'yes'")
+    assert find_route_to(host, REQUEST, "v3").taken is None

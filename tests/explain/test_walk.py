@@ -11,6 +11,7 @@ from pilotfish.explain.ask import parse
 from pilotfish.explain.scene import Scene
 from pilotfish.explain.trace import End, Outcome, Stage, Trace
 from pilotfish.explain.walk import explain
+from pilotfish.explain.written import Written
 from pilotfish.offline.reading import read
 from pilotfish.offline.scene import build_scene
 from pilotfish.offline.world import build
@@ -72,7 +73,7 @@ def scene() -> Scene:
     return build_scene(build(desired))
 
 
-def way(source: str, to: str, **options: Any) -> Trace:
+def way(source: str, to: str, /, **options: Any) -> Trace:
     return explain(scene(), scene().stations[f"{source}.vm"] if source else None, parse(to, **options))
 
 
@@ -151,7 +152,9 @@ def test_each_route_that_lost_is_named_with_the_first_criterion_that_failed() ->
     assert [(each.name, each.reason) for each in route.rejected] == [
         ("route 1", "header user is 'jason'; there is none")
     ]
-    assert route.owner == "/apis/networking.istio.io/v1/namespaces/vm/virtual-service/web"
+    assert route.written == Written(
+        "/apis/networking.istio.io/v1/namespaces/vm/virtual-service/web", "spec.http[1].match[0]"
+    )
 
 
 def test_a_rule_that_excludes_is_the_one_that_decides() -> None:
@@ -201,3 +204,32 @@ def test_the_way_in_leads_by_the_gateway(to: str, options: dict[str, Any], expec
     assert sides == (
         {"gateway", "server"} if expected[1] == "web-1.vm" else {"gateway"} if "404" in expected[1] else set()
     )
+
+
+UNDECLARED = """
+apiVersion: v1
+kind: Service
+metadata: {name: mail, namespace: vm}
+spec: {selector: {app: web}, ports: [{port: 2525}]}
+---
+"""
+
+
+@pytest.mark.parametrize(
+    ("config", "to", "source", "server_first", "expected"),
+    [
+        ("", "mail:2525", "client", False, {"web-1.vm", "web-2.vm"}),
+        ("", "mail:2525", "client", True, {"timeout"}),
+        # Past the client's proxy: the server's waits for a second, for the sake of its port 90, which declares TCP.
+        ("", "mail:2525", "bare", True, {"web-1.vm", "web-2.vm"}),
+        ("protocolDetectionTimeout: 100ms", "mail:2525", "client", True, {"web-1.vm", "web-2.vm"}),
+        ("", "web:90", "client", True, {"web-1.vm", "web-2.vm"}),
+    ],
+)
+def test_a_server_that_speaks_first_is_waited_for_where_the_protocol_is_looked_for(
+    config: str, to: str, source: str, server_first: bool, expected: set[str]
+) -> None:
+    desired = read([("mesh.yaml", f"{UNDECLARED}{MESH}")], mesh_config=("config.yaml", config))
+    made = build_scene(build(desired))
+    trace = explain(made, made.stations[f"{source}.vm"], parse(to, server_first=server_first))
+    assert {told(outcome)[1] for outcome in trace.outcomes} == expected

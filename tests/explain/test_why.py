@@ -10,9 +10,9 @@ from envoy.data.accesslog.v3.accesslog_pb2 import ResponseFlags
 from pilotfish.explain.accesslog import AccessLogEntry, parse_access_log
 from pilotfish.explain.call import Application, Tls
 from pilotfish.explain.flags import FLAGS, STATUSES, flags_of, say_details
-from pilotfish.explain.owner import index_owners
 from pilotfish.explain.walk import explain
 from pilotfish.explain.why import ask_of, find_changes, is_about
+from pilotfish.offline.owners import find_owners, locate_in
 from pilotfish.offline.reading import read
 from pilotfish.offline.scene import build_scene
 from pilotfish.offline.world import build
@@ -67,31 +67,35 @@ def address() -> str:
 
 def changes(entry: AccessLogEntry) -> list[tuple[str, str]]:
     world = build(read([("mesh.yaml", MESH)]))
-    scene, owners = build_scene(world), index_owners(world.mesh.desired.manifests.values())
+    scene = build_scene(world)
     trace = explain(scene, scene.stations["client.vm"], ask_of(entry))
-    return [(f"{owner.object} {owner.where}", field) for owner, field in find_changes(scene, trace, entry, owners)]
+    changes = find_changes(trace, entry, find_owners(world, trace, locate_in(world)))
+    return [(f"{owner.object} {owner.where}".rstrip(), field) for owner, field in changes]
 
 
 TO_V3 = "outbound|80|v3|web.vm.svc.cluster.local"
 TO_V1 = "outbound|80|v1|web.vm.svc.cluster.local"
-SERVICE = "Service vm/web mesh.yaml:12"
-RULE, V3 = "DestinationRule vm/web mesh.yaml:17", "DestinationRule vm/web mesh.yaml:20"
-ROUTES, TO_V1_RULE = "VirtualService vm/web mesh.yaml:22", "VirtualService vm/web mesh.yaml:29"
+SERVICE = "Service vm/web"
+RULE = "DestinationRule vm/web"
+ROUTES = "VirtualService vm/web"
+EMPTY = [(f"{RULE} mesh.yaml:20", "spec.subsets[1].labels"), (SERVICE, "spec.selector")]
 
 
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
-        (entry_of(503, "UH", TO_V3, "/v3"), [(V3, "spec.subsets[1].labels"), (SERVICE, "spec.selector")]),
+        (entry_of(503, "UH", TO_V3, "/v3"), EMPTY),
         (entry_of(503, "UO", TO_V1, "/v1"), [(RULE, "spec.trafficPolicy.connectionPool")]),
         (entry_of(504, "UT", TO_V1, "/v1"),
-         [(TO_V1_RULE, "spec.http[1].timeout"), (TO_V1_RULE, "spec.http[1].retries.perTryTimeout")]),
-        (entry_of(503, "URX", TO_V1, "/v1"), [(TO_V1_RULE, "spec.http[1].retries")]),
-        (entry_of(502, "UPE", TO_V1, "/v1"), [(SERVICE, "spec.ports[].appProtocol, or how its name begins")]),
+         [(f"{ROUTES} mesh.yaml:29", "spec.http[1].timeout"),
+          (f"{ROUTES} mesh.yaml:29", "spec.http[1].retries.perTryTimeout")]),
+        (entry_of(503, "URX", TO_V1, "/v1"), [(f"{ROUTES} mesh.yaml:29", "spec.http[1].retries")]),
+        (entry_of(502, "UPE", TO_V1, "/v1"),
+         [(f"{SERVICE} mesh.yaml:15", "spec.ports[0].appProtocol, or how its name begins")]),
         (entry_of(404, "NR", path="/none"), [(ROUTES, "spec.hosts, spec.http[].match")]),
         (entry_of(0, "DC", TO_V1, "/v1"), []),
         # Another proxy answered: what the way ends with decides.
-        (entry_of(503, "-", TO_V3, "/v3"), [(V3, "spec.subsets[1].labels"), (SERVICE, "spec.selector")]),
+        (entry_of(503, "-", TO_V3, "/v3"), EMPTY),
     ],
     ids=lambda value: ",".join(value.response_flags) or "none" if isinstance(value, AccessLogEntry) else "",
 )  # fmt: skip

@@ -6,6 +6,7 @@ from pilotfish.explain.ask import Ask, parse
 from pilotfish.explain.owner import Owner
 from pilotfish.explain.report import Report, build_report
 from pilotfish.explain.trace import Branch, End, Rejected, Side, Stage, Tape, Trace, Verdict
+from pilotfish.explain.written import Written
 
 HOSTILE = "<script>alert(1)</script>\"'&\x00\x1b[31m\ud800 ]]>"
 ASK: Ask = parse("http://web/")
@@ -13,8 +14,9 @@ ASK: Ask = parse("http://web/")
 
 def report_of(trace: Trace, ask: Ask = ASK, name: str = "web", file: str = "mesh.yaml") -> Report:
     """Every owner is the same VirtualService, `name`, in `file`."""
-    owner = Owner("VirtualService", "vm", name, file, 31)
-    return build_report("client.vm", ask, trace, lambda *_: owner)
+    owner = Owner("VirtualService", "vm", name, "spec.http[0]", file, 31)
+    routes = (step for step in trace.steps if step.written.config)
+    return build_report("client.vm", ask, trace, {step.id: owner for step in routes})
 
 
 def client(tape: Tape) -> Branch:
@@ -26,7 +28,7 @@ def client(tape: Tape) -> Branch:
 def route(at: Branch, lost: int = 0, name: str = "rest", why: str = "path begins with /") -> Branch:
     rejected = [Rejected(f"team-{i}", f"header x-team is 'team {i}'; there is none") for i in range(lost)]
     at = at.step(Stage.LISTENER, "0.0.0.0_80").step(Stage.VIRTUAL_HOST, "web.vm.svc.cluster.local:80")
-    return at.step(Stage.ROUTE, name, owner="/x", evidence={"why": why}, rejected=rejected)
+    return at.step(Stage.ROUTE, name, written=Written("/x"), evidence={"why": why}, rejected=rejected)
 
 
 def cluster(at: Branch, subset: str, share: float = 1.0) -> Branch:

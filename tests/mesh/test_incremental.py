@@ -147,7 +147,7 @@ changes = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(changes)
 def test_a_sequence_of_changes_gives_what_a_build_from_scratch_gives(sequence: list[Change]) -> None:
     graph = Graph()

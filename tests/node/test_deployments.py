@@ -98,7 +98,7 @@ class World:
         return deployments.rollout_message("calculator", self.spec, self.state, counts, self.now)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     replicas=st.integers(1, 8),
     surge=st.integers(0, 4) | st.sampled_from(["25%", "50%", "100%"]),

@@ -131,3 +131,23 @@ def test_a_gateway_that_selects_an_app_is_told_that_nobody_listens() -> None:
     assert "Deployment default/web" in problem.message
     assert not find_problems(read(gateway("shop", "{app: web}"), deployment("web", "{app: web}")))
     assert not find_problems(read(gateway("shop", "{istio: ingressgateway}"), app))
+
+
+def test_a_pod_of_a_gateway_that_the_mesh_made_is_no_reason_to_make_none() -> None:
+    """As a running mesh lists both."""
+    before = completed(read(gateway("edge", "{istio: ingressgateway}")))
+    owner = "{apiVersion: apps/v1, kind: ReplicaSet, name: istio-ingressgateway-29xkrmh, uid: x}"
+    pod = f"""
+apiVersion: v1
+kind: Pod
+metadata:
+  name: istio-ingressgateway-29xkrmh-abcde
+  namespace: istio-system
+  labels: {{istio: ingressgateway, app: istio-ingressgateway}}
+  annotations: {{inject.istio.io/templates: gateway}}
+  ownerReferences: [{owner}]
+spec: {{containers: [{{name: istio-proxy, image: auto}}]}}
+"""
+    assert completed({**before, **read(pod)}).keys() > before.keys() >= {INGRESS}
+    without = pod.replace(f"ownerReferences: [{owner}]", "generateName: x")
+    assert INGRESS not in completed({**before, **read(without)})

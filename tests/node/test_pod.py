@@ -336,7 +336,7 @@ def test_news_of_an_earlier_run_changes_nothing() -> None:
     assert talk.container("app").phase == "running"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_whatever_happens_a_deleted_pod_comes_to_its_end(data: st.DataObject) -> None:
     """Every effect is answered, in some order, at some time; then nothing is left, and no app outlives its proxy."""

@@ -135,7 +135,7 @@ EACH_SORT = [
 ]
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 @example(PacketFilter.IPTABLES_NFT, POD_SPEC, EACH_SORT)
 @example(PacketFilter.NFT, replace(POD_SPEC, mode=Mode.TPROXY), EACH_SORT)
 @example(

@@ -129,7 +129,7 @@ def test_who_dribbles_is_not_waited_for(ask: Ask) -> None:
 
 
 def test_nobody_there(ask: Ask) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(ConnectionRefusedError):
-        ask(port, 5, 1000)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        with pytest.raises(ConnectionRefusedError):
+            ask(deaf.getsockname()[1], 5, 1000)

@@ -46,6 +46,8 @@ from pilotfish.runtime.node.progress import Progress
 from pilotfish.runtime.node.publish import Port, Published
 from pilotfish.runtime.node.volumes import write_files, write_volumes
 
+MESH = f"parts-{os.getpid()}"
+
 
 def _ending() -> tuple[Ending, list[str]]:
     said: list[str] = []
@@ -255,15 +257,15 @@ def test_a_mesh_is_alive_as_long_as_its_process(tmp_path: Path) -> None:
 
 
 async def test_a_claimed_mesh_is_neither_claimed_again_nor_swept(tmp_path: Path) -> None:
-    directory = tmp_path / "pf-claimed"
+    directory = tmp_path / MESH
     _leave(directory, os.getpid())
     claim = Claim(directory)
     claim.take()
-    with pytest.raises(CannotStart, match=rf"runs already, as process {os.getpid()}.*pilotfish down --name pf-claimed"):
+    with pytest.raises(CannotStart, match=rf"runs already, as process {os.getpid()}.*pilotfish down --name {MESH}"):
         Claim(directory).take()
     assert await sweep_dead(tmp_path) == {}
     claim.release()
-    assert list(await sweep_dead(tmp_path)) == ["pf-claimed"]
+    assert list(await sweep_dead(tmp_path)) == [MESH]
     assert not directory.exists()
 
 
@@ -290,33 +292,33 @@ async def test_sweeping_touches_nothing_that_is_no_mesh(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("left", [(), ("mesh.json",), ("mesh.json", "mesh.json.new", "node.log")])
 async def test_a_mesh_killed_in_its_first_moments_is_swept_by_its_name(tmp_path: Path, left: tuple[str, ...]) -> None:
-    directory = tmp_path / "pf-early"
+    directory = tmp_path / MESH
     directory.mkdir()
     for name in left:
         (directory / name).touch()
-    assert await sweep_dead(tmp_path, "pf-early") == {"pf-early": (f"directory {directory}",)}
+    assert await sweep_dead(tmp_path, MESH) == {MESH: (f"directory {directory}",)}
     assert not directory.exists()
-    assert await sweep_dead(tmp_path, "pf-early") == {}
+    assert await sweep_dead(tmp_path, MESH) == {}
     assert list(tmp_path.iterdir()) == []
 
 
 async def test_nobody_but_root_holds_up_a_mesh_by_its_name(tmp_path: Path) -> None:
     code = (
         "import os, socket, sys; os.setgid(65534); os.setuid(65534); "
-        "s = socket.socket(socket.AF_UNIX); s.bind(chr(0) + 'pf-pf-held'); "
-        "os.path.exists('/run/pilotfish.lock/pf-pf-held') and sys.exit(1); print(flush=True); sys.stdin.read()"
+        f"s = socket.socket(socket.AF_UNIX); s.bind(chr(0) + 'pf-{MESH}'); "
+        f"os.path.exists('/run/pilotfish.lock/pf-{MESH}') and sys.exit(1); print(flush=True); sys.stdin.read()"
     )
     nobody = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert nobody.stdout is not None
         assert nobody.stdout.readline() == b"\n"
-        claim = Claim(tmp_path / "pf-held")
+        claim = Claim(tmp_path / MESH)
         claim.take()
-        lock = Path("/run/pilotfish.lock/pf-pf-held")
+        lock = Path(f"/run/pilotfish.lock/pf-{MESH}")
         assert (lock.stat().st_uid, lock.stat().st_mode & 0o777) == (0, 0o600)
         assert lock.parent.stat().st_mode & 0o777 == 0o700
         with pytest.raises(CannotStart, match="with another PILOTFISH_STATE"):
-            Claim(tmp_path / "elsewhere" / "pf-held").take()
+            Claim(tmp_path / "elsewhere" / MESH).take()
         claim.release()
         assert not lock.exists()
     finally:
@@ -324,16 +326,16 @@ async def test_nobody_but_root_holds_up_a_mesh_by_its_name(tmp_path: Path) -> No
 
 
 async def test_a_name_is_one_meshs_alone_wherever_its_directory_is(tmp_path: Path) -> None:
-    claim = Claim(tmp_path / "here" / "pf-same")
+    claim = Claim(tmp_path / "here" / MESH)
     claim.take()
-    left = NetNs.create("pf-pf-same")
+    left = NetNs.create(f"pf-{MESH}")
     try:
         with pytest.raises(CannotStart, match="with another PILOTFISH_STATE"):
-            Claim(tmp_path / "there" / "pf-same").take()
-        assert await sweep_dead(tmp_path / "there", "pf-same") == {}
+            Claim(tmp_path / "there" / MESH).take()
+        assert await sweep_dead(tmp_path / "there", MESH) == {}
         assert left.exists()
         claim.release()
-        assert await sweep_dead(tmp_path / "there", "pf-same") == {"pf-same": ("network namespace pf-pf-same",)}
+        assert await sweep_dead(tmp_path / "there", MESH) == {MESH: (f"network namespace pf-{MESH}",)}
     finally:
         left.delete()
 
@@ -378,6 +380,9 @@ class Mesh:
 
     def objects(self, kind: Kind | None, namespace: str, name: str) -> list[Unstructured]:
         return [{"asked": [str(kind), namespace, name]}]
+
+    def source(self, ref: ObjectRef, field: str) -> str:
+        return f"{ref} {field}"
 
     async def apply(self, text: str, file: str, namespace: str) -> ChangesView:
         return _one(text, namespace, file, "created")

@@ -6,9 +6,10 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import pytest_asyncio
@@ -183,14 +184,14 @@ async def test_a_program_with_the_set_user_id_bit(no_new_privileges: bool, expec
 
 
 @pytest.fixture
-def suid(tmp_path: Path) -> Path:
+def suid() -> Iterator[Path]:
     """`id`, as root whoever calls it, as `sudo` is."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    program = tmp_path / "id"
-    program.write_bytes(Path("/usr/bin/id").read_bytes())
-    program.chmod(0o4755)
-    return program
+    with TemporaryDirectory() as folder:  # pytest's are in one that is the user's own
+        Path(folder).chmod(0o755)
+        program = Path(folder, "id")
+        program.write_bytes(Path("/usr/bin/id").read_bytes())
+        program.chmod(0o4755)
+        yield program
 
 
 # exec

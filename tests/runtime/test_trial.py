@@ -34,7 +34,7 @@ async def test_envoy_takes_what_the_example_leads_to() -> None:
     made = world(CALCULATOR.read_text())
     verdict = await try_out(made.mesh.desired, made.proxies["webapp-0.vm"])
     assert (verdict.problems, verdict.warnings) == ((), ())
-    assert list_names("pf-trial-") == ()
+    assert list_names(f"pf-trial-{os.getpid()}") == ()
 
 
 async def test_what_envoy_refuses_is_named_by_its_object() -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pilotfish.explain.ask import Ask
     from pilotfish.explain.cases import Expected
     from pilotfish.explain.live import Observed
-    from pilotfish.explain.owner import FindOwner
+    from pilotfish.explain.owner import FindOwners
     from pilotfish.explain.report import Report
     from pilotfish.explain.scene import Scene, Station
 
@@ -49,6 +49,7 @@ Output = Literal["text", "json", "yaml", "svg", "html"]
 @click.option("--alpn", default="", metavar="PROTOCOL", help="What the handshake offers, such as h2.")
 @click.option("--resolve", "resolves", multiple=True, metavar="HOST:PORT:ADDRESS", help="What a name resolves to.")
 @click.option("--source-ip", default="", metavar="ADDRESS", help="The client's address; else the pod's own.")
+@click.option("--server-first", is_flag=True, help="TCP whose server speaks first, as SMTP and MySQL do.")
 @click.option("--uid", type=int, default=0, metavar="UID", help="Whose connection it is: 1337 is the proxy's.")
 @click.option(
     "--assert",
@@ -93,6 +94,7 @@ def command(
     sni: str,
     alpn: str,
     source_ip: str,
+    server_first: bool,
     uid: int,
 ) -> None:
     """Explain the way of a request: every step from the client's connect() to the server's accept(), and why.
@@ -125,6 +127,7 @@ def command(
             http2=http2,
             source=source_ip,
             uid=uid,
+            server_first=server_first,
             jwt=jwt,
             now=time.time(),
             resolve=dict(map(_parse_resolve, resolves)),
@@ -132,19 +135,20 @@ def command(
     except ValueError as error:
         raise Failure(str(error)) from error
     if config_dump is not None:
-        scene, client, find_owner = _dumped(config_dump, clusters, saved, server_config_dump, server_saved)
+        scene, client, find_owners = _dumped(config_dump, clusters, saved, server_config_dump, server_saved)
     elif files:
-        scene, client, find_owner = _offline(files, recursive, namespace or "default", mesh_config, source)
+        scene, client, find_owners = _offline(files, recursive, namespace or "default", mesh_config, source)
     else:
-        scene, client, find_owner = _live(mesh, namespace, source)
+        scene, client, find_owners = _live(mesh, namespace, source)
     wanted = _parse_expected(expected)
     trace = explain(scene, client, ask)
     name = client.name if client is not None else OUTSIDE
     observed = _send(mesh, namespace, source, ask) if live else None
+    owners = find_owners(trace)
     if output == "json" or output == "yaml":
-        click.echo(render_document(build_document(name, ask, trace, find_owner, observed), output), nl=False)
+        click.echo(render_document(build_document(name, ask, trace, owners, observed), output), nl=False)
     else:
-        click.echo(_show(build_report(name, ask, trace, nearby(find_owner), observed), output, verbose), nl=False)
+        click.echo(_show(build_report(name, ask, trace, nearby(owners), observed), output, verbose), nl=False)
     if wanted is not None and (lines := tuple(differences(trace, [wanted]))):
         raise Failure(f"not as asserted ({wanted}): {'; '.join(lines)}")
 
@@ -159,9 +163,9 @@ def _show(report: Report, output: Output, verbose: bool) -> str:
 
 def _offline(
     files: tuple[str, ...], recursive: bool, namespace: str, mesh_config: str | None, source: str
-) -> tuple[Scene, Station | None, FindOwner]:
+) -> tuple[Scene, Station | None, FindOwners]:
     from pilotfish.cli.changes import show_problems
-    from pilotfish.explain.owner import index_owners
+    from pilotfish.offline.owners import find_owners, locate_in
     from pilotfish.offline.scene import build_scene
     from pilotfish.offline.world import build
     from pilotfish.runtime.control.views import ProblemView
@@ -176,22 +180,21 @@ def _offline(
             there = ", ".join(scene.stations) or "none"
             raise Failure(f'the manifests have no pod "{source}" (namespace {namespace}); they have {there}')
         client = scene.stations[found[0]]
-    return scene, client, index_owners(world.mesh.desired.manifests.values())
+    return scene, client, lambda trace: find_owners(world, trace, locate_in(world))
 
 
 def _dumped(
     config_dump: str, clusters: str | None, saved: str | None, server_dump: str | None, server_saved: str | None
-) -> tuple[Scene, Station | None, FindOwner]:
+) -> tuple[Scene, Station | None, FindOwners]:
     from pilotfish.explain.dumps import Dumped, build_scene
-    from pilotfish.explain.owner import parse_owner
+    from pilotfish.explain.owner import find_written
 
     client = Dumped(_read_json(config_dump), _read_json(clusters) if clusters else None, _read_rules(saved))
     server = Dumped(_read_json(server_dump), None, _read_rules(server_saved)) if server_dump else None
-    try:
-        scene, station = build_scene(client, server)
-    except ValueError as error:
-        raise Failure(f"{config_dump}: {error}") from error
-    return scene, station, parse_owner
+    scene, station = build_scene(client, server)
+    if not any(each.held is not None and each.held.places for each in scene.stations.values()):
+        raise Failure(f"{config_dump} has no listeners; give what Envoy's admin port answers to /config_dump")
+    return scene, station, find_written
 
 
 def _read_json(file: str) -> dict[str, Any]:
@@ -224,7 +227,7 @@ def _split(words: tuple[str, ...], is_dumped: bool) -> tuple[str, str]:
     return words[0], words[1]
 
 
-def _live(mesh: str | None, namespace: str | None, source: str) -> tuple[Scene, Station | None, FindOwner]:
+def _live(mesh: str | None, namespace: str | None, source: str) -> tuple[Scene, Station | None, FindOwners]:
     from pilotfish.cli.live_scene import read_scene
     from pilotfish.cli.session import open_session, require_root
     from pilotfish.cli.target import find_pod
@@ -232,11 +235,11 @@ def _live(mesh: str | None, namespace: str | None, source: str) -> tuple[Scene, 
     require_root("the rules and the proxies of pods are inside of their network namespaces")
     session = open_session(mesh, namespace)
     status = session.client.status()
-    scene, find_owner = read_scene(session, status)
+    scene, find_owners = read_scene(session, status)
     if source == OUTSIDE:
-        return scene, None, find_owner
+        return scene, None, find_owners
     pod = find_pod(status.pods, source, session.namespace)
-    return scene, scene.stations[f"{pod.name}.{pod.namespace}"], find_owner
+    return scene, scene.stations[f"{pod.name}.{pod.namespace}"], find_owners
 
 
 def _send(mesh: str | None, namespace: str | None, source: str, ask: Ask) -> Observed:

@@ -17,25 +17,32 @@ from pilotfish.cli.envoy_admin import read_json
 from pilotfish.cli.live_world import read_world
 from pilotfish.cli.session import Session
 from pilotfish.explain.held import Held
-from pilotfish.explain.owner import index_owners
 from pilotfish.explain.scene import Family, Scene, Station
+from pilotfish.model import ObjectRef, Source
 from pilotfish.node.listening import parse_proc_net
+from pilotfish.offline.owners import describe_subset, find_owners
 from pilotfish.offline.scene import build_scene
+from pilotfish.offline.world import World
 from pilotfish.runtime import capture
 from pilotfish.runtime.control.views import PodView, StatusView
 from pilotfish.runtime.linux.netns import NetNs
 
 if TYPE_CHECKING:
     from pilotfish.capture import RuleSet
-    from pilotfish.explain.owner import FindOwner
+    from pilotfish.explain.owner import FindOwners
 
 
-def read_scene(session: Session, status: StatusView) -> tuple[Scene, FindOwner]:
+def read_scene(session: Session, status: StatusView) -> tuple[Scene, FindOwners]:
     world = read_world(session)
     planned = build_scene(world)
     pods = {f"{pod.name}.{pod.namespace}": pod for pod in status.pods}
-    stations = {name: _station(pod, planned.stations[name]) for name, pod in pods.items() if name in planned.stations}
-    return replace(planned, stations=stations, outside=_resolve), index_owners(world.mesh.desired.manifests.values())
+    found = ((name, pod) for name, pod in pods.items() if name in planned.stations)
+    stations = {name: _station(world, pod, planned.stations[name]) for name, pod in found}
+
+    def locate(ref: ObjectRef, field: str) -> Source | None:
+        return Source.parse(session.client.source(ref, field))
+
+    return replace(planned, stations=stations, outside=_resolve), lambda trace: find_owners(world, trace, locate)
 
 
 def _resolve(name: str) -> tuple[str, ...]:
@@ -46,14 +53,14 @@ def _resolve(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def _station(pod: PodView, planned: Station) -> Station:
+def _station(world: World, pod: PodView, planned: Station) -> Station:
     return Station(
         name=planned.name,
         namespace=planned.namespace,
         addresses=pod.addresses,
         captured=pod.captured and not planned.is_gateway,
         _rules=partial(_rules, pod),
-        _held=partial(_held, pod),
+        _held=partial(_held, world, pod),
         _names=lambda: planned.names,
         _listening=partial(_listening, pod),
         is_gateway=planned.is_gateway,
@@ -65,10 +72,11 @@ def _rules(pod: PodView, family: Family) -> RuleSet:
     return asyncio.run(capture.read(NetNs(Path(pod.netns)), family))
 
 
-def _held(pod: PodView) -> Held | None:
+def _held(world: World, pod: PodView) -> Held | None:
     if not pod.captured:
         return None
-    return Held.of_dump(read_json(pod, "/config_dump?include_eds"), read_json(pod, "/clusters?format=json"))
+    dump, clusters = read_json(pod, "/config_dump?include_eds"), read_json(pod, "/clusters?format=json")
+    return Held.of_dump(dump, clusters, partial(describe_subset, world))
 
 
 def _listening(pod: PodView) -> Set[tuple[str, int]] | None:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pilotfish.explain.owner import FindOwner, Owner
-    from pilotfish.explain.trace import Step
+    from pilotfish.explain.owner import Owner, Owners
 
 
 def terminal_width() -> int | None:
@@ -18,14 +17,13 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def nearby(find_owner: FindOwner) -> FindOwner:
-    """Owners' files as they are named from the current folder, if they are below it."""
+def nearby(owners: Owners) -> Owners:
+    """Their files as they are named from the current folder, if they are below it."""
     here = Path.cwd()
 
-    def find(path: str, step: Step | None = None) -> Owner | None:
-        owner = find_owner(path, step)
-        if owner is None or not owner.file or not Path(owner.file).is_relative_to(here):
+    def named(owner: Owner) -> Owner:
+        if not owner.file or not Path(owner.file).is_relative_to(here):
             return owner
         return replace(owner, file=str(Path(owner.file).relative_to(here)))
 
-    return find
+    return {id: named(owner) for id, owner in owners.items()}

@@ -44,17 +44,20 @@ def command(word: str, pod: str | None, last: bool, verbose: bool, namespace: st
     word = word.upper()
     if word not in FLAGS and word not in STATUSES:
         raise Failure(f"{word} is neither a status nor a response flag that is known: {', '.join([*STATUSES, *FLAGS])}")
-    click.echo("\n".join(_meaning(word)))
     if pod is not None or last:
         _explain(word, pod, verbose, namespace, mesh)
+    else:
+        click.echo("\n".join(_meaning(word)))
 
 
-def _meaning(word: str) -> Iterator[str]:
+def _meaning(word: str, entry: AccessLogEntry | None = None) -> Iterator[str]:
+    """Of a status: with what its flags mean, or those of an entry that has it."""
     from pilotfish.explain.flags import FLAGS, STATUSES, flags_of
 
     if word in STATUSES:
+        flags = flags_of(word) if entry is None else entry.response_flags
         yield f"{word}: {STATUSES[word]}"
-        yield from (f"  {flag}: {FLAGS[flag].says}" for flag in flags_of(word))
+        yield from (f"  {flag}: {FLAGS[flag].says}" for flag in flags if flag in FLAGS)
         return
     found = FLAGS[word]
     yield f"{word}{f' ({found.status})' if found.status else ''}: {found.says}"
@@ -75,19 +78,21 @@ def _explain(word: str, name: str | None, verbose: bool, namespace: str | None, 
     session = open_session(mesh, namespace)
     status = session.client.status()
     pod, entry = _newest([find_pod(status.pods, name, session.namespace)] if name is not None else status.pods, word)
-    click.echo("\n" + "\n".join(_request(pod, entry)) + "\n")
-    scene, find_owner = read_scene(session, status)
-    find_owner, ask, place = nearby(find_owner), ask_of(entry), f"{pod.name}.{pod.namespace}"
+    click.echo("\n".join((*_meaning(word, entry), "", *_request(pod, entry), "")))
+    scene, find_owners = read_scene(session, status)
+    ask, place = ask_of(entry), f"{pod.name}.{pod.namespace}"
     # What a gateway, or the server's side, wrote came to it from elsewhere: its way begins where it came in.
     arrives = entry.is_inbound or scene.stations[place].is_gateway
     caller = scene.at(ask.source)
     source = (caller.name if caller is not None else ask.source) if arrives else place
     trace = explain(scene, None if arrives else scene.stations[place], ask)
-    click.echo(render_way(build_report(source, ask, trace, find_owner), verbose, terminal_width()), nl=False)
-    changes = tuple(find_changes(scene, trace, entry, find_owner))
+    owners = nearby(find_owners(trace))
+    click.echo(render_way(build_report(source, ask, trace, owners), verbose, terminal_width()), nl=False)
+    changes = tuple(find_changes(trace, entry, owners))
     if changes:
         click.echo(f"\n{click.style('to change:', bold=True)}")
-        click.echo("\n".join(f"  {owner.object} {owner.where}  {field}" for owner, field in changes))
+        told = (" ".join(word for word in (owner.object, owner.where) if word) for owner, _ in changes)
+        click.echo("\n".join(f"  {whose}  {field}" for whose, (_, field) in zip(told, changes, strict=True)))
 
 
 def _request(pod: PodView, entry: AccessLogEntry) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from envoy.config.core.v3.base_pb2 import RuntimeFractionalPercent
+from envoy.config.core.v3.base_pb2 import Metadata, RuntimeFractionalPercent
 from envoy.config.route.v3.route_components_pb2 import Route, RouteAction, WeightedCluster
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
@@ -47,12 +47,25 @@ def build_routes(source: HTTPRoute, port: int) -> Iterator[Route]:
     _set_action(route, source.action)
     for name, config in filters_of(source):
         route.typed_per_filter_config[name].CopyFrom(pack(config))
-    if source.ref is not None:
-        metadata = istio_metadata(config=config_path(source.ref.object))
-        if metadata is not None:
-            route.metadata.CopyFrom(metadata)
+    metadata = _written(source)
+    if metadata is not None:
+        route.metadata.CopyFrom(metadata)
     route.decorator.operation = _subject(source, port) + _described(source.match.path)
     yield from split_by_deadline(route)
+
+
+def _written(source: HTTPRoute) -> Metadata | None:
+    """The object and the field that say so, never a line: what nobody changed is sent to nobody. `destinations` are the
+    indices of those that get requests, where others get none."""
+    if source.ref is None:
+        return None
+    backends = source.action.backends if isinstance(source.action, Forward) else ()
+    used = [number for number, each in enumerate(backends) if each.weight > 0]
+    return istio_metadata(
+        config=config_path(source.ref.object),
+        field=source.ref.field,
+        destinations=used if len(used) < len(backends) else [],
+    )
 
 
 def clusters_of(route: HTTPRoute) -> Iterator[str]:

@@ -43,8 +43,8 @@ def build_tokens(authentication: Authentication, *, clears_route: bool = False) 
 
 def name_rules(authentication: Authentication) -> Metadata | None:
     """Whose the providers of a chain are, for whoever explains: the filter itself does not say it."""
-    paths = {name: config_path(each.rule.ref.object) for name, each in _by_provider(authentication).items()}
-    return istio_metadata(**paths)
+    refs = {name: each.rule.ref for name, each in _by_provider(authentication).items()}
+    return istio_metadata(**{k: {"config": config_path(ref.object), "field": ref.field} for k, ref in refs.items()})
 
 
 def _by_provider(authentication: Authentication) -> dict[str, Verified]:

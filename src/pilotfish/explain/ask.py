@@ -34,6 +34,16 @@ class Ask:
     request: HttpRequest = field(default_factory=HttpRequest)
     source: str = ""
     uid: int = 0
+    server_first: bool = False
+    """Of TCP: the client waits for the server's first bytes, as SMTP and MySQL do."""
+
+    went_to: str = ""
+    """The cluster that an access log tells, which tells no headers."""
+
+    @property
+    def is_http(self) -> bool:
+        return self.application is not Application.TCP
+
     now: float = 0.0
     """Seconds since the epoch; at 0 no token has expired."""
 
@@ -51,6 +61,8 @@ class Ask:
             self.tls,
             self.request,
             self.source or source,
+            server_first=self.server_first,
+            went_to=self.went_to,
             now=self.now,
         )
 
@@ -66,6 +78,7 @@ def parse(
     http2: bool = False,
     source: str = "",
     uid: int = 0,
+    server_first: bool = False,
     jwt: str = "",
     now: float = 0.0,
     resolve: Mapping[tuple[str, int], str] | None = None,
@@ -92,6 +105,8 @@ def parse(
     shown = f"[{host}]" if ":" in host else host
     authority = given.pop("host", "") or (shown if port == _PORTS.get(scheme) else f"{shown}:{port}")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if server_first and (is_http or secure or sni):
+        raise ValueError(f"{to}: over HTTP and TLS it is the client who speaks first; write HOST:PORT")
     application = (Application.HTTP2 if http2 else Application.HTTP) if is_http else Application.TCP
     named = "" if is_address(host) else host
     return Ask(
@@ -104,6 +119,7 @@ def parse(
         request=HttpRequest(authority, path, method or "GET", given, "https" if secure else "http"),
         source=source,
         uid=uid,
+        server_first=server_first,
         now=now,
     )
 

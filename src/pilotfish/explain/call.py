@@ -85,6 +85,10 @@ class Call:
     """That the proxy was asked for, where it looked."""
     offered: tuple[str, ...] = ()
     """The ALPN that a proxy's filter wants for the connection that it opens, in place of the cluster's."""
+    server_first: bool = False
+    """The client says nothing until the server has."""
+    went_to: str = ""
+    """The cluster that a log says it went to, which does not say all that it asked; "" where nothing is known."""
 
 
 class Failure(StrEnum):

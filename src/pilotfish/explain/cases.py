@@ -78,6 +78,7 @@ class Case(Frozen, forbid_unknown_fields=True):
     alpn: str = ""
     tls: bool = False
     http2: bool = False
+    server_first: bool = msgspec.field(default=False, name="serverFirst")
     source_ip: str = msgspec.field(default="", name="sourceIP")
     resolve: dict[str, str] = {}
     """Addresses by `HOST:PORT`."""
@@ -102,6 +103,7 @@ class Case(Frozen, forbid_unknown_fields=True):
             tls=self.tls,
             http2=self.http2,
             source=self.source_ip,
+            server_first=self.server_first,
             jwt=self.jwt,
             resolve={(host, int(port)): address for (host, _, port), address in places},
         )

@@ -10,36 +10,44 @@ import msgspec
 
 from pilotfish.explain.ask import Ask
 from pilotfish.explain.live import Observed, compare
-from pilotfish.explain.owner import FindOwner
+from pilotfish.explain.owner import Owner, Owners
 from pilotfish.explain.trace import Outcome, Step, Trace
 
 VERSION: Final = "v1"
 Document = dict[str, Any]
 
 
-def build_document(
-    source: str, ask: Ask, trace: Trace, find_owner: FindOwner, observed: Observed | None = None
-) -> Document:
+def build_document(source: str, ask: Ask, trace: Trace, owners: Owners, observed: Observed | None = None) -> Document:
     """`observed`: the same request, really sent."""
     marks = compare(trace, observed) if observed is not None else {}
-    request = {
-        "from": source,
-        "to": ask.url,
-        "host": ask.request.host or ask.host,
-        "port": ask.port,
-        "application": ask.application.value,
-        "method": ask.request.method,
-        "path": ask.request.path,
-        "headers": ask.shown_headers,
-        "tls": {"serverName": ask.tls.server_name, "alpn": ",".join(ask.tls.alpn)} if ask.tls is not None else None,
-    }
     return {
         "version": VERSION,
-        "request": _filled(request),
-        "steps": [_step(step, find_owner, marks.get(step.id)) for step in trace.steps],
+        "request": _request(source, ask),
+        "steps": [_step(step, owners.get(step.id), marks.get(step.id)) for step in trace.steps],
         "outcomes": [_outcome(outcome) for outcome in trace.outcomes],
         **({"live": _live(observed)} if observed is not None else {}),
     }
+
+
+def _request(source: str, ask: Ask) -> Document:
+    request = ask.request
+    about = {
+        "from": source,
+        "url": ask.url if "://" in ask.url else f"{'http' if ask.is_http else 'tcp'}://{ask.url}",
+        "host": ask.host,
+        "port": ask.port,
+        "application": ask.application.value,
+    }
+    if ask.is_http:
+        about |= {
+            "method": request.method,
+            "path": request.path,
+            "headers": {"host": request.host, **ask.shown_headers},
+        }
+    if ask.tls is not None:
+        about["tls"] = {"server_name": ask.tls.server_name, "alpn": ",".join(ask.tls.alpn)}
+    more = {"resolved": ask.address, "source_ip": ask.source, "uid": ask.uid, "server_first": ask.server_first}
+    return about | _filled({key: value or None for key, value in more.items()})
 
 
 def _live(observed: Observed) -> Document:
@@ -50,8 +58,7 @@ def _live(observed: Observed) -> Document:
     return _filled(seen)
 
 
-def _step(step: Step, find_owner: FindOwner, mark: bool | None) -> Document:
-    owner = find_owner(step.owner, step) if step.owner else None
+def _step(step: Step, owner: Owner | None, mark: bool | None) -> Document:
     return {
         "id": step.id,
         "parent": step.parent,
@@ -62,14 +69,14 @@ def _step(step: Step, find_owner: FindOwner, mark: bool | None) -> Document:
         "verdict": step.verdict.value,
         "probability": step.probability,
         "evidence": dict(step.evidence),
-        **({"owner": _filled(owner.document())} if owner is not None else {}),
+        **({"owner": dict(owner.document())} if owner is not None else {}),
         "rejected": [{"name": each.name, "reason": each.reason} for each in step.rejected],
         **({"live": "confirmed" if mark else "contradicted"} if mark is not None else {}),
     }
 
 
 def _outcome(outcome: Outcome) -> Document:
-    return {"probability": outcome.probability, "kind": outcome.kind.value, "lastStep": outcome.last_step} | _filled(
+    return {"probability": outcome.probability, "kind": outcome.kind.value, "last_step": outcome.last_step} | _filled(
         {
             "status": outcome.status,
             "flag": outcome.flag,

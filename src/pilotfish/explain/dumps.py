@@ -1,5 +1,6 @@
 """A Scene out of what Envoys and kernels say of themselves, of any mesh: config dumps and iptables-save.
 
+A dump may be of API v2 (`old_dumps`), and need not say whose it is: then the pod is the client, or the server.
 Where no rules are given, those are taken that capture all of a pod's TCP traffic, as Istio's do without annotations.
 """
 
@@ -7,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 from pilotfish.capture import ALL, CaptureSpec, RuleSet, rules
 from pilotfish.explain.held import Held, Json
+from pilotfish.explain.listeners import WILDCARDS
 from pilotfish.explain.scene import Family, Scene, Station
 from pilotfish.model.names import NameTable
 from pilotfish.model.proxy import NodeId, ProxyType
+from pilotfish.model.wellknown import INBOUND_PORT, OUTBOUND_PORT
 
 _ALL_TCP = CaptureSpec(inbound_ports_include=ALL, outbound_ip_ranges_include=ALL, enable_ipv6=True)
 
@@ -29,30 +33,33 @@ class Dumped:
     rules: RuleSet | None = None
 
 
-def build_scene(client: Dumped, server: Dumped | None = None) -> tuple[Scene, Station]:
-    """The scene, and the pod that calls. ValueError where a dump says of no proxy what it is."""
-    caller = _station(client, _names(client.config_dump))
-    others = [_station(server, NameTable())] if server is not None else []
+def build_scene(client: Dumped, server: Dumped | None = None) -> tuple[Scene, Station | None]:
+    """The scene, and the pod that calls: None for a gateway, which is called from outside."""
+    caller = _station(client, "the client", _names(client.config_dump))
+    others = [_station(server, "the server", NameTable())] if server is not None else []
     stations = {each.name: each for each in (caller, *others)}
-    return Scene(stations, beyond="what happens at {} is not given"), caller
+    entrance = caller if caller.is_gateway else None
+    scene = Scene(stations, beyond="what happens at {} is not given", entrance=entrance)
+    return scene, None if caller.is_gateway else caller
 
 
-def _station(dumped: Dumped, names: NameTable) -> Station:
+def _station(dumped: Dumped, fallback: str, names: NameTable) -> Station:
+    """`fallback`: what the pod is called where the dump does not say it."""
+    held = Held.of_dump(dumped.config_dump, dumped.clusters)
     node = _node(dumped.config_dump)
     found = NodeId.parse(str(node.get("id", "")))
-    if found is None:
-        raise ValueError("the config dump has no node id of a sidecar or a gateway in its bootstrap")
     ips = str(node.get("metadata", {}).get("INSTANCE_IPS", "")).split(",")
-    addresses = tuple(dict.fromkeys((found.address, *(ip for ip in ips if ip))))
-    is_gateway = found.type is ProxyType.ROUTER
-    held = Held.of_dump(dumped.config_dump, dumped.clusters)
+    stated = (found.address if found is not None else "", *ips)
+    addresses = tuple(dict.fromkeys(ip for ip in stated if ip)) or tuple(_own_addresses(held))
+    # A proxy that captures nothing is called itself.
+    is_gateway = found.type is ProxyType.ROUTER if found is not None else not _captures(held)
 
     def ruled(family: Family) -> RuleSet:
         return dumped.rules if dumped.rules is not None else rules(_ALL_TCP, family)
 
     return Station(
-        name=found.pod,
-        namespace=found.namespace,
+        name=found.pod if found is not None else str(node.get("id", "")) or fallback,
+        namespace=found.namespace if found is not None else "",
         addresses=addresses,
         captured=not is_gateway,
         _rules=ruled,
@@ -62,9 +69,24 @@ def _station(dumped: Dumped, names: NameTable) -> Station:
     )
 
 
+def _captures(held: Held) -> bool:
+    return any(place in held.places for any_ in WILDCARDS for place in ((any_, OUTBOUND_PORT), (any_, INBOUND_PORT)))
+
+
+def _own_addresses(held: Held) -> Iterator[str]:
+    """Those for which the listeners of captured traffic have chains of their own: the pod's."""
+    for port in (INBOUND_PORT, OUTBOUND_PORT):
+        listeners = (held.places[any_, port] for any_ in WILDCARDS if (any_, port) in held.places)
+        for chain in (chain for listener in listeners for chain in listener.filter_chains):
+            for block in chain.filter_chain_match.prefix_ranges:
+                address = ip_address(block.address_prefix)
+                if block.prefix_len.value == address.max_prefixlen:
+                    yield str(address)
+
+
 def _node(dump: Json) -> Json:
     for config in dump.get("configs", ()):
-        node = config.get("bootstrap", {}).get("node")
+        node = (config.get("bootstrap") or {}).get("node")
         if node:
             found: Json = node
             return found

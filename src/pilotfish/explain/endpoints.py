@@ -45,6 +45,8 @@ class Candidates:
     chosen: tuple[Candidate, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     panic: bool = False
+    unknown: bool = False
+    """Nobody knows which there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class _Group:
 
 def find_endpoints(held: Held, cluster: Cluster) -> Candidates:
     assignment = held.assignment(cluster)
+    if assignment is None:
+        return Candidates(unknown=True)
     groups = list(_groups(held, cluster, assignment))
     lost = [
         Rejected(_name(member), ", ".join(_ills(held, cluster, member)))

@@ -15,8 +15,10 @@ from pilotfish.envoy.naming import WORKLOAD_CERTIFICATE
 from pilotfish.explain.call import Application, Call, Tls
 from pilotfish.explain.endpoints import Candidate, find_endpoints
 from pilotfish.explain.held import Held
+from pilotfish.explain.subsets import outside_of_subset, why_empty
 from pilotfish.explain.trace import Branch, End, Stage, Verdict
 from pilotfish.explain.words import say_cluster
+from pilotfish.explain.written import Written, written
 
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _TLS: Final = "envoy.transport_sockets.tls"
@@ -37,16 +39,19 @@ class Forwarded:
     """A failure to connect is answered, and not passed on as it is."""
 
 
-def forward(branch: Branch, held: Held, name: str, share: float, call: Call, is_http: bool) -> Iterator[Forwarded]:
-    """To each endpoint that the cluster of this name may choose. A way that ends before one is ended here."""
+def forward(
+    branch: Branch, held: Held, name: str, share: float, call: Call, is_http: bool, by: Written
+) -> Iterator[Forwarded]:
+    """To each endpoint that the cluster of this name may choose. A way that ends before one is ended here.
+
+    `by`: who sends it there.
+    """
     cluster = held.cluster(name)
     if cluster is None:
-        lost = branch.step(Stage.CLUSTER, name, verdict=Verdict.REFUSED, share=share).through(name)
+        lost = branch.step(Stage.CLUSTER, name, verdict=Verdict.REFUSED, share=share, written=by).through(name)
         _fail(lost, is_http, "NC", f"there is no cluster {say_cluster(name)}")
         return
-    branch = branch.step(
-        Stage.CLUSTER, name, share=share, evidence=_described(cluster), owner=config_of(cluster)
-    ).through(name)
+    branch = branch.step(Stage.CLUSTER, name, share=share, evidence=_described(cluster), written=by).through(name)
     if cluster.type == Cluster.ORIGINAL_DST:
         yield from _to_original(branch, cluster, call, is_http)
         return
@@ -54,16 +59,25 @@ def forward(branch: Branch, held: Held, name: str, share: float, call: Call, is_
         yield _to_named(branch, cluster, call, is_http)
         return
     found = find_endpoints(held, cluster)
+    if found.unknown:
+        branch = branch.step(Stage.ENDPOINT, "?", verdict=Verdict.UNKNOWN, written=written(cluster))
+        branch.end(End.UNKNOWN, f"the endpoints of {name} are not given: --clusters, or /config_dump?include_eds")
+        return
+    said = written(cluster)
     if not found.chosen:
-        branch = branch.step(
-            Stage.ENDPOINT, "none", verdict=Verdict.REFUSED, rejected=found.rejected, evidence={"panic": found.panic}
-        )
-        _fail(branch, is_http, "UH", f"{say_cluster(name)} has no endpoint that may be used")
+        lost_to = (*found.rejected, *outside_of_subset(held, cluster))
+        branch = branch.step(Stage.ENDPOINT, "none", verdict=Verdict.REFUSED, rejected=lost_to, written=said)
+        _fail(branch, is_http, "UH", why_empty(held, cluster, bool(by.config)))
         return
     for candidate in found.chosen:
         evidence = {"locality": candidate.locality, "panic": found.panic or None}
         at = branch.step(
-            Stage.ENDPOINT, str(candidate), share=candidate.share, evidence=evidence, rejected=found.rejected
+            Stage.ENDPOINT,
+            str(candidate),
+            share=candidate.share,
+            evidence=evidence,
+            rejected=found.rejected,
+            written=said,
         ).through(name, str(candidate))
         yield _connected(at, cluster, candidate, call, is_http)
 
@@ -98,8 +112,9 @@ def _connected(branch: Branch, cluster: Cluster, candidate: Candidate | None, ca
         tls = Tls(context.sni, offered, is_mesh, within=call.tls)
         accepted = common.combined_validation_context.default_validation_context.match_typed_subject_alt_names
         names = [each.matcher.exact for each in accepted]
-        evidence = {"mutual": is_mesh, "alpn": list(offered), "expectedNames": names}
-        branch = branch.step(Stage.TLS, context.sni or "without a server name", evidence=evidence)
+        evidence = {"mutual": is_mesh, "alpn": list(offered), "expected_names": names}
+        name = context.sni or "without a server name"
+        branch = branch.step(Stage.TLS, name, evidence=evidence, written=written(cluster))
     source = cluster.upstream_bind_config.source_address.address
     address, port = (candidate.address, candidate.port) if candidate is not None else (call.address, call.port)
     onward = replace(call, address=address, port=port, tls=tls, application=application, source=source, offered=())
@@ -136,12 +151,4 @@ def _fail(branch: Branch, is_http: bool, flag: str, cause: str) -> None:
 
 def _described(cluster: Cluster) -> Mapping[str, object]:
     kind = cluster.cluster_type.name if cluster.HasField("cluster_type") else Cluster.DiscoveryType.Name(cluster.type)
-    return {"type": kind, "loadBalancer": Cluster.LbPolicy.Name(cluster.lb_policy)}
-
-
-def config_of(message: Any) -> str:
-    """The path of the user's object that a resource says it is of; "" where it says none."""
-    if "istio" not in message.metadata.filter_metadata:
-        return ""
-    fields = message.metadata.filter_metadata["istio"].fields
-    return str(fields["config"].string_value) if "config" in fields else ""
+    return {"type": kind, "load_balancer": Cluster.LbPolicy.Name(cluster.lb_policy)}

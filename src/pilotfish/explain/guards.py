@@ -28,9 +28,10 @@ from pilotfish.explain.rbac import Ruling, Subject, matching, rule
 from pilotfish.explain.tokens import UndecidedError, Verdict, find_tokens, verify
 from pilotfish.explain.trace import Branch, End, Stage
 from pilotfish.explain.trace import Verdict as Taken
+from pilotfish.explain.written import NOWHERE, Written
 from pilotfish.model.kinds import AUTHORIZATION_POLICY
 
-_RULE: Final = re.compile(r"ns\[(?P<namespace>[^\]]*)\]-policy\[(?P<name>[^\]]*)\]-rule\[\d+\]")
+_RULE: Final = re.compile(r"ns\[(?P<namespace>[^\]]*)\]-policy\[(?P<name>[^\]]*)\]-rule\[(?P<number>\d+)\]")
 _SHADOW_KEY: Final = "shadow_effective_policy_id"
 _JWT: Final = "envoy.filters.http.jwt_authn"
 _SPACES: Final = re.compile(r"\s+")
@@ -44,19 +45,20 @@ def is_guard(config: Any) -> bool:
     return any(config.Is(each.DESCRIPTOR) for each in (HttpRbac, JwtAuthentication, HttpExtAuthz))
 
 
-def owners_of(chain: FilterChain) -> Mapping[str, str]:
-    """The paths of the objects that believe tokens, by the name of the filter's provider."""
+def find_believers(chain: FilterChain) -> Mapping[str, Written]:
+    """Whose the rules are by which tokens are believed, by the name of the filter's provider."""
     if "istio" not in chain.metadata.filter_metadata:
         return {}
-    return {name: each.string_value for name, each in chain.metadata.filter_metadata["istio"].fields.items()}
+    said = {name: each.struct_value for name, each in chain.metadata.filter_metadata["istio"].fields.items()}
+    return {name: Written(each["config"], each["field"]) for name, each in said.items() if "config" in each}
 
 
 def pass_guards(
-    branch: Branch, manager: HttpConnectionManager, call: Call, remote: str, owners: Mapping[str, str]
+    branch: Branch, manager: HttpConnectionManager, call: Call, remote: str, believers: Mapping[str, Written]
 ) -> tuple[Branch, Call] | None:
     """The request as it comes behind them, with its token's claims; None where it does not. What ends is ended here.
 
-    `remote`: its client's address, as `client_address` says. `owners`: as `owners_of` its chain.
+    `remote`: its client's address, as `client_address` says. `believers`: as `find_believers` says of its chain.
     """
     noted: Noted = {}
     for each in manager.http_filters:
@@ -64,7 +66,7 @@ def pass_guards(
         if each.disabled or not is_guard(config):
             continue
         if config.Is(JwtAuthentication.DESCRIPTOR):
-            left = _check_tokens(branch, JwtAuthentication.FromString(config.value), call, owners)
+            left = _check_tokens(branch, JwtAuthentication.FromString(config.value), call, believers)
             if left is None:
                 return None
             branch, call = left
@@ -113,15 +115,15 @@ def _authorize(branch: Branch, name: str, rbac: Any, subject: Subject, noted: No
     action = RBAC.Action.Name(rbac.rules.action)
     stage = Stage.HTTP_FILTER if subject.is_http else Stage.NETWORK_FILTER
     evidence = {"action": action, "rule": found.policy or "none"}
-    owner = owner_of(found.policy)
+    said = written_by(found.policy)
     if found.passes is Holds.YES:
-        return branch.step(stage, name, evidence=evidence, owner=owner) if found.policy else branch
+        return branch.step(stage, name, evidence=evidence, written=said) if found.policy else branch
     if found.passes is Holds.UNKNOWN:
-        doubtful = branch.step(stage, name, verdict=Taken.UNKNOWN, evidence=evidence, owner=owner)
+        doubtful = branch.step(stage, name, verdict=Taken.UNKNOWN, evidence=evidence, written=said)
         doubtful.end(End.UNKNOWN, f"whether {found.policy} holds is not known here", failure=Failure.UNKNOWN)
         return None
     details = f"rbac_access_denied_matched_policy[{found.policy or 'none'}]"
-    denied = branch.step(stage, name, verdict=Taken.REFUSED, evidence=evidence | {"details": details}, owner=owner)
+    denied = branch.step(stage, name, verdict=Taken.REFUSED, evidence=evidence | {"details": details}, written=said)
     _deny(denied, found, subject)
     return None
 
@@ -134,10 +136,13 @@ def _deny(branch: Branch, found: Ruling, subject: Subject) -> None:
         branch.end(End.RESET, cause, failure=Failure.DENIED)
 
 
-def owner_of(rule: str) -> str:
-    """The path of the policy that a rule is of; "" for a rule of nobody's."""
+def written_by(rule: str) -> Written:
+    """Whose a rule is, by its name."""
     found = _RULE.search(rule)
-    return config_path(AUTHORIZATION_POLICY.ref(found["namespace"], found["name"])) if found else ""
+    if found is None:
+        return NOWHERE
+    path = config_path(AUTHORIZATION_POLICY.ref(found["namespace"], found["name"]))
+    return Written(path, f"spec.rules[{found['number']}]")
 
 
 def _asks_nobody(branch: Branch, name: str, check: Any, noted: Noted) -> bool:
@@ -152,7 +157,9 @@ def _asks_nobody(branch: Branch, name: str, check: Any, noted: Noted) -> bool:
     if isinstance(check, HttpExtAuthz) and check.HasField("http_service"):
         asked = check.http_service.server_uri.cluster
     stage = Stage.HTTP_FILTER if isinstance(check, HttpExtAuthz) else Stage.NETWORK_FILTER
-    step = branch.step(stage, name, verdict=Taken.UNKNOWN, evidence={"asks": asked, "rule": rule}, owner=owner_of(rule))
+    step = branch.step(
+        stage, name, verdict=Taken.UNKNOWN, evidence={"asks": asked, "rule": rule}, written=written_by(rule)
+    )
     step.end(End.UNKNOWN, f"{asked} decides, and what it says is not known here", failure=Failure.UNKNOWN)
     return False
 
@@ -161,7 +168,7 @@ def _asks_nobody(branch: Branch, name: str, check: Any, noted: Noted) -> bool:
 
 
 def _check_tokens(
-    branch: Branch, config: JwtAuthentication, call: Call, owners: Mapping[str, str]
+    branch: Branch, config: JwtAuthentication, call: Call, believers: Mapping[str, Written]
 ) -> tuple[Branch, Call] | None:
     request = call.request
     is_preflight = request.method == "OPTIONS" and {"origin", "access-control-request-method"} <= request.headers.keys()
@@ -187,7 +194,7 @@ def _check_tokens(
         verdicts = [(name, verdict) for name, each in told.items() for _, verdict in each]
         missing = (min(required, default=""), Verdict(None, "there is none, and one is required"))
         name, refused = _plainest(verdicts) if verdicts else missing
-        _refuse(branch, refused, config.providers[name].issuer, owners.get(name, ""))
+        _refuse(branch, refused, believers.get(name, NOWHERE))
         return None
     if not told:
         return branch, call
@@ -196,7 +203,7 @@ def _check_tokens(
     headers = {k: v for k, v in call.request.headers.items() if keeps or k != token.header}
     claims = verdict.claims or {}
     evidence = {"issuer": claims.get("iss"), "subject": claims.get("sub")}
-    step = branch.step(Stage.HTTP_FILTER, _JWT, evidence=evidence, owner=owners.get(believed, ""))
+    step = branch.step(Stage.HTTP_FILTER, _JWT, evidence=evidence, written=believers.get(believed, NOWHERE))
     return step, replace(call, request=replace(call.request, headers=headers, claims=claims))
 
 
@@ -217,9 +224,9 @@ def _plainest(verdicts: Iterable[tuple[str, Verdict]]) -> tuple[str, Verdict]:
     return next(((name, each) for name, each in listed if not each.fault.startswith("its issuer")), listed[0])
 
 
-def _refuse(branch: Branch, verdict: Verdict, issuer: str, owner: str) -> None:
-    evidence = {"why": verdict.fault, "issuer": issuer}
-    step = branch.step(Stage.HTTP_FILTER, _JWT, verdict=Taken.REFUSED, evidence=evidence, owner=owner)
+def _refuse(branch: Branch, verdict: Verdict, said: Written) -> None:
+    evidence = {"why": verdict.fault}
+    step = branch.step(Stage.HTTP_FILTER, _JWT, verdict=Taken.REFUSED, evidence=evidence, written=said)
     step.end(
         End.RESPONSE,
         f"the token is not believed: {verdict.fault}",

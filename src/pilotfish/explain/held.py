@@ -24,15 +24,22 @@ from google.protobuf.message import Message
 
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.envoy.values import ResourceSet
+from pilotfish.explain.old_dumps import upgrade
 
 M = TypeVar("M", bound=Message)
 Json = dict[str, Any]
 Health = Mapping[tuple[str, str], tuple[str, ...]]
 """By (cluster, `IP:PORT`): why an endpoint gets no requests, in Envoy's words (`failed_outlier_check` …)."""
+DescribeSubset = Callable[[str, str], str]
+"""By (a DestinationRule's path, the name of a subset): `version=v3`; "" where nobody knows."""
 _Find = Callable[[str, str, type[Message]], Message | None]
 
 _SECTIONS: Final = {
-    LISTENER: (("dynamic_listeners", ("active_state", "listener")), ("static_listeners", ("listener",))),
+    LISTENER: (
+        ("dynamic_listeners", ("active_state", "listener")),
+        ("dynamic_active_listeners", ("listener",)),  # API v2
+        ("static_listeners", ("listener",)),
+    ),
     ROUTE: (("dynamic_route_configs", ("route_config",)), ("static_route_configs", ("route_config",))),
     CLUSTER: (("dynamic_active_clusters", ("cluster",)), ("static_clusters", ("cluster",))),
     ENDPOINT: (
@@ -43,17 +50,30 @@ _SECTIONS: Final = {
 """Where a dump keeps what is in force of each type."""
 
 
+def _nobody_knows(config: str, subset: str) -> str:
+    return ""
+
+
 class Held:
     """Messages are parsed when they are first asked for. Not for several threads."""
 
-    def __init__(self, listeners: Callable[[], Iterable[Listener]], find: _Find, health: Health) -> None:
+    def __init__(
+        self,
+        listeners: Callable[[], Iterable[Listener]],
+        find: _Find,
+        health: Health,
+        describe_subset: DescribeSubset,
+        knows_endpoints: bool = True,
+    ) -> None:
         self._listeners = listeners
         self._find = find
         self.health = health
+        self.describe_subset = describe_subset
+        self._knows_endpoints = knows_endpoints
         self._parsed: dict[tuple[str, str], Message | None] = {}
 
     @classmethod
-    def of_resources(cls, resources: ResourceSet, health: Health | None = None) -> Held:
+    def of_resources(cls, resources: ResourceSet, describe_subset: DescribeSubset = _nobody_knows) -> Held:
         def find(type_url: str, name: str, kind: type[Message]) -> Message | None:
             found = resources.get(type_url, name)
             return kind.FromString(found.body) if found is not None else None
@@ -61,12 +81,14 @@ class Held:
         def listeners() -> Iterator[Listener]:
             return (Listener.FromString(resource.body) for resource in resources.resources(LISTENER))
 
-        return cls(listeners, find, health or {})
+        return cls(listeners, find, {}, describe_subset)
 
     @classmethod
-    def of_dump(cls, dump: Json, clusters: Json | None = None) -> Held:
+    def of_dump(cls, dump: Json, clusters: Json | None = None, describe_subset: DescribeSubset = _nobody_knows) -> Held:
         """`dump`: /config_dump?include_eds. `clusters`: /clusters?format=json, for the endpoints' health."""
         by_name = {type_url: dict(_named(dump, type_url)) for type_url in _SECTIONS}
+        if not by_name[ENDPOINT]:
+            by_name[ENDPOINT] = dict(_assignments(clusters or {}))
 
         def find(type_url: str, name: str, kind: type[Message]) -> Message | None:
             found = by_name[type_url].get(name)
@@ -76,7 +98,8 @@ class Held:
             kept = by_name[LISTENER].values()
             return (_parse(each, Listener()) for each in kept)
 
-        return cls(listeners, find, dict(_ills(clusters or {})))
+        knows_endpoints = bool(by_name[ENDPOINT]) or clusters is not None
+        return cls(listeners, find, dict(_ills(clusters or {})), describe_subset, knows_endpoints)
 
     @cached_property
     def places(self) -> Mapping[tuple[str, int], Listener]:
@@ -94,10 +117,13 @@ class Held:
     def cluster(self, name: str) -> Cluster | None:
         return self._parse(CLUSTER, name, Cluster)
 
-    def assignment(self, cluster: Cluster) -> ClusterLoadAssignment:
-        """Its endpoints; none at all where it has been told of none."""
+    def assignment(self, cluster: Cluster) -> ClusterLoadAssignment | None:
+        """Its endpoints; none at all where it has been told of none. None where nobody knows: a dump has no endpoints
+        unless it was asked for them."""
         if cluster.type != Cluster.EDS:
             return cluster.load_assignment
+        if not self._knows_endpoints:
+            return None
         name = cluster.eds_cluster_config.service_name or cluster.name
         return self._parse(ENDPOINT, name, ClusterLoadAssignment) or ClusterLoadAssignment()
 
@@ -111,7 +137,7 @@ class Held:
 
 def _parse(found: Json, message: M) -> M:
     """What is of a type that is not known here becomes empty: the name beside it remains."""
-    return ParseDict(_known(found), message, ignore_unknown_fields=True)
+    return ParseDict(_known(upgrade(found)), message, ignore_unknown_fields=True)
 
 
 def _known(value: Any) -> Any:
@@ -141,6 +167,19 @@ def _named(dump: Json, type_url: str) -> Iterator[tuple[str, Json]]:
                     entry = entry.get(part) or {}
                 if entry:
                     yield entry.get("name") or entry.get("cluster_name", ""), entry
+
+
+def _assignments(clusters: Json) -> Iterator[tuple[str, Json]]:
+    """The endpoints that the clusters have, where the dump does not say them."""
+    for cluster in clusters.get("cluster_statuses", ()):
+        name, groups = cluster.get("name", ""), list(map(_group, cluster.get("host_statuses", ())))
+        yield name, {"cluster_name": name, "endpoints": groups}
+
+
+def _group(host: Json) -> Json:
+    member = {"endpoint": {"address": host.get("address", {})}, "load_balancing_weight": host.get("weight", 1)}
+    priority, locality = host.get("priority", 0), host.get("locality", {})
+    return {"lb_endpoints": [member], "priority": priority, "locality": locality}
 
 
 def _ills(clusters: Json) -> Iterator[tuple[tuple[str, str], tuple[str, ...]]]:

@@ -1,13 +1,14 @@
 """What the HTTP filters of a manager do with a request before its route acts, but for those that guard it.
 
-A filter that is not read here may do anything: it is named, and what comes behind it is unknown.
+A filter that is not read here may do anything: it is named, and what comes behind it is unknown, told as it is if the
+filter lets the request pass.
 Sources: https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_filters/fault_filter and cors_filter
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from envoy.config.route.v3.route_components_pb2 import FilterConfig, Route, VirtualHost
 from envoy.extensions.filters.http.cors.v3.cors_pb2 import CorsPolicy
@@ -22,6 +23,7 @@ from pilotfish.explain.call import HttpRequest
 from pilotfish.explain.guards import is_guard
 from pilotfish.explain.matchers import Holds, match_string
 from pilotfish.explain.trace import Branch, End, Stage, Verdict
+from pilotfish.explain.written import written
 
 _FAULT: Final = "envoy.filters.http.fault"
 _CORS: Final = "envoy.filters.http.cors"
@@ -64,15 +66,13 @@ def pass_filters(branch: Branch, manager: HttpConnectionManager, routed: Routed)
         if config == "disabled" or (each.disabled and config is None):
             continue
         if name == _FAULT:
-            left = _fault(branch, config, each.typed_config, routed.request)
+            left = _fault(branch, config, each.typed_config, routed)
         elif name == _CORS:
-            left = _cors(branch, config, routed.request)
-        elif name in _PASSING:
+            left = _cors(branch, config, routed)
+        elif name in _PASSING or (name.startswith("envoy.filters.http.rbac") and _is_empty(each, config)):
             continue
         else:
-            branch = branch.step(Stage.HTTP_FILTER, name, verdict=Verdict.UNKNOWN)
-            branch.end(End.UNKNOWN, f"what the filter {name} does is not known here")
-            return None
+            left = branch.step(Stage.HTTP_FILTER, name, verdict=Verdict.UNKNOWN).doubt(name)
         if left is None:
             return None
         branch = left
@@ -93,7 +93,12 @@ def _config(name: str, routed: Routed) -> AnyMessage | str | None:
     return None
 
 
-def _fault(branch: Branch, config: AnyMessage | str | None, default: AnyMessage, request: HttpRequest) -> Branch | None:
+def _is_empty(found: Any, config: AnyMessage | str | None) -> bool:
+    return not found.typed_config.value and config is None
+
+
+def _fault(branch: Branch, config: AnyMessage | str | None, default: AnyMessage, routed: Routed) -> Branch | None:
+    said = written(routed.route)
     message = config if isinstance(config, AnyMessage) else default
     fault = HTTPFault.FromString(message.value)
     evidence: dict[str, object] = {}
@@ -102,13 +107,16 @@ def _fault(branch: Branch, config: AnyMessage | str | None, default: AnyMessage,
         evidence["delay"] = f"{seconds:g} s for {late:g} %"
     share = percent(fault.abort.percentage) / 100.0 if fault.HasField("abort") else 0.0
     if not share:
-        return branch.step(Stage.HTTP_FILTER, _FAULT, evidence=evidence) if evidence else branch
-    status, shown = _aborted(fault, request)
-    stopped = branch.step(Stage.HTTP_FILTER, _FAULT, share=share, evidence={"abort": shown} | evidence)
+        delay = said.rule("fault.delay")
+        return branch.step(Stage.HTTP_FILTER, _FAULT, evidence=evidence, written=delay) if evidence else branch
+    status, shown = _aborted(fault, routed.request)
+    abort = said.rule("fault.abort")
+    stopped = branch.step(Stage.HTTP_FILTER, _FAULT, share=share, evidence={"abort": shown} | evidence, written=abort)
     stopped.end(End.RESPONSE, f"the route's fault answers {shown}", status=status, flag="FI")
     if share >= 1.0:
         return None
-    return branch.step(Stage.HTTP_FILTER, _FAULT, share=1.0 - share, evidence={"abort": "not this time"} | evidence)
+    missed = {"abort": "not this time"} | evidence
+    return branch.step(Stage.HTTP_FILTER, _FAULT, share=1.0 - share, evidence=missed, written=abort)
 
 
 def _aborted(fault: HTTPFault, request: HttpRequest) -> tuple[int, str]:
@@ -119,7 +127,8 @@ def _aborted(fault: HTTPFault, request: HttpRequest) -> tuple[int, str]:
     return (200 if is_grpc else _HTTP_OF_GRPC.get(code, 500)), f"grpc-status {code}"
 
 
-def _cors(branch: Branch, config: AnyMessage | str | None, request: HttpRequest) -> Branch | None:
+def _cors(branch: Branch, config: AnyMessage | str | None, routed: Routed) -> Branch | None:
+    request = routed.request
     origin = request.headers.get("origin")
     asks = request.method == "OPTIONS" and "access-control-request-method" in request.headers
     if not isinstance(config, AnyMessage) or origin is None or not asks:
@@ -129,7 +138,8 @@ def _cors(branch: Branch, config: AnyMessage | str | None, request: HttpRequest)
     if not allowed and (policy.forward_not_matching_preflights.value or not _has(policy)):
         return branch
     said = "allowed" if allowed else "not allowed"
-    done = branch.step(Stage.HTTP_FILTER, _CORS, evidence={"origin": f"{origin} is {said}"})
+    decided = written(routed.route).rule("corsPolicy")
+    done = branch.step(Stage.HTTP_FILTER, _CORS, evidence={"origin": f"{origin} is {said}"}, written=decided)
     done.end(End.RESPONSE, f"the route's CORS policy answers the preflight: {said}", status=200)
     return None
 

@@ -1,19 +1,17 @@
-"""Whose a step is: the user's object, which part of it, and where that was written."""
+"""Whose a step is: the user's object, the field of it that decided, and where that was written."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, TypeAlias
 
-from pilotfish.config.manifest import Manifest
-from pilotfish.envoy.message import config_path
-from pilotfish.explain.trace import Stage, Step
-from pilotfish.model.kinds import AUTHORIZATION_POLICY, DESTINATION_RULE, KINDS, REQUEST_AUTHENTICATION, VIRTUAL_SERVICE
+from pilotfish.explain.trace import Trace
+from pilotfish.model import ObjectRef, Source
+from pilotfish.model.kinds import KINDS
 
-_RULE: Final = re.compile(r"(?<=-rule)\[(\d+)\]$")
-_KINDS = {kind.path: kind.name for kind in KINDS}
+_KINDS: Final = {kind.path: kind for kind in KINDS}
+_WORDS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +19,16 @@ class Owner:
     kind: str
     namespace: str
     name: str
+    field: str = ""
+    """`spec.http[1].route[0]`; "" where no more than the object is known."""
     file: str = ""
     line: int = 0
-    """0: not known."""
-    field: str = ""
-    """The part of it that the step is of: `spec.http[1]`. "" is the whole, or not known."""
+    """Of the field; 0: not known."""
+
+    @classmethod
+    def of(cls, ref: ObjectRef, field: str, source: Source | None) -> Owner:
+        file, line = (source.file, source.line) if source is not None else ("", 0)
+        return cls(str(ref.kind), ref.namespace, ref.name, field, file, line)
 
     def document(self) -> Mapping[str, object]:
         where = {"file": self.file, "line": self.line} if self.file else {}
@@ -33,7 +36,7 @@ class Owner:
         return {"kind": self.kind, "namespace": self.namespace, "name": self.name, **where, **field}
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (self.object, self.field, self.where)))
+        return " ".join(word for word in (self.object, self.where, self.field) if word)
 
     @property
     def object(self) -> str:
@@ -45,76 +48,29 @@ class Owner:
         return f"{self.file}:{self.line}" if self.file else ""
 
 
-class FindOwner(Protocol):
-    def __call__(self, path: str, step: Step | None = None, /) -> Owner | None:
-        """Of the path that resources name an object by; of the part of it that a step is of, if one is given."""
+Owners: TypeAlias = Mapping[int, Owner]
+"""By a step's id."""
+FindOwners: TypeAlias = Callable[[Trace], Owners]
 
 
-def index_owners(manifests: Iterable[Manifest]) -> FindOwner:
-    by_path = {config_path(each.ref): each for each in manifests if each.ref.namespace}
-
-    def find(path: str, step: Step | None = None) -> Owner | None:
-        manifest = by_path.get(path)
-        return _owner(manifest, step) if manifest is not None else None
-
-    return find
+def find_ref(config: str) -> ObjectRef | None:
+    """The object of a path that resources carry: `/apis/networking.istio.io/v1/namespaces/vm/virtual-service/x`. None
+    for what is no such path, or of a kind that is not known here."""
+    words = config.split("/")
+    kind = _KINDS.get(words[-2]) if len(words) >= _WORDS and words[-4] == "namespaces" else None
+    return kind.ref(words[-3], words[-1]) if kind is not None else None
 
 
-def parse_owner(path: str, step: Step | None = None) -> Owner | None:
-    """Of the path alone: `/apis/networking.istio.io/v1/namespaces/vm/virtual-service/calculator`."""
-    words = path.split("/")
-    if len(words) < 5 or words[-4] != "namespaces":
+def find_written(trace: Trace) -> Owners:
+    """What the proxies say themselves, of which nobody knows the files."""
+    found = ((step, _parse(step.written.config)) for step in trace.steps)
+    return {step.id: Owner(*words, step.written.field) for step, words in found if words is not None}
+
+
+def _parse(config: str) -> tuple[str, str, str] | None:
+    """(kind, namespace, name), also of a kind that is not known here."""
+    words = config.split("/")
+    if len(words) < _WORDS or words[-4] != "namespaces":
         return None
-    return Owner(_KINDS.get(words[-2], words[-2]), words[-3], words[-1])
-
-
-def _owner(manifest: Manifest, step: Step | None) -> Owner:
-    ref, field = manifest.ref, _field(manifest, step) if step is not None else ""
-    source = manifest.at(field) if field else manifest.source
-    file, line = (source.file, source.line) if source is not None else ("", 0)
-    return Owner(str(ref.kind), ref.namespace, ref.name, file, line, field)
-
-
-def _field(manifest: Manifest, step: Step) -> str:
-    spec: Any = manifest.document.get("spec")
-    if not isinstance(spec, Mapping):
-        return ""
-    if manifest.ref.kind is VIRTUAL_SERVICE and step.stage is Stage.ROUTE:
-        index = _find_route(spec.get("http") or (), step)
-        return f"spec.http[{index}]" if index is not None else ""
-    if manifest.ref.kind is DESTINATION_RULE and step.stage is Stage.CLUSTER and step.name.count("|") == 3:
-        names = [subset.get("name") for subset in spec.get("subsets") or ()]
-        subset = step.name.split("|")[2]
-        return f"spec.subsets[{names.index(subset)}]" if names.count(subset) == 1 else ""
-    if manifest.ref.kind is AUTHORIZATION_POLICY:
-        number = _RULE.search(str(step.evidence.get("rule")))
-        return f"spec.rules{number[0]}" if number and int(number[1]) < len(spec.get("rules") or ()) else ""
-    if manifest.ref.kind is REQUEST_AUTHENTICATION and "issuer" in step.evidence:
-        issuers = [rule.get("issuer") for rule in spec.get("jwtRules") or ()]
-        issuer = step.evidence["issuer"]
-        return f"spec.jwtRules[{issuers.index(issuer)}]" if issuers.count(issuer) == 1 else ""
-    return ""
-
-
-def _find_route(rules: Sequence[Mapping[str, Any]], step: Step) -> int | None:
-    """A proxy has a route for each match of each rule, in order, but for those that are not for it.
-
-    So a route is found by its name, if no other has it, or by its position, if all are there. Else nobody knows.
-    """
-    if any("delegate" in rule for rule in rules):
-        return None
-    listed = tuple(_flatten(rules))
-    named = {index for index, name in listed if name == step.name}
-    if len(named) == 1:
-        return named.pop()
-    number, _, count = str(step.evidence.get("position", "")).partition(" of ")
-    return listed[int(number) - 1][0] if count == str(len(listed)) else None
-
-
-def _flatten(rules: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, str]]:
-    """(a rule's index, name of a route that comes of it). None behind a rule that takes every request."""
-    for index, rule in enumerate(rules):
-        for name in [match.get("name") for match in rule.get("match") or ()] or [""]:
-            yield index, ".".join(filter(None, (rule.get("name"), name)))
-        if not rule.get("match"):
-            return
+    kind = _KINDS.get(words[-2])
+    return str(kind) if kind is not None else words[-2], words[-3], words[-1]

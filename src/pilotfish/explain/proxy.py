@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain
+from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
@@ -20,12 +21,12 @@ from pilotfish.envoy.naming import WORKLOAD_CERTIFICATE
 from pilotfish.explain.actions import describe, redirect, rewrite
 from pilotfish.explain.call import Application, Call, Failure, Tls
 from pilotfish.explain.choice import Choice
-from pilotfish.explain.forward import Forwarded, config_of, forward
+from pilotfish.explain.forward import Forwarded, forward
 from pilotfish.explain.guards import (
     Noted,
     client_address,
+    find_believers,
     is_connection_guard,
-    owners_of,
     pass_connection_guard,
     pass_guards,
 )
@@ -33,8 +34,9 @@ from pilotfish.explain.held import Held
 from pilotfish.explain.http_filters import Routed, pass_filters
 from pilotfish.explain.listeners import chain_name, choose_chain, choose_listener, inspectors, virtual_listener
 from pilotfish.explain.paths import normalise
-from pilotfish.explain.routes import choose_route, choose_virtual_host, route_name
+from pilotfish.explain.routes import choose_route, choose_virtual_host, find_route_to, leads, route_name
 from pilotfish.explain.trace import Branch, End, Stage, Verdict
+from pilotfish.explain.written import NOWHERE, Written, written
 
 _PASSING: Final = (
     "istio.metadata_exchange",
@@ -42,6 +44,9 @@ _PASSING: Final = (
     "envoy.filters.network.sni_dynamic_forward_proxy",
 )
 """Network filters that let every connection pass."""
+_SHOWN: Final = 5
+_PATIENCE: Final = 15.0
+"""Seconds for which Envoy's listener filters wait, where the listener does not say."""
 
 
 def walk_proxy(branch: Branch, held: Held, call: Call) -> Iterator[Forwarded]:
@@ -60,8 +65,32 @@ def walk_proxy(branch: Branch, held: Held, call: Call) -> Iterator[Forwarded]:
         branch = branch.step(Stage.LISTENER, listener.name, evidence=evidence, rejected=found.rejected)
     looking = sorted(name for name in inspectors(listener, call) if name.endswith("_inspector"))
     if looking:
-        branch = branch.step(Stage.LISTENER_FILTER, ", ".join(looking), evidence={"detected": _detected(call)})
+        sniffed = _sniff(branch, listener, ", ".join(looking), call)
+        if sniffed is None:
+            return
+        branch = sniffed
     yield from _pass_chain(branch, held, call, choose_chain(listener, call))
+
+
+def _sniff(branch: Branch, listener: Listener, looking: str, call: Call) -> Branch | None:
+    """None where it ends here: client and proxy wait for each other's first bytes, which the server would send.
+
+    Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/config/listener/v3/listener.proto,
+    listener_filters_timeout
+    """
+    if call.application is not Application.TCP or call.tls is not None:
+        return branch.step(Stage.LISTENER_FILTER, looking, evidence={"detected": _detected(call)})
+    limit = listener.listener_filters_timeout
+    seconds = limit.seconds + limit.nanos / 1e9 if listener.HasField("listener_filters_timeout") else _PATIENCE
+    goes_on = listener.continue_on_listener_filters_timeout
+    waits = f"for the client's first bytes, {f'for {seconds:g} s' if seconds else 'without end'}"
+    evidence = {"waits": waits, "port": call.port}
+    if not call.server_first or (seconds and goes_on):
+        return branch.step(Stage.LISTENER_FILTER, looking, evidence={"detected": _detected(call)} | evidence)
+    stalled = branch.step(Stage.LISTENER_FILTER, looking, verdict=Verdict.REFUSED, evidence=evidence)
+    cause = f"the proxy waits {waits}, to see which protocol they are; the client waits for the server's"
+    stalled.end(End.RESET if seconds else End.TIMEOUT, cause, connected=True)
+    return None
 
 
 def _pass_chain(branch: Branch, held: Held, call: Call, found: Choice[FilterChain]) -> Iterator[Forwarded]:
@@ -74,7 +103,13 @@ def _pass_chain(branch: Branch, held: Held, call: Call, found: Choice[FilterChai
         branch.end(End.RESET, "no filter chain takes the connection", flag="NR", failure=Failure.NO_FILTER_CHAIN)
         return
     chain = found.taken
-    branch = branch.step(Stage.FILTER_CHAIN, chain_name(chain), evidence={"why": found.why}, rejected=found.rejected)
+    branch = branch.step(
+        Stage.FILTER_CHAIN,
+        chain_name(chain),
+        evidence={"why": found.why},
+        rejected=found.rejected,
+        written=written(chain),
+    )
     if chain.HasField("transport_socket"):
         context = DownstreamTlsContext.FromString(chain.transport_socket.typed_config.value)
         cause = _handshake_failure(context, call.tls)
@@ -128,18 +163,16 @@ def _pass_filters(branch: Branch, held: Held, call: Call, chain: FilterChain) ->
         elif config.Is(TcpProxy.DESCRIPTOR):
             branch = branch.step(Stage.NETWORK_FILTER, "tcp_proxy")
             for name, share in shares(TcpProxy.FromString(config.value)):
-                yield from forward(branch, held, name, share, call, is_http=False)
+                yield from forward(branch, held, name, share, call, is_http=False, by=written(chain))
             return
         elif config.Is(HttpConnectionManager.DESCRIPTOR):
             manager = HttpConnectionManager.FromString(config.value)
-            yield from _serve(branch, held, call, manager, owners_of(chain))
+            yield from _serve(branch, held, call, manager, find_believers(chain))
             return
         elif config.Is(FilterState.DESCRIPTOR):
             call = replace(call, offered=_offered(FilterState.FromString(config.value)) or call.offered)
         elif each.name not in _PASSING:
-            branch = branch.step(Stage.NETWORK_FILTER, each.name, verdict=Verdict.UNKNOWN)
-            branch.end(End.UNKNOWN, f"what the filter {each.name} does is not known here", failure=Failure.UNKNOWN)
-            return
+            branch = branch.step(Stage.NETWORK_FILTER, each.name, verdict=Verdict.UNKNOWN).doubt(each.name)
     branch.end(End.UNKNOWN, "the chain has no filter that passes anything on", failure=Failure.UNKNOWN)
 
 
@@ -151,14 +184,14 @@ def _offered(config: FilterState) -> tuple[str, ...]:
 
 
 def _serve(
-    branch: Branch, held: Held, call: Call, manager: HttpConnectionManager, owners: Mapping[str, str]
+    branch: Branch, held: Held, call: Call, manager: HttpConnectionManager, believers: Mapping[str, Written]
 ) -> Iterator[Forwarded]:
     branch = branch.step(Stage.NETWORK_FILTER, "http_connection_manager")
     if call.application is Application.TCP or call.tls is not None:
         what = "TLS" if call.tls is not None else "bytes that are no HTTP"
         branch.end(End.RESPONSE, f"{what} came where HTTP is read", status=400, flag="DPE", failure=Failure.PROTOCOL)
         return
-    guarded = pass_guards(branch, manager, _received(manager, call), client_address(manager, call), owners)
+    guarded = pass_guards(branch, manager, _received(manager, call), client_address(manager, call), believers)
     if guarded is None:
         return
     branch, call = guarded
@@ -198,8 +231,11 @@ def _route(
     request = call.request
     hosts = choose_virtual_host(config, request)
     if hosts.taken is None:
-        branch = branch.step(Stage.VIRTUAL_HOST, "none", verdict=Verdict.REFUSED, rejected=hosts.rejected)
-        cause = f"no virtual host has the domain {request.host}"
+        evidence = {"host": request.host}
+        branch = branch.step(
+            Stage.VIRTUAL_HOST, "none", verdict=Verdict.REFUSED, rejected=hosts.rejected, evidence=evidence
+        )
+        cause = f"no virtual host has the domain {request.host}; {_domains(config)}"
         branch.end(End.RESPONSE, cause, status=404, flag="NR", failure=Failure.NO_VIRTUAL_HOST)
         return
     host = hosts.taken
@@ -208,26 +244,29 @@ def _route(
         branch.end(End.RESPONSE, "the host is served by TLS alone", status=301, failure=Failure.TLS_REQUIRED)
         return
     routes = choose_route(host, request)
+    if call.went_to and not (routes.taken is not None and leads(routes.taken, call.went_to)):
+        found = find_route_to(host, request, call.went_to)
+        routes = found if found.taken is not None else routes
     route = routes.taken
     if route is None:
         verdict = Verdict.UNKNOWN if routes.failure is not None else Verdict.REFUSED
-        owner = next(filter(None, map(config_of, host.routes)), "")
-        branch = branch.step(Stage.ROUTE, "none", verdict=verdict, owner=owner, rejected=routes.rejected)
+        evidence = {"host": request.host}
+        branch = branch.step(
+            Stage.ROUTE, "none", verdict=verdict, rejected=routes.rejected, evidence=evidence, written=_rules(host)
+        )
         if routes.failure is not None:
             branch.end(End.UNKNOWN, routes.why, failure=routes.failure)
         else:
             cause = f"no route of {host.name} matches {request.method} {request.path}"
+            cause = cause if host.routes else f"no host is routed here, {request.host} as little as any other"
             branch.end(End.RESPONSE, cause, status=404, flag="NR", failure=Failure.NO_ROUTE)
         return
     number = next(i for i, each in enumerate(host.routes, 1) if each is route or each == route)
-    owner = config_of(route)
-    all_his = all(config_of(each) == owner for each in host.routes)
-    position = f"{number} of {len(host.routes)}" if owner and all_his else ""
     branch = branch.step(
         Stage.ROUTE,
         route_name(route, number),
-        evidence={"why": routes.why, "position": position} | dict(describe(route)),
-        owner=owner,
+        evidence={"why": routes.why} | dict(describe(route)),
+        written=_deciding(route),
         rejected=routes.rejected,
     )
     if route.route.cluster:
@@ -250,11 +289,31 @@ def _act(branch: Branch, held: Held, call: Call, route: Route) -> Iterator[Forwa
             clusters = tuple(shares(route.route))
             if not clusters:
                 branch.end(End.UNKNOWN, "which cluster it goes to is not read here", failure=Failure.UNKNOWN)
-            for name, share in clusters:
+            for number, (name, share) in enumerate(clusters):
                 onward = replace(call, request=rewrite(route, call.request, chosen.get(name)))
-                yield from forward(branch, held, name, share, onward, is_http=True)
+                yield from forward(branch, held, name, share, onward, True, written(route).destination(number))
         case _:
             branch.end(End.UNKNOWN, "what the route does is not read here", failure=Failure.UNKNOWN)
+
+
+def _rules(host: VirtualHost) -> Written:
+    """Of the first route that somebody wrote: all rules of that object."""
+    config = next((said.config for said in map(written, host.routes) if said.config), "")
+    return Written(config, "spec.http") if config else NOWHERE
+
+
+def _domains(config: RouteConfiguration) -> str:
+    """Those that there are, one for each virtual host."""
+    there = [host.domains[0] for host in config.virtual_hosts if host.domains]
+    shown = ", ".join(there[:_SHOWN])
+    return f"there {'are' if len(there) > 1 else 'is'} {shown or 'none'}{' …' if len(there) > _SHOWN else ''}"
+
+
+def _deciding(route: Route) -> Written:
+    """The match that took the request; what answers it, where the route does that itself."""
+    said = written(route)
+    answers = {"redirect": "redirect", "direct_response": "directResponse"}.get(route.WhichOneof("action") or "")
+    return said.rule(answers) if answers else said
 
 
 def shares(action: Any) -> Iterator[tuple[str, float]]:

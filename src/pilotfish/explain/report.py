@@ -15,9 +15,9 @@ from typing import Final
 
 from pilotfish.explain.ask import OUTSIDE, Ask
 from pilotfish.explain.live import Marks, Observed, compare
-from pilotfish.explain.owner import FindOwner, Owner
+from pilotfish.explain.owner import Owner, Owners
 from pilotfish.explain.trace import End, Outcome, Side, Stage, Step, Trace, Verdict
-from pilotfish.explain.words import decides, say_answer, say_end, say_step
+from pilotfish.explain.words import decides, say_answer, say_asked, say_end, say_step
 
 _MOST_ALIKE: Final = 3
 """Ways beside each other that are alike and are shown each."""
@@ -108,13 +108,11 @@ class Report:
         return (stop for leg in self.walk() for stop in leg.stops)
 
 
-def build_report(
-    source: str, ask: Ask, trace: Trace, find_owner: FindOwner, observed: Observed | None = None
-) -> Report:
+def build_report(source: str, ask: Ask, trace: Trace, owners: Owners, observed: Observed | None = None) -> Report:
     """`observed`: the same request, really sent."""
-    builder = _Builder(trace, find_owner, compare(trace, observed) if observed is not None else {})
+    builder = _Builder(trace, owners, compare(trace, observed) if observed is not None else {})
     return Report(
-        say_answer((outcome, builder.sender(outcome)) for outcome in trace.outcomes),
+        say_answer(((outcome, builder.asking(outcome)) for outcome in trace.outcomes), builder.past()),
         source,
         ", ".join(_asked(ask)),
         builder.way(source),
@@ -155,8 +153,8 @@ def describe(report: Report) -> str:
 
 
 class _Builder:
-    def __init__(self, trace: Trace, find_owner: FindOwner, marks: Marks) -> None:
-        self._trace, self._find_owner, self._marks = trace, find_owner, marks
+    def __init__(self, trace: Trace, owners: Owners, marks: Marks) -> None:
+        self._trace, self._owners, self._marks = trace, owners, marks
         self._steps: dict[int | None, list[Step]] = {}
         self._outcomes: dict[int | None, list[Outcome]] = {}
         for step in trace.steps:
@@ -200,22 +198,30 @@ class _Builder:
 
     def _stop(self, step: Step) -> Stop:
         mark = self._marks.get(step.id)
-        owner = self._find_owner(step.owner, step) if step.owner else None
+        owner = self._owners.get(step.id)
         return Stop(step, say_step(step), mark is False or decides(step, self._trace), owner, mark)
 
     def _ending(self, outcome: Outcome) -> Ending:
         return Ending(outcome, say_end(outcome))
 
-    def sender(self, outcome: Outcome) -> Owner | None:
-        """Whose route led there: the nearest one's on the way."""
+    def asking(self, outcome: Outcome) -> tuple[str, ...]:
+        """Who led there: the nearest object on the way, and of endpoints who sends it to them."""
+        found: list[str] = []
         at: int | None = outcome.last_step if self._trace.steps else None
         while at is not None:
             step = self._trace.steps[at]
-            is_sent = step.stage is Stage.ROUTE and step.verdict is Verdict.TAKEN and step.owner
-            if is_sent and (owner := self._find_owner(step.owner, step)) is not None:
-                return owner
+            owner = self._owners.get(step.id)
+            if owner is not None and (said := say_asked(step, owner)):
+                found.append(said)
+                if step.stage is not Stage.ENDPOINT:
+                    break
             at = step.parent
-        return None
+        return tuple(found)
+
+    def past(self) -> tuple[str, ...]:
+        """Which pods' annotations lead past their proxies: no rule of the mesh holds there."""
+        steps = (step for step in self._trace.steps if step.stage is Stage.NETFILTER and step.id in self._owners)
+        return tuple(dict.fromkeys(f"past the proxy of {s.pod}: {self._owners[s.id]} asks for it" for s in steps))
 
 
 def _fold(legs: Iterable[Leg]) -> Iterator[Leg]:
@@ -233,7 +239,7 @@ def _fold(legs: Iterable[Leg]) -> Iterator[Leg]:
 def _likeness(leg: Leg) -> object:
     """Equal for legs that differ in pods and addresses alone."""
     steps = tuple(
-        (stop.step.stage, stop.step.verdict, stop.step.owner, stop.mark, _name_of(stop.step)) for stop in leg.stops
+        (stop.step.stage, stop.step.verdict, stop.step.written, stop.mark, _name_of(stop.step)) for stop in leg.stops
     )
     end = leg.ending.outcome if leg.ending is not None else None
     ending = (end.kind, end.status, end.flag, bool(end.pod)) if end is not None else ()

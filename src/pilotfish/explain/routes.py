@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
+from envoy.config.route.v3.route_components_pb2 import Route, RouteMatch, VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
 from pilotfish.explain.call import Failure, HttpRequest
@@ -55,6 +55,26 @@ def choose_route(host: VirtualHost, request: HttpRequest) -> Choice[Route]:
             return Choice(None, f"{route_name(route, number)}: {why}", tuple(rejected), Failure.UNKNOWN)
         rejected.append(Rejected(route_name(route, number), why))
     return Choice(rejected=tuple(rejected))
+
+
+def find_route_to(host: VirtualHost, request: HttpRequest, cluster: str) -> Choice[Route]:
+    """The first that sends to a cluster what is known of a request to have gone there, whatever its headers were."""
+    for route in filter(lambda each: leads(each, cluster), host.routes):
+        bare = RouteMatch()
+        bare.CopyFrom(route.match)
+        del bare.headers[:]
+        bare.headers.extend(each for each in route.match.headers if each.name.startswith(":"))
+        holds, why = match_route(bare, request)
+        if holds is Holds.YES:
+            unknown = (each for each in route.match.headers if not each.name.startswith(":"))
+            asked = (f"header {each.name} {_asked(each)}" for each in unknown)
+            return Choice(route, "; ".join((why, f"the log says that it went to {cluster}", *asked)))
+    return Choice()
+
+
+def leads(route: Route, cluster: str) -> bool:
+    action = route.route
+    return cluster in (action.cluster, *(each.name for each in action.weighted_clusters.clusters))
 
 
 def match_route(match: Any, request: HttpRequest) -> tuple[Holds, str]:

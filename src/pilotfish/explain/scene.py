@@ -70,6 +70,8 @@ class Scene:
     """Services as the node's kernel serves them."""
     outside: Callable[[str], tuple[str, ...] | None] = lambda _: None
     """What the machine's resolvers answer for a name; None where they can't be asked."""
+    entrance: Station | None = None
+    """The gateway to which all names and addresses lead from outside; None: they lead where the Services do."""
     beyond: str = "it leaves the mesh: {} is no pod's"
     """What is said of an address that is nobody's here."""
 

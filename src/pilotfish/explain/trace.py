@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 from pilotfish.explain.call import Failure
+from pilotfish.explain.written import NOWHERE, Written
 
 
 class Stage(StrEnum):
@@ -83,8 +84,8 @@ class Step:
     probability: float
     """That a request comes here."""
     evidence: Mapping[str, object]
-    owner: str = ""
-    """The path of the user's object behind it (`config_path`); "" where it has none, or nobody knows."""
+    written: Written = NOWHERE
+    """The user's object and field behind it, as the proxy says."""
     rejected: tuple[Rejected, ...] = ()
 
 
@@ -144,6 +145,8 @@ class Branch:
     endpoint: str = ""
     proxies: tuple[tuple[str, bool], ...] = ()
     """The pods whose proxies are on the way so far, and whether each reads HTTP."""
+    doubts: tuple[str, ...] = ()
+    """The filters on the way that are not read here: how it goes on holds if they let it pass, and nobody knows."""
 
     def step(
         self,
@@ -153,15 +156,16 @@ class Branch:
         verdict: Verdict = Verdict.TAKEN,
         share: float = 1.0,
         evidence: Mapping[str, object] | None = None,
-        owner: str = "",
+        written: Written = NOWHERE,
         rejected: Iterable[Rejected] = (),
     ) -> Branch:
         """`share` of what came here goes on so."""
         probability = self.probability * share
+        verdict = Verdict.UNKNOWN if self.doubts else verdict
         known = {key: value for key, value in (evidence or {}).items() if value not in (None, "", (), [], {})}
         id = len(self.tape.steps)
         made = Step(
-            id, self.last, self.side, self.pod, stage, name, verdict, probability, known, owner, tuple(rejected)
+            id, self.last, self.side, self.pod, stage, name, verdict, probability, known, written, tuple(rejected)
         )
         self.tape.steps.append(made)
         return replace(self, last=id, probability=probability)
@@ -174,11 +178,16 @@ class Branch:
         status: int | None = None,
         flag: str = "",
         failure: Failure | None = None,
+        connected: bool = False,
     ) -> None:
-        """What a proxy's connection fails by, the proxy turns into an answer if it reads HTTP, else into a reset."""
+        """What a proxy's connection fails by, the proxy turns into an answer if it reads HTTP, else into a reset; not
+        where it is `connected`, and waits as long as its client."""
+        if self.doubts:
+            kind, cause, status, flag = End.UNKNOWN, self._doubt(kind, cause, status, flag), None, ""
+            failure = Failure.UNKNOWN
         pod = self.pod if kind in (End.DELIVERED, End.RESPONSE) else ""
         for proxy, reads_http in reversed(self.proxies):
-            if kind not in _BROKEN:
+            if kind not in _BROKEN or connected:
                 break
             flag, pod = _BROKEN[kind], proxy
             kind, status = (End.RESPONSE, 503) if reads_http else (End.RESET, None)
@@ -187,6 +196,19 @@ class Branch:
                 self.probability, kind, self.last or 0, status, flag, self.cluster, self.endpoint, pod, cause, failure
             )
         )
+
+    def doubt(self, filter_: str) -> Branch:
+        """Behind a filter that is not read here."""
+        return replace(self, doubts=(*self.doubts, filter_))
+
+    def _doubt(self, kind: End, cause: str, status: int | None, flag: str) -> str:
+        named = ", ".join(dict.fromkeys(self.doubts))
+        what = f"what the filter {named} does is not known here"
+        if kind is End.UNKNOWN:
+            return f"{what}; {cause}"
+        words = " ".join(str(word) for word in (kind.value if status is None else status, flag) if word)
+        end = cause or "the app answers" if kind is End.DELIVERED else f"{words}, {cause}"
+        return f"{what}; if it lets this pass: {end}"
 
     def beyond(self, *, side: Side, pod: str) -> Branch:
         """The same way, in another pod."""

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Final
 
+from pilotfish.capture import Dropped, Unknown
 from pilotfish.explain import netfilter
 from pilotfish.explain.ask import Ask
 from pilotfish.explain.call import Call, Direction, is_address
 from pilotfish.explain.dns import Resolved, resolve
+from pilotfish.explain.listeners import WILDCARDS
 from pilotfish.explain.proxy import walk_proxy
 from pilotfish.explain.scene import Scene, Station
 from pilotfish.explain.trace import Branch, End, Side, Stage, Tape, Trace, Verdict
@@ -31,6 +33,11 @@ def explain(scene: Scene, client: Station | None, ask: Ask) -> Trace:
     tape = Tape()
     branch = Branch(tape, Side.CLIENT, client.name if client is not None else "")
     walk = _Walk(scene)
+    if client is None and scene.entrance is not None:
+        walk.enter(
+            branch, scene.entrance, ask.call(ask.address or next(iter(scene.entrance.addresses), WILDCARDS[0]), ""), 0
+        )
+        return tape.trace()
     for at, address in _addresses(branch, scene, client, ask):
         call = ask.call(address, client.addresses[0] if client is not None and client.addresses else "")
         if client is None:
@@ -65,7 +72,8 @@ def _entrance(branch: Branch, scene: Scene, ask: Ask) -> list[tuple[Branch, str]
     """Where names lead from outside of the mesh nobody knows here; the gateways of the port are what stands open."""
     found = [each for each in scene.frontends if each.port == ask.port and _leads_to_gateways(scene, each)]
     if not found:
-        branch.end(End.UNKNOWN, f"no gateway listens on port {ask.port}, and who resolves {ask.host} is not known")
+        step = branch.step(Stage.DNS, ask.host, verdict=Verdict.UNKNOWN)
+        step.end(End.UNKNOWN, f"no gateway listens on port {ask.port}, and who resolves {ask.host} is not known")
         return []
     why = "from outside, names lead to gateways"
     steps = ((branch.step(Stage.DNS, e.name, share=1 / len(found), evidence={"why": why}), e) for e in found)
@@ -93,9 +101,9 @@ class _Walk:
             return
         branch, verdict = netfilter.leave(branch, station, call.address, call.port, uid)
         port, moved = netfilter.proxy_port(verdict), netfilter.translated(verdict)
-        if branch.tape.steps[-1].verdict is Verdict.UNKNOWN:
+        if isinstance(verdict, Unknown):
             branch.end(End.UNKNOWN, str(verdict))
-        elif branch.tape.steps[-1].verdict is Verdict.REFUSED:
+        elif isinstance(verdict, Dropped):
             branch.end(End.TIMEOUT, f"{verdict.rule} drops the connection")
         elif port in _PROXYS:
             self._proxy(branch, station, replace(call, direction=_PROXYS[port]), hops)
@@ -142,6 +150,10 @@ class _Walk:
             place = f"{call.address}:{call.port}"
             branch.beyond(side=branch.side, pod="").end(End.DELIVERED, self.scene.beyond.format(place))
             return
+        self.enter(branch, station, call, hops)
+
+    def enter(self, branch: Branch, station: Station, call: Call, hops: int) -> None:
+        """At a pod."""
         side = Side.GATEWAY if station.is_gateway else Side.SERVER
         branch = branch.beyond(side=side, pod=station.name)
         if station.is_gateway:
@@ -152,9 +164,9 @@ class _Walk:
             return
         branch, verdict = netfilter.arrive(branch, station, call.address, call.port, call.source)
         port = netfilter.proxy_port(verdict)
-        if branch.tape.steps[-1].verdict is Verdict.UNKNOWN:
+        if isinstance(verdict, Unknown):
             branch.end(End.UNKNOWN, str(verdict))
-        elif branch.tape.steps[-1].verdict is Verdict.REFUSED:
+        elif isinstance(verdict, Dropped):
             branch.end(End.TIMEOUT, f"{verdict.rule} drops the connection")
         elif port == INBOUND_PORT:
             self._proxy(branch, station, replace(call, direction=Direction.INBOUND), hops)

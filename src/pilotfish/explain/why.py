@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Final
 
-from pilotfish.envoy.message import config_path
 from pilotfish.explain.accesslog import AccessLogEntry
 from pilotfish.explain.ask import Ask, parse
-from pilotfish.explain.flags import FLAGS, Field
-from pilotfish.explain.owner import FindOwner, Owner
-from pilotfish.explain.scene import Scene
+from pilotfish.explain.flags import FLAGS
+from pilotfish.explain.owner import Owner, Owners
 from pilotfish.explain.trace import Trace
-from pilotfish.model.kinds import SERVICE
-from pilotfish.model.wellknown import SERVICE_DOMAIN
+
+_LISTED: Final = re.compile(r"(spec\.\w+)\[\]")
 
 
 def is_about(entry: AccessLogEntry, word: str) -> bool:
@@ -28,7 +28,7 @@ def ask_of(entry: AccessLogEntry) -> Ask:
     if not entry.method:
         return parse(f"tcp://{place}", sni=name, source=source)
     headers: Iterable[str] = (f"Host: {entry.authority}",)
-    return parse(
+    asked = parse(
         f"{'https' if name else 'http'}://{place}{entry.path}",
         method=entry.method,
         headers=headers,
@@ -36,44 +36,31 @@ def ask_of(entry: AccessLogEntry) -> Ask:
         http2=entry.protocol == "HTTP/2",
         source=source,
     )
+    return replace(asked, went_to=entry.upstream_cluster)
 
 
-def find_changes(
-    scene: Scene, trace: Trace, entry: AccessLogEntry, find_owner: FindOwner
-) -> Iterator[tuple[Owner, str]]:
+def find_changes(trace: Trace, entry: AccessLogEntry, owners: Owners) -> Iterator[tuple[Owner, str]]:
     """(object on the request's way, field of it that decides a flag), the likeliest first.
 
-    The flags are those of the entry; where it has none, as another proxy answered, those that the way ends with.
+    The flags are those of the entry; where it has none, as another proxy answered, those that the way ends with. Of
+    rules, ports and subsets that is meant which the way took; where none was, no line is known.
     """
-    services = (config_path(SERVICE.ref(*each)) for each in _services(scene, trace, entry))
-    found = [(find_owner(step.owner), find_owner(step.owner, step)) for step in trace.steps if step.owner]
-    found += [(owner, owner) for owner in map(find_owner, services)]
-    flags = entry.response_flags or tuple(dict.fromkeys(outcome.flag for outcome in trace.outcomes))
-    fields = (field for flag in flags if flag in FLAGS for field in FLAGS[flag].fields)
-    changes = (
-        _place(whole, part, field)
-        for field in fields
-        for whole, part in found
-        if whole is not None and part is not None and whole.kind == field.kind
-    )
-    return iter(dict.fromkeys(changes))
+    flags = entry.response_flags or dict.fromkeys(flag for each in trace.outcomes for flag in each.flag.split(","))
+    for field in (field for flag in flags if flag in FLAGS for field in FLAGS[flag].fields):
+        found: dict[str, tuple[Owner, str]] = {}
+        for owner in (each for each in owners.values() if each.kind == field.kind):
+            path = _taken(field.path, owner.field)
+            if owner.object not in found or path != field.path:
+                known = path != field.path or owner.field == path
+                found[owner.object] = (owner if known else replace(owner, file="", line=0), path)
+        yield from found.values()
 
 
-def _place(whole: Owner, part: Owner, field: Field) -> tuple[Owner, str]:
-    """`spec.http[1].timeout` of `spec.http[].timeout`, where it is known which."""
-    every = re.sub(r"\d+", "", part.field)
-    if not every or every not in field.path:
-        return whole, field.path
-    return part, field.path.replace(every, part.field)
+def _taken(path: str, field: str) -> str:
+    """`spec.ports[].targetPort`, as `spec.ports[1]` was taken: `spec.ports[1].targetPort`."""
 
+    def fill(listed: re.Match[str]) -> str:
+        index = re.match(rf"{re.escape(listed[1])}(\[\d+\])", field)
+        return f"{listed[1]}{index[1]}" if index is not None else listed[0]
 
-def _services(scene: Scene, trace: Trace, entry: AccessLogEntry) -> Iterator[tuple[str, str]]:
-    """(namespace, name) of the Services that clusters are named after, or that have the endpoints."""
-    for cluster in (entry.upstream_cluster, *(outcome.cluster for outcome in trace.outcomes)):
-        name, _, namespace = cluster.rpartition("|")[2].partition(".")
-        if namespace.endswith(f".{SERVICE_DOMAIN}"):
-            yield namespace.removesuffix(f".{SERVICE_DOMAIN}"), name
-    places = {entry.upstream_host, *(outcome.endpoint for outcome in trace.outcomes)}
-    for each in scene.frontends:
-        if places & {f"{address}:{port}" for address, port in each.endpoints}:
-            yield each.namespace, each.service
+    return _LISTED.sub(fill, path)

@@ -22,13 +22,21 @@ _VERDICTS: Final = {
     "accepted as it is": "accepted as it is: no rule sends it to a proxy",
     **{f"redirected to port {port}": f"to its proxy, port {port}" for port in (OUTBOUND_PORT, INBOUND_PORT)},
 }
-_KEPT: Final = ("delay", "abort", "origin", "mirrors", "panic", "detected")
+_KEPT: Final = ("waits", "delay", "abort", "origin", "mirrors", "panic", "detected")
 """Evidence that changes what becomes of a request, or when."""
 _MOST_NAMED: Final = 3
 """Pods, or kinds of ends, that an answer names one by one."""
 _CERTAIN: Final = 0.9999
-_WANTED: Final = ("", "FI")
-"""Flags of answers that a route itself asks for: redirects, faults."""
+_ASKS: Final = {
+    Stage.DNS: "does not let it be seen",
+    Stage.LISTENER_FILTER: "does not say which protocol it is",
+    Stage.VIRTUAL_HOST: "is for other hosts",
+    Stage.ROUTE: "says so",
+    Stage.HTTP_FILTER: "says so",
+    Stage.CLUSTER: "sends it there",
+    Stage.ENDPOINT: "says which pods are meant",
+    Stage.APP: "leads there",
+}
 _SPECIAL: Final = {
     "PassthroughCluster": "to where the client meant to go",
     "InboundPassthroughCluster": "to where the client meant to go",
@@ -74,7 +82,7 @@ def _say_cluster(step: Step) -> str:
 def _say_tls(step: Step) -> str:
     if not step.evidence.get("mutual"):
         return step.name
-    expected = step.evidence.get("expectedNames")
+    expected = step.evidence.get("expected_names")
     return f"mutual, with {' or '.join(map(str, expected))}" if isinstance(expected, list) and expected else "mutual"
 
 
@@ -132,32 +140,40 @@ def say_share(part: float) -> str:
 def say_end(outcome: Outcome) -> str:
     if outcome.kind is End.DELIVERED:
         return "the app answers" if outcome.pod else outcome.cause
-    head, tail = _end_parts(outcome, None)
+    head, tail = _end_parts(outcome, ())
     return f"{head}{_by(outcome.pod)}{tail}"
 
 
-def _end_parts(outcome: Outcome, sender: Owner | None) -> tuple[str, str]:
-    """What is said before and behind who answers. `sender`: whose route led there."""
+def _end_parts(outcome: Outcome, asking: tuple[str, ...]) -> tuple[str, str]:
+    """What is said before and behind who answers. `asking`: who led there."""
     if outcome.kind is End.DELIVERED:
         return outcome.cause, ""
     words = [str(outcome.status) if outcome.status is not None else _BROKEN.get(outcome.kind, outcome.kind.value)]
     words += [outcome.flag] if outcome.flag else []
-    wanted = outcome.kind is End.RESPONSE and outcome.flag in _WANTED
-    asks = f"; {sender} {'says so' if wanted else 'sends it there'}" if sender is not None else ""
-    return " ".join(words), f": {outcome.cause}{asks}" if outcome.cause else ""
+    asked = asking if outcome.kind is not End.UNKNOWN else ()
+    return " ".join(words), f": {'; '.join((outcome.cause, *asked))}" if outcome.cause else ""
+
+
+def say_asked(step: Step, owner: Owner) -> str:
+    """What the owner of a step has to do with how the way ends behind it; "" for nothing."""
+    if owner.field.startswith("spec.hosts"):
+        return f"{owner} is for other hosts"
+    words = _ASKS.get(step.stage, "")
+    return f"{owner} {words}" if words else ""
 
 
 def _by(pods: str) -> str:
     return f" by the proxy of {pods}" if pods else ""
 
 
-def say_answer(ends: Iterable[tuple[Outcome, Owner | None]]) -> str:
-    """`answered by a (50 %) or b (50 %); or 503 UH …`, of all outcomes and their senders."""
+def say_answer(ends: Iterable[tuple[Outcome, tuple[str, ...]]], past: Iterable[str] = ()) -> str:
+    """`answered by a (50 %) or b (50 %); or 503 UH …`, of all outcomes and who led there. `past`: what leads past
+    proxies."""
     pods: dict[str, float] = {}
     others: dict[tuple[str, str], dict[str, float]] = {}
-    for outcome, sender in ends:
+    for outcome, asking in ends:
         answers = outcome.kind is End.DELIVERED and bool(outcome.pod)
-        shares = pods if answers else others.setdefault(_end_parts(outcome, sender), {})
+        shares = pods if answers else others.setdefault(_end_parts(outcome, asking), {})
         shares[outcome.pod] = shares.get(outcome.pod, 0.0) + outcome.probability
     parts = [f"answered by {_listed(pods)}"] if pods else []
     ranked = sorted(others.items(), key=lambda other: -sum(other[1].values()))
@@ -168,7 +184,7 @@ def say_answer(ends: Iterable[tuple[Outcome, Owner | None]]) -> str:
     if rest := ranked[len(shown) :]:
         part = sum(sum(shares.values()) for _, shares in rest)
         parts.append(f"one of {len(rest)} other ends ({say_share(part)})")
-    return "; or ".join(parts) or "nothing is known"
+    return "; ".join(("; or ".join(parts) or "nothing is known", *past))
 
 
 def _listed(shares: Mapping[str, float]) -> str:
@@ -182,7 +198,7 @@ def _listed(shares: Mapping[str, float]) -> str:
 
 def decides(step: Step, trace: Trace) -> bool:
     """Whether a step tells more than its neighbours: what follows of itself is left out where not all is asked for."""
-    if step.verdict is not Verdict.TAKEN or step.owner:
+    if step.verdict is not Verdict.TAKEN or step.written.config:
         return True
     is_server = step.side is Side.SERVER
     match step.stage:
@@ -190,6 +206,8 @@ def decides(step: Step, trace: Trace) -> bool:
             return not is_server and step.parent is not None and trace.steps[step.parent].name == step.name
         case Stage.FILTER_CHAIN:  # connections that are no HTTP are told apart here alone
             return not is_server and _is_tcp(step, trace)
+        case Stage.LISTENER_FILTER:
+            return "waits" in step.evidence
         case Stage.ROUTE:
             return not is_server and bool(step.rejected)
         case Stage.CLUSTER | Stage.ENDPOINT:

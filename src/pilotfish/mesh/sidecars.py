@@ -96,16 +96,21 @@ def _imports(hosts: tuple[str, ...], namespace: str) -> Imports:
     included: set[Import] = set()
     excluded: set[Import] = set()
     for written in hosts:
-        place, _, host = written.partition("/")
-        is_out, name = place.startswith("~"), place.removeprefix("~")
-        where = namespace if name == "." else name or "*"
-        (excluded if is_out else included).add(Import(where, whole_name(host)))
+        found, is_out = read_import(written, namespace)
+        (excluded if is_out else included).add(found)
 
     def order(each: Import) -> tuple[str, str]:
         return each.namespace, each.host
 
     kept = tuple(sorted(excluded, key=order)) if included else ()
     return Imports(tuple(sorted(included, key=order)), kept)
+
+
+def read_import(written: str, namespace: str) -> tuple[Import, bool]:
+    """What a Sidecar of a namespace writes as `NAMESPACE/HOST`; and whether that is to be left out."""
+    place, _, host = written.partition("/")
+    name = place.removeprefix("~")
+    return Import(namespace if name == "." else name or "*", whole_name(host)), place.startswith("~")
 
 
 def _unclaimed(policy: istio.SidecarOutboundTrafficPolicy, ref: ObjectRef) -> Unclaimed:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -65,7 +65,7 @@ def with_gateways(manifests: Mapping[ObjectRef, Manifest], config: MeshConfig) -
     it is is the same object as before; if all of it does, the mapping is."""
     theirs = {ref: manifest for ref, manifest in manifests.items() if not is_made(manifest)}
     asking = tuple(gateways(with_ingresses(theirs, config)))
-    needed = _needed(asking, theirs)
+    needed = _needed(asking, theirs, {(ref.namespace, ref.name) for ref in manifests.keys() - theirs.keys()})
     built = {each.ref: each for made in needed for each in _build(made, asking) if each.ref not in theirs}
     kept = {ref: _keep(manifests.get(ref), manifest) for ref, manifest in built.items()}
     if len(theirs) + len(kept) == len(manifests) and all(manifests.get(ref) is each for ref, each in kept.items()):
@@ -118,10 +118,15 @@ def _describe_apps(gateway: Manifest, selected: ObjectRef) -> Problem:
     return Problem(gateway.ref, "spec.selector", "NoGateway", message, Severity.WARNING, source)
 
 
-def _needed(found: Sequence[_Asking], manifests: Mapping[ObjectRef, Manifest]) -> tuple[Made, ...]:
-    """What the Gateways select that no pod is."""
+def _needed(
+    found: Sequence[_Asking], manifests: Mapping[ObjectRef, Manifest], before: Set[tuple[str, str]]
+) -> tuple[Made, ...]:
+    """What the Gateways select that no pod is, but for the pods of what the mesh made before, by (namespace, name)."""
     asking = [(manifest, gateway.spec.selector) for manifest, gateway in found]
-    pods = [(pod.labels, asks_for_gateway(pod)) for _, pod, _ in templates(manifests)] if asking else []
+    theirs = (
+        (pod for ref, pod, _ in templates(manifests) if not _controllers(ref.namespace, pod) & before) if asking else ()
+    )
+    pods = [(pod.labels, asks_for_gateway(pod)) for pod in theirs]
     needed: list[Made] = []
     # A gateway with more labels serves those that ask for some of them.
     for manifest, selector in sorted(asking, key=lambda each: -len(each[1])):
@@ -130,6 +135,11 @@ def _needed(found: Sequence[_Asking], manifests: Mapping[ObjectRef, Manifest]) -
         if not served and not any(each.serves(selector) and each.is_istios == made.is_istios for each in needed):
             needed.append(made)
     return tuple(needed)
+
+
+def _controllers(namespace: str, pod: Metadata) -> Set[tuple[str, str]]:
+    """The Deployments of a pod's ReplicaSets."""
+    return {(namespace, owner.name.rpartition("-")[0]) for owner in pod.owner_references}
 
 
 def _make(manifest: Manifest, selector: Mapping[str, str]) -> Made:

@@ -14,6 +14,7 @@ from pilotfish.model import ObjectRef, Proxy
 from pilotfish.model.identity import Identity
 from pilotfish.model.kinds import POD, SERVICE
 from pilotfish.model.proxy import ProxyType
+from pilotfish.offline.owners import describe_subset
 from pilotfish.offline.world import World
 
 
@@ -54,4 +55,6 @@ def _rules(sidecar: Sidecar | None, family: Family) -> RuleSet:
 
 def _held(world: World, name: str) -> Held | None:
     proxy = world.proxies.get(name)
-    return Held.of_resources(world.mesh.resources(proxy)) if proxy is not None else None
+    if proxy is None:
+        return None
+    return Held.of_resources(world.mesh.resources(proxy), partial(describe_subset, world))

@@ -58,6 +58,12 @@ class Client:
         named = {"kind": kind.name, "group": kind.group} if kind else {}
         return self._call("GET", "/objects", list[Unstructured], {**named, "namespace": namespace, "name": name})
 
+    def source(self, ref: ObjectRef, field: str) -> str:
+        """`FILE:LINE` of a field, or of the deepest part of its path that was written; "" for an object that is not
+        stored, or has no place."""
+        named = {"kind": ref.kind.name, "group": ref.kind.group, "namespace": ref.namespace, "name": ref.name}
+        return self._call("GET", "/source", str, {**named, "field": field})
+
     def apply(self, text: str, file: str = "-", namespace: str = "default") -> ChangesView:
         """Create or configure the objects that YAML or JSON `text` holds; `file` is named in Problems."""
         return self._call("POST", "/apply", ChangesView, body={"text": text, "file": file, "namespace": namespace})

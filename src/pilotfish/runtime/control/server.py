@@ -27,6 +27,7 @@ class Operations(Protocol):
 
     async def status(self) -> StatusView: ...
     def objects(self, kind: Kind | None, namespace: str, name: str) -> list[Unstructured]: ...
+    def source(self, ref: ObjectRef, field: str) -> str: ...
     async def apply(self, text: str, file: str, namespace: str) -> ChangesView: ...
     async def delete(self, text: str, file: str, namespace: str) -> ChangesView: ...
     def delete_object(self, ref: ObjectRef) -> ChangesView: ...
@@ -77,6 +78,7 @@ class ControlServer:
             [
                 web.get("/status", self._status),
                 web.get("/objects", self._objects),
+                web.get("/source", self._source),
                 web.get("/rollout/status", self._rollout),
                 web.get("/events", self._events),
                 web.get("/synced", self._synced),
@@ -103,6 +105,12 @@ class ControlServer:
         query = request.query
         kind = kind_named(query["kind"], query.get("group", "")) if "kind" in query else None
         return _answer(self._operations.objects(kind, query.get("namespace", ""), query.get("name", "")))
+
+    async def _source(self, request: web.Request) -> web.Response:
+        query = request.query
+        kind = kind_named(query.get("kind", ""), query.get("group", ""))
+        ref = kind.ref(query.get("namespace", ""), query.get("name", ""))
+        return _answer(self._operations.source(ref, query.get("field", "")))
 
     async def _rollout(self, request: web.Request) -> web.Response:
         query = request.query

@@ -43,6 +43,11 @@ class NodeOperations:
             *(render_pod(record(pods[ref])) for ref in sorted(pods) if _matches(ref, kind, namespace, name)),
         ]
 
+    def source(self, ref: ObjectRef, field: str) -> str:
+        stored = self._reconciler.store.objects.get(ref)
+        found = stored.manifest.at(field) if stored is not None else None
+        return str(found) if found is not None else ""
+
     async def apply(self, text: str, file: str, namespace: str) -> ChangesView:
         loaded = await in_turns(config.load_in_pieces(text, file, namespace))
         changes = self._reconciler.change(lambda store: storing.apply(store, loaded, time.time()))

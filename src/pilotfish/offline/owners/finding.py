@@ -1,0 +1,69 @@
+"""Each step's owner, and where it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pilotfish.explain.owner import Owner, find_ref
+from pilotfish.explain.trace import Side, Stage, Step, Trace
+from pilotfish.mesh.ingresses import made_of
+from pilotfish.model import FieldRef, ObjectRef, Source
+from pilotfish.offline.owners import client, gateway, server
+from pilotfish.offline.owners.facts import Claims, Facts, before, document_of
+from pilotfish.offline.owners.fields import deepest, subset_labels
+from pilotfish.offline.owners.past import find_annotation
+from pilotfish.offline.world import World
+
+Locate = Callable[[ObjectRef, str], Source | None]
+"""Where a field of an object was written; of one that was not, the deepest part of its path that was."""
+
+
+def find_owners(world: World, trace: Trace, locate: Locate) -> Mapping[int, Owner]:
+    """By a step's id; of steps that nobody's object decided nothing is said."""
+    found = ((step.id, next(iter(_claims(world, trace, step)), None)) for step in trace.steps)
+    return {id: _owner(world, claim, locate) for id, claim in found if claim is not None}
+
+
+def locate_in(world: World) -> Locate:
+    """By the manifests themselves."""
+
+    def locate(ref: ObjectRef, field: str) -> Source | None:
+        manifest = world.desired.manifests.get(ref)
+        return manifest.at(field) if manifest is not None else None
+
+    return locate
+
+
+def describe_subset(world: World, config: str, name: str) -> str:
+    """What a subset asks of its pods: `version=v3`. `config`: the path of one of the host's DestinationRules."""
+    ref = find_ref(config)
+    manifest = world.desired.manifests.get(ref) if ref is not None else None
+    return subset_labels(manifest.document, name) if manifest is not None else ""
+
+
+def _owner(world: World, claim: FieldRef, locate: Locate) -> Owner:
+    claim = _by_its_author(world, claim)
+    field = deepest(document_of(world, claim.object), claim.field)
+    return Owner.of(claim.object, field, locate(claim.object, field))
+
+
+def _by_its_author(world: World, claim: FieldRef) -> FieldRef:
+    """Of what is made of an Ingress: the Ingress."""
+    manifest = world.mesh.desired.manifests.get(claim.object)
+    ingress = made_of(manifest) if manifest is not None else None
+    return claim if ingress is None else FieldRef(ingress, "spec.rules")
+
+
+def _claims(world: World, trace: Trace, step: Step) -> Claims:
+    proxy = world.proxies.get(step.pod)
+    if step.stage is Stage.NETFILTER:
+        is_the_proxy_s = step.side is Side.CLIENT and before(trace, step, Stage.LISTENER) is not None
+        yield from () if is_the_proxy_s else find_annotation(world, step)
+    elif proxy is not None:
+        facts = Facts(world, trace, proxy)
+        if step.side is Side.GATEWAY:
+            yield from gateway.claims(facts, step)
+        elif step.side is Side.SERVER or step.stage is Stage.APP:
+            yield from server.claims(facts, step)
+        else:
+            yield from client.claims(facts, step)
