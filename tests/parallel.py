@@ -19,7 +19,12 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-ALONE = ("tests/chaos/test_chaos.py", "tests/e2e/test_killed_envoys.py", "tests/envoy/test_timeouts.py")
+ALONE = (
+    "tests/chaos/test_chaos.py",
+    "tests/e2e/test_killed_envoys.py",
+    "tests/envoy/test_timeouts.py",
+    "tests/envoy/test_warmup.py",
+)
 """One worker runs these first, one after the other; the others wait."""
 _LONGEST = ("e2e", "runtime", "envoy", "fuzz")
 """The folders whose files take seconds; those of all others fill the gaps at the end."""

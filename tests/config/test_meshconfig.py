@@ -223,7 +223,6 @@ def test_one_in_a_place_where_nobody_reads_it_is_said() -> None:
         "tlsDefaults: {minProtocolVersion: TLSV1_3}",
         "proxyListenPort: 15002",
         "proxyInboundListenPort: 15007",
-        "proxyHttpPort: 15002",
         "enableEnvoyAccessLogService: true",
         "enablePrometheusMerge: false",
         "enableTracing: true",
@@ -265,9 +264,28 @@ def test_what_happens_anyway_needs_no_word(written: str) -> None:
         ("defaultHttpRetryPolicy: {attempts: -1}", "defaultHttpRetryPolicy.attempts"),
         ("h2UpgradePolicy: YES", "h2UpgradePolicy"),
         ("localityLbSetting: {distribute: [{from: a, to: {a: 99}}]}", "localityLbSetting.distribute[0].to"),
+        ("proxyHttpPort: 15001", "proxyHttpPort"),
+        ("proxyHttpPort: 70000", "proxyHttpPort"),
+        (
+            "outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS, tls: {mode: MUTUAL, privateKey: /k}}",
+            "outboundTrafficPolicy.tls.clientCertificate",
+        ),
     ],
 )
 def test_connections_of_the_mesh_are_bounded(written: str, field: str) -> None:
     config, problems = load_mesh_config(written, "mesh.yaml")
     assert config is None
     assert [problem.field for problem in problems] == [field]
+
+
+@pytest.mark.parametrize(
+    ("policy", "field"),
+    [
+        ("{mode: ALLOW_ANY, tls: {mode: SIMPLE}}", "tls"),
+        ("{mode: ALLOW_ANY_DYNAMIC_DNS, tls: {mode: SIMPLE, credentialName: a}}", "tls.credentialName"),
+    ],
+)
+def test_tls_for_those_whom_nobody_has_is_for_one_policy_and_of_files(policy: str, field: str) -> None:
+    config, (problem,) = load_mesh_config(f"outboundTrafficPolicy: {policy}", "mesh.yaml")
+    assert config is not None
+    assert (problem.reason, problem.field) == ("UnusedField", f"outboundTrafficPolicy.{field}")

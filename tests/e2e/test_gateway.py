@@ -10,12 +10,14 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.certificates import issue, secret
 from tests.e2e.harness import MakeMesh, Mesh, running_mesh
+from tests.envoy.http3_calls import call_http3
 from tests.waiting import wait_until
 
 APP = """
@@ -90,7 +92,8 @@ spec:
 apiVersion: v1
 kind: Service
 metadata: {name: edge, namespace: edge}
-spec: {selector: {app: edge}, ports: [{name: http, port: 80, targetPort: 8080}]}
+spec: {selector: {app: edge}, ports: [{name: http, port: 80, targetPort: 8080}, {name: https, port: 8443},
+  {name: http3, port: 8443, protocol: UDP}]}
 ---
 apiVersion: networking.istio.io/v1
 kind: Gateway
@@ -126,6 +129,7 @@ def mesh(make_mesh: MakeMesh) -> Iterator[Mesh]:
     issued = issue("shop.example.com", None, "shop.example.com")
     secrets = [secret("shop-credential", each, tls_crt=issued.pem, tls_key=issued.key) for each in _NAMESPACES]
     with make_mesh("e2e-gateway", {**texts, "secrets.yaml": "".join(secrets)}, "--publish", "0:edge.edge:80") as mesh:
+        (mesh.sources / "ca.txt").write_text(issued.pem)
         yield mesh
 
 
@@ -149,6 +153,15 @@ def test_what_status_prints_reaches_the_app(mesh: Mesh, target: str) -> None:
     """Also by a gateway of the user's own whose Service leads to another port; with TLS of a Secret, or of files that
     its container mounts."""
     assert tried(mesh, target) == "/cart"
+
+
+def test_what_a_service_has_for_udp_is_http3_on_the_host_too(mesh: Mesh, tmp_path: Path) -> None:
+    host, _, port = (published(mesh, "edge.edge:8443") or {})["address"].rpartition(":")
+    trusted = tmp_path / "ca.pem"
+    trusted.write_text((mesh.sources / "ca.txt").read_text())
+    found = call_http3("", host, int(port), "shop.example.com", "/cart", trusted=trusted)
+    assert (found.status, found.body, found.certificate) == ("200", "/cart", "shop.example.com")
+    assert found.headers["alt-svc"] == 'h3=":8443"; ma=86400'
 
 
 def test_commands_show_the_gateway_as_what_it_is(mesh: Mesh) -> None:

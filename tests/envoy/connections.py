@@ -34,11 +34,16 @@ def _answer(netns: str, address: str, port: int, name: str) -> str:
         return "closed"
 
 
+_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
 def _hello(name: str) -> bytes:
     """A server name is said in a TLS handshake, of which this is the first message."""
     to_server = ssl.MemoryBIO()
     with suppress(ssl.SSLWantReadError):
-        ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), to_server, server_hostname=name).do_handshake()
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(
+            ssl.MemoryBIO(), to_server, server_hostname=name
+        ).do_handshake()
     return to_server.read()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from base64 import b64encode
 from collections.abc import Iterator
 from hashlib import sha256
@@ -9,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -275,3 +277,44 @@ def test_certificates_come_from_secrets_of_the_gateways_own_namespace(start: Sta
     assert [shown("m", who) for who in ("", "me", "other")] == ["refused", "shop", "refused"]
     assert [shown("o", who) for who in ("", "me", "other")] == ["shop", "shop", "refused"]
     assert shown("gone", "me") == "refused", "no other server, which asks for less, takes its clients"
+
+
+TWO = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: edge, namespace: shop}}
+spec:
+  selector: {{istio: edge}}
+  servers:
+  - port: {{number: 8443, name: a, protocol: HTTPS}}
+    name: front-door
+    hosts: ["*"]
+    tls:
+      mode: SIMPLE
+      tlsCertificates:
+      - {{serverCertificate: {folder}/rsa.pem, privateKey: {folder}/rsa.key}}
+      - {{serverCertificate: {folder}/ecdsa.pem, privateKey: {folder}/ecdsa.key}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: requests, namespace: shop}}
+spec: {{hosts: ["*"], gateways: [edge], http: [{{directResponse: {{status: 204}}}}]}}
+"""
+
+
+def test_clients_are_shown_the_certificate_that_they_can_read(start: Start, folder: Path) -> None:
+    """And a server's name heads its statistics."""
+    issued = {"rsa": issue("rsa", key=rsa.generate_private_key(65537, 2048)), "ecdsa": issue("ecdsa")}
+    for name, each in issued.items():
+        for file, text in ((f"{name}.pem", each.pem), (f"{name}.key", each.key)):
+            (folder / file).write_text(text)
+    live = start(SERVICES + TWO.format(folder=folder), proxy=EDGE)
+
+    def shown(kind: str) -> str:
+        suite = ("--tls-max", "1.2", "--ciphers", f"ECDHE-{kind}-AES128-GCM-SHA256")
+        command = ["ip", "netns", "exec", live.peer, "curl", "-skv", "-m", "5", *suite, f"https://{POD4}:8443/"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+        return next(line for line in said.splitlines() if "subject:" in line).rpartition("CN=")[2]
+
+    assert {kind: shown(kind) for kind in ("RSA", "ECDSA")} == {"RSA": "rsa", "ECDSA": "ecdsa"}
+    assert "http.front-door;.downstream_cx_active" in live.get("/stats?filter=downstream_cx_active")

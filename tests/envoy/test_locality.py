@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from tests.envoy.conftest import PEER4, WEBAPP, LiveEnvoy, Start
 from tests.waiting import wait_until
 
@@ -70,6 +72,54 @@ def test_the_nearest_are_asked_until_they_fail(start: Start) -> None:
         # Envoy puts what happens within a second together (`update_merge_window`).
         wait_until(f"{place} is asked", lambda place=place: answers(live, 1) == {place: 1})  # type: ignore[misc]
         assert answers(live, 30) == {place: 30}
+
+
+@pytest.mark.parametrize(
+    ("setting", "first", "then"),
+    [
+        ("failover: [{from: west, to: east}], enabled: true", {"west/1"}, {"west/2"}),
+        ("failoverPriority: ['tier=gold', topology.kubernetes.io/region]", {"east/1"}, {"west/1", "west/2"}),
+        ("enabled: false", {"west/1", "west/2", "east/1"}, {"west/1", "west/2", "east/1"}),
+    ],
+)
+def test_a_rule_says_who_is_near(start: Start, setting: str, first: set[str], then: set[str]) -> None:
+    policy = EJECTING.replace("{outlier", f"{{loadBalancer: {{localityLbSetting: {{{setting}}}}}, outlier")
+    labels = {"west": "topology.kubernetes.io/region: west", "east": "tier: gold"}
+    text = mesh(policy)
+    for port, place in PLACES.items():
+        text = text.replace(f"{port}}}", f"{port}}}, labels: {{{labels[place.partition('/')[0]]}}}")
+    proxy = type(WEBAPP).of_pod(WEBAPP.name, WEBAPP.namespace, WEBAPP.addresses, labels={**LABELS, "tier": "gold"})
+    live = start(text, proxy=proxy)
+    for port, place in PLACES.items():
+        live.start_app(live.peer, PEER4, port, place)
+    assert set(answers(live, 30)) == first
+    if len(first) == 1:
+        answers(live, 1, "x-answer: 500")
+        assert set(answers(live, 30)) == then
+
+
+OTHERS = """
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: shop, namespace: vm}
+spec:
+  host: shop.example.com
+  trafficPolicy:
+    loadBalancer: {localityLbSetting: {failover: [{from: west, to: north}]}}
+    outlierDetection: {consecutive5xxErrors: 1, interval: 100ms, baseEjectionTime: 60s, maxEjectionPercent: 100}
+"""
+
+
+def test_of_other_regions_the_named_one_comes_first(start: Start) -> None:
+    text = mesh("{}").partition("---")[0].replace("west/1", "south/1").replace("west/2", "north/1") + OTHERS
+    proxy = type(WEBAPP).of_pod(WEBAPP.name, WEBAPP.namespace, WEBAPP.addresses, labels=LABELS)
+    live = start(text, proxy=proxy)
+    for port, place in zip(PLACES, ("west/1", "west/2", "east/1"), strict=True):
+        live.start_app(live.peer, PEER4, port, place)
+    assert answers(live, 30) == {"west/2": 30}, "which is in the north here"
+    answers(live, 1, "x-answer: 500")
+    assert answers(live, 30).keys() == {"west/1", "east/1"}
 
 
 ROUTED = """

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pilotfish.model.wellknown import DNS_PROXY_PORT
+from tests.certificates import issue
 from tests.envoy.calls import call_all
 from tests.envoy.conftest import PEER4, LiveEnvoy, Start
 from tests.envoy.connections import connect_all, start_server
+from tests.envoy.wire import start_wire
 
 ENTRY = """
 apiVersion: networking.istio.io/v1
@@ -99,6 +103,25 @@ def test_what_nobody_has_is_looked_up_where_the_mesh_says_so(start: Start) -> No
     # What is no request goes where it was going.
     start_server(live, 82, "there")
     assert connect_all(live.netns, [(PEER4, 82, ""), (PEER4, 82, "a.example.com")]) == ["there", "there"]
+
+
+def test_what_nobody_has_may_be_asked_over_tls(start: Start) -> None:
+    """Who answers must be whom the request is for."""
+    ca = issue("ca")
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        served = issue("host", ca, "a.example.com")
+        for file, text in (("server.pem", served.pem), ("server.key", served.key), ("ca.pem", ca.pem)):
+            (folder / file).write_text(text)
+        live = start(ANY.replace("DNS}", f"DNS, tls: {{mode: SIMPLE, caCertificates: {folder}/ca.pem}}}}"))
+        _start_dns(live)
+        for port, host in ((443, "a.example.com"), (444, "a.example.com:444")):
+            start_wire(live, PEER4, port, f"there {port}", folder)
+            answer = live.request(live.netns, "10.99.0.1", 80, host)
+            assert f'"name": "there {port}"' in answer
+            assert '"asked": "a.example.com"' in answer
+        assert "503 Service Unavailable" in live.request(live.netns, "10.99.0.1", 80, "b.example.com")
 
 
 def _start_dns(live: LiveEnvoy) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 
+from tests.certificates import issue, revoke
 from tests.envoy.calls import call_all
 from tests.envoy.conftest import PEER4, POD4, LiveEnvoy, Start
+from tests.envoy.tls_calls import Seen, call_tls
+from tests.envoy.wire import start_wire
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
 
@@ -144,6 +150,33 @@ def test_listeners_have_hosts_of_their_own(start: Start) -> None:
     assert "502" in live.request(live.netns, "127.0.0.2", 9100, "c.example.com")
 
 
+PROXY = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "proxyHttpPort: 3128"}
+---
+"""
+
+
+@pytest.mark.parametrize("scope", ["", "{egress: [{hosts: ['./*']}], outboundTrafficPolicy: {mode: REGISTRY_ONLY}}"])
+def test_an_app_may_be_told_of_a_proxy(start: Start, scope: str) -> None:
+    """For all services that it sees. It asks with whole URLs, and, as in Istio, makes no tunnels."""
+    live = start(PROXY + services(a="vm", b="shop") + (sidecar(scope) if scope else ""))
+    live.start_app(live.peer, PEER4, 80, "app")
+
+    def ask(asked: str, host: str) -> str:
+        return live.call(
+            live.netns, "127.0.0.1", 3128, f"{asked} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        )
+
+    assert "app GET /x" in ask("GET http://a.example.com/x", "a.example.com")
+    assert "app GET /x" in ask("GET http://a.example.com:80/x", "a.example.com:80")
+    assert ("app GET" in ask("GET http://b.example.com/", "b.example.com")) is not bool(scope)
+    assert routed_by_mesh(live, "a", "10.96.0.1"), "what is captured goes on as ever"
+    assert "HTTP/1.1 404 Not Found" in ask("CONNECT a.example.com:80", "a.example.com:80")
+
+
 def test_a_socket_takes_calls(start: Start) -> None:
     path = Path(f"/tmp/pft-{os.getpid()}.egress")
     egress = f"[{{port: {{protocol: HTTP}}, bind: 'unix://{path}', hosts: ['*/*']}}, {{hosts: ['~/*']}}]"
@@ -241,3 +274,171 @@ def test_connections_to_the_app_are_bounded(start: Start) -> None:
     ((answer, seconds), *others) = call_all(live.peer, POD4, 81, [idle] * 4)
     assert all("app GET" in each for each, _ in ((answer, 0), *others)), "the port has no bound of its own"
     assert 0.2 < seconds < 3, "it is ended when it idles"
+
+
+APP = """
+apiVersion: v1
+kind: Service
+metadata: {name: webapp, namespace: vm}
+spec: {selector: {app: webapp}, clusterIP: 10.96.9.9, ports: [{name: http, port: 80}, {name: tcp-raw, port: 81}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: webapp-0, namespace: vm, labels: {app: webapp}}
+spec: {containers: [{name: app, command: [x]}]}
+status: {podIP: 10.245.1.1}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: webapp, namespace: vm}
+spec:
+  host: webapp
+  trafficPolicy:
+    portLevelSettings:
+    - port: {number: 80}
+      connectionPool: {http: {http1MaxPendingRequests: 1, h2UpgradePolicy: UPGRADE}, tcp: {maxConnections: 1}}
+---
+"""
+
+
+@pytest.mark.parametrize(("own", "served"), [("", 2), ("{inboundConnectionPool: {tcp: {maxConnections: 3}}}", 4)])
+def test_a_rule_for_a_service_bounds_the_connections_to_its_app(start: Start, own: str, served: int) -> None:
+    """As in Istio, so that what clients are held to holds for all of them together; a Sidecar's pool goes first."""
+    live = start(APP + (sidecar(own) if own else ""))
+    live.start_app(live.netns, POD4, 80, "app")
+    slowly = [(0.0, "GET /after/0.5 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")]
+    answers = [answer.split(" ")[1] for answer, _ in call_all(live.peer, POD4, 80, [slowly] * 4)]
+    assert sorted(answers) == sorted(["200"] * served + ["503"] * (4 - served))
+
+
+POOL = """
+  ingress:
+  - port: {number: 80, protocol: HTTP}
+    defaultEndpoint: 127.0.0.1:8080
+    connectionPool: {http: {maxRequestsPerConnection: 1}}
+  - port: {number: 81, protocol: HTTP}
+    defaultEndpoint: 127.0.0.1:8080
+    connectionPool: {http: {http2MaxRequests: 1}, tcp: {tcpKeepalive: {time: 77s, probes: 2, interval: 10s}}}
+  - port: {number: 82, protocol: HTTP}
+    defaultEndpoint: 127.0.0.1:8080
+    connectionPool: {http: {idleTimeout: 0.2s}}
+  - port: {number: 83, protocol: HTTP}
+    defaultEndpoint: 127.0.0.1:8080
+    connectionPool: {tcp: {maxConnectionDuration: 0.2s}}
+  - port: {number: 84, protocol: HTTP2}
+    defaultEndpoint: 127.0.0.1:8080
+    connectionPool: {http: {useClientProtocol: true}}
+  - port: {number: 85, protocol: HTTP}
+    defaultEndpoint: 127.0.0.1:8080
+    connectionPool: {http: {h2UpgradePolicy: UPGRADE}}
+  - {port: {number: 86, protocol: HTTP}, defaultEndpoint: 127.0.0.1:8080}"""
+
+
+def test_how_an_app_is_connected_to(start: Start) -> None:
+    live = start(sidecar(POOL), problems={"UnusedField"})
+    start_wire(live, "127.0.0.1", 8080, "app", netns=live.netns)
+
+    def told(port: int) -> dict[str, object]:
+        answer = live.request(live.peer, POD4, port, "x")
+        found: dict[str, object] = json.loads(answer[answer.index("{") : answer.rindex("}") + 1])
+        return found
+
+    def renews(port: int) -> bool:
+        first = told(port)["port"]
+        time.sleep(0.4)
+        return told(port)["port"] != first
+
+    assert {port: renews(port) for port in (80, 82, 83, 86)} == {80: True, 82: True, 83: True, 86: False}
+    assert [told(port)["protocol"] for port in (84, 85)] == ["1", "1"], "an app need not know HTTP/2"
+    slowly = [(0.0, "GET /after/0.5 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")]
+    answers = [answer.split(" ")[1] for answer, _ in call_all(live.peer, POD4, 81, [slowly] * 2)]
+    assert sorted(answers) == ["200", "503"]
+    command = ["ip", "netns", "exec", live.netns, "ss", "-Htno", "state", "established", "dport", "=", ":8080"]
+    sockets = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert 0 < sockets.count("timer:(keepalive,1min1") < len(sockets.splitlines()), "of port 81 alone"
+
+
+SUBSETS = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: way-out, namespace: vm}
+spec:
+  hosts: [out.example.com]
+  addresses: [10.96.0.9]
+  resolution: STATIC
+  ports: [{number: 9000, name: tcp, protocol: TCP}]
+  endpoints:
+  - {address: 10.245.1.2, labels: {version: v1}, ports: {tcp: 9001}}
+  - {address: 10.245.1.2, labels: {version: v2}, ports: {tcp: 9002}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: way-out, namespace: vm}
+spec: {host: out.example.com, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]}
+---
+"""
+
+
+def test_an_egress_proxy_may_be_a_subset(start: Start) -> None:
+    proxy = "{host: out.example.com, subset: v2, port: {number: 9000}}"
+    policy = f"outboundTrafficPolicy: {{mode: ALLOW_ANY, egressProxy: {proxy}}}"
+    live = start(SUBSETS + sidecar(f"{{egress: [{{hosts: ['./*']}}], {policy}}}"))
+    for port in (9001, 9002):
+        live.start_app(live.peer, PEER4, port, f"app{port}")
+    assert {"app9002 GET" in live.request(live.netns, "192.0.2.1", 80, "anything") for _ in range(6)} == {True}
+
+
+def test_tls_at_the_proxy_has_bounds(start: Start) -> None:
+    """Versions, suites and curves; and which clients are let in."""
+    ca, stranger = issue("ca"), issue("stranger")
+    me = issue("me", ca)
+    issued = {"server": issue("server", ca), "me": me, "you": issue("you", ca), "other": issue("other", stranger)}
+    pin = me.certificate.fingerprint(SHA256()).hex()
+    with TemporaryDirectory() as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        (folder / "ca.pem").write_text(ca.pem)
+        (folder / "crl.pem").write_text(revoke(ca, issued["you"]))
+        for name, each in issued.items():
+            (folder / f"{name}.pem").write_text(each.pem)
+            (folder / f"{name}.key").write_text(each.key)
+        files = f"serverCertificate: {folder}/server.pem, privateKey: {folder}/server.key"
+        live = start(
+            sidecar(f"""
+  ingress:
+  - port: {{number: 443, protocol: HTTPS}}
+    defaultEndpoint: 127.0.0.1:8080
+    tls: {{mode: SIMPLE, {files}, maxProtocolVersion: TLSV1_2, cipherSuites: [ECDHE-ECDSA-AES256-GCM-SHA384],
+      ecdhCurves: [P-256], alpnProtocols: [http/1.1]}}
+  - port: {{number: 444, protocol: HTTPS}}
+    defaultEndpoint: 127.0.0.1:8080
+    tls: {{mode: MUTUAL, {files}, caCertificates: {folder}/ca.pem, caCrl: {folder}/crl.pem}}
+  - port: {{number: 445, protocol: HTTPS}}
+    defaultEndpoint: 127.0.0.1:8080
+    tls: {{mode: OPTIONAL_MUTUAL, {files}, caCertificates: {folder}/ca.pem}}
+  - port: {{number: 446, protocol: HTTPS}}
+    defaultEndpoint: 127.0.0.1:8080
+    tls: {{mode: MUTUAL, {files}, caCertificates: {folder}/ca.pem, verifyCertificateHash: ["{pin}"]}}
+  - port: {{number: 447, protocol: HTTPS}}
+    defaultEndpoint: 127.0.0.1:8080
+    tls: {{mode: MUTUAL, {files}, caCertificates: {folder}/ca.pem, insecureSkipVerify: true}}""")
+        )
+        live.start_app(live.netns, "127.0.0.1", 8080, "app")
+
+        def ask(port: int, who: str = "") -> Seen:
+            sent = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            shown, trusted, alpn = folder / who if who else None, folder / "ca.pem", ("h2", "http/1.1")
+            return call_tls(live.peer, POD4, port, sent, server_name="x", trusted=trusted, shown=shown, alpn=alpn)
+
+        plain = ask(443)
+        assert ("app GET" in plain.answer, plain.version, plain.alpn) == (True, "TLSv1.2", "http/1.1")
+        assert plain.cipher == "ECDHE-ECDSA-AES256-GCM-SHA384"
+
+        def let_in(port: int) -> set[str]:
+            """HTTP/1.1 is answered to over HTTP/2 as well: what counts is whether the handshake was taken."""
+            return {who for who in ("", "me", "you", "other") if not ask(port, who).answer.startswith("ERROR")}
+
+        assert let_in(444) == {"me"}
+        assert let_in(445) == {"", "me", "you"}
+        assert let_in(446) == {"me"}
+        assert let_in(447) == {"me", "you", "other"}

@@ -14,8 +14,11 @@ from pathlib import Path
 from tests.envoy.conftest import LiveEnvoy
 
 
-def start_wire(live: LiveEnvoy, address: str, port: int, name: str, certificates: Path | None = None) -> None:
-    command = ["ip", "netns", "exec", live.peer, sys.executable, "-Sc", _SERVER, address, str(port), name]
+def start_wire(
+    live: LiveEnvoy, address: str, port: int, name: str, certificates: Path | None = None, netns: str = ""
+) -> None:
+    """In the peer's namespace, or another."""
+    command = ["ip", "netns", "exec", netns or live.peer, sys.executable, "-Sc", _SERVER, address, str(port), name]
     process = subprocess.Popen([*command, str(certificates or "")], stdout=subprocess.PIPE)
     live.processes.append(process)
     assert process.stdout is not None

@@ -15,7 +15,7 @@ PORTS: Final = (80, 81, 443, 8080, 9000, 15443)
 ADDRESSES: Final = ("10.244.0.10", "10.244.0.11", "10.96.0.1", "10.96.0.2", "fd00::1", "db.example.com")
 SUBNETS: Final = ("10.96.0.1", "10.96.0.0/16", "10.0.0.0/8", "fd00::/64", "240.240.0.1")
 CERTIFICATE, KEY, AUTHORITY = "/pilotfish/cert.pem", "/pilotfish/key.pem", "/pilotfish/ca.pem"
-"""Stand for files. Whoever gives what comes of them to Envoy puts files that are there in their place."""
+"""Files that are not there: who needs them does without."""
 
 NUMBERS: Final = (0, 1, 2, 3, 10, 50, 80, 100, 101, 127, 200, 301, 404, 503, 1000, 8080, 65535, 2**31 - 1, 2**32)
 DECIMALS: Final = (0.0, 0.1, 0.5, 1.0, 25.5, 50.0, 99.9, 100.0)
@@ -168,7 +168,7 @@ _TEXTS_BY_FIELD: Mapping[str, tuple[str, ...]] = {
     "serverCertificate": (CERTIFICATE,),
     "privateKey": (KEY,),
     "caCertificates": (AUTHORITY, "system"),
-    "caCrl": ("",),
+    "caCrl": ("", "/pilotfish/crl.pem"),
     "cipherSuites": ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384"),
     "ecdhCurves": ("P-256", "X25519"),
     "alpnProtocols": ("h2", "http/1.1"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
@@ -121,3 +124,25 @@ def test_a_secret_of_another_namespace_is_none() -> None:
 def test_a_name_that_asks_for_whom_to_trust_is_none_of_a_pair() -> None:
     found = graph(secret("shop-cacert", cert=SERVER.pem, key=SERVER.key)).get(key_pair, "vm", "shop-cacert")
     assert isinstance(found, Unusable)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-set_serial", "0"), ""),
+        (("-set_serial", "-5"), ""),
+        (("-pkeyopt", "ec_param_enc:explicit"), "whose curve is written out"),
+    ],
+)
+def test_certificates_of_other_tools_are_read_or_named(tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    """A serial below 1 is none by RFC 5280, and is taken without a word."""
+    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "key", "-out", "crt")
+    command = ("openssl", "req", "-x509", *new, "-subj", "/CN=shop", "-days", "2", *options)
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    text = secret("shop", tls_crt=(tmp_path / "crt").read_text(), tls_key=(tmp_path / "key").read_text())
+    found = graph(text).get(key_pair, "vm", "shop")
+    if message:
+        assert isinstance(found, Unusable)
+        assert message in found.message
+    else:
+        assert isinstance(found, KeyPair)

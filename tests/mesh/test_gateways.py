@@ -259,6 +259,10 @@ def test_a_service_says_at_which_port_of_the_pods_a_server_listens() -> None:
         "listeners": ["0.0.0.0_8080", "0.0.0.0_8443", "0.0.0.0_90"],
         "routes": ["http.8080", "http.90", "https.8443.p443.g.vm"],
     }
+    assert _told(gateway) == {}, "the mesh runs it, with a Service that has them all"
+    (told,) = _told(service + gateway).items()
+    assert told[0] == ("PortWithoutService", "g spec.servers[2].port.number")
+    assert "no Service leads to port 90" in told[1]
 
 
 def test_gateways_alike_share_one_set_and_sidecars_see_none_of_it() -> None:

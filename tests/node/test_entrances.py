@@ -43,6 +43,13 @@ def entrances(*documents: str) -> dict[int, Entrance]:
     return {each.port: each for each in found}
 
 
+def test_a_port_that_its_pod_alone_reaches_is_not_published() -> None:
+    bound = GATEWAY.replace("{port: {number: 80,", "{bind: 127.0.0.1, port: {number: 80,")
+    bound = bound.replace("{port: {number: 444,", "{bind: 10.244.0.9, port: {number: 444,")
+    bound = bound.replace("{port: {number: 9000,", "{bind: '::', port: {number: 9000,")
+    assert list(entrances(bound)) == [443, 444]
+
+
 def routes(hosts: str, match: str = "") -> str:
     return ROUTES.format(name="shop", hosts=hosts, routes=HTTP.format(match=match))
 

@@ -135,15 +135,16 @@ async def _end(agent: Agent, at_once: bool) -> None:
 
 def _tell() -> Callable[[Agent], None]:
     """Says on standard error what changed, once each."""
-    last = ""
+    last: tuple[str, ...] = ()
 
     def on_change(agent: Agent) -> None:
         nonlocal last
         status = agent.status
         text = "ready" if status.ready else f"{status.reason or 'not ready'}: {status.message}"
-        if text != last:
-            last = text
-            click.echo(f"{agent.spec.proxy}: {text}", err=True)
+        said = (text, *(f"a certificate can't be used: {each.why}" for each in status.unusable_files))
+        for line in (line for line in said if line not in last):
+            click.echo(f"{agent.spec.proxy}: {line}", err=True)
+        last = said
 
     return on_change
 

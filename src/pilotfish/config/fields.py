@@ -163,6 +163,10 @@ _NO_SOURCE = (
     "Istio takes no notice of it, so that the rule would take connections from anywhere; the object is refused whole: "
     "write sourceLabels or sourceNamespace"
 )
+_NO_AT_SIDECARS = (
+    "a sidecar has none of it, in Istio either; the object is refused whole: write files, as serverCertificate and "
+    "privateKey"
+)
 _KEPT = "the rest of the object is used"
 
 # By one rule (docs/design/left-out.md): what is lacking is left out with a warning where the rest means what its author
@@ -174,6 +178,20 @@ _ISTIO: dict[type, Table] = {
     istio.L4MatchAttributes: {"sourceSubnet": Unused(Severity.ERROR, _NO_SOURCE, ("",))},
     istio.Server: _info("defaultEndpoint", "routes alone say where a gateway sends what it takes, as in Istio"),
     istio.GatewayPort: _info("targetPort", "a Service says which port of the pods stands for this one, as in Istio", 0),
+    istio.IngressTLSSettings: dict.fromkeys(
+        (
+            "credentialName",
+            "credentialNames",
+            "caCertCredentialName",
+            "tlsCertificates",
+            "subjectAltNames",
+            "httpsRedirect",
+        ),
+        Unused(Severity.ERROR, _NO_AT_SIDECARS, ("", [], False)),
+    ),
+    istio.TLSCertificate: _warning(
+        "caCertificates", "Istio has no use for it either; write caCertificates beside the list"
+    ),
     istio.SidecarPort: _warning("targetPort", f"it is of old, and Istio has no use for it either; {_KEPT}"),
     istio.ProxyConfigSpec: _info("image", "no image is pulled: every proxy is this machine's Envoy"),
     istio.RetryBudget: _warning("budgetInterval", f"Envoy counts the requests that are under way; {_KEPT}"),
@@ -191,7 +209,6 @@ _MESH: dict[type, Table] = {
         | _warning("enablePrometheusMerge", "an app's metrics are merged where its annotations ask for it", True)
         | _warning("proxyListenPort", "what leaves a pod is captured at port 15001", 15001, 0)
         | _warning("proxyInboundListenPort", "what comes to a pod is captured at port 15006", 15006, 0)
-        | _warning("proxyHttpPort", "no proxy listens as an HTTP proxy; what an app sends is captured", 0)
         | _warning("thriftConfig configSourcesWatch", _LATER)
     ),
     mesh.ProxyConfig: (

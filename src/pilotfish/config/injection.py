@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from pilotfish.config.kubernetes import Metadata
+from pilotfish.config.kubernetes import Container, Metadata, PodSpec
+from pilotfish.model.wellknown import PROXY_CONTAINER
 
 INJECT: Final = "sidecar.istio.io/inject"
 TEMPLATES: Final = "inject.istio.io/templates"
 _GATEWAY: Final = "gateway"
+_ROUTER: Final = ("proxy", "router")
 _OF_NAMESPACE: Final = "istio-injection"
 _YES: Final = ("", "y", "yes", "true", "on")
 
@@ -26,7 +28,16 @@ def wants_sidecar(pod: Metadata, namespace_labels: Mapping[str, str] = MappingPr
     return said.strip().lower() in _YES and namespace_labels.get(_OF_NAMESPACE) != "disabled"
 
 
-def asks_for_gateway(pod: Metadata) -> bool:
+def asks_for_gateway(pod: Metadata, spec: PodSpec) -> bool:
     """The proxy that it gets is a gateway: its container `istio-proxy`, which the pod has itself."""
     said = pod.annotations.get(TEMPLATES, "")
-    return wants_sidecar(pod) and _GATEWAY in (each.strip() for each in said.split(","))
+    return is_router(spec) or (wants_sidecar(pod) and _GATEWAY in (each.strip() for each in said.split(",")))
+
+
+def is_router(spec: PodSpec) -> bool:
+    """It is a gateway that needs no injection (`old_gateway`), whatever is said of that."""
+    return any(runs_router(each) for each in spec.containers)
+
+
+def runs_router(container: Container) -> bool:
+    return container.name == PROXY_CONTAINER and container.args[:2] == _ROUTER

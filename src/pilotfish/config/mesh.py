@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from pilotfish.config.istio.destination_rule import LocalityLoadBalancerSetting, TCPKeepalive
+from pilotfish.config.istio.destination_rule import ClientTLSSettings, LocalityLoadBalancerSetting, TCPKeepalive
 from pilotfish.config.istio.virtual_service import HTTPRetry
 from pilotfish.config.kubernetes import Struct
 from pilotfish.model import Duration
@@ -19,6 +19,8 @@ from pilotfish.model.wellknown import ADMIN_PORT, ROOT_NAMESPACE, STATUS_PORT
 
 class OutboundTrafficPolicy(Struct):
     mode: Literal["ALLOW_ANY", "REGISTRY_ONLY", "ALLOW_ANY_DYNAMIC_DNS"] = "ALLOW_ANY"
+    tls: ClientTLSSettings | None = None
+    """With ALLOW_ANY_DYNAMIC_DNS: requests for hosts that nobody has go over TLS, to port 443 if they name none."""
 
 
 class ProxyProtocolConfiguration(Struct):
@@ -127,6 +129,8 @@ class MeshConfig(Struct):
     access_log_encoding: Literal["TEXT", "JSON"] = "TEXT"
     outbound_traffic_policy: OutboundTrafficPolicy = OutboundTrafficPolicy()
     default_config: ProxyConfig = ProxyConfig()
+    proxy_http_port: int = 0
+    """Where each sidecar is an HTTP proxy to its app, at 127.0.0.1; 0: nowhere."""
     connect_timeout: Duration = Duration(10 * 10**9)
     tcp_keepalive: TCPKeepalive | None = None
     """Of connections to services, where no DestinationRule says it."""

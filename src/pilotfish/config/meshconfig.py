@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from pilotfish.config.checks.access_log import check_access_log
+from pilotfish.config.checks.client_tls import check_client_tls
 from pilotfish.config.checks.connection_pool import check_keepalive
 from pilotfish.config.checks.durations import check_duration
 from pilotfish.config.checks.export_to import check_export_to
@@ -16,17 +17,18 @@ from pilotfish.config.checks.extension_provider import check_extension_providers
 from pilotfish.config.checks.hosts import is_domain
 from pilotfish.config.checks.http_route import check_retries
 from pilotfish.config.checks.locality import check_locality
-from pilotfish.config.checks.names import check_dns_label
+from pilotfish.config.checks.names import check_dns_label, check_port
 from pilotfish.config.checks.proxy_config import check_concurrency
 from pilotfish.config.checks.server_tls import check_ciphers
 from pilotfish.config.decode import decode
-from pilotfish.config.mesh import GatewayTopology, MeshConfig, ProxyConfig
+from pilotfish.config.mesh import GatewayTopology, MeshConfig, OutboundTrafficPolicy, ProxyConfig
 from pilotfish.config.report import Report
 from pilotfish.config.sidecar_ports import check_one_each, check_proxy_ports
 from pilotfish.config.text import ParsedDocument, read
 from pilotfish.model import Duration, ObjectRef, Problem, Severity, Source
 from pilotfish.model.addresses import is_ip
 from pilotfish.model.kinds import CONFIG_MAP
+from pilotfish.model.wellknown import PROXY_PORTS
 
 Problems = tuple[Problem, ...]
 _LARGEST = 2**17
@@ -175,6 +177,11 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
         check_keepalive(config.tcp_keepalive, f"{prefix}tcpKeepalive", report)
     if config.locality_lb_setting is not None:
         check_locality(config.locality_lb_setting, f"{prefix}localityLbSetting", report)
+    _check_outbound(config.outbound_traffic_policy, report, f"{prefix}outboundTrafficPolicy")
+    if config.proxy_http_port:
+        check_port(config.proxy_http_port, f"{prefix}proxyHttpPort", report)
+        if config.proxy_http_port in PROXY_PORTS:
+            report.invalid(f"{prefix}proxyHttpPort", "Envoy has that port already", "write another")
     check_duration(config.protocol_detection_timeout, f"{prefix}protocolDetectionTimeout", report, may_be_zero=True)
     check_dns_label(config.root_namespace, f"{prefix}rootNamespace", report)
     if not is_domain(config.trust_domain):
@@ -192,6 +199,18 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
         report.invalid(f"{prefix}defaultDestinationRuleExportTo", "it must be one of two", remedy)
     log_format, encoding = config.access_log_format, config.access_log_encoding
     check_access_log(config.access_log_file, log_format, encoding, prefix, report)
+
+
+def _check_outbound(policy: OutboundTrafficPolicy, report: Report, field: str) -> None:
+    if policy.tls is None:
+        return
+    check_client_tls(policy.tls, f"{field}.tls", report)
+    if policy.mode != "ALLOW_ANY_DYNAMIC_DNS":
+        what = f"with {policy.mode} the app's own connections are passed on, so it has no effect"
+        report.warning(f"{field}.tls", "UnusedField", f"{what}; remove it, or write ALLOW_ANY_DYNAMIC_DNS")
+    if policy.tls.credential_name:
+        what = "sidecars have no Secrets of the mesh's, so that requests are sent as they are"
+        report.warning(f"{field}.tls.credentialName", "UnusedField", f"{what}; name files in its place")
 
 
 def _check_proxy_config(config: ProxyConfig, report: Report, field: str) -> None:

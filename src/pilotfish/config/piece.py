@@ -13,6 +13,7 @@ from pilotfish.config.kinds import describe_unread, struct_of
 from pilotfish.config.kubernetes import ConfigMap, Resource
 from pilotfish.config.manifest import Manifest, WrittenMeshConfig
 from pilotfish.config.meshconfig import decode_operator, mesh_config_field, parse_mesh_config, value_at
+from pilotfish.config.old_gateway import read_old_gateway
 from pilotfish.config.report import Report
 from pilotfish.config.text import Positions
 from pilotfish.model import ObjectRef, Problem, Severity, Source
@@ -154,6 +155,7 @@ def _read_identified(
     resource = decode(body, struct, report)
     mesh_config = _mesh_config_of(ref, resource, report)
     if resource is not None:
+        resource = read_old_gateway(resource, report)
         check(resource, report)
     if resource is None or report.errors:
         return Piece(problems=report.in_order(), broken=ref)

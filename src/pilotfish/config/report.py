@@ -81,6 +81,10 @@ class Report:
         if len(self.incomplete_fields) < MOST_PROBLEMS:
             self.incomplete_fields.append(field)
 
+    def withdraw(self, field: str) -> None:
+        """Warnings about the field, and about what is inside of it, turn out to be no news."""
+        self.problems = [p for p in self.problems if p.severity is Severity.ERROR or not _within(p.field, field)]
+
     def source(self, field: str, line: int = 0) -> Source:
         if self.fixed_source is not None:
             return self.fixed_source

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pilotfish.envoy.naming import SDS_CLUSTER
+from pilotfish.envoy.naming import FILES, SDS_CLUSTER
 from pilotfish.model import Proxy
 from pilotfish.model.proxy import CERTIFIED
 from pilotfish.model.service import Locality
 from pilotfish.model.wellknown import (
     ADMIN_PORT,
     DNS_PROXY_PORT,
+    FILES_SOCKET,
     HEALTH_PORT,
     LARGEST_REGEX_PROGRAM,
     PROMETHEUS_PORT,
@@ -82,6 +83,7 @@ def bootstrap(spec: BootstrapSpec) -> dict[str, Any]:
             "clusters": [
                 _static_cluster("prometheus_stats", _address("127.0.0.1", spec.admin_port)),
                 _static_cluster("agent", _address("127.0.0.1", spec.status_port)),
+                _static_cluster(FILES, {"pipe": {"path": FILES_SOCKET}}),
                 _discovery_cluster(spec),
                 *((_sds_cluster(spec.sds_socket),) if spec.sds_socket else ()),
             ],

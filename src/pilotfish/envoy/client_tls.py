@@ -1,14 +1,12 @@
 """TLS from a client's proxy to a service.
 
-Files are named in the cluster, not in secrets that come by SDS: of several secrets in one response Envoy takes none
-after one whose file is not there, while of clusters it refuses that one alone, and names it. They are read when the
-cluster is made. A Secret of Kubernetes comes by SDS, so that a new certificate needs no new cluster.
+Certificates come by SDS, from discovery or from the agent, so that a new one needs no new cluster. But whom the machine
+trusts is a file that Envoy reads itself, and once: it is there, is large, and is hardly ever another.
 """
 
 from __future__ import annotations
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
-from envoy.config.core.v3.base_pb2 import DataSource
 from envoy.extensions.transport_sockets.tls.v3.common_pb2 import (
     CertificateValidationContext,
     SubjectAltNameMatcher,
@@ -18,9 +16,11 @@ from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, 
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 
 from pilotfish.envoy.message import pack
-from pilotfish.envoy.secrets import pair_config, pair_reference, trust_config, trust_reference
+from pilotfish.envoy.secrets import file_config, pair_config, pair_reference, trust_config, trust_reference
 from pilotfish.envoy.values import Reference
+from pilotfish.model.credential import PairFiles, TrustFiles
 from pilotfish.model.traffic_policy import ClientCredential, ClientTLS
+from pilotfish.model.wellknown import SYSTEM_CA_CERTIFICATES
 
 
 def speak_tls(cluster: Cluster, options: HttpProtocolOptions, tls: ClientTLS) -> None:
@@ -31,15 +31,12 @@ def speak_tls(cluster: Cluster, options: HttpProtocolOptions, tls: ClientTLS) ->
     if options.explicit_http_config.HasField("http2_protocol_options"):
         common.alpn_protocols.append("h2")
     if tls.certificate:
-        common.tls_certificates.add(certificate_chain=_file(tls.certificate), private_key=_file(tls.private_key))
+        shown = PairFiles(tls.certificate, tls.private_key)
+        common.tls_certificate_sds_secret_configs.append(file_config(shown))
     if tls.credential is not None:
         _take_credential(common, tls.credential, tls.subject_alt_names)
     elif tls.ca_certificates is not None:
-        trust = common.validation_context
-        trust.trusted_ca.CopyFrom(_file(tls.ca_certificates))
-        if tls.crl:
-            trust.crl.CopyFrom(_file(tls.crl))
-        _match_names(trust, tls.subject_alt_names)
+        _match_names(_trust_files(common, TrustFiles(tls.ca_certificates, tls.crl)), tls.subject_alt_names)
     cluster.transport_socket.name = "envoy.transport_sockets.tls"
     cluster.transport_socket.typed_config.CopyFrom(pack(context))
     _follow_host(options, tls)
@@ -64,6 +61,17 @@ def _take_credential(common: CommonTlsContext, named: ClientCredential, names: t
         _match_names(trusted.default_validation_context, names)
 
 
+def _trust_files(common: CommonTlsContext, files: TrustFiles) -> CertificateValidationContext:
+    """What else is to be asked of a certificate is for the caller to add."""
+    if files == TrustFiles(SYSTEM_CA_CERTIFICATES):
+        common.validation_context.trusted_ca.filename = SYSTEM_CA_CERTIFICATES
+        return common.validation_context
+    trusted = common.combined_validation_context
+    trusted.validation_context_sds_secret_config.CopyFrom(file_config(files))
+    trusted.default_validation_context.SetInParent()
+    return trusted.default_validation_context
+
+
 def _match_names(trust: CertificateValidationContext, names: tuple[str, ...]) -> None:
     trust.match_typed_subject_alt_names.extend(matcher for name in names for matcher in alt_name(name))
 
@@ -85,7 +93,3 @@ def alt_name(name: str) -> list[SubjectAltNameMatcher]:
     for matcher in found:
         matcher.matcher.exact = name
     return found
-
-
-def _file(path: str) -> DataSource:
-    return DataSource(filename=path)

@@ -16,7 +16,7 @@ from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpPro
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from pilotfish.derive import Reads, query
-from pilotfish.envoy.client_tls import tls_references
+from pilotfish.envoy.client_tls import speak_tls, tls_references
 from pilotfish.envoy.connection_pool import NO_LIMIT
 from pilotfish.envoy.endpoints import build_load_assignment, ports_of
 from pilotfish.envoy.message import (
@@ -43,7 +43,7 @@ from pilotfish.envoy.traffic_policy import apply_pool, apply_traffic_policy
 from pilotfish.envoy.types import CLUSTER, ENDPOINT
 from pilotfish.envoy.values import Reference, Resource
 from pilotfish.mesh.hosts import server_name
-from pilotfish.mesh.listeners.inbound import InboundPort, inbound_protocol
+from pilotfish.mesh.listeners.inbound import InboundPort, inbound_pool, inbound_protocol
 from pilotfish.mesh.policy.credentials import Keyring, with_credentials
 from pilotfish.mesh.policy.peers import identities, is_mutual
 from pilotfish.mesh.policy.policies import policy
@@ -123,7 +123,12 @@ def _looked_up(db: Reads) -> Cluster:
     """Where requests for hosts go that no service has, under ALLOW_ANY_DYNAMIC_DNS."""
     cluster = _cluster(db, DYNAMIC_DNS)
     cluster.circuit_breakers.CopyFrom(NO_LIMIT)
-    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(_AS_DOWNSTREAM))
+    options = HttpProtocolOptions()
+    options.CopyFrom(_AS_DOWNSTREAM)
+    tls = settings(db).looked_up_tls
+    if tls is not None:
+        speak_tls(cluster, options, tls)
+    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
     look_names_up(cluster)
     return cluster
 
@@ -145,8 +150,9 @@ def inbound_port_cluster(db: Reads, port: InboundPort) -> Resource:
     if not endpoint.startswith(("127.", "[::1]", "unix:")):
         cluster.upstream_bind_config.CopyFrom(_from_loopback())
     _set_protocol(cluster, inbound_protocol(db, port))
-    if port.pool is not None:
-        apply_pool(cluster, port.pool.pool)
+    pool = inbound_pool(db, port)
+    if pool is not None:
+        apply_pool(cluster, pool.pool)
     return _resource(db, cluster)
 
 

@@ -8,7 +8,9 @@ from dataclasses import replace
 from envoy.config.core.v3.address_pb2 import Address, Pipe
 from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
-from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.listener.v3.listener_pb2 import AdditionalAddress, Listener
+from envoy.config.listener.v3.quic_config_pb2 import QuicProtocolOptions
+from envoy.config.listener.v3.udp_listener_config_pb2 import UdpListenerConfig
 
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.access_log import build_listener_logs
@@ -18,10 +20,10 @@ from pilotfish.envoy.filters import PROXY_PROTOCOL, TLS_INSPECTOR
 from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
 from pilotfish.envoy.jwt_authn import name_rules
 from pilotfish.envoy.listeners import also_ipv6
-from pilotfish.envoy.message import serialise, socket_address
+from pilotfish.envoy.message import datagram_address, serialise, socket_address
 from pilotfish.envoy.naming import BLACK_HOLE
 from pilotfish.envoy.secrets import pair_reference, trust_reference
-from pilotfish.envoy.server_tls import build_server_tls
+from pilotfish.envoy.server_tls import build_quic_tls, build_server_tls
 from pilotfish.envoy.types import CLUSTER, LISTENER, ROUTE
 from pilotfish.envoy.values import Resource
 from pilotfish.mesh.gateways.listeners import gateway_listener
@@ -31,7 +33,7 @@ from pilotfish.mesh.registry.services import looked_up
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.security.guards import Guard, authentication, authorization
 from pilotfish.mesh.settings import settings
-from pilotfish.model.authorization import Authorization
+from pilotfish.model.authorization import NOTHING, Authorization
 from pilotfish.model.connection_route import EVERYTHING, ConnectionRoute
 from pilotfish.model.gateway import GatewayChain
 from pilotfish.model.settings import MeshSettings
@@ -45,19 +47,8 @@ def bound_listener(db: Reads, front: Front, scope: Scope, guard: Guard, address:
     found = gateway_listener(db, front, scope, address, port)
     if found is None:
         return None
-    mesh = settings(db)
-    requests, connections = (authorization(db, guard, has_requests) for has_requests in (True, False))
-    common = HttpManager(
-        Direction.GATEWAY,
-        f"outbound_{found.name}",
-        "",
-        mesh.access_log,
-        edge=mesh.edge,
-        looks_up=bool(looked_up(db)),
-        paths=mesh.paths,
-        authorization=requests,
-        authentication=authentication(db, guard),
-    )
+    mesh, connections = settings(db), authorization(db, guard, False)
+    common = _common(db, guard, found.name)
     listener = Listener(
         name=found.name,
         address=_address(address, port),
@@ -71,8 +62,52 @@ def bound_listener(db: Reads, front: Front, scope: Scope, guard: Guard, address:
     if any(chain.tls or chain.server_names for chain in found.chains):
         listener.listener_filters.append(TLS_INSPECTOR)
     references = [each for chain in found.chains for each in _references(chain)]
-    references += references_of(requests)
+    references += references_of(common.authorization)
     return Resource.make(LISTENER, found.name, serialise(listener), references, db.origin)
+
+
+@query
+def datagram_listener(db: Reads, front: Front, scope: Scope, guard: Guard, address: str, port: int) -> Resource | None:
+    """`udp_0.0.0.0_443`: HTTP/3 beside HTTPS. None where there is none.
+
+    Source: Istio's buildGatewayListener with TransportProtocolQUIC,
+    https://github.com/istio/istio/blob/master/pilot/pkg/networking/core/listener.go
+    """
+    found = gateway_listener(db, front, scope, address, port)
+    chains = [chain for chain in found.chains if chain.http3] if found is not None else []
+    if found is None or not chains:
+        return None
+    mesh, name = settings(db), f"udp_{found.name}"
+    common = replace(_common(db, guard, found.name), http3=True)
+    also = [] if address else [AdditionalAddress(address=datagram_address("::", port))]
+    listener = Listener(
+        name=name,
+        address=datagram_address(address or WILDCARD, port),
+        additional_addresses=also,
+        traffic_direction=TrafficDirection.OUTBOUND,
+        filter_chains=[_build_chain(mesh, chain, common, NOTHING) for chain in chains],
+        access_log=build_listener_logs(mesh.access_log),
+        udp_listener_config=UdpListenerConfig(quic_options=QuicProtocolOptions()),
+    )
+    references = [each for chain in chains for each in _references(chain)]
+    references += references_of(common.authorization)
+    return Resource.make(LISTENER, name, serialise(listener), references, db.origin)
+
+
+def _common(db: Reads, guard: Guard, listener: str) -> HttpManager:
+    """What the managers of a listener's chains have alike."""
+    mesh = settings(db)
+    return HttpManager(
+        Direction.GATEWAY,
+        f"outbound_{listener}",
+        "",
+        mesh.access_log,
+        edge=mesh.edge,
+        looks_up=bool(looked_up(db)),
+        paths=mesh.paths,
+        authorization=authorization(db, guard, True),
+        authentication=authentication(db, guard),
+    )
 
 
 def _address(address: str, port: int) -> Address:
@@ -84,7 +119,6 @@ def _address(address: str, port: int) -> Address:
 def _build_chain(
     mesh: MeshSettings, chain: GatewayChain, common: HttpManager, connections: Authorization
 ) -> FilterChain:
-    """`common`: what the managers of all chains have alike."""
     if not chain.requests:
         built = build_chain(chain.connections or ConnectionRoute(EVERYTHING, ()), common.access_log, connections)
     else:
@@ -95,7 +129,8 @@ def _build_chain(
     if chain.server_names:
         built.filter_chain_match.CopyFrom(FilterChainMatch(server_names=chain.server_names))
     if chain.tls is not None:
-        built.transport_socket.CopyFrom(build_server_tls(chain.tls, mesh.mutual))
+        ended = build_quic_tls(chain.tls) if common.http3 else build_server_tls(chain.tls, mesh.mutual)
+        built.transport_socket.CopyFrom(ended)
     return built
 
 

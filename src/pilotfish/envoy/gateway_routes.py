@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from envoy.config.core.v3.base_pb2 import HeaderValue
 from envoy.config.route.v3.route_components_pb2 import VirtualHost
 
 from pilotfish.derive import Reads, query
@@ -39,6 +40,10 @@ def _fragment(source: GatewayHost) -> Fragment:
     )
     if source.needs_tls:
         message.require_tls = VirtualHost.ALL
+    if source.http3:
+        # For a day, as in Istio.
+        told = HeaderValue(key="alt-svc", value=f'h3=":{source.port}"; ma=86400')
+        message.response_headers_to_add.add(header=told)
     clusters = dict.fromkeys(name for route in source.routes for name in clusters_of(route))
     return Fragment(serialise(message), domains, tuple(clusters))
 

@@ -63,6 +63,8 @@ class HttpManager:
     paths: PathNormalization = PathNormalization.BASE
     authorization: Authorization = NOTHING
     authentication: Authentication = ()
+    http3: bool = False
+    """Its connections are of QUIC."""
     looks_up: bool = False
     """Some of its routes may lead to what requests call their host."""
 
@@ -133,6 +135,9 @@ def build_http_manager(spec: HttpManager) -> Filter:
         access_log=build_access_logs(spec.access_log),
     )
     _normalise_paths(manager, spec.paths)
+    if spec.http3:
+        manager.codec_type = HttpConnectionManager.HTTP3
+        manager.http3_protocol_options.SetInParent()
     match spec.direction:
         case Direction.INBOUND:
             _identify(manager)

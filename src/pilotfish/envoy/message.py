@@ -44,6 +44,10 @@ def socket_address(address: str, port: int) -> Address:
     return Address(socket_address=SocketAddress(address=address, port_value=port))
 
 
+def datagram_address(address: str, port: int) -> Address:
+    return Address(socket_address=SocketAddress(protocol=SocketAddress.UDP, address=address, port_value=port))
+
+
 def pipe(path: str) -> Address:
     """A socket's path, as users write it: `unix:///PATH`, or `unix://@NAME` for an abstract one."""
     return Address(pipe=Pipe(path=path.removeprefix("unix://")))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pilotfish.derive import Graph, Origin, Reads, query
 from pilotfish.envoy.clusters import Client, common_clusters, inbound_port_cluster, service_clusters
 from pilotfish.envoy.endpoints import service_load_assignments
-from pilotfish.envoy.gateway_listeners import bound_listener
+from pilotfish.envoy.gateway_listeners import bound_listener, datagram_listener
 from pilotfish.envoy.gateway_routes import gateway_route
 from pilotfish.envoy.inbound import bound_inbound, virtual_inbound
 from pilotfish.envoy.listeners import outbound_listener, virtual_outbound
@@ -69,7 +69,8 @@ def _gateway_set(db: Reads, scope: Scope, front: Front, guard: Guard) -> Resourc
 
 
 def _at_the_front(db: Reads, scope: Scope, front: Front, guard: Guard) -> Iterator[Layer]:
-    listeners = (bound_listener(db, front, scope, guard, *place) for place in listener_places(db, front))
+    places, makers = listener_places(db, front), (bound_listener, datagram_listener)
+    listeners = (make(db, front, scope, guard, *place) for place in places for make in makers)
     yield Layer(LISTENER, (each for each in listeners if each is not None))
     yield Layer(ROUTE, (gateway_route(db, front, scope, name) for name in route_names(db, front)))
 

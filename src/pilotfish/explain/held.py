@@ -15,6 +15,7 @@ from functools import cache, cached_property
 from typing import Any, Final, TypeVar
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.address_pb2 import SocketAddress
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
@@ -103,12 +104,12 @@ class Held:
 
     @cached_property
     def places(self) -> Mapping[tuple[str, int], Listener]:
-        """Listeners by address and port."""
+        """Those of TCP, by address and port."""
         return {
             (at.socket_address.address, at.socket_address.port_value): listener
             for listener in self._listeners()
             for at in (listener.address, *(more.address for more in listener.additional_addresses))
-            if at.HasField("socket_address")
+            if at.HasField("socket_address") and at.socket_address.protocol == SocketAddress.TCP
         }
 
     def route(self, name: str) -> RouteConfiguration | None:

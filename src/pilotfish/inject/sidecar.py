@@ -15,7 +15,7 @@ from pilotfish.agent.metrics import ScrapeTarget
 from pilotfish.agent.probes import ProbeTable, rewrite_probes
 from pilotfish.capture import CaptureSpec, Mode
 from pilotfish.config import istio
-from pilotfish.config.injection import TEMPLATES, asks_for_gateway, wants_sidecar
+from pilotfish.config.injection import TEMPLATES, asks_for_gateway, is_router, wants_sidecar
 from pilotfish.config.kubernetes import ContainerPort, Pod
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.config.meshconfig import proxy_config
@@ -76,8 +76,8 @@ def build_sidecar(
     mesh, the oldest first.
     """
     annotations = pod.metadata.annotations
-    is_gateway = asks_for_gateway(pod.metadata)
-    if not wants_sidecar(pod.metadata, namespace_labels):
+    is_gateway = asks_for_gateway(pod.metadata, pod.spec)
+    if not (wants_sidecar(pod.metadata, namespace_labels) or is_router(pod.spec)):
         return None, (_describe_unproxied(workload, source),) if is_gateway else ()
     config, said = effective_proxy_config(pod, mesh, proxy_configs, workload, source)
     # Whoever read the object has said what is without effect in it, and on which line.

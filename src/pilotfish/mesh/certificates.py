@@ -6,6 +6,9 @@ https://github.com/envoyproxy/envoy/blob/v1.40.0/source/common/tls/context_impl.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 _SMALLEST_RSA: Final = 2048
+_PRIME_FIELD: Final = bytes.fromhex("06072a8648ce3d0101")
+"""The object identifier (RFC 3279, 2.3.5) with which a curve begins that is not named."""
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 
 
@@ -34,8 +39,13 @@ def check_pair(certificates: bytes, private_key: bytes, names: tuple[str, str]) 
         raise UnusableError(f"{names[1]} is encrypted") from None
     except (ValueError, UnsupportedAlgorithm):
         raise UnusableError(f"{names[1]} is no private key in PEM") from None
-    shown = chain[0].public_key()
+    try:
+        shown = chain[0].public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise UnusableError(f"{names[0]} has a key of a kind that can't be read") from None
     _check_kind(shown, names[0])
+    if _PRIME_FIELD in chain[0].tbs_certificate_bytes:
+        raise UnusableError(f"{names[0]} has a key whose curve is written out, and Envoy takes it by name alone")
     if _encoded(key.public_key()) != _encoded(shown):
         raise UnusableError(f"{names[1]} is not the key of the certificate in {names[0]}")
     return min(each.not_valid_after_utc for each in chain).timestamp()
@@ -51,8 +61,9 @@ def check_crl(crl: bytes, name: str) -> None:
 
     begin, found = b"-----BEGIN X509 CRL-----", crl.split(b"-----BEGIN X509 CRL-----")[1:]
     try:
-        for each in found:
-            load_pem_x509_crl(begin + each)
+        with _unwarned():
+            for each in found:
+                load_pem_x509_crl(begin + each)
     except ValueError:
         found = []
     if not found:
@@ -63,7 +74,8 @@ def check_staple(staple: bytes, name: str) -> None:
     from cryptography.x509.ocsp import load_der_ocsp_response
 
     try:
-        load_der_ocsp_response(staple)
+        with _unwarned():
+            load_der_ocsp_response(staple)
     except ValueError:
         raise UnusableError(f"{name} is no OCSP response in DER") from None
 
@@ -72,9 +84,20 @@ def _certificates(text: bytes, name: str) -> list[Certificate]:
     from cryptography.x509 import load_pem_x509_certificates
 
     try:
-        return load_pem_x509_certificates(text)
+        with _unwarned():
+            return load_pem_x509_certificates(text)
     except ValueError:
         raise UnusableError(f"{name} holds no certificate in PEM, or one that can't be read") from None
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """What the library will read no longer, such as a serial of 0, is no news to a user: Envoy takes it."""
+    from cryptography.utils import CryptographyDeprecationWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        yield
 
 
 def _check_kind(key: PublicKeyTypes, name: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pilotfish.config import istio
 from pilotfish.config.cipher_suites import usable
-from pilotfish.config.mesh import GatewayTopology, MeshConfig
+from pilotfish.config.mesh import GatewayTopology, MeshConfig, OutboundTrafficPolicy
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.client_tls import lower_client_tls
 from pilotfish.mesh.inputs import mesh_config
 from pilotfish.model.settings import (
     AccessLog,
@@ -15,7 +16,7 @@ from pilotfish.model.settings import (
     MutualSettings,
     PathNormalization,
 )
-from pilotfish.model.traffic_policy import Keepalive
+from pilotfish.model.traffic_policy import ClientTLS, Keepalive
 
 
 @query
@@ -34,7 +35,14 @@ def settings(db: Reads) -> MeshSettings:
         looks_up=config.outbound_traffic_policy.mode == "ALLOW_ANY_DYNAMIC_DNS",
         mutual=_mutual(config),
         paths=_paths(config),
+        looked_up_tls=_looked_up_tls(config.outbound_traffic_policy),
+        http_proxy_port=config.proxy_http_port,
     )
+
+
+def _looked_up_tls(policy: OutboundTrafficPolicy) -> ClientTLS | None:
+    found = lower_client_tls(policy.tls) if policy.tls is not None else None
+    return found if found is not None and found.credential is None else None
 
 
 def lower_keepalive(source: istio.TCPKeepalive) -> Keepalive:

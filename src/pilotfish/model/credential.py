@@ -1,6 +1,7 @@
 """What a proxy shows of itself over TLS, and whom it trusts, between Secrets and Envoy. All is PEM, but the staple.
 
 Secret ──mesh/credentials──▶ KeyPair, Trust or Unusable ──envoy/secrets──▶ Secret of Envoy's
+files  ──PairFiles, TrustFiles──▶ a name of Envoy's ──agent/file_secrets──▶ Secret of Envoy's
 """
 
 from __future__ import annotations
@@ -76,3 +77,72 @@ def parse_name(name: str) -> tuple[str, bool] | None:
     credential = name.removeprefix(_PREFIX)
     is_trust = credential.endswith(CA_SUFFIX)
     return (credential.removesuffix(CA_SUFFIX), is_trust) if credential != name else None
+
+
+_PAIR_OF_FILES: Final = "file-cert:"
+_TRUST_OF_FILES: Final = "file-root:"
+_SEPARATOR: Final = "~"
+_ESCAPES: Final = (("%", "%25"), (_SEPARATOR, "%7E"))
+
+
+@dataclass(frozen=True, slots=True)
+class PairFiles:
+    """A certificate and its key, as files where a proxy runs."""
+
+    certificates: str
+    private_key: str
+
+    @property
+    def secret(self) -> str:
+        """By which name the proxy asks its agent for them: Istio's."""
+        return _PAIR_OF_FILES + _join(self.certificates, self.private_key)
+
+
+@dataclass(frozen=True, slots=True)
+class TrustFiles:
+    """Whom to trust, as files where a proxy runs."""
+
+    ca_certificates: str
+    crl: str = ""
+
+    @property
+    def secret(self) -> str:
+        return _TRUST_OF_FILES + (_join(self.ca_certificates, self.crl) if self.crl else _join(self.ca_certificates))
+
+
+@dataclass(frozen=True, slots=True)
+class UnusableFiles:
+    """What a proxy is to have, and can't be given."""
+
+    paths: tuple[str, ...]
+    why: str
+    """In words that show nothing of what they hold."""
+    had: bool = False
+    """They could once be used, and what they held then stays in force."""
+
+
+def parse_file_secret(name: str) -> PairFiles | TrustFiles | None:
+    """None for a name that is none of theirs."""
+    if name.startswith(_PAIR_OF_FILES):
+        certificates, _, private_key = name.removeprefix(_PAIR_OF_FILES).partition(_SEPARATOR)
+        return PairFiles(_unescape(certificates), _unescape(private_key))
+    if name.startswith(_TRUST_OF_FILES):
+        ca_certificates, _, crl = name.removeprefix(_TRUST_OF_FILES).partition(_SEPARATOR)
+        return TrustFiles(_unescape(ca_certificates), _unescape(crl))
+    return None
+
+
+def _join(*paths: str) -> str:
+    return _SEPARATOR.join(map(_escape, paths))
+
+
+def _escape(path: str) -> str:
+    for plain, escaped in _ESCAPES:
+        path = path.replace(plain, escaped)
+    return path
+
+
+def _unescape(text: str) -> str:
+    for plain, escaped in reversed(_ESCAPES):
+        text = text.replace(escaped, plain)
+    return text

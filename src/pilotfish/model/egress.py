@@ -99,6 +99,18 @@ def is_socket(bind: str) -> bool:
     return bind.startswith("unix:")
 
 
+def with_http_proxy(egress: Egress | None, port: int) -> Egress:
+    """With a listener for an app that is told of an HTTP proxy at this port, unless a Sidecar has something there. It
+    leads to what the last one does."""
+    found, unclaimed = listeners_of(egress), egress.unclaimed if egress is not None else None
+    if any(each.port == port for each in found):
+        return Egress(listeners=found, unclaimed=unclaimed)
+    proxy = EgressListener(
+        imports=found[-1].imports, port=port, protocol=Protocol.HTTP_PROXY, bind="127.0.0.1", bound=True
+    )
+    return Egress(listeners=(proxy, *found), unclaimed=unclaimed)
+
+
 def listener_for(egress: Egress | None, port: int) -> EgressListener:
     """Through which calls of a port go: of its own, else of all that is left."""
     found = listeners_of(egress)

@@ -71,6 +71,8 @@ class GatewayChain:
     requests: str = ""
     connections: ConnectionRoute | None = None
     stat_prefix: str = ""
+    http3: bool = False
+    """Requests come over QUIC, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,5 +97,7 @@ class GatewayHost:
     routes: tuple[HTTPRoute, ...] = ()
     needs_tls: bool = False
     """Requests in the clear are redirected to https."""
+    http3: bool = False
+    """Clients are told that it is served over QUIC, too."""
     lost: tuple[FieldRef, ...] = ()
     """Routes that somebody wrote, and that take nothing here."""

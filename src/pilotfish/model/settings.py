@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pilotfish.model.identity import DEFAULT_TRUST_DOMAIN
-from pilotfish.model.traffic_policy import Keepalive
+from pilotfish.model.traffic_policy import ClientTLS, Keepalive
 from pilotfish.model.values import Duration
 
 
@@ -80,6 +80,10 @@ class MeshSettings:
     looks_up: bool
     """With `allow_any`: requests for hosts that nobody has go where their hosts lead, not where they were going."""
     """What no service claims is let pass, rather than refused."""
+    looked_up_tls: ClientTLS | None = None
+    """How these requests are sent; None: in the clear."""
+    http_proxy_port: int = 0
+    """Where each sidecar is an HTTP proxy to its app; 0 is nowhere."""
     keepalive: Keepalive | None = None
     """Of connections to services, where their policy says nothing of it."""
     upgrade: bool = False

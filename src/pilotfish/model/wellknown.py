@@ -71,6 +71,9 @@ PROXY_CONTAINER: Final = "istio-proxy"
 """The sidecar, as `logs -c` knows it."""
 
 # --- files
+FILES_SOCKET: Final = "@pilotfish/files"
+"""The agent, in its pod: an abstract socket (unix(7)) at which Envoy, and nobody else, is told what stands in the files
+of certificates and keys."""
 SYSTEM_CA_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 """Whom the machine trusts: where Debian has it, and others as well."""
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from pilotfish.config import istio
 from pilotfish.config.injection import asks_for_gateway
-from pilotfish.config.kubernetes import Metadata, PodSpec, Service
+from pilotfish.config.kubernetes import Metadata, PodSpec, Service, ServiceSpec
 from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.mesh.gateway_names import gateway_name
@@ -19,6 +19,7 @@ from pilotfish.mesh.gateways.bindings import routed_here
 from pilotfish.mesh.gateways.servers import Server, lower_servers
 from pilotfish.mesh.ingresses import with_ingresses
 from pilotfish.model import ObjectRef
+from pilotfish.model.addresses import is_ipv4
 from pilotfish.node.endpoints import Backend, find_port, target_port
 from pilotfish.node.gateways import gateways, templates
 from pilotfish.node.publish import Publish
@@ -61,6 +62,8 @@ class Entrance:
     labels: Mapping[str, str]
     """Of its pods."""
     trials: tuple[Trial, ...] = ()
+    http3: bool = False
+    """It takes UDP, too."""
 
     @property
     def target(self) -> str:
@@ -80,17 +83,23 @@ def find_entrances(written: Mapping[ObjectRef, Manifest], config: MeshConfig) ->
     if not asked:
         return ()
     services = tuple((ref.namespace, m.resource) for ref, m in manifests.items() if isinstance(m.resource, Service))
+
+    def leading(namespace: str, pod: Metadata) -> Iterator[ServiceSpec]:
+        specs = (each.spec for at, each in services if at == namespace)
+        return (spec for spec in specs if spec.selector and spec.selector.items() <= pod.labels.items())
+
     routes = tuple(_routes(manifests))
     return tuple(
         Entrance(
             gateway,
             port,
-            _listener_port(port, metadata, spec, (s for at, s in services if at == gateway.namespace)),
+            _listener_port(port, spec, leading(gateway.namespace, metadata)),
             metadata.labels,
             tuple(dict.fromkeys(trial for server in servers for trial in _trials(server, routes))),
+            _takes_datagrams(port, servers, leading(gateway.namespace, metadata)),
         )
         for gateway, metadata, spec in templates(manifests)
-        if asks_for_gateway(metadata)
+        if asks_for_gateway(metadata, spec)
         for port, servers in _by_port(asked, metadata).items()
     )
 
@@ -119,15 +128,25 @@ def _by_port(asked: Iterable[_Asked], pod: Metadata) -> dict[int, list[Server]]:
     for _, gateway, servers in asked:
         if gateway.spec.selector.items() <= pod.labels.items():
             for server in servers:
-                if server.port:
+                if server.port and _is_open(server.bind):
                     found.setdefault(server.port, []).append(server)
     return dict(sorted(found.items()))
 
 
-def _listener_port(port: int, pod: Metadata, spec: PodSpec, services: Iterable[Service]) -> int:
+def _is_open(bind: str) -> bool:
+    """Where clients outside of the pod come in, over IPv4, as the host's ports lead there."""
+    return not bind or (is_ipv4(bind) and not bind.startswith("127."))
+
+
+def _takes_datagrams(port: int, servers: Iterable[Server], services: Iterable[ServiceSpec]) -> bool:
+    """As discovery has it (`mesh.gateways.selection`)."""
+    asked = any((each.port, each.protocol) == (port, "UDP") for service in services for each in service.ports)
+    return asked and any(server.may_speak_http3 for server in servers)
+
+
+def _listener_port(port: int, spec: PodSpec, services: Iterable[ServiceSpec]) -> int:
     """As discovery has it (`mesh.gateways.selection`): the lowest of several Services, or as it is if one leaves it."""
-    mine = (each.spec for each in services if each.spec.selector and each.spec.selector.items() <= pod.labels.items())
-    found = (target_port(each, spec) for service in mine for each in service.ports if each.port == port)
+    found = (target_port(each, spec) for service in services for each in service.ports if each.port == port)
     targets = [target for target in found if target is not None]
     return port if port in targets else min(targets, default=port)
 

@@ -103,8 +103,8 @@ def find_problems(manifests: Mapping[ObjectRef, Manifest]) -> tuple[Problem, ...
     found = []
     for manifest, gateway in asking:
         selector = gateway.spec.selector.items()
-        chosen = [(ref, pod) for ref, pod, _ in pods if selector and selector <= pod.labels.items()]
-        if chosen and not any(asks_for_gateway(pod) for _, pod in chosen):
+        chosen = [(ref, pod, spec) for ref, pod, spec in pods if selector and selector <= pod.labels.items()]
+        if chosen and not any(asks_for_gateway(pod, spec) for _, pod, spec in chosen):
             found.append(_describe_apps(manifest, chosen[0][0]))
     return tuple(found)
 
@@ -124,9 +124,11 @@ def _needed(
     """What the Gateways select that no pod is, but for the pods of what the mesh made before, by (namespace, name)."""
     asking = [(manifest, gateway.spec.selector) for manifest, gateway in found]
     theirs = (
-        (pod for ref, pod, _ in templates(manifests) if not _controllers(ref.namespace, pod) & before) if asking else ()
+        (each for each in templates(manifests) if not _controllers(each[0].namespace, each[1]) & before)
+        if asking
+        else ()
     )
-    pods = [(pod.labels, asks_for_gateway(pod)) for pod in theirs]
+    pods = [(pod.labels, asks_for_gateway(pod, spec)) for _, pod, spec in theirs]
     needed: list[Made] = []
     # A gateway with more labels serves those that ask for some of them.
     for manifest, selector in sorted(asking, key=lambda each: -len(each[1])):

@@ -72,6 +72,7 @@ _ROWS: Final = (
     _row("IST0131", Level.INFO, "ShadowedRoute", kinds=[VIRTUAL_SERVICE]),
     _row("IST0132", Level.WARNING, "UnknownGatewayHost", kinds=[VIRTUAL_SERVICE]),
     _row("IST0145", Level.ERROR, "ConflictingGatewayHost", "ConflictingGatewayPort", kinds=[GATEWAY]),
+    _row("IST0162", Level.WARNING, "PortWithoutService", kinds=[GATEWAY]),
     _row("IST0173", Level.ERROR, "EmptySubset", kinds=[DESTINATION_RULE]),
     _row("IST0174", Level.WARNING, "UnknownHost", kinds=[DESTINATION_RULE]),
 )

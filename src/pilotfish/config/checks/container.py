@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pilotfish.config.checks.exactly_one import check_exactly_one
 from pilotfish.config.checks.names import check_at_least, check_port, check_unique, is_port_name
 from pilotfish.config.checks.probe import check_lifecycle, check_probes
+from pilotfish.config.injection import TEMPLATES, runs_router
 from pilotfish.config.kubernetes import (
     Capabilities,
     Container,
@@ -55,6 +56,11 @@ def check_gateway(container: Container, volumes: frozenset[str], field: str, rep
     _check_ports(container, field, report)
     _check_mounts(container, volumes, field, report)
     check_probes(container, field, report)
+    if runs_router(container):
+        what = "it runs as a gateway of pilotfish's own Envoy: its image, arguments, probes and Istio's own volumes"
+        remedy = f"in their place a cluster takes the annotation {TEMPLATES}: gateway and image: auto"
+        report.add(f"{field}.args", "UnsupportedField", f"{what} have no effect; {remedy}", Severity.INFO)
+        return
     if container.image not in ("", "auto"):
         what = f"the image {container.image!r} is not pulled: the gateway runs pilotfish's own Envoy"
         message = f"{what}; write auto, which injection replaces in a cluster"

@@ -17,7 +17,7 @@ from pilotfish.config.checks.names import (
     check_object_name,
     check_unique,
 )
-from pilotfish.config.injection import asks_for_gateway, wants_sidecar
+from pilotfish.config.injection import TEMPLATES, asks_for_gateway, wants_sidecar
 from pilotfish.config.kubernetes import (
     Container,
     DeploymentSpec,
@@ -49,7 +49,7 @@ def check_pod(metadata: Metadata, spec: PodSpec, field: str, report: Report) -> 
     if text is not None:
         inner = f"{field}metadata.annotations[{PROXY_CONFIG_ANNOTATION}]"
         config = parse_proxy_config(text, ProxyConfig(), report, inner)
-    is_gateway = asks_for_gateway(metadata)
+    is_gateway = asks_for_gateway(metadata, spec)
     if wants_sidecar(metadata) and not is_gateway:
         _check_app_ports(spec, f"{field}spec", config or ProxyConfig(), report)
     _check_spec(spec, f"{field}spec", is_gateway, report)
@@ -113,7 +113,8 @@ def _containers(spec: PodSpec, field: str) -> Iterator[tuple[str, Container]]:
 def _check_container_name(name: str, field: str, report: Report) -> None:
     check_dns_label(name, field, report)
     if name in PROXY_CONTAINERS:
-        report.invalid(field, f"the mesh itself adds a container named {name!r}", "choose another name")
+        remedy = f"choose another name, or, for a gateway, write the annotation {TEMPLATES}: gateway"
+        report.invalid(field, f"the mesh itself adds a container named {name!r}", remedy)
 
 
 def _check_init(spec: PodSpec, field: str, report: Report) -> None:

@@ -1,4 +1,4 @@
-"""How a gateway is told to end TLS.
+"""How a proxy is told to end TLS.
 
 Source: https://istio.io/latest/docs/reference/config/networking/gateway/#ServerTLSSettings
 """
@@ -12,6 +12,7 @@ from typing import Final
 
 from pilotfish.config.cipher_suites import is_cipher_suite, usable
 from pilotfish.config.istio.gateway import ServerTLSSettings
+from pilotfish.config.istio.sidecar import IngressTLSSettings
 from pilotfish.config.report import Report
 
 _MUTUAL: Final = ("MUTUAL", "OPTIONAL_MUTUAL")
@@ -31,7 +32,7 @@ def check_server_tls(tls: ServerTLSSettings, field: str, report: Report) -> None
         _check_clients(tls, field, report)
     else:
         _check_unused(tls, field, report)
-    _check_parameters(tls, field, report)
+    check_parameters(tls, field, report)
 
 
 def _check_certificate(tls: ServerTLSSettings, field: str, report: Report) -> None:
@@ -76,6 +77,10 @@ def _check_clients(tls: ServerTLSSettings, field: str, report: Report) -> None:
         report.missing(f"{field}.caCertificates", f"{tls.mode} looks at clients' certificates: name who issues them")
     if tls.mode == "SIMPLE" and tls.ca_crl and not from_secret:
         report.invalid(f"{field}.caCrl", "SIMPLE looks at no client's certificate", "remove it, or write mode: MUTUAL")
+    check_pins(tls, field, report)
+
+
+def check_pins(tls: ServerTLSSettings | IngressTLSSettings, field: str, report: Report) -> None:
     for index, pin in enumerate(tls.verify_certificate_spki):
         if not _is_digest(pin):
             what = f"{pin!r} is no SHA-256 in base64"
@@ -113,7 +118,8 @@ def _check_unused(tls: ServerTLSSettings, field: str, report: Report) -> None:
             report.warning(f"{field}.{name}", "UnusedField", what)
 
 
-def _check_parameters(tls: ServerTLSSettings, field: str, report: Report) -> None:
+def check_parameters(tls: ServerTLSSettings | IngressTLSSettings, field: str, report: Report) -> None:
+    """Versions, cipher suites and curves."""
     lowest, highest = tls.min_protocol_version, tls.max_protocol_version
     if lowest in _VERSIONS and highest in _VERSIONS and lowest > highest:
         report.invalid(f"{field}.minProtocolVersion", f"it is above {highest}", "write no more than maxProtocolVersion")

@@ -9,6 +9,8 @@ from typing import Final
 from pilotfish.config.checks.connection_pool import check_connection_pool
 from pilotfish.config.checks.hosts import is_domain, is_wildcard_domain
 from pilotfish.config.checks.names import check_dns_label, check_labels, check_port, check_unique
+from pilotfish.config.checks.server_tls import check_parameters, check_pins
+from pilotfish.config.istio.destination_rule import ConnectionPoolSettings
 from pilotfish.config.istio.sidecar import (
     IngressTLSSettings,
     IstioEgressListener,
@@ -44,7 +46,7 @@ def check_sidecar(spec: SidecarSpec, report: Report) -> None:
     if spec.outbound_traffic_policy is not None:
         _check_policy(spec.outbound_traffic_policy, "spec.outboundTrafficPolicy", report)
     if spec.inbound_connection_pool is not None:
-        check_connection_pool(spec.inbound_connection_pool, "spec.inboundConnectionPool", report)
+        _check_pool(spec.inbound_connection_pool, "spec.inboundConnectionPool", report)
 
 
 def _check_selector(labels: dict[str, str], report: Report) -> None:
@@ -87,7 +89,7 @@ def _check_ingress(ingress: IstioIngressListener, field: str, report: Report) ->
         _check_tls(ingress.tls, ingress.port, field, report)
     pool, protocol = ingress.connection_pool, Protocol.parse(ingress.port.protocol)
     if pool is not None:
-        check_connection_pool(pool, f"{field}.connectionPool", report)
+        _check_pool(pool, f"{field}.connectionPool", report)
         if pool.http is not None and protocol is not None and not (protocol.is_http or protocol is Protocol.HTTPS):
             what = f"the port's protocol is {protocol}, so it has no effect; write it under tcp, or another protocol"
             report.warning(f"{field}.connectionPool.http", "UnusedField", what)
@@ -109,10 +111,12 @@ def _check_tls(tls: IngressTLSSettings, port: SidecarPort, field: str, report: R
     if protocol is None or not protocol.is_tls:
         report.invalid(f"{field}.tls", "the port does not declare TLS", "write protocol HTTPS or TLS, or remove tls")
     wanted = {"serverCertificate": tls.server_certificate, "privateKey": tls.private_key}
-    if tls.mode == "MUTUAL":
+    if tls.mode != "SIMPLE":
         wanted["caCertificates"] = tls.ca_certificates
     for name in (name for name, path in wanted.items() if not path):
         report.missing(f"{field}.tls.{name}", f"{tls.mode} needs it: name the file")
+    check_pins(tls, f"{field}.tls", report)
+    check_parameters(tls, f"{field}.tls", report)
 
 
 def _check_egress(egress: IstioEgressListener, is_last: bool, field: str, report: Report) -> None:
@@ -181,3 +185,10 @@ def _check_policy(policy: SidecarOutboundTrafficPolicy, field: str, report: Repo
         report.missing(f"{field}.egressProxy.port", "say which port of the host")
     else:
         check_port(proxy.port.number, f"{field}.egressProxy.port.number", report)
+
+
+def _check_pool(pool: ConnectionPoolSettings, field: str, report: Report) -> None:
+    check_connection_pool(pool, field, report)
+    if pool.http is not None and pool.http.h2_upgrade_policy == "UPGRADE":
+        what = "an app is asked in the protocol that its port declares, in Istio too, so it has no effect"
+        report.warning(f"{field}.http.h2UpgradePolicy", "UnusedField", f"{what}; remove it, or declare HTTP2")

@@ -40,6 +40,7 @@ from pilotfish.config.istio.gateway import (
     GatewaySpec,
     Server,
     ServerTLSSettings,
+    TLSCertificate,
 )
 from pilotfish.config.istio.peer_authentication import PeerAuthentication, PeerAuthenticationSpec
 from pilotfish.config.istio.proxy_config import ProxyConfig, ProxyConfigSpec
@@ -157,6 +158,7 @@ __all__ = [
     "StringMatch",
     "TCPKeepalive",
     "TCPSettings",
+    "TLSCertificate",
     "TLSMatchAttributes",
     "TrafficPolicy",
     "Tunnel",

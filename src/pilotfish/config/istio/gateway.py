@@ -26,8 +26,6 @@ class TLSCertificate(Struct):
 
     server_certificate: str = ""
     private_key: str = ""
-    ca_certificates: str = ""
-    """Of old: now `caCertificates` beside the list."""
 
 
 class ServerTLSSettings(Struct):

@@ -27,14 +27,22 @@ class SidecarPort(Struct):
 class IngressTLSSettings(Struct):
     """Paths are of files where the proxy runs."""
 
-    mode: Literal["SIMPLE", "MUTUAL"]
+    mode: Literal["SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL"]
     server_certificate: str = ""
     private_key: str = ""
     ca_certificates: str = ""
-    """Whom clients' certificates must be from, with `mode` MUTUAL."""
+    """Whom clients' certificates must be from, with `mode` MUTUAL and OPTIONAL_MUTUAL."""
     ca_crl: str = ""
+    verify_certificate_spki: tuple[str, ...] = ()
+    verify_certificate_hash: tuple[str, ...] = ()
+    insecure_skip_verify: bool = False
+    """Whatever certificate a client shows will do."""
     min_protocol_version: TLSVersion = "TLS_AUTO"
+    """TLSV1_2 where none is named. Those below need `cipherSuites` that they have."""
     max_protocol_version: TLSVersion = "TLS_AUTO"
+    cipher_suites: tuple[str, ...] = ()
+    ecdh_curves: tuple[str, ...] = ()
+    alpn_protocols: tuple[str, ...] = ()
 
 
 class IstioIngressListener(Struct):

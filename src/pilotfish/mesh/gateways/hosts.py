@@ -43,7 +43,7 @@ def gateway_hosts(db: Reads, front: Front, client: Scope, name: str) -> tuple[Ga
                 continue
             routes = _routes(db, ref, policed(db, client), source(db, client, ref), server.entrance)
             for host in hosts:
-                found.setdefault(host, _Host(server.port)).add(ref, routes, server.redirects)
+                found.setdefault(host, _Host(server.port, http3=front.http3(server))).add(ref, routes, server.redirects)
         for named in server.hosts if server.redirects else ():
             found.setdefault(named.name, _Host(server.port)).needs_tls = True
     return tuple(each.lowered(host) for host, each in sorted(found.items()))
@@ -64,6 +64,7 @@ def first_port(db: Reads, front: Front, name: str) -> int:
 class _Host:
     port: int
     needs_tls: bool = False
+    http3: bool = False
     routes: dict[tuple[ObjectRef, tuple[HTTPRoute, ...]], None] = field(default_factory=dict)
 
     def add(self, ref: ObjectRef, routes: tuple[HTTPRoute, ...], needs_tls: bool) -> None:
@@ -84,7 +85,7 @@ class _Host:
                 kept[route.match] = route
         used = {route.ref for route in kept.values()}
         unused = tuple(ref for ref in dict.fromkeys(lost) if ref not in used)
-        return GatewayHost(host, self.port, tuple(kept.values()), self.needs_tls, unused)
+        return GatewayHost(host, self.port, tuple(kept.values()), self.needs_tls, self.http3, unused)
 
 
 @query

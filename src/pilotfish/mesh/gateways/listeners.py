@@ -78,17 +78,21 @@ def _open_or_shut(db: Reads, front: Front, client: Scope, server: Server, port: 
     if lacking or (tls is not None and tls.of_mesh and not front.certified):
         yield GatewayChain(server.server_names)
     else:
-        yield from _chains(db, client, server, port)
+        yield from _chains(db, front, client, server, port)
 
 
 def _has_secrets(db: Reads, front: Front, server: Server) -> bool:
     return bool(front.secrets_of) and not any(lacking_secrets(db, front.secrets_of, server))
 
 
-def _chains(db: Reads, client: Scope, server: Server, port: int) -> Iterator[GatewayChain]:
+def _chains(db: Reads, front: Front, client: Scope, server: Server, port: int) -> Iterator[GatewayChain]:
     if server.has_requests:
-        names = server.server_names if server.is_tls else ()
-        yield GatewayChain(names, server.tls, requests=server.route_name(port), stat_prefix=server.name)
+        names, routes, http3 = (
+            server.server_names if server.is_tls else (),
+            server.route_name(port),
+            front.http3(server),
+        )
+        yield GatewayChain(names, server.tls, requests=routes, stat_prefix=server.name, http3=http3)
     elif server.is_passed_through:
         for route in _routed(db, client, server):
             names = route.match.server_names or server.server_names

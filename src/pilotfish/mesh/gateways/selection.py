@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from pilotfish.config import istio
 from pilotfish.derive import Graph, Reads, query
-from pilotfish.mesh.gateways.servers import names_secrets
+from pilotfish.mesh.gateways.servers import Server, names_secrets
 from pilotfish.mesh.inputs import Labels, refs, resource
-from pilotfish.mesh.listeners.inbound import InboundPort, inbound_ports
+from pilotfish.mesh.listeners.inbound import InboundPort, datagram_ports, inbound_ports
 from pilotfish.model import ObjectRef, Proxy
 from pilotfish.model.kinds import GATEWAY
 
@@ -21,6 +21,8 @@ class Front:
     """The oldest first."""
     targets: tuple[tuple[int, int], ...] = ()
     """(port of a Service that leads to the proxy, the proxy's own), where they differ; sorted."""
+    datagrams: tuple[int, ...] = ()
+    """The ports that a Service has for UDP, too: there HTTPS is served as HTTP/3 as well."""
     certified: bool = True
     """The proxy has a certificate of the mesh."""
     secrets_of: str = ""
@@ -31,6 +33,11 @@ class Front:
         has is the proxy's own."""
         return dict(self.targets).get(port, port)
 
+    def http3(self, server: Server) -> bool:
+        """Whether it is served over QUIC as well: where a Service has its port for UDP, as in Istio with
+        PILOT_ENABLE_QUIC_LISTENERS."""
+        return server.port in self.datagrams and server.may_speak_http3
+
 
 def front_of(graph: Graph, proxy: Proxy) -> Front:
     """No query, as there would be one for each proxy."""
@@ -38,7 +45,7 @@ def front_of(graph: Graph, proxy: Proxy) -> Front:
     chosen = tuple(ref for ref, selector in graph.get(selectors) if set(selector) <= own)
     named = proxy.vouched and any(graph.get(names_secrets, ref) for ref in chosen)
     targets = _targets(graph.get(inbound_ports, proxy))
-    return Front(chosen, targets, proxy.certified, proxy.namespace if named else "")
+    return Front(chosen, targets, graph.get(datagram_ports, proxy), proxy.certified, proxy.namespace if named else "")
 
 
 def _targets(ports: tuple[InboundPort, ...]) -> tuple[tuple[int, int], ...]:

@@ -14,7 +14,7 @@ from pilotfish.mesh.policy.credentials import lacks
 from pilotfish.mesh.routes.entrance import Entrance
 from pilotfish.model import FieldRef, ObjectRef, Protocol
 from pilotfish.model.credential import Unusable
-from pilotfish.model.gateway import ServerTLS
+from pilotfish.model.gateway import ClientCertificate, ServerTLS
 from pilotfish.model.traffic_policy import ClientCredential
 
 
@@ -54,6 +54,14 @@ class Server:
     def has_requests(self) -> bool:
         """Which are routed one by one."""
         return self.protocol.is_http or (self.protocol is Protocol.HTTPS and self.tls is not None)
+
+    @property
+    def may_speak_http3(self) -> bool:
+        """It ends TLS of a version that QUIC has, and asks for no client's certificate: Envoy would look at none."""
+        tls = self.tls
+        if tls is None or self.protocol is not Protocol.HTTPS or self.bind.startswith("unix:"):
+            return False
+        return tls.client is ClientCertificate.IGNORED and tls.highest_version in ("", "TLSv1_3")
 
     @property
     def server_names(self) -> tuple[str, ...]:

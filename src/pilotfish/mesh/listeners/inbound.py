@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from pilotfish.config import kubernetes
 from pilotfish.derive import Graph, Reads, query
-from pilotfish.mesh.inputs import Labels, effective, listing
-from pilotfish.mesh.policy.ingress import Ingress, ingress_of
+from pilotfish.mesh.inputs import Labels, effective, listing, resource
+from pilotfish.mesh.policy.ingress import Ingress, ingress_of, pool_of_rules
 from pilotfish.mesh.policy.peer_authentication import peer_modes
 from pilotfish.mesh.registry.endpoints import endpoints, hosted
 from pilotfish.mesh.registry.services import all_services, service_at
@@ -80,17 +81,15 @@ def inbound_of(graph: Graph, proxy: Proxy) -> Inbound:
 
 @query
 def workload_labels(db: Reads, proxy: Proxy) -> Labels:
-    """A workload that discovery does not know yet is taken as its proxy describes it, so that the order in which both
-    become known does not matter."""
-    known = workload(db, _workload_of(db, proxy.namespace, proxy.name, proxy.addresses))
-    return known.labels if known is not None else tuple(sorted(proxy.labels.items()))
+    """Of the workload, if it is known; else as its proxy describes it, so that the order in which both become known
+    does not matter."""
+    return _known(db, proxy)[1]
 
 
 @query
 def inbound_ports(db: Reads, proxy: Proxy) -> tuple[InboundPort, ...]:
     """The ports of a proxy's workload that serve some service, by number; or those that its Sidecar lists."""
-    ref = _workload_of(db, proxy.namespace, proxy.name, proxy.addresses)
-    labels = workload_labels(db, proxy)
+    ref, labels = _known(db, proxy)
     choice = choices(db, proxy.namespace) if proxy.type is ProxyType.SIDECAR else ()
     sidecar = choose(choice, proxy.labels or dict(labels)) if choice else None
     stated = ingress_of(db, sidecar) if sidecar is not None else Ingress()
@@ -106,6 +105,21 @@ def _as_port(listener: IngressListener, address: str) -> InboundPort:
     endpoint = re.sub(r"^(0\.0\.0\.0|\[::\]):", f"{own}:", listener.endpoint)
     meant = replace(listener, bind=listener.bind or address, endpoint=endpoint)
     return InboundPort(listener.number, (), meant, listener.pool)
+
+
+def _known(db: Reads, proxy: Proxy) -> tuple[ObjectRef, Labels]:
+    ref = _workload_of(db, proxy.namespace, proxy.name, proxy.addresses)
+    known = workload(db, ref)
+    return ref, known.labels if known is not None else tuple(sorted(proxy.labels.items()))
+
+
+@query
+def datagram_ports(db: Reads, proxy: Proxy) -> tuple[int, ...]:
+    """The ports for UDP of the Services that lead to a proxy's workload, sorted."""
+    _, labels = _known(db, proxy)
+    served = (service_at(db, *each) for each in _served_hosts(db, proxy.namespace, labels, proxy.addresses))
+    found = (resource(db, each.ref, kubernetes.Service) for each in served if each is not None and each.is_kubernetes)
+    return tuple(sorted({p.port for each in found if each is not None for p in each.spec.ports if p.protocol == "UDP"}))
 
 
 @query(index=True)
@@ -139,6 +153,12 @@ def inbound_protocol(db: Reads, port: InboundPort) -> Protocol:
         return port.listener.protocol
     protocols = set(_declared(db, port))
     return protocols.pop() if len(protocols) == 1 else Protocol.AUTO
+
+
+def inbound_pool(db: Reads, port: InboundPort) -> InboundPool | None:
+    """Of the connections to the app: a Sidecar's, else what DestinationRules say of the oldest service."""
+    found = service_at(db, port.host, port.home) if port.pool is None and port.serves else None
+    return pool_of_rules(db, found.namespace, found.host, port.service_port) if found is not None else port.pool
 
 
 def _declared(db: Reads, port: InboundPort) -> Iterator[Protocol]:

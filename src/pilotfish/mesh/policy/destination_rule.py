@@ -11,13 +11,12 @@ from typing import Final
 import msgspec
 
 from pilotfish.config import istio
+from pilotfish.mesh.client_tls import lower_client_tls
 from pilotfish.mesh.policy.load_balancer import lower_load_balancer
 from pilotfish.mesh.policy.locality import lower_locality
 from pilotfish.mesh.settings import lower_keepalive
 from pilotfish.model import ObjectRef
 from pilotfish.model.traffic_policy import (
-    ClientCredential,
-    ClientTLS,
     ConnectionPool,
     DestinationPolicy,
     HTTP2Keepalive,
@@ -32,7 +31,6 @@ from pilotfish.model.traffic_policy import (
     Tunnel,
     UpstreamProtocol,
 )
-from pilotfish.model.wellknown import SYSTEM_CA_CERTIFICATES
 
 _NOTHING: Final = istio.TrafficPolicy()
 
@@ -126,7 +124,7 @@ def _lower(policy: istio.TrafficPolicy, locality: istio.LocalityLoadBalancerSett
         connection_pool=_connection_pool(pool.tcp or istio.TCPSettings(), pool.http or istio.HTTPSettings()),
         passing=_passing(pool.tcp or istio.TCPSettings(), policy.tunnel),
         outlier_detection=_outlier_detection(policy.outlier_detection) if policy.outlier_detection else None,
-        tls=_tls(policy.tls) if policy.tls else None,
+        tls=lower_client_tls(policy.tls) if policy.tls else None,
         mesh_tls=_mesh_tls(policy.tls) if policy.tls else MeshTLS(),
         proxy_protocol=policy.proxy_protocol.version if policy.proxy_protocol else "",
         retry_budget=_retry_budget(policy.retry_budget) if policy.retry_budget else None,
@@ -181,24 +179,6 @@ def _outlier_detection(settings: istio.OutlierDetection) -> OutlierDetection:
         base_ejection_time=settings.base_ejection_time,
         max_ejection_percent=settings.max_ejection_percent or None,
         min_health_percent=settings.min_health_percent or 0,
-    )
-
-
-def _tls(source: istio.ClientTLSSettings) -> ClientTLS | None:
-    if source.mode not in ("SIMPLE", "MUTUAL"):
-        return None
-    is_mutual = source.mode == "MUTUAL"
-    if source.credential_name:
-        credential = ClientCredential(source.credential_name, is_mutual, not source.insecure_skip_verify)
-        return ClientTLS(server_name=source.sni, subject_alt_names=source.subject_alt_names, credential=credential)
-    trusted = source.ca_certificates if source.ca_certificates not in ("", "system") else SYSTEM_CA_CERTIFICATES
-    return ClientTLS(
-        ca_certificates=None if source.insecure_skip_verify else trusted,
-        crl="" if source.insecure_skip_verify else source.ca_crl,
-        certificate=source.client_certificate if is_mutual else "",
-        private_key=source.private_key if is_mutual else "",
-        server_name=source.sni,
-        subject_alt_names=source.subject_alt_names,
     )
 
 

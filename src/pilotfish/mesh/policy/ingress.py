@@ -5,15 +5,20 @@ Source: https://istio.io/latest/docs/reference/config/networking/sidecar/#IstioI
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from pilotfish.config import istio
+from pilotfish.config.cipher_suites import usable
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.policy.destination_rule import lower_connection_pool
+from pilotfish.mesh.policy.policies import policed, policy, rules_for
+from pilotfish.mesh.scope import Scope
 from pilotfish.model import ObjectRef, Protocol
 from pilotfish.model.gateway import ClientCertificate, ServerTLS
 from pilotfish.model.ingress import InboundPool, IngressListener
+from pilotfish.model.traffic_policy import ConnectionPool, UpstreamProtocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +60,28 @@ def _protocol(port: istio.SidecarPort, is_ended: bool) -> Protocol:
 
 
 def _tls(source: istio.IngressTLSSettings, protocol: str) -> ServerTLS:
-    is_mutual = source.mode == "MUTUAL"
+    looks, highest = source.mode != "SIMPLE", _version(source.max_protocol_version) or "TLSv1_3"
     return ServerTLS(
         certificates=((source.server_certificate, source.private_key),),
-        client=ClientCertificate.REQUIRED if is_mutual else ClientCertificate.IGNORED,
-        ca_certificates=source.ca_certificates if is_mutual else "",
-        crl=source.ca_crl if is_mutual else "",
-        lowest_version=_version(source.min_protocol_version) or "TLSv1_2",
-        highest_version=_version(source.max_protocol_version) or "TLSv1_3",
-        alpn=("h2", "http/1.1") if Protocol.parse(protocol) is Protocol.HTTPS else (),
+        client=_CLIENTS[source.mode],
+        ca_certificates=source.ca_certificates if looks else "",
+        crl=source.ca_crl if looks else "",
+        spki_pins=source.verify_certificate_spki if looks else (),
+        certificate_pins=source.verify_certificate_hash if looks else (),
+        accepts_untrusted=source.insecure_skip_verify and looks,
+        lowest_version=_version(source.min_protocol_version) or min("TLSv1_2", highest),
+        highest_version=highest,
+        cipher_suites=usable(source.cipher_suites),
+        curves=source.ecdh_curves,
+        alpn=source.alpn_protocols or (("h2", "http/1.1") if Protocol.parse(protocol) is Protocol.HTTPS else ()),
     )
+
+
+_CLIENTS: Final = {
+    "SIMPLE": ClientCertificate.IGNORED,
+    "MUTUAL": ClientCertificate.REQUIRED,
+    "OPTIONAL_MUTUAL": ClientCertificate.OPTIONAL,
+}
 
 
 def _version(written: str) -> str:
@@ -72,5 +89,26 @@ def _version(written: str) -> str:
     return "" if written == "TLS_AUTO" else written.replace("TLSV", "TLSv")
 
 
+@query
+def pool_of_rules(db: Reads, namespace: str, host: str, port: int) -> InboundPool | None:
+    """What DestinationRules say of connections to a port of a service: as clients, so its own proxies keep to it. Those
+    that are for some clients, or for a subset, say nothing here.
+
+    Source: Istio's buildInboundCluster,
+    https://github.com/istio/istio/blob/master/pilot/pkg/networking/core/cluster_builder.go
+    """
+    rules = rules_for(db, policed(db, Scope(namespace)), host)
+    pool = _as_declared(policy(db, rules).of("", port).connection_pool)
+    return InboundPool(pool) if pool != ConnectionPool() else None
+
+
 def _pool(source: istio.ConnectionPoolSettings | None) -> InboundPool | None:
-    return InboundPool(*lower_connection_pool(source)) if source is not None else None
+    if source is None:
+        return None
+    pool, passing = lower_connection_pool(source)
+    return InboundPool(_as_declared(pool), passing)
+
+
+def _as_declared(pool: ConnectionPool) -> ConnectionPool:
+    """An app is asked in the protocol that its port declares, or in its client's: it may know no other."""
+    return replace(pool, protocol=UpstreamProtocol.DECLARED) if pool.protocol is UpstreamProtocol.HTTP2 else pool

@@ -27,9 +27,10 @@ from pilotfish.mesh.registry.visibility import has_own_homes, seen_service, visi
 from pilotfish.mesh.registry.workloads import workload
 from pilotfish.mesh.routing import is_shown_some, sources
 from pilotfish.mesh.scope import NOWHERE, Place, Scope
+from pilotfish.mesh.settings import settings
 from pilotfish.mesh.sidecars import choices, choose, egress_of
 from pilotfish.model import ObjectRef, Proxy
-from pilotfish.model.egress import Egress
+from pilotfish.model.egress import Egress, with_http_proxy
 from pilotfish.model.kinds import DESTINATION_RULE, POD
 from pilotfish.model.proxy import ProxyType
 from pilotfish.model.route import Backend
@@ -90,7 +91,9 @@ def sidecar_of(graph: Graph, proxy: Proxy) -> ObjectRef | None:
 
 def _egress(graph: Graph, proxy: Proxy) -> Egress | None:
     chosen = sidecar_of(graph, proxy)
-    return graph.get(egress_of, chosen, proxy.namespace) if chosen is not None else None
+    own = graph.get(egress_of, chosen, proxy.namespace) if chosen is not None else None
+    port = graph.get(settings).http_proxy_port if proxy.type is ProxyType.SIDECAR else 0
+    return with_http_proxy(own, port) if port else own
 
 
 def _place_of(proxy: Proxy, keys: frozenset[str]) -> Place:

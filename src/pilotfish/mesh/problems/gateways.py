@@ -9,7 +9,9 @@ from pilotfish.mesh.gateways.merging import Clash, Conflict, merged
 from pilotfish.mesh.gateways.selection import Front, selectors
 from pilotfish.mesh.gateways.servers import lacking_secrets, names_secrets, servers
 from pilotfish.mesh.inputs import LABELLED, Labels, refs
+from pilotfish.mesh.listeners.inbound import served_ports
 from pilotfish.mesh.problems.routing import warning
+from pilotfish.mesh.registry.workloads import workload
 from pilotfish.model import ObjectRef, Problem
 from pilotfish.model.kinds import POD
 from pilotfish.model.wellknown import ROOT_NAMESPACE
@@ -17,7 +19,33 @@ from pilotfish.model.wellknown import ROOT_NAMESPACE
 
 @query
 def gateway_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
-    return (*(_described(db, conflict) for conflict in _lost_by(db, ref)), *_without_secrets(db, ref))
+    lost = (_described(db, conflict) for conflict in _lost_by(db, ref))
+    return (*lost, *_without_secrets(db, ref), *_without_service(db, ref))
+
+
+def _without_service(db: Reads, ref: ObjectRef) -> Iterator[Problem]:
+    """Ports to which no Service leads, each once, where the gateway's pods are the user's own."""
+    led = _ports_led_to(db, ref)
+    if led is None:
+        return
+    open_to_all = {server.port: server for server in reversed(servers(db, ref)) if server.port and not server.bind}
+    for port, server in sorted(open_to_all.items()):
+        if port not in led:
+            what = (
+                f"no Service leads to port {port} of the gateway's pods, so that in a cluster no client comes in there"
+            )
+            text = f"{what}; add the port to a Service that selects them"
+            yield warning(db, ref, f"{server.ref.field}.port.number", "PortWithoutService", text)
+
+
+@query(index=True)
+def _ports_led_to(db: Reads, ref: ObjectRef) -> frozenset[int] | None:
+    """Of the pods that a Gateway selects, as Services and as the pods themselves have them; None if there are none."""
+    labels = next((labels for gateway, labels in selectors(db) if gateway == ref), ())
+    listed = (_pods_with(db, namespace, labels) for namespace in _pods_in(db)) if labels else ()
+    pods = [found for refs_of in listed for pod in refs_of if (found := workload(db, pod)) is not None]
+    ports = (port for pod in pods for port in served_ports(db, pod.ref, pod.labels, pod.addresses))
+    return frozenset(n for port in ports for n in (port.number, *(n for *_, n in port.serves))) if pods else None
 
 
 def _without_secrets(db: Reads, ref: ObjectRef) -> Iterator[Problem]:
@@ -46,9 +74,13 @@ def _pods_in(db: Reads) -> tuple[str, ...]:
 
 def _are_in(db: Reads, namespace: str, labels: Labels) -> bool:
     """Whether some pod of a namespace has all these labels."""
+    return bool(_pods_with(db, namespace, labels))
+
+
+def _pods_with(db: Reads, namespace: str, labels: Labels) -> frozenset[ObjectRef]:
     listed = (db.read(LABELLED, (namespace, key, value)) for key, value in labels)
     sets = [frozenset(pods or ()) for pods in listed]
-    return bool(sets[0].intersection(*sets[1:]))
+    return sets[0].intersection(*sets[1:])
 
 
 def _described(db: Reads, conflict: Conflict) -> Problem:

@@ -51,7 +51,7 @@ def policies_with(
 
 def proxy_type(db: Reads, workload: ObjectRef) -> ProxyType:
     pod = resource(db, workload, kubernetes.Pod)
-    return ProxyType.ROUTER if pod is not None and asks_for_gateway(pod.metadata) else ProxyType.SIDECAR
+    return ProxyType.ROUTER if pod is not None and asks_for_gateway(pod.metadata, pod.spec) else ProxyType.SIDECAR
 
 
 def _labels(db: Reads, workload: ObjectRef) -> Mapping[str, str]:

@@ -42,6 +42,7 @@ from pilotfish.runtime.agent.envoy import (
     render_bootstrap,
     write_bootstrap,
 )
+from pilotfish.runtime.agent.files import FileSecrets
 from pilotfish.runtime.agent.holding import HeldPorts
 from pilotfish.runtime.agent.host import AgentHost
 from pilotfish.runtime.agent.http import StatusServer
@@ -92,9 +93,10 @@ class Agent:
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._quitting: asyncio.Task[None] | None = None
-        user, _ = envoy_user(spec)
-        self._held = HeldPorts(spec.netns, user, count_workers(spec.proxy_config.concurrency), spec.transparent)
+        user = envoy_user(spec)
+        self._held = HeldPorts(spec.netns, user[0], count_workers(spec.proxy_config.concurrency), spec.transparent)
         self._http = StatusServer(self)
+        self._files = FileSecrets(user, self._publish)
         self._dns = NameServer(self._table, host.forwarder)
 
     @property
@@ -119,6 +121,7 @@ class Agent:
         try:
             await self._http.start(self.spec.netns, self.spec.proxy_config.status_port)
             await self._dns.start(self.spec.netns, owner=self.spec.user)
+            await self._files.start(self.spec.netns)
         except BaseException:
             await self._close_servers()
             raise
@@ -287,7 +290,8 @@ class Agent:
             lacks = f"no names yet from {self.spec.monitoring}"
         elif not self._configured:
             lacks = "Envoy has not taken all of its first configuration; get proxies and status say what it lacks"
-        status = describe(self._machine, self.spec, lacks, self._revision, self._started_at)
+        unusable = self._files.unusable
+        status = describe(self._machine, self.spec, lacks, self._revision, self._started_at, unusable)
         if status == self.status:
             return
         if status.ready and self._startup is None:
@@ -319,6 +323,7 @@ class Agent:
         self._held.close()
         await self._http.close()
         await self._dns.close()
+        await self._files.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

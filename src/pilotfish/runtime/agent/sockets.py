@@ -69,8 +69,9 @@ def _port_taken(port: int, netns: NetNs | None) -> AgentError:
 
 
 @contextmanager
-def owned_by(uid: int | None) -> Iterator[None]:
+def owned_by(uid: int | None, gid: int | None = None) -> Iterator[None]:
     """Sockets made inside belong to `uid`, as netfilter's owner match sees it; None, or no root: to whom they would.
+    Files are opened as if by `uid`, and `gid` if one is given.
 
     The capture rules let the sidecar's user pass. An agent that runs as root in a captured namespace would find its own
     connections to discovery captured, and answered by the Envoy that they are meant to configure. The kernel takes a
@@ -79,8 +80,12 @@ def owned_by(uid: int | None) -> Iterator[None]:
     if uid is None or os.geteuid() != 0:
         yield
         return
+    if gid is not None:
+        _libc.setfsgid(gid)
     _libc.setfsuid(uid)
     try:
         yield
     finally:
         _libc.setfsuid(0)
+        if gid is not None:
+            _libc.setfsgid(0)

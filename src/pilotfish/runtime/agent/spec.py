@@ -11,6 +11,7 @@ from pilotfish.agent.probes import ProbeTable
 from pilotfish.agent.workload_health import WorkloadProbe
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.model import Proxy
+from pilotfish.model.credential import UnusableFiles
 from pilotfish.model.wellknown import PROXY_UID
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.netns import NetNs
@@ -73,3 +74,5 @@ class AgentStatus:
     """Of the current run, in seconds since the epoch."""
     exit_code: int | None = None
     """Of the last run that ended; minus the signal's number if a signal ended it."""
+    unusable_files: tuple[UnusableFiles, ...] = ()
+    """Certificates and keys that Envoy is to have, and that it can't be given."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pilotfish.agent.supervisor import Phase, Supervisor
+from pilotfish.model.credential import UnusableFiles
 from pilotfish.runtime.agent.spec import AgentSpec, AgentStatus
 
 _STATES = {
@@ -18,7 +19,14 @@ _STATES = {
 _REASONS = {Phase.STOPPING: "Stopping", Phase.STOPPED: "Completed"}
 
 
-def describe(machine: Supervisor, spec: AgentSpec, lacks: str, revision: int, started_at: float | None) -> AgentStatus:
+def describe(
+    machine: Supervisor,
+    spec: AgentSpec,
+    lacks: str,
+    revision: int,
+    started_at: float | None,
+    unusable_files: tuple[UnusableFiles, ...] = (),
+) -> AgentStatus:
     """`lacks`: what discovery has not told or seen yet; "" if nothing, or if nobody was to be asked."""
     status = AgentStatus(
         state=_STATES[machine.phase],
@@ -31,6 +39,7 @@ def describe(machine: Supervisor, spec: AgentSpec, lacks: str, revision: int, st
         revision=revision,
         started_at=started_at if machine.pid else None,
         exit_code=machine.exit_code,
+        unusable_files=unusable_files,
     )
     if machine.crash_looping:
         where = f"; its last words are in {spec.log}" if spec.log else ""

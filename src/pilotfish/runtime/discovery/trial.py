@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from pilotfish.agent.file_secrets import PATH
 from pilotfish.config.desired import DesiredState
 from pilotfish.discovery.findings import failures, rejections
 from pilotfish.discovery.plane import ControlPlane
@@ -33,6 +34,10 @@ from pilotfish.runtime.linux.process import STDOUT, Process, ProcessSpec, start
 
 _PATIENCE = 30.0
 """Seconds until it has taken, or refused, everything."""
+
+
+_OF_TRIALS = ("DeltaAggregatedResources", PATH)
+"""In lines of its log that are about whom it asks: it has no agent, so no certificates from files either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ class Trial:
         log, self._lines_read = lines[self._lines_read :], len(lines)
         if not is_done:
             found.append(_unfinished(log))
-        return Verdict(tuple(found), tuple(line for line in log if "DeltaAggregatedResources" not in line))
+        return Verdict(tuple(found), tuple(line for line in log if not any(each in line for each in _OF_TRIALS)))
 
     async def _follow(self) -> bool:
         """Whether Envoy has taken, or refused, everything."""

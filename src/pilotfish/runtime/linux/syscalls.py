@@ -102,3 +102,16 @@ def capset(capabilities: int, inheritable: int) -> None:
         part for shift in (0, 32) for part in (capabilities >> shift, capabilities >> shift, inheritable >> shift)
     ]
     _check(_libc.capset(header, (ctypes.c_uint32 * 6)(*(half & 0xFFFFFFFF for half in halves))))
+
+
+_SYS_OPENAT2 = 437
+_RESOLVE_IN_ROOT = 0x10
+
+
+def open_in_root(root: int, path: str) -> int:
+    """A descriptor for reading, of a path as whoever has the directory `root` for its `/` sees it, links included
+    (openat2(2))."""
+    how = (ctypes.c_uint64 * 3)(os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, 0, _RESOLVE_IN_ROOT)
+    found = _libc.syscall(_SYS_OPENAT2, root, os.fsencode(path), how, ctypes.sizeof(how))
+    _check(found, path)
+    return int(found)

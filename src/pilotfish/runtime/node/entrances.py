@@ -14,6 +14,7 @@ from pilotfish.node.endpoints import Backend
 from pilotfish.node.entrances import Entrance, find_entrances, host_ports, leads_to
 from pilotfish.node.publish import Publish
 from pilotfish.node.store import Store
+from pilotfish.runtime.node.datagrams import DatagramPort
 from pilotfish.runtime.node.options import CannotStart
 from pilotfish.runtime.node.progress import Progress
 from pilotfish.runtime.node.publish import Port, Published, find_service
@@ -33,6 +34,8 @@ class Entrances:
         self._progress = progress
         self._loop = asyncio.get_running_loop()
         self._open: dict[_Key, Published] = {}
+        self._datagrams: dict[_Key, DatagramPort] = {}
+        """Of the same numbers, where a gateway takes UDP, too."""
         self._entrances: dict[_Key, Entrance] = {}
         self._ports: dict[_Key, int] = {}
         """Of the host, also of those that are closed."""
@@ -56,6 +59,7 @@ class Entrances:
             self._keep(self._open.pop(key).close())
         for each in sorted((self._entrances[key] for key in wanted - self._open.keys()), key=_rank):
             self._open_port((each.gateway, each.port), each)
+        self._take_datagrams()
         self._tell()
 
     @property
@@ -70,6 +74,8 @@ class Entrances:
         return tuple(trial.render(address, port.number) for each in found for trial in each.trials)
 
     async def close(self) -> None:
+        for opened in self._datagrams.values():
+            opened.close()
         for each in self.published:
             await each.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -99,6 +105,21 @@ class Entrances:
             self._progress.say(_describe(opened, tried), "warning" if tried else "info")
             return
         self._progress.say(f"{entrance.target} has no port on {_LOOPBACK}: none is free", "warning")
+
+    def _take_datagrams(self) -> None:
+        wanted = {key: port for key, each in self._entrances.items() if each.http3 and (port := self._at(key, each))}
+        for key in self._datagrams.keys() - wanted.keys():
+            self._datagrams.pop(key).close()
+        for key in sorted(wanted.keys() - self._datagrams.keys()):
+            port, target = wanted[key], self._entrances[key].target
+            endpoints = partial(self._endpoints, key, port.publish)
+            try:
+                self._datagrams[key] = DatagramPort(port.publish.address, port.number, endpoints)
+            except OSError as error:
+                what = f"{target} is not published for HTTP/3 on {port.address}: UDP {error.strerror}"
+                self._progress.say(f"{what}; HTTPS is", "warning")
+            else:
+                self._progress.say(f"{target} published on {port.address} for HTTP/3 as well")
 
     def _endpoints(self, key: _Key, _: Publish) -> tuple[tuple[str, int], ...]:
         entrance = self._entrances.get(key)

@@ -21,6 +21,7 @@ from pilotfish.node.identity import PodIdentity
 from pilotfish.node.launch import Launch
 from pilotfish.node.pod import PodState
 from pilotfish.node.store import Store
+from pilotfish.node.unusable_files import describe_unusable
 from pilotfish.runtime.agent import AgentError
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.process import LaunchError
@@ -117,11 +118,18 @@ class Pod:
     def problems(self) -> tuple[Problem, ...]:
         """What the user should mend, so that its containers can start and its volumes follow."""
         identity = self.identity
+        found = (*self._lacks(), *self._unusable_files())
         if not self.unwritten:
-            return self._lacks()
+            return found
         message = f"its volumes stay as they were: {self.unwritten}; they follow when they can be written"
         source = Source.parse(identity.source)
-        return (Problem(identity.ref, "spec.volumes", "VolumeNotWritten", message, source=source), *self._lacks())
+        return (Problem(identity.ref, "spec.volumes", "VolumeNotWritten", message, source=source), *found)
+
+    def _unusable_files(self) -> tuple[Problem, ...]:
+        agent = self.sandbox.agent
+        lacking = agent.status.unusable_files if agent is not None else ()
+        manifests = {ref: stored.manifest for ref, stored in self._node.store.objects.items()} if lacking else {}
+        return describe_unusable(self.identity, lacking, manifests)
 
     def _lacks(self) -> tuple[Problem, ...]:
         """The same for all pods of one template."""

@@ -1,0 +1,28 @@
+"""How proxies speak TLS to those whom they call, in neutral form.
+
+Source: https://istio.io/latest/docs/reference/config/networking/destination-rule/#ClientTLSSettings
+"""
+
+from __future__ import annotations
+
+from pilotfish.config import istio
+from pilotfish.model.traffic_policy import ClientCredential, ClientTLS
+from pilotfish.model.wellknown import SYSTEM_CA_CERTIFICATES
+
+
+def lower_client_tls(source: istio.ClientTLSSettings) -> ClientTLS | None:
+    if source.mode not in ("SIMPLE", "MUTUAL"):
+        return None
+    is_mutual = source.mode == "MUTUAL"
+    if source.credential_name:
+        credential = ClientCredential(source.credential_name, is_mutual, not source.insecure_skip_verify)
+        return ClientTLS(server_name=source.sni, subject_alt_names=source.subject_alt_names, credential=credential)
+    trusted = source.ca_certificates if source.ca_certificates not in ("", "system") else SYSTEM_CA_CERTIFICATES
+    return ClientTLS(
+        ca_certificates=None if source.insecure_skip_verify else trusted,
+        crl="" if source.insecure_skip_verify else source.ca_crl,
+        certificate=source.client_certificate if is_mutual else "",
+        private_key=source.private_key if is_mutual else "",
+        server_name=source.sni,
+        subject_alt_names=source.subject_alt_names,
+    )
