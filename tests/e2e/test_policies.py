@@ -86,7 +86,7 @@ def test_policies_in_a_mesh(make_mesh: MakeMesh) -> None:
         assert "AuthorizationPolicy vm/deny-admin spec.rules[0] denies it" in mesh.call("why", "403", "shop.vm").stdout
         explained = mesh.call("explain", "client.vm", "http://shop:8000/admin").stdout
         assert explained.startswith("403 by the proxy of shop.vm: ns[vm]-policy[deny-admin]-rule[0] denies it")
-        assert f"{file}:2" in " ".join(explained.split())
+        assert f"AuthorizationPolicy vm/deny-admin {file}:8 spec.rules[0]" in " ".join(explained.split())
         assert "deny-admin   DENY" in mesh.call("get", "ap", "-n", "vm").stdout
         held = json.loads(mesh.pilotfish("authz", "check", "--name", mesh.name, "shop.vm", "-o", "json").stdout)
         assert [(each["action"], each["name"]) for each in held] == [("DENY", "deny-admin")]
