@@ -83,8 +83,8 @@ class Mesh:
 
 
 @contextmanager
-def mesh(clients: int, servers: int, plain: int = 0) -> Iterator[tuple[Mesh, float]]:
-    """A mesh of so many pods, and the seconds from `up` to the first answered request."""
+def mesh(clients: int, servers: int, plain: int = 0, more: str = "") -> Iterator[tuple[Mesh, float]]:
+    """A mesh of so many pods, and the seconds from `up` to the first answered request. `more`: other objects of it."""
     with tempfile.TemporaryDirectory(prefix="pilotfish-bench-") as folder:
         made = Mesh(Path(folder))
         kinds = (("client", clients, ""), ("server", servers, ""), ("plain", plain, 'sidecar.istio.io/inject: "false"'))
@@ -95,6 +95,8 @@ def mesh(clients: int, servers: int, plain: int = 0) -> Iterator[tuple[Mesh, flo
         )
         made.save("mesh.yaml", text.removesuffix("---\n"))
         made.save("route.yaml", ROUTE.format(name="r0"))
+        if more:
+            made.save("more.yaml", more)
         began = time.perf_counter()
         made.call("up", str(made.sources), "--detach")
         try:

@@ -32,12 +32,22 @@ def test_that_is_killed(netns):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces take root")
-def test_a_killed_run_leaves_nothing(tmp_path: Path, netns: NetNs) -> None:
+@pytest.mark.parametrize(("workers", "victim"), [(0, "the run"), (1, "the run"), (1, "its worker")])
+def test_a_killed_run_leaves_nothing(tmp_path: Path, netns: NetNs, workers: int, victim: str) -> None:
     (tmp_path / "test_killed.py").write_text(KILLED)
     options = ["-c", str(REPOSITORY / "pyproject.toml"), "--rootdir", str(REPOSITORY), "-p", "tests.conftest"]
     neighbour = subprocess.Popen(["sleep", "600"])
     run = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", *options, "--capture=no", str(tmp_path / "test_killed.py")],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            *options,
+            f"-n{workers}",
+            "--capture=no",
+            str(tmp_path / "test_killed.py"),
+        ],
         cwd=REPOSITORY,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -46,10 +56,10 @@ def test_a_killed_run_leaves_nothing(tmp_path: Path, netns: NetNs) -> None:
     try:
         assert run.stderr is not None
         said = next(line.split() for line in run.stderr if line.startswith("READY"))
-        assert run.pid == int(said[1])
+        assert (run.pid == int(said[1])) is not bool(workers)
         paths = [*(Path("/proc", pid) for pid in said[2:4]), *map(Path, said[4:])]
         assert all(path.exists() for path in paths)
-        run.send_signal(signal.SIGKILL)
+        os.kill(run.pid if victim == "the run" else int(said[1]), signal.SIGKILL)
         wait_until("all of it is gone", lambda: not any(path.exists() for path in paths))
         assert neighbour.poll() is None
         assert netns.exists()

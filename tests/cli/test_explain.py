@@ -218,6 +218,12 @@ cases:
 """
 
 
+def test_real_envoys_need_root(invoke: Invoke) -> None:
+    refused = invoke("test", WAYS, "--on-envoy")
+    assert refused.exit_code == 1
+    assert "this needs root, because the mesh that the requests are sent through" in refused.stderr
+
+
 def test_each_difference_is_said_and_reported_in_junits_form(invoke: Invoke, tmp_path: Path) -> None:
     (tmp_path / "mesh.yaml").write_text(Path(CALCULATOR).read_text())
     (tmp_path / "ways.yaml").write_text(CASES)

@@ -52,6 +52,7 @@ class World:
         self.remembered: tuple[Remembered, ...] | None = None
         """What it last asked to keep."""
         self.sent = 0
+        self.refusals = 0
         self._sidecars: dict[str, Sidecar] = {}
         if text:
             self.change(text)
@@ -95,7 +96,7 @@ class World:
     def settle(self) -> None:
         """Until nobody has anything to do or to say any more."""
         for _ in range(1000):
-            if self.plane.is_behind:
+            if self.plane.roster.is_behind:
                 self.push()
             elif (sidecar := next((s for s in self._talking() if s.inbox), None)) is not None:
                 self.answer(sidecar)
@@ -128,7 +129,7 @@ class World:
     def step(self, times: int) -> None:
         """Some of what there is to do or to say."""
         for _ in range(times):
-            if self.plane.is_behind:
+            if self.plane.roster.is_behind:
                 self.push()
             elif (sidecar := next((s for s in self._talking() if s.inbox), None)) is not None:
                 self.answer(sidecar)
@@ -146,6 +147,7 @@ class World:
         """Take the oldest response."""
         payload = sidecar.inbox.pop(0)
         bad = [r for r in payload.resources if any(text.encode() in r.body for text in sidecar.refuses)]
+        self.refusals += bool(bad)
         if not bad:
             sidecar.has[payload.type_url].update((r.name, r) for r in payload.resources)
             for name in payload.removed:
@@ -166,7 +168,7 @@ class World:
                 self.say(sidecar, DeltaRequest(type_url, subscribe=names))
 
     def _pass_time(self) -> bool:
-        waiting = [s for s in self.plane.sessions.values() if s.stream.wake_at is not None]
+        waiting = [s for s in self.plane.roster.sessions.values() if s.stream.wake_at is not None]
         for session in waiting:
             self.now = max(self.now, session.stream.wake_at or 0.0)
             self._take(self.plane.tick(session, self.now), session)

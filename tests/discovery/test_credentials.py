@@ -131,7 +131,7 @@ def test_who_is_not_the_pod_that_it_says_it_is_has_none_and_sends_nothing_in_the
         assert cluster is not None
         assert (CLUSTER, cluster.references) == (CLUSTER, frozenset()), "it leads nowhere"
     mesh.change(desired(MESH + pod("nobody-0", "10.0.0.8")), 0.0)
-    while mesh.is_behind:
+    while mesh.roster.is_behind:
         mesh.push(0.0)
     assert is_served(mesh, unknown, "web"), "its pod has become known"
     assert not is_served(mesh, liar, "web")
@@ -146,7 +146,7 @@ def test_nothing_that_is_told_shows_a_key() -> None:
     told = (
         debug.syncz(mesh), debug.adsz(mesh), debug.registryz(mesh), debug.configz(mesh), debug.endpointz(mesh),
         config_dump(mesh.mesh.resources(session.proxy)), findings(mesh, 1e11), standings(mesh), refused, session.stream,
-        mesh.mesh.resources(session.proxy), mesh.mesh.desired, mesh.sessions, mesh.quarantine.rejected, resource,
+        mesh.mesh.resources(session.proxy), mesh.mesh.desired, mesh.roster.sessions, mesh.quarantine.rejected, resource,
         tuple(mesh.mesh.graph), [mesh.mesh.graph.get(query, *args) for query, args in tuple(mesh.mesh.graph)],
     )  # fmt: skip
     for each in told:
@@ -162,7 +162,7 @@ def test_a_refused_secret_is_named_and_used_no_more() -> None:
     nonce = session.stream.watches[SECRET].last_nonce
     effects = mesh.receive(session, DeltaRequest(SECRET, nonce, "kubernetes://me: Failed to load"), GATHERING)
     assert any(isinstance(effect, Refused) for effect in effects)
-    while mesh.is_behind:
+    while mesh.roster.is_behind:
         mesh.push(GATHERING)
     assert [ref.kind for ref in mesh.quarantine.rejected] == [SECRET_KIND]
     found = [finding.problem for finding in findings(mesh) if finding.problem.reason == "RefusedByEnvoy"]

@@ -9,12 +9,17 @@ from pilotfish.config import load
 from pilotfish.config.manifest import Manifest
 from pilotfish.discovery import memory
 from pilotfish.discovery.memory import BrokenMemoryError, Remembered, decode, encode
-from pilotfish.discovery.quarantine import Rejection
+from pilotfish.discovery.rejection import Rejection
 from pilotfish.envoy.types import ROUTE
 from pilotfish.model import Source
+from pilotfish.model.kinds import SERVICE, VIRTUAL_SERVICE
 
 REJECTION = Rejection(
-    ROUTE, "8000", "no match for (?=a)b", frozenset({"sidecar~10.0.0.1~web-0.vm~vm.svc.cluster.local"})
+    ROUTE,
+    "8000",
+    "no match for (?=a)b",
+    frozenset({"sidecar~10.0.0.1~web-0.vm~vm.svc.cluster.local"}),
+    frozenset({SERVICE.ref("vm", "one"), VIRTUAL_SERVICE.ref("vm", "one")}),
 )
 
 
@@ -31,7 +36,7 @@ spec: {{hosts: [{name}], http: [{{match: [{{uri: {{prefix: {path}}}}}], route: [
 
 def remembered(name: str = "one", good: Manifest | None = None) -> Remembered:
     refused = form("/poison", name)
-    return Remembered(refused.ref, REJECTION, refused, good)
+    return Remembered(refused.ref, REJECTION, refused, good, "as of then")
 
 
 def test_there_and_back() -> None:

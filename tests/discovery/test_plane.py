@@ -92,12 +92,12 @@ def test_a_sidecar_that_leaves_is_waited_for_no_longer() -> None:
     web, silent = Sidecar(), Sidecar("silent-0")
     world = settled_world(web, mesh("/first"))
     world.connect(silent)
-    while world.plane.is_behind or web.inbox:
-        if world.plane.is_behind:
+    while world.plane.roster.is_behind or web.inbox:
+        if world.plane.roster.is_behind:
             world.push()
         else:
             world.answer(web)
-    assert [str(session.proxy) for session in world.plane.unsettled] == ["silent-0.vm"]
+    assert [str(session.proxy) for session in world.plane.roster.unsettled] == ["silent-0.vm"]
     world.settled.clear()
     world.disconnect(silent)
     assert world.plane.is_settled
@@ -112,12 +112,12 @@ def test_a_sidecar_that_comes_back_is_not_counted_before_it_has_asked_for_everyt
     world = World(mesh("/second"))
     world.join(web)
     world.ask(web, CLUSTER)
-    assert (world.plane.is_told, world.plane.serving) == (True, frozenset())
+    assert (world.plane.roster.is_told, world.plane.serving) == (True, frozenset())
     for type_url in (ENDPOINT, LISTENER, ROUTE):
         world.ask(web, type_url)
     world.settle()
     assert web.holds("/second")
-    assert world.plane.is_told
+    assert world.plane.roster.is_told
     assert len(world.plane.serving) == 1
 
 
@@ -167,6 +167,78 @@ def test_what_was_refused_is_offered_again_once_the_mesh_config_is_another() -> 
     assert rejected(world) == []
 
 
+def rule(header: str, name: str = "one", more: str = "") -> str:
+    """What the subset `all` of a service asks for stands in the routes that lead to it, and nowhere else."""
+    policy = f"{{loadBalancer: {{consistentHash: {{httpHeaderName: {header}}}}}}}"
+    return f"""
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: {name}, namespace: vm}}
+spec: {{host: {name}, subsets: [{{name: all, labels: {{app: one}}, trafficPolicy: {policy}}}{more}]}}
+"""
+
+
+def to_subset(path: str) -> str:
+    """The VirtualService `one`, which leads to the subset."""
+    return mesh(path).replace("route: [{destination: {host: one}}]", "route: [{destination: {host: one, subset: all}}]")
+
+
+def test_what_was_refused_for_what_another_object_says_is_offered_again_once_that_is_mended() -> None:
+    """The VirtualService is to blame for what the DestinationRule has: nobody was led to the subset before."""
+    web = Sidecar(refuses=("x-poison",))
+    world = settled_world(web, mesh("/first") + rule("x-poison"))
+    world.change(to_subset("/second") + rule("x-poison"))
+    world.settle()
+    assert rejected(world) == ["one"]
+    assert web.holds("/first")
+    world.change(to_subset("/second") + rule("x-mended"))
+    world.settle()
+    assert rejected(world) == []
+    assert web.holds("/second")
+    assert web.holds("x-mended")
+
+
+def test_what_was_refused_is_offered_again_once_an_object_is_added_that_goes_into_it() -> None:
+    web = Sidecar(refuses=("x-poison",))
+    common = rule("x-poison").replace(
+        "metadata: {name: one, namespace: vm}", "metadata: {name: one, namespace: istio-system}"
+    )
+    common = common.replace("host: one,", "host: one.vm.svc.cluster.local,")
+    world = settled_world(web, mesh("/first") + common)
+    world.change(to_subset("/second") + common)
+    world.settle()
+    assert rejected(world) == ["one"]
+    world.change(to_subset("/second") + common + rule("x-own"))
+    world.settle()
+    assert rejected(world) == []
+    assert web.holds("x-own")
+
+
+def test_what_is_refused_still_is_left_out_again_and_others_changes_go_through() -> None:
+    web = Sidecar(refuses=("/poison",))
+    world = refusing_world(web)
+    for path in ("/changed", "/again"):
+        world.change(mesh("/poison", path))
+        world.settle()
+        assert rejected(world) == ["one"]
+        assert web.holds("/first")
+        assert web.holds(path)
+        assert world.plane.is_settled
+
+
+def test_endpoints_that_come_and_go_offer_nothing_again() -> None:
+    web = Sidecar(refuses=("/poison",))
+    world = refusing_world(web)
+    refusals = world.refusals
+    for address in ("10.0.0.8", "10.0.0.9"):
+        world.change(mesh("/poison").replace("10.0.0.7", address) + ready_pod(f"pod-{address[-1]}"))
+        world.settle()
+        assert web.holds(address)
+    assert world.refusals == refusals
+    assert rejected(world) == ["one"]
+
+
 def test_who_refuses_what_others_took_stands_alone_and_rolls_nothing_back() -> None:
     liar, web = Sidecar("liar-0", refuses=("/",)), Sidecar()
     world = settled_world(web, mesh("/first"))
@@ -179,7 +251,7 @@ def test_who_refuses_what_others_took_stands_alone_and_rolls_nothing_back() -> N
     found = [finding for finding in findings(world.plane) if finding.problem.reason == "RefusedByProxy"]
     assert "proxy liar-0.vm refuses" in found[0].problem.message
     assert not world.plane.is_settled, "one has not what it should have"
-    assert world.plane.is_told, "and nobody waits for it"
+    assert world.plane.roster.is_told, "and nobody waits for it"
     states = {standing.proxy: set(standing.types.values()) for standing in standings(world.plane)}
     assert Sync.REFUSED not in states["web-0.vm"]
     assert Sync.REFUSED in states["liar-0.vm"]
@@ -273,14 +345,14 @@ def test_who_does_not_answer_is_named_no_longer_waited_for_and_cut_off() -> None
     world = settled_world(web, mesh("/first"))
     world.connect(silent)
     world.settle()
-    assert not world.plane.is_told
+    assert not world.plane.roster.is_told
     world.pass_time(3.0)
-    assert world.plane.is_told
+    assert world.plane.roster.is_told
     assert not world.plane.is_settled
     assert [finding.problem.reason for finding in faults(world)] == ["ProxySlow"]
     world.change(mesh("/second"))
     world.settle()
-    assert world.plane.is_told, "nobody waits for it anew"
+    assert world.plane.roster.is_told, "nobody waits for it anew"
     assert world.plane.quarantine.is_idle
     world.pass_time(15.0)
     assert world.is_gone(silent)
@@ -357,7 +429,7 @@ def test_what_goes_wrong_with_one_sidecar_stays_with_it(monkeypatch: pytest.Monk
     assert web.holds("/second")
     assert odd.holds("/first"), "it keeps what it has"
     assert not world.plane.is_settled
-    assert [str(session.proxy) for session in world.plane.unsettled] == ["odd-0.vm"]
+    assert [str(session.proxy) for session in world.plane.roster.unsettled] == ["odd-0.vm"]
     standing = next(each for each in standings(world.plane) if each.proxy == "odd-0.vm")
     assert Sync.SYNCED not in standing.types.values()
     assert "ZeroDivisionError" in standing.error
@@ -510,6 +582,25 @@ def test_a_refused_object_keeps_its_last_good_form_over_a_restart() -> None:
     again = restarted(later, mesh("/poison", "/changed"), web, fresh)
     assert rejected(again) == ["one"]
     assert web.holds("/first")
+
+
+@pytest.mark.parametrize("config", [None, MeshConfig(dns_refresh_rate=Duration(10**9))])
+def test_what_went_into_it_was_mended_meanwhile(config: MeshConfig | None) -> None:
+    """Another object, or the mesh config."""
+    web = Sidecar(refuses=("x-poison",))
+    world = settled_world(web, mesh("/first") + rule("x-poison"))
+    world.change(to_subset("/second") + rule("x-poison"))
+    world.settle()
+    web.refuses = ()
+    same = restarted(world, to_subset("/second") + rule("x-poison"), web)
+    assert rejected(same) == ["one"], "it was refused once, which is enough"
+    later = World(remembered=same.remembered or world.remembered or ())
+    later.change(to_subset("/second") + rule("x-poison" if config else "x-mended"), config)
+    later.connect(web)
+    later.settle()
+    assert rejected(later) == []
+    assert web.holds("/second")
+    assert later.remembered == ()
 
 
 def test_an_object_that_was_mended_meanwhile_is_offered_and_forgotten() -> None:

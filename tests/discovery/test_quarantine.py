@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish.discovery.quarantine import Nack, Quarantine
+from pilotfish.discovery.quarantine import Quarantine
+from pilotfish.discovery.rejection import Nack, Rejection
 from pilotfish.discovery.voting import Votes
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.kinds import POD, SERVICE, VIRTUAL_SERVICE
@@ -27,7 +28,7 @@ class World:
 
     def __init__(self, bad: set[ObjectRef], owners: set[ObjectRef], unproven: set[ObjectRef]) -> None:
         self.bad = bad
-        self.owners = owners
+        self.owning = owners
         self.out: set[ObjectRef] = set()
         self.fresh = unproven
         self.generation = 0
@@ -46,7 +47,7 @@ class World:
         self.out.discard(ref)
 
     def version(self, proxy: str, type_url: str, name: str) -> str | None:
-        return f"{self.generation}:" + ",".join(sorted(r.name for r in self.owners - self.out))
+        return f"{self.generation}:" + ",".join(sorted(r.name for r in self.owning - self.out))
 
     def votes(self, type_url: str, name: str, version: str, but: Set[str]) -> Votes:
         """Only those who have answered it count; nobody else is waited for."""
@@ -56,6 +57,9 @@ class World:
 
     def gathers(self, now: float) -> bool:
         return False
+
+    def owners(self, ref: ObjectRef, rejection: Rejection) -> Set[ObjectRef]:
+        return self.owning
 
     def unproven(self) -> dict[ObjectRef, int]:
         return dict.fromkeys(self.fresh, 1)
@@ -69,8 +73,8 @@ class World:
         if version == self.accepted.get(proxy):
             return
         self.offered.append(version)
-        if self.bad & (self.owners - self.out):
-            self.refuse(Nack(proxy, ROUTE, "r", version, tuple(sorted(self.owners)), "no"))
+        if self.bad & (self.owning - self.out):
+            self.refuse(Nack(proxy, ROUTE, "r", version, tuple(sorted(self.owning)), "no"))
         else:
             self.accepted[proxy] = version
             self.quarantine.review(0.0)
@@ -167,9 +171,39 @@ def test_the_proxy_that_refuses_leaves_in_the_middle_of_a_search(steps: int) -> 
     assert set(world.quarantine.rejected) == {A, B}
 
 
+@pytest.mark.parametrize("added", [False, True])
+def test_what_was_refused_for_another_is_offered_again_with_it(added: bool) -> None:
+    world = World(bad={A}, owners={A, B}, unproven={A})
+    world.settle()
+    world.bad, world.generation = set(), 1
+    world.owning |= {C}
+    world.quarantine.changed([C if added else B])
+    world.settle()
+    assert not world.quarantine.rejected
+
+
+def test_what_is_of_no_weight_or_of_nothing_that_was_refused_offers_nothing_again() -> None:
+    world = World(bad={A}, owners={A, B}, unproven={A})
+    world.settle()
+    world.bad = set()
+    world.quarantine.changed([C, ref("web-0", POD)])
+    assert set(world.quarantine.rejected) == {A}
+
+
+def test_what_was_refused_before_is_tried_first() -> None:
+    world = World(bad={A}, owners={A, B, C}, unproven={A})
+    world.settle()
+    world.generation, world.offered = 1, []
+    world.fresh = {A, B, C}
+    world.quarantine.changed([B])
+    world.settle()
+    assert world.offered == ["1:a,b,c", "1:b,c"]
+    assert set(world.quarantine.rejected) == {A}
+
+
 def test_a_refusal_that_no_object_explains_is_kept_until_something_changes() -> None:
     world = World(bad={ref("the mesh configuration")}, owners={A, ref("the mesh configuration")}, unproven={A})
-    world.owners = {A}
+    world.owning = {A}
     nack = Nack(PROXY, ROUTE, "r", "0:a", (), "no")
     world.refuse(nack)
     assert list(world.quarantine.unexplained) == [(ROUTE, "r")]

@@ -48,7 +48,7 @@ def join(plane: ControlPlane, group: str = "reviews", now: float = 0.0) -> Proxy
 
 
 def push(plane: ControlPlane) -> None:
-    while plane.is_behind:
+    while plane.roster.is_behind:
         plane.push(0.0)
 
 

@@ -20,7 +20,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from pilotfish.ads import DeltaRequest, Effect, Send, Stream, StreamCache, WorldRequest, parse_delta, parse_world
 from pilotfish.ads.wire import Payload
 from pilotfish.discovery.dump import entries
-from pilotfish.discovery.quarantine import Nack
+from pilotfish.discovery.rejection import Nack
 from pilotfish.envoy.printing import to_json
 from pilotfish.envoy.types import SECRET, DumpSection, xds_type
 from pilotfish.envoy.values import Layer, Resource, ResourceSet

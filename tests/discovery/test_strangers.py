@@ -75,7 +75,7 @@ def test_no_mixture_rolls_back_what_most_honest_ones_took_or_is_called_in_sync_w
     assert all(sidecar.holds(f"/one/{generation}") and sidecar.holds(f"/two/{generation}") for sidecar in honest)
     assert not world.plane.quarantine.rejected
     assert world.plane.quarantine.is_idle
-    assert world.plane.is_told
+    assert world.plane.roster.is_told
     is_true(world)
 
 
@@ -84,6 +84,6 @@ def is_true(world: World) -> None:
     lacking = {str(s.session.proxy) for s in world.sidecars if s.session is not None and not world.has_all(s)}
     if world.plane.is_settled:
         assert not lacking
-    if not world.plane.is_behind:
+    if not world.plane.roster.is_behind:
         green = {s.proxy for s in standings(world.plane) if not {Sync.STALE, Sync.REFUSED} & {*s.types.values()}}
         assert not green & lacking

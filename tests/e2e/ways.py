@@ -1,97 +1,75 @@
-"""A mesh with ways of every kind, and requests through it: what is predicted of them, and what becomes of them."""
+"""A mesh with ways of every kind: what requests are generated for (`tests/e2e/asked.py`)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from itertools import product
 from random import Random
 from typing import Any
 
-from pilotfish.explain.accesslog import AccessLogEntry
-from pilotfish.explain.ask import parse
-from pilotfish.explain.scene import Scene
-from pilotfish.explain.trace import End, Outcome, Trace
-from pilotfish.explain.walk import explain
-from tests.e2e.harness import Mesh
+from pilotfish.runtime.echo.calls import server_command
 
-SERVER = """
-import os, socketserver, threading
-
-NAME = os.environ["HOSTNAME"].encode()
-
-class Tell(socketserver.StreamRequestHandler):
-    '''Its name: to a request as its answer, to any other line as it is.'''
-    def handle(self):
-        if not self.rfile.readline().strip().endswith(b"HTTP/1.1"):
-            self.wfile.write(NAME)
-            return
-        while self.rfile.readline().strip(): pass
-        head = b"HTTP/1.1 200 OK\\r\\nconnection: close\\r\\ncontent-length: %d\\r\\n\\r\\n" % len(NAME)
-        self.wfile.write(head + NAME)
-
-socketserver.ThreadingTCPServer.allow_reuse_address = True
-for place in (("0.0.0.0", 7000), ("127.0.0.1", 8002)):
-    threading.Thread(target=socketserver.ThreadingTCPServer(place, Tell).serve_forever, daemon=True).start()
-socketserver.ThreadingTCPServer(("0.0.0.0", 8000), Tell).serve_forever()
-"""
-CLIENT = """
-import http.client, json, socket, sys
-
-def call(host, port, application, method, path, headers):
-    try:
-        if application == "tcp":
-            with socket.create_connection((host, port), 5) as stream:
-                stream.sendall(b"hello\\n")
-                got = stream.recv(100)
-                if got.startswith(b"HTTP/1.1 "): return {"status": int(got.split()[1])}
-                return {"pod": got.decode()} if got else {"end": "reset"}
-        connection = http.client.HTTPConnection(host, port, timeout=5)
-        connection.request(method, path, headers=headers)
-        answer = connection.getresponse()
-        body = answer.read().decode()
-        return {"status": answer.status, "pod": body}
-    except socket.gaierror: return {"end": "refused"}
-    except ConnectionRefusedError: return {"end": "refused"}
-    except TimeoutError: return {"end": "timeout"}
-    except (ConnectionError, http.client.HTTPException) as error: return {"end": "reset"}
-
-print(json.dumps([call(*each) for each in json.load(sys.stdin)]))
-"""
-MESH = f"""
+Json = dict[str, Any]
+DRAWN = ("drawn0", "drawn1", "drawn2", "drawn3")
+"""Services whose routes are drawn."""
+MESH = """
 apiVersion: v1
 kind: ConfigMap
-metadata: {{name: istio, namespace: istio-system}}
-data: {{mesh: "accessLogFile: /dev/stdout"}}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {{name: programs}}
-data:
-  server.py: {json.dumps(SERVER)}
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "accessLogFile: /dev/stdout"}
 """
 
 
-def _deployment(name: str, labels: dict[str, str], annotations: dict[str, str], command: list[str]) -> dict[str, Any]:
-    ready = {"tcpSocket": {"port": 8000}, "periodSeconds": 1} if command[0] == "python3" else None
-    container: dict[str, Any] = {"name": "app", "command": command}
-    container |= {"volumeMounts": [{"name": "programs", "mountPath": "/programs"}]}
-    container |= {"readinessProbe": ready} if ready else {}
-    metadata = {"labels": labels, "annotations": annotations}
-    volumes = [{"name": "programs", "configMap": {"name": "programs"}}]
+def manifests(seed: int) -> str:
+    objects = [*DEPLOYMENTS, *SERVICES, *ROUTES, *GATEWAYS, *_drawn(Random(seed))]
+    return MESH + "".join(f"---\n{json.dumps(each)}\n" for each in objects)
+
+
+# Pods
+
+
+def _deployment(name: str, labels: Json, annotations: Json, *places: str, namespace: str = "default") -> Json:
+    """Of an app that listens there; of one that does nothing, without."""
+    container: Json = {"name": "app", "command": [*(server_command(places) if places else ("sleep", "infinity"))]}
+    container |= {"readinessProbe": {"tcpSocket": {"port": 8000}, "periodSeconds": 1}} if places else {}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": name},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "selector": {"matchLabels": labels},
-            "template": {"metadata": metadata, "spec": {"containers": [container], "volumes": volumes}},
+            "template": {
+                "metadata": {"labels": labels, "annotations": annotations},
+                "spec": {"containers": [container]},
+            },
         },
     }
 
 
-def _service(name: str, app: str, ports: dict[str, tuple[int, int]], **spec: Any) -> dict[str, Any]:
+_BARE = {"sidecar.istio.io/inject": "false"}
+_EVERYWHERE = ("0.0.0.0:8000", "0.0.0.0:7000", "127.0.0.1:8002")
+_ONE_MORE = "0.0.0.0:7001"
+"""Not all pods of an app listen there."""
+DEPLOYMENTS = (
+    _deployment("shop-v1", {"app": "shop", "version": "v1"}, {}, *_EVERYWHERE, _ONE_MORE),
+    _deployment("shop-v2", {"app": "shop", "version": "v2"}, {}, *_EVERYWHERE),
+    _deployment("bare-v1", {"app": "bare", "version": "v1"}, _BARE, *_EVERYWHERE, _ONE_MORE),
+    _deployment("bare-v2", {"app": "bare", "version": "v2"}, _BARE, *_EVERYWHERE),
+    _deployment("open", {"app": "open"}, {"traffic.sidecar.istio.io/excludeInboundPorts": "7000"}, *_EVERYWHERE),
+    _deployment("client", {"app": "client"}, {}),
+    _deployment("past", {"app": "past"}, {"traffic.sidecar.istio.io/excludeOutboundPorts": "80,90"}),
+    _deployment("narrow", {"app": "narrow"}, {"traffic.sidecar.istio.io/includeOutboundIPRanges": "10.96.0.0/16"}),
+    {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "apart"}},
+    _deployment("scoped", {"app": "scoped"}, {}, namespace="apart"),
+    _deployment("naked", {"app": "naked"}, _BARE),
+)
+CLIENTS = ("client", "scoped", "narrow", "past", "naked")
+"""With a sidecar, with one that knows little, with some ways past it, and without one."""
+
+# Services
+
+
+def _service(name: str, app: str, ports: dict[str, tuple[int, int]], **spec: Any) -> Json:
     listed = [{"name": word, "port": port, "targetPort": target} for word, (port, target) in ports.items()]
     return {
         "apiVersion": "v1",
@@ -101,42 +79,59 @@ def _service(name: str, app: str, ports: dict[str, tuple[int, int]], **spec: Any
     }
 
 
-def _istio(kind: str, name: str, **spec: Any) -> dict[str, Any]:
-    return {"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+_PORTS = {
+    "http": (80, 8000),
+    "http-none": (81, 8001),
+    "http-local": (82, 8002),
+    "http-half": (83, 7001),
+    "http2": (84, 8000),
+    "any": (85, 8000),
+    "tcp": (90, 7000),
+    "tcp-half": (93, 7001),
+    "tls": (443, 7000),
+}
+PORTS = (*(port for port, _ in _PORTS.values()), 9999)
+SERVICES = (
+    _service("shop", "shop", _PORTS),
+    _service("raw", "shop", {"tcp-web": (80, 8000), "tcp-none": (81, 8001), "any": (85, 8000)}),
+    _service("each", "shop", {"http": (80, 8000), "tcp": (90, 7000)}, clusterIP="None"),
+    _service("bare", "bare", _PORTS),
+    _service("open", "open", _PORTS),
+    _service("empty", "nobody", {"http": (80, 8000), "tcp": (90, 7000)}),
+    _service("split", "shop", {"tcp": (90, 7000), "tls": (443, 7000)}),
+    *(_service(name, "shop", {"http": (80, 8000), "http-half": (83, 7001)}) for name in DRAWN),
+)
+
+# Routes
 
 
-def _to(subset: str = "", host: str = "shop", weight: int = 0) -> dict[str, Any]:
-    destination = {"host": host} | ({"subset": subset} if subset else {})
+def _istio(kind: str, name: str, namespace: str = "default", **spec: Any) -> Json:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def _to(subset: str = "", host: str = "shop", weight: int = 0, port: int = 0) -> Json:
+    destination: Json = {"host": host} | ({"subset": subset} if subset else {})
+    destination |= {"port": {"number": port}} if port else {}
     return {"destination": destination} | ({"weight": weight} if weight else {})
 
 
-def _rule(prefix: str, **fields: Any) -> dict[str, Any]:
+def _rule(prefix: str, **fields: Any) -> Json:
     return {"match": [{"uri": {"prefix": prefix}}], **fields}
 
 
-_RUN = ["python3", "/programs/server.py"]
-_IDLE = ["sleep", "infinity"]
+def _rules(host: str, **policy: Any) -> Json:
+    subsets = [{"name": each, "labels": {"version": each}} for each in ("v1", "v2", "v3")]
+    return _istio("DestinationRule", host, host=host, subsets=subsets, **policy)
+
+
 _EVERY = {"percentage": {"value": 100}}
-_SHOP = {"http": (80, 8000), "http-none": (81, 8001), "http-local": (82, 8002), "tcp": (90, 7000)}
-OBJECTS = (
-    _deployment("shop-v1", {"app": "shop", "version": "v1"}, {}, _RUN),
-    _deployment("shop-v2", {"app": "shop", "version": "v2"}, {}, _RUN),
-    _deployment("bare", {"app": "bare"}, {"sidecar.istio.io/inject": "false"}, _RUN),
-    _deployment("client", {"app": "client"}, {}, _IDLE),
-    _deployment("past", {"app": "past"}, {"traffic.sidecar.istio.io/excludeOutboundPorts": "80,90"}, _IDLE),
-    _service(
-        "shop", "shop", {"http": (80, 8000), "http-none": (81, 8001), "http-local": (82, 8002), "tcp": (90, 7000)}
-    ),
-    _service("raw", "shop", {"tcp-web": (80, 8000), "tcp-none": (81, 8001), "any": (85, 8000)}),
-    _service("each", "shop", {"http": (80, 8000), "tcp": (90, 7000)}, clusterIP="None"),
-    _service("bare", "bare", {"http": (80, 8000), "http-none": (81, 8001), "tcp": (90, 7000)}),
-    _service("empty", "nobody", {"http": (80, 8000), "tcp": (90, 7000)}),
-    _istio(
-        "DestinationRule",
-        "shop",
-        host="shop",
-        subsets=[{"name": v, "labels": {"version": v}} for v in ("v1", "v2", "v3")],
-    ),
+ROUTES = (
+    _rules("shop"),
+    _rules("bare"),
+    _rules("split"),
+    *(_rules(name) for name in DRAWN[:3]),
+    _rules(DRAWN[3], trafficPolicy={"loadBalancer": {"consistentHash": {"httpHeaderName": "x-a"}}}),
     _istio(
         "VirtualService",
         "shop",
@@ -152,105 +147,174 @@ OBJECTS = (
             _rule("/nowhere", route=[_to(host="absent")]),
             _rule("/rewritten", rewrite={"uri": "/who"}, route=[_to("v1")]),
             _rule("/split", route=[_to("v1", weight=30), _to("v2", weight=70)]),
+            _rule("/again", retries={"attempts": 2, "retryOn": "5xx"}, route=[_to(port=83)]),
             {"match": [{"uri": {"regex": "/re[0-9]+"}}], "route": [_to("v2")]},
             {"match": [{"uri": {"prefix": "/CaSe"}, "ignoreUriCase": True}], "route": [_to("v1")]},
             {"match": [{"uri": {"prefix": "/who"}}, {"uri": {"exact": "/"}}], "route": [_to()]},
             _rule("/cors", corsPolicy={"allowOrigins": [{"exact": "http://a.example"}]}, route=[_to("v1")]),
         ],
     ),
+    _istio(
+        "VirtualService",
+        "bare",
+        hosts=["bare"],
+        http=[
+            _rule("/who", retries={"attempts": 0}, route=[_to(host="bare", port=83)]),
+            _rule("/split", retries={"attempts": 1, "retryOn": "gateway-error"}, route=[_to(host="bare", port=83)]),
+            _rule(
+                "/again",
+                retries={"attempts": 2, "retryOn": "connect-failure", "retryIgnorePreviousHosts": False},
+                route=[_to(host="bare", port=83)],
+            ),
+            _rule("/subset", route=[_to("v2", host="bare", port=83)]),
+            {"route": [_to(host="bare")]},
+        ],
+    ),
     _istio("VirtualService", "each", hosts=["each"], http=[{"route": [_to(host="each")], "timeout": "3s"}]),
+    _istio(
+        "VirtualService",
+        "split",
+        hosts=["split"],
+        tcp=[
+            {
+                "match": [{"port": 90, "sourceLabels": {"app": "client"}}],
+                "route": [_to("v1", "split", 50), _to("v2", "split", 50)],
+            },
+            {"match": [{"port": 90}], "route": [_to("v2", "split")]},
+        ],
+        tls=[
+            {"match": [{"port": 443, "sniHosts": ["split"]}], "route": [_to("v1", "split", port=443)]},
+            {
+                "match": [{"port": 443, "sniHosts": ["split.default.svc.cluster.local"]}],
+                "route": [_to("v3", "split", port=443)],
+            },
+        ],
+    ),
+    _istio(
+        "Sidecar",
+        "scoped",
+        "apart",
+        egress=[{"hosts": ["default/shop.default.svc.cluster.local", "default/each.default.svc.cluster.local"]}],
+        outboundTrafficPolicy={"mode": "REGISTRY_ONLY"},
+    ),
+    _istio(
+        "ServiceEntry",
+        "outside",
+        hosts=["outside.example.com"],
+        addresses=["10.200.0.1"],
+        location="MESH_INTERNAL",
+        resolution="STATIC",
+        workloadSelector={"labels": {"app": "bare"}},
+        ports=[
+            {"number": 80, "name": "http", "protocol": "HTTP", "targetPort": 8000},
+            {"number": 90, "name": "tcp", "protocol": "TCP", "targetPort": 7001},
+        ],
+    ),
+)
+GATEWAY = "istio-ingressgateway.istio-system"
+GATEWAYS = (
+    _istio(
+        "Gateway",
+        "edge",
+        selector={"istio": "ingressgateway"},
+        servers=[
+            {
+                "port": {"number": 80, "name": "http", "protocol": "HTTP"},
+                "hosts": ["shop.example.com", "*.wild.example.com"],
+            },
+            {
+                "port": {"number": 443, "name": "tls", "protocol": "TLS"},
+                "hosts": ["shop.example.com"],
+                "tls": {"mode": "PASSTHROUGH"},
+            },
+        ],
+    ),
+    _istio(
+        "VirtualService",
+        "edge",
+        hosts=["shop.example.com", "*.wild.example.com"],
+        gateways=["edge"],
+        http=[
+            _rule("/who", route=[_to("v1", port=80)]),
+            _rule("/subset", route=[_to("v3", port=80)]),
+            _rule("/old", redirect={"authority": "new.example.com", "redirectCode": 308}),
+            _rule("/again", route=[_to(host="bare", port=83)]),
+            _rule("/split", route=[_to(port=80)], retries={"attempts": 1, "retryOn": "5xx"}),
+        ],
+        tls=[{"match": [{"port": 443, "sniHosts": ["shop.example.com"]}], "route": [_to(port=443)]}],
+    ),
 )
 
+# Routes that are drawn: paths and headers of few letters, so that much matches and much does not
 
-def manifests() -> str:
-    return MESH + "".join(f"---\n{json.dumps(each)}\n" for each in OBJECTS)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    client: str
-    """The app that asks."""
-    host: str
-    port: int
-    application: str
-    method: str = "GET"
-    path: str = "/"
-    headers: dict[str, str] = field(default_factory=dict)
-
-    def numbered(self, number: int) -> Asked:
-        """Known again in access logs."""
-        return replace(self, path=f"{self.path}{'&' if '?' in self.path else '?'}id={number}")
-
-    def predicted(self, scene: Scene) -> Trace:
-        station = next(s for name, s in scene.stations.items() if name.startswith(f"{self.client}-"))
-        url = f"{'tcp' if self.application == 'tcp' else 'http'}://{self.host}:{self.port}{self.path}"
-        headers = [f"{name}: {value}" for name, value in self.headers.items()]
-        return explain(scene, station, parse(url, method=self.method, headers=headers))
+PATHS = ("/a", "/a/b", "/b", "/A", "/ab", "/a?x=1", "/a?x=12&y", "/")
+HEADERS: tuple[dict[str, str], ...] = ({}, {"x-a": "1"}, {"x-a": "12"}, {"x-a": "1", "x-b": "z"}, {"x-b": "1"})
+AUTHORITIES = ("", "drawn0:80", "a.example.com")
 
 
-CLIENTS = ("client", "past", "bare")
-"""With a sidecar, with ports that go past it, and without one."""
-_PATHS = (
-    "/", "/who", "/who/1", "/fault", "/old", "/direct", "/subset", "/nowhere", "/rewritten", "/split", "/re12", "/rex",
-    "/case", "/other", "/cors", "/who?x=1", "/a/../who", "/%77ho",
-)  # fmt: skip
-_HEADERS: tuple[dict[str, str], ...] = (
-    {},
-    {"user": "jason"},
-    {"user": "other"},
-    {"host": "shop"},
-    {"host": "nobody.example"},
-    {"host": "each:80"},
-    {"origin": "http://a.example", "access-control-request-method": "GET"},
-)
-_HOSTS = ("shop", "shop.default", "shop.default.svc.cluster.local", "raw", "each", "bare", "empty", "absent-svc")
-_PORTS = (80, 81, 82, 85, 90, 9999)
+def _drawn(random: Random) -> Iterator[Json]:
+    for name in DRAWN:
+        rules = [{"name": f"r{number}", **_draw_rule(random, name)} for number in range(8)]
+        if random.random() < 0.5:
+            rules.append({"name": "last", "route": [_to(host=name, port=80)]})
+        yield _istio("VirtualService", name, hosts=[name, "a.example.com"] if name == "drawn1" else [name], http=rules)
 
 
-def generate(seed: int, scene: Scene, count: int) -> Iterator[Asked]:
-    """`count` requests, by names and by the addresses of pods: a quarter to what is routed, a quarter no HTTP."""
-    random = Random(seed)
-    pods = [s.addresses[0] for name, s in scene.stations.items() if name.startswith(("shop-", "bare-"))]
-    every = [
-        Asked(client, host, port, "http", method, path, headers)
-        for client, host, port, method, path, headers in product(
-            ("client", "past", "bare"),
-            (*_HOSTS, *pods),
-            (*_PORTS, 8000, 8002),
-            ("GET", "POST", "OPTIONS"),
-            _PATHS,
-            _HEADERS,
-        )
-    ]
-    tcp = [
-        Asked(client, host, port, "tcp") for client, host, port in product(CLIENTS, (*_HOSTS, *pods), (*_PORTS, 7000))
-    ]
-    routed = [each for each in every if (each.client, each.port) == ("client", 80) and "shop" in each.host]
-    raw = min(len(tcp), count // 4)
-    chosen = [*random.sample(routed, count // 4), *random.sample(every, count - count // 4 - raw)]
-    yield from (each.numbered(number) for number, each in enumerate(chosen))
-    yield from random.sample(tcp, raw)
+def _draw_rule(random: Random, host: str) -> Json:
+    return {"match": [_draw_match(random) for _ in range(random.choice((1, 1, 2)))], **_draw_action(random, host)}
 
 
-def perform(mesh: Mesh, client: str, asked: list[Asked]) -> list[dict[str, Any]]:
-    """What becomes of them, sent one after the other from the client's pod."""
-    calls = [(a.host, a.port, a.application, a.method, a.path, a.headers) for a in asked]
-    pod = mesh.pods(client)[0]["name"]
-    said = mesh.exec(pod, "python3", "-c", CLIENT, stdin=json.dumps(calls), timeout=300)
-    found: list[dict[str, Any]] = json.loads(said.stdout)
+def _draw_match(random: Random) -> Json:
+    found: Json = {}
+    for field, draw in random.sample(_CRITERIA, random.choice((1, 1, 2))):
+        found[field] = draw(random)
+    if "uri" in found and random.random() < 0.3:
+        found["ignoreUriCase"] = True
     return found
 
 
-def agrees(outcome: Outcome, seen: dict[str, Any]) -> bool:
-    if outcome.kind is End.DELIVERED:
-        return outcome.pod != "" and seen.get("pod") == outcome.pod.rpartition(".")[0]
-    if outcome.kind is End.RESPONSE:
-        return seen.get("status") == outcome.status
-    return seen.get("end") == outcome.kind.value
+def _draw_string(random: Random, words: tuple[str, ...]) -> Json:
+    word = random.choice(words)
+    return random.choice(({"exact": word}, {"prefix": word}, {"regex": f"{word}.?"}))
 
 
-def logs(outcome: Outcome, entry: AccessLogEntry) -> bool:
-    """The client's proxy wrote of the request what was predicted; a flag if it was the one that failed."""
-    flag = outcome.flag if outcome.pod.startswith("client-") else ""
-    told = (",".join(entry.response_flags), entry.upstream_cluster, entry.upstream_host)
-    return told == (flag, outcome.cluster, outcome.endpoint)
+_CRITERIA: tuple[tuple[str, Any], ...] = (
+    ("uri", lambda r: _draw_string(r, ("/a", "/ab", "/b", "/a/"))),
+    ("uri", lambda r: _draw_string(r, ("/a", "/A", "/"))),
+    ("headers", lambda r: {r.choice(("x-a", "x-b")): r.choice(({}, _draw_string(r, ("1", "12", "z"))))}),
+    ("withoutHeaders", lambda r: {r.choice(("x-a", "x-b")): r.choice(({}, _draw_string(r, ("1", "z"))))}),
+    ("queryParams", lambda r: {r.choice(("x", "y")): r.choice(({"exact": "1"}, {"regex": "1.?"}))}),
+    ("method", lambda r: _draw_string(r, ("GET", "POST", "P"))),
+    ("authority", lambda r: _draw_string(r, ("drawn", "a.example.com"))),
+    ("scheme", lambda r: {"exact": r.choice(("http", "https"))}),
+    ("port", lambda r: r.choice((80, 83))),
+    ("sourceLabels", lambda r: {"app": r.choice(("client", "narrow"))}),
+    ("sourceNamespace", lambda r: r.choice(("default", "other"))),
+)
+
+
+def _draw_action(random: Random, host: str) -> Json:
+    route: Json = {"route": [_to(random.choice(("", "v1", "v2", "v3")), host, port=random.choice((80, 83)))]}
+    weights = [_to(each, host, weight, 80) for each, weight in (("v1", 25), ("v2", 75), ("v3", 0)) if weight]
+    return random.choice(
+        (
+            route,
+            route,
+            {"route": weights},
+            route | {"rewrite": {"uri": "/a"}},
+            route | {"rewrite": {"authority": "elsewhere"}},
+            route | {"fault": {"abort": {"httpStatus": random.choice((418, 503)), "percentage": {"value": 50}}}},
+            route | {"mirror": {"host": "raw", "port": {"number": 85}}, "timeout": "5s"},
+            route
+            | {
+                "retries": {
+                    "attempts": random.choice((0, 1, 3)),
+                    "retryOn": random.choice(("5xx", "gateway-error", "reset", "connect-failure", "503")),
+                    "retryIgnorePreviousHosts": random.random() < 0.5,
+                }
+            },
+            {"redirect": {"uri": "/b", "redirectCode": random.choice((301, 307))}},
+            {"redirect": {"scheme": "https", "authority": "new.example.com"}},
+            {"directResponse": {"status": random.choice((200, 404, 503)), "body": {"string": "no"}}},
+        )
+    )

@@ -401,6 +401,8 @@ class Start:
             "--concurrency",
             "1",
             "--disable-hot-restart",
+            "--file-flush-interval-msec",
+            "100",
             "-l",
             "warning",
         ]

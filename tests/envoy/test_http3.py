@@ -91,7 +91,8 @@ def test_https_is_http3_as_well_where_a_service_has_its_port_for_udp(start: Star
 
     assert told("a.example.com") == 'alt-svc: h3=":443"; ma=86400', "who comes by TCP is told"
     assert told("a.example.com", 8444) == "", "no Service has that port for UDP"
-    listening = Held.of_resources(live.ads.resources).places["0.0.0.0", 8443]
+    listening = Held.of_resources(live.ads.resources).listener("0.0.0.0", 8443)
+    assert listening is not None
     assert listening.name == "0.0.0.0_8443", "explain follows connections of TCP"
     for port, host in ((8443, "m.example.com"), (8444, "a.example.com")):
         assert call_http3(live.peer, POD4, port, host, trusted=trusted, within=2).status == ""

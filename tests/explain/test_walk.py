@@ -97,7 +97,7 @@ def told(outcome: Outcome) -> tuple[float, str]:
         ("client", "http://web.vm.svc.cluster.local/a/../web", {}, {(0.5, "web-1.vm"), (0.5, "web-2.vm")}),
         ("client", "web:90", {}, {(0.5, "web-1.vm"), (0.5, "web-2.vm")}),
         ("client", "empty:90", {}, {(1.0, "reset UH")}),
-        ("client", "http://web:81/", {}, {(1.0, "reset UF")}),
+        ("client", "http://web:81/", {}, {(1.0, "reset UF,URX")}),
         ("client", "web:80", {}, {(0.5, "response 400 DPE")}),
         ("client", "http://nobody/", {}, {(1.0, "unknown")}),
         ("client", "http://nobody.vm.svc.cluster.local/", {}, {(1.0, "refused")}),

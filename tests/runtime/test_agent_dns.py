@@ -111,7 +111,7 @@ async def test_without_a_resolver_the_failure_is_immediate() -> None:
 
 
 async def test_a_client_that_takes_no_answer_is_cut_off_and_keeps_no_other_waiting(monkeypatch: Any) -> None:
-    monkeypatch.setattr("pilotfish.runtime.agent.dns._IDLE", 0.3)
+    monkeypatch.setattr("pilotfish.runtime.agent.dns._IDLE", 1.0)
     loop = asyncio.get_running_loop()
     query = DNSRecord.question("many.vm.svc.cluster.local").pack()
 
@@ -302,7 +302,7 @@ async def until(predicate: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_one_poll_serves_all_agents_of_a_namespace(names: NameTables) -> None:
+async def test_one_poll_serves_all_agents_that_are_told_the_same(names: NameTables) -> None:
     discovery, port = Discovery(), free_port()
     proxies = [Proxy.of_pod(name, "vm", (ip,)) for name, ip in (("a", "10.0.0.1"), ("b", "10.0.0.2"))]
     async with serving(discovery, port):
@@ -321,9 +321,18 @@ async def test_one_poll_serves_all_agents_of_a_namespace(names: NameTables) -> N
         await until(lambda: sources[0].table.version == "3")
 
 
-async def test_namespaces_that_see_the_same_share_one_table(names: NameTables) -> None:
+@pytest.mark.parametrize(
+    "proxies",
+    [
+        [Proxy.of_pod("a", namespace, ("10.0.0.1",)) for namespace in ("vm", "shop")],
+        # A Sidecar may select one of them.
+        [Proxy.of_pod("a", "vm", ("10.0.0.1",), labels={"app": app}) for app in ("a", "b")],
+    ],
+)
+async def test_who_may_be_told_otherwise_asks_for_itself_and_shares_what_is_the_same(
+    names: NameTables, proxies: list[Proxy]
+) -> None:
     discovery, port = Discovery(), free_port()
-    proxies = [Proxy.of_pod("a", namespace, ("10.0.0.1",)) for namespace in ("vm", "shop")]
     discovery.known = {proxy.id for proxy in proxies}
     async with serving(discovery, port):
         sources = [names.subscribe(f"127.0.0.1:{port}", proxy) for proxy in proxies]

@@ -211,7 +211,7 @@ async def test_what_only_a_proxy_that_left_needed_is_forgotten(file: Path, monke
         async with connected(made.xds) as proxy:
             await proxy.until("all is there", lambda: "8000" in proxy.has[ROUTE])
             size = len(made.plane.mesh.graph)
-        assert await made.driver.moved.wait_for(lambda: not made.plane.sessions, 5)
+        assert await made.driver.moved.wait_for(lambda: not made.plane.roster.sessions, 5)
         await asyncio.sleep(0)
         async with asyncio.timeout(5):
             while len(made.plane.mesh.graph) >= size:

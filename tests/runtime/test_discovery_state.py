@@ -12,7 +12,7 @@ import pytest
 from pilotfish.config import load
 from pilotfish.discovery import memory
 from pilotfish.discovery.memory import Remembered
-from pilotfish.discovery.quarantine import Rejection
+from pilotfish.discovery.rejection import Rejection
 from pilotfish.envoy.types import ROUTE
 from pilotfish.runtime.discovery.state import StateFile
 from pilotfish.runtime.errors import MachineError

@@ -124,8 +124,8 @@ async def test_a_pod_that_comes_before_its_news_waits_and_one_that_is_gone_is_en
         save(file, ONE + POD.format("web-0", "127.0.0.1"))
         await proxy.until("all is there", lambda: "8000" in proxy.has[ROUTE])
         save(file, ONE)
-        await made.driver.moved.wait_for(lambda: not made.plane.sessions, 5)
-        assert not made.plane.sessions
+        await made.driver.moved.wait_for(lambda: not made.plane.roster.sessions, 5)
+        assert not made.plane.roster.sessions
 
 
 async def test_what_is_too_large_is_refused_and_nothing_of_it_stays(file: Path) -> None:
@@ -146,7 +146,7 @@ async def test_what_is_too_large_is_refused_and_nothing_of_it_stays(file: Path) 
             assert code is grpc.StatusCode.RESOURCE_EXHAUSTED, words
             assert "the most" in words or "longer than" in words
             assert await refused(made, "too-large") == before + 1
-        assert not made.plane.sessions
+        assert not made.plane.roster.sessions
 
 
 @pytest.mark.parametrize("node_id", [f"sidecar~10.0.0.1~{'a' * 2000}.vm~x", "sidecar~10.0.0.1~a\n.vm~x", "x" * 100_000])
@@ -184,7 +184,7 @@ async def test_who_answers_nothing_delays_nobody_is_named_cut_off_and_kept_off(
     async with discovery(file) as made, connected(made.xds) as proxy:
         await proxy.until("all is there", lambda: "8000" in proxy.has[ROUTE])
         cut = asyncio.create_task(refusal(made.xds, ask(stalling)))
-        await made.driver.moved.wait_for(lambda: bool(made.plane.slow), 5)
+        await made.driver.moved.wait_for(lambda: bool(made.plane.roster.slow), 5)
         assert (await get(made, "/api/synced?wait=0"))[0] == 504
         began = time.perf_counter()
         save(file, ONE.replace("10.0.0.1", "10.0.0.99"))

@@ -13,7 +13,9 @@ import msgspec
 import pytest
 
 from pilotfish.model import Kind, ObjectRef
+from pilotfish.model.frontend import Frontend
 from pilotfish.model.kinds import DEPLOYMENT, POD
+from pilotfish.model.names import NameTable
 from pilotfish.node.publish import Publish
 from pilotfish.node.volumes import EmptyDir, File, HostPath, VolumeFiles
 from pilotfish.runtime.control.client import (
@@ -381,6 +383,14 @@ class Mesh:
     def objects(self, kind: Kind | None, namespace: str, name: str) -> list[Unstructured]:
         return [{"asked": [str(kind), namespace, name]}]
 
+    def names(self, namespace: str, name: str) -> NameTable | None:
+        if name == "none":
+            return None
+        return NameTable("v1", {f"{name}.{namespace}": ("10.96.0.1",)}, headless=frozenset({"h"}))
+
+    def frontends(self) -> list[Frontend]:
+        return [Frontend("vm", "x", "TCP", 80, ("10.96.0.1",), (("10.244.0.2", 8080),))]
+
     def source(self, ref: ObjectRef, field: str) -> str:
         return f"{ref} {field}"
 
@@ -438,6 +448,11 @@ async def test_everything_that_a_client_asks_arrives(tmp_path: Path) -> None:
         ):
             change = (await asyncio.to_thread(call)).changes[0]
             assert (change.kind, change.namespace, change.name, change.action) == expected
+        names = await asyncio.to_thread(client.names, "vm", "x")
+        assert (names.records, names.headless) == ({"x.vm": ("10.96.0.1",)}, {"h"})
+        assert await asyncio.to_thread(client.frontends) == mesh.frontends()
+        with pytest.raises(Refused, match='pods "none" not found'):
+            await asyncio.to_thread(client.names, "vm", "none")
         rollout = await asyncio.to_thread(client.rollout, "vm", "x", "waiting", 0.5)
         assert rollout.message == "waiting 0.5"
         assert await asyncio.to_thread(client.synced, 0.5)

@@ -81,8 +81,9 @@ def _apply(session: Session, texts: tuple[ManifestText, ...], wait: float) -> bo
 
 def _try(session: Session, texts: tuple[ManifestText, ...]) -> bool:
     from pilotfish.cli.live_world import foresee
+    from pilotfish.offline.difference import compare
 
-    difference = foresee(session, texts)
+    difference = compare(*foresee(session, texts))
     actions = {change.ref: "created" if change.before is None else "configured" for change in difference.objects}
     actions |= dict.fromkeys(difference.unchanged, "unchanged")
     if not actions and not difference.problems:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -10,7 +9,6 @@ import click
 import msgspec
 
 from pilotfish.cli.failure import Failure
-from pilotfish.cli.manifests import read_manifests, read_text
 from pilotfish.cli.options import FILE, mesh_option
 from pilotfish.cli.render.documents import render_document
 from pilotfish.cli.render.way import render_way
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from pilotfish.explain.owner import FindOwners
     from pilotfish.explain.report import Report
     from pilotfish.explain.scene import Scene, Station
+    from pilotfish.explain.trace import Trace
 
 Output = Literal["text", "json", "yaml", "svg", "html"]
 
@@ -108,7 +107,6 @@ def command(
       pilotfish explain deploy/webapp.vm redis:6379 -f mesh.yaml -v
     """
     from pilotfish.explain.ask import parse
-    from pilotfish.explain.cases import differences
     from pilotfish.explain.document import build_document
     from pilotfish.explain.report import build_report
     from pilotfish.explain.walk import explain
@@ -149,7 +147,14 @@ def command(
         click.echo(render_document(build_document(name, ask, trace, owners, observed), output), nl=False)
     else:
         click.echo(_show(build_report(name, ask, trace, nearby(owners), observed), output, verbose), nl=False)
-    if wanted is not None and (lines := tuple(differences(trace, [wanted]))):
+    if wanted is not None:
+        _assert(trace, wanted)
+
+
+def _assert(trace: Trace, wanted: Expected) -> None:
+    from pilotfish.explain.cases import differences
+
+    if lines := tuple(differences(trace, [wanted])):
         raise Failure(f"not as asserted ({wanted}): {'; '.join(lines)}")
 
 
@@ -165,6 +170,7 @@ def _offline(
     files: tuple[str, ...], recursive: bool, namespace: str, mesh_config: str | None, source: str
 ) -> tuple[Scene, Station | None, FindOwners]:
     from pilotfish.cli.changes import show_problems
+    from pilotfish.cli.manifests import read_manifests
     from pilotfish.offline.owners import find_owners, locate_in
     from pilotfish.offline.scene import build_scene
     from pilotfish.offline.world import build
@@ -192,15 +198,17 @@ def _dumped(
     client = Dumped(_read_json(config_dump), _read_json(clusters) if clusters else None, _read_rules(saved))
     server = Dumped(_read_json(server_dump), None, _read_rules(server_saved)) if server_dump else None
     scene, station = build_scene(client, server)
-    if not any(each.held is not None and each.held.places for each in scene.stations.values()):
+    if not any(each.held is not None and each.held.has_listeners for each in scene.stations.values()):
         raise Failure(f"{config_dump} has no listeners; give what Envoy's admin port answers to /config_dump")
     return scene, station, find_written
 
 
 def _read_json(file: str) -> dict[str, Any]:
+    from pilotfish.cli.manifests import read_text
+
     try:
-        found = json.loads(read_text(file))
-    except ValueError as error:
+        found = msgspec.json.decode(read_text(file))
+    except msgspec.DecodeError as error:
         raise Failure(f"{file} is not JSON: {error}; give what Envoy's admin port answers") from error
     if not isinstance(found, dict):
         raise Failure(f"{file} holds no JSON object; give what Envoy's admin port answers")
@@ -209,6 +217,7 @@ def _read_json(file: str) -> dict[str, Any]:
 
 def _read_rules(file: str | None) -> RuleSet | None:
     from pilotfish.capture import parse_iptables
+    from pilotfish.cli.manifests import read_text
 
     if file is None:
         return None
@@ -252,11 +261,13 @@ def _send(mesh: str | None, namespace: str | None, source: str, ask: Ask) -> Obs
 
 
 def _parse_expected(words: tuple[str, ...]) -> Expected | None:
+    if not words:
+        return None
     from pilotfish.explain.cases import Expected
 
     said = dict(word.partition("=")[::2] for word in words)
     try:
-        return msgspec.convert(said, Expected, strict=False) if said else None
+        return msgspec.convert(said, Expected, strict=False)
     except msgspec.ValidationError as error:
         raise Failure(f"--assert: {error}") from error
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,52 +16,41 @@ if TYPE_CHECKING:
     from pilotfish.explain.ask import Ask
     from pilotfish.explain.live import Observed
     from pilotfish.explain.trace import End
+    from pilotfish.runtime.echo.calls import Result
 
 _RUN: Final = "import sys; from pilotfish.cli import main; sys.argv[0] = 'pilotfish'; main()"
-_TIMEOUT: Final = 10
 _LOGGED: Final = 5.0
 """Seconds for which the access log is waited for."""
-_ID: Final = "x-request-id"
 
 
 def send(mesh: str, pod: PodView, ask: Ask) -> Observed:
-    """By curl, in the pod's first container."""
-    from pilotfish.explain.call import Application
+    """From the pod's first container."""
     from pilotfish.explain.live import Observed
 
-    if ask.application is Application.TCP:
-        raise Failure(f"--live sends HTTP; {ask.url} is TCP: write http://")
-    id = str(uuid.uuid4())
     before = _counters(pod, ask)
-    command = ["exec", "--name", mesh, f"{pod.name}.{pod.namespace}", "--", "curl", *_arguments(ask, id)]
-    done = subprocess.run([sys.executable, "-c", _RUN, *command], capture_output=True, text=True, check=False)
-    if done.returncode == 127:
-        raise Failure(f"--live runs curl in {pod.name}.{pod.namespace}, and there is none: {done.stderr.strip()}")
-    status = int(done.stdout) if done.stdout.isdecimal() and int(done.stdout) else None
-    entry = _find(pod, id) if pod.captured else None
+    (result,) = perform(mesh, pod, [ask])
+    entry = find_entry(pod, result) if pod.captured and result.source else None
     after = _counters(pod, ask)
     counted = frozenset(rule for rule, packets in after.items() if packets > before.get(rule, 0))
-    return Observed(status, _end(done.returncode, status), entry, counted)
+    return Observed(result.status, end_of(result), entry, counted)
 
 
-def _arguments(ask: Ask, id: str) -> list[str]:
-    request = ask.request
-    host = f"[{ask.host}]" if ":" in ask.host else ask.host
-    words = ["-sS", "-k", "-m", str(_TIMEOUT), "-o", "/dev/null", "-w", "%{http_code}", "--path-as-is"]
-    words += ["-X", request.method, "-H", f"{_ID}: {id}", "-H", f"Host: {request.host}"]
-    words += [word for name, value in request.headers.items() for word in ("-H", f"{name}: {value}")]
-    if ask.address and ask.address != ask.host:
-        words += ["--resolve", f"{ask.host}:{ask.port}:{ask.address}"]
-    return [*words, f"{request.scheme}://{host}:{ask.port}{request.path}"]
+def perform(mesh: str, pod: PodView, asks: list[Ask]) -> list[Result]:
+    """One after the other, each over a connection of its own."""
+    from pilotfish.runtime.echo.calls import build_calls, client_command, read_results
+
+    place = f"{pod.name}.{pod.namespace}"
+    command = [sys.executable, "-c", _RUN, "exec", "--name", mesh, place, "--", *client_command()]
+    done = subprocess.run(command, input=build_calls(asks), capture_output=True, check=False)
+    if done.returncode:
+        raise Failure(f"nothing can be sent from {place}: {done.stderr.decode(errors='replace').strip()}")
+    return read_results(done.stdout)
 
 
-def _end(code: int, status: int | None) -> End:
-    """What curl's exit code says. Source: curl(1), EXIT CODES."""
+def end_of(result: Result) -> End:
     from pilotfish.explain.trace import End
 
-    if status is not None:
-        return End.DELIVERED
-    return {6: End.REFUSED, 7: End.REFUSED, 28: End.TIMEOUT}.get(code, End.RESET)
+    return End(result.end) if result.end else End.DELIVERED
 
 
 def _counters(pod: PodView, ask: Ask) -> dict[str, int]:
@@ -84,15 +72,16 @@ def _counters(pod: PodView, ask: Ask) -> dict[str, int]:
     }
 
 
-def _find(pod: PodView, id: str) -> AccessLogEntry | None:
+def find_entry(pod: PodView, result: Result) -> AccessLogEntry | None:
+    """What the pod's proxy wrote of it; None where it writes nothing for so long."""
     from pilotfish.explain.accesslog import parse_access_log
 
     log = next((Path(container.log) for container in pod.containers if container.kind == "proxy"), None)
     deadline = time.monotonic() + _LOGGED
     while log is not None and time.monotonic() < deadline:
         for line in reversed(log.read_text(errors="replace").splitlines()) if log.exists() else ():
-            entry = parse_access_log(line) if id in line else None
-            if entry is not None:
+            entry = parse_access_log(line) if result.source in line else None
+            if entry is not None and entry.ends == (result.source, result.target):
                 return entry
         time.sleep(0.05)  # Envoy writes its log when it has time
     return None

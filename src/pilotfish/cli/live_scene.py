@@ -1,48 +1,80 @@
 """A running mesh as requests meet it: the rules that its kernel holds, and what its Envoys say of themselves.
 
-Each pod is asked when a way comes to it. Names and Services are those that the mesh holds now.
+Each pod is asked when a way comes to it, and only for what the way needs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
-from collections.abc import Set
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator, Set
+from functools import cached_property, partial
+from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from pilotfish.cli.envoy_admin import read_json
-from pilotfish.cli.live_world import read_world
 from pilotfish.cli.session import Session
-from pilotfish.explain.held import Held
+from pilotfish.explain.held import SECTIONS, Held, Json
 from pilotfish.explain.scene import Family, Scene, Station
 from pilotfish.model import ObjectRef, Source
 from pilotfish.node.listening import parse_proc_net
-from pilotfish.offline.owners import describe_subset, find_owners
-from pilotfish.offline.scene import build_scene
-from pilotfish.offline.world import World
-from pilotfish.runtime import capture
+from pilotfish.runtime.control.client import Client
 from pilotfish.runtime.control.views import PodView, StatusView
 from pilotfish.runtime.linux.netns import NetNs
 
 if TYPE_CHECKING:
     from pilotfish.capture import RuleSet
-    from pilotfish.explain.owner import FindOwners
+    from pilotfish.explain.owner import FindOwners, Owners
+    from pilotfish.explain.trace import Trace
+    from pilotfish.offline.world import World
+
+
+class _Known:
+    """What the mesh's objects lead to, which takes longer than a way: only whose its steps are needs it."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @cached_property
+    def world(self) -> World:
+        from pilotfish.cli.live_world import read_world
+
+        return read_world(self._session)
+
+    def owners(self, trace: Trace) -> Owners:
+        from pilotfish.offline.owners import find_owners
+
+        return find_owners(self.world, trace, self._locate)
+
+    def describe_subset(self, config: str, name: str) -> str:
+        from pilotfish.offline.owners import describe_subset
+
+        return describe_subset(self.world, config, name)
+
+    def _locate(self, ref: ObjectRef, field: str) -> Source | None:
+        return Source.parse(self._session.client.source(ref, field))
 
 
 def read_scene(session: Session, status: StatusView) -> tuple[Scene, FindOwners]:
-    world = read_world(session)
-    planned = build_scene(world)
-    pods = {f"{pod.name}.{pod.namespace}": pod for pod in status.pods}
-    found = ((name, pod) for name, pod in pods.items() if name in planned.stations)
-    stations = {name: _station(world, pod, planned.stations[name]) for name, pod in found}
+    known = _Known(session)
+    stations = {f"{pod.name}.{pod.namespace}": _station(session.client, known, pod) for pod in status.pods}
+    subnets = tuple(session.mesh.pod_subnets)
+    scene = Scene(stations, lambda: tuple(session.client.frontends()), _resolve, is_closed=partial(_is_closed, subnets))
+    return scene, known.owners
 
-    def locate(ref: ObjectRef, field: str) -> Source | None:
-        return Source.parse(session.client.source(ref, field))
 
-    return replace(planned, stations=stations, outside=_resolve), lambda trace: find_owners(world, trace, locate)
+def _is_closed(subnets: tuple[str, ...], address: str) -> bool:
+    """It is neither the node's nor the machine's: pods reach nothing else."""
+    from pilotfish.node.services import DNS_ADDRESS
+    from pilotfish.runtime.net.subnets import Subnets
+
+    numbers = (ip_network(each).network_address.packed[1] for each in subnets if "." in each)
+    found = (Subnets(number) for number in numbers)
+    open_ = {str(each) for subnet in found for each in (*subnet.node, *subnet.host)}
+    return address not in open_ | {DNS_ADDRESS}
 
 
 def _resolve(name: str) -> tuple[str, ...]:
@@ -53,30 +85,60 @@ def _resolve(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def _station(world: World, pod: PodView, planned: Station) -> Station:
+def _station(client: Client, known: _Known, pod: PodView) -> Station:
     return Station(
-        name=planned.name,
-        namespace=planned.namespace,
+        name=f"{pod.name}.{pod.namespace}",
+        namespace=pod.namespace,
         addresses=pod.addresses,
-        captured=pod.captured and not planned.is_gateway,
+        captured=pod.captured and not pod.gateway,
         _rules=partial(_rules, pod),
-        _held=partial(_held, world, pod),
-        _names=lambda: planned.names,
+        _held=partial(_held, known, pod),
+        _names=partial(client.names, pod.namespace, pod.name),
         _listening=partial(_listening, pod),
-        is_gateway=planned.is_gateway,
-        identity=planned.identity,
+        is_gateway=pod.gateway,
+        _identity=partial(_identity, pod),
     )
 
 
 def _rules(pod: PodView, family: Family) -> RuleSet:
+    from pilotfish.runtime import capture
+
     return asyncio.run(capture.read(NetNs(Path(pod.netns)), family))
 
 
-def _held(world: World, pod: PodView) -> Held | None:
+def _identity(pod: PodView) -> str:
+    """As its proxy's certificate says."""
+    certificates: Any = read_json(pod, "/certs").get("certificates", []) if pod.captured else []
+    names = (name for pair in certificates for each in pair.get("cert_chain", []) for name in _names(each))
+    return next((name for name in names if name.startswith("spiffe://")), "")
+
+
+def _names(certificate: Any) -> Iterator[str]:
+    yield from (each.get("uri", "") for each in certificate.get("subject_alt_names", []))
+
+
+def _held(known: _Known, pod: PodView) -> Held | None:
     if not pod.captured:
         return None
-    dump, clusters = read_json(pod, "/config_dump?include_eds"), read_json(pod, "/clusters?format=json")
-    return Held.of_dump(dump, clusters, partial(describe_subset, world))
+    return Held.of_asked(
+        lambda: read_json(pod, "/listeners?format=json"),
+        partial(_find, pod),
+        lambda cluster: read_json(pod, f"/clusters?format=json&filter={_exactly(cluster)}"),
+        known.describe_subset,
+    )
+
+
+def _find(pod: PodView, type_url: str, name: str) -> Json:
+    found: Json = {}
+    for section, _ in SECTIONS[type_url]:
+        found = read_json(pod, f"/config_dump?include_eds&resource={section}&name_regex={_exactly(name)}")
+        if found.get("configs"):
+            break
+    return found
+
+
+def _exactly(name: str) -> str:
+    return quote(f"^{re.escape(name)}$", safe="")
 
 
 def _listening(pod: PodView) -> Set[tuple[str, int]] | None:

@@ -13,19 +13,18 @@ from pilotfish.cli.session import Session
 if TYPE_CHECKING:
     from pilotfish.cli.sources import ManifestText
     from pilotfish.config.desired import DesiredState
-    from pilotfish.offline.difference import Difference
     from pilotfish.offline.world import World
 
 
-def foresee(session: Session, texts: Iterable[ManifestText]) -> Difference:
-    """What applying these texts would change."""
-    from pilotfish.offline.difference import compare, lay_over
+def foresee(session: Session, texts: Iterable[ManifestText]) -> tuple[World, World]:
+    """What the mesh holds, and what it would hold after applying these texts."""
+    from pilotfish.offline.difference import lay_over
     from pilotfish.offline.reading import read
     from pilotfish.offline.world import build
 
     before = _read(session)
     given = read([(text.file, text.content) for text in texts], session.namespace)
-    return compare(build(before), build(lay_over(before, given)))
+    return build(before), build(lay_over(before, given))
 
 
 def read_world(session: Session) -> World:

@@ -1,10 +1,11 @@
-"""`pilotfish test`: the ways of requests are those that a file expects. For CI: no mesh, no root, no Envoy."""
+"""`pilotfish test`: the ways of requests are those that a file expects. For CI: no mesh, no root, no Envoy needed."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from pilotfish.cli.options import FILE
 from pilotfish.explain.ask import OUTSIDE
 
 if TYPE_CHECKING:
+    from pilotfish.cli.on_envoy import TrialMesh
     from pilotfish.explain.cases import Case, CaseFile
     from pilotfish.explain.scene import Scene
     from pilotfish.offline.world import World
@@ -34,8 +36,13 @@ class _Result:
 @click.command("test")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
 @click.option("--junit", metavar="FILE", type=click.Path(dir_okay=False), help="Write a report in JUnit's form.")
+@click.option(
+    "--on-envoy",
+    is_flag=True,
+    help="Send the requests for real, through a mesh of the manifests whose apps are stood in for. This needs root.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Name the cases that pass as well.")
-def command(files: tuple[str, ...], junit: str | None, verbose: bool) -> None:
+def command(files: tuple[str, ...], junit: str | None, on_envoy: bool, verbose: bool) -> None:
     """Check that requests go the ways that files expect, from manifests alone. Exit code 1 if one does not.
 
     \b
@@ -47,7 +54,7 @@ def command(files: tuple[str, ...], junit: str | None, verbose: bool) -> None:
         headers: {end-user: jason}
         expect: {pod: calculator-v2-*}
     """
-    results = [result for file in files for result in _run(file)]
+    results = [result for file in files for result in _run(file, on_envoy)]
     for result in results:
         if result.differences or verbose:
             mark = click.style("FAIL", fg="red") if result.differences else click.style("ok", fg="green")
@@ -61,11 +68,11 @@ def command(files: tuple[str, ...], junit: str | None, verbose: bool) -> None:
     sys.exit(1 if failed else 0)
 
 
-def _run(file: str) -> Iterator[_Result]:
+def _run(file: str, on_envoy: bool) -> Iterator[_Result]:
     from pilotfish.offline.scene import build_scene
     from pilotfish.offline.world import build
 
-    cases = _read(file)
+    cases = read_case_file(file)
     folder = Path(file).parent
     found = read_manifests(tuple(str(folder / each) for each in cases.manifests), False, cases.namespace, None)
     broken = [problem for problem in found.desired.problems if problem.severity == "error"]
@@ -73,13 +80,20 @@ def _run(file: str) -> Iterator[_Result]:
         raise Failure(f"{file}: its manifests can't be used as they are: {broken[0]}")
     world = build(found.desired)
     scene = build_scene(world)
-    for case in cases.cases:
-        started = time.perf_counter()
-        differences = tuple(_check(world, scene, cases.namespace, case))
-        yield _Result(file, case.title, differences, time.perf_counter() - started)
+    with _mesh(world, cases.namespace) if on_envoy else nullcontext() as mesh:
+        for case in cases.cases:
+            started = time.perf_counter()
+            differences = tuple(_check(world, scene, cases.namespace, case, mesh))
+            yield _Result(file, case.title, differences, time.perf_counter() - started)
 
 
-def _check(world: World, scene: Scene, namespace: str, case: Case) -> Iterator[str]:
+def _mesh(world: World, namespace: str) -> AbstractContextManager[TrialMesh]:
+    from pilotfish.cli.on_envoy import trial_mesh
+
+    return trial_mesh(world, namespace)
+
+
+def _check(world: World, scene: Scene, namespace: str, case: Case, mesh: TrialMesh | None) -> Iterator[str]:
     from pilotfish.explain.cases import differences
     from pilotfish.explain.walk import explain
 
@@ -93,10 +107,15 @@ def _check(world: World, scene: Scene, namespace: str, case: Case) -> Iterator[s
         yield str(error)
         return
     client = scene.stations[pods[0]] if pods else None
-    yield from differences(explain(scene, client, ask), case.expected)
+    foreseen = explain(scene, client, ask)
+    if mesh is not None:
+        yield from mesh.differences(case.source, namespace, ask, foreseen, case.expected)
+    else:
+        yield from differences(foreseen, case.expected)
 
 
-def _read(file: str) -> CaseFile:
+def read_case_file(file: str) -> CaseFile:
+    """Raises Failure."""
     import yaml
 
     from pilotfish.explain.cases import parse_cases

@@ -18,9 +18,8 @@ from pilotfish.config.report import Report
 from pilotfish.config.text import Positions
 from pilotfish.model import ObjectRef, Problem, Severity, Source
 from pilotfish.model.kinds import CONFIG_MAP, kind_written
-from pilotfish.model.wellknown import ROOT_NAMESPACE
+from pilotfish.model.wellknown import ROOT_NAMESPACE, SOURCE_ANNOTATION
 
-SOURCE_ANNOTATION = "pilotfish.io/source"
 MOST_VALUES = 50_000
 """Of one object: what is done for each of them is done in one go. An API server takes 1.5 MB."""
 _OPERATOR = "IstioOperator"

@@ -23,7 +23,7 @@ from pilotfish.model.names import NameTable
 def syncz(plane: ControlPlane) -> list[dict[str, Any]]:
     """Nonces of what was sent and acknowledged, for each proxy."""
     rows = []
-    for session in plane.sessions.values():
+    for session in plane.roster.sessions.values():
         row: dict[str, Any] = {"cluster_id": "Kubernetes", "proxy": str(session.proxy)}
         row["proxy_type"] = str(session.proxy.type)
         for kind in SERVED:
@@ -36,7 +36,7 @@ def syncz(plane: ControlPlane) -> list[dict[str, Any]]:
 
 
 def adsz(plane: ControlPlane) -> dict[str, Any]:
-    return {"totalClients": len(plane.sessions), "clients": [_client(s) for s in plane.sessions.values()]}
+    return {"totalClients": len(plane.roster.sessions), "clients": [_client(s) for s in plane.roster.sessions.values()]}
 
 
 def _client(session: ProxySession) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def edsz(sessions: Iterable[ProxySession]) -> list[dict[str, Any]]:
 
 def endpointz(plane: ControlPlane) -> list[dict[str, Any]]:
     """Every endpoint of every cluster that any connected proxy sees."""
-    found = _served(plane.sessions.values(), ENDPOINT)
+    found = _served(plane.roster.sessions.values(), ENDPOINT)
     return [{"cluster": resource.name, "endpoints": addresses(resource)} for resource in found]
 
 

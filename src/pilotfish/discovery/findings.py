@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pilotfish.config.manifest import locate
 from pilotfish.discovery.changed import changed_field
 from pilotfish.discovery.plane import ControlPlane
-from pilotfish.discovery.quarantine import Rejection
 from pilotfish.discovery.registration import unregistered
+from pilotfish.discovery.rejection import Rejection
 from pilotfish.envoy.types import short
 from pilotfish.model import ObjectRef, Problem
 from pilotfish.model.kinds import AUTHORIZATION_POLICY, REQUEST_AUTHENTICATION
@@ -50,7 +50,8 @@ def rejections(plane: ControlPlane) -> Iterator[Finding]:
         words = words_about(rejection.name, rejection.message)
         good = plane.mesh.last_good(ref)
         force = "its last good form stays in force" if good else _without(ref)
-        message = f"Envoy refuses what follows from it ({_what(rejection)}): {words}; {force} until it is changed"
+        until = f"{force} until it, or what it is used with, is changed"
+        message = f"Envoy refuses what follows from it ({_what(rejection)}): {words}; {until}"
         field = changed_field(good.document, manifest.document) if good and manifest else ""
         source = manifest.at(field) if manifest else None
         yield _finding(Problem(ref, field, "RefusedByEnvoy", message, source=source), rejection)
@@ -72,7 +73,7 @@ def _without(ref: ObjectRef) -> str:
 def refusers(plane: ControlPlane) -> Iterator[Finding]:
     """The proxies that refuse what most others took: they are to blame, not the objects."""
     for proxy, refused in plane.quarantine.convicted.items():
-        session = plane.find(proxy)
+        session = plane.roster.find(proxy)
         for (type_url, name), nack in refused.items():
             watch = session.stream.watches.get(type_url) if session else None
             if watch is None or watch.refused.get(name) != nack.version:
@@ -94,7 +95,7 @@ def slow(plane: ControlPlane) -> Iterator[Finding]:
             "keeps what it has; see whether it runs, and what else connects as it"
         )
         yield Finding(Problem(None, "", "ProxyCutOff", message), proxies=frozenset((proxy,)))
-    for proxy in sorted({session.proxy.id for session in plane.slow.values()} - cut_off):
+    for proxy in sorted({session.proxy.id for session in plane.roster.slow.values()} - cut_off):
         message = (
             f"proxy {_pod(proxy)} does not acknowledge what it was sent; nobody waits for it any more, and it is cut "
             "off if it stays so; see whether it runs, and what else connects as it"
@@ -127,8 +128,8 @@ def failures(plane: ControlPlane) -> Iterator[Finding]:
         )
         yield Finding(Problem(ref, "", "InternalError", message, source=manifest.source if manifest else None))
     proxies: dict[str, set[str]] = {}
-    for id, error in plane.failed.items():
-        proxies.setdefault(_repr(error), set()).add(plane.sessions[id].proxy.id)
+    for id, error in plane.roster.failed.items():
+        proxies.setdefault(_repr(error), set()).add(plane.roster.sessions[id].proxy.id)
     if plane.broken is not None:
         what = f"the latest change is not, or not wholly, in force ({_repr(plane.broken)})"
         message = f"a fault in pilotfish: {what}; undo it (discovery.log says more)"

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
 
 from pilotfish.config import load
+from pilotfish.config.desired import DesiredState
 from pilotfish.config.manifest import Manifest
-from pilotfish.discovery.quarantine import Rejection
+from pilotfish.discovery.rejection import Rejection
 from pilotfish.model import ObjectRef, Source
 from pilotfish.model.kinds import kind_named
 from pilotfish.model.struct import Frozen
@@ -35,6 +37,8 @@ class Remembered:
     """The form that it refused; None where whatever form there is now is to be offered."""
     last_good: Manifest | None
     """What is used in its stead; None for nothing."""
+    as_of: str = ""
+    """What all else was that went into what was refused (`as_of`)."""
 
 
 class BrokenMemoryError(ValueError):
@@ -46,15 +50,29 @@ class _Form(Frozen, rename="camel"):
     source: str
 
 
-class _Object(Frozen, rename="camel"):
+class _Ref(Frozen):
     kind: str
     group: str
     namespace: str
     name: str
+
+    @classmethod
+    def to(cls, ref: ObjectRef) -> _Ref:
+        return cls(kind=ref.kind.name, group=ref.kind.group, namespace=ref.namespace, name=ref.name)
+
+    @property
+    def ref(self) -> ObjectRef:
+        return kind_named(self.kind, self.group).ref(self.namespace, self.name)
+
+
+class _Object(Frozen, rename="camel"):
+    object: _Ref
     type_url: str
     resource: str
     message: str
     proxies: tuple[str, ...]
+    owners: tuple[_Ref, ...] = ()
+    as_of: str = ""
     refused: _Form | None = None
     last_good: _Form | None = None
 
@@ -65,6 +83,13 @@ class _File(Frozen, rename="camel"):
 
 
 _DECODER: Final = msgspec.json.Decoder(_File)
+
+
+def as_of(desired: DesiredState, owners: Iterable[ObjectRef]) -> str:
+    """A digest of the mesh config, and of these objects as they are."""
+    manifests = desired.manifests
+    forms = [(str(ref), manifests[ref].resource if ref in manifests else None) for ref in sorted(owners)]
+    return sha256(msgspec.json.encode((desired.mesh_config, forms), enc_hook=str, order="deterministic")).hexdigest()
 
 
 def encode(remembered: Iterable[Remembered], made_by: str) -> tuple[bytes, tuple[ObjectRef, ...]]:
@@ -98,14 +123,13 @@ def decode(data: bytes, made_by: str) -> tuple[Remembered, ...]:
 def _object(one: Remembered) -> _Object:
     rejection = one.rejection
     return _Object(
-        kind=one.ref.kind.name,
-        group=one.ref.kind.group,
-        namespace=one.ref.namespace,
-        name=one.ref.name,
+        object=_Ref.to(one.ref),
         type_url=rejection.type_url,
         resource=rejection.name,
         message=rejection.message[:_LONGEST_MESSAGE],
         proxies=tuple(sorted(rejection.proxies)),
+        owners=tuple(map(_Ref.to, sorted(rejection.owners))),
+        as_of=one.as_of,
         refused=_form(one.refused),
         last_good=_form(one.last_good),
     )
@@ -118,10 +142,10 @@ def _form(manifest: Manifest | None) -> _Form | None:
 
 
 def _remembered(one: _Object, is_current: bool) -> Remembered:
-    ref = kind_named(one.kind, one.group).ref(one.namespace, one.name)
-    rejection = Rejection(one.type_url, one.resource, one.message, frozenset(one.proxies))
+    ref, owners = one.object.ref, frozenset(each.ref for each in one.owners)
+    rejection = Rejection(one.type_url, one.resource, one.message, frozenset(one.proxies), owners)
     refused = _manifest(one.refused, ref) if is_current else None
-    return Remembered(ref, rejection, refused, _manifest(one.last_good, ref))
+    return Remembered(ref, rejection, refused, _manifest(one.last_good, ref), one.as_of)
 
 
 def _manifest(form: _Form | None, ref: ObjectRef) -> Manifest | None:

@@ -7,7 +7,7 @@ DesiredState ─apply─▶ Graph ─resource_set─▶ ResourceSet
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 
 from pilotfish.config.desired import DesiredState
@@ -97,6 +97,17 @@ class Mesh:
     def owners(self, resource: Resource) -> tuple[ObjectRef, ...]:
         """The user's objects that a resource comes from."""
         return owners(self.graph, resource)
+
+    def owners_with(self, ref: ObjectRef, proxy: Proxy, type_url: str, name: str) -> Set[ObjectRef]:
+        """What a resource would come from if this object, which is excluded, were used as it was written."""
+        self.readmit(ref)
+        try:
+            resource = self.resources(proxy).get(type_url, name)
+            return frozenset() if resource is None else frozenset(self.owners(resource))
+        except Exception:  # a bug, which is seen to where the object is used
+            return frozenset()
+        finally:
+            self.exclude(ref)
 
     def names(self, proxy: Proxy) -> NameTable:
         return self.graph.get(name_table, scope_of(self.graph, proxy))

@@ -4,8 +4,8 @@
                         ▲                                            │
                     Quarantine ◀──────── Refused, Accepted ◀─────────┘ ◀── receive, tick
 
-Every method that stands for something that happens returns effects, to be performed in order. While `is_behind`, `push`
-is to be called until it no longer is: one session at a time, so that the driver may read requests in between. `look` is
+Every method that stands for something that happens returns effects, to be performed in order. While the roster
+`is_behind`, `push` is to be called: one session at a time, so that the driver may read requests in between. `look` is
 to be called at `look_at`: time itself tells who is slow, and whom nobody waits for any more.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
-from itertools import count
 from typing import Final
 
 from pilotfish import ads
@@ -24,10 +23,12 @@ from pilotfish.discovery import patience
 from pilotfish.discovery.admission import Door, Reason, Refusal, peer_host, plain_address
 from pilotfish.discovery.effects import Disconnect, Effect, Failed, Remember, Settled
 from pilotfish.discovery.isolation import isolate
-from pilotfish.discovery.memory import Remembered
+from pilotfish.discovery.memory import Remembered, as_of
 from pilotfish.discovery.mesh import Mesh
-from pilotfish.discovery.quarantine import Nack, Quarantine
+from pilotfish.discovery.quarantine import Quarantine
 from pilotfish.discovery.registration import GRACE, Member, register
+from pilotfish.discovery.rejection import Nack, Rejection
+from pilotfish.discovery.roster import Roster
 from pilotfish.discovery.session import ProxySession
 from pilotfish.discovery.voting import Votes
 from pilotfish.model import ObjectRef, Proxy
@@ -53,23 +54,15 @@ class ControlPlane:
         """What the user wants, without what registers itself."""
         self.door = door or Door()
         self.quarantine = Quarantine(self)
-        self.sessions: dict[str, ProxySession] = {}
+        self.roster = Roster()
         self._earlier = tuple(remembered)
         self._pending: dict[ObjectRef, Remembered] = {}
         """Of those, the objects whose present forms are neither known to work nor refused yet."""
         self._cache = StreamCache()
-        self._numbers = count(1)
         self._first_at: float | None = None
         """When the first proxy came."""
-        self._behind: dict[str, None] = {}
-        """The sessions whose resources are to be looked at again, in order."""
-        self._unsettled: dict[str, ProxySession] = {}
-        self.slow: dict[str, ProxySession] = {}
-        """Of those, the ones that are waited for no longer."""
         self.look_at: float | None = None
         """When `look` is to be called."""
-        self.failed: dict[str, Exception] = {}
-        """The sessions whose resources can't be computed, and why."""
         self.broken: Exception | None = None
         """Why the last change could not be taken in, which is a bug: nothing is settled then."""
         self.faulty: dict[ObjectRef, Exception] = {}
@@ -126,7 +119,7 @@ class ControlPlane:
         proxy = self._vouch(proxy, host)
         self._first_at = now if self._first_at is None else self._first_at
         session = ProxySession(
-            f"{proxy}-{next(self._numbers)}",
+            self.roster.new_id(proxy),
             proxy,
             Stream(self._cache, delta=delta),
             envoy=node.version,
@@ -135,11 +128,10 @@ class ControlPlane:
             host=host,
             connected_at=at,
         )
-        if self.mesh.fault(proxy) is None:
+        is_faulty = self.mesh.fault(proxy) is not None
+        if not is_faulty:
             session.stream.update(self.mesh.resources(proxy), now)
-        else:  # `push` sees to it
-            self._behind[session.id] = None
-        self.sessions[session.id] = session
+        self.roster.add(session, behind=is_faulty)  # `push` sees to it
         return session
 
     def enrol(self, session: ProxySession, now: float) -> tuple[Effect, ...]:
@@ -153,7 +145,7 @@ class ControlPlane:
     def report_health(self, proxy_id: str, host: str, healthy: bool, now: float) -> tuple[Effect, ...] | None:
         """A workload's agent says how it is. None if nobody registered so is connected from there."""
         member = self.members.get(proxy_id)
-        if member is None or all(session.host != plain_address(host) for session in self._sessions_of(proxy_id)):
+        if member is None or all(session.host != plain_address(host) for session in self.roster.of(proxy_id)):
             return None
         if member.healthy is healthy:
             return ()
@@ -170,14 +162,10 @@ class ControlPlane:
 
     def leave(self, session: ProxySession, now: float) -> tuple[Effect, ...]:
         """A proxy is gone."""
-        if self.sessions.pop(session.id, None) is None:
+        if not self.roster.remove(session):
             return ()
-        self._behind.pop(session.id, None)
-        self._unsettled.pop(session.id, None)
-        self.slow.pop(session.id, None)
-        self.failed.pop(session.id, None)
         self._to_review = True
-        if not any(other.proxy.id == session.proxy.id for other in self.sessions.values()):
+        if not self.roster.of(session.proxy.id):
             self.quarantine.left(session.proxy.id)
             if (member := self.members.get(session.proxy.id)) is not None:
                 member.left_at = now
@@ -188,23 +176,17 @@ class ControlPlane:
         self.door.cut_off(session.proxy, session.host, why, now)
         return Refusal(Reason.KEPT_OFF, f"{session.proxy} {why}, and is cut off")
 
-    @property
-    def is_behind(self) -> bool:
-        """Some sessions have not been looked at since the last change."""
-        return bool(self._behind)
-
     def push(self, now: float) -> tuple[ProxySession, tuple[Effect, ...]]:
-        """Give the next session that is behind what it should have. Only while `is_behind`."""
-        session = self.sessions[next(iter(self._behind))]
-        del self._behind[session.id]
+        """Give the next session that is behind what it should have. Only while `roster.is_behind`."""
+        session = self.roster.take_behind()
         session.proxy = self._vouch(session.proxy, session.host)
         error = self.mesh.fault(session.proxy)
         if error is None:
-            if self.failed.pop(session.id, None) is not None:
+            if self.roster.failed.pop(session.id, None) is not None:
                 self._moving = True
             return session, self._follow(session, self._update(session, now)) + self._outcome(now)
         if not self._isolate(session.proxy):
-            self.failed[session.id] = error
+            self.roster.failed[session.id] = error
         return session, (Failed(error), *self._outcome(now))
 
     def look(self, now: float) -> tuple[Effect, ...]:
@@ -212,13 +194,8 @@ class ControlPlane:
         self.look_at = None
         self._to_review = True
         self.door.let_back(now)
-        lost: list[Effect] = []
-        for session in tuple(self._unsettled.values()):
-            if session.id not in self.slow and patience.is_slow(session.stream, now):
-                self.slow[session.id] = session
-                self._moving = True
-            if patience.is_lost(session.stream, now):
-                lost.append(Disconnect(session, self.lose(session, _TAKES_NOTHING, now)))
+        self._moving |= self.roster.find_slow(now)
+        lost = [Disconnect(each, self.lose(each, _TAKES_NOTHING, now)) for each in self.roster.lost(now)]
         gone = [id for id, each in self.members.items() if each.left_at is not None and now >= each.left_at + GRACE]
         for id in gone:
             del self.members[id]
@@ -226,53 +203,26 @@ class ControlPlane:
 
     def collect(self) -> None:
         """Forget what only proxies that left needed."""
-        self.mesh.collect(session.proxy for session in self.sessions.values())
+        self.mesh.collect(session.proxy for session in self.roster.sessions.values())
 
     # What is known
 
     @property
     def is_settled(self) -> bool:
         """Every proxy has acknowledged all that follows from the last change, and refuses nothing of it."""
-        return self._is_calm and not self.unsettled
-
-    @property
-    def is_told(self) -> bool:
-        """Every proxy that answers has acknowledged, or refused, all that follows from the last change."""
-        return not self._behind and self._unsettled.keys() <= self.slow.keys()
+        return self._is_calm and not self.roster.unsettled
 
     @property
     def serving(self) -> frozenset[str]:
         """The node ids of those here whose pods take traffic: one that starts or leaves makes up for nobody who is
         away. Nor does one that came back and has not asked for everything yet: it has what it had, whatever changed
-        meanwhile. Who is slow or refuses, and so never may, is waited for by nobody."""
-        found = (s for s in self.sessions.values() if s.is_complete or s.stream.is_refusing or s.id in self.slow)
-        return frozenset(session.proxy.id for session in found if self.mesh.takes_traffic(session.proxy))
+        meanwhile."""
+        return frozenset(each.proxy.id for each in self.roster.heard if self.mesh.takes_traffic(each.proxy))
 
     @property
     def is_failing(self) -> bool:
         """What some proxies should have is not known."""
-        return bool(self.failed or self.faulty or self.mesh.untaken) or self.broken is not None
-
-    @property
-    def unsettled(self) -> tuple[ProxySession, ...]:
-        """Those whose proxies have not acknowledged all that they should have, or of whom nobody knows what that is."""
-        refusing = {id: session for id, session in self.sessions.items() if session.stream.is_refusing}
-        return tuple(self.sessions[id] for id in {**self._unsettled, **refusing, **self.failed})
-
-    def has_taken_all(self, proxy_id: str) -> bool:
-        """The proxy has asked for all that it should have, and has acknowledged it without a refusal."""
-        mine = [session for session in self._sessions_of(proxy_id) if session.id not in self.failed]
-        return any(s.is_complete and s.is_settled and not s.stream.is_refusing for s in mine)
-
-    def find(self, proxy_id: str) -> ProxySession | None:
-        """By node id, by `name.namespace`, or by session id; the latest if there are several."""
-        found = self._sessions_of(proxy_id)
-        return found[-1] if found else None
-
-    def _sessions_of(self, proxy_id: str) -> list[ProxySession]:
-        if "~" in proxy_id:  # asked again and again while pods start
-            return [session for session in self.sessions.values() if session.proxy.id == proxy_id]
-        return [s for s in self.sessions.values() if proxy_id in (str(s.proxy), s.id)]
+        return bool(self.roster.failed or self.faulty or self.mesh.untaken) or self.broken is not None
 
     # What follows
 
@@ -288,7 +238,7 @@ class ControlPlane:
         """Those whose pods are no more, or have become others."""
         if not self.door.only_pods:
             return ()
-        found = ((s, self.door.identify(s.proxy, s.host, self._pod(s.proxy))) for s in self.sessions.values())
+        found = ((s, self.door.identify(s.proxy, s.host, self._pod(s.proxy))) for s in self.roster.sessions.values())
         return tuple(Disconnect(session, refusal) for session, refusal in found if refusal is not None)
 
     def _isolate(self, proxy: Proxy) -> bool:
@@ -311,10 +261,8 @@ class ControlPlane:
             self.mesh.readmit(ref)
 
     def _push_all(self) -> None:
-        """A session that waits for its turn keeps its place."""
         self._moving = True
-        for id in self.sessions:
-            self._behind.setdefault(id)
+        self.roster.put_behind()
 
     def _update(self, session: ProxySession, now: float) -> tuple[ads.Effect, ...]:
         resources = self.mesh.resources(session.proxy)
@@ -327,7 +275,7 @@ class ControlPlane:
                 self._note_refused(session, effect)
             elif isinstance(effect, Accepted) and self.quarantine.concerns(effect.type_url):
                 self._to_review = True
-        self._note_standing(session)
+        self._moving |= self.roster.note(session)
         return effects
 
     def _note_refused(self, session: ProxySession, refused: Refused) -> None:
@@ -337,51 +285,32 @@ class ControlPlane:
                 Nack(session.proxy.id, r.type_url, r.name, r.version, self.mesh.owners(r), refused.message)
             )
 
-    def _note_standing(self, session: ProxySession) -> None:
-        if session.is_settled is not (settled := session.stream.settled):
-            session.is_settled = settled
-            if settled:
-                del self._unsettled[session.id]
-                self.slow.pop(session.id, None)
-            else:
-                self._unsettled[session.id] = session
-            self._moving = True
-        if not session.is_complete and session.stream.is_complete:
-            session.is_complete = True
-            self._moving = True
-
     def _outcome(self, now: float) -> tuple[Effect, ...]:
         """What the event as a whole has led to: last, so that what the quarantine decides comes first."""
-        if self._to_review and not self._behind:
+        if self._to_review and not self.roster.is_behind:
             self._to_review = False
             self.quarantine.review(now)
         leaving = any(member.left_at is not None for member in self.members.values())
-        if self.look_at is None and (self._unsettled or self.door.cut or leaving or not self.quarantine.is_idle):
+        is_over = self.roster.is_settled and self.quarantine.is_idle and not (self.door.cut or leaving)
+        if self.look_at is None and not is_over:
             self.look_at = now + patience.LOOK
         return self._settle(now) + self._remember()
 
     @property
     def _is_calm(self) -> bool:
         """Nothing goes on any more, but for proxies that nobody waits for."""
-        return self.is_told and self.quarantine.is_idle and not self.is_failing
+        return self.roster.is_told and self.quarantine.is_idle and not self.is_failing
 
     def _settle(self, now: float) -> tuple[Effect, ...]:
-        if not self._moving or not self.sessions or not self._is_calm:
+        if not self._moving or not self.roster.sessions or not self._is_calm:
             return ()
         self._moving = False
-        if not self.mesh.is_proven and self._all_accepted():
+        # Who stands alone with what it refuses is not asked.
+        if not self.mesh.is_proven and self.roster.have_accepted_all(but=self.quarantine.convicted):
             self.mesh.prove(but={*self.quarantine.rejected, *self.faulty, *self.mesh.untaken})
             self._pending.clear()
         since, self._changed_at = self._changed_at, None
         return (Settled(None if since is None else now - since),)
-
-    def _all_accepted(self) -> bool:
-        """Every proxy has accepted everything, and one at least has asked for everything: an Envoy that starts asks for
-        one type after the other, and what it did not ask for yet it may still refuse. Who is slow, or stands alone with
-        what it refuses, is not asked."""
-        asked = [s for s in self.sessions.values() if s.id not in self.slow]
-        asked = [s for s in asked if s.proxy.id not in self.quarantine.convicted]
-        return any(s.is_complete for s in asked) and not any(s.stream.is_refusing for s in asked)
 
     # What outlives a restart
 
@@ -397,18 +326,22 @@ class ControlPlane:
             self._pending[known.ref] = known
             if known.last_good is not None:
                 self.mesh.recall(known.last_good)
-            if known.refused == manifest:
+            if known.refused == manifest and known.as_of == as_of(self.mesh.desired, known.rejection.owners):
                 self.quarantine.restore(known.ref, known.rejection)
+            else:
+                self.quarantine.suspect(known.ref)
 
     def _remember(self) -> tuple[Effect, ...]:
-        as_of = self.quarantine.revision, len(self._pending)
-        if as_of == self._kept:
+        known = self.quarantine.revision, len(self._pending)
+        if known == self._kept:
             return ()
-        self._kept = as_of
-        manifests = self.mesh.desired.manifests
+        self._kept = known
+        desired = self.mesh.desired
         rejected = {
-            ref: Remembered(ref, rejection, manifests.get(ref), self.mesh.last_good(ref))
-            for ref, rejection in self.quarantine.rejected.items()
+            ref: Remembered(
+                ref, each, desired.manifests.get(ref), self.mesh.last_good(ref), as_of(desired, each.owners)
+            )
+            for ref, each in self.quarantine.rejected.items()
         }
         return (Remember(tuple({**self._pending, **rejected}.values())),)
 
@@ -425,39 +358,25 @@ class ControlPlane:
             self._push_all()
 
     def version(self, proxy: str, type_url: str, name: str) -> str | None:
-        session = self.find(proxy)
+        session = self.roster.find(proxy)
         resource = session and self.mesh.resources(session.proxy).get(type_url, name)
         return resource.version if resource else None
 
     def votes(self, type_url: str, name: str, version: str, but: Set[str]) -> Votes:
-        accepted: set[str] = set()
-        refused: set[str] = set()
-        pending: set[str] = set()
-        for session in self.sessions.values():
-            watch = session.stream.watches.get(type_url)
-            if watch is None or not watch.selects(name) or session.proxy.id in but:
-                continue
-            if watch.refused.get(name) == version:
-                refused.add(session.proxy.id)
-            elif watch.proven(name) == version:
-                accepted.add(session.proxy.id)
-            elif self._may_answer(session, type_url, name, version):
-                pending.add(session.proxy.id)
-        return Votes(frozenset(accepted - refused), frozenset(refused), frozenset(pending - accepted - refused))
-
-    def _may_answer(self, session: ProxySession, type_url: str, name: str, version: str) -> bool:
-        if session.id in self.slow:
-            return False
-        resources = session.stream.resources
-        due = resources.get(type_url, name) if resources is not None else None
-        return session.id in self._behind or (due is not None and due.version == version)
+        return self.roster.votes(type_url, name, version, but)
 
     def gathers(self, now: float) -> bool:
         if self._first_at is None or now - self._first_at >= GATHERING:
             return False
-        here = {(s.proxy.namespace, s.proxy.name) for s in self.sessions.values() if s.is_complete}
+        here = {(s.proxy.namespace, s.proxy.name) for s in self.roster.sessions.values() if s.is_complete}
         pods = (ref for ref in self.mesh.desired.manifests if ref.kind is POD)
         return any(self.mesh.is_ready(ref) for ref in pods if (ref.namespace, ref.name) not in here)
+
+    def owners(self, ref: ObjectRef, rejection: Rejection) -> Set[ObjectRef]:
+        session = next(filter(None, map(self.roster.find, sorted(rejection.proxies))), None)
+        if session is None or ref in self.faulty:
+            return frozenset()
+        return self.mesh.owners_with(ref, session.proxy, rejection.type_url, rejection.name)
 
     def unproven(self) -> dict[ObjectRef, int]:
         return self.mesh.unproven()

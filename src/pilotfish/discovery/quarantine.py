@@ -11,28 +11,16 @@ a time; refusals by other proxies, and of other resources, wait. `World` is what
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from pilotfish.discovery.rejection import Nack, Rejection
 from pilotfish.discovery.voting import Votes
+from pilotfish.envoy.owners import PASSING
 from pilotfish.model import ObjectRef
 
 PATIENCE: Final = 3.0
 """Seconds for which those who were sent a resource are waited for until the others' word decides."""
-
-
-@dataclass(frozen=True, slots=True)
-class Nack:
-    """One proxy's refusal of one resource."""
-
-    proxy: str
-    """The proxy's node id."""
-    type_url: str
-    name: str
-    version: str
-    owners: tuple[ObjectRef, ...]
-    message: str
-    """Envoy's words."""
 
 
 class World(Protocol):
@@ -53,27 +41,11 @@ class World(Protocol):
     def gathers(self, now: float) -> bool:
         """Whether discovery has just come, and not all proxies that it had are back: the first is not the most."""
 
+    def owners(self, ref: ObjectRef, rejection: Rejection) -> Set[ObjectRef]:
+        """All that would go into what was refused if this object, which is excluded, were used as it was written."""
+
     def unproven(self) -> dict[ObjectRef, int]:
         """The objects that changed since all proxies accepted everything, and how recently (higher is later)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """What Envoy refused, and who did."""
-
-    type_url: str
-    name: str
-    message: str
-    """Envoy's words."""
-    proxies: frozenset[str]
-    """Node ids."""
-
-    @classmethod
-    def of(cls, nack: Nack) -> Rejection:
-        return cls(nack.type_url, nack.name, nack.message, frozenset((nack.proxy,)))
-
-    def also_by(self, proxy: str) -> Rejection:
-        return replace(self, proxies=self.proxies | {proxy})
 
 
 @dataclass(slots=True)
@@ -111,6 +83,8 @@ class Quarantine:
         as they are connected their word does not count."""
         self.revision = 0
         """Goes up whenever `rejected` changes."""
+        self._suspects: set[ObjectRef] = set()
+        """What was rejected before, and is offered again as it was: it is tried before others."""
         self._world = world
         self._search: _Search | None = None
         self._waiting: list[_Waiting] = []
@@ -131,11 +105,21 @@ class Quarantine:
         self.rejected[ref] = rejection
         self.revision += 1
 
+    def suspect(self, ref: ObjectRef) -> None:
+        """Envoy refused it before discovery was restarted; something is another now, so it is used again."""
+        self._suspects.add(ref)
+
     def changed(self, refs: Iterable[ObjectRef]) -> None:
-        """These objects were written anew, or removed: they are offered again. Call it after the change."""
+        """These objects were written anew, or removed: they are offered again, and so are those that were refused for
+        what was made of both. Call it after the change."""
         touched = set(refs)
+        self._suspects -= touched
         for ref in sorted(touched & self.rejected.keys()):
             self._lift(ref)
+        for ref in sorted(self.rejected):
+            if self._is_another(ref, {each for each in touched if each.kind not in PASSING}):
+                self._suspects.add(ref)
+                self._lift(ref)
         self.unexplained.clear()
         search = self._search
         if search is not None and (touched & set(search.candidates) or self._version(search.nack) != search.awaited):
@@ -181,6 +165,13 @@ class Quarantine:
         for ref in search.excluded if search else ():
             self._world.readmit(ref)
 
+    def _is_another(self, ref: ObjectRef, touched: Set[ObjectRef]) -> bool:
+        """Whether what is touched went into what was refused of the object, or goes into it now."""
+        rejection = self.rejected[ref]
+        if not rejection.owners.isdisjoint(touched):
+            return True
+        return bool(touched) and not touched.isdisjoint(self._world.owners(ref, rejection))
+
     def _lift(self, ref: ObjectRef) -> None:
         del self.rejected[ref]
         self.revision += 1
@@ -220,7 +211,7 @@ class Quarantine:
         self.unexplained = {what: known for what, known in self.unexplained.items() if not known.proxies <= liars}
 
     def _start(self, nack: Nack) -> None:
-        candidates = _candidates(nack.owners, self._world.unproven(), self.rejected.keys())
+        candidates = _candidates(nack.owners, self._world.unproven(), self.rejected.keys(), self._suspects)
         self._search = _Search(nack, list(candidates), candidates)
         self._probe_next(self._search)
 
@@ -265,7 +256,7 @@ class Quarantine:
         nack = search.nack
         self._abandon()
         known = self.unexplained.get((nack.type_url, nack.name))
-        self.unexplained[nack.type_url, nack.name] = known.also_by(nack.proxy) if known else Rejection.of(nack)
+        self.unexplained[nack.type_url, nack.name] = known.also_by(nack) if known else Rejection.of(nack)
 
     def _await(self, search: _Search) -> bool:
         """Whether what is excluded makes a difference; if so the answer to it decides the next step."""
@@ -310,16 +301,23 @@ class Quarantine:
     def _reject(self, ref: ObjectRef, nack: Nack) -> None:
         known = self.rejected.get(ref)
         if known is None or nack.proxy not in known.proxies:
-            self.rejected[ref] = known.also_by(nack.proxy) if known else Rejection.of(nack)
+            self.rejected[ref] = known.also_by(nack) if known else Rejection.of(nack)
+            self._suspects.discard(ref)
             self.revision += 1
 
 
 def _candidates(
-    owners: tuple[ObjectRef, ...], unproven: dict[ObjectRef, int], rejected: Iterable[ObjectRef]
+    owners: tuple[ObjectRef, ...],
+    unproven: dict[ObjectRef, int],
+    rejected: Iterable[ObjectRef],
+    suspects: Set[ObjectRef],
 ) -> tuple[ObjectRef, ...]:
-    """Those owners that changed since all was well, the latest and Istio's kinds first; else all of Istio's kinds."""
+    """Those owners that changed since all was well, suspects, Istio's kinds and the latest first; else all of Istio's
+    kinds."""
     known = set(rejected)
     eligible = [ref for ref in owners if ref not in known]
     changed = [ref for ref in eligible if ref in unproven]
     chosen = changed or [ref for ref in eligible if ref.kind.is_istio]
-    return tuple(sorted(chosen, key=lambda ref: (not ref.kind.is_istio, -unproven.get(ref, 0), ref)))
+    return tuple(
+        sorted(chosen, key=lambda ref: (ref not in suspects, not ref.kind.is_istio, -unproven.get(ref, 0), ref))
+    )

@@ -25,9 +25,9 @@ class Standing:
 def standings(plane: ControlPlane) -> Iterator[Standing]:
     """Of every connected proxy. A refusal stands as long as its cause does, though all else is in step."""
     refused = (*rejections(plane), *refusers(plane), *failures(plane))
-    for session in plane.sessions.values():
+    for session in plane.roster.sessions.values():
         mine = [finding for finding in refused if session.proxy.id in finding.proxies]
-        yield _standing(session, mine, session.id in plane.failed)
+        yield _standing(session, mine, session.id in plane.roster.failed)
 
 
 def _standing(session: ProxySession, mine: list[Finding], is_failed: bool) -> Standing:

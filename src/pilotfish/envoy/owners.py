@@ -9,7 +9,7 @@ from pilotfish.envoy.values import Resource
 from pilotfish.model import ObjectRef
 from pilotfish.model.kinds import ENDPOINT_SLICE, ENDPOINTS, POD
 
-_PASSING: Final = frozenset({POD, ENDPOINTS, ENDPOINT_SLICE})
+PASSING: Final = frozenset({POD, ENDPOINTS, ENDPOINT_SLICE})
 """Left out: they come and go with every endpoint."""
 
 
@@ -19,4 +19,4 @@ def owners(graph: Graph, resource: Resource) -> tuple[ObjectRef, ...]:
         return ()
     query, args = resource.origin
     read = {key for _, key in graph.provenance(query, *args) if isinstance(key, ObjectRef)}
-    return tuple(sorted(ref for ref in read if ref.kind not in _PASSING))
+    return tuple(sorted(ref for ref in read if ref.kind not in PASSING))

@@ -77,7 +77,7 @@ def _at_the_front(db: Reads, scope: Scope, front: Front, guard: Guard) -> Iterat
 
 @query
 def _workload_set(db: Reads, scope: Scope, inbound: Inbound, guard: Guard) -> ResourceSet:
-    layers = (_inbound_clusters(db, inbound.ports), _inbound_listeners(db, inbound, guard))
+    layers = (_inbound_clusters(db, inbound.ports), inbound_listeners(db, inbound, guard))
     return ResourceSet(layers, outbound(db, scope, inbound.certified))
 
 
@@ -85,13 +85,13 @@ def _workload_set(db: Reads, scope: Scope, inbound: Inbound, guard: Guard) -> Re
 def outbound(db: Reads, scope: Scope, certified: bool) -> ResourceSet:
     """What every proxy of a scope shares, with certificates of the mesh or without. Complete in itself."""
     rules = policed(db, scope)
-    listeners = _listeners(db, _told(db, scope, rules))
+    listeners = _listeners(db, listener_scope(db, scope, rules))
     layers = (_clusters(db, rules, certified), _endpoints(db, rules), listeners, _routes(db, scope))
     secrets = secrets_named(db, scope.namespace, layers)
     return ResourceSet((*layers, secrets) if secrets else layers)
 
 
-def _told(db: Reads, scope: Scope, rules: Scope) -> Scope:
+def listener_scope(db: Reads, scope: Scope, rules: Scope) -> Scope:
     """The widest scope whose listeners are the same. `rules`: as `policed` says."""
     by = connection_sources(db)
     is_named = scope.namespace in by.namespaces or is_shown_some(db, scope.namespace)
@@ -159,7 +159,7 @@ def _inbound_clusters(db: Reads, ports: tuple[InboundPort, ...]) -> Layer:
 
 
 @query
-def _inbound_listeners(db: Reads, inbound: Inbound, guard: Guard) -> Layer:
+def inbound_listeners(db: Reads, inbound: Inbound, guard: Guard) -> Layer:
     taken = ((port, inbound.modes.of(port.number)) for port in inbound.ports if port.is_bound)
     bound = (bound_inbound(db, port, mode, inbound.certified, guard) for port, mode in taken)
     return Layer(LISTENER, (virtual_inbound(db, inbound, guard), *bound))

@@ -47,6 +47,11 @@ class AccessLogEntry:
     route_name: str
 
     @property
+    def ends(self) -> tuple[str, str]:
+        """Of the caller's connection: where it came from, and where it meant to go."""
+        return self.downstream_remote_address, self.downstream_local_address
+
+    @property
     def is_inbound(self) -> bool:
         """The server's side wrote it."""
         return self.upstream_cluster.startswith("inbound|") or self.upstream_cluster == "InboundPassthroughCluster"

@@ -64,6 +64,12 @@ class HttpRequest:
     claims: Mapping[str, object] | None = None
     """Of its token, where the proxy has verified one."""
 
+    @property
+    def is_grpc(self) -> bool:
+        """Source: Envoy 1.40, source/common/grpc/common.cc, hasGrpcContentType."""
+        kind, _, _ = self.headers.get("content-type", "").partition("+")
+        return kind == "application/grpc"
+
 
 @dataclass(frozen=True, slots=True)
 class Call:

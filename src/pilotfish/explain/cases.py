@@ -40,6 +40,7 @@ class Expected(Frozen, forbid_unknown_fields=True):
     kind: Literal["delivered", "response", "reset", "refused", "timeout", "unknown"] | None = None
     status: int | None = None
     flag: str | None = None
+    """One of them."""
     cluster: str | None = None
     endpoint: str | None = None
     pod: str | None = None
@@ -53,7 +54,6 @@ class Expected(Frozen, forbid_unknown_fields=True):
     def fits(self, outcome: Outcome) -> bool:
         texts = (
             (self.kind, outcome.kind.value),
-            (self.flag, outcome.flag),
             (self.cluster, outcome.cluster),
             (self.endpoint, outcome.endpoint),
             (self.cause, outcome.cause),
@@ -61,6 +61,7 @@ class Expected(Frozen, forbid_unknown_fields=True):
         return (
             all(pattern is None or fnmatchcase(value, pattern) for pattern, value in texts)
             and (self.status is None or self.status == outcome.status)
+            and (self.flag is None or any(fnmatchcase(flag, self.flag) for flag in outcome.flags))
             and (self.pod is None or _is_pod(outcome.pod, self.pod))
         )
 

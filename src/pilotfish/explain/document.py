@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any, Final
 
 import msgspec
@@ -94,6 +93,8 @@ def _filled(values: Mapping[str, Any]) -> Document:
 
 def read_schema() -> Document:
     """The JSON schema of the documents."""
+    from importlib.resources import files  # it costs more to import than the rest of this
+
     text = files("pilotfish.explain").joinpath("schema.json").read_bytes()
     document: Document = msgspec.json.decode(text)
     return document

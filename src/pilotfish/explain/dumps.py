@@ -70,13 +70,14 @@ def _station(dumped: Dumped, fallback: str, names: NameTable) -> Station:
 
 
 def _captures(held: Held) -> bool:
-    return any(place in held.places for any_ in WILDCARDS for place in ((any_, OUTBOUND_PORT), (any_, INBOUND_PORT)))
+    ports = (OUTBOUND_PORT, INBOUND_PORT)
+    return any(held.listener(any_, port) is not None for any_ in WILDCARDS for port in ports)
 
 
 def _own_addresses(held: Held) -> Iterator[str]:
     """Those for which the listeners of captured traffic have chains of their own: the pod's."""
     for port in (INBOUND_PORT, OUTBOUND_PORT):
-        listeners = (held.places[any_, port] for any_ in WILDCARDS if (any_, port) in held.places)
+        listeners = (found for any_ in WILDCARDS if (found := held.listener(any_, port)) is not None)
         for chain in (chain for listener in listeners for chain in listener.filter_chains):
             for block in chain.filter_chain_match.prefix_ranges:
                 address = ip_address(block.address_prefix)

@@ -8,11 +8,12 @@ neighbours panic_threshold and locality_weight
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.health_check_pb2 import HealthStatus
 from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint, LocalityLbEndpoints
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 
@@ -21,6 +22,8 @@ from pilotfish.explain.trace import Rejected
 
 _OVERPROVISIONED: Final = 140
 """Per cent: so much of a priority may be unhealthy before the next gets a part."""
+_UNFIT: Final = (HealthStatus.UNHEALTHY, HealthStatus.DRAINING, HealthStatus.TIMEOUT)
+"""What discovery says of an endpoint."""
 _PANIC: Final = 50.0
 """Per cent of healthy endpoints below which health is not looked at (`healthy_panic_threshold`)."""
 
@@ -34,6 +37,7 @@ class Candidate:
     share: float
     """Of the cluster's requests. All add up to 1."""
     locality: str
+    priority: int
     message: LbEndpoint
 
     def __str__(self) -> str:
@@ -58,11 +62,12 @@ class _Group:
     healthy: tuple[tuple[LocalityLbEndpoints, LbEndpoint], ...]
 
 
-def find_endpoints(held: Held, cluster: Cluster) -> Candidates:
+def find_endpoints(held: Held, cluster: Cluster, without: Set[int] = frozenset()) -> Candidates:
+    """`without`: priorities that are not asked."""
     assignment = held.assignment(cluster)
     if assignment is None:
         return Candidates(unknown=True)
-    groups = list(_groups(held, cluster, assignment))
+    groups = [group for group in _groups(held, cluster, assignment) if group.number not in without]
     lost = [
         Rejected(_name(member), ", ".join(_ills(held, cluster, member)))
         for group in groups
@@ -92,7 +97,8 @@ def _groups(held: Held, cluster: Cluster, assignment: ClusterLoadAssignment) -> 
 
 def _ills(held: Held, cluster: Cluster, member: LbEndpoint) -> tuple[str, ...]:
     """Why it gets no requests."""
-    return held.health.get((cluster.name, _name(member)), ())
+    told = (HealthStatus.Name(member.health_status),) if member.health_status in _UNFIT else ()
+    return (*held.ills(cluster).get(_name(member), ()), *told)
 
 
 def _loads(groups: Sequence[_Group], factor: int) -> list[float]:
@@ -132,7 +138,7 @@ def _shared(
             share = load * (weight / total if total else 0.0) * _weight(member) / own
             if share > 0:
                 address, port = address_of(member)
-                yield Candidate(address, port, share, _locality(group), member)
+                yield Candidate(address, port, share, _locality(group), group.priority, member)
 
 
 def _weight(member: LbEndpoint) -> int:

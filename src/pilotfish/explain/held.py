@@ -1,8 +1,11 @@
-"""What one Envoy holds, by name: as it is sent it (`of_resources`), or as it says of itself (`of_dump`).
+"""What one Envoy holds, by name: as it is sent it (`of_resources`, `of_lookup`), or as it says of itself.
 
     ResourceSet ───of_resources─┐
-                                ├─▶ Held: listeners by place; routes, clusters, endpoints by name
-    /config_dump ─────of_dump───┘
+    Lookup ───────of_lookup─────┤
+    /config_dump ─────of_dump───┼─▶ Held: listeners by place; routes, clusters, endpoints by name
+    its admin port ───of_asked──┘
+
+Only what a way needs is asked for and parsed: of a route configuration's virtual hosts, the one that is chosen.
 
 Sources: https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/admin/v3/config_dump.proto
 and https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/admin/v3/clusters.proto
@@ -12,30 +15,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, cached_property
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.address_pb2 import SocketAddress
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_components_pb2 import VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf import descriptor_pool
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
-from pilotfish.envoy.values import ResourceSet
+from pilotfish.envoy.values import Resource, ResourceSet
 from pilotfish.explain.old_dumps import upgrade
+from pilotfish.model.wellknown import OUTBOUND_PORT
+
+if TYPE_CHECKING:
+    from pilotfish.envoy.lookup import Lookup
 
 M = TypeVar("M", bound=Message)
 Json = dict[str, Any]
-Health = Mapping[tuple[str, str], tuple[str, ...]]
-"""By (cluster, `IP:PORT`): why an endpoint gets no requests, in Envoy's words (`failed_outlier_check` …)."""
+Places = Mapping[tuple[str, int], str]
+"""Names of the listeners of TCP, by address and port."""
+Ills = Mapping[str, tuple[str, ...]]
+"""By `IP:PORT`: why an endpoint gets no requests, in Envoy's words (`failed_outlier_check` …)."""
 DescribeSubset = Callable[[str, str], str]
 """By (a DestinationRule's path, the name of a subset): `version=v3`; "" where nobody knows."""
-_Find = Callable[[str, str, type[Message]], Message | None]
 
-_SECTIONS: Final = {
+SECTIONS: Final = {
     LISTENER: (
         ("dynamic_listeners", ("active_state", "listener")),
         ("dynamic_active_listeners", ("listener",)),  # API v2
@@ -48,7 +57,27 @@ _SECTIONS: Final = {
         ("static_endpoint_configs", ("endpoint_config",)),
     ),
 }
-"""Where a dump keeps what is in force of each type."""
+"""Where a dump keeps what is in force of each type: lists, and the way to it in each entry."""
+
+
+class Source(Protocol):
+    """Where a Held looks things up; it asks for each once."""
+
+    def name_at(self, address: str, port: int) -> str | None:
+        """Of the listener that has this place."""
+        ...
+
+    def has_listeners(self) -> bool: ...
+
+    def find(self, type_url: str, name: str, message: M) -> M | None:
+        """`message`, filled. Of a route configuration's virtual hosts name and domains are enough."""
+        ...
+
+    def virtual_host(self, config: str, host: VirtualHost) -> VirtualHost:
+        """All of it."""
+        ...
+
+    def ills(self, cluster: str) -> Ills: ...
 
 
 def _nobody_knows(config: str, subset: str) -> str:
@@ -56,67 +85,78 @@ def _nobody_knows(config: str, subset: str) -> str:
 
 
 class Held:
-    """Messages are parsed when they are first asked for. Not for several threads."""
+    """Not for several threads."""
 
     def __init__(
-        self,
-        listeners: Callable[[], Iterable[Listener]],
-        find: _Find,
-        health: Health,
-        describe_subset: DescribeSubset,
-        knows_endpoints: bool = True,
+        self, source: Source, describe_subset: DescribeSubset = _nobody_knows, knows_endpoints: bool = True
     ) -> None:
-        self._listeners = listeners
-        self._find = find
-        self.health = health
+        self._source = source
         self.describe_subset = describe_subset
         self._knows_endpoints = knows_endpoints
         self._parsed: dict[tuple[str, str], Message | None] = {}
+        self._ills: dict[str, Ills] = {}
 
     @classmethod
     def of_resources(cls, resources: ResourceSet, describe_subset: DescribeSubset = _nobody_knows) -> Held:
-        def find(type_url: str, name: str, kind: type[Message]) -> Message | None:
-            found = resources.get(type_url, name)
-            return kind.FromString(found.body) if found is not None else None
+        listeners = tuple(resources.resources(LISTENER))
+        return cls(_Made(resources.get, lambda address, port: listeners), describe_subset)
 
-        def listeners() -> Iterator[Listener]:
-            return (Listener.FromString(resource.body) for resource in resources.resources(LISTENER))
-
-        return cls(listeners, find, {}, describe_subset)
+    @classmethod
+    def of_lookup(cls, lookup: Lookup, describe_subset: DescribeSubset = _nobody_knows) -> Held:
+        """As a proxy would be sent it."""
+        return cls(_Made(lookup.find, lookup.listeners_at), describe_subset)
 
     @classmethod
     def of_dump(cls, dump: Json, clusters: Json | None = None, describe_subset: DescribeSubset = _nobody_knows) -> Held:
         """`dump`: /config_dump?include_eds. `clusters`: /clusters?format=json, for the endpoints' health."""
-        by_name = {type_url: dict(_named(dump, type_url)) for type_url in _SECTIONS}
+        by_name = {type_url: dict(_named(dump, type_url)) for type_url in SECTIONS}
         if not by_name[ENDPOINT]:
             by_name[ENDPOINT] = dict(_assignments(clusters or {}))
+        ills: dict[str, dict[str, tuple[str, ...]]] = {}
+        for cluster, place, found in _ills(clusters or {}):
+            ills.setdefault(cluster, {})[place] = found
+        source = _Asked(
+            lambda: dict(_places_of(by_name[LISTENER])),
+            lambda type_url, name: by_name[type_url].get(name),
+            lambda cluster: ills.get(cluster, {}),
+        )
+        return cls(source, describe_subset, bool(by_name[ENDPOINT]) or clusters is not None)
 
-        def find(type_url: str, name: str, kind: type[Message]) -> Message | None:
-            found = by_name[type_url].get(name)
-            return _parse(found, kind()) if found is not None else None
+    @classmethod
+    def of_asked(
+        cls,
+        listeners: Callable[[], Json],
+        find: Callable[[str, str], Json],
+        clusters: Callable[[str], Json],
+        describe_subset: DescribeSubset = _nobody_knows,
+    ) -> Held:
+        """`listeners`: /listeners?format=json. `find`: of a type and a name, a part of /config_dump that has it.
+        `clusters`: of a name, a part of /clusters?format=json."""
+        source = _Asked(
+            lambda: dict(_places_told(listeners())),
+            lambda type_url, name: dict(_entries(find(type_url, name), type_url)).get(name),
+            lambda cluster: {place: found for name, place, found in _ills(clusters(cluster)) if name == cluster},
+        )
+        return cls(source, describe_subset)
 
-        def listeners() -> Iterator[Listener]:
-            kept = by_name[LISTENER].values()
-            return (_parse(each, Listener()) for each in kept)
+    @property
+    def has_listeners(self) -> bool:
+        return self._source.has_listeners()
 
-        knows_endpoints = bool(by_name[ENDPOINT]) or clusters is not None
-        return cls(listeners, find, dict(_ills(clusters or {})), describe_subset, knows_endpoints)
-
-    @cached_property
-    def places(self) -> Mapping[tuple[str, int], Listener]:
-        """Those of TCP, by address and port."""
-        return {
-            (at.socket_address.address, at.socket_address.port_value): listener
-            for listener in self._listeners()
-            for at in (listener.address, *(more.address for more in listener.additional_addresses))
-            if at.HasField("socket_address") and at.socket_address.protocol == SocketAddress.TCP
-        }
+    def listener(self, address: str, port: int) -> Listener | None:
+        name = self._source.name_at(address, port)
+        return self._find(LISTENER, name, Listener) if name is not None else None
 
     def route(self, name: str) -> RouteConfiguration | None:
-        return self._parse(ROUTE, name, RouteConfiguration)
+        """With the names and domains of its virtual hosts at least."""
+        return self._find(ROUTE, name, RouteConfiguration)
+
+    def virtual_host(self, config: str, host: VirtualHost) -> VirtualHost:
+        """All of one of the configuration's."""
+        return self._source.virtual_host(config, host)
 
     def cluster(self, name: str) -> Cluster | None:
-        return self._parse(CLUSTER, name, Cluster)
+        return self._find(CLUSTER, name, Cluster)
 
     def assignment(self, cluster: Cluster) -> ClusterLoadAssignment | None:
         """Its endpoints; none at all where it has been told of none. None where nobody knows: a dump has no endpoints
@@ -126,14 +166,104 @@ class Held:
         if not self._knows_endpoints:
             return None
         name = cluster.eds_cluster_config.service_name or cluster.name
-        return self._parse(ENDPOINT, name, ClusterLoadAssignment) or ClusterLoadAssignment()
+        return self._find(ENDPOINT, name, ClusterLoadAssignment) or ClusterLoadAssignment()
 
-    def _parse(self, type_url: str, name: str, kind: type[M]) -> M | None:
+    def ills(self, cluster: Cluster) -> Ills:
+        """What Envoy itself has found out about its endpoints, where it looks."""
+        if not (cluster.HasField("outlier_detection") or cluster.health_checks):
+            return {}
+        if cluster.name not in self._ills:
+            self._ills[cluster.name] = self._source.ills(cluster.name)
+        return self._ills[cluster.name]
+
+    def _find(self, type_url: str, name: str, kind: type[M]) -> M | None:
         key = (type_url, name)
         if key not in self._parsed:
-            self._parsed[key] = self._find(type_url, name, kind)
+            self._parsed[key] = self._source.find(type_url, name, kind())
         found = self._parsed[key]
         return found if isinstance(found, kind) else None
+
+
+class _Made:
+    """Resources as discovery makes them."""
+
+    def __init__(
+        self, find: Callable[[str, str], Resource | None], listeners_at: Callable[[str, int], Iterable[Resource]]
+    ) -> None:
+        """`listeners_at`: those that may have a place."""
+        self._find = find
+        self._listeners_at = listeners_at
+        self._places: dict[tuple[str, int], str] = {}
+        self._read: set[str] = set()
+
+    def name_at(self, address: str, port: int) -> str | None:
+        for resource in self._listeners_at(address, port) if (address, port) not in self._places else ():
+            if resource.name not in self._read:
+                self._read.add(resource.name)
+                self._places.update((place, resource.name) for place in _places_in(resource))
+        return self._places.get((address, port))
+
+    def has_listeners(self) -> bool:
+        return any(True for _ in self._listeners_at("0.0.0.0", OUTBOUND_PORT))
+
+    def find(self, type_url: str, name: str, message: M) -> M | None:
+        found = self._find(type_url, name)
+        if found is None:
+            return None
+        message.ParseFromString(found.body)
+        return message
+
+    def virtual_host(self, config: str, host: VirtualHost) -> VirtualHost:
+        return host
+
+    def ills(self, cluster: str) -> Ills:
+        return {}
+
+
+class _Asked:
+    """Entries of a config dump."""
+
+    def __init__(
+        self, places: Callable[[], Places], entry: Callable[[str, str], Json | None], ills: Callable[[str], Ills]
+    ) -> None:
+        self._listed = places
+        self.ills = ills
+        self._entry = entry
+        self._hosts: dict[tuple[str, str], Json] = {}
+
+    @cached_property
+    def _places(self) -> Places:
+        return self._listed()
+
+    def name_at(self, address: str, port: int) -> str | None:
+        return self._places.get((address, port))
+
+    def has_listeners(self) -> bool:
+        return bool(self._places)
+
+    def find(self, type_url: str, name: str, message: M) -> M | None:
+        found: Json | None = self._entry(type_url, name)
+        if found is None:
+            return None
+        if not isinstance(message, RouteConfiguration):
+            return _parse(found, message)
+        found = upgrade(found)
+        hosts = found.get("virtual_hosts", ())
+        self._hosts |= {(name, host.get("name", "")): host for host in hosts}
+        _parse({key: value for key, value in found.items() if key != "virtual_hosts"}, message)
+        for host in hosts:
+            message.virtual_hosts.add(name=host.get("name", ""), domains=host.get("domains", ()))
+        return message
+
+    def virtual_host(self, config: str, host: VirtualHost) -> VirtualHost:
+        return _parse(self._hosts[config, host.name], VirtualHost())
+
+
+def _places_in(listener: Resource) -> Iterator[tuple[str, int]]:
+    message = Listener.FromString(listener.body)
+    for at in (message.address, *(more.address for more in message.additional_addresses)):
+        if at.HasField("socket_address") and at.socket_address.protocol == SocketAddress.TCP:
+            yield at.socket_address.address, at.socket_address.port_value
 
 
 def _parse(found: Json, message: M) -> M:
@@ -162,12 +292,46 @@ def _is_known(name: str) -> bool:
 
 def _named(dump: Json, type_url: str) -> Iterator[tuple[str, Json]]:
     for config in dump.get("configs", ()):
-        for key, path in _SECTIONS[type_url]:
-            for entry in config.get(key, ()):
-                for part in path:
-                    entry = entry.get(part) or {}
-                if entry:
-                    yield entry.get("name") or entry.get("cluster_name", ""), entry
+        for key, path in SECTIONS[type_url]:
+            yield from _within(config.get(key, ()), path)
+
+
+def _entries(part: Json, type_url: str) -> Iterator[tuple[str, Json]]:
+    """Of what `resource=` selects: entries without the list that they were in."""
+    for _, path in SECTIONS[type_url]:
+        yield from _within(part.get("configs", ()), path)
+
+
+def _within(entries: Iterable[Json], path: tuple[str, ...]) -> Iterator[tuple[str, Json]]:
+    for entry in entries:
+        for part in path:
+            entry = entry.get(part) or {}
+        if entry:
+            yield entry.get("name") or entry.get("cluster_name", ""), entry
+
+
+def _places_of(listeners: Mapping[str, Json]) -> Iterator[tuple[tuple[str, int], str]]:
+    for name, listener in listeners.items():
+        more = (each.get("address", {}) for each in listener.get("additional_addresses", ()))
+        for at in (listener.get("address", {}), *more):
+            if _is_tcp(at):
+                yield _place(at), name
+
+
+def _places_told(statuses: Json) -> Iterator[tuple[tuple[str, int], str]]:
+    for status in statuses.get("listener_statuses", ()):
+        for at in (status.get("local_address", {}), *status.get("additional_local_addresses", ())):
+            if _is_tcp(at):
+                yield _place(at), status.get("name", "")
+
+
+def _is_tcp(address: Json) -> bool:
+    return "socket_address" in address and address["socket_address"].get("protocol", "TCP") == "TCP"
+
+
+def _place(address: Json) -> tuple[str, int]:
+    at = address["socket_address"]
+    return at.get("address", ""), at.get("port_value", 0)
 
 
 def _assignments(clusters: Json) -> Iterator[tuple[str, Json]]:
@@ -179,19 +343,18 @@ def _assignments(clusters: Json) -> Iterator[tuple[str, Json]]:
 
 def _group(host: Json) -> Json:
     member = {"endpoint": {"address": host.get("address", {})}, "load_balancing_weight": host.get("weight", 1)}
+    member |= {"health_status": host.get("health_status", {}).get("eds_health_status", "UNKNOWN")}
     priority, locality = host.get("priority", 0), host.get("locality", {})
     return {"lb_endpoints": [member], "priority": priority, "locality": locality}
 
 
-def _ills(clusters: Json) -> Iterator[tuple[tuple[str, str], tuple[str, ...]]]:
+def _ills(clusters: Json) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """(cluster, `IP:PORT`, why it gets no requests)."""
     for cluster in clusters.get("cluster_statuses", ()):
         for host in cluster.get("host_statuses", ()):
-            at = host.get("address", {}).get("socket_address", {})
             said = host.get("health_status", {})
             ills = tuple(word for word, found in said.items() if found is True)
-            if said.get("eds_health_status") in ("UNHEALTHY", "DRAINING", "TIMEOUT"):
-                ills = (*ills, f"eds_health_status {said['eds_health_status']}")
-            if ills and at:
-                address, port = at.get("address", ""), at.get("port_value", 0)
+            if ills and "socket_address" in host.get("address", {}):
+                address, port = _place(host["address"])
                 place = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-                yield (cluster.get("name", ""), place), ills
+                yield cluster.get("name", ""), place, ills

@@ -123,8 +123,7 @@ def _aborted(fault: HTTPFault, request: HttpRequest) -> tuple[int, str]:
     if fault.abort.WhichOneof("error_type") != "grpc_status":
         return fault.abort.http_status, str(fault.abort.http_status)
     code = fault.abort.grpc_status
-    is_grpc = request.headers.get("content-type", "").startswith("application/grpc")
-    return (200 if is_grpc else _HTTP_OF_GRPC.get(code, 500)), f"grpc-status {code}"
+    return (200 if request.is_grpc else _HTTP_OF_GRPC.get(code, 500)), f"grpc-status {code}"
 
 
 def _cors(branch: Branch, config: AnyMessage | str | None, routed: Routed) -> Branch | None:

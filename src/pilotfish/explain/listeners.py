@@ -29,7 +29,7 @@ def virtual_listener(held: Held, call: Call) -> Listener | None:
     if call.direction is Direction.GATEWAY:
         return None
     port = INBOUND_PORT if call.direction is Direction.INBOUND else OUTBOUND_PORT
-    return next((found for any_ in WILDCARDS if (found := held.places.get((any_, port))) is not None), None)
+    return next((found for any_ in WILDCARDS if (found := held.listener(any_, port)) is not None), None)
 
 
 def choose_listener(held: Held, call: Call, virtual: Listener | None) -> Choice[Listener]:
@@ -40,7 +40,7 @@ def choose_listener(held: Held, call: Call, virtual: Listener | None) -> Choice[
     if virtual is not None and not virtual.use_original_dst.value:
         return Choice(virtual, "it hands nothing on: use_original_dst is off")
     for place in ((call.address, call.port), *((any_, call.port) for any_ in WILDCARDS)):
-        found = held.places.get(place)
+        found = held.listener(*place)
         if found is not None and found is not virtual:
             why = "it is that of the address" if place[0] == call.address else f"it is that of port {call.port}"
             return Choice(found, why, tuple(rejected))

@@ -34,6 +34,7 @@ from pilotfish.explain.held import Held
 from pilotfish.explain.http_filters import Routed, pass_filters
 from pilotfish.explain.listeners import chain_name, choose_chain, choose_listener, inspectors, virtual_listener
 from pilotfish.explain.paths import normalise
+from pilotfish.explain.retries import Retrying, retrying
 from pilotfish.explain.routes import choose_route, choose_virtual_host, find_route_to, leads, route_name
 from pilotfish.explain.trace import Branch, End, Stage, Verdict
 from pilotfish.explain.written import NOWHERE, Written, written
@@ -163,7 +164,7 @@ def _pass_filters(branch: Branch, held: Held, call: Call, chain: FilterChain) ->
         elif config.Is(TcpProxy.DESCRIPTOR):
             branch = branch.step(Stage.NETWORK_FILTER, "tcp_proxy")
             for name, share in shares(TcpProxy.FromString(config.value)):
-                yield from forward(branch, held, name, share, call, is_http=False, by=written(chain))
+                yield from forward(branch, held, name, share, call, None, written(chain))
             return
         elif config.Is(HttpConnectionManager.DESCRIPTOR):
             manager = HttpConnectionManager.FromString(config.value)
@@ -191,6 +192,7 @@ def _serve(
         what = "TLS" if call.tls is not None else "bytes that are no HTTP"
         branch.end(End.RESPONSE, f"{what} came where HTTP is read", status=400, flag="DPE", failure=Failure.PROTOCOL)
         return
+    branch = replace(branch, is_grpc=call.request.is_grpc)
     guarded = pass_guards(branch, manager, _received(manager, call), client_address(manager, call), believers)
     if guarded is None:
         return
@@ -238,7 +240,7 @@ def _route(
         cause = f"no virtual host has the domain {request.host}; {_domains(config)}"
         branch.end(End.RESPONSE, cause, status=404, flag="NR", failure=Failure.NO_VIRTUAL_HOST)
         return
-    host = hosts.taken
+    host = held.virtual_host(config.name, hosts.taken) if manager.HasField("rds") else hosts.taken
     branch = branch.step(Stage.VIRTUAL_HOST, host.name, evidence={"why": hosts.why}, rejected=hosts.rejected)
     if host.require_tls == VirtualHost.ALL and request.scheme != "https":
         branch.end(End.RESPONSE, "the host is served by TLS alone", status=301, failure=Failure.TLS_REQUIRED)
@@ -273,10 +275,10 @@ def _route(
         branch = branch.through(route.route.cluster)
     passed = pass_filters(branch, manager, Routed(request, host, route))
     if passed is not None:
-        yield from _act(passed, held, call, route)
+        yield from _act(passed, held, call, route, retrying(route, host, request))
 
 
-def _act(branch: Branch, held: Held, call: Call, route: Route) -> Iterator[Forwarded]:
+def _act(branch: Branch, held: Held, call: Call, route: Route, policy: Retrying) -> Iterator[Forwarded]:
     match route.WhichOneof("action"):
         case "redirect":
             status, location = redirect(route, call.request)
@@ -291,7 +293,7 @@ def _act(branch: Branch, held: Held, call: Call, route: Route) -> Iterator[Forwa
                 branch.end(End.UNKNOWN, "which cluster it goes to is not read here", failure=Failure.UNKNOWN)
             for number, (name, share) in enumerate(clusters):
                 onward = replace(call, request=rewrite(route, call.request, chosen.get(name)))
-                yield from forward(branch, held, name, share, onward, True, written(route).destination(number))
+                yield from forward(branch, held, name, share, onward, policy, written(route).destination(number))
         case _:
             branch.end(End.UNKNOWN, "what the route does is not read here", failure=Failure.UNKNOWN)
 

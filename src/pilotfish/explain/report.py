@@ -70,6 +70,17 @@ class Leg:
     def place(self) -> str:
         return self.pod or OUTSIDE
 
+    @property
+    def tone(self) -> Verdict:
+        return self.ending.tone if self.ending is not None else Verdict.UNKNOWN
+
+    @property
+    def says(self) -> str:
+        """How it ends; "" where it goes on."""
+        if self.ending is not None:
+            return self.ending.says
+        return "" if self.onward else "the proxy tries again"
+
 
 def _tone(outcome: Outcome) -> Verdict:
     """TAKEN where the request gets what it asks for, UNKNOWN where that is not known: out of the mesh."""

@@ -31,8 +31,7 @@ class Station:
     _names: Callable[[], NameTable] = field(repr=False)
     _listening: Callable[[], Set[tuple[str, int]] | None] = field(default=lambda: None, repr=False)
     is_gateway: bool = False
-    identity: str = ""
-    """Who its proxy is to others, if it has certificates of the mesh: `spiffe://…`."""
+    _identity: Callable[[], str] = field(default=str, repr=False)
     _evaluators: dict[Family, Evaluator] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -42,6 +41,11 @@ class Station:
     @cached_property
     def names(self) -> NameTable:
         return self._names()
+
+    @cached_property
+    def identity(self) -> str:
+        """Who its proxy is to others: `spiffe://…`; "" if it has no certificate of the mesh."""
+        return self._identity()
 
     @cached_property
     def listening(self) -> Set[tuple[str, int]] | None:
@@ -66,14 +70,20 @@ class Station:
 class Scene:
     stations: Mapping[str, Station]
     """By `NAME.NAMESPACE`."""
-    frontends: tuple[Frontend, ...] = ()
-    """Services as the node's kernel serves them."""
+    _frontends: Callable[[], tuple[Frontend, ...]] = field(default=tuple, repr=False)
     outside: Callable[[str], tuple[str, ...] | None] = lambda _: None
     """What the machine's resolvers answer for a name; None where they can't be asked."""
     entrance: Station | None = None
     """The gateway to which all names and addresses lead from outside; None: they lead where the Services do."""
     beyond: str = "it leaves the mesh: {} is no pod's"
     """What is said of an address that is nobody's here."""
+    is_closed: Callable[[str], bool] = lambda _: False
+    """Whether it is known that nothing leads to such an address."""
+
+    @cached_property
+    def frontends(self) -> tuple[Frontend, ...]:
+        """Services as the node's kernel serves them."""
+        return self._frontends()
 
     @cached_property
     def _by_address(self) -> Mapping[str, Station]:

@@ -9,7 +9,7 @@ part, each with its share; the outcomes' probabilities add up to 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -97,7 +97,7 @@ class Outcome:
     status: int | None = None
     """HTTP's. None where there is none, or where the app decides."""
     flag: str = ""
-    """The response flag of the proxy that ends it, such as UH."""
+    """The response flags of the proxy that ends it, as its access log has them: UH, or URX,UF."""
     cluster: str = ""
     endpoint: str = ""
     """`IP:PORT`."""
@@ -105,6 +105,11 @@ class Outcome:
     """Whose app answers; of a response or reset, whose proxy makes it."""
     cause: str = ""
     failure: Failure | None = None
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Each of them."""
+        return tuple(self.flag.split(","))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +121,24 @@ class Trace:
         return tuple(step for step in self.steps if step.stage is stage)
 
 
+def is_same_end(one: Trace, other: Trace) -> bool:
+    """The same becomes of the request, with the same probabilities."""
+    return _ends(one) == _ends(other)
+
+
+def _ends(trace: Trace) -> Mapping[Outcome, float]:
+    found: dict[Outcome, float] = {}
+    for outcome in trace.outcomes:
+        end = replace(outcome, probability=0.0, last_step=0)
+        found[end] = found.get(end, 0.0) + outcome.probability
+    return {end: round(part, 6) for end, part in found.items()}
+
+
 _BROKEN: Final = {End.RESET: "UC", End.REFUSED: "UF", End.TIMEOUT: "UF"}
 """The response flags of a proxy whose upstream connection ends so."""
+_SPENT: Final = "URX"
+"""The flag of a proxy that does not try once more, though it would; to connect, one that reads no HTTP tries once."""
+_UNCONNECTED: Final = (End.REFUSED, End.TIMEOUT)
 
 
 @dataclass(slots=True)
@@ -132,6 +153,54 @@ class Tape:
 
 
 @dataclass(frozen=True, slots=True)
+class Failed:
+    """A branch whose end a proxy does not pass on yet, as it may try again; `Branch.end` has the arguments."""
+
+    branch: Branch
+    kind: End
+    cause: str
+    status: int | None
+    flag: str
+    failure: Failure | None
+    is_slow: bool
+
+
+@dataclass(slots=True)
+class Try:
+    """A request on its way from a proxy to one endpoint. Once it has ended, `failed` has what may be tried again."""
+
+    retries: Callable[[End, int | None, bool], bool]
+    """Whether the proxy tries again what ends so: with this status; as an answer to gRPC."""
+    failed: list[Failed] = field(default_factory=list)
+    is_last: bool = False
+
+    @property
+    def lost(self) -> float:
+        """The probability that a request comes here and fails."""
+        return sum(each.branch.probability for each in self.failed)
+
+    def give_up(self) -> None:
+        """No other try follows: what failed ends so."""
+        self.is_last = True
+        for each in self.failed:
+            each.branch.end(
+                each.kind, each.cause, status=each.status, flag=each.flag, failure=each.failure, is_slow=each.is_slow
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A proxy that has sent a request or a connection on."""
+
+    pod: str
+    reads_http: bool
+    attempt: Try | None = None
+    """None: a TCP connection, or a request that is sent once."""
+    timeout: float = 0.0
+    """Seconds that the request may take in all; 0 for any time."""
+
+
+@dataclass(frozen=True, slots=True)
 class Branch:
     """How far one way has come."""
 
@@ -143,8 +212,10 @@ class Branch:
     cluster: str = ""
     """The last that was chosen, and its endpoint."""
     endpoint: str = ""
-    proxies: tuple[tuple[str, bool], ...] = ()
-    """The pods whose proxies are on the way so far, and whether each reads HTTP."""
+    proxies: tuple[Passed, ...] = ()
+    """Those on the way so far."""
+    is_grpc: bool = False
+    """What a proxy answers by itself has status 200, and the status for gRPC in a header of its own."""
     doubts: tuple[str, ...] = ()
     """The filters on the way that are not read here: how it goes on holds if they let it pass, and nobody knows."""
 
@@ -178,19 +249,33 @@ class Branch:
         status: int | None = None,
         flag: str = "",
         failure: Failure | None = None,
+        is_slow: bool = False,
         connected: bool = False,
     ) -> None:
-        """What a proxy's connection fails by, the proxy turns into an answer if it reads HTTP, else into a reset; not
-        where it is `connected`, and waits as long as its client."""
+        """What a proxy's connection fails by, the proxy tries again, or turns into an answer if it reads HTTP; else it
+        closes its own; not where it is `connected`, and waits as long as its client. `is_slow`: it takes seconds to
+        fail, so that a time-out may come first."""
+        failed = Failed(self, kind, cause, status, flag, failure, is_slow)
         if self.doubts:
             kind, cause, status, flag = End.UNKNOWN, self._doubt(kind, cause, status, flag), None, ""
             failure = Failure.UNKNOWN
-        pod = self.pod if kind in (End.DELIVERED, End.RESPONSE) else ""
-        for proxy, reads_http in reversed(self.proxies):
-            if kind not in _BROKEN or connected:
+        pod = self.pod if kind in (End.DELIVERED, End.RESPONSE, End.RESET) else ""
+        for each in () if connected else reversed(self.proxies):
+            if each.timeout and kind in _UNCONNECTED and (is_slow or kind is End.TIMEOUT):
+                kind, flag, pod = End.UNKNOWN, "", ""
+                cause = f"it fails slowly, so that the route's timeout of {each.timeout:g} s may come first: {cause}"
                 break
-            flag, pod = _BROKEN[kind], proxy
-            kind, status = (End.RESPONSE, 503) if reads_http else (End.RESET, None)
+            would_retry = each.attempt is not None and each.attempt.retries(kind, status, self.is_grpc)
+            if each.attempt is not None and would_retry and not each.attempt.is_last:
+                each.attempt.failed.append(failed)
+                return
+            if kind in _BROKEN and each.reads_http:
+                flag, pod = f"{_SPENT},{_BROKEN[kind]}" if would_retry else _BROKEN[kind], each.pod
+                kind, status = End.RESPONSE, 503
+            elif kind in _UNCONNECTED:
+                kind, flag, pod = End.RESET, f"{_BROKEN[kind]},{_SPENT}", each.pod
+        if kind is End.RESPONSE and self.is_grpc:
+            status = 200
         self.tape.outcomes.append(
             Outcome(
                 self.probability, kind, self.last or 0, status, flag, self.cluster, self.endpoint, pod, cause, failure

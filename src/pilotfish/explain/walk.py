@@ -18,7 +18,7 @@ from pilotfish.explain.dns import Resolved, resolve
 from pilotfish.explain.listeners import WILDCARDS
 from pilotfish.explain.proxy import walk_proxy
 from pilotfish.explain.scene import Scene, Station
-from pilotfish.explain.trace import Branch, End, Side, Stage, Tape, Trace, Verdict
+from pilotfish.explain.trace import Branch, End, Passed, Side, Stage, Tape, Trace, Verdict
 from pilotfish.model.frontend import Frontend
 from pilotfish.model.wellknown import INBOUND_PORT, OUTBOUND_PORT, PROXY_UID
 
@@ -125,6 +125,9 @@ class _Walk:
 
     def arrive(self, branch: Branch, call: Call, hops: int) -> None:
         """At an address of the network: a Service's, a pod's, or one that is nobody's here."""
+        if self.scene.at(call.address) is not None:
+            self._enter(branch, call, hops)
+            return
         frontend = self.scene.frontend(call.address, call.port)
         if frontend is not None and not frontend.endpoints:
             step = branch.step(Stage.NETFILTER, f"service {frontend.name}", verdict=Verdict.REFUSED)
@@ -148,7 +151,11 @@ class _Walk:
         station = self.scene.at(call.address)
         if station is None:
             place = f"{call.address}:{call.port}"
-            branch.beyond(side=branch.side, pod="").end(End.DELIVERED, self.scene.beyond.format(place))
+            if self.scene.is_closed(call.address):
+                why = f"there is no way to {place}: it is no pod's, and the mesh leads nowhere else"
+                branch.end(End.REFUSED, why, is_slow=True)
+            else:
+                branch.beyond(side=branch.side, pod="").end(End.DELIVERED, self.scene.beyond.format(place))
             return
         self.enter(branch, station, call, hops)
 
@@ -181,7 +188,8 @@ class _Walk:
             branch.end(End.UNKNOWN, f"the way goes on in a circle after {hops} proxies")
             return
         for onward in walk_proxy(branch, station.held, call):
-            at = replace(onward.branch, proxies=(*onward.branch.proxies, (station.name, onward.is_http)))
+            passed = Passed(station.name, onward.is_http, onward.attempt, onward.timeout)
+            at = replace(onward.branch, proxies=(*onward.branch.proxies, passed))
             onward = replace(onward, call=_shown(station, onward.call))
             if not is_address(onward.call.address):
                 at.beyond(side=at.side, pod="").end(End.DELIVERED, f"it leaves the mesh for {onward.call.address}")

@@ -45,7 +45,7 @@ def find_changes(trace: Trace, entry: AccessLogEntry, owners: Owners) -> Iterato
     The flags are those of the entry; where it has none, as another proxy answered, those that the way ends with. Of
     rules, ports and subsets that is meant which the way took; where none was, no line is known.
     """
-    flags = entry.response_flags or dict.fromkeys(flag for each in trace.outcomes for flag in each.flag.split(","))
+    flags = entry.response_flags or dict.fromkeys(flag for each in trace.outcomes for flag in each.flags)
     for field in (field for flag in flags if flag in FLAGS for field in FLAGS[flag].fields):
         found: dict[str, tuple[Owner, str]] = {}
         for owner in (each for each in owners.values() if each.kind == field.kind):

@@ -22,7 +22,7 @@ _VERDICTS: Final = {
     "accepted as it is": "accepted as it is: no rule sends it to a proxy",
     **{f"redirected to port {port}": f"to its proxy, port {port}" for port in (OUTBOUND_PORT, INBOUND_PORT)},
 }
-_KEPT: Final = ("waits", "delay", "abort", "origin", "mirrors", "panic", "detected")
+_KEPT: Final = ("waits", "delay", "abort", "origin", "mirrors", "panic", "detected", "try")
 """Evidence that changes what becomes of a request, or when."""
 _MOST_NAMED: Final = 3
 """Pods, or kinds of ends, that an answer names one by one."""

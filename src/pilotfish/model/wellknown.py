@@ -70,6 +70,9 @@ ROOT_NAMESPACE: Final = "istio-system"
 PROXY_CONTAINER: Final = "istio-proxy"
 """The sidecar, as `logs -c` knows it."""
 
+SOURCE_ANNOTATION: Final = "pilotfish.io/source"
+"""`FILE:LINE`, where a mesh was given an object."""
+
 # --- files
 FILES_SOCKET: Final = "@pilotfish/files"
 """The agent, in its pod: an abstract socket (unix(7)) at which Envoy, and nobody else, is told what stands in the files

@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from pilotfish.model import ObjectRef
 from pilotfish.model.credential import KEYS
 from pilotfish.model.kinds import POD, SECRET, SERVICE
+from pilotfish.model.wellknown import SOURCE_ANNOTATION
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.pod import Phase
 from pilotfish.node.store import Store, Stored
 
-SOURCE = "pilotfish.io/source"
-"""The annotation with the user's `file:line`."""
 _SECRET_VALUES = ("data", "stringData")
 
 
@@ -48,7 +47,7 @@ def _own_annotations(document: Mapping[str, object]) -> dict[str, object]:
     return {
         key: value
         for key, value in _mapping(_mapping(document["metadata"]).get("annotations")).items()
-        if key == SOURCE
+        if key == SOURCE_ANNOTATION
     }
 
 
@@ -63,7 +62,10 @@ def render(stored: Stored, cluster_ips: Mapping[ObjectRef, str]) -> dict[str, ob
     if stored.ref.namespace:
         metadata["namespace"] = stored.ref.namespace
     if stored.manifest.source:
-        metadata["annotations"] = {**_mapping(metadata.get("annotations")), SOURCE: str(stored.manifest.source)}
+        metadata["annotations"] = {
+            **_mapping(metadata.get("annotations")),
+            SOURCE_ANNOTATION: str(stored.manifest.source),
+        }
     metadata["creationTimestamp"] = timestamp(stored.created_at)
     metadata["generation"] = stored.generation
     document["metadata"] = metadata
@@ -79,7 +81,7 @@ def render_pod(pod: PodRecord) -> dict[str, object]:
         "namespace": identity.namespace,
         "uid": identity.uid,
         "labels": dict(identity.labels),
-        "annotations": {**identity.annotations, **({SOURCE: identity.source} if identity.source else {})},
+        "annotations": {**identity.annotations, **({SOURCE_ANNOTATION: identity.source} if identity.source else {})},
         "creationTimestamp": timestamp(pod.created_at),
     }
     if identity.owner:

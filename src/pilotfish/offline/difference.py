@@ -19,8 +19,8 @@ from pilotfish.envoy.values import ResourceSet
 from pilotfish.model import ObjectRef, Problem
 from pilotfish.model.private import reveal
 from pilotfish.model.redaction import redacted
+from pilotfish.model.wellknown import SOURCE_ANNOTATION
 from pilotfish.node import store as storing
-from pilotfish.node.document import SOURCE
 from pilotfish.node.store import Store, Stored
 from pilotfish.offline.world import World
 
@@ -117,7 +117,9 @@ def _shown(document: Mapping[str, object]) -> dict[str, object]:
     """As its author would write it."""
     shown = {name: value for name, value in document.items() if name != "status"}
     metadata = dict(_mapping(document.get("metadata")))
-    annotations = {name: value for name, value in _mapping(metadata.get("annotations")).items() if name != SOURCE}
+    annotations = {
+        name: value for name, value in _mapping(metadata.get("annotations")).items() if name != SOURCE_ANNOTATION
+    }
     for name in (*_GIVEN_BY_THE_MESH, "annotations"):
         metadata.pop(name, None)
     return {**shown, "metadata": {**metadata, **({"annotations": annotations} if annotations else {})}}

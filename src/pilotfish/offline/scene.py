@@ -6,11 +6,13 @@ from functools import partial
 
 from pilotfish.capture import RuleSet, rules
 from pilotfish.config.kubernetes import Pod
+from pilotfish.envoy.lookup import Lookup
 from pilotfish.explain.held import Held
 from pilotfish.explain.scene import Family, Scene, Station
 from pilotfish.inject import Sidecar
 from pilotfish.mesh.registry.frontends import frontends_of
 from pilotfish.model import ObjectRef, Proxy
+from pilotfish.model.frontend import Frontend
 from pilotfish.model.identity import Identity
 from pilotfish.model.kinds import POD, SERVICE
 from pilotfish.model.proxy import ProxyType
@@ -22,9 +24,12 @@ def build_scene(world: World) -> Scene:
     manifests = world.mesh.desired.manifests
     pods = ((ref, m.resource) for ref, m in sorted(manifests.items()) if ref.kind is POD)
     stations = (_station(world, ref, pod) for ref, pod in pods if isinstance(pod, Pod))
-    services = (ref for ref in sorted(manifests) if ref.kind is SERVICE)
-    frontends = tuple(each for ref in services for each in world.mesh.graph.get(frontends_of, ref))
-    return Scene({each.name: each for each in stations}, frontends)
+    return Scene({each.name: each for each in stations}, partial(_frontends, world))
+
+
+def _frontends(world: World) -> tuple[Frontend, ...]:
+    services = (ref for ref in sorted(world.mesh.desired.manifests) if ref.kind is SERVICE)
+    return tuple(each for ref in services for each in world.mesh.graph.get(frontends_of, ref))
 
 
 def _station(world: World, ref: ObjectRef, pod: Pod) -> Station:
@@ -41,10 +46,12 @@ def _station(world: World, ref: ObjectRef, pod: Pod) -> Station:
             world.mesh.names, world.proxies.get(name) or Proxy.of_pod(ref.name, ref.namespace, ("0.0.0.0",))
         ),
         is_gateway=sidecar is not None and sidecar.type is ProxyType.ROUTER,
-        identity=str(
-            Identity(world.desired.mesh_config.trust_domain, ref.namespace, pod.spec.service_account_name or "default")
-        ),
+        _identity=partial(_identity, world, ref.namespace, pod.spec.service_account_name or "default"),
     )
+
+
+def _identity(world: World, namespace: str, account: str) -> str:
+    return str(Identity(world.desired.mesh_config.trust_domain, namespace, account))
 
 
 def _rules(sidecar: Sidecar | None, family: Family) -> RuleSet:
@@ -57,4 +64,4 @@ def _held(world: World, name: str) -> Held | None:
     proxy = world.proxies.get(name)
     if proxy is None:
         return None
-    return Held.of_resources(world.mesh.resources(proxy), partial(describe_subset, world))
+    return Held.of_lookup(Lookup(world.mesh.graph, proxy), partial(describe_subset, world))

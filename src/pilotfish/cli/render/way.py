@@ -44,8 +44,8 @@ def _leg(leg: Leg, before: Leg | None, depth: int, verbose: bool, asked: str = "
     for stop in leg.stops:
         if verbose or stop.decides:
             yield from _stop(stop, leg, f"{indent}  ", verbose)
-    if leg.ending is not None:
-        yield f"{indent}  ", f"{click.style('⇒', bold=True)} {plain(leg.ending.says)}"
+    if leg.says:
+        yield f"{indent}  ", f"{click.style('⇒', bold=True)} {plain(leg.says)}"
     parts = len(leg.onward) > 1
     for onward in leg.onward:
         if parts:

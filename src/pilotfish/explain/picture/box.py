@@ -13,7 +13,7 @@ from pilotfish.explain.picture.measure import wrap
 from pilotfish.explain.picture.shapes import Dot, Line, Rect, Shape, Text
 from pilotfish.explain.picture.stations import RAIL, draw_folded, draw_stop
 from pilotfish.explain.picture.style import TEXTS
-from pilotfish.explain.report import Ending, Leg, Stop
+from pilotfish.explain.report import Leg, Stop
 from pilotfish.explain.trace import Stage
 from pilotfish.explain.words import say_share
 
@@ -84,8 +84,8 @@ class _Lane:
         if len(rail) > 1:
             at = self.x + RAIL
             self.box.rails.append(Line(((at, rail[0]), (at, rail[-1])), "rail"))
-        if leg.ending is not None:
-            self._end(leg.ending, leg)
+        if leg.says:
+            self._end(leg)
         self._go_on(leg, rail)
 
     def _part(self, leg: Leg, fork: tuple[float, float]) -> float:
@@ -123,10 +123,10 @@ class _Lane:
         box.bottom += _GAP
         return dots
 
-    def _end(self, ending: Ending, leg: Leg) -> None:
-        box, name = self.box, f"end-{ending.tone}"
+    def _end(self, leg: Leg) -> None:
+        box, name = self.box, f"end-{leg.tone}"
         style, top = TEXTS[name], self.box.bottom
-        for line in wrap(f"⇒ {ending.says}", style, self.width - 16, 8):
+        for line in wrap(f"⇒ {leg.says}", style, self.width - 16, 8):
             box.bottom += style.line
             box.front.append(Text(self.x + 8, box.bottom + 2, line, name))
         box.bottom += 12

@@ -67,8 +67,8 @@ def _leg(leg: Leg, before: Leg | None) -> Iterator[str]:
     for stop in leg.stops:
         yield from _stop(stop)
     yield "</ol>"
-    if leg.ending is not None:
-        yield f'<p class="end end-{leg.ending.tone}">⇒ {clean(leg.ending.says)}</p>'
+    if leg.says:
+        yield f'<p class="end end-{leg.tone}">⇒ {clean(leg.says)}</p>'
     for onward in leg.onward:
         if len(leg.onward) == 1 and len(onward.alike) == len(leg.alike):
             yield from _leg(onward, leg)

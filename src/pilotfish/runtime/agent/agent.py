@@ -97,7 +97,7 @@ class Agent:
         self._held = HeldPorts(spec.netns, user[0], count_workers(spec.proxy_config.concurrency), spec.transparent)
         self._http = StatusServer(self)
         self._files = FileSecrets(user, self._publish)
-        self._dns = NameServer(self._table, host.forwarder)
+        self._dns = NameServer(self.names, host.forwarder)
 
     @property
     def ready(self) -> bool:
@@ -185,7 +185,7 @@ class Agent:
             dns_queries=self._dns.queries,
             dns_forwarded=self._dns.forwarded,
             dns_failures=self._dns.failures,
-            dns_names=len(self._table().records),
+            dns_names=len(self.names().records),
             scrapes=self._http.scrapes,
             scrape_failures=self._http.scrape_failures,
         )
@@ -193,7 +193,8 @@ class Agent:
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _table(self) -> NameTable:
+    def names(self) -> NameTable:
+        """What its DNS answers from."""
         return self._names.table if self._names else _EMPTY_TABLE
 
     def _receive(self, event: Event) -> None:

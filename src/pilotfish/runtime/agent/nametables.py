@@ -1,4 +1,7 @@
-"""Name tables from discovery: one long poll for all agents of a namespace, and one table in memory."""
+"""Name tables from discovery: one long poll for all agents that are told the same, and one table in memory.
+
+What a workload is told depends on its namespace, and on its labels where a Sidecar selects by these.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +20,25 @@ _FIRST_RETRY = 0.1
 _LAST_RETRY = 2.0
 
 
+_Audience = tuple[str, str, frozenset[tuple[str, str]]]
+"""(where discovery is, namespace, labels)."""
+
+
+def _audience(monitoring: str, proxy: Proxy) -> _Audience:
+    return monitoring, proxy.namespace, frozenset(proxy.labels.items())
+
+
 class NameTables:
     """The sources of all agents of this process."""
 
     def __init__(self, owner: int | None) -> None:
         self._owner = owner
-        self._sources: dict[tuple[str, str], NameSource] = {}
+        self._sources: dict[_Audience, NameSource] = {}
         self._tables: MutableMapping[str, NameTable] = WeakValueDictionary()
-        """By version: most namespaces see the same."""
+        """By version: most workloads see the same."""
 
     def subscribe(self, monitoring: str, proxy: Proxy) -> NameSource:
-        key = (monitoring, proxy.namespace)
+        key = _audience(monitoring, proxy)
         if key not in self._sources:
             self._sources[key] = NameSource(self.client(monitoring), self._tables)
         self._sources[key].add(proxy.id)
@@ -37,9 +48,10 @@ class NameTables:
         return DiscoveryClient(monitoring, self._socket)
 
     def unsubscribe(self, monitoring: str, proxy: Proxy) -> None:
-        source = self._sources.get((monitoring, proxy.namespace))
+        key = _audience(monitoring, proxy)
+        source = self._sources.get(key)
         if source and source.remove(proxy.id):
-            del self._sources[(monitoring, proxy.namespace)]
+            del self._sources[key]
 
     async def close(self) -> None:
         for source in self._sources.values():
@@ -52,7 +64,7 @@ class NameTables:
 
 
 class NameSource:
-    """One namespace's table, followed as long as it has a subscriber."""
+    """One audience's table, followed as long as it has a subscriber."""
 
     def __init__(self, discovery: DiscoveryClient, tables: MutableMapping[str, NameTable]) -> None:
         self.table = NameTable()

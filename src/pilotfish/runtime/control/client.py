@@ -18,6 +18,8 @@ from urllib.parse import urlencode
 import msgspec
 
 from pilotfish.model import Kind, ObjectRef
+from pilotfish.model.frontend import Frontend
+from pilotfish.model.names import NameTable
 from pilotfish.runtime.control.views import ChangesView, MeshView, RolloutView, StatusView
 from pilotfish.runtime.http import blocking
 from pilotfish.runtime.http.message import Answer, AnswerError, Request
@@ -57,6 +59,14 @@ class Client:
         """Stored objects with their status, ReplicaSets' pods included; None, or "", selects all."""
         named = {"kind": kind.name, "group": kind.group} if kind else {}
         return self._call("GET", "/objects", list[Unstructured], {**named, "namespace": namespace, "name": name})
+
+    def names(self, namespace: str, name: str) -> NameTable:
+        """What answers the DNS questions of a pod."""
+        return self._call("GET", "/names", NameTable, {"namespace": namespace, "name": name})
+
+    def frontends(self) -> list[Frontend]:
+        """Services as the node's kernel serves them."""
+        return self._call("GET", "/frontends", list[Frontend])
 
     def source(self, ref: ObjectRef, field: str) -> str:
         """`FILE:LINE` of a field, or of the deepest part of its path that was written; "" for an object that is not

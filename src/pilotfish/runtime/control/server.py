@@ -12,7 +12,9 @@ import msgspec
 from aiohttp import web
 
 from pilotfish.model import Kind, ObjectRef
-from pilotfish.model.kinds import DEPLOYMENT, kind_named
+from pilotfish.model.frontend import Frontend
+from pilotfish.model.kinds import DEPLOYMENT, POD, kind_named
+from pilotfish.model.names import NameTable
 from pilotfish.model.struct import Frozen
 from pilotfish.runtime.control.client import Unstructured
 from pilotfish.runtime.control.views import ChangesView, RolloutView, StatusView
@@ -27,6 +29,8 @@ class Operations(Protocol):
 
     async def status(self) -> StatusView: ...
     def objects(self, kind: Kind | None, namespace: str, name: str) -> list[Unstructured]: ...
+    def names(self, namespace: str, name: str) -> NameTable | None: ...
+    def frontends(self) -> list[Frontend]: ...
     def source(self, ref: ObjectRef, field: str) -> str: ...
     async def apply(self, text: str, file: str, namespace: str) -> ChangesView: ...
     async def delete(self, text: str, file: str, namespace: str) -> ChangesView: ...
@@ -78,6 +82,8 @@ class ControlServer:
             [
                 web.get("/status", self._status),
                 web.get("/objects", self._objects),
+                web.get("/names", self._names),
+                web.get("/frontends", self._frontends),
                 web.get("/source", self._source),
                 web.get("/rollout/status", self._rollout),
                 web.get("/events", self._events),
@@ -105,6 +111,16 @@ class ControlServer:
         query = request.query
         kind = kind_named(query["kind"], query.get("group", "")) if "kind" in query else None
         return _answer(self._operations.objects(kind, query.get("namespace", ""), query.get("name", "")))
+
+    async def _names(self, request: web.Request) -> web.Response:
+        namespace, name = request.query.get("namespace", "default"), request.query.get("name", "")
+        found = self._operations.names(namespace, name)
+        if found is None:
+            raise web.HTTPNotFound(text=f'{POD.plural} "{name}" not found in namespace "{namespace}"')
+        return _answer(found)
+
+    async def _frontends(self, request: web.Request) -> web.Response:
+        return _answer(self._operations.frontends())
 
     async def _source(self, request: web.Request) -> web.Response:
         query = request.query

@@ -90,6 +90,8 @@ class PodView(View):
     ready: bool = False
     captured: bool = True
     """False for a pod that asked not to have a sidecar."""
+    gateway: bool = False
+    """Its proxy is called itself: no rules send it the pod's traffic."""
     admin_port: int = ADMIN_PORT
     """Of its Envoy, on the pod's loopback."""
     containers: tuple[ContainerView, ...] = ()

@@ -65,7 +65,7 @@ class Api:
         """Who was cut off counts as if it were there: nobody waits for it."""
         plane = self._plane
         return await self._when(
-            request, lambda: plane.is_told, lambda: len(plane.serving | {cut.proxy for cut in plane.door.cut})
+            request, lambda: plane.roster.is_told, lambda: len(plane.serving | {cut.proxy for cut in plane.door.cut})
         )
 
     async def _when(self, request: web.Request, holds: Callable[[], bool], count: Callable[[], int]) -> web.Response:
@@ -79,14 +79,14 @@ class Api:
         view = SyncedView(
             synced=synced,
             resource_version=plane.mesh.desired.resource_version,
-            connected=len(plane.sessions),
-            behind=tuple(str(session.proxy) for session in plane.unsettled),
+            connected=len(plane.roster.sessions),
+            behind=tuple(str(session.proxy) for session in plane.roster.unsettled),
         )
         return answer(view, 200 if synced else 504)
 
     async def _configured(self, request: web.Request) -> web.Response:
         proxy_id = request.query.get("proxyID", "")
-        taken = await self._driver.moved.wait_for(lambda: self._plane.has_taken_all(proxy_id), wait(request))
+        taken = await self._driver.moved.wait_for(lambda: self._plane.roster.has_taken_all(proxy_id), wait(request))
         return answer(taken, 200 if taken else 504)
 
     async def _names(self, request: web.Request) -> web.Response:
@@ -100,7 +100,7 @@ class Api:
 
     def _proxy(self, proxy_id: str) -> Proxy:
         """Also one that is not connected yet: its agent wants names before its Envoy runs."""
-        session = self._plane.find(proxy_id)
+        session = self._plane.roster.find(proxy_id)
         proxy = session.proxy if session else Proxy.parse(proxy_id, {})
         name, _, namespace = proxy_id.rpartition(".")
         if proxy is None and not namespace:

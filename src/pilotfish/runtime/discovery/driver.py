@@ -75,7 +75,7 @@ class Driver:
 
     async def _push(self) -> None:
         turn = self._loop.time() + _TURN
-        while self.plane.is_behind:
+        while self.plane.roster.is_behind:
             session, effects = self.plane.push(self._loop.time())
             self._perform(effects, session)
             if self._loop.time() > turn:
@@ -195,7 +195,7 @@ class Driver:
             self._looking = self._loop.call_at(self.plane.look_at, self._look)
         if session is not None:
             self._connections[session.id].wake(session.stream.wake_at, partial(self._tick, session))
-        if self.plane.is_behind:
+        if self.plane.roster.is_behind:
             self._behind.set()
 
     def _perform_for(self, session: ProxySession, effect: Send | Accepted | Refused) -> None:

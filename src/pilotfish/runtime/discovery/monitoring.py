@@ -69,7 +69,7 @@ class Monitoring:
         return answer(config_dump(self._plane.mesh.resources(self._session(request).proxy)))
 
     async def _edsz(self, request: web.Request) -> web.Response:
-        chosen = [self._session(request)] if "proxyID" in request.query else self._plane.sessions.values()
+        chosen = [self._session(request)] if "proxyID" in request.query else self._plane.roster.sessions.values()
         return answer(debug.edsz(chosen))
 
     async def _ndsz(self, request: web.Request) -> web.Response:
@@ -79,7 +79,7 @@ class Monitoring:
         proxy_id = request.query.get("proxyID")
         if not proxy_id:
             raise web.HTTPBadRequest(text=NO_PROXY)
-        session = self._plane.find(proxy_id)
+        session = self._plane.roster.find(proxy_id)
         if session is None:
             raise web.HTTPNotFound(text=f"proxy {proxy_id} is not connected; /debug/adsz lists those that are\n")
         return session

@@ -74,7 +74,7 @@ class Trial:
         plane = self._driver.plane
 
         def is_done() -> bool:
-            return plane.is_settled and any(session.is_complete for session in plane.sessions.values())
+            return plane.is_settled and any(session.is_complete for session in plane.roster.sessions.values())
 
         settling = asyncio.create_task(self._driver.moved.wait_for(is_done, _PATIENCE))
         ending = asyncio.create_task(self._process.wait())

@@ -52,6 +52,11 @@ class ServiceNet:
         self._moved.set()
 
     @property
+    def held(self) -> Frontends:
+        """What the kernel has; none while that is not known."""
+        return self._held or {}
+
+    @property
     def settled(self) -> bool:
         """What was last wanted is in force, or could not be (`failure`)."""
         return self._tried == self._asked

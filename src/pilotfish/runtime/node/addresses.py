@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from pilotfish.model import ObjectRef, Problem
 from pilotfish.model.frontend import Frontends
+from pilotfish.model.names import NameTable
 from pilotfish.node.document import PodRecord
 from pilotfish.node.facts import ServiceFacts, find_problems
 from pilotfish.node.services import DNS_ADDRESS
@@ -49,6 +50,15 @@ class Addresses:
             return self._problems
         message = f"Services are reached through sidecars alone: {self._net.failure}"
         return (*self._problems, Problem(None, "", "ServiceAddressesFailed", message))
+
+    @property
+    def frontends(self) -> Frontends:
+        """What the kernel serves."""
+        return self._net.held
+
+    def names(self) -> NameTable:
+        """What the node's DNS answers from."""
+        return self._facts.names()
 
     @property
     def settled(self) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from pilotfish.config.kubernetes import Service
+from pilotfish.model.proxy import ProxyType
 from pilotfish.model.wellknown import ADMIN_PORT, PROXY_CONTAINER
 from pilotfish.node.container import ContainerState
 from pilotfish.node.endpoints import Backend, endpoints
@@ -41,6 +42,7 @@ def describe_pod(pod: Pod) -> PodView:
         labels=dict(identity.labels),
         ready=state.ready,
         captured=state.captured,
+        gateway=pod.sandbox.proxy.type is ProxyType.ROUTER,
         admin_port=pod.sandbox.agent.admin.port if pod.sandbox.agent else ADMIN_PORT,
         containers=(*containers, *proxy),
         exec={c.name: str(pod.containers.launch_path(c.name)) for c in state.containers if c.started_at is not None},

@@ -10,7 +10,9 @@ from functools import partial
 from pilotfish import config
 from pilotfish.config.kubernetes import Deployment
 from pilotfish.model import Kind, ObjectRef
+from pilotfish.model.frontend import Frontend
 from pilotfish.model.kinds import DEPLOYMENT, POD
+from pilotfish.model.names import NameTable
 from pilotfish.node import store as storing
 from pilotfish.node.document import render, render_pod, timestamp
 from pilotfish.node.store import Change, Store, Stored
@@ -42,6 +44,12 @@ class NodeOperations:
             *(self._document(objects[ref]) for ref in stored if _matches(ref, kind, namespace, name)),
             *(render_pod(record(pods[ref])) for ref in sorted(pods) if _matches(ref, kind, namespace, name)),
         ]
+
+    def names(self, namespace: str, name: str) -> NameTable | None:
+        return self._reconciler.names(POD.ref(namespace, name))
+
+    def frontends(self) -> list[Frontend]:
+        return list(self._reconciler.frontends.values())
 
     def source(self, ref: ObjectRef, field: str) -> str:
         stored = self._reconciler.store.objects.get(ref)

@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from pilotfish.config.desired import News
 from pilotfish.inject import Sidecar, build_sidecar
 from pilotfish.model import ObjectRef, Problem, Source
+from pilotfish.model.frontend import Frontends
 from pilotfish.model.kinds import NAMESPACE, SERVICE
+from pilotfish.model.names import NameTable
 from pilotfish.node import services
 from pilotfish.node import store as storing
 from pilotfish.node.endpoints import Backend
@@ -166,6 +168,18 @@ class Reconciler:
     def cluster_ips(self, namespace: str) -> Mapping[str, str]:
         """Service name → cluster IP."""
         return {ref.name: ip for ref, ip in self.cluster_ips_by_ref.items() if ref.namespace == namespace}
+
+    def names(self, pod: ObjectRef) -> NameTable | None:
+        """What answers the pod's DNS questions: its agent, or the node. None: there is no such pod."""
+        found = self.workloads.pods.get(pod)
+        if found is None:
+            return None
+        agent = found.sandbox.agent
+        return agent.names() if agent is not None else self._addresses.names()
+
+    @property
+    def frontends(self) -> Frontends:
+        return self._addresses.frontends
 
     def backends(self) -> tuple[Backend, ...]:
         """The pods that stay, in order."""

@@ -1,0 +1,104 @@
+"""One resource of a proxy by its name, without the others: for who needs a few of what `resources` has.
+
+Equal to those of `resource_set`; a gateway's, which are few, are taken from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pilotfish.derive import Graph, Reads, query
+from pilotfish.envoy.clusters import Client, common_clusters, inbound_port_cluster, service_clusters
+from pilotfish.envoy.endpoints import service_load_assignments
+from pilotfish.envoy.listeners import outbound_listener, virtual_outbound
+from pilotfish.envoy.naming import VIRTUAL_OUTBOUND
+from pilotfish.envoy.resources import inbound_listeners, listener_scope, resource_set
+from pilotfish.envoy.routes import port_routes, proxied_routes, service_routes
+from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from pilotfish.envoy.unclaimed import unclaimed
+from pilotfish.envoy.values import Layer, Resource
+from pilotfish.mesh.listeners.inbound import inbound_of, inbound_ports
+from pilotfish.mesh.listeners.outbound import shared_routes
+from pilotfish.mesh.policy.credentials import keyring
+from pilotfish.mesh.policy.policies import policed, rules_for, scope_of, widest
+from pilotfish.mesh.registry.visibility import home, ports_seen, seen_service, visible
+from pilotfish.mesh.routes.connections import connection_scope
+from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.security.guards import guard_of
+from pilotfish.model import Proxy
+from pilotfish.model.egress import listeners_of
+from pilotfish.model.proxy import ProxyType
+
+
+class Lookup:
+    def __init__(self, graph: Graph, proxy: Proxy) -> None:
+        self._graph = graph
+        self._proxy = proxy
+        self._scope = graph.get(widest, scope_of(graph, proxy))
+
+    def find(self, type_url: str, name: str) -> Resource | None:
+        if self._proxy.type is ProxyType.ROUTER:
+            return resource_set(self._graph, self._proxy).get(type_url, name)
+        if type_url == LISTENER and name in self._inbound:
+            return self._inbound[name]
+        if name.startswith("inbound|"):
+            ports = self._graph.get(inbound_ports, self._proxy)
+            found = (self._graph.get(inbound_port_cluster, port) for port in ports)
+            return next((resource for resource in found if resource.name == name), None)
+        resource: Resource | None = self._graph.get(_outbound, self._scope, self._proxy.certified, type_url, name)
+        return resource
+
+    def listeners_at(self, address: str, port: int) -> Iterator[Resource]:
+        """Those that may have this place; no other has it."""
+        if self._proxy.type is ProxyType.ROUTER:
+            yield from resource_set(self._graph, self._proxy).resources(LISTENER)
+            return
+        names = (f"{address}_{port}", f"0.0.0.0_{port}", VIRTUAL_OUTBOUND)
+        found = (self.find(LISTENER, name) for name in names)
+        yield from (resource for resource in found if resource is not None)
+        yield from self._inbound.values()
+
+    @property
+    def _inbound(self) -> Layer:
+        found: Layer = self._graph.get(
+            inbound_listeners,
+            inbound_of(self._graph, self._proxy),
+            guard_of(self._graph, self._proxy, scope_of(self._graph, self._proxy)),
+        )
+        return found
+
+
+@query
+def _outbound(db: Reads, scope: Scope, certified: bool, type_url: str, name: str) -> Resource | None:
+    rules = policed(db, scope)
+    if type_url == LISTENER:
+        told = listener_scope(db, scope, rules)
+        if name == VIRTUAL_OUTBOUND:
+            return virtual_outbound(db, unclaimed(db, told))
+        return outbound_listener(db, connection_scope(db, told, name), name)
+    if type_url == ROUTE:
+        return _routes(db, scope, name)
+    return next((each for each in _of_host(db, rules, certified, type_url, name) if each.name == name), None)
+
+
+def _routes(db: Reads, scope: Scope, name: str) -> Resource | None:
+    """`HOST:PORT` of a listener that one service has for itself; else a port, or a place of a Sidecar's."""
+    host, _, port = name.rpartition(":")
+    if host and port.isdecimal() and seen_service(db, scope, host) is not None:
+        return service_routes(db, scope, host, int(port))
+    if name not in shared_routes(db, visible(db, scope)):
+        return None
+    proxied = {str(each.port or each.bind) for each in listeners_of(scope.egress) if each.has_every_port}
+    return proxied_routes(db, scope, name) if name in proxied else port_routes(db, scope, int(name))
+
+
+def _of_host(db: Reads, rules: Scope, certified: bool, type_url: str, name: str) -> tuple[Resource, ...]:
+    """The clusters or load assignments of the service whose this one is."""
+    host = name.rpartition("|")[2]
+    if not name.startswith("outbound|"):
+        return common_clusters(db) if type_url == CLUSTER else ()
+    at, ports, applied = home(db, rules, host) or "", ports_seen(db, rules, host), rules_for(db, rules, host)
+    if type_url == ENDPOINT:
+        return service_load_assignments(db, host, at, ports, applied, rules.place)
+    client = Client(keyring(db, rules, applied), rules.place, certified)
+    return service_clusters(db, host, at, ports, applied, client)
