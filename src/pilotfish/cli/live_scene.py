@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import Iterator, Set
+from collections.abc import Mapping, Set
 from functools import cached_property, partial
 from ipaddress import ip_network
 from pathlib import Path
@@ -107,14 +107,14 @@ def _rules(pod: PodView, family: Family) -> RuleSet:
 
 
 def _identity(pod: PodView) -> str:
-    """As its proxy's certificate says."""
-    certificates: Any = read_json(pod, "/certs").get("certificates", []) if pod.captured else []
-    names = (name for pair in certificates for each in pair.get("cert_chain", []) for name in _names(each))
+    return find_identity(read_json(pod, "/certs")) if pod.captured else ""
+
+
+def find_identity(held: Mapping[str, Any]) -> str:
+    """Who a proxy is to others, by the certificates that it says it has (`/certs`); "" if it is nobody."""
+    chains = (each for pair in held.get("certificates", ()) for each in pair.get("cert_chain", ()))
+    names = (name.get("uri", "") for each in chains for name in each.get("subject_alt_names", ()))
     return next((name for name in names if name.startswith("spiffe://")), "")
-
-
-def _names(certificate: Any) -> Iterator[str]:
-    yield from (each.get("uri", "") for each in certificate.get("subject_alt_names", []))
 
 
 def _held(known: _Known, pod: PodView) -> Held | None:
