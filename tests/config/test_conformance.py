@@ -24,6 +24,8 @@ KINDS = (
     "workloadgroup",
     "proxyconfig",
     "peerauthentication",
+    "authorizationpolicy",
+    "requestauthentication",
 )
 
 

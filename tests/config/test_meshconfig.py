@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pilotfish.config import load, load_mesh_config, proxy_config
-from pilotfish.config.mesh import MeshConfig, ProxyConfig
+from pilotfish.config.mesh import ExtensionProvider, MeshConfig, ProxyConfig
 from pilotfish.model import Duration, Severity, Source, kinds
 
 BARE = """\
@@ -127,11 +127,39 @@ def test_what_istio_takes_is_taken(text: str) -> None:
 
 
 def test_unsupported_settings_are_warnings() -> None:
-    text = "hboneIdleTimeout: 1h\nextensionProviders: [{name: otel}]\naccessLogFile: /dev/stdout"
+    text = "enableTracing: true\nextensionProviders: [{name: otel, opentelemetry: {port: 1}}]\n"
+    text += "accessLogFile: /dev/stdout"
     config, problems = load_mesh_config(text, "-")
-    assert config == MeshConfig(access_log_file="/dev/stdout")
+    assert config == MeshConfig(access_log_file="/dev/stdout", extension_providers=(ExtensionProvider(name="otel"),))
     found = [(p.severity, p.field) for p in problems]
-    assert found == [(Severity.WARNING, "hboneIdleTimeout"), (Severity.WARNING, "extensionProviders")]
+    assert found == [(Severity.WARNING, "enableTracing"), (Severity.WARNING, "extensionProviders[0].opentelemetry")]
+
+
+def test_a_provider_that_can_not_be_used_takes_nothing_with_it() -> None:
+    text = """
+        extensionProviders:
+        - {name: a, envoyExtAuthzGrpc: {service: a/b/c, port: 0, statusOnError: "999"}}
+        - {name: b, envoyExtAuthzHttp: {service: b, port: 1, pathPrefix: check, includeRequestBodyInCheck: {}}}
+        - {name: c, envoyExtAuthzHttp: {service: c, port: 1}, envoyExtAuthzGrpc: {service: c, port: 1, timeout: 0s}}
+        - {name: b, envoyExtAuthzGrpc: {service: b, port: 1}}
+        - {}
+    """
+    config, problems = load_mesh_config(text, "-")
+    assert config is not None
+    assert {p.reason for p in problems} == {"UnusableProvider"}
+    fields = [p.field.removeprefix("extensionProviders") for p in problems]
+    assert fields == [
+        "[0].envoyExtAuthzGrpc.service",
+        "[0].envoyExtAuthzGrpc.port",
+        "[0].envoyExtAuthzGrpc.statusOnError",
+        "[1].name",
+        "[1].envoyExtAuthzHttp.includeRequestBodyInCheck.maxRequestBytes",
+        "[1].envoyExtAuthzHttp.pathPrefix",
+        "[2]",
+        "[2].envoyExtAuthzGrpc.timeout",
+        "[3].name",
+        "[4].name",
+    ]
 
 
 def test_what_is_so_anyway_is_no_problem() -> None:
@@ -227,13 +255,12 @@ def test_one_in_a_place_where_nobody_reads_it_is_said() -> None:
 @pytest.mark.parametrize(
     "written",
     [
-        "pathNormalization: {normalization: MERGE_SLASHES}",
         "proxyListenPort: 15002",
         "proxyInboundListenPort: 15007",
         "enableEnvoyAccessLogService: true",
         "enablePrometheusMerge: false",
         "enableTracing: true",
-        "extensionProviders: [{name: a}]",
+        "extensionProviders: [{name: a, zipkin: {service: b, port: 1}}]",
         *(
             f"defaultConfig: {{{field}}}"
             for field in (

@@ -43,10 +43,12 @@ def call_all(netns: str, address: str, port: int, calls: Iterable[Steps]) -> lis
         return list(pool.map(lambda steps: call(netns, address, port, steps), calls))
 
 
-def connect(netns: str, address: str, port: int) -> socket.socket:
+def connect(netns: str, address: str, port: int, source: str = "") -> socket.socket:
     stream = NetNs.named(netns).socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     stream.settimeout(_PATIENCE)
     try:
+        if source:
+            stream.bind((source, 0))
         stream.connect((address, port))
     except OSError:
         stream.close()

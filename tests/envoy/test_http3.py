@@ -96,3 +96,27 @@ def test_https_is_http3_as_well_where_a_service_has_its_port_for_udp(start: Star
     assert listening.name == "0.0.0.0_8443", "explain follows connections of TCP"
     for port, host in ((8443, "m.example.com"), (8444, "a.example.com")):
         assert call_http3(live.peer, POD4, port, host, trusted=trusted, within=2).status == ""
+
+
+DENIED = """
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: closed, namespace: edge}
+spec:
+  selector: {matchLabels: {istio: edge}}
+  action: DENY
+  rules: [{to: [{operation: {paths: [/closed], ports: ["8443"]}}]}]
+"""
+
+
+def test_what_policies_refuse_they_refuse_by_http3_too(start: Start, trusted: Path) -> None:
+    issued = {name: issue(name, CA, f"{name}.example.com") for name in "ab"}
+    secrets = "---\n".join(
+        secret(n, "edge", tls_crt=each.pem, tls_key=each.key, ca_crt=CA.pem) for n, each in issued.items()
+    )
+    live = start(SERVICES + MESH + secrets + DENIED, proxy=EDGE)
+    live.start_app(live.peer, PEER4, 9001, "a")
+    for path, status in (("/open", "200"), ("/closed", "403"), ("/x/../closed", "403")):
+        found = call_http3(live.peer, POD4, 8443, "a.example.com", path, trusted=trusted)
+        assert (found.status, found.error) == (status, ""), path

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from pilotfish.cli.live_scene import find_identity
 from pilotfish.envoy.mutual_tls import MESH_HTTP
 from tests.certificates import issue
 from tests.envoy.authority import Authority, spiffe
@@ -191,6 +192,7 @@ KNOWN = f"uri={spiffe('caller')}".lower()
 
 def test_who_is_let_in(start: Start, authority: Authority) -> None:
     live = start(MESH, proxy=CLIENT, secrets=authority.secrets)
+    assert find_identity(json.loads(live.get("/certs"))) == "spiffe://cluster.local/ns/vm/sa/webapp", "as it says"
     for port in (*PORTS, *OTHERS):
         live.start_app(live.netns, POD4, port, f"app{port}")
     shown = {

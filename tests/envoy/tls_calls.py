@@ -32,9 +32,10 @@ def call_tls(
     shown: Path | None = None,
     alpn: tuple[str, ...] = (),
     highest: str = "",
+    source: str = "",
 ) -> Seen:
     """`trusted` is the authority's certificate, `shown` NAME of the client's NAME.pem and NAME.key, `highest` the
-    highest version that it speaks (`TLSv1_1`)."""
+    highest version that it speaks (`TLSv1_1`), `source` the address that it calls from."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.load_verify_locations(trusted)
@@ -50,7 +51,7 @@ def call_tls(
     seen = Seen()
     try:
         with (
-            connect(netns, address, port) as plain,
+            connect(netns, address, port, source) as plain,
             context.wrap_socket(plain, server_hostname=server_name or None) as tls,
         ):
             seen = _seen(tls)

@@ -21,8 +21,9 @@ from pilotfish.explain.ask import parse
 from pilotfish.explain.call import HttpRequest
 from pilotfish.explain.dumps import Dumped, build_scene
 from pilotfish.explain.held import Held
+from pilotfish.explain.matchers import Holds
 from pilotfish.explain.old_dumps import upgrade
-from pilotfish.explain.routes import Holds, match_route
+from pilotfish.explain.routes import match_route
 from pilotfish.explain.trace import End, Stage, Trace, Verdict
 from pilotfish.explain.walk import explain
 

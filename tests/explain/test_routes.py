@@ -9,7 +9,8 @@ from google.protobuf.json_format import ParseDict
 
 from pilotfish.explain.call import Failure, HttpRequest
 from pilotfish.explain.choice import Choice
-from pilotfish.explain.routes import Holds, choose_route, choose_virtual_host, find_route_to, match_route
+from pilotfish.explain.matchers import Holds
+from pilotfish.explain.routes import choose_route, choose_virtual_host, find_route_to, match_route
 
 DOMAINS = ("shop.example.com", "*.example.com", "*.eu.example.com", "shop.*", "[fd00::1]", "*")
 

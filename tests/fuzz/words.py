@@ -50,6 +50,7 @@ ANNOTATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "traffic.sidecar.istio.io/includeInboundPorts": ("*", "", "80,8080"),
     "traffic.sidecar.istio.io/excludeOutboundPorts": ("443", "80,x"),
     "traffic.sidecar.istio.io/includeOutboundIPRanges": ("*", "10.96.0.0/16"),
+    "istio.io/dry-run": ("true", "false"),
     "networking.istio.io/exportTo": (".", "*", "vm,shop", "~"),
     "networking.istio.io/traffic-distribution": ("PreferClose",),
     "proxy.istio.io/config": ("concurrency: 2", "{interceptionMode: TPROXY}", "statusPort: 15006", "tracing: {}"),
@@ -62,7 +63,64 @@ _PORT_NAMES = ("http", "http-a", "tcp", "tcp-b", "grpc", "tls", "https", "mongo"
 _PROTOCOLS = ("HTTP", "HTTPS", "HTTP2", "GRPC", "TCP", "TLS", "MONGO", "http", "UDP")
 _REGEXES = (".*", "/a/.*", "[a-z]+", "(a|b)", "a", "^/(.*)$")
 _LOCALITIES = ("region/zone/sub", "region/zone", "region", "other/zone/*", "*")
+_PRINCIPALS = ("cluster.local/ns/vm/sa/a", "*", "old.td/ns/vm/sa/b", "*/sa/a", "cluster.local/ns/shop/*")
+_REQUEST_PRINCIPALS = ("*", "https://a.example.com/*", "https://a.example.com/me", "me")
+_ACCOUNTS = ("a", "vm/a", "shop/b")
+_TRUST_DOMAINS = ("cluster.local", "*", "*.local", "old.*")
+_METHODS = ("GET", "POST", "*", "P*")
+_PATHS = ("/", "/a", "/a/*", "*/b", "*", "/a/{*}/b", "/{**}")
+_KEYS_OF_CONDITIONS = (
+    "request.headers[x-a]", "request.headers[:authority]", "source.ip", "remote.ip", "destination.ip",
+    "source.namespace",
+    "destination.port", "source.principal", "source.serviceAccount", "source.trustDomain", "request.auth.principal",
+    "request.auth.audiences", "request.auth.presenter", "request.auth.claims[a][b]", "connection.sni",
+    "experimental.envoy.filters.network.a[b]",
+)  # fmt: skip
+_JWKS = (
+    '{"keys": []}',
+    '{"keys": [{"kty": "EC", "crv": "P-256", "kid": "a", "x": "N6V_oNppP7QBufntAeDzvpDSLTL5YkxlfSZrh9UDVs0", '
+    '"y": "LSgbOoXDR9sR5Q9sY-agL80o8IBXGWeM2FSa8-GpA4M"}]}',
+    '{"keys": [{"kty": "RSA", "kid": "b", "n": "abc", "e": "def"}]}',
+)
 _TEXTS_BY_FIELD: Mapping[str, tuple[str, ...]] = {
+    "principals": _PRINCIPALS,
+    "notPrincipals": _PRINCIPALS,
+    "requestPrincipals": _REQUEST_PRINCIPALS,
+    "notRequestPrincipals": _REQUEST_PRINCIPALS,
+    "namespaces": (*NAMESPACES, "v*", "*"),
+    "notNamespaces": (*NAMESPACES, "v*", "*"),
+    "serviceAccounts": _ACCOUNTS,
+    "notServiceAccounts": _ACCOUNTS,
+    "trustDomains": _TRUST_DOMAINS,
+    "notTrustDomains": _TRUST_DOMAINS,
+    "ipBlocks": SUBNETS,
+    "notIpBlocks": SUBNETS,
+    "remoteIpBlocks": SUBNETS,
+    "notRemoteIpBlocks": SUBNETS,
+    "methods": _METHODS,
+    "notMethods": _METHODS,
+    "paths": _PATHS,
+    "notPaths": _PATHS,
+    "notHosts": HOSTS,
+    "ports": ("80", "8080", "0"),
+    "notPorts": ("80", "8080"),
+    "key": _KEYS_OF_CONDITIONS,
+    "values": ("10.0.0.0/8", "80", "a", "*", "vm/a"),
+    "notValues": ("10.0.0.1", "8080", "b*"),
+    "issuer": ("https://a.example.com", "b"),
+    "jwks": _JWKS,
+    "jwksUri": ("https://a.example.com/keys", "http://a.vm/keys"),
+    "header": ("x-a", "x-payload"),
+    "outputPayloadToHeader": ("x-payload",),
+    "fromCookies": ("a",),
+    "fromParams": ("t",),
+    "kind": ("Gateway", "Service"),
+    "group": ("gateway.networking.k8s.io", ""),
+    "service": ("a.vm.svc.cluster.local", "shop/b.shop.svc.cluster.local", "www.example.com"),
+    "pathPrefix": ("/check", ""),
+    "statusOnError": ("403", "503", ""),
+    "trustDomain": ("cluster.local", "new.td"),
+    "trustDomainAliases": ("old.td",),
     "name": NAMES,
     "namespace": NAMESPACES,
     "sourceNamespace": NAMESPACES,

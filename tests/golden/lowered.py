@@ -23,7 +23,9 @@ from pilotfish.mesh.routes.connections import connections
 from pilotfish.mesh.routes.http_routes import http_routes
 from pilotfish.mesh.routing import reader
 from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.security.guards import authentication, authorization, guard_of
 from pilotfish.model import Duration, FieldRef, ObjectRef, Proxy
+from pilotfish.model.authorization import NOTHING
 from pilotfish.model.proxy import ProxyType
 
 
@@ -34,7 +36,18 @@ def lowered(graph: Graph, proxy: Proxy, found: ResourceSet) -> dict[str, Any]:
     rules = {host: graph.get(rules_for, scope, host) for host in sorted(known)}
     at = _at_the_front(graph, proxy, scope) if proxy.type is ProxyType.ROUTER else _beside_an_app(graph, scope, found)
     parts = at | {"policies": {host: shown(graph.get(policy, by)) for host, by in rules.items() if by}}
+    parts |= _guards(graph, proxy)
     return {name: part for name, part in parts.items() if part}
+
+
+def _guards(graph: Graph, proxy: Proxy) -> dict[str, Any]:
+    """What stands before the workload, for requests and for connections alone."""
+    guard = guard_of(graph, proxy, scope_of(graph, proxy))
+    both = {"requests": graph.get(authorization, guard, True), "connections": graph.get(authorization, guard, False)}
+    return {
+        "authorization": {name: shown(found) for name, found in both.items() if found != NOTHING},
+        "authentication": shown(graph.get(authentication, guard)),
+    }
 
 
 def _at_the_front(graph: Graph, proxy: Proxy, scope: Scope) -> dict[str, Any]:

@@ -71,6 +71,20 @@ def sidecars(draw: st.DrawFn, name: str, namespace: str) -> Manifest:
     return manifest("Sidecar", name, namespace, NETWORKING, spec=spec)
 
 
+SECURITY = "security.istio.io/v1"
+SELECTORS: st.SearchStrategy[dict[str, Any]] = st.sampled_from(({}, {"selector": {"matchLabels": {"app": "a"}}}))
+
+
+@st.composite
+def policies(draw: st.DrawFn, name: str, namespace: str) -> Manifest:
+    spec = draw(SELECTORS) | {"action": draw(st.sampled_from(("ALLOW", "DENY", "AUDIT", "CUSTOM")))}
+    if spec["action"] == "CUSTOM":
+        spec["provider"] = {"name": "nobody"}
+    operation = draw(st.sampled_from(({"paths": ["/a"]}, {"ports": ["80"]}, {"hosts": ["a"], "methods": ["GET"]})))
+    spec["rules"] = [{"to": [{"operation": operation}]}]
+    return manifest("AuthorizationPolicy", name, namespace, SECURITY, spec=spec)
+
+
 @st.composite
 def entries(draw: st.DrawFn, name: str, namespace: str) -> Manifest:
     protocols = draw(st.lists(st.sampled_from(("HTTP", "TCP", "TLS", "")), min_size=1, max_size=3))
@@ -95,7 +109,14 @@ def entries(draw: st.DrawFn, name: str, namespace: str) -> Manifest:
 def manifests(draw: st.DrawFn) -> Manifest:
     """One object of a small world, so that changes often meet."""
     name, namespace = draw(names), draw(namespaces)
-    match draw(st.sampled_from(("Service", "Pod", "VirtualService", "DestinationRule", "ServiceEntry", "Sidecar"))):
+    kinds = ("Service", "Pod", "VirtualService", "DestinationRule", "ServiceEntry", "Sidecar", "Policy", "Tokens")
+    match draw(st.sampled_from(kinds)):
+        case "Policy":
+            return draw(policies(name, draw(st.sampled_from((namespace, "istio-system")))))
+        case "Tokens":
+            issuers = draw(st.lists(st.sampled_from(("x", "y", "z")), max_size=2, unique=True))
+            spec: dict[str, Any] = {"jwtRules": [{"issuer": each, "jwks": '{"keys": []}'} for each in issuers]}
+            return manifest("RequestAuthentication", name, namespace, SECURITY, spec=spec | draw(SELECTORS))
         case "Sidecar":
             return draw(sidecars(name, draw(st.sampled_from((namespace, "istio-system")))))
         case "ServiceEntry":
@@ -121,7 +142,8 @@ def manifests(draw: st.DrawFn) -> Manifest:
 
 Change = tuple[str, Manifest]
 changes = st.lists(
-    st.tuples(st.sampled_from(("apply", "apply", "apply", "delete", "reject", "readmit")), manifests()), max_size=12
+    st.tuples(st.sampled_from(("apply", "apply", "apply", "delete", "reject", "close", "readmit")), manifests()),
+    max_size=12,
 )
 
 
@@ -154,9 +176,9 @@ def _change(
     elif what == "delete":
         applied.pop(changed.ref, None)
         inputs.apply(graph, {changed.ref: None})
-    elif what == "reject":
-        rejected[changed.ref] = changed
-        inputs.reject(graph, changed.ref, changed)
+    elif what in ("reject", "close"):
+        rejected[changed.ref] = changed if what == "reject" else None
+        inputs.reject(graph, changed.ref, rejected[changed.ref])
     else:
         rejected.pop(changed.ref, None)
         inputs.readmit(graph, changed.ref)
@@ -232,6 +254,23 @@ def test_a_changed_virtual_service_changes_its_route_alone(asking: tuple[Proxy, 
     assert ran["virtual_hosts.virtual_host"] == 1
     assert not _of(ran, "clusters", "endpoints", "listeners", "outbound")
     assert sum(ran.values()) <= 8
+
+
+def test_a_changed_policy_changes_the_listeners_alone_of_whom_it_is_for() -> None:
+    graph = _mesh()
+    asking = (proxy("a-0", app="a"), *(proxy(f"b-{i}", address=f"10.244.9.{i}", app="b") for i in range(9)))
+
+    def made(path: str) -> Manifest:
+        spec = {"selector": {"matchLabels": {"app": "a"}}, "rules": [{"to": [{"operation": {"paths": [path]}}]}]}
+        return manifest("AuthorizationPolicy", "p", "vm", SECURITY, spec=spec)
+
+    changed, _ = _after(graph, made("/a"), asking)
+    assert changed == {(LISTENER, "virtualInbound")}
+    changed, ran = _after(graph, made("/b"), asking)
+    assert changed == {(LISTENER, "virtualInbound")}
+    assert (ran["guards.policy"], ran["guards.authorization"], ran["inbound.virtual_inbound"]) == (1, 2, 1)
+    assert not _of(ran, "clusters", "endpoints", "routes", "listeners")
+    assert sum(ran.values()) <= 9
 
 
 def test_a_change_that_means_the_same_ends_where_it_is_lowered() -> None:

@@ -27,6 +27,8 @@ ANALYZERS: Final = {
     "gateway.SecretAnalyzer": {"IST0101", "IST0161"},
     "destinationrule.SubsetSelectPodAnalyzer": {"IST0173", "IST0174"},
     "sidecar.SelectorAnalyzer": {"IST0101", "IST0110", "IST0111"},
+    "virtualservice.JWTClaimRouteAnalyzer": {"IST0149"},
+    "auth.AuthorizationPoliciesAnalyzer": {"IST0127"},
     "schema.ValidationAnalyzer.VirtualService": {"IST0130", "IST0131"},
 }
 """Those of which there are Problems, with the codes that they are given. Of all others nothing is said yet."""
@@ -59,6 +61,7 @@ LEFT_OUT: Final = {
     "dupmatches": "it needs fields and kinds that are refused, and duplicates within a rule are not looked for",
     "DestinationRuleSubsetsNotSelectPods": "of a Service that has no pods at all, that is said, not of each subset",
     "DestinationRuleEmptyTopologyLabels": "as above",
+    "authorizationpolicies": "its workloads have images and no commands, and are refused, so that none is selected",
 }
 """Cases of these analyzers that do not come out as in Istio, and why."""
 

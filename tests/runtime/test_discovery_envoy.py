@@ -105,6 +105,30 @@ async def test_a_refused_object_is_named_and_others_changes_go_through(running: 
     await until("there is no problem any more", lambda: _no_problems(running))
 
 
+POLICY = """
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: who, namespace: vm}
+spec: {rules: [{from: [{source: {namespaces: [%s]}}]}]}
+"""
+
+
+async def test_a_refused_policy_closes_what_it_is_for_until_it_has_a_good_form(running: Lab) -> None:
+    objects = SERVICES + GOOD_ONE + GOOD_TWO
+    running.write(objects + POLICY % ("x" * 40_000))  # more than Envoy takes in a regular expression
+    await until("the refusal is told", lambda: _is_said(running, "nothing passes where it holds"))
+    await until("all is closed", lambda: _listens(running, "ns[vm]-policy[who]-rule[0]"))
+    assert await _listens(running, '"action": "DENY"')
+
+    running.write(objects + POLICY % "good")
+    await until("the good form is in force", lambda: _listens(running, ".*/ns/good/.*"))
+    await until("nothing is wrong", lambda: _no_problems(running))
+    running.write(objects + POLICY % ("x" * 40_000))
+    await until("the refusal is told", lambda: _is_said(running, "its last good form stays in force"))
+    assert await _listens(running, ".*/ns/good/.*")
+
+
 async def test_a_refused_object_is_found_among_many_after_a_restart(running: Lab) -> None:
     await running.kill(running.discovery)
     running.write(SERVICES + BAD_ONE + virtual_service("two", "{prefix: /second}"))
@@ -163,6 +187,14 @@ async def _has_endpoint(lab: Lab, text: str) -> bool:
 
 async def _stat(lab: Lab, text: str) -> bool:
     return text in await lab.get("/stats?filter=warming", 15000)
+
+
+async def _listens(lab: Lab, text: str) -> bool:
+    return text in await lab.get("/config_dump?resource=dynamic_listeners", 15000)
+
+
+async def _is_said(lab: Lab, text: str) -> bool:
+    return any(text in problem["message"] for problem in await lab.json("/api/problems"))
 
 
 async def _no_problems(lab: Lab) -> bool:

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_netw
 from typing import TypeVar
 
 from pilotfish.capture.spec import ALL, All, Mode, Network
+from pilotfish.config.values import parse_boolean
 
 T = TypeVar("T")
 _INTERFACE = re.compile(r"""(?!-)[^\s/:,!;"'\\]{1,15}""")
@@ -40,11 +41,10 @@ def parse_flag(value: object) -> bool:
 
 def parse_bool(value: object) -> bool:
     """From text, as Go's strconv.ParseBool."""
-    if value in ("1", "t", "T", "true", "TRUE", "True"):
-        return True
-    if value in ("0", "f", "F", "false", "FALSE", "False"):
-        return False
-    raise ValueError(f"{value!r} is neither true nor false")
+    truth = parse_boolean(value)
+    if truth is None:
+        raise ValueError(f"{value!r} is neither true nor false")
+    return truth
 
 
 def parse_mode(value: object) -> Mode:

@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "test": ("test", "Check that requests go the ways that files expect."),
     "validate": ("validate", "Check manifests, each object by itself."),
     "analyze": ("analyze", "Look for what is wrong across objects: of manifests, or of the mesh."),
+    "authz": ("authz", "Show which policies hold for a workload."),
     "xds": ("xds", "Show what a proxy would be sent, out of manifests."),
     "version": ("version", "Print the versions of pilotfish and Envoy."),
     "completion": ("completion", "Print the shell's completion script."),

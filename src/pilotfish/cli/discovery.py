@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pilotfish.cli.duration import parse_duration
 from pilotfish.cli.failure import Failure
 from pilotfish.model.wellknown import MONITORING_PORT, XDS_PORT
 
@@ -57,6 +58,13 @@ if TYPE_CHECKING:
     help="Serve the pods among the manifests alone, each from its own address (status.podIPs).",
 )
 @click.option(
+    "--key-refresh",
+    default="20m",
+    show_default=True,
+    metavar="DURATION",
+    help="How often keys of token issuers (jwksUri) are fetched.",
+)
+@click.option(
     "--log-level",
     default="info",
     show_default=True,
@@ -72,6 +80,7 @@ def command(
     state: Path | None,
     allow_plaintext: bool,
     only_pods: bool,
+    key_refresh: str,
     log_level: str,
 ) -> None:
     """Serve Envoy's configuration over xDS, from manifests.
@@ -92,6 +101,7 @@ def command(
         allow_plaintext=allow_plaintext,
         only_pods=only_pods,
         state=state,
+        key_refresh=parse_duration(key_refresh),
     )
     try:
         asyncio.run(serve(options))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
@@ -40,6 +41,7 @@ Output = Literal["text", "json", "yaml", "svg", "html"]
 @click.option("--server-iptables-save", "server_saved", type=FILE, metavar="FILE", help="And the rules there.")
 @click.option("-X", "--request", "method", default="", metavar="METHOD", help="The method; GET if none is given.")
 @click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header.")
+@click.option("--jwt", default="", metavar="TOKEN", help="The token that it carries: Authorization: Bearer TOKEN.")
 @click.option("--http2", is_flag=True, help="HTTP/2, in the clear or in TLS.")
 @click.option("--tls", is_flag=True, help="TLS, as https:// means it.")
 @click.option("--sni", default="", metavar="NAME", help="The server name in the handshake; else the host.")
@@ -85,6 +87,7 @@ def command(
     mesh: str | None,
     method: str,
     headers: tuple[str, ...],
+    jwt: str,
     http2: bool,
     tls: bool,
     sni: str,
@@ -123,6 +126,8 @@ def command(
             source=source_ip,
             uid=uid,
             server_first=server_first,
+            jwt=jwt,
+            now=time.time(),
             resolve=dict(map(_parse_resolve, resolves)),
         )
     except ValueError as error:

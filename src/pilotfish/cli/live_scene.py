@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from functools import cached_property, partial
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pilotfish.cli.envoy_admin import read_json
@@ -96,6 +96,7 @@ def _station(client: Client, known: _Known, pod: PodView) -> Station:
         _names=partial(client.names, pod.namespace, pod.name),
         _listening=partial(_listening, pod),
         is_gateway=pod.gateway,
+        _identity=partial(_identity, pod),
     )
 
 
@@ -103,6 +104,17 @@ def _rules(pod: PodView, family: Family) -> RuleSet:
     from pilotfish.runtime import capture
 
     return asyncio.run(capture.read(NetNs(Path(pod.netns)), family))
+
+
+def _identity(pod: PodView) -> str:
+    return find_identity(read_json(pod, "/certs")) if pod.captured else ""
+
+
+def find_identity(held: Mapping[str, Any]) -> str:
+    """Who a proxy is to others, by the certificates that it says it has (`/certs`); "" if it is nobody."""
+    chains = (each for pair in held.get("certificates", ()) for each in pair.get("cert_chain", ()))
+    names = (name.get("uri", "") for each in chains for name in each.get("subject_alt_names", ()))
+    return next((name for name in names if name.startswith("spiffe://")), "")
 
 
 def _held(known: _Known, pod: PodView) -> Held | None:

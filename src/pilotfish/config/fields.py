@@ -195,6 +195,7 @@ _ISTIO: dict[type, Table] = {
     istio.SidecarPort: _warning("targetPort", f"it is of old, and Istio has no use for it either; {_KEPT}"),
     istio.ProxyConfigSpec: _info("image", "no image is pulled: every proxy is this machine's Envoy"),
     istio.RetryBudget: _warning("budgetInterval", f"Envoy counts the requests that are under way; {_KEPT}"),
+    istio.JWTRule: {"jwks_uri": Unused(None, instead="jwksUri", alias=True)},
     istio.OutlierDetection: _warning(
         "consecutiveErrors", f"it is of old, and Istio has no use for it either; {_KEPT}; write consecutive5xxErrors"
     ),

@@ -127,6 +127,64 @@ class ProxyStatsMatcher(Struct):
     """Of whole names; in the syntax of RE2."""
 
 
+class RequestBodyCheck(Struct):
+    """How much of a request's body the provider is shown."""
+
+    max_request_bytes: int = 0
+    allow_partial_message: bool = False
+    """The beginning of a longer one; otherwise that is answered 413."""
+    pack_as_bytes: bool = False
+    """By gRPC: it is no text."""
+
+
+class ExtAuthzGrpc(Struct):
+    service: str = ""
+    """`HOST`, or `NAMESPACE/HOST`, of a Service or ServiceEntry."""
+    port: int = 0
+    timeout: Duration | None = None
+    """None: ten minutes, so that a DestinationRule can say less."""
+    fail_open: bool = False
+    """Requests pass while it does not answer."""
+    clear_route_cache: bool = False
+    """The route is looked for again with the headers that it adds."""
+    status_on_error: str = ""
+    """403 where it is not said."""
+    include_request_body_in_check: RequestBodyCheck | None = None
+
+
+class ExtAuthzHttp(Struct):
+    service: str = ""
+    port: int = 0
+    timeout: Duration | None = None
+    path_prefix: str = ""
+    """What its requests' paths begin with."""
+    fail_open: bool = False
+    clear_route_cache: bool = False
+    status_on_error: str = ""
+    include_headers_in_check: tuple[str, ...] = ()
+    """Of old: now `includeRequestHeadersInCheck`."""
+    include_request_headers_in_check: tuple[str, ...] = ()
+    """Names of headers may begin or end with a `*` in all of these lists."""
+    include_additional_headers_in_check: dict[str, str] = {}
+    include_request_body_in_check: RequestBodyCheck | None = None
+    headers_to_upstream_on_allow: tuple[str, ...] = ()
+    headers_to_downstream_on_deny: tuple[str, ...] = ()
+    headers_to_downstream_on_allow: tuple[str, ...] = ()
+
+
+class ExtensionProvider(Struct):
+    """A service that AuthorizationPolicies with `action: CUSTOM` name."""
+
+    name: str = ""
+    envoy_ext_authz_grpc: ExtAuthzGrpc | None = None
+    envoy_ext_authz_http: ExtAuthzHttp | None = None
+
+
+class PathNormalization(Struct):
+    normalization: Literal["DEFAULT", "NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"] = "DEFAULT"
+    """BASE is also what is meant by DEFAULT: dots are resolved, and `\\` is `/`."""
+
+
 class ProxyConfig(Struct):
     """`defaultConfig`, and the annotation `proxy.istio.io/config` laid over it."""
 
@@ -196,6 +254,9 @@ class MeshConfig(Struct):
     """Of TLS but the mesh's own, where a Gateway or a Sidecar says nothing of it; of calls: the suites and curves."""
     discovery_selectors: tuple[LabelSelector, ...] = ()
     """Of namespaces: in others, but for the root's, proxies are told of nothing. Pods run wherever they are."""
+    extension_providers: tuple[ExtensionProvider, ...] = ()
+    path_normalization: PathNormalization = PathNormalization()
+    """What is done to paths before anything looks at them."""
     ingress_controller_mode: Literal["UNSPECIFIED", "OFF", "DEFAULT", "STRICT"] = "UNSPECIFIED"
     """Which Ingresses are served: none, those of the class and of none, or (also unspecified) those of the class."""
     ingress_class: str = "istio"

@@ -14,6 +14,7 @@ from pilotfish.config.checks.connection_pool import check_connection_pool, check
 from pilotfish.config.checks.destination_rule import check_outliers
 from pilotfish.config.checks.durations import check_duration
 from pilotfish.config.checks.export_to import check_export_to
+from pilotfish.config.checks.extension_provider import check_extension_providers
 from pilotfish.config.checks.hosts import is_domain
 from pilotfish.config.checks.http_headers import check_header_value
 from pilotfish.config.checks.http_route import check_retries
@@ -217,6 +218,7 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
         if not is_domain(alias):
             report.invalid(f"{prefix}trustDomainAliases[{i}]", f"{alias!r} is no trust domain", "write a domain")
     check_algorithms(config.mesh_mtls.cipher_suites, config.mesh_mtls.ecdh_curves, f"{prefix}meshMTLS", report)
+    check_extension_providers(config.extension_providers, f"{prefix}extensionProviders", report)
     check_export_to(config.default_service_export_to, report, f"{prefix}defaultServiceExportTo")
     check_export_to(config.default_virtual_service_export_to, report, f"{prefix}defaultVirtualServiceExportTo")
     if config.default_destination_rule_export_to not in ((), ("*",), (".",)):

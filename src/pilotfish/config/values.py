@@ -20,3 +20,10 @@ class IntOrString(Value[int | str]):
 def decode_base64(text: str) -> bytes:
     """Line breaks and spaces count for nothing, as in Kubernetes. Raises ValueError for what is not base64."""
     return b64decode("".join(text.split()), validate=True)
+
+
+def parse_boolean(text: object) -> bool | None:
+    """As Go's strconv.ParseBool; None for what is neither true nor false."""
+    if text in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    return False if text in ("0", "f", "F", "false", "FALSE", "False") else None

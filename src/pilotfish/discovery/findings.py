@@ -12,7 +12,8 @@ from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.registration import unregistered
 from pilotfish.discovery.rejection import Rejection
 from pilotfish.envoy.types import short
-from pilotfish.model import Problem
+from pilotfish.model import ObjectRef, Problem
+from pilotfish.model.kinds import AUTHORIZATION_POLICY, REQUEST_AUTHENTICATION
 from pilotfish.model.proxy import NodeId
 
 _PRINTED = re.compile(r"\): \w+(?:: | \{).*")
@@ -48,7 +49,7 @@ def rejections(plane: ControlPlane) -> Iterator[Finding]:
         manifest = plane.mesh.desired.manifests.get(ref)
         words = words_about(rejection.name, rejection.message)
         good = plane.mesh.last_good(ref)
-        force = "its last good form stays in force" if good else "it is not used"
+        force = "its last good form stays in force" if good else _without(ref)
         until = f"{force} until it, or what it is used with, is changed"
         message = f"Envoy refuses what follows from it ({_what(rejection)}): {words}; {until}"
         field = changed_field(good.document, manifest.document) if good and manifest else ""
@@ -61,6 +62,12 @@ def rejections(plane: ControlPlane) -> Iterator[Finding]:
             "and no single object explains it: undo the latest change, of the meshConfig too"
         )
         yield _finding(Problem(None, "", "RefusedByEnvoy", message), rejection)
+
+
+def _without(ref: ObjectRef) -> str:
+    """What becomes of a refused object of which there is no good form."""
+    closes = ref.kind in (AUTHORIZATION_POLICY, REQUEST_AUTHENTICATION)
+    return "nothing passes where it holds" if closes else "it is not used"
 
 
 def refusers(plane: ControlPlane) -> Iterator[Finding]:

@@ -24,7 +24,10 @@ from pilotfish.mesh.problems.across import problems
 from pilotfish.mesh.problems.credentials import expiries, overdue
 from pilotfish.mesh.registry.names import name_table
 from pilotfish.mesh.registry.workloads import workload
+from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.security.keys import apply_keys, wanted_keys
 from pilotfish.model import ObjectRef, Problem, Proxy
+from pilotfish.model.authentication import Keys, KeySource
 from pilotfish.model.kinds import POD
 from pilotfish.model.names import NameTable
 
@@ -125,12 +128,29 @@ class Mesh:
         ingress = made_of(manifest) if manifest is not None else None
         return problem if ingress is None else replace(problem, ref=ingress, field="spec")
 
+    @property
+    def wanted_keys(self) -> tuple[KeySource, ...]:
+        """Where keys of issuers are to be fetched."""
+        return self.graph.get(wanted_keys)
+
+    def supply(self, fetched: Mapping[KeySource, Keys | None]) -> bool:
+        """What was fetched of them. True if anything follows from it."""
+        moved = False
+        for source, keys in fetched.items():
+            moved |= apply_keys(self.graph, source, keys)
+        return moved
+
+    def addresses(self, host: str) -> tuple[str, ...]:
+        """Of a host as the root namespace knows it; none for one outside of the mesh."""
+        root = self.desired.mesh_config.root_namespace
+        return self.graph.get(name_table, Scope(root)).records.get(host, ())
+
     def collect(self, proxies: Iterable[Proxy]) -> int:
         """Forget what none of these proxies needs."""
         connected = tuple(proxies)
         named: list[Origin] = [(name_table, (scope,)) for scope in {scope_of(self.graph, proxy) for proxy in connected}]
         needed = (root for proxy in connected for root in roots(self.graph, proxy))
-        return self.graph.collect([(problems, ()), (expiries, ()), *named, *needed])
+        return self.graph.collect([(problems, ()), (expiries, ()), (wanted_keys, ()), *named, *needed])
 
     # What is known to work
 

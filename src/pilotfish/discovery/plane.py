@@ -11,7 +11,7 @@ to be called at `look_at`: time itself tells who is slow, and whom nobody waits 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 from typing import Final
 
@@ -32,6 +32,7 @@ from pilotfish.discovery.roster import Roster
 from pilotfish.discovery.session import ProxySession
 from pilotfish.discovery.voting import Votes
 from pilotfish.model import ObjectRef, Proxy
+from pilotfish.model.authentication import Keys, KeySource
 from pilotfish.model.kinds import POD
 from pilotfish.model.proxy import ProxyType
 
@@ -100,6 +101,13 @@ class ControlPlane:
             self._changed_at = since if self._changed_at is None else self._changed_at
             self._push_all()
         return self._strangers() + self._outcome(since)
+
+    def supply(self, fetched: Mapping[KeySource, Keys | None], since: float) -> tuple[Effect, ...]:
+        """Keys of issuers were fetched, or can't be; None: they are wanted no longer."""
+        if self.mesh.supply(fetched):
+            self._changed_at = since if self._changed_at is None else self._changed_at
+            self._push_all()
+        return self._outcome(since)
 
     def admit(self, proxy: Proxy, host: str, now: float) -> Refusal | None:
         """Whether a proxy that comes from there is served."""

@@ -152,8 +152,13 @@ def _metadata(spec: BootstrapSpec) -> dict[str, Any]:
 
 
 def _runtime(stated: Mapping[str, str]) -> dict[str, Any]:
-    # Envoy's own limit, 100, refuses many a regular expression that Istio, with this one, accepts.
-    flags = {"re2.max_program_size.error_level": LARGEST_REGEX_PROGRAM, **{k: _flag(v) for k, v in stated.items()}}
+    flags = {
+        # Envoy's own limit, 100, refuses many a regular expression that Istio, with this one, accepts.
+        "re2.max_program_size.error_level": LARGEST_REGEX_PROGRAM,
+        # A path's fragment is dropped before anything looks at it, as in Istio; else such a request is answered 400.
+        "envoy.reloadable_features.http_reject_path_with_fragment": False,
+        **{name: _flag(value) for name, value in stated.items()},
+    }
     static = {"name": "global config", "static_layer": flags}
     return {"layers": [static, {"name": "admin", "admin_layer": {}}]}
 

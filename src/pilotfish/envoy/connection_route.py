@@ -9,21 +9,24 @@ from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.wrappers_pb2 import UInt32Value
 
+from pilotfish.envoy.authorization import build_connection_filters
 from pilotfish.envoy.filters import build_tcp, build_weighted_tcp
 from pilotfish.envoy.http_route import cluster_of
 from pilotfish.envoy.message import config_path, duration, istio_metadata
 from pilotfish.envoy.name_lookup import build_server_name_lookup
 from pilotfish.envoy.naming import BLACK_HOLE
+from pilotfish.model.authorization import NOTHING, Authorization
 from pilotfish.model.connection_route import ConnectionMatch, ConnectionRoute
 from pilotfish.model.route import WeightedBackend
 from pilotfish.model.settings import AccessLog, MeshSettings
 from pilotfish.model.traffic_policy import Passing
 
 
-def build_chain(route: ConnectionRoute, mesh: MeshSettings) -> FilterChain:
+def build_chain(route: ConnectionRoute, mesh: MeshSettings, authorization: Authorization = NOTHING) -> FilterChain:
     named = next((w.backend for w in route.backends if w.weight > 0 and w.backend.looked_up), None)
     lookup = [build_server_name_lookup(named.port, mesh.dns_refresh)] if named is not None else []
-    chain = FilterChain(filters=[*lookup, _build_proxy(route, mesh.access_log)])
+    guards = build_connection_filters(authorization)
+    chain = FilterChain(filters=[*guards, *lookup, _build_proxy(route, mesh.access_log)])
     if not route.match.matches_everything:
         chain.filter_chain_match.CopyFrom(_build_match(route.match))
     metadata = istio_metadata(config=config_path(route.ref.object)) if route.ref is not None else None

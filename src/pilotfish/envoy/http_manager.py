@@ -1,11 +1,11 @@
 """HTTP connection managers: one value says what a manager is to have, one table which filters that comes to.
 
-A new HTTP filter is a row of `FILTERS`: its slot, when a manager has it, and its message.
+A new HTTP filter is a row of `FILTERS`: its slot, when a manager has it, and its message. A row may give several.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum, auto
 from typing import Final
@@ -27,11 +27,15 @@ from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from pilotfish.envoy.access_log import build_access_logs
+from pilotfish.envoy.authorization import build_custom, build_verdicts
+from pilotfish.envoy.jwt_authn import build_tokens
 from pilotfish.envoy.message import ads, pack, seconds
 from pilotfish.envoy.name_lookup import build_request_lookup
 from pilotfish.envoy.proxy_headers import describe_caller, set_headers
 from pilotfish.model import Duration
-from pilotfish.model.settings import AccessLog, Edge, Headers
+from pilotfish.model.authentication import Authentication
+from pilotfish.model.authorization import NOTHING, Authorization
+from pilotfish.model.settings import AccessLog, Edge, Headers, PathNormalization
 
 
 class Direction(IntEnum):
@@ -61,6 +65,9 @@ class HttpManager:
     headers: Headers = _AS_EVER
     edge: Edge = _BELIEVES_NOBODY
     """Of a gateway."""
+    paths: PathNormalization = PathNormalization.BASE
+    authorization: Authorization = NOTHING
+    authentication: Authentication = ()
     http3: bool = False
     """Its connections are of QUIC."""
     lookup: Duration = NEVER
@@ -70,6 +77,10 @@ class HttpManager:
 class Slot(IntEnum):
     """The places in the chain of HTTP filters, in Istio's order."""
 
+    CUSTOM = auto()
+    """Whoever decides outside is asked before tokens are looked at."""
+    TOKENS = auto()
+    AUTHORIZATION = auto()
     FAULT = auto()
     CORS = auto()
     LOOKUP = auto()
@@ -77,26 +88,38 @@ class Slot(IntEnum):
     """Last: what comes after it would never be asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class _HttpFilter:
-    slot: Slot
-    name: str
-    build: Callable[[HttpManager], Message]
-    applies: Callable[[HttpManager], bool] = lambda _: True
+_Filters = Callable[[HttpManager], Iterable[HttpFilter]]
+
+
+def _filter(
+    name: str, build: Callable[[HttpManager], Message], applies: Callable[[HttpManager], bool] = lambda _: True
+) -> _Filters:
+    """A row of one filter."""
+
+    def build_all(spec: HttpManager) -> Iterable[HttpFilter]:
+        return [HttpFilter(name=name, typed_config=pack(build(spec)))] if applies(spec) else []
+
+    return build_all
 
 
 # Istio's grpc_stats is left out: what it hands on, only Istio's own stats filter reads.
-FILTERS: Final = (
-    _HttpFilter(Slot.FAULT, "envoy.filters.http.fault", lambda _: HTTPFault()),
-    _HttpFilter(Slot.CORS, "envoy.filters.http.cors", lambda _: Cors()),
-    _HttpFilter(
+FILTERS: Final[tuple[tuple[Slot, _Filters], ...]] = (
+    (Slot.CUSTOM, lambda spec: build_custom(spec.authorization)),
+    (Slot.TOKENS, lambda spec: build_tokens(spec.authentication, clears_route=spec.direction is Direction.GATEWAY)),
+    (Slot.AUTHORIZATION, lambda spec: build_verdicts(spec.authorization)),
+    (Slot.FAULT, _filter("envoy.filters.http.fault", lambda _: HTTPFault())),
+    (Slot.CORS, _filter("envoy.filters.http.cors", lambda _: Cors())),
+    (
         Slot.LOOKUP,
-        "envoy.filters.http.dynamic_forward_proxy",
-        lambda spec: build_request_lookup(spec.lookup),
-        lambda spec: spec.lookup != NEVER,
+        _filter(
+            "envoy.filters.http.dynamic_forward_proxy",
+            lambda spec: build_request_lookup(spec.lookup),
+            lambda spec: spec.lookup != NEVER,
+        ),
     ),
-    _HttpFilter(
-        Slot.ROUTER, "envoy.filters.http.router", lambda spec: Router(suppress_envoy_headers=not spec.headers.debug)
+    (
+        Slot.ROUTER,
+        _filter("envoy.filters.http.router", lambda spec: Router(suppress_envoy_headers=not spec.headers.debug)),
     ),
 )
 
@@ -116,16 +139,15 @@ def build_http_manager(spec: HttpManager) -> Filter:
         stat_prefix=f"{spec.stat_prefix};",
         http_filters=_filters(spec),
         use_remote_address=BoolValue(value=False),
-        normalize_path=BoolValue(value=True),
         proxy_100_continue=True,
         stream_idle_timeout=seconds(0),
         upgrade_configs=[HttpConnectionManager.UpgradeConfig(upgrade_type=u) for u in spec.upgrades],
         request_id_extension=_REQUEST_ID,
-        path_with_escaped_slashes_action=HttpConnectionManager.PathWithEscapedSlashesAction.KEEP_UNCHANGED,
         http_protocol_options=_HTTP1,
         access_log=build_access_logs(spec.access_log),
     )
     set_headers(manager, spec.headers)
+    _normalise_paths(manager, spec.paths)
     if spec.http3:
         manager.codec_type = HttpConnectionManager.HTTP3
         manager.http3_protocol_options.SetInParent()
@@ -144,8 +166,19 @@ def build_http_manager(spec: HttpManager) -> Filter:
 
 
 def _filters(spec: HttpManager) -> list[HttpFilter]:
-    rows = sorted((row for row in FILTERS if row.applies(spec)), key=lambda row: row.slot)
-    return [HttpFilter(name=row.name, typed_config=pack(row.build(spec))) for row in rows]
+    return [each for _, build in sorted(FILTERS, key=lambda row: row[0]) for each in build(spec)]
+
+
+def _normalise_paths(manager: HttpConnectionManager, paths: PathNormalization) -> None:
+    """Before anything looks at them.
+
+    Source: https://istio.io/latest/docs/ops/best-practices/security/#customize-your-system-on-path-normalization
+    """
+    actions = HttpConnectionManager.PathWithEscapedSlashesAction
+    manager.normalize_path.value = paths is not PathNormalization.NONE
+    manager.merge_slashes = paths in (PathNormalization.MERGE_SLASHES, PathNormalization.DECODE_AND_MERGE_SLASHES)
+    decodes = paths is PathNormalization.DECODE_AND_MERGE_SLASHES
+    manager.path_with_escaped_slashes_action = actions.UNESCAPE_AND_FORWARD if decodes else actions.KEEP_UNCHANGED
 
 
 def _stand_at_the_edge(manager: HttpConnectionManager, edge: Edge) -> None:

@@ -21,6 +21,7 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.access_log import build_listener_logs
+from pilotfish.envoy.authorization import references_of
 from pilotfish.envoy.filters import (
     HTTP_INSPECTOR,
     ORIGINAL_DST,
@@ -30,7 +31,7 @@ from pilotfish.envoy.filters import (
     inspector_except,
     inspector_on,
 )
-from pilotfish.envoy.inbound_chains import Taken, build_chains, build_passthrough_chains
+from pilotfish.envoy.inbound_chains import Common, Taken, build_chains, build_passthrough_chains
 from pilotfish.envoy.listeners import also_ipv6
 from pilotfish.envoy.message import duration, serialise, socket_address
 from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, VIRTUAL_INBOUND, inbound_cluster
@@ -39,10 +40,10 @@ from pilotfish.envoy.values import Resource
 from pilotfish.mesh.listeners.inbound import Inbound, InboundPort, inbound_protocol
 from pilotfish.mesh.listeners.outbound import WILDCARD
 from pilotfish.mesh.routes.retries import inbound_retries
+from pilotfish.mesh.security.guards import Guard, authentication, authorization
 from pilotfish.mesh.settings import settings
 from pilotfish.model import Duration, Protocol
 from pilotfish.model.mutual_tls import MutualTLS
-from pilotfish.model.route import Retries
 from pilotfish.model.settings import MeshSettings
 from pilotfish.model.wellknown import INBOUND_PORT
 
@@ -52,14 +53,14 @@ does."""
 
 
 @query
-def virtual_inbound(db: Reads, inbound: Inbound) -> Resource:
-    """0.0.0.0:15006, for a workload with these ports: replicas share it."""
-    mesh, retries = settings(db), inbound_retries(db)
+def virtual_inbound(db: Reads, inbound: Inbound, guard: Guard) -> Resource:
+    """0.0.0.0:15006, for a workload with these ports and policies: replicas share it."""
+    mesh, common = settings(db), _common(db, guard)
     protocols = {port: inbound_protocol(db, port) for port in inbound.ports if not port.is_bound}
     taken = {port: _taken(port, inbound.modes.of(port.number), inbound.certified) for port in protocols}
-    chains = [_loop_chain(mesh), *_other_chains(mesh, inbound, retries)]
+    chains = [_loop_chain(mesh), *_other_chains(common, inbound)]
     for port, protocol in protocols.items():
-        chains += build_chains(mesh, port, protocol, taken[port], retries)
+        chains += build_chains(common, port, protocol, taken[port])
     listener = Listener(
         name=VIRTUAL_INBOUND,
         address=socket_address(WILDCARD, INBOUND_PORT),
@@ -78,20 +79,20 @@ def virtual_inbound(db: Reads, inbound: Inbound) -> Resource:
         access_log=build_listener_logs(mesh.access_log),
     )
     names = (BLACK_HOLE, INBOUND_PASSTHROUGH, *(inbound_cluster(port.number) for port in protocols))
-    references = ((CLUSTER, name) for name in names)
+    references = (*((CLUSTER, name) for name in names), *references_of(common.requests))
     return Resource.make(LISTENER, listener.name, serialise(listener), references, db.origin)
 
 
 @query
-def bound_inbound(db: Reads, port: InboundPort, mode: MutualTLS, certified: bool) -> Resource:
+def bound_inbound(db: Reads, port: InboundPort, mode: MutualTLS, certified: bool, guard: Guard) -> Resource:
     """`10.244.0.2_8443`: what is not captured, and comes to the address itself."""
-    mesh, protocol = settings(db), inbound_protocol(db, port)
+    mesh, protocol, common = settings(db), inbound_protocol(db, port), _common(db, guard)
     taken = _taken(port, mode, certified)
     address = port.listener.bind if port.listener is not None else WILDCARD
     listener = Listener(
         name=f"{address}_{port.number}",
         address=socket_address(address, port.number),
-        filter_chains=build_chains(mesh, port, protocol, taken, inbound_retries(db)),
+        filter_chains=build_chains(common, port, protocol, taken),
         listener_filters=[
             *((TLS_INSPECTOR,) if taken.is_tls else ()),
             *((HTTP_INSPECTOR,) if protocol.is_sniffed else ()),
@@ -101,8 +102,13 @@ def bound_inbound(db: Reads, port: InboundPort, mode: MutualTLS, certified: bool
         traffic_direction=TrafficDirection.INBOUND,
         access_log=build_listener_logs(mesh.access_log),
     )
-    references = ((CLUSTER, inbound_cluster(port.number)),)
+    references = ((CLUSTER, inbound_cluster(port.number)), *references_of(common.requests))
     return Resource.make(LISTENER, listener.name, serialise(listener), references, db.origin)
+
+
+def _common(db: Reads, guard: Guard) -> Common:
+    requests, connections = (authorization(db, guard, has_requests) for has_requests in (True, False))
+    return Common(settings(db), requests, connections, authentication(db, guard), inbound_retries(db))
 
 
 def _taken(port: InboundPort, mode: MutualTLS, certified: bool) -> Taken:
@@ -140,9 +146,8 @@ def _loop_chain(mesh: MeshSettings) -> FilterChain:
     )
 
 
-def _other_chains(mesh: MeshSettings, inbound: Inbound, retries: Retries | None) -> Iterable[FilterChain]:
+def _other_chains(common: Common, inbound: Inbound) -> Iterable[FilterChain]:
     """Of the ports that no service has."""
-    yield from build_passthrough_chains(mesh, None, Taken(inbound.modes.default, inbound.certified), retries)
+    yield from build_passthrough_chains(common, None, Taken(inbound.modes.default, inbound.certified))
     for number in inbound.other_ports:
-        taken = Taken(inbound.modes.of(number), inbound.certified)
-        yield from build_passthrough_chains(mesh, number, taken, retries)
+        yield from build_passthrough_chains(common, number, Taken(inbound.modes.of(number), inbound.certified))

@@ -13,17 +13,19 @@ A Sidecar may end TLS for clients outside of the mesh, at any port that is not S
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from envoy.config.core.v3.base_pb2 import TransportSocket
+from envoy.config.core.v3.base_pb2 import Metadata, TransportSocket
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain, FilterChainMatch
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.wrappers_pb2 import UInt32Value
 
+from pilotfish.envoy.authorization import build_connection_filters
 from pilotfish.envoy.connection_route import build_passing
 from pilotfish.envoy.filters import SNIFFED_HTTP, build_tcp
 from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
+from pilotfish.envoy.jwt_authn import name_rules
 from pilotfish.envoy.mutual_tls import MESH, MESH_HTTP, build_server, tls_socket
 from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, VIRTUAL_INBOUND, inbound_cluster
 from pilotfish.envoy.routes import build_inbound_route
@@ -31,6 +33,8 @@ from pilotfish.envoy.server_tls import build_server_tls
 from pilotfish.mesh.listeners.inbound import InboundPort
 from pilotfish.mesh.listeners.outbound import WILDCARD
 from pilotfish.model import Protocol
+from pilotfish.model.authentication import Authentication
+from pilotfish.model.authorization import NOTHING, Authorization
 from pilotfish.model.gateway import ServerTLS
 from pilotfish.model.mutual_tls import MutualTLS
 from pilotfish.model.route import Retries
@@ -67,38 +71,53 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class Common:
+    """What all chains of a listener have alike."""
+
+    mesh: MeshSettings
+    requests: Authorization = NOTHING
+    connections: Authorization = NOTHING
+    authentication: Authentication = ()
+    retries: Retries | None = None
+    """Of requests to the app, but for gRPC."""
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """What a chain has, whatever it is chosen by."""
+
+    name: str
+    filters: tuple[Filter, ...]
+    metadata: Metadata | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Ends:
     """Where the connections of a port go once they have been told apart."""
 
     port: int | None
-    names: tuple[str, str]
-    """Of the chains for HTTP and for TCP."""
-    http: Filter
-    tcp: Filter
+    http: _End
+    tcp: _End
 
 
-def build_chains(
-    mesh: MeshSettings, port: InboundPort, protocol: Protocol, taken: Taken, retries: Retries | None
-) -> Iterator[FilterChain]:
+def build_chains(common: Common, port: InboundPort, protocol: Protocol, taken: Taken) -> Iterator[FilterChain]:
     """Of a port that a service or a Sidecar has."""
     address = port.listener.bind if port.listener is not None else WILDCARD
     name, cluster = f"{address}_{port.number}", inbound_cluster(port.number)
     passing = port.pool.passing if port.pool is not None else None
-    subject, again = f"{port.host}:{port.service_port}", None if protocol.is_grpc else retries
+    subject, again = f"{port.host}:{port.service_port}", None if protocol.is_grpc else common.retries
     route = build_inbound_route(cluster, port.service_port, cluster, subject, again)
-    http = _http(mesh, f"inbound_{name}", route)
-    tcp = build_tcp(mesh.access_log, cluster, build_passing(passing) if passing is not None else TcpProxy())
-    return _tell_apart(mesh, _Ends(port.number, (name, name), http, tcp), protocol, taken)
+    http = _http(common, name, f"inbound_{name}", route)
+    tcp = _tcp(common, name, cluster, build_passing(passing) if passing is not None else TcpProxy())
+    return _tell_apart(common.mesh, _Ends(port.number, http, tcp), protocol, taken)
 
 
-def build_passthrough_chains(
-    mesh: MeshSettings, port: int | None, taken: Taken, retries: Retries | None
-) -> Iterator[FilterChain]:
+def build_passthrough_chains(common: Common, port: int | None, taken: Taken) -> Iterator[FilterChain]:
     """Of a port that nobody has declared; None: of all of them."""
-    route = build_inbound_route(INBOUND_PASSTHROUGH, 0, INBOUND_PASSTHROUGH, ":0", retries)
-    http, tcp = _http(mesh, INBOUND_PASSTHROUGH, route), build_tcp(mesh.access_log, INBOUND_PASSTHROUGH)
-    names = (f"{VIRTUAL_INBOUND}-catchall-http", VIRTUAL_INBOUND)
-    return _tell_apart(mesh, _Ends(port, names, http, tcp), Protocol.AUTO, taken)
+    route = build_inbound_route(INBOUND_PASSTHROUGH, 0, INBOUND_PASSTHROUGH, ":0", common.retries)
+    http = _http(common, f"{VIRTUAL_INBOUND}-catchall-http", INBOUND_PASSTHROUGH, route)
+    tcp = _tcp(common, VIRTUAL_INBOUND, INBOUND_PASSTHROUGH, TcpProxy())
+    return _tell_apart(common.mesh, _Ends(port, http, tcp), Protocol.AUTO, taken)
 
 
 def _tell_apart(mesh: MeshSettings, ends: _Ends, protocol: Protocol, taken: Taken) -> Iterator[FilterChain]:
@@ -106,23 +125,23 @@ def _tell_apart(mesh: MeshSettings, ends: _Ends, protocol: Protocol, taken: Take
         yield from _of_mesh(mesh, ends, protocol, taken.is_strict)
     if taken.is_strict:
         if not taken.certified:
-            yield _chain(ends.names[1], _match(ends.port), build_tcp(mesh.access_log, BLACK_HOLE))
+            yield _chain(replace(ends.tcp, filters=(build_tcp(mesh.access_log, BLACK_HOLE),)), _match(ends.port))
         return
     if taken.tls is not None:
         yield from _by_protocol(ends, protocol, "tls", build_server_tls(taken.tls, mesh.mutual))
         return
     yield from _by_protocol(ends, protocol, "raw_buffer")
     if taken.is_mutual and not protocol.is_http:
-        yield _chain(ends.names[1], _match(ends.port, "tls"), ends.tcp)
+        yield _chain(ends.tcp, _match(ends.port, "tls"))
 
 
 def _of_mesh(mesh: MeshSettings, ends: _Ends, protocol: Protocol, is_strict: bool) -> Iterator[FilterChain]:
     socket = tls_socket(build_server(mesh.mutual))
     if protocol.is_sniffed:
-        yield _chain(ends.names[0], _match(ends.port, "tls", MESH_HTTP), ends.http, socket)
+        yield _chain(ends.http, _match(ends.port, "tls", MESH_HTTP), socket)
     rest = ends.http if protocol.is_http else ends.tcp
     spoken = () if is_strict else tuple(each for each in MESH if not (protocol.is_sniffed and each in MESH_HTTP))
-    yield _chain(ends.names[not protocol.is_http], _match(ends.port, "tls", spoken), rest, socket)
+    yield _chain(rest, _match(ends.port, "tls", spoken), socket)
 
 
 def _by_protocol(
@@ -131,13 +150,15 @@ def _by_protocol(
     """HTTP, TCP, or HTTP where it is found and TCP otherwise."""
     if protocol.is_http or protocol.is_sniffed:
         found = SNIFFED_HTTP if protocol.is_sniffed else ()
-        yield _chain(ends.names[0], _match(ends.port, transport, found), ends.http, socket)
+        yield _chain(ends.http, _match(ends.port, transport, found), socket)
     if not protocol.is_http:
-        yield _chain(ends.names[1], _match(ends.port, transport), ends.tcp, socket)
+        yield _chain(ends.tcp, _match(ends.port, transport), socket)
 
 
-def _chain(name: str, match: FilterChainMatch, last: Filter, socket: TransportSocket | None = None) -> FilterChain:
-    return FilterChain(name=name, filter_chain_match=match, filters=[last], transport_socket=socket)
+def _chain(end: _End, match: FilterChainMatch, socket: TransportSocket | None = None) -> FilterChain:
+    return FilterChain(
+        name=end.name, filter_chain_match=match, filters=end.filters, transport_socket=socket, metadata=end.metadata
+    )
 
 
 def _match(port: int | None, transport: str = "", protocols: tuple[str, ...] = ()) -> FilterChainMatch:
@@ -148,5 +169,20 @@ def _match(port: int | None, transport: str = "", protocols: tuple[str, ...] = (
     )
 
 
-def _http(mesh: MeshSettings, stat_prefix: str, route: RouteConfiguration) -> Filter:
-    return build_http_manager(HttpManager(Direction.INBOUND, stat_prefix, route, mesh.access_log, headers=mesh.headers))
+def _http(common: Common, name: str, stat_prefix: str, route: RouteConfiguration) -> _End:
+    manager = HttpManager(
+        Direction.INBOUND,
+        stat_prefix,
+        route,
+        common.mesh.access_log,
+        headers=common.mesh.headers,
+        paths=common.mesh.paths,
+        authorization=common.requests,
+        authentication=common.authentication,
+    )
+    return _End(name, (build_http_manager(manager),), name_rules(common.authentication))
+
+
+def _tcp(common: Common, name: str, cluster: str, treatment: TcpProxy) -> _End:
+    passed = build_tcp(common.mesh.access_log, cluster, treatment)
+    return _End(name, (*build_connection_filters(common.connections), passed))

@@ -86,7 +86,13 @@ def _take_requests(listener: Listener, mesh: MeshSettings, unknown: Unclaimed) -
     """
     routes = RouteConfiguration(name=VIRTUAL_OUTBOUND, virtual_hosts=[build_fallback(unknown, mesh.headers)])
     manager = HttpManager(
-        Direction.OUTBOUND, VIRTUAL_OUTBOUND, routes, mesh.access_log, headers=mesh.headers, lookup=mesh.dns_refresh
+        Direction.OUTBOUND,
+        VIRTUAL_OUTBOUND,
+        routes,
+        mesh.access_log,
+        headers=mesh.headers,
+        lookup=mesh.dns_refresh,
+        paths=mesh.paths,
     )
     chain = FilterChain(
         name=f"{VIRTUAL_OUTBOUND}-catchall-http",
@@ -148,6 +154,7 @@ def _chains(
             mesh.access_log,
             headers=mesh.headers,
             lookup=mesh.dns_refresh if looks_up else NEVER,
+            paths=mesh.paths,
         )
         yield FilterChain(filters=[build_http_manager(manager)], filter_chain_match=_REQUESTS)
 

@@ -24,6 +24,7 @@ from pilotfish.mesh.policy.policies import policed, rules_for, scope_of, widest
 from pilotfish.mesh.registry.visibility import home, ports_seen, seen_service, visible
 from pilotfish.mesh.routes.connections import connection_scope
 from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.security.guards import guard_of
 from pilotfish.model import Proxy
 from pilotfish.model.egress import listeners_of
 from pilotfish.model.proxy import ProxyType
@@ -59,7 +60,11 @@ class Lookup:
 
     @property
     def _inbound(self) -> Layer:
-        found: Layer = self._graph.get(inbound_listeners, inbound_of(self._graph, self._proxy))
+        found: Layer = self._graph.get(
+            inbound_listeners,
+            inbound_of(self._graph, self._proxy),
+            guard_of(self._graph, self._proxy, scope_of(self._graph, self._proxy)),
+        )
         return found
 
 

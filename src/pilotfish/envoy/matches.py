@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from envoy.config.route.v3.route_components_pb2 import HeaderMatcher, QueryParameterMatcher, RouteMatch
+from envoy.type.matcher.v3.metadata_pb2 import MetadataMatcher
 from envoy.type.matcher.v3.regex_pb2 import RegexMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
+from envoy.type.matcher.v3.value_pb2 import ValueMatcher
 
-from pilotfish.model.route import HeaderMatch, HTTPMatch, MatchType, PathMatch, QueryParamMatch, StringMatch
+from pilotfish.envoy.rbac import JWT_FILTER, PAYLOAD, build_metadata, claim_value
+from pilotfish.model.route import ClaimMatch, HeaderMatch, HTTPMatch, MatchType, PathMatch, QueryParamMatch, StringMatch
 
 
 def build_match(wanted: HTTPMatch) -> RouteMatch:
@@ -17,6 +20,7 @@ def build_match(wanted: HTTPMatch) -> RouteMatch:
     match.headers.extend(_pseudo_headers(wanted))
     match.headers.extend(_header(header) for header in wanted.headers)
     match.query_parameters.extend(_query_parameter(param) for param in wanted.query_params)
+    match.dynamic_metadata.extend(_claim(claim) for claim in wanted.claims)
     return match
 
 
@@ -52,6 +56,17 @@ def _query_parameter(wanted: QueryParamMatch) -> QueryParameterMatcher:
     if wanted.value.type is MatchType.PRESENT:
         return QueryParameterMatcher(name=wanted.name, present_match=True)
     return QueryParameterMatcher(name=wanted.name, string_match=build_string(wanted.value))
+
+
+def _claim(wanted: ClaimMatch) -> MetadataMatcher:
+    """As the JWT filter has left it."""
+    if wanted.value.type is MatchType.PRESENT:
+        value = ValueMatcher(present_match=True)
+    else:
+        value = claim_value([build_string(wanted.value)])
+    matcher = build_metadata(JWT_FILTER, (PAYLOAD, *wanted.path), value)
+    matcher.invert = wanted.inverted
+    return matcher
 
 
 def build_string(wanted: StringMatch) -> StringMatcher:

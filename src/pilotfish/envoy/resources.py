@@ -29,6 +29,7 @@ from pilotfish.mesh.registry.visibility import home, hosts, ports_seen, visible
 from pilotfish.mesh.routes.connections import connection_scope
 from pilotfish.mesh.routing import connection_sources, is_shown_some
 from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.security.guards import Guard, guard_of
 from pilotfish.model import Proxy
 from pilotfish.model.egress import listeners_of
 from pilotfish.model.proxy import ProxyType
@@ -50,32 +51,33 @@ def roots(graph: Graph, proxy: Proxy) -> tuple[Origin, ...]:
 
 
 def _asked(graph: Graph, proxy: Proxy) -> Origin:
-    scope = graph.get(widest, scope_of(graph, proxy))
+    own = scope_of(graph, proxy)
+    scope, guard = graph.get(widest, own), guard_of(graph, proxy, own)
     if proxy.type is ProxyType.ROUTER:
-        return _gateway_set, (scope, front_of(graph, proxy))
-    return _workload_set, (scope, inbound_of(graph, proxy))
+        return _gateway_set, (scope, front_of(graph, proxy), guard)
+    return _workload_set, (scope, inbound_of(graph, proxy), guard)
 
 
 @query
-def _gateway_set(db: Reads, scope: Scope, front: Front) -> ResourceSet:
-    """What gateways share that have the same front."""
+def _gateway_set(db: Reads, scope: Scope, front: Front, guard: Guard) -> ResourceSet:
+    """What gateways share that have the same front and the same policies."""
     rules = policed(db, scope)
     clusters = (_clusters(db, rules, front.certified), Layer(CLUSTER, _passed_on(db, rules, front)))
-    layers = (*clusters, _endpoints(db, rules), *_at_the_front(db, scope, front))
+    layers = (*clusters, _endpoints(db, rules), *_at_the_front(db, scope, front, guard))
     secrets = secrets_named(db, front.secrets_of or scope.namespace, layers)
     return ResourceSet((*layers, secrets) if secrets else layers)
 
 
-def _at_the_front(db: Reads, scope: Scope, front: Front) -> Iterator[Layer]:
+def _at_the_front(db: Reads, scope: Scope, front: Front, guard: Guard) -> Iterator[Layer]:
     places, makers = listener_places(db, front), (bound_listener, datagram_listener)
-    listeners = (make(db, front, scope, *place) for place in places for make in makers)
+    listeners = (make(db, front, scope, guard, *place) for place in places for make in makers)
     yield Layer(LISTENER, (each for each in listeners if each is not None))
     yield Layer(ROUTE, (gateway_route(db, front, scope, name) for name in route_names(db, front)))
 
 
 @query
-def _workload_set(db: Reads, scope: Scope, inbound: Inbound) -> ResourceSet:
-    layers = (_inbound_clusters(db, inbound.ports), inbound_listeners(db, inbound))
+def _workload_set(db: Reads, scope: Scope, inbound: Inbound, guard: Guard) -> ResourceSet:
+    layers = (_inbound_clusters(db, inbound.ports), inbound_listeners(db, inbound, guard))
     return ResourceSet(layers, outbound(db, scope, inbound.certified))
 
 
@@ -157,7 +159,7 @@ def _inbound_clusters(db: Reads, ports: tuple[InboundPort, ...]) -> Layer:
 
 
 @query
-def inbound_listeners(db: Reads, inbound: Inbound) -> Layer:
+def inbound_listeners(db: Reads, inbound: Inbound, guard: Guard) -> Layer:
     taken = ((port, inbound.modes.of(port.number)) for port in inbound.ports if port.is_bound)
-    bound = (bound_inbound(db, port, mode, inbound.certified) for port, mode in taken)
-    return Layer(LISTENER, (virtual_inbound(db, inbound), *bound))
+    bound = (bound_inbound(db, port, mode, inbound.certified, guard) for port, mode in taken)
+    return Layer(LISTENER, (virtual_inbound(db, inbound, guard), *bound))

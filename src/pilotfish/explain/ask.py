@@ -13,10 +13,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from pilotfish.explain.call import Application, Call, Direction, HttpRequest, Tls, is_address
+from pilotfish.model.private import REDACTED
 
 OUTSIDE: Final = "outside"
 """Who asks from outside of every pod."""
 _PORTS: Final = {"http": 80, "https": 443}
+_SECRET: Final = ("authorization", "proxy-authorization")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,14 @@ class Ask:
     def is_http(self) -> bool:
         return self.application is not Application.TCP
 
+    now: float = 0.0
+    """Seconds since the epoch; at 0 no token has expired."""
+
+    @property
+    def shown_headers(self) -> dict[str, str]:
+        """As whoever reads the report may see them: no credentials."""
+        return {name: _hide(value) if name in _SECRET else value for name, value in self.request.headers.items()}
+
     def call(self, address: str, source: str) -> Call:
         return Call(
             Direction.OUTBOUND,
@@ -53,6 +63,7 @@ class Ask:
             self.source or source,
             server_first=self.server_first,
             went_to=self.went_to,
+            now=self.now,
         )
 
 
@@ -68,6 +79,8 @@ def parse(
     source: str = "",
     uid: int = 0,
     server_first: bool = False,
+    jwt: str = "",
+    now: float = 0.0,
     resolve: Mapping[tuple[str, int], str] | None = None,
 ) -> Ask:
     """ValueError says what is wrong and how it is written. `headers`: `Name: value`. `resolve`: addresses by (host,
@@ -85,6 +98,8 @@ def parse(
     if not host or not port:
         raise ValueError(f"{to}: write a URL, HOST:PORT or ADDRESS:PORT")
     given = dict(map(_parse_header, headers))
+    if jwt:
+        given["authorization"] = f"Bearer {jwt}"
     is_http = scheme != "tcp" and (has_scheme or bool(method or given or parts.path))
     secure = scheme == "https" or tls
     shown = f"[{host}]" if ":" in host else host
@@ -105,7 +120,13 @@ def parse(
         source=source,
         uid=uid,
         server_first=server_first,
+        now=now,
     )
+
+
+def _hide(value: str) -> str:
+    scheme, space, _ = value.partition(" ")
+    return f"{scheme} {REDACTED}" if space and scheme.isalpha() else REDACTED
 
 
 def _parse_header(text: str) -> tuple[str, str]:

@@ -44,6 +44,8 @@ class Tls:
     """What the client offers, best first."""
     of_mesh: bool = False
     """The client shows a certificate of the mesh, and wants to see one."""
+    identity: str = ""
+    """Whose that is, as its URI says: `spiffe://…`; "" where nobody knows."""
     within: Tls | None = None
     """What is spoken inside is TLS once more."""
 
@@ -59,6 +61,8 @@ class HttpRequest:
     """Names in lower case."""
     scheme: str = "http"
     """As the client means it; a proxy that TLS ends at sees `https`."""
+    claims: Mapping[str, object] | None = None
+    """Of its token, where the proxy has verified one."""
 
     @property
     def is_grpc(self) -> bool:
@@ -79,6 +83,12 @@ class Call:
     source: str = ""
     """The client's address; "" where nobody knows it."""
     source_port: int = 0
+    peer: str | None = ""
+    """Who called, as the certificate proves that the proxy was shown; "" for nobody, None where it is not known."""
+    now: float = 0.0
+    """Seconds since the epoch, by which a token may have expired; at 0 none has."""
+    server_name: str = ""
+    """That the proxy was asked for, where it looked."""
     offered: tuple[str, ...] = ()
     """The ALPN that a proxy's filter wants for the connection that it opens, in place of the cluster's."""
     server_first: bool = False
@@ -108,5 +118,9 @@ class Failure(StrEnum):
     """404: the host has no route for the request."""
     TLS_REQUIRED = "tls-redirect"
     """301 to https."""
+    UNAUTHENTICATED = "unauthenticated"
+    """401: the token is not believed."""
+    DENIED = "denied"
+    """403, or closed: a policy does not let it pass."""
     UNKNOWN = "unknown"
     """It depends on what the call does not say, or on a matcher that is not understood here: no guess is made."""

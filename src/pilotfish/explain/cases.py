@@ -73,6 +73,8 @@ class Case(Frozen, forbid_unknown_fields=True):
     name: str = ""
     method: str = ""
     headers: dict[str, str] = {}
+    jwt: str = ""
+    """A token that the request carries; it has not expired, whatever it says."""
     sni: str = ""
     alpn: str = ""
     tls: bool = False
@@ -103,6 +105,7 @@ class Case(Frozen, forbid_unknown_fields=True):
             http2=self.http2,
             source=self.source_ip,
             server_first=self.server_first,
+            jwt=self.jwt,
             resolve={(host, int(port)): address for (host, _, port), address in places},
         )
 

@@ -38,7 +38,11 @@ def _request(source: str, ask: Ask) -> Document:
         "application": ask.application.value,
     }
     if ask.is_http:
-        about |= {"method": request.method, "path": request.path, "headers": {"host": request.host, **request.headers}}
+        about |= {
+            "method": request.method,
+            "path": request.path,
+            "headers": {"host": request.host, **ask.shown_headers},
+        }
     if ask.tls is not None:
         about["tls"] = {"server_name": ask.tls.server_name, "alpn": ",".join(ask.tls.alpn)}
     more = {"resolved": ask.address, "source_ip": ask.source, "uid": ask.uid, "server_first": ask.server_first}

@@ -199,6 +199,8 @@ _DETAILS: Final = {
     "fault_filter_abort": "a fault of the route answered it",
     "cors": "the route's CORS policy answered it",
     "ext_authz_denied": "an authorization service refused it",
+    "ext_authz_error": "an authorization service did not answer as it should",
+    "jwt_authn_access_denied": "its token is not believed",
     "dns_resolution_failure": "the endpoint's name does not resolve",
     "unconditional_drop_overload": "all of the cluster's load is dropped",
     "drop_overload": "a part of the cluster's load is dropped",
@@ -206,14 +208,19 @@ _DETAILS: Final = {
     "http2.": "what came is no good HTTP/2",
 }
 """How a response code's details begin → in words. The first that fits holds."""
-_POLICY: Final = re.compile(r"rbac_access_denied_matched_policy\[(?:ns\[(.*?)\]-policy\[(.*?)\]-rule\[(\d+)\]|none)")
+_POLICY: Final = re.compile(
+    r"rbac_access_denied_matched_policy\[(?:(istio-ext-authz-.*?-)?ns\[(.*?)\]-policy\[(.*?)\]-rule\[(\d+)\]|none)"
+)
 
 
 def say_details(details: str) -> str:
     """In words, and as they are where there are none for them."""
     if (policy := _POLICY.match(details)) is not None:
-        namespace, name, rule = policy.groups()
-        return f"AuthorizationPolicy {namespace}/{name} spec.rules[{rule}] denies it" if name else "no policy allows it"
+        provider, namespace, name, rule = policy.groups()
+        if not name:
+            return "no policy allows it"
+        does = "asks a provider that can't be asked" if provider else "denies it"
+        return f"AuthorizationPolicy {namespace}/{name} spec.rules[{rule}] {does}"
     known = next((words for beginning, words in _DETAILS.items() if details.startswith(beginning)), "")
     return f"{known} ({details})" if known else details
 

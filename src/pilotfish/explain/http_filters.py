@@ -1,4 +1,4 @@
-"""What the HTTP filters of a manager do with a request before its route acts.
+"""What the HTTP filters of a manager do with a request before its route acts, but for those that guard it.
 
 A filter that is not read here may do anything: it is named, and what comes behind it is unknown, told as it is if the
 filter lets the request pass.
@@ -20,7 +20,8 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 
 from pilotfish.explain.actions import percent
 from pilotfish.explain.call import HttpRequest
-from pilotfish.explain.routes import Holds, match_string
+from pilotfish.explain.guards import is_guard
+from pilotfish.explain.matchers import Holds, match_string
 from pilotfish.explain.trace import Branch, End, Stage, Verdict
 from pilotfish.explain.written import written
 
@@ -59,7 +60,7 @@ class Routed:
 
 def pass_filters(branch: Branch, manager: HttpConnectionManager, routed: Routed) -> Branch | None:
     """The branch behind all filters; None where none comes so far. What ends in a filter is ended here."""
-    for each in manager.http_filters:
+    for each in (each for each in manager.http_filters if not is_guard(each.typed_config)):
         name = each.name
         config = _config(name, routed)
         if config == "disabled" or (each.disabled and config is None):

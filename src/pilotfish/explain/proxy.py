@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import posixpath
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import unquote
 
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
@@ -25,9 +22,18 @@ from pilotfish.explain.actions import describe, redirect, rewrite
 from pilotfish.explain.call import Application, Call, Failure, Tls
 from pilotfish.explain.choice import Choice
 from pilotfish.explain.forward import Forwarded, forward
+from pilotfish.explain.guards import (
+    Noted,
+    client_address,
+    find_believers,
+    is_connection_guard,
+    pass_connection_guard,
+    pass_guards,
+)
 from pilotfish.explain.held import Held
 from pilotfish.explain.http_filters import Routed, pass_filters
 from pilotfish.explain.listeners import chain_name, choose_chain, choose_listener, inspectors, virtual_listener
+from pilotfish.explain.paths import normalise
 from pilotfish.explain.retries import Retrying, retrying
 from pilotfish.explain.routes import choose_route, choose_virtual_host, find_route_to, leads, route_name
 from pilotfish.explain.trace import Branch, End, Stage, Verdict
@@ -42,7 +48,6 @@ _PASSING: Final = (
 _SHOWN: Final = 5
 _PATIENCE: Final = 15.0
 """Seconds for which Envoy's listener filters wait, where the listener does not say."""
-_UNRESERVED: Final = re.compile(r"%(2[dDeE]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF]|7[eE])")
 
 
 def walk_proxy(branch: Branch, held: Held, call: Call) -> Iterator[Forwarded]:
@@ -116,7 +121,11 @@ def _pass_chain(branch: Branch, held: Held, call: Call, found: Choice[FilterChai
         evidence = {"mutual": _is_of_mesh(context)}
         branch = branch.step(Stage.TLS, call.tls.server_name or "without a server name", evidence=evidence)
         scheme = call.request.scheme if call.tls.of_mesh else "https"
-        call = replace(call, tls=call.tls.within, request=replace(call.request, scheme=scheme))
+        peer = (call.tls.identity or None) if call.tls.of_mesh else _foreign(context)
+        request = replace(call.request, scheme=scheme)
+        call = replace(call, tls=call.tls.within, request=request, peer=peer, server_name=call.tls.server_name)
+    else:
+        call = replace(call, peer="", server_name=call.tls.server_name if call.tls is not None else "")
     yield from _pass_filters(branch, held, call, chain)
 
 
@@ -131,6 +140,12 @@ def _handshake_failure(context: DownstreamTlsContext, tls: Tls | None) -> str:
     return ""
 
 
+def _foreign(context: DownstreamTlsContext) -> str | None:
+    """Who a client is that is none of the mesh: nobody, or whoever its certificate says."""
+    asks = context.require_client_certificate.value or context.common_tls_context.HasField("validation_context")
+    return None if asks else ""
+
+
 def _is_of_mesh(context: DownstreamTlsContext) -> bool:
     return any(
         each.name == WORKLOAD_CERTIFICATE for each in context.common_tls_context.tls_certificate_sds_secret_configs
@@ -138,17 +153,24 @@ def _is_of_mesh(context: DownstreamTlsContext) -> bool:
 
 
 def _pass_filters(branch: Branch, held: Held, call: Call, chain: FilterChain) -> Iterator[Forwarded]:
+    noted: Noted = {}
     for each in chain.filters:
         config = each.typed_config
-        if config.Is(TcpProxy.DESCRIPTOR):
+        if is_connection_guard(config):
+            left = pass_connection_guard(branch, config, each.name, call, noted)
+            if left is None:
+                return
+            branch = left
+        elif config.Is(TcpProxy.DESCRIPTOR):
             branch = branch.step(Stage.NETWORK_FILTER, "tcp_proxy")
             for name, share in shares(TcpProxy.FromString(config.value)):
                 yield from forward(branch, held, name, share, call, None, written(chain))
             return
-        if config.Is(HttpConnectionManager.DESCRIPTOR):
-            yield from _serve(branch, held, call, HttpConnectionManager.FromString(config.value))
+        elif config.Is(HttpConnectionManager.DESCRIPTOR):
+            manager = HttpConnectionManager.FromString(config.value)
+            yield from _serve(branch, held, call, manager, find_believers(chain))
             return
-        if config.Is(FilterState.DESCRIPTOR):
+        elif config.Is(FilterState.DESCRIPTOR):
             call = replace(call, offered=_offered(FilterState.FromString(config.value)) or call.offered)
         elif each.name not in _PASSING:
             branch = branch.step(Stage.NETWORK_FILTER, each.name, verdict=Verdict.UNKNOWN).doubt(each.name)
@@ -162,15 +184,19 @@ def _offered(config: FilterState) -> tuple[str, ...]:
     return tuple(name for text in texts for name in text.split(",") if name)
 
 
-def _serve(branch: Branch, held: Held, call: Call, manager: HttpConnectionManager) -> Iterator[Forwarded]:
+def _serve(
+    branch: Branch, held: Held, call: Call, manager: HttpConnectionManager, believers: Mapping[str, Written]
+) -> Iterator[Forwarded]:
     branch = branch.step(Stage.NETWORK_FILTER, "http_connection_manager")
     if call.application is Application.TCP or call.tls is not None:
         what = "TLS" if call.tls is not None else "bytes that are no HTTP"
         branch.end(End.RESPONSE, f"{what} came where HTTP is read", status=400, flag="DPE", failure=Failure.PROTOCOL)
         return
     branch = replace(branch, is_grpc=call.request.is_grpc)
-    if manager.normalize_path.value:
-        call = replace(call, request=replace(call.request, path=normalise(call.request.path)))
+    guarded = pass_guards(branch, manager, _received(manager, call), client_address(manager, call), believers)
+    if guarded is None:
+        return
+    branch, call = guarded
     config, name = _routes(held, manager)
     if config is None:
         branch = branch.step(Stage.ROUTE_CONFIG, name, verdict=Verdict.UNKNOWN if not name else Verdict.REFUSED)
@@ -181,6 +207,16 @@ def _serve(branch: Branch, held: Held, call: Call, manager: HttpConnectionManage
         return
     branch = branch.step(Stage.ROUTE_CONFIG, name)
     yield from _route(branch, held, call, manager, config)
+
+
+def _received(manager: HttpConnectionManager, call: Call) -> Call:
+    """The request as filters see it."""
+    path = normalise(call.request.path, manager)
+    headers = dict(call.request.headers)
+    if manager.use_remote_address.value and call.source:
+        told = headers.get("x-forwarded-for", "")
+        headers["x-forwarded-for"] = f"{told},{call.source}" if told else call.source
+    return replace(call, request=replace(call.request, path=path, headers=headers, claims=None))
 
 
 def _routes(held: Held, manager: HttpConnectionManager) -> tuple[RouteConfiguration | None, str]:
@@ -296,18 +332,6 @@ def _weight(cluster: Any) -> int:
     """A route's is wrapped, a TcpProxy's is not."""
     weight = cluster.weight
     return weight if isinstance(weight, int) else weight.value
-
-
-def normalise(path: str) -> str:
-    """As `normalize_path` does: unreserved characters decoded, dots resolved, `\\` is `/`."""
-    only, mark, query = path.partition("?")
-    decoded = _UNRESERVED.sub(lambda found: unquote(found[0]), only).replace("\\", "/")
-    if "/." in decoded:
-        folded = re.sub("//+", lambda found: "/\0" * (len(found[0]) - 1) + "/", decoded)
-        resolved = posixpath.normpath(folded).replace("\0", "")
-        keeps_slash = decoded.endswith(("/", "/.", "/..")) and not resolved.endswith("/")
-        decoded = f"{resolved}/" if keeps_slash else resolved
-    return f"{decoded}{mark}{query}"
 
 
 def _place(listener: Any) -> str:

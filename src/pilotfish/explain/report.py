@@ -137,7 +137,7 @@ def _asked(ask: Ask) -> Iterator[str]:
     yield ask.url if request.method == "GET" else f"{request.method} {ask.url}"
     if request.host.rpartition(":")[0] != ask.host and request.host.strip("[]") != ask.host:
         yield f"Host: {request.host}"
-    yield from (f"{name}: {value}" for name, value in request.headers.items())
+    yield from (f"{name}: {value}" for name, value in ask.shown_headers.items())
     if ask.tls is not None and ask.tls.server_name not in ("", ask.host):
         yield f"server name {ask.tls.server_name}"
 

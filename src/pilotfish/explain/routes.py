@@ -8,27 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
-from enum import Enum
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-import re2
 from envoy.config.route.v3.route_components_pb2 import Route, RouteMatch, VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
 from pilotfish.explain.call import Failure, HttpRequest
 from pilotfish.explain.choice import Choice
+from pilotfish.explain.matchers import Holds, holds, invert, match_header, match_metadata, match_regex, match_string
 from pilotfish.explain.trace import Rejected
 
 _PARAMETER: Final = "query_parameter_match_specifier"
-
-
-class Holds(Enum):
-    """Whether a criterion holds."""
-
-    YES = True
-    NO = False
-    UNKNOWN = None
 
 
 def choose_virtual_host(config: RouteConfiguration, request: HttpRequest) -> Choice[VirtualHost]:
@@ -90,8 +81,8 @@ def match_route(match: Any, request: HttpRequest) -> tuple[Holds, str]:
     """All of a match must hold; what is certainly not there decides, whatever else is unknown. And what decided."""
     criteria = tuple(_criteria(match, request))
     for decisive in (Holds.NO, Holds.UNKNOWN):
-        for what, holds in criteria:
-            if holds is decisive:
+        for what, verdict in criteria:
+            if verdict is decisive:
                 return decisive, what
     return Holds.YES, "; ".join(what for what, _ in criteria)
 
@@ -115,7 +106,7 @@ def _criteria(match: Any, request: HttpRequest) -> Iterator[tuple[str, Holds]]:
         value = headers.get(header.name.lower())
         asked = f"header {header.name} {'not ' if header.invert_match else ''}{_asked(header)}"
         there = f"it is {value!r}" if value is not None else "there is none"
-        yield f"{asked}; {there}", _invert(_match_header(header, value), header.invert_match)
+        yield f"{asked}; {there}", invert(match_header(header, value), header.invert_match)
     parameters = dict(parse_qsl(query, keep_blank_values=True))
     for parameter in match.query_parameters:
         value = parameters.get(parameter.name)
@@ -123,13 +114,16 @@ def _criteria(match: Any, request: HttpRequest) -> Iterator[tuple[str, Holds]]:
         yield f"query parameter {parameter.name} {_asked(parameter)}; {there}", _match_parameter(parameter, value)
     if match.HasField("grpc"):
         is_grpc = request.headers.get("content-type", "").startswith("application/grpc")
-        yield "gRPC alone", _holds(is_grpc)
+        yield "gRPC alone", holds(is_grpc)
     for name in ("runtime_fraction", "tls_context"):
         if match.HasField(name):
             yield f"it depends on {name}", Holds.UNKNOWN
-    for name in ("dynamic_metadata", "filter_state"):
-        if getattr(match, name):
-            yield f"it depends on {name}", Holds.UNKNOWN
+    for claim in match.dynamic_metadata:
+        keys = ".".join(each.key for each in claim.path)
+        asked = f"{keys} of {claim.filter} is {'not ' if claim.invert else ''}as asked for"
+        yield asked, match_metadata(claim, request.claims)
+    if match.filter_state:
+        yield "it depends on filter_state", Holds.UNKNOWN
 
 
 def _asked_path(match: Any) -> str:
@@ -161,77 +155,21 @@ def _match_path(match: Any, path: str) -> Holds:
         path, wanted = path.lower(), wanted.lower()
     match kind:
         case "prefix":
-            return _holds(path.startswith(wanted))
+            return holds(path.startswith(wanted))
         case "path":
-            return _holds(path == wanted)
+            return holds(path == wanted)
         case "path_separated_prefix":
-            return _holds(path == wanted or path.startswith(f"{wanted}/"))
+            return holds(path == wanted or path.startswith(f"{wanted}/"))
         case "safe_regex":
-            return _match_regex(match.safe_regex.regex, path)
+            return match_regex(match.safe_regex.regex, path)
         case _:
             return Holds.UNKNOWN
 
 
-def _match_header(header: Any, value: str | None) -> Holds:
-    kind = header.WhichOneof("header_match_specifier")
-    if value is None and header.treat_missing_header_as_empty:
-        value = ""
-    if kind == "present_match":
-        return _holds((value is not None) is header.present_match)
-    if kind is None:
-        return _holds(value is not None)
-    if value is None:
-        return Holds.NO
-    if kind == "string_match":
-        return match_string(header.string_match, value)
-    if kind == "range_match":
-        number = int(value) if re.fullmatch(r"-?\d{1,18}", value) else None
-        return _holds(number is not None and header.range_match.start <= number < header.range_match.end)
-    return Holds.UNKNOWN
-
-
 def _match_parameter(parameter: Any, value: str | None) -> Holds:
     if parameter.WhichOneof(_PARAMETER) != "string_match":
-        return _holds((value is not None) is (parameter.present_match or not parameter.HasField("present_match")))
+        return holds((value is not None) is (parameter.present_match or not parameter.HasField("present_match")))
     return Holds.NO if value is None else match_string(parameter.string_match, value)
-
-
-def match_string(match: Any, value: str) -> Holds:
-    kind = match.WhichOneof("match_pattern")
-    if kind == "safe_regex":
-        return _match_regex(match.safe_regex.regex, value)
-    if kind not in ("exact", "prefix", "suffix", "contains"):
-        return Holds.UNKNOWN
-    wanted = getattr(match, kind)
-    if match.ignore_case:
-        wanted, value = wanted.lower(), value.lower()
-    match kind:
-        case "exact":
-            return _holds(value == wanted)
-        case "prefix":
-            return _holds(value.startswith(wanted))
-        case "suffix":
-            return _holds(value.endswith(wanted))
-        case _:
-            return _holds(wanted in value)
-
-
-def _match_regex(pattern: str, value: str) -> Holds:
-    """By Envoy's own engine, RE2. Envoy would have refused what that can't read."""
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        return _holds(re2.compile(pattern, options).fullmatch(value) is not None)
-    except re2.error:
-        return Holds.UNKNOWN
-
-
-def _invert(verdict: Holds, inverted: bool) -> Holds:
-    return verdict if verdict is Holds.UNKNOWN or not inverted else Holds(not verdict.value)
-
-
-def _holds(holds: bool) -> Holds:
-    return Holds.YES if holds else Holds.NO
 
 
 def _without_port(host: str) -> str:

@@ -31,6 +31,7 @@ class Station:
     _names: Callable[[], NameTable] = field(repr=False)
     _listening: Callable[[], Set[tuple[str, int]] | None] = field(default=lambda: None, repr=False)
     is_gateway: bool = False
+    _identity: Callable[[], str] = field(default=str, repr=False)
     _evaluators: dict[Family, Evaluator] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -40,6 +41,11 @@ class Station:
     @cached_property
     def names(self) -> NameTable:
         return self._names()
+
+    @cached_property
+    def identity(self) -> str:
+        """Who its proxy is to others: `spiffe://…`; "" if it has no certificate of the mesh."""
+        return self._identity()
 
     @cached_property
     def listening(self) -> Set[tuple[str, int]] | None:

@@ -190,6 +190,7 @@ class _Walk:
         for onward in walk_proxy(branch, station.held, call):
             passed = Passed(station.name, onward.is_http, onward.attempt, onward.timeout)
             at = replace(onward.branch, proxies=(*onward.branch.proxies, passed))
+            onward = replace(onward, call=_shown(station, onward.call))
             if not is_address(onward.call.address):
                 at.beyond(side=at.side, pod="").end(End.DELIVERED, f"it leaves the mesh for {onward.call.address}")
             elif call.direction is Direction.INBOUND:
@@ -211,3 +212,9 @@ class _Walk:
             return
         step = branch.step(Stage.APP, place, evidence={"listens": heard if heard is not None else "not known"})
         step.end(End.DELIVERED)
+
+
+def _shown(station: Station, call: Call) -> Call:
+    """With who the proxy shows that it is."""
+    is_shown = call.tls is not None and call.tls.of_mesh and not call.tls.identity
+    return replace(call, tls=replace(call.tls, identity=station.identity)) if call.tls and is_shown else call

@@ -5,10 +5,12 @@
             ├─ policies ───┤             ├─▶ inbound      which ports of a workload are services'
             └─ routing ────┘             ├─▶ http_routes  how a host's requests are routed: model.route
                                          ├─▶ connections  how a listener's connections are: model.connection_route
+                                         ├─▶ guard_of     who may ask a workload what: model.authorization
                                          └─▶ problems     what is wrong between objects
 
 Its rooms, of which each reads only those before it: `registry` (who is there), `policy` (DestinationRules) and
-`listeners`, `routes` (VirtualServices), `problems`. Beside them stands what all ask: `inputs`, `scope`, `routing` …
+`listeners`, `routes` (VirtualServices), `security` (AuthorizationPolicies, RequestAuthentications), `problems`. Beside
+them stands what all ask: `inputs`, `scope`, `routing` …
 
 What users write is lowered to neutral form, kind by kind: `virtual_service` to routes, `destination_rule` to traffic
 policies. `routing` and `policies` say whose word counts. Nothing past this room knows an API's types.

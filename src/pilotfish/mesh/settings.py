@@ -8,7 +8,15 @@ from pilotfish.config.mesh import GatewayTopology, MeshConfig, OutboundTrafficPo
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.client_tls import lower_client_tls
 from pilotfish.mesh.inputs import mesh_config
-from pilotfish.model.settings import AccessLog, Edge, ForwardedCertificate, Headers, MeshSettings, MutualSettings
+from pilotfish.model.settings import (
+    AccessLog,
+    Edge,
+    ForwardedCertificate,
+    Headers,
+    MeshSettings,
+    MutualSettings,
+    PathNormalization,
+)
 from pilotfish.model.traffic_policy import ClientTLS, Keepalive
 
 
@@ -29,6 +37,7 @@ def settings(db: Reads) -> MeshSettings:
         to_loopback=config.inbound_traffic_policy.mode == "LOCALHOST",
         looks_up=config.outbound_traffic_policy.mode == "ALLOW_ANY_DYNAMIC_DNS",
         mutual=_mutual(config),
+        paths=_paths(config),
         looked_up_tls=_looked_up_tls(config.outbound_traffic_policy),
         http_proxy_port=config.proxy_http_port,
     )
@@ -78,6 +87,11 @@ def _headers(source: ProxyHeaders) -> Headers:
         certificate=ForwardedCertificate(certificate) if certificate != "UNDEFINED" else ForwardedCertificate.ADDED,
         certificate_parts=frozenset(name for name, wanted in shown.items() if wanted),
     )
+
+
+def _paths(config: MeshConfig) -> PathNormalization:
+    stated = config.path_normalization.normalization
+    return PathNormalization(stated) if stated != "DEFAULT" else PathNormalization.BASE
 
 
 def _access_log(config: MeshConfig) -> AccessLog | None:

@@ -5,6 +5,8 @@
     VirtualService ─route─▶ HTTPRoute                                       and of what is said about them
                    ─connection_route─▶ ConnectionRoute
     DestinationRule ─traffic_policy─▶ TrafficPolicy
+    AuthorizationPolicy ─authorization─▶ Policy                             who may ask what
+    RequestAuthentication ─authentication─▶ TokenRule                       whose tokens are believed
     meshConfig ─settings─▶ MeshSettings                                     what holds for every proxy
     node id, metadata ─proxy─▶ Proxy                                        who asks
 

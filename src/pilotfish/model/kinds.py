@@ -40,6 +40,10 @@ WORKLOAD_GROUP: Final = Kind("WorkloadGroup", "workloadgroups", *_NETWORKING, ("
 SIDECAR: Final = Kind("Sidecar", "sidecars", *_NETWORKING, discovery=True)
 PROXY_CONFIG: Final = Kind("ProxyConfig", "proxyconfigs", "networking.istio.io", ("v1beta1",), discovery=True)
 PEER_AUTHENTICATION: Final = Kind("PeerAuthentication", "peerauthentications", *_SECURITY, ("pa",), discovery=True)
+REQUEST_AUTHENTICATION: Final = Kind(
+    "RequestAuthentication", "requestauthentications", *_SECURITY, ("ra",), discovery=True
+)
+AUTHORIZATION_POLICY: Final = Kind("AuthorizationPolicy", "authorizationpolicies", *_SECURITY, ("ap",), discovery=True)
 NAMESPACE: Final = Kind("Namespace", "namespaces", *_CORE, ("ns",), namespaced=False, discovery=True)
 CONFIG_MAP: Final = Kind("ConfigMap", "configmaps", *_CORE, ("cm",))
 SECRET: Final = Kind("Secret", "secrets", *_CORE, discovery=True)
@@ -77,10 +81,6 @@ _NO_CONTROLLER = _harmless("it is for a cluster's own machinery, and a mesh on o
 UNSUPPORTED: Final = (
     Kind("EnvoyFilter", "envoyfilters", "networking.istio.io", ("v1alpha3",),
          without_effect=_not_yet("Envoy's configuration is not patched")),
-    Kind("RequestAuthentication", "requestauthentications", *_SECURITY, ("ra",),
-         without_effect=_not_yet("no token is checked")),
-    Kind("AuthorizationPolicy", "authorizationpolicies", *_SECURITY, ("ap",),
-         without_effect=_not_yet("no request is refused because of it")),
     Kind("Telemetry", "telemetries", "telemetry.istio.io", ("v1", "v1alpha1"), ("telemetry",),
          without_effect=_not_yet("access logs and metrics follow meshConfig alone")),
     Kind("WasmPlugin", "wasmplugins", *_EXTENSIONS, without_effect=_NO_PLUGIN),

@@ -73,6 +73,16 @@ class QueryParamMatch:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimMatch:
+    """Of the request's token, where somebody has verified it."""
+
+    path: tuple[str, ...]
+    """The way to the claim. A claim that is a list matches by each of its values."""
+    value: StringMatch
+    inverted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class HTTPMatch:
     """All must hold; one that says nothing matches every request."""
 
@@ -82,11 +92,12 @@ class HTTPMatch:
     scheme: StringMatch | None = None
     headers: tuple[HeaderMatch, ...] = ()
     query_params: tuple[QueryParamMatch, ...] = ()
+    claims: tuple[ClaimMatch, ...] = ()
 
     @property
     def matches_everything(self) -> bool:
         """No request gets past, so that what follows is never reached."""
-        others = self.method or self.authority or self.scheme or self.headers or self.query_params
+        others = self.method or self.authority or self.scheme or self.headers or self.query_params or self.claims
         return not others and self.path.matches_everything
 
 

@@ -43,6 +43,16 @@ class Edge:
     """Every connection begins with the PROXY protocol, which says whose it is."""
 
 
+class PathNormalization(StrEnum):
+    """What is done to a request's path before anything looks at it. Each does what the one before it does."""
+
+    NONE = "NONE"
+    BASE = "BASE"
+    """Dots are resolved, unreserved characters decoded, and `\\` is `/`."""
+    MERGE_SLASHES = "MERGE_SLASHES"
+    DECODE_AND_MERGE_SLASHES = "DECODE_AND_MERGE_SLASHES"
+
+
 @dataclass(frozen=True, slots=True)
 class MutualSettings:
     """How workloads prove to each other who they are."""
@@ -105,3 +115,4 @@ class MeshSettings:
     headers: Headers = Headers()
     to_loopback: bool = False
     """Apps are called at 127.0.0.1, in the place of their pods' addresses."""
+    paths: PathNormalization = PathNormalization.BASE

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from pilotfish.model import Kind, ObjectRef, Problem, Severity
-from pilotfish.model.kinds import DESTINATION_RULE, GATEWAY, SERVICE, SIDECAR, VIRTUAL_SERVICE
+from pilotfish.model.kinds import AUTHORIZATION_POLICY, DESTINATION_RULE, GATEWAY, SERVICE, SIDECAR, VIRTUAL_SERVICE
 from pilotfish.offline.texts import Texts
 
 SUPPRESS: Final = "galley.istio.io/analyze-suppress"
@@ -68,6 +68,8 @@ _ROWS: Final = (
     _row("IST0101", Level.ERROR, "UnknownGateway", kinds=[VIRTUAL_SERVICE]),
     _row("IST0101", Level.ERROR, "UnknownSecret", kinds=[GATEWAY]),
     _row("IST0161", Level.ERROR, "UnusableSecret", kinds=[GATEWAY]),
+    _row("IST0127", Level.WARNING, "NoWorkloads", kinds=[AUTHORIZATION_POLICY]),
+    _row("IST0149", Level.ERROR, "NoTokens", kinds=[VIRTUAL_SERVICE]),
     _row("IST0130", Level.WARNING, "UnusedRoute", kinds=[VIRTUAL_SERVICE]),
     _row("IST0131", Level.INFO, "ShadowedRoute", kinds=[VIRTUAL_SERVICE]),
     _row("IST0132", Level.WARNING, "UnknownGatewayHost", kinds=[VIRTUAL_SERVICE]),

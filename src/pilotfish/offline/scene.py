@@ -13,6 +13,7 @@ from pilotfish.inject import Sidecar
 from pilotfish.mesh.registry.frontends import frontends_of
 from pilotfish.model import ObjectRef, Proxy
 from pilotfish.model.frontend import Frontend
+from pilotfish.model.identity import Identity
 from pilotfish.model.kinds import POD, SERVICE
 from pilotfish.model.proxy import ProxyType
 from pilotfish.offline.owners import describe_subset
@@ -45,7 +46,12 @@ def _station(world: World, ref: ObjectRef, pod: Pod) -> Station:
             world.mesh.names, world.proxies.get(name) or Proxy.of_pod(ref.name, ref.namespace, ("0.0.0.0",))
         ),
         is_gateway=sidecar is not None and sidecar.type is ProxyType.ROUTER,
+        _identity=partial(_identity, world, ref.namespace, pod.spec.service_account_name or "default"),
     )
+
+
+def _identity(world: World, namespace: str, account: str) -> str:
+    return str(Identity(world.desired.mesh_config.trust_domain, namespace, account))
 
 
 def _rules(sidecar: Sidecar | None, family: Family) -> RuleSet:

@@ -146,6 +146,7 @@ _COLUMNS: dict[Kind, tuple[Column, ...]] = {
         ("RESOLUTION", _text("spec", "resolution")),
     ),
     kinds.WORKLOAD_ENTRY: (("ADDRESS", _text("spec", "address")),),
+    kinds.AUTHORIZATION_POLICY: (("ACTION", _text("spec", "action", default="ALLOW")),),
     kinds.PEER_AUTHENTICATION: (("MODE", _text("spec", "mtls", "mode", default="UNSET")),),
 }
 

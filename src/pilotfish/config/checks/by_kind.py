@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pilotfish.config import istio, kubernetes
+from pilotfish.config.checks.authorization_policy import check_authorization_policy
 from pilotfish.config.checks.data import check_config_map, check_secret
 from pilotfish.config.checks.destination_rule import check_destination_rule
 from pilotfish.config.checks.distribution import check_traffic_distribution
@@ -12,6 +13,7 @@ from pilotfish.config.checks.names import check_metadata
 from pilotfish.config.checks.peer_authentication import check_peer_authentication
 from pilotfish.config.checks.pod import check_deployment, check_pod, check_pod_status
 from pilotfish.config.checks.proxy_config import check_proxy_config
+from pilotfish.config.checks.request_authentication import check_request_authentication
 from pilotfish.config.checks.service import check_endpoint_slice, check_endpoints, check_service
 from pilotfish.config.checks.service_entry import check_service_entry
 from pilotfish.config.checks.sidecar import check_sidecar
@@ -62,6 +64,10 @@ def check(resource: Resource, report: Report) -> None:
             check_peer_authentication(resource.spec, report)
         case istio.WorkloadGroup():
             check_workload_group(resource.spec, report)
+        case istio.AuthorizationPolicy():
+            check_authorization_policy(resource, report)
+        case istio.RequestAuthentication():
+            check_request_authentication(resource, report)
         case kubernetes.Namespace():
             check_traffic_distribution(resource.metadata, report)
         case kubernetes.ServiceAccount() | kubernetes.IngressClass():

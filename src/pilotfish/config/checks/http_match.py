@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pilotfish.config.checks.exactly_one import check_exactly_one
 from pilotfish.config.checks.names import check_labels, check_port
 from pilotfish.config.checks.regex import find_fault
+from pilotfish.config.headers import claim_of, is_claim
 from pilotfish.config.istio.common import StringMatch
 from pilotfish.config.istio.virtual_service import HTTPMatchRequest
 from pilotfish.config.report import Report
@@ -42,7 +43,10 @@ def check_match(match: HTTPMatchRequest, field: str, report: Report) -> None:
 def _check_headers(headers: Mapping[str, StringMatch], field: str, report: Report, *, any_value: bool = False) -> None:
     """`{}` matches a header that is there. `any_value`: so does the regex `*`, by a rule of its own of Istio's."""
     for name, string in headers.items():
-        check_header_name(name.removeprefix(":"), f"{field}[{name}]", report)
+        if not is_claim(name):
+            check_header_name(name.removeprefix(":"), f"{field}[{name}]", report)
+        elif claim_of(name) is None:
+            report.invalid(f"{field}[{name}]", "it names no claim", "write @request.auth.claims.NAME")
         if name in _NO_HEADERS:
             text = f"a header of the name {name!r} is looked at, which no client sends; write it as match.{name}"
             report.warning(f"{field}[{name}]", "InvalidHeaderName", text)

@@ -8,7 +8,8 @@ from pilotfish.config.checks.hosts import check_host, overlap
 from pilotfish.config.checks.http_order import check_order
 from pilotfish.config.checks.http_route import check_route
 from pilotfish.config.checks.names import is_dns_label, is_dns_subdomain
-from pilotfish.config.istio.virtual_service import VirtualServiceSpec
+from pilotfish.config.headers import is_claim
+from pilotfish.config.istio.virtual_service import HTTPRoute, VirtualServiceSpec
 from pilotfish.config.report import Report
 
 
@@ -22,11 +23,22 @@ def check_virtual_service(spec: VirtualServiceSpec, report: Report) -> None:
         report.missing("spec.http", "write a route (or spec.tls, or spec.tcp)", of="spec")
     for index, route in enumerate(spec.http):
         check_route(route, f"spec.http[{index}]", report)
+        if spec.hosts and not set(spec.gateways) - {"mesh"}:
+            _check_claims(route, f"spec.http[{index}]", report)
     check_connection_routes(spec, report)
     if not spec.hosts:
         _check_delegate(spec, report)
     if not report.errors:
         check_order(spec.http, "spec.http", report)
+
+
+def _check_claims(route: HTTPRoute, field: str, report: Report) -> None:
+    """Whoever sends a request from within the mesh has verified no token of it."""
+    for index, match in enumerate(route.match):
+        for kind, headers in (("headers", match.headers), ("withoutHeaders", match.without_headers)):
+            for name in filter(is_claim, headers):
+                what = "claims are known at gateways alone"
+                report.invalid(f"{field}.match[{index}].{kind}[{name}]", what, "name one under spec.gateways")
 
 
 def _check_delegate(spec: VirtualServiceSpec, report: Report) -> None:

@@ -1,8 +1,16 @@
-"""The Istio networking kinds, field by field as far as pilotfish uses them: a module each.
+"""The Istio networking and security kinds, field by field as far as pilotfish uses them: a module each.
 
 Source: https://istio.io/latest/docs/reference/config/networking/
 """
 
+from pilotfish.config.istio.authorization_policy import (
+    AuthorizationPolicy,
+    AuthorizationPolicySpec,
+    AuthorizationRule,
+    Condition,
+    Operation,
+    Source,
+)
 from pilotfish.config.istio.common import (
     Destination,
     StringMatch,
@@ -37,6 +45,12 @@ from pilotfish.config.istio.gateway import (
 )
 from pilotfish.config.istio.peer_authentication import PeerAuthentication, PeerAuthenticationSpec
 from pilotfish.config.istio.proxy_config import ProxyConfig, ProxyConfigSpec
+from pilotfish.config.istio.request_authentication import (
+    JWTRule,
+    RequestAuthentication,
+    RequestAuthenticationSpec,
+)
+from pilotfish.config.istio.selector import PolicyTargetReference
 from pilotfish.config.istio.service_entry import (
     ServiceEntry,
     ServiceEntryPort,
@@ -82,8 +96,12 @@ from pilotfish.config.istio.workload_group import WorkloadGroup, WorkloadGroupSp
 
 __all__ = [
     "Abort",
+    "AuthorizationPolicy",
+    "AuthorizationPolicySpec",
+    "AuthorizationRule",
     "BackendUtilizationLB",
     "ClientTLSSettings",
+    "Condition",
     "ConnectionPoolSettings",
     "ConsistentHashLB",
     "CorsPolicy",
@@ -112,16 +130,21 @@ __all__ = [
     "IngressTLSSettings",
     "IstioEgressListener",
     "IstioIngressListener",
+    "JWTRule",
     "L4MatchAttributes",
     "LoadBalancerSettings",
     "LocalityDistribution",
     "LocalityLoadBalancerSetting",
+    "Operation",
     "OutlierDetection",
     "PeerAuthentication",
     "PeerAuthenticationSpec",
     "Percent",
+    "PolicyTargetReference",
     "ProxyConfig",
     "ProxyConfigSpec",
+    "RequestAuthentication",
+    "RequestAuthenticationSpec",
     "RetryBudget",
     "RouteDestination",
     "Server",
@@ -133,6 +156,7 @@ __all__ = [
     "SidecarOutboundTrafficPolicy",
     "SidecarPort",
     "SidecarSpec",
+    "Source",
     "StringMatch",
     "TCPKeepalive",
     "TCPSettings",

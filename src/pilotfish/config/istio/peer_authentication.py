@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pilotfish.config.istio.proxy_config import WorkloadSelector
+from pilotfish.config.istio.selector import WorkloadSelector
 from pilotfish.config.kubernetes import Resource, Struct
 from pilotfish.model import kinds
 

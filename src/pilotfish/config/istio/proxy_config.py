@@ -5,12 +5,9 @@ Source: https://istio.io/latest/docs/reference/config/networking/proxy-config/
 
 from __future__ import annotations
 
+from pilotfish.config.istio.selector import WorkloadSelector
 from pilotfish.config.kubernetes import Resource, Struct
 from pilotfish.model import kinds
-
-
-class WorkloadSelector(Struct):
-    match_labels: dict[str, str] = {}
 
 
 class ProxyConfigSpec(Struct):

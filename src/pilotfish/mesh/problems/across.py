@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import refs
+from pilotfish.mesh.problems.authentication import authentication_problems, claim_problems
+from pilotfish.mesh.problems.authorization import authorization_problems
 from pilotfish.mesh.problems.connections import connection_problems
 from pilotfish.mesh.problems.credentials import credential_problems
 from pilotfish.mesh.problems.delegates import delegate_problems
@@ -24,11 +26,13 @@ from pilotfish.mesh.problems.workloads import workload_entry_problems
 from pilotfish.mesh.routing import subject
 from pilotfish.model import Problem
 from pilotfish.model.kinds import (
+    AUTHORIZATION_POLICY,
     DESTINATION_RULE,
     ENDPOINT_SLICE,
     ENDPOINTS,
     GATEWAY,
     PEER_AUTHENTICATION,
+    REQUEST_AUTHENTICATION,
     SERVICE,
     SERVICE_ENTRY,
     SIDECAR,
@@ -54,6 +58,10 @@ def problems(db: Reads) -> tuple[Problem, ...]:
         found += sidecar_problems(db, ref)
     for ref in refs(db, WORKLOAD_ENTRY):
         found += workload_entry_problems(db, ref)
+    for ref in refs(db, AUTHORIZATION_POLICY):
+        found += authorization_problems(db, ref)
+    for ref in refs(db, REQUEST_AUTHENTICATION):
+        found += authentication_problems(db, ref)
     for ref in refs(db, GATEWAY):
         found += gateway_problems(db, ref)
     for ref in refs(db, PEER_AUTHENTICATION):
@@ -62,7 +70,7 @@ def problems(db: Reads) -> tuple[Problem, ...]:
         found += (*virtual_service_problems(db, ref), *http_port_problems(db, ref), *connection_problems(db, ref))
         about = subject(db, ref)
         if about.gateways:
-            found += gateway_binding_problems(db, ref)
+            found += (*gateway_binding_problems(db, ref), *claim_problems(db, ref))
         if about.delegates or not about.hosts:
             found += delegate_problems(db, ref)
     return tuple(found)

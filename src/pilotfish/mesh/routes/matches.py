@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from pilotfish.config import istio
-from pilotfish.model.route import HeaderMatch, HTTPMatch, MatchType, PathMatch, QueryParamMatch, StringMatch
+from pilotfish.config.headers import claim_of, is_claim
+from pilotfish.model.route import ClaimMatch, HeaderMatch, HTTPMatch, MatchType, PathMatch, QueryParamMatch, StringMatch
 
 
 def lower_match(source: istio.HTTPMatchRequest) -> HTTPMatch:
@@ -18,6 +19,7 @@ def lower_match(source: istio.HTTPMatchRequest) -> HTTPMatch:
         authority=lower_string(source.authority) if source.authority is not None else None,
         scheme=lower_string(source.scheme) if source.scheme is not None else None,
         headers=(*_headers(source.headers, False), *_headers(source.without_headers, True)),
+        claims=(*_claims(source.headers, False), *_claims(source.without_headers, True)),
         query_params=tuple(QueryParamMatch(name, lower_string(v)) for name, v in sorted(source.query_params.items())),
     )
 
@@ -32,7 +34,15 @@ def _path(source: istio.HTTPMatchRequest) -> PathMatch:
 
 
 def _headers(source: Mapping[str, istio.StringMatch], inverted: bool) -> Iterator[HeaderMatch]:
-    yield from (HeaderMatch(name.lower(), lower_string(wanted), inverted) for name, wanted in sorted(source.items()))
+    for name, wanted in sorted(source.items()):
+        if not is_claim(name):
+            yield HeaderMatch(name.lower(), lower_string(wanted), inverted)
+
+
+def _claims(source: Mapping[str, istio.StringMatch], inverted: bool) -> Iterator[ClaimMatch]:
+    for name, wanted in sorted(source.items()):
+        if is_claim(name):
+            yield ClaimMatch(claim_of(name) or (), lower_string(wanted), inverted)
 
 
 def lower_string(source: istio.StringMatch) -> StringMatch:

@@ -1,4 +1,4 @@
-"""At the pod that is called: the Service's port that leads to a port of it, or the Sidecar's."""
+"""At the pod that is called: the Service's port that leads to a port of it, or the Sidecar's; and its policies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pilotfish.explain.trace import Stage, Step
 from pilotfish.model import FieldRef
 from pilotfish.model.kinds import SIDECAR
 from pilotfish.offline.owners import fields
-from pilotfish.offline.owners.facts import Claims, Facts
+from pilotfish.offline.owners.facts import Claims, Facts, as_written
 from pilotfish.offline.owners.queries import inbound_port
 
 _BELOW = {Stage.CLUSTER: "targetPort", Stage.APP: "targetPort"}
@@ -14,6 +14,8 @@ _BELOW = {Stage.CLUSTER: "targetPort", Stage.APP: "targetPort"}
 
 
 def claims(facts: Facts, step: Step) -> Claims:
+    if step.stage in (Stage.HTTP_FILTER, Stage.NETWORK_FILTER):
+        yield from as_written(step)
     number = _port(facts, step)
     found = facts.graph.get(inbound_port, facts.proxy, int(number)) if number.isdecimal() else None
     if found is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from pilotfish.ads import Accepted, Node, Refused, Request, Send
@@ -18,6 +18,7 @@ from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.session import ProxySession
 from pilotfish.envoy.types import short
 from pilotfish.model import Proxy
+from pilotfish.model.authentication import Keys, KeySource
 from pilotfish.runtime.discovery.connection import ProxyConnection, Writing
 from pilotfish.runtime.discovery.metrics import Metrics
 from pilotfish.runtime.discovery.notice import Notice
@@ -57,6 +58,11 @@ class Driver:
     def change(self, desired: DesiredState, since: float) -> None:
         """The user's objects are these now. `since`: the loop's time at which the change came."""
         self._perform(self.plane.change(desired, since))
+        self.moved.notify()
+
+    def supply(self, fetched: Mapping[KeySource, Keys | None]) -> None:
+        """Keys of issuers, as they are fetched."""
+        self._perform(self.plane.supply(fetched, self._loop.time()))
         self.moved.notify()
 
     async def run(self) -> None:

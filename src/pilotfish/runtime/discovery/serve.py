@@ -19,6 +19,7 @@ from pilotfish.discovery.plane import ControlPlane
 from pilotfish.runtime.discovery.address import Address
 from pilotfish.runtime.discovery.ads_server import bind, make_server
 from pilotfish.runtime.discovery.driver import Driver
+from pilotfish.runtime.discovery.keys import REFRESH, KeyKeeper
 from pilotfish.runtime.discovery.metrics import Metrics
 from pilotfish.runtime.discovery.monitoring import Monitoring
 from pilotfish.runtime.discovery.state import StateFile
@@ -29,6 +30,8 @@ from pilotfish.runtime.source import Batch
 from pilotfish.runtime.source.files import Files
 
 _log = logging.getLogger(__name__)
+_PATIENCE = 5.0
+"""Seconds for which keys of issuers are waited for before proxies are served: those that come back have some."""
 _DRAIN = 1.0
 """Seconds for responses that are being written when discovery is told to end."""
 
@@ -48,6 +51,8 @@ class Options:
     """Serve the pods among the objects alone, each from its own address."""
     state: Path | None = None
     """A directory for what is to outlive a restart; None to forget it."""
+    key_refresh: float = REFRESH
+    """Seconds after which keys of issuers are fetched again."""
 
     def check(self) -> None:
         """Raises MachineError where serving would be unsafe, or could never serve anything."""
@@ -70,6 +75,9 @@ class DiscoveryServer:
         self._state = StateFile(options.state)
         self.plane = ControlPlane(self._state.read(), Door(only_pods=options.only_pods))
         self.driver = Driver(self.plane, Metrics(self.plane.mesh.graph.stats), self._state.keep)
+        self._keys = KeyKeeper(
+            self.driver.supply, self.plane.mesh.addresses, options.state, refresh=options.key_refresh
+        )
         self._pages = Monitoring(self.driver)
         self._source = Files(options.paths, options.mesh_config, recursive=options.recursive)
         self._desired = DesiredState(preferred=() if options.mesh_config is None else (str(options.mesh_config),))
@@ -81,7 +89,9 @@ class DiscoveryServer:
         try:
             self._options.check()
             self._state.prepare()
+            await self._keys.__aenter__()
             self._apply(await self._source.next())
+            await self._keys.wait(_PATIENCE)
             self.monitoring = await self._listen_http()
             self._server = make_server(self.driver)
             self.xds = self._listen_xds(self._server)
@@ -97,6 +107,7 @@ class DiscoveryServer:
         """What is being written is written; then the proxies are disconnected, and keep what they have."""
         self._pages.ready = False
         self._source.close()
+        await self._keys.__aexit__()
         if self._server is not None:
             await self.driver.drain(_DRAIN)
             await self._server.stop(None)
@@ -118,6 +129,7 @@ class DiscoveryServer:
             if problem not in before.problems:
                 _log.warning("%s", problem)
         self.driver.change(self._desired, batch.since)
+        self._keys.look(self.plane.mesh.wanted_keys)
 
     async def _listen_http(self) -> Address:
         await self._runner.setup()

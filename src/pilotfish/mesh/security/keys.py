@@ -1,0 +1,35 @@
+"""Keys of issuers: which are wanted, and what discovery has fetched of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pilotfish.config import istio
+from pilotfish.derive import Graph, Input, Reads, query
+from pilotfish.mesh.inputs import refs, resource
+from pilotfish.model.authentication import Keys, KeySource
+from pilotfish.model.kinds import REQUEST_AUTHENTICATION
+
+KEYS: Final[Input[KeySource, Keys]] = Input("Keys")
+"""What was fetched. Set by whoever fetches: where nobody does, as offline, there are none."""
+
+
+def apply_keys(graph: Graph, source: KeySource, keys: Keys | None) -> bool:
+    """True if that changed anything."""
+    return graph.set(KEYS, source, keys)
+
+
+@query(index=True)
+def wanted_keys(db: Reads) -> tuple[KeySource, ...]:
+    """All that some RequestAuthentication names, each once."""
+    found = (resource(db, ref, istio.RequestAuthentication) for ref in refs(db, REQUEST_AUTHENTICATION))
+    rules = (rule for each in found if each is not None for rule in each.spec.jwt_rules)
+    named = (key_source(rule) for rule in rules)
+    return tuple(sorted({source for source in named if source is not None}))
+
+
+def key_source(rule: istio.JWTRule) -> KeySource | None:
+    """Where a rule's keys are fetched from; None where it has them itself."""
+    if rule.jwks:
+        return None
+    return KeySource(rule.jwks_uri or rule.issuer, not rule.jwks_uri, rule.timeout)
