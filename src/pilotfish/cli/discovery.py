@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pilotfish.cli.failure import Failure
-from pilotfish.model.wellknown import MONITORING_PORT, XDS_PORT
+from pilotfish.model.wellknown import MONITORING_PORT, SECURE_XDS_PORT, XDS_PORT
 
 if TYPE_CHECKING:
     from pilotfish.runtime.discovery.address import Address
@@ -52,9 +52,37 @@ if TYPE_CHECKING:
     "--allow-plaintext", is_flag=True, help="Serve others than this machine's own processes without encryption."
 )
 @click.option(
+    "--secure-address",
+    metavar="HOST:PORT",
+    help=f"Where proxies connect over TLS, and get certificates. Istio's port is {SECURE_XDS_PORT}.",
+)
+@click.option(
+    "--ca",
+    "authority",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Your certificate authority: ca-cert.pem, ca-key.pem, cert-chain.pem and root-cert.pem, watched. Default: the "
+    "Secret cacerts of the root namespace, or a root made by the first start.",
+)
+@click.option(
+    "--token-key",
+    "token_keys",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The public key of who makes service-account tokens, PEM. Repeatable.",
+)
+@click.option(
     "--only-pods",
     is_flag=True,
     help="Serve the pods among the manifests alone, each from its own address (status.podIPs).",
+)
+@click.option(
+    "--operator",
+    "operators",
+    multiple=True,
+    metavar="ADDRESS",
+    help="With --only-pods: who, beside loopback, may read everything on the monitoring port. Repeatable.",
 )
 @click.option(
     "--log-level",
@@ -71,7 +99,11 @@ def command(
     monitoring_address: str,
     state: Path | None,
     allow_plaintext: bool,
+    secure_address: str | None,
+    authority: Path | None,
+    token_keys: tuple[Path, ...],
     only_pods: bool,
+    operators: tuple[str, ...],
     log_level: str,
 ) -> None:
     """Serve Envoy's configuration over xDS, from manifests.
@@ -90,7 +122,11 @@ def command(
         mesh_config=mesh_config,
         recursive=recursive,
         allow_plaintext=allow_plaintext,
+        secure=_address("--secure-address", secure_address) if secure_address is not None else None,
+        authority=authority,
+        token_keys=token_keys,
         only_pods=only_pods,
+        operators=operators,
         state=state,
     )
     try:
