@@ -125,6 +125,21 @@ def test_a_proxy_that_reconnects_is_sent_what_differs_and_keeps_what_its_routes_
     assert d.stream.settled
 
 
+def test_a_proxy_that_asks_for_endpoints_before_clusters_warms_some_and_is_sent_all_endpoints() -> None:
+    """Its earlier stream broke after the clusters and before their endpoints; it withholds its request for clusters."""
+    d = Dialogue(ONE)
+    versions = {t: {r.name: r.version for r in ONE.resources(t)} for t in (CLUSTER, ENDPOINT, LISTENER, ROUTE)}
+    assert d.asks("E", "a", initial=versions[ENDPOINT]) == ["E+a"]
+    assert d.asks("L", initial=versions[LISTENER]) == []
+    assert d.acks("E") == ["ack E"]
+    assert d.asks("C", initial=versions[CLUSTER]) == []
+    world = Dialogue(ONE, delta=False)
+    world.world("E", "a")
+    version = world.stream.watches[ENDPOINT].version(ONE.layers(ENDPOINT))
+    again = Dialogue(ONE, delta=False)
+    assert again.world("E", "a", version=version) == ["E+a"]
+
+
 def test_an_update_sends_what_differs_only() -> None:
     d = joined(resources({"a": "1", "b": "1"}, {"a": "1", "b": "1"}))
     assert d.update(resources({"a": "1", "b": "1"}, {"a": "1", "b": "2"})) == ["E+b"]

@@ -60,7 +60,7 @@ class Report:
 
 def run(plan: Iterable[Step], seconds: float, replay: str, steps: int = 0) -> Report:
     """Until the time is up, or `steps` are done. `replay`: the command that does the same again."""
-    with running_mesh("chaos", files()) as mesh:
+    with running_mesh("chaos", files(), "--allow-plaintext") as mesh:
         loads = {pod: PodLoad(mesh, pod) for pod in LOAD}
         try:
             runner = Runner(mesh, loads, replay)

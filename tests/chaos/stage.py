@@ -24,7 +24,7 @@ SLOWEST = 2.0
 """Seconds that it may take on the calm mesh of a slow machine."""
 PODS_WITHIN = 40.0
 _PAUSE = 0.1
-_PORTS = {"discovery": (15010, 15014), "pods": (8000, 5000, 15006, 15020, 15021, 15090)}
+_PORTS = {"discovery": (15010, 15012, 15014), "pods": (8000, 5000, 15006, 15020, 15021, 15090)}
 _SUSPECT = ("bad.yaml", "mutated.yaml", "strange.yaml", "big.yaml")
 """The files of which nobody may be sure that they are good."""
 
@@ -160,7 +160,7 @@ class RealStage:
     def strike(self, how: str, seconds: float, whom: str) -> None:
         status = self.status()
         if whom == "discovery":
-            hosts, ports = [status["discovery"]["xds_address"].rpartition(":")[0]], _PORTS["discovery"]
+            hosts, ports = [status["discovery"]["plaintext_address"].rpartition(":")[0]], _PORTS["discovery"]
         else:
             hosts, ports = [p["addresses"][0] for p in _pods(status, whom) if p["addresses"]], _PORTS["pods"]
         inside = ["ip", "netns", "exec", Path(status["mesh"]["netns"]).name]
@@ -180,7 +180,7 @@ class RealStage:
             str(HERE / "stranger.py"),
             how,
             str(seconds),
-            status["discovery"]["xds_address"],
+            status["discovery"]["plaintext_address"],
             node,
         ]
         if inside:

@@ -44,6 +44,12 @@ def test_nothing_is_the_default(text: str) -> None:
         ("a: [", "SyntaxError", "", 1),
         ("\naccessLogFlie: x", "UnknownField", "accessLogFlie", 2),
         ("outboundTrafficPolicy:\n  mode: ANY", "InvalidValue", "outboundTrafficPolicy.mode", 2),
+        (
+            "defaultConfig: {proxyMetadata: {SECRET_TTL: 1d}}",
+            "InvalidValue",
+            "defaultConfig.proxyMetadata[SECRET_TTL]",
+            1,
+        ),
         ("defaultConfig: {concurrency: -1}", "InvalidValue", "defaultConfig.concurrency", 1),
         ("connectTimeout: -1s", "InvalidValue", "connectTimeout", 1),
         ("connectTimeout: 0s", "InvalidValue", "connectTimeout", 1),

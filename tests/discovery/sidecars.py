@@ -10,6 +10,7 @@ from pilotfish.ads.wire import Payload
 from pilotfish.config import load
 from pilotfish.config.desired import DesiredState
 from pilotfish.config.mesh import MeshConfig
+from pilotfish.discovery.admission import Caller
 from pilotfish.discovery.effects import Disconnect, Effect, Failed, Remember, Settled
 from pilotfish.discovery.memory import Remembered
 from pilotfish.discovery.plane import ControlPlane
@@ -70,7 +71,9 @@ class World:
     def join(self, sidecar: Sidecar) -> None:
         proxy = Proxy.of_pod(sidecar.name, "vm", ("10.0.0.1",))
         node = Node(proxy.id, version="1.40.0")
-        sidecar.session = self.plane.join(node, proxy, delta=True, peer="ipv4:10.0.0.1:1", at=0.0, now=self.now)
+        sidecar.session = self.plane.join(
+            node, proxy, delta=True, caller=Caller("ipv4:10.0.0.1:1"), at=0.0, now=self.now
+        )
         sidecar.inbox = []
         self._sidecars[sidecar.session.id] = sidecar
 

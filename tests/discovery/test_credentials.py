@@ -10,6 +10,7 @@ from pilotfish.ads import DeltaRequest, Node, Refused, Send
 from pilotfish.config import load
 from pilotfish.config.desired import DesiredState
 from pilotfish.discovery import debug
+from pilotfish.discovery.admission import Caller
 from pilotfish.discovery.dump import config_dump
 from pilotfish.discovery.effects import Effect
 from pilotfish.discovery.findings import findings
@@ -75,7 +76,7 @@ def join(
     type: ProxyType = ProxyType.SIDECAR, peer: str = "",
 ) -> ProxySession:  # fmt: skip
     proxy = Proxy.of_pod(name, namespace, (ip,), labels={"app": app}, type=type)
-    return plane.join(Node(proxy.id), proxy, delta=True, peer=f"ipv4:{peer or ip}:1", at=0.0, now=0.0)
+    return plane.join(Node(proxy.id), proxy, delta=True, caller=Caller(f"ipv4:{peer or ip}:1"), at=0.0, now=0.0)
 
 
 def ask(plane: ControlPlane, session: ProxySession) -> bytes:

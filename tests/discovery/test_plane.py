@@ -12,7 +12,7 @@ from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Graph
 from pilotfish.discovery import patience
-from pilotfish.discovery.admission import Reason
+from pilotfish.discovery.admission import Caller, Reason
 from pilotfish.discovery.findings import Finding, findings
 from pilotfish.discovery.isolation import isolate
 from pilotfish.discovery.plane import GATHERING
@@ -361,11 +361,11 @@ def test_who_does_not_answer_is_named_no_longer_waited_for_and_cut_off() -> None
     assert [finding.problem.reason for finding in found] == ["ProxyCutOff"]
     assert "proxy silent-0.vm" in found[0].problem.message
     proxy = Proxy.of_pod("silent-0", "vm", ("10.0.0.1",))
-    refusal = world.plane.admit(proxy, "10.0.0.1", world.now)
+    refusal = world.plane.admit(proxy, Caller("ipv4:10.0.0.1:1"), world.now)
     assert refusal is not None
     assert refusal.reason is Reason.KEPT_OFF
     world.pass_time(60.0)
-    assert world.plane.admit(proxy, "10.0.0.1", world.now) is None
+    assert world.plane.admit(proxy, Caller("ipv4:10.0.0.1:1"), world.now) is None
     assert not faults(world)
 
 

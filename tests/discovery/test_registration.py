@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pilotfish.ads import Node
 from pilotfish.discovery import debug
+from pilotfish.discovery.admission import Caller
 from pilotfish.discovery.findings import findings
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.registration import GRACE
@@ -41,7 +42,7 @@ def join(plane: ControlPlane, group: str = "reviews", now: float = 0.0) -> Proxy
     metadata = {"AUTO_REGISTER_GROUP": group, "LABELS": {"version": "v2"}}
     proxy = Proxy.parse(f"sidecar~{AT}~machine.vm~vm.svc.cluster.local", metadata)
     assert proxy is not None
-    session = plane.join(Node(proxy.id), proxy, delta=True, peer=f"ipv4:{AT}:1", at=0.0, now=now)
+    session = plane.join(Node(proxy.id), proxy, delta=True, caller=Caller(f"ipv4:{AT}:1"), at=0.0, now=now)
     plane.enrol(session, now)
     push(plane)
     return session
@@ -57,7 +58,7 @@ def serving(plane: ControlPlane) -> list[str]:
     push(plane)
     found: list[str]
     client = Proxy.of_pod("client-0", "vm", ("10.0.0.9",))
-    other = plane.join(Node(client.id), client, delta=True, peer="ipv4:10.0.0.9:1", at=0.0, now=0.0)
+    other = plane.join(Node(client.id), client, delta=True, caller=Caller("ipv4:10.0.0.9:1"), at=0.0, now=0.0)
     (found,) = (
         each["endpoints"] for each in debug.endpointz(plane) if each["cluster"].startswith("outbound|80||reviews")
     )

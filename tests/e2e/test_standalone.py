@@ -7,11 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pilotfish.identity.requests import new_key
+from pilotfish.identity.tokens import Claims, make_token, public_key
+from pilotfish.model.private import reveal
 from pilotfish.runtime.linux.netns import NetNs
 from tests.e2e.harness import PILOTFISH, run
 from tests.waiting import wait_until
@@ -138,6 +142,32 @@ def test_the_parts_make_a_mesh_by_hand(namespaces: None, started: Started, tmp_p
     assert answers(CLIENT, f"http://{POD_IP}:8000/"), "straight to the app"
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(15) == 0
+
+
+def test_a_token_is_all_that_an_agent_by_hand_needs(namespaces: None, started: Started, tmp_path: Path) -> None:
+    config, state, key = tmp_path / "config", tmp_path / "state", new_key()
+    config.mkdir()
+    (config / "mesh.yaml").write_text(MANIFESTS)
+    (tmp_path / "token.pub").write_bytes(public_key(key))
+    claims = Claims("vm", "default", "web-0", "", (POD_IP,))
+    (tmp_path / "token").write_text(reveal(make_token(key, claims, time.time())))
+    started.start(
+        "discovery",
+        *inside(POD, PILOTFISH, "discovery", "--config", config, "--state", state, "--only-pods",
+                "--secure-address", f"{POD_IP}:15012", "--token-key", tmp_path / "token.pub"),
+    )  # fmt: skip
+    roots = state / "ca" / "root-cert.pem"
+    wait_until("discovery has a root", roots.exists, within=20)
+    started.start(
+        "agent",
+        *inside(POD, PILOTFISH, "agent", "--pod", "web-0", "--namespace", "vm", "--ip", POD_IP, "--label", "app=web",
+                "--discovery-address", f"{POD_IP}:15012", "--monitoring-address", "127.0.0.1:15014",
+                "--token", tmp_path / "token", "--root-cert", roots, "--directory", tmp_path / "proxy"),
+    )  # fmt: skip
+    wait_until("the agent is ready", lambda: answers(POD, "http://127.0.0.1:15021/healthz/ready"), within=20)
+    shown = run(*inside(POD, "curl", "-s", "http://127.0.0.1:15000/certs")).stdout
+    assert '"uri": "spiffe://cluster.local/ns/vm/sa/default"' in shown
+    assert "PRIVATE KEY" not in (tmp_path / "proxy" / "envoy-rev0.json").read_text()
 
 
 GROUP = """

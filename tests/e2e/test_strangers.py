@@ -38,13 +38,13 @@ except grpc.RpcError as error:
 
 @pytest.fixture(scope="module")
 def mesh(make_mesh: MakeMesh) -> Iterator[Mesh]:
-    with make_mesh("e2e-strangers", CALCULATOR) as mesh:
+    with make_mesh("e2e-strangers", CALCULATOR, "--allow-plaintext") as mesh:
         yield mesh
 
 
 def say(mesh: Mesh, node: str, seconds: float) -> str:
     """What discovery answers to somebody in the webapp's pod who never acknowledges anything."""
-    address = mesh.status["discovery"]["xds_address"]
+    address = mesh.status["discovery"]["plaintext_address"]
     return mesh.exec(WEBAPP, sys.executable, "-c", CLIENT, address, node, f"{seconds:g}", check=False).stdout
 
 

@@ -23,11 +23,11 @@ WEB = "sidecar~10.0.0.1~web-0.vm~vm.svc.cluster.local"
 
 @asynccontextmanager
 async def discovery(
-    *paths: Path, mesh_config: Path | None = None, state: Path | None = None, only_pods: bool = False
+    *paths: Path, mesh_config: Path | None = None, state: Path | None = None, only_pods: bool = False, **more: Any
 ) -> AsyncIterator[DiscoveryServer]:
-    """It listens on free ports of the loopback."""
+    """It listens on free ports of the loopback. `more` are further options."""
     anywhere = Address("127.0.0.1", 0)
-    options = Options(paths, anywhere, anywhere, mesh_config, state=state, only_pods=only_pods)
+    options = Options(paths, anywhere, anywhere, mesh_config, state=state, only_pods=only_pods, **more)
     async with DiscoveryServer(options) as made:
         running = asyncio.create_task(made.run())
         try:
@@ -52,9 +52,9 @@ class Client:
     moved: asyncio.Event = field(default_factory=asyncio.Event)
     _call: Any = None
 
-    async def run(self, address: Address, node_id: str = WEB) -> None:
+    async def run(self, address: Address, node_id: str = WEB, channel: grpc.aio.Channel | None = None) -> None:
         """Until it is cancelled. grpc.aio.AioRpcError when discovery ends the stream."""
-        async with grpc.aio.insecure_channel(str(address)) as channel:
+        async with channel or grpc.aio.insecure_channel(str(address)) as channel:
             self._call = channel.stream_stream(METHOD + "DeltaAggregatedResources")()
             for type_url in (CLUSTER, LISTENER):
                 await self._ask(type_url, node_id)
@@ -106,9 +106,11 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(address: Address, client: Client | None = None, node_id: str = WEB) -> AsyncIterator[Client]:
+async def connected(
+    address: Address, client: Client | None = None, node_id: str = WEB, channel: grpc.aio.Channel | None = None
+) -> AsyncIterator[Client]:
     client = client or Client()
-    running = asyncio.create_task(client.run(address, node_id))
+    running = asyncio.create_task(client.run(address, node_id, channel))
     try:
         yield client
     finally:

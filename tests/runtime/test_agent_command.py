@@ -114,6 +114,7 @@ async def test_a_relative_directory_is_below_the_current_one(netns: NetNs, direc
         (("--label", "app"), 2, "error: --label 'app' is not KEY=VALUE"),
         (("--mesh-config", "/nowhere"), 1, "error: /nowhere can't be read"),
         (("--proxy-config", "concurrency: many"), 1, "error: the configuration has errors"),
+        (("--proxy-config", "proxyMetadata: {SECRET_TTL: long}"), 1, "error: the configuration has errors"),
     ],
 )
 async def test_can_not_start(netns: NetNs, directory: Path, more: tuple[str, ...], code: int, message: str) -> None:

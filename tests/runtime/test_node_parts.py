@@ -6,16 +6,22 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from pilotfish.config.kubernetes import PodSpec
+from pilotfish.identity.tokens import AUDIENCE, verify
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.frontend import Frontend
 from pilotfish.model.kinds import DEPLOYMENT, POD
 from pilotfish.model.names import NameTable
+from pilotfish.model.private import reveal
+from pilotfish.node.identity import PodIdentity
 from pilotfish.node.publish import Publish
 from pilotfish.node.volumes import EmptyDir, File, HostPath, VolumeFiles
 from pilotfish.runtime.control.client import (
@@ -46,6 +52,8 @@ from pilotfish.runtime.node.options import CannotStart
 from pilotfish.runtime.node.preflight import check_machine
 from pilotfish.runtime.node.progress import Progress
 from pilotfish.runtime.node.publish import Port, Published
+from pilotfish.runtime.node.records import TOKEN_KEY
+from pilotfish.runtime.node.tokens import TokenMaker
 from pilotfish.runtime.node.volumes import write_files, write_volumes
 
 MESH = f"parts-{os.getpid()}"
@@ -495,3 +503,17 @@ async def test_a_state_root_with_a_long_path(tmp_path: Path) -> None:
         assert (await asyncio.to_thread(Client(directory).status)).ready
     finally:
         await server.stop()
+
+
+def test_all_tokens_of_a_mesh_are_made_with_one_key(tmp_path: Path) -> None:
+    """Also the first few, which are asked for at one time."""
+    for number in range(5):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        maker = TokenMaker(directory, "127.0.0.1:15012")
+        pod = PodIdentity(POD.ref("vm", "web-0"), "u", {}, {}, PodSpec(containers=()), ("10.0.0.1",), "", "", "", "")
+        with ThreadPoolExecutor(8) as threads:
+            tokens = list(threads.map(lambda _, maker=maker, pod=pod: reveal(maker.authority(pod).token()), range(8)))
+        key = (directory / TOKEN_KEY).with_suffix(".pub").read_bytes()
+        for token in tokens:
+            assert verify(token, (key,), frozenset((AUDIENCE,)), time.time()).pod == "web-0"

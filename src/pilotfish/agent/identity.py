@@ -20,7 +20,12 @@ _META_JSON: Final = "ISTIO_METAJSON_"
 
 
 def build_bootstrap_spec(
-    proxy: Proxy, discovery: tuple[str, int], config: ProxyConfig, metadata: Mapping[str, Any], version: str, ipv6: bool
+    proxy: Proxy,
+    discovery: tuple[str, int],
+    config: ProxyConfig,
+    metadata: Mapping[str, Any],
+    version: str,
+    ipv6: bool,
 ) -> BootstrapSpec:
     """`metadata` has Istio's names; those that the spec has a field for (OWNER, ANNOTATIONS, ...) fill it."""
     rest = {**config.proxy_metadata, **metadata}

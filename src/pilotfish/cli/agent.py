@@ -17,7 +17,14 @@ import click
 from msgspec.structs import replace
 
 from pilotfish.cli.failure import Failure
-from pilotfish.model.wellknown import MONITORING_PORT, PROXY_UID
+from pilotfish.model.wellknown import (
+    AUTHORITY_ROOTS,
+    DISCOVERY_NAME,
+    MONITORING_PORT,
+    PROXY_UID,
+    TOKEN_FILE,
+    XDS_PORT,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +33,7 @@ if TYPE_CHECKING:
     from pilotfish.config.istio import WorkloadGroup
     from pilotfish.config.mesh import ProxyConfig
     from pilotfish.model import Problem
-    from pilotfish.runtime.agent import Agent, AgentSpec
+    from pilotfish.runtime.agent import Agent, AgentSpec, AuthoritySpec
 
 _MORE = 5.0
 """Seconds for Envoy to end, beyond those for its drain."""
@@ -65,6 +72,28 @@ _MORE = 5.0
     default=None,
     metavar="HOST:PORT",
     help='Where names come from; "" serves none. Default: port 15014 of discovery.',
+)
+@click.option(
+    "--ca-address",
+    envvar="CA_ADDR",
+    default="",
+    metavar="HOST:PORT",
+    help="Who signs the certificate. Default: discovery, if it is not port 15010 and there is a token. [$CA_ADDR]",
+)
+@click.option(
+    "--token",
+    default=TOKEN_FILE,
+    show_default=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The pod's service-account token, read for each certificate.",
+)
+@click.option(
+    "--root-cert",
+    "authority_roots",
+    default=AUTHORITY_ROOTS,
+    show_default=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Whom to trust that it is the authority.",
 )
 @click.option(
     "--directory",
@@ -157,6 +186,9 @@ def _build_spec(
     domain: str,
     discovery_address: str,
     monitoring_address: str | None,
+    ca_address: str,
+    token: Path,
+    authority_roots: Path,
     directory: Path,
     mesh_config: Path | None,
     proxy_config: str,
@@ -169,8 +201,11 @@ def _build_spec(
     from pilotfish.agent.workload_health import WorkloadProbe
     from pilotfish.model import Proxy
     from pilotfish.runtime.agent import AgentSpec
+    from pilotfish.runtime.agent.external import MACHINE
 
     config = _load_proxy_config(mesh_config, proxy_config)
+    renewal = {name: text for name, text in os.environ.items() if name.startswith("SECRET_")}
+    config = replace(config, proxy_metadata={**renewal, **config.proxy_metadata})
     discovery = _resolve(discovery_address or config.discovery_address)
     monitoring = (
         f"{discovery.rpartition(':')[0]}:{MONITORING_PORT}" if monitoring_address is None else monitoring_address
@@ -191,6 +226,8 @@ def _build_spec(
         directory=directory.absolute(),
         discovery=discovery,
         monitoring=monitoring,
+        authority=_find_authority(ca_address, discovery, token, authority_roots),
+        identities=MACHINE,
         log=log,
         proxy_config=config,
         metadata=given,
@@ -199,6 +236,19 @@ def _build_spec(
         user=_choose_user(),
         workload_probe=probe,
         log_level=log_level,
+    )
+
+
+def _find_authority(address: str, discovery: str, token: Path, roots: Path) -> AuthoritySpec | None:
+    """None for a workload that is to have no certificate of the mesh's: it has no token."""
+    from pilotfish.runtime.agent import AuthoritySpec
+
+    plaintext = discovery.endswith(f":{XDS_PORT}")
+    if not address and (plaintext or not token.exists()):
+        return None
+    # The token is another after a while: whoever puts it there replaces the file.
+    return AuthoritySpec(
+        _resolve(address) if address else discovery, roots, lambda: token.read_text().strip(), DISCOVERY_NAME
     )
 
 

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "scale": ("scale", "Set the number of a Deployment's pods."),
     "rollout": ("rollout", "Watch or restart a Deployment's rollout."),
     "proxy-config": ("proxy_config", "Show what a pod's Envoy has been configured with."),
+    "identity": ("identity", "Show certificates and what signs them, issue one, change the root."),
     "explain": ("explain", "Explain the way of a request, step by step, and why."),
     "why": ("why", "Say what a status or a response flag means, and what led to it."),
     "test": ("test", "Check that requests go the ways that files expect."),

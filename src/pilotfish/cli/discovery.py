@@ -11,7 +11,7 @@ import click
 
 from pilotfish.cli.duration import parse_duration
 from pilotfish.cli.failure import Failure
-from pilotfish.model.wellknown import MONITORING_PORT, XDS_PORT
+from pilotfish.model.wellknown import MONITORING_PORT, SECURE_XDS_PORT, XDS_PORT
 
 if TYPE_CHECKING:
     from pilotfish.runtime.discovery.address import Address
@@ -53,6 +53,27 @@ if TYPE_CHECKING:
     "--allow-plaintext", is_flag=True, help="Serve others than this machine's own processes without encryption."
 )
 @click.option(
+    "--secure-address",
+    metavar="HOST:PORT",
+    help=f"Where proxies connect over TLS, and get certificates. Istio's port is {SECURE_XDS_PORT}.",
+)
+@click.option(
+    "--ca",
+    "authority",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Your certificate authority: ca-cert.pem, ca-key.pem, cert-chain.pem and root-cert.pem, watched. Default: the "
+    "Secret cacerts of the root namespace, or a root made by the first start.",
+)
+@click.option(
+    "--token-key",
+    "token_keys",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The public key of who makes service-account tokens, PEM. Repeatable.",
+)
+@click.option(
     "--only-pods",
     is_flag=True,
     help="Serve the pods among the manifests alone, each from its own address (status.podIPs).",
@@ -63,6 +84,13 @@ if TYPE_CHECKING:
     show_default=True,
     metavar="DURATION",
     help="How often keys of token issuers (jwksUri) are fetched.",
+)
+@click.option(
+    "--operator",
+    "operators",
+    multiple=True,
+    metavar="ADDRESS",
+    help="With --only-pods: who, beside loopback, may read everything on the monitoring port. Repeatable.",
 )
 @click.option(
     "--log-level",
@@ -79,8 +107,12 @@ def command(
     monitoring_address: str,
     state: Path | None,
     allow_plaintext: bool,
+    secure_address: str | None,
+    authority: Path | None,
+    token_keys: tuple[Path, ...],
     only_pods: bool,
     key_refresh: str,
+    operators: tuple[str, ...],
     log_level: str,
 ) -> None:
     """Serve Envoy's configuration over xDS, from manifests.
@@ -99,7 +131,11 @@ def command(
         mesh_config=mesh_config,
         recursive=recursive,
         allow_plaintext=allow_plaintext,
+        secure=_address("--secure-address", secure_address) if secure_address is not None else None,
+        authority=authority,
+        token_keys=token_keys,
         only_pods=only_pods,
+        operators=operators,
         state=state,
         key_refresh=parse_duration(key_refresh),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from pilotfish.cli.render.dump import Json, at, resources, section
 from pilotfish.cli.render.endpoints import EndpointFilter, render_endpoints, select_endpoints
 from pilotfish.cli.render.listeners import render_listeners, select_listeners
 from pilotfish.cli.render.routes import render_routes, select_routes
+from pilotfish.cli.render.secrets import render_secrets, select_secrets
 from pilotfish.cli.render.table import Table
 from pilotfish.cli.session import open_session, require_root
 from pilotfish.cli.target import find_pod
@@ -28,6 +30,7 @@ _ALIASES = {
     "cluster": "clusters", "c": "clusters", "clu": "clusters",
     "endpoint": "endpoints", "ep": "endpoints",
     "b": "bootstrap",
+    "secret": "secrets", "s": "secrets",
 }  # fmt: skip
 
 
@@ -130,6 +133,15 @@ def endpoints(pod: str, namespace: str | None, output: str | None, mesh: str | N
     chosen = EndpointFilter(**{name: value for name, value in filters.items() if value is not None})
     found = select_endpoints(_read(mesh, namespace, pod, _CLUSTERS), chosen)
     _print(found, output, render_endpoints)
+
+
+@command.command("secrets")
+@_pod_options
+@mesh_option
+def secrets(pod: str, namespace: str | None, output: str | None, mesh: str | None) -> None:
+    """Show certificates and whom Envoy trusts. Private keys it shows to nobody."""
+    found = select_secrets(_read(mesh, namespace, pod, _DUMP))
+    _print(found, output, lambda secrets: render_secrets(secrets, time.time()))
 
 
 @command.command("all")

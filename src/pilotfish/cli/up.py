@@ -46,6 +46,19 @@ from pilotfish.runtime.node.options import ProgressLine, UpOptions
     help="A file with Istio's meshConfig. It wins over one among the manifests.",
 )
 @click.option(
+    "--ca",
+    "authority",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Your certificate authority: ca-cert.pem, ca-key.pem, cert-chain.pem and root-cert.pem, watched. Default: the "
+    "Secret cacerts of the root namespace, or a root made for the mesh.",
+)
+@click.option(
+    "--allow-plaintext",
+    is_flag=True,
+    help="Serve xDS without TLS on the mesh's network, too, for proxies that have no certificate.",
+)
+@click.option(
     "--timeout",
     type=parse_duration,
     default="2m",
@@ -63,6 +76,8 @@ def command(
     recursive: bool,
     namespace: str,
     mesh_config: str | None,
+    authority: Path | None,
+    allow_plaintext: bool,
     timeout: float,
 ) -> None:
     """Start a mesh from Kubernetes and Istio manifests, and show it until Ctrl-C takes it down.
@@ -82,6 +97,8 @@ def command(
             mesh_config=mesh_config,
             namespace=namespace,
             recursive=recursive,
+            authority=authority,
+            allow_plaintext=allow_plaintext,
             ready_timeout=timeout,
         )
     except ValueError as error:

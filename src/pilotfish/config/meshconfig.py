@@ -20,7 +20,7 @@ from pilotfish.config.checks.http_headers import check_header_value
 from pilotfish.config.checks.http_route import check_retries
 from pilotfish.config.checks.locality import check_locality
 from pilotfish.config.checks.names import check_dns_label, check_labels, check_port
-from pilotfish.config.checks.proxy_config import check_concurrency
+from pilotfish.config.checks.proxy_config import check_concurrency, check_renewal
 from pilotfish.config.checks.regex import find_fault
 from pilotfish.config.checks.server_tls import check_algorithms
 from pilotfish.config.decode import decode
@@ -268,6 +268,7 @@ def _check_proxy_config(config: ProxyConfig, report: Report, field: str) -> None
     if not 0 <= config.gateway_topology.num_trusted_proxies <= _MOST_PROXIES:
         where = f"{field}.gatewayTopology.numTrustedProxies"
         report.invalid(where, "that is no number of proxies", f"write one from 0 to {_MOST_PROXIES}")
+    check_renewal(config.proxy_metadata, f"{field}.proxyMetadata", report)
     _check_address(config.discovery_address, f"{field}.discoveryAddress", report)
     if config.drain_duration.nanos < _SECOND or config.drain_duration.nanos % _SECOND:
         what = f"{config.drain_duration} is not a whole number of seconds"

@@ -1,15 +1,18 @@
-"""Who is let in: the bounds on streams, and whose word a node id is.
+"""Who is let in: the bounds on streams, whose word a node id is, and who may have which certificate.
 
     peer's address ─enter─▶ a place, or Refusal
-    (Proxy, peer's address, Pod) ─admit─▶ None, or Refusal
+    (Proxy, Caller, Pod) ─admit─▶ None, or Refusal
+    (Claims, peer's address, Pod) ─entitle─▶ None, or Refusal
 
-What a node id says can be checked where discovery knows all pods and their addresses: on one machine the node tells it
-of each. By itself discovery serves proxies that it can't know, and takes their word (docs/design/door.md).
+What a node id says can be checked by what its caller proves, over TLS, and where discovery knows all pods and their
+addresses: on one machine the node tells it of each. By itself, and in plaintext, discovery serves proxies that it can't
+know, and takes their word (docs/design/door.md).
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
@@ -18,7 +21,10 @@ from typing import Final
 from pilotfish.config.kubernetes import Pod
 from pilotfish.config.manifest import Manifest
 from pilotfish.discovery.pace import Pace
+from pilotfish.identity.tokens import Claims
 from pilotfish.model import Proxy
+from pilotfish.model.identity import DEFAULT_TRUST_DOMAIN, Identity
+from pilotfish.model.proxy import NodeId
 
 MOST_STREAMS: Final = 4096
 """At one time, of all."""
@@ -45,6 +51,10 @@ class Reason(StrEnum):
     """A node id of no pod."""
     ADDRESS = "address"
     """A pod's node id, from elsewhere."""
+    IDENTITY = "identity"
+    """Over TLS, without a certificate or token, or with that of another."""
+    CERTIFICATE = "certificate"
+    """A certificate is asked for without a token, or one of another."""
     GONE = "gone"
     """Its connection broke while it was written to."""
     KEPT_OFF = "kept-off"
@@ -56,6 +66,25 @@ class Refusal:
     reason: Reason
     message: str
     """For the log of who is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is at the other end of a connection, as far as that is proven."""
+
+    peer: str
+    """The address and port that it comes from, as gRPC writes them: `ipv4:10.244.0.2:41000`."""
+    secure: bool = False
+    """It came over TLS, and so has to prove who it is."""
+    identity: Identity | None = None
+    """What it has proven."""
+    pod: str = ""
+    """The pod that its token is bound to."""
+
+    @property
+    def host(self) -> str:
+        """The address alone."""
+        return peer_host(self.peer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +105,8 @@ class Door:
     def __init__(self, *, only_pods: bool = False) -> None:
         """`only_pods`: nobody but the pods among the objects is served, each from its own address."""
         self.only_pods = only_pods
+        self.trust_domains: Collection[str] = (DEFAULT_TRUST_DOMAIN,)
+        """Whose identities are taken for the mesh's own."""
         self._inside: Counter[str] = Counter()
         self._cut_off: dict[tuple[str, str], CutOff] = {}
         self._paces: dict[str, Pace] = {}
@@ -104,17 +135,59 @@ class Door:
             self._paces = {known: pace for known, pace in self._paces.items() if known in self._inside}
         return self._paces.setdefault(host, Pace())
 
-    def admit(self, proxy: Proxy, host: str, pod: Manifest | None, now: float) -> Refusal | None:
+    def admit(self, proxy: Proxy, caller: Caller, pod: Manifest | None, now: float) -> Refusal | None:
         """Whether this proxy is served. `pod`: the object that is called as it calls itself."""
-        cut = self._cut_off.get((proxy.id, host))
+        cut = self._cut_off.get((proxy.id, caller.host))
         if cut is not None and now < cut.until:
             left = cut.until - now
             return Refusal(Reason.KEPT_OFF, f"{proxy} {cut.why}, and so is not served for {left:.0f} s more")
-        return self.identify(proxy, host, pod) if self.only_pods else None
+        if caller.identity is not None and caller.identity.trust_domain not in self.trust_domains:
+            return Refusal(Reason.IDENTITY, f"{caller.identity} is of another trust domain")
+        return self.refuse(proxy, caller, pod)
 
-    def identify(self, proxy: Proxy, host: str, pod: Manifest | None) -> Refusal | None:
-        """Whether it is the pod that it says it is."""
-        addresses = _addresses(pod)
+    def refuse(self, proxy: Proxy, caller: Caller, pod: Manifest | None) -> Refusal | None:
+        """Why it is not, or no longer, served as who it says it is. That the trust domain has changed since it came
+        ends nothing: what it shows the next time is of the new one."""
+        unproven = self._check_identity(proxy, caller, pod) if caller.secure else None
+        return unproven or (self._check_address(proxy, caller.host, pod) if self.only_pods else None)
+
+    def is_known(self, proxy: Proxy, caller: Caller, pod: Manifest | None) -> bool:
+        """Whether it is who it says it is, and nobody's word was taken for it."""
+        if self.only_pods or not caller.secure:
+            return self.refuse(proxy, caller, pod) is None and self._check_address(proxy, caller.host, pod) is None
+        return self._check_identity(proxy, caller, pod) is None
+
+    def entitle(self, claims: Claims, host: str, pod: Manifest | None) -> Refusal | None:
+        """Why who shows this token, from there, gets no certificate. `pod`: the object that the token is bound to."""
+        if claims.is_operator:
+            return None
+        who = f"a token of {claims.account} in {claims.namespace}"
+        if claims.addresses and host not in map(plain_address, claims.addresses):
+            return Refusal(Reason.ADDRESS, f"{who} is good from its pod's addresses only, which {host} is not")
+        if pod is None or not isinstance(pod.resource, Pod):
+            lack = f"{who} is bound to no pod that is known here" if self.only_pods else ""
+            return Refusal(Reason.UNKNOWN, lack) if lack else None
+        resource = pod.resource
+        if _account(pod) != claims.account or (claims.uid and resource.metadata.uid not in ("", claims.uid)):
+            return Refusal(Reason.IDENTITY, f"{who} is not that of pod {claims.pod}, which runs as {_account(pod)}")
+        if self.only_pods and host not in addresses_of(pod):
+            return Refusal(Reason.ADDRESS, f"{host} is no address of pod {claims.pod}.{claims.namespace}")
+        return None
+
+    def _check_identity(self, proxy: Proxy, caller: Caller, pod: Manifest | None) -> Refusal | None:
+        found, node_id = caller.identity, NodeId.parse(proxy.id)
+        if found is None:
+            said = f"{proxy} shows neither a certificate of this mesh nor a token; it must show one of its own"
+            return Refusal(Reason.IDENTITY, said)
+        namespaces = {proxy.namespace, node_id.namespace if node_id is not None else ""}
+        if namespaces != {found.namespace} or caller.pod not in ("", proxy.name):
+            return Refusal(Reason.IDENTITY, f"{found} is not served as {proxy}")
+        if pod is not None and _account(pod) != found.account:
+            return Refusal(Reason.IDENTITY, f"{found} is not served as {proxy}, which runs as {_account(pod)}")
+        return None
+
+    def _check_address(self, proxy: Proxy, host: str, pod: Manifest | None) -> Refusal | None:
+        addresses = addresses_of(pod)
         if not addresses:
             return Refusal(Reason.UNKNOWN, f"no pod {proxy} is known here; only this mesh's pods are served")
         if host not in addresses:
@@ -145,11 +218,17 @@ def peer_host(peer: str) -> str:
     return plain_address(host)
 
 
-def _addresses(pod: Manifest | None) -> frozenset[str]:
+def addresses_of(pod: Manifest | None) -> frozenset[str]:
+    """None of what is no pod."""
     if pod is None or not isinstance(pod.resource, Pod):
         return frozenset()
     status = pod.resource.status
     return frozenset(plain_address(ip) for ip in (status.pod_ip, *(each.ip for each in status.pod_ips)) if ip)
+
+
+def _account(pod: Manifest) -> str:
+    """The service account that a pod runs as."""
+    return (pod.resource.spec.service_account_name if isinstance(pod.resource, Pod) else "") or "default"
 
 
 def plain_address(address: str) -> str:

@@ -45,7 +45,7 @@ def _client(session: ProxySession) -> dict[str, Any]:
         "connectionId": session.id,
         "nodeId": session.proxy.id,
         "connectedAt": _rfc3339(session.connected_at),
-        "address": session.peer,
+        "address": session.caller.peer,
         "version": session.envoy,
         "protocol": "delta" if session.delta else "state of the world",
         "labels": dict(session.proxy.labels),

@@ -20,7 +20,7 @@ from pilotfish.ads import Accepted, Node, Refused, Request, Stream, StreamCache
 from pilotfish.config.desired import DesiredState
 from pilotfish.config.manifest import Manifest
 from pilotfish.discovery import patience
-from pilotfish.discovery.admission import Door, Reason, Refusal, peer_host, plain_address
+from pilotfish.discovery.admission import Caller, Door, Reason, Refusal, addresses_of, plain_address
 from pilotfish.discovery.effects import Disconnect, Effect, Failed, Remember, Settled
 from pilotfish.discovery.isolation import isolate
 from pilotfish.discovery.memory import Remembered, as_of
@@ -31,10 +31,11 @@ from pilotfish.discovery.rejection import Nack, Rejection
 from pilotfish.discovery.roster import Roster
 from pilotfish.discovery.session import ProxySession
 from pilotfish.discovery.voting import Votes
+from pilotfish.identity.tokens import Claims
 from pilotfish.model import ObjectRef, Proxy
 from pilotfish.model.authentication import Keys, KeySource
 from pilotfish.model.kinds import POD
-from pilotfish.model.proxy import ProxyType
+from pilotfish.model.proxy import NodeId, ProxyType
 
 GATHERING: Final = 5.0
 """Seconds from the first proxy on for which the word of some convicts no object while others, whose pods are ready,
@@ -83,6 +84,7 @@ class ControlPlane:
     def change(self, desired: DesiredState, since: float) -> tuple[Effect, ...]:
         """The user's objects are these now. `since`: when the change came."""
         is_reconfigured, self._given = desired.mesh_config != self._given.mesh_config, desired
+        self.door.trust_domains = (desired.mesh_config.trust_domain, *desired.mesh_config.trust_domain_aliases)
         try:
             found = register(desired.manifests, self.members.values())
             changed, moved = self.mesh.apply(replace(desired, manifests={**found, **desired.manifests}))
@@ -109,23 +111,36 @@ class ControlPlane:
             self._push_all()
         return self._outcome(since)
 
-    def admit(self, proxy: Proxy, host: str, now: float) -> Refusal | None:
-        """Whether a proxy that comes from there is served."""
-        return self.door.admit(proxy, host, self._pod(proxy), now)
+    def admit(self, proxy: Proxy, caller: Caller, now: float) -> Refusal | None:
+        """Whether a proxy is served as who it says it is."""
+        return self.door.admit(proxy, caller, self._pod(proxy), now)
 
-    def join(self, node: Node, proxy: Proxy, *, delta: bool, peer: str, at: float, now: float) -> ProxySession:
+    def entitle(self, claims: Claims, host: str) -> Refusal | None:
+        """Why who shows this token, from there, is not taken for whose it is."""
+        pod = self.mesh.desired.manifests.get(POD.ref(claims.namespace, claims.pod)) if claims.pod else None
+        return self.door.entitle(claims, host, pod)
+
+    def is_at(self, proxy_id: str, host: str) -> bool:
+        """Whether the pod of a node id, or of `name.namespace`, has this address."""
+        node_id = NodeId.parse(proxy_id)
+        name, _, namespace = (node_id.pod if node_id is not None else proxy_id).rpartition(".")
+        return host in addresses_of(self.mesh.desired.manifests.get(POD.ref(namespace, name)))
+
+    @property
+    def trust_domain(self) -> str:
+        return self.mesh.desired.mesh_config.trust_domain
+
+    def join(self, node: Node, proxy: Proxy, *, delta: bool, caller: Caller, at: float, now: float) -> ProxySession:
         """A proxy has come. `at`: the time of day. What its first request leads to, `receive` tells."""
-        host = peer_host(peer)
-        proxy = self._vouch(proxy, host)
+        proxy = self._vouch(proxy, caller)
         self._first_at = now if self._first_at is None else self._first_at
         session = ProxySession(
             self.roster.new_id(proxy),
             proxy,
             Stream(self._cache, delta=delta),
+            caller,
             envoy=node.version,
             delta=delta,
-            peer=peer,
-            host=host,
             connected_at=at,
         )
         is_faulty = self.mesh.fault(proxy) is not None
@@ -145,7 +160,8 @@ class ControlPlane:
     def report_health(self, proxy_id: str, host: str, healthy: bool, now: float) -> tuple[Effect, ...] | None:
         """A workload's agent says how it is. None if nobody registered so is connected from there."""
         member = self.members.get(proxy_id)
-        if member is None or all(session.host != plain_address(host) for session in self.roster.of(proxy_id)):
+        came_from = {session.caller.host for session in self.roster.of(proxy_id)}
+        if member is None or plain_address(host) not in came_from:
             return None
         if member.healthy is healthy:
             return ()
@@ -173,13 +189,13 @@ class ControlPlane:
 
     def lose(self, session: ProxySession, why: str, now: float) -> Refusal:
         """It is to be ended, and kept off for a while. What it is told."""
-        self.door.cut_off(session.proxy, session.host, why, now)
+        self.door.cut_off(session.proxy, session.caller.host, why, now)
         return Refusal(Reason.KEPT_OFF, f"{session.proxy} {why}, and is cut off")
 
     def push(self, now: float) -> tuple[ProxySession, tuple[Effect, ...]]:
         """Give the next session that is behind what it should have. Only while `roster.is_behind`."""
         session = self.roster.take_behind()
-        session.proxy = self._vouch(session.proxy, session.host)
+        session.proxy = self._vouch(session.proxy, session.caller)
         error = self.mesh.fault(session.proxy)
         if error is None:
             if self.roster.failed.pop(session.id, None) is not None:
@@ -229,16 +245,15 @@ class ControlPlane:
     def _pod(self, proxy: Proxy) -> Manifest | None:
         return self.mesh.desired.manifests.get(POD.ref(proxy.namespace, proxy.name))
 
-    def _vouch(self, proxy: Proxy, host: str) -> Proxy:
-        """The proxy, and whether it is the pod that it says it is."""
-        vouched = self.door.identify(proxy, host, self._pod(proxy)) is None
+    def _vouch(self, proxy: Proxy, caller: Caller) -> Proxy:
+        """The proxy, and whether it is who it says it is."""
+        vouched = self.door.is_known(proxy, caller, self._pod(proxy))
         return proxy if proxy.vouched is vouched else replace(proxy, vouched=vouched)
 
     def _strangers(self) -> tuple[Effect, ...]:
         """Those whose pods are no more, or have become others."""
-        if not self.door.only_pods:
-            return ()
-        found = ((s, self.door.identify(s.proxy, s.host, self._pod(s.proxy))) for s in self.roster.sessions.values())
+        sessions = self.roster.sessions.values()
+        found = ((s, self.door.refuse(s.proxy, s.caller, self._pod(s.proxy))) for s in sessions)
         return tuple(Disconnect(session, refusal) for session, refusal in found if refusal is not None)
 
     def _isolate(self, proxy: Proxy) -> bool:

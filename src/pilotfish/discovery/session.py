@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pilotfish.ads import Stream
+from pilotfish.discovery.admission import Caller
 from pilotfish.model import Proxy
 
 
@@ -14,13 +15,10 @@ class ProxySession:
     """`NAME.NAMESPACE-NUMBER`."""
     proxy: Proxy
     stream: Stream
+    caller: Caller
     envoy: str = ""
     """Envoy's version."""
     delta: bool = True
-    peer: str = ""
-    """The address and port that it comes from, as gRPC writes them."""
-    host: str = ""
-    """The address alone."""
     connected_at: float = 0.0
     """Seconds since the epoch."""
     is_settled: bool = True

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pilotfish.envoy.naming import FILES, SDS_CLUSTER
+from pilotfish.envoy.naming import FILES, MESH_ROOTS, SDS_CLUSTER, WORKLOAD_CERTIFICATE
 from pilotfish.model import Proxy
 from pilotfish.model.proxy import CERTIFIED
 from pilotfish.model.service import Locality
@@ -77,7 +77,11 @@ class BootstrapSpec:
     ipv6: bool = True
     """Whether the static listeners take IPv6 too."""
     sds_socket: str = ""
-    """Where certificates come from: a Unix socket's path, of 107 bytes at the most; "" if there are none."""
+    """Where the workload's certificate comes from: a Unix socket's path, of 107 bytes at the most. "": it has none."""
+    discovery_name: str = ""
+    """What discovery's certificate must say: it is spoken to over TLS. "" is plaintext."""
+    discovery_sds_socket: str = ""
+    """Where the certificate comes from that is shown to discovery."""
 
     @property
     def node_cluster(self) -> str:
@@ -102,7 +106,7 @@ def bootstrap(spec: BootstrapSpec) -> dict[str, Any]:
                 _static_cluster("agent", _address("127.0.0.1", spec.status_port)),
                 _static_cluster(FILES, {"pipe": {"path": FILES_SOCKET}}),
                 _discovery_cluster(spec),
-                *((_sds_cluster(spec.sds_socket),) if spec.sds_socket else ()),
+                *_sds_clusters(spec),
             ],
             "listeners": [
                 _static_listener(spec, "stats", PROMETHEUS_PORT, "/stats/prometheus", "prometheus_stats"),
@@ -240,6 +244,7 @@ https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/config/core/v3/grpc_service.
 def _discovery_cluster(spec: BootstrapSpec) -> dict[str, Any]:
     return {
         **_static_cluster("xds-grpc", _address(spec.discovery_address, spec.discovery_port)),
+        **_discovery_tls(spec),
         "connect_timeout": "1s",
         "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 300}},
         # A discovery that vanished without a FIN (its namespace deleted) is noticed by this ping alone.
@@ -247,8 +252,50 @@ def _discovery_cluster(spec: BootstrapSpec) -> dict[str, Any]:
     }
 
 
-def _sds_cluster(socket: str) -> dict[str, Any]:
-    return {**_static_cluster(SDS_CLUSTER, {"pipe": {"path": socket}}), **_http2({})}
+def _sds_clusters(spec: BootstrapSpec) -> Iterator[dict[str, Any]]:
+    sockets = {SDS_CLUSTER: spec.sds_socket, _discovery_sds(spec): spec.discovery_sds_socket}
+    for name, socket in sockets.items():
+        if socket:
+            yield {**_static_cluster(name, {"pipe": {"path": socket}}), **_http2({})}
+
+
+def _discovery_sds(spec: BootstrapSpec) -> str:
+    """The cluster with the certificate that is shown to discovery: as a rule, it is the workload's."""
+    return SDS_CLUSTER if spec.discovery_sds_socket == spec.sds_socket else "discovery-sds"
+
+
+def _discovery_tls(spec: BootstrapSpec) -> dict[str, Any]:
+    """Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/extensions/transport_sockets/tls/v3/tls.proto"""
+    name, cluster = spec.discovery_name, _discovery_sds(spec)
+    if not name:
+        return {}
+    tls = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+    named = {"san_type": "DNS", "matcher": {"exact": name}}
+    context = {
+        "@type": f"type.googleapis.com/{tls}",
+        "sni": name,
+        "common_tls_context": {
+            "alpn_protocols": ["h2"],
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+            "tls_certificate_sds_secret_configs": [_secret(WORKLOAD_CERTIFICATE, cluster)],
+            "combined_validation_context": {
+                "default_validation_context": {"match_typed_subject_alt_names": [named]},
+                "validation_context_sds_secret_config": _secret(MESH_ROOTS, cluster),
+            },
+        },
+    }
+    return {"transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": context}}
+
+
+def _secret(name: str, cluster: str) -> dict[str, Any]:
+    service = {"envoy_grpc": {"cluster_name": cluster, "retry_policy": {"retry_back_off": _RECONNECT}}}
+    source = {
+        "api_type": "GRPC",
+        "transport_api_version": "V3",
+        "set_node_on_first_message_only": True,
+        "grpc_services": [service],
+    }
+    return {"name": name, "sds_config": {"resource_api_version": "V3", "api_config_source": source}}
 
 
 def _http2(options: dict[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def check_pair(certificates: bytes, private_key: bytes, names: tuple[str, str]) 
         shown = chain[0].public_key()
     except (ValueError, UnsupportedAlgorithm):
         raise UnusableError(f"{names[0]} has a key of a kind that can't be read") from None
-    _check_kind(shown, names[0])
+    check_key(shown, names[0])
     if _PRIME_FIELD in chain[0].tbs_certificate_bytes:
         raise UnusableError(f"{names[0]} has a key whose curve is written out, and Envoy takes it by name alone")
     if _encoded(key.public_key()) != _encoded(shown):
@@ -100,7 +100,8 @@ def _unwarned() -> Iterator[None]:
         yield
 
 
-def _check_kind(key: PublicKeyTypes, name: str) -> None:
+def check_key(key: PublicKeyTypes, name: str) -> None:
+    """That Envoy takes such a key. `name`: what holds it."""
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 

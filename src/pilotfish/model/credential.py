@@ -23,7 +23,11 @@ AUTHORITIES: Final = ("cacert", "ca.crt")
 REVOKED: Final = ("crl", "ca.crl")
 STAPLE: Final = "tls.ocsp-staple"
 KEYS: Final = frozenset({*(key for pair in PAIRS for key in pair), *AUTHORITIES, *REVOKED, STAPLE})
-"""All that is read of a Secret."""
+"""All that is read of a Secret, but of CACERTS."""
+CACERTS: Final = "cacerts"
+"""The Secret of the root namespace that is the mesh's certificate authority."""
+AUTHORITY_FILES: Final = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
+"""Its keys, and the files that are the same: what signs, its key, what leads to a root, and the roots."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,10 @@ SERVICE_DOMAIN: Final = f"svc.{CLUSTER_DOMAIN}"
 """What follows NAME.NAMESPACE in a Service's host."""
 ROOT_NAMESPACE: Final = "istio-system"
 """Where the meshConfig is, and what holds for the whole mesh."""
+DISCOVERY_NAME: Final = f"istiod.{ROOT_NAMESPACE}.svc"
+"""What proxies of ours look for in discovery's certificate, whatever the root namespace is."""
+DISCOVERY_ACCOUNT: Final = "istiod"
+"""The service account of discovery, in the root namespace."""
 PROXY_CONTAINER: Final = "istio-proxy"
 """The sidecar, as `logs -c` knows it."""
 
@@ -74,11 +78,33 @@ SOURCE_ANNOTATION: Final = "pilotfish.io/source"
 """`FILE:LINE`, where a mesh was given an object."""
 
 # --- files
+IDENTITY_SOCKET: Final = "/var/run/secrets/workload-spiffe-uds/socket"
+"""In a pod: another's SDS, such as SPIRE's, which its proxy uses."""
+IDENTITY_FILES: Final = (
+    (
+        "/var/run/secrets/workload-spiffe-credentials",
+        ("certificates.pem", "private_key.pem", "ca_certificates.pem"),
+    ),
+    ("/etc/certs", ("cert-chain.pem", "key.pem", "root-cert.pem")),
+)
+"""Directories in a pod with its certificate as files: the chain, the key, whom to trust.
+Source: https://github.com/istio/istio/blob/1.27.0/pkg/security/security.go"""
+TOKEN_FILE: Final = "/var/run/secrets/tokens/istio-token"
+"""A pod's token for the certificate authority."""
+AUTHORITY_ROOTS: Final = "/var/run/secrets/istio/root-cert.pem"
+"""Whom to trust that it is the authority."""
 FILES_SOCKET: Final = "@pilotfish/files"
 """The agent, in its pod: an abstract socket (unix(7)) at which Envoy, and nobody else, is told what stands in the files
 of certificates and keys."""
 SYSTEM_CA_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 """Whom the machine trusts: where Debian has it, and others as well."""
+
+
+def discovery_names(root_namespace: str) -> tuple[str, ...]:
+    """What discovery's certificate says that it is called."""
+    names = (f"{name}.{root_namespace}" for name in ("istiod", "istiod-remote", "istio-pilot"))
+    found = (f"{name}.{rest}" for name in names for rest in ("svc", SERVICE_DOMAIN))
+    return tuple(dict.fromkeys((DISCOVERY_NAME, *found)))
 
 
 def namespace_domain(namespace: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pilotfish.model import ObjectRef
-from pilotfish.model.credential import KEYS
+from pilotfish.model.credential import AUTHORITY_FILES, CACERTS, KEYS
 from pilotfish.model.kinds import POD, SECRET, SERVICE
 from pilotfish.model.wellknown import SOURCE_ANNOTATION
 from pilotfish.node.identity import PodIdentity
@@ -39,7 +39,11 @@ def render_told(stored: Stored, cluster_ips: Mapping[ObjectRef, str]) -> dict[st
     if stored.ref.kind is not SECRET:
         return document
     metadata = {**_mapping(document["metadata"]), "annotations": _own_annotations(document)}
-    return {**document, "metadata": metadata, **{name: _credentials(document.get(name)) for name in _SECRET_VALUES}}
+    return {
+        **document,
+        "metadata": metadata,
+        **{name: _credentials(stored.ref, document.get(name)) for name in _SECRET_VALUES},
+    }
 
 
 def _own_annotations(document: Mapping[str, object]) -> dict[str, object]:
@@ -51,8 +55,9 @@ def _own_annotations(document: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def _credentials(values: object) -> dict[str, object]:
-    return {key: value for key, value in _mapping(values).items() if key in KEYS}
+def _credentials(ref: ObjectRef, values: object) -> dict[str, object]:
+    keys = AUTHORITY_FILES if ref.name == CACERTS else KEYS
+    return {key: value for key, value in _mapping(values).items() if key in keys}
 
 
 def render(stored: Stored, cluster_ips: Mapping[ObjectRef, str]) -> dict[str, object]:
@@ -114,7 +119,7 @@ def timestamp(seconds: float) -> str:
 def _is_told(ref: ObjectRef, store: Store, cluster_ips: Mapping[ObjectRef, str]) -> bool:
     if ref.kind is SECRET:
         document = store.objects[ref].manifest.document
-        return any(_credentials(document.get(name)) for name in _SECRET_VALUES)
+        return any(_credentials(ref, document.get(name)) for name in _SECRET_VALUES)
     return ref.kind is not SERVICE or _usable(ref, store, cluster_ips)
 
 

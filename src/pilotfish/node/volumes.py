@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from pilotfish.config.kubernetes import ConfigMapVolume, Container, KeyToPath, SecretVolume, Volume
 from pilotfish.model import ObjectRef
 from pilotfish.model.kinds import CONFIG_MAP, SECRET
-from pilotfish.model.wellknown import PROXY_CONTAINER
+from pilotfish.model.wellknown import IDENTITY_FILES, IDENTITY_SOCKET, PROXY_CONTAINER
 from pilotfish.node.environment import Missing, object_data
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.store import Store
@@ -93,6 +94,14 @@ def build_proxy_mounts(pod: PodIdentity) -> tuple[Mount, ...]:
     """Those of a gateway's own container; no other proxy has any."""
     own = (container for container in pod.spec.containers if container.name == PROXY_CONTAINER)
     return tuple(mount for container in own for mount in build_mounts(pod, container)[0])
+
+
+def build_identity_mounts(pod: PodIdentity) -> tuple[Mount, ...]:
+    """Those by which another than the mesh gives the pod its certificate, whichever container has them."""
+    places = {str(PurePosixPath(IDENTITY_SOCKET).parent), *(directory for directory, _ in IDENTITY_FILES)}
+    mounts = (mount for container in pod.spec.containers for mount in build_mounts(pod, container)[0])
+    found = (mount for mount in mounts if str(PurePosixPath(mount.target)) in places)
+    return tuple({mount.target: mount for mount in found}.values())
 
 
 def _content(volume: Volume, namespace: str, store: Store) -> VolumeContent | str:

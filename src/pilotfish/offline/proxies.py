@@ -75,7 +75,8 @@ def describe_proxy(
     labels: Mapping[str, str] | None = None,
     metadata: Mapping[str, object] | None = None,
 ) -> Proxy | None:
-    """As discovery sees one that comes with this node id and this metadata; None for a type that it does not serve."""
+    """As discovery sees one that comes with this node id and this metadata; None for a type that it does not serve. It
+    has certificates, as a mesh's proxies do, unless its metadata says otherwise."""
     listed = tuple(addresses)
     node_id = str(NodeId(listed[0], name, namespace, domain or namespace_domain(namespace)))
     known = {"NAMESPACE": namespace, "INSTANCE_IPS": ",".join(listed), "LABELS": dict(labels or {}), CERTIFIED: "true"}

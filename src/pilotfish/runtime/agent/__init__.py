@@ -21,7 +21,7 @@ HTTP client to discovery, name tables, resolvers) is one `AgentHost`, made by wh
 from pilotfish.runtime.agent.agent import Agent
 from pilotfish.runtime.agent.forward import machine_resolvers
 from pilotfish.runtime.agent.host import AgentHost
-from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
+from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus, AuthoritySpec
 
 __all__ = [
     "Agent",
@@ -29,5 +29,6 @@ __all__ = [
     "AgentHost",
     "AgentSpec",
     "AgentStatus",
+    "AuthoritySpec",
     "machine_resolvers",
 ]

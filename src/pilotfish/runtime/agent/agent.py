@@ -46,6 +46,7 @@ from pilotfish.runtime.agent.files import FileSecrets
 from pilotfish.runtime.agent.holding import HeldPorts
 from pilotfish.runtime.agent.host import AgentHost
 from pilotfish.runtime.agent.http import StatusServer
+from pilotfish.runtime.agent.identity import ServedIdentity
 from pilotfish.runtime.agent.nametables import NameSource
 from pilotfish.runtime.agent.probing import Prober
 from pilotfish.runtime.agent.sockets import check_free
@@ -95,6 +96,7 @@ class Agent:
         self._quitting: asyncio.Task[None] | None = None
         user = envoy_user(spec)
         self._held = HeldPorts(spec.netns, user[0], count_workers(spec.proxy_config.concurrency), spec.transparent)
+        self._identity = ServedIdentity(spec, host, self._publish)
         self._http = StatusServer(self)
         self._files = FileSecrets(user, self._publish)
         self._dns = NameServer(self.names, host.forwarder)
@@ -115,13 +117,14 @@ class Agent:
     async def start(self) -> None:
         """Serves 15020 and 15053, and starts Envoy; does not wait for it. AgentError if that can't be."""
         self._host.find_envoy()
-        self._bootstrap = render_bootstrap(self.spec)
+        self._bootstrap = render_bootstrap(self.spec, self._identity.sources)
         self._prepare_directory()
         self._check_ports()
         try:
             await self._http.start(self.spec.netns, self.spec.proxy_config.status_port)
             await self._dns.start(self.spec.netns, owner=self.spec.user)
             await self._files.start(self.spec.netns)
+            await self._identity.start(*envoy_user(self.spec))
         except BaseException:
             await self._close_servers()
             raise
@@ -230,7 +233,8 @@ class Agent:
         try:
             self._revision = write_bootstrap(self.spec.directory, self._bootstrap, *envoy_user(self.spec))
             log = ContainerLog(self.spec.log) if self.spec.log else None
-            launch = envoy_process(self.spec, self._host.find_envoy(), self._revision, log.writer if log else PIPE)
+            output, secrets = log.writer if log else PIPE, self._identity.sources
+            launch = envoy_process(self.spec, self._host.find_envoy(), self._revision, output, secrets)
             running = await process.start(launch, self._host.spare)
         except (MachineError, OSError) as error:
             if log:
@@ -285,14 +289,15 @@ class Agent:
     def _publish(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
-        named = self._names is None or self._names.loaded.is_set()
-        lacks = ""
-        if not named:
-            lacks = f"no names yet from {self.spec.monitoring}"
-        elif not self._configured:
-            lacks = "Envoy has not taken all of its first configuration; get proxies and status say what it lacks"
-        unusable = self._files.unusable
-        status = describe(self._machine, self.spec, lacks, self._revision, self._started_at, unusable)
+        status = describe(
+            self._machine,
+            self.spec,
+            self._lack(),
+            self._revision,
+            self._started_at,
+            self._identity.status,
+            self._files.unusable,
+        )
         if status == self.status:
             return
         if status.ready and self._startup is None:
@@ -300,6 +305,16 @@ class Agent:
         self.status = status
         if self._on_change:
             self._on_change(self)
+
+    def _lack(self) -> str:
+        """What is not there yet, beside Envoy itself."""
+        if self._identity.lack:
+            return self._identity.lack
+        if self._names is not None and not self._names.loaded.is_set():
+            return f"no names yet from {self.spec.monitoring}"
+        if not self._configured:
+            return "Envoy has not taken all of its first configuration; get proxies and status say what it lacks"
+        return ""
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -322,6 +337,7 @@ class Agent:
             self._host.names.unsubscribe(self.spec.monitoring, self.spec.proxy)
             self._names = None
         self._held.close()
+        await self._identity.close()
         await self._http.close()
         await self._dns.close()
         await self._files.close()

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 from pilotfish.agent.identity import build_bootstrap_spec
@@ -13,7 +14,7 @@ from pilotfish.agent.revision import choose_revision, latest_revision, revision_
 from pilotfish.envoy.bootstrap import bootstrap
 from pilotfish.model.wellknown import PROXY_UID, TRANSPARENT_PROXY_UID
 from pilotfish.runtime.agent.sockets import has_ipv6
-from pilotfish.runtime.agent.spec import AgentError, AgentSpec
+from pilotfish.runtime.agent.spec import AgentError, AgentSpec, SecretSources
 from pilotfish.runtime.linux.process import STDOUT, BindMount, ProcessSpec
 
 DEFAULT_CONCURRENCY = 1
@@ -43,12 +44,17 @@ def find_envoy() -> Path:
     raise AgentError(f"Envoy is missing: the Python package {_DISTRIBUTION} has lost its program", remedy)
 
 
-def render_bootstrap(spec: AgentSpec) -> bytes:
+def render_bootstrap(spec: AgentSpec, secrets: SecretSources) -> bytes:
     """What Envoy is to start from, for all of the pod's life."""
     host, _, port = spec.discovery.rpartition(":")
     address = (host.strip("[]"), int(port))
     ipv6 = has_ipv6(spec.netns)
-    described = build_bootstrap_spec(spec.proxy, address, spec.proxy_config, spec.metadata, _version(), ipv6)
+    described = replace(
+        build_bootstrap_spec(spec.proxy, address, spec.proxy_config, spec.metadata, _version(), ipv6),
+        discovery_name=secrets.name,
+        sds_socket=secrets.workload,
+        discovery_sds_socket=secrets.discovery,
+    )
     return json.dumps(bootstrap(described), indent=2).encode() + b"\n"
 
 
@@ -68,7 +74,7 @@ def write_bootstrap(directory: Path, wanted: bytes, user: int, group: int) -> in
     return revision
 
 
-def envoy_process(spec: AgentSpec, envoy: Path, revision: int, output: int) -> ProcessSpec:
+def envoy_process(spec: AgentSpec, envoy: Path, revision: int, output: int, secrets: SecretSources) -> ProcessSpec:
     """How Envoy is started. It has no capability: its ports are above 1023, and capture rules are not its to set.
 
     But for CAP_NET_ADMIN where it takes and keeps others' addresses (IP_TRANSPARENT, SO_MARK; ip(7), socket(7)).
@@ -81,10 +87,15 @@ def envoy_process(spec: AgentSpec, envoy: Path, revision: int, output: int) -> P
     return ProcessSpec(
         argv=(str(envoy), *_arguments(spec, f"{directory}/{revision_name(revision)}")),
         env={"PATH": os.defpath},
+        cwd=directory,
         uid=user,
         gid=group,
         netns=spec.netns,
-        mounts=(*spec.mounts, *((BindMount(str(spec.directory), _SHOWN_AT, read_only=True),) if hidden else ())),
+        mounts=(
+            *spec.mounts,
+            *secrets.mounts,
+            *((BindMount(str(spec.directory), _SHOWN_AT, read_only=True),) if hidden else ()),
+        ),
         keep_capabilities=frozenset(("CAP_NET_ADMIN",) * spec.transparent) if os.geteuid() == 0 else None,
         executable=None if may_execute(envoy, user, group) else _executable(envoy),
         stdout=output,

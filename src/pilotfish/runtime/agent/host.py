@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 from pilotfish.runtime.agent.envoy import find_envoy
 from pilotfish.runtime.agent.forward import Forwarder
 from pilotfish.runtime.agent.nametables import NameTables
+from pilotfish.runtime.agent.roots import Followers
+from pilotfish.runtime.agent.sockets import open_socket, owned_by
 from pilotfish.runtime.linux.spare import SpareLauncher
 
 
@@ -17,8 +20,10 @@ class AgentHost:
         """`resolvers`: the machine's (`machine_resolvers()`). `socket_owner`: the uid to whom the connections to
         resolvers and discovery are to belong; of use in a captured namespace, where this process is root.
         """
+        self._owner = socket_owner
         self.forwarder = Forwarder(resolvers, socket_owner)
         self.names = NameTables(socket_owner)
+        self.roots = Followers(self._socket)
         self.spare = SpareLauncher()
         """For the next Envoy that ends: the traffic of its pod waits for the one after it."""
         self.envoy: Path | None = None
@@ -30,6 +35,10 @@ class AgentHost:
             self.envoy = find_envoy()
         return self.envoy
 
+    def _socket(self, family: int) -> socket.socket:
+        with owned_by(self._owner):
+            return open_socket(None, family)
+
     async def __aenter__(self) -> AgentHost:
         return self
 
@@ -38,4 +47,5 @@ class AgentHost:
 
     async def close(self) -> None:
         self.spare.close()
+        await self.roots.close()
         await self.names.close()

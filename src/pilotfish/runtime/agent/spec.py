@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,13 +13,54 @@ from pilotfish.config.mesh import ProxyConfig
 from pilotfish.model import Proxy
 from pilotfish.model.credential import UnusableFiles
 from pilotfish.model.wellknown import PROXY_UID
+from pilotfish.runtime.control.views import CertificateView
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.process import BindMount
 
 
+@dataclass(frozen=True, slots=True)
+class CertificateStatus:
+    """What a pod's agent can say of its certificate."""
+
+    certificate: CertificateView | None = None
+    """None as long as there was none."""
+    error: str = ""
+    """Why it is not renewed, or not there yet; "" if all is well."""
+    failing_since: float | None = None
+    """Seconds since the epoch."""
+
+
 class AgentError(MachineError):
     """The outside world keeps an agent from starting: a port is taken, Envoy is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthoritySpec:
+    """Where a pod's certificate comes from."""
+
+    address: str
+    """`10.244.0.1:15012`. An address, not a name."""
+    roots: Path
+    """Whom to trust that it is the authority: PEM."""
+    token: Callable[[], str]
+    """Makes or reads what proves whose agent this is, for each request. It may block, and raise OSError."""
+    name: str
+    """What the authority's certificate, which is discovery's, says."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSources:
+    """What Envoy is told."""
+
+    workload: str = ""
+    """The socket with the workload's certificate, as Envoy sees it; "" if it has none."""
+    discovery: str = ""
+    """The socket with the certificate that is shown to discovery; "" if that is spoken to in plaintext."""
+    name: str = ""
+    """What discovery's certificate must say."""
+    mounts: tuple[BindMount, ...] = ()
+    """What Envoy must see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +73,7 @@ class AgentSpec:
     directory: Path
     """Gets `envoy-rev0.json` and its successors. It is made if it is missing, and readable by Envoy's user."""
     discovery: str
-    """`10.244.0.1:15010`: where Envoy gets its configuration. An address, not a name."""
+    """`10.244.0.1:15012`: where Envoy gets its configuration. An address, not a name."""
     monitoring: str
     """`10.244.0.1:15014`: where the agent gets its name table. "" serves no names of the mesh."""
     log: Path | None
@@ -42,6 +83,8 @@ class AgentSpec:
     """Further node metadata by Istio's names: SERVICE_ACCOUNT, WORKLOAD_NAME, OWNER, ANNOTATIONS, CLUSTER_ID, ..."""
     probes: ProbeTable = field(default_factory=dict, hash=False)
     prometheus: ScrapeTarget | None = None
+    authority: AuthoritySpec | None = None
+    """None: the pod has no certificate, and discovery is asked in plaintext."""
     user: int | None = PROXY_UID
     """Envoy's uid and gid; None leaves it those of this process."""
     transparent: bool = False
@@ -50,6 +93,8 @@ class AgentSpec:
     """Of a workload that is no pod and registers itself: discovery is told what this finds."""
     mounts: tuple[BindMount, ...] = ()
     """What Envoy sees of its pod's volumes."""
+    identities: tuple[BindMount, ...] = ()
+    """Of the pod's volumes, those at the well-known places of certificates that another than the authority gives."""
     log_level: str = "warning"
 
 
@@ -72,6 +117,8 @@ class AgentStatus:
     """The number N of the `envoy-revN.json` that Envoy has; -1 before the first."""
     started_at: float | None = None
     """Of the current run, in seconds since the epoch."""
+    certificate: CertificateStatus = field(default_factory=CertificateStatus)
+    """Of a pod that has an authority."""
     exit_code: int | None = None
     """Of the last run that ended; minus the signal's number if a signal ended it."""
     unusable_files: tuple[UnusableFiles, ...] = ()

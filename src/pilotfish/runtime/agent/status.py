@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pilotfish.agent.supervisor import Phase, Supervisor
 from pilotfish.model.credential import UnusableFiles
-from pilotfish.runtime.agent.spec import AgentSpec, AgentStatus
+from pilotfish.runtime.agent.spec import AgentSpec, AgentStatus, CertificateStatus
 
 _STATES = {
     Phase.IDLE: "waiting",
@@ -25,9 +25,10 @@ def describe(
     lacks: str,
     revision: int,
     started_at: float | None,
+    certificate: CertificateStatus,
     unusable_files: tuple[UnusableFiles, ...] = (),
 ) -> AgentStatus:
-    """`lacks`: what discovery has not told or seen yet; "" if nothing, or if nobody was to be asked."""
+    """`lacks`: what is not there yet beside Envoy itself; "" if nothing, or if nobody was to be asked."""
     status = AgentStatus(
         state=_STATES[machine.phase],
         reason=_REASONS.get(machine.phase, ""),
@@ -39,6 +40,7 @@ def describe(
         revision=revision,
         started_at=started_at if machine.pid else None,
         exit_code=machine.exit_code,
+        certificate=certificate,
         unusable_files=unusable_files,
     )
     if machine.crash_looping:

@@ -159,6 +159,19 @@ class SyncedView(View):
     """`name.namespace` of those that have not acknowledged all."""
 
 
+class CertificateView(View):
+    """What a certificate says of itself."""
+
+    subject: str
+    """Its identity, or of an authority its name."""
+    serial: str
+    """Hexadecimal digits, as openssl prints them."""
+    not_before: float
+    not_after: float
+    fingerprint: str = ""
+    """SHA-256, in hexadecimal digits."""
+
+
 class ProxyView(View):
     namespace: str
     pod: str
@@ -168,6 +181,10 @@ class ProxyView(View):
     pid: int | None
     sync: SyncView | None = None
     """None where discovery does not know the proxy, or does not answer."""
+    certificate: CertificateView | None = None
+    """None before the first, and of a proxy that has none."""
+    certificate_error: str = ""
+    """Why it is not renewed, or not there."""
 
 
 class PublishView(View):
@@ -184,9 +201,30 @@ class DiscoveryView(View):
     pid: int | None
     restarts: int
     xds_address: str
+    """Where proxies connect, over TLS."""
     monitoring_address: str
+    plaintext_address: str = ""
+    """xDS without TLS, in the node's namespace: on loopback unless it was asked for."""
     answering: bool = True
     """False while it starts, and for one that hangs."""
+
+
+class IdentityView(View):
+    """What signs a mesh's certificates."""
+
+    trust_domain: str
+    source: str
+    """Where the authority comes from, for people."""
+    signer: CertificateView
+    roots: tuple[CertificateView, ...]
+    """Whom to trust: the signer's first."""
+    signed: int
+    """Certificates, since discovery's last start."""
+    pem: str
+    """The roots."""
+    next: CertificateView | None = None
+    """What signs next, once all trust its root."""
+    next_at: float | None = None
 
 
 class MeshView(View):

@@ -24,10 +24,11 @@ from pilotfish.ads import (
     parse_delta,
     parse_world,
 )
-from pilotfish.discovery.admission import MOST_OF_A_PEER, Reason, Refusal, peer_host
+from pilotfish.discovery.admission import MOST_OF_A_PEER, Caller, Reason, Refusal
 from pilotfish.discovery.session import ProxySession
 from pilotfish.model import Proxy
 from pilotfish.model.proxy import LONGEST_NODE_ID, NODE_ID_FORM
+from pilotfish.runtime.discovery.callers import Callers, NotServedError
 from pilotfish.runtime.discovery.driver import Driver
 
 _log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ _CODES: Final = {
     Reason.SILENT: grpc.StatusCode.DEADLINE_EXCEEDED,
     Reason.UNKNOWN: grpc.StatusCode.PERMISSION_DENIED,
     Reason.ADDRESS: grpc.StatusCode.PERMISSION_DENIED,
+    Reason.IDENTITY: grpc.StatusCode.PERMISSION_DENIED,
     Reason.GONE: grpc.StatusCode.UNAVAILABLE,
     Reason.KEPT_OFF: grpc.StatusCode.UNAVAILABLE,
 }
@@ -72,27 +74,32 @@ _OPTIONS = (
 _Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 
 
-def make_server(driver: Driver) -> grpc.aio.Server:
+def make_server(driver: Driver, callers: Callers) -> grpc.aio.Server:
     """A server that listens nowhere yet."""
     # gRPC's own log has a traceback for each stream that a peer breaks off; what matters of it is said here.
     logging.getLogger("grpc").setLevel(logging.CRITICAL)
     server = grpc.aio.server(options=_OPTIONS)
     handlers = {
-        "DeltaAggregatedResources": _handler(driver, parse_delta, delta=True),
-        "StreamAggregatedResources": _handler(driver, parse_world, delta=False),
+        "DeltaAggregatedResources": _handler(driver, callers, parse_delta, delta=True),
+        "StreamAggregatedResources": _handler(driver, callers, parse_world, delta=False),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
     return server
 
 
-def _handler(driver: Driver, parse: Callable[[bytes], Request], *, delta: bool) -> grpc.RpcMethodHandler:
+def _handler(
+    driver: Driver, callers: Callers, parse: Callable[[bytes], Request], *, delta: bool
+) -> grpc.RpcMethodHandler:
     async def serve(requests: AsyncIterator[bytes], context: _Context) -> None:
-        host = peer_host(context.peer())
+        host = callers.host(context.peer())
         try:
-            await _guarded(driver, host, _Visit(driver, parse, context, host, delta=delta).serve(requests))
-        except _NotServedError as error:
+            caller, _ = callers.identify(context.peer(), context.invocation_metadata())
+            await _guarded(driver, host, _Visit(driver, parse, context, caller, delta=delta).serve(requests))
+        except NotServedError as error:
             refusal = error.refusal
             driver.turned_away(refusal, host)
+            if refusal.reason is Reason.IDENTITY:
+                callers.hang_up(context.peer())
             await context.abort(_CODES[refusal.reason], refusal.message)
         except asyncio.CancelledError:
             raise
@@ -109,31 +116,23 @@ async def _guarded(driver: Driver, host: str, visit: Coroutine[Any, Any, None]) 
     refusal = driver.door.enter(host)
     if refusal is not None:
         visit.close()
-        raise _NotServedError(refusal)
+        raise NotServedError(refusal)
     try:
         await visit
     finally:
         driver.door.leave(host)
 
 
-class _NotServedError(Exception):
-    """Who asks is not, or no longer, served."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal
-
-
 class _Visit:
     """One stream, from its first request to its end."""
 
     def __init__(
-        self, driver: Driver, parse: Callable[[bytes], Request], context: _Context, host: str, *, delta: bool
+        self, driver: Driver, parse: Callable[[bytes], Request], context: _Context, caller: Caller, *, delta: bool
     ) -> None:
         self._driver = driver
         self._parse = parse
         self._context = context
-        self._host = host
+        self._caller = caller
         self._delta = delta
         self._ended: asyncio.Future[Refusal] = asyncio.get_running_loop().create_future()
         """Discovery ends it, and why."""
@@ -165,10 +164,10 @@ class _Visit:
                 return None if body is None else self._parse_one(body)
         except TimeoutError:
             said = f"nothing was asked for within {_FIRST_REQUEST:g} s"
-            raise _NotServedError(Refusal(Reason.SILENT, said)) from None
+            raise NotServedError(Refusal(Reason.SILENT, said)) from None
 
     async def _follow(self, session: ProxySession, requests: AsyncIterator[bytes]) -> None:
-        pace = self._driver.door.pace(self._host)
+        pace = self._driver.door.pace(self._caller.host)
         async for body in requests:
             began = time.thread_time()  # of discovery's own: what others do on the machine meanwhile is nobody's here
             self._receive(session, self._parse_one(body))
@@ -181,7 +180,7 @@ class _Visit:
         try:
             await asyncio.wait((task, self._ended), return_when=asyncio.FIRST_COMPLETED)
             if self._ended.done():
-                raise _NotServedError(self._ended.result())
+                raise NotServedError(self._ended.result())
             await task
         finally:
             task.cancel()
@@ -191,40 +190,39 @@ class _Visit:
     def _parse_one(self, body: bytes) -> Request:
         if len(body) > LARGEST_REQUEST:
             said = f"a request of {len(body)} bytes; {LARGEST_REQUEST} is the most"
-            raise _NotServedError(Refusal(Reason.TOO_LARGE, said))
+            raise NotServedError(Refusal(Reason.TOO_LARGE, said))
         try:
             return self._parse(body)
         except MalformedRequestError as error:
             said = f"this is no discovery request: {error}"
-            raise _NotServedError(Refusal(Reason.MALFORMED, said)) from error
+            raise NotServedError(Refusal(Reason.MALFORMED, said)) from error
 
     def _receive(self, session: ProxySession, request: Request) -> None:
         try:
             self._driver.receive(session, request)
         except ExcessiveRequestError as error:
-            raise _NotServedError(Refusal(Reason.TOO_LARGE, str(error))) from error
+            raise NotServedError(Refusal(Reason.TOO_LARGE, str(error))) from error
 
     async def _join(self, request: Request) -> ProxySession:
         node = request.node
         if node is None:
             said = "the first request of a stream must carry the node; set node.id in Envoy's bootstrap"
-            raise _NotServedError(Refusal(Reason.MALFORMED, said))
+            raise NotServedError(Refusal(Reason.MALFORMED, said))
         proxy = _proxy(node)
         refusal = await self._admit(proxy)
         if refusal is not None:
-            raise _NotServedError(refusal)
-        peer = self._context.peer()
-        return self._driver.join(node, proxy, self._write, self._end, delta=self._delta, peer=peer)
+            raise NotServedError(refusal)
+        return self._driver.join(node, proxy, self._write, self._end, delta=self._delta, caller=self._caller)
 
     async def _admit(self, proxy: Proxy) -> Refusal | None:
-        driver, host = self._driver, self._host
+        driver, caller = self._driver, self._caller
 
         def is_known() -> bool:
-            refusal = driver.admit(proxy, host)
+            refusal = driver.admit(proxy, caller)
             return refusal is None or refusal.reason is not Reason.UNKNOWN
 
         await driver.moved.wait_for(is_known, _NEWS)
-        return driver.admit(proxy, host)
+        return driver.admit(proxy, caller)
 
     def _end(self, refusal: Refusal) -> None:
         if not self._ended.done():
@@ -237,7 +235,7 @@ def _proxy(node: Node) -> Proxy:
         shown = repr(node.id) if len(node.id) <= _SHOWN else f"{node.id[:_SHOWN]!r}…"
         long = f", of {LONGEST_NODE_ID} characters at the most" if len(node.id) > LONGEST_NODE_ID else ""
         said = f"node id {shown} is no proxy's; it must be {NODE_ID_FORM}{long}"
-        raise _NotServedError(Refusal(Reason.MALFORMED, said))
+        raise NotServedError(Refusal(Reason.MALFORMED, said))
     return proxy
 
 

@@ -6,6 +6,7 @@
 /api/told?resourceVersion=N&proxies=COUNT&wait=S     the same, but for the proxies that do not answer, or refuse
 /api/configured?proxyID=ID&wait=S                     200 when this proxy has taken all that it should have, or 504
 PUT /api/health?proxyID=ID&healthy=true|false         what the agent of a registered workload found: 204, or 404
+/api/identity                                        IdentityView, or 404 where no certificates are signed
 /api/names?proxyID=ID&version=V&wait=S               NameTable, or 304 if it is still V after S seconds
 """
 
@@ -21,17 +22,21 @@ from pilotfish.discovery.standing import Standing, standings
 from pilotfish.model import Proxy
 from pilotfish.model.proxy import NodeId
 from pilotfish.runtime.control.views import ProblemView, SyncedView, SyncView
+from pilotfish.runtime.discovery.authority import AuthorityKeeper
 from pilotfish.runtime.discovery.driver import Driver
 from pilotfish.runtime.discovery.pages import NO_PROXY, Pages, answer, number, wait
 
 
 class Api:
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, authority: AuthorityKeeper | None) -> None:
         self._driver = driver
+        self._authority = authority
         self._plane = driver.plane
 
     def pages(self) -> Pages:
+        identity = {"identity": (self._identity, "what signs certificates, and whom to trust")}
         return {
+            **(identity if self._authority is not None else {}),
             "configured": (self._configured, "200 when one proxy has taken all that it should have (proxyID=, wait=)"),
             "names": (self._names, "the names that a proxy's pod can resolve (proxyID=, version=, wait=)"),
             "problems": (self._problems, "what is wrong with the user's objects"),
@@ -52,7 +57,16 @@ class Api:
         return web.Response(status=204 if known else 404)
 
     async def _problems(self, request: web.Request) -> web.Response:
-        return answer([_problem_view(finding) for finding in findings(self._plane, time.time())])
+        return answer([_problem_view(finding) for finding in self.findings()])
+
+    def findings(self) -> tuple[Finding, ...]:
+        """All that is wrong as of now."""
+        now = time.time()
+        of_authority = self._authority.problems(now) if self._authority is not None else ()
+        return (*findings(self._plane, now), *map(Finding, of_authority))
+
+    async def _identity(self, request: web.Request) -> web.Response:
+        return answer(self._authority.view if self._authority is not None else None)
 
     async def _syncs(self, request: web.Request) -> web.Response:
         return answer([_sync_view(standing) for standing in standings(self._plane)])

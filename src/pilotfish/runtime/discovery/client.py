@@ -10,7 +10,7 @@ from collections.abc import Callable
 from urllib.parse import urlencode
 
 from pilotfish.model.names import NameTable
-from pilotfish.runtime.control.views import ProblemView, SyncView
+from pilotfish.runtime.control.views import IdentityView, ProblemView, SyncView
 from pilotfish.runtime.discovery.address import Address
 from pilotfish.runtime.http import loop
 from pilotfish.runtime.http.message import Answer, AnswerError, Request
@@ -60,6 +60,10 @@ class DiscoveryClient:
 
     async def problems(self) -> tuple[ProblemView, ...]:
         return (await self._ask("/api/problems")).read(tuple[ProblemView, ...])
+
+    async def identity(self) -> IdentityView:
+        """What signs certificates."""
+        return (await self._ask("/api/identity")).read(IdentityView)
 
     async def syncs(self) -> tuple[SyncView, ...]:
         return (await self._ask("/api/syncs")).read(tuple[SyncView, ...])

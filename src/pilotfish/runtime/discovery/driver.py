@@ -11,7 +11,7 @@ from functools import partial
 from pilotfish.ads import Accepted, Node, Refused, Request, Send
 from pilotfish.ads.wire import Payload
 from pilotfish.config.desired import DesiredState
-from pilotfish.discovery.admission import Door, Reason, Refusal
+from pilotfish.discovery.admission import Caller, Door, Reason, Refusal
 from pilotfish.discovery.effects import Disconnect, Effect, Failed, Remember, Settled
 from pilotfish.discovery.memory import Remembered
 from pilotfish.discovery.plane import ControlPlane
@@ -96,16 +96,16 @@ class Driver:
         end: Callable[[Refusal], None],
         *,
         delta: bool,
-        peer: str,
+        caller: Caller,
     ) -> ProxySession:
         """`write` sends the proxy one message; `end` ends its stream, with what it is told."""
-        session = self.plane.join(node, proxy, delta=delta, peer=peer, at=time.time(), now=self._loop.time())
+        session = self.plane.join(node, proxy, delta=delta, caller=caller, at=time.time(), now=self._loop.time())
         self._connections[session.id] = ProxyConnection(
             session.id, self._writing, write, partial(self._unsent, session, end)
         )
         self._ends[session.id] = end
         self.metrics.connected.inc()
-        _log.info("%s connected from %s", session.id, peer)
+        _log.info("%s connected from %s", session.id, caller.peer)
         self._perform(self.plane.enrol(session, self._loop.time()))
         return session
 
@@ -146,8 +146,8 @@ class Driver:
     def door(self) -> Door:
         return self.plane.door
 
-    def admit(self, proxy: Proxy, host: str) -> Refusal | None:
-        return self.plane.admit(proxy, host, self._loop.time())
+    def admit(self, proxy: Proxy, caller: Caller) -> Refusal | None:
+        return self.plane.admit(proxy, caller, self._loop.time())
 
     def turned_away(self, refusal: Refusal, host: str) -> None:
         """Counted each time, said once a minute for each reason and address."""

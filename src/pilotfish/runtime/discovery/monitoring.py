@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from aiohttp import web
@@ -10,30 +9,33 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from pilotfish.discovery import debug
 from pilotfish.discovery.dump import config_dump
-from pilotfish.discovery.findings import findings
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.session import ProxySession
 from pilotfish.mesh.registry.services import services
 from pilotfish.runtime.discovery.api import Api
+from pilotfish.runtime.discovery.authority import AuthorityKeeper
 from pilotfish.runtime.discovery.driver import Driver
 from pilotfish.runtime.discovery.pages import NO_PROXY, Handler, Pages, add_pages, answer
+from pilotfish.runtime.discovery.readers import bounded
 
 
 class Monitoring:
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, authority: AuthorityKeeper | None, operators: tuple[str, ...]) -> None:
+        """`operators`: addresses that read everything where only pods are served."""
         self._driver = driver
+        self._api = Api(driver, authority)
+        self._operators = operators
         self._plane = driver.plane
         self.ready = False
         """The xDS port is open."""
 
     def application(self) -> web.Application:
-        app = web.Application()
+        app = web.Application(middlewares=[bounded(self._plane, self._operators)])
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._metrics)
         add_pages(app, "debug", self._pages())
-        api = Api(self._driver)
-        add_pages(app, "api", api.pages())
-        app.router.add_put("/api/health", api.health)
+        add_pages(app, "api", self._api.pages())
+        app.router.add_put("/api/health", self._api.health)
         return app
 
     def _pages(self) -> Pages:
@@ -60,7 +62,7 @@ class Monitoring:
     async def _metrics(self, request: web.Request) -> web.Response:
         metrics = self._driver.metrics
         metrics.services.set(len(self._plane.mesh.graph.get(services)))
-        found = [finding.problem.severity.value for finding in findings(self._plane, time.time())]
+        found = [finding.problem.severity.value for finding in self._api.findings()]
         for severity in ("error", "warning", "info"):
             metrics.problems.labels(severity=severity).set(found.count(severity))
         return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -18,7 +18,11 @@ from pilotfish.discovery.admission import Door
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.runtime.discovery.address import Address
 from pilotfish.runtime.discovery.ads_server import bind, make_server
+from pilotfish.runtime.discovery.authority import AuthorityKeeper
+from pilotfish.runtime.discovery.callers import Callers, TokenKeys
+from pilotfish.runtime.discovery.certificate_server import CertificateServer
 from pilotfish.runtime.discovery.driver import Driver
+from pilotfish.runtime.discovery.front import Front
 from pilotfish.runtime.discovery.keys import REFRESH, KeyKeeper
 from pilotfish.runtime.discovery.metrics import Metrics
 from pilotfish.runtime.discovery.monitoring import Monitoring
@@ -47,8 +51,16 @@ class Options:
     """Directories count with what is below them."""
     allow_plaintext: bool = False
     """Serve others than this machine's processes without TLS."""
+    secure: Address | None = None
+    """Where xDS and certificates are served over TLS; None for nowhere."""
+    authority: Path | None = None
+    """A directory with Istio's four files of a certificate authority; None: the Secret `cacerts`, or one of our own."""
+    token_keys: tuple[Path, ...] = ()
+    """Files with the public keys of who makes service-account tokens, PEM."""
     only_pods: bool = False
     """Serve the pods among the objects alone, each from its own address."""
+    operators: tuple[str, ...] = ()
+    """Addresses from which, as from loopback, everything may be asked where only pods are served."""
     state: Path | None = None
     """A directory for what is to outlive a restart; None to forget it."""
     key_refresh: float = REFRESH
@@ -62,6 +74,11 @@ class Options:
                     f"{flag} {address} would serve the mesh's configuration in plaintext to all who can reach it",
                     "give a loopback address, or --allow-plaintext where the network is trusted",
                 )
+        if self.secure is not None and self.state is None and self.authority is None:
+            raise MachineError(
+                f"--secure-address {self.secure} would sign with a root that is forgotten at the next start",
+                "give --state DIR to keep it, or --ca DIR with your own",
+            )
 
 
 class DiscoveryServer:
@@ -78,7 +95,16 @@ class DiscoveryServer:
         self._keys = KeyKeeper(
             self.driver.supply, self.plane.mesh.addresses, options.state, refresh=options.key_refresh
         )
-        self._pages = Monitoring(self.driver)
+        self.secure = options.secure
+        """With the port that was chosen, once started."""
+        self.authority: AuthorityKeeper | None = None
+        self._front: Front | None = None
+        if options.secure is not None:
+            directory = options.state / "ca" if options.state is not None else None
+            self.authority = AuthorityKeeper(directory, options.authority)
+            self._front = Front(self.authority.server_context, self.plane.door.pace)
+        self._callers = Callers(self.plane, self._front, TokenKeys(options.token_keys))
+        self._pages = Monitoring(self.driver, self.authority, options.operators)
         self._source = Files(options.paths, options.mesh_config, recursive=options.recursive)
         self._desired = DesiredState(preferred=() if options.mesh_config is None else (str(options.mesh_config),))
         self._runner = web.AppRunner(self._pages.application(), access_log=None, logger=LOG, shutdown_timeout=0.5)
@@ -91,16 +117,23 @@ class DiscoveryServer:
             self._state.prepare()
             await self._keys.__aenter__()
             self._apply(await self._source.next())
+            if self.authority is not None:
+                self.authority.load(self._desired)
             await self._keys.wait(_PATIENCE)
             self.monitoring = await self._listen_http()
-            self._server = make_server(self.driver)
+            self._server = make_server(self.driver, self._callers)
             self.xds = self._listen_xds(self._server)
+            if self._front is not None and self.authority is not None:
+                self._listen_secure(self._server, self._front, self.authority)
             await self._server.start()
+            if self._front is not None:
+                self._front.start()
         except BaseException:
             await self.__aexit__()
             raise
         self._pages.ready = True
-        _log.info("serving xDS on %s, monitoring on %s", self.xds, self.monitoring)
+        secure = f"{self.secure} (TLS), " if self.secure is not None else ""
+        _log.info("serving xDS on %s%s, monitoring on %s", secure, self.xds, self.monitoring)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -111,6 +144,10 @@ class DiscoveryServer:
         if self._server is not None:
             await self.driver.drain(_DRAIN)
             await self._server.stop(None)
+        if self._front is not None:
+            await self._front.close()
+        if self.authority is not None:
+            self.authority.close()
         await self._runner.cleanup()
         await self._state.close()
 
@@ -118,10 +155,14 @@ class DiscoveryServer:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.driver.run())
             tasks.create_task(self._follow())
+            if self.authority is not None:
+                tasks.create_task(self.authority.run())
 
     async def _follow(self) -> None:
         while True:
             self._apply(await self._source.next())
+            if self.authority is not None:
+                self.authority.follow(self._desired)
 
     def _apply(self, batch: Batch) -> None:
         before, self._desired = self._desired, update(self._desired, batch.news)
@@ -139,6 +180,17 @@ class DiscoveryServer:
         except OSError as error:
             raise _unavailable("--monitoring-address", self.monitoring, error) from error
         return Address(self.monitoring.host, self._runner.addresses[0][1])
+
+    def _listen_secure(self, server: grpc.aio.Server, front: Front, authority: AuthorityKeeper) -> None:
+        address = self._options.secure
+        if address is None:
+            return
+        server.add_generic_rpc_handlers(CertificateServer(self.driver, authority, self._callers).handlers())
+        try:
+            bind(server, front.inner)
+            self.secure = front.listen(address)
+        except OSError as error:
+            raise _unavailable("--secure-address", address, error) from error
 
     def _listen_xds(self, server: grpc.aio.Server) -> Address:
         try:

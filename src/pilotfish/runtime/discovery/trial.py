@@ -27,6 +27,7 @@ from pilotfish.envoy.bootstrap import BootstrapSpec, bootstrap
 from pilotfish.model import Problem, Proxy
 from pilotfish.runtime.agent.envoy import find_envoy
 from pilotfish.runtime.discovery.ads_server import bind, make_server
+from pilotfish.runtime.discovery.callers import Callers, TokenKeys
 from pilotfish.runtime.discovery.driver import Driver
 from pilotfish.runtime.discovery.metrics import Metrics
 from pilotfish.runtime.linux.netns import NetNs
@@ -99,7 +100,7 @@ async def trial(proxy: Proxy) -> AsyncIterator[Trial]:
     driver = Driver(plane, Metrics(plane.mesh.graph.stats), lambda remembered: None)
     with TemporaryDirectory(prefix="pilotfish-") as made:
         directory = Path(made)
-        server = make_server(driver)
+        server = make_server(driver, Callers(driver.plane, None, TokenKeys(())))
         bind(server, f"unix:{directory}/xds")
         await server.start()
         pushing = asyncio.create_task(driver.run())

@@ -30,6 +30,8 @@ class Order(msgspec.Struct, frozen=True):
     mesh_config: str | None
     namespace: str
     recursive: bool
+    allow_plaintext: bool
+    authority: str | None
     stdin: str | None
 
 
@@ -67,6 +69,8 @@ def serve() -> int:
         mesh_config=order.mesh_config,
         namespace=order.namespace,
         recursive=order.recursive,
+        allow_plaintext=order.allow_plaintext,
+        authority=None if order.authority is None else Path(order.authority),
     )
     teller = _Teller(os.dup(1))
     null = os.open(os.devnull, os.O_RDWR)
@@ -122,6 +126,8 @@ def _order(options: UpOptions, stdin: str | None) -> Order:
         options.mesh_config,
         options.namespace,
         options.recursive,
+        options.allow_plaintext,
+        None if options.authority is None else str(options.authority),
         stdin,
     )
 

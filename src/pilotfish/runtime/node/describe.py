@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from pilotfish.config.kubernetes import Service
+from pilotfish.model import Problem, Severity
 from pilotfish.model.proxy import ProxyType
 from pilotfish.model.wellknown import ADMIN_PORT, PROXY_CONTAINER
 from pilotfish.node.container import ContainerState
@@ -23,6 +24,8 @@ from pilotfish.runtime.control.views import (
 from pilotfish.runtime.node.pod import Pod
 
 UNCAPTURED = "the pod has no sidecar: the node balances what it sends to Services, and no rule of the mesh applies"
+_PATIENCE = 5.0
+"""Seconds for which a certificate that is not renewed is no news: discovery may just be started again."""
 
 
 def describe_pod(pod: Pod) -> PodView:
@@ -52,6 +55,7 @@ def describe_pod(pod: Pod) -> PodView:
 
 def describe_proxy(pod: Pod, sync: SyncView | None) -> ProxyView:
     agent = pod.sandbox.agent
+    certificate = agent.status.certificate if agent is not None else None
     return ProxyView(
         namespace=pod.identity.namespace,
         pod=pod.identity.name,
@@ -60,7 +64,28 @@ def describe_proxy(pod: Pod, sync: SyncView | None) -> ProxyView:
         restarts=agent.restarts if agent else 0,
         pid=agent.pid if agent else None,
         sync=sync,
+        certificate=certificate.certificate if certificate is not None else None,
+        certificate_error=certificate.error if certificate is not None else "",
     )
+
+
+def certificate_problem(pod: Pod, now: float) -> Problem | None:
+    """A certificate that is not renewed, as soon as that has failed for a while: in the middle of its life."""
+    agent = pod.sandbox.agent
+    status = agent.status.certificate if agent is not None else None
+    if status is None or not status.error or status.failing_since is None or now - status.failing_since < _PATIENCE:
+        return None
+    since = f"for {now - status.failing_since:.0f} s"
+    held = status.certificate
+    if held is None:
+        what, severity = f"it has had no certificate {since}, and is not ready", Severity.ERROR
+    elif held.not_after <= now:
+        what, severity = f"its certificate expired {now - held.not_after:.0f} s ago: no peer takes it", Severity.ERROR
+    else:
+        what = f"its certificate is not renewed {since}; it is valid for {held.not_after - now:.0f} s more"
+        severity = Severity.WARNING
+    message = f"{what}: {status.error}; 'pilotfish status' says whether discovery runs, and discovery.log more"
+    return Problem(pod.identity.ref, "", "CertificateNotRenewed", message, severity)
 
 
 def describe_service(stored: Stored, service: Service, cluster_ip: str, backends: tuple[Backend, ...]) -> ServiceView:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from pilotfish.model.wellknown import MONITORING_PORT, XDS_PORT
+from pilotfish.model.wellknown import MONITORING_PORT, SECURE_XDS_PORT, XDS_PORT
 from pilotfish.runtime.control.views import DiscoveryView, ProblemView, SyncView
 from pilotfish.runtime.discovery.client import DiscoveryClient
 from pilotfish.runtime.errors import MachineError
@@ -19,6 +19,9 @@ from pilotfish.runtime.http.message import AnswerError
 from pilotfish.runtime.linux.logs import ContainerLog
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.process import STDOUT, Process, ProcessSpec, start
+from pilotfish.runtime.net.subnets import Subnets
+from pilotfish.runtime.node.options import UpOptions
+from pilotfish.runtime.node.records import TOKEN_KEY
 
 _log = logging.getLogger(__name__)
 _LONG_LIVED = 10.0
@@ -31,13 +34,17 @@ T = TypeVar("T")
 
 
 class DiscoveryProcess:
-    def __init__(self, node: NetNs, address: str, directory: Path) -> None:
-        """`address`: the node's; `directory`: the mesh's."""
-        self.xds = f"{address}:{XDS_PORT}"
+    def __init__(self, node: NetNs, subnets: Subnets, options: UpOptions) -> None:
+        address = str(subnets.node[0])
+        self.xds = f"{address}:{SECURE_XDS_PORT}"
+        self.plaintext = f"{address if options.allow_plaintext else '127.0.0.1'}:{XDS_PORT}"
+        """In the node's namespace."""
         self.monitoring = f"{address}:{MONITORING_PORT}"
         self.restarts = 0
         self._node = node
-        self._directory = directory
+        self._operator = str(subnets.host[0])
+        self._options = options
+        self._directory = options.directory
         self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._client = DiscoveryClient(self.monitoring)
@@ -50,6 +57,7 @@ class DiscoveryProcess:
             pid=pid,
             restarts=self.restarts,
             xds_address=self.xds,
+            plaintext_address=self.plaintext,
             monitoring_address=self.monitoring,
         )
 
@@ -127,10 +135,15 @@ class DiscoveryProcess:
         arguments = {
             "--config": str(config / "objects.json"),
             "--mesh-config": str(config / "mesh.yaml"),
-            "--xds-address": self.xds,
+            "--xds-address": self.plaintext,
+            "--secure-address": self.xds,
+            "--token-key": str((self._directory / TOKEN_KEY).with_suffix(".pub")),
+            "--operator": self._operator,
             "--monitoring-address": self.monitoring,
             "--state": str(self._directory / "discovery"),
         }
+        if self._options.authority is not None:
+            arguments["--ca"] = str(self._options.authority.absolute())
         words = [word for pair in arguments.items() for word in pair]
         run = "import sys; from pilotfish.cli import main; sys.argv[0] = 'pilotfish'; main()"
         return ProcessSpec(

@@ -34,6 +34,7 @@ from pilotfish.runtime.node.reconciler import Reconciler
 from pilotfish.runtime.node.records import write_view
 from pilotfish.runtime.node.sandbox import Ground
 from pilotfish.runtime.node.status import Status
+from pilotfish.runtime.node.tokens import TokenMaker
 from pilotfish.runtime.node.workloads import Place
 from pilotfish.runtime.source import ObjectSource
 from pilotfish.runtime.source.files import Files
@@ -99,7 +100,7 @@ class _Builder:
         store = await self._read(source)
         network = await self._make_network()
         view = write_view(options, (str(network.subnets.v4), str(network.subnets.v6)))
-        discovery = DiscoveryProcess(network.node, str(network.subnets.node[0]), options.directory)
+        discovery = DiscoveryProcess(network.node, network.subnets, options)
         entrances = Entrances(ports, self._progress)
         exits.push_async_callback(entrances.close)
         reconciler = await self._make_pods(store, network, discovery, entrances)
@@ -167,6 +168,7 @@ class _Builder:
             agents=agents,
             discovery=discovery.xds,
             monitoring=discovery.monitoring,
+            tokens=TokenMaker(self._options.directory, discovery.xds),
             discovery_ready=asyncio.Event(),
             starting=asyncio.Semaphore(max(_ENVOYS_AT_ONCE, 2 * len(os.sched_getaffinity(0)))),
             private=find_private(self._options.state_root),

@@ -26,6 +26,10 @@ class UpOptions:
     """Of objects that name none."""
     recursive: bool = False
     """Folders count with what is below them."""
+    allow_plaintext: bool = False
+    """Serve xDS without TLS on the mesh's network, too, and not on loopback alone."""
+    authority: Path | None = None
+    """A directory with Istio's four files of a certificate authority; None: the Secret `cacerts`, or one of our own."""
     ready_timeout: float = 120
     """Seconds that `detach` waits until all is ready."""
 

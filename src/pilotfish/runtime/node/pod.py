@@ -200,8 +200,8 @@ class Pod:
             self.post(ev.SandboxReady())
 
     def _write_proxy_volumes(self) -> None:
-        """Of a gateway, whose Envoy is started with its pod. MachineError where something lacks."""
-        if not volumes.build_proxy_mounts(self.identity):
+        """What the proxy, which is started with its pod, has of its volumes. MachineError where something lacks."""
+        if not volumes.build_proxy_mounts(self.identity) and not volumes.build_identity_mounts(self.identity):
             return
         contents, missing = volumes.build(self.identity, self._node.store)
         if missing:

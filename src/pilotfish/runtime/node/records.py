@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -15,6 +16,14 @@ from pilotfish.runtime.linux.files import replace_file
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.net.names import node_name
 from pilotfish.runtime.node.options import UpOptions
+
+TOKEN_KEY: Final = "identity/token.key"
+"""In the mesh's directory: what the node signs tokens with; `.pub` beside it is how others check them."""
+
+
+def roots_path(directory: Path) -> Path:
+    """Whom the mesh trusts, PEM, in the mesh's directory."""
+    return directory / "discovery" / "ca" / "root-cert.pem"
 
 
 def write_view(options: UpOptions, pod_subnets: tuple[str, ...]) -> MeshView:

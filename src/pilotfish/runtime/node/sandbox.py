@@ -17,7 +17,7 @@ from pilotfish.model.proxy import ProxyType
 from pilotfish.model.wellknown import PROXY_CONTAINER
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.launch import render_hosts, render_resolv_conf
-from pilotfish.node.volumes import build_proxy_mounts
+from pilotfish.node.volumes import Mount, build_identity_mounts, build_proxy_mounts
 from pilotfish.runtime import capture
 from pilotfish.runtime.agent import Agent, AgentHost, AgentSpec
 from pilotfish.runtime.errors import MachineError
@@ -26,6 +26,7 @@ from pilotfish.runtime.linux.pidns import PidNs
 from pilotfish.runtime.linux.process import BindMount
 from pilotfish.runtime.net.names import pod_name
 from pilotfish.runtime.net.network import MeshNetwork
+from pilotfish.runtime.node.tokens import TokenMaker
 from pilotfish.runtime.thread import in_thread
 
 _END = 2.0
@@ -40,6 +41,7 @@ class Ground:
     agents: AgentHost
     discovery: str
     monitoring: str
+    tokens: TokenMaker
     discovery_ready: asyncio.Event
     """An Envoy that started before would wait long for its second try."""
     starting: asyncio.Semaphore
@@ -159,13 +161,17 @@ class Sandbox:
             directory=self._directory,
             discovery=ground.discovery,
             monitoring=ground.monitoring,
+            authority=ground.tokens.authority(self._identity),
             log=self._directory / "logs" / f"{PROXY_CONTAINER}.log",
             proxy_config=sidecar.proxy_config,
             metadata=sidecar.metadata,
             transparent=sidecar.transparent,
             probes=sidecar.probes,
             prometheus=sidecar.prometheus,
-            mounts=tuple(
-                BindMount(m.source, m.target, m.read_only, m.root) for m in build_proxy_mounts(self._identity)
-            ),
+            mounts=tuple(_bound(mount) for mount in build_proxy_mounts(self._identity)),
+            identities=tuple(_bound(mount) for mount in build_identity_mounts(self._identity)),
         )
+
+
+def _bound(mount: Mount) -> BindMount:
+    return BindMount(mount.source, mount.target, mount.read_only, mount.root)

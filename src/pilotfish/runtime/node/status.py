@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
@@ -14,7 +15,7 @@ from pilotfish.model.kinds import KINDS, SERVICE
 from pilotfish.node import gateways
 from pilotfish.node.store import Store
 from pilotfish.runtime.control.views import MeshView, ProblemView, PublishView, ServiceView, StatusView, SyncView
-from pilotfish.runtime.node.describe import describe_pod, describe_proxy, describe_service
+from pilotfish.runtime.node.describe import certificate_problem, describe_pod, describe_proxy, describe_service
 from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.entrances import Entrances
 from pilotfish.runtime.node.publish import Published, find_problem
@@ -82,10 +83,11 @@ class Status:
         workloads, store = reconciler.workloads, reconciler.store
         refused = tuple(problem for ref in sorted(workloads.problems) for problem in workloads.problems[ref])
         waiting = tuple(problem for pod in workloads.pods.values() for problem in pod.problems())
+        expiring = tuple(p for pod in workloads.pods.values() if (p := certificate_problem(pod, time.time())))
         unpublished = tuple(problem for each in self._published if (problem := find_problem(each, store)))
         manifests = {ref: stored.manifest for ref, stored in store.objects.items()}
         ours = (*reconciler.faults.problems, *reconciler.address_problems, *gateways.find_problems(manifests))
-        found = (*self._source.problems(), *store.problems, *ours, *refused, *waiting, *unpublished)
+        found = (*self._source.problems(), *store.problems, *ours, *refused, *waiting, *expiring, *unpublished)
         return tuple(dict.fromkeys(found))
 
     def _services(self) -> tuple[ServiceView, ...]:
