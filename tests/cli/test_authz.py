@@ -115,7 +115,7 @@ def test_a_token_is_refused_by_an_object(invoke: Invoke, mesh: str) -> None:
 
 def test_without_a_certificate_a_caller_is_nobody(invoke: Invoke, mesh: str) -> None:
     shown = invoke("explain", "client-0.vm", "http://webapp/ok", "-f", mesh, "--uid", "1337")
-    assert "there are ALLOW policies, and none of them allows it" in shown.stdout
+    assert "nobody is let in but by AuthorizationPolicy " in shown.stdout
 
 
 def test_what_is_said_of_a_request_leaves_its_credentials_out(invoke: Invoke, mesh: str) -> None:

@@ -24,7 +24,7 @@ from envoy.extensions.filters.network.rbac.v3.rbac_pb2 import RBAC as NetworkRba
 from pilotfish.envoy.message import config_path
 from pilotfish.explain.call import Call, Failure
 from pilotfish.explain.matchers import Holds
-from pilotfish.explain.rbac import Ruling, Subject, matching, rule
+from pilotfish.explain.rbac import Subject, matching, rule
 from pilotfish.explain.tokens import UndecidedError, Verdict, find_tokens, verify
 from pilotfish.explain.trace import Branch, End, Stage
 from pilotfish.explain.trace import Verdict as Taken
@@ -124,12 +124,19 @@ def _authorize(branch: Branch, name: str, rbac: Any, subject: Subject, noted: No
         return None
     details = f"rbac_access_denied_matched_policy[{found.policy or 'none'}]"
     denied = branch.step(stage, name, verdict=Taken.REFUSED, evidence=evidence | {"details": details}, written=said)
-    _deny(denied, found, subject)
+    _deny(denied, found.policy or _who_allows(rbac.rules), bool(found.policy), subject)
     return None
 
 
-def _deny(branch: Branch, found: Ruling, subject: Subject) -> None:
-    cause = f"{found.policy} denies it" if found.policy else "there are ALLOW policies, and none of them allows it"
+def _who_allows(rules: RBAC) -> str:
+    """The policies of which one would have to hold: `AuthorizationPolicy vm/reader, vm/writer`."""
+    found = (_RULE.search(name) for name in rules.policies)
+    names = sorted({f"{each['namespace']}/{each['name']}" for each in found if each is not None})
+    return f"{AUTHORIZATION_POLICY} {', '.join(names)}" if names else "the policies with the action ALLOW"
+
+
+def _deny(branch: Branch, policy: str, denies: bool, subject: Subject) -> None:
+    cause = f"{policy} denies it" if denies else f"nobody is let in but by {policy}, and this is not"
     if subject.is_http:
         branch.end(End.RESPONSE, cause, status=403, failure=Failure.DENIED)
     else:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pilotfish.explain.ask import OUTSIDE, Ask
+from pilotfish.explain.call import Failure
 from pilotfish.explain.live import Marks, Observed, compare
 from pilotfish.explain.owner import Owner, Owners
 from pilotfish.explain.trace import End, Outcome, Side, Stage, Step, Trace, Verdict
@@ -216,7 +217,8 @@ class _Builder:
         return Ending(outcome, say_end(outcome))
 
     def asking(self, outcome: Outcome) -> tuple[str, ...]:
-        """Who led there: the nearest object on the way, and of endpoints who sends it to them."""
+        """Who led there: the nearest object on the way, and of endpoints who sends it to them. What is denied is so
+        wherever it comes from."""
         found: list[str] = []
         at: int | None = outcome.last_step if self._trace.steps else None
         while at is not None:
@@ -226,7 +228,7 @@ class _Builder:
                 found.append(said)
                 if step.stage is not Stage.ENDPOINT:
                     break
-            at = step.parent
+            at = step.parent if outcome.failure is not Failure.DENIED else None
         return tuple(found)
 
     def past(self) -> tuple[str, ...]:
