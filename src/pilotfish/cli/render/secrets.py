@@ -34,9 +34,10 @@ def select_secrets(dump: Json) -> list[Json]:
 
 
 def render_secrets(secrets: Iterable[Json], now: float) -> Table:
-    """A row for each certificate: a chain's own first, and each of whom to trust."""
+    """A row for each certificate: a chain's own first, and each of whom to trust. What servers and clients of an Envoy
+    both have, its dump has twice."""
     header = ("NAME", "TYPE", "STATUS", "VALID", "SERIAL", "NOT BEFORE", "NOT AFTER", "NAMES")
-    return table(header, (row for secret in secrets for row in _rows(secret, now)))
+    return table(header, dict.fromkeys(row for secret in secrets for row in _rows(secret, now)))
 
 
 def _rows(secret: Json, now: float) -> Iterator[tuple[str, ...]]:
