@@ -174,7 +174,13 @@ kind: WorkloadEntry
 metadata: {name: elsewhere, namespace: other}
 spec: {address: 10.245.1.2, ports: {http: 8012}, labels: {app: app}}
 ---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: app, namespace: vm}
+spec: {host: app.example.com, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}
+---
 """
+# By turns: where the least busy is asked, weights count for less the more requests are under way.
 
 
 def test_workloads_have_weights_and_the_unhealthy_are_left_out(start: Start) -> None:
@@ -185,4 +191,4 @@ def test_workloads_have_weights_and_the_unhealthy_are_left_out(start: Start) -> 
     answers = [answer for answer, _ in call_all(live.netns, "10.96.0.7", 80, [[(0, request)]] * 400)]
     found = Counter(name for answer in answers for name in re.findall(r"x-app: ([\w-]+)", answer))
     assert found.keys() == {"v1", "v2"}
-    assert 248 < found["v1"] < 352, "it is 300 of 400, and 52 are six standard deviations"
+    assert 290 < found["v1"] < 310, "it is 300 of 400, but for where each turn begins"
