@@ -226,11 +226,11 @@ def test_ports_are_those_of_the_seed(mesh: Mesh) -> None:
 
 
 def test_discoverys_debug_pages(mesh: Mesh) -> None:
+    """Open to the machine's users; a pod reads of itself alone."""
     monitoring = mesh.status["discovery"]["monitoring_address"]
 
     def get(path: str) -> Any:
-        return run("ip", "netns", "exec", Path(mesh.status["mesh"]["netns"]).name, "curl", "-sS", "-m", "5",
-                   f"http://{monitoring}{path}").stdout  # fmt: skip
+        return run("curl", "-sS", "-m", "5", f"http://{monitoring}{path}").stdout
 
     assert f"outbound|8888|v2|{HOST}" in get("/debug/edsz")
     assert "webapp-0.vm" in get("/debug/syncz")

@@ -143,3 +143,23 @@ def test_who_serves_is_known_of_pods_that_a_slice_lists() -> None:
     found = graph.get(endpoints, "a.vm.svc.cluster.local", "", 80)
     assert [(e.address, e.account, e.mutual) for e in found] == [("10.0.0.1", "default", True), ("10.0.0.2", "", False)]
     assert graph.get(identities, "a.vm.svc.cluster.local", "", 80) == ("spiffe://cluster.local/ns/vm/sa/default",)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "mutual"),
+    [
+        ({}, True),
+        ({"excludeInboundPorts": "9090, 8080"}, False),
+        ({"excludeInboundPorts": "9090"}, True),
+        ({"includeInboundPorts": "9090"}, False),
+        ({"includeInboundPorts": "8080,9090"}, True),
+        ({"includeInboundPorts": ""}, False),
+    ],
+)
+def test_a_port_that_the_sidecar_does_not_see_is_called_in_the_clear(annotations: dict[str, str], mutual: bool) -> None:
+    written = {f"traffic.sidecar.istio.io/{key}": value for key, value in annotations.items()}
+    spec = {"containers": [{"name": "app", "command": ["x"]}]}
+    a = manifest("Pod", "a", labels=PROXIED, annotations=written, spec=spec, status={"podIP": "10.0.0.1"})
+    graph = graph_of(service("a", ports=[{"name": "http", "port": 80, "targetPort": 8080}]), a)
+    (found,) = graph.get(endpoints, "a.vm.svc.cluster.local", "", 80)
+    assert found.mutual is mutual

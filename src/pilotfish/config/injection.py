@@ -19,6 +19,9 @@ TEMPLATES: Final = "inject.istio.io/templates"
 _GATEWAY: Final = "gateway"
 _ROUTER: Final = ("proxy", "router")
 _OF_NAMESPACE: Final = "istio-injection"
+_INCLUDED: Final = "traffic.sidecar.istio.io/includeInboundPorts"
+_EXCLUDED: Final = "traffic.sidecar.istio.io/excludeInboundPorts"
+_ALL: Final = "*"
 _YES: Final = ("", "y", "yes", "true", "on")
 COUNTED: Final = {
     "sidecar.istio.io/statsInclusionPrefixes": "inclusion_prefixes",
@@ -43,6 +46,22 @@ def asks_for_gateway(pod: Metadata, spec: PodSpec) -> bool:
 def is_router(spec: PodSpec) -> bool:
     """It is a gateway that needs no injection (`old_gateway`), whatever is said of that."""
     return any(runs_router(each) for each in spec.containers)
+
+
+def capture_of(annotations: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Those that say which of a pod's ports the sidecar sees, sorted."""
+    return tuple(sorted((key, value) for key, value in annotations.items() if key in (_INCLUDED, _EXCLUDED)))
+
+
+def bypasses_sidecar(annotations: Mapping[str, str], port: int) -> bool:
+    """What is sent to this port of the pod reaches the app as it comes."""
+    included = annotations.get(_INCLUDED, _ALL).strip()
+    return port in _ports(annotations.get(_EXCLUDED, "")) or (included != _ALL and port not in _ports(included))
+
+
+def _ports(listed: str) -> frozenset[int]:
+    """What is no number has been said of: such a pod is not started."""
+    return frozenset(int(each) for each in listed.split(",") if each.strip().isdecimal())
 
 
 def runs_router(container: Container) -> bool:

@@ -161,6 +161,8 @@ class _Walk:
 
     def enter(self, branch: Branch, station: Station, call: Call, hops: int) -> None:
         """At a pod."""
+        client = self.scene.at(call.source) if call.source else None
+        call = _shown(client, call) if client is not None else call
         side = Side.GATEWAY if station.is_gateway else Side.SERVER
         branch = branch.beyond(side=side, pod=station.name)
         if station.is_gateway:
@@ -209,6 +211,11 @@ class _Walk:
             why = f"it listens on {', '.join(others)} alone" if others else "nothing listens there"
             step = branch.step(Stage.APP, place, verdict=Verdict.REFUSED, evidence={"why": why})
             step.end(End.REFUSED, f"{station.name} refuses {place}: {why}")
+            return
+        if call.tls is not None and call.tls.of_mesh:
+            why = "no proxy ends the mesh's TLS there, and the app does not"
+            step = branch.step(Stage.APP, place, verdict=Verdict.REFUSED, evidence={"why": why})
+            step.end(End.REFUSED, f"{station.name} does not understand what comes to {place}: {why}")
             return
         step = branch.step(Stage.APP, place, evidence={"listens": heard if heard is not None else "not known"})
         step.end(End.DELIVERED)

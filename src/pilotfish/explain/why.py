@@ -7,11 +7,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
+from pilotfish.envoy.mutual_tls import MESH_HTTP, MESH_TCP
 from pilotfish.explain.accesslog import AccessLogEntry
 from pilotfish.explain.ask import Ask, parse
+from pilotfish.explain.call import Tls
 from pilotfish.explain.flags import FLAGS
 from pilotfish.explain.owner import Owner, Owners
 from pilotfish.explain.trace import Trace
+from pilotfish.mesh.hosts import SERVER_NAME_PREFIX
 
 _LISTED: Final = re.compile(r"(spec\.\w+)\[\]")
 
@@ -25,8 +28,11 @@ def ask_of(entry: AccessLogEntry) -> Ask:
     """What was asked, at the address that the client meant. What the log does not have is left out: headers."""
     place, name = entry.downstream_local_address, entry.requested_server_name
     source = entry.downstream_remote_address.rpartition(":")[0].strip("[]")
+    # What a proxy of the mesh asks for, and no app: its TLS is ended where this was logged.
+    mesh, name = (name, "") if name.startswith(SERVER_NAME_PREFIX) else ("", name)
     if not entry.method:
-        return parse(f"tcp://{place}", sni=name, source=source)
+        asked = parse(f"tcp://{place}", sni=name, source=source)
+        return replace(asked, tls=Tls(mesh, MESH_TCP, of_mesh=True)) if mesh else asked
     headers: Iterable[str] = (f"Host: {entry.authority}",)
     asked = parse(
         f"{'https' if name else 'http'}://{place}{entry.path}",
@@ -36,7 +42,8 @@ def ask_of(entry: AccessLogEntry) -> Ask:
         http2=entry.protocol == "HTTP/2",
         source=source,
     )
-    return replace(asked, went_to=entry.upstream_cluster)
+    asked = replace(asked, went_to=entry.upstream_cluster)
+    return replace(asked, tls=Tls(mesh, MESH_HTTP, of_mesh=True)) if mesh else asked
 
 
 def find_changes(trace: Trace, entry: AccessLogEntry, owners: Owners) -> Iterator[tuple[Owner, str]]:

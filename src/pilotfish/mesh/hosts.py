@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from pilotfish.model.wellknown import SERVICE_DOMAIN
 
@@ -42,9 +43,12 @@ def wildcards(host: str) -> Iterator[str]:
         yield "*"
 
 
+SERVER_NAME_PREFIX: Final = "outbound_."
+
+
 def server_name(port: int, subset: str, host: str) -> str:
     """What a client's proxy asks for in TLS with one of the mesh: `outbound_.8080_.v1_.reviews.vm.svc.cluster.local`.
 
     Source: Istio's BuildDNSSrvSubsetKey, https://github.com/istio/istio/blob/master/pilot/pkg/model/service.go
     """
-    return f"outbound_.{port}_.{subset}_.{host}".lower()
+    return f"{SERVER_NAME_PREFIX}{port}_.{subset}_.{host}".lower()

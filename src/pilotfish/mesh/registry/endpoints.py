@@ -106,7 +106,7 @@ def _endpoint(source: Workload, port: int, ready: bool) -> Endpoint:
         source.weight,
         source.ref,
         source.account,
-        source.mutual,
+        source.ends_mutual(port),
     )
 
 
@@ -198,7 +198,9 @@ def _listed(db: Reads, address: str, port: int, ready: bool, ref: ObjectRef, loc
     if known is None:
         return Endpoint(address, port, ready=ready, locality=locality, ref=ref)
     near = locality if locality != _NOWHERE else known.locality
-    return Endpoint(address, port, known.labels, ready, near, ref=known.ref, account=known.account, mutual=known.mutual)
+    return Endpoint(
+        address, port, known.labels, ready, near, ref=known.ref, account=known.account, mutual=known.ends_mutual(port)
+    )
 
 
 def _of_subset(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pilotfish.config import istio, kubernetes
+from pilotfish.config.injection import bypasses_sidecar, capture_of
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import LABELLED, Labels, effective, labels_of, resource
 from pilotfish.model import ObjectRef
@@ -32,6 +33,12 @@ class Workload:
     """Its service account; "" if unknown."""
     mutual: bool = False
     """It has a proxy that ends mutual TLS."""
+    annotations: tuple[tuple[str, str], ...] = ()
+    """Of a pod; those that say which of its ports the proxy sees."""
+
+    def ends_mutual(self, port: int) -> bool:
+        """Whether its proxy ends mutual TLS at this port of it."""
+        return self.mutual and not bypasses_sidecar(dict(self.annotations), port)
 
     def port(self, port: ServicePort) -> int | None:
         """The number that a Service's port means here; None if no container port has the name that it targets."""
@@ -65,6 +72,7 @@ def workload(db: Reads, ref: ObjectRef) -> Workload | None:
         locality=Locality.of_labels(pod.metadata.labels),
         account=pod.spec.service_account_name or "default",
         mutual=pod.metadata.labels.get(TLS_MODE_LABEL) == MUTUAL,
+        annotations=capture_of(pod.metadata.annotations),
     )
 
 
