@@ -79,8 +79,9 @@ class Logs:
         """Of a request by its id, over whichever connection it came."""
         if pod:
             return pod, self._by_id.get((pod, id)) or self._by_source.get((pod, source))
-        # A Service's address: whoever has the connection.
-        return next(((at, entry) for (at, other), entry in self._by_source.items() if other == source), ("", None))
+        # A Service's address: whoever was called over the connection. Its client may have called others from that port.
+        taken = ((at, entry) for (at, other), entry in self._by_source.items() if other == source and entry.is_inbound)
+        return next(taken, ("", None))
 
 
 def _address(place: str) -> str:
