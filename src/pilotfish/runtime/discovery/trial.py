@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,8 +25,13 @@ from pilotfish.config.desired import DesiredState
 from pilotfish.discovery.findings import failures, rejections
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.envoy.bootstrap import BootstrapSpec, bootstrap
+from pilotfish.identity.authority import make_root
+from pilotfish.identity.requests import build_request, new_key, parse_request
+from pilotfish.identity.sds import Secrets, build_secrets
 from pilotfish.model import Problem, Proxy
+from pilotfish.model.identity import DEFAULT_TRUST_DOMAIN, Identity
 from pilotfish.runtime.agent.envoy import find_envoy
+from pilotfish.runtime.agent.sds import SecretServer
 from pilotfish.runtime.discovery.ads_server import bind, make_server
 from pilotfish.runtime.discovery.callers import Callers, TokenKeys
 from pilotfish.runtime.discovery.driver import Driver
@@ -37,6 +43,7 @@ _PATIENCE = 30.0
 """Seconds until it has taken, or refused, everything."""
 
 
+_SDS = "sds"
 _OF_TRIALS = ("DeltaAggregatedResources", PATH)
 """In lines of its log that are about whom it asks: it has no agent, so no certificates from files either."""
 
@@ -104,10 +111,15 @@ async def trial(proxy: Proxy) -> AsyncIterator[Trial]:
         bind(server, f"unix:{directory}/xds")
         await server.start()
         pushing = asyncio.create_task(driver.run())
+        secrets = SecretServer()
         try:
+            if proxy.certified:
+                secrets.update(_made_up_secrets())
+                await secrets.start(directory / _SDS, os.getuid(), os.getgid())
             async with _envoy(directory, proxy) as process:
                 yield Trial(driver, process, directory / "log")
         finally:
+            await secrets.close()
             pushing.cancel()
             await asyncio.gather(pushing, return_exceptions=True)
             await server.stop(None)
@@ -137,12 +149,22 @@ async def _envoy(directory: Path, proxy: Proxy) -> AsyncIterator[Process]:
 def _bootstrap(directory: Path, proxy: Proxy) -> dict[str, Any]:
     """The one of a pod, but for sockets in the place of addresses."""
     mode = "TPROXY" if proxy.transparent else "REDIRECT"
-    config = bootstrap(BootstrapSpec(proxy, "127.0.0.1", interception_mode=mode, ipv6=False))
+    sds = str(directory / _SDS) if proxy.certified else ""
+    config = bootstrap(BootstrapSpec(proxy, "127.0.0.1", interception_mode=mode, ipv6=False, sds_socket=sds))
     config["admin"]["address"] = {"pipe": {"path": str(directory / "admin")}}
     (cluster,) = (each for each in config["static_resources"]["clusters"] if each["name"] == "xds-grpc")
     pipe = {"endpoint": {"address": {"pipe": {"path": str(directory / "xds")}}}}
     cluster["load_assignment"]["endpoints"][0]["lb_endpoints"] = [pipe]
     return config
+
+
+def _made_up_secrets() -> Secrets:
+    """Of an authority that nobody trusts: without certificates Envoy waits for them."""
+    key, now = new_key(), time.time()
+    authority = make_root(DEFAULT_TRUST_DOMAIN, now)
+    wanted = parse_request(build_request(key)).public_key
+    chain = authority.sign(wanted, Identity(DEFAULT_TRUST_DOMAIN, "trial", "trial"), _PATIENCE * 100, now)
+    return build_secrets(chain, key, authority.roots)
 
 
 def _unfinished(log: list[str]) -> Problem:
