@@ -53,7 +53,7 @@ _OPTIONS = (
     # A large mesh's clusters are one message of many megabytes.
     ("grpc.max_send_message_length", -1),
     # It is checked here, with a status that says so and a count; gRPC's own check is for what is far beyond.
-    ("grpc.max_receive_message_length", 2 * LARGEST_REQUEST),
+    ("grpc.max_receive_message_length", LARGEST_REQUEST * 3 // 2),
     # What gRPC sets aside for a peer before anything is known of it.
     ("grpc.max_metadata_size", 8 << 10),
     ("grpc.absolute_max_metadata_size", 16 << 10),
@@ -86,34 +86,41 @@ def make_server(driver: Driver) -> grpc.aio.Server:
 
 
 def _handler(driver: Driver, parse: Callable[[bytes], Request], *, delta: bool) -> grpc.RpcMethodHandler:
-    async def serve(requests: AsyncIterator[bytes], context: _Context) -> None:
+    async def serve(_: AsyncIterator[bytes], context: _Context) -> None:
         host = peer_host(context.peer())
         try:
-            await _guarded(driver, host, _Visit(driver, parse, context, host, delta=delta).serve(requests))
-        except _NotServedError as error:
-            refusal = error.refusal
-            driver.turned_away(refusal, host)
-            await context.abort(_CODES[refusal.reason], refusal.message)
+            refusal = await _guarded(driver, host, _Visit(driver, parse, context, host, delta=delta).serve())
         except asyncio.CancelledError:
             raise
         except Exception:
             _log.exception("a stream of %s ends after an internal error", host)
             driver.metrics.internal_errors.inc()
-            await context.abort(grpc.StatusCode.INTERNAL, "internal error; see discovery's log")
+            context.set_code(grpc.StatusCode.INTERNAL)
+            context.set_details("internal error; see discovery's log")
+            return
+        # Not `context.abort`: gRPC keeps the exception that it raises, with all that a stream held in its traceback,
+        # in a cycle that only the garbage collector ends.
+        if refusal is not None:
+            driver.turned_away(refusal, host)
+            context.set_code(_CODES[refusal.reason])
+            context.set_details(refusal.message)
 
     return grpc.stream_stream_rpc_method_handler(serve, None, None)
 
 
-async def _guarded(driver: Driver, host: str, visit: Coroutine[Any, Any, None]) -> None:
-    """A stream takes one of the places that there are."""
+async def _guarded(driver: Driver, host: str, visit: Coroutine[Any, Any, None]) -> Refusal | None:
+    """A stream takes one of the places that there are. Returns why it is ended, where its peer did not end it."""
     refusal = driver.door.enter(host)
     if refusal is not None:
         visit.close()
-        raise _NotServedError(refusal)
+        return refusal
     try:
         await visit
+    except _NotServedError as error:
+        return error.refusal
     finally:
         driver.door.leave(host)
+    return None
 
 
 class _NotServedError(Exception):
@@ -140,40 +147,57 @@ class _Visit:
         self._writing: asyncio.Future[None] | None = None
         """gRPC never ends a stream that is aborted while it is written to for the first time."""
 
-    async def serve(self, requests: AsyncIterator[bytes]) -> None:
-        request = await self._first(requests)
+    async def serve(self) -> None:
+        request = await self._first()
         if request is None:
             return
         session = await self._join(request)
         try:
             self._receive(session, request)
-            await self._either(self._follow(session, requests))
+            del request  # of megabytes, maybe, and the stream may last
+            await self._either(self._follow(session))
         finally:
             self._driver.leave(session)
             if self._writing is not None:
                 await asyncio.wait((self._writing,), timeout=_LAST_WRITE)
+                self._writing = None  # where it failed, its exception has a frame that has this visit
 
     async def _write(self, body: bytes) -> None:
         self._writing = asyncio.ensure_future(self._context.write(body))
         await asyncio.shield(self._writing)
 
-    async def _first(self, requests: AsyncIterator[bytes]) -> Request | None:
+    async def _read(self) -> bytes | None:
+        """None at the end. It goes on where nobody waits any more: gRPC frees a message only when it was read."""
+        reading = asyncio.ensure_future(self._context.read())
+        reading.add_done_callback(_retrieve)
+        body = await asyncio.shield(reading)
+        return None if body is grpc.aio.EOF else body
+
+    async def _first(self) -> Request | None:
         """None where the stream ends without one."""
         try:
             async with asyncio.timeout(_FIRST_REQUEST):
-                body = await anext(aiter(requests), None)
+                body = await self._read()
                 return None if body is None else self._parse_one(body)
         except TimeoutError:
             said = f"nothing was asked for within {_FIRST_REQUEST:g} s"
             raise _NotServedError(Refusal(Reason.SILENT, said)) from None
 
-    async def _follow(self, session: ProxySession, requests: AsyncIterator[bytes]) -> None:
+    async def _follow(self, session: ProxySession) -> None:
         pace = self._driver.door.pace(self._host)
-        async for body in requests:
-            began = time.thread_time()  # of discovery's own: what others do on the machine meanwhile is nobody's here
-            self._receive(session, self._parse_one(body))
-            if rest := pace.rest(time.thread_time() - began, time.monotonic()):
+        while (took := await self._take(session)) is not None:
+            if rest := pace.rest(took, time.monotonic()):
                 await asyncio.sleep(rest)
+
+    async def _take(self, session: ProxySession) -> float | None:
+        """The next request, of which nothing is kept here while the one after it is waited for. Returns the seconds of
+        computing; None at the stream's end."""
+        body = await self._read()
+        if body is None:
+            return None
+        began = time.thread_time()  # of discovery's own: what others do on the machine meanwhile is nobody's here
+        self._receive(session, self._parse_one(body))
+        return time.thread_time() - began
 
     async def _either(self, following: Coroutine[Any, Any, None]) -> None:
         """Until the proxy ends its stream, or discovery does."""
@@ -187,6 +211,7 @@ class _Visit:
             task.cancel()
             with suppress(Exception, asyncio.CancelledError):
                 await task
+            del task  # it has the exception that has this frame
 
     def _parse_one(self, body: bytes) -> Request:
         if len(body) > LARGEST_REQUEST:
@@ -229,6 +254,12 @@ class _Visit:
     def _end(self, refusal: Refusal) -> None:
         if not self._ended.done():
             self._ended.set_result(refusal)
+
+
+def _retrieve(reading: asyncio.Future[Any]) -> None:
+    """Where the stream is over, nobody asks how it ended."""
+    if not reading.cancelled():
+        reading.exception()
 
 
 def _proxy(node: Node) -> Proxy:

@@ -21,6 +21,7 @@ from pilotfish.model import Proxy
 from pilotfish.runtime.discovery.connection import ProxyConnection, Writing
 from pilotfish.runtime.discovery.metrics import Metrics
 from pilotfish.runtime.discovery.notice import Notice
+from pilotfish.runtime.memory import give_back
 
 _log = logging.getLogger(__name__)
 _TURN = 0.005
@@ -169,6 +170,7 @@ class Driver:
     def _collect(self) -> None:
         self._collecting = None
         self.plane.collect()
+        give_back()
 
     # Effects
 
