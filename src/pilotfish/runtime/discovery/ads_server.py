@@ -58,6 +58,8 @@ _OPTIONS = (
     ("grpc.max_metadata_size", 8 << 10),
     ("grpc.absolute_max_metadata_size", 16 << 10),
     ("grpc.max_concurrent_streams", MOST_OF_A_PEER),
+    # What may be sent ahead, while what came before is worked at, does not grow with the speed of the connection.
+    ("grpc.http2.bdp_probe", 0),
     # A connection that opens no stream.
     ("grpc.server_handshake_timeout_ms", 5_000),
     ("grpc.max_connection_idle_ms", 10_000),
