@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -110,19 +109,18 @@ def _handler(driver: Driver, parse: Callable[[bytes], Request], *, delta: bool) 
     return grpc.stream_stream_rpc_method_handler(serve, None, None)
 
 
-async def _guarded(driver: Driver, host: str, visit: Coroutine[Any, Any, None]) -> Refusal | None:
+async def _guarded(driver: Driver, host: str, visit: Coroutine[Any, Any, Refusal | None]) -> Refusal | None:
     """A stream takes one of the places that there are. Returns why it is ended, where its peer did not end it."""
     refusal = driver.door.enter(host)
     if refusal is not None:
         visit.close()
         return refusal
     try:
-        await visit
+        return await visit
     except _NotServedError as error:
         return error.refusal
     finally:
         driver.door.leave(host)
-    return None
 
 
 class _NotServedError(Exception):
@@ -144,21 +142,28 @@ class _Visit:
         self._context = context
         self._host = host
         self._delta = delta
-        self._ended: asyncio.Future[Refusal] = asyncio.get_running_loop().create_future()
-        """Discovery ends it, and why."""
+        self._session: ProxySession | None = None
+        """While it is served."""
+        self._ended: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+        """Discovery ends it, and why; None where the proxy does."""
+        self._following: asyncio.Future[None] | None = None
         self._writing: asyncio.Future[None] | None = None
         """gRPC never ends a stream that is aborted while it is written to for the first time."""
 
-    async def serve(self) -> None:
+    async def serve(self) -> Refusal | None:
+        """Returns why it is ended, where the proxy did not end it."""
         request = await self._first()
         if request is None:
-            return
+            return None
         session = await self._join(request)
         try:
             self._receive(session, request)
             del request  # of megabytes, maybe, and the stream may last
-            await self._either(self._follow(session))
+            self._session = session
+            self._following = asyncio.ensure_future(self._follow())
+            return await self._ended
         finally:
+            self._session = None
             self._driver.leave(session)
             if self._writing is not None:
                 await asyncio.wait((self._writing,), timeout=_LAST_WRITE)
@@ -168,52 +173,42 @@ class _Visit:
         self._writing = asyncio.ensure_future(self._context.write(body))
         await asyncio.shield(self._writing)
 
-    async def _read(self) -> bytes | None:
-        """None at the end. It goes on where nobody waits any more: gRPC frees a message only when it was read."""
-        reading = asyncio.ensure_future(self._context.read())
-        reading.add_done_callback(_retrieve)
-        body = await asyncio.shield(reading)
-        return None if body is grpc.aio.EOF else body
-
     async def _first(self) -> Request | None:
         """None where the stream ends without one."""
+        reading = asyncio.ensure_future(self._context.read())
+        reading.add_done_callback(_retrieve)
         try:
             async with asyncio.timeout(_FIRST_REQUEST):
-                body = await self._read()
-                return None if body is None else self._parse_one(body)
+                body = await asyncio.shield(reading)
         except TimeoutError:
             said = f"nothing was asked for within {_FIRST_REQUEST:g} s"
             raise _NotServedError(Refusal(Reason.SILENT, said)) from None
+        return None if body is grpc.aio.EOF else self._parse_one(body)
 
-    async def _follow(self, session: ProxySession) -> None:
+    async def _follow(self) -> None:
+        """Take requests for as long as it is served. It is not cancelled then, and ends with the call: gRPC does not free
+        a message for which nobody waits any more."""
         pace = self._driver.door.pace(self._host)
-        while (took := await self._take(session)) is not None:
-            if rest := pace.rest(took, time.monotonic()):
-                await asyncio.sleep(rest)
+        try:
+            while (took := await self._take()) is not None:
+                if rest := pace.rest(took, time.monotonic()):
+                    await asyncio.sleep(rest)
+            self._end(None)
+        except _NotServedError as error:
+            self._end(error.refusal)
+        except Exception as error:
+            if not self._ended.done():
+                self._ended.set_exception(error)
 
-    async def _take(self, session: ProxySession) -> float | None:
+    async def _take(self) -> float | None:
         """The next request, of which nothing is kept here while the one after it is waited for. Returns the seconds of
         computing; None at the stream's end."""
-        body = await self._read()
-        if body is None:
+        body = await self._context.read()
+        if body is grpc.aio.EOF or self._session is None:
             return None
         began = time.thread_time()  # of discovery's own: what others do on the machine meanwhile is nobody's here
-        self._receive(session, self._parse_one(body))
+        self._receive(self._session, self._parse_one(body))
         return time.thread_time() - began
-
-    async def _either(self, following: Coroutine[Any, Any, None]) -> None:
-        """Until the proxy ends its stream, or discovery does."""
-        task = asyncio.ensure_future(following)
-        try:
-            await asyncio.wait((task, self._ended), return_when=asyncio.FIRST_COMPLETED)
-            if self._ended.done():
-                raise _NotServedError(self._ended.result())
-            await task
-        finally:
-            task.cancel()
-            with suppress(Exception, asyncio.CancelledError):
-                await task
-            del task  # it has the exception that has this frame
 
     def _parse_one(self, body: bytes) -> Request:
         if len(body) > LARGEST_REQUEST:
@@ -253,7 +248,7 @@ class _Visit:
         await driver.moved.wait_for(is_known, _NEWS)
         return driver.admit(proxy, host)
 
-    def _end(self, refusal: Refusal) -> None:
+    def _end(self, refusal: Refusal | None) -> None:
         if not self._ended.done():
             self._ended.set_result(refusal)
 
