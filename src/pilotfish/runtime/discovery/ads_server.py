@@ -186,8 +186,8 @@ class _Visit:
         return None if body is grpc.aio.EOF else self._parse_one(body)
 
     async def _follow(self) -> None:
-        """Take requests for as long as it is served. It is not cancelled then, and ends with the call: gRPC does not free
-        a message for which nobody waits any more."""
+        """Take requests for as long as it is served. It is not cancelled then, and ends with the call: gRPC frees no
+        message for which nobody waits any more."""
         pace = self._driver.door.pace(self._host)
         try:
             while (took := await self._take()) is not None:
