@@ -17,6 +17,8 @@ STILL_MORE = 0.1, 4.0
 MORE_DESCRIPTORS = 24
 EVERY = 30.0
 """Seconds from sample to sample."""
+GIVEN_BACK = 8.0
+"""Seconds within which a process gives back what it has freed: discovery looks 5 s after somebody left."""
 _MANY = 12
 """Samples, from which on a run is long."""
 
