@@ -7,7 +7,8 @@ from itertools import count
 import pytest
 
 from pilotfish.ads import LARGEST_REQUEST, DeltaRequest, ExcessiveRequestError, Stream, StreamCache
-from pilotfish.envoy.types import ENDPOINT
+from pilotfish.envoy.types import CLUSTER, ENDPOINT
+from tests.ads.envoys import resources, sent
 
 
 def ask(length: int) -> int:
@@ -34,3 +35,34 @@ def test_types_are_kept_up_to_a_number() -> None:
         stream.receive(DeltaRequest(f"type.googleapis.com/{number}"), 0.0)
     with pytest.raises(ExcessiveRequestError, match="17 types"):
         stream.receive(DeltaRequest("type.googleapis.com/more"), 0.0)
+
+
+def ask_for_others(stream: Stream, answers: bool) -> int:
+    """How many times a stream takes that other resources are asked for, and those before no longer."""
+    before: tuple[str, ...] = ()
+    for time in range(20):
+        names = tuple(f"{time}-{number}" for number in range(10_000))
+        try:
+            effects = stream.receive(DeltaRequest(ENDPOINT, subscribe=names, unsubscribe=before), time * 2.0)
+        except ExcessiveRequestError:
+            return time
+        for payload in sent(effects):
+            assert payload.removed == names
+            if answers:
+                stream.receive(DeltaRequest(ENDPOINT, nonce=payload.nonce), time * 2.0)
+        before = names
+    return 20
+
+
+@pytest.mark.parametrize(("answers", "times"), [(True, 20), (False, 12)])
+def test_names_of_responses_that_are_not_answered_count(answers: bool, times: int) -> None:
+    stream = Stream(StreamCache(), delta=True)
+    stream.update(resources(clusters={"a": "1"}), 0.0)
+    assert ask_for_others(stream, answers) == times
+
+
+def test_a_version_that_a_proxy_holds_is_short() -> None:
+    stream = Stream(StreamCache(), delta=True)
+    stream.receive(DeltaRequest(CLUSTER, initial={"a": "v" * 256}), 0.0)
+    with pytest.raises(ExcessiveRequestError, match="a version is longer than 256 characters"):
+        stream.receive(DeltaRequest(CLUSTER, initial={"a": "v" * 257}), 0.0)

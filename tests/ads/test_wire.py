@@ -84,3 +84,16 @@ def test_bytes_that_are_no_request(parse: object) -> None:
     assert callable(parse)
     with pytest.raises(MalformedRequestError):
         parse(b"\xff\xff\xff")
+
+
+@pytest.mark.parametrize("proto", [discovery_pb2.DeltaDiscoveryRequest(), discovery_pb2.DiscoveryRequest()])
+def test_what_a_node_says_of_itself_is_bounded(
+    proto: discovery_pb2.DeltaDiscoveryRequest | discovery_pb2.DiscoveryRequest,
+) -> None:
+    parse = parse_delta if isinstance(proto, discovery_pb2.DeltaDiscoveryRequest) else parse_world
+    proto.node.id = "sidecar~10.0.0.1~web.vm~vm.svc.cluster.local"
+    proto.node.metadata.update({"ANNOTATIONS": {"long": "x" * (256 << 10)}})
+    assert parse(proto.SerializeToString()).node is not None
+    proto.node.metadata.update({"LABELS": {"long": "x" * (256 << 10)}})
+    with pytest.raises(MalformedRequestError, match="the node's metadata has 524"):
+        parse(proto.SerializeToString())

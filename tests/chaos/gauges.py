@@ -17,6 +17,8 @@ STILL_MORE = 0.1, 4.0
 MORE_DESCRIPTORS = 24
 EVERY = 30.0
 """Seconds from sample to sample."""
+GIVEN_BACK = 8.0
+"""Seconds within which a process gives back what it has freed: discovery looks 5 s after somebody left."""
 _MANY = 12
 """Samples, from which on a run is long."""
 
@@ -33,7 +35,7 @@ def read(status: dict[str, Any]) -> dict[str, Held]:
     pids = {"node": status["mesh"]["pid"], "discovery": status["discovery"]["pid"]}
     spared = {*LOAD, "steady"} - {"caller"}
     pids |= {f"Envoy of {p['pod']}": p["pid"] for p in status["proxies"] if p["pod"] in spared}
-    return {who: _held(pid) for who, pid in pids.items()}
+    return {who: held(pid) for who, pid in pids.items()}
 
 
 def grown(samples: Sequence[Mapping[str, Held]]) -> list[str]:
@@ -64,7 +66,8 @@ def _median(samples: Sequence[Mapping[str, Held]]) -> dict[str, Held]:
     }
 
 
-def _held(pid: int) -> Held:
+def held(pid: int) -> Held:
+    """What this process holds."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     anonymous = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Anonymous:"))
     return Held(anonymous / 1024, len(list(Path(f"/proc/{pid}/fd").iterdir())))

@@ -88,13 +88,20 @@ class Runner:
             self._do(step)
             if time.monotonic() > self._began + len(samples) * gauges.EVERY:
                 samples.append(gauges.read(self._stage.status()))
-        samples.append(gauges.read(self._mesh.status))
+        samples.append(self._what_stays(samples))
         self.report.held = {who: [sample[who] for sample in samples] for who in samples[0]}
         self.report.delays = self._stage.delays
         for pod in self._loads.values():
             self.report.done.update(pod.counts())
         for grown in gauges.grown(samples):
             self._broken("at the end", grown)
+
+    def _what_stays(self, samples: list[dict[str, Held]]) -> dict[str, Held]:
+        """Once what was freed has been given back."""
+        until = time.monotonic() + gauges.GIVEN_BACK
+        while gauges.grown([*samples, last := gauges.read(self._mesh.status)]) and time.monotonic() < until:
+            time.sleep(0.5)
+        return last
 
     def _be_calm(self) -> dict[str, Held]:
         stage = self._stage

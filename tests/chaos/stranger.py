@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import count
 from queue import Empty, Queue
 
 import grpc
@@ -57,11 +58,22 @@ def asks_for_much(_: Answers) -> Iterator[DeltaDiscoveryRequest]:
         yield DeltaDiscoveryRequest(type_url=_ENDPOINTS, resource_names_subscribe=names)
 
 
+def names_others(_: Answers) -> Iterator[DeltaDiscoveryRequest]:
+    """Each time, instead of those before; and never says what it makes of an answer."""
+    before: list[str] = []
+    for number in count():
+        names = [f"outbound|80||of-{number}-{each:050}" for each in range(_MANY)]
+        yield DeltaDiscoveryRequest(type_url=_ENDPOINTS, resource_names_unsubscribe=before)
+        yield DeltaDiscoveryRequest(type_url=_ENDPOINTS, resource_names_subscribe=names)
+        before = names
+
+
 WAYS: dict[str, Way] = {
     "refuses-all": refuses_all,
     "never-answers": never_answers,
     "asks-without-end": asks_without_end,
     "asks-for-much": asks_for_much,
+    "names-others": names_others,
 }
 
 

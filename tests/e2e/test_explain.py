@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -15,8 +16,9 @@ from pilotfish.cli.live_scene import read_scene
 from pilotfish.cli.session import Session
 from pilotfish.explain.accesslog import AccessLogEntry, parse_access_log
 from pilotfish.explain.document import read_schema
+from pilotfish.explain.live import is_logged
 from pilotfish.explain.scene import Scene
-from pilotfish.explain.trace import End, Side, Stage, Trace
+from pilotfish.explain.trace import End
 from pilotfish.runtime.control.client import Client, find_meshes, state_root
 from pilotfish.runtime.echo.calls import Result
 from tests.e2e.asked import agrees, generate, logs, perform, pod_of
@@ -65,11 +67,6 @@ def test_what_is_predicted_happens(mesh: Mesh) -> None:
     print(said)
     assert not wrong, "\n".join(map(str, (said, *wrong)))
     assert len(unknown) <= REQUESTS // 100, "\n".join(map(str, (said, *unknown)))
-
-
-def is_logged(trace: Trace) -> bool:
-    """The client's proxy writes down what becomes of it."""
-    return any(s.side is Side.CLIENT and s.stage is Stage.NETWORK_FILTER for s in trace.steps)
 
 
 def read_log(mesh: Mesh, client: str, logged: list[Result]) -> dict[tuple[str, str], AccessLogEntry]:
@@ -163,3 +160,9 @@ def test_a_request_that_is_sent_confirms_what_was_predicted(mesh: Mesh, client: 
     marks = {(step["stage"], step["live"]) for step in document["steps"] if "live" in step}
     assert marks == {(stage, "confirmed") for stage in stages}
     assert "as predicted" in mesh.call("explain", mesh.pods(client)[0]["name"], to, "--live").stdout
+
+
+def test_no_log_is_waited_for_where_no_proxy_writes_one(mesh: Mesh) -> None:
+    began = time.monotonic()
+    mesh.call("explain", mesh.pods("past")[0]["name"], "http://shop/who", "--live")
+    assert time.monotonic() - began < 5, "seconds for which a log is waited for"

@@ -11,7 +11,7 @@ reads Envoy's words.
 Source: https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol
 """
 
-from pilotfish.ads.bounds import LARGEST_REQUEST, ExcessiveRequestError
+from pilotfish.ads.bounds import LARGEST_REQUEST, ExcessiveRequestError, Kept, check_kept
 from pilotfish.ads.effects import Accepted, Effect, Refused, Send
 from pilotfish.ads.request import (
     DeltaRequest,
@@ -31,6 +31,7 @@ __all__ = [
     "DeltaRequest",
     "Effect",
     "ExcessiveRequestError",
+    "Kept",
     "MalformedRequestError",
     "Node",
     "Refused",
@@ -39,6 +40,7 @@ __all__ = [
     "Stream",
     "StreamCache",
     "WorldRequest",
+    "check_kept",
     "parse_delta",
     "parse_world",
 ]

@@ -16,6 +16,8 @@ from pilotfish.model.private import PrivateStr
 
 _LONGEST_ERROR = 1 << 16
 """Characters of Envoy's words that are looked at; it prints a resource that it refuses."""
+_LARGEST_METADATA = 1 << 19
+"""Bytes: a pod's annotations, which Istio's agents say, too, may have half as many."""
 
 
 class MalformedRequestError(ValueError):
@@ -45,6 +47,11 @@ class DeltaRequest:
     """What the proxy holds from an earlier stream: names and their versions."""
     node: Node | None = None
 
+    @property
+    def asks(self) -> bool:
+        """It is more than an answer: there will be more, or less, to keep."""
+        return bool(self.subscribe or self.unsubscribe or self.initial)
+
 
 @dataclass(frozen=True, slots=True)
 class WorldRequest:
@@ -57,6 +64,10 @@ class WorldRequest:
     version: str = ""
     """The last version that the proxy accepted."""
     node: Node | None = None
+
+    @property
+    def asks(self) -> bool:
+        return bool(self.names)
 
 
 Request = DeltaRequest | WorldRequest
@@ -113,6 +124,8 @@ def _node(proto: discovery_pb2.DiscoveryRequest | discovery_pb2.DeltaDiscoveryRe
         return None
     node = proto.node
     version = node.user_agent_build_version.version
+    if (size := node.metadata.ByteSize()) > _LARGEST_METADATA:
+        raise MalformedRequestError(f"the node's metadata has {size} bytes; {_LARGEST_METADATA} is the most")
     try:
         metadata = json_format.MessageToDict(node.metadata)
     except json_format.Error as error:  # a number that JSON does not have

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from pilotfish.ads.bounds import check_request, check_subscription
+from pilotfish.ads.bounds import Kept, check_kept, check_request, check_subscription
 from pilotfish.ads.effects import Accepted, Effect, Refused, Send
 from pilotfish.ads.holding import Plan
 from pilotfish.ads.request import DeltaRequest, Request, WorldRequest
@@ -79,8 +79,11 @@ class Stream:
         elif first or request.nonce in ("", watch.last_nonce):
             self._subscribe_world(watch, request, first)
         if first or watch.names is not names:
-            check_subscription(len(self.watches), [each.names for each in self.watches.values()])
-        return told + self._advance(now)
+            check_subscription(len(self.watches), Kept.sum(each.asked for each in self.watches.values()))
+        effects = told + self._advance(now)
+        if request.asks:
+            check_kept(self.kept, "a stream")
+        return effects
 
     def sync(self, type_url: str) -> Sync:
         watch = self.watches.get(type_url)
@@ -109,6 +112,11 @@ class Stream:
     def outstanding(self) -> Iterator[Outstanding]:
         """What the proxy has not answered, the oldest of each type."""
         return (each for watch in self.watches.values() if (each := watch.outstanding()) is not None)
+
+    @property
+    def kept(self) -> Kept:
+        """What is kept of the names that the proxy has said."""
+        return Kept.sum(watch.kept for watch in self.watches.values())
 
     # Requests
 

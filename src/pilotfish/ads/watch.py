@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from pilotfish.ads.bounds import Kept
 from pilotfish.ads.diff import Differ, find
 from pilotfish.ads.holding import UNSURE, Have, Holding, Plan, plan, version_of
 from pilotfish.ads.refusal import named_in
@@ -59,6 +60,8 @@ class Sent:
     at: float
     adds: bool
     """It holds a resource that the proxy had no version of."""
+    kept: Kept
+    """Names that are kept with it, beside those of resources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class Watch:
         "_flight",
         "_isolated",
         "accepted_nonce",
+        "asked",
         "error",
         "holding",
         "last_nonce",
@@ -96,6 +100,8 @@ class Watch:
         self.type = xds_type(type_url)
         self.wildcard = False
         self.names: frozenset[str] = frozenset()
+        self.asked = Kept()
+        """The names, in figures."""
         self.holding = Holding()
         self.refused: dict[str, str] = {}
         """The versions that the proxy refused and that it should have still, by name."""
@@ -126,9 +132,13 @@ class Watch:
         if new.pop("*", 0) is None:
             self._subscribe_all()
         if new:
-            self.names = self._cache.names(self.names.union(new))
+            self._ask_for(self.names.union(new))
             self.holding = self.holding.but(new)
             self.refused = {n: v for n, v in self.refused.items() if n not in new}
+
+    def _ask_for(self, names: frozenset[str]) -> None:
+        self.names = self._cache.names(names)
+        self.asked = Kept.of(names)
 
     def _subscribe_all(self) -> None:
         if not self.wildcard:
@@ -143,7 +153,7 @@ class Watch:
         dropped = tuple(n for n in gone if n in self.names)
         if not dropped:
             return
-        self.names = self._cache.names(self.names.difference(dropped))
+        self._ask_for(self.names.difference(dropped))
         if self.wildcard:
             # Only the server knows whether the wildcard covers the name, so that it has to say.
             self.holding = self.holding.but({n: self._unsure(self.holding, n) for n in dropped})
@@ -213,6 +223,11 @@ class Watch:
         return None if name in sent else version_of(self.holding.have(name))
 
     @property
+    def kept(self) -> Kept:
+        """What it asks for, what it still has to be told, and what it was told and has not answered."""
+        return Kept.sum((self.asked, Kept.of(self.holding.apart), *(sent.kept for sent in self._flight.values())))
+
+    @property
     def under_way(self) -> bool:
         return bool(self._flight)
 
@@ -233,7 +248,7 @@ class Watch:
         self.holding = due.after(before, [r.name for r in changed], removed)
         payload = self._payload(due.layers, changed, removed)
         adds = any(before.have(r.name) is None for r in changed)
-        self._flight[payload.nonce] = Sent(changed, removed, before, now, adds)
+        self._flight[payload.nonce] = Sent(changed, removed, before, now, adds, Kept.of(before.apart))
         self.last_nonce = payload.nonce
         self.owes_answer = False
         return payload

@@ -141,7 +141,7 @@ def command(
     wanted = _parse_expected(expected)
     trace = explain(scene, client, ask)
     name = client.name if client is not None else OUTSIDE
-    observed = _send(mesh, namespace, source, ask) if live else None
+    observed = _send(mesh, namespace, source, ask, trace) if live else None
     owners = find_owners(trace)
     if output == "json" or output == "yaml":
         click.echo(render_document(build_document(name, ask, trace, owners, observed), output), nl=False)
@@ -251,13 +251,13 @@ def _live(mesh: str | None, namespace: str | None, source: str) -> tuple[Scene, 
     return scene, scene.stations[f"{pod.name}.{pod.namespace}"], find_owners
 
 
-def _send(mesh: str | None, namespace: str | None, source: str, ask: Ask) -> Observed:
+def _send(mesh: str | None, namespace: str | None, source: str, ask: Ask, trace: Trace) -> Observed:
     from pilotfish.cli.live_request import send
     from pilotfish.cli.session import open_session
     from pilotfish.cli.target import find_pod
 
     session = open_session(mesh, namespace)
-    return send(session.mesh.name, find_pod(session.client.status().pods, source, session.namespace), ask)
+    return send(session.mesh.name, find_pod(session.client.status().pods, source, session.namespace), ask, trace)
 
 
 def _parse_expected(words: tuple[str, ...]) -> Expected | None:

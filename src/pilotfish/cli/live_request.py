@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pilotfish.cli.failure import Failure
+from pilotfish.model.wellknown import DNS_PROXY_PORT
 from pilotfish.runtime.control.views import PodView
 
 if TYPE_CHECKING:
+    from pilotfish.capture import Rule
     from pilotfish.explain.accesslog import AccessLogEntry
     from pilotfish.explain.ask import Ask
     from pilotfish.explain.live import Observed
-    from pilotfish.explain.trace import End
+    from pilotfish.explain.trace import End, Trace
     from pilotfish.runtime.echo.calls import Result
 
 _RUN: Final = "import sys; from pilotfish.cli import main; sys.argv[0] = 'pilotfish'; main()"
@@ -23,16 +25,17 @@ _LOGGED: Final = 5.0
 """Seconds for which the access log is waited for."""
 
 
-def send(mesh: str, pod: PodView, ask: Ask) -> Observed:
-    """From the pod's first container."""
-    from pilotfish.explain.live import Observed
+def send(mesh: str, pod: PodView, ask: Ask, trace: Trace) -> Observed:
+    """From the pod's first container. `trace`: what is predicted of it."""
+    from pilotfish.explain.live import Observed, is_logged
 
-    before = _counters(pod, ask)
+    before = _rules(pod, ask)
     (result,) = perform(mesh, pod, [ask])
-    entry = find_entry(pod, result) if pod.captured and result.source else None
-    after = _counters(pod, ask)
-    counted = frozenset(rule for rule, packets in after.items() if packets > before.get(rule, 0))
-    return Observed(result.status, end_of(result), entry, counted)
+    after = _rules(pod, ask)
+    counted = {id: rule for id, rule in after.items() if _packets(rule) > _packets(before.get(id))}
+    is_awaited = result.source and (is_logged(trace) or any(map(_leads_to_proxy, counted.values())))
+    entry = find_entry(pod, result) if pod.captured and is_awaited else None
+    return Observed(result.status, end_of(result), entry, frozenset(counted))
 
 
 def perform(mesh: str, pod: PodView, asks: list[Ask]) -> list[Result]:
@@ -53,8 +56,18 @@ def end_of(result: Result) -> End:
     return End(result.end) if result.end else End.DELIVERED
 
 
-def _counters(pod: PodView, ask: Ask) -> dict[str, int]:
-    """Packets that each rule matched."""
+def _packets(rule: Rule | None) -> int:
+    return rule.counters.packets if rule is not None and rule.counters is not None else 0
+
+
+def _leads_to_proxy(rule: Rule) -> bool:
+    """Connections: the names that are asked for go to another port, and are not logged."""
+    to = next((argument.value for argument in rule.arguments if argument.name == "--to-ports"), "")
+    return rule.target == "REDIRECT" and to != str(DNS_PROXY_PORT)
+
+
+def _rules(pod: PodView, ask: Ask) -> dict[str, Rule]:
+    """Those of the pod that count what they match, by their ids."""
     import asyncio
 
     from pilotfish.runtime import capture
@@ -64,7 +77,7 @@ def _counters(pod: PodView, ask: Ask) -> dict[str, int]:
         return {}
     ruleset = asyncio.run(capture.read(NetNs(Path(pod.netns)), 6 if ":" in ask.address else 4))
     return {
-        f"{table.name}/{chain.name}/{number}": rule.counters.packets
+        f"{table.name}/{chain.name}/{number}": rule
         for table in ruleset.tables
         for chain in table.chains
         for number, rule in enumerate(chain.rules, 1)

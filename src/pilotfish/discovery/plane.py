@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Final
 
 from pilotfish import ads
-from pilotfish.ads import Accepted, Node, Refused, Request, Stream, StreamCache
+from pilotfish.ads import Accepted, Kept, Node, Refused, Request, Stream, StreamCache, check_kept
 from pilotfish.config.desired import DesiredState
 from pilotfish.config.manifest import Manifest
 from pilotfish.discovery import patience
@@ -169,8 +169,12 @@ class ControlPlane:
         return self.change(self._given, now)
 
     def receive(self, session: ProxySession, request: Request, now: float) -> tuple[Effect, ...]:
-        """A proxy said something."""
-        return self._follow(session, session.stream.receive(request, now)) + self._outcome(now)
+        """A proxy said something. Raises ExcessiveRequestError, after which its stream is to end."""
+        effects = session.stream.receive(request, now)
+        if request.asks and self.door.only_pods:
+            kept = Kept.sum(each.stream.kept for each in self.roster.at(session.caller.host))
+            check_kept(kept, f"all streams from {session.caller.host}")
+        return self._follow(session, effects) + self._outcome(now)
 
     def tick(self, session: ProxySession, now: float) -> tuple[Effect, ...]:
         """It is `session.stream.wake_at`."""

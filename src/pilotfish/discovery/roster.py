@@ -7,7 +7,7 @@ joined ─▶ behind ─pushed─▶ unsettled ─acknowledged─▶ settled
 
 from __future__ import annotations
 
-from collections.abc import Container, Set
+from collections.abc import Collection, Container, Set
 from itertools import count
 
 from pilotfish.discovery import patience
@@ -20,6 +20,8 @@ class Roster:
     def __init__(self) -> None:
         self.sessions: dict[str, ProxySession] = {}
         """By their ids, the first that came first."""
+        self._at: dict[str, dict[str, ProxySession]] = {}
+        """The same, by the addresses that they come from."""
         self.failed: dict[str, Exception] = {}
         """The sessions whose resources can't be computed, and why."""
         self.slow: dict[str, ProxySession] = {}
@@ -34,6 +36,7 @@ class Roster:
 
     def add(self, session: ProxySession, *, behind: bool) -> None:
         self.sessions[session.id] = session
+        self._at.setdefault(session.caller.host, {})[session.id] = session
         if behind:
             self._behind[session.id] = None
 
@@ -41,7 +44,15 @@ class Roster:
         """False if it was gone already."""
         for held in (self._behind, self._unsettled, self.slow, self.failed):
             held.pop(session.id, None)
+        here = self._at.get(session.caller.host, {})
+        here.pop(session.id, None)
+        if not here:
+            self._at.pop(session.caller.host, None)
         return self.sessions.pop(session.id, None) is not None
+
+    def at(self, host: str) -> Collection[ProxySession]:
+        """Those that come from this address."""
+        return self._at.get(host, {}).values()
 
     def put_behind(self) -> None:
         """All of them; one that waits for its turn keeps its place."""

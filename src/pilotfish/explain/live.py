@@ -39,6 +39,11 @@ class Observed:
         return (first, *(f"{name} {value}" for name, value in logged if value))
 
 
+def is_logged(trace: Trace) -> bool:
+    """The client's proxy writes down what becomes of it, on some way that it may take."""
+    return any(step.side is Side.CLIENT and step.stage is Stage.NETWORK_FILTER for step in trace.steps)
+
+
 def compare(trace: Trace, observed: Observed) -> Marks:
     lost = {step.id for step in trace.steps if not _may_be(step, observed.entry)}
     branch = next((o for o in trace.outcomes if not lost & set(_back(trace, o)) and _is_end(o, observed)), None)

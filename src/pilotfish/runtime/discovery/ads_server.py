@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -55,11 +54,13 @@ _OPTIONS = (
     # A large mesh's clusters are one message of many megabytes.
     ("grpc.max_send_message_length", -1),
     # It is checked here, with a status that says so and a count; gRPC's own check is for what is far beyond.
-    ("grpc.max_receive_message_length", 2 * LARGEST_REQUEST),
+    ("grpc.max_receive_message_length", LARGEST_REQUEST * 3 // 2),
     # What gRPC sets aside for a peer before anything is known of it.
     ("grpc.max_metadata_size", 8 << 10),
     ("grpc.absolute_max_metadata_size", 16 << 10),
     ("grpc.max_concurrent_streams", MOST_OF_A_PEER),
+    # What may be sent ahead, while what came before is worked at, does not grow with the speed of the connection.
+    ("grpc.http2.bdp_probe", 0),
     # A connection that opens no stream.
     ("grpc.server_handshake_timeout_ms", 5_000),
     ("grpc.max_connection_idle_ms", 10_000),
@@ -90,35 +91,47 @@ def make_server(driver: Driver, callers: Callers) -> grpc.aio.Server:
 def _handler(
     driver: Driver, callers: Callers, parse: Callable[[bytes], Request], *, delta: bool
 ) -> grpc.RpcMethodHandler:
-    async def serve(requests: AsyncIterator[bytes], context: _Context) -> None:
-        host = callers.host(context.peer())
+    async def visit(host: str, context: _Context) -> Refusal | None:
         try:
             caller, _ = callers.identify(context.peer(), context.invocation_metadata())
-            await _guarded(driver, host, _Visit(driver, parse, context, caller, delta=delta).serve(requests))
         except NotServedError as error:
-            refusal = error.refusal
-            driver.turned_away(refusal, host)
-            if refusal.reason is Reason.IDENTITY:
-                callers.hang_up(context.peer())
-            await context.abort(_CODES[refusal.reason], refusal.message)
+            return error.refusal
+        return await _guarded(driver, host, _Visit(driver, parse, context, caller, delta=delta).serve())
+
+    async def serve(_: AsyncIterator[bytes], context: _Context) -> None:
+        host = callers.host(context.peer())
+        try:
+            refusal = await visit(host, context)
         except asyncio.CancelledError:
             raise
         except Exception:
             _log.exception("a stream of %s ends after an internal error", host)
             driver.metrics.internal_errors.inc()
-            await context.abort(grpc.StatusCode.INTERNAL, "internal error; see discovery's log")
+            context.set_code(grpc.StatusCode.INTERNAL)
+            context.set_details("internal error; see discovery's log")
+            return
+        # Not `context.abort`: gRPC keeps the exception that it raises, with all that a stream held in its traceback,
+        # in a cycle that only the garbage collector ends.
+        if refusal is not None:
+            driver.turned_away(refusal, host)
+            if refusal.reason is Reason.IDENTITY:
+                callers.hang_up(context.peer())
+            context.set_code(_CODES[refusal.reason])
+            context.set_details(refusal.message)
 
     return grpc.stream_stream_rpc_method_handler(serve, None, None)
 
 
-async def _guarded(driver: Driver, host: str, visit: Coroutine[Any, Any, None]) -> None:
-    """A stream takes one of the places that there are."""
+async def _guarded(driver: Driver, host: str, visit: Coroutine[Any, Any, Refusal | None]) -> Refusal | None:
+    """A stream takes one of the places that there are. Returns why it is ended, where its peer did not end it."""
     refusal = driver.door.enter(host)
     if refusal is not None:
         visit.close()
-        raise NotServedError(refusal)
+        return refusal
     try:
-        await visit
+        return await visit
+    except NotServedError as error:
+        return error.refusal
     finally:
         driver.door.leave(host)
 
@@ -134,58 +147,73 @@ class _Visit:
         self._context = context
         self._caller = caller
         self._delta = delta
-        self._ended: asyncio.Future[Refusal] = asyncio.get_running_loop().create_future()
-        """Discovery ends it, and why."""
+        self._session: ProxySession | None = None
+        """While it is served."""
+        self._ended: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+        """Discovery ends it, and why; None where the proxy does."""
+        self._following: asyncio.Future[None] | None = None
         self._writing: asyncio.Future[None] | None = None
         """gRPC never ends a stream that is aborted while it is written to for the first time."""
 
-    async def serve(self, requests: AsyncIterator[bytes]) -> None:
-        request = await self._first(requests)
+    async def serve(self) -> Refusal | None:
+        """Returns why it is ended, where the proxy did not end it."""
+        request = await self._first()
         if request is None:
-            return
+            return None
         session = await self._join(request)
         try:
             self._receive(session, request)
-            await self._either(self._follow(session, requests))
+            del request  # of megabytes, maybe, and the stream may last
+            self._session = session
+            self._following = asyncio.ensure_future(self._follow())
+            return await self._ended
         finally:
+            self._session = None
             self._driver.leave(session)
             if self._writing is not None:
                 await asyncio.wait((self._writing,), timeout=_LAST_WRITE)
+                self._writing = None  # where it failed, its exception has a frame that has this visit
 
     async def _write(self, body: bytes) -> None:
         self._writing = asyncio.ensure_future(self._context.write(body))
         await asyncio.shield(self._writing)
 
-    async def _first(self, requests: AsyncIterator[bytes]) -> Request | None:
+    async def _first(self) -> Request | None:
         """None where the stream ends without one."""
+        reading = asyncio.ensure_future(self._context.read())
+        reading.add_done_callback(_retrieve)
         try:
             async with asyncio.timeout(_FIRST_REQUEST):
-                body = await anext(aiter(requests), None)
-                return None if body is None else self._parse_one(body)
+                body = await asyncio.shield(reading)
         except TimeoutError:
             said = f"nothing was asked for within {_FIRST_REQUEST:g} s"
             raise NotServedError(Refusal(Reason.SILENT, said)) from None
+        return None if body is grpc.aio.EOF else self._parse_one(body)
 
-    async def _follow(self, session: ProxySession, requests: AsyncIterator[bytes]) -> None:
+    async def _follow(self) -> None:
+        """Take requests for as long as it is served. It is not cancelled then, and ends with the call: gRPC frees no
+        message for which nobody waits any more."""
         pace = self._driver.door.pace(self._caller.host)
-        async for body in requests:
-            began = time.thread_time()  # of discovery's own: what others do on the machine meanwhile is nobody's here
-            self._receive(session, self._parse_one(body))
-            if rest := pace.rest(time.thread_time() - began, time.monotonic()):
-                await asyncio.sleep(rest)
-
-    async def _either(self, following: Coroutine[Any, Any, None]) -> None:
-        """Until the proxy ends its stream, or discovery does."""
-        task = asyncio.ensure_future(following)
         try:
-            await asyncio.wait((task, self._ended), return_when=asyncio.FIRST_COMPLETED)
-            if self._ended.done():
-                raise NotServedError(self._ended.result())
-            await task
-        finally:
-            task.cancel()
-            with suppress(Exception, asyncio.CancelledError):
-                await task
+            while (took := await self._take()) is not None:
+                if rest := pace.rest(took, time.monotonic()):
+                    await asyncio.sleep(rest)
+            self._end(None)
+        except NotServedError as error:
+            self._end(error.refusal)
+        except Exception as error:
+            if not self._ended.done():
+                self._ended.set_exception(error)
+
+    async def _take(self) -> float | None:
+        """The next request, of which nothing is kept here while the one after it is waited for. Returns the seconds of
+        computing; None at the stream's end."""
+        body = await self._context.read()
+        if body is grpc.aio.EOF or self._session is None:
+            return None
+        began = time.thread_time()  # of discovery's own: what others do on the machine meanwhile is nobody's here
+        self._receive(self._session, self._parse_one(body))
+        return time.thread_time() - began
 
     def _parse_one(self, body: bytes) -> Request:
         if len(body) > LARGEST_REQUEST:
@@ -224,9 +252,15 @@ class _Visit:
         await driver.moved.wait_for(is_known, _NEWS)
         return driver.admit(proxy, caller)
 
-    def _end(self, refusal: Refusal) -> None:
+    def _end(self, refusal: Refusal | None) -> None:
         if not self._ended.done():
             self._ended.set_result(refusal)
+
+
+def _retrieve(reading: asyncio.Future[Any]) -> None:
+    """Where the stream is over, nobody asks how it ended."""
+    if not reading.cancelled():
+        reading.exception()
 
 
 def _proxy(node: Node) -> Proxy:

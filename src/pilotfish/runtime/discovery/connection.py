@@ -100,8 +100,11 @@ class ProxyConnection:
                 writing.add_done_callback(_retrieve)
                 await asyncio.wait((writing,), timeout=_MOMENT)
             self._is_late = not writing.done()
-            # It ends with its stream. gRPC never ends a stream of which a write was cancelled.
-            await asyncio.shield(writing)
+            try:
+                # It ends with its stream. gRPC never ends a stream of which a write was cancelled.
+                await asyncio.shield(writing)
+            finally:
+                del writing  # where it failed, its exception has this frame
         self._writing.on_sent(payload, len(body))
 
 

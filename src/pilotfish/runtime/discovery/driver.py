@@ -22,12 +22,15 @@ from pilotfish.model.authentication import Keys, KeySource
 from pilotfish.runtime.discovery.connection import ProxyConnection, Writing
 from pilotfish.runtime.discovery.metrics import Metrics
 from pilotfish.runtime.discovery.notice import Notice
+from pilotfish.runtime.memory import give_back
 
 _log = logging.getLogger(__name__)
 _TURN = 0.005
 """Seconds of computing after which requests are read again in the middle of a push."""
 _COLLECT_AFTER = 5.0
 """Seconds after which what only a proxy that left needed is forgotten: most come back at once."""
+_GIVE_BACK_AFTER = 1.0
+"""Seconds from when somebody was turned away, who may have sent much, to when what is free is given back."""
 
 _SAID = 60.0
 _MOST_SAID = 100
@@ -54,6 +57,7 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self._behind = asyncio.Event()
         self._collecting: asyncio.TimerHandle | None = None
+        self._giving_back: asyncio.TimerHandle | None = None
 
     def change(self, desired: DesiredState, since: float) -> None:
         """The user's objects are these now. `since`: the loop's time at which the change came."""
@@ -152,6 +156,8 @@ class Driver:
     def turned_away(self, refusal: Refusal, host: str) -> None:
         """Counted each time, said once a minute for each reason and address."""
         self.metrics.turned_away(refusal.reason)
+        if self._giving_back is None:
+            self._giving_back = self._loop.call_later(_GIVE_BACK_AFTER, self._give_back)
         now, key = self._loop.time(), (refusal.reason, host)
         if now - self._said.get(key, -_SAID) < _SAID:
             return
@@ -175,6 +181,11 @@ class Driver:
     def _collect(self) -> None:
         self._collecting = None
         self.plane.collect()
+        give_back()
+
+    def _give_back(self) -> None:
+        self._giving_back = None
+        give_back()
 
     # Effects
 

@@ -30,6 +30,7 @@ from pilotfish.runtime.discovery.state import StateFile
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.garbage import expect_little
 from pilotfish.runtime.http.served import LOG
+from pilotfish.runtime.memory import keep_little
 from pilotfish.runtime.source import Batch
 from pilotfish.runtime.source.files import Files
 
@@ -217,6 +218,7 @@ def _unavailable(flag: str, address: Address, error: OSError) -> MachineError:
 async def serve(options: Options) -> None:
     """Until SIGTERM or SIGINT. Raises MachineError."""
     expect_little()
+    keep_little()
     loop = asyncio.get_running_loop()
     told_to_end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
