@@ -18,7 +18,7 @@ PAYROLL = REPOSITORY / "examples" / "payroll"
 STRICT = (PAYROLL / "strict.yaml").read_text()
 PERMISSIVE = STRICT.replace("STRICT", "PERMISSIVE")
 MANIFESTS, SERVER = (PAYROLL / "mesh.yaml").read_text(), (PAYROLL / "server.py").read_text()
-RESET = 56
+ROUNDS, RESET = 3, 56
 """How curl ends where the other side resets the connection."""
 URL = "http://payroll:8000/salaries"
 LOAD = """
@@ -53,13 +53,26 @@ def test_each_block_does_what_it_says(reader: Reader) -> None:
 
 def test_no_request_fails_while_a_mesh_becomes_strict_and_permissive_again(make_mesh: MakeMesh, tmp_path: Path) -> None:
     with make_mesh("payroll", {"mesh.yaml": MANIFESTS, "server.py": SERVER}) as mesh, loading(mesh, tmp_path) as load:
-        for _ in range(3):
+        for _ in range(ROUNDS):
             _apply(mesh, STRICT)
             load.go_on()
             assert mesh.curl("old.payroll", URL, check=False).returncode == RESET, "without a sidecar nobody is served"
+            assert mesh.curl("old.payroll", URL.replace("http:", "https:"), "-k", check=False).returncode != 0
             _apply(mesh, PERMISSIVE)
             load.go_on()
             assert mesh.curl("old.payroll", URL).stdout == "/salaries for somebody\n"
+        inbound = wait_until(
+            "the last of them is counted", lambda: _plaintext(mesh) >= ROUNDS and mesh.status["inbound"]
+        )
+        assert _plaintext(mesh) == ROUNDS
+        assert inbound["mutual"] > 0
+        said = f"mutual TLS {inbound['mutual']} of {inbound['connections']} connections; others to payroll.payroll\n"
+        assert said in mesh.call("status").stdout
+
+
+def _plaintext(mesh: Mesh) -> int:
+    inbound = mesh.status["inbound"]
+    return int(inbound["connections"] - inbound["mutual"])
 
 
 def _apply(mesh: Mesh, text: str) -> None:
