@@ -1,18 +1,23 @@
 """An open-loop HTTP client: RATE requests a second for SECONDS, over CONNECTIONS kept alive. Run in a pod.
+With RATE 0 a closed loop: each connection asks as soon as it was answered.
 
-Prints JSON: the latencies' mean, p50, p90 and p99 in milliseconds, counted from when each request was *due*, and how
-many requests were not answered with 200.
+Prints JSON: the latencies' mean, p50, p90 and p99 in milliseconds, counted from when each request was *due*, how many
+requests there were, and how many of them were not answered with 200.
 """
 
 import asyncio
 import json
 import sys
 import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Ask = Callable[[float], Coroutine[Any, Any, bool]]
 
 
-async def one(connections: "asyncio.Queue[Connection]", request: bytes, due: float, latencies: list[float]) -> bool:
+async def one(connections: "asyncio.Queue[Connection]", request: bytes, latencies: list[float], due: float) -> bool:
     connection = await connections.get()
     reader, writer = connection
     try:
@@ -26,6 +31,23 @@ async def one(connections: "asyncio.Queue[Connection]", request: bytes, due: flo
     return head.startswith(b"HTTP/1.1 200")
 
 
+async def at_rate(ask: Ask, rate: int, seconds: float) -> list[bool]:
+    start = time.perf_counter()
+    tasks = []
+    for i in range(int(rate * seconds)):
+        due = start + i / rate
+        await asyncio.sleep(max(0, due - time.perf_counter()))
+        tasks.append(asyncio.create_task(ask(due)))
+    return await asyncio.gather(*tasks)
+
+
+async def in_turn(ask: Ask, until: float) -> list[bool]:
+    good = []
+    while (now := time.perf_counter()) < until:
+        good.append(await ask(now))
+    return good
+
+
 async def main(host: str, port: int, rate: int, seconds: float, connections: int) -> None:
     idle: asyncio.Queue[Connection] = asyncio.Queue()
     for _ in range(connections):
@@ -33,13 +55,13 @@ async def main(host: str, port: int, rate: int, seconds: float, connections: int
     request = f"GET / HTTP/1.1\r\nhost: {host}:{port}\r\n\r\n".encode()
     for warming in (True, False):
         latencies: list[float] = []
-        start = time.perf_counter()
-        tasks = []
-        for i in range(int(rate * (1 if warming else seconds))):
-            due = start + i / rate
-            await asyncio.sleep(max(0, due - time.perf_counter()))
-            tasks.append(asyncio.create_task(one(idle, request, due, latencies)))
-        good = await asyncio.gather(*tasks)
+        ask, spell = partial(one, idle, request, latencies), 1.0 if warming else seconds
+        if rate:
+            good = await at_rate(ask, rate, spell)
+        else:
+            until = time.perf_counter() + spell
+            turns = await asyncio.gather(*(in_turn(ask, until) for _ in range(connections)))
+            good = [each for turn in turns for each in turn]
     ranked = sorted(latencies)
     print(
         json.dumps(

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -156,17 +156,28 @@ def latency() -> None:
 
 def change() -> None:
     with mesh(1, 19) as (made, _):
-        monitoring = made.status()["discovery"]["monitoring_address"]
-        times = []
-        for i in range(1, 11):
-            version = json.loads((Path(made.status()["mesh"]["directory"]) / "config" / "objects.json").read_text())
-            awaited = int(version["metadata"]["resourceVersion"]) + 1
-            began = time.perf_counter()
-            made.save("route.yaml", ROUTE.format(name=f"r{i}"))
-            with urllib.request.urlopen(f"http://{monitoring}/api/synced?resourceVersion={awaited}&wait=10"):
-                times.append((time.perf_counter() - began) * 1e3)
-        print(f"saved file to the last proxy's ACK, 20 pods: {median(times):.0f} ms "
-              f"({', '.join(f'{t:.0f}' for t in times)})")  # fmt: skip
+        times = time_saved(made, "route.yaml", [ROUTE.format(name=f"r{i}") for i in range(1, 11)])
+    report_saved("saved file", times)
+
+
+def time_saved(made: Mesh, file: str, texts: Iterable[str]) -> list[float]:
+    """Milliseconds from each text's being saved, one after the other, to the last proxy's ACK."""
+    status = made.status()
+    monitoring, directory = status["discovery"]["monitoring_address"], Path(status["mesh"]["directory"])
+    times = []
+    for text in texts:
+        version = json.loads((directory / "config" / "objects.json").read_text())
+        awaited = int(version["metadata"]["resourceVersion"]) + 1
+        began = time.perf_counter()
+        made.save(file, text)
+        with urllib.request.urlopen(f"http://{monitoring}/api/synced?resourceVersion={awaited}&wait=10"):
+            times.append((time.perf_counter() - began) * 1e3)
+    return times
+
+
+def report_saved(what: str, times: list[float]) -> None:
+    each = ", ".join(f"{t:.0f}" for t in times)
+    print(f"{what} to the last proxy's ACK, 20 pods: {median(times):.0f} ms ({each})")
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from pilotfish.runtime.control.views import (
     ChangesView,
     ContainerView,
     DiscoveryView,
+    InboundView,
     MeshView,
     PodView,
     ProblemView,
@@ -63,8 +64,11 @@ def sync(name: str, **states: Any) -> SyncView:
 
 def proxy(name: str, namespace: str = "vm", **states: Any) -> ProxyView:
     node = f"sidecar~10.244.0.2~{name}.{namespace}~{namespace}.svc.cluster.local"
+    inbound = states.pop("inbound", InboundView())
     seen = sync(f"{name}.{namespace}", **states)
-    return ProxyView(namespace=namespace, pod=name, node_id=node, ready=True, restarts=0, pid=77, sync=seen)
+    return ProxyView(
+        namespace=namespace, pod=name, node_id=node, ready=True, restarts=0, pid=77, sync=seen, inbound=inbound
+    )
 
 
 def service(name: str, namespace: str = "vm", **fields: Any) -> ServiceView:

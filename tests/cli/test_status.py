@@ -8,7 +8,7 @@ from textwrap import dedent
 import msgspec
 
 from pilotfish.cli.render.status import render_status
-from pilotfish.runtime.control.views import StatusView
+from pilotfish.runtime.control.views import InboundView, StatusView
 from tests.cli.conftest import Invoke
 from tests.cli.fakes import NOW, REFUSED, FakeMesh, container, pod, proxy
 
@@ -34,6 +34,15 @@ def test_one_screen(mesh: FakeMesh, invoke: Invoke) -> None:
     result = invoke("status")
     assert result.exit_code == 0
     assert result.stdout == SCREEN.replace("/run/pilotfish/demo", str(mesh.directory))
+
+
+def test_how_much_is_mutual_tls(mesh: FakeMesh, invoke: Invoke) -> None:
+    some = InboundView(connections=12, mutual=9)
+    plain = [proxy(name, inbound=some) for name in ("a", "b", "c", "d")]
+    mesh.set(inbound=some, proxies=(proxy("webapp-0", inbound=InboundView(connections=3, mutual=3)), *plain))
+    assert "  mutual TLS 9 of 12 connections; others to a.vm, b.vm, c.vm and 1 more\n" in invoke("status").stdout
+    mesh.set(proxies=(proxy("webapp-0", inbound=some),), inbound=InboundView(connections=9, mutual=9))
+    assert json.loads(invoke("status", "-o", "json").stdout)["inbound"] == {"connections": 9, "mutual": 9}
 
 
 def test_what_is_wrong_is_shown_and_fails(mesh: FakeMesh, invoke: Invoke) -> None:

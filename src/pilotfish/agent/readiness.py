@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from pilotfish.agent.intake import Intake
+from pilotfish.agent.taken import TAKEN_FILTER
 
 _FILTER: Final = (
     r"^(cluster_manager\.cds|listener_manager\.lds)\.update_(success|rejected)$"
@@ -36,8 +37,8 @@ def parse_stats(text: str) -> dict[str, int]:
 
 
 def readiness_filter(intake: Intake) -> str:
-    """Of the stats that `why_not_ready` looks at."""
-    return f"{_FILTER}|{intake.listener_filter}"
+    """Of the stats that `why_not_ready` looks at, and those of what was taken meanwhile."""
+    return f"{_FILTER}|{intake.listener_filter}|{TAKEN_FILTER}"
 
 
 def why_not_ready(stats: Stats, was_ready: bool, intake: Intake) -> str:

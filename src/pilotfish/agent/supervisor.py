@@ -38,6 +38,7 @@ from pilotfish.agent.events import (
 )
 from pilotfish.agent.intake import SIDECAR, Intake
 from pilotfish.agent.readiness import Stats, readiness_filter, why_not_ready
+from pilotfish.agent.taken import Taken, count_taken
 
 
 class Phase(Enum):
@@ -95,6 +96,7 @@ class Supervisor:
         "failures",
         "message",
         "phase",
+        "taken",
     )
 
     def __init__(self, intake: Intake = SIDECAR) -> None:
@@ -107,6 +109,8 @@ class Supervisor:
         self.message = "Envoy has not been started"
         """Why Envoy does not serve; "" if it does."""
         self.draining: Draining | None = None
+        self.taken = Taken()
+        """As Envoy last told it."""
         self._run: _Run | None = None
         self._restart_at = 0.0
         self._held: tuple[int, ...] = ()
@@ -219,6 +223,7 @@ class Supervisor:
             self.draining = self.draining.observe(active, now)
         else:
             effects = self._judge_readiness(stats, run)
+            self.taken = count_taken(stats) if stats is not None else self.taken
         self._run = replace(
             run,
             silences=run.silences + 1 if stats is None else 0,

@@ -20,6 +20,7 @@ from pilotfish.model.wellknown import (
     DNS_PROXY_PORT,
     FILES_SOCKET,
     HEALTH_PORT,
+    INBOUND_PORT,
     LARGEST_REGEX_PROGRAM,
     PROMETHEUS_PORT,
     STATUS_PORT,
@@ -27,9 +28,17 @@ from pilotfish.model.wellknown import (
 )
 
 _STATS_PREFIXES: Final = ("cluster_manager", "listener_manager", "server", "cluster.xds-grpc")
-_STATS_SUFFIXES: Final = ("downstream_cx_active",)
+_STATS_SUFFIXES: Final = (
+    "downstream_cx_active",
+    f"_{INBOUND_PORT}.downstream_cx_total",
+    f"_{INBOUND_PORT}.ssl.handshake",
+    f"_{INBOUND_PORT}.ssl.no_certificate",
+    f"_{INBOUND_PORT}.ssl.connection_error",
+    f"_{INBOUND_PORT}.ssl.fail_verify_no_cert",
+    f"_{INBOUND_PORT}.ssl.fail_verify_error",
+)
 """What is counted when nothing else is asked for: Istio's own choice. Each further stat costs memory in every pod.
-`downstream_cx_active` tells the agent when the last connection has drained."""
+`downstream_cx_active` tells the agent when the last connection has drained, the others how many came by mutual TLS."""
 
 
 @dataclass(frozen=True, slots=True)

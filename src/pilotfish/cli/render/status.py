@@ -12,6 +12,7 @@ from pilotfish.cli.render.table import NONE, Table, table
 from pilotfish.runtime.control.views import DiscoveryView, PodView, ProxyView, PublishView, StatusView
 
 _TRIALS = 5
+_NAMED = 3
 
 
 def render_status(view: StatusView, now: float) -> str:
@@ -97,5 +98,14 @@ def _head(view: StatusView, now: float) -> str:
         ("addresses", ", ".join(view.mesh.pod_subnets) or "none"),
         ("discovery", render_discovery(view.discovery)),
         ("directory", view.mesh.directory),
+        *((("mutual TLS", _mutual(view)),) if view.inbound.connections else ()),
     )
     return render_headline(view, now) + "\n" + "".join(f"  {name:<11}{text}\n" for name, text in lines)
+
+
+def _mutual(view: StatusView) -> str:
+    """`9 of 12 connections; others to payroll.payroll`."""
+    named = [f"{p.pod}.{p.namespace}" for p in view.proxies if p.inbound.mutual < p.inbound.connections]
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    rest = f"; others to {', '.join(named[:_NAMED])}{more}" if named else ""
+    return f"{view.inbound.mutual} of {view.inbound.connections} connections{rest}"

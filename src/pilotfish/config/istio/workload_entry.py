@@ -20,7 +20,8 @@ class WorkloadEntrySpec(Struct):
     near."""
     weight: int = 0
     service_account: str = ""
-    """Kept; it says nothing until there are identities."""
+    """As whom its proxy shows itself. One that names it is called over mutual TLS, as with the label
+    `security.istio.io/tlsMode: istio`."""
 
 
 class WorkloadEntryCondition(Struct):

@@ -31,6 +31,7 @@ from pilotfish.agent.intake import INTAKES
 from pilotfish.agent.metrics import AgentFigures
 from pilotfish.agent.readiness import parse_stats
 from pilotfish.agent.supervisor import Phase, Supervisor
+from pilotfish.agent.taken import Taken
 from pilotfish.model.names import NameTable
 from pilotfish.model.wellknown import PROXY_PORTS
 from pilotfish.runtime.agent.admin import Admin
@@ -109,6 +110,11 @@ class Agent:
     @property
     def restarts(self) -> int:
         return self.status.restarts
+
+    @property
+    def taken(self) -> Taken:
+        """From others. Not part of the status: it changes with the traffic."""
+        return self._machine.taken
 
     @property
     def pid(self) -> int | None:

@@ -172,6 +172,14 @@ class CertificateView(View):
     """SHA-256, in hexadecimal digits."""
 
 
+class InboundView(View):
+    """Connections that sidecars have taken from others since each Envoy was started, as it said within 5 s."""
+
+    connections: int = 0
+    mutual: int = 0
+    """By mutual TLS."""
+
+
 class ProxyView(View):
     namespace: str
     pod: str
@@ -185,6 +193,7 @@ class ProxyView(View):
     """None before the first, and of a proxy that has none."""
     certificate_error: str = ""
     """Why it is not renewed, or not there."""
+    inbound: InboundView = InboundView()
 
 
 class PublishView(View):
@@ -255,6 +264,8 @@ class StatusView(View):
     services: tuple[ServiceView, ...] = ()
     published: tuple[PublishView, ...] = ()
     problems: tuple[ProblemView, ...] = ()
+    inbound: InboundView = InboundView()
+    """Of all proxies together."""
 
 
 class ChangeView(View):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from pilotfish.agent.taken import Taken
 from pilotfish.config.kubernetes import Service
 from pilotfish.model import Problem, Severity
 from pilotfish.model.proxy import ProxyType
@@ -16,6 +17,7 @@ from pilotfish.node.store import Change, Stored
 from pilotfish.runtime.control.views import (
     ChangeView,
     ContainerView,
+    InboundView,
     PodView,
     ProxyView,
     ServiceView,
@@ -56,6 +58,7 @@ def describe_pod(pod: Pod) -> PodView:
 def describe_proxy(pod: Pod, sync: SyncView | None) -> ProxyView:
     agent = pod.sandbox.agent
     certificate = agent.status.certificate if agent is not None else None
+    taken = agent.taken if agent is not None else Taken()
     return ProxyView(
         namespace=pod.identity.namespace,
         pod=pod.identity.name,
@@ -66,6 +69,7 @@ def describe_proxy(pod: Pod, sync: SyncView | None) -> ProxyView:
         sync=sync,
         certificate=certificate.certificate if certificate is not None else None,
         certificate_error=certificate.error if certificate is not None else "",
+        inbound=InboundView(connections=taken.connections, mutual=taken.mutual),
     )
 
 

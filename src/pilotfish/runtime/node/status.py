@@ -14,7 +14,15 @@ from pilotfish.model import Problem, Source
 from pilotfish.model.kinds import KINDS, SERVICE
 from pilotfish.node import gateways
 from pilotfish.node.store import Store
-from pilotfish.runtime.control.views import MeshView, ProblemView, PublishView, ServiceView, StatusView, SyncView
+from pilotfish.runtime.control.views import (
+    InboundView,
+    MeshView,
+    ProblemView,
+    PublishView,
+    ServiceView,
+    StatusView,
+    SyncView,
+)
 from pilotfish.runtime.node.describe import certificate_problem, describe_pod, describe_proxy, describe_service
 from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.entrances import Entrances
@@ -68,6 +76,7 @@ class Status:
             services=self._services(),
             published=tuple(self._describe_published()),
             problems=problems,
+            inbound=_sum(proxy.inbound for proxy in proxies),
         )
 
     def _describe_published(self) -> Iterator[PublishView]:
@@ -100,6 +109,11 @@ class Status:
             for stored in reconciler.store.of_kind(SERVICE)
             if isinstance(stored.manifest.resource, Service)
         )
+
+
+def _sum(views: Iterable[InboundView]) -> InboundView:
+    found = tuple(views)
+    return InboundView(connections=sum(each.connections for each in found), mutual=sum(each.mutual for each in found))
 
 
 def _located(problem: Problem, store: Store) -> Problem:
