@@ -50,6 +50,32 @@ def test_what_follows_of_itself_is_left_out(invoke: Invoke) -> None:
     assert "-v shows" not in whole
 
 
+STRICT = """\
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict, namespace: vm}
+spec:
+  selector: {matchLabels: {app: calculator}}
+  portLevelMtls:
+    8888: {mode: STRICT}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: bare, namespace: vm, annotations: {sidecar.istio.io/inject: "false"}}
+spec: {containers: [{name: app, command: [app]}]}
+"""
+
+
+def test_a_client_in_plaintext_is_told_who_wants_a_certificate(invoke: Invoke, tmp_path: Path) -> None:
+    strict = tmp_path / "strict.yaml"
+    strict.write_text(STRICT)
+    said = invoke("explain", "bare.vm", "http://calculator:8888/", "-f", CALCULATOR, "-f", str(strict)).stdout
+    first = said.partition("\n")[0]
+    assert first.startswith("connection reset NR by the proxy of calculator-v1-")
+    assert "it comes in plaintext, and port 8888 takes mutual TLS alone" in first
+    assert first.endswith("PeerAuthentication vm/strict strict.yaml:7 spec.portLevelMtls.8888.mode says so")
+
+
 def test_verbose_names_who_lost(invoke: Invoke) -> None:
     arguments = ("explain", "webapp-0", "http://calculator:8888/", "-n", "vm", "-f", CALCULATOR)
     assert "not nat/ISTIO_OUTPUT/6" not in invoke(*arguments).stdout

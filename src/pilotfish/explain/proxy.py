@@ -70,7 +70,25 @@ def walk_proxy(branch: Branch, held: Held, call: Call) -> Iterator[Forwarded]:
         if sniffed is None:
             return
         branch = sniffed
-    yield from _pass_chain(branch, held, call, choose_chain(listener, call))
+    chosen = choose_chain(listener, call)
+    if chosen.taken is None and chosen.failure is None and _takes_mutual_alone(listener, call):
+        about = {"port": call.port, "mutual": True}
+        at = branch.step(Stage.FILTER_CHAIN, "none", verdict=Verdict.REFUSED, evidence=about, rejected=chosen.rejected)
+        cause = f"it comes in plaintext, and port {call.port} takes mutual TLS alone"
+        at.end(End.RESET, cause, flag="NR", failure=Failure.NO_FILTER_CHAIN)
+        return
+    yield from _pass_chain(branch, held, call, chosen)
+
+
+def _takes_mutual_alone(listener: Listener, call: Call) -> bool:
+    """Of a port none of whose chains took a connection in plaintext: whether some would, with a certificate."""
+    matches = ((chain, chain.filter_chain_match) for chain in listener.filter_chains)
+    own = (chain for chain, m in matches if not m.HasField("destination_port") or m.destination_port.value == call.port)
+    return call.tls is None and any(
+        _is_of_mesh(DownstreamTlsContext.FromString(chain.transport_socket.typed_config.value))
+        for chain in own
+        if chain.HasField("transport_socket")
+    )
 
 
 def _sniff(branch: Branch, listener: Listener, looking: str, call: Call) -> Branch | None:

@@ -30,6 +30,7 @@ _CERTAIN: Final = 0.9999
 _ASKS: Final = {
     Stage.DNS: "does not let it be seen",
     Stage.LISTENER_FILTER: "does not say which protocol it is",
+    Stage.FILTER_CHAIN: "says so",
     Stage.VIRTUAL_HOST: "is for other hosts",
     Stage.ROUTE: "says so",
     Stage.HTTP_FILTER: "says so",

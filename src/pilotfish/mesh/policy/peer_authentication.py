@@ -29,6 +29,7 @@ def peer_modes(db: Reads, namespace: str, labels: Labels) -> PeerModes:
     return compose(each.spec for each in found if each is not None)
 
 
+@query
 def decisive(db: Reads, namespace: str, labels: Labels) -> ObjectRef | None:
     """Who says what these workloads take; None where nobody does."""
     return next((ref for ref in reversed(_ranks(db, namespace, labels)) if _says(db, ref)), None)

@@ -48,6 +48,12 @@ def endpoints(document: Document) -> str:
     return next((f"spec.{name}" for name in ("selector", "workloadSelector", "endpoints") if spec.get(name)), "spec")
 
 
+def peer_mode(document: Document, port: str) -> str:
+    """What a PeerAuthentication says of a port of the app."""
+    own = _spec(document).get("portLevelMtls") or {}
+    return f"spec.portLevelMtls.{port}.mode" if port in map(str, own) else "spec.mtls.mode"
+
+
 def subset(document: Document, name: str) -> str:
     """Of a DestinationRule; "" where it has none of the name."""
     index = _index(document, "subsets", lambda each: each.get("name") == name)

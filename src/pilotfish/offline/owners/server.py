@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pilotfish.explain.trace import Stage, Step
+from pilotfish.mesh.listeners.inbound import workload_labels
+from pilotfish.mesh.policy.peer_authentication import decisive
 from pilotfish.model import FieldRef
 from pilotfish.model.kinds import SIDECAR
 from pilotfish.offline.owners import fields
@@ -16,6 +18,8 @@ _BELOW = {Stage.CLUSTER: "targetPort", Stage.APP: "targetPort"}
 def claims(facts: Facts, step: Step) -> Claims:
     if step.stage in (Stage.HTTP_FILTER, Stage.NETWORK_FILTER):
         yield from as_written(step)
+    if step.stage is Stage.FILTER_CHAIN and step.evidence.get("mutual"):
+        yield from _who_asks_for_certificates(facts, step)
     number = _port(facts, step)
     found = facts.graph.get(inbound_port, facts.proxy, int(number)) if number.isdecimal() else None
     if found is None:
@@ -25,6 +29,13 @@ def claims(facts: Facts, step: Step) -> Claims:
         yield FieldRef(found.ref, fields.ingress(document, int(number)))
     else:
         yield FieldRef(found.ref, fields.service_port(document, found.port, _BELOW.get(step.stage, "")))
+
+
+def _who_asks_for_certificates(facts: Facts, step: Step) -> Claims:
+    labels = facts.graph.get(workload_labels, facts.proxy)
+    found = facts.graph.get(decisive, facts.proxy.namespace, labels)
+    if found is not None:
+        yield FieldRef(found, fields.peer_mode(facts.document(found), str(step.evidence["port"])))
 
 
 def _port(facts: Facts, step: Step) -> str:
