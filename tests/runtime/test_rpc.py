@@ -20,6 +20,9 @@ from tests.certificates import issue
 ECHO = "/test.Echo/Say"
 ROOT = issue("root", is_ca=True)
 OWN = issue("server", ROOT, "server.test")
+TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+TLS.set_alpn_protocols(["h2"])
+TLS.load_verify_locations(cadata=ROOT.pem)
 
 
 class Echo:
@@ -116,11 +119,8 @@ async def grpc_server() -> AsyncIterator[Server]:
     credentials = grpc.ssl_server_credentials([(OWN.key.encode(), OWN.pem.encode())])
     port = server.add_secure_port("127.0.0.1:0", credentials)
     await server.start()
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    tls.set_alpn_protocols(["h2"])
-    tls.load_verify_locations(cadata=ROOT.pem)
     try:
-        yield Server(("127.0.0.1", port), tls, "server.test")
+        yield Server(("127.0.0.1", port), TLS, "server.test")
     finally:
         await server.stop(None)
 
@@ -152,3 +152,40 @@ async def test_who_is_another_or_answers_nothing_is_an_oserror() -> None:
         closed = Server(mute.address, server.tls, "server.test")
         with pytest.raises(ConnectionRefusedError):
             await ask(socket.socket(), closed, "/test.S/Unary", b"", timeout=5)
+
+
+class Watched(socket.socket):
+    closed_in_use = False
+    """Its number is another's from then on, and the loop would read it for whoever had it."""
+
+    def close(self) -> None:
+        if self.fileno() != -1:
+            try:
+                asyncio.get_running_loop().remove_reader(self.fileno())
+            except RuntimeError:
+                self.closed_in_use = True
+        super().close()
+
+
+async def test_a_call_that_is_given_up_closes_no_socket_that_is_still_read(tmp_path: Path) -> None:
+    """As when a pod is deleted while it starts. At each turn of the loop, since it matters where TLS is then."""
+    (tmp_path / "both").write_text(OWN.key + OWN.pem)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "both")
+
+    def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pass
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0, ssl=tls) as listening:
+        server = Server(listening.sockets[0].getsockname(), TLS, "server.test")
+        for turns in range(1, 30):
+            made = Watched()
+            call = asyncio.create_task(ask(made, server, "/test.S/Unary", b"", timeout=5))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.wait([call])
+            async with asyncio.timeout(5):
+                while made.fileno() != -1:
+                    await asyncio.sleep(0)
+            assert not made.closed_in_use, turns

@@ -65,9 +65,15 @@ async def follow(
     made.setblocking(False)
     try:
         await asyncio.get_running_loop().sock_connect(made, server.address)
-        reader, writer = await asyncio.open_connection(sock=made, ssl=server.tls, server_hostname=server.name)
     except BaseException:
         made.close()
+        raise
+    # From here on the socket is the transport's: closed below it, its number would be another's, and still be read.
+    reader, writer = await asyncio.open_connection(sock=made)
+    try:
+        await writer.start_tls(server.tls, server_hostname=server.name)
+    except BaseException:
+        writer.transport.abort()
         raise
     try:
         call = _Call(server, path, message, metadata)
