@@ -20,6 +20,9 @@ from tests.watcher import watch_this_process
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+# gRPC begins its threads anew, from the thread that forks, wherever that is: in the namespace of a pod, they call from
+# there for the rest of this process.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 _STOP_WATCHER = pytest.StashKey[Callable[[], None]]()
 CONFORMANCE = Path(__file__).parents[2] / "shared" / "data"
 _NUMBERS = itertools.count()

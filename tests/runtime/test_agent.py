@@ -9,10 +9,9 @@ import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
@@ -105,38 +104,18 @@ class Discovery:
 
 @asynccontextmanager
 async def discovery_in(netns: NetNs, port: int = 15010) -> AsyncIterator[Discovery]:
-    """gRPC itself never gets into the namespace: a thread that it begins there stays, and calls from nowhere later."""
     discovery = Discovery()
     server = grpc.aio.server()
     handlers = {"DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(discovery.stream)}
     service = "envoy.service.discovery.v3.AggregatedDiscoveryService"
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-    with TemporaryDirectory() as folder:
-        path = f"{folder}/discovery"
-        server.add_insecure_port(f"unix:{path}")
-        await server.start()
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            inner = await asyncio.open_unix_connection(path)
-            await asyncio.gather(copy(reader, inner[1]), copy(inner[0], writer))
-
-        listening = netns.socket()
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(("127.0.0.1", port))
-        front = await asyncio.start_server(serve, sock=listening)
-        try:
-            yield discovery
-        finally:
-            front.close()
-            await server.stop(None)
-
-
-async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while piece := await reader.read(65536):
-            writer.write(piece)
-            await writer.drain()
-    writer.close()
+    with netns.entered():
+        server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    try:
+        yield discovery
+    finally:
+        await server.stop(None)
 
 
 @pytest.fixture
