@@ -12,8 +12,9 @@ from typing import Final
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.grouping import by_namespace
 from pilotfish.mesh.hosts import resolve, whole_name
-from pilotfish.mesh.inputs import Labels, mesh_config, refs, resource
+from pilotfish.mesh.inputs import Labels, mesh_config, resource
 from pilotfish.model import ObjectRef, Protocol
 from pilotfish.model.egress import Egress, EgressListener, Import, Imports, Unclaimed, is_socket
 from pilotfish.model.kinds import SIDECAR
@@ -38,12 +39,8 @@ def in_namespace(db: Reads, namespace: str) -> Choice:
 
 @query(index=True)
 def _by_namespace(db: Reads) -> Mapping[str, Choice]:
-    found = ((ref, about) for ref in refs(db, SIDECAR) if (about := _subject(db, ref)) is not None)
-    aged = sorted(found, key=lambda each: (not each[1][1], each[1][0], each[0]))
-    by_namespace: dict[str, Choice] = {}
-    for ref, (_, labels) in aged:
-        by_namespace[ref.namespace] = (*by_namespace.get(ref.namespace, ()), (ref, labels))
-    return by_namespace
+    aged = by_namespace(db, SIDECAR, _subject)
+    return {namespace: tuple(sorted(listed, key=lambda each: not each[1])) for namespace, listed in aged.items()}
 
 
 @query

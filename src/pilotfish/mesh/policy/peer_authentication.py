@@ -11,6 +11,7 @@ from typing import Final
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
+from pilotfish.mesh.grouping import by_namespace
 from pilotfish.mesh.inputs import Labels, mesh_config, refs, resource
 from pilotfish.model import ObjectRef
 from pilotfish.model.kinds import PEER_AUTHENTICATION
@@ -95,11 +96,7 @@ def in_namespace(db: Reads, namespace: str) -> Choice:
 
 @query(index=True)
 def _by_namespace(db: Reads) -> Mapping[str, Choice]:
-    found = ((ref, about) for ref in refs(db, PEER_AUTHENTICATION) if (about := _subject(db, ref)) is not None)
-    by_namespace: dict[str, Choice] = {}
-    for ref, (_, labels) in sorted(found, key=lambda each: (each[1][0], each[0])):
-        by_namespace[ref.namespace] = (*by_namespace.get(ref.namespace, ()), (ref, labels))
-    return by_namespace
+    return by_namespace(db, PEER_AUTHENTICATION, _subject)
 
 
 @query

@@ -13,7 +13,8 @@ from typing import Final
 from pilotfish.config import istio
 from pilotfish.config.manifest import Manifest
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.inputs import REJECTED, TABLES, Labels, effective, mesh_config, refs
+from pilotfish.mesh.grouping import by_namespace
+from pilotfish.mesh.inputs import REJECTED, TABLES, Labels, effective, mesh_config
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.proxy import ProxyType
 
@@ -60,11 +61,7 @@ def in_namespace(db: Reads, kind: Kind, namespace: str) -> Listed:
 
 @query(index=True)
 def _by_namespace(db: Reads, kind: Kind) -> Mapping[str, Listed]:
-    found = ((ref, about) for ref in refs(db, kind) if (about := _about(db, ref)) is not None)
-    by_namespace: dict[str, list[tuple[ObjectRef, Subject]]] = {}
-    for ref, (_, subject) in sorted(found, key=lambda each: (each[1][0], each[0])):
-        by_namespace.setdefault(ref.namespace, []).append((ref, subject))
-    return {namespace: tuple(listed) for namespace, listed in by_namespace.items()}
+    return by_namespace(db, kind, _about)
 
 
 def subject_of(db: Reads, ref: ObjectRef) -> Subject:
