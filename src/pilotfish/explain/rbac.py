@@ -64,18 +64,12 @@ def _holds(policy: Any, subject: Subject) -> Holds:
 def _permission(wanted: Any, subject: Subject) -> Holds:
     kind, call = wanted.WhichOneof("rule"), subject.call
     match kind:
-        case "any":
-            return Holds.YES
         case "and_rules":
             return all_of(_permission(each, subject) for each in wanted.and_rules.rules)
         case "or_rules":
             return any_of(_permission(each, subject) for each in wanted.or_rules.rules)
         case "not_rule":
             return invert(_permission(wanted.not_rule, subject), True)
-        case "header":
-            return _header(wanted.header, subject)
-        case "url_path" if subject.is_http:
-            return match_string(wanted.url_path.path, _path(call))
         case "uri_template" if subject.is_http:
             config = UriTemplateMatchConfig.FromString(wanted.uri_template.typed_config.value)
             return holds(_template(config.path_template).fullmatch(_path(call)) is not None)
@@ -85,16 +79,12 @@ def _permission(wanted: Any, subject: Subject) -> Holds:
             return holds(wanted.destination_port == call.port)
         case "requested_server_name":
             return match_string(wanted.requested_server_name, call.server_name)
-        case "sourced_metadata":
-            return match_metadata(wanted.sourced_metadata.metadata_matcher, call.request.claims)
-    return Holds.UNKNOWN
+    return _of_either(kind, wanted, subject)
 
 
 def _principal(wanted: Any, subject: Subject) -> Holds:
     kind, call = wanted.WhichOneof("identifier"), subject.call
     match kind:
-        case "any":
-            return Holds.YES
         case "and_ids":
             return all_of(_principal(each, subject) for each in wanted.and_ids.ids)
         case "or_ids":
@@ -107,12 +97,20 @@ def _principal(wanted: Any, subject: Subject) -> Holds:
             return _within(wanted.direct_remote_ip, call.source)
         case "remote_ip":
             return _within(wanted.remote_ip, subject.remote)
+    return _of_either(kind, wanted, subject)
+
+
+def _of_either(kind: str | None, wanted: Any, subject: Subject) -> Holds:
+    """What permissions and principals ask for alike."""
+    match kind:
+        case "any":
+            return Holds.YES
         case "header":
             return _header(wanted.header, subject)
         case "url_path" if subject.is_http:
-            return match_string(wanted.url_path.path, _path(call))
+            return match_string(wanted.url_path.path, _path(subject.call))
         case "sourced_metadata":
-            return match_metadata(wanted.sourced_metadata.metadata_matcher, call.request.claims)
+            return match_metadata(wanted.sourced_metadata.metadata_matcher, subject.call.request.claims)
     return Holds.UNKNOWN
 
 
