@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pilotfish.identity.sds import DELTA, STREAM, SdsStream, Secrets
 from pilotfish.runtime.agent.spec import AgentError
+from pilotfish.runtime.linux.unix import bind
 from pilotfish.runtime.rpc.server import ServerConnection
 
 _log = logging.getLogger(__name__)
@@ -87,20 +88,12 @@ class _Call:
 
 
 def _bind(path: Path, user: int, group: int) -> socket.socket:
-    """A socket's path holds 107 bytes (unix(7)); a longer one is reached through its open directory."""
-    path.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    made = socket.socket(socket.AF_UNIX)
-    mask = os.umask(0o177)
+    made = bind(path)
     try:
         made.setblocking(False)
-        made.bind(f"/proc/self/fd/{directory}/{path.name}")
         os.chown(path, user, group)
         made.listen(8)
     except BaseException:
         made.close()
         raise
-    finally:
-        os.umask(mask)
-        os.close(directory)
     return made

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -19,6 +17,7 @@ from pilotfish.model.struct import Frozen
 from pilotfish.runtime.control.client import Unstructured
 from pilotfish.runtime.control.views import ChangesView, RolloutView, StatusView
 from pilotfish.runtime.http.served import LOG
+from pilotfish.runtime.linux.unix import bind
 
 _LARGEST = 64 * 1024 * 1024
 _LONGEST_WAIT = 300.0
@@ -97,7 +96,7 @@ class ControlServer:
         )
         self._runner = web.AppRunner(app, access_log=None, logger=LOG, shutdown_timeout=5)
         await self._runner.setup()
-        await web.SockSite(self._runner, _bind(self._path)).start()
+        await web.SockSite(self._runner, bind(self._path)).start()
 
     async def stop(self) -> None:
         """Answers under way are finished first."""
@@ -171,20 +170,6 @@ class ControlServer:
     async def _down(self, request: web.Request) -> web.Response:
         await self._operations.down()
         return _answer({})
-
-
-def _bind(path: Path) -> socket.socket:
-    """For root alone. A socket's path holds 107 bytes (unix(7)); a longer one is reached through its open directory."""
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    path.unlink(missing_ok=True)
-    made = socket.socket(socket.AF_UNIX)
-    mask = os.umask(0o177)
-    try:
-        made.bind(f"/proc/self/fd/{directory}/{path.name}")
-    finally:
-        os.umask(mask)
-        os.close(directory)
-    return made
 
 
 @web.middleware
