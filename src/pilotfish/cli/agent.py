@@ -17,6 +17,7 @@ import click
 from msgspec.structs import replace
 
 from pilotfish.cli.failure import Failure
+from pilotfish.model.addresses import host_port
 from pilotfish.model.wellknown import (
     AUTHORITY_ROOTS,
     DISCOVERY_NAME,
@@ -327,7 +328,7 @@ def _resolve(discovery: str) -> str:
     except OSError as error:
         raise Failure(f"discovery's name {host} can't be resolved ({error.strerror}); give its address") from error
     address = min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0]
-    return f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
+    return host_port(str(address), int(port))
 
 
 def _check_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from pilotfish.mesh.routing import ANYBODY, Reader, routed_hosts, router, source
 from pilotfish.mesh.scope import EVERYONE, Scope
 from pilotfish.mesh.settings import settings
 from pilotfish.model import ObjectRef
+from pilotfish.model.addresses import bracketed
 from pilotfish.model.egress import Unclaimed
 from pilotfish.model.service import Service
 from pilotfish.model.settings import Headers
@@ -133,7 +134,7 @@ def _domains(db: Reads, found: Service | None, host: str, client: View) -> Itera
         own = {other, f"{other}."} if other in own_routes else set()
         yield from (name for name in _spellings(other, client.namespace) if name not in own)
     if found is not None:
-        yield from (f"[{a}]" if ":" in a else a for a in found.addresses if "/" not in a)
+        yield from (bracketed(a) for a in found.addresses if "/" not in a)
 
 
 def _spellings(host: str, namespace: str) -> Iterator[str]:

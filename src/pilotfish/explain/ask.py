@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from pilotfish.explain.call import Application, Call, Direction, HttpRequest, Tls, is_address
+from pilotfish.model.addresses import bracketed
 from pilotfish.model.private import REDACTED
 
 OUTSIDE: Final = "outside"
@@ -102,7 +103,7 @@ def parse(
         given["authorization"] = f"Bearer {jwt}"
     is_http = scheme != "tcp" and (has_scheme or bool(method or given or parts.path))
     secure = scheme == "https" or tls
-    shown = f"[{host}]" if ":" in host else host
+    shown = bracketed(host)
     authority = given.pop("host", "") or (shown if port == _PORTS.get(scheme) else f"{shown}:{port}")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if server_first and (is_http or secure or sni):

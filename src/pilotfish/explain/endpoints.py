@@ -19,6 +19,7 @@ from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 
 from pilotfish.explain.held import Held
 from pilotfish.explain.trace import Rejected
+from pilotfish.model.addresses import host_port
 
 _OVERPROVISIONED: Final = 140
 """Per cent: so much of a priority may be unhealthy before the next gets a part."""
@@ -157,7 +158,7 @@ def _name(member: LbEndpoint) -> str:
 
 
 def _joined(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}" if port else address
+    return host_port(address, port) if port or ":" in address else address
 
 
 def _locality(group: LocalityLbEndpoints) -> str:

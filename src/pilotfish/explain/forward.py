@@ -20,6 +20,7 @@ from pilotfish.explain.subsets import outside_of_subset, why_empty
 from pilotfish.explain.trace import Branch, End, Rejected, Stage, Try, Verdict
 from pilotfish.explain.words import say_cluster
 from pilotfish.explain.written import NOWHERE, Written, written
+from pilotfish.model.addresses import host_port
 
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _TLS: Final = "envoy.transport_sockets.tls"
@@ -179,7 +180,7 @@ def _assigned(held: Held, cluster: Cluster, call: Call, without: Set[int] = froz
 
 def _original(cluster: Cluster, call: Call) -> _Place:
     port = cluster.original_dst_lb_config.upstream_port_override.value or call.port
-    name = f"[{call.address}]:{port}" if ":" in call.address else f"{call.address}:{port}"
+    name = host_port(call.address, port)
     return _Place(name, replace(call, port=port), evidence={"why": "it is where the client meant to go"})
 
 

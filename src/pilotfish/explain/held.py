@@ -30,6 +30,7 @@ from google.protobuf.message import Message
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.envoy.values import Resource, ResourceSet
 from pilotfish.explain.old_dumps import upgrade
+from pilotfish.model.addresses import host_port
 from pilotfish.model.wellknown import OUTBOUND_PORT
 
 if TYPE_CHECKING:
@@ -355,6 +356,4 @@ def _ills(clusters: Json) -> Iterator[tuple[str, str, tuple[str, ...]]]:
             said = host.get("health_status", {})
             ills = tuple(word for word, found in said.items() if found is True)
             if ills and "socket_address" in host.get("address", {}):
-                address, port = _place(host["address"])
-                place = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-                yield cluster.get("name", ""), place, ills
+                yield cluster.get("name", ""), host_port(*_place(host["address"])), ills

@@ -19,6 +19,7 @@ from pilotfish.explain.listeners import WILDCARDS
 from pilotfish.explain.proxy import walk_proxy
 from pilotfish.explain.scene import Scene, Station
 from pilotfish.explain.trace import Branch, End, Passed, Side, Stage, Tape, Trace, Verdict
+from pilotfish.model.addresses import host_port
 from pilotfish.model.frontend import Frontend
 from pilotfish.model.wellknown import INBOUND_PORT, OUTBOUND_PORT, PROXY_UID
 
@@ -204,7 +205,7 @@ class _Walk:
 
     def _meet(self, branch: Branch, station: Station, call: Call) -> None:
         """Where an app should listen."""
-        place = f"[{call.address}]:{call.port}" if ":" in call.address else f"{call.address}:{call.port}"
+        place = host_port(call.address, call.port)
         heard = station.hears(call.address, call.port)
         if heard is False:
             others = sorted({address for address, port in station.listening or () if port == call.port})

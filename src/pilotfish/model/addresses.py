@@ -32,3 +32,13 @@ def normal_range(text: str) -> str | None:
     except ValueError:
         return None
     return str(network.network_address) if network.num_addresses == 1 else str(network)
+
+
+def bracketed(host: str) -> str:
+    """As it stands before a port: `[::1]`, `127.0.0.1`, `localhost`."""
+    return f"[{host}]" if ":" in host else host
+
+
+def host_port(host: str, port: int) -> str:
+    """`[::1]:80`, `127.0.0.1:80`, `localhost:80`."""
+    return f"{bracketed(host)}:{port}"

@@ -19,7 +19,7 @@ from pilotfish.mesh.gateways.bindings import routed_here
 from pilotfish.mesh.gateways.servers import Server, lower_servers
 from pilotfish.mesh.ingresses import with_ingresses
 from pilotfish.model import ObjectRef
-from pilotfish.model.addresses import is_ipv4
+from pilotfish.model.addresses import bracketed, is_ipv4
 from pilotfish.node.endpoints import Backend, find_port, target_port
 from pilotfish.node.gateways import gateways, templates
 from pilotfish.node.publish import Publish
@@ -42,7 +42,7 @@ class Trial:
     def render(self, address: str, port: int) -> str:
         """For a shell. `-k`: who tries it out has made the certificate."""
         host = f"www{self.host[1:]}" if self.host.startswith("*.") else self.host
-        place = f"[{address}]" if ":" in address else address
+        place = bracketed(address)
         if host == "*":
             return f"curl {'-k https' if self.is_tls else 'http'}://{place}:{port}{self.path}"
         if self.is_tls:

@@ -9,6 +9,8 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
+from pilotfish.model.addresses import host_port
+
 _FORM = re.compile(
     r"(?:(?P<address>\[[0-9a-fA-F:.]+\]|[0-9.]+):)?(?P<port>[0-9]+)"
     r":(?P<service>[a-z0-9-]+)(?:\.(?P<namespace>[a-z0-9-]+)(?:\.svc[a-z0-9.-]*)?)?:(?P<target>[a-z0-9-]+)"
@@ -44,8 +46,7 @@ class Publish:
 
     def listening(self, port: int | None = None) -> str:
         """`127.0.0.1:8080`, `[::1]:8080`; `port` where the machine chose it."""
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{host}:{self.port if port is None else port}"
+        return host_port(self.address, self.port if port is None else port)
 
     @property
     def target(self) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pilotfish.cli.render.dump import ClusterName, Json, at, items, socket_address, text
 from pilotfish.cli.render.table import Table, table
+from pilotfish.model.addresses import host_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def render_endpoints(clusters: Iterable[Json]) -> Table:
 def _endpoint(address: str, port: int) -> str:
     if port == 0:
         return f"unix://{address}"
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return host_port(address, port)
 
 
 def _status(host: Json) -> str:

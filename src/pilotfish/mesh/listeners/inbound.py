@@ -16,6 +16,7 @@ from pilotfish.mesh.registry.services import all_services, parts, service_at
 from pilotfish.mesh.registry.workloads import Workload, workload
 from pilotfish.mesh.sidecars import choices, choose
 from pilotfish.model import ObjectRef, Protocol, Proxy
+from pilotfish.model.addresses import bracketed
 from pilotfish.model.ingress import InboundPool, IngressListener
 from pilotfish.model.kinds import POD, WORKLOAD_ENTRY
 from pilotfish.model.mutual_tls import PeerModes
@@ -101,8 +102,7 @@ def inbound_ports(db: Reads, proxy: Proxy) -> tuple[InboundPort, ...]:
 
 def _as_port(listener: IngressListener, address: str) -> InboundPort:
     """With the pod's own address where that is meant."""
-    own = f"[{address}]" if ":" in address else address
-    endpoint = re.sub(r"^(0\.0\.0\.0|\[::\]):", f"{own}:", listener.endpoint)
+    endpoint = re.sub(r"^(0\.0\.0\.0|\[::\]):", f"{bracketed(address)}:", listener.endpoint)
     meant = replace(listener, bind=listener.bind or address, endpoint=endpoint)
     return InboundPort(listener.number, (), meant, listener.pool)
 

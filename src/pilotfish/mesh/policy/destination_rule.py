@@ -19,6 +19,7 @@ from pilotfish.mesh.policy.locality import lower_locality
 from pilotfish.mesh.settings import lower_keepalive
 from pilotfish.mesh.tls_defaults import NO_DEFAULTS, TLSDefaults, with_client_defaults
 from pilotfish.model import ObjectRef
+from pilotfish.model.addresses import host_port
 from pilotfish.model.traffic_policy import (
     ConnectionPool,
     DestinationPolicy,
@@ -215,8 +216,7 @@ def _passing(tcp: istio.TCPSettings, tunnel: istio.Tunnel | None) -> Passing | N
 
 
 def _tunnel(source: istio.Tunnel) -> Tunnel:
-    host = f"[{source.target_host}]" if ":" in source.target_host else source.target_host
-    return Tunnel(f"{host}:{source.target_port}", source.protocol.upper() == "POST")
+    return Tunnel(host_port(source.target_host, source.target_port), source.protocol.upper() == "POST")
 
 
 _RETRY_PERCENT: Final = 20.0

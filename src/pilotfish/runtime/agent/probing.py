@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pilotfish.agent.health import HealthCheck, check_request
 from pilotfish.agent.probes import AppProbe, port_number
 from pilotfish.config.kubernetes import GRPCAction, HTTPGetAction, TCPSocketAction
+from pilotfish.model.addresses import bracketed
 from pilotfish.model.wellknown import INBOUND_BIND_IPV4, INBOUND_BIND_IPV6
 from pilotfish.runtime.agent.sockets import family_of, open_socket
 from pilotfish.runtime.http.message import AnswerError
@@ -85,8 +86,7 @@ class Prober:
         import aiohttp
         from yarl import URL
 
-        host = action.host or self.address
-        host = f"[{host}]" if ":" in host else host
+        host = bracketed(action.host or self.address)
         base = URL(f"{action.scheme.lower()}://{host}:{port_number(action.port)}")
         url = base.join(URL(action.path if action.path.startswith("/") else f"/{action.path}", encoded=True))
         passed_on = {name: value for name, value in headers.items() if name.lower() in _PASSED_ON}

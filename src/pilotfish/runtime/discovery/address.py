@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
+from pilotfish.model.addresses import host_port
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -29,4 +31,4 @@ class Address:
             return self.host == "localhost"
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)

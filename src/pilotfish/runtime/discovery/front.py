@@ -22,6 +22,7 @@ from typing import Final
 
 from pilotfish.discovery.admission import Caller
 from pilotfish.discovery.pace import Pace
+from pilotfish.model.addresses import host_port
 from pilotfish.runtime.discovery.address import Address
 from pilotfish.runtime.discovery.sides import Side, TlsSide
 
@@ -153,7 +154,6 @@ class Front:
         return name
 
     def _note(self, name: str, outer: TlsSide, host: str, port: int) -> None:
-        where = f"[{host}]" if ":" in host else host
         family = "ipv6" if ":" in host else "ipv4"
         self._sides[name] = outer
-        self._callers[name] = Caller(f"{family}:{where}:{port}", secure=True, identity=outer.identity)
+        self._callers[name] = Caller(f"{family}:{host_port(host, port)}", secure=True, identity=outer.identity)

@@ -18,6 +18,7 @@ import h2.connection
 import h2.events
 import h2.exceptions
 
+from pilotfish.model.addresses import host_port
 from pilotfish.runtime.rpc.framing import FramingError, Messages, frame
 
 _STREAM = 1
@@ -135,8 +136,7 @@ class _Call:
 
 
 def _shown(server: Server) -> str:
-    host, port = server.address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return host_port(*server.address)
 
 
 def _text(value: bytes | str) -> str:
