@@ -11,8 +11,9 @@ from pilotfish.explain.ask import Ask, parse
 from pilotfish.explain.scene import Scene, Station
 from pilotfish.explain.trace import End, Outcome, Side, Stage, Step, Trace
 from pilotfish.explain.walk import explain
+from pilotfish.model.addresses import host_port
 from pilotfish.runtime.echo.calls import Result, build_calls, client_command, read_results
-from tests.e2e.harness import Mesh, at
+from tests.e2e.harness import Mesh
 from tests.e2e.ways import AUTHORITIES, CLIENTS, DRAWN, GATEWAY, HEADERS, PATHS, PORTS
 
 _LOGGED = (Stage.ROUTE, Stage.CLUSTER, Stage.ENDPOINT)
@@ -34,7 +35,7 @@ class Asked:
     @property
     def ask(self) -> Ask:
         headers = [f"{name}: {value}" for name, value in self.headers.items()]
-        url = f"{_SCHEMES[self.protocol]}://{at(self.host, self.port)}{self.path}"
+        url = f"{_SCHEMES[self.protocol]}://{host_port(self.host, self.port)}{self.path}"
         return parse(url, method=self.method, headers=headers, http2=self.protocol == "http2")
 
     def predicted(self, scene: Scene) -> Trace:

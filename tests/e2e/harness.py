@@ -132,11 +132,6 @@ def leftovers(mesh: str) -> list[str]:
     return namespaces + mounts + processes
 
 
-def at(host: str, port: int) -> str:
-    """`10.0.0.1:80`, `[fd00::1]:80`."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 MakeMesh = Callable[..., AbstractContextManager[Mesh]]
 
 

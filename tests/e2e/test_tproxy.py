@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pilotfish.model.addresses import host_port
 from tests.e2e.apps import PEERS, TALK
-from tests.e2e.harness import MakeMesh, Mesh, at, run
+from tests.e2e.harness import MakeMesh, Mesh, run
 
 MANIFESTS = """
 apiVersion: v1
@@ -71,7 +72,7 @@ def mesh(make_mesh: MakeMesh) -> Iterator[Mesh]:
 def test_the_app_sees_its_clients_address(mesh: Mesh, client: str, family: int) -> None:
     """Whoever the client is: captured by REDIRECT, by TPROXY, or not at all. By address, HTTP and TCP."""
     server, source = mesh.address("server", family), mesh.address(client, family)
-    assert mesh.curl(client, f"http://{at(server, 8000)}/").stdout == source
+    assert mesh.curl(client, f"http://{host_port(server, 8000)}/").stdout == source
     assert mesh.exec(client, "python3", "-c", TALK, server).stdout.split() == ["hello", source, "ping"]
 
 

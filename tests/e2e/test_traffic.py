@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from pilotfish.explain.accesslog import AccessLogEntry
+from pilotfish.model.addresses import host_port
 from tests.e2e.apps import PEERS, TALK
-from tests.e2e.harness import MakeMesh, Mesh, at
+from tests.e2e.harness import MakeMesh, Mesh
 from tests.waiting import wait_until
 
 MANIFESTS = """
@@ -115,7 +116,7 @@ def test_a_pod_by_its_address_passes_through_and_is_logged(mesh: Mesh) -> None:
 @pytest.mark.parametrize("family", [4, 6])
 def test_both_families_are_captured_on_both_sides(mesh: Mesh, family: int) -> None:
     server = mesh.address("server", family)
-    local = at(server, 8000)
+    local = host_port(server, 8000)
     source = "::6" if family == 6 else "127.0.0.6"
     assert mesh.curl("client", f"http://{local}/").stdout == source, "the server's proxy made the last hop"
     mesh.logged("client", local, lambda entry: entry.downstream_local_address == local)
