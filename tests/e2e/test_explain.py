@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -142,6 +143,19 @@ def test_owners_are_fields_and_the_lines_that_they_stand_on(mesh: Mesh) -> None:
     for owner in owners.values():
         assert owner["file"] == str(mesh.sources / "mesh.yaml")
         assert f'"name": "{owner["name"]}"' in lines[owner["line"] - 1]
+
+
+def test_while_discovery_hangs_owners_are_what_the_proxies_say(mesh: Mesh) -> None:
+    client, discovery = mesh.pods("client")[0]["name"], mesh.status["discovery"]["pid"]
+    os.kill(discovery, signal.SIGSTOP)
+    try:
+        done = mesh.call("explain", client, "http://shop/fault", "-o", "json")
+    finally:
+        os.kill(discovery, signal.SIGCONT)
+    assert "discovery does not answer" in done.stderr
+    owners = {step["stage"]: step["owner"] for step in json.loads(done.stdout)["steps"] if "owner" in step}
+    assert owners["http_filter"]["field"] == "spec.http[3].fault.abort"
+    assert "file" not in owners["http_filter"]
 
 
 @pytest.mark.parametrize(

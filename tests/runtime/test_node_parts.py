@@ -18,7 +18,7 @@ from pilotfish.config.kubernetes import PodSpec
 from pilotfish.identity.tokens import AUDIENCE, verify
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.frontend import Frontend
-from pilotfish.model.kinds import DEPLOYMENT, POD
+from pilotfish.model.kinds import DEPLOYMENT, POD, SERVICE
 from pilotfish.model.names import NameTable
 from pilotfish.model.private import reveal
 from pilotfish.node.identity import PodIdentity
@@ -39,6 +39,7 @@ from pilotfish.runtime.control.views import (
     ChangeView,
     DiscoveryView,
     MeshView,
+    OwnerView,
     RolloutView,
     StatusView,
 )
@@ -399,8 +400,10 @@ class Mesh:
     def frontends(self) -> list[Frontend]:
         return [Frontend("vm", "x", "TCP", 80, ("10.96.0.1",), (("10.244.0.2", 8080),))]
 
-    def source(self, ref: ObjectRef, field: str) -> str:
-        return f"{ref} {field}"
+    async def owners(self, trace: bytes) -> list[OwnerView] | None:
+        if trace == b"away":
+            return None
+        return [OwnerView(step=3, kind="Service", group="", namespace="vm", name=trace.decode(), field="spec")]
 
     async def apply(self, text: str, file: str, namespace: str) -> ChangesView:
         return _one(text, namespace, file, "created")
@@ -459,6 +462,11 @@ async def test_everything_that_a_client_asks_arrives(tmp_path: Path) -> None:
         names = await asyncio.to_thread(client.names, "vm", "x")
         assert (names.records, names.headless) == ({"x.vm": ("10.96.0.1",)}, {"h"})
         assert await asyncio.to_thread(client.frontends) == mesh.frontends()
+        assert [(each.step, str(each.ref)) for each in await asyncio.to_thread(client.owners, b"x")] == [
+            (3, str(SERVICE.ref("vm", "x")))
+        ]
+        with pytest.raises(Refused, match="discovery does not answer"):
+            await asyncio.to_thread(client.owners, b"away")
         with pytest.raises(Refused, match='pods "none" not found'):
             await asyncio.to_thread(client.names, "vm", "none")
         rollout = await asyncio.to_thread(client.rollout, "vm", "x", "waiting", 0.5)

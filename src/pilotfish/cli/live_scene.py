@@ -9,19 +9,21 @@ import asyncio
 import re
 import socket
 from collections.abc import Mapping, Set
-from functools import cached_property, partial
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import click
+
 from pilotfish.cli.envoy_admin import read_json
 from pilotfish.cli.session import Session
 from pilotfish.explain.held import SECTIONS, Held, Json
 from pilotfish.explain.scene import Family, Scene, Station
-from pilotfish.model import ObjectRef, Source
+from pilotfish.model import Source
 from pilotfish.node.listening import parse_proc_net
-from pilotfish.runtime.control.client import Client
+from pilotfish.runtime.control.client import Client, Refused
 from pilotfish.runtime.control.views import PodView, StatusView
 from pilotfish.runtime.linux.netns import NetNs
 
@@ -29,41 +31,36 @@ if TYPE_CHECKING:
     from pilotfish.capture import RuleSet
     from pilotfish.explain.owner import FindOwners, Owners
     from pilotfish.explain.trace import Trace
-    from pilotfish.offline.world import World
-
-
-class _Known:
-    """What the mesh's objects lead to, which takes longer than a way: only whose its steps are needs it."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    @cached_property
-    def world(self) -> World:
-        from pilotfish.cli.live_world import read_world
-
-        return read_world(self._session)
-
-    def owners(self, trace: Trace) -> Owners:
-        from pilotfish.offline.owners import find_owners
-
-        return find_owners(self.world, trace, self._locate)
-
-    def describe_subset(self, config: str, name: str) -> str:
-        from pilotfish.offline.owners import describe_subset
-
-        return describe_subset(self.world, config, name)
-
-    def _locate(self, ref: ObjectRef, field: str) -> Source | None:
-        return Source.parse(self._session.client.source(ref, field))
 
 
 def read_scene(session: Session, status: StatusView) -> tuple[Scene, FindOwners]:
-    known = _Known(session)
-    stations = {f"{pod.name}.{pod.namespace}": _station(session.client, known, pod) for pod in status.pods}
+    client = session.client
+    stations = {f"{pod.name}.{pod.namespace}": _station(client, pod) for pod in status.pods}
     subnets = tuple(session.mesh.pod_subnets)
-    scene = Scene(stations, lambda: tuple(session.client.frontends()), _resolve, is_closed=partial(_is_closed, subnets))
-    return scene, known.owners
+    scene = Scene(stations, lambda: tuple(client.frontends()), _resolve, is_closed=partial(_is_closed, subnets))
+    return scene, partial(find_owners, client)
+
+
+def find_owners(client: Client, trace: Trace) -> Owners:
+    """As the mesh knows them; while discovery is away, as far as the proxies say themselves."""
+    from pilotfish.explain.owner import Owner, find_written
+    from pilotfish.explain.wire import encode
+
+    try:
+        found = client.owners(encode(trace))
+    except Refused as error:
+        click.echo(f"only what the proxies say themselves is known of whose the steps are: {error}", err=True)
+        return find_written(trace)
+    return {each.step: Owner.of(each.ref, each.field, Source.parse(each.source)) for each in found}
+
+
+def _describe_subset(client: Client, config: str, name: str) -> str:
+    from pilotfish.explain.owner import find_ref
+    from pilotfish.offline.owners.fields import subset_labels
+
+    ref = find_ref(config)
+    found = client.objects(ref.kind, ref.namespace, ref.name) if ref is not None else []
+    return subset_labels(found[0], name) if found else ""
 
 
 def _is_closed(subnets: tuple[str, ...], address: str) -> bool:
@@ -85,14 +82,14 @@ def _resolve(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def _station(client: Client, known: _Known, pod: PodView) -> Station:
+def _station(client: Client, pod: PodView) -> Station:
     return Station(
         name=f"{pod.name}.{pod.namespace}",
         namespace=pod.namespace,
         addresses=pod.addresses,
         captured=pod.captured and not pod.gateway,
         _rules=partial(_rules, pod),
-        _held=partial(_held, known, pod),
+        _held=partial(_held, client, pod),
         _names=partial(client.names, pod.namespace, pod.name),
         _listening=partial(_listening, pod),
         is_gateway=pod.gateway,
@@ -117,14 +114,14 @@ def find_identity(held: Mapping[str, Any]) -> str:
     return next((name for name in names if name.startswith("spiffe://")), "")
 
 
-def _held(known: _Known, pod: PodView) -> Held | None:
+def _held(client: Client, pod: PodView) -> Held | None:
     if not pod.captured:
         return None
     return Held.of_asked(
         lambda: read_json(pod, "/listeners?format=json"),
         partial(_find, pod),
         lambda cluster: read_json(pod, f"/clusters?format=json&filter={_exactly(cluster)}"),
-        known.describe_subset,
+        partial(_describe_subset, client),
     )
 
 

@@ -8,6 +8,6 @@ first of which holds. A cluster is his who sends there, its endpoints are his wh
 `fields` knows the documents.
 """
 
-from pilotfish.offline.owners.finding import Locate, describe_subset, find_owners, locate_in
+from pilotfish.offline.owners.finding import Locate, describe_subset, find_fields, find_owners, locate_in
 
-__all__ = ("Locate", "describe_subset", "find_owners", "locate_in")
+__all__ = ("Locate", "describe_subset", "find_fields", "find_owners", "locate_in")

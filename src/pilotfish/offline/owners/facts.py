@@ -1,33 +1,54 @@
-"""What a step's owner is found by: the world, the step's proxy, and the steps around it."""
+"""What a step's owner is found by: what is known of the mesh, the step's proxy, and the steps around it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
+from pilotfish.config.desired import DesiredState
 from pilotfish.derive import Graph
+from pilotfish.discovery.mesh import Mesh
 from pilotfish.explain.owner import find_ref
 from pilotfish.explain.trace import Stage, Step, Trace
 from pilotfish.mesh.policy.policies import scope_of, sidecar_of
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import FieldRef, ObjectRef, Proxy
 from pilotfish.offline.owners.fields import Document
-from pilotfish.offline.world import World
 
 Claims = Iterator[FieldRef]
 """The first holds; none where nobody's object decided."""
 
 
+class Known(Protocol):
+    """A mesh whose steps they are: a World of manifests, or what discovery serves."""
+
+    @property
+    def desired(self) -> DesiredState:
+        """As the user wrote it."""
+
+    @property
+    def mesh(self) -> Mesh: ...
+
+    @property
+    def proxies(self) -> Mapping[str, Proxy]:
+        """By `name.namespace`."""
+
+    @property
+    def workloads(self) -> Mapping[str, ObjectRef]:
+        """The owners of pods, by `name.namespace`, where they are known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
-    world: World
+    known: Known
     trace: Trace
     proxy: Proxy
     """The step's own."""
 
     @property
     def graph(self) -> Graph:
-        return self.world.mesh.graph
+        return self.known.mesh.graph
 
     @property
     def scope(self) -> Scope:
@@ -39,7 +60,7 @@ class Facts:
         return sidecar_of(self.graph, self.proxy)
 
     def document(self, ref: ObjectRef) -> Document:
-        return document_of(self.world, ref)
+        return document_of(self.known, ref)
 
     def before(self, step: Step, stage: Stage) -> Step | None:
         return before(self.trace, step, stage)
@@ -69,9 +90,9 @@ def before(trace: Trace, step: Step, stage: Stage) -> Step | None:
     return None
 
 
-def document_of(world: World, ref: ObjectRef) -> Document:
+def document_of(known: Known, ref: ObjectRef) -> Document:
     """As the user wrote it, else as the mesh made it."""
-    manifest = world.desired.manifests.get(ref) or world.mesh.desired.manifests.get(ref)
+    manifest = known.desired.manifests.get(ref) or known.mesh.desired.manifests.get(ref)
     return manifest.document if manifest is not None else {}
 
 

@@ -9,15 +9,15 @@ from pilotfish.explain.trace import Step
 from pilotfish.inject.whose import annotation_of
 from pilotfish.model import FieldRef, ObjectRef
 from pilotfish.model.kinds import DEPLOYMENT, POD
-from pilotfish.offline.world import World
+from pilotfish.offline.owners.facts import Known
 
 _PASSES = "accepted as it is"
 
 
-def find_annotation(world: World, step: Step) -> Iterator[FieldRef]:
+def find_annotation(known: Known, step: Step) -> Iterator[FieldRef]:
     """Of a step in a pod's rules: nothing where the pod asks for none, or the connection goes to the proxy."""
     name, _, namespace = step.pod.rpartition(".")
-    pod = world.mesh.desired.manifests.get(POD.ref(namespace, name))
+    pod = known.mesh.desired.manifests.get(POD.ref(namespace, name))
     if pod is None or step.evidence.get("verdict") != _PASSES:
         return
     text = str(step.evidence.get("rule", ""))
@@ -25,16 +25,16 @@ def find_annotation(world: World, step: Step) -> Iterator[FieldRef]:
     chain = step.name.split("/")[1] if "/" in step.name else ""
     found = annotation_of(chain, rule, pod.resource.metadata.annotations)
     if found:
-        workload = _workload(world, pod.ref)
+        workload = _workload(known, pod.ref)
         inside = "" if workload.kind is POD else "spec.template."
         yield FieldRef(workload, f"{inside}metadata.annotations[{found}]")
 
 
-def _workload(world: World, pod: ObjectRef) -> ObjectRef:
+def _workload(known: Known, pod: ObjectRef) -> ObjectRef:
     """Whose pod it is, as the user wrote it."""
-    found = world.workloads.get(f"{pod.name}.{pod.namespace}", pod)
+    found = known.workloads.get(f"{pod.name}.{pod.namespace}", pod)
     if found.kind is not POD:
         return found
-    owners = world.mesh.desired.manifests[pod].resource.metadata.owner_references
+    owners = known.mesh.desired.manifests[pod].resource.metadata.owner_references
     refs = (DEPLOYMENT.ref(pod.namespace, owner.name.rpartition("-")[0]) for owner in owners)
-    return next((ref for ref in refs if ref in world.desired.manifests), found)
+    return next((ref for ref in refs if ref in known.desired.manifests), found)

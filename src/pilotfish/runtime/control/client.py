@@ -20,7 +20,7 @@ import msgspec
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.frontend import Frontend
 from pilotfish.model.names import NameTable
-from pilotfish.runtime.control.views import ChangesView, MeshView, RolloutView, StatusView
+from pilotfish.runtime.control.views import ChangesView, MeshView, OwnerView, RolloutView, StatusView
 from pilotfish.runtime.http import blocking
 from pilotfish.runtime.http.message import Answer, AnswerError, Request
 
@@ -68,11 +68,10 @@ class Client:
         """Services as the node's kernel serves them."""
         return self._call("GET", "/frontends", list[Frontend])
 
-    def source(self, ref: ObjectRef, field: str) -> str:
-        """`FILE:LINE` of a field, or of the deepest part of its path that was written; "" for an object that is not
-        stored, or has no place."""
-        named = {"kind": ref.kind.name, "group": ref.kind.group, "namespace": ref.namespace, "name": ref.name}
-        return self._call("GET", "/source", str, {**named, "field": field})
+    def owners(self, trace: bytes) -> tuple[OwnerView, ...]:
+        """Whose the steps of a request's way are (`explain.wire`), and where that was written: `file:line` of a field,
+        or of the deepest part of its path that was. Raises Refused if discovery does not answer."""
+        return self._call("POST", "/owners", tuple[OwnerView, ...], body=trace)
 
     def apply(self, text: str, file: str = "-", namespace: str = "default") -> ChangesView:
         """Create or configure the objects that YAML or JSON `text` holds; `file` is named in Problems."""
@@ -126,7 +125,7 @@ class Client:
         timeout: float = 30,
     ) -> T:
         target = path + ("?" + urlencode({k: v for k, v in query.items() if v}) if query else "")
-        content = b"" if body is None else msgspec.json.encode(body)
+        content = body if isinstance(body, bytes) else b"" if body is None else msgspec.json.encode(body)
         answer = self._ask(Request(method, target, content), timeout)
         if answer.status >= 400:
             raise Refused(answer.body.decode(errors="replace"))

@@ -15,7 +15,7 @@ from pilotfish.model.kinds import DEPLOYMENT, POD, kind_named
 from pilotfish.model.names import NameTable
 from pilotfish.model.struct import Frozen
 from pilotfish.runtime.control.client import Unstructured
-from pilotfish.runtime.control.views import ChangesView, RolloutView, StatusView
+from pilotfish.runtime.control.views import ChangesView, OwnerView, RolloutView, StatusView
 from pilotfish.runtime.http.served import LOG
 from pilotfish.runtime.linux.unix import bind
 
@@ -30,7 +30,7 @@ class Operations(Protocol):
     def objects(self, kind: Kind | None, namespace: str, name: str) -> list[Unstructured]: ...
     def names(self, namespace: str, name: str) -> NameTable | None: ...
     def frontends(self) -> list[Frontend]: ...
-    def source(self, ref: ObjectRef, field: str) -> str: ...
+    async def owners(self, trace: bytes) -> list[OwnerView] | None: ...
     async def apply(self, text: str, file: str, namespace: str) -> ChangesView: ...
     async def delete(self, text: str, file: str, namespace: str) -> ChangesView: ...
     def delete_object(self, ref: ObjectRef) -> ChangesView: ...
@@ -83,10 +83,10 @@ class ControlServer:
                 web.get("/objects", self._objects),
                 web.get("/names", self._names),
                 web.get("/frontends", self._frontends),
-                web.get("/source", self._source),
                 web.get("/rollout/status", self._rollout),
                 web.get("/events", self._events),
                 web.get("/synced", self._synced),
+                web.post("/owners", self._owners),
                 web.post("/apply", self._apply),
                 web.post("/delete", self._delete),
                 web.post("/scale", self._scale),
@@ -121,11 +121,11 @@ class ControlServer:
     async def _frontends(self, request: web.Request) -> web.Response:
         return _answer(self._operations.frontends())
 
-    async def _source(self, request: web.Request) -> web.Response:
-        query = request.query
-        kind = kind_named(query.get("kind", ""), query.get("group", ""))
-        ref = kind.ref(query.get("namespace", ""), query.get("name", ""))
-        return _answer(self._operations.source(ref, query.get("field", "")))
+    async def _owners(self, request: web.Request) -> web.Response:
+        found = await self._operations.owners(await request.read())
+        if found is None:
+            raise web.HTTPServiceUnavailable(text="discovery does not answer")
+        return _answer(found)
 
     async def _rollout(self, request: web.Request) -> web.Response:
         query = request.query

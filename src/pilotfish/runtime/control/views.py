@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from pilotfish.envoy.types import SERVED
-from pilotfish.model import Problem, Severity, Source
+from pilotfish.model import FieldRef, ObjectRef, Problem, Severity, Source
 from pilotfish.model.kinds import kind_named
 from pilotfish.model.struct import Frozen
 from pilotfish.model.sync import Sync
@@ -234,6 +234,35 @@ class IdentityView(View):
     next: CertificateView | None = None
     """What signs next, once all trust its root."""
     next_at: float | None = None
+
+
+class OwnerView(View):
+    """Whose a step of a request's way is."""
+
+    step: int
+    kind: str
+    group: str
+    namespace: str
+    name: str
+    field: str
+    source: str = ""
+    """`file:line`, or ""."""
+
+    @classmethod
+    def of(cls, step: int, field: FieldRef) -> OwnerView:
+        ref = field.object
+        return cls(
+            step=step,
+            kind=ref.kind.name,
+            group=ref.kind.group,
+            namespace=ref.namespace,
+            name=ref.name,
+            field=field.field,
+        )
+
+    @property
+    def ref(self) -> ObjectRef:
+        return kind_named(self.kind, self.group).ref(self.namespace, self.name)
 
 
 class MeshView(View):

@@ -5,6 +5,7 @@
 /api/synced?resourceVersion=N&proxies=COUNT&wait=S   SyncedView: 200, or 504 if it is not so within S seconds
 /api/told?resourceVersion=N&proxies=COUNT&wait=S     the same, but for the proxies that do not answer, or refuse
 /api/configured?proxyID=ID&wait=S                     200 when this proxy has taken all that it should have, or 504
+POST /api/owners                                     whose the steps of a way are (`owners`)
 PUT /api/health?proxyID=ID&healthy=true|false         what the agent of a registered workload found: 204, or 404
 /api/identity                                        IdentityView, or 404 where no certificates are signed
 /api/names?proxyID=ID&version=V&wait=S               NameTable, or 304 if it is still V after S seconds

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from urllib.parse import urlencode
 
 from pilotfish.model.names import NameTable
-from pilotfish.runtime.control.views import IdentityView, ProblemView, SyncView
+from pilotfish.runtime.control.views import IdentityView, OwnerView, ProblemView, SyncView
 from pilotfish.runtime.discovery.address import Address
 from pilotfish.runtime.http import loop
 from pilotfish.runtime.http.message import Answer, AnswerError, Request
@@ -64,6 +64,11 @@ class DiscoveryClient:
     async def identity(self) -> IdentityView:
         """What signs certificates."""
         return (await self._ask("/api/identity")).read(IdentityView)
+
+    async def owners(self, trace: bytes) -> tuple[OwnerView, ...]:
+        """Whose the steps of a way are (`explain.wire`); it knows no lines."""
+        request = Request("POST", "/api/owners", trace)
+        return (await loop.ask(self._open(self._family), self._address, request, _SOON)).read(tuple[OwnerView, ...])
 
     async def syncs(self) -> tuple[SyncView, ...]:
         return (await self._ask("/api/syncs")).read(tuple[SyncView, ...])

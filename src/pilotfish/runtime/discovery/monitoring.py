@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -15,8 +16,12 @@ from pilotfish.mesh.registry.services import services
 from pilotfish.runtime.discovery.api import Api
 from pilotfish.runtime.discovery.authority import AuthorityKeeper
 from pilotfish.runtime.discovery.driver import Driver
+from pilotfish.runtime.discovery.owners import owners_page
 from pilotfish.runtime.discovery.pages import NO_PROXY, Handler, Pages, add_pages, answer
 from pilotfish.runtime.discovery.readers import bounded
+
+_LARGEST: Final = 16 * 1024 * 1024
+"""Bytes of what is posted: a way with each candidate that lost."""
 
 
 class Monitoring:
@@ -30,12 +35,13 @@ class Monitoring:
         """The xDS port is open."""
 
     def application(self) -> web.Application:
-        app = web.Application(middlewares=[bounded(self._plane, self._operators)])
+        app = web.Application(client_max_size=_LARGEST, middlewares=[bounded(self._plane, self._operators)])
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._metrics)
         add_pages(app, "debug", self._pages())
         add_pages(app, "api", self._api.pages())
         app.router.add_put("/api/health", self._api.health)
+        app.router.add_post("/api/owners", owners_page(self._plane))
         return app
 
     def _pages(self) -> Pages:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pilotfish.model.wellknown import MONITORING_PORT, SECURE_XDS_PORT, XDS_PORT
-from pilotfish.runtime.control.views import DiscoveryView, ProblemView, SyncView
+from pilotfish.runtime.control.views import DiscoveryView, OwnerView, ProblemView, SyncView
 from pilotfish.runtime.discovery.client import DiscoveryClient
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.http.message import AnswerError
@@ -96,6 +96,10 @@ class DiscoveryProcess:
     async def syncs(self) -> tuple[SyncView, ...] | None:
         """None if discovery does not answer."""
         return await _or_none(self._client.syncs())
+
+    async def owners(self, trace: bytes) -> tuple[OwnerView, ...] | None:
+        """None if discovery does not answer."""
+        return await _or_none(self._client.owners(trace))
 
     async def stop(self) -> None:
         if self._task is not None:

@@ -105,7 +105,8 @@ class _Builder:
         exits.push_async_callback(entrances.close)
         reconciler = await self._make_pods(store, network, discovery, entrances)
         published = tuple(Published(port, reconciler.endpoints) for port in ports)
-        await self._answer(reconciler, Status(view, reconciler, discovery, published, entrances, source))
+        status = Status(view, reconciler, discovery, published, entrances, source)
+        await self._answer(reconciler, discovery, status)
         self._follow(source, reconciler)
         await self._publish(published, reconciler, exits)
         await discovery.wait_ready(_DISCOVERY_START)
@@ -181,9 +182,9 @@ class _Builder:
         discovery.start(reconciler.discovery_moved)
         return reconciler
 
-    async def _answer(self, reconciler: Reconciler, status: Status) -> None:
+    async def _answer(self, reconciler: Reconciler, discovery: DiscoveryProcess, status: Status) -> None:
         """The command line's questions."""
-        operations = NodeOperations(reconciler, status, self._changes, self._ending)
+        operations = NodeOperations(reconciler, discovery, status, self._changes, self._ending)
         control = ControlServer(operations, self._options.directory / "control.sock")
         await control.start()
         self._answers.push_async_callback(control.stop)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+import msgspec
+
 from pilotfish import config
 from pilotfish.config.kubernetes import Deployment
 from pilotfish.model import Kind, ObjectRef
@@ -17,10 +19,11 @@ from pilotfish.node import store as storing
 from pilotfish.node.document import render, render_pod, timestamp
 from pilotfish.node.store import Change, Store, Stored
 from pilotfish.runtime.control.client import Unstructured
-from pilotfish.runtime.control.views import ChangesView, ChangeView, ProblemView, RolloutView, StatusView
+from pilotfish.runtime.control.views import ChangesView, ChangeView, OwnerView, ProblemView, RolloutView, StatusView
 from pilotfish.runtime.node.announce import record
 from pilotfish.runtime.node.changes import ChangeCounter
 from pilotfish.runtime.node.describe import describe_change
+from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.ending import Ending
 from pilotfish.runtime.node.reconciler import Reconciler
 from pilotfish.runtime.node.status import Status
@@ -28,8 +31,16 @@ from pilotfish.runtime.turns import in_turns
 
 
 class NodeOperations:
-    def __init__(self, reconciler: Reconciler, status: Status, changes: ChangeCounter, ending: Ending) -> None:
+    def __init__(
+        self,
+        reconciler: Reconciler,
+        discovery: DiscoveryProcess,
+        status: Status,
+        changes: ChangeCounter,
+        ending: Ending,
+    ) -> None:
         self._reconciler = reconciler
+        self._discovery = discovery
         self._status = status
         self._changes = changes
         self._ending = ending
@@ -51,10 +62,15 @@ class NodeOperations:
     def frontends(self) -> list[Frontend]:
         return list(self._reconciler.frontends.values())
 
-    def source(self, ref: ObjectRef, field: str) -> str:
-        stored = self._reconciler.store.objects.get(ref)
-        found = stored.manifest.at(field) if stored is not None else None
-        return str(found) if found is not None else ""
+    async def owners(self, trace: bytes) -> list[OwnerView] | None:
+        """Discovery knows whose they are, and the node where that was written."""
+        found = await self._discovery.owners(trace)
+        return None if found is None else [self._located(each) for each in found]
+
+    def _located(self, owner: OwnerView) -> OwnerView:
+        stored = self._reconciler.store.objects.get(owner.ref)
+        source = stored.manifest.at(owner.field) if stored is not None else None
+        return msgspec.structs.replace(owner, source=str(source) if source is not None else "")
 
     async def apply(self, text: str, file: str, namespace: str) -> ChangesView:
         loaded = await in_turns(config.load_in_pieces(text, file, namespace))
