@@ -118,7 +118,7 @@ class Held:
             ills.setdefault(cluster, {})[place] = found
         source = _Asked(
             lambda: dict(_places_of(by_name[LISTENER])),
-            lambda type_url, name: by_name[type_url].get(name),
+            lambda type_url, name: upgrade(by_name[type_url].get(name)),
             lambda cluster: ills.get(cluster, {}),
         )
         return cls(source, describe_subset, bool(by_name[ENDPOINT]) or clusters is not None)
@@ -248,7 +248,6 @@ class _Asked:
             return None
         if not isinstance(message, RouteConfiguration):
             return _parse(found, message)
-        found = upgrade(found)
         hosts = found.get("virtual_hosts", ())
         self._hosts |= {(name, host.get("name", "")): host for host in hosts}
         _parse({key: value for key, value in found.items() if key != "virtual_hosts"}, message)
@@ -269,7 +268,7 @@ def _places_in(listener: Resource) -> Iterator[tuple[str, int]]:
 
 def _parse(found: Json, message: M) -> M:
     """What is of a type that is not known here becomes empty: the name beside it remains."""
-    return ParseDict(_known(upgrade(found)), message, ignore_unknown_fields=True)
+    return ParseDict(_known(found), message, ignore_unknown_fields=True)
 
 
 def _known(value: Any) -> Any:
