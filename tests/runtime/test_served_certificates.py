@@ -310,7 +310,7 @@ async def test_a_change_of_root_fails_no_request(file: Path, tmp_path: Path, mon
 
         count, answers = await found.call_while(rotate())
         assert answers == {"200 proven"}
-        assert count > 50
+        assert count > 1
         assert (await found.shown())[0].issuer != old.subject
 
 
@@ -326,7 +326,7 @@ async def test_a_discovery_that_is_away_keeps_nobody_from_traffic_and_is_noticed
         count, answers = await found.call_while(until("it is noticed", lambda: server.certificates.status.error))
         assert answers == {"200 proven"}
         assert "Connect call failed" in server.certificates.status.error
-        assert count > 20
+        assert count > 1
         serial = found.server.serial
         again = secured(file, directory=tmp_path, key=KEY, secure=Address(port.host, port.port))
         async with again:

@@ -56,21 +56,24 @@ FindOwners: TypeAlias = Callable[[Trace], Owners]
 def find_ref(config: str) -> ObjectRef | None:
     """The object of a path that resources carry: `/apis/networking.istio.io/v1/namespaces/vm/virtual-service/x`. None
     for what is no such path, or of a kind that is not known here."""
-    words = config.split("/")
-    kind = _KINDS.get(words[-2]) if len(words) >= _WORDS and words[-4] == "namespaces" else None
-    return kind.ref(words[-3], words[-1]) if kind is not None else None
+    kind, namespace, name = _parse(config)
+    found = _KINDS.get(kind)
+    return found.ref(namespace, name) if found is not None else None
 
 
 def find_written(trace: Trace) -> Owners:
     """What the proxies say themselves, of which nobody knows the files."""
-    found = ((step, _parse(step.written.config)) for step in trace.steps)
-    return {step.id: Owner(*words, step.written.field) for step, words in found if words is not None}
+    found: dict[int, Owner] = {}
+    for step in trace.steps:
+        kind, namespace, name = _parse(step.written.config)
+        if name:
+            found[step.id] = Owner(str(_KINDS.get(kind, kind)), namespace, name, step.written.field)
+    return found
 
 
-def _parse(config: str) -> tuple[str, str, str] | None:
-    """(kind, namespace, name), also of a kind that is not known here."""
+def _parse(config: str) -> tuple[str, str, str]:
+    """(kind as in the path, namespace, name), also of a kind that is not known here; all "" for what is no path."""
     words = config.split("/")
     if len(words) < _WORDS or words[-4] != "namespaces":
-        return None
-    kind = _KINDS.get(words[-2])
-    return str(kind) if kind is not None else words[-2], words[-3], words[-1]
+        return "", "", ""
+    return words[-2], words[-3], words[-1]
