@@ -11,7 +11,6 @@ import msgspec
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.options import FILE, mesh_option
 from pilotfish.cli.render.documents import render_document
-from pilotfish.cli.render.way import render_way
 from pilotfish.cli.terminal import nearby, terminal_width
 from pilotfish.explain.ask import OUTSIDE
 
@@ -107,9 +106,6 @@ def command(
       pilotfish explain deploy/webapp.vm redis:6379 -f mesh.yaml -v
     """
     from pilotfish.explain.ask import parse
-    from pilotfish.explain.document import build_document
-    from pilotfish.explain.report import build_report
-    from pilotfish.explain.walk import explain
 
     source, to = _split(words, config_dump is not None)
     if live and (files or config_dump is not None or source == OUTSIDE):
@@ -137,7 +133,11 @@ def command(
     elif files:
         scene, client, find_owners = _offline(files, recursive, namespace or "default", mesh_config, source)
     else:
-        scene, client, find_owners = _live(mesh, namespace, source)
+        scene, client, find_owners = _live(mesh, namespace, source, ask)
+    from pilotfish.explain.document import build_document
+    from pilotfish.explain.report import build_report
+    from pilotfish.explain.walk import explain
+
     wanted = _parse_expected(expected)
     trace = explain(scene, client, ask)
     name = client.name if client is not None else OUTSIDE
@@ -160,6 +160,8 @@ def _assert(trace: Trace, wanted: Expected) -> None:
 
 def _show(report: Report, output: Output, verbose: bool) -> str:
     if output == "text":
+        from pilotfish.cli.render.way import render_way
+
         return render_way(report, verbose, terminal_width())
     from pilotfish.explain.picture import render_html, render_svg
 
@@ -236,19 +238,23 @@ def _split(words: tuple[str, ...], is_dumped: bool) -> tuple[str, str]:
     return words[0], words[1]
 
 
-def _live(mesh: str | None, namespace: str | None, source: str) -> tuple[Scene, Station | None, FindOwners]:
-    from pilotfish.cli.live_scene import read_scene
+def _live(mesh: str | None, namespace: str | None, source: str, ask: Ask) -> tuple[Scene, Station | None, FindOwners]:
+    from pilotfish.cli.envoy_admin import CERTIFICATES, LISTENERS, ROUTES, Asked, entry_of
     from pilotfish.cli.session import open_session, require_root
     from pilotfish.cli.target import find_pod
 
     require_root("the rules and the proxies of pods are inside of their network namespaces")
     session = open_session(mesh, namespace)
     status = session.client.status()
-    scene, find_owners = read_scene(session, status)
-    if source == OUTSIDE:
-        return scene, None, find_owners
-    pod = find_pod(status.pods, source, session.namespace)
-    return scene, scene.stations[f"{pod.name}.{pod.namespace}"], find_owners
+    envoys, pod = Asked(), None
+    if source != OUTSIDE:
+        pod = find_pod(status.pods, source, session.namespace)
+        envoys.foresee(pod, LISTENERS, CERTIFICATES, *([entry_of(ROUTES, str(ask.port))] if ask.is_http else []))
+    # Loaded while the Envoy writes.
+    from pilotfish.cli.live_scene import read_scene
+
+    scene, find_owners = read_scene(session, status, envoys)
+    return scene, scene.stations[f"{pod.name}.{pod.namespace}"] if pod is not None else None, find_owners
 
 
 def _send(mesh: str | None, namespace: str | None, source: str, ask: Ask, trace: Trace) -> Observed:

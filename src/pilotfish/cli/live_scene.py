@@ -6,18 +6,16 @@ Each pod is asked when a way comes to it, and only for what the way needs.
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 from collections.abc import Mapping, Set
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import click
 
-from pilotfish.cli.envoy_admin import read_json
+from pilotfish.cli.envoy_admin import CERTIFICATES, LISTENERS, Asked, cluster_of, entry_of
 from pilotfish.cli.session import Session
 from pilotfish.explain.held import SECTIONS, Held, Json
 from pilotfish.explain.scene import Family, Scene, Station
@@ -33,9 +31,10 @@ if TYPE_CHECKING:
     from pilotfish.explain.trace import Trace
 
 
-def read_scene(session: Session, status: StatusView) -> tuple[Scene, FindOwners]:
-    client = session.client
-    stations = {f"{pod.name}.{pod.namespace}": _station(client, pod) for pod in status.pods}
+def read_scene(session: Session, status: StatusView, envoys: Asked | None = None) -> tuple[Scene, FindOwners]:
+    """`envoys`: what was asked of them already."""
+    client, asked = session.client, envoys or Asked()
+    stations = {f"{pod.name}.{pod.namespace}": _station(client, asked, pod) for pod in status.pods}
     subnets = tuple(session.mesh.pod_subnets)
     scene = Scene(stations, lambda: tuple(client.frontends()), _resolve, is_closed=partial(_is_closed, subnets))
     return scene, partial(find_owners, client)
@@ -82,18 +81,18 @@ def _resolve(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def _station(client: Client, pod: PodView) -> Station:
+def _station(client: Client, envoys: Asked, pod: PodView) -> Station:
     return Station(
         name=f"{pod.name}.{pod.namespace}",
         namespace=pod.namespace,
         addresses=pod.addresses,
         captured=pod.captured and not pod.gateway,
         _rules=partial(_rules, pod),
-        _held=partial(_held, client, pod),
+        _held=partial(_held, client, envoys, pod),
         _names=partial(client.names, pod.namespace, pod.name),
         _listening=partial(_listening, pod),
         is_gateway=pod.gateway,
-        _identity=partial(_identity, pod),
+        _identity=partial(_identity, envoys, pod),
     )
 
 
@@ -103,8 +102,8 @@ def _rules(pod: PodView, family: Family) -> RuleSet:
     return asyncio.run(capture.read(NetNs(Path(pod.netns)), family))
 
 
-def _identity(pod: PodView) -> str:
-    return find_identity(read_json(pod, "/certs")) if pod.captured else ""
+def _identity(envoys: Asked, pod: PodView) -> str:
+    return find_identity(envoys.read(pod, CERTIFICATES)) if pod.captured else ""
 
 
 def find_identity(held: Mapping[str, Any]) -> str:
@@ -114,28 +113,24 @@ def find_identity(held: Mapping[str, Any]) -> str:
     return next((name for name in names if name.startswith("spiffe://")), "")
 
 
-def _held(client: Client, pod: PodView) -> Held | None:
+def _held(client: Client, envoys: Asked, pod: PodView) -> Held | None:
     if not pod.captured:
         return None
     return Held.of_asked(
-        lambda: read_json(pod, "/listeners?format=json"),
-        partial(_find, pod),
-        lambda cluster: read_json(pod, f"/clusters?format=json&filter={_exactly(cluster)}"),
+        lambda: envoys.read(pod, LISTENERS),
+        partial(_find, envoys, pod),
+        lambda cluster: envoys.read(pod, cluster_of(cluster)),
         partial(_describe_subset, client),
     )
 
 
-def _find(pod: PodView, type_url: str, name: str) -> Json:
+def _find(envoys: Asked, pod: PodView, type_url: str, name: str) -> Json:
     found: Json = {}
     for section, _ in SECTIONS[type_url]:
-        found = read_json(pod, f"/config_dump?include_eds&resource={section}&name_regex={_exactly(name)}")
+        found = envoys.read(pod, entry_of(section, name))
         if found.get("configs"):
             break
     return found
-
-
-def _exactly(name: str) -> str:
-    return quote(f"^{re.escape(name)}$", safe="")
 
 
 def _listening(pod: PodView) -> Set[tuple[str, int]] | None:
