@@ -2,7 +2,8 @@
 # check: format, lint, types, layers and every test                          bench: the figures
 # fuzz: objects that nobody thought of, for 10 minutes, or MINUTES=...
 # chaos: a mesh that is struck for 10 minutes, or MINUTES=..., from a seed, or SEED=...
-.PHONY: install demo test lint check format lock bench fuzz chaos
+# rotations: certificates, authorities and modes change under load for two minutes: no request may fail
+.PHONY: install demo test lint check format lock bench fuzz chaos rotations
 
 install:
 	@scripts/setup
@@ -37,3 +38,6 @@ fuzz: install
 
 chaos: install
 	@.venv/bin/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(CHAOS)
+
+rotations: install
+	@.venv/bin/python -m bench.rotations

@@ -1,7 +1,9 @@
 """An open-loop HTTP client that goes on whatever happens: RATE requests a second for SECONDS. Run in a pod.
+With `-` for SECONDS: until its input ends.
 
 `kept` uses connections again, and opens others for those that ended; `fresh` opens one for each request. Prints JSON:
-the requests that were not answered with 200 by reason, the longest time without a good answer, and the slowest answer.
+the requests that were not answered with 200 by reason and when the first of them was due (CLOCK_MONOTONIC, which is the
+same for the whole machine), the longest time without a good answer, and the slowest answer.
 """
 
 import asyncio
@@ -15,14 +17,14 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 PATIENCE = 5.0
 
 
-async def ask(connection: Connection, request: bytes) -> str:
-    """The status."""
+async def ask(connection: Connection, request: bytes) -> tuple[str, bool]:
+    """The status, and whether the connection may be used again."""
     reader, writer = connection
     writer.write(request)
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
     await reader.readexactly(length)
-    return head[9:12].decode()
+    return head[9:12].decode(), b"connection: close" not in head.lower()
 
 
 class Client:
@@ -35,40 +37,50 @@ class Client:
 
     async def one(self, due: float) -> None:
         connection: Connection | None = None
+        stays = False
         try:
             async with asyncio.timeout(PATIENCE):
                 while self.idle and connection is None:
                     candidate = self.idle.pop()
                     connection = None if candidate[0].at_eof() else candidate
                 connection = connection or await asyncio.open_connection(self.host, self.port)
-                result = await ask(connection, self.request)
+                result, stays = await ask(connection, self.request)
         except (OSError, asyncio.IncompleteReadError) as error:
             result = type(error).__name__
-        self.answers.append((due, time.perf_counter(), result))
+        self.answers.append((due, time.monotonic(), result))
         if connection is None:
             return
-        if self.keep and result == "200":
+        if self.keep and stays:
             self.idle.append(connection)
         else:
             connection[1].close()
 
 
-async def main(host: str, port: int, rate: int, seconds: float, mode: str) -> None:
+async def input_ends() -> None:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await reader.read()
+
+
+async def main(host: str, port: int, rate: int, seconds: str, mode: str) -> None:
     client = Client(host, port, mode == "kept")
-    start = time.perf_counter()
+    over = asyncio.create_task(input_ends() if seconds == "-" else asyncio.sleep(float(seconds)))
+    start = time.monotonic()
     tasks = []
-    for i in range(int(rate * seconds)):
-        due = start + i / rate
-        await asyncio.sleep(max(0, due - time.perf_counter()))
+    while not over.done():
+        due = start + len(tasks) / rate
+        await asyncio.sleep(max(0, due - time.monotonic()))
         tasks.append(asyncio.create_task(client.one(due)))
     await asyncio.gather(*tasks)
     good = sorted(done for _, done, result in client.answers if result == "200")
+    lost = [(due, result) for due, _, result in client.answers if result != "200"]
     print(
         json.dumps(
             {
                 "requests": len(client.answers),
-                "lost": Counter(result for _, _, result in client.answers if result != "200"),
-                "gap": max((b - a for a, b in pairwise(good)), default=seconds) * 1e3,
+                "lost": Counter(result for _, result in lost),
+                "first": min(lost, default=None),
+                "gap": max((b - a for a, b in pairwise(good)), default=time.monotonic() - start) * 1e3,
                 "slowest": max((done - due for due, done, result in client.answers if result == "200"), default=0)
                 * 1e3,
             }
@@ -77,4 +89,4 @@ async def main(host: str, port: int, rate: int, seconds: float, mode: str) -> No
 
 
 host, port, rate, seconds, mode = sys.argv[1:]
-asyncio.run(main(host, int(port), int(rate), float(seconds), mode))
+asyncio.run(main(host, int(port), int(rate), seconds, mode))

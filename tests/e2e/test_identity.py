@@ -223,8 +223,9 @@ def test_a_pod_says_how_long_its_certificate_is_valid(mesh: Mesh) -> None:
     (mesh.sources / "brief.yaml").unlink()
 
 
-def test_a_certificate_that_is_not_renewed_is_said_with_the_reason(mesh: Mesh) -> None:
-    mesh.write("short.yaml", POD.format(name="short-0", spec="", config="SECRET_TTL: 6s"))
+def test_a_certificate_that_is_not_renewed_is_said_in_time_and_traffic_goes_on_until_it_expires(mesh: Mesh) -> None:
+    config = "SECRET_TTL: 24s, SECRET_GRACE_PERIOD_RATIO: '0.9', SECRET_GRACE_PERIOD_RATIO_JITTER: '0'"
+    mesh.write("short.yaml", POD.format(name="short-0", spec="", config=config))
     wait_until("it is ready", lambda: any(p["name"] == "short-0" and p["ready"] for p in mesh.status["pods"]))
     pid = mesh.status["discovery"]["pid"]
 
@@ -236,8 +237,13 @@ def test_a_certificate_that_is_not_renewed_is_said_with_the_reason(mesh: Mesh) -
 
     os.kill(pid, signal.SIGSTOP)
     try:
-        words = wait_until("it is said when it has expired", lambda: said("error"), within=30)
+        words = wait_until("it is said while it is valid", lambda: said("warning"), within=30)
+        assert "it is valid for" in words[0]
         assert "does not answer within 5 s" in words[0]
+        assert mesh.curl("short-0.vm", ADD, "-f").returncode == 0
+        assert all(p["ready"] for p in mesh.status["pods"])
+        words = wait_until("it is said when it has expired", lambda: said("error"), within=30)
+        assert "its certificate expired" in words[0]
         pod = next(p for p in mesh.status["pods"] if p["name"] == "short-0")
         assert not pod["ready"]
         assert all(p["ready"] for p in mesh.status["pods"] if p["name"] != "short-0"), "valid for a day"

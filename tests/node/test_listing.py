@@ -59,3 +59,9 @@ def test_of_secrets_no_more_is_told_than_tls_reads() -> None:
     assert mixed["metadata"]["name"] == "mixed"
     assert sorted(mixed["data"]) == ["tls.crt", "tls.key"]
     assert "stringData" not in mixed or not mixed["stringData"]
+
+
+def test_an_authority_whose_keys_are_misspelt_is_told_so_that_somebody_says_it() -> None:
+    text = secret("cacerts", "istio-system", ca_cert_pem="a")
+    (told,) = msgspec.json.decode(ListWriter().write(_store(text), {}, ()).items)
+    assert told["data"] == {}

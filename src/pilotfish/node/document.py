@@ -119,7 +119,7 @@ def timestamp(seconds: float) -> str:
 def _is_told(ref: ObjectRef, store: Store, cluster_ips: Mapping[ObjectRef, str]) -> bool:
     if ref.kind is SECRET:
         document = store.objects[ref].manifest.document
-        return any(_credentials(ref, document.get(name)) for name in _SECRET_VALUES)
+        return ref.name == CACERTS or any(_credentials(ref, document.get(name)) for name in _SECRET_VALUES)
     return ref.kind is not SERVICE or _usable(ref, store, cluster_ips)
 
 
