@@ -66,7 +66,7 @@ async def main(host: str, port: int, rate: int, seconds: str, mode: str) -> None
     client = Client(host, port, mode == "kept")
     over = asyncio.create_task(input_ends() if seconds == "-" else asyncio.sleep(float(seconds)))
     start = time.monotonic()
-    tasks = []
+    tasks: list[asyncio.Task[None]] = []
     while not over.done():
         due = start + len(tasks) / rate
         await asyncio.sleep(max(0, due - time.monotonic()))

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cli.conftest import Invoke
+from tests.cli.fakes import FakeMesh, pod
 
 pytestmark = pytest.mark.usefixtures("as_user", "state")
 MESH = """
@@ -56,14 +58,14 @@ spec: {selector: {matchLabels: {app: webapp}}, jwtRules: [{issuer: x, jwksUri: "
 
 
 @pytest.fixture
-def mesh(tmp_path: Path) -> str:
+def file(tmp_path: Path) -> str:
     path = tmp_path / "mesh.yaml"
     path.write_text(MESH.strip())
     return str(path)
 
 
-def test_policies_of_a_pod_in_the_order_of_their_effect(invoke: Invoke, mesh: str) -> None:
-    shown = invoke("authz", "check", "webapp-0.vm", "-f", mesh)
+def test_policies_of_a_pod_in_the_order_of_their_effect(invoke: Invoke, file: str) -> None:
+    shown = invoke("authz", "check", "webapp-0.vm", "-f", file)
     assert (shown.exit_code, shown.stderr) == (0, "")
     header, *rows = (line.split() for line in shown.stdout.splitlines())
     assert header == ["ACTION", "POLICY", "RULES", "NOTE", "SOURCE"]
@@ -76,19 +78,29 @@ def test_policies_of_a_pod_in_the_order_of_their_effect(invoke: Invoke, mesh: st
     ]
     assert "what it covers is refused: meshConfig.extensionProviders has no 'nobody'" in shown.stdout
     assert "dry run" in shown.stdout
-    documents = json.loads(invoke("authz", "check", "client-0", "-n", "vm", "-f", mesh, "-o", "json").stdout)
+    documents = json.loads(invoke("authz", "check", "client-0", "-n", "vm", "-f", file, "-o", "json").stdout)
     assert [each["name"] for each in documents] == ["asks", "allow", "tried"]
-    assert documents[1]["source"] == f"{mesh}:29"
+    assert documents[1]["source"] == f"{file}:29"
 
 
-def test_a_pod_that_is_not_there_and_one_without_policies(invoke: Invoke, tmp_path: Path, mesh: str) -> None:
-    missing = invoke("authz", "check", "nobody", "-f", mesh)
+def test_a_pod_that_is_not_there_and_one_without_policies(invoke: Invoke, tmp_path: Path, file: str) -> None:
+    missing = invoke("authz", "check", "nobody", "-f", file)
     assert missing.exit_code == 1
-    assert 'there is no proxy "nobody"' in missing.stderr
+    assert 'the manifests have no proxy "nobody"' in missing.stderr
     bare = tmp_path / "bare.yaml"
     bare.write_text("\n---\n".join(MESH.strip().split("\n---\n")[:3]))
     shown = invoke("authz", "check", "webapp-0.vm", "-f", str(bare))
     assert shown.stdout == "no policy holds for webapp-0.vm: all that comes passes\n"
+
+
+def test_a_mesh_that_runs_is_asked_as_by_exec_and_logs(invoke: Invoke, mesh: FakeMesh) -> None:
+    mesh.objects = [each for each in yaml.safe_load_all(MESH) if each["kind"] != "Service"]
+    mesh.set(pods=(pod("webapp-0", owner="Deployment/webapp"), pod("client-0"), pod("bare-0")))
+    for target in ("webapp-0.vm", "pod/webapp-0.vm", "deploy/webapp.vm", "deployments.apps/webapp.vm"):
+        shown = invoke("authz", "check", target)
+        assert (shown.exit_code, "deny-admin.vm" in shown.stdout) == (0, True), shown
+    assert '"svc/webapp" names no pod' in invoke("authz", "check", "svc/webapp").stderr
+    assert "bare-0.vm has no sidecar" in invoke("authz", "check", "bare-0.vm").stderr
 
 
 @pytest.mark.parametrize(
@@ -101,33 +113,33 @@ def test_a_pod_that_is_not_there_and_one_without_policies(invoke: Invoke, tmp_pa
         ("webapp:90", (), "connection reset"),
     ],
 )
-def test_a_refusal_is_explained(invoke: Invoke, mesh: str, to: str, more: tuple[str, ...], first: str) -> None:
-    shown = invoke("explain", "client-0.vm", to, "-f", mesh, *more)
+def test_a_refusal_is_explained(invoke: Invoke, file: str, to: str, more: tuple[str, ...], first: str) -> None:
+    shown = invoke("explain", "client-0.vm", to, "-f", file, *more)
     assert shown.stdout.startswith(first), shown.stdout
     if "deny-admin" in first:
         assert "AuthorizationPolicy vm/deny-admin mesh.yaml:22 spec.rules[0]" in " ".join(shown.stdout.split())
 
 
-def test_a_token_is_refused_by_an_object(invoke: Invoke, mesh: str) -> None:
-    shown = invoke("explain", "client-0.vm", "http://webapp/ok", "-f", mesh, "--jwt", "x.y.z")
+def test_a_token_is_refused_by_an_object(invoke: Invoke, file: str) -> None:
+    shown = invoke("explain", "client-0.vm", "http://webapp/ok", "-f", file, "--jwt", "x.y.z")
     assert "RequestAuthentication vm/tokens mesh.yaml:41 spec.jwtRules[0]" in " ".join(shown.stdout.split())
 
 
-def test_without_a_certificate_a_caller_is_nobody(invoke: Invoke, mesh: str) -> None:
-    shown = invoke("explain", "client-0.vm", "http://webapp/ok", "-f", mesh, "--uid", "1337")
+def test_without_a_certificate_a_caller_is_nobody(invoke: Invoke, file: str) -> None:
+    shown = invoke("explain", "client-0.vm", "http://webapp/ok", "-f", file, "--uid", "1337")
     assert "nobody is let in but by AuthorizationPolicy " in shown.stdout
 
 
-def test_what_is_said_of_a_request_leaves_its_credentials_out(invoke: Invoke, mesh: str) -> None:
+def test_what_is_said_of_a_request_leaves_its_credentials_out(invoke: Invoke, file: str) -> None:
     for form in ("text", "json"):
-        shown = invoke("explain", "client-0.vm", "http://webapp/ok", "-f", mesh, "--jwt", "x.y.z", "-o", form)
+        shown = invoke("explain", "client-0.vm", "http://webapp/ok", "-f", file, "--jwt", "x.y.z", "-o", form)
         assert "x.y.z" not in shown.output
         assert "Bearer [redacted]" in shown.output
 
 
-def test_a_case_carries_a_token(invoke: Invoke, tmp_path: Path, mesh: str) -> None:
+def test_a_case_carries_a_token(invoke: Invoke, tmp_path: Path, file: str) -> None:
     cases = tmp_path / "cases.yaml"
     case = "{from: client-0, to: 'http://webapp/ok', jwt: x.y.z, expect: {status: 401}}"
-    cases.write_text(f"manifests: [{mesh}]\nnamespace: vm\ncases:\n- {case}\n")
+    cases.write_text(f"manifests: [{file}]\nnamespace: vm\ncases:\n- {case}\n")
     shown = invoke("test", str(cases))
     assert shown.exit_code == 0, shown.output

@@ -12,6 +12,7 @@ from pilotfish.cli.failure import Failure
 from pilotfish.cli.manifests import read_manifests
 from pilotfish.cli.options import FILE, mesh_option
 from pilotfish.cli.render.table import table
+from pilotfish.cli.target import find_pod, find_proxy
 
 if TYPE_CHECKING:
     from pilotfish.model import Proxy
@@ -43,8 +44,8 @@ def check_command(
 ) -> None:
     """List the AuthorizationPolicies and RequestAuthentications that hold for a pod, in the order of their effect.
 
-    POD is NAME, NAME.NAMESPACE or deploy/NAME. A provider (CUSTOM) is asked first; then tokens are looked at (JWT);
-    then come AUDIT, DENY and ALLOW. Where no ALLOW policy holds, what none denies passes.
+    POD is NAME, NAME.NAMESPACE or deploy/NAME[.NAMESPACE]. A provider (CUSTOM) is asked first; then tokens are looked
+    at (JWT); then come AUDIT, DENY and ALLOW. Where no ALLOW policy holds, what none denies passes.
     """
     from pilotfish.offline.policies import find_holdings
 
@@ -61,29 +62,25 @@ def check_command(
 
 
 def _offline(
-    pod: str, files: tuple[str, ...], recursive: bool, namespace: str, mesh_config: str | None
+    target: str, files: tuple[str, ...], recursive: bool, namespace: str, mesh_config: str | None
 ) -> tuple[World, Proxy]:
     from pilotfish.offline.world import build
 
     world = build(read_manifests(files, recursive, namespace, mesh_config).desired)
-    return world, _find(world, pod, namespace)
+    return world, find_proxy(world, target, namespace)
 
 
-def _live(pod: str, mesh: str | None, namespace: str | None) -> tuple[World, Proxy]:
+def _live(target: str, mesh: str | None, namespace: str | None) -> tuple[World, Proxy]:
     from pilotfish.cli.live_world import read_world
     from pilotfish.cli.session import open_session
 
     session = open_session(mesh, namespace)
+    pod = find_pod(session.client.status().pods, target, session.namespace)
+    name = f"{pod.name}.{pod.namespace}"
     world = read_world(session)
-    return world, _find(world, pod, session.namespace)
-
-
-def _find(world: World, pod: str, namespace: str) -> Proxy:
-    found = world.find(pod, namespace)
-    if not found:
-        there = ", ".join(world.proxies) or "none: no pod or Deployment has a sidecar"
-        raise Failure(f'there is no proxy "{pod}" (namespace {namespace}); there are {there}')
-    return found[0]
+    if name not in world.proxies:
+        raise Failure(f"{name} has no sidecar: no policy holds there")
+    return world, world.proxies[name]
 
 
 def _render(found: tuple[Holding, ...]) -> str:

@@ -6,26 +6,39 @@ container  the one named, or the pod's first app container
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pilotfish.cli.failure import Failure
 from pilotfish.model.kinds import DEPLOYMENT, POD
+from pilotfish.model.target import Target, parse_target
 from pilotfish.runtime.control.views import ContainerView, PodView
 
-_DEPLOYMENT = frozenset({*DEPLOYMENT.words, DEPLOYMENT.qualified, DEPLOYMENT.qualified_plural})
-_POD = frozenset(POD.words)
+if TYPE_CHECKING:
+    from pilotfish.model import Proxy
+    from pilotfish.offline.world import World
 
 
 def find_pod(pods: tuple[PodView, ...], target: str, namespace: str) -> PodView:
     """The pod that `target` names. Raises Failure where there is none."""
-    kind, slash, name = target.rpartition("/")
-    if slash and kind.lower() not in _DEPLOYMENT | _POD:
+    meant = parse_target(target, namespace)
+    if meant is None:
         raise Failure(f'"{target}" names no pod: use NAME, NAME.NAMESPACE, pod/NAME or deploy/NAME')
-    if kind.lower() in _DEPLOYMENT:
-        return _of_deployment(pods, name, namespace)
-    for place, wanted in _readings(name, namespace):
+    if meant.kind is DEPLOYMENT:
+        return _of_deployment(pods, meant, namespace)
+    for reading in meant.readings:
         for pod in pods:
-            if (pod.namespace, pod.name) == (place, wanted):
+            if (pod.namespace, pod.name) == reading:
                 return pod
-    raise _not_found(POD.plural, name, namespace, tuple(pod.namespace for pod in pods if pod.name == name))
+    raise _not_found(POD.plural, meant.name, namespace, tuple(pod.namespace for pod in pods if pod.name == meant.name))
+
+
+def find_proxy(world: World, target: str, namespace: str) -> Proxy:
+    """The first proxy of `target` that manifests make. Raises Failure where there is none."""
+    found = world.find(target, namespace)
+    if not found:
+        there = ", ".join(world.proxies) or "none: no pod or Deployment has a sidecar"
+        raise Failure(f'the manifests have no proxy "{target}" (namespace {namespace}); they have {there}')
+    return found[0]
 
 
 def find_container(pod: PodView, name: str | None) -> ContainerView:
@@ -43,26 +56,20 @@ def find_container(pod: PodView, name: str | None) -> ContainerView:
 
 def split_deployment(target: str, namespace: str) -> tuple[tuple[str, str], ...]:
     """`deploy/x`, `deployment/x.ns` → the (namespace, name) pairs it may mean, likeliest first."""
-    kind, slash, name = target.rpartition("/")
-    if not name or (slash and kind.lower() not in _DEPLOYMENT):
+    meant = parse_target(target, namespace)
+    if meant is None or meant.kind is POD:
         raise Failure(f'"{target}" names no Deployment: use deploy/NAME')
-    return _readings(name, namespace)
+    return meant.readings
 
 
-def _of_deployment(pods: tuple[PodView, ...], name: str, namespace: str) -> PodView:
+def _of_deployment(pods: tuple[PodView, ...], meant: Target, namespace: str) -> PodView:
     owned = [pod for pod in pods if pod.owner]
-    for place, wanted in _readings(name, namespace):
-        mine = [pod for pod in owned if pod.namespace == place and pod.owner.lower() == f"deployment/{wanted}"]
+    for place, name in meant.readings:
+        mine = [pod for pod in owned if pod.namespace == place and pod.owner.lower() == f"deployment/{name}"]
         if mine:
             return min(mine, key=lambda pod: (pod.phase == "Terminating", not pod.ready, pod.name))
-    elsewhere = tuple(pod.namespace for pod in owned if pod.owner.lower() == f"deployment/{name}")
-    raise _not_found(DEPLOYMENT.qualified_plural, name, namespace, elsewhere)
-
-
-def _readings(name: str, namespace: str) -> tuple[tuple[str, str], ...]:
-    """A dot may be part of a name, or stand before a namespace."""
-    head, dot, tail = name.rpartition(".")
-    return ((namespace, name), (tail, head)) if dot else ((namespace, name),)
+    elsewhere = tuple(pod.namespace for pod in owned if pod.owner.lower() == f"deployment/{meant.name}")
+    raise _not_found(DEPLOYMENT.qualified_plural, meant.name, namespace, elsewhere)
 
 
 def _not_found(kind: str, name: str, namespace: str, elsewhere: tuple[str, ...]) -> Failure:

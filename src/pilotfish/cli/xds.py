@@ -14,6 +14,7 @@ from pilotfish.cli.manifests import manifest_arguments, read_manifests, read_tex
 from pilotfish.cli.options import FILE
 from pilotfish.cli.render.documents import Format, render_document
 from pilotfish.cli.session import require_root
+from pilotfish.cli.target import find_proxy
 from pilotfish.runtime.control.views import ProblemView
 
 if TYPE_CHECKING:
@@ -104,8 +105,4 @@ def _proxy(world: World, name: str | None, proxy_file: str | None, namespace: st
             return parse_description(read_text(proxy_file))
         except ValueError as error:
             raise Failure(f"{proxy_file}: {error}") from error
-    found = world.find(name or "", namespace)
-    if not found:
-        there = ", ".join(world.proxies) or "none: no pod or Deployment has a sidecar"
-        raise Failure(f'the manifests have no proxy "{name}" (namespace {namespace}); they have {there}')
-    return found[0]
+    return find_proxy(world, name or "", namespace)

@@ -14,7 +14,8 @@ from pilotfish.config.manifest import Manifest, locate
 from pilotfish.discovery.mesh import Mesh
 from pilotfish.inject import Sidecar, build_sidecar
 from pilotfish.model import ObjectRef, Problem, Proxy
-from pilotfish.model.kinds import NAMESPACE
+from pilotfish.model.kinds import DEPLOYMENT, NAMESPACE
+from pilotfish.model.target import parse_target
 from pilotfish.node.gateways import find_problems
 from pilotfish.offline.planning import plan
 from pilotfish.offline.proxies import describe_proxy
@@ -49,18 +50,20 @@ class World:
         """The proxies of `find_pods`."""
         return tuple(self.proxies[pod] for pod in self.find_pods(name, namespace) if pod in self.proxies)
 
-    def find_pods(self, name: str, namespace: str) -> tuple[str, ...]:
-        """The pods (`NAME.NAMESPACE`) that are meant by `POD`, `pod/POD`, `deploy/NAME` or a workload's name, each also
-        with `.NAMESPACE`. Of a workload, all of its pods."""
-        kind, _, rest = name.rpartition("/")
+    def find_pods(self, target: str, namespace: str) -> tuple[str, ...]:
+        """The pods (`NAME.NAMESPACE`) that are meant by what model/target.py reads, or by a workload's name alone. Of a
+        workload, all of its pods."""
+        meant = parse_target(target, namespace)
+        if meant is None:
+            return ()
         found: tuple[str, ...] = ()
-        for short, space in ((rest, namespace), tuple(rest.rpartition(".")[::2])):
-            if kind in ("", "pod", "pods", "po") and f"{short}.{space}" in self.workloads:
-                return (f"{short}.{space}",)
+        for place, name in meant.readings:
+            if meant.kind is not DEPLOYMENT and f"{name}.{place}" in self.workloads:
+                return (f"{name}.{place}",)
             found = found or tuple(
                 pod
                 for pod, workload in self.workloads.items()
-                if (workload.name, workload.namespace) == (short, space) and _is_kind(workload, kind)
+                if (workload.name, workload.namespace) == (name, place) and meant.kind in (None, workload.kind)
             )
         return found
 
@@ -127,7 +130,3 @@ def _proxy_configs(desired: DesiredState) -> tuple[ProxyConfig, ...]:
 
 def _addresses(pod: Pod) -> tuple[str, ...]:
     return tuple(dict.fromkeys((pod.status.pod_ip, *(ip.ip for ip in pod.status.pod_ips))))
-
-
-def _is_kind(ref: ObjectRef, word: str) -> bool:
-    return word in ("", *ref.kind.words)
