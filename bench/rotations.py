@@ -3,9 +3,9 @@
     python -m bench.rotations [--seconds 120] [--rate 500]
 
 Certificates are renewed every 10 s, the root of our own is changed, a user's authority is plugged in, then its
-intermediate and its root are changed, PERMISSIVE becomes STRICT, and discovery is killed, once while a new root is
-trusted and does not sign yet. One client keeps its connections; the proxies of another make a new handshake for every
-tenth request. 0 failed is the aim.
+intermediate and its root are changed, PERMISSIVE becomes STRICT, the trust domain is renamed, and discovery is killed,
+once while a new root is trusted and does not sign yet. Of the requests one half is sent by proxies that keep their
+connections, the other by such as make a new handshake for every tenth. 0 failed is the aim.
 """
 
 from __future__ import annotations
@@ -62,14 +62,16 @@ metadata: {name: handshakes, namespace: vm}
 spec:
   host: handshakes
   trafficPolicy: {connectionPool: {http: {maxRequestsPerConnection: 10}}}
----
+"""
+CONFIG = """
 apiVersion: v1
 kind: ConfigMap
-metadata: {name: istio, namespace: istio-system}
+metadata: {{name: istio, namespace: istio-system}}
 data:
   mesh: |
     accessLogFile: /dev/stdout
-    defaultConfig: {proxyMetadata: {SECRET_TTL: {ttl}s}}
+    trustDomain: {domain}
+    defaultConfig: {{proxyMetadata: {{SECRET_TTL: {ttl}s}}}}
 """
 STRICT = """
 apiVersion: security.istio.io/v1
@@ -80,16 +82,16 @@ spec: {mtls: {mode: STRICT}}
 LOADS = {"kept": ("server", "8000"), "handshakes": ("handshakes", "8001")}
 """By the client's name, what its half of the requests go to."""
 ROOT_SIGNS_WITHIN = 40
-"""Seconds from a change of root until what follows signs: ten for its being trusted, and a slow machine's."""
+"""Seconds until another root or trust domain signs: ten for its being trusted, and a slow machine's."""
 
 
-def manifests(ttl: int) -> str:
+def manifests(ttl: int) -> dict[str, str]:
     pods = {"client": "", "server": "", "stranger": 'sidecar.istio.io/inject: "false"'}
     made = (
         POD.format(name=name, annotations=annotations, python=sys.executable, server=HERE / "http_server.py")
         for name, annotations in pods.items()
     )
-    return "".join(made) + SERVICES.replace("{ttl}", str(ttl))
+    return {"mesh.yaml": "".join(made) + SERVICES, "config.yaml": CONFIG.format(domain="cluster.local", ttl=ttl)}
 
 
 class Load:
@@ -111,12 +113,13 @@ class Load:
 class Story:
     """What is done to a mesh; each waits until it has come to all proxies."""
 
-    def __init__(self, mesh: Mesh) -> None:
+    def __init__(self, mesh: Mesh, ttl: int) -> None:
         self.steps: list[tuple[float, str]] = []
         """When each began (CLOCK_MONOTONIC)."""
         self.serials: Counter[str] = Counter()
         """Certificates seen, by pod."""
         self._mesh = mesh
+        self._ttl = ttl
         self._seen: set[str] = set()
 
     def rotate(self) -> None:
@@ -142,6 +145,16 @@ class Story:
         assert self._mesh.status_code("stranger.vm", url) == "200"
         self._mesh.write("strict.yaml", STRICT)
         wait_until("plaintext is refused", lambda: self._mesh.status_code("stranger.vm", url) == "000")
+
+    def rename(self, domain: str) -> None:
+        self._note("the trust domain is another, and the one before it no alias")
+        self._mesh.write("config.yaml", CONFIG.format(domain=domain, ttl=self._ttl))
+
+        def are_renamed() -> bool:
+            shown = (proxy["certificate"] for proxy in self._mesh.status["proxies"])
+            return all(each["subject"].startswith(f"spiffe://{domain}/") for each in shown)
+
+        wait_until("all are of it", are_renamed, ROOT_SIGNS_WITHIN)
 
     def kill_discovery(self) -> None:
         self._note("discovery is killed")
@@ -211,6 +224,7 @@ def whole(story: Story, seconds: float) -> None:
     story.plug("its intermediate is another", "second", first, 20)
     story.kill_discovery()
     story.strict()
+    story.rename("example.org")
     story.plug("its root is another, and discovery is killed", "third", second, ROOT_SIGNS_WITHIN, killing=True)
     story.go_on(until)
 
@@ -219,7 +233,7 @@ def measure(tell: Callable[[Story], None], rate: int, ttl: int) -> tuple[Story, 
     """What was done, and what became of the requests. `ttl`: seconds that a certificate is valid."""
     with running_mesh("rotations", manifests(ttl)) as mesh:
         loads = {name: Load(mesh, name, rate // len(LOADS)) for name in LOADS}
-        story = Story(mesh)
+        story = Story(mesh, ttl)
         try:
             tell(story)
         finally:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from pilotfish.identity import kept
 from pilotfish.identity.authority import CERTIFICATE, CHAIN, KEY, ROOTS, Authority, load_all, make_root, read_authority
+from pilotfish.identity.domains import Domains
 from pilotfish.identity.requests import BadRequestError, build_request, new_key, parse_request
 from pilotfish.identity.succession import Retired, Succession, advance, change, resume
 from pilotfish.mesh.certificates import UnusableError
@@ -211,10 +212,11 @@ _FOUR = tuple(make_root("t", NOW) for _ in range(4))
 def test_what_is_kept_is_read_again_and_shows_no_key_of_the_users() -> None:
     own, new, theirs = make_root("t", NOW), make_root("t", NOW), read_authority(plugged(), NOW)
     state = Succession(own, new, NOW + 5, (Retired(theirs.roots, NOW + DAY),), 2 * DAY)
-    assert kept.decode(kept.encode(state)) == state
-    content = kept.encode(Succession(theirs))
+    named = Domains("new", "newer", NOW + 5, (("old", NOW + 9),))
+    assert kept.decode(kept.encode(state, named)) == (state, named)
+    content = kept.encode(Succession(theirs), Domains("a"))
     assert reveal(theirs.key).decode().splitlines()[1].encode() not in content
-    assert kept.decode(content).current.certificate == theirs.certificate
+    assert kept.decode(content)[0].current.certificate == theirs.certificate
     for broken in (b"", b"{}", b'{"current": {"certificate": "x", "chain": "", "roots": ""}, "longest": 1}'):
         with pytest.raises(kept.BrokenError):
             kept.decode(broken)
@@ -227,10 +229,10 @@ def test_a_start_goes_on_where_the_last_one_ended() -> None:
         read_authority(plugged(STRANGER, "", STRANGER.pem), NOW),
     )
     assert resume(None, own, NOW, 10) == Succession(own)
-    assert resume(kept.decode(kept.encode(Succession(theirs))), theirs, NOW, 10) == Succession(theirs)
+    assert resume(kept.decode(kept.encode(Succession(theirs), Domains("a")))[0], theirs, NOW, 10) == Succession(theirs)
     plugged_in = resume(Succession(own), theirs, NOW, 10)
     assert plugged_in.current == own
     assert plugged_in.next == theirs
-    exchanged = resume(kept.decode(kept.encode(Succession(theirs))), other, NOW, 10)
+    exchanged = resume(kept.decode(kept.encode(Succession(theirs), Domains("a")))[0], other, NOW, 10)
     assert exchanged.current == other, "the key of the one before is not there any more"
     assert load_all(exchanged.trusted) == load_all(other.roots + theirs.roots)

@@ -15,7 +15,7 @@ import pytest
 from cryptography import x509
 
 from pilotfish.envoy.types import ROUTE
-from pilotfish.identity import succession
+from pilotfish.identity import domains, succession
 from pilotfish.identity.authority import load_all
 from pilotfish.identity.messages import ROOTS, ROTATE, decode_roots
 from pilotfish.identity.requests import new_key
@@ -38,6 +38,13 @@ WEB = Claims("vm", "web", "web-0", "web-0-1", ("127.0.0.1",))
 BANK = Claims("vm", "bank", "bank-0", "bank-0-1", ("127.0.0.1",))
 OPERATOR = Claims("", "", is_operator=True)
 ME = "spiffe://cluster.local/ns/vm/sa/web"
+TRUST_DOMAIN = """
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "trustDomain: example.org"}
+"""
 LOCAL = "sidecar~127.0.0.1~{}~{}.svc.cluster.local"
 
 
@@ -212,6 +219,34 @@ async def test_a_new_root_is_told_before_it_signs(file: Path, tmp_path: Path, mo
             async with connected(made.made.xds, node_id=node, channel=channel) as proxy:
                 await proxy.until("served", lambda proxy=proxy: "8000" in proxy.has[ROUTE])
         await told.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_new_trust_domain_is_taken_before_it_is_signed_and_the_old_one_for_a_while(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(succession, "SPREAD", 2.0)
+    monkeypatch.setattr(domains, "LEFT", 2.0)
+    named = ME.replace("cluster.local", "example.org")
+    async with secured(file, directory=tmp_path) as made:
+        old = await made.certificate(made.token(WEB))
+        save(file, file.read_text() + TRUST_DOMAIN)
+        await until(
+            "both are taken", lambda: set(made.made.plane.door.trust_domains) == {"example.org", "cluster.local"}
+        )
+        meanwhile = await made.certificate(made.token(WEB), ME)
+        assert uris(meanwhile.chain) == [ME]
+    async with secured(file, directory=tmp_path) as made:  # a discovery that was killed goes on
+        told = made.client("").follow(ROOTS)
+        assert decode_roots(await anext(told)).trust_domain == "cluster.local"
+        assert decode_roots(await asyncio.wait_for(anext(told), 5)).trust_domain == "example.org"
+        await told.aclose()  # type: ignore[attr-defined]
+        new = await made.certificate(made.token(WEB))
+        assert uris(new.chain) == [named]
+        for shown in (old, new):
+            node, channel = LOCAL.format("web-0.vm", "vm"), made.channel(shown)
+            async with connected(made.made.xds, node_id=node, channel=channel) as proxy:
+                await proxy.until("served", lambda proxy=proxy: "8000" in proxy.has[ROUTE])
+        await until("the old one is forgotten", lambda: made.made.plane.door.trust_domains == ("example.org",))
 
 
 ROOT = issue("corp root", is_ca=True)

@@ -5,6 +5,7 @@ Source: https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -266,3 +267,14 @@ class MeshConfig(Struct):
     """Who sees a Service or ServiceEntry that does not say it."""
     default_virtual_service_export_to: tuple[str, ...] = ("*",)
     default_destination_rule_export_to: tuple[str, ...] = ("*",)
+
+    @property
+    def trust_domains(self) -> tuple[str, ...]:
+        """The mesh's own, and then its aliases; each once."""
+        return tuple(dict.fromkeys((self.trust_domain, *self.trust_domain_aliases)))
+
+    def with_aliases(self, domains: Iterable[str]) -> MeshConfig:
+        """As if these trust domains were aliases, too."""
+        others = [domain for domain in dict.fromkeys(domains) if domain not in self.trust_domains]
+        aliases = (*self.trust_domain_aliases, *others)
+        return msgspec.structs.replace(self, trust_domain_aliases=aliases) if others else self

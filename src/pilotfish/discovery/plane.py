@@ -84,7 +84,7 @@ class ControlPlane:
     def change(self, desired: DesiredState, since: float) -> tuple[Effect, ...]:
         """The user's objects are these now. `since`: when the change came."""
         is_reconfigured, self._given = desired.mesh_config != self._given.mesh_config, desired
-        self.door.trust_domains = (desired.mesh_config.trust_domain, *desired.mesh_config.trust_domain_aliases)
+        self.door.trust_domains = desired.mesh_config.trust_domains
         try:
             found = register(desired.manifests, self.members.values())
             changed, moved = self.mesh.apply(replace(desired, manifests={**found, **desired.manifests}))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from pilotfish.identity.authority import Authority, load_all
+from pilotfish.identity.domains import Domains
 from pilotfish.identity.succession import Retired, Succession
 from pilotfish.model.private import PrivateBytes, reveal
 from pilotfish.model.struct import Frozen
@@ -36,26 +37,29 @@ class _Kept(Frozen):
     next: _Authority | None = None
     next_at: float = 0.0
     retired: tuple[_Retired, ...] = ()
+    domains: Domains | None = None
 
 
-def encode(state: Succession) -> bytes:
+def encode(state: Succession, domains: Domains) -> bytes:
     kept = _Kept(
         current=_encoded(state.current),
         longest=state.longest,
         next=None if state.next is None else _encoded(state.next),
         next_at=state.next_at,
         retired=tuple(_Retired(roots=each.roots.decode(), until=each.until) for each in state.retired),
+        domains=domains,
     )
     return msgspec.json.encode(kept)
 
 
-def decode(content: bytes) -> Succession:
+def decode(content: bytes) -> tuple[Succession, Domains | None]:
     """Raises BrokenError."""
     try:
         kept = msgspec.json.decode(content, type=_Kept)
         following = None if kept.next is None else _decoded(kept.next)
         retired = tuple(Retired(_certificates(each.roots), each.until) for each in kept.retired)
-        return Succession(_decoded(kept.current), following, kept.next_at, retired, kept.longest)
+        state = Succession(_decoded(kept.current), following, kept.next_at, retired, kept.longest)
+        return state, kept.domains
     except ValueError as error:  # msgspec's own are such, too
         raise BrokenError(str(error)) from error
 

@@ -56,7 +56,7 @@ def lower_keepalive(source: istio.TCPKeepalive) -> Keepalive:
 def _mutual(config: MeshConfig) -> MutualSettings:
     tls = config.mesh_mtls
     return MutualSettings(
-        trust_domains=tuple(dict.fromkeys((config.trust_domain, *config.trust_domain_aliases))),
+        trust_domains=config.trust_domains,
         automatic=config.enable_auto_mtls,
         lowest_version="TLSv1_3" if tls.min_protocol_version == "TLSV1_3" else "TLSv1_2",
         cipher_suites=usable(tls.cipher_suites),

@@ -13,7 +13,7 @@ from pilotfish.runtime.control.views import CertificateView, IdentityView, Proxy
 def render_authority(view: IdentityView, now: float) -> str:
     """Lines, and an empty one at their end."""
     lines = [
-        ("trust domain", view.trust_domain),
+        ("trust domain", ", just now also ".join((view.trust_domain, *view.other_domains))),
         ("authority", view.source),
         ("signs with", _certificate(view.signer, now)),
     ]

@@ -74,7 +74,7 @@ def policy(db: Reads, ref: ObjectRef) -> Policy:
     if manifest is None or not isinstance(manifest.resource, istio.AuthorizationPolicy):
         refused(db, ref)  # it is theirs
         return closed_policy(ref)
-    return lower_policy(ref, manifest.resource, (config.trust_domain, *config.trust_domain_aliases))
+    return lower_policy(ref, manifest.resource, config.trust_domains)
 
 
 @query

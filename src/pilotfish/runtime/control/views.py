@@ -231,6 +231,8 @@ class IdentityView(View):
     """Certificates, since discovery's last start."""
     pem: str
     """The roots."""
+    other_domains: tuple[str, ...] = ()
+    """Trust domains whose certificates are taken just now, while one follows another."""
     next: CertificateView | None = None
     """What signs next, once all trust its root."""
     next_at: float | None = None

@@ -1,6 +1,6 @@
 """The certificate authority at work: its state on the disk, its own server certificate, and who is told of new roots.
 
---ca DIR, or the Secret cacerts, or a root of our own ──▶ Succession ──▶ sign
+--ca DIR, or the Secret cacerts, or a root of our own ──▶ Succession ──▶ sign ◀── Domains ◀── trustDomain
                                                               └──▶ authority.json, root-cert.pem
 """
 
@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from pilotfish.config.desired import DesiredState
-from pilotfish.identity import kept, succession
+from pilotfish.identity import domains, kept, succession
 from pilotfish.identity.authority import Authority, load_all, make_root
+from pilotfish.identity.domains import Domains
 from pilotfish.identity.messages import Roots
 from pilotfish.identity.requests import SigningRequest, build_request, new_key, parse_request
 from pilotfish.identity.succession import Succession, advance, change, resume
@@ -48,7 +49,7 @@ class AuthorityKeeper:
     def __init__(self, directory: Path | None, files: Path | None) -> None:
         """`directory`: where the state is kept; None forgets it. `files`: a directory with a user's four files."""
         self.moved = Notice()
-        """Wakes who waits for new roots, or another signer."""
+        """Wakes who waits for new roots, another signer or another trust domain."""
         self.problem: Problem | None = None
         """What is wrong with what the user plugs in."""
         self.signed = 0
@@ -56,7 +57,8 @@ class AuthorityKeeper:
         self._directory = directory
         self._plugged = Plugged(files)
         self._state: Succession
-        self._trust_domain = ""
+        self._domains: Domains
+        self._wanted_domain = ""
         self._root_namespace = ""
         self._context: tuple[float, ssl.SSLContext] | None = None
         """Until when it is good, and the context with the server's certificate."""
@@ -66,7 +68,7 @@ class AuthorityKeeper:
     def load(self, desired: DesiredState) -> None:
         """Raises MachineError if a user's files can't be used."""
         self._read_objects(desired)
-        before = self._read_state()
+        before, domains = self._read_state()
         try:
             wanted = self._plugged.read()
         except UnusableError as error:
@@ -77,6 +79,7 @@ class AuthorityKeeper:
             self._note_unusable(error)
             wanted = None
         now = time.time()
+        self._domains = Domains(self._wanted_domain) if domains is None else self._renamed(domains, now)
         self._state = resume(before, wanted or self._own(before), now, succession.SPREAD)
         self._keep()
 
@@ -84,13 +87,14 @@ class AuthorityKeeper:
         """The user's objects are these now."""
         if self._read_objects(desired):
             self._context = None
+            self._become(self._state, self._renamed(self._domains, time.time()))
             self._choose()
             self.moved.notify()
 
     async def run(self) -> None:
         """Look after the user's files, and do what is due."""
         while True:
-            at = self._state.wake_at
+            at = min((t for t in (self._state.wake_at, self._domains.wake_at) if t is not None), default=None)
             wait = _LOOK if self._plugged.directory is not None else None
             if at is not None:
                 wait = min(max(0.0, at - time.time()), wait if wait is not None else at)
@@ -100,7 +104,8 @@ class AuthorityKeeper:
             except TimeoutError:
                 pass
             self._woken.clear()
-            self._become(advance(self._state, time.time()))
+            now = time.time()
+            self._become(advance(self._state, now), domains.advance(self._domains, now))
             if self._plugged.files_changed():
                 self._choose()
 
@@ -113,11 +118,17 @@ class AuthorityKeeper:
 
     @property
     def roots(self) -> Roots:
-        return Roots(self._state.trusted, self._state.current.fingerprint, self._trust_domain)
+        return Roots(self._state.trusted, self._state.current.fingerprint, self.trust_domain)
 
     @property
     def trust_domain(self) -> str:
-        return self._trust_domain
+        """What is signed now is of it."""
+        return self._domains.current
+
+    @property
+    def trust_domains(self) -> tuple[str, ...]:
+        """Whose certificates are to be taken, beside those of the mesh's aliases."""
+        return self._domains.taken
 
     @property
     def source(self) -> str:
@@ -129,12 +140,13 @@ class AuthorityKeeper:
         state = self._state
         following = state.next
         return IdentityView(
-            trust_domain=self._trust_domain,
+            trust_domain=self.trust_domain,
             source=self.source,
             signer=describe(load_all(state.current.certificate)[0]),
             roots=tuple(map(describe, load_all(state.trusted))),
             signed=self.signed,
             pem=state.trusted.decode(),
+            other_domains=self._domains.taken[1:],
             next=None if following is None else describe(load_all(following.certificate)[0]),
             next_at=None if following is None else state.next_at,
         )
@@ -162,7 +174,7 @@ class AuthorityKeeper:
         """A new root of our own. UnusableError where the authority is the user's."""
         if not self._state.wanted.is_ours:
             raise UnusableError(f"the authority is plugged in ({self.source}): change it there, and it is followed")
-        self._follow(make_root(self._trust_domain, time.time()))
+        self._follow(make_root(self._wanted_domain, time.time()))
 
     async def sign(self, request: SigningRequest, identity: Identity, seconds: float) -> bytes:
         """PEM: the certificate and what leads to a root. Out of the loop's way."""
@@ -185,7 +197,7 @@ class AuthorityKeeper:
 
     def _make_context(self, now: float) -> ssl.SSLContext:
         key = new_key()
-        me = Identity(self._trust_domain, self._root_namespace, DISCOVERY_ACCOUNT)
+        me = Identity(self.trust_domain, self._root_namespace, DISCOVERY_ACCOUNT)
         public = parse_request(build_request(key)).public_key
         chain = self._state.current.sign(public, me, DEFAULT_TTL, now, discovery_names(self._root_namespace))
         return _server_context(chain, key, self._state.trusted)
@@ -203,11 +215,15 @@ class AuthorityKeeper:
     def _follow(self, authority: Authority) -> None:
         self._become(change(self._state, authority, time.time(), succession.SPREAD))
 
-    def _become(self, state: Succession) -> None:
-        if state == self._state:
+    def _renamed(self, state: Domains, now: float) -> Domains:
+        return domains.advance(domains.change(state, self._wanted_domain, now, succession.SPREAD), now)
+
+    def _become(self, state: Succession, named: Domains | None = None) -> None:
+        named = named or self._domains
+        if (state, named) == (self._state, self._domains):
             return
-        told = state.trusted != self._state.trusted or state.current != self._state.current
-        self._state = state
+        told = state.trusted != self._state.trusted or state.current != self._state.current or named != self._domains
+        self._state, self._domains = state, named
         self._keep()
         self._woken.set()
         if told:
@@ -218,7 +234,7 @@ class AuthorityKeeper:
     def _own(self, state: Succession | None) -> Authority:
         if state is not None and state.wanted.is_ours:
             return state.wanted
-        return make_root(self._trust_domain, time.time())
+        return make_root(self._wanted_domain, time.time())
 
     def _note_unusable(self, error: UnusableError) -> None:
         self.problem = self._plugged.problem(error)
@@ -226,18 +242,18 @@ class AuthorityKeeper:
 
     def _read_objects(self, desired: DesiredState) -> bool:
         """Whether anything is another now."""
-        before, config = (self._trust_domain, self._root_namespace), desired.mesh_config
-        self._trust_domain, self._root_namespace = config.trust_domain, config.root_namespace
-        return self._plugged.read_objects(desired) or before != (self._trust_domain, self._root_namespace)
+        before, config = (self._wanted_domain, self._root_namespace), desired.mesh_config
+        self._wanted_domain, self._root_namespace = config.trust_domain, config.root_namespace
+        return self._plugged.read_objects(desired) or before != (self._wanted_domain, self._root_namespace)
 
-    def _read_state(self) -> Succession | None:
+    def _read_state(self) -> tuple[Succession | None, Domains | None]:
         if self._directory is None:
-            return None
+            return None, None
         path = self._directory / "authority.json"
         try:
             return kept.decode(path.read_bytes())
         except FileNotFoundError:
-            return None
+            return None, None
         except (OSError, kept.BrokenError) as error:
             # Another root would be trusted by nobody whose certificate is in use.
             raise MachineError(f"{path} can't be read: {error}", "restore it, or remove it for a new root") from error
@@ -247,7 +263,7 @@ class AuthorityKeeper:
             return
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            replace_file(self._directory / "authority.json", kept.encode(self._state), 0o600)
+            replace_file(self._directory / "authority.json", kept.encode(self._state, self._domains), 0o600)
             replace_file(self._directory / "root-cert.pem", self._state.trusted, 0o600)
         except OSError as error:
             raise MachineError(f"{self._directory} can't be written: {error.strerror}", "make room") from error

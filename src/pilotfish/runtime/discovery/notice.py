@@ -18,8 +18,8 @@ class Notice:
                 waiter.set_result(None)
         self._waiting.clear()
 
-    async def wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Until the condition holds; False if it does not within that time."""
+    async def wait_for(self, condition: Callable[[], bool], seconds: float | None = None) -> bool:
+        """Until the condition holds; False if it does not within that time, where one is given."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(seconds):

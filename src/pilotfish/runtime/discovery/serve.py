@@ -7,7 +7,7 @@ import errno
 import logging
 import signal
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
@@ -117,9 +117,11 @@ class DiscoveryServer:
             self._options.check()
             self._state.prepare()
             await self._keys.__aenter__()
-            self._apply(await self._source.next())
+            batch = await self._source.next()
+            self._take(batch)
             if self.authority is not None:
                 self.authority.load(self._desired)
+            self._apply(batch.since)
             await self._keys.wait(_PATIENCE)
             self.monitoring = await self._listen_http()
             self._server = make_server(self.driver, self._callers)
@@ -158,19 +160,34 @@ class DiscoveryServer:
             tasks.create_task(self._follow())
             if self.authority is not None:
                 tasks.create_task(self.authority.run())
+                tasks.create_task(self._follow_domains(self.authority))
 
     async def _follow(self) -> None:
         while True:
-            self._apply(await self._source.next())
+            batch = await self._source.next()
+            self._take(batch)
             if self.authority is not None:
                 self.authority.follow(self._desired)
+            self._apply(batch.since)
 
-    def _apply(self, batch: Batch) -> None:
+    async def _follow_domains(self, authority: AuthorityKeeper) -> None:
+        while True:
+            known = authority.trust_domains
+            await authority.moved.wait_for(lambda: authority.trust_domains != known)  # noqa: B023
+            self._apply(asyncio.get_running_loop().time())
+
+    def _take(self, batch: Batch) -> None:
         before, self._desired = self._desired, update(self._desired, batch.news)
         for problem in self._desired.problems:
             if problem not in before.problems:
                 _log.warning("%s", problem)
-        self.driver.change(self._desired, batch.since)
+
+    def _apply(self, since: float) -> None:
+        """`since`: when the change came."""
+        desired = self._desired
+        if self.authority is not None:
+            desired = replace(desired, mesh_config=desired.mesh_config.with_aliases(self.authority.trust_domains))
+        self.driver.change(desired, since)
         self._keys.look(self.plane.mesh.wanted_keys)
 
     async def _listen_http(self) -> Address:
