@@ -83,8 +83,22 @@ def test_what_cannot_be_executed(running: FakeMesh, command: str, code: int) -> 
     assert command in done.stderr
 
 
-def test_a_signal_shows_in_the_exit_code(running: FakeMesh) -> None:
-    assert execute("webapp-0", "--", "sh", "-c", "kill -TERM $$").returncode == -15
+@pytest.mark.parametrize("container", ["app", "istio-proxy"])
+@pytest.mark.parametrize(("name", "code"), [("TERM", 143), ("KILL", 137), ("SEGV", 139)])
+def test_a_signal_shows_in_the_exit_code(running: FakeMesh, container: str, name: str, code: int) -> None:
+    """And ends the command alone: a script sees an exit code, not the death of pilotfish."""
+    assert execute("webapp-0", "-c", container, "--", "sh", "-c", f"kill -{name} $$").returncode == code
+
+
+def test_a_program_is_not_found_though_a_folder_of_path_is_closed(
+    running: FakeMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sidecar's user may not look into root's own folders."""
+    closed = tmp_path / "bin"
+    closed.mkdir(mode=0o700)
+    monkeypatch.setenv("PATH", f"{closed}:{os.environ['PATH']}")
+    done = execute("webapp-0", "-c", "istio-proxy", "--", "no-such-program")
+    assert (done.returncode, "No such file" in done.stderr) == (127, True)
 
 
 def test_a_terminal_is_passed(running: FakeMesh) -> None:

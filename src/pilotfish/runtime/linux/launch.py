@@ -99,15 +99,18 @@ def _launch(order: Mapping[str, Any]) -> NoReturn:
     namespace: int | None = order.get("namespace")
     if namespace is not None:
         _step("namespace", "", lambda: syscalls.setns(namespace, syscalls.CLONE_NEWNET))
-    attended = False
     if order["join"]:
-        attended = _step("join", str(order["join"]), lambda: _join(order["join"]))
+        _step("join", str(order["join"]), lambda: _join(order["join"]))
     elif order["mounts"] or order["hidden"] or order["processes"] or order["read_only_root"]:
         _step("mount", "", lambda: _mount(order))
     if order["hostname"] and not order["join"]:
         _step("hostname", order["hostname"], lambda: _set_hostname(order["hostname"]))
+    if order["attended"]:
+        from pilotfish.runtime.linux.attend import fork_attended
+
+        fork_attended()
     _step("user", str(order["uid"]), lambda: _become(order))
-    if attended:  # here, as a change of user would forget it
+    if order["attended"]:  # here, as a change of user would forget it
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, SIGKILL)
     _step("chdir", order["cwd"], lambda: os.chdir(order["cwd"]))
     _step("exec", order["argv"][0], lambda: _execute(program, order["argv"], order["env"]))
@@ -133,23 +136,15 @@ def _open_program(path: str | None) -> int | None:
         raise _Failed("exec", error, path) from None
 
 
-def _join(pid: int) -> bool:
-    """Into the namespaces of a running process; all are opened before the first changes /proc.
-
-    A process stays in the PID namespace that it began in: a child goes on from here, True, and we wait for it.
-    """
+def _join(pid: int) -> None:
+    """Into the namespaces of a running process; all are opened before the first changes /proc. A process stays in the
+    PID namespace that it began in: its child will be in the other."""
     kinds = {"mnt": syscalls.CLONE_NEWNS, "uts": syscalls.CLONE_NEWUTS, "pid": syscalls.CLONE_NEWPID}
     opened = [(os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind) for name, kind in kinds.items()]
     elsewhere = os.stat(f"/proc/{pid}/ns/pid").st_ino != os.stat("/proc/self/ns/pid").st_ino
     for descriptor, kind in opened:
         if kind != syscalls.CLONE_NEWPID or elsewhere:
             syscalls.setns(descriptor, kind)
-    if elsewhere:
-        from pilotfish.runtime.linux.attend import fork_attended
-
-        fork_attended()
-        return True
-    return False
 
 
 def _mount(order: Mapping[str, Any]) -> None:
@@ -219,12 +214,15 @@ def _execute(program: int | None, argv: list[str], env: dict[str, str]) -> None:
         _execute_file(argv, env)
     failure: OSError = FileNotFoundError(errno.ENOENT, "")
     for directory in env.get("PATH", os.defpath).split(":"):
+        path = f"{directory or '.'}/{argv[0]}"
         try:
-            os.execve(f"{directory or '.'}/{argv[0]}", argv, env)
+            os.execve(path, argv, env)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            failure = error
+            # A folder that the user may not look into has nothing for it: that it is refused says nothing of the program.
+            if os.path.exists(path):
+                failure = error
     raise failure
 
 

@@ -190,7 +190,8 @@ async def start(spec: ProcessSpec, spare: SpareLauncher | None = None) -> Proces
 
 
 def exec_in(spec: ProcessSpec, pid: int | None, argv: tuple[str, ...]) -> NoReturn:
-    """Replaces this process by `argv` in the surroundings of `spec`, so that terminal and exit code are its own.
+    """Replaces this process by one that stands for `argv`, run in the surroundings of `spec`: terminal and signals are
+    its own, the exit code too, 128 + N where signal N ended it.
 
     `pid`: the container's process, whose files and processes it then sees; None where none runs. Exits 127 for a
     missing program. MachineError if the namespace is gone.
@@ -198,7 +199,9 @@ def exec_in(spec: ProcessSpec, pid: int | None, argv: tuple[str, ...]) -> NoRetu
     env = dict(spec.env)
     if os.isatty(0) and "TERM" in os.environ:
         env.setdefault("TERM", os.environ["TERM"])
-    order = _write_order(_build_order(replace(spec, argv=argv, env=env, executable=None), join=pid, report=None))
+    order = _write_order(
+        _build_order(replace(spec, argv=argv, env=env, executable=None), join=pid, report=None, attended=True)
+    )
     os.set_inheritable(order, True)
     with spec.netns.entered() if spec.netns else nullcontext():
         sys.stdout.flush()
@@ -260,7 +263,7 @@ def launcher(bootstrap: str, descriptor: int) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", bootstrap, _SOURCE, str(descriptor)]
 
 
-def _build_order(spec: ProcessSpec, join: int | None, report: int | None) -> dict[str, Any]:
+def _build_order(spec: ProcessSpec, join: int | None, report: int | None, attended: bool = False) -> dict[str, Any]:
     keep, bounding = spec.keep_capabilities, spec.bounding
     return {
         "argv": list(spec.argv),
@@ -280,6 +283,7 @@ def _build_order(spec: ProcessSpec, join: int | None, report: int | None) -> dic
         "hostname": spec.hostname,
         "join": join,
         "report": report,
+        "attended": attended,
     }
 
 
