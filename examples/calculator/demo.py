@@ -26,7 +26,7 @@ ADD = "/add?a=40&b=2"
 
 
 def bold(text: str) -> str:
-    return f"\033[1m{text}\033[0m" if sys.stdout.isatty() else text
+    return f"\033[1m{text}\033[0m" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
 
 
 def pilotfish(command: str, *arguments: str) -> str:

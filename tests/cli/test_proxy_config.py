@@ -213,7 +213,11 @@ def test_all_is_every_table(envoy: FakeMesh, invoke: Invoke) -> None:
 
 
 def test_routes_by_their_name(envoy: FakeMesh, invoke: Invoke) -> None:
-    assert invoke("pc", "routes", "webapp-0", "--name", "80", "--mesh", "demo").stdout.count("\n") == 2
+    """`--name` is the mesh's, here too: the hint that several meshes run leads nowhere else."""
+    assert invoke("pc", "routes", "webapp-0", "--route", "80", "--name", "demo").stdout.count("\n") == 2
+    assert invoke("pc", "routes", "webapp-0", "--name", "80").stderr == (
+        'error: no mesh named "80" is running; running: demo; a route is meant by --route 80\n'
+    )
 
 
 def test_a_pod_without_a_sidecar(envoy: FakeMesh, invoke: Invoke) -> None:

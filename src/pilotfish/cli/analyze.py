@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pilotfish.cli.manifests import manifest_arguments, read_manifests
-from pilotfish.cli.options import mesh_name_option, output_option
+from pilotfish.cli.options import mesh_option, output_option
 from pilotfish.cli.render.findings import FORMATS, render_log
 from pilotfish.cli.session import open_session
 
@@ -26,7 +26,7 @@ _LEVELS = click.Choice(["Info", "Warning", "Error"], case_sensitive=False)
 @click.command("analyze")
 @manifest_arguments(required=False)
 @click.option("--mesh", "live", is_flag=True, help="Ask the running mesh instead.")
-@mesh_name_option
+@mesh_option
 @click.option(
     "-S",
     "--suppress",

@@ -25,19 +25,7 @@ def filename_options(function: F) -> F:
 
 
 def mesh_option(function: F) -> F:
-    """`--name MESH`; also `--mesh`, for the one command that has another `--name`."""
-    return click.option(
-        "--name",
-        "--mesh",
-        "mesh",
-        metavar="MESH",
-        help="The mesh meant. Default: the only one running.",
-        shell_complete=complete.meshes,
-    )(function)
-
-
-def mesh_name_option(function: F) -> F:
-    """`--name MESH`, for a command whose `--mesh` means something else."""
+    """`--name MESH`: no command means anything else by it."""
     return click.option(
         "--name",
         "mesh",

@@ -19,7 +19,7 @@ from pilotfish.cli.render.listeners import render_listeners, select_listeners
 from pilotfish.cli.render.routes import render_routes, select_routes
 from pilotfish.cli.render.secrets import render_secrets, select_secrets
 from pilotfish.cli.render.table import Table
-from pilotfish.cli.session import open_session, require_root
+from pilotfish.cli.session import UnknownMesh, open_session, require_root
 from pilotfish.cli.target import find_pod
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,8 +40,8 @@ class _Group(click.Group):
 
 
 def _pod_options(function: F) -> F:
-    """What every command here takes; `--name` is apart, since `routes` means a route by it."""
-    return pod_argument(namespace_option(output_option("short", "json", "yaml")(function)))
+    """What every command here takes."""
+    return pod_argument(namespace_option(output_option("short", "json", "yaml")(mesh_option(function))))
 
 
 @click.group("proxy-config", cls=_Group)
@@ -57,7 +57,6 @@ def command(ctx: click.Context, mesh: str | None) -> None:
 
 @command.command("bootstrap")
 @_pod_options
-@mesh_option
 def bootstrap(pod: str, namespace: str | None, output: str | None, mesh: str | None) -> None:
     """Show what Envoy was started with. Prints JSON unless -o says otherwise."""
     dump = _read(mesh, namespace, pod, _DUMP)
@@ -74,7 +73,6 @@ def bootstrap(pod: str, namespace: str | None, output: str | None, mesh: str | N
 @click.option("--address", default="", metavar="IP", help="Only listeners on this address.")
 @click.option("--port", type=int, default=0, metavar="PORT", help="Only listeners on this port.")
 @click.option("--type", "kind", default="", metavar="TYPE", help="Only these: HTTP, TCP or HTTP+TCP.")
-@mesh_option
 def listeners(
     pod: str, namespace: str | None, output: str | None, address: str, port: int, kind: str, mesh: str | None
 ) -> None:
@@ -85,11 +83,14 @@ def listeners(
 
 @command.command("routes")
 @_pod_options
-@click.option("--name", "route", default="", metavar="ROUTE", help="Only the route configuration of this name.")
-@click.option("--mesh", help="The mesh meant (`pilotfish --name MESH proxy-config ...` does the same).")
+@click.option("--route", default="", metavar="ROUTE", help="Only the route configuration of this name.")
 def routes(pod: str, namespace: str | None, output: str | None, route: str, mesh: str | None) -> None:
-    """Show routes: a line for each route of each virtual host."""
-    found = select_routes(resources(_read(mesh, namespace, pod, _DUMP), "routes"), route)
+    """Show routes: a line for each route of each virtual host. (What istioctl calls --name here is --route.)"""
+    try:
+        dump = _read(mesh, namespace, pod, _DUMP)
+    except UnknownMesh as error:
+        raise UnknownMesh(f"{error.message}; a route is meant by --route {mesh}") from None
+    found = select_routes(resources(dump, "routes"), route)
     _print(found, output, render_routes)
 
 
@@ -105,7 +106,6 @@ def _cluster_filters(function: F) -> F:
 @command.command("clusters")
 @_pod_options
 @_cluster_filters
-@mesh_option
 def clusters(
     pod: str,
     namespace: str | None,
@@ -127,7 +127,6 @@ def clusters(
 @click.option("--address", default="", metavar="IP", help="Only endpoints with this address.")
 @click.option("--cluster", default="", metavar="NAME", help="Only endpoints of this cluster.")
 @click.option("--status", default="", metavar="STATUS", help="Only these, such as HEALTHY or UNHEALTHY.")
-@mesh_option
 def endpoints(pod: str, namespace: str | None, output: str | None, mesh: str | None, **filters: Any) -> None:
     """Show endpoints, with what Envoy thinks of their health."""
     chosen = EndpointFilter(**{name: value for name, value in filters.items() if value is not None})
@@ -137,7 +136,6 @@ def endpoints(pod: str, namespace: str | None, output: str | None, mesh: str | N
 
 @command.command("secrets")
 @_pod_options
-@mesh_option
 def secrets(pod: str, namespace: str | None, output: str | None, mesh: str | None) -> None:
     """Show certificates and whom Envoy trusts. Private keys it shows to nobody."""
     found = select_secrets(_read(mesh, namespace, pod, _DUMP))
@@ -146,7 +144,6 @@ def secrets(pod: str, namespace: str | None, output: str | None, mesh: str | Non
 
 @command.command("all")
 @_pod_options
-@mesh_option
 def everything(pod: str, namespace: str | None, output: str | None, mesh: str | None) -> None:
     """Show clusters, listeners, routes and endpoints. -o json prints Envoy's whole config dump."""
     dump = _read(mesh, namespace, pod, _DUMP)

@@ -23,6 +23,10 @@ class Session:
     namespace: str
 
 
+class UnknownMesh(Failure):
+    """No mesh of the name that was given runs, nor left anything."""
+
+
 def open_session(name: str | None, namespace: str | None = None) -> Session:
     """The mesh called `name`, or the only one that runs. Raises Failure where there is none, or more than one."""
     mesh = _choose(find_meshes(root()), name)
@@ -72,7 +76,7 @@ def _named(known: tuple[MeshView, ...], alive: tuple[MeshView, ...], name: str) 
             remedy = f"'pilotfish down --name {name}' removes what it left"
             raise Failure(f'mesh "{name}" is dead, its process {mesh.pid} has ended; {remedy}')
     instead = f"running: {_names(alive)}" if alive else _HOW_TO_START
-    raise Failure(f'no mesh named "{name}" is running; {instead}')
+    raise UnknownMesh(f'no mesh named "{name}" is running; {instead}')
 
 
 def _names(meshes: tuple[MeshView, ...]) -> str:

@@ -24,7 +24,6 @@ from pilotfish.runtime.node.options import ProgressLine, UpOptions
 @click.argument("sources", metavar="FILE|DIR|-...", nargs=-1, required=True, type=click.Path(allow_dash=True))
 @click.option(
     "--name",
-    "--mesh",
     "mesh",
     metavar="MESH",
     help="The mesh's name. Default: the folder's or file's.",

@@ -6,7 +6,6 @@ Source: istio.io/latest/docs/reference/config/annotations, and what Istio's CNI 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +13,7 @@ from pilotfish.capture import values
 from pilotfish.capture.spec import ALL, CaptureSpec, Mode
 from pilotfish.capture.values import all_or_list_of, list_of
 from pilotfish.model import ObjectRef, Problem, Severity, Source
+from pilotfish.model.likeness import closest
 from pilotfish.model.wellknown import HEALTH_PORT, PROMETHEUS_PORT, PROXY_GID, PROXY_UID, STATUS_PORT
 
 PREFIX = "traffic.sidecar.istio.io/"
@@ -132,8 +132,8 @@ def _read_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], l
 
 
 def _unknown(name: str) -> str:
-    close = get_close_matches(name, _FIELDS, 1)
-    return f"there is no such annotation, it has no effect; {f'did you mean {close[0]}?' if close else 'remove it'}"
+    close = closest(name, _FIELDS)
+    return f"there is no such annotation, it has no effect; {f'did you mean {close}?' if close else 'remove it'}"
 
 
 def _problem(ref: ObjectRef | None, source: Source | None, name: str, reason: str, message: str) -> Problem:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import Final
 
 from pilotfish.config.checks.pod import PROXY_CONFIG_ANNOTATION
@@ -11,6 +10,7 @@ from pilotfish.config.injection import COUNTED, INJECT, TEMPLATES
 from pilotfish.config.kubernetes import Metadata
 from pilotfish.inject.annotations import EFFECTIVE, PREFIX
 from pilotfish.model import ObjectRef, Problem, Severity, Source
+from pilotfish.model.likeness import closest
 
 _KNOWN: Final = (*EFFECTIVE, INJECT, PROXY_CONFIG_ANNOTATION, *COUNTED)
 _BY_NAME: Final = {name.rpartition("/")[2]: name for name in _KNOWN}
@@ -49,5 +49,4 @@ def _meant(name: str) -> str:
     short = name.rpartition("/")[2]
     if short in _BY_NAME:
         return _BY_NAME[short]
-    close = get_close_matches(name, (known for known in _KNOWN if not known.startswith(PREFIX)), 1, 0.9)
-    return close[0] if close else ""
+    return closest(name, (known for known in _KNOWN if not known.startswith(PREFIX)), like=0.85)

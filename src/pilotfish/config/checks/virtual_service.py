@@ -17,7 +17,7 @@ def check_virtual_service(spec: VirtualServiceSpec, report: Report) -> None:
     in_mesh = not spec.gateways or "mesh" in spec.gateways
     _check_hosts(spec.hosts, not in_mesh, report)
     for index, gateway in enumerate(spec.gateways):
-        _check_gateway(gateway, f"spec.gateways[{index}]", report)
+        _check_gateway(gateway, f"spec.gateways[{index}]", "*" not in spec.hosts, report)
     check_export_to(spec.export_to, report)
     if not (spec.http or spec.tls or spec.tcp):
         report.missing("spec.http", "write a route (or spec.tls, or spec.tcp)", of="spec")
@@ -53,10 +53,12 @@ def _check_delegate(spec: VirtualServiceSpec, report: Report) -> None:
             report.invalid(f"spec.http[{index}].delegate", what, "write the route, or name hosts")
 
 
-def _check_gateway(gateway: str, field: str, report: Report) -> None:
+def _check_gateway(gateway: str, field: str, may_be_mesh: bool, report: Report) -> None:
+    """`may_be_mesh`: the hosts are such as clients in the mesh can ask for."""
     namespace, slash, name = gateway.rpartition("/")
     if (slash and namespace != "." and not is_dns_label(namespace)) or not is_dns_subdomain(name):
-        report.invalid(field, f"{gateway!r} is no gateway", "write NAME, NAMESPACE/NAME, or mesh")
+        remedy = "write NAME, NAMESPACE/NAME, or mesh" if may_be_mesh else "write NAME, or NAMESPACE/NAME"
+        report.invalid(field, f"{gateway!r} is no gateway", remedy)
 
 
 def _check_hosts(hosts: tuple[str, ...], behind_gateway: bool, report: Report) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import Final
 
 from pilotfish.config import istio
@@ -20,6 +19,7 @@ from pilotfish.mesh.routes.destinations import resolve_destination
 from pilotfish.mesh.routing import Reader, first_seen, has_same_rank, routers, subject
 from pilotfish.mesh.scope import Scope
 from pilotfish.model import ObjectRef, Problem, Severity
+from pilotfish.model.likeness import closest
 from pilotfish.model.route import Backend, Invalid, InvalidReason
 from pilotfish.model.service import Resolution, Service
 from pilotfish.model.wellknown import SERVICE_DOMAIN
@@ -163,8 +163,10 @@ def _suggest(db: Reads, host: str) -> str:
 @query(index=True)
 def _closest(db: Reads, host: str) -> str:
     """Asked only for names that are wrong, so that the search through all hosts is seldom made."""
-    found = get_close_matches(host, all_hosts(db), n=1, cutoff=0.8)
-    return found[0] if found else ""
+    known = all_hosts(db)
+    short = host.partition(".")[0]
+    elsewhere = [each for each in known if each.partition(".")[0] == short and each.endswith(f".{SERVICE_DOMAIN}")]
+    return min(elsewhere, default="") or closest(host, known)
 
 
 def _lost_policies(db: Reads, ref: ObjectRef, rule: istio.DestinationRule, host: str) -> Iterator[Problem]:

@@ -220,7 +220,7 @@ def _execute(program: int | None, argv: list[str], env: dict[str, str]) -> None:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            # A folder that the user may not look into has nothing for it: that it is refused says nothing of the program.
+            # That the user may not look into a folder says nothing of the program.
             if os.path.exists(path):
                 failure = error
     raise failure
