@@ -13,6 +13,7 @@ import pytest
 
 from pilotfish.cli.app import ALIASES, COMMANDS
 from pilotfish.cli.failure import expected
+from pilotfish.cli.foreign import FOREIGN
 from pilotfish.runtime.control.client import Unreachable
 from tests.cli.conftest import Invoke
 from tests.cli.fakes import FakeMesh, mesh_view, pod
@@ -68,10 +69,27 @@ def test_every_command_about_a_mesh_takes_its_name(name: str) -> None:
     assert ("--name" in options) is (name not in MESHLESS)
 
 
-def test_an_unknown_command_is_a_usage_error(invoke: Invoke) -> None:
-    result = invoke("gte")
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["gte", "pods"], "; use 'pilotfish get'"),
+        (["compose", "ps"], "; use 'pilotfish get pods'"),
+        (["compose", "-f", "x", "ps"], "; use 'pilotfish up FILE'"),
+        (["create", "cluster"], "; use 'pilotfish up FILE'"),
+        (["install"], "; use 'pilotfish up FILE'"),
+        (["xyzzy"], ""),
+    ],
+)
+def test_an_unknown_command_is_a_usage_error_that_names_ours(invoke: Invoke, words: list[str], hint: str) -> None:
+    result = invoke(*words)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "error: no such command 'gte'; see 'pilotfish --help'\n"
+    assert result.stderr == f"error: no such command '{words[0]}'{hint}; see 'pilotfish --help'\n"
+
+
+def test_what_is_typed_elsewhere_is_no_command_of_ours_and_leads_to_one() -> None:
+    assert not [words for words in FOREIGN if words in COMMANDS]
+    ours = {*COMMANDS, *ALIASES, "--help"}
+    assert not [told for told in FOREIGN.values() if told.split()[0].strip("'") not in ours]
 
 
 def test_the_script_answers_on_its_own() -> None:

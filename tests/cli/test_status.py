@@ -45,6 +45,13 @@ def test_how_much_is_mutual_tls(mesh: FakeMesh, invoke: Invoke) -> None:
     assert json.loads(invoke("status", "-o", "json").stdout)["inbound"] == {"connections": 9, "mutual": 9}
 
 
+def test_what_is_no_problem_of_a_ready_mesh_is_a_note(mesh: FakeMesh, invoke: Invoke) -> None:
+    mesh.set(problems=(msgspec.structs.replace(REFUSED, severity="info", message="it stays as it is", proxies=()),))
+    result = invoke("status")
+    assert (result.exit_code, "PROBLEMS" in result.stdout) == (0, False)
+    assert result.stdout.partition("NOTES\n")[2].startswith("mesh.yaml:12: info: VirtualService vm/calculator")
+
+
 def test_what_is_wrong_is_shown_and_fails(mesh: FakeMesh, invoke: Invoke) -> None:
     crashing = container(
         state="waiting",

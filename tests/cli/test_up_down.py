@@ -19,7 +19,7 @@ from pilotfish.runtime import node
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.node.options import CannotStart, ProgressLine, UpOptions
 from tests.cli.conftest import Invoke
-from tests.cli.fakes import FakeMesh, mesh_view
+from tests.cli.fakes import REFUSED, FakeMesh, mesh_view
 
 Started = list[UpOptions]
 
@@ -92,6 +92,18 @@ def test_detached_says_how_to_go_on(mesh: FakeMesh, tmp_path: Path, started: Sta
     ]
 
 
+def test_detached_fails_where_status_would(mesh: FakeMesh, tmp_path: Path, started: Started, invoke: Invoke) -> None:
+    mesh.set(ready=False, problems=(REFUSED,))
+    (tmp_path / "demo.yaml").write_text("")
+    result = invoke("up", "demo.yaml", "--detach")
+    assert (result.exit_code, "mesh demo: not ready" in result.stdout) == (1, True)
+
+
+def test_without_manifests_the_mesh_is_empty(state: Path, started: Started, invoke: Invoke) -> None:
+    assert invoke("up").exit_code == 0
+    assert [(options.name, options.sources) for options in started] == [("default", ())]
+
+
 def test_progress_that_nobody_reads_ends_no_mesh() -> None:
     """As in `up --detach | head -1`."""
     code = (
@@ -104,7 +116,6 @@ def test_progress_that_nobody_reads_ends_no_mesh() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ([], 2, "missing argument"),
         (["absent.yaml"], 1, "the path 'absent.yaml' does not exist"),
         ([""], 1, "the path '' does not exist"),
         (["-", "--name", "No!"], 2, "'No!' is no name for a mesh"),

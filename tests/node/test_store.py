@@ -220,6 +220,19 @@ def test_another_files_mesh_config_holds_when_one_was_deleted() -> None:
     assert (log_of(store), [change.action for change in changes]) == ("", ["deleted"])
 
 
+def test_what_was_refused_is_a_problem_until_it_is_mended_or_deleted() -> None:
+    broken = service("web").replace("selector", "selectr")
+    store = apply(Store(), broken)
+    assert [(p.ref, p.field) for p in store.problems] == [(ref("web"), "spec.selectr")]
+    assert not apply(store, service("web")).problems
+    store, changes = storing.delete(store, [ref("web")])
+    assert (changes, store.problems) == ((Change(ref("web"), "notfound"),), ())
+    store = apply(apply(Store(), service("web")), broken)
+    assert store.problems
+    assert ref("web") in store.objects
+    assert not storing.delete(store, [kinds.NAMESPACE.ref("", "default")])[0].problems
+
+
 def test_scale_holds_while_the_file_names_no_replicas() -> None:
     store, _ = save(Store(), "a.yaml", deployment(replicas=""))
     store, change = storing.scale(store, WEB, 5)

@@ -58,6 +58,15 @@ class LazyGroup(click.Group):
         module = import_module(f"pilotfish.cli.{COMMANDS[name][0]}")
         return cast(click.Command, module.command)
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            from pilotfish.cli.foreign import instead
+
+            meant = instead(args, (*COMMANDS, *ALIASES))
+            hint = f"; use '{meant}'" if meant else ""
+            raise click.UsageError(f"No such command {args[0]!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, short) for name, (_, short) in COMMANDS.items()])

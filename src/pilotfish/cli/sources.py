@@ -28,6 +28,11 @@ def read_sources(names: Iterable[str], recursive: bool = False) -> Iterator[Mani
         if name == "-":
             yield ManifestText("-", sys.stdin.read())
             continue
+        if name.startswith(("http://", "https://")):
+            from pilotfish.cli.download import download  # here: only who names a URL pays for it
+
+            yield ManifestText(name, download(name))
+            continue
         path = Path(name)
         if not path.exists():
             raise Failure(f"the path {name!r} does not exist, so nothing of it can be used; check -f")

@@ -19,9 +19,12 @@ from pilotfish.node.publish import Publish
 from pilotfish.runtime.control.client import Client
 from pilotfish.runtime.node.options import ProgressLine, UpOptions
 
+_SETTLING = 2.0
+"""Seconds that proxies get for what changed just after all was ready, before `up` judges as `status` does."""
+
 
 @click.command("up")
-@click.argument("sources", metavar="FILE|DIR|-...", nargs=-1, required=True, type=click.Path(allow_dash=True))
+@click.argument("sources", metavar="[FILE|DIR|-]...", nargs=-1, type=click.Path(allow_dash=True))
 @click.option(
     "--name",
     "mesh",
@@ -81,15 +84,18 @@ def command(
 ) -> None:
     """Start a mesh from Kubernetes and Istio manifests, and show it until Ctrl-C takes it down.
 
-    Saving a manifest file that was given applies it at once.
+    Saving a manifest file that was given applies it at once. Without any, or with an empty folder, the mesh is empty,
+    for `pilotfish apply` to fill.
     """
     require_root("a mesh is made of network namespaces, links and netfilter rules")
     for source in sources:
+        if source.startswith(("http://", "https://")):
+            raise Failure(f"{source} can't be followed as files are; give its text: curl -sL {source} | pilotfish up -")
         if source != "-" and not (source and Path(source).exists()):
             raise Failure(f"the path {source!r} does not exist, so there is nothing to start; check the arguments")
     try:
         options = UpOptions(
-            name=mesh or ctx.obj or default_name(sources[0], Path.cwd()),
+            name=mesh or ctx.obj or (default_name(sources[0], Path.cwd()) if sources else "default"),
             sources=sources,
             state_root=root(),
             publish=tuple(Publish.parse(text, namespace) for text in publish),
@@ -130,7 +136,10 @@ def _detach(options: UpOptions) -> int:
 
     code = detach(options, print_progress)
     if code == 0:
-        view = Client(options.directory).status()
+        client = Client(options.directory)
+        client.synced(_SETTLING)
+        view = client.status()
+        code = 0 if view.ready else 1
         click.echo(render_headline(view, time.time()))
         for each in view.published:
             click.echo(f"  {each.address} leads to {each.target}")

@@ -14,6 +14,7 @@ from pilotfish.config.kubernetes import ConfigMap, Resource
 from pilotfish.config.manifest import Manifest, WrittenMeshConfig
 from pilotfish.config.meshconfig import decode_operator, mesh_config_field, parse_mesh_config, value_at
 from pilotfish.config.old_gateway import read_old_gateway
+from pilotfish.config.old_versions import modernise
 from pilotfish.config.report import Report
 from pilotfish.config.text import Positions
 from pilotfish.model import ObjectRef, Problem, Severity, Source
@@ -139,6 +140,9 @@ def _read_identified(
             return Piece(problems=report.in_order(), broken=ref)
         written = WrittenMeshConfig(config, ref, report.source(mesh_config_field(value)))
         return Piece(problems=report.in_order(), mesh_config=written)
+    if (modern := modernise(ref.kind, api_version, value)) is not value:
+        raw = replace(raw, json=None)
+        value, api_version = modern, str(modern["apiVersion"])
     struct = struct_of(ref.kind, api_version)
     if struct is None:
         reason, message, severity = describe_unread(ref.kind, api_version)

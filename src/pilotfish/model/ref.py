@@ -38,10 +38,16 @@ class FieldRef:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Source:
-    """Where an object, or a field of it, was written. `line` counts from 1; `file` is "-" for standard input."""
+    """Where an object, or a field of it, was written. `line` counts from 1; `file` is "-" for standard input, or
+    may be a URL."""
 
     file: str
     line: int
+
+    @property
+    def is_file(self) -> bool:
+        """It lies in a folder of this machine."""
+        return self.file != "-" and "://" not in self.file
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"

@@ -20,6 +20,8 @@ from pilotfish.model import Kind, ObjectRef, Problem
 from pilotfish.model.kinds import NAMESPACE, PROXY_CONFIG
 from pilotfish.node.gateways import with_gateways
 
+_MOST_REFUSED = 500
+
 APPLIED = ""
 """The origin of what was applied by hand."""
 
@@ -59,6 +61,9 @@ class Store:
     desired: DesiredState = field(default_factory=DesiredState)
     version: int = 0
     """Counts changes of `objects`."""
+    refused: Mapping[ObjectRef, tuple[Problem, ...]] = field(default_factory=dict)
+    """What was said of objects that were applied by hand and could not be used, until a better form of them is, or
+    until they are deleted; the newest last, and of so many that they are counted, the oldest are forgotten."""
 
     def of_kind(self, kind: Kind) -> tuple[Stored, ...]:
         """In order of namespace and name."""
@@ -68,7 +73,8 @@ class Store:
     def problems(self) -> tuple[Problem, ...]:
         """Of all texts that are in force."""
         applied = (problem for stored in self.objects.values() for problem in stored.problems)
-        return (*self.desired.problems, *applied)
+        refused = (problem for said in self.refused.values() for problem in said)
+        return (*self.desired.problems, *applied, *refused)
 
 
 def proxy_configs(store: Store) -> tuple[ProxyConfig, ...]:
@@ -99,7 +105,10 @@ def apply(store: Store, loaded: Loaded, now: float) -> tuple[Store, tuple[Change
     for problem in loaded.problems:
         if problem.ref is not None:
             said.setdefault(problem.ref, []).append(problem)
-    return _upsert(store, loaded.manifests, now, by_hand=said)
+    store, changes = _upsert(store, loaded.manifests, now, by_hand=said)
+    kept = {ref: each for ref, each in store.refused.items() if ref not in loaded.broken}
+    refused = {**kept, **{ref: tuple(said.get(ref, ())) for ref in sorted(loaded.broken)}}
+    return replace(store, refused=dict(list(refused.items())[-_MOST_REFUSED:])), changes
 
 
 def delete(store: Store, refs: Iterable[ObjectRef]) -> tuple[Store, tuple[Change, ...]]:
@@ -122,6 +131,9 @@ def delete(store: Store, refs: Iterable[ObjectRef]) -> tuple[Store, tuple[Change
             del objects[doomed]
             gone.add(doomed)
             changes.append(Change(doomed, "deleted"))
+    emptied = {ref.name for ref in gone if ref.kind is NAMESPACE}
+    refused = {r: said for r, said in store.refused.items() if r not in gone and r.namespace not in emptied}
+    store = replace(store, refused=refused)
     if gone & holders:
         store = _let_go(store, gone)
         store = replace(store, desired=withdraw(store.desired, gone))
@@ -213,6 +225,8 @@ def _upsert(
         origin = keeper if by_hand is None else old.origin
         objects[manifest.ref] = Stored(manifest, origin, old.created_at, generation, said)
         changes.append(Change(manifest.ref, "unchanged" if same else "configured"))
+    good = {change.ref for change in changes}
+    store = replace(store, refused={ref: said for ref, said in store.refused.items() if ref not in good})
     return _with(store, objects, changes)
 
 

@@ -134,7 +134,7 @@ def _result(finding: Finding) -> dict[str, Any]:
     source = finding.problem.source
     message = {"text": _text(finding)}
     result: dict[str, Any] = {"ruleId": finding.code, "level": _SARIF[str(finding.level)], "message": message}
-    if source is not None and source.file != "-":
+    if source is not None and source.is_file:
         region = {"startLine": source.line, **({"startColumn": finding.column} if finding.column else {})}
         place = {"artifactLocation": {"uri": _uri(source.file)}, "region": region}
         result["locations"] = [{"physicalLocation": place}]

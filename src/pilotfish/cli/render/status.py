@@ -87,8 +87,10 @@ def _parts(view: StatusView, now: float) -> Iterator[str]:
         for each in pod.containers
         if each.message and not each.ready and each.reason != "Completed"
     ]
-    yield "".join(["NOTES\n", *notes, *failures]) if notes or failures else ""
-    yield "".join(["PROBLEMS\n", *(render_problem(p) + "\n" for p in view.problems)]) if view.problems else ""
+    harmless = [f"{render_problem(problem)}\n" for problem in view.problems if problem.severity == "info"]
+    problems = [f"{render_problem(problem)}\n" for problem in view.problems if problem.severity != "info"]
+    yield "".join(["NOTES\n", *notes, *failures, *harmless]) if notes or failures or harmless else ""
+    yield "".join(["PROBLEMS\n", *problems]) if problems else ""
 
 
 def _head(view: StatusView, now: float) -> str:

@@ -142,7 +142,8 @@ class _Builder:
         telling.cancel()
         for name in options.sources:
             if Path(name).is_dir() and not any(origin.startswith(f"{name.rstrip('/')}/") for origin in news):
-                raise CannotStart(f"{name} holds no manifest: no file there ends with .yaml, .yml or .json")
+                what = f"{name} holds no manifest yet: no file there ends with .yaml, .yml or .json"
+                self._progress.say(f"{what}; a file that is saved there, or 'pilotfish apply', adds some", "warning")
         preferred = (*([options.mesh_config] if options.mesh_config else []), APPLIED)
         store, _ = storing.follow(Store(desired=DesiredState(preferred=preferred)), news, time.time())
         self._progress.problems(store.desired.problems)

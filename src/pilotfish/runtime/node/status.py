@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from pilotfish.config.kubernetes import Service
 from pilotfish.config.manifest import locate
-from pilotfish.model import Problem, Source
+from pilotfish.model import ObjectRef, Problem, Source
 from pilotfish.model.kinds import KINDS, SERVICE
 from pilotfish.node import gateways
 from pilotfish.node.store import Store
@@ -60,7 +60,8 @@ class Status:
         )
         store = self._reconciler.store
         ours = tuple(ProblemView.of(_located(problem, store)) for problem in self.problems)
-        problems = _merge(ours, tuple(_relocated(problem, store) for problem in said or ()))
+        merged = _merge(ours, tuple(_relocated(problem, store) for problem in said or ()))
+        problems = tuple(_once(merged, {pod.identity.ref: pod.identity.owner for pod in pods}))
         in_sync = (
             said is not None
             and syncs is not None
@@ -138,6 +139,18 @@ def _worst_by_proxy(syncs: Iterable[SyncView]) -> dict[str, SyncView]:
         if sync.proxy not in found or not sync.synced:
             found[sync.proxy] = sync
     return found
+
+
+def _once(problems: Iterable[ProblemView], owners: Mapping[ObjectRef, ObjectRef | None]) -> Iterator[ProblemView]:
+    """What is said of a pod and of its owner, or of several pods of one owner, stands once: of the first."""
+    said: set[tuple[object, ...]] = set()
+    for view in problems:
+        ref = view.problem.ref
+        whose = owners.get(ref) or ref if ref is not None else None
+        what = whose, view.reason, view.message, view.field.removeprefix("spec.template."), view.proxies
+        if whose is ref or what not in said:
+            yield view
+        said.add(what)
 
 
 def _merge(ours: tuple[ProblemView, ...], discoverys: tuple[ProblemView, ...]) -> tuple[ProblemView, ...]:

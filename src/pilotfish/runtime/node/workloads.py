@@ -242,7 +242,7 @@ class Workloads:
         self._offsets[ref] = self._last_offset
         v6 = place.subnets.v6 if place.ipv6 else None
         source = manifest.source
-        file = Path(source.file).absolute() if source and source.file != "-" else None
+        file = Path(source.file).absolute() if source and source.is_file else None
         return PodIdentity(
             ref=ref,
             uid=str(uuid.uuid4()),

@@ -1,0 +1,83 @@
+"""Commands of others, and what does the same here; and the command that a slip of the pen stands for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+FOREIGN: dict[str, str] = {
+    # docker and docker compose
+    "compose ps": "get pods",
+    "compose ls": "get meshes",
+    "compose up": "up FILE",
+    "compose down": "down",
+    "compose stop": "down",
+    "compose logs": "logs POD",
+    "compose exec": "exec POD -- COMMAND",
+    "compose restart": "rollout restart deploy/NAME",
+    "compose config": "validate FILE",
+    "compose cp": "cp SOURCE TARGET",
+    "compose top": "top pods",
+    "compose": "up FILE",
+    "container ls": "get pods",
+    "container": "get pods",
+    "ps": "get pods' (as docker ps) or 'pilotfish proxy-status' (as istioctl ps)",
+    "ls": "get meshes",
+    "stop": "down",
+    "kill": "down",
+    "rm": "delete KIND NAME",
+    "restart": "rollout restart deploy/NAME",
+    "start": "up FILE",
+    "run": "apply -f FILE",
+    "inspect": "describe KIND NAME",
+    "stats": "top pods",
+    # kind, minikube and k3d
+    "create cluster": "up FILE",
+    "delete cluster": "down",
+    "get clusters": "get meshes",
+    "cluster": "up FILE",
+    "build": "up FILE",
+    # kubectl
+    "create": "apply -f FILE",
+    "replace": "apply -f FILE",
+    "attach": "logs -f POD",
+    "autoscale": "scale deploy/NAME --replicas N",
+    "cluster-info": "status",
+    "events": "get events",
+    "debug": "exec POD -- COMMAND",
+    "expose": "apply -f FILE",
+    "kustomize": "apply -k FOLDER",
+    "api-resources": "get --help",
+    "config": "get meshes",
+    "auth": "authz check POD",
+    # istioctl and helm
+    "install": "up FILE",
+    "upgrade": "apply -f FILE",
+    "uninstall": "down",
+    "kube-inject": "up FILE",
+    "x": "--help",
+    "experimental": "--help",
+    "dashboard": "status",
+    "bug-report": "status",
+    "ztunnel-config": "proxy-config",
+    "precheck": "validate FILE",
+    "template": "apply -f CHART",
+    # what people try
+    "show": "get pods",
+    "list": "get pods",
+    "shell": "exec POD -- sh",
+    "help": "--help",
+    "check": "validate FILE",
+    "lint": "validate FILE",
+}  # fmt: skip
+"""What is typed elsewhere → what is typed here; of two words the first alone, too."""
+
+
+def instead(words: Sequence[str], known: Iterable[str]) -> str:
+    """What to type in the place of a command that is not there: `pilotfish get pods`; "" if nothing is like it."""
+    for count in (2, 1):
+        if found := FOREIGN.get(" ".join(words[:count])):
+            return f"pilotfish {found}"
+    from difflib import get_close_matches  # here: only who mistyped pays for it
+
+    close = get_close_matches(words[0], known, n=1, cutoff=0.6)
+    return f"pilotfish {close[0]}" if close else ""
