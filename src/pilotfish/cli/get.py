@@ -3,29 +3,86 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import click
 
 from pilotfish.cli import complete
 from pilotfish.cli.failure import line
-from pilotfish.cli.kinds import MESH, OWN, find_kind
+from pilotfish.cli.kinds import MESH, OWN, find_kind, find_kinds
 from pilotfish.cli.listing import Listing, Selection, list_meshes, list_objects
-from pilotfish.cli.options import mesh_option, namespace_option, output_option
-from pilotfish.cli.render.documents import Format, as_list, render_document
+from pilotfish.cli.options import mesh_option, namespace_option, selector_option
+from pilotfish.cli.output import Output, objects_output_option
+from pilotfish.cli.render.table import Table
 from pilotfish.cli.selector import parse_selector
 from pilotfish.cli.session import Session, open_session
 from pilotfish.model import Kind
+
+if TYPE_CHECKING:
+    from pilotfish.cli.jsonpath import Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Printer:
+    """How what was found is printed."""
+
+    output: Output
+    no_headers: bool
+    labels: tuple[str, ...]
+    all_labels: bool
+
+    def table(self, listing: Listing, now: float, prefix: bool = False) -> Table:
+        if self.output.columns:
+            return self.output.custom(listing.documents)
+        return listing.table(now, prefix, self.labels, self.all_labels)
+
+    def print(self, listings: list[Listing]) -> None:
+        """What was found, then failure if anything asked for by name was not."""
+        missing = [failure for listing in listings for failure in listing.missing]
+        if self.output.is_table:
+            self._print_tables(listings, bool(missing))
+        elif self.output.form == "name":
+            click.echo("".join(f"{title}\n" for listing in listings for title in _titles(listing)), nl=False)
+        else:
+            self._print_documents(listings, bool(missing))
+        for failure in missing[:-1]:
+            click.echo(line(failure), err=True)
+        if missing:
+            raise missing[-1]
+
+    def _print_documents(self, listings: list[Listing], missing: bool) -> None:
+        """One object that was asked for by its name stands alone; everything else is a List."""
+        documents = [document for listing in listings for document in listing.documents]
+        if missing and not documents:
+            return
+        alone = len(documents) == len(listings) == 1 and bool(listings[0].selection.names)
+        click.echo(self.output.render(documents, alone), nl=False)
+
+    def _print_tables(self, listings: list[Listing], missing: bool) -> None:
+        now = time.time()
+        filled = [listing for listing in listings if listing.items]
+        for position, listing in enumerate(filled):
+            shown = self.table(listing, now, prefix=len(listings) > 1)
+            click.echo(("\n" if position else "") + shown.text(header=not self.no_headers), nl=False)
+        if not filled and not missing:
+            own = [listing.kind.plural for listing in listings if listing.kind in OWN]
+            click.echo(f"No {own[0] if own else 'resources'} found.", err=True)
 
 
 @click.command("get")
 @click.argument("words", metavar="KIND[,KIND] [NAME]... | KIND/NAME...", nargs=-1, shell_complete=complete.names)
 @namespace_option
 @click.option("-A", "--all-namespaces", is_flag=True, help="Objects of all namespaces.")
-@click.option("-l", "--selector", default="", metavar="LABELS", help="Only those with these labels: a=b,c!=d,e,!f.")
-@click.option("-w", "--watch", is_flag=True, help="Then print each row that changes.")
+@selector_option
+@click.option("-w", "--watch", is_flag=True, help="Then print each object that changes.")
+@click.option("--sort-by", metavar="JSONPATH", default="", help="In this order, as .metadata.creationTimestamp.")
+@click.option("--show-labels", is_flag=True, help="A last column with all labels.")
+@click.option("-L", "--label-columns", multiple=True, metavar="LABEL", help="A column with the value of this label.")
 @click.option("--no-headers", is_flag=True, help="Leave the header line out.")
-@output_option("wide", "json", "yaml", "name")
+@click.option("--ignore-not-found", is_flag=True, help="An object that is not there is no error.")
+@objects_output_option
 @mesh_option
 def command(
     words: tuple[str, ...],
@@ -33,39 +90,56 @@ def command(
     all_namespaces: bool,
     selector: str,
     watch: bool,
+    sort_by: str,
+    show_labels: bool,
+    label_columns: tuple[str, ...],
     no_headers: bool,
-    output: str | None,
+    ignore_not_found: bool,
+    output: Output,
     mesh: str | None,
 ) -> None:
-    """List pods, services, deployments, proxies, meshes, problems, or any stored kind (vs, dr, se, cm, ...)."""
+    """List pods, services, deployments, proxies, meshes, problems, events, or any stored kind (vs, dr, se, cm, ...).
+
+    `all` is what runs: pods, services and what makes pods.
+    """
     wanted = parse_words(words)
-    if watch and (len(wanted) > 1 or output not in (None, "wide") or wanted[0][0] is MESH):
-        raise click.UsageError("--watch shows one kind, and no meshes, as a table: leave -o json, yaml and name out")
+    if watch and (len(wanted) > 1 or wanted[0][0] is MESH):
+        raise click.UsageError("--watch shows one kind, and no meshes")
+    keys = tuple(key for each in label_columns for key in each.split(","))
+    printer = _Printer(output, no_headers, keys, show_labels)
     if [kind for kind, _ in wanted] == [MESH]:
-        _print([list_meshes(Selection(*wanted[0], wide=output == "wide"))], output, no_headers)
+        printer.print([list_meshes(Selection(*wanted[0], wide=output.form == "wide"))])
         return
+    base = Selection(
+        wanted[0][0],
+        selector=parse_selector(selector),
+        wide=output.form == "wide",
+        detailed=output.needs_documents or show_labels or bool(keys),
+        order=_order(sort_by),
+    )
     session = open_session(mesh, namespace)
-    labels = parse_selector(selector)
     selections = [
-        Selection(kind, names, _namespace(session, kind, all_namespaces, namespace), labels, output == "wide")
+        replace(base, kind=kind, names=names, namespace=_namespace(session, kind, all_namespaces, namespace))
         for kind, names in wanted
     ]
     # Asked before the list is read, so that no change between the two is missed.
     seen = session.client.events() if watch else 0
-    listings = [_list(session, selection, output in ("json", "yaml", "name")) for selection in selections]
-    _print(listings, output, no_headers)
+    listings = [_list(session, selection) for selection in selections]
+    if ignore_not_found:
+        listings = [replace(listing, missing=()) for listing in listings]
+    printer.print(listings)
     if watch:
-        _watch(session, selections[0], seen, listings[0])
+        _watch(session, seen, listings[0], printer)
 
 
 def parse_words(words: tuple[str, ...]) -> list[tuple[Kind, tuple[str, ...]]]:
-    """`pods,svc`, `pods a b`, `pod/a svc/b` → each kind with the names asked of it."""
+    """`pods,svc`, `all`, `pods a b`, `pod/a svc/b` → each kind with the names asked of it."""
     if not words:
-        raise click.UsageError("say what to get, as in 'pilotfish get pods'")
+        raise click.UsageError("say which kind, as in 'pods'")
     if any("/" in word for word in words):
         return list(_slashed(words))
     names = words[1:]
-    kinds = [find_kind(word) for word in words[0].split(",") if word]
+    kinds = [kind for word in words[0].split(",") if word for kind in find_kinds(word)]
     if len(kinds) != 1 and (names or not kinds):
         raise click.UsageError("names belong to one kind; use KIND/NAME for several")
     return [(kind, names) for kind in kinds]
@@ -79,60 +153,50 @@ def _slashed(words: tuple[str, ...]) -> Iterator[tuple[Kind, tuple[str, ...]]]:
         yield find_kind(kind), (name,)
 
 
+def _order(text: str) -> Path | None:
+    if not text:
+        return None
+    from pilotfish.cli.jsonpath import BadPath, parse_path
+
+    try:
+        return parse_path(text)
+    except BadPath as error:
+        raise click.UsageError(f"--sort-by: {error}") from error
+
+
 def _namespace(session: Session, kind: Kind, everywhere: bool, asked: str | None) -> str | None:
     """Proxies and problems name their namespace anyway, so all of them are shown unless one was asked for."""
     return asked if kind in OWN else None if everywhere else session.namespace
 
 
-def _list(session: Session, selection: Selection, documents_wanted: bool) -> Listing:
-    return list_meshes(selection) if selection.kind is MESH else list_objects(session, selection, documents_wanted)
+def _list(session: Session, selection: Selection) -> Listing:
+    return list_meshes(selection) if selection.kind is MESH else list_objects(session, selection)
 
 
-def _print(listings: list[Listing], output: str | None, no_headers: bool) -> None:
-    """What was found, then failure if anything asked for by name was not."""
-    missing = [failure for listing in listings for failure in listing.missing]
-    if output == "json" or output == "yaml":
-        _print_documents(listings, "json" if output == "json" else "yaml", bool(missing))
-    elif output == "name":
-        for listing in listings:
-            click.echo("".join(f"{listing.kind.qualified}/{title}\n" for title in listing.titles), nl=False)
-    else:
-        _print_tables(listings, no_headers, bool(missing))
-    for failure in missing[:-1]:
-        click.echo(line(failure), err=True)
-    if missing:
-        raise missing[-1]
+def _titles(listing: Listing) -> Iterator[str]:
+    return (f"{listing.kind.qualified}/{item.name}" for item in listing.items)
 
 
-def _print_documents(listings: list[Listing], output: Format, missing: bool) -> None:
-    """One object that was asked for by its name stands alone; everything else is a List."""
-    documents = [document for listing in listings for document in listing.documents]
-    if missing and not documents:
-        return
-    alone = len(documents) == len(listings) == 1 and listings[0].named
-    click.echo(render_document(documents[0] if alone else as_list(documents), output), nl=False)
-
-
-def _print_tables(listings: list[Listing], no_headers: bool, missing: bool) -> None:
-    now = time.time()
-    filled = [listing for listing in listings if listing.titles]
-    for position, listing in enumerate(filled):
-        click.echo(("\n" if position else "") + listing.draw(now).text(header=not no_headers), nl=False)
-    if not filled and not missing:
-        own = [listing.kind.plural for listing in listings if listing.kind in OWN]
-        click.echo(f"No {own[0] if own else 'resources'} found.", err=True)
-
-
-def _watch(session: Session, selection: Selection, seen: int, first: Listing) -> None:
-    """Prints a row when it is new, or differs in more than its ages. Ends with Ctrl-C."""
-    shown = set(first.draw(0).rows)
+def _watch(session: Session, seen: int, first: Listing, printer: _Printer) -> None:
+    """Prints an object when it is new, or differs in more than its ages. Ends with Ctrl-C."""
+    shown = set(_parts(first, printer)(0))
     while True:
         seen = session.client.events(since=seen, wait=30)
-        listing = _list(session, selection, False)
+        listing = _list(session, first.selection)
         # As of the epoch all ages are the same, so that rows can be compared.
-        stable, current = listing.draw(0), listing.draw(time.time())
-        lines = current.text().splitlines()[1:]
-        for line_of_row, plain in zip(lines, stable.rows, strict=True):
+        parts = _parts(listing, printer)
+        stable = list(parts(0))
+        for text, plain in zip(parts(time.time()), stable, strict=True):
             if plain not in shown:
-                click.echo(line_of_row)
-        shown = set(stable.rows)
+                click.echo(text, nl=False)
+        shown = set(stable)
+
+
+def _parts(listing: Listing, printer: _Printer) -> Callable[[float], Iterable[str]]:
+    """The text of each object as of a moment."""
+    output = printer.output
+    if output.is_table:
+        return lambda now: printer.table(listing, now).text().splitlines(keepends=True)[1:]
+    if output.form == "name":
+        return lambda _: (f"{title}\n" for title in _titles(listing))
+    return lambda _: (output.render([document], alone=True) for document in listing.documents)

@@ -1,7 +1,7 @@
-"""What `get` lists: objects of one kind, chosen by namespace, name and labels.
+"""What commands mean by kinds, names and labels: objects of one kind, chosen by namespace, name and labels.
 
-views or documents ─select─▶ Listing ─┬─ documents ─▶ JSON, YAML
-                                      ├─ titles ────▶ -o name
+views or documents ─select─▶ Listing ─┬─ documents ─▶ JSON, YAML, JSONPath
+                                      ├─ items ─────▶ -o name, and who changes or deletes them
                                       └─ draw ──────▶ Table
 """
 
@@ -9,26 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from pilotfish.cli.failure import Failure
-from pilotfish.cli.kinds import PROBLEM, PROXY
+from pilotfish.cli.kinds import PROBLEM, PROXY, STORED
 from pilotfish.cli.places import near, near_all
+from pilotfish.cli.render.documents import plain
+from pilotfish.cli.render.events import render_events
 from pilotfish.cli.render.meshes import render_meshes
 from pilotfish.cli.render.objects import labels_of, name_of, namespace_of, render_objects
 from pilotfish.cli.render.pods import render_pods
 from pilotfish.cli.render.problems import render_problems
 from pilotfish.cli.render.proxies import render_proxies
-from pilotfish.cli.render.services import render_services
-from pilotfish.cli.render.table import Table
+from pilotfish.cli.render.services import render_labels, render_services
+from pilotfish.cli.render.table import Table, table
 from pilotfish.cli.selector import Selector, selects
 from pilotfish.cli.session import Session, root
 from pilotfish.model import Kind
-from pilotfish.model.kinds import POD, SERVICE
+from pilotfish.model.kinds import EVENT, POD, SERVICE
 from pilotfish.model.redaction import redacted
 from pilotfish.runtime.control.client import find_meshes, is_alive
 from pilotfish.runtime.control.views import StatusView
+
+if TYPE_CHECKING:
+    from pilotfish.cli.jsonpath import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,131 +47,165 @@ class Selection:
     """None means all."""
     selector: Selector = ()
     wide: bool = False
+    detailed: bool = False
+    """Documents are wanted, and not a table alone."""
+    order: Path | None = None
+    """What to sort by, of the documents."""
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    kind: Kind
-    documents: tuple[object, ...]
-    titles: tuple[str, ...]
-    """The objects' names."""
-    draw: Callable[[float], Table]
-    """The table as of a moment, in seconds since the epoch: ages change, nothing else."""
-    named: bool = False
-    """Whether names were asked for."""
-    missing: tuple[Failure, ...] = ()
-    """A failure for each name that was asked for and not found."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
+class Item:
     """What selection looks at, and the value that it stands for."""
 
     namespace: str
     name: str
     labels: Mapping[str, str]
     value: object
+    """A document, or a view."""
     also: str = ""
     """Another name that it answers to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    selection: Selection
+    items: tuple[Item, ...]
+    draw: Callable[[float], Table]
+    """The table as of a moment, in seconds since the epoch: ages change, nothing else. It has a row for each item."""
+    missing: tuple[Failure, ...] = ()
+    """A failure for each name that was asked for and not found."""
+
+    @property
+    def kind(self) -> Kind:
+        return self.selection.kind
+
+    @property
+    def documents(self) -> tuple[object, ...]:
+        """As people may see them."""
+        return tuple(redacted(each) if isinstance(each, dict) else each for each in (i.value for i in self.items))
+
+    def table(self, now: float, prefix: bool = False, labels: Iterable[str] = (), all_labels: bool = False) -> Table:
+        """With the columns that any kind may have: the namespace where objects of all are shown, and labels. `prefix`:
+        names say their kind, where several are shown."""
+        found = self.draw(now)
+        if self.kind not in STORED:
+            return found
+        if prefix and found.header[:1] == ("NAME",):
+            names = [f"{self.kind.qualified}/{item.name}" for item in self.items]
+            found = table(found.header, ((name, *row[1:]) for name, row in zip(names, found.rows, strict=True)))
+        if self.selection.namespace is None and self.kind.namespaced:
+            found = found.with_column("NAMESPACE", [item.namespace for item in self.items], first=True)
+        for key in labels:
+            header = key.rpartition("/")[2].upper()
+            found = found.with_column(header, [item.labels.get(key, "") for item in self.items])
+        if all_labels:
+            found = found.with_column("LABELS", [render_labels(item.labels) for item in self.items])
+        return found
 
 
 def list_meshes(selection: Selection) -> Listing:
     """Dead meshes, too. The only kind that can be listed when no mesh runs."""
     found = {mesh.name: (mesh, is_alive(mesh)) for mesh in find_meshes(root())}
-    chosen, missing = _select(selection, [_Item("", name, {}, pair) for name, pair in found.items()])
+    documents = {name: {**msgspec.structs.asdict(mesh), "alive": alive} for name, (mesh, alive) in found.items()}
+    chosen, missing = _select(selection, [Item("", name, {}, each) for name, each in documents.items()])
     pairs = [found[item.name] for item in chosen]
-    documents = tuple({**msgspec.structs.asdict(mesh), "alive": alive} for mesh, alive in pairs)
-    return _listing(selection, chosen, missing, lambda now: render_meshes(pairs, now, selection.wide), documents)
+    return Listing(selection, chosen, lambda now: render_meshes(pairs, now, selection.wide), missing)
 
 
-def list_objects(session: Session, selection: Selection, documents_wanted: bool) -> Listing:
-    """`documents_wanted`: for JSON or YAML, which show pods and services as Kubernetes documents."""
+def list_objects(session: Session, selection: Selection) -> Listing:
     if selection.kind is PROXY:
         return _proxies(session.client.status(), selection)
     if selection.kind is PROBLEM:
         return _problems(session.client.status(), selection)
-    if selection.kind in (POD, SERVICE) and not documents_wanted:
+    needs_documents = selection.detailed or selection.order is not None or selection.kind not in (POD, SERVICE)
+    if not needs_documents and not (selection.kind is SERVICE and selection.selector):
         return _views(session, selection)
     namespace = selection.namespace if selection.kind.namespaced else None
     # All namespaces where names were asked for: an error can then say where the object is.
     found = session.client.objects(selection.kind, "" if selection.names or not namespace else namespace)
-    items = [_Item(namespace_of(each), name_of(each), labels_of(each), each) for each in found]
+    items = [Item(namespace_of(each), name_of(each), labels_of(each), each) for each in found]
     chosen, missing = _select(selection, items)
-    documents = tuple(redacted(each) for item in chosen if isinstance(each := item.value, dict))
-    return _listing(
-        selection,
-        chosen,
-        missing,
-        lambda now: render_objects(selection.kind, documents, now, selection.wide, _everywhere(selection)),
-        documents,
-    )
+    if selection.kind in (POD, SERVICE):
+        return _drawn(selection, chosen, session.client.status(), missing)
+    documents = [item.value for item in chosen if isinstance(item.value, dict)]
+    if selection.kind is EVENT:
+        return Listing(selection, chosen, lambda now: render_events(documents, now), missing)
+    draw = partial(render_objects, selection.kind, documents, wide=selection.wide)
+    return Listing(selection, chosen, draw, missing)
 
 
 def _views(session: Session, selection: Selection) -> Listing:
+    """Pods, or services, without a document of each."""
+    view = session.client.status()
+    if selection.kind is SERVICE:
+        items = [Item(each.namespace, each.name, {}, each) for each in view.services]
+    else:
+        items = [Item(each.namespace, each.name, each.labels, each) for each in view.pods]
+    chosen, missing = _select(selection, items)
+    return _drawn(selection, chosen, view, missing)
+
+
+def _drawn(selection: Selection, chosen: tuple[Item, ...], view: StatusView, missing: tuple[Failure, ...]) -> Listing:
     """Pods and services by what the mesh knows of them, which is more than a document says."""
-    view, everywhere = session.client.status(), _everywhere(selection)
     if selection.kind is SERVICE:
         services = {(each.namespace, each.name): each for each in view.services}
-        chosen, missing = _select(selection, [_Item(*key, {}, each) for key, each in services.items()])
-        some = [services[item.namespace, item.name] for item in chosen]
-        return _listing(selection, chosen, missing, lambda now: render_services(some, now, selection.wide, everywhere))
+        items = tuple(item for item in chosen if (item.namespace, item.name) in services)
+        some = [services[item.namespace, item.name] for item in items]
+        return Listing(selection, items, partial(render_services, some, wide=selection.wide), missing)
     pods = {(each.namespace, each.name): each for each in view.pods}
-    chosen, missing = _select(selection, [_Item(*key, each.labels, each) for key, each in pods.items()])
-    mine = [pods[item.namespace, item.name] for item in chosen]
-    node = view.mesh.name
-    return _listing(selection, chosen, missing, lambda now: render_pods(mine, now, node, selection.wide, everywhere))
+    items = tuple(item for item in chosen if (item.namespace, item.name) in pods)
+    mine = [pods[item.namespace, item.name] for item in items]
+    return Listing(selection, items, partial(render_pods, mine, node=view.mesh.name, wide=selection.wide), missing)
 
 
 def _proxies(view: StatusView, selection: Selection) -> Listing:
     proxies = {(each.namespace, f"{each.pod}.{each.namespace}"): each for each in view.proxies}
-    items = [_Item(*key, {}, each, each.pod) for key, each in proxies.items()]
+    items = [Item(*key, {}, each, each.pod) for key, each in proxies.items()]
     chosen, missing = _select(selection, items)
     some = [proxies[item.namespace, item.name] for item in chosen]
     problems = near_all(view).problems
-    return _listing(selection, chosen, missing, lambda now: render_proxies(some, problems, selection.wide))
+    return Listing(selection, chosen, lambda now: render_proxies(some, problems, selection.wide), missing)
 
 
 def _problems(view: StatusView, selection: Selection) -> Listing:
-    items = [_Item(each.namespace, each.name, {}, each) for each in view.problems]
+    items = [Item(each.namespace, each.name, {}, each) for each in view.problems]
     chosen, missing = _select(selection, items)
     some = [each for each in view.problems if any(item.value is each for item in chosen)]
-    return _listing(selection, chosen, missing, lambda now: render_problems(map(near, some)))
+    return Listing(selection, chosen, lambda now: render_problems(map(near, some)), missing)
 
 
-def _listing(
-    selection: Selection,
-    chosen: Iterable[_Item],
-    missing: tuple[Failure, ...],
-    draw: Callable[[float], Table],
-    documents: tuple[object, ...] | None = None,
-) -> Listing:
-    items = tuple(chosen)
-    shown = tuple(item.value for item in items) if documents is None else documents
-    return Listing(selection.kind, shown, tuple(item.name for item in items), draw, bool(selection.names), missing)
-
-
-def _select(selection: Selection, items: Iterable[_Item]) -> tuple[list[_Item], tuple[Failure, ...]]:
-    """By name in the order asked, else all that the namespace and the labels admit, by namespace and name."""
-    every = sorted(items, key=lambda item: (item.namespace, item.name))
+def _select(selection: Selection, items: Iterable[Item]) -> tuple[tuple[Item, ...], tuple[Failure, ...]]:
+    """By name in the order asked, else all that the namespace and the labels admit, by namespace and name; or by what
+    they are to be sorted by."""
+    every = list(items) if selection.kind is EVENT else sorted(items, key=lambda item: (item.namespace, item.name))
     within = [item for item in every if selection.namespace in (None, item.namespace) or not selection.kind.namespaced]
     if not selection.names:
-        return [item for item in within if selects(selection.selector, item.labels)], ()
+        found = [item for item in within if selects(selection.selector, item.labels)]
+        return _ordered(found, selection.order), ()
     chosen, missing = [], []
     for name in selection.names:
         found = [item for item in within if name in (item.name, item.also)]
         chosen += found
         if not found:
             missing.append(_not_found(selection, name, [item for item in every if name in (item.name, item.also)]))
-    return chosen, tuple(missing)
+    return _ordered(chosen, selection.order), tuple(missing)
 
 
-def _not_found(selection: Selection, name: str, elsewhere: list[_Item]) -> Failure:
+def _ordered(items: Iterable[Item], order: Path | None) -> tuple[Item, ...]:
+    """Numbers as numbers and other values as texts; those that have none come first, as in kubectl."""
+
+    def key(item: Item) -> tuple[int, float, str]:
+        value = next(iter(order.find(plain(item.value))), None) if order is not None else None
+        if isinstance(value, (int, float)):
+            return 1, value, ""
+        return (0, 0, "") if value is None else (2, 0, str(value))
+
+    return tuple(items) if order is None else tuple(sorted(items, key=key))
+
+
+def _not_found(selection: Selection, name: str, elsewhere: list[Item]) -> Failure:
     message = f'{selection.kind.qualified_plural} "{name}" not found'
     if elsewhere:
         place = elsewhere[0].namespace
         return Failure(f'{message} in namespace "{selection.namespace}"; it is in "{place}": use -n {place}')
     return Failure(message + (f' in namespace "{selection.namespace}"' if selection.namespace is not None else ""))
-
-
-def _everywhere(selection: Selection) -> bool:
-    return selection.namespace is None and selection.kind.namespaced

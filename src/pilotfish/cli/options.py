@@ -46,6 +46,13 @@ def namespace_option(function: F) -> F:
     )(function)
 
 
+def selector_option(function: F) -> F:
+    """`-l`, `--selector`, as text."""
+    return click.option(
+        "-l", "--selector", default="", metavar="LABELS", help="Only those with these labels: a=b,c!=d,e,!f."
+    )(function)
+
+
 def container_option(function: F) -> F:
     """`-c`, `--container`."""
     return click.option(

@@ -169,8 +169,12 @@ UNSUPPORTED: Final = (
 
 KINDS: Final = (*SUPPORTED, *UNSUPPORTED)
 
-_ROWS: Final = {(kind.name, kind.group): kind for kind in KINDS}
 _BY_NAME: Final = {kind.name: kind for kind in reversed(KINDS)}
+NODE, EVENT, REPLICA_SET = (_BY_NAME[name] for name in ("Node", "Event", "ReplicaSet"))
+COMPUTED: Final = (REPLICA_SET, NODE, EVENT)
+"""Of which no manifest makes any here: the mesh shows what a cluster would have."""
+
+_ROWS: Final = {(kind.name, kind.group): kind for kind in KINDS}
 GROUPS: Final = frozenset({kind.group for kind in KINDS} | {"core", "extensions", "install.istio.io"})
 """A kind under another group of these is a slip; under any other group it is somebody else's kind."""
 

@@ -33,6 +33,7 @@ class ReplicaSet:
     document: Mapping[str, object]
     """The template as it was written."""
     revision: int
+    created_at: float = 0.0
     replicas: int = 0
 
 
@@ -180,7 +181,7 @@ def _with_new(
         return state
     revision = max((rs.revision for rs in sets), default=0) + 1
     found = next((rs for rs in sets if rs.hash == new), None)
-    latest = replace(found, revision=revision) if found else ReplicaSet(new, spec.template, document, revision)
+    latest = replace(found, revision=revision) if found else ReplicaSet(new, spec.template, document, revision, now)
     others = tuple(rs for rs in sets if rs.hash != new)
     return replace(state, replica_sets=(*others, latest), progressed_at=now)
 

@@ -14,12 +14,12 @@ Format = Literal["json", "yaml"]
 
 def render_document(value: object, form: Format) -> str:
     """`value` is made of views, dicts, lists and scalars. JSON as kubectl writes it: four spaces of indentation."""
-    plain = _plain(value)
+    found = plain(value)
     if form == "json":
-        return json.dumps(plain, indent=4, ensure_ascii=False) + "\n"
+        return json.dumps(found, indent=4, ensure_ascii=False) + "\n"
     import yaml  # here, because only `-o yaml` needs it
 
-    return yaml.dump(plain, Dumper=_dumper(yaml), sort_keys=False, allow_unicode=True, width=1_000_000)
+    return yaml.dump(found, Dumper=_dumper(yaml), sort_keys=False, allow_unicode=True, width=1_000_000)
 
 
 def as_list(documents: Iterable[object]) -> dict[str, object]:
@@ -27,13 +27,14 @@ def as_list(documents: Iterable[object]) -> dict[str, object]:
     return {"apiVersion": "v1", "items": list(documents), "kind": "List", "metadata": {"resourceVersion": ""}}
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """Of dicts, lists and scalars alone."""
     if isinstance(value, msgspec.Struct):
-        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value.value if isinstance(value, StrEnum) else value
 
 

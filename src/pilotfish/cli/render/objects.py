@@ -15,33 +15,29 @@ Unstructured = Mapping[str, object]
 Column = tuple[str, Callable[[Unstructured], str]]
 
 
-def render_objects(
-    kind: Kind, documents: Iterable[Unstructured], now: float, wide: bool = False, all_namespaces: bool = False
-) -> Table:
+def render_objects(kind: Kind, documents: Iterable[Unstructured], now: float, wide: bool = False) -> Table:
     """A kind that has no columns of its own shows name and age."""
     columns = (*_COLUMNS.get(kind, ()), ("AGE", lambda document: _age(document, now)))
     columns += _WIDE.get(kind, ()) if wide else ()
     columns = (("NAME", name_of), *columns)
-    if all_namespaces:
-        columns = (("NAMESPACE", namespace_of), *columns)
     rows = ([read(document) for _, read in columns] for document in documents)
     return table([header for header, _ in columns], rows)
 
 
 def name_of(document: Unstructured) -> str:
-    return str(_at(document, "metadata", "name") or "")
+    return str(at(document, "metadata", "name") or "")
 
 
 def namespace_of(document: Unstructured) -> str:
-    return str(_at(document, "metadata", "namespace") or "")
+    return str(at(document, "metadata", "namespace") or "")
 
 
 def labels_of(document: Unstructured) -> dict[str, str]:
-    labels = _at(document, "metadata", "labels")
+    labels = at(document, "metadata", "labels")
     return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, Mapping) else {}
 
 
-def _at(document: object, *path: str) -> object:
+def at(document: object, *path: str) -> object:
     """The value at `path`, or None."""
     for key in path:
         document = document.get(key) if isinstance(document, Mapping) else None
@@ -50,7 +46,7 @@ def _at(document: object, *path: str) -> object:
 
 def _text(*path: str, default: str = "") -> Callable[[Unstructured], str]:
     def read(document: Unstructured) -> str:
-        value = _at(document, *path)
+        value = at(document, *path)
         return default if value is None else str(value)
 
     return read
@@ -60,7 +56,7 @@ def _list(*path: str) -> Callable[[Unstructured], str]:
     """A list of strings, written as kubectl writes one: `["calculator"]`."""
 
     def read(document: Unstructured) -> str:
-        value = _at(document, *path)
+        value = at(document, *path)
         return "[" + ",".join(f'"{item}"' for item in value) + "]" if isinstance(value, (list, tuple)) else ""
 
     return read
@@ -68,42 +64,42 @@ def _list(*path: str) -> Callable[[Unstructured], str]:
 
 def _count(*paths: tuple[str, ...]) -> Callable[[Unstructured], str]:
     def read(document: Unstructured) -> str:
-        values = (_at(document, *path) for path in paths)
+        values = (at(document, *path) for path in paths)
         return str(sum(len(value) for value in values if isinstance(value, (list, tuple, Mapping))))
 
     return read
 
 
 def _age(document: Unstructured, now: float) -> str:
-    created = parse_timestamp(_at(document, "metadata", "creationTimestamp"))
+    created = parse_timestamp(at(document, "metadata", "creationTimestamp"))
     return "<unknown>" if created is None else render_age(now - created)
 
 
 def _each(document: object, *path: str) -> list[object]:
-    value = _at(document, *path)
+    value = at(document, *path)
     return list(value) if isinstance(value, (list, tuple)) else []
 
 
 def _ready(document: Unstructured) -> str:
-    wanted = _at(document, "spec", "replicas")
+    wanted = at(document, "spec", "replicas")
     return f"{_text('status', 'readyReplicas', default='0')(document)}/{1 if wanted is None else wanted}"
 
 
 def _selector(document: Unstructured) -> str:
-    labels = _at(document, "spec", "selector", "matchLabels")
+    labels = at(document, "spec", "selector", "matchLabels")
     pairs = sorted(labels.items()) if isinstance(labels, Mapping) else []
     return ",".join(f"{key}={value}" for key, value in pairs) or NONE
 
 
 def _containers(document: Unstructured) -> str:
-    names = (str(_at(each, "name")) for each in _each(document, "spec", "template", "spec", "containers"))
+    names = (str(at(each, "name")) for each in _each(document, "spec", "template", "spec", "containers"))
     return ",".join(names)
 
 
 def _endpoints(document: Unstructured) -> str:
     """kubectl shows three, and how many more there are."""
     found = [
-        f"{_at(address, 'ip')}:{_at(port, 'port')}"
+        f"{at(address, 'ip')}:{at(port, 'port')}"
         for subset in _each(document, "subsets")
         for port in _each(subset, "ports")
         for address in _each(subset, "addresses")
@@ -113,13 +109,25 @@ def _endpoints(document: Unstructured) -> str:
 
 
 def _slice_ports(document: Unstructured) -> str:
-    return ",".join(str(_at(port, "port")) for port in _each(document, "ports")) or "<unset>"
+    return ",".join(str(at(port, "port")) for port in _each(document, "ports")) or "<unset>"
 
 
 def _slice_endpoints(document: Unstructured) -> str:
     found = [str(each) for endpoint in _each(document, "endpoints") for each in _each(endpoint, "addresses")]
     more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
     return ",".join(found[:3]) + more or "<unset>"
+
+
+def _node_status(document: Unstructured) -> str:
+    ready = any(
+        at(each, "type") == "Ready" and at(each, "status") == "True" for each in _each(document, "status", "conditions")
+    )
+    return "Ready" if ready else "NotReady"
+
+
+def _node_address(document: Unstructured) -> str:
+    found = (each for each in _each(document, "status", "addresses") if at(each, "type") == "InternalIP")
+    return next((str(at(each, "address")) for each in found), NONE)
 
 
 _COLUMNS: dict[Kind, tuple[Column, ...]] = {
@@ -138,6 +146,16 @@ _COLUMNS: dict[Kind, tuple[Column, ...]] = {
         ("UP-TO-DATE", _text("status", "updatedReplicas", default="0")),
         ("AVAILABLE", _text("status", "availableReplicas", default="0")),
     ),
+    kinds.REPLICA_SET: (
+        ("DESIRED", _text("spec", "replicas", default="1")),
+        ("CURRENT", _text("status", "replicas", default="0")),
+        ("READY", _text("status", "readyReplicas", default="0")),
+    ),
+    kinds.NODE: (
+        ("STATUS", _node_status),
+        ("ROLES", lambda document: NONE),
+        ("VERSION", _text("status", "nodeInfo", "kubeletVersion")),
+    ),
     kinds.VIRTUAL_SERVICE: (("GATEWAYS", _list("spec", "gateways")), ("HOSTS", _list("spec", "hosts"))),
     kinds.DESTINATION_RULE: (("HOST", _text("spec", "host")),),
     kinds.SERVICE_ENTRY: (
@@ -152,4 +170,10 @@ _COLUMNS: dict[Kind, tuple[Column, ...]] = {
 
 _WIDE: dict[Kind, tuple[Column, ...]] = {
     kinds.DEPLOYMENT: (("CONTAINERS", _containers), ("SELECTOR", _selector)),
+    kinds.REPLICA_SET: (("CONTAINERS", _containers), ("SELECTOR", _selector)),
+    kinds.NODE: (
+        ("INTERNAL-IP", _node_address),
+        ("OS-IMAGE", _text("status", "nodeInfo", "osImage")),
+        ("KERNEL-VERSION", _text("status", "nodeInfo", "kernelVersion")),
+    ),
 }

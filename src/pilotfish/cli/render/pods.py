@@ -9,17 +9,15 @@ from pilotfish.cli.render.table import NONE, Table, table
 from pilotfish.runtime.control.views import ContainerView, PodView
 
 
-def render_pods(
-    pods: Iterable[PodView], now: float, node: str, wide: bool = False, all_namespaces: bool = False
-) -> Table:
+def render_pods(pods: Iterable[PodView], now: float, node: str = "", wide: bool = False) -> Table:
     """`node` is what stands in the NODE column: the mesh."""
     header = ("NAME", "READY", "STATUS", "RESTARTS", "AGE") + (("IP", "NODE") if wide else ())
     rows = []
     for pod in pods:
         row: tuple[str, ...] = (pod.name, ready(pod), status(pod), restarts(pod, now), render_age(now - pod.created_at))
         row += (pod.addresses[0] if pod.addresses else NONE, node) if wide else ()
-        rows.append((pod.namespace, *row) if all_namespaces else row)
-    return table(("NAMESPACE", *header) if all_namespaces else header, rows)
+        rows.append(row)
+    return table(header, rows)
 
 
 def ready(pod: PodView) -> str:

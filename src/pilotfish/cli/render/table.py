@@ -20,6 +20,12 @@ class Table:
         widths = self.widths(rows)
         return "".join(_line(row, widths, gap) + "\n" for row in rows)
 
+    def with_column(self, header: str, cells: Sequence[str], first: bool = False) -> Table:
+        """One more column, at its end unless it is to be the first."""
+        pairs = zip(self.rows, cells, strict=True)
+        rows = tuple((cell, *row) if first else (*row, cell) for row, cell in pairs)
+        return Table((header, *self.header) if first else (*self.header, header), rows)
+
     def widths(self, rows: Sequence[Sequence[str]]) -> tuple[int, ...]:
         return tuple(max((columns(cell) for cell in column), default=0) for column in zip(*rows, strict=True))
 

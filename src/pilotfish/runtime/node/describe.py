@@ -132,7 +132,7 @@ def _container(pod: Pod, c: ContainerState) -> ContainerView:
         restarts=c.run,
         pid=c.pid,
         exit_code=c.exit_code,
-        started_at=None if c.started_at is None else _wall(c.started_at),
+        started_at=None if c.started_at is None else wall(c.started_at),
         log=str(pod.containers.log_path(c.name)),
     )
 
@@ -162,6 +162,6 @@ def _proxy_container(pod: Pod) -> ContainerView:
 _STATES: dict[str, State] = {"waiting": "waiting", "running": "running", "terminated": "terminated"}
 
 
-def _wall(at: float) -> float:
+def wall(at: float) -> float:
     """Seconds since the epoch of a time on the loop's clock."""
     return time.time() - (asyncio.get_running_loop().time() - at)

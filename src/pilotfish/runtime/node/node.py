@@ -26,6 +26,7 @@ from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.ending import Ending
 from pilotfish.runtime.node.entrances import Entrances
 from pilotfish.runtime.node.faults import Faults
+from pilotfish.runtime.node.objects import Objects
 from pilotfish.runtime.node.operations import NodeOperations
 from pilotfish.runtime.node.options import CannotStart, UpOptions
 from pilotfish.runtime.node.progress import Progress
@@ -105,8 +106,15 @@ class _Builder:
         exits.push_async_callback(entrances.close)
         reconciler = await self._make_pods(store, network, discovery, entrances)
         published = tuple(Published(port, reconciler.endpoints) for port in ports)
-        status = Status(view, reconciler, discovery, published, entrances, source)
-        await self._answer(reconciler, discovery, status)
+        operations = NodeOperations(
+            reconciler,
+            discovery,
+            Objects(view, reconciler),
+            Status(view, reconciler, discovery, published, entrances, source),
+            self._changes,
+            self._ending,
+        )
+        await self._answer(operations)
         self._follow(source, reconciler)
         await self._publish(published, reconciler, exits)
         await discovery.wait_ready(_DISCOVERY_START)
@@ -183,9 +191,8 @@ class _Builder:
         discovery.start(reconciler.discovery_moved)
         return reconciler
 
-    async def _answer(self, reconciler: Reconciler, discovery: DiscoveryProcess, status: Status) -> None:
+    async def _answer(self, operations: NodeOperations) -> None:
         """The command line's questions."""
-        operations = NodeOperations(reconciler, discovery, status, self._changes, self._ending)
         control = ControlServer(operations, self._options.directory / "control.sock")
         await control.start()
         self._answers.push_async_callback(control.stop)

@@ -16,15 +16,15 @@ from pilotfish.model.frontend import Frontend
 from pilotfish.model.kinds import DEPLOYMENT, POD
 from pilotfish.model.names import NameTable
 from pilotfish.node import store as storing
-from pilotfish.node.document import render, render_pod, timestamp
-from pilotfish.node.store import Change, Store, Stored
+from pilotfish.node.document import timestamp
+from pilotfish.node.store import Change, Store
 from pilotfish.runtime.control.client import Unstructured
 from pilotfish.runtime.control.views import ChangesView, ChangeView, OwnerView, ProblemView, RolloutView, StatusView
-from pilotfish.runtime.node.announce import record
 from pilotfish.runtime.node.changes import ChangeCounter
 from pilotfish.runtime.node.describe import describe_change
 from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.ending import Ending
+from pilotfish.runtime.node.objects import Objects
 from pilotfish.runtime.node.reconciler import Reconciler
 from pilotfish.runtime.node.status import Status
 from pilotfish.runtime.turns import in_turns
@@ -35,12 +35,14 @@ class NodeOperations:
         self,
         reconciler: Reconciler,
         discovery: DiscoveryProcess,
+        objects: Objects,
         status: Status,
         changes: ChangeCounter,
         ending: Ending,
     ) -> None:
         self._reconciler = reconciler
         self._discovery = discovery
+        self._objects = objects
         self._status = status
         self._changes = changes
         self._ending = ending
@@ -49,12 +51,7 @@ class NodeOperations:
         return await self._status.view()
 
     def objects(self, kind: Kind | None, namespace: str, name: str) -> list[Unstructured]:
-        objects, pods = self._reconciler.store.objects, self._reconciler.workloads.pods
-        stored = [ref for ref in sorted(objects) if ref.kind is not POD]
-        return [
-            *(self._document(objects[ref]) for ref in stored if _matches(ref, kind, namespace, name)),
-            *(render_pod(record(pods[ref])) for ref in sorted(pods) if _matches(ref, kind, namespace, name)),
-        ]
+        return self._objects.find(kind, namespace, name)
 
     def names(self, namespace: str, name: str) -> NameTable | None:
         return self._reconciler.names(POD.ref(namespace, name))
@@ -154,20 +151,3 @@ class NodeOperations:
             return store, (one,)
 
         return ChangesView(changes=tuple(describe_change(c) for c in self._reconciler.change(changed)))
-
-    def _document(self, stored: Stored) -> Unstructured:
-        document = render(stored, self._reconciler.cluster_ips_by_ref)
-        if isinstance(stored.manifest.resource, Deployment):
-            counts = self._reconciler.workloads.counts(stored)
-            document["status"] = {
-                "replicas": counts.total,
-                "updatedReplicas": counts.updated,
-                "readyReplicas": counts.ready,
-                "availableReplicas": counts.available,
-                "observedGeneration": stored.generation,
-            }
-        return document
-
-
-def _matches(ref: ObjectRef, kind: Kind | None, namespace: str, name: str) -> bool:
-    return kind in (None, ref.kind) and namespace in ("", ref.namespace) and name in ("", ref.name)

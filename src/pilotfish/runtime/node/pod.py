@@ -49,6 +49,10 @@ class Surroundings(Protocol):
 
     def pod_changed(self, pod: Pod) -> None: ...
 
+    def pod_told(self, pod: Pod, event: ev.Event | None) -> None:
+        """It has heard of an event, and is as it is since."""
+        ...
+
     async def withdrawn(self, pod: Pod) -> None:
         """Returns when every proxy knows that the pod is no endpoint any more."""
         ...
@@ -84,6 +88,7 @@ class Pod:
             self._timer = None
         before = self.state
         self.state, effects = pods.step(self.state, event, self._loop.time())
+        self._node.pod_told(self, event)
         for effect in effects:
             self._perform(effect)
         at = pods.wake_at(self.state)

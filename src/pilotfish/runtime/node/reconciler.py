@@ -16,6 +16,8 @@ from pilotfish.model.names import NameTable
 from pilotfish.node import services
 from pilotfish.node import store as storing
 from pilotfish.node.endpoints import Backend
+from pilotfish.node.events import Event
+from pilotfish.node.history import History
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.publish import Publish
 from pilotfish.node.store import Change, Store, proxy_configs
@@ -60,6 +62,7 @@ class Reconciler:
         self.store = storing.complete(store, time.time())
         self.ground = ground
         self.faults = Faults()
+        self.history = History()
         self.base_environment = build_base_environment(os.environ)
         self.cluster_ips_by_ref: Mapping[ObjectRef, str] = {}
         self._ip_problems: tuple[Problem, ...] = ()
@@ -153,6 +156,9 @@ class Reconciler:
         self._progress.pod(pod)
         self._schedule()
 
+    def pod_told(self, pod: Pod, event: Event | None) -> None:
+        self.history.note_pod(pod.identity, event, pod.state, time.time())
+
     async def withdrawn(self, pod: Pod) -> None:
         """Returns when every proxy, and the kernel, knows that the pod is no endpoint any more."""
         self._reconcile()
@@ -164,6 +170,14 @@ class Reconciler:
     @property
     def address_problems(self) -> tuple[Problem, ...]:
         return (*self._ip_problems, *self._addresses.problems)
+
+    @property
+    def node_name(self) -> str:
+        return self._place.node_name
+
+    @property
+    def node_addresses(self) -> tuple[str, ...]:
+        return tuple(map(str, self._place.subnets.node))
 
     def cluster_ips(self, namespace: str) -> Mapping[str, str]:
         """Service name → cluster IP."""

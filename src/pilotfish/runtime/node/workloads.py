@@ -18,7 +18,7 @@ from pilotfish.model import ObjectRef, Problem
 from pilotfish.model.kinds import DEPLOYMENT, POD
 from pilotfish.node import deployments
 from pilotfish.node.addresses import addresses, next_offset
-from pilotfish.node.deployments import Counts, Create, DeploymentState, PodFacts
+from pilotfish.node.deployments import Counts, Create, DeploymentState, PodFacts, ReplicaSet
 from pilotfish.node.events import Deleted
 from pilotfish.node.folder import describe_hidden
 from pilotfish.node.identity import PodIdentity
@@ -87,6 +87,16 @@ class Workloads:
         if not isinstance(resource, Deployment):
             raise TypeError(f"{stored.ref} is no Deployment")
         return deployments.count(resource.spec, self._facts(stored.ref), self._loop.time())
+
+    def replica_sets(self, stored: Stored) -> tuple[ReplicaSet, ...]:
+        """Of a Deployment, the oldest first and the one in force last."""
+        state = self._states.get(stored.ref)
+        return state.replica_sets if state is not None else ()
+
+    def count_of(self, ref: ObjectRef, template_hash: str) -> tuple[int, int]:
+        """(ready pods, all pods) of one of a Deployment's replica sets."""
+        pods = [pod for pod in self._owned(ref) if pod.identity.template_hash == template_hash]
+        return sum(pod.state.ready for pod in pods), len(pods)
 
     def rollout(self, stored: Stored) -> tuple[str, bool, bool]:
         """(kubectl's words, whether it is done, whether it exceeded its deadline)."""
