@@ -58,6 +58,7 @@ from pilotfish.runtime.agent.envoy import find_envoy
 from pilotfish.runtime.agent.files import FileSecrets
 from pilotfish.runtime.linux.netns import NetNs
 from tests.envoy.calls import call
+from tests.waiting import wait_until
 
 POD4, POD6 = "10.245.1.1", "fd00:245::1"
 PEER4, PEER6 = "10.245.1.2", "fd00:245::2"
@@ -74,12 +75,17 @@ class Ads:
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     """What the agent would serve: those of a proxy that has certificates of the mesh."""
     nacks: list[str] = field(default_factory=list)
+    version: int = 1
+    """Of the resources."""
+    taken: dict[str, str] = field(default_factory=dict)
+    """The version that Envoy has, by type."""
     _events: SimpleQueue[DiscoveryRequest | Ads | None] = field(default_factory=SimpleQueue)
     """Requests; itself where its resources are new; None at the end."""
 
     def update(self, resources: ResourceSet) -> None:
         """Send these in the place of the others."""
         self.resources = resources
+        self.version += 1
         self._events.put(self)
 
     def stream(self, requests: Iterator[DiscoveryRequest], context: grpc.ServicerContext) -> Iterator[Any]:
@@ -93,6 +99,7 @@ class Ads:
             if request.HasField("error_detail"):
                 self.nacks.append(request.error_detail.message)
                 continue
+            self.taken[request.type_url] = request.version_info
             names = tuple(request.resource_names)
             if asked.get(request.type_url) == names:
                 continue
@@ -112,8 +119,8 @@ class Ads:
             for request in requests:
                 self._events.put(request)
 
-    def _answer(self, type_url: str, version: str) -> DiscoveryResponse:
-        response = DiscoveryResponse(type_url=type_url, version_info=version, nonce=version)
+    def _answer(self, type_url: str, nonce: str) -> DiscoveryResponse:
+        response = DiscoveryResponse(type_url=type_url, version_info=str(self.version), nonce=nonce)
         for resource in self.resources.resources(type_url):
             response.resources.add(type_url=type_url, value=reveal(resource.body))
         return response
@@ -210,6 +217,12 @@ class LiveEnvoy:
                 pass
             time.sleep(0.02)
         raise TimeoutError(f"{wanted - set(self.listeners())} missing: {self.log.read_text()[-4000:]}")
+
+    def update(self, mesh: str, proxy: Proxy = WEBAPP) -> None:
+        """Put these objects in the place of the others; returns when Envoy acts by them."""
+        self.ads.update(_resources(mesh, proxy, frozenset()))
+        wait_until("Envoy has all", lambda: self.ads.nacks or set(self.ads.taken.values()) == {str(self.ads.version)})
+        assert not self.ads.nacks
 
     def start_app(self, netns: str, address: str, port: int, name: str) -> None:
         """An HTTP server that answers `NAME METHOD PATH from CLIENT`, and sends back all that comes over an upgrade.
@@ -343,6 +356,16 @@ def _bootstrap(proxy: Proxy, admin: Path, xds: Path) -> str:
     return json.dumps(config)
 
 
+def _resources(mesh: str, proxy: Proxy, problems: Set[str]) -> ResourceSet:
+    """What the objects come to for a proxy; the reasons of their problems are these."""
+    loaded = load(mesh, "in.yaml", "vm")
+    assert {problem.reason for problem in loaded.problems} == problems, loaded.problems
+    graph, config = Graph(), loaded.mesh_config.config if loaded.mesh_config is not None else MeshConfig()
+    inputs.apply(graph, with_ingresses({m.ref: m for m in loaded.manifests}, config))
+    inputs.apply_mesh_config(graph, config)
+    return resource_set(graph, proxy)
+
+
 class Start:
     """Starts one Envoy, and removes all that was made for it."""
 
@@ -364,12 +387,7 @@ class Start:
     ) -> LiveEnvoy:
         """With what the objects come to for the proxy. `problems` are the reasons of those that are meant; `secrets`
         are the agent's."""
-        loaded = load(mesh, "in.yaml", "vm")
-        assert {problem.reason for problem in loaded.problems} == problems, loaded.problems
-        graph, config = Graph(), loaded.mesh_config.config if loaded.mesh_config is not None else MeshConfig()
-        inputs.apply(graph, with_ingresses({m.ref: m for m in loaded.manifests}, config))
-        inputs.apply_mesh_config(graph, config)
-        return self.serving(resource_set(graph, proxy), proxy, refused, secrets)
+        return self.serving(_resources(mesh, proxy, problems), proxy, refused, secrets)
 
     def serving(
         self,

@@ -175,3 +175,53 @@ def _check_outliers(live: LiveEnvoy) -> None:
         assert asked(name, 80) == ({"a", "bad"} if name == "panic" else {"a"}), name
     for name in ("subsetbad", "portbad"):
         assert asked(name, 81) == {"a", "bad"}, name
+
+
+MESH = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: istio, namespace: istio-system}}
+data: {{mesh: "defaultTrafficPolicy: {{{policy}}}"}}
+---
+"""
+OFTEN = "connectionPool: {tcp: {maxConnections: 9}}"
+OUTLIERS = "outlierDetection: {consecutive5xxErrors: 9}"
+MERGED = {
+    "other": (_rule(BY_USER), True, True),
+    "replaced": (_rule(f"{OFTEN}, {BY_USER}"), False, True),
+    "subsets": (f"{_rule(f'{ONCE}, {BY_USER}')}, {_subset(OFTEN)}", False, True),
+    "inherited": (f"{_rule(f'{OFTEN}, {BY_USER}')}, {_subset(OUTLIERS)}", False, True),
+    "silent": (f"{_rule(f'{OFTEN}, {BY_USER}')}, subsets: [{{name: s}}]", False, True),
+    "port": (_rule(f"{BY_USER}, {_port(OFTEN)}"), False, False),
+    "silentport": (_rule(f"{OFTEN}, {BY_USER}, {_port(OUTLIERS)}"), True, False),
+    "otherport": (_rule(f"{OFTEN}, {BY_USER}, {_port(OUTLIERS)}").replace("number: 80", "number: 81"), False, True),
+    "subsetsport": (f"{_rule(f'{ONCE}, {BY_USER}')}, {_subset(_port(OFTEN))}", False, False),
+    "ruleport": (f"{_rule(_port(f'{ONCE}, {BY_USER}'))}, {_subset(OFTEN)}", False, True),
+    "twoports": (f"{_rule(_port(f'{ONCE}, {BY_USER}'))}, {_subset(_port(OFTEN))}", False, False),
+}
+"""Whether each request has a connection of its own, as the mesh says, and whether a user keeps to one endpoint."""
+
+
+def test_levels_are_merged_setting_by_setting(start: Start) -> None:
+    """What is left open a subset takes of the rule, and a port of nobody but the mesh."""
+    live = start("".join([MESH.format(policy=ONCE), *_merged()]))
+    for last in (3, 4):
+        subprocess.run(["ip", "-n", live.peer, "addr", "add", f"10.245.1.{last}/24", "dev", "eth0"], check=True)
+    for address in THREE.split():
+        start_wire(live, address, 8080, ENDPOINTS[address])
+    found = {}
+    for index, (name, (rule, *_)) in enumerate(MERGED.items(), 1):
+        sent = f"GET / HTTP/1.1\r\nHost: {name}.example.com\r\nConnection: close\r\nx-user: me\r\n\r\n"
+        answers = [live.call(live.netns, f"10.96.2.{index}", 80, sent) for _ in range(20)]
+        told = [json.loads(answer[answer.index("{") :]) for answer in answers]
+        # One endpoint of three is asked by chance alone once in a billion times.
+        found[name] = (rule, len({each["port"] for each in told}) == 20, len({each["name"] for each in told}) == 1)
+    assert found == MERGED
+
+
+def _merged() -> Iterator[str]:
+    endpoints = ", ".join(f"{{address: {address}}}" for address in THREE.split())
+    for index, (name, (rule, *_)) in enumerate(MERGED.items(), 1):
+        yield SERVICE.format(name=name, namespace="vm", index=index, target=8080, endpoints=endpoints, rule=rule)
+        if "subsets" in rule:
+            yield TO_SUBSET.format(name=name)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,10 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from tests.certificates import issue, revoke
-from tests.envoy.calls import call_all
 from tests.envoy.conftest import PEER4, POD4, LiveEnvoy, Start
 from tests.envoy.tls_calls import Seen, call_tls
-from tests.envoy.wire import start_wire
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
 
@@ -340,109 +336,6 @@ spec:
     assert live.processes[-1].stdout is not None
     assert b"ACCEPT" in live.processes[-1].stdout.readline() + live.processes[-1].stdout.readline()
     assert served(live, "a", "10.96.0.1") == expected
-
-
-def test_connections_to_the_app_are_bounded(start: Start) -> None:
-    """By the pool of the Sidecar, or of a port, which goes before it."""
-    live = start(
-        sidecar("""
-  inboundConnectionPool: {http: {http1MaxPendingRequests: 1}, tcp: {maxConnections: 1}}
-  ingress:
-  - {port: {number: 80, protocol: HTTP}, defaultEndpoint: 127.0.0.1:8080}
-  - port: {number: 81, protocol: TCP}
-    defaultEndpoint: 127.0.0.1:8080
-    connectionPool: {tcp: {idleTimeout: 0.3s}}""")
-    )
-    live.start_app(live.netns, "127.0.0.1", 8080, "app")
-    slowly = [(0.0, "GET /after/0.5 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")]
-    answers = [answer.split(" ")[1] for answer, _ in call_all(live.peer, POD4, 80, [slowly] * 4)]
-    assert sorted(answers) == ["200", "200", "503", "503"]
-    idle = [(0.0, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")]
-    ((answer, seconds), *others) = call_all(live.peer, POD4, 81, [idle] * 4)
-    assert all("app GET" in each for each, _ in ((answer, 0), *others)), "the port has no bound of its own"
-    assert 0.2 < seconds < 3, "it is ended when it idles"
-
-
-APP = """
-apiVersion: v1
-kind: Service
-metadata: {name: webapp, namespace: vm}
-spec: {selector: {app: webapp}, clusterIP: 10.96.9.9, ports: [{name: http, port: 80}, {name: tcp-raw, port: 81}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: webapp-0, namespace: vm, labels: {app: webapp}}
-spec: {containers: [{name: app, command: [x]}]}
-status: {podIP: 10.245.1.1}
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: webapp, namespace: vm}
-spec:
-  host: webapp
-  trafficPolicy:
-    portLevelSettings:
-    - port: {number: 80}
-      connectionPool: {http: {http1MaxPendingRequests: 1, h2UpgradePolicy: UPGRADE}, tcp: {maxConnections: 1}}
----
-"""
-
-
-@pytest.mark.parametrize(("own", "served"), [("", 2), ("{inboundConnectionPool: {tcp: {maxConnections: 3}}}", 4)])
-def test_a_rule_for_a_service_bounds_the_connections_to_its_app(start: Start, own: str, served: int) -> None:
-    """As in Istio, so that what clients are held to holds for all of them together; a Sidecar's pool goes first."""
-    live = start(APP + (sidecar(own) if own else ""))
-    live.start_app(live.netns, POD4, 80, "app")
-    slowly = [(0.0, "GET /after/0.5 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")]
-    answers = [answer.split(" ")[1] for answer, _ in call_all(live.peer, POD4, 80, [slowly] * 4)]
-    assert sorted(answers) == sorted(["200"] * served + ["503"] * (4 - served))
-
-
-POOL = """
-  ingress:
-  - port: {number: 80, protocol: HTTP}
-    defaultEndpoint: 127.0.0.1:8080
-    connectionPool: {http: {maxRequestsPerConnection: 1}}
-  - port: {number: 81, protocol: HTTP}
-    defaultEndpoint: 127.0.0.1:8080
-    connectionPool: {http: {http2MaxRequests: 1}, tcp: {tcpKeepalive: {time: 77s, probes: 2, interval: 10s}}}
-  - port: {number: 82, protocol: HTTP}
-    defaultEndpoint: 127.0.0.1:8080
-    connectionPool: {http: {idleTimeout: 0.2s}}
-  - port: {number: 83, protocol: HTTP}
-    defaultEndpoint: 127.0.0.1:8080
-    connectionPool: {tcp: {maxConnectionDuration: 0.2s}}
-  - port: {number: 84, protocol: HTTP2}
-    defaultEndpoint: 127.0.0.1:8080
-    connectionPool: {http: {useClientProtocol: true}}
-  - port: {number: 85, protocol: HTTP}
-    defaultEndpoint: 127.0.0.1:8080
-    connectionPool: {http: {h2UpgradePolicy: UPGRADE}}
-  - {port: {number: 86, protocol: HTTP}, defaultEndpoint: 127.0.0.1:8080}"""
-
-
-def test_how_an_app_is_connected_to(start: Start) -> None:
-    live = start(sidecar(POOL), problems={"UnusedField"})
-    start_wire(live, "127.0.0.1", 8080, "app", netns=live.netns)
-
-    def told(port: int) -> dict[str, object]:
-        answer = live.request(live.peer, POD4, port, "x")
-        found: dict[str, object] = json.loads(answer[answer.index("{") : answer.rindex("}") + 1])
-        return found
-
-    def renews(port: int) -> bool:
-        first = told(port)["port"]
-        time.sleep(0.4)
-        return told(port)["port"] != first
-
-    assert {port: renews(port) for port in (80, 82, 83, 86)} == {80: True, 82: True, 83: True, 86: False}
-    assert [told(port)["protocol"] for port in (84, 85)] == ["1", "1"], "an app need not know HTTP/2"
-    slowly = [(0.0, "GET /after/0.5 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")]
-    answers = [answer.split(" ")[1] for answer, _ in call_all(live.peer, POD4, 81, [slowly] * 2)]
-    assert sorted(answers) == ["200", "503"]
-    command = ["ip", "netns", "exec", live.netns, "ss", "-Htno", "state", "established", "dport", "=", ":8080"]
-    sockets = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert 0 < sockets.count("timer:(keepalive,1min1") < len(sockets.splitlines()), "of port 81 alone"
 
 
 SUBSETS = """

@@ -2,33 +2,102 @@
 
 To a request it answers in JSON: its own name, the port that the connection came from, the protocol, and, over TLS, the
 server name that was asked for, who the client says it is, and which of the mesh's protocols it offered.
-`/after/SECONDS` answers only then, `/fail/SECONDS` does so with 503, `/count` says how many requests failed so far.
+`/after/SECONDS` is answered only then, `/fail` with 503; `/hold/STATUS` once it is let go, so that requests are under
+way together however slow the machine is. What a `Wire` asks for is of one host at a time. Two names mean more: `bad`
+answers everything with 503, `deaf` no ping.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.envoy.conftest import LiveEnvoy
+from tests.waiting import wait_until
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A server, asked past the mesh about what reached it for a host."""
+
+    live: LiveEnvoy
+    netns: str
+    address: str
+    port: int
+
+    def held(self, host: str) -> int:
+        """Requests that it holds back now."""
+        return self._ask(host, "held")
+
+    def let_go(self, host: str) -> int:
+        """The same, and they are answered."""
+        return self._ask(host, "release")
+
+    def failed(self, host: str) -> int:
+        """Requests that it answered 503."""
+        return self._ask(host, "failed")
+
+    def closed(self, host: str) -> int:
+        """Connections of HTTP/1.1 that requests came over, and that ended."""
+        return self._ask(host, "closed")
+
+    def _ask(self, host: str, what: str) -> int:
+        return int(self.live.request(self.netns, self.address, self.port, host, f"/{what}").rpartition("\n\n")[2])
+
+    def at_once(self, host: str, count: int, ask: Callable[[], str], early: int, at_first: bool = False) -> list[str]:
+        """The answers to so many equal requests for `/hold/STATUS` of the host, in the order in which they come: so
+        many `early`, while the server holds back what reached it, and then the others. `at_first`: all reach it, and
+        are let go; what it holds back is what comes after them."""
+        with ThreadPoolExecutor(count) as pool:
+            answers: list[str] = []
+            calls = [pool.submit(lambda: answers.append(ask())) for _ in range(count)]
+
+            def are_answered() -> bool:
+                self.let_go(host)
+                return all(call.done() for call in calls)
+
+            try:
+                if at_first:
+                    wait_until("all have come", lambda: self.held(host) == count, within=4)
+                    self.let_go(host)
+                wait_until(f"{early} are answered", lambda: len(answers) >= early, within=4)
+            finally:
+                wait_until("all are answered", are_answered)
+            return answers
 
 
 def start_wire(
     live: LiveEnvoy, address: str, port: int, name: str, certificates: Path | None = None, netns: str = ""
-) -> None:
+) -> Wire:
     """In the peer's namespace, or another."""
     command = ["ip", "netns", "exec", netns or live.peer, sys.executable, "-Sc", _SERVER, address, str(port), name]
     process = subprocess.Popen([*command, str(certificates or "")], stdout=subprocess.PIPE)
     live.processes.append(process)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
+    return Wire(live, netns or live.peer, address, port)
 
 
 _SERVER = """
-import json, socket, socketserver, ssl, sys, time
+import collections, json, socket, socketserver, ssl, sys, threading, time
 address, port, name, certificates = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
-context, failed = None, []
+context, changes = None, threading.Condition()
+held, turn, failed, closed = (collections.Counter() for _ in range(4))  # by host
+def hold(host):
+    with changes:
+        held[host] += 1
+        changes.wait_for(lambda mine=turn[host]: turn[host] != mine, 10)
+        held[host] -= 1
+def release(host):
+    with changes:
+        turn[host] += 1
+        changes.notify_all()
+        return held[host]
+asked = {"/held": held.__getitem__, "/release": release, "/failed": failed.__getitem__, "/closed": closed.__getitem__}
 if certificates:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(f"{certificates}/server.pem", f"{certificates}/server.key")
@@ -38,6 +107,7 @@ if certificates:
     context.sni_callback = lambda tls, asked, _: setattr(tls, "asked", asked)
 class Handler(socketserver.BaseRequestHandler):
     def handle(self):
+        self.host = None
         try:
             if context is not None:
                 self.request = context.wrap_socket(self.request, server_side=True)
@@ -51,6 +121,8 @@ class Handler(socketserver.BaseRequestHandler):
             self.talk(self.file.peek(16)[:16])
         except OSError:
             pass
+        with changes:
+            closed[self.host] += 1
     def talk(self, first):
         if first.startswith(b"PRI * HTTP/2.0"):
             self.h2()
@@ -78,13 +150,19 @@ class Handler(socketserver.BaseRequestHandler):
             self.request.sendall(f"HTTP/1.1 200 OK\\r\\n{head}\\r\\n{body}".encode())
             time.sleep(0.2)
             return False
-        *_, what, seconds = ("", *path.split("/"))
-        if what in ("after", "fail"):
-            time.sleep(float(seconds))
+        host, (_, what, *more) = headers.get("host"), f"{path}/".split("/")
         status = "503 Bad" if what == "fail" or name == "bad" else "200 OK"
-        body = str(len(failed)) if path == "/count" else json.dumps(self.told | {"protocol": "1"})
-        if status != "200 OK":
-            failed.append(1)
+        if path in asked:
+            body = str(asked[path](host))
+        else:
+            self.host, body = host, json.dumps(self.told | {"protocol": "1"})
+            if what == "after":
+                time.sleep(float(more[0]))
+            if what == "hold":
+                hold(host)
+                status = f"{more[0]} Held"
+            with changes:
+                failed[host] += status.startswith("503")
         self.request.sendall(f"HTTP/1.1 {status}\\r\\nContent-Length: {len(body)}\\r\\n\\r\\n{body}".encode())
         return headers.get("connection") != "close"
     def h2(self):
@@ -97,9 +175,9 @@ class Handler(socketserver.BaseRequestHandler):
                 self.frame(4, 1, 0, b"")
             elif kind == 6 and not flags & 1:
                 self.told["pings"] = self.told.get("pings", 0) + 1
-                self.frame(6, 1, 0, payload)
-            elif kind == 1:
-                time.sleep(0.3)
+                if name != "deaf":
+                    self.frame(6, 1, 0, payload)
+            elif kind in (0, 1) and flags & 1:  # the end of a request
                 self.frame(1, 4, stream, b"\\x88")
                 self.frame(0, 1, stream, json.dumps(self.told | {"protocol": "2"}).encode())
     def frame(self, kind, flags, stream, payload):
