@@ -3,59 +3,79 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
-from pilotfish.config import load
-from pilotfish.derive import Graph
-from pilotfish.envoy.resources import resource_set
-from pilotfish.envoy.values import ResourceSet
-from pilotfish.mesh import inputs
 from tests.envoy.calls import call_all
-from tests.envoy.conftest import PEER4, WEBAPP, Start
+from tests.envoy.conftest import PEER4, Start
+from tests.envoy.levels import LEVELS, RULE, destination, stated
 from tests.waiting import wait_until
 
-MESH = """
+SERVICE = """
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
-metadata: {{name: app, namespace: vm}}
+metadata: {{name: {name}, namespace: vm}}
 spec:
-  hosts: [app.example.com]
-  addresses: [10.96.0.7]
+  hosts: [{name}.example.com]
+  addresses: [{address}]
   resolution: STATIC
   ports: [{{number: 80, name: http, protocol: HTTP}}]
   endpoints: [{endpoints}]
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
-metadata: {{name: app, namespace: vm}}
-spec:
-  host: app.example.com
-  trafficPolicy:
-    loadBalancer: {{simple: ROUND_ROBIN, warmup: {{duration: {seconds}s, minimumPercent: 5, aggression: 1}}}}
+metadata: {{name: {name}, namespace: vm}}
+spec: {{host: {name}.example.com, {rule}}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: {name}, namespace: vm}}
+spec: {{hosts: [{name}.example.com], http: [{{route: [{destination}]}}]}}
+---
 """
 SECONDS = 4
-SENT = "GET / HTTP/1.1\r\nHost: app.example.com\r\nConnection: close\r\n\r\n"
+BY_TURNS = "simple: ROUND_ROBIN"
+WARMUP = f"duration: {SECONDS}s, minimumPercent: 5, aggression: 1"
+SERVICES = {
+    **{level: (level, f"{BY_TURNS}, warmup: {{{WARMUP}}}") for level in LEVELS},
+    "least": (RULE, f"simple: LEAST_REQUEST, warmup: {{{WARMUP}}}"),
+    "old": (RULE, f"{BY_TURNS}, warmupDurationSecs: {SECONDS}s"),
+    "much": (RULE, f"{BY_TURNS}, warmup: {{{WARMUP.replace('nt: 5', 'nt: 95')}}}"),
+    "steep": (RULE, f"{BY_TURNS}, warmup: {{{WARMUP.replace('on: 1', 'on: 100')}}}"),
+}
+EARLY = {"much", "steep"}
+"""Those where a new endpoint soon gets almost as much as another."""
+ADDRESSES = {f"10.96.0.{index}": f"{name}.example.com" for index, name in enumerate(SERVICES, 1)}
 
 
-def _resources(ports: tuple[int, ...]) -> ResourceSet:
-    endpoints = ", ".join(f"{{address: {PEER4}, ports: {{http: {port}}}}}" for port in ports)
-    graph = Graph()
-    loaded = load(MESH.format(endpoints=endpoints, seconds=SECONDS), "in.yaml", "vm")
-    assert not loaded.problems
-    inputs.apply(graph, {m.ref: m for m in loaded.manifests})
-    return resource_set(graph, WEBAPP)
+def _mesh(ports: tuple[int, ...]) -> str:
+    return "".join(
+        SERVICE.format(
+            name=name,
+            address=address,
+            endpoints=", ".join(f"{{address: {PEER4}, ports: {{http: {port}}}}}" for port in ports),
+            rule=stated(level, f"loadBalancer: {{{balancer}}}"),
+            destination=destination(level, f"{name}.example.com"),
+        )
+        for address, (name, (level, balancer)) in zip(ADDRESSES, SERVICES.items(), strict=True)
+    )
 
 
 def test_a_new_endpoint_is_warmed_up(start: Start) -> None:
-    live = start.serving(_resources((8001,)))
+    live = start(_mesh((8001,)))
     for port in (8001, 8002):
         live.start_app(live.peer, PEER4, port, f"app{port}")
 
-    def share() -> float:
-        answers = [answer for answer, _ in call_all(live.netns, "10.96.0.7", 80, [[(0, SENT)]] * 60)]
+    def share(address: str) -> float:
+        sent = f"GET / HTTP/1.1\r\nHost: {ADDRESSES[address]}\r\nConnection: close\r\n\r\n"
+        answers = [answer for answer, _ in call_all(live.netns, address, 80, [[(0, sent)]] * 60)]
         return sum("app8002" in answer for answer in answers) / len(answers)
 
+    def shares() -> dict[str, float]:
+        with ThreadPoolExecutor(len(ADDRESSES)) as pool:
+            return dict(zip(SERVICES, pool.map(share, ADDRESSES), strict=True))
+
     time.sleep(SECONDS)  # the first one is warm
-    live.ads.update(_resources((8001, 8002)))
-    wait_until("it is known", lambda: f"{PEER4}:8002" in live.get("/clusters"))
-    assert share() < 0.42, "half, in turns, but for the warm-up"
-    wait_until("it has its full share", lambda: share() > 0.45)
+    live.update(_mesh((8001, 8002)))
+    found = shares()
+    assert {name for name, share in found.items() if share > 0.42} == EARLY, f"half is what an old one gets: {found}"
+    wait_until("all have their full share", lambda: min(shares().values()) > 0.45)

@@ -1,8 +1,12 @@
-"""How a proxy connects to its own app: connection pools, in each of the places that say it of a pod."""
+"""Connection pools in the places that are no client's DestinationRule: of a proxy towards its own app, and the mesh's.
+
+Those of DestinationRules are in `test_traffic_policies`.
+"""
 
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,8 +15,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.envoy.calls import call, connect, pieces
-from tests.envoy.conftest import POD4, LiveEnvoy, Start
+from tests.envoy.calls import Steps, call, connect, pieces
+from tests.envoy.conftest import PEER4, POD4, LiveEnvoy, Start
 from tests.envoy.wire import Wire, start_wire
 from tests.waiting import wait_until
 
@@ -21,6 +25,18 @@ apiVersion: v1
 kind: Service
 metadata: {{name: webapp, namespace: vm}}
 spec: {{selector: {{app: webapp}}, clusterIP: 10.96.9.9, ports: [{{port: 8080, appProtocol: {protocol}}}]}}
+---
+"""
+FAR: Final = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: far, namespace: vm}}
+spec:
+  hosts: [far.example.com]
+  addresses: [10.96.9.8]
+  resolution: STATIC
+  ports: [{{number: 8080, name: far, protocol: {protocol}}}]
+  endpoints: [{{address: 10.245.1.2}}]
 ---
 """
 MESH: Final = """
@@ -39,10 +55,6 @@ spec: {spec}
 """
 PLACES: Final = {
     "rule": ("DestinationRule", "{{host: webapp, trafficPolicy: {{connectionPool: {pool}}}}}"),
-    "port of a rule": (
-        "DestinationRule",
-        "{{host: webapp, trafficPolicy: {{portLevelSettings: [{{port: {{number: 8080}}, connectionPool: {pool}}}]}}}}",
-    ),
     "sidecar": ("Sidecar", "{{inboundConnectionPool: {pool}}}"),
     "ingress": (
         "Sidecar",
@@ -50,26 +62,40 @@ PLACES: Final = {
         " connectionPool: {pool}}}]}}",
     ),
 }
-HOST: Final = "app"
+HOST: Final = "far.example.com"
 
 
 @dataclass(frozen=True)
 class App:
-    """An app, and those who call its proxy."""
+    """A server, and those who call it through the proxy."""
 
     live: LiveEnvoy
     wire: Wire
+    caller: str
+    called: str
+    cluster: str
 
     def ask(self, path: str = "/") -> str:
-        return self.live.request(self.live.peer, POD4, 8080, HOST, path)
+        return self.live.request(self.caller, self.called, 8080, HOST, path)
+
+    def lasts(self, sent: Steps) -> float:
+        """Seconds until the other side closes a connection over which this is sent."""
+        return call(self.caller, self.called, 8080, sent)[1]
+
+    def connected(self) -> socket.socket:
+        return connect(self.caller, self.called, 8080)
+
+    def is_under_way(self) -> bool:
+        """A request, at the server."""
+        return f"{self.cluster}::{self.wire.address}:8080::rq_active::1" in self.live.get("/clusters")
 
     def told(self) -> Any:
         return _told(self.ask())
 
     def connections(self) -> int:
         """From its proxy."""
-        wanted = ("state", "established", "src", "127.0.0.6", "dst", f"{POD4}:8080")
-        command = ["ip", "netns", "exec", self.live.netns, "ss", "-Htn", *wanted]
+        command = ["ip", "netns", "exec", self.live.netns, "ss", "-Htn", "state", "established"]
+        command += ["dst", f"{self.wire.address}:8080"]
         return len(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines())
 
     @contextmanager
@@ -82,8 +108,8 @@ class App:
             self._drop("-D")
 
     def _drop(self, does: str) -> None:
-        rule = ("INPUT", "-i", "lo", "-p", "tcp", "--dport", "8080", "-j", "DROP")
-        subprocess.run(["ip", "netns", "exec", self.live.netns, "iptables", "-w", does, *rule], check=True)
+        rule = ("INPUT", "-p", "tcp", "--dport", "8080", "-j", "DROP")
+        subprocess.run(["ip", "netns", "exec", self.wire.netns, "iptables", "-w", does, *rule], check=True)
 
 
 def _told(answer: str) -> Any:
@@ -136,10 +162,9 @@ def _dead_is_noticed(app: App) -> None:
 
 
 def _one_stream_a_connection(app: App) -> None:
-    with connect(app.live.peer, POD4, 8080) as stream:
+    with app.connected() as stream:
         stream.sendall(f"POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 1\r\nConnection: close\r\n\r\n".encode())
-        active = f"inbound|8080||::{POD4}:8080::rq_active::1"
-        wait_until("it is under way", lambda: active in app.live.get("/clusters"))
+        wait_until("it is under way", app.is_under_way)
         other = app.told()
         stream.sendall(b"x")
         own = _told(b"".join(pieces(stream, stops=True)).decode())
@@ -151,12 +176,16 @@ def _is_pinged(app: App) -> None:
     wait_until("there is a ping", lambda: app.told().get("pings", 0) > 0)
 
 
+def _http2(app: App) -> None:
+    assert app.told()["protocol"] == "2"
+
+
 def _protocol_of_client(app: App) -> None:
     assert app.told()["protocol"] == "1"
 
 
 def _one_connection(app: App) -> None:
-    with connect(app.live.peer, POD4, 8080) as stream:
+    with app.connected() as stream:
         stream.sendall(f"GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
         assert stream.recv(4096).startswith(b"HTTP/1.1 200")
         assert "200" not in app.ask()
@@ -164,11 +193,11 @@ def _one_connection(app: App) -> None:
 
 
 def _does_not_idle(app: App) -> None:
-    assert 0.2 < call(app.live.peer, POD4, 8080, [(0, "GET / HTTP/1.1\r\n\r\n")])[1] < 4
+    assert 0.2 < app.lasts([(0, "GET / HTTP/1.1\r\n\r\n")]) < 4
 
 
 def _does_not_last(app: App) -> None:
-    assert 0.2 < call(app.live.peer, POD4, 8080, [(0.1, "GET / HTTP/1.1\r\n\r\n")] * 30)[1] < 4
+    assert 0.2 < app.lasts([(0.1, "GET / HTTP/1.1\r\n\r\n")] * 30) < 4
 
 
 POOLS: Final[dict[str, tuple[str, str, Callable[[App], None]]]] = {
@@ -181,12 +210,13 @@ POOLS: Final[dict[str, tuple[str, str, Callable[[App], None]]]] = {
     "http: {maxRetries: 1}": ("HTTP", "", _one_retry),
     "tcp: {connectTimeout: 0.1s}": ("HTTP", "", _soon_given_up),
     "tcp: {tcpKeepalive: {probes: 1, time: 1s, interval: 1s}}": ("HTTP", "", _dead_is_noticed),
+    "http: {h2UpgradePolicy: UPGRADE}": ("HTTP", "mesh", _http2),
     "http: {maxConcurrentStreams: 1}": ("HTTP2", "", _one_stream_a_connection),
     "http: {http2KeepAlive: {interval: 0.2s, timeout: 60s}}": ("HTTP2", "", _is_pinged),
     "http: {useClientProtocol: true}": ("HTTP2", "", _protocol_of_client),
     "tcp: {maxConnections: 1}": ("TCP", "", _one_connection),
-    "tcp: {idleTimeout: 0.3s}": ("TCP", "sidecar ingress", _does_not_idle),
-    "tcp: {maxConnectionDuration: 0.3s}": ("TCP", "sidecar ingress", _does_not_last),
+    "tcp: {idleTimeout: 0.3s}": ("TCP", "sidecar ingress mesh", _does_not_idle),
+    "tcp: {maxConnectionDuration: 0.3s}": ("TCP", "sidecar ingress mesh", _does_not_last),
 }
 """What a port speaks, the places that have it if not all have, and what is seen."""
 
@@ -200,11 +230,28 @@ def test_what_a_pool_does_towards_the_app(start: Start, place: str) -> None:
         retries = MESH.format(config="defaultInboundHttpRetryPolicy: {attempts: 1, retryOn: 5xx}")
         return APP.format(protocol=protocol.lower()) + policy + retries
 
+    _check(_own(start(mesh("tcp: {maxConnections: 9}", "HTTP"))), place, mesh)
+
+
+def test_what_the_pool_of_the_mesh_does(start: Start) -> None:
+    def mesh(pool: str, protocol: str) -> str:
+        retries = "defaultHttpRetryPolicy: {attempts: 1, retryOn: 5xx}"
+        config = f"{{{retries}, defaultTrafficPolicy: {{connectionPool: {{{pool}}}}}}}"
+        return FAR.format(protocol=protocol) + MESH.format(config=config)
+
     live = start(mesh("tcp: {maxConnections: 9}", "HTTP"))
-    app = App(live, start_wire(live, POD4, 8080, HOST, netns=live.netns))
+    wire = start_wire(live, PEER4, 8080, HOST)
+    _check(App(live, wire, live.netns, "10.96.9.8", "outbound|8080||far.example.com"), "mesh", mesh)
+
+
+def _own(live: LiveEnvoy) -> App:
+    return App(live, start_wire(live, POD4, 8080, HOST, netns=live.netns), live.peer, POD4, "inbound|8080||")
+
+
+def _check(app: App, place: str, mesh: Callable[[str, str], str]) -> None:
     for pool, (protocol, places, check) in POOLS.items():
         if not places or place in places.split():
-            live.update(mesh(pool, protocol))
+            app.live.update(mesh(pool, protocol))
             check(app)
 
 
@@ -225,6 +272,13 @@ CONTESTED: Final = {
         POLICY.format(kind="Sidecar", spec=f"{{inboundC{ONCE[1:]}, ingress: [{{{LISTENER}, {OFTEN}}}]}}"),
         False,
     ),
+    "a rule's for the port": (
+        POLICY.format(
+            kind="DestinationRule",
+            spec=f"{{host: webapp, trafficPolicy: {{portLevelSettings: [{{port: {{number: 8080}}, {ONCE}}}]}}}}",
+        ),
+        True,
+    ),
     "a port's before its rule's": (
         RULE.replace(ONCE, f"{ONCE}, portLevelSettings: [{{port: {{number: 8080}}, {OFTEN}}}]"),
         False,
@@ -236,7 +290,7 @@ CONTESTED: Final = {
 
 def test_which_pool_holds_towards_the_app(start: Start) -> None:
     live = start(APP.format(protocol="http"))
-    app = App(live, start_wire(live, POD4, 8080, HOST, netns=live.netns))
+    app = _own(live)
     found = {}
     for whose, (documents, _) in CONTESTED.items():
         live.update(APP.format(protocol="http") + documents)
@@ -246,5 +300,5 @@ def test_which_pool_holds_towards_the_app(start: Start) -> None:
 
 def test_an_app_need_not_know_http2(start: Start) -> None:
     live = start(APP.format(protocol="http") + RULE.replace("maxRequestsPerConnection: 1", "h2UpgradePolicy: UPGRADE"))
-    app = App(live, start_wire(live, POD4, 8080, HOST, netns=live.netns))
+    app = _own(live)
     assert app.told()["protocol"] == "1"
