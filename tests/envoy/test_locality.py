@@ -9,6 +9,7 @@ import yaml
 
 from tests.envoy.calls import call_all
 from tests.envoy.conftest import PEER4, WEBAPP, LiveEnvoy, Start
+from tests.envoy.levels import LEVELS, RULE, service
 from tests.waiting import wait_until
 
 NETWORKING = "networking.istio.io/v1"
@@ -17,6 +18,7 @@ DISTRIBUTED = "{loadBalancer: {localityLbSetting: {distribute: [{from: west/*, t
 EJECTING = (
     "{outlierDetection: {consecutive5xxErrors: 1, interval: 100ms, baseEjectionTime: 60s, maxEjectionPercent: 100}}"
 )
+GOLDEN = WEBAPP.of_pod(WEBAPP.name, WEBAPP.namespace, WEBAPP.addresses, labels={**LABELS, "tier": "gold"})
 PLACES = {8001: "west/1", 8002: "west/2", 8003: "east/1"}
 
 
@@ -91,14 +93,83 @@ def test_a_rule_says_who_is_near(start: Start, setting: str, first: set[str], th
     text = mesh(policy)
     for port, place in PLACES.items():
         text = text.replace(f"{port}}}", f"{port}}}, labels: {{{labels[place.partition('/')[0]]}}}")
-    proxy = type(WEBAPP).of_pod(WEBAPP.name, WEBAPP.namespace, WEBAPP.addresses, labels={**LABELS, "tier": "gold"})
-    live = start(text, proxy=proxy)
+    live = start(text, proxy=GOLDEN)
     for port, place in PLACES.items():
         live.start_app(live.peer, PEER4, port, place)
     assert set(answers(live, 30)) == first
     if len(first) == 1:
         answers(live, 1, "x-answer: 500")
         assert set(answers(live, 30)) == then
+
+
+FAR = {8001: "south/1", 8002: "north/1", 8003: "east/1"}
+"""None is near. Only the last is gold."""
+OUTLIERS = "outlierDetection: {consecutive5xxErrors: 9}"
+ALL_FAR = frozenset(FAR.values())
+SETTINGS = {
+    "nothing": ("", ALL_FAR),
+    "distribute": ("distribute: [{from: west, to: {north: 100}}]", {"north/1"}),
+    "failover": ("failover: [{from: west, to: south}]", {"south/1"}),
+    "priority": ("failoverPriority: [tier=gold]", {"east/1"}),
+    "disabled": ("failoverPriority: [tier=gold], enabled: false", ALL_FAR),
+}
+"""And who is asked."""
+
+
+def setting(name: str) -> str:
+    """A traffic policy."""
+    stated, _ = SETTINGS[name]
+    return f"{OUTLIERS}, loadBalancer: {{localityLbSetting: {{{stated}}}}}" if stated else OUTLIERS
+
+
+def levelled(services: dict[str, tuple[str, str]]) -> str:
+    """Services, each with a traffic policy at a level, at 10.96.2.1 and so on."""
+    endpoints = [
+        f"address: {PEER4}, ports: {{port: {port}}}, locality: {place}, labels: {{tier: {tier}}}"
+        for (port, place), tier in zip(FAR.items(), ("tin", "tin", "gold"), strict=True)
+    ]
+    return "".join(
+        service(level, name, f"10.96.2.{index}", policy, endpoints)
+        for index, (name, (level, policy)) in enumerate(services.items(), 1)
+    )
+
+
+def start_far(start: Start, text: str) -> LiveEnvoy:
+    live = start(text, proxy=GOLDEN)
+    for port, place in FAR.items():
+        live.start_app(live.peer, PEER4, port, place)
+    return live
+
+
+def who_answers(live: LiveEnvoy, name: str, index: int) -> frozenset[str]:
+    # Of three places one is left out of 40 answers once in ten million times.
+    found = (live.request(live.netns, f"10.96.2.{index}", 80, f"{name}.example.com") for _ in range(40))
+    return frozenset(answer.rpartition(" GET ")[0].splitlines()[-1] for answer in found)
+
+
+def test_what_is_near_at_every_level(start: Start) -> None:
+    services = {f"{name}-{level}": (level, setting(name)) for level in LEVELS for name in SETTINGS}
+    live = start_far(start, levelled(services))
+    found = {name: who_answers(live, name, index) for index, name in enumerate(services, 1)}
+    assert found == {f"{name}-{level}": places for level in LEVELS for name, (_, places) in SETTINGS.items()}
+
+
+def test_what_is_near_where_the_mesh_says_it(start: Start) -> None:
+    """Of a service whose rule does not."""
+    services = {"open": (RULE, OUTLIERS), "stated": (RULE, setting("failover"))}
+
+    def mesh(name: str) -> str:
+        stated, _ = SETTINGS[name]
+        config = f'data: {{mesh: "localityLbSetting: {{{stated}}}"}}'
+        head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}"
+        return f"{head}\n{config}\n---\n{levelled(services)}"
+
+    live = start_far(start, mesh("nothing"))
+    found = {}
+    for name in SETTINGS:
+        live.update(mesh(name), GOLDEN)
+        found[name] = [who_answers(live, "open", 1), who_answers(live, "stated", 2)]
+    assert found == {name: [places, {"south/1"}] for name, (_, places) in SETTINGS.items()}
 
 
 OTHERS = """

@@ -16,37 +16,12 @@ import pytest
 
 from tests.envoy.calls import Steps, call, connect, pieces
 from tests.envoy.conftest import LiveEnvoy, Start
-from tests.envoy.levels import LEVELS, NOT_OF_PORTS, PORT, SUBSET_PORT, destination, stated, subset_of
+from tests.envoy.levels import LEVELS, NOT_OF_PORTS, PORT, SUBSET_PORT, service, subset_of
 from tests.envoy.wire import Wire, start_wire
 from tests.waiting import wait_until
 
 ENDPOINTS = {"10.245.1.2": "a", "10.245.1.3": "b", "10.245.1.4": "c", "10.245.1.5": "bad"}
 ONE, GOOD = "10.245.1.2", "10.245.1.2 10.245.1.3 10.245.1.4"
-
-SERVICE = """
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {{name: {name}, namespace: vm}}
-spec:
-  hosts: [{host}]
-  addresses: [{address}]
-  resolution: STATIC
-  ports: [{{number: 80, name: port, protocol: {protocol}, targetPort: 8080}}]
-  endpoints: [{endpoints}]
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: {name}, namespace: vm}}
-spec: {{host: {host}, {rule}}}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: {name}, namespace: vm}}
-spec:
-  hosts: [{host}]
-  {routes}
----
-"""
 
 
 @dataclass(frozen=True)
@@ -145,7 +120,7 @@ class Mesh:
 
 
 def _host(level: str, name: str) -> str:
-    return f"{name}.{level}.example.com"
+    return f"{name}-{level}.example.com"
 
 
 def _address(level: str, name: str) -> str:
@@ -155,16 +130,14 @@ def _address(level: str, name: str) -> str:
 def _documents(level: str) -> Iterator[str]:
     for name, wanted in SERVICES.items():
         if wanted.has(level):
-            route = f"route: [{destination(level, _host(level, name))}]"
-            http = f"retries: {{{'attempts: 1, retryOn: 5xx' if wanted.retried else 'attempts: 0'}}}, {route}"
-            yield SERVICE.format(
-                name=f"{name}-{level}",
-                host=_host(level, name),
-                address=_address(level, name),
+            yield service(
+                level,
+                f"{name}-{level}",
+                _address(level, name),
+                wanted.policy,
+                [f"address: {address}" for address in wanted.endpoints.split()],
                 protocol=wanted.protocol,
-                endpoints=", ".join(f"{{address: {address}}}" for address in wanted.endpoints.split()),
-                rule=stated(level, wanted.policy),
-                routes=f"tcp: [{{{route}}}]" if wanted.protocol == "TCP" else f"http: [{{{http}}}]",
+                retries="attempts: 1, retryOn: 5xx" if wanted.retried else "attempts: 0",
             )
 
 

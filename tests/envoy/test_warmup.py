@@ -7,31 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.envoy.calls import call_all
 from tests.envoy.conftest import PEER4, Start
-from tests.envoy.levels import LEVELS, RULE, destination, stated
+from tests.envoy.levels import LEVELS, RULE, service
 from tests.waiting import wait_until
 
-SERVICE = """
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {{name: {name}, namespace: vm}}
-spec:
-  hosts: [{name}.example.com]
-  addresses: [{address}]
-  resolution: STATIC
-  ports: [{{number: 80, name: http, protocol: HTTP}}]
-  endpoints: [{endpoints}]
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: {name}, namespace: vm}}
-spec: {{host: {name}.example.com, {rule}}}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: {name}, namespace: vm}}
-spec: {{hosts: [{name}.example.com], http: [{{route: [{destination}]}}]}}
----
-"""
 SECONDS = 4
 BY_TURNS = "simple: ROUND_ROBIN"
 WARMUP = f"duration: {SECONDS}s, minimumPercent: 5, aggression: 1"
@@ -48,14 +26,9 @@ ADDRESSES = {f"10.96.0.{index}": f"{name}.example.com" for index, name in enumer
 
 
 def _mesh(ports: tuple[int, ...]) -> str:
+    endpoints = [f"address: {PEER4}, ports: {{port: {port}}}" for port in ports]
     return "".join(
-        SERVICE.format(
-            name=name,
-            address=address,
-            endpoints=", ".join(f"{{address: {PEER4}, ports: {{http: {port}}}}}" for port in ports),
-            rule=stated(level, f"loadBalancer: {{{balancer}}}"),
-            destination=destination(level, f"{name}.example.com"),
-        )
+        service(level, name, address, f"loadBalancer: {{{balancer}}}", endpoints)
         for address, (name, (level, balancer)) in zip(ADDRESSES, SERVICES.items(), strict=True)
     )
 
