@@ -83,7 +83,7 @@ def test_routes_that_say_nothing_of_retries_do_as_the_mesh_says(start: Start) ->
     live = start(text)
     wire = start_wire(live, "10.245.1.2", 8080, "wire")
     for index, name in ((2, "declined"), (3, "kept")):
-        assert "503" in live.request(live.netns, f"10.96.1.{index}", 80, f"{name}.example.com", "/fail")
+        assert "503" in live.request(live.netns, f"10.96.1.{index}", 80, f"{name}.example.com", "/status/503")
         assert wire.failed(f"{name}.example.com") == 2, "once more"
 
 
@@ -143,7 +143,7 @@ def test_the_mesh_has_a_policy_for_services_without_one(start: Start) -> None:
     ports = {name: {_told(live, index, name)["port"] for _ in range(3)} for index, name in enumerate(POOLS, 1)}
     assert {name: len(seen) for name, seen in ports.items()} == {"plain": 3, "declined": 1, "kept": 1, "tcp": 3}
     for index, name in enumerate(POOLS, 1):
-        live.request(live.netns, f"10.96.1.{index}", 80, f"{name}.example.com", "/fail")
+        live.request(live.netns, f"10.96.1.{index}", 80, f"{name}.example.com", "/status/503")
     # Envoy's main thread ejects, once its worker has told it.
     wait_until("three are ejected", lambda: live.get("/clusters").count("failed_outlier_check") == 3)
     left = {

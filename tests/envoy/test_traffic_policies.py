@@ -83,6 +83,21 @@ SERVICES = {
         f" consecutive5xxErrors: 0, {EJECTED}}}",
         "10.245.1.2 10.245.1.8",
     ),
+    "back": Wanted(
+        "outlierDetection: {consecutive5xxErrors: 1, interval: 0.1s, baseEjectionTime: 0.3s, maxEjectionPercent: 100}",
+        "10.245.1.2 10.245.1.5",
+    ),
+    "capped": Wanted(
+        "outlierDetection: {consecutive5xxErrors: 1, interval: 0.1s, baseEjectionTime: 60s, maxEjectionPercent: 34}",
+        "10.245.1.2 10.245.1.5 10.245.1.8",
+    ),
+    "panic": Wanted(
+        f"outlierDetection: {{consecutive5xxErrors: 1, minHealthPercent: 60, {EJECTED}}}", "10.245.1.2 10.245.1.5"
+    ),
+    "codes": Wanted(
+        f"outlierDetection: {{consecutive5xxErrors: 1, outlierDetectionHttpErrorCodes: [418], {EJECTED}}}",
+        "10.245.1.2 10.245.1.3",
+    ),
     "connect": Wanted("tunnel: {targetHost: far.example.com, targetPort: 443}", protocol="TCP"),
     "post": Wanted("tunnel: {protocol: POST, targetHost: far.example.com, targetPort: 443}", protocol="TCP"),
     "proxied": Wanted("proxyProtocol: {}", protocol="TCP"),
@@ -247,19 +262,31 @@ def _two_streams(mesh: Mesh, name: str) -> tuple[Any, Any]:
 
 
 def _check_outliers(mesh: Mesh) -> None:
+    def after_a_request(name: str, path: str = "/") -> set[str]:
+        mesh.text(name, path)
+        return _ejected(mesh, name)
+
     for name, address in (("ejecting", "10.245.1.5"), ("unreached", "10.245.1.8")):
-        wait_until(f"{name} ejects", lambda name=name, address=address: _is_ejected(mesh, name, address))  # type: ignore[misc]
+        wait_until(f"{name} ejects", lambda name=name: after_a_request(name))  # type: ignore[misc]
+        assert _ejected(mesh, name) == {address}
         assert {mesh.told(name)["name"] for _ in range(4)} == {"a"}, name
+    wait_until("it is ejected", lambda: after_a_request("back"))
+    wait_until("it is back", lambda: not _ejected(mesh, "back"))
+    wait_until("one is ejected", lambda: after_a_request("capped"))
+    assert max(len(after_a_request("capped")) for _ in range(10)) == 1, "two of three are more than 34 %"
+    wait_until("it is ejected", lambda: after_a_request("panic"))
+    wait_until("it is asked", lambda: mesh.told("panic")["name"] == "bad")
+    assert not set().union(*(after_a_request("codes", "/status/503") for _ in range(4)))
+    wait_until("one is ejected", lambda: after_a_request("codes", "/status/418"))
 
 
-def _is_ejected(mesh: Mesh, name: str, address: str) -> bool:
-    """After one request more."""
-    mesh.text(name)
+def _ejected(mesh: Mesh, name: str) -> set[str]:
+    """The endpoints' addresses."""
     clusters = json.loads(mesh.live.get("/clusters?format=json"))["cluster_statuses"]
     cluster = f"outbound|80|{subset_of(mesh.level)}|{mesh.host(name)}"
     hosts = next(c for c in clusters if c["name"] == cluster)["host_statuses"]
-    status = next(h for h in hosts if h["address"]["socket_address"]["address"] == address)["health_status"]
-    return {flag for flag in status if flag.startswith("failed")} == {"failed_outlier_check"}
+    out = (host for host in hosts if host["health_status"].get("failed_outlier_check"))
+    return {host["address"]["socket_address"]["address"] for host in out}
 
 
 def _check_tcp(mesh: Mesh) -> None:

@@ -2,9 +2,9 @@
 
 To a request it answers in JSON: its own name, the port that the connection came from, the protocol, and, over TLS, the
 server name that was asked for, who the client says it is, and which of the mesh's protocols it offered.
-`/after/SECONDS` is answered only then, `/fail` with 503; `/hold/STATUS` once it is let go, so that requests are under
-way together however slow the machine is. What a `Wire` asks for is of one host at a time. Two names mean more: `bad`
-answers everything with 503, `deaf` no ping.
+`/after/SECONDS` is answered only then, `/status/STATUS` with that, and so is `/hold/STATUS` once it is let go: requests
+are under way together however slow the machine is. What a `Wire` asks for is of one host at a time. Two names mean
+more: `bad` answers everything with 503, `deaf` no ping.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class Handler(socketserver.BaseRequestHandler):
             time.sleep(0.2)
             return False
         host, (_, what, *more) = headers.get("host"), f"{path}/".split("/")
-        status = "503 Bad" if what == "fail" or name == "bad" else "200 OK"
+        status = "503 Bad" if name == "bad" else "200 OK"
         if path in asked:
             body = str(asked[path](host))
         else:
@@ -160,7 +160,8 @@ class Handler(socketserver.BaseRequestHandler):
                 time.sleep(float(more[0]))
             if what == "hold":
                 hold(host)
-                status = f"{more[0]} Held"
+            if what in ("hold", "status"):
+                status = f"{more[0]} Asked"
             with changes:
                 failed[host] += status.startswith("503")
         self.request.sendall(f"HTTP/1.1 {status}\\r\\nContent-Length: {len(body)}\\r\\n\\r\\n{body}".encode())
