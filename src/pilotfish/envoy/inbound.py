@@ -108,7 +108,7 @@ def bound_inbound(db: Reads, port: InboundPort, mode: MutualTLS, certified: bool
 
 def _common(db: Reads, guard: Guard) -> Common:
     requests, connections = (authorization(db, guard, has_requests) for has_requests in (True, False))
-    return Common(settings(db), requests, connections, authentication(db, guard), inbound_retries(db))
+    return Common(settings(db), requests, connections, authentication(db, guard), *inbound_retries(db))
 
 
 def _taken(port: InboundPort, mode: MutualTLS, certified: bool) -> Taken:

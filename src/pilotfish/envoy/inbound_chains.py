@@ -34,10 +34,10 @@ from pilotfish.mesh.listeners.inbound import InboundPort
 from pilotfish.mesh.listeners.outbound import WILDCARD
 from pilotfish.model import Protocol
 from pilotfish.model.authentication import Authentication
-from pilotfish.model.authorization import NOTHING, Authorization
+from pilotfish.model.authorization import Authorization
 from pilotfish.model.gateway import ServerTLS
 from pilotfish.model.mutual_tls import MutualTLS
-from pilotfish.model.route import Retries
+from pilotfish.model.route import Retries, Timeouts
 from pilotfish.model.settings import MeshSettings
 
 
@@ -75,11 +75,13 @@ class Common:
     """What all chains of a listener have alike."""
 
     mesh: MeshSettings
-    requests: Authorization = NOTHING
-    connections: Authorization = NOTHING
-    authentication: Authentication = ()
-    retries: Retries | None = None
+    requests: Authorization
+    connections: Authorization
+    authentication: Authentication
+    retries: Retries | None
     """Of requests to the app, but for gRPC."""
+    tries: Timeouts
+    """Of each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,8 @@ def build_chains(common: Common, port: InboundPort, protocol: Protocol, taken: T
     address = port.listener.bind if port.listener is not None else WILDCARD
     name, cluster = f"{address}_{port.number}", inbound_cluster(port.number)
     passing = port.pool.passing if port.pool is not None else None
-    subject, again = f"{port.host}:{port.service_port}", None if protocol.is_grpc else common.retries
-    route = build_inbound_route(cluster, port.service_port, cluster, subject, again)
+    again = (None, Timeouts()) if protocol.is_grpc else (common.retries, common.tries)
+    route = build_inbound_route(cluster, port.service_port, cluster, f"{port.host}:{port.service_port}", *again)
     http = _http(common, name, f"inbound_{name}", route)
     tcp = _tcp(common, name, cluster, build_passing(passing) if passing is not None else TcpProxy())
     return _tell_apart(common.mesh, _Ends(port.number, http, tcp), protocol, taken)
@@ -114,7 +116,7 @@ def build_chains(common: Common, port: InboundPort, protocol: Protocol, taken: T
 
 def build_passthrough_chains(common: Common, port: int | None, taken: Taken) -> Iterator[FilterChain]:
     """Of a port that nobody has declared; None: of all of them."""
-    route = build_inbound_route(INBOUND_PASSTHROUGH, 0, INBOUND_PASSTHROUGH, ":0", common.retries)
+    route = build_inbound_route(INBOUND_PASSTHROUGH, 0, INBOUND_PASSTHROUGH, ":0", common.retries, common.tries)
     http = _http(common, f"{VIRTUAL_INBOUND}-catchall-http", INBOUND_PASSTHROUGH, route)
     tcp = _tcp(common, VIRTUAL_INBOUND, INBOUND_PASSTHROUGH, TcpProxy())
     return _tell_apart(common.mesh, _Ends(port, http, tcp), Protocol.AUTO, taken)

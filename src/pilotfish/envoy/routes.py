@@ -68,13 +68,13 @@ def service_routes(db: Reads, scope: Scope, host: str, port: int) -> Resource:
 
 
 def build_inbound_route(
-    name: str, port: int, cluster: str, subject: str, retries: Retries | None
+    name: str, port: int, cluster: str, subject: str, retries: Retries | None, tries: Timeouts
 ) -> RouteConfiguration:
     """The inline route of an inbound filter chain: everything to the app. `subject` heads the trace operation."""
     route = Route(name="default", route=RouteAction(cluster=cluster))
     route.match.prefix = "/"
     set_timeout(route.route)
-    if (policy := build_retry_policy(retries, Timeouts())) is not None:
+    if (policy := build_retry_policy(retries, tries)) is not None:
         route.route.retry_policy.CopyFrom(policy)
     route.decorator.operation = f"{subject}/*"
     host = VirtualHost(name=f"inbound|http|{port}", domains=["*"], routes=[route])

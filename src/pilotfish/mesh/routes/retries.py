@@ -25,10 +25,12 @@ _INBOUND: Final = Retries(attempts=2, conditions=("reset-before-request",), else
 
 
 @query
-def inbound_retries(db: Reads) -> Retries | None:
+def inbound_retries(db: Reads) -> tuple[Retries | None, Timeouts]:
     """From a sidecar to its app, of which there is one."""
-    found = lower_retries(mesh_config(db).default_inbound_http_retry_policy, _INBOUND)
-    return replace(found, elsewhere=False, other_localities=False) if found is not None else None
+    stated = mesh_config(db).default_inbound_http_retry_policy
+    found = lower_retries(stated, _INBOUND)
+    again = replace(found, elsewhere=False, other_localities=False) if found is not None else None
+    return again, lower_try(stated)
 
 
 def lower_retries(source: istio.HTTPRetry | None, default: Retries = DEFAULT_RETRIES) -> Retries | None:
