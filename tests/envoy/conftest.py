@@ -50,6 +50,7 @@ from pilotfish.envoy.bootstrap import BootstrapSpec, bootstrap
 from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh import inputs
+from pilotfish.mesh.discovery_selectors import within
 from pilotfish.mesh.ingresses import with_ingresses
 from pilotfish.model import Proxy
 from pilotfish.model.private import reveal
@@ -99,8 +100,11 @@ class Ads:
             if request.HasField("error_detail"):
                 self.nacks.append(request.error_detail.message)
                 continue
-            self.taken[request.type_url] = request.version_info
             names = tuple(request.resource_names)
+            if not names and asked.get(request.type_url):  # it wants no more of them
+                del asked[request.type_url], self.taken[request.type_url]
+                continue
+            self.taken[request.type_url] = request.version_info
             if asked.get(request.type_url) == names:
                 continue
             asked[request.type_url] = names
@@ -361,7 +365,8 @@ def _resources(mesh: str, proxy: Proxy, problems: Set[str]) -> ResourceSet:
     loaded = load(mesh, "in.yaml", "vm")
     assert {problem.reason for problem in loaded.problems} == problems, loaded.problems
     graph, config = Graph(), loaded.mesh_config.config if loaded.mesh_config is not None else MeshConfig()
-    inputs.apply(graph, with_ingresses({m.ref: m for m in loaded.manifests}, config))
+    manifests = {manifest.ref: manifest for manifest in loaded.manifests}
+    inputs.apply(graph, with_ingresses(within(manifests, config), config))
     inputs.apply_mesh_config(graph, config)
     return resource_set(graph, proxy)
 

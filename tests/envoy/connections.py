@@ -20,6 +20,15 @@ def start_server(live: LiveEnvoy, port: int, name: str) -> None:
     assert process.stdout.readline() == b"ready\n"
 
 
+def start_greeter(live: LiveEnvoy, address: str, port: int, netns: str) -> None:
+    """A server that says hello to whoever connects, and closes."""
+    command = ["ip", "netns", "exec", netns, sys.executable, "-ISc", _GREETER, address, str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    live.processes.append(process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+
+
 def connect_all(netns: str, calls: Sequence[tuple[str, int, str]]) -> list[str]:
     """Which server answers each connection to an address and port, with this server name; "closed" if none does."""
     return [_answer(netns, *each) for each in calls]
@@ -58,3 +67,12 @@ with socket.create_server(("10.245.1.2", int(sys.argv[1])), backlog=512) as serv
             connection.sendall(sys.argv[2].encode())
 """
 """Answers its name to whatever comes first."""
+
+_GREETER = """
+import socket, sys
+with socket.create_server((sys.argv[1], int(sys.argv[2]))) as server:
+    print("ready", flush=True)
+    while True:
+        with server.accept()[0] as connection:
+            connection.sendall(b"hello\\n")
+"""

@@ -244,6 +244,20 @@ def test_what_the_pool_of_the_mesh_does(start: Start) -> None:
     _check(App(live, wire, live.netns, "10.96.9.8", "outbound|8080||far.example.com"), "mesh", mesh)
 
 
+def test_what_the_mesh_says_of_connections(start: Start) -> None:
+    """Beside its pool."""
+    live = start(FAR.format(protocol="HTTP"))
+    wire = start_wire(live, PEER4, 8080, HOST)
+    app = App(live, wire, live.netns, "10.96.9.8", "outbound|8080||far.example.com")
+    for config, check in {
+        "connectTimeout: 0.1s": _soon_given_up,
+        "tcpKeepalive: {probes: 1, time: 1s, interval: 1s}": _dead_is_noticed,
+        "h2UpgradePolicy: UPGRADE": _http2,
+    }.items():
+        live.update(FAR.format(protocol="HTTP") + MESH.format(config=config))
+        check(app)
+
+
 def _own(live: LiveEnvoy) -> App:
     return App(live, start_wire(live, POD4, 8080, HOST, netns=live.netns), live.peer, POD4, "inbound|8080||")
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.envoy.conftest import POD4, LiveEnvoy, Start
+from tests.envoy.connections import start_greeter
 from tests.envoy.wire import start_wire
 from tests.waiting import wait_until
 
@@ -160,3 +161,100 @@ def _protocol(live: LiveEnvoy, index: int, name: str) -> str:
 def _told(live: LiveEnvoy, index: int, name: str) -> Any:
     body = live.request(live.netns, f"10.96.1.{index}", 80, f"{name}.example.com").partition("\n\n")[2]
     return json.loads(body[body.index("{") : body.rindex("}") + 1])
+
+
+TRY = MESH[: MESH.index("    tcpKeepalive")] + "    KEY: {attempts: 1, retryOn: 5xx, perTryTimeout: 0.2s}\n---\n"
+
+
+@pytest.mark.parametrize("key", ["defaultHttpRetryPolicy", "defaultInboundHttpRetryPolicy"])
+def test_each_try_has_its_time(start: Start, key: str) -> None:
+    """Of a call of a service, and of one of the app."""
+    services = SERVICE.format(name="plain", index=1, protocol="HTTP") + OWN.format(name="http")
+    live = start(TRY.replace("KEY", key) + services)
+    caller, called, port = (live.peer, POD4, 8080) if "Inbound" in key else (live.netns, "10.96.1.1", 80)
+    server, netns = (POD4, live.netns) if "Inbound" in key else ("10.245.1.2", live.peer)
+    wire = start_wire(live, server, 8080, "wire", netns=netns)
+    assert "504 Gateway Timeout" in live.request(caller, called, port, "plain.example.com", "/hold/200")
+    assert wire.let_go("plain.example.com") == 2
+
+
+HIDDEN = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: vm, labels: {mesh: "on"}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {tier: gold}}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: shop, namespace: shop}
+spec:
+  hosts: [shop.example.com]
+  addresses: [10.96.1.1]
+  resolution: STATIC
+  ports: [{number: 80, name: a, protocol: HTTP, targetPort: 8080}]
+  endpoints: [{address: 10.245.1.2}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop, namespace: shop}
+spec:
+  hosts: [shop.example.com]
+  http: [{headers: {response: {set: {x-by: route}}}, route: [{destination: {host: shop.example.com}}]}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: shop, namespace: shop}
+spec: {host: shop.example.com, trafficPolicy: {connectionPool: {http: {maxRequestsPerConnection: 1}}}}
+---
+"""
+ALL, NONE = ("there", "routed", "renewed"), ()
+BY_LABELS = 'discoverySelectors: [{{matchLabels: {{mesh: "on"}}}}, {other}]'
+SHOWN = {
+    "{}": ALL,
+    "defaultServiceExportTo: [.]": NONE,
+    "defaultVirtualServiceExportTo: [.]": ("there", "renewed"),
+    "defaultDestinationRuleExportTo: [.]": ("there", "routed"),
+    'discoverySelectors: [{matchLabels: {mesh: "on"}}]': NONE,
+    "discoverySelectors: [{matchExpressions: [{key: kubernetes.io/metadata.name, operator: Exists}]}]": ALL,
+    BY_LABELS.format(other="{matchExpressions: [{key: tier, operator: In, values: [gold]}]}"): ALL,
+    BY_LABELS.format(other="{matchExpressions: [{key: tier, operator: NotIn, values: [gold]}]}"): NONE,
+    BY_LABELS.format(other="{matchLabels: {tier: gold}, matchExpressions: [{key: mesh, operator: DoesNotExist}]}"): ALL,
+}
+"""What of another namespace's a client is shown."""
+
+
+def test_what_is_shown_of_another_namespace_where_nobody_says_it(start: Start) -> None:
+    def mesh(config: str) -> str:
+        strict = _mesh(config).replace("  mesh: |\n", "  mesh: |\n    outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n")
+        return HIDDEN + strict.replace("    {}\n", "")
+
+    live = start(mesh("{}"))
+    start_wire(live, "10.245.1.2", 8080, "wire")
+    found = {}
+    for config in SHOWN:
+        live.update(mesh(config))
+        answers = [live.request(live.netns, "10.96.1.1", 80, "shop.example.com") for _ in range(2)]
+        there = all("200 OK" in answer for answer in answers)
+        effects = {
+            "there": there,
+            "routed": there and "x-by: route" in answers[0],
+            "renewed": there and answers[0][answers[0].index("{") :] != answers[1][answers[1].index("{") :],
+        }
+        found[config] = tuple(name for name, is_seen in effects.items() if is_seen)
+    assert found == SHOWN
+
+
+@pytest.mark.parametrize("way", ["out", "in"])
+def test_a_server_that_speaks_first_waits_as_long_as_the_mesh_says(start: Start, way: str) -> None:
+    """On a port that declares no protocol; without it, for ever."""
+    live = start(
+        _mesh("protocolDetectionTimeout: 0.2s")
+        + SERVICE.format(name="plain", index=1, protocol='""')
+        + OWN.format(name="x")
+    )
+    start_greeter(live, "10.245.1.2" if way == "out" else POD4, 8080, live.peer if way == "out" else live.netns)
+    called = (live.netns, "10.96.1.1", 80) if way == "out" else (live.peer, POD4, 8080)
+    assert live.call(*called, "") == "hello\n"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +14,8 @@ from pilotfish.cli.live_scene import find_identity
 from pilotfish.envoy.mutual_tls import MESH_HTTP
 from tests.certificates import issue
 from tests.envoy.authority import Authority, spiffe
-from tests.envoy.conftest import EDGE, PEER4, POD4, WEBAPP, LiveEnvoy, Start
+from tests.envoy.conftest import EDGE, PEER4, POD4, WEBAPP, Start
+from tests.envoy.connections import start_greeter
 from tests.envoy.tls_calls import Seen, call_tls
 from tests.envoy.wire import start_wire
 
@@ -263,27 +262,8 @@ def test_tls_of_a_sidecars_own_is_for_clients_outside_of_the_mesh(start: Start, 
 def test_a_server_that_speaks_first(start: Start, authority: Authority) -> None:
     """Its clients may speak mutual TLS or nothing at all until it has spoken."""
     live = start(MESH, proxy=CLIENT, secrets=authority.secrets)
-    start_greeter(live, POD4, 8002)
+    start_greeter(live, POD4, 8002, live.netns)
     assert live.call(live.peer, POD4, 8002, "") == "hello\n"
     caller = authority.write("caller", issue("caller", authority.root, spiffe("caller")))
     ca = authority.folder / "ca.pem"
     assert call_tls(live.peer, POD4, 8002, "", trusted=ca, shown=caller, alpn=("istio",)).answer == "hello\n"
-
-
-def start_greeter(live: LiveEnvoy, address: str, port: int) -> None:
-    """A server that says hello to whoever connects, and closes."""
-    command = ["ip", "netns", "exec", live.netns, sys.executable, "-ISc", _GREETER, address, str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    live.processes.append(process)
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
-
-
-_GREETER = """
-import socket, sys
-with socket.create_server((sys.argv[1], int(sys.argv[2]))) as server:
-    print("ready", flush=True)
-    while True:
-        with server.accept()[0] as connection:
-            connection.sendall(b"hello\\n")
-"""
