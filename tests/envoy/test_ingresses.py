@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
 import pytest
 
 from pilotfish.model import Proxy
 from pilotfish.model.proxy import ProxyType
+from tests.certificates import issue, secret
 from tests.envoy.conftest import PEER4, POD4, LiveEnvoy, Start
+from tests.envoy.tls_calls import call_tls
 
 INGRESSES = """
 apiVersion: networking.k8s.io/v1
@@ -86,3 +91,98 @@ def test_which_paths_lead_where(gateway: LiveEnvoy) -> None:
         ("whole.example.com", "/a", "shop GET"),
     ):
         assert expected in gateway.request(gateway.peer, POD4, 80, host, path), (host, path)
+
+
+CLASSES = """
+---
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: ours}
+spec: {controller: istio.io/ingress-controller}
+---
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: theirs}
+spec: {controller: example.com/controller}
+"""
+MESH = """
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: istio, namespace: istio-system}}
+data: {{mesh: "{config}"}}
+"""
+OF_CLASS = """
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{name: {name}, namespace: vm}}
+spec:
+  {said}
+  rules:
+  - host: {name}.example.com
+    http: {{paths: [{{path: /, pathType: Prefix, backend: {{service: {{name: shop, port: {{number: 80}}}}}}}}]}}
+"""
+SAID = {
+    "none": "",
+    **{name: f"ingressClassName: {name}" for name in ("istio", "ours", "theirs", "mine")},
+}
+SERVED = {
+    "": {"istio", "ours"},
+    "ingressControllerMode: STRICT": {"istio", "ours"},
+    "ingressControllerMode: DEFAULT": {"istio", "ours", "none"},
+    "ingressControllerMode: 'OFF'": set(),
+    "ingressClass: mine": {"mine", "ours"},
+    "ingressSelector: another": set(),
+}
+"""By meshConfig, the Ingresses that this gateway serves, by their class."""
+
+
+def test_which_ingresses_are_served(start: Start) -> None:
+    def mesh(config: str) -> str:
+        ingresses = (OF_CLASS.format(name=name, said=said) for name, said in SAID.items())
+        return MESH.format(config=config) + "".join((SERVICES, CLASSES, *ingresses))
+
+    live = start(mesh(""), proxy=GATEWAY)
+    live.start_app(live.peer, PEER4, 9001, "shop")
+    found = {}
+    for config in SERVED:
+        live.update(mesh(config), GATEWAY)
+        found[config] = {
+            name for name in SAID if "shop GET" in live.request(live.peer, POD4, 80, f"{name}.example.com")
+        }
+    assert found == SERVED
+
+
+SECURE = """
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: secure, namespace: vm}
+spec:
+  ingressClassName: istio
+  tls: [{hosts: [secure.example.com], secretName: secure}]
+  rules:
+  - http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}
+---
+"""
+
+
+def test_tls_ends_at_the_gateway(start: Start) -> None:
+    ca = issue("ca")
+    served = issue("secure", ca, "secure.example.com")
+    certificate = secret("secure", "istio-system", tls_crt=served.pem, tls_key=served.key)
+    live = start(SERVICES + SECURE + certificate, proxy=GATEWAY)
+    live.start_app(live.peer, PEER4, 9001, "shop")
+    sent = "GET / HTTP/1.1\r\nHost: secure.example.com\r\nConnection: close\r\n\r\n"
+    with NamedTemporaryFile("w") as trusted:
+        trusted.write(ca.pem)
+        trusted.flush()
+        seen = {
+            name: call_tls(live.peer, POD4, 443, sent, server_name=name, trusted=Path(trusted.name))
+            for name in ("secure.example.com", "other.example.com")
+        }
+    assert "shop GET" in seen["secure.example.com"].answer
+    assert seen["secure.example.com"].certificate == "secure"
+    assert "shop GET" not in seen["other.example.com"].answer
+    assert "shop GET" in live.request(live.peer, POD4, 80, "other.example.com"), "without TLS, for every host"
