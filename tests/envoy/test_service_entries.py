@@ -16,6 +16,7 @@ from tests.envoy.calls import call_all
 from tests.envoy.conftest import PEER4, LiveEnvoy, Start
 from tests.envoy.connections import connect_all, start_server
 from tests.envoy.wire import start_wire
+from tests.waiting import wait_until
 
 ENTRY = """
 apiVersion: networking.istio.io/v1
@@ -134,6 +135,33 @@ def test_a_wildcard_is_looked_up_name_by_name(start: Start) -> None:
     assert "503 Service Unavailable" in live.request(live.netns, "10.99.0.1", 80, "nowhere.example.com")
     calls = (("10.99.0.1", 443, name) for name in ("b.a.example.com", "nowhere.example.com", "a.example.org"))
     assert connect_all(live.netns, tuple(calls)) == ["there", "closed", "closed"]
+
+
+def test_names_are_looked_up(start: Start) -> None:
+    """The host's own, or those of endpoints."""
+    live = start(
+        ANY.replace("outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}", "dnsRefreshRate: 100ms")
+        + _entry("own", "own.example.com", "10.96.0.1", how="DNS")
+        + _entry("several", "several.example.org", "10.96.0.2", how="DNS", endpoints=_NAMES)
+        + _entry("one", "one.example.org", "10.96.0.3", how="DNS_ROUND_ROBIN", endpoints="[{address: a.example.com}]")
+        + _entry("lost", "nowhere.example.com", "10.96.0.4", how="DNS")
+    )
+    _start_dns(live)
+    for port in (80, 81):
+        live.start_app(live.peer, PEER4, port, f"there{port}")
+
+    def ask(index: int, host: str) -> str:
+        return live.request(live.netns, f"10.96.0.{index}", 80, host)
+
+    # Envoy asked before anybody could answer, and asks again.
+    wait_until("it is known", lambda: "there80 GET /" in ask(1, "own.example.com"))
+    wait_until("one is known", lambda: "there80 GET /" in ask(3, "one.example.org"))
+    for port in (80, 81):
+        wait_until(f"{port} is known", lambda port=port: f"there{port} GET /" in ask(2, "several.example.org"))  # type: ignore[misc]
+    assert "503 Service Unavailable" in ask(4, "nowhere.example.com")
+
+
+_NAMES = "[{address: a.example.com}, {address: nowhere.example.com}, {address: b.example.com, ports: {http: 81}}]"
 
 
 def test_what_nobody_has_is_looked_up_where_the_mesh_says_so(start: Start) -> None:

@@ -215,6 +215,8 @@ ANSWERS = """
     redirect: {derivePort: FROM_REQUEST_PORT, authority: other.example.com, redirectCode: 303}
   - match: [{uri: {prefix: /keep}}]
     redirect: {derivePort: FROM_REQUEST_PORT, scheme: https}
+  - match: [{uri: {prefix: /default}}]
+    redirect: {derivePort: FROM_PROTOCOL_DEFAULT, scheme: https}
   - match: [{uri: {prefix: /prefix}}]
     redirect: {prefixRewrite: /instead}
   - match: [{uri: {prefix: /percent}}]
@@ -242,6 +244,7 @@ def test_redirects_and_direct_responses_never_reach_an_app(start: Start) -> None
             _moved("the port", "/port", "307", "https://app.example.com:8443/port"),
             _moved("the port of the request, which is HTTP's own", "/same", "303", "http://other.example.com/same"),
             _moved("the port of the request, which is not HTTPS's", "/keep", "301", "https://app.example.com:80/keep"),
+            _moved("the port of HTTPS", "/default", "301", "https://app.example.com/default"),
             _moved("a prefix", "/prefix/x", "301", "http://app.example.com/instead/x"),
             _moved("a prefix, as the Gateway API is lowered", "/percent/x", "301", "http://app.example.com/instead/x"),
             Call("a response", "/teapot", (" 418 ", "short and stout", "content-type: text/tea"), never=("x-app",)),
@@ -272,6 +275,9 @@ FAULTS = """
   - match: [{uri: {prefix: /both}}]
     fault: {delay: {fixedDelay: 0.7s, percentage: {value: 100}}, abort: {httpStatus: 500, percentage: {value: 100}}}
     route: [{destination: {host: app.example.com, subset: v1}}]
+  - match: [{uri: {prefix: /old}}]
+    fault: {delay: {fixedDelay: 0.7s, percent: 100}}
+    route: [{destination: {host: app.example.com, subset: v1}}]
   - match: [{uri: {prefix: /some}}]
     fault: {abort: {httpStatus: 500, percentage: {value: 30.5}}}
     route: [{destination: {host: app.example.com, subset: v1}}]
@@ -290,6 +296,7 @@ def test_faults_hit_their_share_of_requests(start: Start) -> None:
             Call("an abort", "/broken", ("HTTP/1.1 555 ",), never=("x-app",)),
             Call("for gRPC", "/grpc", ("grpc-status: 14\r\n",), ("Content-Type: application/grpc",)),
             Call("a delay and an abort", "/both", ("HTTP/1.1 500 ",), seconds=0.7),
+            Call("a percentage of old", "/old", ("v1 GET /old",), seconds=0.7),
             Call("without a percentage", "/none", ("v1 GET /none",)),
         ),
     )
@@ -309,6 +316,10 @@ MIRRORS = """
     mirror: {host: shadow.example.com}
     mirrorPercentage: {value: 0}
     route: [{destination: {host: app.example.com, subset: v1}}]
+  - match: [{uri: {prefix: /old}}]
+    mirror: {host: shadow.example.com}
+    mirrorPercent: 0
+    route: [{destination: {host: app.example.com, subset: v1}}]
   - match: [{uri: {prefix: /more}}]
     mirrors:
     - {destination: {host: shadow.example.com}}
@@ -320,7 +331,7 @@ MIRRORS = """
 
 
 def test_mirrors_get_their_share_and_what_they_answer_is_nobodys_matter(start: Start) -> None:
-    live = _start(start, MIRRORS)
+    live = _start(start, MIRRORS, frozenset({"DeprecatedField"}))
     heard = ("x-answer: 200",)
     _check(
         live,
@@ -328,6 +339,7 @@ def test_mirrors_get_their_share_and_what_they_answer_is_nobodys_matter(start: S
             Call("all", "/all", ("HTTP/1.1 200 ", "v1 GET /all"), heard),
             Call("a slow mirror", "/all/x", ("v1 GET /all/x",), heard),
             Call("none", "/never", ("v1 GET /never",), heard),
+            Call("none, as of old", "/old", ("v1 GET /old",), heard),
             Call("more than one, dead ones among them", "/more", ("HTTP/1.1 200 ", "v1 GET /more"), heard),
             *(Call("a share", "/share", ("v1 GET /share",)),) * 200,
         ),
@@ -341,6 +353,7 @@ def test_mirrors_get_their_share_and_what_they_answer_is_nobodys_matter(start: S
     )
     copies = _seen(live, 82)
     assert "/never" not in copies
+    assert "/old" not in copies
     assert 31 <= copies.count("GET /share") <= 89, "it is 60 of 200, and 29 are 4.5 standard deviations"
 
 
@@ -360,6 +373,9 @@ CORS = """
     route: [{destination: {host: app.example.com, subset: v1}}]
   - match: [{uri: {prefix: /alone}}]
     corsPolicy: {allowOrigins: [{exact: "https://a.example.com"}], unmatchedPreflights: IGNORE}
+    route: [{destination: {host: app.example.com, subset: v1}}]
+  - match: [{uri: {prefix: /forwarded}}]
+    corsPolicy: {allowOrigins: [{exact: "https://a.example.com"}], unmatchedPreflights: FORWARD}
     route: [{destination: {host: app.example.com, subset: v1}}]
   - match: [{uri: {prefix: /old}}]
     corsPolicy: {allowOrigin: ["*"]}
@@ -385,6 +401,7 @@ def test_pages_of_other_origins_are_let_in_by_their_origin(start: Start) -> None
             _preflight(
                 "not allowed: the proxy decides", "/alone", "https://e.example.com", (" 200 ",), (_CORS, "x-app: v1")
             ),
+            _preflight("not allowed: the app is asked", "/forwarded", "https://e.org", ("x-app: v1",), (_CORS,)),
             _preflight("of old", "/old", "https://e.example.com", (_origin("https://e.example.com"),), ("x-app: v1",)),
             Call(
                 "a request",
