@@ -6,11 +6,12 @@ import json
 from base64 import b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 _Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 DAY = timedelta(days=1)
@@ -72,6 +73,12 @@ def revoke(by: Issued, *revoked: Issued) -> str:
         entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - DAY).build()
         builder = builder.add_revoked_certificate(entry)
     return builder.sign(by.private_key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+def key_pin(issued: Issued) -> str:
+    """As `verifyCertificateSpki` has it."""
+    public = issued.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return b64encode(sha256(public).digest()).decode()
 
 
 def secret(name: str, namespace: str = "vm", **keys: str) -> str:

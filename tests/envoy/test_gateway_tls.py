@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from base64 import b64encode
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.certificates import issue, revoke, secret
+from tests.certificates import issue, key_pin, revoke, secret
 from tests.envoy.conftest import EDGE, PEER4, POD4, LiveEnvoy, Start
 from tests.envoy.test_gateways import SERVICES
 from tests.envoy.tls_calls import Seen, call_tls
@@ -48,6 +45,8 @@ spec:
   - {{port: {{number: 8447, name: v2, protocol: HTTPS}}, hosts: [v2.example.com],
       tls: {{mode: SIMPLE, {a}, maxProtocolVersion: TLSV1_2, cipherSuites: [ECDHE-ECDSA-AES256-GCM-SHA384],
         ecdhCurves: [P-256]}}}}
+  - {{port: {{number: 8447, name: curves, protocol: HTTPS}}, hosts: [curves.example.com],
+      tls: {{mode: SIMPLE, {a}, ecdhCurves: [P-384]}}}}
   - {{port: {{number: 8447, name: v1, protocol: HTTPS}}, hosts: [v1.example.com],
       tls: {{mode: SIMPLE, {a}, minProtocolVersion: TLSV1_1, cipherSuites: [ECDHE-ECDSA-AES128-SHA],
         alpnProtocols: [http/1.1]}}}}
@@ -115,8 +114,7 @@ def folder() -> Iterator[Path]:
         (folder / "crl.pem").write_text(revoke(ca, issued["you"]))
         me = issued["me"].certificate
         (folder / "me.hash").write_text(me.fingerprint(SHA256()).hex())
-        public = me.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        (folder / "me.spki").write_text(b64encode(sha256(public).digest()).decode())
+        (folder / "me.spki").write_text(key_pin(issued["me"]))
         for path in (folder, *folder.iterdir()):
             path.chmod(0o755)  # Envoy is another user.
         yield folder
@@ -149,7 +147,13 @@ def _start_apps(live: LiveEnvoy) -> None:
 
 def test_what_clients_see(edge: LiveEnvoy, folder: Path) -> None:
     def ask(
-        host: str, port: int = 8443, shown: str = "", path: str = "/", alpn: tuple[str, ...] = (), highest: str = ""
+        host: str,
+        port: int = 8443,
+        shown: str = "",
+        path: str = "/",
+        alpn: tuple[str, ...] = (),
+        highest: str = "",
+        curve: str = "",
     ) -> Seen:
         sent = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nX-Show: 1\r\nConnection: close\r\n\r\n"
         pair = folder / shown if shown else None
@@ -164,6 +168,7 @@ def test_what_clients_see(edge: LiveEnvoy, folder: Path) -> None:
             shown=pair,
             alpn=alpn,
             highest=highest,
+            curve=curve,
         )
 
     def answers(seen: Seen) -> str:
@@ -207,6 +212,8 @@ def test_what_clients_see(edge: LiveEnvoy, folder: Path) -> None:
 
     assert ask("v3.example.com", 8447).version == "TLSv1.3"
     assert answers(ask("v3.example.com", 8447, highest="TLSv1_2")) == "refused"
+    assert "200 OK" in ask("curves.example.com", 8447, curve="secp384r1").answer
+    assert answers(ask("curves.example.com", 8447, curve="prime256v1")) == "refused"
     second = ask("v2.example.com", 8447)
     assert (second.version, second.cipher) == ("TLSv1.2", "ECDHE-ECDSA-AES256-GCM-SHA384")
     first = ask("v1.example.com", 8447, highest="TLSv1_1", alpn=("h2", "http/1.1"))

@@ -267,3 +267,54 @@ def test_a_server_that_speaks_first(start: Start, authority: Authority) -> None:
     caller = authority.write("caller", issue("caller", authority.root, spiffe("caller")))
     ca = authority.folder / "ca.pem"
     assert call_tls(live.peer, POD4, 8002, "", trusted=ca, shown=caller, alpn=("istio",)).answer == "hello\n"
+
+
+def _mesh(**config: object) -> str:
+    return _object("ConfigMap", "istio", data={"mesh": json.dumps(config)}).replace('"vm"', '"istio-system"')
+
+
+def test_how_the_mesh_speaks_tls(start: Start, authority: Authority) -> None:
+    """To who calls a pod: versions, suites and curves."""
+    live = start(MESH, proxy=CLIENT, secrets=authority.secrets)
+    live.start_app(live.netns, POD4, 8011, "app")
+    ca = authority.folder / "ca.pem"
+    caller = authority.write("caller", issue("caller", authority.root, spiffe("caller")))
+
+    def call(highest: str = "TLSv1_2", curve: str = "") -> tuple[bool, str]:
+        seen = call_tls(
+            live.peer, POD4, 8011, REQUEST, trusted=ca, shown=caller, alpn=MESH_HTTP, highest=highest, curve=curve
+        )
+        return "app GET" in seen.answer, seen.cipher
+
+    # Up to TLS 1.2 a curve is the certificate's as well.
+    assert (call()[0], call("TLSv1_3", "secp384r1")[0]) == (True, False)
+    suite = "ECDHE-ECDSA-AES256-GCM-SHA384"
+    live.update(MESH + _mesh(meshMTLS={"cipherSuites": [suite], "ecdhCurves": ["P-384"]}), CLIENT)
+    assert (call(), call("TLSv1_3", "secp384r1")[0]) == ((True, suite), True)
+    live.update(MESH + _mesh(meshMTLS={"minProtocolVersion": "TLSV1_3"}), CLIENT)
+    assert (call()[0], call("TLSv1_3")[0]) == (False, True)
+
+
+def test_whom_the_mesh_takes_for_its_own(start: Start, authority: Authority) -> None:
+    """By trust domain; and what is spoken with them where nobody says it."""
+    domains = ("cluster.local", "td.example", "old.example")
+    services = ""
+    for index in range(1, len(domains) + 1):
+        services += _service(f"s{index}", f"10.96.1.{index}", f"s{index}", "http", 8440 + index)
+        services += _pod(f"s{index}", PEER4, ISTIO, "server")
+    live = start(services, proxy=CLIENT, secrets=authority.secrets)
+    for index, domain in enumerate(domains, 1):
+        authority.write("server", issue("server", authority.root, spiffe("server", domain)))
+        start_wire(live, PEER4, 8440 + index, "secret", authority.folder)
+
+    def taken() -> set[str]:
+        asked = {d: live.request(live.netns, f"10.96.1.{i}", 80, f"s{i}") for i, d in enumerate(domains, 1)}
+        return {domain for domain, answer in asked.items() if "200 OK" in answer}
+
+    assert taken() == {"cluster.local"}
+    live.update(services + _mesh(trustDomain="td.example"), CLIENT)
+    assert taken() == {"td.example"}
+    live.update(services + _mesh(trustDomain="td.example", trustDomainAliases=["old.example"]), CLIENT)
+    assert taken() == {"td.example", "old.example"}
+    live.update(services + _mesh(enableAutoMtls=False), CLIENT)
+    assert taken() == set(), "they are spoken to in the clear"

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from tests.certificates import issue, revoke
+from tests.certificates import issue, key_pin, revoke
 from tests.envoy.conftest import PEER4, POD4, LiveEnvoy, Start
 from tests.envoy.tls_calls import Seen, call_tls
 
@@ -295,19 +295,25 @@ def test_the_mesh_says_how_tls_is_ended_where_nobody_else_does(start: Start, key
     suite = "ECDHE-ECDSA-AES256-GCM-SHA384"
     files = f"mode: SIMPLE, serverCertificate: {keys}/server.pem, privateKey: {keys}/server.key"
     live = start(
-        tls_defaults(f"{{minProtocolVersion: TLSV1_3, cipherSuites: [{suite}]}}")
+        tls_defaults(f"{{minProtocolVersion: TLSV1_3, cipherSuites: [{suite}], ecdhCurves: [P-384]}}")
         + sidecar(f"""
   ingress:
   - {{port: {{number: 443, protocol: TLS}}, defaultEndpoint: 127.0.0.1:8080, tls: {{{files}}}}}
   - port: {{number: 444, protocol: TLS}}
     defaultEndpoint: 127.0.0.1:8080
-    tls: {{{files}, minProtocolVersion: TLSV1_2}}""")
+    tls: {{{files}, minProtocolVersion: TLSV1_2}}
+  - {{port: {{number: 445, protocol: TLS}}, defaultEndpoint: 127.0.0.1:8080, tls: {{{files}, ecdhCurves: [P-256]}}}}""")
     )
     live.start_app(live.netns, "127.0.0.1", 8080, "app")
 
-    def call(port: int, highest: str) -> Seen:
+    def call(port: int, highest: str, curve: str = "") -> Seen:
         sent = "GET / HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n"
-        return call_tls(live.peer, POD4, port, sent, trusted=keys / "server.pem", highest=highest)
+        trusted = keys / "server.pem"
+        return call_tls(live.peer, POD4, port, sent, trusted=trusted, highest=highest, curve=curve)
+
+    for port, curve in ((443, "secp384r1"), (445, "prime256v1")):
+        for each in ("secp384r1", "prime256v1"):
+            assert ("app GET" in call(port, "TLSv1_3", each).answer) is (each == curve), (port, each)
 
     assert "app GET" in call(443, "TLSv1_3").answer
     assert "app GET" not in call(443, "TLSv1_2").answer
@@ -374,6 +380,7 @@ def test_tls_at_the_proxy_has_bounds(start: Start) -> None:
     me = issue("me", ca)
     issued = {"server": issue("server", ca), "me": me, "you": issue("you", ca), "other": issue("other", stranger)}
     pin = me.certificate.fingerprint(SHA256()).hex()
+    key = key_pin(me)
     with TemporaryDirectory() as made:
         folder = Path(made)
         folder.chmod(0o755)
@@ -399,6 +406,9 @@ def test_tls_at_the_proxy_has_bounds(start: Start) -> None:
   - port: {{number: 446, protocol: HTTPS}}
     defaultEndpoint: 127.0.0.1:8080
     tls: {{mode: MUTUAL, {files}, caCertificates: {folder}/ca.pem, verifyCertificateHash: ["{pin}"]}}
+  - port: {{number: 448, protocol: HTTPS}}
+    defaultEndpoint: 127.0.0.1:8080
+    tls: {{mode: MUTUAL, {files}, caCertificates: {folder}/ca.pem, verifyCertificateSpki: ["{key}"]}}
   - port: {{number: 447, protocol: HTTPS}}
     defaultEndpoint: 127.0.0.1:8080
     tls: {{mode: MUTUAL, {files}, caCertificates: {folder}/ca.pem, insecureSkipVerify: true}}""")
@@ -420,5 +430,5 @@ def test_tls_at_the_proxy_has_bounds(start: Start) -> None:
 
         assert let_in(444) == {"me"}
         assert let_in(445) == {"", "me", "you"}
-        assert let_in(446) == {"me"}
+        assert let_in(446) == let_in(448) == {"me"}
         assert let_in(447) == {"me", "you", "other"}

@@ -32,10 +32,12 @@ def call_tls(
     shown: Path | None = None,
     alpn: tuple[str, ...] = (),
     highest: str = "",
+    curve: str = "",
     source: str = "",
 ) -> Seen:
     """`trusted` is the authority's certificate, `shown` NAME of the client's NAME.pem and NAME.key, `highest` the
-    highest version that it speaks (`TLSv1_1`), `source` the address that it calls from."""
+    highest version that it speaks (`TLSv1_1`), `curve` the only one that it knows (`secp384r1`), `source` the address
+    that it calls from."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.load_verify_locations(trusted)
@@ -43,6 +45,8 @@ def call_tls(
         context.load_cert_chain(f"{shown}.pem", f"{shown}.key")
     if alpn:
         context.set_alpn_protocols(alpn)
+    if curve:
+        context.set_ecdh_curve(curve)
     if highest:
         context.set_ciphers("ALL:@SECLEVEL=0")
         with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
