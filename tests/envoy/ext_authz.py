@@ -1,6 +1,7 @@
 """Servers that decide for Envoy, by HTTP and by gRPC, as Istio's sample does.
 
-A request with `x-ext-authz: allow` is allowed. By gRPC one without that header is if its peer's account is `a`.
+A request with `x-ext-authz: allow` is allowed. By gRPC one without that header is if its peer's account is `a`;
+`x-ext-authz: late` is not answered as long as somebody waits.
 """
 
 from __future__ import annotations

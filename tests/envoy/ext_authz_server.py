@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event
 from typing import Any
 
 import grpc
@@ -43,6 +44,10 @@ class Handler(BaseHTTPRequestHandler):
 
 def check(request: CheckRequest, context: grpc.ServicerContext) -> CheckResponse:
     said = request.attributes.request.http.headers.get("x-ext-authz")
+    if said == "late":
+        given_up = Event()
+        if context.add_callback(given_up.set):
+            given_up.wait()
     is_known = request.attributes.source.principal.endswith("/sa/a")
     allowed = said == "allow" if said is not None else is_known
     told = {
