@@ -173,7 +173,12 @@ def to(**operation: Any) -> dict[str, Any]:
     return {"to": [{"operation": operation}]}
 
 
+def source(**source: Any) -> dict[str, Any]:
+    return {"from": [{"source": source}]}
+
+
 OPERATION = "spec.rules[0].to[0].operation"
+SOURCE = "spec.rules[0].from[0].source"
 
 
 @pytest.mark.parametrize(
@@ -198,14 +203,22 @@ OPERATION = "spec.rules[0].to[0].operation"
         ),
         ({"action": "ALLOW", **selecting(app="nobody")}, [("NoWorkloads", "spec.selector")]),
         (
+            {"action": "ALLOW", **rules(**source(namespaces=["vm", "v*", "*m", "*", "vmm", "*-vm", "w*"]))},
+            [("UnknownNamespace", f"{SOURCE}.namespaces[{index}]") for index in (4, 5, 6)],
+        ),
+        (
+            {"action": "DENY", **rules(**source(notNamespaces=["quiet", "no"]))},
+            [("UnknownNamespace", f"{SOURCE}.notNamespaces[1]")],
+        ),
+        (
             {"targetRef": {"kind": "Service", "name": "web"}},
             [("NoWorkloads", "spec.targetRefs")],
         ),
     ],
 )
 def test_what_may_not_be_as_its_author_thinks_is_said(spec: dict[str, Any], expected: list[tuple[str, str]]) -> None:
-    graph = graph_of(policy("p", **spec), WEB, service("web"))
-    assert said(graph) == expected
+    declared = manifest("Namespace", "quiet", "", "v1")
+    assert said(graph_of(policy("p", **spec), WEB, service("web"), declared)) == expected
 
 
 def test_what_is_said_of_paths_depends_on_what_is_done_to_them() -> None:

@@ -69,6 +69,7 @@ _ROWS: Final = (
     _row("IST0101", Level.ERROR, "UnknownSecret", kinds=[GATEWAY]),
     _row("IST0161", Level.ERROR, "UnusableSecret", kinds=[GATEWAY]),
     _row("IST0127", Level.WARNING, "NoWorkloads", kinds=[AUTHORIZATION_POLICY]),
+    _row("IST0101", Level.ERROR, "UnknownNamespace", kinds=[AUTHORIZATION_POLICY]),
     _row("IST0149", Level.ERROR, "NoTokens", kinds=[VIRTUAL_SERVICE]),
     _row("IST0130", Level.WARNING, "UnusedRoute", kinds=[VIRTUAL_SERVICE]),
     _row("IST0131", Level.INFO, "ShadowedRoute", kinds=[VIRTUAL_SERVICE]),

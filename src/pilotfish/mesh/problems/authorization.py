@@ -20,7 +20,8 @@ from pilotfish.mesh.registry.workloads import workload
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.security.providers import provider
 from pilotfish.mesh.security.selection import subject_of
-from pilotfish.mesh.security.workloads import covered, policies_for, proxy_type
+from pilotfish.mesh.security.trust_domains import fits
+from pilotfish.mesh.security.workloads import covered, namespaces, policies_for, proxy_type
 from pilotfish.mesh.settings import settings
 from pilotfish.model import ObjectRef, Problem, Protocol, Severity
 from pilotfish.model.authorization import Attribute, Unusable
@@ -47,6 +48,7 @@ def authorization_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
     return (
         *unselected_problems(db, ref),
         *_provider_problems(db, ref, spec),
+        *_unknown_namespaces(db, ref, values),
         *_evadable(db, ref, spec.action, values),
         *_forgeable(db, ref, values),
         *_without_tokens(db, ref, values),
@@ -77,6 +79,14 @@ def _provider_problems(db: Reads, ref: ObjectRef, spec: istio.AuthorizationPolic
             "use a provider with envoyExtAuthzGrpc"
         )
         yield warning(db, ref, "spec.provider.name", "UnaskedConnections", text)
+
+
+def _unknown_namespaces(db: Reads, ref: ObjectRef, values: list[Values]) -> Iterator[Problem]:
+    for attribute, field, listed in values:
+        for index, value in enumerate(listed if attribute is Attribute.NAMESPACE else ()):
+            if not any(fits(value, each) for each in namespaces(db)):
+                text = f"no namespace is called {value}, so that nobody is meant by it; correct it"
+                yield warning(db, ref, f"{field}[{index}]", "UnknownNamespace", text)
 
 
 def _evadable(db: Reads, ref: ObjectRef, action: str, values: list[Values]) -> Iterator[Problem]:

@@ -38,7 +38,7 @@ def domain_of(principal: str) -> str:
 
 def is_listed(domain: str, domains: Domains) -> bool:
     """Either side may have a `*`, at its beginning or at its end."""
-    return any(_fits(domain, each) or _fits(each, domain) for each in domains)
+    return any(fits(domain, each) or fits(each, domain) for each in domains)
 
 
 def with_domain(principal: str, domain: str) -> str | None:
@@ -54,7 +54,8 @@ def _in_domain(principal: str, own: str, domain: str) -> str:
     return with_domain(principal, domain) or principal
 
 
-def _fits(pattern: str, text: str) -> bool:
+def fits(pattern: str, text: str) -> bool:
+    """`pattern` may have a `*` at its beginning or at its end."""
     if pattern in ("*", text):
         return True
     if pattern.startswith("*"):

@@ -10,7 +10,7 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import effective, labels_of, mesh_config, refs, resource
 from pilotfish.mesh.security.selection import covering, in_namespace, of_root, subject_of
 from pilotfish.model import Kind, ObjectRef
-from pilotfish.model.kinds import POD, WORKLOAD_ENTRY
+from pilotfish.model.kinds import NAMESPACE, POD, WORKLOAD_ENTRY
 from pilotfish.model.proxy import ProxyType
 
 
@@ -36,6 +36,12 @@ def _by_namespace(db: Reads) -> Mapping[str, tuple[ObjectRef, ...]]:
         for ref in refs(db, kind):
             found.setdefault(ref.namespace, []).append(ref)
     return {namespace: tuple(listed) for namespace, listed in found.items()}
+
+
+@query(index=True)
+def namespaces(db: Reads) -> frozenset[str]:
+    """Those that are declared, and those of workloads."""
+    return frozenset((*_by_namespace(db), *(ref.name for ref in refs(db, NAMESPACE))))
 
 
 def policies_for(db: Reads, kind: Kind, workload: ObjectRef) -> tuple[ObjectRef, ...]:
