@@ -33,9 +33,9 @@ ANALYZERS: Final = {
 }
 """Those of which there are Problems, with the codes that they are given. Of all others nothing is said yet.
 
-Three would be wrong here: a selector does hold for a pod that a Gateway of the Gateway API has labelled, as nothing makes
-such gateways (IST0166); what stands in `status` was written by another mesh, and nothing reads it (IST0171); and that
-istiod is not told which addresses to refuse, when it fetches keys, is about istiod's own Deployment (IST0175).
+Three would be wrong here: a selector does hold for a pod that a Gateway of the Gateway API has labelled, as nothing
+makes such gateways (IST0166); what stands in `status` was written by another mesh, and nothing reads it (IST0171); and
+that istiod is not told which addresses to refuse, when it fetches keys, is about istiod's own Deployment (IST0175).
 """
 LEFT_OUT: Final = {
     "portNameNotFollowConvention": "a Service with several ports and no names is refused, as by an API server",
