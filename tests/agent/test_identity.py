@@ -1,5 +1,7 @@
 """Who a sidecar is."""
 
+from dataclasses import replace
+
 import pytest
 
 from pilotfish.agent.identity import build_bootstrap_spec, metadata_from_environment
@@ -23,6 +25,15 @@ def test_metadata_has_its_places() -> None:
     expected = {"DNS": "x", "OWNER": "pod", "MESH_ID": "m", "SERVICE_ACCOUNT": "sa", "ISTIO_VERSION": "0.1"}
     assert expected.items() <= found["node"]["metadata"].items()
     assert found["admin"]["address"]["socket_address"]["port_value"] == 15009
+
+
+def test_a_proxy_is_told_by_its_configuration_to_know_its_workload() -> None:
+    config = ProxyConfig(proxy_metadata={"ISTIO_META_ENABLE_SELF_DISCOVERY": "true", "ISTIO_META_NETWORK": "n"})
+    found = bootstrap(build_bootstrap_spec(PROXY, ("10.244.0.1", 15010), config, {}, "1", ipv6=True))
+    node = found["node"]
+    assert Proxy.parse(node["id"], node["metadata"]) == replace(PROXY, discovers_itself=True)
+    assert node["metadata"]["NETWORK"] == "n"
+    assert found["cluster_manager"] == {"local_cluster_name": "local_cluster"}
 
 
 def test_connections_are_counted_so_that_a_drain_knows_its_end() -> None:

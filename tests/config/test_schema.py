@@ -58,7 +58,6 @@ ROUTE = """\
 RULE = """\
 {apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: a}, spec: {host: a, %s}}
 """
-ZONES = "trafficPolicy: {loadBalancer: {zoneAwareLbSetting: {enabled: true}}}"
 POD = """\
 {apiVersion: v1, kind: Pod, metadata: {name: a},
  spec: {containers: [{name: a, command: [b]}], volumes: [{name: a, %s}]}}
@@ -93,7 +92,6 @@ def test_a_misspelt_field_is_named_with_its_nearest_also_where_that_is_not_suppo
             Severity.ERROR,
             "refused whole",
         ),
-        (RULE % ZONES, "spec.trafficPolicy.loadBalancer.zoneAwareLbSetting", Severity.ERROR, "refused whole"),
         (POD % "emptyDir: {mode: 0700}", "spec.volumes[0].emptyDir.mode", Severity.WARNING, "it has no effect"),
         (POD % "rbd: {image: a}", "spec.volumes[0].rbd", Severity.WARNING, "an empty directory"),
     ],
@@ -112,8 +110,8 @@ def test_what_says_no_more_than_nothing_is_not_reported() -> None:
 
 
 def test_the_mesh_configuration_is_read_by_the_same_rule() -> None:
-    _, problems = load_mesh_config("zoneAwareLbSetting: {enabled: true}\nacessLogFile: /dev/stdout\n", "-")
+    _, problems = load_mesh_config("ca: {address: a}\nacessLogFile: /dev/stdout\n", "-")
     found = {problem.field: (problem.reason, problem.message) for problem in problems}
-    assert found["zoneAwareLbSetting"][0] == "UnsupportedField"
+    assert found["ca"][0] == "UnsupportedField"
     assert found["acessLogFile"][0] == "UnknownField"
     assert "did you mean 'accessLogFile'?" in found["acessLogFile"][1]

@@ -40,5 +40,6 @@ def read_case(path: Path) -> tuple[Proxy, Graph, tuple[Any, ...]]:
         labels=asking["labels"],
         type=ProxyType(asking.get("type", "sidecar")),
     )
-    proxy = replace(proxy, certified=asking.get("certified", False))
+    told = {name: asking.get(name, False) for name in ("certified", "discovers_itself")}
+    proxy = replace(proxy, **told)
     return proxy, graph, (*faults, *loaded.problems)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 import pytest
 
 from pilotfish.config import istio
-from pilotfish.mesh.policy.locality import arrange, lower_locality
+from pilotfish.config.mesh import MeshConfig
+from pilotfish.mesh.policy.destination_rule import Defaults, lower_destination_rules
+from pilotfish.mesh.policy.locality import arrange, balancing_of, lower_locality, lower_zones
 from pilotfish.mesh.scope import Place
-from pilotfish.model.service import Endpoint, Locality
+from pilotfish.model import kinds
+from pilotfish.model.service import Endpoint, Locality, Proximity, Service
+from pilotfish.model.traffic_policy import LocalityBalancing
 
 
 @pytest.mark.parametrize(
@@ -35,13 +41,73 @@ def endpoint(place: str, **labels: str) -> Endpoint:
 def arranged(setting: str, place: str = "west/1/a", healthy: bool = True, **labels: str) -> dict[str, tuple[int, int]]:
     """(priority, weight) by address."""
     given = msgspec.yaml.decode(setting, type=istio.LocalityLoadBalancerSetting) if setting else None
+    return placed(lower_locality(given, healthy), place, labels)
+
+
+def placed(balancing: LocalityBalancing | None, place: str, labels: Mapping[str, str]) -> dict[str, tuple[int, int]]:
     client = Place(Locality.parse(place), tuple(sorted(labels.items())))
     endpoints = [endpoint(each, tier="gold" if each.startswith("east") else "tin") for each in PLACES]
-    groups = arrange(endpoints, lower_locality(given, healthy), client)
+    groups = arrange(endpoints, balancing, client)
     return {member.address: (group.priority, group.weight) for group in groups for member in group.members}
 
 
 ALIKE = dict.fromkeys(PLACES, (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("setting", "labels", "priorities"),
+    [
+        ("{}", {}, (0, 0, 0, 1, 1)),
+        ("{enabled: false, failover: [{from: west, to: north}]}", {}, (0, 0, 0, 0, 0)),
+        ("{failover: [{from: west, to: north}]}", {}, (0, 0, 0, 2, 1)),
+        ("{failover: [{from: south, to: north}]}", {}, (0, 0, 0, 1, 1)),
+        ("{failoverPriority: [tier]}", {"tier": "gold"}, (1, 1, 1, 0, 2)),
+        ("{failoverPriority: [tier=tin], failover: [{from: west, to: north}]}", {}, (0, 0, 0, 2, 1)),
+    ],
+)
+def test_where_zones_are_compared_regions_come_one_after_another(
+    setting: str, labels: dict[str, str], priorities: tuple[int, ...]
+) -> None:
+    given = msgspec.yaml.decode(setting, type=istio.ZoneAwareLoadBalancerSetting)
+    assert placed(lower_zones(given), "west/1/a", labels) == dict(
+        zip(PLACES, ((n, 1) for n in priorities), strict=True)
+    )
+
+
+def near_of(mesh: str, rule: str, prefers: Proximity | None) -> str:
+    """`zones`, `labels` or `places`: by what endpoints are told apart; "" if they are not."""
+    config = msgspec.yaml.decode(mesh, type=MeshConfig)
+    settings = msgspec.yaml.decode(rule, type=istio.LoadBalancerSettings)
+    traffic = istio.TrafficPolicy(load_balancer=settings, outlier_detection=istio.OutlierDetection())
+    spec = istio.DestinationRuleSpec(host="a", traffic_policy=traffic)
+    applied = lower_destination_rules([(kinds.DESTINATION_RULE.ref("vm", "a"), spec)], Defaults.of(config)).of("", 80)
+    found = balancing_of(applied, Service(kinds.SERVICE.ref("vm", "a"), "a", "vm", (), prefers=prefers))
+    return "" if found is None else "zones" if found.zones is not None else "labels" if found.labels else "places"
+
+
+LOCALITY, OFF = "localityLbSetting: {}", "localityLbSetting: {enabled: false}"
+ZONES, ZONES_OFF = "zoneAwareLbSetting: {}", "zoneAwareLbSetting: {enabled: false}"
+
+
+@pytest.mark.parametrize(
+    ("mesh", "rule", "prefers", "expected"),
+    [
+        ("{}", "{}", None, "places"),
+        (f"{{{ZONES}}}", "{}", None, "zones"),
+        (f"{{{ZONES}, {LOCALITY}}}", "{}", None, "zones"),
+        (f"{{{ZONES_OFF}, {LOCALITY}}}", "{}", None, ""),
+        (f"{{{ZONES}}}", f"{{{LOCALITY}}}", None, "places"),
+        (f"{{{LOCALITY}}}", f"{{{ZONES}}}", None, "zones"),
+        (f"{{{LOCALITY}}}", f"{{{ZONES_OFF}}}", None, ""),
+        (f"{{{ZONES_OFF}}}", f"{{{ZONES}}}", None, "zones"),
+        (f"{{{ZONES}}}", f"{{{OFF}}}", None, ""),
+        (f"{{{ZONES}}}", "{}", Proximity.ZONE, "labels"),
+        ("{}", f"{{{ZONES}}}", Proximity.ZONE, "zones"),
+        ("{}", f"{{{LOCALITY}}}", Proximity.ZONE, "places"),
+    ],
+)
+def test_whose_word_counts(mesh: str, rule: str, prefers: Proximity | None, expected: str) -> None:
+    assert near_of(mesh, rule, prefers) == expected
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from pilotfish.config.manifest import Manifest
@@ -126,3 +127,33 @@ def test_port_over_subset_over_rule(base: object, over: object, limit: int | Non
     subsets = [{"name": "v1", "trafficPolicy": over}]
     found = applied(mesh(rule("web", trafficPolicy=base, subsets=subsets)), "vm").of("v1", 80)
     assert (found.connection_pool.max_requests, found.load_balancer) == (limit, balancer)
+
+
+ZONED = {"trafficPolicy": {"loadBalancer": {"zoneAwareLbSetting": {"enabled": True}}}}
+TOLD = {"proxyMetadata": {"ISTIO_META_ENABLE_SELF_DISCOVERY": "true"}}
+
+
+@pytest.mark.parametrize(
+    ("policy", "config", "annotation", "said"),
+    [
+        (ZONED, {}, "", True),
+        (ZONED, TOLD, "", False),
+        (ZONED, {}, "proxyMetadata: {ISTIO_META_ENABLE_SELF_DISCOVERY: 'true'}", False),
+        ({"trafficPolicy": {"loadBalancer": {"zoneAwareLbSetting": {"enabled": False}}}}, {}, "", False),
+    ],
+)
+def test_zones_that_no_proxy_compares_are_a_problem(
+    policy: dict[str, Any], config: dict[str, Any], annotation: str, said: bool
+) -> None:
+    pod = manifest(
+        "Pod",
+        "web-0",
+        "vm",
+        "v1",
+        annotations={"proxy.istio.io/config": annotation},
+        spec={"containers": [{"name": "app", "command": ["x"]}]},
+    )
+    graph = mesh(rule("zones", **policy), pod)
+    inputs.apply_mesh_config(graph, msgspec.convert({"defaultConfig": config}, MeshConfig))
+    found = [p for p in graph.get(problems) if p.reason == "NoZones"]
+    assert [p.field for p in found] == ["spec.trafficPolicy.loadBalancer.zoneAwareLbSetting"] * said

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.envoy.bootstrap import BootstrapSpec, Counted
 from pilotfish.model import Proxy
+from pilotfish.model.proxy import SELF_DISCOVERY
 
 _META: Final = "ISTIO_META_"
 _META_JSON: Final = "ISTIO_METAJSON_"
@@ -28,10 +30,10 @@ def build_bootstrap_spec(
     ipv6: bool,
 ) -> BootstrapSpec:
     """`metadata` has Istio's names; those that the spec has a field for (OWNER, ANNOTATIONS, ...) fill it."""
-    rest = {**config.proxy_metadata, **metadata}
+    rest = node_metadata(config, metadata)
     known = {field: rest.pop(key) for key, field in _FIELDS.items() if key in rest}
     return BootstrapSpec(
-        proxy=proxy,
+        proxy=replace(proxy, discovers_itself=rest.pop(SELF_DISCOVERY, "") == "true"),
         discovery_address=discovery[0],
         discovery_port=discovery[1],
         version=version,
@@ -58,6 +60,12 @@ _FIELDS: Final = {
     "CLUSTER_ID": "cluster_id",
     "INTERCEPTION_MODE": "interception_mode",
 }
+
+
+def node_metadata(config: ProxyConfig, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """`proxyMetadata`, whose names may begin with `ISTIO_META_`, and over it what is said of the workload."""
+    stated = {name.removeprefix(_META): text for name, text in config.proxy_metadata.items()}
+    return {**stated, **metadata}
 
 
 def metadata_from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

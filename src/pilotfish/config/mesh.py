@@ -16,6 +16,7 @@ from pilotfish.config.istio.destination_rule import (
     LocalityLoadBalancerSetting,
     OutlierDetection,
     TCPKeepalive,
+    ZoneAwareLoadBalancerSetting,
 )
 from pilotfish.config.istio.virtual_service import HTTPRetry
 from pilotfish.config.kubernetes import Struct
@@ -242,6 +243,8 @@ class MeshConfig(Struct):
     protocol_detection_timeout: Duration = Duration(0)
     locality_lb_setting: LocalityLoadBalancerSetting | None = None
     """Where a DestinationRule says nothing of it."""
+    zone_aware_lb_setting: ZoneAwareLoadBalancerSetting | None = None
+    """Goes before `localityLbSetting`, where a DestinationRule says nothing of either."""
     default_traffic_policy: DefaultTrafficPolicy | None = None
     root_namespace: str = ROOT_NAMESPACE
     trust_domain: str = DEFAULT_TRUST_DOMAIN

@@ -18,7 +18,7 @@ from pilotfish.config.checks.extension_provider import check_extension_providers
 from pilotfish.config.checks.hosts import is_domain
 from pilotfish.config.checks.http_headers import check_header_value
 from pilotfish.config.checks.http_route import check_retries
-from pilotfish.config.checks.locality import check_locality
+from pilotfish.config.checks.locality import check_locality, check_zones
 from pilotfish.config.checks.names import check_dns_label, check_labels, check_port
 from pilotfish.config.checks.proxy_config import check_concurrency, check_renewal
 from pilotfish.config.checks.regex import find_fault
@@ -204,6 +204,8 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
         check_keepalive(config.tcp_keepalive, f"{prefix}tcpKeepalive", report)
     if config.locality_lb_setting is not None:
         check_locality(config.locality_lb_setting, f"{prefix}localityLbSetting", report)
+    if config.zone_aware_lb_setting is not None:
+        check_zones(config.zone_aware_lb_setting, f"{prefix}zoneAwareLbSetting", report)
     _check_outbound(config.outbound_traffic_policy, report, f"{prefix}outboundTrafficPolicy")
     if config.proxy_http_port:
         check_port(config.proxy_http_port, f"{prefix}proxyHttpPort", report)

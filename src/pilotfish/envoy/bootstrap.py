@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pilotfish.envoy.naming import FILES, MESH_ROOTS, SDS_CLUSTER, WORKLOAD_CERTIFICATE
+from pilotfish.envoy.naming import FILES, LOCAL_CLUSTER, MESH_ROOTS, SDS_CLUSTER, WORKLOAD_CERTIFICATE
 from pilotfish.model import Proxy
-from pilotfish.model.proxy import CERTIFIED
+from pilotfish.model.proxy import CERTIFIED, SELF_DISCOVERY
 from pilotfish.model.service import Locality
 from pilotfish.model.wellknown import (
     ADMIN_PORT,
@@ -109,6 +109,7 @@ def bootstrap(spec: BootstrapSpec) -> dict[str, Any]:
         "stats_config": _stats(spec.counted, spec.proxy.addresses),
         "admin": {"address": _address("127.0.0.1", spec.admin_port)},
         "dynamic_resources": _dynamic_resources(),
+        **({"cluster_manager": {"local_cluster_name": LOCAL_CLUSTER}} if spec.proxy.discovers_itself else {}),
         "static_resources": {
             "clusters": [
                 _static_cluster("prometheus_stats", _address("127.0.0.1", spec.admin_port)),
@@ -116,6 +117,7 @@ def bootstrap(spec: BootstrapSpec) -> dict[str, Any]:
                 _static_cluster(FILES, {"pipe": {"path": FILES_SOCKET}}),
                 _discovery_cluster(spec),
                 *_sds_clusters(spec),
+                *([_local_cluster()] if spec.proxy.discovers_itself else []),
             ],
             "listeners": [
                 _static_listener(spec, "stats", PROMETHEUS_PORT, "/stats/prometheus", "prometheus_stats"),
@@ -160,6 +162,7 @@ def _metadata(spec: BootstrapSpec) -> dict[str, Any]:
         "OWNER": spec.owner,
         "PROXY_CONFIG": dict(spec.proxy_config),
         CERTIFIED: "true" if spec.sds_socket else "",
+        SELF_DISCOVERY: "true" if spec.proxy.discovers_itself else "",
     }
     return {**spec.metadata, **{k: v for k, v in known.items() if v or k in ("LABELS", "PROXY_CONFIG")}}
 
@@ -226,12 +229,21 @@ _STATS_TAGS: Final = (
 """The tags that Istio's dashboards group by."""
 
 
+_ADS: Final = {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"}
+"""0s: wait for discovery however long it takes, rather than start with no listeners after 15 s."""
+
+
+def _local_cluster() -> dict[str, Any]:
+    """It must be here: Envoy wants it when it starts. Source:
+    https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/upstream/load_balancing/zone_aware"""
+    listed = {"service_name": LOCAL_CLUSTER, "eds_config": _ADS}
+    return {"name": LOCAL_CLUSTER, "type": "EDS", "connect_timeout": "0.250s", "eds_cluster_config": listed}
+
+
 def _dynamic_resources() -> dict[str, Any]:
-    # 0s: wait for discovery however long it takes, rather than start with no listeners after 15 s.
-    ads = {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"}
     return {
-        "lds_config": ads,
-        "cds_config": ads,
+        "lds_config": _ADS,
+        "cds_config": _ADS,
         "ads_config": {
             "api_type": "DELTA_GRPC",
             "transport_api_version": "V3",

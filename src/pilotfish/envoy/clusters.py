@@ -40,12 +40,13 @@ from pilotfish.envoy.naming import (
     outbound_cluster,
 )
 from pilotfish.envoy.proxy_headers import keep_case
-from pilotfish.envoy.traffic_policy import apply_pool, apply_traffic_policy
+from pilotfish.envoy.traffic_policy import apply_pool, apply_traffic_policy, compare_zones
 from pilotfish.envoy.types import CLUSTER, ENDPOINT
 from pilotfish.envoy.values import Reference, Resource
 from pilotfish.mesh.hosts import server_name
 from pilotfish.mesh.listeners.inbound import InboundPort, inbound_pool, inbound_protocol
 from pilotfish.mesh.policy.credentials import Keyring, with_credentials
+from pilotfish.mesh.policy.locality import zones_of
 from pilotfish.mesh.policy.peers import identities, is_mutual
 from pilotfish.mesh.policy.policies import policy
 from pilotfish.mesh.registry.services import service_at
@@ -195,6 +196,8 @@ def _build_outbound(
     treatment = replace(treatment, connection_pool=_pool(settings(db), treatment.connection_pool, port.protocol))
     peer = _peer(db, found, home, port, subset) if client.certified and treatment.mesh_tls is not None else None
     apply_traffic_policy(cluster, treatment, found.subject_alt_names, peer)
+    if client.place.compares:
+        compare_zones(cluster, zones_of(treatment, found))
     return _resource(db, cluster, tls_references(treatment.tls) if treatment.tls is not None else ())
 
 

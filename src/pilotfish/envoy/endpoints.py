@@ -10,9 +10,10 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.message import pipe, serialise, socket_address
-from pilotfish.envoy.naming import outbound_cluster
+from pilotfish.envoy.naming import LOCAL_CLUSTER, outbound_cluster
 from pilotfish.envoy.types import ENDPOINT
 from pilotfish.envoy.values import Resource
+from pilotfish.mesh.listeners.inbound import TEMPLATE_LABEL, Fellows
 from pilotfish.mesh.policy.locality import Group, arrange, balancing_of
 from pilotfish.mesh.policy.peer_authentication import speaks_mutual
 from pilotfish.mesh.policy.policies import policy
@@ -51,6 +52,24 @@ def service_load_assignments(
 def ports_of(found: Service, numbers: tuple[int, ...]) -> tuple[ServicePort, ...]:
     """Those with these numbers; all if none is named."""
     return tuple(port for port in found.ports if port.number in numbers) if numbers else found.ports
+
+
+@query
+def local_assignment(db: Reads, fellows: Fellows) -> Resource:
+    """The proxies of a workload, each once, as endpoints of `local_cluster`. Nothing is ever sent to them: Envoy counts
+    them by locality. Source: Istio's ServicesForLocalCluster and filterIstioEndpointForLocalCluster"""
+    listed = ((host, home, service_at(db, host, home)) for host, home in sorted(fellows.served))
+    found = (
+        endpoint
+        for host, home, service in listed
+        for port in (service.ports if service is not None else ())
+        for endpoint in endpoints(db, host, home, port.number)
+        if endpoint.ready and dict(endpoint.labels).get(TEMPLATE_LABEL, "") == fellows.template
+    )
+    each = {endpoint.address: endpoint for endpoint in found}
+    groups = (_build_group(db, group) for group in arrange(each.values(), None, NOWHERE))
+    message = ClusterLoadAssignment(cluster_name=LOCAL_CLUSTER, endpoints=groups)
+    return Resource.make(ENDPOINT, LOCAL_CLUSTER, serialise(message), origin=db.origin)
 
 
 @query

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 
 from pilotfish.derive import Graph, Reads, query
 from pilotfish.envoy.clusters import Client, common_clusters, inbound_port_cluster, service_clusters
-from pilotfish.envoy.endpoints import service_load_assignments
+from pilotfish.envoy.endpoints import local_assignment, service_load_assignments
 from pilotfish.envoy.listeners import outbound_listener, virtual_outbound
-from pilotfish.envoy.naming import VIRTUAL_OUTBOUND
+from pilotfish.envoy.naming import LOCAL_CLUSTER, VIRTUAL_OUTBOUND
 from pilotfish.envoy.resources import inbound_listeners, listener_scope, resource_set
 from pilotfish.envoy.routes import port_routes, proxied_routes, service_routes
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.envoy.unclaimed import unclaimed
 from pilotfish.envoy.values import Layer, Resource
-from pilotfish.mesh.listeners.inbound import inbound_of, inbound_ports
+from pilotfish.mesh.listeners.inbound import fellows_of, inbound_of, inbound_ports
 from pilotfish.mesh.listeners.outbound import shared_routes
 from pilotfish.mesh.policy.credentials import keyring
 from pilotfish.mesh.policy.policies import policed, rules_for, scope_of, widest
@@ -41,6 +41,9 @@ class Lookup:
             return resource_set(self._graph, self._proxy).get(type_url, name)
         if type_url == LISTENER and name in self._inbound:
             return self._inbound[name]
+        if name == LOCAL_CLUSTER and type_url == ENDPOINT:
+            fellows = fellows_of(self._graph, self._proxy)
+            return self._graph.get(local_assignment, fellows) if fellows is not None else None
         if name.startswith("inbound|"):
             ports = self._graph.get(inbound_ports, self._proxy)
             found = (self._graph.get(inbound_port_cluster, port) for port in ports)

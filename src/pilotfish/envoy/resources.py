@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pilotfish.derive import Graph, Origin, Reads, query
 from pilotfish.envoy.clusters import Client, common_clusters, inbound_port_cluster, service_clusters
-from pilotfish.envoy.endpoints import service_load_assignments
+from pilotfish.envoy.endpoints import local_assignment, service_load_assignments
 from pilotfish.envoy.gateway_listeners import bound_listener, datagram_listener
 from pilotfish.envoy.gateway_routes import gateway_route
 from pilotfish.envoy.inbound import bound_inbound, virtual_inbound
@@ -21,7 +21,7 @@ from pilotfish.mesh.gateways.auto_passthrough import covers_any, passed_hosts
 from pilotfish.mesh.gateways.hosts import route_names
 from pilotfish.mesh.gateways.listeners import listener_places
 from pilotfish.mesh.gateways.selection import Front, front_of
-from pilotfish.mesh.listeners.inbound import Inbound, InboundPort, inbound_of, inbound_ports, workload_labels
+from pilotfish.mesh.listeners.inbound import Fellows, Inbound, InboundPort, inbound_of, inbound_ports, workload_labels
 from pilotfish.mesh.listeners.outbound import binding, binding_names, shared_routes
 from pilotfish.mesh.policy.credentials import keyring
 from pilotfish.mesh.policy.policies import policed, rules_for, scope_of, widest
@@ -63,7 +63,8 @@ def _gateway_set(db: Reads, scope: Scope, front: Front, guard: Guard) -> Resourc
     """What gateways share that have the same front and the same policies."""
     rules = policed(db, scope)
     clusters = (_clusters(db, rules, front.certified), Layer(CLUSTER, _passed_on(db, rules, front)))
-    layers = (*clusters, _endpoints(db, rules), *_at_the_front(db, scope, front, guard))
+    endpoints = (_endpoints(db, rules), *_fellows(db, front.fellows))
+    layers = (*clusters, *endpoints, *_at_the_front(db, scope, front, guard))
     secrets = secrets_named(db, front.secrets_of or scope.namespace, layers)
     return ResourceSet((*layers, secrets) if secrets else layers)
 
@@ -78,7 +79,12 @@ def _at_the_front(db: Reads, scope: Scope, front: Front, guard: Guard) -> Iterat
 @query
 def _workload_set(db: Reads, scope: Scope, inbound: Inbound, guard: Guard) -> ResourceSet:
     layers = (_inbound_clusters(db, inbound.ports), inbound_listeners(db, inbound, guard))
-    return ResourceSet(layers, outbound(db, scope, inbound.certified))
+    return ResourceSet((*layers, *_fellows(db, inbound.fellows)), outbound(db, scope, inbound.certified))
+
+
+def _fellows(db: Reads, fellows: Fellows | None) -> Iterator[Layer]:
+    if fellows is not None:
+        yield Layer(ENDPOINT, (local_assignment(db, fellows),))
 
 
 @query

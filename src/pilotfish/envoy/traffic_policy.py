@@ -34,6 +34,7 @@ from pilotfish.model.traffic_policy import (
     TrafficPolicy,
     Utilization,
     Warmup,
+    ZoneBalancing,
 )
 
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -45,6 +46,9 @@ _BALANCERS: Final = {
     LoadBalancer.RING_HASH: Cluster.RING_HASH,
     LoadBalancer.MAGLEV: Cluster.MAGLEV,
 }
+
+_COMPARING: Final = (Cluster.LEAST_REQUEST, Cluster.ROUND_ROBIN, Cluster.RANDOM)
+"""With others zones are never compared."""
 
 
 def apply_traffic_policy(
@@ -87,6 +91,19 @@ def _balance(cluster: Cluster, policy: TrafficPolicy) -> None:
         _warm_up(cluster, policy.warmup)
     if policy.locality is not None:
         cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
+
+
+def compare_zones(cluster: Cluster, zones: ZoneBalancing | None) -> None:
+    """For a client whose Envoy knows its fellows: it compares zones for every cluster, unless it is told not to."""
+    common = cluster.common_lb_config
+    if cluster.lb_policy not in _COMPARING or cluster.load_balancing_policy.policies:
+        return
+    if zones is not None:
+        common.zone_aware_lb_config.SetInParent()
+        if zones.least is not None:
+            common.zone_aware_lb_config.min_cluster_size.value = zones.least
+    elif not common.HasField("locality_weighted_lb_config"):
+        common.zone_aware_lb_config.routing_enabled.CopyFrom(Percent(value=0))
 
 
 def _weigh_by_use(cluster: Cluster, wanted: Utilization, *, by_locality: bool) -> None:

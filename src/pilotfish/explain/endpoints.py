@@ -8,7 +8,7 @@ neighbours panic_threshold and locality_weight
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,8 +17,9 @@ from envoy.config.core.v3.health_check_pb2 import HealthStatus
 from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint, LocalityLbEndpoints
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 
-from pilotfish.explain.held import Held
+from pilotfish.explain.held import Held, Member
 from pilotfish.explain.trace import Rejected
+from pilotfish.explain.zones import locality_of, zone_shares
 from pilotfish.model.addresses import host_port
 
 _OVERPROVISIONED: Final = 140
@@ -59,12 +60,12 @@ class _Group:
     """A priority."""
 
     number: int
-    members: tuple[tuple[LocalityLbEndpoints, LbEndpoint], ...]
-    healthy: tuple[tuple[LocalityLbEndpoints, LbEndpoint], ...]
+    members: tuple[Member, ...]
+    healthy: tuple[Member, ...]
 
 
-def find_endpoints(held: Held, cluster: Cluster, without: Set[int] = frozenset()) -> Candidates:
-    """`without`: priorities that are not asked."""
+def find_endpoints(held: Held, cluster: Cluster, without: Set[int] = frozenset(), client: str = "") -> Candidates:
+    """`without`: priorities that are not asked. `client`: its address, for its zone may count."""
     assignment = held.assignment(cluster)
     if assignment is None:
         return Candidates(unknown=True)
@@ -85,7 +86,9 @@ def find_endpoints(held: Held, cluster: Cluster, without: Set[int] = frozenset()
         in_panic = _in_panic(cluster, group)
         panic |= in_panic
         members = group.members if in_panic else group.healthy
-        chosen += _shared(cluster, members, load)
+        zones = zone_shares(held, cluster, members, client) if not group.number and not in_panic else None
+        chosen += _shared(cluster, members, load, zones)
+        lost += _in_other_zones(members, zones)
     return Candidates(tuple(chosen), tuple(lost), panic)
 
 
@@ -124,14 +127,21 @@ def _in_panic(cluster: Cluster, group: _Group) -> bool:
     return bool(group.members) and len(group.healthy) * 100.0 / len(group.members) < threshold
 
 
+def _in_other_zones(members: Iterable[Member], zones: Mapping[str, float] | None) -> Iterator[Rejected]:
+    for group, member in members if zones is not None else ():
+        if not (zones or {}).get(locality_of(group)):
+            yield Rejected(_name(member), "the client's own zone has enough endpoints for its workload")
+
+
 def _shared(
-    cluster: Cluster, members: Sequence[tuple[LocalityLbEndpoints, LbEndpoint]], load: float
+    cluster: Cluster, members: Sequence[Member], load: float, zones: Mapping[str, float] | None
 ) -> Iterator[Candidate]:
-    by_locality = cluster.common_lb_config.HasField("locality_weighted_lb_config")
-    groups: dict[int, list[tuple[LocalityLbEndpoints, LbEndpoint]]] = {}
+    by_locality = zones is not None or cluster.common_lb_config.HasField("locality_weighted_lb_config")
+    groups: dict[object, list[Member]] = {}
     for group, member in members:
-        groups.setdefault(id(group) if by_locality else 0, []).append((group, member))
-    weights = [(found[0][0].load_balancing_weight.value or 0) if by_locality else 1 for found in groups.values()]
+        key = locality_of(group) if zones is not None else id(group) if by_locality else None
+        groups.setdefault(key, []).append((group, member))
+    weights = [_group_weight(found[0][0], zones) if by_locality else 1 for found in groups.values()]
     total = sum(weights)
     for found, weight in zip(groups.values(), weights, strict=True):
         own = sum(_weight(member) for _, member in found)
@@ -139,7 +149,11 @@ def _shared(
             share = load * (weight / total if total else 0.0) * _weight(member) / own
             if share > 0:
                 address, port = address_of(member)
-                yield Candidate(address, port, share, _locality(group), group.priority, member)
+                yield Candidate(address, port, share, locality_of(group), group.priority, member)
+
+
+def _group_weight(group: LocalityLbEndpoints, zones: Mapping[str, float] | None) -> float:
+    return group.load_balancing_weight.value if zones is None else zones.get(locality_of(group), 0.0)
 
 
 def _weight(member: LbEndpoint) -> int:
@@ -159,8 +173,3 @@ def _name(member: LbEndpoint) -> str:
 
 def _joined(address: str, port: int) -> str:
     return host_port(address, port) if port or ":" in address else address
-
-
-def _locality(group: LocalityLbEndpoints) -> str:
-    parts = (group.locality.region, group.locality.zone, group.locality.sub_zone)
-    return "/".join(parts).rstrip("/")

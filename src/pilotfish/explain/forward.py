@@ -161,7 +161,7 @@ def _places(held: Held, cluster: Cluster, call: Call, is_http: bool) -> _Places:
 
 
 def _assigned(held: Held, cluster: Cluster, call: Call, without: Set[int] = frozenset()) -> _Places:
-    found = find_endpoints(held, cluster, without)
+    found = find_endpoints(held, cluster, without, call.source)
     if found.unknown:
         return None, ()
     places = (

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.address_pb2 import SocketAddress
+from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint, LocalityLbEndpoints
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_components_pb2 import VirtualHost
@@ -59,6 +60,9 @@ SECTIONS: Final = {
     ),
 }
 """Where a dump keeps what is in force of each type: lists, and the way to it in each entry."""
+
+
+Member = tuple[LocalityLbEndpoints, LbEndpoint]
 
 
 class Source(Protocol):
@@ -168,6 +172,11 @@ class Held:
             return None
         name = cluster.eds_cluster_config.service_name or cluster.name
         return self._find(ENDPOINT, name, ClusterLoadAssignment) or ClusterLoadAssignment()
+
+    def endpoints_of(self, name: str) -> tuple[Member, ...]:
+        """Of a load assignment, with the locality of each; none where there is no such assignment."""
+        found = self._find(ENDPOINT, name, ClusterLoadAssignment) or ClusterLoadAssignment()
+        return tuple((group, each) for group in found.endpoints for each in group.lb_endpoints)
 
     def ills(self, cluster: Cluster) -> Ills:
         """What Envoy itself has found out about its endpoints, where it looks."""

@@ -26,6 +26,8 @@ class Place:
     locality: Locality = _ANYWHERE
     labels: tuple[tuple[str, str], ...] = ()
     """Those by which policies tell what is near; sorted."""
+    compares: bool = False
+    """Its Envoy knows how the proxies of its workload are spread over zones (`Proxy.discovers_itself`)."""
 
 
 NOWHERE: Final = Place()
@@ -42,7 +44,7 @@ class Scope:
     selected_by: tuple[ObjectRef, ...] = ()
     """The DestinationRules that are for some workloads of the namespace only, and for these, the oldest first."""
     place: Place = NOWHERE
-    """Of its proxies, where policies tell endpoints apart by it."""
+    """Of its proxies, where policies tell endpoints apart by it, or their Envoys would."""
     router: bool = False
     """Its proxies are gateways, which take credentials of every DestinationRule's from their own namespace."""
     vouched: bool = True

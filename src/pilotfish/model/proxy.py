@@ -17,6 +17,8 @@ LONGEST_NODE_ID: Final = 640
 """Characters: the type, an address (45), a pod's name (253), its namespace (63) and the domain of that."""
 CERTIFIED: Final = "MESH_CERTIFICATES"
 """Node metadata: "true" where the bootstrap has the cluster for certificates."""
+SELF_DISCOVERY: Final = "ENABLE_SELF_DISCOVERY"
+"""Node metadata: "true" where the bootstrap has the cluster of the workload's own proxies."""
 _NAME: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?", re.ASCII)
 
 
@@ -83,6 +85,8 @@ class Proxy:
     """It is known to be the pod that it says it is."""
     certified: bool = False
     """Its bootstrap has the cluster that serves it the mesh's certificates: what it is sent may refer to them."""
+    discovers_itself: bool = False
+    """Its bootstrap has a cluster of the proxies of its own workload, which discovery is asked for."""
 
     @classmethod
     def of_pod(
@@ -100,7 +104,8 @@ class Proxy:
 
     @classmethod
     def parse(cls, node_id: str, metadata: Mapping[str, object]) -> Proxy | None:
-        """From an Envoy Node's id and metadata (NAMESPACE, LABELS, INSTANCE_IPS, INTERCEPTION_MODE, MESH_CERTIFICATES).
+        """From an Envoy Node's id and metadata (NAMESPACE, LABELS, INSTANCE_IPS, INTERCEPTION_MODE, MESH_CERTIFICATES,
+        ENABLE_SELF_DISCOVERY).
 
         None if the id is not a proxy's.
         """
@@ -122,6 +127,7 @@ class Proxy:
             type=found.type,
             group=str(metadata.get("AUTO_REGISTER_GROUP") or ""),
             certified=metadata.get(CERTIFIED) == "true",
+            discovers_itself=metadata.get(SELF_DISCOVERY) == "true",
         )
 
     @property

@@ -245,6 +245,14 @@ class Distribution:
 
 
 @dataclass(frozen=True, slots=True)
+class ZoneBalancing:
+    """Of its region a client asks its own zone, and others as far as that has too few endpoints for its clients."""
+
+    least: int | None = None
+    """With fewer endpoints in the region all are asked alike. None is Envoy's default."""
+
+
+@dataclass(frozen=True, slots=True)
 class LocalityBalancing:
     """Endpoints are told apart by where they are, as seen from the client. `distribute`, or an order of priorities."""
 
@@ -255,7 +263,9 @@ class LocalityBalancing:
     """(the client's region, the one that comes next)."""
     labels: tuple[tuple[str, str | None], ...] = ()
     """What is near, in place of localities: the first labels that are as the client's, or have the value given here.
-    With `failover`, localities tell those apart that are equally near."""
+    With `failover`, or `zones`, localities tell those apart that are equally near."""
+    zones: ZoneBalancing | None = None
+    """Regions tell near from far; what lies within one of them does not."""
 
 
 @dataclass(frozen=True, slots=True)

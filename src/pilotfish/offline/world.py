@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from pilotfish.agent.identity import node_metadata
 from pilotfish.config.desired import DesiredState
 from pilotfish.config.istio import ProxyConfig
 from pilotfish.config.kubernetes import Pod
@@ -99,7 +100,7 @@ def build(desired: DesiredState, now: float = 0.0) -> World:
                 namespace=ref.namespace,
                 addresses=_addresses(pod),
                 labels=pod.metadata.labels,
-                metadata=sidecar.metadata,
+                metadata=node_metadata(sidecar.proxy_config, sidecar.metadata),
                 type=sidecar.type,
             )
             if proxy is not None:

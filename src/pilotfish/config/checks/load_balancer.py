@@ -7,7 +7,7 @@ from math import inf
 
 from pilotfish.config.checks.durations import check_duration
 from pilotfish.config.checks.exactly_one import check_exactly_one
-from pilotfish.config.checks.locality import check_locality
+from pilotfish.config.checks.locality import check_locality, check_zones
 from pilotfish.config.checks.names import check_at_least, check_unique
 from pilotfish.config.istio.destination_rule import (
     BackendUtilizationLB,
@@ -40,11 +40,25 @@ def check_load_balancer(balancer: LoadBalancerSettings, field: str, report: Repo
         _check_hash(balancer.consistent_hash, f"{field}.consistentHash", report)
     if balancer.locality_lb_setting is not None:
         check_locality(balancer.locality_lb_setting, f"{field}.localityLbSetting", report)
+    if balancer.zone_aware_lb_setting is not None:
+        _check_zones(balancer, f"{field}.zoneAwareLbSetting", report)
     if balancer.warmup is not None:
         _check_warmup(balancer.warmup, f"{field}.warmup", report)
     check_duration(balancer.warmup_duration_secs, f"{field}.warmupDurationSecs", report)
     if balancer.warmup is not None and balancer.warmup_duration_secs is not None:
         report.invalid(f"{field}.warmupDurationSecs", "warmup says it", "remove warmupDurationSecs")
+
+
+def _check_zones(balancer: LoadBalancerSettings, field: str, report: Report) -> None:
+    if balancer.locality_lb_setting is not None:
+        report.invalid(field, "localityLbSetting is set as well", "write one of the two")
+    if balancer.zone_aware_lb_setting is None:
+        return
+    check_zones(balancer.zone_aware_lb_setting, field, report)
+    other = "consistentHash" if balancer.consistent_hash is not None else "backendUtilization"
+    if balancer.consistent_hash is not None or balancer.backend_utilization is not None:
+        what = f"Envoy can't put it together with {other}, which chooses among all endpoints of the region"
+        report.warning(field, "UnusedField", f"{what}; write simple in its place, or leave it at regions")
 
 
 def _check_utilization(source: BackendUtilizationLB, field: str, report: Report) -> None:

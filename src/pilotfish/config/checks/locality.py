@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from pilotfish.config.checks.names import check_unique
-from pilotfish.config.istio.destination_rule import LocalityDistribution, LocalityLoadBalancerSetting
+from pilotfish.config.checks.names import check_at_least, check_unique
+from pilotfish.config.istio.destination_rule import (
+    LocalityDistribution,
+    LocalityFailover,
+    LocalityLoadBalancerSetting,
+    ZoneAwareLoadBalancerSetting,
+)
 from pilotfish.config.report import Report
+from pilotfish.model.service import TOPOLOGY_LABELS
 
 _EVERYWHERE = 100
 """Per cent."""
@@ -18,14 +24,28 @@ def check_locality(setting: LocalityLoadBalancerSetting, field: str, report: Rep
         _check_distribution(distribution, f"{field}.distribute[{index}]", report)
     sources = ((f"{field}.distribute[{i}].from", each.from_) for i, each in enumerate(setting.distribute))
     check_unique(sources, "the locality", report)
-    for index, failover in enumerate(setting.failover):
+    _check_order(setting.failover, setting.failover_priority, field, report)
+
+
+def check_zones(setting: ZoneAwareLoadBalancerSetting, field: str, report: Report) -> None:
+    _check_order(setting.failover, setting.failover_priority, field, report)
+    for index, label in enumerate(setting.failover_priority):
+        if label.partition("=")[0] in TOPOLOGY_LABELS:
+            where = f"{field}.failoverPriority[{index}]"
+            report.invalid(where, "regions and zones are counted in any case", "remove it, or name another label")
+    if setting.min_cluster_size is not None:
+        check_at_least(setting.min_cluster_size, 0, f"{field}.minClusterSize", report)
+
+
+def _check_order(failovers: tuple[LocalityFailover, ...], labels: tuple[str, ...], field: str, report: Report) -> None:
+    for index, failover in enumerate(failovers):
         where = f"{field}.failover[{index}]"
         for name, region in (("from", failover.from_), ("to", failover.to)):
             if not region or "/" in region or "*" in region:
                 report.invalid(f"{where}.{name}", f"{region!r} is no region", "name one, such as us-west1")
         if failover.from_ == failover.to:
             report.invalid(f"{where}.to", "it is where the requests come from", "name another region")
-    for index, label in enumerate(setting.failover_priority):
+    for index, label in enumerate(labels):
         if not label.partition("=")[0]:
             report.invalid(f"{field}.failoverPriority[{index}]", f"{label!r} is no label", "write KEY or KEY=VALUE")
 

@@ -34,6 +34,7 @@ from pilotfish.config.istio.destination_rule import (
     TCPSettings,
     TrafficPolicy,
     Tunnel,
+    ZoneAwareLoadBalancerSetting,
 )
 from pilotfish.config.istio.gateway import (
     Gateway,
@@ -170,4 +171,5 @@ __all__ = [
     "WorkloadEntrySpec",
     "WorkloadGroup",
     "WorkloadGroupSpec",
+    "ZoneAwareLoadBalancerSetting",
 ]

@@ -124,6 +124,16 @@ class LocalityLoadBalancerSetting(Struct):
     """True, which is also what is meant by none."""
 
 
+class ZoneAwareLoadBalancerSetting(Struct):
+    enabled: bool | None = None
+    """True, which is also what is meant by none."""
+    failover: tuple[LocalityFailover, ...] = ()
+    failover_priority: tuple[str, ...] = ()
+    """As that of `localityLbSetting`, but not by region, zone or subzone; within each step regions count."""
+    min_cluster_size: int | None = None
+    """Of the endpoints in the region; with fewer all are asked alike. 6 where it is left out."""
+
+
 class BackendUtilizationLB(Struct):
     """Endpoints that say they are busier get less: in the header `endpoint-load-metrics` of their answers (ORCA)."""
 
@@ -144,6 +154,9 @@ class LoadBalancerSettings(Struct):
     backend_utilization: BackendUtilizationLB | None = None
     locality_lb_setting: LocalityLoadBalancerSetting | None = None
     """In the place of meshConfig's."""
+    zone_aware_lb_setting: ZoneAwareLoadBalancerSetting | None = None
+    """A client asks its own zone as far as that has endpoints for it, then its region, then others; zones count where
+    `proxyMetadata` has `ISTIO_META_ENABLE_SELF_DISCOVERY: "true"`. Not beside `localityLbSetting`."""
     warmup: Warmup | None = None
     warmup_duration_secs: Duration | None = None
     """Of old: now `warmup`."""

@@ -8,7 +8,7 @@ from pilotfish.config import istio
 from pilotfish.derive import Graph, Reads, query
 from pilotfish.mesh.gateways.servers import Server, names_secrets
 from pilotfish.mesh.inputs import Labels, refs, resource
-from pilotfish.mesh.listeners.inbound import InboundPort, datagram_ports, inbound_ports
+from pilotfish.mesh.listeners.inbound import Fellows, InboundPort, datagram_ports, fellows_of, inbound_ports
 from pilotfish.model import ObjectRef, Proxy
 from pilotfish.model.kinds import GATEWAY
 
@@ -27,6 +27,7 @@ class Front:
     """The proxy has a certificate of the mesh."""
     secrets_of: str = ""
     """The namespace whose Secrets it may have, where it names any: the proxy's. "" is nobody's."""
+    fellows: Fellows | None = None
 
     def listener_port(self, port: int) -> int:
         """Where a server of this port listens: where the Service sends what is sent to that. A port that no Service
@@ -45,7 +46,8 @@ def front_of(graph: Graph, proxy: Proxy) -> Front:
     chosen = tuple(ref for ref, selector in graph.get(selectors) if set(selector) <= own)
     named = proxy.vouched and any(graph.get(names_secrets, ref) for ref in chosen)
     targets = _targets(graph.get(inbound_ports, proxy))
-    return Front(chosen, targets, graph.get(datagram_ports, proxy), proxy.certified, proxy.namespace if named else "")
+    datagrams, secrets_of = graph.get(datagram_ports, proxy), proxy.namespace if named else ""
+    return Front(chosen, targets, datagrams, proxy.certified, secrets_of, fellows_of(graph, proxy))
 
 
 def _targets(ports: tuple[InboundPort, ...]) -> tuple[tuple[int, int], ...]:

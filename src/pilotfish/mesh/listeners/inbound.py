@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from pilotfish.config import kubernetes
 from pilotfish.derive import Graph, Reads, query
@@ -56,6 +57,19 @@ class InboundPort:
 
 
 @dataclass(frozen=True, slots=True)
+class Fellows:
+    """The proxies that are clients of others as one is: those of its workload."""
+
+    served: tuple[tuple[str, str], ...]
+    """(host, home) of the services that they serve."""
+    template: str
+    """Of these services' endpoints they are those with this `pod-template-hash`, or with none."""
+
+
+TEMPLATE_LABEL: Final = "pod-template-hash"
+
+
+@dataclass(frozen=True, slots=True)
 class Inbound:
     """What comes to a workload, and what its proxy takes of it. Replicas share it."""
 
@@ -65,6 +79,7 @@ class Inbound:
     """The proxy has a certificate of the mesh: it can end mutual TLS."""
     transparent: bool
     """Connections come by TPROXY, with the addresses that they had, and go on with their source."""
+    fellows: Fellows | None = None
 
     @property
     def other_ports(self) -> tuple[int, ...]:
@@ -77,7 +92,16 @@ def inbound_of(graph: Graph, proxy: Proxy) -> Inbound:
     """No query, as there would be one for each proxy."""
     ports, labels = graph.get(inbound_ports, proxy), graph.get(workload_labels, proxy)
     modes = graph.get(peer_modes, proxy.namespace, labels)
-    return Inbound(ports, modes, proxy.certified, proxy.transparent)
+    return Inbound(ports, modes, proxy.certified, proxy.transparent, fellows_of(graph, proxy))
+
+
+def fellows_of(graph: Graph, proxy: Proxy) -> Fellows | None:
+    """None for a proxy that does not ask. No query, for the same reason."""
+    if not proxy.discovers_itself:
+        return None
+    labels = graph.get(workload_labels, proxy)
+    served = graph.get(_served_hosts, proxy.namespace, labels, proxy.addresses)
+    return Fellows(served, dict(labels).get(TEMPLATE_LABEL, ""))
 
 
 @query

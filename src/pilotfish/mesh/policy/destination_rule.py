@@ -15,7 +15,7 @@ from pilotfish.config import istio
 from pilotfish.config.mesh import DefaultTrafficPolicy, MeshConfig
 from pilotfish.mesh.client_tls import lower_client_tls
 from pilotfish.mesh.policy.load_balancer import lower_load_balancer, lower_utilization
-from pilotfish.mesh.policy.locality import lower_locality
+from pilotfish.mesh.policy.locality import lower_locality, lower_zones
 from pilotfish.mesh.settings import lower_keepalive
 from pilotfish.mesh.tls_defaults import NO_DEFAULTS, TLSDefaults, with_client_defaults
 from pilotfish.model import ObjectRef
@@ -25,6 +25,7 @@ from pilotfish.model.traffic_policy import (
     DestinationPolicy,
     HTTP2Keepalive,
     LoadBalancer,
+    LocalityBalancing,
     MeshTLS,
     OutlierDetection,
     Passing,
@@ -44,6 +45,7 @@ class Defaults:
     """The mesh's, for policies that say nothing of it."""
 
     locality: istio.LocalityLoadBalancerSetting | None = None
+    zones: istio.ZoneAwareLoadBalancerSetting | None = None
     connection_pool: istio.ConnectionPoolSettings | None = None
     outlier_detection: istio.OutlierDetection | None = None
     tls: TLSDefaults = NO_DEFAULTS
@@ -51,7 +53,8 @@ class Defaults:
     @classmethod
     def of(cls, config: MeshConfig) -> Defaults:
         stated, tls = config.default_traffic_policy or DefaultTrafficPolicy(), TLSDefaults.of(config)
-        return cls(config.locality_lb_setting, stated.connection_pool, stated.outlier_detection, tls)
+        near = config.locality_lb_setting, config.zone_aware_lb_setting
+        return cls(*near, stated.connection_pool, stated.outlier_detection, tls)
 
 
 def lower_destination_rules(
@@ -132,15 +135,14 @@ def _lower(policy: istio.TrafficPolicy, defaults: Defaults) -> TrafficPolicy:
     tls = lower_client_tls(policy.tls) if policy.tls else None
     settings = policy.load_balancer or istio.LoadBalancerSettings()
     balancer, consistent_hash, warmup = lower_load_balancer(settings)
-    stated = settings.locality_lb_setting
-    near = lower_locality(defaults.locality if stated is None else stated, outliers is not None)
+    is_stated, near = _locality(settings, defaults, outliers is not None)
     return TrafficPolicy(
         load_balancer=balancer,
         consistent_hash=consistent_hash,
         utilization=lower_utilization(settings.backend_utilization) if settings.backend_utilization else None,
         warmup=warmup,
         locality=near if balancer is not LoadBalancer.PASSTHROUGH else None,
-        states_locality=stated is not None,
+        states_locality=is_stated,
         connection_pool=_connection_pool(pool.tcp or istio.TCPSettings(), pool.http or istio.HTTPSettings()),
         passing=_passing(pool.tcp or istio.TCPSettings(), policy.tunnel),
         outlier_detection=_outlier_detection(outliers) if outliers else None,
@@ -149,6 +151,17 @@ def _lower(policy: istio.TrafficPolicy, defaults: Defaults) -> TrafficPolicy:
         proxy_protocol=policy.proxy_protocol.version if policy.proxy_protocol else "",
         retry_budget=_retry_budget(policy.retry_budget) if policy.retry_budget else None,
     )
+
+
+def _locality(
+    settings: istio.LoadBalancerSettings, defaults: Defaults, has_outlier_detection: bool
+) -> tuple[bool, LocalityBalancing | None]:
+    """Whether the rule says it itself, and what holds. Source: Istio's GetEffectiveLbSetting"""
+    zones, setting = settings.zone_aware_lb_setting, settings.locality_lb_setting
+    is_stated = zones is not None or setting is not None
+    if not is_stated:
+        zones, setting = defaults.zones, defaults.locality
+    return is_stated, lower_zones(zones) if zones is not None else lower_locality(setting, has_outlier_detection)
 
 
 def _connection_pool(tcp: istio.TCPSettings, http: istio.HTTPSettings) -> ConnectionPool:

@@ -1,11 +1,13 @@
 """Which endpoints a client asks first, by where it and they are.
 
     localityLbSetting, outlierDetection ──lower──▶ LocalityBalancing ─┐
+    zoneAwareLbSetting ───────────────────lower──▶         "         ─┤
                                           Place of the client ────────┼─arrange─▶ Groups by priority, with weights
                                           endpoints ──────────────────┘
 
 Source: https://istio.io/latest/docs/tasks/traffic-management/locality-load-balancing/ and
-https://istio.io/latest/docs/reference/config/networking/destination-rule/#LocalityLoadBalancerSetting
+https://istio.io/latest/docs/reference/config/networking/destination-rule/#LocalityLoadBalancerSetting (and
+#ZoneAwareLoadBalancerSetting)
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from pilotfish.model.service import (
     Proximity,
     Service,
 )
-from pilotfish.model.traffic_policy import Distribution, LocalityBalancing, TrafficPolicy
+from pilotfish.model.traffic_policy import Distribution, LocalityBalancing, TrafficPolicy, ZoneBalancing
 
 
 def _by_labels(*labels: str) -> LocalityBalancing:
@@ -56,6 +58,24 @@ def balancing_of(policy: TrafficPolicy, found: Service) -> LocalityBalancing | N
     """A rule's own word counts before the service's, and that before the mesh's. Source: Istio's GetLocalityLbSetting,
     https://github.com/istio/istio/blob/master/pilot/pkg/networking/core/loadbalancer/loadbalancer.go"""
     return policy.locality if policy.states_locality or found.prefers is None else NEAREST[found.prefers]
+
+
+def zones_of(policy: TrafficPolicy, found: Service) -> ZoneBalancing | None:
+    """None: it does not matter in which zone of a region an endpoint is."""
+    balancing = balancing_of(policy, found)
+    return balancing.zones if balancing is not None else None
+
+
+def lower_zones(source: istio.ZoneAwareLoadBalancerSetting) -> LocalityBalancing | None:
+    """Regions are told apart without outlier detection, too: one of them may have no endpoint at all."""
+    if source.enabled is False:
+        return None
+    return LocalityBalancing(
+        fails_over=True,
+        failover=tuple((each.from_, each.to) for each in source.failover),
+        labels=tuple(map(_label, source.failover_priority)),
+        zones=ZoneBalancing(source.min_cluster_size),
+    )
 
 
 def lower_locality(
@@ -138,15 +158,16 @@ def _matches(pattern: Locality, locality: Locality) -> bool:
 
 def _rank(endpoint: Endpoint, balancing: LocalityBalancing, client: Place) -> tuple[int, int]:
     by_labels = _rank_labels(endpoint, balancing, client)
-    by_place = _rank_locality(endpoint, balancing, client) if balancing.failover or not balancing.labels else 0
-    return by_labels, by_place
+    counts = balancing.failover or balancing.zones is not None or not balancing.labels
+    return by_labels, _rank_locality(endpoint, balancing, client) if counts else 0
 
 
 def _rank_locality(endpoint: Endpoint, balancing: LocalityBalancing, client: Place) -> int:
-    """0: the same subzone, 1: zone, 2: region, 3: the region that comes next, 4: another."""
+    """0: the same subzone, 1: zone, 2: region, 3: the region that comes next, 4: another. Where zones are balanced, all
+    of the client's region is 0."""
     here, there = client.locality, endpoint.locality
     if here.region == there.region:
-        return 0 if here == there else 1 if here.zone == there.zone else 2
+        return 0 if here == there or balancing.zones is not None else 1 if here.zone == there.zone else 2
     named = next((to for source, to in balancing.failover if source == here.region), None)
     return 3 if named is None or named == there.region else 4
 

@@ -74,6 +74,8 @@ def scope_of(graph: Graph, proxy: Proxy) -> Scope:
     selected_by = tuple(ref for ref, selector in selective if set(selector) <= labels.items())
     reached = graph.get(reach)
     place = _place_of(proxy, graph.get(_near_labels)) if Reach.LOCALITY in reached else NOWHERE
+    if proxy.discovers_itself:
+        place = replace(place, compares=True)
     credentials = Reach.CREDENTIALS in reached
     return Scope.of(proxy, graph.get(sources).labels, selected_by, credentials, _egress(graph, proxy), place)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import refs
+from pilotfish.mesh.policy.policies import Reach, reach
 from pilotfish.mesh.problems.authentication import authentication_problems, claim_problems
 from pilotfish.mesh.problems.authorization import authorization_problems
 from pilotfish.mesh.problems.connections import connection_problems
@@ -23,6 +24,7 @@ from pilotfish.mesh.problems.routing import destination_rule_problems, virtual_s
 from pilotfish.mesh.problems.services import service_problems
 from pilotfish.mesh.problems.sidecars import sidecar_problems
 from pilotfish.mesh.problems.workloads import workload_entry_problems
+from pilotfish.mesh.problems.zones import zone_problems
 from pilotfish.mesh.routing import subject
 from pilotfish.model import Problem
 from pilotfish.model.kinds import (
@@ -48,6 +50,8 @@ def problems(db: Reads) -> tuple[Problem, ...]:
     for ref in refs(db, DESTINATION_RULE):
         found += (*destination_rule_problems(db, ref), *rule_port_problems(db, ref), *credential_problems(db, ref))
         found += client_tls_problems(db, ref)
+        if Reach.LOCALITY in reach(db):
+            found += zone_problems(db, ref)
     for kind in (SERVICE, SERVICE_ENTRY):
         for ref in refs(db, kind):
             found += (*service_problems(db, ref), *unserved_problems(db, ref))
