@@ -43,7 +43,7 @@ spec:
 ---
 """
 CA, STRANGER = issue("ca"), issue("stranger")
-ALL = ("simple", "mutual", "both", "distrusted", "revoked", "missing", "unfit", "unchecked")
+ALL = ("simple", "mutual", "both", "distrusted", "revoked", "missing", "unfit", "unchecked", "apart", "alone", "public")
 HOST = issue("server", CA, *(f"{name}.example.com" for name in ALL))
 ME, OTHER = issue("me", CA), issue("other", CA)
 LOST = "503 Service Unavailable"
@@ -58,6 +58,19 @@ CASES = {
     "missing": ("mode: MUTUAL, credentialName: missing", LOST),
     "unfit": ("mode: MUTUAL, credentialName: unfit", LOST),
 }
+AUTHORITIES = {
+    "apart": ("mode: MUTUAL, credentialName: misled, caCertCredentialName: trusted", "apart.example.com as other"),
+    "alone": ("mode: SIMPLE, caCertCredentialName: trusted", "alone.example.com as nobody"),
+    "public": ("mode: SIMPLE, credentialName: 'configmap://vm/roots'", "public.example.com as nobody"),
+    "both": (
+        "mode: MUTUAL, credentialName: me, caCertCredentialName: 'configmap://vm/roots'",
+        "both.example.com as me",
+    ),
+    "distrusted": ("mode: SIMPLE, caCertCredentialName: 'configmap://vm/strangers'", LOST),
+    "missing": ("mode: SIMPLE, caCertCredentialName: 'configmap://vm/missing'", LOST),
+    "unfit": ("mode: SIMPLE, caCertCredentialName: 'configmap://vm/empty'", LOST),
+}
+"""Whom to trust has a name of its own."""
 SECRETS = (
     secret("trusted", cacert=CA.pem)
     + secret("me", tls_crt=ME.pem, tls_key=ME.key, ca_crt=CA.pem)
@@ -68,6 +81,19 @@ SECRETS = (
     + secret("revoking", ca_crt=CA.pem, ca_crl=revoke(CA, HOST))
     + secret("unfit", tls_crt=ME.pem, tls_key=OTHER.key, ca_crt=CA.pem)
     + secret("missing", "elsewhere", tls_crt=ME.pem, tls_key=ME.key, ca_crt=CA.pem)
+)
+
+
+def config_map(name: str, **data: str) -> str:
+    metadata = {"name": name, "namespace": "vm"}
+    return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}) + "\n---\n"
+
+
+CONFIG_MAPS = (
+    secret("misled", tls_crt=OTHER.pem, tls_key=OTHER.key, ca_crt=STRANGER.pem)
+    + config_map("roots", **{"ca.crt": CA.pem})
+    + config_map("strangers", cacert=STRANGER.pem)
+    + config_map("empty", other="x")
 )
 
 
@@ -93,6 +119,43 @@ def test_a_secret_is_shown_and_trusted_and_its_lack_harms_nobody_else(start: Sta
     }
     assert seen == {name: expected for name, (_, expected) in CASES.items()}
     assert "PRIVATE KEY" not in live.get("/config_dump"), "Envoy shows none itself"
+
+
+def test_whom_to_trust_may_have_a_name_of_its_own(start: Start, server_files: Path) -> None:
+    live = start(services(AUTHORITIES) + SECRETS + CONFIG_MAPS)
+    start_wire(live, SERVER, PORT, "secret", server_files)
+    seen = {
+        name: _seen(live.request(live.netns, f"10.96.1.{index}", 80, f"{name}.example.com"))
+        for index, name in enumerate(AUTHORITIES, 1)
+    }
+    assert seen == {name: expected for name, (_, expected) in AUTHORITIES.items()}
+
+
+FOR_ALL = {
+    "public": ("mode: SIMPLE, caCertCredentialName: 'configmap://vm/roots'", "public.example.com as nobody"),
+    "both": (
+        "mode: MUTUAL, clientCertificate: {folder}/me.pem, privateKey: {folder}/me.key, "
+        "caCertCredentialName: 'configmap://vm/roots'",
+        "both.example.com as me",
+    ),
+    "distrusted": ("mode: SIMPLE, caCertCredentialName: 'configmap://vm/strangers'", LOST),
+}
+
+
+def test_a_config_map_is_for_every_client(start: Start, server_files: Path) -> None:
+    for file, text in (("me.pem", ME.pem), ("me.key", ME.key)):
+        (server_files / file).write_text(text)
+        (server_files / file).chmod(0o644)
+    server_files.chmod(0o755)
+    cases = {name: (tls.replace("{folder}", str(server_files)), seen) for name, (tls, seen) in FOR_ALL.items()}
+    text = services(cases).replace("  workloadSelector: {matchLabels: {app: webapp}}\n", "")
+    live = start(text + CONFIG_MAPS)
+    start_wire(live, SERVER, PORT, "secret", server_files)
+    seen = {
+        name: _seen(live.request(live.netns, f"10.96.1.{index}", 80, f"{name}.example.com"))
+        for index, name in enumerate(cases, 1)
+    }
+    assert seen == {name: expected for name, (_, expected) in cases.items()}
 
 
 def test_a_rotated_secret_is_shown_to_new_connections_and_ends_none(start: Start, server_files: Path) -> None:

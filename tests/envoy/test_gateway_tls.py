@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -240,6 +241,8 @@ spec:
   - {port: {number: 8443, name: m, protocol: HTTPS}, hosts: [m.example.com], tls: {mode: MUTUAL, credentialName: both}}
   - {port: {number: 8443, name: o, protocol: HTTPS}, hosts: [o.example.com],
       tls: {mode: OPTIONAL_MUTUAL, credentialName: shop, caCertCredentialName: ca}}
+  - {port: {number: 8443, name: p, protocol: HTTPS}, hosts: [p.example.com],
+      tls: {mode: MUTUAL, credentialName: both, caCertCredentialName: "configmap://shop/strangers"}}
   - {port: {number: 8443, name: g, protocol: HTTPS}, hosts: [gone.example.com],
       tls: {mode: MUTUAL, credentialName: gone}}
   - {port: {number: 8443, name: w, protocol: HTTPS}, hosts: ["*.example.com"],
@@ -263,6 +266,14 @@ def test_certificates_come_from_secrets_of_the_gateways_own_namespace(start: Sta
             secret("both", "edge", tls_crt=shop.pem, tls_key=shop.key, ca_crt=ca.pem),
             secret("ca", "edge", ca_crt=ca.pem),
             secret("wild", "edge", tls_crt=wild.pem, tls_key=wild.key),
+            json.dumps(
+                {
+                    "apiVersion": "v1",
+                    "kind": "ConfigMap",
+                    "metadata": {"name": "strangers", "namespace": "shop"},
+                    "data": {"ca.crt": stranger.pem},
+                }
+            ),
         )
     )
     (folder / "issuer.pem").write_text(ca.pem)
@@ -283,6 +294,7 @@ def test_certificates_come_from_secrets_of_the_gateways_own_namespace(start: Sta
     assert shown("x") == "wild"
     assert [shown("m", who) for who in ("", "me", "other")] == ["refused", "shop", "refused"]
     assert [shown("o", who) for who in ("", "me", "other")] == ["shop", "shop", "refused"]
+    assert [shown("p", who) for who in ("", "me", "other")] == ["refused", "refused", "shop"]
     assert shown("gone", "me") == "refused", "no other server, which asks for less, takes its clients"
 
 

@@ -254,9 +254,11 @@ def _check_outbound(policy: OutboundTrafficPolicy, report: Report, field: str) -
     if policy.mode != "ALLOW_ANY_DYNAMIC_DNS":
         what = f"with {policy.mode} the app's own connections are passed on, so it has no effect"
         report.warning(f"{field}.tls", "UnusedField", f"{what}; remove it, or write ALLOW_ANY_DYNAMIC_DNS")
-    if policy.tls.credential_name:
-        what = "sidecars have no Secrets of the mesh's, so that requests are sent as they are"
-        report.warning(f"{field}.tls.credentialName", "UnusedField", f"{what}; name files in its place")
+    tls = policy.tls
+    for name, text in (("credentialName", tls.credential_name), ("caCertCredentialName", tls.ca_cert_credential_name)):
+        if text:
+            what = "sidecars have no Secrets of the mesh's, so that requests are sent as they are"
+            report.warning(f"{field}.tls.{name}", "UnusedField", f"{what}; name files in its place")
 
 
 def _check_proxy_config(config: ProxyConfig, report: Report, field: str) -> None:

@@ -50,7 +50,7 @@ def tls_references(tls: ClientTLS) -> tuple[Reference, ...]:
     if named is None:
         return ()
     shown = (pair_reference(named.name),) if named.shows else ()
-    return (*shown, trust_reference(named.name)) if named.trusts else shown
+    return (*shown, trust_reference(named.trusted)) if named.trusts else shown
 
 
 def _take_credential(common: CommonTlsContext, named: ClientCredential, names: tuple[str, ...]) -> None:
@@ -58,7 +58,7 @@ def _take_credential(common: CommonTlsContext, named: ClientCredential, names: t
         common.tls_certificate_sds_secret_configs.append(pair_config(named.name))
     if named.trusts:
         trusted = common.combined_validation_context
-        trusted.validation_context_sds_secret_config.CopyFrom(trust_config(named.name))
+        trusted.validation_context_sds_secret_config.CopyFrom(trust_config(named.trusted))
         trusted.default_validation_context.SetInParent()
         _match_names(trusted.default_validation_context, names)
 

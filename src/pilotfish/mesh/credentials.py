@@ -1,7 +1,8 @@
-"""Secrets of Kubernetes as credentials of proxies.
+"""Secrets and ConfigMaps of Kubernetes as credentials of proxies.
 
     credentialName: shop ──▶ kubernetes://shop         a key pair: cert and key, or tls.crt and tls.key
                         └──▶ kubernetes://shop-cacert  whom to trust: cacert or ca.crt, of shop-cacert or else of shop
+    configmap://ns/roots ──▶ configmap://ns/roots      the same, of a ConfigMap
 
 A Secret is read in one namespace, that of the proxy which is to have it. What can't be used is `Unusable`, and so is
 what Envoy would refuse: who refers to it stays without.
@@ -9,6 +10,8 @@ Source: https://istio.io/latest/docs/tasks/traffic-management/ingress/secure-ing
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from pilotfish.config import kubernetes
 from pilotfish.config.values import decode_base64
@@ -27,6 +30,7 @@ from pilotfish.model.credential import (
     Lack,
     Trust,
     Unusable,
+    config_map_ref,
 )
 from pilotfish.model.kinds import SECRET
 from pilotfish.model.private import PrivateBytes
@@ -50,16 +54,28 @@ def key_pair(db: Reads, namespace: str, name: str) -> KeyPair | Unusable:
 
 @query
 def trust(db: Reads, namespace: str, name: str) -> Trust | Unusable:
-    """Whom `credentialName: NAME` trusts: what NAME-cacert says, or where there is none, NAME."""
+    """Whom `credentialName: NAME` trusts: what NAME-cacert says, or where there is none, NAME; or a ConfigMap."""
+    if (at := config_map_ref(name)) is not None:
+        return _trust_public(db, at)
     for each in (f"{name}{CA_SUFFIX}", name):
         ref = SECRET.ref(namespace, each)
         found = resource(db, ref, kubernetes.Secret)
         if found is not None:
             try:
-                return _read_trust(found)
+                return _read_trust(_data(found))
             except UnusableError as error:
                 return _unusable(ref, error)
     return _unknown(SECRET.ref(namespace, name))
+
+
+def _trust_public(db: Reads, ref: ObjectRef) -> Trust | Unusable:
+    found = resource(db, ref, kubernetes.ConfigMap)
+    if found is None:
+        return _unknown(ref)
+    try:
+        return _read_trust({key: text.encode(errors="replace") for key, text in found.data.items()})
+    except UnusableError as error:
+        return _unusable(ref, error)
 
 
 @query
@@ -81,7 +97,7 @@ def _unknown(ref: ObjectRef) -> Unusable:
 
 
 def _unusable(ref: ObjectRef, error: UnusableError) -> Unusable:
-    return Unusable(ref, Lack.UNUSABLE, f"{ref} can't be used: {error}", "mend the Secret")
+    return Unusable(ref, Lack.UNUSABLE, f"{ref} can't be used: {error}", f"mend the {ref.kind.name}")
 
 
 def _read_pair(secret: kubernetes.Secret) -> KeyPair:
@@ -89,7 +105,7 @@ def _read_pair(secret: kubernetes.Secret) -> KeyPair:
     names = next((names for names in PAIRS if all(data.get(name) for name in names)), None)
     if names is None:
         wanted = " or ".join(" and ".join(pair) for pair in reversed(PAIRS))
-        raise UnusableError(f"it holds {_keys(secret)}, and not {wanted}")
+        raise UnusableError(f"it holds {_keys(data)}, and not {wanted}")
     certificates, private_key = (data[name] for name in names)
     expires_at = check_pair(certificates, private_key, names)
     if staple := data.get(STAPLE, b""):
@@ -97,11 +113,10 @@ def _read_pair(secret: kubernetes.Secret) -> KeyPair:
     return KeyPair(certificates, PrivateBytes(private_key), staple, expires_at)
 
 
-def _read_trust(secret: kubernetes.Secret) -> Trust:
-    data = _data(secret)
+def _read_trust(data: Mapping[str, bytes]) -> Trust:
     name = next((name for name in AUTHORITIES if data.get(name)), None)
     if name is None:
-        raise UnusableError(f"it holds {_keys(secret)}, and not {' or '.join(reversed(AUTHORITIES))}")
+        raise UnusableError(f"it holds {_keys(data)}, and not {' or '.join(reversed(AUTHORITIES))}")
     expires_at = check_authorities(data[name], name)
     listed = next((each for each in REVOKED if data.get(each)), None)
     if listed is not None:
@@ -109,8 +124,8 @@ def _read_trust(secret: kubernetes.Secret) -> Trust:
     return Trust(data[name], data[listed] if listed is not None else b"", expires_at)
 
 
-def _keys(secret: kubernetes.Secret) -> str:
-    return ", ".join(sorted(KEYS & {*secret.data, *secret.string_data})) or "none of the keys for TLS"
+def _keys(data: Mapping[str, bytes]) -> str:
+    return ", ".join(sorted(KEYS & data.keys())) or "none of the keys for TLS"
 
 
 def _data(secret: kubernetes.Secret) -> dict[str, bytes]:

@@ -1,7 +1,7 @@
 """What a proxy shows of itself over TLS, and whom it trusts, between Secrets and Envoy. All is PEM, but the staple.
 
-Secret ──mesh/credentials──▶ KeyPair, Trust or Unusable ──envoy/secrets──▶ Secret of Envoy's
-files  ──PairFiles, TrustFiles──▶ a name of Envoy's ──agent/file_secrets──▶ Secret of Envoy's
+Secret, ConfigMap ──mesh/credentials──▶ KeyPair, Trust or Unusable ──envoy/secrets──▶ Secret of Envoy's
+files ──PairFiles, TrustFiles──▶ a name of Envoy's ──agent/file_secrets──▶ Secret of Envoy's
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from pilotfish.model.kinds import CONFIG_MAP
 from pilotfish.model.private import PrivateBytes
 from pilotfish.model.ref import ObjectRef
 
 CA_SUFFIX: Final = "-cacert"
 """Behind a credential's name: whom to trust, and not what to show."""
 _PREFIX: Final = "kubernetes://"
+_CONFIG_MAP: Final = "configmap://"
+"""A credential that is a ConfigMap: NAMESPACE/NAME follow. It says whom to trust, and has nothing to show."""
 
 PAIRS: Final = (("cert", "key"), ("tls.crt", "tls.key"))
 """The keys of a Secret with a certificate and its key; the first that are both there count."""
@@ -60,7 +63,7 @@ class Lack(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Unusable:
     ref: ObjectRef
-    """The Secret."""
+    """The Secret, or ConfigMap."""
     lack: Lack
     message: str
     """What is wrong, in words that show nothing of what the Secret holds."""
@@ -73,11 +76,23 @@ def key_pair_name(credential: str) -> str:
 
 
 def trust_name(credential: str) -> str:
-    return f"{_PREFIX}{credential}{CA_SUFFIX}"
+    return credential if is_config_map(credential) else f"{_PREFIX}{credential}{CA_SUFFIX}"
+
+
+def is_config_map(credential: str) -> bool:
+    return credential.startswith(_CONFIG_MAP)
+
+
+def config_map_ref(credential: str) -> ObjectRef | None:
+    """The ConfigMap that `configmap://NAMESPACE/NAME` is; None for what is not of that form."""
+    namespace, _, name = credential.removeprefix(_CONFIG_MAP).partition("/")
+    return CONFIG_MAP.ref(namespace, name) if is_config_map(credential) and namespace and name else None
 
 
 def parse_name(name: str) -> tuple[str, bool] | None:
     """(credential, whether it is asked whom to trust) of what Envoy asks for; None for a name that is none of these."""
+    if is_config_map(name):
+        return name, True
     credential = name.removeprefix(_PREFIX)
     is_trust = credential.endswith(CA_SUFFIX)
     return (credential.removesuffix(CA_SUFFIX), is_trust) if credential != name else None

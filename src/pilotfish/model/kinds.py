@@ -45,7 +45,7 @@ REQUEST_AUTHENTICATION: Final = Kind(
 )
 AUTHORIZATION_POLICY: Final = Kind("AuthorizationPolicy", "authorizationpolicies", *_SECURITY, ("ap",), discovery=True)
 NAMESPACE: Final = Kind("Namespace", "namespaces", *_CORE, ("ns",), namespaced=False, discovery=True)
-CONFIG_MAP: Final = Kind("ConfigMap", "configmaps", *_CORE, ("cm",))
+CONFIG_MAP: Final = Kind("ConfigMap", "configmaps", *_CORE, ("cm",), discovery=True)
 SECRET: Final = Kind("Secret", "secrets", *_CORE, discovery=True)
 SERVICE_ACCOUNT: Final = Kind("ServiceAccount", "serviceaccounts", *_CORE, ("sa",))
 ENDPOINTS: Final = Kind("Endpoints", "endpoints", *_CORE, ("ep",), discovery=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from pilotfish.model.credential import is_config_map
 from pilotfish.model.ref import ObjectRef
 from pilotfish.model.service import Locality
 from pilotfish.model.values import Duration
@@ -167,13 +168,24 @@ class OutlierDetection:
 
 @dataclass(frozen=True, slots=True)
 class ClientCredential:
-    """A Secret of the client's namespace, in place of files."""
+    """A Secret of the client's namespace, in place of files; or, where it shows nothing, a ConfigMap of any."""
 
     name: str
     shows: bool
     """The client shows the certificate in it."""
     trusts: bool
     """The server's certificate must be from those in it; else it is not looked at."""
+    authority: str = ""
+    """Another one, in which those are whom it trusts; "" for the same."""
+
+    @property
+    def trusted(self) -> str:
+        return self.authority or self.name
+
+    @property
+    def is_public(self) -> bool:
+        """Every client may have what is in it."""
+        return not self.shows and is_config_map(self.trusted)
 
 
 @dataclass(frozen=True, slots=True)

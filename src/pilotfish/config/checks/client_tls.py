@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pilotfish.config.istio.destination_rule import ClientTLSSettings
 from pilotfish.config.report import Report
+from pilotfish.model.credential import config_map_ref, is_config_map
 
 _LONGEST_NAME = 255
 _GATEWAYS_ONLY = (
@@ -18,16 +19,33 @@ _GATEWAYS_ONLY = (
 
 def check_client_tls(tls: ClientTLSSettings, field: str, report: Report) -> None:
     _check_files(tls, field, report)
+    _check_authority(tls, field, report)
     _check_trust(tls, field, report)
     if len(tls.sni) > _LONGEST_NAME:
         report.invalid(f"{field}.sni", f"it is longer than {_LONGEST_NAME} characters", "write a host name")
 
 
 def check_credential(tls: ClientTLSSettings, has_selector: bool, field: str, report: Report) -> None:
-    if not tls.credential_name or tls.mode not in ("SIMPLE", "MUTUAL"):
+    """Of a rule, in whose namespace its ConfigMaps are."""
+    if tls.mode not in ("SIMPLE", "MUTUAL"):
         return
-    if not has_selector:
-        report.warning(f"{field}.credentialName", "UnsupportedField", _GATEWAYS_ONLY)
+    for name, text in (("credentialName", tls.credential_name), ("caCertCredentialName", tls.ca_cert_credential_name)):
+        if is_config_map(text):
+            _check_own(text, f"{field}.{name}", report)
+        elif text and not has_selector:
+            report.warning(f"{field}.{name}", "UnsupportedField", _GATEWAYS_ONLY)
+
+
+def check_config_map(text: str, field: str, report: Report) -> None:
+    if is_config_map(text) and config_map_ref(text) is None:
+        report.invalid(field, f"{text!r} names no ConfigMap", "write configmap://NAMESPACE/NAME")
+
+
+def _check_own(text: str, field: str, report: Report) -> None:
+    check_config_map(text, field, report)
+    found, own = config_map_ref(text), report.ref.namespace if report.ref is not None else ""
+    if found is not None and found.namespace != own:
+        report.invalid(field, f"{found} is not of the rule's namespace", f"write configmap://{own}/{found.name}")
 
 
 def _check_files(tls: ClientTLSSettings, field: str, report: Report) -> None:
@@ -37,6 +55,9 @@ def _check_files(tls: ClientTLSSettings, field: str, report: Report) -> None:
         "caCertificates": tls.ca_certificates,
         "caCrl": tls.ca_crl,
     }
+    if is_config_map(tls.credential_name) and tls.mode == "MUTUAL":
+        what = "MUTUAL shows a certificate, and a ConfigMap has none"
+        report.invalid(f"{field}.credentialName", what, "name a Secret; caCertCredentialName may name the ConfigMap")
     if tls.credential_name and tls.mode in ("SIMPLE", "MUTUAL"):
         for name in (name for name, path in files.items() if path):
             report.invalid(f"{field}.{name}", "credentialName gives this", f"write {name} or credentialName, not both")
@@ -46,11 +67,24 @@ def _check_files(tls: ClientTLSSettings, field: str, report: Report) -> None:
                 report.missing(f"{field}.{name}", f"MUTUAL shows a certificate: name the file with its {name}")
 
 
+def _check_authority(tls: ClientTLSSettings, field: str, report: Report) -> None:
+    if not tls.ca_cert_credential_name or tls.credential_name or tls.mode not in ("SIMPLE", "MUTUAL"):
+        return
+    for name, path in (("caCertificates", tls.ca_certificates), ("caCrl", tls.ca_crl)):
+        if path:
+            what = "caCertCredentialName gives this"
+            report.invalid(f"{field}.{name}", what, f"write {name} or caCertCredentialName, not both")
+
+
 def _check_trust(tls: ClientTLSSettings, field: str, report: Report) -> None:
     """What compares the server's certificate means nothing where none is looked at."""
     if not tls.insecure_skip_verify or tls.mode not in ("SIMPLE", "MUTUAL"):
         return
-    given = {"caCertificates": tls.ca_certificates, "subjectAltNames": tls.subject_alt_names}
+    given = {
+        "caCertificates": tls.ca_certificates,
+        "caCertCredentialName": tls.ca_cert_credential_name,
+        "subjectAltNames": tls.subject_alt_names,
+    }
     if tls.mode == "SIMPLE":
         given["credentialName"] = tls.credential_name
     for name in (name for name, value in given.items() if value):

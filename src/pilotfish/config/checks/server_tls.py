@@ -10,6 +10,7 @@ from base64 import b64decode
 from binascii import Error
 from typing import Final
 
+from pilotfish.config.checks.client_tls import check_config_map
 from pilotfish.config.cipher_suites import is_cipher_suite, usable
 from pilotfish.config.istio.gateway import ServerTLSSettings
 from pilotfish.config.istio.sidecar import IngressTLSSettings
@@ -77,6 +78,7 @@ def _check_clients(tls: ServerTLSSettings, field: str, report: Report) -> None:
         report.missing(f"{field}.caCertificates", f"{tls.mode} looks at clients' certificates: name who issues them")
     if tls.mode == "SIMPLE" and tls.ca_crl and not from_secret:
         report.invalid(f"{field}.caCrl", "SIMPLE looks at no client's certificate", "remove it, or write mode: MUTUAL")
+    check_config_map(tls.ca_cert_credential_name, f"{field}.caCertCredentialName", report)
     check_pins(tls, field, report)
 
 

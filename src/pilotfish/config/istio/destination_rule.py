@@ -190,6 +190,9 @@ class ClientTLSSettings(Struct):
     """A file, or `system`, which is also what is meant by none."""
     ca_crl: str = ""
     credential_name: str = ""
+    """A Secret of the client's namespace; with `SIMPLE` also `configmap://NAMESPACE/NAME`, of the rule's namespace."""
+    ca_cert_credential_name: str = ""
+    """A Secret, or `configmap://NAMESPACE/NAME`, with whom to trust; goes before what `credentialName` says of it."""
     subject_alt_names: tuple[str, ...] = ()
     sni: str = ""
     insecure_skip_verify: bool = False

@@ -46,6 +46,7 @@ class ServerTLSSettings(Struct):
     """A Secret in the namespace of the gateway's pods."""
     credential_names: tuple[str, ...] = ()
     ca_cert_credential_name: str = ""
+    """A Secret there, or `configmap://NAMESPACE/NAME`."""
     subject_alt_names: tuple[str, ...] = ()
     """Of clients."""
     verify_certificate_spki: tuple[str, ...] = ()

@@ -35,6 +35,8 @@ def with_credentials(db: Reads, policy: TrafficPolicy, keyring: Keyring | None) 
     named = policy.tls.credential if policy.tls is not None else None
     if named is None:
         return policy
+    if named.is_public:
+        return policy if not any(lacks(db, "", named)) else None
     if keyring is None:
         return replace(policy, tls=None)
     usable = keyring.namespace and not any(lacks(db, keyring.namespace, named))
@@ -44,5 +46,5 @@ def with_credentials(db: Reads, policy: TrafficPolicy, keyring: Keyring | None) 
 def lacks(db: Reads, namespace: str, named: ClientCredential) -> Iterator[Unusable]:
     """What can't be had of a credential."""
     pair = lacking_pair(db, namespace, named.name) if named.shows else None
-    trust = lacking_trust(db, namespace, named.name) if named.trusts else None
+    trust = lacking_trust(db, namespace, named.trusted) if named.trusts else None
     yield from dict.fromkeys(each for each in (pair, trust) if each is not None)

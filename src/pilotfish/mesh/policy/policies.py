@@ -313,9 +313,10 @@ def _reach(policy: DestinationPolicy) -> Reach:
 def _reach_of(policy: TrafficPolicy) -> Reach:
     hashed = policy.consistent_hash.key if policy.consistent_hash is not None else None
     by_address = hashed is not None and hashed.source_ip
+    credential = policy.tls.credential if policy.tls is not None else None
     return (
         (Reach.REQUESTS if hashed is not None else _NOTHING)
         | (Reach.CONNECTIONS if by_address or policy.passing is not None else _NOTHING)
         | (Reach.LOCALITY if policy.locality is not None else _NOTHING)
-        | (Reach.CREDENTIALS if policy.tls is not None and policy.tls.credential is not None else _NOTHING)
+        | (Reach.CREDENTIALS if credential is not None and not credential.is_public else _NOTHING)
     )

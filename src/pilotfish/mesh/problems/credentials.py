@@ -15,11 +15,12 @@ from pilotfish.mesh.policy.credentials import lacks
 from pilotfish.mesh.problems.gateways import namespaces_of
 from pilotfish.mesh.problems.routing import warning
 from pilotfish.model import ObjectRef, Problem
-from pilotfish.model.credential import KeyPair, Trust
+from pilotfish.model.credential import KeyPair, Trust, config_map_ref
 from pilotfish.model.kinds import DESTINATION_RULE, GATEWAY
 from pilotfish.model.traffic_policy import ClientCredential
 
-_CONSEQUENCE: Final = "what the selected workloads send there is answered 503 until it can be used"
+_SELECTED: Final = "what the selected workloads send there is answered 503 until it can be used"
+_EVERYBODY: Final = "what is sent there is answered 503 until it can be used"
 
 Expiry = tuple[float, Problem]
 """From when on, in seconds since the epoch, something is a Problem."""
@@ -27,11 +28,16 @@ Expiry = tuple[float, Problem]
 
 @query
 def credential_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
-    """Of a DestinationRule that is for some workloads of its namespace, whose Secrets these use."""
-    found = ((field, lack) for field, named in _named(db, ref) for lack in lacks(db, ref.namespace, named))
+    """Of the Secrets that a DestinationRule for some workloads of its namespace names, and of ConfigMaps."""
+    found = ((field, named, lack) for field, named in _named(db, ref) for lack in lacks(db, ref.namespace, named))
     return tuple(
-        warning(db, ref, field, lack.lack, f"{lack.message}: {_CONSEQUENCE}; {lack.remedy}") for field, lack in found
+        warning(db, ref, field, lack.lack, f"{lack.message}: {_harm(named)}; {lack.remedy}")
+        for field, named, lack in found
     )
+
+
+def _harm(named: ClientCredential) -> str:
+    return _EVERYBODY if named.is_public else _SELECTED
 
 
 @query(index=True)
@@ -68,13 +74,17 @@ def _at_gateway(db: Reads, ref: ObjectRef) -> tuple[Expiry, ...]:
 def _expiries_of(db: Reads, ref: ObjectRef, namespace: str, field: str, named: ClientCredential) -> Iterator[Expiry]:
     """Of what an object refers to in the Secrets of a namespace."""
     pair = key_pair(db, namespace, named.name) if named.shows else None
-    trusted = trust(db, namespace, named.name) if named.trusts else None
+    trusted = trust(db, namespace, named.trusted) if named.trusts else None
     if isinstance(pair, KeyPair):
         what = f"a certificate that the Secret {named.name} shows"
         yield pair.expires_at, _expired(db, ref, field, what, pair.expires_at)
     if isinstance(trusted, Trust):
-        what = f"the last certificate of those whom the Secret {named.name} trusts"
+        what = f"the last certificate of those whom {_called(named.trusted)} trusts"
         yield trusted.expires_at, _expired(db, ref, field, what, trusted.expires_at)
+
+
+def _called(credential: str) -> str:
+    return str(config_map_ref(credential) or f"the Secret {credential}")
 
 
 def _expired(db: Reads, ref: ObjectRef, field: str, what: str, at: float) -> Problem:
@@ -84,13 +94,23 @@ def _expired(db: Reads, ref: ObjectRef, field: str, what: str, at: float) -> Pro
 
 
 def _named(db: Reads, ref: ObjectRef) -> Iterator[tuple[str, ClientCredential]]:
-    """What a rule names that is for some workloads only, and where."""
+    """What a rule names, and where: of Secrets, if it is for some workloads only."""
     rule = resource(db, ref, istio.DestinationRule)
     selector = rule.spec.workload_selector if rule is not None else None
-    for tls, field in _tls_of(rule.spec) if rule is not None and selector and selector.match_labels else ():
-        if tls.credential_name and tls.mode in ("SIMPLE", "MUTUAL"):
-            named = ClientCredential(tls.credential_name, tls.mode == "MUTUAL", not tls.insecure_skip_verify)
-            yield f"{field}.credentialName", named
+    for tls, field in _tls_of(rule.spec) if rule is not None else ():
+        if tls.mode in ("SIMPLE", "MUTUAL"):
+            named = ((f"{field}.{name}", each) for name, each in _parts(tls))
+            yield from (each for each in named if each[1].is_public or (selector and selector.match_labels))
+
+
+def _parts(tls: istio.ClientTLSSettings) -> Iterator[tuple[str, ClientCredential]]:
+    """What each field is asked for."""
+    trusts = not tls.insecure_skip_verify
+    if tls.credential_name:
+        own = trusts and not tls.ca_cert_credential_name
+        yield "credentialName", ClientCredential(tls.credential_name, tls.mode == "MUTUAL", own)
+    if tls.ca_cert_credential_name:
+        yield "caCertCredentialName", ClientCredential(tls.ca_cert_credential_name, shows=False, trusts=trusts)
 
 
 def _tls_of(spec: istio.DestinationRuleSpec) -> Iterator[tuple[istio.ClientTLSSettings, str]]:
