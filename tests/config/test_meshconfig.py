@@ -174,6 +174,15 @@ def test_what_is_so_anyway_is_no_problem() -> None:
     assert load_mesh_config(text, "-") == (MeshConfig(), ())
 
 
+def test_a_visibility_without_effect_is_a_problem() -> None:
+    text = "serviceEntryVisibility: {defaultVisibility: NONE, policies: [{matchingRules: [{}]}]}"
+    _, problems = load_mesh_config(text, "-")
+    assert [(p.reason, p.field) for p in problems] == [
+        ("UnusedField", "serviceEntryVisibility"),
+        ("UnusedField", "serviceEntryVisibility.policies[0].matchingRules[0]"),
+    ]
+
+
 def test_an_annotation_is_laid_over_the_default() -> None:
     base = ProxyConfig(concurrency=2, drain_duration=Duration(10**9), proxy_metadata={"A": "1", "B": "1"})
     config, problems = proxy_config("concurrency: 0\nproxyMetadata: {B: '2'}", base, POD, SOURCE)

@@ -46,7 +46,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, Discovery
 from pilotfish.config import load
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Graph
-from pilotfish.envoy.bootstrap import BootstrapSpec, bootstrap
+from pilotfish.envoy.bootstrap import BootstrapSpec, Counted, bootstrap
 from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.mesh import inputs
@@ -224,7 +224,7 @@ class LiveEnvoy:
 
     def update(self, mesh: str, proxy: Proxy = WEBAPP) -> None:
         """Put these objects in the place of the others; returns when Envoy acts by them."""
-        self.ads.update(_resources(mesh, proxy, frozenset()))
+        self.ads.update(resource_set(_read(mesh, frozenset())[0], proxy))
         wait_until("Envoy has all", lambda: self.ads.nacks or set(self.ads.taken.values()) == {str(self.ads.version)})
         assert not self.ads.nacks
 
@@ -349,8 +349,9 @@ def _capture(netns: str) -> None:
         subprocess.run(["ip", "netns", "exec", netns, restore], input=rules.encode(), check=True, capture_output=True)
 
 
-def _bootstrap(proxy: Proxy, admin: Path, xds: Path) -> str:
-    spec = BootstrapSpec(proxy, "127.0.0.1", sds_socket=str(xds) if proxy.certified else "")
+def _bootstrap(proxy: Proxy, admin: Path, xds: Path, counted: Counted) -> str:
+    sds = str(xds) if proxy.certified else ""
+    spec = BootstrapSpec(proxy, "127.0.0.1", sds_socket=sds, counted=counted)
     config = bootstrap(spec)
     config["admin"]["address"] = {"pipe": {"path": str(admin)}}
     config["dynamic_resources"]["ads_config"]["api_type"] = "GRPC"
@@ -360,15 +361,15 @@ def _bootstrap(proxy: Proxy, admin: Path, xds: Path) -> str:
     return json.dumps(config)
 
 
-def _resources(mesh: str, proxy: Proxy, problems: Set[str]) -> ResourceSet:
-    """What the objects come to for a proxy; the reasons of their problems are these."""
+def _read(mesh: str, problems: Set[str]) -> tuple[Graph, MeshConfig]:
+    """What the objects come to; the reasons of their problems are these."""
     loaded = load(mesh, "in.yaml", "vm")
     assert {problem.reason for problem in loaded.problems} == problems, loaded.problems
     graph, config = Graph(), loaded.mesh_config.config if loaded.mesh_config is not None else MeshConfig()
     manifests = {manifest.ref: manifest for manifest in loaded.manifests}
     inputs.apply(graph, with_ingresses(within(manifests, config), config))
     inputs.apply_mesh_config(graph, config)
-    return resource_set(graph, proxy)
+    return graph, config
 
 
 class Start:
@@ -380,6 +381,7 @@ class Start:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.server: grpc.Server | None = None
         self.files: Files | None = None
+        self.counted = Counted()
 
     def __call__(
         self,
@@ -392,7 +394,9 @@ class Start:
     ) -> LiveEnvoy:
         """With what the objects come to for the proxy. `problems` are the reasons of those that are meant; `secrets`
         are the agent's."""
-        return self.serving(_resources(mesh, proxy, problems), proxy, refused, secrets)
+        graph, config = _read(mesh, problems)
+        self.counted = Counted(config.default_config.proxy_stats_matcher.inclusion_prefixes)
+        return self.serving(resource_set(graph, proxy), proxy, refused, secrets)
 
     def serving(
         self,
@@ -418,7 +422,7 @@ class Start:
         self.sockets = (xds, admin)
         self.server = ads.serve(xds)
         xds.chmod(0o777)
-        config = _bootstrap(proxy, admin, xds)
+        config = _bootstrap(proxy, admin, xds, self.counted)
         log = self.directory / "envoy.log"
         command = [
             str(find_envoy()),

@@ -72,6 +72,26 @@ SEEN = {
 }
 
 
+MESH = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "{verifyCertificateAtClient: false}"}
+---
+"""
+LENIENT = {
+    "system": ("{tls: {mode: SIMPLE}}", "system.example.com as nobody"),
+    "unknown": ("{tls: {mode: SIMPLE, caCertificates: system}}", REFUSED),
+    "good": ("{tls: {mode: SIMPLE, caCertificates: DIR/ca.pem}}", "good.example.com as nobody"),
+    "stranger": ("{tls: {mode: SIMPLE, caCertificates: DIR/stranger.pem}}", REFUSED),
+    "mutual": (
+        "{tls: {mode: MUTUAL, clientCertificate: DIR/me.pem, privateKey: DIR/me.key, subjectAltNames: [other]}}",
+        "mutual.example.com as me",
+    ),
+}
+"""Where the mesh has no certificate looked at unless a rule says whom to trust."""
+
+
 @pytest.fixture
 def certificates() -> Iterator[Path]:
     """ca.pem with server.pem, me.pem and crl.pem, on which the server stands; and stranger.pem."""
@@ -100,6 +120,22 @@ def certificates() -> Iterator[Path]:
 
 def _openssl(folder: Path, *arguments: str) -> None:
     subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_a_mesh_may_look_at_no_certificate_where_no_authority_is_named(start: Start, certificates: Path) -> None:
+    text = MESH + "".join(
+        SERVICE.format(
+            name=name, index=index, declared="", protocol="HTTP", policy=policy.replace("DIR", str(certificates))
+        )
+        for index, (name, (policy, _)) in enumerate(LENIENT.items(), 1)
+    )
+    live = start(text)
+    start_wire(live, SERVER, PORT, "secret", certificates)
+    seen = {
+        name: _seen(live.request(live.netns, f"10.96.1.{index}", 80, f"{name}.example.com"))
+        for index, name in enumerate(LENIENT, 1)
+    }
+    assert seen == {name: expected for name, (_, expected) in LENIENT.items()}
 
 
 def test_who_speaks_to_whom(start: Start, certificates: Path) -> None:

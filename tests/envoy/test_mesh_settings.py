@@ -154,6 +154,79 @@ def test_the_mesh_has_a_policy_for_services_without_one(start: Start) -> None:
     assert left == {"plain": False, "declined": True, "kept": False, "tcp": False}, "who ejects its only endpoint"
 
 
+COUNTED = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |
+    outboundClusterStatName: "to %SERVICE_NAME% of %SERVICE%_%SERVICE_PORT%/%SERVICE_PORT_NAME% %SUBSET_NAME%"
+    inboundClusterStatName: "in %SERVICE_FQDN%_%SERVICE_PORT% at %TARGET_PORT%"
+    defaultConfig: {proxyStatsMatcher: {inclusionPrefixes: [cluster., tcp.]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: vm}
+spec: {selector: {app: webapp}, clusterIP: 10.96.1.9, ports: [{name: http, port: 80, targetPort: 8081}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: webapp-0, namespace: vm, labels: {app: webapp}}
+spec: {containers: [{name: app, command: [x]}]}
+status: {podIP: POD, phase: Running, conditions: [{type: Ready, status: "True"}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web, namespace: vm}
+spec: {host: web, subsets: [{name: v1, labels: {app: webapp}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, namespace: vm}
+spec: {hosts: [web], http: [{route: [{destination: {host: web, subset: v1}}]}]}
+---
+""".replace("POD", POD4)
+
+
+def test_the_mesh_says_under_which_names_proxies_count(start: Start) -> None:
+    text = COUNTED + SERVICE.format(name="plain", index=1, protocol="HTTP")
+    live = start(text + SERVICE.format(name="tcp", index=2, protocol="TCP"))
+    start_wire(live, "10.245.1.2", 8080, "server")
+    live.start_app(live.netns, POD4, 8081, "app")
+    assert "200 OK" in live.request(live.netns, "10.96.1.1", 80, "plain.example.com")
+    assert "200 OK" in live.request(live.netns, "10.96.1.2", 80, "tcp.example.com")
+    assert "200 OK" in live.request(live.netns, "10.96.1.9", 80, "web.vm")
+    assert "200 OK" in live.request(live.peer, POD4, 8081, "web.vm")
+    told = live.get("/stats?filter=(upstream_rq_total|downstream_cx_total)$")
+    counted = {name for name, _, value in (line.rpartition(": ") for line in told.splitlines()) if value != "0"}
+    tcp = "to tcp.example.com of tcp.example.com_80/a "
+    assert counted >= {
+        "cluster.to plain.example.com of plain.example.com_80/a ;.upstream_rq_total",
+        "cluster.to web of web.vm_80/http v1;.upstream_rq_total",
+        "cluster.in web.vm.svc.cluster.local_80 at 8081;.upstream_rq_total",
+        f"tcp.{tcp}.downstream_cx_total",
+    }, counted
+    assert not any("outbound|" in name for name in counted)
+
+
+VISIBILITY = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "{serviceEntryVisibility: {applyToSidecars: true, defaultVisibility: NAMESPACE}}"}
+---
+"""
+
+
+def test_the_mesh_says_who_may_see_service_entries(start: Start) -> None:
+    theirs = SERVICE.format(name="theirs", index=2, protocol="HTTP").replace("namespace: vm", "namespace: shop")
+    live = start(VISIBILITY + SERVICE.format(name="own", index=1, protocol="HTTP") + theirs)
+    start_wire(live, "10.245.1.2", 8080, "server")
+    assert "200 OK" in live.request(live.netns, "10.96.1.1", 80, "own.example.com")
+    # Nobody claims the address, so that the connection goes there itself, where nobody is.
+    assert "200 OK" not in live.request(live.netns, "10.96.1.2", 80, "theirs.example.com")
+
+
 def _protocol(live: LiveEnvoy, index: int, name: str) -> str:
     return str(_told(live, index, name)["protocol"])
 

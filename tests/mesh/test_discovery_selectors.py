@@ -63,3 +63,75 @@ def test_which_services_a_client_knows(selectors: list[dict[str, Any]], seen: se
     assert {n for n in NAMESPACES if f"web.{n}.svc.cluster.local" in known} == {*seen, "istio-system"}
     said = {(p.ref.namespace, p.ref.kind.name) for p in world.problems if p.reason == "NotSelected" and p.ref}
     assert said == {(n, "Service") for n in NAMESPACES[:3] if n not in seen}
+
+
+ENTRY = """
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: out, namespace: {namespace}}}
+spec:
+  hosts: [{namespace}.example.com]
+  exportTo: {exported}
+  addresses: [10.96.1.{index}]
+  resolution: STATIC
+  ports: [{{number: 80, name: http, protocol: HTTP}}]
+  endpoints: [{{address: 10.244.1.{index}}}]
+"""
+ALL = set(NAMESPACES)
+PROD = {"matchingRules": [{"namespaceSelector": {"matchLabels": {"env": "prod"}}}]}
+PLAIN = {"matchingRules": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "plain"}}}]}
+
+
+@pytest.mark.parametrize(
+    ("visibility", "exported", "seen", "said"),
+    [
+        (None, ["*"], ALL, set()),
+        ({"defaultVisibility": "NAMESPACE"}, ["*"], ALL, set()),  # of ambient mode
+        ({"applyToSidecars": True}, ["*"], ALL, set()),
+        ({"applyToSidecars": True, "defaultVisibility": "NAMESPACE"}, [], {"lab"}, set()),
+        ({"applyToSidecars": True, "defaultVisibility": "NAMESPACE"}, ["*"], {"lab"}, ALL),
+        ({"applyToSidecars": True, "defaultVisibility": "NAMESPACE"}, ["."], {"lab"}, set()),
+        (
+            {"applyToSidecars": True, "defaultVisibility": "NAMESPACE"},
+            ["shop"],
+            set(),
+            {"lab", "plain", "istio-system"},
+        ),
+        ({"applyToSidecars": True, "defaultVisibility": "NONE"}, ["*"], set(), ALL),
+        (
+            {
+                "applyToSidecars": True,
+                "defaultVisibility": "NONE",
+                "policies": [{"visibility": "PUBLIC", **PROD}, {"visibility": "NAMESPACE"}],
+            },
+            ["*"],
+            {"shop", "lab"},
+            ALL - {"shop"},
+        ),
+        (
+            {
+                "applyToSidecars": True,
+                "policies": [{"visibility": "NONE", **PLAIN}, {"visibility": "NONE", "matchingRules": [{}]}],
+            },
+            ["*"],
+            ALL - {"plain"},
+            {"plain"},
+        ),
+        ({"applyToSidecars": True, "defaultVisibility": "PUBLIC"}, ["."], {"lab"}, set()),
+    ],
+)
+def test_which_service_entries_a_client_knows(
+    visibility: dict[str, Any] | None, exported: list[str], seen: set[str], said: set[str]
+) -> None:
+    """One of the namespace `lab`."""
+    text = OBJECTS + "".join(
+        ENTRY.format(namespace=n, index=i, exported=json.dumps(exported)) for i, n in enumerate(NAMESPACES, 1)
+    )
+    metadata = {"name": "istio", "namespace": "istio-system"}
+    data = {"mesh": json.dumps({"serviceEntryVisibility": visibility})}
+    config = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+    world = build(read([("mesh.yaml", f"{text}---\n{config}")], "default"))
+    known = world.mesh.names(proxy("web-0", "lab", "10.244.0.2")).records
+    assert {n for n in NAMESPACES if f"{n}.example.com" in known} == seen
+    assert {p.ref.namespace for p in world.problems if p.reason == "NotShown" and p.ref} == said

@@ -157,3 +157,20 @@ def test_zones_that_no_proxy_compares_are_a_problem(
     inputs.apply_mesh_config(graph, msgspec.convert({"defaultConfig": config}, MeshConfig))
     found = [p for p in graph.get(problems) if p.reason == "NoZones"]
     assert [p.field for p in found] == ["spec.trafficPolicy.loadBalancer.zoneAwareLbSetting"] * said
+
+
+@pytest.mark.parametrize(
+    ("tls", "verifies", "said"),
+    [
+        ({"mode": "SIMPLE", "subjectAltNames": ["a"]}, False, True),
+        ({"mode": "SIMPLE", "subjectAltNames": ["a"]}, True, False),
+        ({"mode": "SIMPLE"}, False, False),
+        ({"mode": "SIMPLE", "subjectAltNames": ["a"], "caCertificates": "system"}, False, False),
+        ({"mode": "ISTIO_MUTUAL", "subjectAltNames": ["a"]}, False, False),
+    ],
+)
+def test_names_that_no_verified_certificate_has_are_a_problem(tls: dict[str, Any], verifies: bool, said: bool) -> None:
+    graph = mesh(rule("names", trafficPolicy={"tls": tls}))
+    inputs.apply_mesh_config(graph, msgspec.convert({"verifyCertificateAtClient": verifies}, MeshConfig))
+    found = [p.field for p in graph.get(problems) if p.reason == "NotVerified"]
+    assert found == ["spec.trafficPolicy.tls.subjectAltNames"] * said

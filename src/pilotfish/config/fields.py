@@ -205,7 +205,6 @@ _MESH: dict[type, Table] = {
     mesh.MeshConfig: (
         _silent("ingressService configSources")
         | _silent("serviceSettings serviceScopeConfigs hboneIdleTimeout")  # of several clusters, and of ambient mode
-        | _warning("verifyCertificateAtClient", "a server's certificate is always verified, by the system's CAs", True)
         | _silent("disableEnvoyListenerLog disableMixerHttpReports")
         | _warning("enableEnvoyAccessLogService", _LATER, False)
         | _warning("enablePrometheusMerge", "an app's metrics are merged where its annotations ask for it", True)

@@ -64,6 +64,26 @@ class LabelSelector(Struct):
     match_expressions: tuple[LabelSelectorRequirement, ...] = ()
 
 
+class MatchRule(Struct):
+    namespace_selector: LabelSelector | None = None
+    """Without it the rule fits no namespace."""
+
+
+class VisibilityPolicy(Struct):
+    visibility: Literal["UNSPECIFIED", "PUBLIC", "NAMESPACE", "NONE"] = "UNSPECIFIED"
+    matching_rules: tuple[MatchRule, ...] = ()
+    """All must fit the ServiceEntry's namespace; none fit every one."""
+
+
+class ServiceEntryVisibility(Struct):
+    default_visibility: Literal["UNSPECIFIED", "PUBLIC", "NAMESPACE", "NONE"] = "UNSPECIFIED"
+    """Where no policy fits. PUBLIC, which is also what is meant by UNSPECIFIED: whom `exportTo` names."""
+    policies: tuple[VisibilityPolicy, ...] = ()
+    """The first that fits counts."""
+    apply_to_sidecars: bool = False
+    """Without it nothing comes of the rest: there is no ambient mode."""
+
+
 class ProxyProtocolConfiguration(Struct):
     """It has no fields."""
 
@@ -268,6 +288,15 @@ class MeshConfig(Struct):
     """The label `istio` of the gateway's pods."""
     default_service_export_to: tuple[str, ...] = ("*",)
     """Who sees a Service or ServiceEntry that does not say it."""
+    service_entry_visibility: ServiceEntryVisibility | None = None
+    """Who may see ServiceEntries at the most, whatever they say themselves."""
+    inbound_cluster_stat_name: str = ""
+    """What a sidecar counts its app's requests under, in the place of the cluster's name: with %SERVICE%,
+    %SERVICE_NAME%, %SERVICE_FQDN%, %SERVICE_PORT%, %SERVICE_PORT_NAME% and %TARGET_PORT%."""
+    outbound_cluster_stat_name: str = ""
+    """The same of calls to services; with %SUBSET_NAME% in the place of the last."""
+    verify_certificate_at_client: bool = True
+    """False: servers' certificates are not looked at where a DestinationRule's `tls` names no CA."""
     default_virtual_service_export_to: tuple[str, ...] = ("*",)
     default_destination_rule_export_to: tuple[str, ...] = ("*",)
 

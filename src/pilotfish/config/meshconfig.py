@@ -33,6 +33,7 @@ from pilotfish.config.mesh import (
     OutboundTrafficPolicy,
     ProxyConfig,
     ProxyHeaders,
+    ServiceEntryVisibility,
 )
 from pilotfish.config.report import Report
 from pilotfish.config.sidecar_ports import check_one_each, check_proxy_ports
@@ -198,6 +199,8 @@ def _check_mesh_config(config: MeshConfig, report: Report, prefix: str) -> None:
         _check_traffic_policy(config.default_traffic_policy, f"{prefix}defaultTrafficPolicy", report)
     for index, selector in enumerate(config.discovery_selectors):
         _check_selector(selector, f"{prefix}discoverySelectors[{index}]", report)
+    if config.service_entry_visibility is not None:
+        _check_visibility(config.service_entry_visibility, f"{prefix}serviceEntryVisibility", report)
     stated = config.tls_defaults
     check_algorithms(stated.cipher_suites, stated.ecdh_curves, f"{prefix}tlsDefaults", report)
     if config.tcp_keepalive is not None:
@@ -235,6 +238,20 @@ def _check_traffic_policy(policy: DefaultTrafficPolicy, field: str, report: Repo
         check_connection_pool(policy.connection_pool, f"{field}.connectionPool", report)
     if policy.outlier_detection is not None:
         check_outliers(policy.outlier_detection, f"{field}.outlierDetection", report)
+
+
+def _check_visibility(source: ServiceEntryVisibility, field: str, report: Report) -> None:
+    if not source.apply_to_sidecars:
+        what = "without applyToSidecars it is for ambient mode alone, so it has no effect"
+        report.warning(field, "UnusedField", f"{what}; write applyToSidecars: true, or remove it")
+    for i, policy in enumerate(source.policies):
+        for j, rule in enumerate(policy.matching_rules):
+            where = f"{field}.policies[{i}].matchingRules[{j}]"
+            if rule.namespace_selector is not None:
+                _check_selector(rule.namespace_selector, f"{where}.namespaceSelector", report)
+            else:
+                what = "a rule without namespaceSelector fits no namespace, so the policy never counts"
+                report.warning(where, "UnusedField", f"{what}; write namespaceSelector, or remove the rule")
 
 
 def _check_selector(selector: LabelSelector, field: str, report: Report) -> None:

@@ -44,7 +44,7 @@ from pilotfish.envoy.traffic_policy import apply_pool, apply_traffic_policy, com
 from pilotfish.envoy.types import CLUSTER, ENDPOINT
 from pilotfish.envoy.values import Reference, Resource
 from pilotfish.mesh.hosts import server_name
-from pilotfish.mesh.listeners.inbound import InboundPort, inbound_pool, inbound_protocol
+from pilotfish.mesh.listeners.inbound import InboundPort, inbound_pool, inbound_protocol, inbound_stat_name
 from pilotfish.mesh.policy.credentials import Keyring, with_credentials
 from pilotfish.mesh.policy.locality import zones_of
 from pilotfish.mesh.policy.peers import identities, is_mutual
@@ -52,6 +52,7 @@ from pilotfish.mesh.policy.policies import policy
 from pilotfish.mesh.registry.services import service_at
 from pilotfish.mesh.scope import Place
 from pilotfish.mesh.settings import settings
+from pilotfish.mesh.stat_names import stat_name
 from pilotfish.model import Duration, ObjectRef, Protocol
 from pilotfish.model.service import Resolution, Service, ServicePort
 from pilotfish.model.settings import MeshSettings
@@ -143,6 +144,8 @@ def inbound_port_cluster(db: Reads, port: InboundPort) -> Resource:
     That source tells the capture rules to let the connection pass: Envoy's own, but for this pod.
     """
     cluster = _original_dst(db, inbound_cluster(port.number))
+    if counted := inbound_stat_name(db, port):
+        cluster.alt_stat_name = f"{counted};"
     endpoint = port.listener.endpoint if port.listener is not None else ""
     if port.listener is None and settings(db).to_loopback:
         endpoint = f"127.0.0.1:{port.number}"
@@ -183,6 +186,8 @@ def _build_outbound(
         asked, name = replace(asked, tls=None, mesh_tls=None), server_name(port.number, subset, found.host)
     treatment = with_credentials(db, asked, client.keyring)
     cluster = _cluster(db, name)
+    if pattern := settings(db).outbound_stat_name:
+        cluster.alt_stat_name = f"{stat_name(pattern, found, port, subset)};"
     cluster.circuit_breakers.CopyFrom(NO_LIMIT)
     _set_protocol(cluster, port.protocol)
     _set_discovery(db, cluster, found, home, port, subset, applied, client.place)

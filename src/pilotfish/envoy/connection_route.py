@@ -43,8 +43,10 @@ def connection_clusters_of(route: ConnectionRoute) -> Iterator[str]:
 def _build_proxy(route: ConnectionRoute, access_log: AccessLog | None) -> Filter:
     backends = [weighted for weighted in route.backends if weighted.weight > 0]
     treatment = _treatment(backends)
-    if len(backends) <= 1:
-        return build_tcp(access_log, cluster_of(backends[0].backend) if backends else BLACK_HOLE, treatment)
+    if not backends:
+        return build_tcp(access_log, BLACK_HOLE, treatment)
+    if len(backends) == 1:
+        return build_tcp(access_log, cluster_of(backends[0].backend), treatment, backends[0].backend.stat_name)
     clusters = ((cluster_of(w.backend), w.weight) for w in backends)
     prefix = f"{route.ref.object.name}.{route.ref.object.namespace}" if route.ref is not None else ""
     return build_weighted_tcp(access_log, prefix, clusters, treatment)

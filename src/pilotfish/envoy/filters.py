@@ -37,9 +37,11 @@ ORIGINAL_SRC: Final = ListenerFilter(
 _AS_EVER: Final = TcpProxy()
 
 
-def build_tcp(access_log: AccessLog | None, cluster: str, treatment: TcpProxy = _AS_EVER) -> Filter:
-    """`treatment` has what is not at its default."""
-    proxy = TcpProxy(stat_prefix=cluster, cluster=cluster, access_log=build_access_logs(access_log))
+def build_tcp(
+    access_log: AccessLog | None, cluster: str, treatment: TcpProxy = _AS_EVER, stat_prefix: str = ""
+) -> Filter:
+    """`treatment` has what is not at its default; a `stat_prefix` of "" is the cluster's name."""
+    proxy = TcpProxy(stat_prefix=stat_prefix or cluster, cluster=cluster, access_log=build_access_logs(access_log))
     proxy.MergeFrom(treatment)
     return Filter(name="envoy.filters.network.tcp_proxy", typed_config=pack(proxy))
 

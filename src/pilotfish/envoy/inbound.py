@@ -37,7 +37,7 @@ from pilotfish.envoy.message import duration, serialise, socket_address
 from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, VIRTUAL_INBOUND, inbound_cluster
 from pilotfish.envoy.types import CLUSTER, LISTENER
 from pilotfish.envoy.values import Resource
-from pilotfish.mesh.listeners.inbound import Inbound, InboundPort, inbound_protocol
+from pilotfish.mesh.listeners.inbound import Inbound, InboundPort, inbound_protocol, inbound_stat_name
 from pilotfish.mesh.listeners.outbound import WILDCARD
 from pilotfish.mesh.routes.retries import inbound_retries
 from pilotfish.mesh.security.guards import Guard, authentication, authorization
@@ -60,7 +60,7 @@ def virtual_inbound(db: Reads, inbound: Inbound, guard: Guard) -> Resource:
     taken = {port: _taken(port, inbound.modes.of(port.number), inbound.certified) for port in protocols}
     chains = [_loop_chain(mesh), *_other_chains(common, inbound)]
     for port, protocol in protocols.items():
-        chains += build_chains(common, port, protocol, taken[port])
+        chains += build_chains(common, port, protocol, taken[port], inbound_stat_name(db, port))
     listener = Listener(
         name=VIRTUAL_INBOUND,
         address=socket_address(WILDCARD, INBOUND_PORT),
@@ -92,7 +92,7 @@ def bound_inbound(db: Reads, port: InboundPort, mode: MutualTLS, certified: bool
     listener = Listener(
         name=f"{address}_{port.number}",
         address=socket_address(address, port.number),
-        filter_chains=build_chains(common, port, protocol, taken),
+        filter_chains=build_chains(common, port, protocol, taken, inbound_stat_name(db, port)),
         listener_filters=[
             *((TLS_INSPECTOR,) if taken.is_tls else ()),
             *((HTTP_INSPECTOR,) if protocol.is_sniffed else ()),

@@ -102,15 +102,17 @@ class _Ends:
     tcp: _End
 
 
-def build_chains(common: Common, port: InboundPort, protocol: Protocol, taken: Taken) -> Iterator[FilterChain]:
-    """Of a port that a service or a Sidecar has."""
+def build_chains(
+    common: Common, port: InboundPort, protocol: Protocol, taken: Taken, counted: str = ""
+) -> Iterator[FilterChain]:
+    """Of a port that a service or a Sidecar has. `counted`: what its TCP connections are counted under."""
     address = port.listener.bind if port.listener is not None else WILDCARD
     name, cluster = f"{address}_{port.number}", inbound_cluster(port.number)
     passing = port.pool.passing if port.pool is not None else None
     again = (None, Timeouts()) if protocol.is_grpc else (common.retries, common.tries)
     route = build_inbound_route(cluster, port.service_port, cluster, f"{port.host}:{port.service_port}", *again)
     http = _http(common, name, f"inbound_{name}", route)
-    tcp = _tcp(common, name, cluster, build_passing(passing) if passing is not None else TcpProxy())
+    tcp = _tcp(common, name, cluster, build_passing(passing) if passing is not None else TcpProxy(), counted)
     return _tell_apart(common.mesh, _Ends(port.number, http, tcp), protocol, taken)
 
 
@@ -185,6 +187,6 @@ def _http(common: Common, name: str, stat_prefix: str, route: RouteConfiguration
     return _End(name, (build_http_manager(manager),), name_rules(common.authentication))
 
 
-def _tcp(common: Common, name: str, cluster: str, treatment: TcpProxy) -> _End:
-    passed = build_tcp(common.mesh.access_log, cluster, treatment)
+def _tcp(common: Common, name: str, cluster: str, treatment: TcpProxy, counted: str = "") -> _End:
+    passed = build_tcp(common.mesh.access_log, cluster, treatment, counted)
     return _End(name, (*build_connection_filters(common.connections), passed))

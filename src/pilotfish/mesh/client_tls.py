@@ -17,7 +17,8 @@ def lower_credential(source: istio.ClientTLSSettings) -> ClientCredential:
     return ClientCredential(name or authority, shows, trusts, authority if name else "")
 
 
-def lower_client_tls(source: istio.ClientTLSSettings) -> ClientTLS | None:
+def lower_client_tls(source: istio.ClientTLSSettings, verifies: bool = True) -> ClientTLS | None:
+    """`verifies`: a server's certificate is looked at where nobody says whom to trust."""
     if source.mode not in ("SIMPLE", "MUTUAL"):
         return None
     is_mutual = source.mode == "MUTUAL"
@@ -30,8 +31,9 @@ def lower_client_tls(source: istio.ClientTLSSettings) -> ClientTLS | None:
             credential=lower_credential(source),
         )
     trusted = source.ca_certificates if source.ca_certificates not in ("", "system") else SYSTEM_CA_CERTIFICATES
+    is_trusting = source.insecure_skip_verify or not (verifies or source.ca_certificates)
     return ClientTLS(
-        ca_certificates=None if source.insecure_skip_verify else trusted,
+        ca_certificates=None if is_trusting else trusted,
         crl="" if source.insecure_skip_verify else source.ca_crl,
         certificate=source.client_certificate if is_mutual else "",
         private_key=source.private_key if is_mutual else "",

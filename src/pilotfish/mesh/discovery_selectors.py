@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from pilotfish.config.manifest import Manifest
-from pilotfish.config.mesh import LabelSelector, LabelSelectorRequirement, MeshConfig
+from pilotfish.config.mesh import MeshConfig
+from pilotfish.mesh.namespaces import fits, namespace_labels
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.kinds import NAMESPACE, POD
 
@@ -48,23 +49,5 @@ def _is_selected(namespace: str, manifests: Manifests, config: MeshConfig) -> bo
     """The root namespace always is: it is the mesh's own."""
     manifest = manifests.get(NAMESPACE.ref("", namespace))
     stated = manifest.resource.metadata.labels if manifest is not None else {}
-    labels = {**stated, "kubernetes.io/metadata.name": namespace}
-    return namespace == config.root_namespace or any(_fits(each, labels) for each in config.discovery_selectors)
-
-
-def _fits(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
-    return selector.match_labels.items() <= labels.items() and all(
-        _holds(requirement, labels.get(requirement.key)) for requirement in selector.match_expressions
-    )
-
-
-def _holds(requirement: LabelSelectorRequirement, value: str | None) -> bool:
-    match requirement.operator:
-        case "In":
-            return value in requirement.values
-        case "NotIn":
-            return value not in requirement.values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
+    labels = namespace_labels(namespace, stated)
+    return namespace == config.root_namespace or any(fits(each, labels) for each in config.discovery_selectors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pilotfish.config import istio
 from pilotfish.config.cipher_suites import usable
-from pilotfish.config.mesh import GatewayTopology, MeshConfig, OutboundTrafficPolicy, ProxyHeaders
+from pilotfish.config.mesh import GatewayTopology, MeshConfig, ProxyHeaders
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.client_tls import lower_client_tls
 from pilotfish.mesh.inputs import mesh_config
@@ -38,13 +38,16 @@ def settings(db: Reads) -> MeshSettings:
         looks_up=config.outbound_traffic_policy.mode == "ALLOW_ANY_DYNAMIC_DNS",
         mutual=_mutual(config),
         paths=_paths(config),
-        looked_up_tls=_looked_up_tls(config.outbound_traffic_policy),
+        looked_up_tls=_looked_up_tls(config),
         http_proxy_port=config.proxy_http_port,
+        outbound_stat_name=config.outbound_cluster_stat_name,
+        inbound_stat_name=config.inbound_cluster_stat_name,
     )
 
 
-def _looked_up_tls(policy: OutboundTrafficPolicy) -> ClientTLS | None:
-    found = lower_client_tls(policy.tls) if policy.tls is not None else None
+def _looked_up_tls(config: MeshConfig) -> ClientTLS | None:
+    source = config.outbound_traffic_policy.tls
+    found = lower_client_tls(source, config.verify_certificate_at_client) if source is not None else None
     return found if found is not None and found.credential is None else None
 
 

@@ -133,6 +133,8 @@ class Backend:
     """Clients look up where each name of it is."""
     passed_on: bool = False
     """Connections go to it as they come, with whatever TLS they speak."""
+    stat_name: str = ""
+    """What its TCP connections are counted under; "" is the cluster's name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,4 +115,7 @@ class MeshSettings:
     headers: Headers = Headers()
     to_loopback: bool = False
     """Apps are called at 127.0.0.1, in the place of their pods' addresses."""
+    outbound_stat_name: str = ""
+    """What calls are counted under, with words for the service's parts; "" is the cluster's name."""
+    inbound_stat_name: str = ""
     paths: PathNormalization = PathNormalization.BASE

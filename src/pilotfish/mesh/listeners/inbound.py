@@ -15,7 +15,9 @@ from pilotfish.mesh.policy.peer_authentication import peer_modes
 from pilotfish.mesh.registry.endpoints import endpoints, hosted
 from pilotfish.mesh.registry.services import all_services, parts, service_at
 from pilotfish.mesh.registry.workloads import Workload, workload
+from pilotfish.mesh.settings import settings
 from pilotfish.mesh.sidecars import choices, choose
+from pilotfish.mesh.stat_names import stat_name, stat_name_of
 from pilotfish.model import ObjectRef, Protocol, Proxy
 from pilotfish.model.addresses import bracketed
 from pilotfish.model.ingress import InboundPool, IngressListener
@@ -180,6 +182,19 @@ def inbound_protocol(db: Reads, port: InboundPort) -> Protocol:
     known = service_at(db, port.host, port.home)
     served = known.port(port.service_port) if known is not None else None
     return served.protocol if served is not None else Protocol.AUTO
+
+
+@query
+def inbound_stat_name(db: Reads, port: InboundPort) -> str:
+    """What is counted of it under; "" where the mesh does not say it."""
+    pattern = settings(db).inbound_stat_name
+    if not pattern:
+        return ""
+    if port.listener is not None:
+        return stat_name_of(pattern, port.host, port.number)
+    known = service_at(db, port.host, port.home)
+    served = known.port(port.service_port) if known is not None else None
+    return stat_name(pattern, known, served, target=port.number) if known is not None and served is not None else ""
 
 
 def inbound_pool(db: Reads, port: InboundPort) -> InboundPool | None:

@@ -49,12 +49,14 @@ class Defaults:
     connection_pool: istio.ConnectionPoolSettings | None = None
     outlier_detection: istio.OutlierDetection | None = None
     tls: TLSDefaults = NO_DEFAULTS
+    verifies: bool = True
+    """Servers' certificates are looked at where nobody says whom to trust."""
 
     @classmethod
     def of(cls, config: MeshConfig) -> Defaults:
         stated, tls = config.default_traffic_policy or DefaultTrafficPolicy(), TLSDefaults.of(config)
         near = config.locality_lb_setting, config.zone_aware_lb_setting
-        return cls(*near, stated.connection_pool, stated.outlier_detection, tls)
+        return cls(*near, stated.connection_pool, stated.outlier_detection, tls, config.verify_certificate_at_client)
 
 
 def lower_destination_rules(
@@ -132,7 +134,7 @@ def lower_connection_pool(pool: istio.ConnectionPoolSettings) -> tuple[Connectio
 def _lower(policy: istio.TrafficPolicy, defaults: Defaults) -> TrafficPolicy:
     pool = policy.connection_pool or defaults.connection_pool or istio.ConnectionPoolSettings()
     outliers = policy.outlier_detection or defaults.outlier_detection
-    tls = lower_client_tls(policy.tls) if policy.tls else None
+    tls = lower_client_tls(policy.tls, defaults.verifies) if policy.tls else None
     settings = policy.load_balancer or istio.LoadBalancerSettings()
     balancer, consistent_hash, warmup = lower_load_balancer(settings)
     is_stated, near = _locality(settings, defaults, outliers is not None)

@@ -30,6 +30,7 @@ from pilotfish.mesh.routing import is_shown_some, sources
 from pilotfish.mesh.scope import NOWHERE, Place, Scope
 from pilotfish.mesh.settings import settings
 from pilotfish.mesh.sidecars import choices, choose, egress_of
+from pilotfish.mesh.stat_names import stat_name
 from pilotfish.model import ObjectRef, Proxy
 from pilotfish.model.egress import Egress, with_http_proxy
 from pilotfish.model.kinds import DESTINATION_RULE, POD
@@ -221,11 +222,19 @@ def treated(db: Reads, client: Scope, destination: Backend) -> Backend:
         found = seen_service(db, client, destination.host)
         is_dynamic = found is not None and found.resolution is Resolution.DYNAMIC_DNS
         destination = replace(destination, looked_up=is_dynamic)
+    if pattern := settings(db).outbound_stat_name:
+        destination = replace(destination, stat_name=_counted(db, client, destination, pattern))
     if not reach(db) & (Reach.REQUESTS | Reach.CONNECTIONS):
         return destination
     applied = policy(db, rules_for(db, client, destination.host)).of(destination.subset, destination.port)
     key = applied.consistent_hash.key if applied.consistent_hash is not None else None
     return replace(destination, hash_key=key, passing=applied.passing) if key or applied.passing else destination
+
+
+def _counted(db: Reads, client: Scope, destination: Backend, pattern: str) -> str:
+    found = seen_service(db, client, destination.host)
+    port = found.port(destination.port) if found is not None else None
+    return stat_name(pattern, found, port, destination.subset) if found is not None and port is not None else ""
 
 
 @query(index=True)

@@ -97,7 +97,7 @@ def _named(db: Reads, ref: ObjectRef) -> Iterator[tuple[str, ClientCredential]]:
     """What a rule names, and where: of Secrets, if it is for some workloads only."""
     rule = resource(db, ref, istio.DestinationRule)
     selector = rule.spec.workload_selector if rule is not None else None
-    for tls, field in _tls_of(rule.spec) if rule is not None else ():
+    for tls, field in tls_of(rule.spec) if rule is not None else ():
         if tls.mode in ("SIMPLE", "MUTUAL"):
             named = ((f"{field}.{name}", each) for name, each in _parts(tls))
             yield from (each for each in named if each[1].is_public or (selector and selector.match_labels))
@@ -113,7 +113,7 @@ def _parts(tls: istio.ClientTLSSettings) -> Iterator[tuple[str, ClientCredential
         yield "caCertCredentialName", ClientCredential(tls.ca_cert_credential_name, shows=False, trusts=trusts)
 
 
-def _tls_of(spec: istio.DestinationRuleSpec) -> Iterator[tuple[istio.ClientTLSSettings, str]]:
+def tls_of(spec: istio.DestinationRuleSpec) -> Iterator[tuple[istio.ClientTLSSettings, str]]:
     policies = [(spec.traffic_policy, "spec.trafficPolicy")]
     policies += [(subset.traffic_policy, f"spec.subsets[{i}].trafficPolicy") for i, subset in enumerate(spec.subsets)]
     for policy, field in policies:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.hosts import resolve
-from pilotfish.mesh.inputs import Labels, resource
+from pilotfish.mesh.inputs import Labels, mesh_config, resource
 from pilotfish.mesh.policy.peer_authentication import decisive, peer_modes, speaks_mutual
+from pilotfish.mesh.problems.credentials import tls_of
 from pilotfish.mesh.problems.routing import warning
 from pilotfish.mesh.registry.endpoints import endpoints
 from pilotfish.mesh.registry.services import home_in, service_at
@@ -40,7 +41,22 @@ def client_tls_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
         return ()
     host = resolve(rule.spec.host, ref.namespace)
     found = ((each, _refusing(db, host, home_in(db, host, ref.namespace), each)) for each in _asked(rule.spec))
-    return tuple(_clash(db, ref, asked, refusing) for asked, refusing in found if refusing is not None)
+    clashes = tuple(_clash(db, ref, asked, refusing) for asked, refusing in found if refusing is not None)
+    return clashes if mesh_config(db).verify_certificate_at_client else (*clashes, *_unread_names(db, ref, rule.spec))
+
+
+def _unread_names(db: Reads, ref: ObjectRef, spec: istio.DestinationRuleSpec) -> Iterator[Problem]:
+    for tls, field in tls_of(spec):
+        if tls.mode in ("SIMPLE", "MUTUAL") and tls.subject_alt_names and not _is_verified(tls):
+            text = (
+                "meshConfig.verifyCertificateAtClient: false has no certificate looked at where no CA is named, and "
+                "Envoy compares names of none that it does not verify, so they are not compared; write caCertificates"
+            )
+            yield warning(db, ref, f"{field}.subjectAltNames", "NotVerified", text)
+
+
+def _is_verified(tls: istio.ClientTLSSettings) -> bool:
+    return bool(tls.ca_certificates or tls.credential_name or tls.ca_cert_credential_name)
 
 
 def _clash(db: Reads, ref: ObjectRef, asked: _Asked, one: Endpoint) -> Problem:

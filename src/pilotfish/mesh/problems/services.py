@@ -16,7 +16,7 @@ from pilotfish.mesh.registry.aliases import aliased
 from pilotfish.mesh.registry.endpoints import selected
 from pilotfish.mesh.registry.external_names import external_names, stands_for
 from pilotfish.mesh.registry.frontends import holder, places
-from pilotfish.mesh.registry.services import declared, kubernetes_port, owner, partners, service
+from pilotfish.mesh.registry.services import declared, kubernetes_port, most_of, owner, partners, service
 from pilotfish.mesh.registry.visibility import is_somebodys
 from pilotfish.mesh.registry.workloads import workloads_selected
 from pilotfish.mesh.scope import EVERYONE
@@ -40,6 +40,7 @@ def service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
         *_reserved_ports(db, ref, found),
         *_lost_external_ips(db, ref),
         *_dead_name(db, ref),
+        *_shown_to_fewer(db, ref),
         *_undeclared_ports(db, ref),
         *(p for s in won if s.selector for p in _selection(db, ref, s)),
         *(p for s in won if s.selector for p in shared_ports(db, ref, s)),
@@ -61,6 +62,20 @@ def _lost_host(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
             "names of ports"
         )
     yield warning(db, ref, field, "ConflictingHost", text)
+
+
+def _shown_to_fewer(db: Reads, ref: ObjectRef) -> Iterator[Problem]:
+    """Than its author may think."""
+    entry = resource(db, ref, istio.ServiceEntry)
+    most = most_of(db, ref.namespace) if entry is not None else None
+    if entry is None or most is None:
+        return
+    by = "as meshConfig.serviceEntryVisibility says"
+    if not most:
+        yield warning(db, ref, "spec.exportTo", "NotShown", f"nobody sees it, {by}; remove it", Severity.INFO)
+    elif set(entry.spec.export_to) - {".", "~", ref.namespace}:
+        text = f"its own namespace alone sees it, {by}; write ['.'], or have the mesh's administrator show it to others"
+        yield warning(db, ref, "spec.exportTo", "NotShown", text, Severity.INFO)
 
 
 def _alias(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:

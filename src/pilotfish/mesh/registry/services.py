@@ -16,15 +16,17 @@ from typing import Final
 
 from pilotfish.config import istio, kubernetes
 from pilotfish.config.kubernetes import Resource, export_to_of
+from pilotfish.config.mesh import VisibilityPolicy
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.allocation import allocated, hosts_without_address
 from pilotfish.mesh.exports import Audience, audience_of
 from pilotfish.mesh.hosts import service_host, whole_name
-from pilotfish.mesh.inputs import LOOKED_UP, MARKED, NEAREST, effective, mesh_config, refs
+from pilotfish.mesh.inputs import LOOKED_UP, MARKED, NEAREST, effective, mesh_config, refs, resource
+from pilotfish.mesh.namespaces import fits, namespace_labels
 from pilotfish.mesh.registry.proximity import proximity
 from pilotfish.model import ObjectRef, Protocol
 from pilotfish.model.addresses import normal_range
-from pilotfish.model.kinds import SERVICE, SERVICE_ENTRY
+from pilotfish.model.kinds import NAMESPACE, SERVICE, SERVICE_ENTRY
 from pilotfish.model.service import Resolution, Service, ServicePort
 
 _RESOLUTIONS: Final = {
@@ -196,7 +198,26 @@ def claim(db: Reads, ref: ObjectRef) -> Claim:
     manifest = effective(db, ref)
     stated = _export_to(manifest.resource) if manifest is not None else ()
     audience = audience_of(stated, () if stated else _default_export(db), ref.namespace)
+    if ref.kind is SERVICE_ENTRY and (most := most_of(db, ref.namespace)) is not None:
+        audience = most if audience is None else audience & most
     return Claim(found[0].created, tuple(sorted(s.host for s in found)), audience)
+
+
+@query(index=True)
+def most_of(db: Reads, namespace: str) -> Audience:
+    """Who may see the ServiceEntries of a namespace, whatever these say."""
+    config = mesh_config(db).service_entry_visibility
+    if config is None or not config.apply_to_sidecars:
+        return None
+    found = resource(db, NAMESPACE.ref("", namespace), kubernetes.Namespace)
+    labels = namespace_labels(namespace, found.metadata.labels if found is not None else {})
+    visibility = next((each.visibility for each in config.policies if _covers(each, labels)), config.default_visibility)
+    return {"NAMESPACE": frozenset({namespace}), "NONE": frozenset[str]()}.get(visibility)
+
+
+def _covers(policy: VisibilityPolicy, labels: Mapping[str, str]) -> bool:
+    selectors = (rule.namespace_selector for rule in policy.matching_rules)
+    return all(selector is not None and fits(selector, labels) for selector in selectors)
 
 
 def _export_to(source: Resource) -> tuple[str, ...]:
