@@ -98,6 +98,57 @@ def test_several_of_one_host_may_select_different_workloads(start: Start) -> Non
     assert {name for answer, _ in answers for name in re.findall(r"x-app: (\w+)", answer)} == {"one", "two", "three"}
 
 
+OWNED = f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: vm}}
+spec: {{clusterIP: 10.96.0.7, selector: {{app: web}}, ports: [{{name: http, port: 80, targetPort: 7001}}]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: web-0, namespace: vm, labels: {{app: web}}}}
+spec: {{containers: [{{name: app, command: [x]}}]}}
+status: {{podIP: {PEER4}, phase: Running, conditions: [{{type: Ready, status: "True"}}]}}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: machine, namespace: vm}}
+spec:
+  hosts: [web.vm.svc.cluster.local]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{{number: 80, name: http, protocol: HTTP, targetPort: 7003}}, {{number: 81, name: more, protocol: HTTP}}]
+  workloadSelector: {{labels: {{app: machine}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {{name: machine, namespace: vm}}
+spec: {{address: {PEER4}, labels: {{app: machine}}}}
+---
+"""
+
+
+def test_endpoints_may_be_added_to_a_service(start: Start) -> None:
+    """Those of its own namespace, where they have a port of its name."""
+    host = "web.vm.svc.cluster.local"
+    listed = _entry("listed", host, endpoints=f"[{{address: {PEER4}, ports: {{http: 7002}}}}]")
+    foreign = listed.replace("namespace: vm", "namespace: shop").replace("7002", "7004")
+    others = _entry(
+        "others", host, ports="[{number: 80, name: other, protocol: HTTP}]", endpoints="[{address: 10.9.9.9}]"
+    )
+    live = start(OWNED + listed + foreign + others)
+    for port, name in ((7001, "pod"), (7002, "listed"), (7003, "machine"), (7004, "foreign")):
+        live.start_app(live.peer, PEER4, port, name)
+    request = "GET / HTTP/1.1\r\nHost: web.vm\r\nConnection: close\r\n\r\n"
+    answers = call_all(live.netns, "10.96.0.7", 80, [[(0, request)]] * 60)
+    assert {name for answer, _ in answers for name in re.findall(r"x-app: (\w+)", answer)} == {
+        "pod",
+        "listed",
+        "machine",
+    }
+    assert all("200 OK" in answer for answer, _ in answers)
+
+
 def test_an_endpoint_may_be_a_socket_in_the_pod(start: Start) -> None:
     live = start(_entry("socket", "app.example.com", "10.96.0.7", endpoints='[{address: "unix://@pft-app"}]'))
     command = ["ip", "netns", "exec", live.netns, sys.executable, "-ISc", _SERVER]

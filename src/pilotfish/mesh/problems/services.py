@@ -16,7 +16,7 @@ from pilotfish.mesh.registry.aliases import aliased
 from pilotfish.mesh.registry.endpoints import selected
 from pilotfish.mesh.registry.external_names import external_names, stands_for
 from pilotfish.mesh.registry.frontends import holder, places
-from pilotfish.mesh.registry.services import declared, kubernetes_port, most_of, owner, partners, service
+from pilotfish.mesh.registry.services import declared, declared_as, kubernetes_port, most_of, owner, partners, service
 from pilotfish.mesh.registry.visibility import is_somebodys
 from pilotfish.mesh.registry.workloads import workloads_selected
 from pilotfish.mesh.scope import EVERYONE
@@ -41,6 +41,7 @@ def service_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
         *_lost_external_ips(db, ref),
         *_dead_name(db, ref),
         *_shown_to_fewer(db, ref),
+        *(p for s in won for p in _endpoints_alone(db, ref, s)),
         *_undeclared_ports(db, ref),
         *(p for s in won if s.selector for p in _selection(db, ref, s)),
         *(p for s in won if s.selector for p in shared_ports(db, ref, s)),
@@ -62,6 +63,21 @@ def _lost_host(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
             "names of ports"
         )
     yield warning(db, ref, field, "ConflictingHost", text)
+
+
+def _endpoints_alone(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:
+    """What a ServiceEntry says beside the endpoints that it adds to a Kubernetes Service."""
+    by = owner(db, found.host, "")
+    known = declared_as(db, by, found.host) if by is not None and by != ref else None
+    if known is None or not known.is_kubernetes or ref not in partners(db, known.ref, found.host):
+        return
+    field, names = _host_field(db, ref, found.host), {port.name for port in known.ports}
+    text = f"{by} has the host {found.host}, so this one adds its endpoints to those, and nothing else of it counts"
+    yield warning(db, ref, field, "EndpointsAdded", text, Severity.INFO)
+    for i, port in enumerate(found.ports):
+        if port.name not in names:
+            what = f"{by} has no port of the name {port.name}, so that calls to {found.host} never come to this one"
+            yield warning(db, ref, f"spec.ports[{i}].name", "UnknownPort", f"{what}; name it as one of the Service's")
 
 
 def _shown_to_fewer(db: Reads, ref: ObjectRef) -> Iterator[Problem]:

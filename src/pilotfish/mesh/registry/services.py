@@ -3,9 +3,9 @@
 Where several objects claim one host, a Kubernetes Service comes before a ServiceEntry, and the older object before the
 younger; the others have no effect on it (`problems` says so). But ServiceEntries of one namespace that say the same of
 a host otherwise are put together, as in Istio: each adds its ports, and its endpoints, listed or selected, to those of
-a port of the same name. Not so where namespaces see different ones of them (`visibility`): each that comes first for
-somebody is a service of its own, known by its host and its *home*, the namespace of the object; a home of "" is that
-of the first of all.
+a port of the same name. To a Kubernetes Service those of its namespace add endpoints alone. Not so where namespaces see
+different ones of them (`visibility`): each that comes first for somebody is a service of its own, known by its host and
+its *home*, the namespace of the object; a home of "" is that of the first of all.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def declared_as(db: Reads, ref: ObjectRef, host: str) -> Service | None:
 
 
 def _merge(first: Service, others: tuple[Service, ...]) -> Service:
-    """Of a number that several have, the first's port."""
+    """Of a number that several have, the first's port. A Kubernetes Service has its own, and no others."""
+    if first.is_kubernetes:
+        return first
     ports = {port.number: port for each in reversed((first, *others)) for port in each.ports}
     in_order = dict.fromkeys(port.number for each in (first, *others) for port in each.ports)
     return replace(first, ports=tuple(ports[number] for number in in_order)) if others else first
@@ -86,13 +88,23 @@ def _merge(first: Service, others: tuple[Service, ...]) -> Service:
 
 @query(index=True)
 def partners(db: Reads, ref: ObjectRef, host: str) -> tuple[ObjectRef, ...]:
-    """The younger ServiceEntries that are put together with the one that a host belongs to."""
+    """The ServiceEntries that are put together with the object that a host belongs to; they are younger, or it is a
+    Kubernetes Service."""
     claims = claimants(db).get(host, ())
-    first = declared_as(db, ref, host) if len(claims) > 1 and ref.kind is SERVICE_ENTRY else None
+    first = declared_as(db, ref, host) if len(claims) > 1 else None
     if first is None:
         return ()
     of_place = [other for other in claims if other.kind is SERVICE_ENTRY and other.namespace == ref.namespace]
-    return tuple(other for other in of_place if other != ref and _fits(db, first, declared_as(db, other, host)))
+    found = ((other, declared_as(db, other, host)) for other in of_place if other != ref)
+    if first.is_kubernetes:
+        return tuple(other for other, each in found if each is not None and _adds(first, each))
+    return tuple(other for other, each in found if _fits(db, first, each))
+
+
+def _adds(first: Service, other: Service) -> bool:
+    """Whether endpoints of the one can be those of the other: Envoy is told them, and they have a port of its."""
+    names = {port.name for port in first.ports}
+    return first.resolution is other.resolution is Resolution.EDS and any(port.name in names for port in other.ports)
 
 
 def _fits(db: Reads, first: Service, other: Service | None) -> bool:
