@@ -124,7 +124,7 @@ def test_names_alone(mesh: FakeMesh, invoke: Invoke) -> None:
 def test_several_kinds(mesh: FakeMesh, invoke: Invoke) -> None:
     lines = invoke("get", "pods,services").stdout.splitlines()
     assert [line.split()[0] for line in lines if line] == [
-        "NAME", "calculator-v1-6f-x2x", "webapp-0", "NAME", "calculator", "webapp"
+        "NAME", "pod/calculator-v1-6f-x2x", "pod/webapp-0", "NAME", "service/calculator", "service/webapp"
     ]  # fmt: skip
 
 
@@ -181,11 +181,16 @@ def test_watch_prints_rows_that_change(mesh: FakeMesh, invoke: Invoke) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "say what to get"),
+        ([], "say which kind"),
         (["pods,svc", "x"], "use KIND/NAME"),
         (["pods/x", "svc"], "KIND/NAME"),
         (["pods", "-l", "a=b=c"], "no label selector"),
-        (["pods", "-w", "-o", "json"], "--watch"),
+        (["pods,svc", "-w"], "--watch"),
+        (["pods", "-o", "jsonpath={.a"], "no JSONPath"),
+        (["pods", "-o", "go-template={{.}}"], "use jsonpath=TEMPLATE"),
+        (["pods", "-o", "fancy"], "'fancy' is none of wide, json, yaml, name, jsonpath"),
+        (["pods", "-o", "custom-columns=NAME"], "each is HEADER:PATH"),
+        (["pods", "--sort-by", "a["], "--sort-by"),
     ],
 )
 def test_wrong_arguments_are_usage_errors(mesh: FakeMesh, invoke: Invoke, arguments: list[str], words: str) -> None:

@@ -184,5 +184,5 @@ def test_wide_deployments() -> None:
             "template": {"spec": {"containers": [{"name": "one"}, {"name": "two"}]}},
         },
     }
-    row = render_objects(DEPLOYMENT, [document], NOW, wide=True, all_namespaces=True).rows[0]
-    assert row == ("vm", "x", "0/1", "0", "0", "<unknown>", "one,two", "a=1,b=2")
+    row = render_objects(DEPLOYMENT, [document], NOW, wide=True).rows[0]
+    assert row == ("x", "0/1", "0", "0", "<unknown>", "one,two", "a=1,b=2")

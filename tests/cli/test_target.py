@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.target import find_container, find_pod
-from tests.cli.fakes import container, pod
+from tests.cli.fakes import container, mesh_view, pod, service, status_view
 
-PODS = (
-    pod("web-0"),
-    pod("web-0", "other"),
-    pod("only", "other"),
-    pod("dotted.name"),
-    pod("calc-1", owner="deployment/calc", ready=False),
-    pod("calc-2", owner="deployment/calc"),
-    pod("calc-3", owner="deployment/calc", phase="Terminating"),
+VIEW = status_view(
+    mesh_view("demo", Path("/nowhere")),
+    services=(service("calc", selector={"app": "calc"}), service("idle", selector={"app": "idle"})),
+    pods=(
+        pod("web-0"),
+        pod("web-0", "other"),
+        pod("only", "other"),
+        pod("dotted.name"),
+        pod("calc-1", owner="deployment/calc", ready=False),
+        pod("calc-2", owner="deployment/calc"),
+        pod("calc-3", owner="deployment/calc", phase="Terminating"),
+        pod("calc-4", labels={"app": "calc", "tier": "1"}),
+    ),
 )
 
 
@@ -31,10 +38,12 @@ PODS = (
         ("deploy/calc", "calc-2.vm"),
         ("deployment/calc.vm", "calc-2.vm"),
         ("deployments.apps/calc", "calc-2.vm"),
+        ("svc/calc", "calc-4.vm"),
+        ("service/calc.vm", "calc-4.vm"),
     ],
 )
 def test_pods_are_found(word: str, found: str) -> None:
-    chosen = find_pod(PODS, word, "vm")
+    chosen = find_pod(VIEW, word, "vm")
     assert f"{chosen.name}.{chosen.namespace}" == found
 
 
@@ -44,12 +53,14 @@ def test_pods_are_found(word: str, found: str) -> None:
         ("only", 'pods "only" not found in namespace "vm"; it is in "other": use -n other or only.other'),
         ("absent", 'pods "absent" not found in namespace "vm"; \'pilotfish get pods -A\' lists all pods'),
         ("deploy/x", 'deployments.apps "x" not found in namespace "vm"; \'pilotfish get pods -A\' lists all pods'),
-        ("svc/web", '"svc/web" names no pod: use NAME, NAME.NAMESPACE, pod/NAME or deploy/NAME'),
+        ("svc/web", 'services "web" not found in namespace "vm"; \'pilotfish get pods -A\' lists all pods'),
+        ("svc/idle", 'services "idle" in namespace "vm" has no pods'),
+        ("vs/web", '"vs/web" names no pod: use NAME, NAME.NAMESPACE, pod/NAME, deploy/NAME or svc/NAME'),
     ],
 )
 def test_one_that_is_not_there_is_explained(word: str, message: str) -> None:
     with pytest.raises(Failure) as caught:
-        find_pod(PODS, word, "vm")
+        find_pod(VIEW, word, "vm")
     assert caught.value.message == message
 
 

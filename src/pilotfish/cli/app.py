@@ -18,6 +18,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "down": ("down", "Take a mesh down, and remove what a dead one left."),
     "status": ("status", "Show one mesh on one screen."),
     "get": ("get", "List pods, services, proxies, meshes, problems or any stored object."),
+    "describe": ("describe", "Show all that is known of an object, with its problems and events."),
+    "wait": ("wait", "Wait until objects are in a condition, exist, or are gone."),
     "exec": ("exec_", "Run a command in a container of a pod."),
     "logs": ("logs", "Print a container's log."),
     "apply": ("apply", "Create or configure the objects of manifests."),

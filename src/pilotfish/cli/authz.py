@@ -75,7 +75,7 @@ def _live(target: str, mesh: str | None, namespace: str | None) -> tuple[World, 
     from pilotfish.cli.session import open_session
 
     session = open_session(mesh, namespace)
-    pod = find_pod(session.client.status().pods, target, session.namespace)
+    pod = find_pod(session.client.status(), target, session.namespace)
     name = f"{pod.name}.{pod.namespace}"
     world = read_world(session)
     if name not in world.proxies:

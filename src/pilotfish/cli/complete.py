@@ -66,9 +66,9 @@ def _containers(ctx: click.Context, incomplete: str) -> Iterable[str]:
     from pilotfish.cli.target import find_pod
 
     session = _session(ctx)
-    pods = session.client.status(timeout=2).pods
+    view = session.client.status(timeout=2)
     target = ctx.params.get("pod")
-    chosen = (find_pod(pods, target, session.namespace),) if target else pods
+    chosen = (find_pod(view, target, session.namespace),) if target else view.pods
     return [container.name for pod in chosen for container in pod.containers]
 
 

@@ -42,7 +42,7 @@ def command(
         raise click.UsageError("you must specify a command for the container, after --")
     require_root("a pod is a network namespace, which only root may enter")
     session = open_session(mesh, namespace)
-    found = find_pod(session.client.status().pods, pod, session.namespace)
+    found = find_pod(session.client.status(), pod, session.namespace)
     where = find_container(found, container)
     if container is None and sum(each.kind == "app" for each in found.containers) > 1:
         names = ", ".join(each.name for each in found.containers)

@@ -248,7 +248,7 @@ def _live(mesh: str | None, namespace: str | None, source: str, ask: Ask) -> tup
     status = session.client.status()
     envoys, pod = Asked(), None
     if source != OUTSIDE:
-        pod = find_pod(status.pods, source, session.namespace)
+        pod = find_pod(status, source, session.namespace)
         envoys.foresee(pod, LISTENERS, CERTIFICATES, *([entry_of(ROUTES, str(ask.port))] if ask.is_http else []))
     # Loaded while the Envoy writes.
     from pilotfish.cli.live_scene import read_scene
@@ -263,7 +263,7 @@ def _send(mesh: str | None, namespace: str | None, source: str, ask: Ask, trace:
     from pilotfish.cli.target import find_pod
 
     session = open_session(mesh, namespace)
-    return send(session.mesh.name, find_pod(session.client.status().pods, source, session.namespace), ask, trace)
+    return send(session.mesh.name, find_pod(session.client.status(), source, session.namespace), ask, trace)
 
 
 def _parse_expected(words: tuple[str, ...]) -> Expected | None:

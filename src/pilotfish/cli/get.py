@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from pilotfish.cli.kinds import MESH, OWN, find_kind, find_kinds
 from pilotfish.cli.listing import Listing, Selection, list_meshes, list_objects
 from pilotfish.cli.options import mesh_option, namespace_option, selector_option
 from pilotfish.cli.output import Output, objects_output_option
+from pilotfish.cli.render.documents import render_document
 from pilotfish.cli.render.table import Table
 from pilotfish.cli.selector import parse_selector
 from pilotfish.cli.session import Session, open_session
@@ -179,24 +180,29 @@ def _titles(listing: Listing) -> Iterator[str]:
 
 def _watch(session: Session, seen: int, first: Listing, printer: _Printer) -> None:
     """Prints an object when it is new, or differs in more than its ages. Ends with Ctrl-C."""
-    shown = set(_parts(first, printer)(0))
+    shown = set(_stable(first, printer))
     while True:
         seen = session.client.events(since=seen, wait=30)
         listing = _list(session, first.selection)
-        # As of the epoch all ages are the same, so that rows can be compared.
-        parts = _parts(listing, printer)
-        stable = list(parts(0))
-        for text, plain in zip(parts(time.time()), stable, strict=True):
+        stable = _stable(listing, printer)
+        for text, plain in zip(_texts(listing, printer), stable, strict=True):
             if plain not in shown:
                 click.echo(text, nl=False)
         shown = set(stable)
 
 
-def _parts(listing: Listing, printer: _Printer) -> Callable[[float], Iterable[str]]:
-    """The text of each object as of a moment."""
+def _texts(listing: Listing, printer: _Printer) -> list[str]:
+    """What is printed of each object."""
     output = printer.output
     if output.is_table:
-        return lambda now: printer.table(listing, now).text().splitlines(keepends=True)[1:]
+        return printer.table(listing, time.time()).text().splitlines(keepends=True)[1:]
     if output.form == "name":
-        return lambda _: (f"{title}\n" for title in _titles(listing))
-    return lambda _: (output.render([document], alone=True) for document in listing.documents)
+        return [f"{title}\n" for title in _titles(listing)]
+    return [output.render([document], alone=True) for document in listing.documents]
+
+
+def _stable(listing: Listing, printer: _Printer) -> list[Hashable]:
+    """What can be compared of each: a table's row as of the epoch, when all ages are the same, else its document."""
+    if printer.output.is_table:
+        return [*printer.table(listing, 0).rows]
+    return [render_document(document, "json") for document in listing.documents]

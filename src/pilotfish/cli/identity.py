@@ -42,7 +42,7 @@ def show(pod: str | None, namespace: str | None, output: Format | None, mesh: st
     status = session.client.status()
     proxies = status.proxies
     if pod is not None:
-        found = find_pod(status.pods, pod, session.namespace)
+        found = find_pod(status, pod, session.namespace)
         proxies = tuple(p for p in proxies if (p.namespace, p.pod) == (found.namespace, found.name))
     authority = _authority(session) if pod is None else None
     if output:

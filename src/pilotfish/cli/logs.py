@@ -12,19 +12,39 @@ from pathlib import Path
 import click
 
 from pilotfish.cli import complete
+from pilotfish.cli.duration import parse_duration
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.follow import LogReader
 from pilotfish.cli.options import container_option, mesh_option, namespace_option
+from pilotfish.cli.render.age import parse_timestamp
 from pilotfish.cli.selector import parse_selector, selects
 from pilotfish.cli.session import Session, open_session
 from pilotfish.cli.target import find_container, find_pod
 from pilotfish.runtime.control.client import Unreachable, process_started
-from pilotfish.runtime.control.views import ContainerView, PodView
+from pilotfish.runtime.control.views import ContainerView, PodView, StatusView
 
 _PAUSE = 0.05
 """Seconds between looks at the files while following."""
 _ASK_AGAIN = 0.5
 """Seconds between questions to the mesh while a container does not run."""
+
+
+_NO_ACCESS_LOG = (
+    "the proxy has written nothing: requests are not logged, as no access log is configured; set accessLogFile: "
+    "/dev/stdout in the meshConfig (ConfigMap istio, namespace istio-system)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Of each log."""
+
+    previous: bool
+    lines: int | None
+    since: float | None
+    timestamps: bool
+    prefix: bool
+    follow: bool
 
 
 @dataclass(slots=True)
@@ -47,6 +67,9 @@ class _Stream:
 @click.option("-p", "--previous", is_flag=True, help="The log of the container's previous run.")
 @click.option("-l", "--selector", default="", metavar="LABELS", help="All pods with these labels instead of one POD.")
 @click.option("--all-containers", is_flag=True, help="All containers of the pod.")
+@click.option("--since", type=parse_duration, default=None, metavar="DURATION", help="Nothing older than that.")
+@click.option("--since-time", default="", metavar="TIME", help="Nothing from before: 2026-11-26T07:00:00Z.")
+@click.option("--timestamps", is_flag=True, help="Put the time before each line.")
 @click.option("--prefix", is_flag=True, help="Put pod and container before each line.")
 @namespace_option
 @mesh_option
@@ -58,13 +81,16 @@ def command(
     previous: bool,
     selector: str,
     all_containers: bool,
+    since: float | None,
+    since_time: str,
+    timestamps: bool,
     prefix: bool,
     namespace: str | None,
     mesh: str | None,
 ) -> None:
     """Print what a container of POD wrote. The sidecar's access log is in container istio-proxy.
 
-    POD is NAME, NAME.NAMESPACE or deploy/NAME[.NAMESPACE].
+    POD is NAME, NAME.NAMESPACE, deploy/NAME[.NAMESPACE] or svc/NAME[.NAMESPACE].
     """
     if (pod is None) == (not selector):
         raise click.UsageError("give either a POD or --selector")
@@ -72,27 +98,41 @@ def command(
         raise click.UsageError("a previous run's log does not grow: leave --follow or --previous out")
     if container and all_containers:
         raise click.UsageError("--container and --all-containers exclude each other")
+    if since is not None and since_time:
+        raise click.UsageError("--since and --since-time exclude each other")
+    begin = _moment(since_time) if since_time else None if since is None else time.time() - since
     session = open_session(mesh, namespace)
-    pods = _pods(session, pod, selector)
+    view = session.client.status()
+    pods = _pods(view, session.namespace, pod, selector)
     lines = tail if tail >= 0 else (10 if selector else None)
+    wanted = _Wanted(previous, lines, begin, timestamps, prefix, follow)
     chosen = [(each, one) for each in pods for one in _containers(each, container, all_containers)]
-    streams = [_stream(each, one, previous, lines, prefix, follow) for each, one in chosen]
+    streams = [_stream(each, one, wanted) for each, one in chosen]
     with ExitStack() as stack:
         for stream in streams:
             stack.callback(stream.reader.close)
-            _print(stream, stream.reader.read(), last=not follow)
+            content = stream.reader.read()
+            _print(stream, content, last=not follow)
+            if not content and stream.container.kind == "proxy" and not view.access_log:
+                click.echo(_NO_ACCESS_LOG, err=True)
         if follow:
             _follow(streams, lambda: _pods_now(session))
 
 
-def _pods(session: Session, pod: str | None, selector: str) -> tuple[PodView, ...]:
-    pods = session.client.status().pods
+def _moment(text: str) -> float:
+    found = parse_timestamp(text)
+    if found is None:
+        raise click.UsageError(f"--since-time {text} is no time; write it as 2026-11-26T07:00:00Z")
+    return found
+
+
+def _pods(view: StatusView, namespace: str, pod: str | None, selector: str) -> tuple[PodView, ...]:
     if pod is not None:
-        return (find_pod(pods, pod, session.namespace),)
+        return (find_pod(view, pod, namespace),)
     labels = parse_selector(selector)
-    found = tuple(each for each in pods if each.namespace == session.namespace and selects(labels, each.labels))
+    found = tuple(each for each in view.pods if each.namespace == namespace and selects(labels, each.labels))
     if not found:
-        raise Failure(f'no pod in namespace "{session.namespace}" has the labels {selector}')
+        raise Failure(f'no pod in namespace "{namespace}" has the labels {selector}')
     return found
 
 
@@ -108,18 +148,16 @@ def _containers(pod: PodView, name: str | None, every: bool) -> Iterable[Contain
     return pod.containers if every else (find_container(pod, name),)
 
 
-def _stream(
-    pod: PodView, container: ContainerView, previous: bool, tail: int | None, prefix: bool, follow: bool
-) -> _Stream:
+def _stream(pod: PodView, container: ContainerView, wanted: _Wanted) -> _Stream:
     place = f"{pod.name}.{pod.namespace}"
-    path = Path(container.log + ".1" if previous else container.log)
-    if previous and not path.exists():
+    path = Path(container.log + ".1" if wanted.previous else container.log)
+    if wanted.previous and not path.exists():
         raise Failure(f"previous terminated container {container.name} in pod {place} not found: it has not restarted")
-    if not (path.exists() or follow):
+    if not (path.exists() or wanted.follow):
         state = container.reason or container.state
         raise Failure(f"container {container.name} in pod {place} has written no log yet: it is {state}")
-    label = f"[pod/{pod.name}/{container.name}] ".encode() if prefix else b""
-    return _Stream(pod, container, LogReader(path, tail), label)
+    label = f"[pod/{pod.name}/{container.name}] ".encode() if wanted.prefix else b""
+    return _Stream(pod, container, LogReader(path, wanted.lines, wanted.since, wanted.timestamps), label)
 
 
 def _print(stream: _Stream, content: bytes, last: bool = False) -> None:

@@ -88,7 +88,7 @@ class TrialMesh:
         from pilotfish.explain.cases import differences
         from pilotfish.explain.trace import Trace
 
-        pod = None if source == "outside" else find_pod(self.status.pods, source, namespace)
+        pod = None if source == "outside" else find_pod(self.status, source, namespace)
         asks = [ask] * count_requests(foreseen, expected)
         results = perform(self.name, pod, asks) if pod is not None else self._perform_outside(asks)
         seen = Counter(self._outcomes(pod, results))

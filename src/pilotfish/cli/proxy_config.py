@@ -167,7 +167,7 @@ _CLUSTERS = "/clusters?format=json"
 def _read(mesh: str | None, namespace: str | None, pod: str, path: str) -> Json:
     require_root("a pod's Envoy answers inside the pod's network namespace only")
     session = open_session(mesh, namespace)
-    return read_json(find_pod(session.client.status().pods, pod, session.namespace), path)
+    return read_json(find_pod(session.client.status(), pod, session.namespace), path)
 
 
 def _print(found: list[Json], output: str | None, render: Callable[[list[Json]], Table]) -> None:

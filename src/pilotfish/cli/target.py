@@ -1,6 +1,6 @@
 """Which pod, and which container of it, a command means. Pure.
 
-POD        webapp-0, webapp-0.vm, pod/webapp-0, deploy/calculator-v1, deploy/calculator-v1.vm
+POD        webapp-0, webapp-0.vm, pod/webapp-0, deploy/calculator-v1, deploy/calculator-v1.vm, svc/calculator
 container  the one named, or the pod's first app container
 """
 
@@ -9,27 +9,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pilotfish.cli.failure import Failure
-from pilotfish.model.kinds import DEPLOYMENT, POD
-from pilotfish.model.target import Target, parse_target
-from pilotfish.runtime.control.views import ContainerView, PodView
+from pilotfish.model import Kind
+from pilotfish.model.kinds import DEPLOYMENT, POD, SERVICE
+from pilotfish.model.target import parse_target
+from pilotfish.runtime.control.views import ContainerView, PodView, ServiceView, StatusView
 
 if TYPE_CHECKING:
     from pilotfish.model import Proxy
     from pilotfish.offline.world import World
 
 
-def find_pod(pods: tuple[PodView, ...], target: str, namespace: str) -> PodView:
-    """The pod that `target` names. Raises Failure where there is none."""
+def find_pod(view: StatusView, target: str, namespace: str) -> PodView:
+    """The pod that `target` names; of several behind one name a ready one. Raises Failure where there is none."""
     meant = parse_target(target, namespace)
     if meant is None:
-        raise Failure(f'"{target}" names no pod: use NAME, NAME.NAMESPACE, pod/NAME or deploy/NAME')
-    if meant.kind is DEPLOYMENT:
-        return _of_deployment(pods, meant, namespace)
-    for reading in meant.readings:
-        for pod in pods:
-            if (pod.namespace, pod.name) == reading:
-                return pod
-    raise _not_found(POD.plural, meant.name, namespace, tuple(pod.namespace for pod in pods if pod.name == meant.name))
+        raise Failure(f'"{target}" names no pod: use NAME, NAME.NAMESPACE, pod/NAME, deploy/NAME or svc/NAME')
+    kind = meant.kind or POD
+    found = _pods(view, kind)
+    for key in meant.readings:
+        if pods := found.get(key):
+            return min(pods, key=lambda pod: (pod.phase == "Terminating", not pod.ready, pod.name))
+        if pods is not None:
+            raise Failure(f'{kind.qualified_plural} "{key[1]}" in namespace "{key[0]}" has no pods')
+    raise _not_found(kind, meant.name, namespace, tuple(place for place, known in found if known == meant.name))
 
 
 def find_proxy(world: World, target: str, namespace: str) -> Proxy:
@@ -57,23 +59,30 @@ def find_container(pod: PodView, name: str | None) -> ContainerView:
 def split_deployment(target: str, namespace: str) -> tuple[tuple[str, str], ...]:
     """`deploy/x`, `deployment/x.ns` → the (namespace, name) pairs it may mean, likeliest first."""
     meant = parse_target(target, namespace)
-    if meant is None or meant.kind is POD:
+    if meant is None or meant.kind not in (None, DEPLOYMENT):
         raise Failure(f'"{target}" names no Deployment: use deploy/NAME')
     return meant.readings
 
 
-def _of_deployment(pods: tuple[PodView, ...], meant: Target, namespace: str) -> PodView:
-    owned = [pod for pod in pods if pod.owner]
-    for place, name in meant.readings:
-        mine = [pod for pod in owned if pod.namespace == place and pod.owner.lower() == f"deployment/{name}"]
-        if mine:
-            return min(mine, key=lambda pod: (pod.phase == "Terminating", not pod.ready, pod.name))
-    elsewhere = tuple(pod.namespace for pod in owned if pod.owner.lower() == f"deployment/{meant.name}")
-    raise _not_found(DEPLOYMENT.qualified_plural, meant.name, namespace, elsewhere)
+def _pods(view: StatusView, kind: Kind) -> dict[tuple[str, str], list[PodView]]:
+    """By namespace and name of each object of a kind, the pods that it stands for."""
+    if kind is SERVICE:
+        return {(each.namespace, each.name): [p for p in view.pods if _is_behind(p, each)] for each in view.services}
+    found: dict[tuple[str, str], list[PodView]] = {}
+    for pod in view.pods:
+        owner, _, name = pod.owner.partition("/")
+        if kind is POD or owner.lower() == kind.name.lower():
+            found.setdefault((pod.namespace, pod.name if kind is POD else name), []).append(pod)
+    return found
 
 
-def _not_found(kind: str, name: str, namespace: str, elsewhere: tuple[str, ...]) -> Failure:
-    message = f'{kind} "{name}" not found in namespace "{namespace}"'
+def _is_behind(pod: PodView, service: ServiceView) -> bool:
+    wanted = service.selector.items()
+    return bool(wanted) and pod.namespace == service.namespace and wanted <= pod.labels.items()
+
+
+def _not_found(kind: Kind, name: str, namespace: str, elsewhere: tuple[str, ...]) -> Failure:
+    message = f'{kind.qualified_plural} "{name}" not found in namespace "{namespace}"'
     if elsewhere:
         places = ", ".join(f'"{place}"' for place in sorted(set(elsewhere)))
         return Failure(f"{message}; it is in {places}: use -n {min(elsewhere)} or {name}.{min(elsewhere)}")

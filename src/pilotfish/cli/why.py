@@ -77,7 +77,7 @@ def _explain(word: str, name: str | None, verbose: bool, namespace: str | None, 
     require_root("the rules and the proxies of pods are inside of their network namespaces")
     session = open_session(mesh, namespace)
     status = session.client.status()
-    pod, entry = _newest([find_pod(status.pods, name, session.namespace)] if name is not None else status.pods, word)
+    pod, entry = _newest([find_pod(status, name, session.namespace)] if name is not None else status.pods, word)
     click.echo("\n".join((*_meaning(word, entry), "", *_request(pod, entry), "")))
     scene, find_owners = read_scene(session, status)
     ask, place = ask_of(entry), f"{pod.name}.{pod.namespace}"

@@ -1,6 +1,6 @@
-"""How users name a pod, or the Deployment whose pod they mean: `[KIND/]NAME[.NAMESPACE]`. Pure.
+"""How users name a pod, or what has the pod that they mean: `[KIND/]NAME[.NAMESPACE]`. Pure.
 
-webapp-0   webapp-0.vm   pod/webapp-0   deploy/calculator-v1   deployments.apps/calculator-v1.vm
+webapp-0   webapp-0.vm   pod/webapp-0   deploy/calculator-v1   deployments.apps/calculator-v1.vm   svc/calculator
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from pilotfish.model.kind import Kind
-from pilotfish.model.kinds import DEPLOYMENT, POD
+from pilotfish.model.kinds import KINDS, POD, SERVICE
 
-_WORDS: Final = {
-    word: kind for kind in (POD, DEPLOYMENT) for word in (*kind.words, kind.qualified, kind.qualified_plural)
-}
+_KINDS: Final = (POD, SERVICE, *(kind for kind in KINDS if kind.group in ("apps", "batch")))
+_WORDS: Final = {word: kind for kind in _KINDS for word in (*kind.words, kind.qualified, kind.qualified_plural)}
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     kind: Kind | None
-    """POD or DEPLOYMENT; None where it is not said."""
+    """None where it is not said."""
     name: str
     """As it was written, without the kind."""
     readings: tuple[tuple[str, str], ...]
@@ -27,7 +26,7 @@ class Target:
 
 
 def parse_target(text: str, namespace: str) -> Target | None:
-    """`namespace`: of a name that says none. None for what names neither a pod nor a Deployment."""
+    """`namespace`: of a name that says none. None for what names nothing that has pods."""
     word, slash, name = text.rpartition("/")
     kind = _WORDS.get(word.lower())
     if not name or (slash and kind is None):

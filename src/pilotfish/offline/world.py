@@ -15,7 +15,7 @@ from pilotfish.config.manifest import Manifest, locate
 from pilotfish.discovery.mesh import Mesh
 from pilotfish.inject import Sidecar, build_sidecar
 from pilotfish.model import ObjectRef, Problem, Proxy
-from pilotfish.model.kinds import DEPLOYMENT, NAMESPACE
+from pilotfish.model.kinds import NAMESPACE, POD
 from pilotfish.model.target import parse_target
 from pilotfish.node.gateways import find_problems
 from pilotfish.offline.planning import plan
@@ -59,7 +59,7 @@ class World:
             return ()
         found: tuple[str, ...] = ()
         for place, name in meant.readings:
-            if meant.kind is not DEPLOYMENT and f"{name}.{place}" in self.workloads:
+            if meant.kind in (None, POD) and f"{name}.{place}" in self.workloads:
                 return (f"{name}.{place}",)
             found = found or tuple(
                 pod

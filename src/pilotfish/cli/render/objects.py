@@ -75,7 +75,7 @@ def _age(document: Unstructured, now: float) -> str:
     return "<unknown>" if created is None else render_age(now - created)
 
 
-def _each(document: object, *path: str) -> list[object]:
+def each_at(document: object, *path: str) -> list[object]:
     value = at(document, *path)
     return list(value) if isinstance(value, (list, tuple)) else []
 
@@ -92,7 +92,7 @@ def _selector(document: Unstructured) -> str:
 
 
 def _containers(document: Unstructured) -> str:
-    names = (str(at(each, "name")) for each in _each(document, "spec", "template", "spec", "containers"))
+    names = (str(at(each, "name")) for each in each_at(document, "spec", "template", "spec", "containers"))
     return ",".join(names)
 
 
@@ -100,33 +100,34 @@ def _endpoints(document: Unstructured) -> str:
     """kubectl shows three, and how many more there are."""
     found = [
         f"{at(address, 'ip')}:{at(port, 'port')}"
-        for subset in _each(document, "subsets")
-        for port in _each(subset, "ports")
-        for address in _each(subset, "addresses")
+        for subset in each_at(document, "subsets")
+        for port in each_at(subset, "ports")
+        for address in each_at(subset, "addresses")
     ]
     more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
     return ",".join(found[:3]) + more or NONE
 
 
 def _slice_ports(document: Unstructured) -> str:
-    return ",".join(str(at(port, "port")) for port in _each(document, "ports")) or "<unset>"
+    return ",".join(str(at(port, "port")) for port in each_at(document, "ports")) or "<unset>"
 
 
 def _slice_endpoints(document: Unstructured) -> str:
-    found = [str(each) for endpoint in _each(document, "endpoints") for each in _each(endpoint, "addresses")]
+    found = [str(each) for endpoint in each_at(document, "endpoints") for each in each_at(endpoint, "addresses")]
     more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
     return ",".join(found[:3]) + more or "<unset>"
 
 
 def _node_status(document: Unstructured) -> str:
     ready = any(
-        at(each, "type") == "Ready" and at(each, "status") == "True" for each in _each(document, "status", "conditions")
+        at(each, "type") == "Ready" and at(each, "status") == "True"
+        for each in each_at(document, "status", "conditions")
     )
     return "Ready" if ready else "NotReady"
 
 
 def _node_address(document: Unstructured) -> str:
-    found = (each for each in _each(document, "status", "addresses") if at(each, "type") == "InternalIP")
+    found = (each for each in each_at(document, "status", "addresses") if at(each, "type") == "InternalIP")
     return next((str(at(each, "address")) for each in found), NONE)
 
 

@@ -297,6 +297,8 @@ class StatusView(View):
     problems: tuple[ProblemView, ...] = ()
     inbound: InboundView = InboundView()
     """Of all proxies together."""
+    access_log: bool = True
+    """Proxies log requests, as far as the meshConfig says it."""
 
 
 class ChangeView(View):

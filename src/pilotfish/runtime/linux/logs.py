@@ -2,6 +2,9 @@
 
 `NAME.log` holds the current run, `NAME.log.1` the previous one. A run that writes more than 10 MB (the kubelet's
 containerLogMaxSize) loses its oldest lines: what was written before the last cut is in `NAME.log.0`.
+
+`NAME.times` says when what stands where in `NAME.log` was written: pairs of an offset and seconds since the epoch, in
+order, for every piece that came a millisecond or more after the one before. It is moved and cut with its log.
 """
 
 from __future__ import annotations
@@ -9,11 +12,16 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
+from pilotfish.runtime.linux.stamps import STAMP, times_path
+
 LIMIT = 10 * 1024 * 1024
 _PIECE = 65536
+_FINEST = 0.001
+_MOST_TIMES = 16 * 1024 * 1024
 
 
 class ContainerLog:
@@ -26,9 +34,8 @@ class ContainerLog:
         self._reader, self.writer = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._reader, False)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            path.replace(f"{path}.1")
-        self._file = _open(path)
+        _move(path, "1")
+        self._file, self._times, self._stamped = _open(path), _open(times_path(path)), 0.0
         self._loop.add_reader(self._reader, self._copy)
 
     def started(self) -> None:
@@ -38,6 +45,7 @@ class ContainerLog:
 
     def note(self, text: str) -> None:
         """A line of our own, such as why the program could not be run."""
+        self._stamp()
         self._file.write(f"{text}\n".encode())
 
     def close(self) -> None:
@@ -62,15 +70,24 @@ class ContainerLog:
         return True
 
     def _write(self, chunk: bytes) -> None:
-        if self._file.tell() + len(chunk) > self._limit:
+        self._stamp()
+        if self._file.tell() + len(chunk) > self._limit or self._times.tell() > _MOST_TIMES:
             cut = chunk.rfind(b"\n") + 1
             self._file.write(chunk[:cut])
             self._file.close()
-            with suppress(FileNotFoundError):
-                self.path.replace(f"{self.path}.0")
-            self._file = _open(self.path)
+            self._times.close()
+            _move(self.path, "0")
+            self._file, self._times, self._stamped = _open(self.path), _open(times_path(self.path)), 0.0
+            self._stamp()
             chunk = chunk[cut:]
         self._file.write(chunk)
+
+    def _stamp(self) -> None:
+        """Before what it is said of: whoever reads finds a time for all that is there."""
+        now = time.time()
+        if not 0 <= now - self._stamped < _FINEST:
+            self._times.write(STAMP.pack(self._file.tell(), now))
+            self._stamped = now
 
     def _end(self) -> None:
         self._loop.remove_reader(self._reader)
@@ -79,6 +96,13 @@ class ContainerLog:
         if self.writer >= 0:
             self.started()
         self._file.close()
+        self._times.close()
+
+
+def _move(log: Path, number: str) -> None:
+    for path in (log, times_path(log)):
+        with suppress(FileNotFoundError):
+            path.replace(f"{path}.{number}")
 
 
 def _open(path: Path) -> io.FileIO:

@@ -78,6 +78,7 @@ class Status:
             published=tuple(self._describe_published()),
             problems=problems,
             inbound=_sum(proxy.inbound for proxy in proxies),
+            access_log=bool(store.desired.mesh_config.access_log_file),
         )
 
     def _describe_published(self) -> Iterator[PublishView]:
