@@ -187,7 +187,7 @@ class FakeMesh:
             case "/apply":
                 self.on_apply()
                 return self.changes.pop(0)
-            case "/delete" | "/scale" | "/rollout/restart":
+            case "/delete" | "/patch" | "/scale" | "/rollout/restart":
                 return self.changes.pop(0)
             case "/synced":
                 return self.syncs.pop(0) if self.syncs else True

@@ -414,6 +414,9 @@ class Mesh:
     def delete_object(self, ref: ObjectRef) -> ChangesView:
         return _one(f"{ref.kind} of {ref.kind.group}", ref.namespace, ref.name, "deleted")
 
+    async def patch(self, ref: ObjectRef, change: object, how: str) -> ChangesView:
+        return _one(f"{how} {change}", ref.namespace, ref.name, "configured")
+
     def scale(self, namespace: str, name: str, replicas: int, current: int | None) -> ChangesView:
         return _one(f"{replicas} {current}", namespace, name, "scaled")
 
@@ -453,6 +456,7 @@ async def test_everything_that_a_client_asks_arrives(tmp_path: Path) -> None:
             (lambda: client.apply("text", "f.yaml", "vm"), ("text", "vm", "f.yaml", "created")),
             (lambda: client.delete("text", "f.yaml", "vm"), ("text", "vm", "f.yaml", "deleted")),
             (lambda: client.delete_object(DEPLOYMENT.ref("vm", "x")), ("Deployment of apps", "vm", "x", "deleted")),
+            (lambda: client.patch(DEPLOYMENT.ref("vm", "x"), {"a": 1}), ("merge {'a': 1}", "vm", "x", "configured")),
             (lambda: client.scale("vm", "x", 3, current=2), ("3 2", "vm", "x", "scaled")),
             (lambda: client.scale("vm", "x", 3), ("3 None", "vm", "x", "scaled")),
             (lambda: client.restart("vm", "x"), ("Deployment", "vm", "x", "restarted")),

@@ -36,6 +36,17 @@ def show_changes(views: Iterable[ChangesView], missing_ok: bool = False) -> bool
     return not failed
 
 
+def print_patched(view: ChangesView, done: str) -> bool:
+    """`deployment.apps/web patched`, or that nothing had to be; false if it was refused."""
+    for change in view.changes:
+        if change.action == "unchanged":
+            click.echo(f"{_kind(change)}/{change.name} not changed: it is so already")
+        elif change.action != "refused":
+            click.echo(f"{_kind(change)}/{change.name} {done}")
+    fine = show_problems(view.problems)
+    return fine and not any(change.action == "refused" for change in view.changes)
+
+
 def show_problems(problems: Iterable[ProblemView]) -> bool:
     """False if one of them is an error."""
     fine = True

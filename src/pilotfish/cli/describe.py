@@ -14,7 +14,7 @@ from pilotfish.cli.listing import Selection, list_objects
 from pilotfish.cli.options import mesh_option, namespace_option, selector_option
 from pilotfish.cli.places import near
 from pilotfish.cli.render.describe import Known, describe
-from pilotfish.cli.render.objects import Unstructured, at, name_of, namespace_of
+from pilotfish.cli.render.objects import Unstructured, at, name_of, namespace_of, owners_of
 from pilotfish.cli.render.problems import render_problem
 from pilotfish.cli.selector import parse_selector
 from pilotfish.cli.session import Session, open_session
@@ -83,8 +83,3 @@ def _replica_sets(session: Session, namespace: str, name: str) -> tuple[Unstruct
     """The newest last."""
     found = session.client.objects(REPLICA_SET, namespace)
     return tuple(each for each in found if name in owners_of(each))
-
-
-def owners_of(document: Unstructured) -> tuple[str, ...]:
-    owners = at(document, "metadata", "ownerReferences")
-    return tuple(str(at(each, "name")) for each in owners) if isinstance(owners, list) else ()

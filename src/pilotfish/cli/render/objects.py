@@ -17,7 +17,7 @@ Column = tuple[str, Callable[[Unstructured], str]]
 
 def render_objects(kind: Kind, documents: Iterable[Unstructured], now: float, wide: bool = False) -> Table:
     """A kind that has no columns of its own shows name and age."""
-    columns = (*_COLUMNS.get(kind, ()), ("AGE", lambda document: _age(document, now)))
+    columns = (*_COLUMNS.get(kind, ()), ("AGE", lambda document: age_of(document, now)))
     columns += _WIDE.get(kind, ()) if wide else ()
     columns = (("NAME", name_of), *columns)
     rows = ([read(document) for _, read in columns] for document in documents)
@@ -35,6 +35,11 @@ def namespace_of(document: Unstructured) -> str:
 def labels_of(document: Unstructured) -> dict[str, str]:
     labels = at(document, "metadata", "labels")
     return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, Mapping) else {}
+
+
+def owners_of(document: Unstructured) -> tuple[str, ...]:
+    """Their names."""
+    return tuple(str(at(each, "name")) for each in each_at(document, "metadata", "ownerReferences"))
 
 
 def at(document: object, *path: str) -> object:
@@ -70,7 +75,7 @@ def _count(*paths: tuple[str, ...]) -> Callable[[Unstructured], str]:
     return read
 
 
-def _age(document: Unstructured, now: float) -> str:
+def age_of(document: Unstructured, now: float) -> str:
     created = parse_timestamp(at(document, "metadata", "creationTimestamp"))
     return "<unknown>" if created is None else render_age(now - created)
 

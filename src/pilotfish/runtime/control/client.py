@@ -85,6 +85,12 @@ class Client:
         body = {"kind": ref.kind.name, "group": ref.kind.group, "namespace": ref.namespace, "name": ref.name}
         return self._call("POST", "/delete", ChangesView, body=body)
 
+    def patch(self, ref: ObjectRef, change: object, how: str = "merge") -> ChangesView:
+        """Change a stored object: `how` is merge, strategic or json. Raises Refused if it is not there, or the patch
+        does not fit; with an error among the Problems the object stays as it was."""
+        named = {"kind": ref.kind.name, "group": ref.kind.group, "namespace": ref.namespace, "name": ref.name}
+        return self._call("POST", "/patch", ChangesView, body={**named, "change": change, "how": how})
+
     def scale(self, namespace: str, name: str, replicas: int, current: int | None = None) -> ChangesView:
         """Set a Deployment's replicas. With `current`, only if it has that many now."""
         body = {"namespace": namespace, "name": name, "replicas": replicas, "current": current}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -14,6 +14,7 @@ from pilotfish.model.frontend import Frontend
 from pilotfish.model.kinds import DEPLOYMENT, POD, kind_named
 from pilotfish.model.names import NameTable
 from pilotfish.model.struct import Frozen
+from pilotfish.node.patching import BadPatch
 from pilotfish.runtime.control.client import Unstructured
 from pilotfish.runtime.control.views import ChangesView, OwnerView, RolloutView, StatusView
 from pilotfish.runtime.http.served import LOG
@@ -34,6 +35,7 @@ class Operations(Protocol):
     async def apply(self, text: str, file: str, namespace: str) -> ChangesView: ...
     async def delete(self, text: str, file: str, namespace: str) -> ChangesView: ...
     def delete_object(self, ref: ObjectRef) -> ChangesView: ...
+    async def patch(self, ref: ObjectRef, change: object, how: str) -> ChangesView: ...
     def scale(self, namespace: str, name: str, replicas: int, current: int | None) -> ChangesView: ...
     def restart(self, namespace: str, name: str) -> ChangesView: ...
     async def rollout(self, namespace: str, name: str, said: str, wait: float) -> RolloutView | None: ...
@@ -56,6 +58,11 @@ class Named(Frozen, forbid_unknown_fields=True):
 class Object(Named):
     kind: str
     group: str
+
+
+class Patch(Object):
+    change: Any
+    how: str = "merge"
 
 
 class Scale(Frozen, forbid_unknown_fields=True):
@@ -89,6 +96,7 @@ class ControlServer:
                 web.post("/owners", self._owners),
                 web.post("/apply", self._apply),
                 web.post("/delete", self._delete),
+                web.post("/patch", self._patch),
                 web.post("/scale", self._scale),
                 web.post("/rollout/restart", self._restart),
                 web.post("/down", self._down),
@@ -156,6 +164,16 @@ class ControlServer:
         named = msgspec.convert(body, Object)
         ref = kind_named(named.kind, named.group).ref(named.namespace, named.name)
         return _answer(self._operations.delete_object(ref))
+
+    async def _patch(self, request: web.Request) -> web.Response:
+        body = await _body(request, Patch)
+        ref = kind_named(body.kind, body.group).ref(body.namespace, body.name)
+        try:
+            return _answer(await self._operations.patch(ref, body.change, body.how))
+        except BadPatch as error:
+            raise web.HTTPBadRequest(text=f"{ref} is not patched: {error}") from error
+        except LookupError as error:
+            raise web.HTTPNotFound(text=str(error.args[0])) from error
 
     async def _scale(self, request: web.Request) -> web.Response:
         body = await _body(request, Scale)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import msgspec
@@ -17,6 +18,7 @@ from pilotfish.model.kinds import DEPLOYMENT, POD
 from pilotfish.model.names import NameTable
 from pilotfish.node import store as storing
 from pilotfish.node.document import timestamp
+from pilotfish.node.patching import BadPatch, patch
 from pilotfish.node.store import Change, Store
 from pilotfish.runtime.control.client import Unstructured
 from pilotfish.runtime.control.views import ChangesView, ChangeView, OwnerView, ProblemView, RolloutView, StatusView
@@ -85,6 +87,34 @@ class NodeOperations:
 
     def delete_object(self, ref: ObjectRef) -> ChangesView:
         return ChangesView(changes=self._delete((ref,)))
+
+    async def patch(self, ref: ObjectRef, change: object, how: str) -> ChangesView:
+        """Raises BadPatch, or LookupError with what to say where there is no such object."""
+        stored = self._reconciler.store.objects.get(ref)
+        if stored is None:
+            raise LookupError(self._not_stored(ref))
+        document = patch(stored.manifest.document, change, how)
+        text = msgspec.json.encode(document).decode()
+        loaded = await in_turns(config.load_in_pieces(text, "-", ref.namespace or "default"))
+        # What it says is the user's, and stands where it stood; nothing of the change is written anywhere.
+        said = tuple(replace(problem, source=stored.manifest.source) for problem in loaded.problems)
+        problems = tuple(ProblemView.of(problem) for problem in said)
+        if [manifest.ref for manifest in loaded.manifests] != [ref]:
+            if not loaded.broken and not loaded.problems:
+                raise BadPatch("its kind, name and namespace can't be changed")
+            return ChangesView(changes=(describe_change(Change(ref, "refused")),), problems=problems)
+        manifest = replace(loaded.manifests[0], source=stored.manifest.source, lines=b"")
+        changed = replace(loaded, manifests=(manifest,), problems=said)
+        changes = self._reconciler.change(lambda store: storing.apply(store, changed, time.time()))
+        return ChangesView(changes=tuple(map(describe_change, changes)), problems=problems)
+
+    def _not_stored(self, ref: ObjectRef) -> str:
+        pod = self._reconciler.workloads.pods.get(ref)
+        if pod is not None and pod.identity.owner is not None:
+            owner = pod.identity.owner
+            return f'pods "{ref.name}" is one of {owner}, and as its template says: change that'
+        place = f' in namespace "{ref.namespace}"' if ref.namespace else ""
+        return f'{ref.kind.qualified_plural} "{ref.name}" not found{place}'
 
     def scale(self, namespace: str, name: str, replicas: int, current: int | None) -> ChangesView:
         ref = DEPLOYMENT.ref(namespace, name)
