@@ -11,7 +11,7 @@ from urllib.parse import quote
 from pilotfish.cli.failure import Failure
 from pilotfish.runtime.control.views import PodView
 from pilotfish.runtime.http import blocking
-from pilotfish.runtime.http.message import AnswerError, Request
+from pilotfish.runtime.http.message import Answer, AnswerError, Request
 from pilotfish.runtime.linux.netns import NetNs
 
 LISTENERS: Final = "/listeners?format=json"
@@ -33,20 +33,32 @@ def cluster_of(name: str) -> str:
 
 def read_json(pod: PodView, path: str) -> dict[str, object]:
     """The answer to GET `path`. Raises Failure where the pod has no Envoy, or it does not answer."""
+    answer = _ask(pod, Request("GET", path))
+    try:
+        return answer.read(dict[str, object])
+    except AnswerError as error:
+        raise Failure(f"Envoy of pod {pod.name}.{pod.namespace} answers {path} with {error}") from error
+
+
+def post(pod: PodView, path: str) -> str:
+    """The text that a POST is answered with. Raises Failure as `read_json` does."""
+    answer = _ask(pod, Request("POST", path))
+    if answer.status != 200:
+        raise Failure(f"Envoy of pod {pod.name}.{pod.namespace} answers {path} with {answer.status}: {answer.excerpt}")
+    return answer.body.decode(errors="replace")
+
+
+def _ask(pod: PodView, request: Request) -> Answer:
     place = f"{pod.name}.{pod.namespace}"
     if not pod.captured:
         raise Failure(f"pod {place} has no sidecar, so there is no proxy configuration; it asked not to have one")
     try:
         # A socket belongs to the namespace that it was made in, wherever the process is when it connects.
         stream = NetNs(Path(pod.netns)).socket()
-        answer = blocking.ask(stream, ("127.0.0.1", pod.admin_port), Request("GET", path), _TIMEOUT)
+        return blocking.ask(stream, ("127.0.0.1", pod.admin_port), request, _TIMEOUT)
     except OSError as error:
         hint = f"'pilotfish logs {place} -c istio-proxy' shows why"
         raise Failure(f"Envoy of pod {place} does not answer on its admin port: {error}; {hint}") from error
-    try:
-        return answer.read(dict[str, object])
-    except AnswerError as error:
-        raise Failure(f"Envoy of pod {place} answers {path} with {error}") from error
 
 
 class Asked:

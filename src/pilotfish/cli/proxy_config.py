@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from pilotfish.cli.envoy_admin import read_json
+from pilotfish.cli.envoy_admin import post, read_json
 from pilotfish.cli.options import keep_mesh, mesh_option, namespace_option, output_option, pod_argument
 from pilotfish.cli.render.bootstrap import render_bootstrap
 from pilotfish.cli.render.clusters import render_clusters, select_clusters
@@ -140,6 +140,44 @@ def secrets(pod: str, namespace: str | None, output: str | None, mesh: str | Non
     """Show certificates and whom Envoy trusts. Private keys it shows to nobody."""
     found = select_secrets(_read(mesh, namespace, pod, _DUMP))
     _print(found, output, lambda secrets: render_secrets(secrets, time.time()))
+
+
+@command.command("log")
+@pod_argument
+@click.option("--level", default="", metavar="LEVEL | LOGGER:LEVEL,...", help="Set it, of all loggers or of some.")
+@click.option("-r", "--reset", is_flag=True, help="Back to warning, as Envoy is started.")
+@namespace_option
+@mesh_option
+def log(pod: str, level: str, reset: bool, namespace: str | None, mesh: str | None) -> None:
+    """Show or set what Envoy writes to its log (`logs POD -c istio-proxy`), until it is started again.
+
+    LEVEL is one of trace, debug, info, warning, error, critical, off.
+    """
+    if level and reset:
+        raise click.UsageError("--level and --reset exclude each other")
+    wanted = [_level(each) for each in level.split(",")] if level else []
+    plain = [each for each in wanted if ":" not in each]
+    if plain and len(wanted) > 1:
+        raise click.UsageError(f"--level {level}: give either one level for all, or LOGGER:LEVEL each")
+    require_root("a pod's Envoy answers inside the pod's network namespace only")
+    session = open_session(mesh, namespace)
+    found = find_pod(session.client.status(), pod, session.namespace)
+    query = "?level=warning" if reset else f"?level={plain[0]}" if plain else ""
+    query = query or (f"?paths={','.join(wanted)}" if wanted else "")
+    click.echo(f"{found.name}.{found.namespace}:\n{post(found, f'/logging{query}')}", nl=False)
+
+
+_LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
+_OTHER_LEVELS = {"warn": "warning", "none": "off", "critic": "critical"}
+"""istioctl's."""
+
+
+def _level(text: str) -> str:
+    logger, colon, level = text.strip().rpartition(":")
+    level = _OTHER_LEVELS.get(level, level)
+    if level not in _LEVELS:
+        raise click.UsageError(f"{level!r} is no level; use {', '.join(_LEVELS)}")
+    return f"{logger}{colon}{level}"
 
 
 @command.command("all")

@@ -199,13 +199,27 @@ def exec_in(spec: ProcessSpec, pid: int | None, argv: tuple[str, ...]) -> NoRetu
     env = dict(spec.env)
     if os.isatty(0) and "TERM" in os.environ:
         env.setdefault("TERM", os.environ["TERM"])
-    order = _write_order(
-        _build_order(replace(spec, argv=argv, env=env, executable=None), join=pid, report=None, attended=True)
-    )
+    order = _attended_order(replace(spec, env=env), pid, argv)
     os.set_inheritable(order, True)
     with spec.netns.entered() if spec.netns else nullcontext():
         sys.stdout.flush()
         os.execv(sys.executable, launcher(BOOTSTRAP, order))
+
+
+def spawn_in(
+    spec: ProcessSpec, pid: int | None, argv: tuple[str, ...], stdin: int | None = None, stdout: int | None = None
+) -> subprocess.Popen[bytes]:
+    """As `exec_in`, as a child of this process; streams as `subprocess` has them."""
+    order = _attended_order(spec, pid, argv)
+    try:
+        with spec.netns.entered() if spec.netns else nullcontext():
+            return subprocess.Popen(launcher(BOOTSTRAP, order), stdin=stdin, stdout=stdout, pass_fds=(order,))
+    finally:
+        os.close(order)
+
+
+def _attended_order(spec: ProcessSpec, pid: int | None, argv: tuple[str, ...]) -> int:
+    return _write_order(_build_order(replace(spec, argv=argv, executable=None), join=pid, report=None, attended=True))
 
 
 def _fork(spec: ProcessSpec, report: int, stack: ExitStack) -> subprocess.Popen[bytes]:
