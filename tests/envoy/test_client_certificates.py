@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -126,7 +126,7 @@ def test_what_a_gateway_tells(start: Start, authority: Authority) -> None:
 
 
 def _each(
-    live: LiveEnvoy, proxy: Proxy, authority: Authority, objects: str, configs: dict[str, dict[str, object]]
+    live: LiveEnvoy, proxy: Proxy, authority: Authority, objects: str, configs: Mapping[str, Mapping[str, object]]
 ) -> dict[str, set[str]]:
     found = {}
     for name, config in configs.items():
