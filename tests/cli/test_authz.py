@@ -99,7 +99,7 @@ def test_a_mesh_that_runs_is_asked_as_by_exec_and_logs(invoke: Invoke, mesh: Fak
     for target in ("webapp-0.vm", "pod/webapp-0.vm", "deploy/webapp.vm", "deployments.apps/webapp.vm"):
         shown = invoke("authz", "check", target)
         assert (shown.exit_code, "deny-admin.vm" in shown.stdout) == (0, True), shown
-    assert '"svc/webapp" names no pod' in invoke("authz", "check", "svc/webapp").stderr
+    assert '"cm/webapp" names no pod' in invoke("authz", "check", "cm/webapp").stderr
     assert "bare-0.vm has no sidecar" in invoke("authz", "check", "bare-0.vm").stderr
 
 

@@ -84,7 +84,7 @@ def authority() -> Iterator[Authority]:
         yield authority
 
 
-def _mesh(config: dict[str, object]) -> str:
+def _mesh(config: Mapping[str, object]) -> str:
     metadata = {"name": "istio", "namespace": "istio-system"}
     data = {"mesh": json.dumps({"defaultConfig": config})}
     return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}) + "\n---\n"
