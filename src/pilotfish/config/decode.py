@@ -21,7 +21,7 @@ from pilotfish.config.fields import find_unused
 from pilotfish.config.kubernetes import Struct
 from pilotfish.config.report import Report
 from pilotfish.config.schema import api_fields
-from pilotfish.config.values import IntOrString
+from pilotfish.config.values import IntOrString, Quantity
 from pilotfish.model import Duration, Severity
 from pilotfish.model.private import REDACTED
 
@@ -60,6 +60,8 @@ def _hook(kind: type, value: object) -> object:
         return Duration.parse(value)
     if kind is IntOrString and isinstance(value, int | str) and not isinstance(value, bool):
         return IntOrString(value)
+    if kind is Quantity and isinstance(value, int | float | str) and not isinstance(value, bool):
+        return Quantity.parse(str(value))
     raise TypeError("it must be a number, or text")
 
 

@@ -59,7 +59,7 @@ _LATER = "it is not supported yet, so it has no effect"
 _MUTABLE = "it is not enforced: who changes the object changes it"
 _STATUS = Unused(None)
 _CONFINEMENT = (
-    _info(_REST, "it has no effect: a container is a process of this machine, and is confined by its user alone")
+    _info(_REST, "it has no effect: a container is confined by its namespaces, its user and its capabilities")
     | _info("seccompProfile", "no system call is filtered, as with Unconfined", {"type": "Unconfined"})
     | _info("appArmorProfile", "the container keeps the profile that `up` runs with", {"type": "Unconfined"})
     | _warning("seLinuxOptions", "no label is set: the container keeps the one that `up` runs with", {})
@@ -108,11 +108,14 @@ _KUBERNETES: dict[type, Table] = {
         | _warning("subPathExpr", "the volume's root is mounted; use subPath", "")
     ),
     kubernetes.Container: (
-        _silent("imagePullPolicy terminationMessagePath terminationMessagePolicy resizePolicy stdinOnce")
-        | _info("resources", "requests and limits are not enforced: all pods share the machine", {})
+        _silent("terminationMessagePath terminationMessagePolicy resizePolicy stdinOnce")
         | _warning("stdin tty", "no terminal is attached; use `exec`", False)
         | _warning("volumeDevices", "no block device is given to the container", [])
         | _warning("restartPolicyRules", "the restart policy holds for every exit code", [])
+    ),
+    kubernetes.Resources: (
+        _silent("requests")  # a scheduler's; one machine has all that there is
+        | _warning("claims", "no device is given to the container", [])
     ),
     kubernetes.EmptyDirVolume: (
         _info("sizeLimit", "it is not enforced: the directory may grow as the disk allows")
@@ -127,10 +130,10 @@ _KUBERNETES: dict[type, Table] = {
     },
     kubernetes.PodSpec: (
         _silent("schedulerName enableServiceLinks priority priorityClassName preemptionPolicy runtimeClassName")
-        | _silent("overhead imagePullSecrets automountServiceAccountToken os hostUsers tolerations")
+        | _silent("overhead automountServiceAccountToken os hostUsers tolerations")
         | {"serviceAccount": Unused(None, instead="serviceAccountName", alias=True)}
         | _info("nodeSelector affinity topologySpreadConstraints", _ONE_MACHINE, {}, [])
-        | _info("resources", "requests and limits are not enforced: all pods share the machine", {})
+        | _info("resources", "it is not enforced: write limits for each container", {})
         | _warning("hostNetwork", "the pod still gets a network namespace, and an address, of its own", False)
         | _silent("hostIPC shareProcessNamespace")  # what they ask for is how it is
         | _warning("hostPID", "the pod still has process ids of its own, and sees no others", False)

@@ -9,7 +9,7 @@ from typing import ClassVar, Final, Literal
 
 import msgspec
 
-from pilotfish.config.values import IntOrString
+from pilotfish.config.values import IntOrString, Quantity
 from pilotfish.model import Kind, kinds
 from pilotfish.model.struct import Frozen
 
@@ -62,8 +62,16 @@ class Namespace(Resource):
     kind = kinds.NAMESPACE
 
 
+class LocalReference(Struct):
+    """An object of the same namespace."""
+
+    name: str = ""
+
+
 class ServiceAccount(Resource):
     kind = kinds.SERVICE_ACCOUNT
+    image_pull_secrets: tuple[LocalReference, ...] = ()
+    """Those of its pods that name none themselves."""
 
 
 class ConfigMap(Resource):
@@ -325,10 +333,18 @@ class VolumeMount(Struct):
     read_only: bool = False
 
 
+class Resources(Struct):
+    limits: dict[str, Quantity] = {}
+    """`cpu` and `memory` hold where the machine's cgroups allow it; of others is warned."""
+
+
 class Container(Struct):
     name: str
     image: str = ""
-    """Not pulled: a container is a process of this machine."""
+    """Run by way of podman. Without one the container is a process of this machine; so it is, whatever stands here, where
+    the pod has the annotation `pilotfish.io/run: process`."""
+    image_pull_policy: Literal["", "Always", "IfNotPresent", "Never"] = ""
+    """Where it is not given, what is on the machine is run, whatever its tag."""
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     working_dir: str = ""
@@ -341,6 +357,7 @@ class Container(Struct):
     startup_probe: Probe | None = None
     lifecycle: Lifecycle | None = None
     security_context: SecurityContext | None = None
+    resources: Resources = Resources()
     restart_policy: Literal["Always"] | None = None
     """On an init container only: it is a native sidecar, and stays."""
 
@@ -391,6 +408,7 @@ class PodSpec(Struct):
     restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
     termination_grace_period_seconds: int = 30
     service_account_name: str = ""
+    image_pull_secrets: tuple[LocalReference, ...] = ()
     hostname: str = ""
     subdomain: str = ""
     security_context: PodSecurityContext | None = None

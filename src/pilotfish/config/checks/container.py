@@ -1,4 +1,4 @@
-"""One container: a process of this machine.
+"""One container: an image, or a process of this machine.
 
 Source: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#Container
 """
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pilotfish.config.checks.exactly_one import check_exactly_one
 from pilotfish.config.checks.names import check_at_least, check_port, check_unique, is_port_name
 from pilotfish.config.checks.probe import check_lifecycle, check_probes
+from pilotfish.config.images import PROCESS, RUN, Reference
 from pilotfish.config.injection import TEMPLATES, runs_router
 from pilotfish.config.kubernetes import (
     Capabilities,
@@ -19,6 +20,7 @@ from pilotfish.config.kubernetes import (
     EnvVar,
     EnvVarSource,
     PodSecurityContext,
+    Resources,
     SecurityContext,
 )
 from pilotfish.config.report import Report
@@ -32,8 +34,10 @@ _FIELD_PATH = re.compile(
 """Source: https://kubernetes.io/docs/concepts/workloads/pods/downward-api/"""
 
 
-def check_container(container: Container, volumes: frozenset[str], field: str, report: Report) -> None:
-    _check_command(container, field, report)
+def check_container(
+    container: Container, as_image: bool, volumes: frozenset[str], field: str, report: Report
+) -> None:
+    _check_command(container, as_image, field, report)
     if container.working_dir and not container.working_dir.startswith("/"):
         report.invalid(f"{field}.workingDir", f"{container.working_dir!r} is not absolute", "begin it with /")
     for index, variable in enumerate(container.env):
@@ -45,6 +49,7 @@ def check_container(container: Container, volumes: frozenset[str], field: str, r
     check_probes(container, field, report)
     if container.lifecycle is not None:
         check_lifecycle(container.lifecycle, container, f"{field}.lifecycle", report)
+    _check_limits(container.resources, f"{field}.resources", report)
     if container.security_context is not None:
         _check_security(container.security_context, f"{field}.securityContext", report)
 
@@ -79,12 +84,17 @@ def check_gateway(container: Container, volumes: frozenset[str], field: str, rep
         report.warning(f"{field}.{name}", "UnsupportedField", f"{what}; remove it")
 
 
-def _check_command(container: Container, field: str, report: Report) -> None:
-    if not container.command or not container.command[0]:
-        image = f"the image {container.image!r} is not pulled: " if container.image else ""
-        message = "a container is a process of this machine and needs a command, so the object is not used"
-        remedy = "write command: [PROGRAM, ARGUMENT, ...]"
-        report.error(f"{field}.command", "MissingField", f"{image}{message}; {remedy}")
+def _check_command(container: Container, as_image: bool, field: str, report: Report) -> None:
+    if as_image:
+        try:
+            Reference.parse(container.image)
+        except ValueError as error:
+            report.invalid(f"{field}.image", str(error), "write one such as nginx:1.27 or example.com/team/shop@sha256:...")
+    elif not container.command or not container.command[0]:
+        why = f"with {RUN}: {PROCESS}" if container.image else "without an image"
+        message = f"{why} a container is a process of this machine and needs a command, so the object is not used"
+        remedy = f"write command: [PROGRAM, ARGUMENT, ...]{'' if container.image else ', or an image'}"
+        report.error(f"{field}.command", "MissingField", f"{message}; {remedy}")
     words = (*container.command, *container.args, container.working_dir)
     if any("\0" in word for word in words):
         report.invalid(f"{field}.command", "a word has a zero byte in it", "remove it")
@@ -118,6 +128,11 @@ def _check_source(source: EnvVarSource, field: str, report: Report) -> None:
 def _check_env_from(source: EnvFromSource, field: str, report: Report) -> None:
     sources = {"configMapRef": source.config_map_ref, "secretRef": source.secret_ref}
     check_exactly_one(sources, field, report)
+
+
+def _check_limits(resources: Resources, field: str, report: Report) -> None:
+    for name in (name for name in resources.limits if name not in ("cpu", "memory")):
+        report.warning(f"{field}.limits.{name}", "UnsupportedField", "it is not enforced; only cpu and memory are")
 
 
 def _check_ports(container: Container, field: str, report: Report) -> None:

@@ -18,6 +18,7 @@ from pilotfish.config.checks.names import (
     check_unique,
 )
 from pilotfish.config.checks.regex import find_fault
+from pilotfish.config.images import IMAGE, PROCESS, RUN, runs_image
 from pilotfish.config.injection import COUNTED, TEMPLATES, asks_for_gateway, wants_sidecar
 from pilotfish.config.kubernetes import (
     Container,
@@ -58,7 +59,11 @@ def check_pod(metadata: Metadata, spec: PodSpec, field: str, report: Report) -> 
     is_gateway = asks_for_gateway(metadata, spec)
     if wants_sidecar(metadata) and not is_gateway:
         _check_app_ports(spec, f"{field}spec", config or ProxyConfig(), report)
-    _check_spec(spec, f"{field}spec", is_gateway, report)
+    run = metadata.annotations.get(RUN)
+    if run not in (None, PROCESS, IMAGE):
+        inner = f"{field}metadata.annotations[{RUN}]"
+        report.invalid(inner, f"{run!r} is no way to run a pod", f"write {PROCESS} or {IMAGE}")
+    _check_spec(metadata, spec, f"{field}spec", is_gateway, report)
 
 
 def _check_app_ports(spec: PodSpec, field: str, config: ProxyConfig, report: Report) -> None:
@@ -68,7 +73,7 @@ def _check_app_ports(spec: PodSpec, field: str, config: ProxyConfig, report: Rep
             check_app_port(port, held, report, f"{inner}.ports[{index}].containerPort")
 
 
-def _check_spec(spec: PodSpec, field: str, is_gateway: bool, report: Report) -> None:
+def _check_spec(metadata: Metadata, spec: PodSpec, field: str, is_gateway: bool, report: Report) -> None:
     if not spec.containers:
         report.missing(f"{field}.containers", "write at least one container")
     for index, volume in enumerate(spec.volumes):
@@ -80,7 +85,7 @@ def _check_spec(spec: PodSpec, field: str, is_gateway: bool, report: Report) -> 
             check_gateway(container, volumes, inner, report)
             continue
         _check_container_name(container.name, f"{inner}.name", report)
-        check_container(container, volumes, inner, report)
+        check_container(container, runs_image(metadata.annotations, container), volumes, inner, report)
     check_unique(((f"{f}.name", c.name) for f, c in _containers(spec, field)), "the container", report)
     _check_shared_ports(spec, field, report)
     _check_init(spec, field, report)

@@ -99,8 +99,11 @@ def _launch(order: Mapping[str, Any]) -> NoReturn:
     namespace: int | None = order.get("namespace")
     if namespace is not None:
         _step("namespace", "", lambda: syscalls.setns(namespace, syscalls.CLONE_NEWNET))
+    groups = _step("limit", "", lambda: [_open_group(group) for group in order["cgroups"]])
     if order["join"]:
         _step("join", str(order["join"]), lambda: _join(order["join"]))
+    elif order["root"]:
+        _step("mount", "", lambda: _mount_image(order))
     elif order["mounts"] or order["hidden"] or order["processes"] or order["read_only_root"]:
         _step("mount", "", lambda: _mount(order))
     if order["hostname"] and not order["join"]:
@@ -109,6 +112,10 @@ def _launch(order: Mapping[str, Any]) -> NoReturn:
         from pilotfish.runtime.linux.attend import fork_attended
 
         fork_attended()
+    if order["account"]:
+        order = _step("account", order["account"][0], lambda: _resolve(order))
+    # Not sooner: what this launcher takes of memory is not the program's.
+    _step("limit", "", lambda: _enter(groups))
     _step("user", str(order["uid"]), lambda: _become(order))
     if order["attended"]:  # here, as a change of user would forget it
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, SIGKILL)
@@ -121,9 +128,8 @@ def _step(name: str, path: str, action: Callable[[], T]) -> T:
     try:
         return action()
     except OSError as error:
-        raise _Failed(
-            name, error, os.fsdecode(error.filename) if name == "mount" and error.filename else path
-        ) from None
+        named = name in ("limit", "mount", "account") and error.filename
+        raise _Failed(name, error, os.fsdecode(error.filename) if named else path) from None
 
 
 def _open_program(path: str | None) -> int | None:
@@ -139,6 +145,9 @@ def _open_program(path: str | None) -> int | None:
 def _join(pid: int) -> None:
     """Into the namespaces of a running process; all are opened before the first changes /proc. A process stays in the
     PID namespace that it began in: its child will be in the other."""
+    # Where we are going to, our own files may not be.
+    from pilotfish.runtime.linux import accounts, attend  # noqa: F401
+
     kinds = {"mnt": syscalls.CLONE_NEWNS, "uts": syscalls.CLONE_NEWUTS, "pid": syscalls.CLONE_NEWPID}
     opened = [(os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind) for name, kind in kinds.items()]
     elsewhere = os.stat(f"/proc/{pid}/ns/pid").st_ino != os.stat("/proc/self/ns/pid").st_ino
@@ -153,6 +162,42 @@ def _mount(order: Mapping[str, Any]) -> None:
     mount_all(order["mounts"], order["hidden"], order["read_only_root"])
     if order["processes"]:
         mount_proc(read_only=order["bounding"] is not None)
+
+
+def _mount_image(order: Mapping[str, Any]) -> None:
+    from pilotfish.runtime.linux import accounts  # noqa: F401
+    from pilotfish.runtime.linux.rootfs import mount_image
+
+    layers, writable, volumes = order["root"]
+    mount_image(
+        layers,
+        writable,
+        volumes,
+        order["mounts"],
+        order["hidden"],
+        order["cwd"],
+        read_only=order["read_only_root"],
+        privileged=order["bounding"] is None,
+    )
+
+
+def _open_group(group: str) -> int:
+    return os.open(f"{group}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+
+
+def _enter(groups: list[int]) -> None:
+    """Into control groups. 0 is whoever writes it (cgroups(7))."""
+    for group in groups:
+        os.write(group, b"0")
+
+
+def _resolve(order: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With the user that the files around us name, and its home."""
+    from pilotfish.runtime.linux.accounts import find_account
+
+    uid, gid, groups, home = find_account(*order["account"])
+    env = order["env"] if "HOME" in order["env"] else {**order["env"], "HOME": home}
+    return {**order, "uid": uid, "gid": gid, "groups": [*order["groups"], *groups], "env": env}
 
 
 def _set_hostname(name: str) -> None:

@@ -41,27 +41,22 @@ def mount_all(
     Mounts of the machine still propagate in (slave), so that what is unmounted there is not held busy here. `hidden`
     directories are empty, but for what is mounted there.
     """
-    syscalls.unshare(syscalls.CLONE_NEWNS)
-    syscalls.mount(None, "/", None, syscalls.MS_SLAVE | MS_REC)
-    sources = _open_sources(mounts, hidden)
-    order = sorted(range(len(mounts)), key=lambda index: mounts[index][1].rstrip("/").count("/"))
-    view = _View()
-    for index in order:
-        target = os.path.realpath(mounts[index][1])
-        view.make(target, directory=stat.S_ISDIR(os.fstat(sources[index]).st_mode))
-        syscalls.mount(f"/proc/self/fd/{sources[index]}", target, None, MS_BIND | MS_REC)
-        view.volumes.append(target)
-    # Last, as a mount point inside another volume had to be made there.
-    for _, target, read_only, _ in mounts:
-        if read_only:
-            _make_read_only(os.path.realpath(target))
+    separate()
+    view = View()
+    view.bind(mounts, open_sources(mounts, hidden))
     view.finish()
     if read_only_root:
         writable = [os.path.realpath(target) for _, target, read_only, _ in mounts if not read_only]
-        _make_root_read_only([*writable, "/dev", "/proc"])
+        make_root_read_only([*writable, "/dev", "/proc"])
 
 
-def _open_sources(mounts: Sequence[tuple[str, str, bool, str]], hidden: Sequence[str]) -> list[int]:
+def separate() -> None:
+    """Into a new mount namespace, where mounts of the machine still come in, and from which none go out."""
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.mount(None, "/", None, syscalls.MS_SLAVE | MS_REC)
+
+
+def open_sources(mounts: Sequence[tuple[str, str, bool, str]], hidden: Sequence[str]) -> list[int]:
     """All before the first is bound, as that may hide another; in the new namespace, as the old one's can't be bound.
 
     What lies in a hidden directory by its name is shown all the same; a link does not lead there.
@@ -90,34 +85,49 @@ def hide(directories: Sequence[str]) -> None:
 
 
 def mount_proc(*, read_only: bool) -> None:
-    """/proc of this process's PID namespace. With `read_only`, nobody changes the machine's settings by it, or reads
-    its memory, as container runtimes have it (readonlyPaths and maskedPaths of the OCI specification).
-    """
+    """/proc of this process's PID namespace."""
     syscalls.mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    guard_proc(read_only=read_only)
+
+
+def guard_proc(*, read_only: bool) -> None:
+    """With `read_only`, nobody changes the machine's settings by /proc, or reads its memory, as container runtimes have
+    it (readonlyPaths and maskedPaths of the OCI specification).
+    """
     if not read_only:
         return
     for name in _SETTINGS:
         path = f"/proc/{name}"
         if os.path.exists(path):
             syscalls.mount(path, path, None, MS_BIND | MS_REC)
-            _make_read_only(path)
-    for name in _MASKED:
-        if os.path.exists(f"/proc/{name}"):
-            syscalls.mount("/dev/null", f"/proc/{name}", None, MS_BIND)
+            _remount(path, MS_RDONLY)
+    mask(_MASKED)
+
+
+def mask(paths: Sequence[str]) -> None:
+    """They are empty, where they are at all."""
+    for path in paths:
+        if os.path.isdir(path):
+            syscalls.mount("tmpfs", path, "tmpfs", MS_RDONLY, "size=0")
+        elif os.path.exists(path):
+            syscalls.mount("/dev/null", path, None, MS_BIND)
 
 
 _SETTINGS = ("bus", "fs", "irq", "sys", "sysrq-trigger")
-_MASKED = ("kcore", "keys", "timer_list")
+_MASKED = (
+    "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
+    "/proc/timer_list", "/proc/timer_stats",
+)  # fmt: skip
 
 
-def _make_root_read_only(but: Sequence[str]) -> None:
+def make_root_read_only(but: Sequence[str]) -> None:
     """Each mount but those at or below the given paths. A mount that another one covers can't be reached, and stays."""
     with open("/proc/self/mountinfo") as lines:
         points = dict.fromkeys(_unescape(line.split(" ", 5)[4]) for line in lines)
     for point in points:
         if not any(point == path or point.startswith(f"{path}/") for path in but):
             try:
-                _make_read_only(point)
+                _remount(point, MS_RDONLY)
             except OSError as error:
                 if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
                     raise
@@ -130,21 +140,35 @@ def _unescape(path: str) -> str:
     return path
 
 
-def _make_read_only(target: str) -> None:
+def _remount(target: str, flags: int) -> None:
+    """With these beside those that it has."""
     kept = os.statvfs(target).f_flag & _KEPT_FLAGS
-    syscalls.mount(None, target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
+    syscalls.mount(None, target, None, MS_REMOUNT | MS_BIND | flags | kept)
 
 
-class _View:
-    """The files as the container sees them, while they are being put together."""
+class View:
+    """The files as the container sees them, while they are being put together. `own`: devices (st_dev) that are its own
+    already."""
 
-    def __init__(self) -> None:
+    def __init__(self, *own: int) -> None:
         self.volumes: list[str] = []
         """Where something is missing in these it is made there, as container runtimes do."""
-        self._devices: set[int] = set()
-        """Of each tmpfs of ours."""
+        self._devices = set(own)
+        """Where something may be made: each tmpfs of ours, too."""
         self._old_root = False
         """The machine's root lies over ours, as the sources are still in it."""
+
+    def bind(self, mounts: Sequence[tuple[str, str, bool, str]], sources: Sequence[int], flags: int = 0) -> None:
+        """Shows each source, a descriptor, at its mount's target, with `flags` of its own."""
+        for index in sorted(range(len(mounts)), key=lambda index: mounts[index][1].rstrip("/").count("/")):
+            target = os.path.realpath(mounts[index][1])
+            self.make(target, directory=stat.S_ISDIR(os.fstat(sources[index]).st_mode))
+            syscalls.mount(f"/proc/self/fd/{sources[index]}", target, None, MS_BIND | MS_REC)
+            self.volumes.append(target)
+        # Last, as a mount point inside another volume had to be made there.
+        for _, target, read_only, _ in mounts:
+            if read_only or flags:
+                _remount(os.path.realpath(target), flags | (MS_RDONLY if read_only else 0))
 
     def make(self, target: str, directory: bool) -> None:
         """Makes an empty mount point at `target`, unless something is there."""
@@ -161,8 +185,7 @@ class _View:
 
     def finish(self) -> None:
         if self._old_root:
-            os.chdir("/")
-            syscalls.umount(".", syscalls.MNT_DETACH)
+            drop_old_root()
 
     def _cover(self, directory: str) -> None:
         if directory == "/":
@@ -181,6 +204,12 @@ class _View:
         """Creating something in it does not reach the machine."""
         volumes = (volume for volume in self.volumes if directory == volume or directory.startswith(f"{volume}/"))
         return os.stat(directory).st_dev in self._devices or any(volumes)
+
+
+def drop_old_root() -> None:
+    """After `pivot_root`: the machine's root no longer lies over ours."""
+    os.chdir("/")
+    syscalls.umount(".", syscalls.MNT_DETACH)
 
 
 def _cover_root() -> None:

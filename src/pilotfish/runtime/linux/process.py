@@ -45,6 +45,28 @@ class BindMount:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageRoot:
+    """An image's files, which the process has for its `/`, and may change: what it changes is its own."""
+
+    layers: tuple[str, ...]
+    """Directories, the uppermost first."""
+    writable: str
+    """A directory for what is changed, with the empty ones `upper` and `work`."""
+    volumes: tuple[str, ...] = ()
+    """Directories that can be written though the root is read-only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user as the image's /etc/passwd and /etc/group have it."""
+
+    user: str
+    """USER[:GROUP], each a name or a number; "" is root."""
+    gid: int | None = None
+    """In the place of the group that those files name."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessSpec:
     """All that a process starts with. Nothing is inherited: `env` is complete, other descriptors are closed."""
 
@@ -54,6 +76,12 @@ class ProcessSpec:
     uid: int = 0
     gid: int = 0
     groups: tuple[int, ...] = ()
+    account: Account | None = None
+    """In the place of `uid` and `gid`; its groups are added, and its home is HOME where `env` has none."""
+    root: ImageRoot | None = None
+    """None: the machine's files."""
+    cgroups: tuple[str, ...] = ()
+    """Directories of control groups that it and its children are in."""
     netns: NetNs | None = None
     mounts: tuple[BindMount, ...] = ()
     keep_capabilities: frozenset[str] | None = None
@@ -72,13 +100,15 @@ class ProcessSpec:
     hostname: str | None = None
     pidns: int | None = field(default=None, compare=False)
     """A descriptor of a PID namespace: it sees the processes there, and no others."""
+    beside: int | None = field(default=None, compare=False)
+    """A process whose files and host name it has, in the place of `root` and `mounts`."""
     stdin: Stdio = field(default=None, compare=False)
     stdout: Stdio = field(default=None, compare=False)
     stderr: Stdio = field(default=None, compare=False)
 
     def save(self, path: Path) -> None:
         """As JSON, without what is open in this process, for `exec_in` in another one."""
-        kept = replace(self, pidns=None, stdin=None, stdout=None, stderr=None)
+        kept = replace(self, pidns=None, beside=None, stdin=None, stdout=None, stderr=None)
         content = msgspec.json.encode(kept, enc_hook=str)
         path.write_bytes(msgspec.json.format(content))
 
@@ -92,7 +122,8 @@ class ProcessSpec:
 
 
 class LaunchError(MachineError):
-    """The program did not start. `step` is one of namespace, mount, hostname, user, chdir, exec, interpreter."""
+    """The program did not start. `step` is one of namespace, limit, join, mount, hostname, account, user, chdir, exec,
+    interpreter."""
 
     def __init__(self, spec: ProcessSpec, step: str, errno: int, path: str) -> None:
         super().__init__(_explain(spec, step, os.strerror(errno), path))
@@ -224,7 +255,7 @@ def _attended_order(spec: ProcessSpec, pid: int | None, argv: tuple[str, ...]) -
 
 def _fork(spec: ProcessSpec, report: int, stack: ExitStack) -> subprocess.Popen[bytes]:
     """The launcher, already in its namespaces: a child has those of the thread that forks it."""
-    order = _write_order(_build_order(spec, join=None, report=report))
+    order = _write_order(_build_order(spec, join=spec.beside, report=report))
     stack.callback(os.close, order)
     stdin, stdout, stderr = (_open_stdio(stream, spec, stack) for stream in (spec.stdin, spec.stdout, spec.stderr))
     with (
@@ -286,6 +317,9 @@ def _build_order(spec: ProcessSpec, join: int | None, report: int | None, attend
         "uid": spec.uid,
         "gid": spec.gid,
         "groups": list(spec.groups),
+        "account": None if spec.account is None else (spec.account.user, spec.account.gid),
+        "root": None if spec.root is None else (list(spec.root.layers), spec.root.writable, list(spec.root.volumes)),
+        "cgroups": list(spec.cgroups),
         "mounts": [(mount.source, mount.target, mount.read_only, mount.root) for mount in spec.mounts],
         "capabilities": None if keep is None else capabilities.mask(keep),
         "bounding": None if bounding is None else capabilities.mask(bounding),
@@ -333,13 +367,20 @@ async def _read_report(descriptor: int) -> bytes:
     return os.read(descriptor, 65536)
 
 
+def _what_is_mounted(spec: ProcessSpec, path: str) -> str:
+    return "the image's part" if spec.root and path not in {mount.target for mount in spec.mounts} else "volume"
+
+
 def _explain(spec: ProcessSpec, step: str, error: str, path: str) -> str:
     """What a user can do something about, in the manifest's words."""
     return {
         "exec": f"command {path} can't be run in workingDir {spec.cwd}: {error}",
         "interpreter": f"command {path} can't be run: the interpreter that its first line names is missing",
         "chdir": f"workingDir {path} can't be entered by user {spec.uid}: {error}",
-        "mount": f"volume at {path} can't be mounted: {error}",
+        "mount": f"{_what_is_mounted(spec, path)} at {path} can't be mounted: {error}",
+        "account": f"user {path} can't be found in the image's /etc/passwd or /etc/group: {error}",
+        "join": f"the container's files can't be seen, as its process {path} has ended: {error}",
+        "limit": f"control group {path} can't be entered: {error}",
         "user": f"user {path}, group {spec.gid} can't be taken: {error}",
         "hostname": f"hostname {path} can't be set: {error}",
         "namespace": f"network namespace {spec.netns and spec.netns.name} can't be entered: {error}",
