@@ -16,7 +16,7 @@ def built(pod: str, own: str) -> Security | Missing:
     )
     resource = load(text, "-").manifests[0].resource
     assert isinstance(resource, Pod)
-    return security.build(resource.spec, resource.spec.containers[0])
+    return security.build(resource.spec, resource.spec.containers[0], None)
 
 
 USERS = [

@@ -15,7 +15,7 @@ from typing import Final
 from pilotfish.config.kubernetes import Container
 
 RUN: Final = "pilotfish.io/run"
-"""An annotation of a pod: `process` runs the commands of its containers on this machine's files, `image` is as usual."""
+"""An annotation of a pod: `process` runs its containers' commands on this machine's files, `image` is as usual."""
 PROCESS: Final = "process"
 IMAGE: Final = "image"
 DEFAULT_DOMAIN: Final = "docker.io"
@@ -46,7 +46,9 @@ class Reference:
             raise fault
         name, at, digest = text.partition("@")
         first, slash, rest = name.partition("/")
-        has_domain = bool(slash) and (any(sign in first for sign in ".:") or first == LOCAL_DOMAIN or first != first.lower())
+        has_domain = bool(slash) and (
+            any(sign in first for sign in ".:") or first == LOCAL_DOMAIN or first != first.lower()
+        )
         domain, name = (first, rest) if has_domain else ("", name)
         path, colon, tag = name.partition(":")
         if not _NAME.fullmatch(path) or (has_domain and not _DOMAIN.fullmatch(domain)):

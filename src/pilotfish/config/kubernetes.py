@@ -341,7 +341,7 @@ class Resources(Struct):
 class Container(Struct):
     name: str
     image: str = ""
-    """Run by way of podman. Without one the container is a process of this machine; so it is, whatever stands here, where
+    """Podman has it, or pulls it. Without one the container is a process of this machine; so it is in any case where
     the pod has the annotation `pilotfish.io/run: process`."""
     image_pull_policy: Literal["", "Always", "IfNotPresent", "Never"] = ""
     """Where it is not given, what is on the machine is run, whatever its tag."""

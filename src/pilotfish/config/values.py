@@ -43,7 +43,9 @@ class Quantity(Value[Decimal]):
 
 
 _LONGEST = 60
-_QUANTITY = re.compile(r"([0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:([numkMGTPE]|[KMGTPE]i)|([eE][-+]?[0-9]{1,2}))?")
+_QUANTITY = re.compile(
+    r"([0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:([numkMGTPE]|[KMGTPE]i)|([eE][-+]?[0-9]{1,2}))?"
+)
 _UNITS = {
     "": Decimal(1),
     **{unit: Decimal(10) ** (3 * power) for power, unit in zip((-3, -2, -1, *range(1, 7)), "numkMGTPE", strict=True)},

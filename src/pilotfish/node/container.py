@@ -15,6 +15,7 @@ from pilotfish.node.events import (
     Effect,
     Exited,
     Hooked,
+    NoImage,
     NotStarted,
     Probed,
     RunHook,
@@ -34,7 +35,10 @@ BACKOFF_RESET = 600.0
 """Seconds of running after which a crash is a first one again."""
 LATE = 2.0
 """Seconds that SIGTERM gets when preStop used up all of the grace period, as kubelet gives them."""
+IMAGE_RETRY = 5.0
+"""Seconds until an image that is not there is looked for again, as it may have been loaded. Pulls have a back-off."""
 _START_ERROR = 128
+_OUT_OF_MEMORY = "OOMKilled: it took more memory than its limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class ContainerState:
     backoff: float = 0.0
     """Seconds that the next restart waits for."""
     restart_at: float | None = None
+    """When it is started again, or its image looked for again."""
     blocked: bool = False
     hooked: bool = False
     """postStart is done, or there is none."""
@@ -110,7 +115,10 @@ def specified(spec: Container) -> dict[ProbeKind, Probe]:
     return {kind: probe for kind, probe in every if probe is not None}
 
 
-def handle(c: ContainerState, event: Started | NotStarted | Exited | Probed | Hooked, now: float) -> ContainerState:
+News = Started | NotStarted | NoImage | Exited | Probed | Hooked
+
+
+def handle(c: ContainerState, event: News, now: float) -> ContainerState:
     """The state after the event, which is this container's; news of an earlier run changes nothing."""
     if event.run != c.run:
         return c
@@ -120,11 +128,20 @@ def handle(c: ContainerState, event: Started | NotStarted | Exited | Probed | Ho
         return _begin_probes(c, now)
     if isinstance(event, NotStarted):
         return _not_started(c, event, now)
+    if isinstance(event, NoImage):
+        reason, message = event.reason, event.message
+        return replace(c, phase="waiting", reason=reason, message=message, restart_at=now + IMAGE_RETRY)
     if isinstance(event, Exited):
-        return _exited(c, event.code, now)
+        c = _exited(c, event.code, now)
+        return replace(c, reason="OOMKilled", message=_OUT_OF_MEMORY) if event.out_of_memory and event.code else c
     if isinstance(event, Probed):
         return _probed(c, event, now)
     return _hooked(c, event, now)
+
+
+def unblock(c: ContainerState) -> ContainerState:
+    """What it lacked may be there now."""
+    return replace(c, blocked=False, restart_at=None if c.phase == "waiting" else c.restart_at)
 
 
 def stop(c: ContainerState, now: float, deadline: float) -> tuple[ContainerState, tuple[Effect, ...]]:

@@ -45,12 +45,24 @@ class NotStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class NoImage:
+    """Its image is not there. It is looked for again in a while, which is no restart."""
+
+    container: str
+    run: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Exited:
     """`code` is 128 + N for a process that signal N ended, as in a shell."""
 
     container: str
     run: int
     code: int
+    out_of_memory: bool = False
+    """The kernel killed in it, as it took more than its limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +122,7 @@ Event = (
     | ProxyReady
     | Started
     | NotStarted
+    | NoImage
     | Exited
     | Probed
     | Hooked

@@ -1,4 +1,5 @@
-"""Where a container without a workingDir begins: in the folder of its manifest, unless one of its mounts hides that."""
+"""Where a container without an image and a workingDir begins: in the folder of its manifest, unless one of its mounts
+hides that."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from pilotfish.config.kubernetes import Container
 from pilotfish.model import Problem, Severity, Source
 from pilotfish.node import volumes
 from pilotfish.node.identity import PodIdentity
+from pilotfish.node.images import names_image
 
 _ROOT = "/"
 
@@ -23,7 +25,8 @@ def describe_hidden(pod: PodIdentity) -> tuple[Problem, ...]:
     found = []
     for name, containers in lists:
         for index, container in enumerate(containers):
-            at = None if container.working_dir else _find_hiding(pod, container)
+            told = container.working_dir or names_image(pod, container)
+            at = None if told else _find_hiding(pod, container)
             if at is not None:
                 path = container.volume_mounts[at].mount_path
                 message = (

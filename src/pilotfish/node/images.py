@@ -77,7 +77,7 @@ def pull_policy(container: Container) -> Policy:
 def build_credentials(pod: PodIdentity, store: Store) -> tuple[bytes | None, tuple[str, ...]]:
     """(what registries are told, as the content of a `config.json` of Docker's, or None; what is missing of it).
 
-    Of two Secrets for one registry the first counts. A Secret that lacks does not keep an image from being pulled, as in
+    Of two Secrets for one registry the first counts. One that lacks does not keep an image from being pulled, as in
     Kubernetes.
     """
     auths: dict[str, Any] = {}

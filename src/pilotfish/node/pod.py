@@ -112,7 +112,7 @@ def wake_at(pod: PodState) -> float | None:
 
 
 def _handle(pod: PodState, event: ev.Event, now: float) -> tuple[PodState, tuple[ev.Effect, ...]]:
-    if isinstance(event, ev.Started | ev.NotStarted | ev.Exited | ev.Probed | ev.Hooked):
+    if isinstance(event, containers.News):
         return _handle_container(pod, event, now)
     if isinstance(event, ev.Deleted):
         return _delete(pod, event, now)
@@ -125,13 +125,11 @@ def _handle(pod: PodState, event: ev.Event, now: float) -> tuple[PodState, tuple
     if isinstance(event, ev.ProxyReady):
         return replace(pod, proxy_ready=event.ready), ()
     if isinstance(event, ev.ConfigChanged):
-        return replace(pod, containers=tuple(replace(c, blocked=False) for c in pod.containers)), ()
+        return replace(pod, containers=tuple(containers.unblock(c) for c in pod.containers)), ()
     return _next_stage(pod, event, now)
 
 
-def _handle_container(
-    pod: PodState, event: ev.Started | ev.NotStarted | ev.Exited | ev.Probed | ev.Hooked, now: float
-) -> tuple[PodState, tuple[ev.Effect, ...]]:
+def _handle_container(pod: PodState, event: containers.News, now: float) -> tuple[PodState, tuple[ev.Effect, ...]]:
     effects: tuple[ev.Effect, ...] = ()
     changed = []
     for c in pod.containers:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pilotfish.config.kubernetes import Capabilities, Container, PodSecurityContext, PodSpec, SecurityContext
 from pilotfish.model import capabilities
 from pilotfish.node.environment import Missing
+from pilotfish.node.images import Image
 
 _NON_ROOT = "runAsNonRoot"
 
@@ -19,6 +20,9 @@ class Security:
     uid: int | None
     """None: as the mesh's own process, which is root."""
     gid: int | None
+    """None: as `uid`, or with an image the group that its files name."""
+    user: str | None = None
+    """USER[:GROUP] as the image's files have it, in the place of `uid`; None without an image."""
     groups: tuple[int, ...] = ()
     capabilities: frozenset[str] | None = capabilities.DEFAULT
     """What it may have at the most; root has all of them. None: all that there are."""
@@ -26,18 +30,22 @@ class Security:
     read_only_root: bool = False
 
 
-def build(spec: PodSpec, container: Container) -> Security | Missing:
+def build(spec: PodSpec, container: Container, image: Image | None) -> Security | Missing:
     """Or why it may not start."""
     pod, own = spec.security_context or PodSecurityContext(), container.security_context or SecurityContext()
     uid = pod.run_as_user if own.run_as_user is None else own.run_as_user
     gid = pod.run_as_group if own.run_as_group is None else own.run_as_group
-    if (pod.run_as_non_root if own.run_as_non_root is None else own.run_as_non_root) and not uid:
-        return _refuse_root(uid, "spec.securityContext" if own.run_as_non_root is None else "securityContext")
+    user = None if image is None else image.user if uid is None else str(uid)
+    if pod.run_as_non_root if own.run_as_non_root is None else own.run_as_non_root:
+        field = "spec.securityContext" if own.run_as_non_root is None else "securityContext"
+        if why := _may_be_root(uid, user):
+            return Missing(f"{field}.{_NON_ROOT}", why, "give it a runAsUser other than 0")
     listed = own.capabilities or Capabilities()
     return Security(
         uid=uid,
-        # Kubernetes takes the image's group, root's where that names none. There is no image: the user's own number.
-        gid=uid if gid is None else gid,
+        # Kubernetes takes the image's group, root's where that names none. Without an image: the user's own number.
+        gid=uid if gid is None and image is None else gid,
+        user=user,
         groups=tuple(dict.fromkeys((*pod.supplemental_groups, *(() if pod.fs_group is None else (pod.fs_group,))))),
         capabilities=None if own.privileged else capabilities.change(listed.add, listed.drop),
         no_new_privileges=not own.allow_privilege_escalation,
@@ -50,9 +58,11 @@ def volume_group(spec: PodSpec) -> int | None:
     return spec.security_context.fs_group if spec.security_context else None
 
 
-def _refuse_root(uid: int | None, field: str) -> Missing:
-    """In the words of kubelet's verifyRunAsNonRoot; what an image would say, nobody says here."""
-    remedy = "give it a runAsUser other than 0"
-    if uid is None:
-        return Missing(f"{field}.{_NON_ROOT}", "container has runAsNonRoot and image will run as root", remedy)
-    return Missing(f"{field}.{_NON_ROOT}", "container's runAsUser breaks non-root policy", remedy)
+def _may_be_root(uid: int | None, user: str | None) -> str:
+    """Why, in the words of kubelet's verifyRunAsNonRoot; else "". Without an image it is, if nothing is said."""
+    if uid is not None:
+        return "" if uid else "container's runAsUser breaks non-root policy"
+    name = (user or "0").partition(":")[0] or "0"
+    if not name.isdecimal():
+        return f"container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root"
+    return "" if int(name) else "container has runAsNonRoot and image will run as root"

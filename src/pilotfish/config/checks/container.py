@@ -34,9 +34,7 @@ _FIELD_PATH = re.compile(
 """Source: https://kubernetes.io/docs/concepts/workloads/pods/downward-api/"""
 
 
-def check_container(
-    container: Container, as_image: bool, volumes: frozenset[str], field: str, report: Report
-) -> None:
+def check_container(container: Container, as_image: bool, volumes: frozenset[str], field: str, report: Report) -> None:
     _check_command(container, as_image, field, report)
     if container.working_dir and not container.working_dir.startswith("/"):
         report.invalid(f"{field}.workingDir", f"{container.working_dir!r} is not absolute", "begin it with /")
@@ -89,7 +87,9 @@ def _check_command(container: Container, as_image: bool, field: str, report: Rep
         try:
             Reference.parse(container.image)
         except ValueError as error:
-            report.invalid(f"{field}.image", str(error), "write one such as nginx:1.27 or example.com/team/shop@sha256:...")
+            report.invalid(
+                f"{field}.image", str(error), "write one such as nginx:1.27 or example.com/team/shop@sha256:..."
+            )
     elif not container.command or not container.command[0]:
         why = f"with {RUN}: {PROCESS}" if container.image else "without an image"
         message = f"{why} a container is a process of this machine and needs a command, so the object is not used"

@@ -112,7 +112,7 @@ async def _layers(said: Mapping[str, Any]) -> tuple[str, ...]:
         return (data["UpperDir"], *(lower.split(":") if lower else ()))
     if driver.get("Name") != "vfs":
         what = f"podman's storage driver {driver.get('Name')} is none of {', '.join(_STORAGES)}"
-        raise MachineError(what, 'name one as driver in /etc/containers/storage.conf, and load the images again')
+        raise MachineError(what, "name one as driver in /etc/containers/storage.conf, and load the images again")
     # A copy of all files for each layer: "mounting" the last of them tells where it is, and does no more.
     done = await run(("podman", "image", "mount", said["Id"]))
     await run(("podman", "image", "unmount", said["Id"]))

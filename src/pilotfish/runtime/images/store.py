@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pilotfish.config.images import Reference
 from pilotfish.model import ObjectRef
@@ -48,8 +50,10 @@ _Key = tuple[str, bytes | None]
 
 
 class Images:
-    def __init__(self, mesh: str, say: Say) -> None:
+    def __init__(self, mesh: str, mark: Path, say: Say) -> None:
+        """`mark`: a directory that is there before podman keeps anything for the mesh."""
         self._mesh = mesh
+        self._mark = mark
         self._say = say
         self._local = _Local()
         self._pulls: dict[_Key, asyncio.Task[None]] = {}
@@ -58,13 +62,10 @@ class Images:
         self._kept: dict[str, _Kept] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._letting_go: asyncio.Task[None] | None = None
-        self.used = False
-        """podman was asked for something."""
 
     async def get(self, text: str, policy: Policy, credentials: bytes | None, holder: ObjectRef) -> Image:
         """The image called `text`, kept for `holder` until it is released. ImageError where there is none now: to be
         asked again in a while, as it may have been loaded, and a pull is tried anew when its time has come."""
-        self.used = True
         reference = Reference.parse(text)
         try:
             found = None if policy == "Always" else await self._local.find(reference.local)
@@ -100,11 +101,9 @@ class Images:
         if self._letting_go is not None:
             tasks.append(self._letting_go)
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self.used:
-            try:
+        if self._mark.exists():
+            with suppress(MachineError):  # it is not installed
                 await podman.let_all_go(self._mesh)
-            except MachineError:  # it is not installed
-                pass
 
     async def _pull(self, key: _Key) -> None:
         """One that is under way is everybody's who wants the same."""
@@ -154,6 +153,7 @@ class Images:
     async def _keep(self, image: Image, holder: ObjectRef) -> None:
         kept = self._kept.get(image.id)
         if kept is None:
+            self._mark.mkdir(mode=0o700, parents=True, exist_ok=True)
             kept = self._kept[image.id] = _Kept(asyncio.ensure_future(podman.keep(self._mesh, image.id)))
         kept.holders.add(holder)
         try:

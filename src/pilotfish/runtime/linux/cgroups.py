@@ -97,7 +97,7 @@ class ControlGroup:
         return 0
 
     def end(self) -> None:
-        """Kills who is left in it, and removes it; what the kernel does not let go yet stays for `Hierarchies.remove`."""
+        """Kills who is left in it, and removes it; what the kernel keeps for now is for `Hierarchies.remove`."""
         for directory in self.directories:
             with suppress(OSError):
                 for pid in (directory / "cgroup.procs").read_text().split():

@@ -7,7 +7,7 @@ Source: https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md
 """
 
 # Importing pathlib would cost every container some milliseconds.
-# ruff: noqa: PTH102, PTH103, PTH110, PTH116
+# ruff: noqa: PTH102, PTH103, PTH116, PTH211
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def mount_image(
 ) -> None:
     """Makes the layers, the uppermost first, the root; then binds each (source, target, read only, root of the source).
 
-    `writable` has the empty directories `upper` and `work`; `folder` is made where it lacks. OSError names the path that failed. Unless the container is
-    `privileged`, no device file that it makes can be opened.
+    `writable` has the empty directories `upper` and `work`; `folder` is made where it lacks. OSError names the path
+    that failed. Unless the container is `privileged`, no device file that it makes can be opened.
     """
     mounts.separate()
     lower = [os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for layer in layers]

@@ -15,7 +15,9 @@ from pathlib import Path
 from pilotfish.runtime.control.client import find_meshes
 from pilotfish.runtime.net.leftovers import sweep
 from pilotfish.runtime.net.names import check_mesh_name, node_name
+from pilotfish.runtime.node.limiter import sweep_limits
 from pilotfish.runtime.node.options import CannotStart
+from pilotfish.runtime.node.writable import ROOT, sweep_images
 
 _LOCKS = Path("/run/pilotfish.lock")
 """In memory, so that it ends with the machine's run, as namespaces do. Nobody but root may make anything in /run, so
@@ -100,6 +102,7 @@ async def _sweep_dead(directory: Path) -> tuple[str, ...]:
         return ()
     try:
         found = await sweep(directory.name)
+        found = (*found, *await sweep_images(directory.name), *sweep_limits(directory.name))
         removed = remove_directory(directory)
     finally:
         claim.release()
@@ -120,7 +123,7 @@ def find_private(root: Path) -> tuple[str, ...]:
     meshes = tuple(entry for entry in entries if entry.is_dir() and is_ours(entry))
     places = (root,) if len(meshes) == len(entries) else meshes
     # By their own names, too: what a container is shown of them, its volumes, is named so.
-    return tuple(dict.fromkeys(str(path) for place in (*places, _LOCKS) for path in (place.resolve(), place)))
+    return tuple(dict.fromkeys(str(path) for place in (*places, _LOCKS, ROOT) for path in (place.resolve(), place)))
 
 
 def remove_directory(directory: Path) -> bool:

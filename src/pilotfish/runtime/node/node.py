@@ -18,6 +18,7 @@ from pilotfish.node import store as storing
 from pilotfish.node.store import APPLIED, Store
 from pilotfish.runtime.agent import AgentHost, machine_resolvers
 from pilotfish.runtime.control.server import ControlServer
+from pilotfish.runtime.images.store import Images
 from pilotfish.runtime.linux.loopback import ipv6_enabled
 from pilotfish.runtime.net.network import MeshNetwork
 from pilotfish.runtime.node.changes import ChangeCounter
@@ -26,6 +27,7 @@ from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.ending import Ending
 from pilotfish.runtime.node.entrances import Entrances
 from pilotfish.runtime.node.faults import Faults
+from pilotfish.runtime.node.limiter import Limiter
 from pilotfish.runtime.node.objects import Objects
 from pilotfish.runtime.node.operations import NodeOperations
 from pilotfish.runtime.node.options import CannotStart, UpOptions
@@ -37,6 +39,7 @@ from pilotfish.runtime.node.sandbox import Ground
 from pilotfish.runtime.node.status import Status
 from pilotfish.runtime.node.tokens import TokenMaker
 from pilotfish.runtime.node.workloads import Place
+from pilotfish.runtime.node.writable import remove_writable, writable_directory
 from pilotfish.runtime.source import ObjectSource
 from pilotfish.runtime.source.files import Files
 from pilotfish.runtime.source.waiting import LATE
@@ -173,6 +176,12 @@ class _Builder:
         agents = AgentHost(resolvers=machine_resolvers())
         self._parts.push_async_callback(agents.close)
         self._parts.push_async_callback(discovery.stop)
+        limiter = Limiter(self._options.name)
+        self._parts.callback(limiter.close)
+        writable = writable_directory(self._options.name)
+        images = Images(self._options.name, writable, self._progress.say)
+        self._parts.callback(remove_writable, self._options.name)
+        self._parts.push_async_callback(images.close)
         ground = Ground(
             network=network,
             agents=agents,
@@ -181,6 +190,9 @@ class _Builder:
             tokens=TokenMaker(self._options.directory, discovery.xds),
             discovery_ready=asyncio.Event(),
             starting=asyncio.Semaphore(max(_ENVOYS_AT_ONCE, 2 * len(os.sched_getaffinity(0)))),
+            images=images,
+            limiter=limiter,
+            writable=writable,
             private=find_private(self._options.state_root),
         )
         place = Place(os.uname().nodename, self._options.directory, network.subnets, ipv6_enabled())

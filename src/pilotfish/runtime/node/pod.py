@@ -13,17 +13,20 @@ from pilotfish.config.kubernetes import Container, ExecAction
 from pilotfish.inject import Sidecar
 from pilotfish.model import Problem, Source
 from pilotfish.node import events as ev
+from pilotfish.node import images, security, volumes
 from pilotfish.node import launch as launching
 from pilotfish.node import pod as pods
-from pilotfish.node import security, volumes
+from pilotfish.node.container import ContainerState
 from pilotfish.node.environment import Missing
 from pilotfish.node.identity import PodIdentity
+from pilotfish.node.images import Image
 from pilotfish.node.launch import Launch
 from pilotfish.node.pod import PodState
 from pilotfish.node.store import Store
 from pilotfish.node.unusable_files import describe_unusable
 from pilotfish.runtime.agent import AgentError
 from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.images.store import ImageError
 from pilotfish.runtime.linux.process import LaunchError
 from pilotfish.runtime.node.containers import Containers, exec_action, exit_code, hook_handler
 from pilotfish.runtime.node.faults import Faults
@@ -66,6 +69,8 @@ class Pod:
         self.notes: tuple[str, ...] = ()
         self.lacking: Mapping[str, tuple[Missing, ...]] = {}
         """What each container that can't start lacks."""
+        self.unpulled: Mapping[str, ImageError] = {}
+        """Why containers have no image."""
         self.unwritten = ""
         """Why its volumes could not follow the last change."""
         self.sandbox = Sandbox(identity, sidecar, node.ground, self._proxy_changed)
@@ -76,6 +81,9 @@ class Pod:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._building: asyncio.Task[None] | None = None
+        self._images: dict[str, Image] = {}
+        """What each container was last started from."""
+        self._fetching: dict[str, asyncio.Future[Image]] = {}
 
     @property
     def directory(self) -> Path:
@@ -86,6 +94,9 @@ class Pod:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if isinstance(event, ev.Deleted):  # it waits for no image any more
+            for fetching in self._fetching.values():
+                fetching.cancel()
         before = self.state
         self.state, effects = pods.step(self.state, event, self._loop.time())
         self._node.pod_told(self, event)
@@ -105,9 +116,13 @@ class Pod:
             contents, missing = volumes.build(self.identity, self._node.store)
             if not missing:
                 self._rewrite(contents)
-        if self.lacking:
+        if self.lacking or self.unpulled:
             self.lacking = {}
             self.post(ev.ConfigChanged())
+
+    def pulling(self, c: ContainerState) -> str:
+        """How far the pull of its image is, while it waits for that."""
+        return self._node.ground.images.progress(c.spec.image) if c.name in self._fetching else ""
 
     def _rewrite(self, contents: tuple[volumes.VolumeContent, ...]) -> None:
         try:
@@ -123,7 +138,7 @@ class Pod:
     def problems(self) -> tuple[Problem, ...]:
         """What the user should mend, so that its containers can start and its volumes follow."""
         identity = self.identity
-        found = (*self._lacks(), *self._unusable_files())
+        found = (*self._lacks(), *self._lacks_image(), *self._unusable_files())
         if not self.unwritten:
             return found
         message = f"its volumes stay as they were: {self.unwritten}; they follow when they can be written"
@@ -150,6 +165,21 @@ class Pod:
             )
             for name, lacks in self.lacking.items()
             for lack in lacks
+        )
+
+    def _lacks_image(self) -> tuple[Problem, ...]:
+        """The same for all pods of one template."""
+        identity = self.identity
+        template = "spec.template." if identity.owner else ""
+        return tuple(
+            Problem(
+                identity.owner or identity.ref,
+                f"{template}spec.containers[{name}].image",
+                "ErrImagePull",
+                f"container {name} waits: {error.message}{f'; {error.remedy}' if error.remedy else ''}",
+                source=Source.parse(identity.source),
+            )
+            for name, error in self.unpulled.items()
         )
 
     async def close(self) -> None:
@@ -189,7 +219,7 @@ class Pod:
         elif effect.what == "stop proxy":
             self._spawn(self._then(self._stop_proxy(deadline), ev.ProxyStopped()))
         else:
-            self._spawn(self._then(self.sandbox.remove(keep_files=not self.state.deleted), ev.Removed()))
+            self._spawn(self._then(self._remove(), ev.Removed()))
 
     async def _build(self) -> None:
         try:
@@ -222,9 +252,16 @@ class Pod:
         now = self._loop.time()
         await self.sandbox.stop_proxy(min(max(deadline, now + 1), now + _PROXY_END))
 
+    async def _remove(self) -> None:
+        try:
+            await self.sandbox.remove(keep_files=not self.state.deleted)
+        finally:
+            self._node.ground.images.release(self.identity.ref)
+
     async def _start(self, container: Container, run: int) -> None:
         step = f"container {container.name} is not started"
         try:
+            await self._fetch(container)
             launch = self._prepare(container)
             if not isinstance(launch, Launch):
                 self.lacking = {**self.lacking, container.name: launch}
@@ -232,6 +269,10 @@ class Pod:
                 self.post(ev.NotStarted(container.name, run, "CreateContainerConfigError", said, blocked=True))
                 return
             process, log = await self.containers.start(container, launch)
+        except ImageError as error:
+            self.unpulled = {**self.unpulled, container.name: error}
+            self.post(ev.NoImage(container.name, run, error.reason, error.message))
+            return
         except (LaunchError, MachineError, OSError) as error:
             self.post(ev.NotStarted(container.name, run, "StartError", str(error)))
             return
@@ -244,7 +285,28 @@ class Pod:
         self.post(ev.Started(container.name, run, process.pid))
         code = await process.wait()
         log.close()
-        self.post(ev.Exited(container.name, run, exit_code(code)))
+        self.post(ev.Exited(container.name, run, exit_code(code), self.containers.end(container.name)))
+
+    async def _fetch(self, container: Container) -> None:
+        """Its image, where it is to run as one. ImageError if there is none."""
+        if not images.names_image(self.identity, container):
+            return
+        name = container.name
+        credentials, missing = images.build_credentials(self.identity, self._node.store)
+        policy = images.pull_policy(container)
+        work = self._node.ground.images.get(container.image, policy, credentials, self.identity.ref)
+        self._fetching[name] = fetching = asyncio.ensure_future(work)
+        try:
+            self._images[name] = await fetching
+        except ImageError as error:
+            raise ImageError(error.reason, "; ".join((error.message, *missing)), error.remedy) from error
+        except asyncio.CancelledError:
+            if self.state.deleted:
+                raise ImageError("ErrImagePull", "the pod is being removed") from None
+            raise
+        finally:
+            del self._fetching[name]
+        self.unpulled = {other: error for other, error in self.unpulled.items() if other != name}
 
     async def _probe(self, container: Container, effect: ev.RunProbe) -> None:
         command = exec_action(container, effect.kind)
@@ -291,7 +353,8 @@ class Pod:
     def _build_launch(self, container: Container, argv: tuple[str, ...] | None = None) -> Launch | tuple[Missing, ...]:
         node = self._node
         ips = node.cluster_ips(self.identity.namespace)
-        return launching.build(self.identity, container, node.store, ips, node.base_environment, argv)
+        image = self._images.get(container.name)
+        return launching.build(self.identity, container, node.store, ips, node.base_environment, image, argv)
 
     def _container(self, name: str) -> Container:
         return next(c.spec for c in self.state.containers if c.name == name)

@@ -16,16 +16,18 @@ from pilotfish.model import Proxy
 from pilotfish.model.proxy import ProxyType
 from pilotfish.model.wellknown import PROXY_CONTAINER
 from pilotfish.node.identity import PodIdentity
-from pilotfish.node.launch import render_hosts, render_resolv_conf
+from pilotfish.node.launch import render_hostname, render_hosts, render_resolv_conf
 from pilotfish.node.volumes import Mount, build_identity_mounts, build_proxy_mounts
 from pilotfish.runtime import capture
 from pilotfish.runtime.agent import Agent, AgentHost, AgentSpec
 from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.images.store import Images
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.pidns import PidNs
 from pilotfish.runtime.linux.process import BindMount
 from pilotfish.runtime.net.names import pod_name
 from pilotfish.runtime.net.network import MeshNetwork
+from pilotfish.runtime.node.limiter import Limiter
 from pilotfish.runtime.node.tokens import TokenMaker
 from pilotfish.runtime.thread import in_thread
 
@@ -46,6 +48,10 @@ class Ground:
     """An Envoy that started before would wait long for its second try."""
     starting: asyncio.Semaphore
     """How many Envoys start side by side: more of them than there are cores only makes each of them late."""
+    images: Images
+    limiter: Limiter
+    writable: Path
+    """Where containers made from images have what they change; each pod has a directory there."""
     private: tuple[str, ...] = ()
     """Directories of the machine that no container sees: what meshes keep on the disk, and their control sockets."""
 
@@ -114,6 +120,15 @@ class Sandbox:
         """Directories of the machine that its containers do not see."""
         return self._ground.private
 
+    @property
+    def writable(self) -> Path:
+        """What its containers change of their images, each in a directory."""
+        return self._ground.writable / self._identity.uid
+
+    @property
+    def limiter(self) -> Limiter:
+        return self._ground.limiter
+
     def _leave(self) -> None:
         if self._pidns is not None:
             self._pidns.close()
@@ -143,6 +158,8 @@ class Sandbox:
                     await self._pidns.ended()
         self._leave()
         await self._ground.network.remove_pod(self._identity.namespace, self._identity.name)
+        if self.writable.exists():
+            await in_thread(lambda: shutil.rmtree(self.writable, ignore_errors=True))
         if not keep_files:
             await in_thread(lambda: shutil.rmtree(self._directory, ignore_errors=True))
 
@@ -152,6 +169,7 @@ class Sandbox:
         (self._directory / "logs").mkdir(exist_ok=True)
         (etc / "resolv.conf").write_text(render_resolv_conf(self._identity.namespace))
         (etc / "hosts").write_text(render_hosts(self._identity))
+        (etc / "hostname").write_text(render_hostname(self._identity))
 
     def _agent_spec(self, sidecar: Sidecar) -> AgentSpec:
         ground = self._ground

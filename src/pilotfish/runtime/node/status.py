@@ -97,7 +97,8 @@ class Status:
         expiring = tuple(p for pod in workloads.pods.values() if (p := certificate_problem(pod, time.time())))
         unpublished = tuple(problem for each in self._published if (problem := find_problem(each, store)))
         manifests = {ref: stored.manifest for ref, stored in store.objects.items()}
-        ours = (*reconciler.faults.problems, *reconciler.address_problems, *gateways.find_problems(manifests))
+        unheld = (limit,) if (limit := reconciler.ground.limiter.problem) is not None else ()
+        ours = (*unheld, *reconciler.faults.problems, *reconciler.address_problems, *gateways.find_problems(manifests))
         found = (*self._source.problems(), *store.problems, *ours, *refused, *waiting, *expiring, *unpublished)
         return tuple(dict.fromkeys(found))
 
