@@ -18,7 +18,7 @@ from pilotfish.runtime.control.client import Unreachable
 from tests.cli.conftest import Invoke
 from tests.cli.fakes import FakeMesh, mesh_view, pod
 
-MESHLESS = {"version", "completion", "xds", "validate", "test"}
+MESHLESS = {"version", "completion", "xds", "validate", "test", "image"}
 """Those that ask no mesh."""
 OTHERS = {"discovery", "agent", "capture"}
 """Those whose start-up may be heavy: they run for long."""

@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("explain", "Explain the way of a request, step by step, and why."),
     "why": ("why", "Say what a status or a response flag means, and what led to it."),
     "test": ("test", "Check that requests go the ways that files expect."),
+    "image": ("image", "Load images into this machine, and list them."),
     "validate": ("validate", "Check manifests, each object by itself."),
     "analyze": ("analyze", "Look for what is wrong across objects: of manifests, or of the mesh."),
     "authz": ("authz", "Show which policies hold for a workload."),

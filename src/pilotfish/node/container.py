@@ -38,7 +38,7 @@ LATE = 2.0
 IMAGE_RETRY = 5.0
 """Seconds until an image that is not there is looked for again, as it may have been loaded. Pulls have a back-off."""
 _START_ERROR = 128
-_OUT_OF_MEMORY = "OOMKilled: it took more memory than its limit"
+_OUT_OF_MEMORY = "it took more memory than its limit"
 
 
 @dataclass(frozen=True, slots=True)

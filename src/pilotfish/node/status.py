@@ -22,6 +22,8 @@ def container_state(c: ContainerState, pod: PodState) -> tuple[State, str, str]:
             return "terminated", c.reason, c.message
         wait = round(c.restart_at - (c.finished_at or c.restart_at))
         why = c.message or f"last exit code {c.exit_code}"
+        if c.reason == "OOMKilled":
+            why = f"{c.reason}: {why}"
         return "waiting", "CrashLoopBackOff", f"back-off {wait}s restarting failed container: {why}"
     if c.reason:
         return "waiting", c.reason, c.message

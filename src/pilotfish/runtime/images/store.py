@@ -110,8 +110,7 @@ class Images:
         loop = asyncio.get_running_loop()
         failure = self._failures.get(key)
         if failure is not None and loop.time() < failure.until:
-            what = f"back-off {failure.wait:.0f}s pulling image: {failure.message}"
-            raise ImageError("ImagePullBackOff", what, _REMEDY)
+            raise ImageError("ImagePullBackOff", failure.message, _REMEDY)
         task = self._pulls.get(key)
         if task is None:
             task = self._pulls[key] = asyncio.ensure_future(self._fetch(key))

@@ -197,7 +197,7 @@ def _resolve(order: Mapping[str, Any]) -> Mapping[str, Any]:
 
     uid, gid, groups, home = find_account(*order["account"])
     env = order["env"] if "HOME" in order["env"] else {**order["env"], "HOME": home}
-    return {**order, "uid": uid, "gid": gid, "groups": [*order["groups"], *groups], "env": env}
+    return {**order, "uid": uid, "gid": gid, "groups": [gid, *order["groups"], *groups], "env": env}
 
 
 def _set_hostname(name: str) -> None:

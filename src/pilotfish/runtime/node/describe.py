@@ -126,7 +126,7 @@ def _container(pod: Pod, c: ContainerState) -> ContainerView:
         kind=c.kind,
         state=state,
         reason=reason,
-        message=message or pod.pulling(c),
+        message=pod.pulling(c) or message,
         ready=c.ready if c.kind != "init" else c.over and c.exit_code == 0,
         started=c.started,
         restarts=c.run,

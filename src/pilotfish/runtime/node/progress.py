@@ -95,4 +95,6 @@ def _describe(pod: Pod) -> str:
     if state.outcome:
         return "completed" if state.outcome == "Succeeded" else f"failed: {state.message or 'see its logs'}"
     troubles = (c for c in state.containers if c.reason not in ("", "Completed"))
-    return next((f"container {c.name}: {c.reason} {c.message}".strip() for c in troubles), state.message)
+    # That a pull which failed is tried again, and fails again, is no news.
+    words = ((c, "ErrImagePull" if c.reason == "ImagePullBackOff" else c.reason) for c in troubles)
+    return next((f"container {c.name}: {word} {c.message}".strip() for c, word in words), state.message)
