@@ -34,7 +34,7 @@ from pilotfish.config.kinds import STRUCTS
 from pilotfish.config.kubernetes import Metadata, Pod, PodSpec
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.config.schema import api_fields
-from pilotfish.config.values import IntOrString
+from pilotfish.config.values import IntOrString, Quantity
 from pilotfish.model import Duration, Kind, Severity
 from pilotfish.model.kinds import UNSUPPORTED
 
@@ -147,7 +147,7 @@ def _kind_of(kind: Type) -> str:
         case LiteralType(values=values):
             return ", ".join(f"`{value}`" for value in values if value)
         case CustomType(cls=cls):
-            return "duration" if cls is Duration else "number or text"
+            return {Duration: "duration", Quantity: "quantity"}.get(cls, "number or text")
         case DictType(value_type=inner):
             return f"map to {_kind_of(inner)}"
         case VarTupleType(item_type=inner):

@@ -326,9 +326,11 @@ spec: {{containers: [{{name: c, image: "{name}", imagePullPolicy: Never, args: [
     try:
         with make_mesh("loads", {"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: none}"}) as mesh:
             mesh.write("pods.yaml", pods)
-            for form, file in archives.items():
+            for form in archives:
                 wait_until("no image", partial(_waits, mesh, form, "ErrImageNeverPull"))
+            for form, file in archives.items():
                 assert names[form] in mesh.pilotfish("image", "load", file).stdout
+            for form in archives:
                 wait_until("its start", partial(_runs, mesh, form))
             listed = mesh.pilotfish("image", "ls").stdout
             assert all(name.removesuffix(":1") in listed for name in names.values())
@@ -376,8 +378,7 @@ def test_nothing_is_left_after_kill_9(tmp_path: Path, image: str) -> None:
     )
     try:
         run(PILOTFISH, "up", manifest, "--name", name, "--detach", env=env)
-        pid = json.loads(run(PILOTFISH, "get", "meshes", "-o", "json", env=env).stdout)
-        os.kill(_pid_of(pid, name), signal.SIGKILL)
+        os.kill(json.loads((tmp_path / "state" / name / "mesh.json").read_text())["pid"], signal.SIGKILL)
     finally:
         run(PILOTFISH, "down", "--name", name, env=env)
     wait_until("the end of its processes", lambda: "sleep\0987654" not in _commands())
@@ -385,10 +386,6 @@ def test_nothing_is_left_after_kill_9(tmp_path: Path, image: str) -> None:
     assert not Path("/var/lib/pilotfish", name).exists()
     assert not [*Path("/sys/fs/cgroup").glob(f"**/pf-{name}")]
     assert "/pilotfish/" not in Path("/proc/self/mounts").read_text()
-
-
-def _pid_of(listed: Any, name: str) -> int:
-    return next(int(mesh["pid"]) for mesh in listed if mesh["name"] == name)
 
 
 def _commands() -> str:

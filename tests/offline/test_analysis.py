@@ -58,6 +58,7 @@ LEFT_OUT: Final = {
     "conflicting gateways detect by sub selector": "as above",
     "Analyze conflicting gateway with list type": "as above",
     "conflicting gateways with multiple port declarations": "its Gateways name two ports alike, and are refused",
+    "DestinationRuleSubsetsWithTopologyLabels": "its labels are a Node's, and there is one machine, without a region",
     "gatewayNoWorkload": "the mesh runs the gateway itself, where no pod is selected",
     "gatewayCustomIngressGatewayBadPort": "its Pods have no arguments, and are refused; tested in tests/mesh",
     "gatewayCustomIngressGatewayBadPortWithoutTarget": "as above",

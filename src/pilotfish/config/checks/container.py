@@ -132,7 +132,7 @@ def _check_env_from(source: EnvFromSource, field: str, report: Report) -> None:
 
 def _check_limits(resources: Resources, field: str, report: Report) -> None:
     for name in (name for name in resources.limits if name not in ("cpu", "memory")):
-        report.warning(f"{field}.limits.{name}", "UnsupportedField", "it is not enforced; only cpu and memory are")
+        report.warning(f"{field}.limits[{name}]", "UnsupportedField", "it is not enforced; only cpu and memory are")
 
 
 def _check_ports(container: Container, field: str, report: Report) -> None:
