@@ -115,7 +115,7 @@ def podman() -> None:
                 print(f"podman can run no container here: {done.stderr.strip()}")
                 return
             times.append(time.perf_counter() - began)
-        monitors = [pid for pid in map(int, _pids("conmon"))]
+        monitors = list(map(int, _pids("conmon")))
         each = sum(anonymous(pid) for pid in monitors) / len(monitors)
         print(f"podman run: {median(times) * 1e3:.0f} ms a container, and {each:.2f} MB for its conmon")
     finally:

@@ -419,3 +419,36 @@ def test_a_gateway_is_ready_by_its_proxy_alone_and_does_not_end_by_itself() -> N
     assert (talk.pod.phase, talk.pod.ready) == ("Running", False)
     talk.tell(ev.ProxyReady(True))
     assert talk.tell(ev.Deleted(30)) == [ev.Do("withdraw", talk.now + 30)]
+
+
+def test_an_image_that_is_not_there_is_looked_for_again_and_that_is_no_restart() -> None:
+    talk = Talk(PodSpec(containers=(app(),)), captured=False)
+    assert talk.tell(ev.SandboxReady()) == [ev.Start("app", 0)]
+    assert talk.tell(ev.NoImage("app", 0, "ErrImagePull", "no such host")) == []
+    assert (talk.word, talk.container("app").message) == ("ErrImagePull", "no such host")
+    assert talk.wait(4) == []
+    assert talk.wait(1) == [ev.Start("app", 0)]
+    talk.tell(ev.NoImage("app", 0, "ImagePullBackOff", "no such host"))
+    assert talk.word == "ImagePullBackOff"
+    assert talk.tell(ev.ConfigChanged()) == [ev.Start("app", 0)], "a secret may have come"
+    talk.start("app")
+    assert (talk.word, talk.container("app").run) == ("Running", 0)
+
+
+def test_a_pod_that_waits_for_an_image_ends_at_once() -> None:
+    talk = Talk(PodSpec(containers=(app(),)), captured=False)
+    talk.tell(ev.SandboxReady(), ev.NoImage("app", 0, "ErrImagePull", "no such host"))
+    assert talk.tell(ev.Deleted(30)) == [ev.Do("stop proxy", 30.0)]
+
+
+def test_a_container_that_took_too_much_memory_says_so() -> None:
+    talk = Talk(PodSpec(containers=(app(),), restart_policy="Never"), captured=False)
+    talk.tell(ev.SandboxReady())
+    talk.start("app")
+    talk.tell(ev.Exited("app", 0, 137, out_of_memory=True))
+    assert talk.container("app").reason == "OOMKilled"
+    talk = Talk(PodSpec(containers=(app(),), restart_policy="Never"), captured=False)
+    talk.tell(ev.SandboxReady())
+    talk.start("app")
+    talk.tell(ev.Exited("app", 0, 0, out_of_memory=True))
+    assert talk.container("app").reason == "Completed", "it outlived a child that was killed"
