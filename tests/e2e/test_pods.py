@@ -227,8 +227,8 @@ def test_a_command_that_is_not_there_is_said(mesh: Mesh) -> None:
     mesh.call("delete", "pod", "absent")
 
 
-def test_an_image_without_a_command_is_a_problem(mesh: Mesh) -> None:
-    refused = mesh.call("apply", "-f", "-", stdin=pod("image", "image: nginx"), check=False)
+def test_neither_an_image_nor_a_command_is_a_problem(mesh: Mesh) -> None:
+    refused = mesh.call("apply", "-f", "-", stdin=pod("nothing", "args: [x]"), check=False)
     assert refused.returncode == 1
     assert "command" in refused.stderr
     assert "image" in refused.stderr
