@@ -200,7 +200,7 @@ def test_deleting_what_is_not_there_fails_unless_that_is_fine(mesh: FakeMesh, in
     ("arguments", "code", "message"),
     [
         ([], 2, "say what to delete"),
-        (["pod"], 2, "say which of the pod to delete"),
+        (["pod"], 2, "say which of the pods: either names"),
         (["pod", "a", "-f", "-"], 2, "say what to delete"),
         (["pod/"], 2, "KIND/NAME"),
         (["mesh", "demo"], 1, "meshes can't be deleted"),

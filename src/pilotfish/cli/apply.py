@@ -19,7 +19,7 @@ _SOON = 2.0
 
 
 @click.command("apply")
-@filename_options
+@filename_options()
 @click.option(
     "--dry-run",
     type=click.Choice(["none", "client", "server"]),

@@ -12,7 +12,7 @@ from pilotfish.cli.chosen import check_words, choose
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.get import parse_words
 from pilotfish.cli.kinds import READ_ONLY
-from pilotfish.cli.options import FILE, mesh_option, namespace_option, selector_option
+from pilotfish.cli.options import filename_options, mesh_option, namespace_option, selector_option
 from pilotfish.cli.session import Session, open_session
 from pilotfish.cli.sources import read_sources
 from pilotfish.model import ObjectRef
@@ -20,10 +20,7 @@ from pilotfish.model import ObjectRef
 
 @click.command("delete")
 @click.argument("words", metavar="[KIND NAME... | KIND/NAME... | KIND]", nargs=-1, shell_complete=complete.names)
-@click.option(
-    "-f", "--filename", "files", multiple=True, type=FILE, metavar="FILE|DIR|-", help="Manifests that name them."
-)
-@click.option("-R", "--recursive", is_flag=True, help="Folders with all that is below them.")
+@filename_options(required=False)
 @click.option("--all", "every", is_flag=True, help="All objects of the kind.")
 @click.option("-A", "--all-namespaces", is_flag=True, help="Those of all namespaces, with --selector or --all.")
 @selector_option

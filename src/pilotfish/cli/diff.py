@@ -34,7 +34,7 @@ class _Unknown(Failure):
 
 
 @click.command("diff")
-@filename_options
+@filename_options()
 @click.option(
     "--ways",
     "cases",

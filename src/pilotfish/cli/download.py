@@ -18,6 +18,7 @@ def download(url: str) -> str:
         with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
             data: bytes = answer.read(LARGEST + 1)
     except urllib.error.HTTPError as error:
+        error.close()
         raise Failure(f"{url} is answered {error.code} {error.reason}, so nothing of it can be used") from error
     except (OSError, ValueError) as error:
         raise Failure(f"{url} can't be read: {getattr(error, 'reason', error)}; nothing of it is used") from error

@@ -15,13 +15,22 @@ FILE = click.Path(allow_dash=True)
 """A file, a folder, or `-`; shells complete it."""
 
 
-def filename_options(function: F) -> F:
-    """`-f`, `-R`: as `files`, `recursive`."""
+def filename_options(required: bool = True) -> Callable[[F], F]:
+    """`-f`, `-k`, `-R`: as `files`, `recursive`."""
     recursive = click.option("-R", "--recursive", is_flag=True, help="Folders with all that is below them.")
     files = click.option(
-        "-f", "--filename", "files", multiple=True, required=True, type=FILE, metavar="FILE|DIR|-", help="Manifests."
+        "-f",
+        "--filename",
+        "-k",
+        "--kustomize",
+        "files",
+        multiple=True,
+        required=required,
+        type=FILE,
+        metavar="FILE|DIR|URL|-",
+        help="Manifests. A folder with a kustomization, or a Helm chart, is built.",
     )
-    return files(recursive(function))
+    return lambda function: files(recursive(function))
 
 
 def mesh_option(function: F) -> F:

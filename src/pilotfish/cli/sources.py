@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pilotfish.cli.failure import Failure
+from pilotfish.runtime.source.building import find_builder
 from pilotfish.runtime.source.reading import Text, Unreadable, read_all, read_file
 
 _DESCRIPTORS = Path("/dev/fd")
@@ -23,7 +24,8 @@ class ManifestText:
 
 
 def read_sources(names: Iterable[str], recursive: bool = False) -> Iterator[ManifestText]:
-    """Folders give their YAML and JSON files by name. Raises Failure for what can't be read."""
+    """Folders give their YAML and JSON files by name, or what a kustomization or a chart in them comes to. Raises
+    Failure for what can't be read."""
     for name in names:
         if name == "-":
             yield ManifestText("-", sys.stdin.read())
@@ -36,8 +38,19 @@ def read_sources(names: Iterable[str], recursive: bool = False) -> Iterator[Mani
         path = Path(name)
         if not path.exists():
             raise Failure(f"the path {name!r} does not exist, so nothing of it can be used; check -f")
+        builder = find_builder(path)
+        if builder is not None:
+            yield ManifestText(str(path.absolute()), _decoded(path, builder.build()))
+            continue
         for file in _files(path, recursive):
             yield ManifestText(str(file.absolute()), _read(file))
+
+
+def list_files(names: Iterable[str]) -> Iterator[str]:
+    """Files and the like as they are, and of folders all manifests at any depth."""
+    for name in names:
+        path = Path(name)
+        yield from (map(str, _files(path, True)) if name != "-" and path.is_dir() else (name,))
 
 
 def _files(path: Path, recursive: bool) -> list[Path]:
@@ -50,7 +63,10 @@ def _files(path: Path, recursive: bool) -> list[Path]:
 
 
 def _read(file: Path) -> str:
-    content = _read_pipe(file) if file.is_relative_to(_DESCRIPTORS) else read_file(file)
+    return _decoded(file, _read_pipe(file) if file.is_relative_to(_DESCRIPTORS) else read_file(file))
+
+
+def _decoded(file: Path, content: Text | Unreadable | None) -> str:
     if content is None:
         raise Failure(f"{file} is no file; give a manifest file, a folder of them, or -")
     if isinstance(content, Unreadable):

@@ -26,6 +26,17 @@ _SETTLING = 2.0
 @click.command("up")
 @click.argument("sources", metavar="[FILE|DIR|-]...", nargs=-1, type=click.Path(allow_dash=True))
 @click.option(
+    "-f",
+    "--filename",
+    "-k",
+    "--kustomize",
+    "named",
+    multiple=True,
+    type=click.Path(allow_dash=True),
+    metavar="FILE|DIR|-",
+    help="The same, as kubectl has it. A folder with a kustomization is built.",
+)
+@click.option(
     "--name",
     "mesh",
     metavar="MESH",
@@ -72,6 +83,7 @@ _SETTLING = 2.0
 def command(
     ctx: click.Context,
     sources: tuple[str, ...],
+    named: tuple[str, ...],
     mesh: str | None,
     detach: bool,
     publish: tuple[str, ...],
@@ -88,6 +100,7 @@ def command(
     for `pilotfish apply` to fill.
     """
     require_root("a mesh is made of network namespaces, links and netfilter rules")
+    sources = (*sources, *named)
     for source in sources:
         if source.startswith(("http://", "https://")):
             raise Failure(f"{source} can't be followed as files are; give its text: curl -sL {source} | pilotfish up -")

@@ -151,8 +151,11 @@ class _Builder:
         telling = asyncio.get_running_loop().call_later(LATE, lambda: self._progress.problems(source.problems()))
         news = (await source.next()).news
         telling.cancel()
+        for note in source.notes():
+            self._progress.say(note)
         for name in options.sources:
-            if Path(name).is_dir() and not any(origin.startswith(f"{name.rstrip('/')}/") for origin in news):
+            inside = f"{name.rstrip('/')}/"
+            if Path(name).is_dir() and not any(origin == name or origin.startswith(inside) for origin in news):
                 what = f"{name} holds no manifest yet: no file there ends with .yaml, .yml or .json"
                 self._progress.say(f"{what}; a file that is saved there, or 'pilotfish apply', adds some", "warning")
         preferred = (*([options.mesh_config] if options.mesh_config else []), APPLIED)

@@ -263,7 +263,7 @@ class Workloads:
             host_ip=str(place.subnets.node[0]),
             node_name=place.node_name,
             directory=str(place.directory / "pods" / f"{ref.namespace}.{ref.name}"),
-            folder=str(file.parent if file else Path.cwd()),
+            folder=str(Path.cwd() if file is None else file if file.is_dir() else file.parent),
             document=document,
             source=str(source) if source else "",
         )

@@ -34,6 +34,10 @@ class ObjectSource(Protocol):
         """
         ...
 
+    def notes(self) -> tuple[str, ...]:
+        """How it takes what it was given, where that is not as it stands."""
+        ...
+
     def problems(self) -> tuple[Problem, ...]:
         """What keeps it just now from telling what changed."""
         ...

@@ -12,6 +12,7 @@ from pilotfish.config.manifest import Loaded
 from pilotfish.model import Problem
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.source import Batch
+from pilotfish.runtime.source.building import Builder, find_builder
 from pilotfish.runtime.source.origin import Origin
 from pilotfish.runtime.source.parsing import Parser
 from pilotfish.runtime.source.reading import Content, Text, Unreadable, find_kind, read_all, read_file
@@ -47,6 +48,10 @@ class Files:
         named = (*map(str, paths), *([] if self._mesh_config is None else [self._mesh_config]))
         self._given = {Path(name).absolute(): name for name in named if name != STDIN}
         self._namespace = namespace
+        self._built: dict[Path, Builder] = {}
+        """Of what was given, the folders whose manifests a tool makes."""
+        self._made_of: dict[Path, Path] = {}
+        """The folders that something is built of, each with what that is."""
         self._reads_stdin = STDIN in named
         self._stdin = stdin
         self._files: dict[Path, _File] = {}
@@ -66,6 +71,13 @@ class Files:
             since = await self._watch.wait(min(looks, default=None))
             if news := await self._look():
                 return Batch(news, since)
+
+    def notes(self) -> tuple[str, ...]:
+        return tuple(
+            f"{self._given[path]} is a {builder.what}: what '{' '.join(builder.command)}' makes of it is used"
+            for path, builder in self._built.items()
+            if builder.command is not None
+        )
 
     def problems(self) -> tuple[Problem, ...]:
         return self._waiting.problems()
@@ -91,10 +103,23 @@ class Files:
         touched = await self._watch.take(due)
         found = self._watch.found
         paths = sorted(touched) if touched is not None else dict.fromkeys((*found.files, *self._files))
-        contents = await in_thread(lambda: {path: read_file(path) for path in self._waiting.each(paths)})
+        sources = [self._source(path) for path in paths]
+        if touched is None:
+            sources += self._built
+        contents = await in_thread(
+            lambda: {path: self._read(path) for path in self._waiting.each(dict.fromkeys(sources))}
+        )
         if touched is None:
             contents |= {folder: _unlisted(error) for folder, error in found.unlisted.items()}
         return contents
+
+    def _source(self, path: Path) -> Path:
+        """What a file is told as: itself, or the folder that is built of it."""
+        return next((self._made_of[each] for each in (path, *path.parents) if each in self._made_of), path)
+
+    def _read(self, path: Path) -> Content:
+        builder = self._built.get(path)
+        return builder.build() if builder is not None else read_file(path)
 
     def _know(self, path: Path) -> _File:
         name = self._name(path)
@@ -127,6 +152,16 @@ class Files:
                 raise MachineError(f"{name} does not exist", "give a manifest file, a folder of them, or -")
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise MachineError(f"{name} is neither a file nor a folder", "pipe its text into `-`")
+        folders = [path for path, kind in kinds.items() if kind == stat.S_IFDIR]
+        await in_thread(lambda: self._find_built(self._waiting.each(folders)))
+        self._watch.add(self._made_of)
+
+    def _find_built(self, folders: Iterable[Path]) -> None:
+        for path in folders:
+            builder = find_builder(path)
+            if builder is not None:
+                self._built[path] = builder
+                self._made_of.update(dict.fromkeys((path, *builder.folders()), path))
 
 
 def _unlisted(error: OSError) -> Unreadable:

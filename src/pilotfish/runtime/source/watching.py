@@ -28,6 +28,11 @@ class Watch:
         self._debounce = Debounce()
         self._inotify = Inotify(self._on_event)
 
+    def add(self, paths: Iterable[Path]) -> None:
+        """Watch these, too."""
+        self._given = tuple(dict.fromkeys((*self._given, *paths)))
+        self._is_outdated = True
+
     async def wait(self, until: float | None) -> float:
         """Until a burst of changes is over; tells when it began. At `until` if nothing changes until then."""
         return await self._debounce.wait(until)
