@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pilotfish.agent.identity import build_bootstrap_spec, metadata_from_environment
-from pilotfish.config.mesh import ProxyConfig
+from pilotfish.config.mesh import ConnectionSettings, ProxyConfig
 from pilotfish.envoy.bootstrap import bootstrap
 from pilotfish.model import Proxy
 
@@ -34,6 +34,13 @@ def test_a_proxy_is_told_by_its_configuration_to_know_its_workload() -> None:
     assert Proxy.parse(node["id"], node["metadata"]) == replace(PROXY, discovers_itself=True)
     assert node["metadata"]["NETWORK"] == "n"
     assert found["cluster_manager"] == {"local_cluster_name": "local_cluster"}
+
+
+def test_a_pod_says_how_many_connections_its_proxy_takes() -> None:
+    config = ProxyConfig(connection_settings=ConnectionSettings(global_downstream_connection_limit=7))
+    found = bootstrap(build_bootstrap_spec(PROXY, ("10.244.0.1", 15010), config, {}, "1", ipv6=True))
+    (monitor,) = found["overload_manager"]["resource_monitors"]
+    assert monitor["typed_config"]["max_active_downstream_connections"] == 7
 
 
 def test_connections_are_counted_so_that_a_drain_knows_its_end() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pilotfish.config import load, load_mesh_config, proxy_config
-from pilotfish.config.mesh import ExtensionProvider, MeshConfig, ProxyConfig
+from pilotfish.config.mesh import ConnectionSettings, ExtensionProvider, MeshConfig, ProxyConfig
 from pilotfish.model import Duration, Severity, Source, kinds
 
 BARE = """\
@@ -174,6 +174,38 @@ def test_what_is_so_anyway_is_no_problem() -> None:
     assert load_mesh_config(text, "-") == (MeshConfig(), ())
 
 
+def test_connection_settings_that_envoy_would_refuse() -> None:
+    settings = (
+        "httpIdleTimeout: 1us, httpRequestTimeout: 0s, httpMaxConcurrentStreams: 0, "
+        "http2InitialStreamWindowSize: 65534, listenerPerConnectionBufferLimitBytes: -1, "
+        "clusterPerConnectionBufferLimitBytes: 0, "
+        "globalDownstreamConnectionLimit: 0"
+    )
+    config, problems = load_mesh_config(f"defaultConfig: {{connectionSettings: {{{settings}}}}}", "-")
+    assert config is None
+    assert {(p.reason, p.field.removeprefix("defaultConfig.connectionSettings.")) for p in problems} == {
+        ("InvalidValue", "httpIdleTimeout"),
+        ("InvalidValue", "httpMaxConcurrentStreams"),
+        ("InvalidValue", "http2InitialStreamWindowSize"),
+        ("InvalidValue", "listenerPerConnectionBufferLimitBytes"),
+        ("InvalidValue", "globalDownstreamConnectionLimit"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("globalDownstreamConnectionLimit: 7", False),
+        ("httpIdleTimeout: 5s, globalDownstreamConnectionLimit: 7", False),
+        ("httpIdleTimeout: 6s", True),
+    ],
+)
+def test_a_pod_has_no_connection_settings_of_its_own_but_one(written: str, said: bool) -> None:
+    base = ProxyConfig(connection_settings=ConnectionSettings(http_idle_timeout=Duration(5 * 10**9)))
+    _, problems = proxy_config(f"connectionSettings: {{{written}}}", base, POD, SOURCE)
+    assert [p.reason for p in problems] == ["UnusedField"] * said
+
+
 def test_a_visibility_without_effect_is_a_problem() -> None:
     text = "serviceEntryVisibility: {defaultVisibility: NONE, policies: [{matchingRules: [{}]}]}"
     _, problems = load_mesh_config(text, "-")
@@ -279,7 +311,7 @@ def test_one_in_a_place_where_nobody_reads_it_is_said() -> None:
         *(
             f"defaultConfig: {{{field}}}"
             for field in (
-                "connectionSettings: {httpIdleTimeout: 1s}",
+                "connectionSettings: {listenerConnectionLimit: 1}",
                 "customConfigFile: /a",
                 "tracing: {sampling: 1}",
             )

@@ -44,7 +44,7 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 
 from pilotfish.config import load
-from pilotfish.config.mesh import MeshConfig
+from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.derive import Graph
 from pilotfish.envoy.bootstrap import BootstrapSpec, Counted, bootstrap
 from pilotfish.envoy.resources import resource_set
@@ -349,9 +349,14 @@ def _capture(netns: str) -> None:
         subprocess.run(["ip", "netns", "exec", netns, restore], input=rules.encode(), check=True, capture_output=True)
 
 
-def _bootstrap(proxy: Proxy, admin: Path, xds: Path, counted: Counted) -> str:
-    sds = str(xds) if proxy.certified else ""
-    spec = BootstrapSpec(proxy, "127.0.0.1", sds_socket=sds, counted=counted)
+def _bootstrap(proxy: Proxy, admin: Path, xds: Path, own: ProxyConfig) -> str:
+    spec = BootstrapSpec(
+        proxy,
+        "127.0.0.1",
+        sds_socket=str(xds) if proxy.certified else "",
+        connection_limit=own.connection_settings.global_downstream_connection_limit,
+        counted=Counted(own.proxy_stats_matcher.inclusion_prefixes),
+    )
     config = bootstrap(spec)
     config["admin"]["address"] = {"pipe": {"path": str(admin)}}
     config["dynamic_resources"]["ads_config"]["api_type"] = "GRPC"
@@ -381,7 +386,7 @@ class Start:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.server: grpc.Server | None = None
         self.files: Files | None = None
-        self.counted = Counted()
+        self.config = ProxyConfig()
 
     def __call__(
         self,
@@ -395,7 +400,7 @@ class Start:
         """With what the objects come to for the proxy. `problems` are the reasons of those that are meant; `secrets`
         are the agent's."""
         graph, config = _read(mesh, problems)
-        self.counted = Counted(config.default_config.proxy_stats_matcher.inclusion_prefixes)
+        self.config = config.default_config
         return self.serving(resource_set(graph, proxy), proxy, refused, secrets)
 
     def serving(
@@ -422,7 +427,7 @@ class Start:
         self.sockets = (xds, admin)
         self.server = ads.serve(xds)
         xds.chmod(0o777)
-        config = _bootstrap(proxy, admin, xds, self.counted)
+        config = _bootstrap(proxy, admin, xds, self.config)
         log = self.directory / "envoy.log"
         command = [
             str(find_envoy()),

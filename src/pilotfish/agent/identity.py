@@ -44,6 +44,7 @@ def build_bootstrap_spec(
             config.proxy_stats_matcher.inclusion_suffixes,
             config.proxy_stats_matcher.inclusion_regexps,
         ),
+        connection_limit=config.connection_settings.global_downstream_connection_limit,
         runtime=config.runtime_values,
         admin_port=config.proxy_admin_port,
         status_port=config.status_port,

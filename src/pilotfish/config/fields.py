@@ -223,6 +223,11 @@ _MESH: dict[type, Table] = {
     ),
     # Who speaks to whom is told by no header: Istio's own filter would, and upstream Envoy has none of it.
     mesh.ProxyHeaders: _silent("metadataExchangeHeaders"),
+    mesh.ConnectionSettings: _warning(
+        "listenerConnectionLimit",
+        "Envoy counts the connections of a listener by a flag that is set before it has any; write "
+        "globalDownstreamConnectionLimit",
+    ),
 }
 
 BY_HAND: Mapping[type, Table] = {**_KUBERNETES, **_ISTIO, **_MESH}

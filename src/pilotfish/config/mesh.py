@@ -207,6 +207,47 @@ class PathNormalization(Struct):
     """BASE is also what is meant by DEFAULT: dots are resolved, and `\\` is `/`."""
 
 
+class ConnectionSettings(Struct):
+    profile: Literal["PROFILE_UNSPECIFIED", "SIDECAR", "EDGE"] = "PROFILE_UNSPECIFIED"
+    """EDGE: at gateways, what is not said here is what Envoy advises for proxies at the edge."""
+    listener_per_connection_buffer_limit_bytes: int | None = None
+    """0 is no limit, here and in the next one."""
+    cluster_per_connection_buffer_limit_bytes: int | None = None
+    http_idle_timeout: Duration | None = None
+    """Of connections; 0s is none, in all of these."""
+    http_stream_idle_timeout: Duration | None = None
+    http_request_timeout: Duration | None = None
+    """Until all of a request has come."""
+    http_request_headers_timeout: Duration | None = None
+    http_drain_timeout: Duration | None = None
+    http_max_connection_duration: Duration | None = None
+    http_max_stream_duration: Duration | None = None
+    http_max_concurrent_streams: int | None = None
+    """Of an HTTP/2 connection; from 1."""
+    http2_initial_stream_window_size: int | None = msgspec.field(default=None, name="http2InitialStreamWindowSize")
+    """65535 or more, as in the next one."""
+    http2_initial_connection_window_size: int | None = msgspec.field(
+        default=None, name="http2InitialConnectionWindowSize"
+    )
+    http_headers_with_underscores_action: Literal[
+        "HEADERS_WITH_UNDERSCORES_UNSPECIFIED",
+        "HEADERS_WITH_UNDERSCORES_ALLOW",
+        "HEADERS_WITH_UNDERSCORES_REJECT_REQUEST",
+        "HEADERS_WITH_UNDERSCORES_DROP_HEADER",
+    ] = "HEADERS_WITH_UNDERSCORES_UNSPECIFIED"
+    http_merge_slashes: bool | None = None
+    """Before what `pathNormalization` says, as the next one."""
+    http_path_with_escaped_slashes_action: Literal[
+        "PATH_WITH_ESCAPED_SLASHES_UNSPECIFIED",
+        "KEEP_UNCHANGED",
+        "REJECT_REQUEST",
+        "UNESCAPE_AND_REDIRECT",
+        "UNESCAPE_AND_FORWARD",
+    ] = "PATH_WITH_ESCAPED_SLASHES_UNSPECIFIED"
+    global_downstream_connection_limit: int | None = None
+    """Of one proxy, for pods that start after it; from 1."""
+
+
 class ProxyConfig(Struct):
     """`defaultConfig`, and the annotation `proxy.istio.io/config` laid over it."""
 
@@ -222,6 +263,8 @@ class ProxyConfig(Struct):
     gateway_topology: GatewayTopology = GatewayTopology()
     proxy_headers: ProxyHeaders = ProxyHeaders()
     proxy_stats_matcher: ProxyStatsMatcher = ProxyStatsMatcher()
+    connection_settings: ConnectionSettings = ConnectionSettings()
+    """One for all proxies of the mesh, but for the last of its fields."""
     runtime_values: dict[str, str] = {}
     """Envoy's runtime flags, by name."""
 

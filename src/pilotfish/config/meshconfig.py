@@ -11,6 +11,7 @@ import msgspec
 from pilotfish.config.checks.access_log import check_access_log
 from pilotfish.config.checks.client_tls import check_client_tls
 from pilotfish.config.checks.connection_pool import check_connection_pool, check_keepalive
+from pilotfish.config.checks.connection_settings import check_connection_settings
 from pilotfish.config.checks.destination_rule import check_outliers
 from pilotfish.config.checks.durations import check_duration
 from pilotfish.config.checks.export_to import check_export_to
@@ -26,6 +27,7 @@ from pilotfish.config.checks.server_tls import check_algorithms
 from pilotfish.config.decode import decode
 from pilotfish.config.kubernetes import Struct
 from pilotfish.config.mesh import (
+    ConnectionSettings,
     DefaultTrafficPolicy,
     GatewayTopology,
     LabelSelector,
@@ -147,6 +149,8 @@ def parse_proxy_config(text: str, base: ProxyConfig, report: Report, field: str)
         _check_common(
             own.gateway_topology, base.gateway_topology, GatewayTopology(), f"{field}.gatewayTopology", report
         )
+        settings, common = _of_all(own.connection_settings), _of_all(base.connection_settings)
+        _check_common(settings, common, ConnectionSettings(), f"{field}.connectionSettings", report)
         _check_common(own.proxy_headers, base.proxy_headers, ProxyHeaders(), f"{field}.proxyHeaders", report)
     if own is None or report.errors > before or not isinstance(value, dict):
         return None
@@ -163,6 +167,11 @@ def _check_common(own: Struct, base: Struct, default: Struct, field: str, report
     if own not in (base, default):
         what = "it holds for all proxies together, so it has no effect here; write it in meshConfig.defaultConfig"
         report.warning(field, "UnusedField", what)
+
+
+def _of_all(settings: ConnectionSettings) -> ConnectionSettings:
+    """What no proxy has for itself."""
+    return msgspec.structs.replace(settings, global_downstream_connection_limit=None)
 
 
 def _parse(text: object, report: Report, field: str) -> object:
@@ -289,6 +298,7 @@ def _check_proxy_config(config: ProxyConfig, report: Report, field: str) -> None
     if not 0 <= config.gateway_topology.num_trusted_proxies <= _MOST_PROXIES:
         where = f"{field}.gatewayTopology.numTrustedProxies"
         report.invalid(where, "that is no number of proxies", f"write one from 0 to {_MOST_PROXIES}")
+    check_connection_settings(config.connection_settings, f"{field}.connectionSettings", report)
     check_renewal(config.proxy_metadata, f"{field}.proxyMetadata", report)
     _check_address(config.discovery_address, f"{field}.discoveryAddress", report)
     if config.drain_duration.nanos < _SECOND or config.drain_duration.nanos % _SECOND:

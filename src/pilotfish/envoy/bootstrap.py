@@ -77,6 +77,8 @@ class BootstrapSpec:
     """`defaultConfig` with the pod's own `proxy.istio.io/config` laid over it, in JSON form."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Further node metadata: `proxyMetadata`, ISTIO_META_* variables."""
+    connection_limit: int | None = None
+    """How many connections it takes at once; None is no limit. What asks for its readiness does not count."""
     counted: Counted = _NOTHING_MORE
     runtime: Mapping[str, str] = field(default_factory=dict)
     """Envoy's flags, by name."""
@@ -104,7 +106,7 @@ def bootstrap(spec: BootstrapSpec) -> dict[str, Any]:
     return {
         "node": _node(spec),
         "layered_runtime": _runtime(spec.runtime),
-        "overload_manager": _overload(),
+        "overload_manager": _overload(spec.connection_limit),
         "typed_dns_resolver_config": _dns_resolver(),
         "stats_config": _stats(spec.counted, spec.proxy.addresses),
         "admin": {"address": _address("127.0.0.1", spec.admin_port)},
@@ -189,12 +191,15 @@ def _flag(text: str) -> bool | float | str:
         return text
 
 
-def _overload() -> dict[str, Any]:
+def _overload(connections: int | None) -> dict[str, Any]:
     # A connection limit must be set, else Envoy warns at each start; this one is Istio's "no limit".
     monitor = "envoy.resource_monitors.global_downstream_max_connections"
     config = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
-    limit = {"@type": f"type.googleapis.com/{config}", "max_active_downstream_connections": 2147483647}
+    limit = {"@type": f"type.googleapis.com/{config}", "max_active_downstream_connections": connections or _NO_LIMIT}
     return {"resource_monitors": [{"name": monitor, "typed_config": limit}]}
+
+
+_NO_LIMIT: Final = 2147483647
 
 
 def _stats(counted: Counted, addresses: Sequence[str]) -> dict[str, Any]:
@@ -342,6 +347,7 @@ def _static_listener(spec: BootstrapSpec, prefix: str, port: int, path: str, clu
     route = {"match": {"path": path}, "route": {"cluster": cluster}}
     listener: dict[str, Any] = {
         "name": f"static-{prefix}",
+        "ignore_global_conn_limit": True,
         "address": _address("0.0.0.0", port),
         "filter_chains": [
             {

@@ -18,6 +18,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.client_tls import speak_tls, tls_references
 from pilotfish.envoy.connection_pool import NO_LIMIT
+from pilotfish.envoy.connection_settings import limit_cluster
 from pilotfish.envoy.endpoints import build_load_assignment, ports_of
 from pilotfish.envoy.message import (
     ads,
@@ -82,6 +83,8 @@ class Client:
     """It has a certificate of the mesh."""
     passes_on: bool = False
     """Connections go on as they come, TLS of whoever speaks it and all (AUTO_PASSTHROUGH)."""
+    buffer: int | None = None
+    """Bytes of a connection that wait for one of the two sides; None is Envoy's own."""
 
 
 @query
@@ -104,8 +107,8 @@ def service_clusters(
 
 
 @query
-def common_clusters(db: Reads) -> tuple[Resource, ...]:
-    """Those that every proxy has: where traffic goes that no service claims."""
+def common_clusters(db: Reads, buffer: int | None) -> tuple[Resource, ...]:
+    """Those that every proxy has: where traffic goes that no service claims. `buffer`: as a `Client`'s."""
     passthrough = _original_dst(db, PASSTHROUGH)
     inbound = _original_dst(db, INBOUND_PASSTHROUGH)
     # Istio counts both under one name, to keep the count of statistics down.
@@ -116,9 +119,12 @@ def common_clusters(db: Reads) -> tuple[Resource, ...]:
         options.CopyFrom(_AS_DOWNSTREAM)
         options.common_http_protocol_options.idle_timeout.seconds = 300
         cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
+        limit_cluster(cluster, buffer)
     black_hole = _cluster(db, BLACK_HOLE)
     black_hole.type = Cluster.STATIC
     looked_up = [_looked_up(db)] if settings(db).looks_up else []
+    for cluster in looked_up:
+        limit_cluster(cluster, buffer)
     return tuple(_resource(db, cluster) for cluster in (black_hole, passthrough, inbound, *looked_up))
 
 
@@ -157,6 +163,7 @@ def inbound_port_cluster(db: Reads, port: InboundPort) -> Resource:
         cluster.cleanup_interval.seconds = 9223372035
     if not endpoint.startswith(("127.", "[::1]", "unix:")):
         cluster.upstream_bind_config.CopyFrom(_from_loopback())
+    limit_cluster(cluster, settings(db).at_sidecars.cluster_buffer)
     _set_protocol(cluster, inbound_protocol(db, port))
     pool = inbound_pool(db, port)
     if pool is not None:
@@ -189,6 +196,7 @@ def _build_outbound(
     if pattern := settings(db).outbound_stat_name:
         cluster.alt_stat_name = f"{stat_name(pattern, found, port, subset)};"
     cluster.circuit_breakers.CopyFrom(NO_LIMIT)
+    limit_cluster(cluster, client.buffer)
     _set_protocol(cluster, port.protocol)
     _set_discovery(db, cluster, found, home, port, subset, applied, client.place)
     rule = config_path(applied.refs[0]) if applied.refs else ""

@@ -16,6 +16,7 @@ from pilotfish.derive import Reads, query
 from pilotfish.envoy.access_log import build_listener_logs
 from pilotfish.envoy.authorization import references_of
 from pilotfish.envoy.connection_route import build_chain, connection_clusters_of
+from pilotfish.envoy.connection_settings import limit_listener
 from pilotfish.envoy.filters import PROXY_PROTOCOL, TLS_INSPECTOR
 from pilotfish.envoy.http_manager import NEVER, Direction, HttpManager, build_http_manager
 from pilotfish.envoy.jwt_authn import name_rules
@@ -57,6 +58,7 @@ def bound_listener(db: Reads, front: Front, scope: Scope, guard: Guard, address:
         filter_chains=[_build_chain(mesh, chain, common, connections) for chain in found.chains],
         access_log=build_listener_logs(mesh.access_log),
     )
+    limit_listener(listener, mesh.at_gateways)
     if mesh.edge.proxy_protocol:
         listener.listener_filters.append(PROXY_PROTOCOL)
     if any(chain.tls or chain.server_names for chain in found.chains):
@@ -106,6 +108,7 @@ def _common(db: Reads, guard: Guard, listener: str) -> HttpManager:
         edge=mesh.edge,
         lookup=mesh.dns_refresh if looked_up(db) else NEVER,
         paths=mesh.paths,
+        bears=mesh.at_gateways,
         authorization=authorization(db, guard, True),
         authentication=authentication(db, guard),
     )

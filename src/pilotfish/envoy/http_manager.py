@@ -28,6 +28,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from pilotfish.envoy.access_log import build_access_logs
 from pilotfish.envoy.authorization import build_custom, build_verdicts
+from pilotfish.envoy.connection_settings import bear_requests
 from pilotfish.envoy.jwt_authn import build_tokens
 from pilotfish.envoy.message import ads, pack, seconds
 from pilotfish.envoy.name_lookup import build_request_lookup
@@ -35,7 +36,7 @@ from pilotfish.envoy.proxy_headers import describe_caller, set_headers
 from pilotfish.model import Duration
 from pilotfish.model.authentication import Authentication
 from pilotfish.model.authorization import NOTHING, Authorization
-from pilotfish.model.settings import AccessLog, Edge, Headers, PathNormalization
+from pilotfish.model.settings import AccessLog, ConnectionSettings, Edge, Headers, PathNormalization
 
 
 class Direction(IntEnum):
@@ -50,6 +51,7 @@ class Direction(IntEnum):
 NEVER: Final = Duration(0)
 _BELIEVES_NOBODY: Final = Edge()
 _AS_EVER: Final = Headers()
+_AS_ENVOY: Final = ConnectionSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class HttpManager:
     edge: Edge = _BELIEVES_NOBODY
     """Of a gateway."""
     paths: PathNormalization = PathNormalization.BASE
+    bears: ConnectionSettings = _AS_ENVOY
     authorization: Authorization = NOTHING
     authentication: Authentication = ()
     http3: bool = False
@@ -148,6 +151,8 @@ def build_http_manager(spec: HttpManager) -> Filter:
     )
     set_headers(manager, spec.headers)
     _normalise_paths(manager, spec.paths)
+    if spec.bears != _AS_ENVOY:
+        bear_requests(manager, spec.bears)
     if spec.http3:
         manager.codec_type = HttpConnectionManager.HTTP3
         manager.http3_protocol_options.SetInParent()

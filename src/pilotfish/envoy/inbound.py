@@ -22,6 +22,7 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.access_log import build_listener_logs
 from pilotfish.envoy.authorization import references_of
+from pilotfish.envoy.connection_settings import limit_listener
 from pilotfish.envoy.filters import (
     HTTP_INSPECTOR,
     ORIGINAL_DST,
@@ -78,6 +79,7 @@ def virtual_inbound(db: Reads, inbound: Inbound, guard: Guard) -> Resource:
         max_connections_to_accept_per_socket_event=UInt32Value(value=1),
         access_log=build_listener_logs(mesh.access_log),
     )
+    limit_listener(listener, mesh.at_sidecars)
     names = (BLACK_HOLE, INBOUND_PASSTHROUGH, *(inbound_cluster(port.number) for port in protocols))
     references = (*((CLUSTER, name) for name in names), *references_of(common.requests))
     return Resource.make(LISTENER, listener.name, serialise(listener), references, db.origin)
@@ -102,6 +104,7 @@ def bound_inbound(db: Reads, port: InboundPort, mode: MutualTLS, certified: bool
         traffic_direction=TrafficDirection.INBOUND,
         access_log=build_listener_logs(mesh.access_log),
     )
+    limit_listener(listener, mesh.at_sidecars)
     references = ((CLUSTER, inbound_cluster(port.number)), *references_of(common.requests))
     return Resource.make(LISTENER, listener.name, serialise(listener), references, db.origin)
 

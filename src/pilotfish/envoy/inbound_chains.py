@@ -181,6 +181,7 @@ def _http(common: Common, name: str, stat_prefix: str, route: RouteConfiguration
         common.mesh.access_log,
         headers=common.mesh.headers,
         paths=common.mesh.paths,
+        bears=common.mesh.at_sidecars,
         authorization=common.requests,
         authentication=common.authentication,
     )

@@ -20,6 +20,7 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 from pilotfish.derive import Reads, query
 from pilotfish.envoy.access_log import build_listener_logs
 from pilotfish.envoy.connection_route import build_chain, connection_clusters_of
+from pilotfish.envoy.connection_settings import limit_listener
 from pilotfish.envoy.filters import (
     HTTP_INSPECTOR,
     ORIGINAL_DST,
@@ -72,6 +73,7 @@ def virtual_outbound(db: Reads, unclaimed: Unclaimed) -> Resource:
         max_connections_to_accept_per_socket_event=UInt32Value(value=1),
         access_log=build_listener_logs(mesh.access_log),
     )
+    limit_listener(listener, mesh.at_sidecars)
     if unclaimed.looked_up:
         _take_requests(listener, mesh, unclaimed)
     references = ((CLUSTER, BLACK_HOLE), (CLUSTER, unknown), (CLUSTER, unknown_host(unclaimed)))
@@ -93,6 +95,7 @@ def _take_requests(listener: Listener, mesh: MeshSettings, unknown: Unclaimed) -
         headers=mesh.headers,
         lookup=mesh.dns_refresh,
         paths=mesh.paths,
+        bears=mesh.at_sidecars,
     )
     chain = FilterChain(
         name=f"{VIRTUAL_OUTBOUND}-catchall-http",
@@ -123,6 +126,7 @@ def outbound_listener(db: Reads, scope: Scope, name: str) -> Resource | None:
         listener_filters_timeout=duration(mesh.detection_timeout),
         continue_on_listener_filters_timeout=True,
     )
+    limit_listener(listener, mesh.at_sidecars)
     if bound.address == WILDCARD:
         listener.additional_addresses.extend(also_ipv6(bound.port))
     _set_rest(listener, mesh, bound, routes, unknown)
@@ -155,6 +159,7 @@ def _chains(
             headers=mesh.headers,
             lookup=mesh.dns_refresh if looks_up else NEVER,
             paths=mesh.paths,
+            bears=mesh.at_sidecars,
         )
         yield FilterChain(filters=[build_http_manager(manager)], filter_chain_match=_REQUESTS)
 

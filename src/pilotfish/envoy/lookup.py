@@ -25,6 +25,7 @@ from pilotfish.mesh.registry.visibility import home, ports_seen, seen_service, v
 from pilotfish.mesh.routes.connections import connection_scope
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.security.guards import guard_of
+from pilotfish.mesh.settings import settings
 from pilotfish.model import Proxy
 from pilotfish.model.egress import listeners_of
 from pilotfish.model.proxy import ProxyType
@@ -98,10 +99,11 @@ def _routes(db: Reads, scope: Scope, name: str) -> Resource | None:
 def _of_host(db: Reads, rules: Scope, certified: bool, type_url: str, name: str) -> tuple[Resource, ...]:
     """The clusters or load assignments of the service whose this one is."""
     host = name.rpartition("|")[2]
+    buffer = settings(db).at_sidecars.cluster_buffer
     if not name.startswith("outbound|"):
-        return common_clusters(db) if type_url == CLUSTER else ()
+        return common_clusters(db, buffer) if type_url == CLUSTER else ()
     at, ports, applied = home(db, rules, host) or "", ports_seen(db, rules, host), rules_for(db, rules, host)
     if type_url == ENDPOINT:
         return service_load_assignments(db, host, at, ports, applied, rules.place)
-    client = Client(keyring(db, rules, applied), rules.place, certified)
+    client = Client(keyring(db, rules, applied), rules.place, certified, buffer=buffer)
     return service_clusters(db, host, at, ports, applied, client)

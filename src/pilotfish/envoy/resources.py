@@ -30,6 +30,7 @@ from pilotfish.mesh.routes.connections import connection_scope
 from pilotfish.mesh.routing import connection_sources, is_shown_some
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.security.guards import Guard, guard_of
+from pilotfish.mesh.settings import settings
 from pilotfish.model import Proxy
 from pilotfish.model.egress import listeners_of
 from pilotfish.model.proxy import ProxyType
@@ -62,7 +63,8 @@ def _asked(graph: Graph, proxy: Proxy) -> Origin:
 def _gateway_set(db: Reads, scope: Scope, front: Front, guard: Guard) -> ResourceSet:
     """What gateways share that have the same front and the same policies."""
     rules = policed(db, scope)
-    clusters = (_clusters(db, rules, front.certified), Layer(CLUSTER, _passed_on(db, rules, front)))
+    buffer = settings(db).at_gateways.cluster_buffer
+    clusters = (_clusters(db, rules, front.certified, buffer), Layer(CLUSTER, _passed_on(db, rules, front, buffer)))
     endpoints = (_endpoints(db, rules), *_fellows(db, front.fellows))
     layers = (*clusters, *endpoints, *_at_the_front(db, scope, front, guard))
     secrets = secrets_named(db, front.secrets_of or scope.namespace, layers)
@@ -92,7 +94,8 @@ def outbound(db: Reads, scope: Scope, certified: bool) -> ResourceSet:
     """What every proxy of a scope shares, with certificates of the mesh or without. Complete in itself."""
     rules = policed(db, scope)
     listeners = _listeners(db, listener_scope(db, scope, rules))
-    layers = (_clusters(db, rules, certified), _endpoints(db, rules), listeners, _routes(db, scope))
+    clusters = _clusters(db, rules, certified, settings(db).at_sidecars.cluster_buffer)
+    layers = (clusters, _endpoints(db, rules), listeners, _routes(db, scope))
     secrets = secrets_named(db, scope.namespace, layers)
     return ResourceSet((*layers, secrets) if secrets else layers)
 
@@ -106,20 +109,20 @@ def listener_scope(db: Reads, scope: Scope, rules: Scope) -> Scope:
 
 
 @query
-def _clusters(db: Reads, scope: Scope, certified: bool) -> Layer:
-    return Layer(CLUSTER, (*common_clusters(db), *_service_clusters(db, scope, certified)))
+def _clusters(db: Reads, scope: Scope, certified: bool, buffer: int | None) -> Layer:
+    return Layer(CLUSTER, (*common_clusters(db, buffer), *_service_clusters(db, scope, certified, buffer)))
 
 
-def _service_clusters(db: Reads, scope: Scope, certified: bool) -> Iterator[Resource]:
+def _service_clusters(db: Reads, scope: Scope, certified: bool, buffer: int | None) -> Iterator[Resource]:
     for host in hosts(db, visible(db, scope)):
         rules = rules_for(db, scope, host)
-        client = Client(keyring(db, scope, rules), scope.place, certified)
+        client = Client(keyring(db, scope, rules), scope.place, certified, buffer=buffer)
         yield from service_clusters(db, host, home(db, scope, host) or "", ports_seen(db, scope, host), rules, client)
 
 
-def _passed_on(db: Reads, scope: Scope, front: Front) -> Iterator[Resource]:
+def _passed_on(db: Reads, scope: Scope, front: Front, buffer: int | None) -> Iterator[Resource]:
     """The clusters that AUTO_PASSTHROUGH needs beside the others."""
-    wanted, client = passed_hosts(db, front), Client(None, scope.place, certified=False, passes_on=True)
+    wanted, client = passed_hosts(db, front), Client(None, scope.place, False, passes_on=True, buffer=buffer)
     for host in hosts(db, visible(db, scope)) if wanted else ():
         if covers_any(wanted, host):
             at, ports, rules = home(db, scope, host) or "", ports_seen(db, scope, host), rules_for(db, scope, host)

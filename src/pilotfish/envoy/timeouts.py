@@ -28,7 +28,7 @@ def set_timeout(action: RouteAction, timeout: Duration | None = None) -> None:
         action.timeout.CopyFrom(duration(timeout))
         return
     action.timeout.CopyFrom(_NONE)
-    action.max_stream_duration.max_stream_duration.CopyFrom(_NONE)
+    # How long the stream may take at the most is left to whoever has the route (`httpMaxStreamDuration`).
     action.max_stream_duration.grpc_timeout_header_max.CopyFrom(_NONE)
 
 

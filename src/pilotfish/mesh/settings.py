@@ -7,6 +7,7 @@ from pilotfish.config.cipher_suites import usable
 from pilotfish.config.mesh import GatewayTopology, MeshConfig, ProxyHeaders
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.client_tls import lower_client_tls
+from pilotfish.mesh.connection_settings import lower_connection_settings
 from pilotfish.mesh.inputs import mesh_config
 from pilotfish.model.settings import (
     AccessLog,
@@ -42,6 +43,8 @@ def settings(db: Reads) -> MeshSettings:
         http_proxy_port=config.proxy_http_port,
         outbound_stat_name=config.outbound_cluster_stat_name,
         inbound_stat_name=config.inbound_cluster_stat_name,
+        at_sidecars=lower_connection_settings(config.default_config.connection_settings, at_edge=False),
+        at_gateways=lower_connection_settings(config.default_config.connection_settings, at_edge=True),
     )
 
 

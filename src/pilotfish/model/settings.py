@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from pilotfish.model.identity import DEFAULT_TRUST_DOMAIN
 from pilotfish.model.traffic_policy import ClientTLS, Keepalive
@@ -91,6 +92,34 @@ class Headers:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionSettings:
+    """How a proxy bears with those who call it. None, and "", are what it does of itself."""
+
+    listener_buffer: int | None = None
+    """Bytes of a connection that wait for one of the two sides, as all of these; 0 is no limit."""
+    cluster_buffer: int | None = None
+    """Of connections to those whom it calls."""
+    idle_timeout: Duration | None = None
+    """Of connections; 0 is none, in all of these."""
+    stream_idle_timeout: Duration | None = None
+    request_timeout: Duration | None = None
+    """Until all of a request has come."""
+    request_headers_timeout: Duration | None = None
+    drain_timeout: Duration | None = None
+    max_connection_duration: Duration | None = None
+    max_stream_duration: Duration | None = None
+    max_concurrent_streams: int | None = None
+    stream_window: int | None = None
+    connection_window: int | None = None
+    underscores: Literal["", "ALLOW", "REJECT_REQUEST", "DROP_HEADER"] = ""
+    """What becomes of headers whose names have some."""
+    merges_slashes: bool | None = None
+    escaped_slashes: Literal[
+        "", "KEEP_UNCHANGED", "REJECT_REQUEST", "UNESCAPE_AND_REDIRECT", "UNESCAPE_AND_FORWARD"
+    ] = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MeshSettings:
     access_log: AccessLog | None
     connect_timeout: Duration
@@ -111,6 +140,8 @@ class MeshSettings:
     upgrade: bool = False
     """Ports that declare HTTP are called over HTTP/2, where their policy says nothing of it."""
     edge: Edge = Edge()
+    at_sidecars: ConnectionSettings = ConnectionSettings()
+    at_gateways: ConnectionSettings = ConnectionSettings()
     mutual: MutualSettings = MutualSettings()
     headers: Headers = Headers()
     to_loopback: bool = False
