@@ -47,9 +47,9 @@ def _warning(names: str, consequence: str, *harmless: object) -> Table:
     return dict.fromkeys(names.split(), Unused(Severity.WARNING, consequence, harmless))
 
 
-def _refused(names: str, *harmless: object) -> Table:
-    """A field of an Istio kind: what is left without it would match, or do, something that nobody wrote."""
-    return dict.fromkeys(names.split(), Unused(Severity.ERROR, _WHOLE, harmless))
+def _absent(names: str, consequence: str) -> Table:
+    """A value that is no more than the absent one is harmless."""
+    return dict.fromkeys(names.split(), Unused(Severity.WARNING, consequence, ("", [], {}, False)))
 
 
 _PROCESS = "it has no effect: a container is a process of this machine"
@@ -171,6 +171,12 @@ _NO_AT_SIDECARS = (
     "privateKey"
 )
 _KEPT = "the rest of the object is used"
+_NO_IMAGE = "no image is pulled: every proxy is this machine's Envoy"
+_OF_OLD = "it is of old, and Istio has no use for it either"
+_NO_SPANS = "no spans are sent"
+_TO_A_FILE = "access logs go to accessLogFile alone"
+_NO_METRICS = "there are Envoy's statistics alone: Istio's metrics come of a filter that upstream Envoy has not"
+_OWN_ROOTS = "proxies trust the roots of the mesh's own authority alone; `up --ca` takes several"
 
 # By one rule (docs/design/left-out.md): what is lacking is left out with a warning where the rest means what its author
 # meant; the object is refused where the rest would send requests elsewhere, or protect less than was asked for.
@@ -195,13 +201,13 @@ _ISTIO: dict[type, Table] = {
     istio.TLSCertificate: _warning(
         "caCertificates", "Istio has no use for it either; write caCertificates beside the list"
     ),
-    istio.SidecarPort: _warning("targetPort", f"it is of old, and Istio has no use for it either; {_KEPT}"),
-    istio.ProxyConfigSpec: _info("image", "no image is pulled: every proxy is this machine's Envoy"),
-    istio.RetryBudget: _warning("budgetInterval", f"Envoy counts the requests that are under way; {_KEPT}"),
-    istio.JWTRule: {"jwks_uri": Unused(None, instead="jwksUri", alias=True)},
-    istio.OutlierDetection: _warning(
-        "consecutiveErrors", f"it is of old, and Istio has no use for it either; {_KEPT}; write consecutive5xxErrors"
+    istio.SidecarPort: _warning("targetPort", f"{_OF_OLD}; {_KEPT}"),
+    istio.ProxyConfigSpec: _info("image", _NO_IMAGE),
+    istio.RetryBudget: _warning(
+        "budgetInterval", f"Envoy 1.40 counts the requests that are under way, and no others; {_KEPT}", "0s", "0ms"
     ),
+    istio.JWTRule: {"jwks_uri": Unused(None, instead="jwksUri", alias=True)},
+    istio.OutlierDetection: _warning("consecutiveErrors", f"{_OF_OLD}; {_KEPT}; write consecutive5xxErrors"),
 }
 
 _MESH: dict[type, Table] = {
@@ -209,17 +215,41 @@ _MESH: dict[type, Table] = {
         _silent("ingressService configSources")
         | _silent("serviceSettings serviceScopeConfigs hboneIdleTimeout")  # of several clusters, and of ambient mode
         | _silent("disableEnvoyListenerLog disableMixerHttpReports")
-        | _warning("enableEnvoyAccessLogService", _LATER, False)
+        | _absent("enableEnvoyAccessLogService", _TO_A_FILE)
+        | _absent("enableTracing", _NO_SPANS)
+        | _absent("defaultProviders", f"{_TO_A_FILE}; {_NO_SPANS}; {_NO_METRICS}")
+        | _absent("ca", "the mesh signs its proxies' certificates itself; give it your authority with `up --ca`")
+        | _absent("caCertificates", _OWN_ROOTS)
+        | _absent("certificates", "discovery's certificate is of the mesh's own authority")
         | _warning("enablePrometheusMerge", "an app's metrics are merged where its annotations ask for it", True)
         | _warning("proxyListenPort", "what leaves a pod is captured at port 15001", 15001, 0)
         | _warning("proxyInboundListenPort", "what comes to a pod is captured at port 15006", 15006, 0)
-        | _warning("thriftConfig configSourcesWatch", _LATER)
+        | _warning("thriftConfig configSourcesWatch", _OF_OLD)
     ),
     mesh.ProxyConfig: (
         _silent("configPath binaryPath serviceCluster statNameLength controlPlaneAuthPolicy availabilityZone")
         | _warning("customConfigFile proxyBootstrapTemplatePath", "Envoy starts with the mesh's own bootstrap", "")
         | _warning("holdApplicationUntilProxyStarts", "an app always waits for its proxy, so it has no effect", True)
-        | _warning("parentShutdownDuration", _LATER)
+        | _absent("parentShutdownDuration discoveryRefreshDelay sds", _OF_OLD)
+        | _silent("meshId")
+        | _absent("tracing tracingServiceName zipkinAddress", _NO_SPANS)
+        | _absent("envoyAccessLogService", _TO_A_FILE)
+        | _absent("fileFlushInterval fileFlushMinSizeKb", "access logs are written out every 100 ms")
+        | _absent(
+            "envoyMetricsService envoyMetricsServiceAddress statsdUdpAddress statsCompression",
+            "what proxies count is sent nowhere: whoever wants it asks for it, at port 15020",
+        )
+        | _absent("extraStatTags", _NO_METRICS)
+        | _absent("caCertificatesPem", _OWN_ROOTS)
+        | _absent("privateKeyProvider", "keys are in Envoy's memory: upstream Envoy has no provider of them")
+        | _absent("readinessProbe", "the probes of a pod's containers say whether it is ready")
+        | _info("image", _NO_IMAGE, {})
+    ),
+    mesh.ExtensionProvider: (
+        _absent("datadog lightstep opencensus opentelemetry skywalking zipkin", _NO_SPANS)
+        | _absent("envoyFileAccessLog envoyHttpAls envoyOtelAls envoyTcpAls", _TO_A_FILE)
+        | _absent("prometheus stackdriver", _NO_METRICS)
+        | _absent("sds", "proxies are given secrets of Kubernetes, and of files")
     ),
     # Who speaks to whom is told by no header: Istio's own filter would, and upstream Envoy has none of it.
     mesh.ProxyHeaders: _silent("metadataExchangeHeaders"),
