@@ -109,13 +109,15 @@ def test_what_is_too_much_for_its_zone_goes_to_others(start: Start) -> None:
     ("policy", "fellows", "compares", "asked"),
     [
         ("", IN_BOTH, True, {"west/1", "west/2", "east/1"}),
+        ("{loadBalancer: {backendUtilization: {}}}", IN_BOTH, True, {"west/1", "west/2", "east/1"}),
+        ("{loadBalancer: {consistentHash: {httpHeaderName: x-a}}}", IN_BOTH, True, {"west/1", "west/2", "east/1"}),
         (COMPARED.replace("true", "false"), IN_BOTH, True, {"west/1", "west/2", "east/1"}),
         (COMPARED.replace("true", "true, minClusterSize: 7"), IN_BOTH, True, {"west/1", "west/2"}),
         (COMPARED, {POD4: "west/1"}, True, {"west/1", "west/2"}),
         (COMPARED, {}, True, {"west/1", "west/2"}),
         (COMPARED, IN_BOTH, False, {"west/1", "west/2"}),
     ],
-    ids=["no rule", "disabled", "few endpoints", "one zone", "no service", "not told to"],
+    ids=["no rule", "by utilization", "by hash", "disabled", "few endpoints", "one zone", "no service", "not told to"],
 )
 def test_who_compares_no_zones_asks_all_alike(
     start: Start, policy: str, fellows: dict[str, str], compares: bool, asked: set[str]

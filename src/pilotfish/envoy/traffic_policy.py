@@ -47,6 +47,7 @@ _BALANCERS: Final = {
     LoadBalancer.MAGLEV: Cluster.MAGLEV,
 }
 
+_BY_LOCALITY: Final = "envoy.load_balancing_policies.wrr_locality"
 _COMPARING: Final = (Cluster.LEAST_REQUEST, Cluster.ROUND_ROBIN, Cluster.RANDOM)
 """With others zones are never compared."""
 
@@ -95,8 +96,11 @@ def _balance(cluster: Cluster, policy: TrafficPolicy) -> None:
 
 def compare_zones(cluster: Cluster, zones: ZoneBalancing | None) -> None:
     """For a client whose Envoy knows its fellows: it compares zones for every cluster, unless it is told not to."""
-    common = cluster.common_lb_config
-    if cluster.lb_policy not in _COMPARING or cluster.load_balancing_policy.policies:
+    common, own = cluster.common_lb_config, cluster.load_balancing_policy.policies
+    if own and own[0].typed_extension_config.name != _BY_LOCALITY:
+        # It can't be told so itself; the weights of localities are those of their endpoints.
+        own[0].CopyFrom(_by_locality(own[0]))
+    if own or cluster.lb_policy not in _COMPARING:
         return
     if zones is not None:
         common.zone_aware_lb_config.SetInParent()
@@ -118,9 +122,12 @@ def _weigh_by_use(cluster: Cluster, wanted: Utilization, *, by_locality: bool) -
     if wanted.error_penalty:
         weighed.error_utilization_penalty.value = wanted.error_penalty
     chosen = _policy("client_side_weighted_round_robin", weighed)
-    if by_locality:
-        chosen = _policy("wrr_locality", WrrLocality(endpoint_picking_policy=LoadBalancingPolicy(policies=[chosen])))
-    cluster.load_balancing_policy.policies.append(chosen)
+    cluster.load_balancing_policy.policies.append(_by_locality(chosen) if by_locality else chosen)
+
+
+def _by_locality(chosen: LoadBalancingPolicy.Policy) -> LoadBalancingPolicy.Policy:
+    inner = LoadBalancingPolicy(policies=[chosen])
+    return _policy("wrr_locality", WrrLocality(endpoint_picking_policy=inner))
 
 
 def _policy(name: str, config: Message) -> LoadBalancingPolicy.Policy:
