@@ -235,4 +235,9 @@ def test_a_start_goes_on_where_the_last_one_ended() -> None:
     assert plugged_in.next == theirs
     exchanged = resume(kept.decode(kept.encode(Succession(theirs), Domains("a")))[0], other, NOW, 10)
     assert exchanged.current == other, "the key of the one before is not there any more"
+    assert exchanged.silent_until == NOW + 10
+    again = resume(kept.decode(kept.encode(exchanged, Domains("a")))[0], other, NOW + 1, 10)
+    assert again.silent_until == NOW + 10, "a discovery that is killed meanwhile goes on"
+    under_way = change(Succession(theirs), other, NOW - 7, 10)
+    assert resume(kept.decode(kept.encode(under_way, Domains("a")))[0], other, NOW, 10).silent_until == NOW + 3
     assert load_all(exchanged.trusted) == load_all(other.roots + theirs.roots)

@@ -287,6 +287,35 @@ async def test_the_users_own_authority_signs_and_another_below_its_root_follows_
             pass
 
 
+async def test_a_root_that_was_exchanged_while_discovery_was_away_is_trusted_before_it_signs(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(succession, "SPREAD", 2.0)
+    mine, other = tmp_path / "mine", issue("other root", is_ca=True)
+    put(mine, plugged().items())
+    async with secured(file, directory=tmp_path, authority=mine) as made:
+        old = await made.certificate(made.token(WEB))
+    exchanged = {name: text.replace(ROOT.pem, other.pem) for name, text in plugged(other).items()}
+    put(mine, {**exchanged, "cert-chain.pem": ""}.items())
+    async with secured(file, directory=tmp_path, authority=mine) as made:
+        with pytest.raises(RpcError, match="a new root is made known first"):
+            await made.certificate(made.token(WEB))
+        told = made.client("").follow(ROOTS)
+        assert load_all(decode_roots(await anext(told)).trusted) == load_all((other.pem + ROOT.pem).encode())
+        await told.aclose()  # type: ignore[attr-defined]
+        node, channel = LOCAL.format("web-0.vm", "vm"), made.channel(old)
+        async with connected(made.made.xds, node_id=node, channel=channel) as proxy:
+            await proxy.until("it is served with what it had", lambda: "8000" in proxy.has[ROUTE])
+
+        async def signed() -> Shown | None:
+            with suppress(RpcError):
+                return await made.certificate(made.token(WEB))
+            return None
+
+        shown = await until("it signs", signed)
+        assert load_all(shown.chain)[0].issuer == other.certificate.subject
+
+
 async def test_the_secret_cacerts_takes_over_and_what_is_wrong_with_it_is_said(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ class _Kept(Frozen):
     next: _Authority | None = None
     next_at: float = 0.0
     retired: tuple[_Retired, ...] = ()
+    silent_until: float = 0.0
     domains: Domains | None = None
 
 
@@ -47,6 +48,7 @@ def encode(state: Succession, domains: Domains) -> bytes:
         next=None if state.next is None else _encoded(state.next),
         next_at=state.next_at,
         retired=tuple(_Retired(roots=each.roots.decode(), until=each.until) for each in state.retired),
+        silent_until=state.silent_until,
         domains=domains,
     )
     return msgspec.json.encode(kept)
@@ -58,7 +60,7 @@ def decode(content: bytes) -> tuple[Succession, Domains | None]:
         kept = msgspec.json.decode(content, type=_Kept)
         following = None if kept.next is None else _decoded(kept.next)
         retired = tuple(Retired(_certificates(each.roots), each.until) for each in kept.retired)
-        state = Succession(_decoded(kept.current), following, kept.next_at, retired, kept.longest)
+        state = Succession(_decoded(kept.current), following, kept.next_at, retired, kept.longest, kept.silent_until)
         return state, kept.domains
     except ValueError as error:  # msgspec's own are such, too
         raise BrokenError(str(error)) from error

@@ -40,6 +40,8 @@ class Succession:
     retired: tuple[Retired, ...] = ()
     longest: float = DEFAULT_TTL
     """Seconds that the longest certificate was signed for."""
+    silent_until: float = 0.0
+    """Before then nothing is signed: nobody knew the root of `current`, and the key of what signed before is gone."""
 
     @property
     def trusted(self) -> bytes:
@@ -77,13 +79,15 @@ def change(state: Succession, authority: Authority, now: float, spread: float) -
 
 def resume(kept: Succession | None, authority: Authority, now: float, spread: float) -> Succession:
     """Where a start finds what an earlier one left, and `authority` is to sign. The key of one that was plugged in is
-    not kept: if another is found in its place, that one signs at once."""
+    not kept: if another is found in its place, that one follows at once, and signs when its root is trusted."""
     if kept is None:
         return Succession(authority)
     if kept.current.certificate == authority.certificate:
         return replace(kept, current=authority, next=None)
     changed = change(kept, authority, now, spread)
-    return advance(changed if reveal(kept.current.key) else replace(changed, next_at=now), now)
+    if changed.next is None or reveal(kept.current.key):
+        return advance(changed, now)
+    return replace(_follow(changed, now), silent_until=changed.next_at)
 
 
 def advance(state: Succession, now: float) -> Succession:

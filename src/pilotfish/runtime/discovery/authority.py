@@ -43,6 +43,10 @@ _LOOK: Final = 2.0
 """Seconds between looks at a user's files: they are often links, which change far from where they are."""
 
 
+class NotYetError(Exception):
+    """`str` says why, and for how long."""
+
+
 class AuthorityKeeper:
     """`load` once, then `run`; `follow` whenever the objects change."""
 
@@ -177,7 +181,9 @@ class AuthorityKeeper:
         self._follow(make_root(self._wanted_domain, time.time()))
 
     async def sign(self, request: SigningRequest, identity: Identity, seconds: float) -> bytes:
-        """PEM: the certificate and what leads to a root. Out of the loop's way."""
+        """PEM: the certificate and what leads to a root. Out of the loop's way. NotYetError while nothing is signed."""
+        if (wait := self._state.silent_until - time.time()) > 0:
+            raise NotYetError(f"a new root is made known first; certificates are signed in {wait:.0f} s")
         authority = self._state.current
         self._become(self._state.signed_for(seconds))
 

@@ -27,7 +27,7 @@ from pilotfish.identity.tokens import Claims
 from pilotfish.mesh.certificates import UnusableError
 from pilotfish.model.identity import Identity
 from pilotfish.model.renewal import DEFAULT_TTL, LONGEST_TTL
-from pilotfish.runtime.discovery.authority import AuthorityKeeper
+from pilotfish.runtime.discovery.authority import AuthorityKeeper, NotYetError
 from pilotfish.runtime.discovery.callers import Callers, NotServedError
 from pilotfish.runtime.discovery.driver import Driver
 
@@ -95,6 +95,8 @@ class CertificateServer:
             request = parse_request(asked.csr)
             identity = self._entitled(caller, claims, request)
             chain = await self._authority.sign(request, identity, _lifetime(asked.seconds))
+        except NotYetError as error:
+            raise NotServedError(Refusal(Reason.CERTIFICATE, str(error))) from error
         except ValueError as error:
             raise NotServedError(Refusal(Reason.MALFORMED, str(error))) from error
         _log.info("%s has a certificate for %s", caller.host, identity)
