@@ -51,6 +51,11 @@ metadata: {name: client, namespace: vm, labels: {app: client}}
 spec: {containers: [{name: app, command: [sleep, "100000"]}]}
 ---
 apiVersion: v1
+kind: Pod
+metadata: {name: bare, namespace: vm, labels: {sidecar.istio.io/inject: "false"}}
+spec: {containers: [{name: app, command: [sleep, "100000"]}]}
+---
+apiVersion: v1
 kind: ConfigMap
 metadata: {name: istio, namespace: istio-system}
 data: {mesh: "accessLogFile: /dev/stdout"}
@@ -72,6 +77,13 @@ metadata: {{name: tokens, namespace: vm}}
 spec:
   selector: {{matchLabels: {{app: shop}}}}
   jwtRules: [{{issuer: {ISSUER}, jwksUri: "http://issuer.vm.svc.cluster.local:8000/keys"}}]
+"""
+STRICT: Final = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict, namespace: vm}
+spec: {selector: {matchLabels: {app: issuer}}, mtls: {mode: STRICT}}
+---
 """
 
 
@@ -96,7 +108,19 @@ def test_policies_in_a_mesh(make_mesh: MakeMesh) -> None:
         wait_until("keys are there: a stranger's token is refused", lambda: _get(mesh, "/", token(OTHER)) == "401")
         wait_until("a good one is believed", lambda: _get(mesh, "/", token()) == "200")
         assert _get(mesh, "/admin") == "200"
-        assert not [each for each in _problems(mesh) if each["reason"].startswith("Keys")]
+        assert not _lacking(mesh)
+
+        # An issuer of the mesh that takes nothing but mutual TLS, and by the name that pods may call it.
+        mesh.write("policies.yaml", STRICT + TOKENS)
+        wait_until("plaintext is refused", lambda: mesh.status_code("bare.vm", "http://issuer:8000/") == "000")
+        mesh.write("policies.yaml", STRICT + TOKENS.replace("issuer.vm.svc.cluster.local:8000/keys", "issuer.vm:8000/"))
+        wait_until("keys are there", lambda: _get(mesh, "/", token()) == "200" and not _lacking(mesh))
+        seen = mesh.logged("issuer.vm", "discovery", lambda entry: entry.path == "/")
+        assert seen.requested_server_name == "outbound_.8000_._.issuer.vm.svc.cluster.local"
+
+
+def _lacking(mesh: Mesh) -> list[str]:
+    return [each["message"] for each in _problems(mesh) if each["reason"].startswith("Keys")]
 
 
 def _get(mesh: Mesh, path: str, bearer: str = "") -> str:

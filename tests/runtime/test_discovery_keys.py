@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 
 from pilotfish.envoy.types import LISTENER
+from pilotfish.model.authentication import KeyHost, KeySource
 from pilotfish.runtime.discovery.address import Address
+from pilotfish.runtime.discovery.key_fetch import Fetcher, UnavailableError
 from pilotfish.runtime.discovery.serve import DiscoveryServer, Options
-from tests.certificates import issue
+from tests.certificates import Issued, issue
 from tests.manifests import save
 from tests.runtime.discovery_client import Client, connected, get
 
@@ -129,6 +131,48 @@ async def test_what_can_not_be_had_is_said(tmp_path: Path, issuer: Issuer) -> No
             (problem,) = (p for p in made.plane.mesh.problems() if p.reason == "KeysUnavailable")
             assert said in problem.message
             assert problem.field == "spec.jwtRules[0].jwksUri"
+
+
+ROOT, OTHER = issue("root", is_ca=True), issue("other", is_ca=True)
+ME, ISSUER, NOBODY = (f"spiffe://cluster.local/ns/vm/sa/{name}" for name in ("istiod", "issuer", "nobody"))
+
+
+@pytest.mark.parametrize(
+    ("shown", "path", "said"),
+    [
+        (issue("issuer", ROOT, ISSUER), "/keys", ""),
+        (issue("issuer", ROOT, NOBODY), "/keys", f"{NOBODY} is none of"),
+        (issue("issuer", ROOT, "issuer.vm.svc.cluster.local"), "/keys", "nobody is none of"),
+        (issue("issuer", OTHER, ISSUER), "/keys", "can't be asked"),
+        (issue("issuer", ROOT, ISSUER), "/moved", "answers 302"),
+    ],
+)
+async def test_an_issuer_of_the_mesh_proves_who_it_is(tmp_path: Path, shown: Issued, path: str, said: str) -> None:
+    asked = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    own = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    own.check_hostname = False
+    for context, issued in ((asked, shown), (own, issue("istiod", ROOT, ME))):
+        (tmp_path / "pair.pem").write_text(issued.pem + issued.key)
+        context.load_cert_chain(tmp_path / "pair.pem")
+        context.load_verify_locations(cadata=ROOT.pem)
+    asked.verify_mode = ssl.CERT_REQUIRED
+    names: list[str | None] = []
+    asked.sni_callback = lambda _, name, __: names.append(name)
+    issuer = Issuer(pages={"/keys": keys("one"), "/moved": 302})
+    server = serve(issuer, asked)
+    found = KeyHost("issuer.vm.svc.cluster.local", ("127.0.0.1",), "outbound_.80_._.issuer", (ISSUER,))
+    fetcher = Fetcher(lambda host, _: found if host in ("issuer.vm", found.host) else None, lambda: own)
+    source = KeySource(f"http://issuer.vm:{issuer.port}{path}")
+    try:
+        if said:
+            with pytest.raises(UnavailableError, match=said):
+                await fetcher.fetch(source)
+        else:
+            assert await fetcher.fetch(source) == keys("one")
+            assert names == [found.server_name]
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 async def test_an_issuer_says_where_its_keys_are(tmp_path: Path, issuer: Issuer) -> None:

@@ -24,10 +24,9 @@ from pilotfish.mesh.problems.across import problems
 from pilotfish.mesh.problems.credentials import expiries, overdue
 from pilotfish.mesh.registry.names import name_table
 from pilotfish.mesh.registry.workloads import workload
-from pilotfish.mesh.scope import Scope
-from pilotfish.mesh.security.keys import apply_keys, wanted_keys
+from pilotfish.mesh.security.keys import apply_keys, key_host, wanted_keys
 from pilotfish.model import ObjectRef, Problem, Proxy
-from pilotfish.model.authentication import Keys, KeySource
+from pilotfish.model.authentication import KeyHost, Keys, KeySource
 from pilotfish.model.kinds import POD
 from pilotfish.model.names import NameTable
 
@@ -140,10 +139,9 @@ class Mesh:
             moved |= apply_keys(self.graph, source, keys)
         return moved
 
-    def addresses(self, host: str) -> tuple[str, ...]:
-        """Of a host as the root namespace knows it; none for one outside of the mesh."""
-        root = self.desired.mesh_config.root_namespace
-        return self.graph.get(name_table, Scope(root)).records.get(host, ())
+    def key_host(self, host: str, port: int) -> KeyHost | None:
+        """As the root namespace knows it; None for one outside of the mesh."""
+        return self.graph.get(key_host, host, port, self.desired.mesh_config.root_namespace)
 
     def collect(self, proxies: Iterable[Proxy]) -> int:
         """Forget what none of these proxies needs."""

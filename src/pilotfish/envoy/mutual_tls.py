@@ -41,7 +41,7 @@ MESH_HTTP: Final = ("istio-http/1.0", "istio-http/1.1", "istio-h2")
 MESH_TCP: Final = ("istio-peer-exchange", "istio")
 MESH: Final = (*MESH_TCP, *MESH_HTTP)
 
-_SPOKEN: Final = {
+SPOKEN: Final = {
     Protocol.HTTP: ("istio-http/1.1", "istio", "http/1.1"),
     Protocol.HTTP2: ("istio-h2", "istio", "h2"),
     Protocol.AUTO: ("istio-http/1.1", "istio-h2", "istio"),
@@ -142,11 +142,11 @@ def speak_mutual(cluster: Cluster, wanted: MeshTLS, peer: Peer, options: HttpPro
 def _spoken(protocol: Protocol, options: HttpProtocolOptions) -> tuple[str, ...]:
     """What a client offers to a port of this protocol, over a cluster with these options."""
     if not (protocol.is_http or protocol.is_sniffed):
-        return _SPOKEN[Protocol.TCP]
+        return SPOKEN[Protocol.TCP]
     if options.explicit_http_config.HasField("http2_protocol_options"):
-        return _SPOKEN[Protocol.HTTP2]
+        return SPOKEN[Protocol.HTTP2]
     is_either = options.HasField("use_downstream_protocol_config")
-    return _SPOKEN[Protocol.AUTO if is_either else Protocol.HTTP]
+    return SPOKEN[Protocol.AUTO if is_either else Protocol.HTTP]
 
 
 def _common(mutual: MutualSettings) -> CommonTlsContext:

@@ -25,6 +25,19 @@ class KeySource:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyHost:
+    """Where the mesh has the host of a KeySource, and how it proves to be that."""
+
+    host: str
+    """The whole name."""
+    addresses: tuple[str, ...]
+    server_name: str = ""
+    """What to ask for in mutual TLS; "" where its port does not speak it."""
+    identities: tuple[str, ...] = ()
+    """Of those who may answer then: `spiffe://...`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Keys:
     """What was fetched. A fault beside keys is that of renewing them."""
 

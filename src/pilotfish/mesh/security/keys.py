@@ -1,4 +1,4 @@
-"""Keys of issuers: which are wanted, and what discovery has fetched of them."""
+"""Keys of issuers: which are wanted, where the mesh has them, and what discovery has fetched of them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ from typing import Final
 
 from pilotfish.config import istio
 from pilotfish.derive import Graph, Input, Reads, query
+from pilotfish.mesh.hosts import resolve, server_name
 from pilotfish.mesh.inputs import refs, resource
-from pilotfish.model.authentication import Keys, KeySource
+from pilotfish.mesh.policy.peers import identities, is_mutual
+from pilotfish.mesh.registry.aliases import aliased
+from pilotfish.mesh.registry.names import name_table
+from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.settings import settings
+from pilotfish.model.authentication import KeyHost, Keys, KeySource
 from pilotfish.model.kinds import REQUEST_AUTHENTICATION
 
 KEYS: Final[Input[KeySource, Keys]] = Input("Keys")
@@ -26,6 +32,20 @@ def wanted_keys(db: Reads) -> tuple[KeySource, ...]:
     rules = (rule for each in found if each is not None for rule in each.spec.jwt_rules)
     named = (key_source(rule) for rule in rules)
     return tuple(sorted({source for source in named if source is not None}))
+
+
+@query
+def key_host(db: Reads, host: str, port: int, namespace: str) -> KeyHost | None:
+    """What a pod of `namespace` reaches by this name; None for a host outside of the mesh. Mutual TLS is spoken as
+    sidecars would; what DestinationRules say of it is for these alone."""
+    records = name_table(db, Scope(namespace)).records
+    named = (host, aliased(db, host), resolve(host, namespace))
+    found = next((name for name in named if name in records), "")
+    if not found:
+        return None
+    if not settings(db).mutual.automatic or not is_mutual(db, found, "", port):
+        return KeyHost(found, records[found])
+    return KeyHost(found, records[found], server_name(port, "", found), identities(db, found, "", port))
 
 
 def key_source(rule: istio.JWTRule) -> KeySource | None:

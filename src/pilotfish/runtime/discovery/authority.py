@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from pilotfish.config.desired import DesiredState
+from pilotfish.envoy.mutual_tls import SPOKEN
 from pilotfish.identity import domains, kept, succession
 from pilotfish.identity.authority import Authority, load_all, make_root
 from pilotfish.identity.domains import Domains
@@ -23,7 +24,7 @@ from pilotfish.identity.messages import Roots
 from pilotfish.identity.requests import SigningRequest, build_request, new_key, parse_request
 from pilotfish.identity.succession import Succession, advance, change, resume
 from pilotfish.mesh.certificates import UnusableError
-from pilotfish.model import Problem, Severity
+from pilotfish.model import Problem, Protocol, Severity
 from pilotfish.model.credential import AUTHORITY_FILES
 from pilotfish.model.identity import Identity
 from pilotfish.model.private import PrivateBytes, reveal
@@ -198,15 +199,19 @@ class AuthorityKeeper:
         """For a connection that begins now. Whoever shows a certificate must show one of the mesh's."""
         now = time.time()
         if self._context is None or now >= self._context[0]:
-            self._context = (now + DEFAULT_TTL / 2, self._make_context(now))
+            self._context = (now + DEFAULT_TTL / 2, _server_context(*self._own_pair(now), self._state.trusted))
         return self._context[1]
 
-    def _make_context(self, now: float) -> ssl.SSLContext:
+    def client_context(self) -> ssl.SSLContext:
+        """To call a workload of the mesh, as discovery: whose certificate it shows is the caller's to look at."""
+        return _client_context(*self._own_pair(time.time()), self._state.trusted)
+
+    def _own_pair(self, now: float) -> tuple[bytes, PrivateBytes]:
+        """Discovery's own certificate chain, and its key."""
         key = new_key()
         me = Identity(self.trust_domain, self._root_namespace, DISCOVERY_ACCOUNT)
         public = parse_request(build_request(key)).public_key
-        chain = self._state.current.sign(public, me, DEFAULT_TTL, now, discovery_names(self._root_namespace))
-        return _server_context(chain, key, self._state.trusted)
+        return self._state.current.sign(public, me, DEFAULT_TTL, now, discovery_names(self._root_namespace)), key
 
     def _choose(self) -> None:
         """What the user plugs in may have changed."""
@@ -284,11 +289,25 @@ def _server_context(chain: bytes, key: PrivateBytes, roots: bytes) -> ssl.SSLCon
     # Who comes again is looked at again.
     made.options |= ssl.OP_NO_TICKET
     made.num_tickets = 0
+    _load(made, chain, key)
+    return made
+
+
+def _client_context(chain: bytes, key: PrivateBytes, roots: bytes) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.set_alpn_protocols(list(SPOKEN[Protocol.HTTP]))
+    made.check_hostname = False  # it names no host, but an identity
+    made.load_verify_locations(cadata=roots.decode())
+    _load(made, chain, key)
+    return made
+
+
+def _load(context: ssl.SSLContext, chain: bytes, key: PrivateBytes) -> None:
     # OpenSSL reads files; this one is in memory alone.
     descriptor = os.memfd_create("certificate")
     try:
         os.write(descriptor, chain + reveal(key))
-        made.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
     finally:
         os.close(descriptor)
-    return made

@@ -1,7 +1,7 @@
 """Fetches the keys of issuers that RequestAuthentications name, and renews them.
 
 What was fetched once is kept while it can't be renewed, and over a restart of discovery. TLS is verified; what is
-answered is bounded in size and in time.
+answered is bounded in size and in time. A host of the mesh that speaks mutual TLS is asked over it, as sidecars would.
 """
 
 from __future__ import annotations
@@ -9,19 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Final
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-
-from pilotfish.config.checks.request_authentication import find_uri_fault, parse_keys
-from pilotfish.mesh.security.jwks import has_usable_key
+from pilotfish.config.checks.request_authentication import parse_keys
 from pilotfish.model.authentication import Keys, KeySource
+from pilotfish.runtime.discovery.key_fetch import Fetcher, Find, UnavailableError
 from pilotfish.runtime.linux.files import replace_file
 
 _log = logging.getLogger(__name__)
@@ -29,31 +24,29 @@ REFRESH: Final = 20 * 60.0
 """Seconds, as Istio's PILOT_JWT_PUB_KEY_REFRESH_INTERVAL."""
 _RETRY_FIRST: Final = 1.0
 _RETRY_LAST: Final = 60.0
-_MOST: Final = 256 * 1024
-"""Bytes of an answer, and of a set of keys."""
-_MOST_REDIRECTS: Final = 3
-_WELL_KNOWN: Final = "/.well-known/openid-configuration"
 _FILE: Final = "keys.json"
 _LARGEST_FILE: Final = 16 * 1024 * 1024
 
 _Place = tuple[str, bool]
 """A KeySource's URL, and whether it is an issuer's."""
-Resolve = Callable[[str], tuple[str, ...]]
-"""The addresses of a host of the mesh; none of any other."""
 Supply = Callable[[Mapping[KeySource, Keys | None]], None]
-
-
-class UnavailableError(Exception):
-    """`str` says why there are no keys."""
 
 
 class KeyKeeper:
     """Asks again whenever `look` is called, and when it is time. `async with` ends what it has started."""
 
-    def __init__(self, supply: Supply, resolve: Resolve, directory: Path | None, refresh: float = REFRESH) -> None:
-        """`supply` takes what was fetched. `directory`: what is to outlive a restart; None to forget it."""
+    def __init__(
+        self,
+        supply: Supply,
+        find: Find,
+        own: Callable[[], ssl.SSLContext] | None,
+        directory: Path | None,
+        refresh: float = REFRESH,
+    ) -> None:
+        """`supply` takes what was fetched. `own`: for mutual TLS; None where discovery has no certificate.
+        `directory`: what is to outlive a restart; None to forget it."""
         self._supply = supply
-        self._resolver = _Resolver(resolve)
+        self._fetcher = Fetcher(find, own)
         self._path = directory / _FILE if directory is not None else None
         self._refresh = refresh
         self._tasks: dict[KeySource, asyncio.Task[None]] = {}
@@ -101,7 +94,7 @@ class KeyKeeper:
         while True:
             try:
                 async with asyncio.timeout(source.timeout.seconds):
-                    text = await fetch(source, self._resolver)
+                    text = await self._fetcher.fetch(source)
             except (UnavailableError, TimeoutError) as error:
                 why = str(error) or f"there was no answer within {source.timeout}"
                 had = self._held.get(source, Keys())
@@ -153,79 +146,3 @@ def _read(path: Path) -> dict[_Place, str]:
         _log.warning("%s is ignored, so that all keys are fetched anew: %s", path, error)
         return {}
     return found
-
-
-async def fetch(source: KeySource, resolver: AbstractResolver) -> str:
-    """A JSON Web Key Set. Raises UnavailableError."""
-    # As aiohttp would, but with whom the machine trusts today; it reads many a file.
-    trusted = await asyncio.to_thread(ssl.create_default_context)
-    connector = aiohttp.TCPConnector(resolver=resolver, force_close=True, ssl=trusted)
-    async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
-        url = source.url
-        if source.is_issuer:
-            url = _uri_in(await _get(session, f"{source.url.rstrip('/')}{_WELL_KNOWN}"))
-        text = await _get(session, url)
-    if parse_keys(text) is None:
-        raise UnavailableError(f"{url} answers with something that is no JSON Web Key Set")
-    if not await asyncio.to_thread(has_usable_key, text):
-        raise UnavailableError(f"{url} answers with no key that a token can be verified with")
-    return text
-
-
-def _uri_in(configuration: str) -> str:
-    try:
-        found: Any = json.loads(configuration)
-    except (ValueError, RecursionError):
-        found = None
-    uri = found.get("jwks_uri") if isinstance(found, dict) else None
-    if not isinstance(uri, str) or find_uri_fault(uri):
-        raise UnavailableError("the issuer's OpenID configuration names no jwks_uri")
-    return uri
-
-
-async def _get(session: aiohttp.ClientSession, url: str) -> str:
-    if fault := find_uri_fault(url):
-        raise UnavailableError(fault)
-    try:
-        async with session.get(url, max_redirects=_MOST_REDIRECTS) as response:
-            if response.url.scheme != "https" and urlsplit(url).scheme == "https":
-                raise UnavailableError(f"{url} leads to where TLS does not protect what is answered")
-            if response.status != 200:
-                raise UnavailableError(f"{url} answers {response.status}")
-            body = await response.content.read(_MOST + 1)
-            while len(body) <= _MOST and (more := await response.content.read(_MOST + 1 - len(body))):
-                body += more
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise UnavailableError(f"{url} can't be asked: {str(error) or type(error).__name__}"[:300]) from error
-    if len(body) > _MOST:
-        raise UnavailableError(f"{url} answers with more than {_MOST} bytes")
-    return body.decode(errors="replace")
-
-
-class _Resolver(AbstractResolver):
-    """Hosts of the mesh as the mesh knows them, all others as the machine does."""
-
-    def __init__(self, resolve: Resolve) -> None:
-        self._resolve = resolve
-        self._machine = aiohttp.ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = self._resolve(host.lower().rstrip("."))
-        if not found:
-            return await self._machine.resolve(host, port, family)
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=socket.IPPROTO_TCP,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in found
-        ]
-
-    async def close(self) -> None:
-        """It holds nothing."""

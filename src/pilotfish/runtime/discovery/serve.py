@@ -93,9 +93,6 @@ class DiscoveryServer:
         self._state = StateFile(options.state)
         self.plane = ControlPlane(self._state.read(), Door(only_pods=options.only_pods))
         self.driver = Driver(self.plane, Metrics(self.plane.mesh.graph.stats), self._state.keep)
-        self._keys = KeyKeeper(
-            self.driver.supply, self.plane.mesh.addresses, options.state, refresh=options.key_refresh
-        )
         self.secure = options.secure
         """With the port that was chosen, once started."""
         self.authority: AuthorityKeeper | None = None
@@ -104,6 +101,10 @@ class DiscoveryServer:
             directory = options.state / "ca" if options.state is not None else None
             self.authority = AuthorityKeeper(directory, options.authority)
             self._front = Front(self.authority.server_context, self.plane.door.pace)
+        own = self.authority.client_context if self.authority is not None else None
+        self._keys = KeyKeeper(
+            self.driver.supply, self.plane.mesh.key_host, own, options.state, refresh=options.key_refresh
+        )
         self._callers = Callers(self.plane, self._front, TokenKeys(options.token_keys))
         self._pages = Monitoring(self.driver, self.authority, options.operators)
         self._source = Files(options.paths, options.mesh_config, recursive=options.recursive)
