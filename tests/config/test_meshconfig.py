@@ -361,6 +361,7 @@ def test_connections_of_the_mesh_are_bounded(written: str, field: str) -> None:
     [
         ("{mode: ALLOW_ANY, tls: {mode: SIMPLE}}", "tls"),
         ("{mode: ALLOW_ANY_DYNAMIC_DNS, tls: {mode: SIMPLE, credentialName: a}}", "tls.credentialName"),
+        ("{mode: ALLOW_ANY_DYNAMIC_DNS, tls: {mode: ISTIO_MUTUAL}}", "tls.mode"),
     ],
 )
 def test_tls_for_those_whom_nobody_has_is_for_one_policy_and_of_files(policy: str, field: str) -> None:

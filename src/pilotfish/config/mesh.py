@@ -28,7 +28,8 @@ from pilotfish.model.wellknown import ADMIN_PORT, ROOT_NAMESPACE, STATUS_PORT
 class OutboundTrafficPolicy(Struct):
     mode: Literal["ALLOW_ANY", "REGISTRY_ONLY", "ALLOW_ANY_DYNAMIC_DNS"] = "ALLOW_ANY"
     tls: ClientTLSSettings | None = None
-    """With ALLOW_ANY_DYNAMIC_DNS: requests for hosts that nobody has go over TLS, to port 443 if they name none."""
+    """With ALLOW_ANY_DYNAMIC_DNS: requests for hosts that nobody has go over TLS, to port 443 if they name none.
+    `ISTIO_MUTUAL` and `credentialName` leave them as they are, which is warned of."""
 
 
 class InboundTrafficPolicy(Struct):

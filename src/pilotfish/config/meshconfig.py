@@ -281,6 +281,9 @@ def _check_outbound(policy: OutboundTrafficPolicy, report: Report, field: str) -
         what = f"with {policy.mode} the app's own connections are passed on, so it has no effect"
         report.warning(f"{field}.tls", "UnusedField", f"{what}; remove it, or write ALLOW_ANY_DYNAMIC_DNS")
     tls = policy.tls
+    if tls.mode == "ISTIO_MUTUAL":
+        what = "hosts that nobody has are none of the mesh's, so that requests are sent to them as they are"
+        report.warning(f"{field}.tls.mode", "UnusedField", f"{what}; write SIMPLE, or MUTUAL and files")
     for name, text in (("credentialName", tls.credential_name), ("caCertCredentialName", tls.ca_cert_credential_name)):
         if text:
             what = "sidecars have no Secrets of the mesh's, so that requests are sent as they are"
