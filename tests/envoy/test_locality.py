@@ -210,19 +210,34 @@ spec:
   - retries: {attempts: 5, retryOn: 5xx, backoff: 1ms}
     route: [{destination: {host: shop.example.com}}]
 """
+EVERYWHERE = """
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "defaultHttpRetryPolicy: {attempts: 5, retryOn: 5xx, backoff: 1ms, retryRemoteLocalities: true}"}
+"""
 
 
 def test_retries_go_further_where_it_is_asked_for(start: Start) -> None:
     proxy = type(WEBAPP).of_pod(WEBAPP.name, WEBAPP.namespace, WEBAPP.addresses, labels=LABELS)
-    live = start(mesh("{outlierDetection: {consecutive5xxErrors: 1000}}") + ROUTED, proxy=proxy)
+    service = mesh("{outlierDetection: {consecutive5xxErrors: 1000}}")
+    live = start(service + ROUTED, proxy=proxy)
     for port, place in PLACES.items():
         live.start_app(live.peer, PEER4, port, place)
-    for path in ("/far", "/near"):
+
+    def ask(path: str) -> None:
         request = f"GET {path} HTTP/1.1\r\nHost: shop.example.com\r\nx-answer: 500\r\nConnection: close\r\n\r\n"
         assert "500 Internal" in live.call(live.netns, "10.96.0.7", 80, request)
+
+    ask("/far")
+    ask("/near")
+    live.update(service + EVERYWHERE, proxy)
+    ask("/mesh")
     seen = {place: live.request(live.peer, PEER4, port, "seen", "/seen") for port, place in PLACES.items()}
     # Two tries each, the nearest first, or all at the nearest.
-    assert {place: text.count("/far") for place, text in seen.items()} == {"west/1": 2, "west/2": 2, "east/1": 2}
+    for path in ("/far", "/mesh"):
+        assert {place: text.count(path) for place, text in seen.items()} == {"west/1": 2, "west/2": 2, "east/1": 2}
     assert {place: text.count("/near") for place, text in seen.items()} == {"west/1": 6, "west/2": 0, "east/1": 0}
 
 

@@ -269,6 +269,29 @@ def test_a_server_that_speaks_first(start: Start, authority: Authority) -> None:
     assert call_tls(live.peer, POD4, 8002, "", trusted=ca, shown=caller, alpn=("istio",)).answer == "hello\n"
 
 
+def test_endpoints_that_say_as_whom_they_show_themselves(start: Start, authority: Authority) -> None:
+    """They are spoken to as pods with a proxy are; one that shows itself as another is not."""
+    text = ""
+    for index, account in enumerate(("server", "another"), 1):
+        spec = {"hosts": [f"{account}.example.com"], "addresses": [f"10.96.1.{index}"], "resolution": "STATIC"}
+        spec |= {"ports": [{"number": 80, "name": "http", "targetPort": 8443}], "location": "MESH_INTERNAL"}
+        endpoints = {"endpoints": [{"address": PEER4, "serviceAccount": account}]}
+        text += _object("ServiceEntry", account, "networking.istio.io/v1", spec={**spec, **endpoints})
+        selecting = {"workloadSelector": {"labels": {"app": account}}, "hosts": [f"{account}.example.org"]}
+        spec |= {**selecting, "addresses": [f"10.96.2.{index}"]}
+        text += _object("ServiceEntry", f"{account}-selected", "networking.istio.io/v1", spec=spec)
+        entry = {"address": PEER4, "serviceAccount": account, "labels": {"app": account}}
+        text += _object("WorkloadEntry", account, "networking.istio.io/v1", spec=entry)
+    authority.write("server", issue("server", authority.root, spiffe("server")))
+    live = start(text, proxy=CLIENT, secrets=authority.secrets)
+    start_wire(live, PEER4, 8443, "secret", authority.folder)
+    for network, domain in (("10.96.1", "example.com"), ("10.96.2", "example.org")):
+        name = f"server.{domain}"
+        seen = _told(live.request(live.netns, f"{network}.1", 80, name))
+        assert seen == f"outbound_.80_._.{name} as webapp, istio-http/1.1"
+        assert "503" in live.request(live.netns, f"{network}.2", 80, f"another.{domain}")
+
+
 def _mesh(**config: object) -> str:
     return _object("ConfigMap", "istio", data={"mesh": json.dumps(config)}).replace('"vm"', '"istio-system"')
 

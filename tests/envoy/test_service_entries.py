@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pilotfish.model.wellknown import DNS_PROXY_PORT
-from tests.certificates import issue
+from tests.certificates import issue, revoke
 from tests.envoy.calls import call_all
 from tests.envoy.conftest import PEER4, LiveEnvoy, Start
 from tests.envoy.connections import connect_all, start_server
@@ -253,6 +253,38 @@ def test_what_nobody_has_may_be_asked_over_tls(start: Start) -> None:
             assert f'"name": "there {port}"' in answer
             assert '"asked": "a.example.com"' in answer
         assert "503 Service Unavailable" in live.request(live.netns, "10.99.0.1", 80, "b.example.com")
+
+
+LOST = "503 Service Unavailable"
+TRUSTED = "mode: SIMPLE, caCertificates: {0}/ca.pem"
+OVER_TLS = {
+    "mode: SIMPLE, caCertificates: {0}/stranger.pem": LOST,
+    "mode: SIMPLE, insecureSkipVerify: true": '"asked": "a.example.com", "client": ""',
+    "mode: MUTUAL, caCertificates: {0}/ca.pem, clientCertificate: {0}/me.pem, privateKey: {0}/me.key": '"client": "me"',
+    f"{TRUSTED}, caCrl: {{0}}/crl.pem": LOST,
+    f"{TRUSTED}, sni: b.example.com, subjectAltNames: [a.example.com]": '"asked": "b.example.com"',
+    f"{TRUSTED}, subjectAltNames: [b.example.com]": LOST,
+}
+"""What the mesh says, and what comes back of a server that is a.example.com."""
+
+
+def test_how_tls_is_spoken_to_what_nobody_has(start: Start) -> None:
+    ca = issue("ca")
+    served, me = issue("host", ca, "a.example.com"), issue("me", ca)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for issued, file in ((ca, "ca"), (issue("stranger"), "stranger"), (served, "server"), (me, "me")):
+            (folder / f"{file}.pem").write_text(issued.pem)
+            (folder / f"{file}.key").write_text(issued.key)
+        (folder / "crl.pem").write_text(revoke(ca, served))
+        live = start(ANY)
+        _start_dns(live)
+        start_wire(live, PEER4, 443, "there", folder)
+        for tls, expected in OVER_TLS.items():
+            live.update(ANY.replace("DNS}", f"DNS, tls: {{{tls.format(folder)}}}}}"))
+            # What has a new certificate is used once that is there.
+            wait_until(tls, lambda: expected in live.request(live.netns, "10.99.0.1", 80, "a.example.com"))  # noqa: B023
 
 
 def _start_dns(live: LiveEnvoy) -> None:

@@ -33,15 +33,18 @@ spec: {{{{host: app.example.com, trafficPolicy: {{policy}}}}}}
 """
 WEIGHED = "loadBalancer: {backendUtilization: {weightStabilizationPeriod: 0s, weightUpdatePeriod: 100ms METRICS}}"
 
+PENALTY = ", metricNamesForComputingUtilization: [named_metrics.same], errorUtilizationPenaltyPercent: 1000"
+
 
 @pytest.mark.parametrize(
     ("policy", "busy"),
     [
         (f"{{{WEIGHED.replace('METRICS', '')}}}", 8002),
         (f"{{{WEIGHED.replace('METRICS', ', metricNamesForComputingUtilization: [named_metrics.free]')}}}", 8001),
+        (f"{{{WEIGHED.replace('METRICS', PENALTY)}}}", 8002),
         (f"{{outlierDetection: {{interval: 9s}}, {WEIGHED.replace('METRICS', '')}}}", 8002),
     ],
-    ids=["as a whole", "by a metric of its own", "by locality"],
+    ids=["as a whole", "by a metric of its own", "by its errors", "by locality"],
 )
 def test_who_is_busy_gets_less(start: Start, policy: str, busy: int) -> None:
     live = start(MESH.format(policy=policy))
@@ -54,6 +57,17 @@ def test_who_is_busy_gets_less(start: Start, policy: str, busy: int) -> None:
         return answers[busy] < 45
 
     wait_until("it gets less", share)
+
+
+def test_what_was_said_long_ago_does_not_count(start: Start) -> None:
+    live = start(MESH.format(policy=f"{{{WEIGHED.replace('METRICS', ', weightExpirationPeriod: 0.3s')}}}"))
+    for port, used in USED.items():
+        _start_app(live, port, used)
+    wait_until("one gets less", lambda: _answers(live, 200)[8002] < 45)
+    for port in USED:
+        live.request(live.peer, PEER4, port, "app", "/silence")
+    # Of halves these are more than four standard deviations away.
+    wait_until("both get the same", lambda: 70 < _answers(live, 200)[8002] < 130)
 
 
 def _answers(live: LiveEnvoy, count: int) -> Counter[int]:
@@ -72,14 +86,18 @@ def _start_app(live: LiveEnvoy, port: int, used: float) -> None:
 
 _APP = """
 import http.server, sys
+silent = False
 address, port, used = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
+        global silent
+        silent = silent or self.path == "/silence"
         self.send_response(200)
         self.send_header("x-app", str(port))
-        metrics = f"application_utilization={used},named_metrics.free={1 - used},rps_fractional=100"
-        self.send_header("endpoint-load-metrics", f"TEXT {metrics}")
+        metrics = f"application_utilization={used},named_metrics.free={1 - used},named_metrics.same=0.5"
+        if not silent:
+            self.send_header("endpoint-load-metrics", f"TEXT {metrics},rps_fractional=100,eps={100 * used}")
         self.send_header("Content-Length", "0")
         self.end_headers()
     def log_message(self, *args): pass
