@@ -331,3 +331,21 @@ def test_a_server_that_speaks_first_waits_as_long_as_the_mesh_says(start: Start,
     start_greeter(live, "10.245.1.2" if way == "out" else POD4, 8080, live.peer if way == "out" else live.netns)
     called = (live.netns, "10.96.1.1", 80) if way == "out" else (live.peer, POD4, 8080)
     assert live.call(*called, "") == "hello\n"
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ('accessLogFormat: "path %REQ(:PATH)%\\\\n"', "path /said"),
+        ("accessLogEncoding: JSON", '"path":"/said"'),
+        ('accessLogEncoding: JSON, accessLogFormat: \'{"asked": "%REQ(:PATH)%"}\'', '{"asked":"/said"}'),
+    ],
+)
+def test_what_is_logged(start: Start, stated: str, expected: str) -> None:
+    config = _mesh("LOG").replace("    LOG\n", f"    {{accessLogFile: /dev/stdout, {stated}}}\n")
+    live = start(config + SERVICE.format(name="plain", index=1, protocol="HTTP"))
+    start_wire(live, "10.245.1.2", 8080, "wire")
+    live.request(live.netns, "10.96.1.1", 80, "plain.example.com", "/said")
+    wait_until(
+        "it is logged", lambda: expected in live.log.read_text().splitlines() or expected in live.log.read_text()
+    )
