@@ -273,12 +273,13 @@ def test_endpoints_that_say_as_whom_they_show_themselves(start: Start, authority
     """They are spoken to as pods with a proxy are; one that shows itself as another is not."""
     text = ""
     for index, account in enumerate(("server", "another"), 1):
-        spec = {"hosts": [f"{account}.example.com"], "addresses": [f"10.96.1.{index}"], "resolution": "STATIC"}
+        spec: dict[str, object] = {"hosts": [f"{account}.example.com"], "addresses": [f"10.96.1.{index}"]}
+        spec |= {"resolution": "STATIC"}
         spec |= {"ports": [{"number": 80, "name": "http", "targetPort": 8443}], "location": "MESH_INTERNAL"}
         endpoints = {"endpoints": [{"address": PEER4, "serviceAccount": account}]}
         text += _object("ServiceEntry", account, "networking.istio.io/v1", spec={**spec, **endpoints})
-        selecting = {"workloadSelector": {"labels": {"app": account}}, "hosts": [f"{account}.example.org"]}
-        spec |= {**selecting, "addresses": [f"10.96.2.{index}"]}
+        spec |= {"workloadSelector": {"labels": {"app": account}}, "hosts": [f"{account}.example.org"]}
+        spec |= {"addresses": [f"10.96.2.{index}"]}
         text += _object("ServiceEntry", f"{account}-selected", "networking.istio.io/v1", spec=spec)
         entry = {"address": PEER4, "serviceAccount": account, "labels": {"app": account}}
         text += _object("WorkloadEntry", account, "networking.istio.io/v1", spec=entry)

@@ -285,7 +285,7 @@ def _check_outbound(policy: OutboundTrafficPolicy, report: Report, field: str) -
         what = "hosts that nobody has are none of the mesh's, so that requests are sent to them as they are"
         report.warning(f"{field}.tls.mode", "UnusedField", f"{what}; write SIMPLE, or MUTUAL and files")
     for name, text in (("credentialName", tls.credential_name), ("caCertCredentialName", tls.ca_cert_credential_name)):
-        if text:
+        if text and tls.mode in ("SIMPLE", "MUTUAL"):
             what = "sidecars have no Secrets of the mesh's, so that requests are sent as they are"
             report.warning(f"{field}.tls.{name}", "UnusedField", f"{what}; name files in its place")
 

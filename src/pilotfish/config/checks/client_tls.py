@@ -21,6 +21,7 @@ def check_client_tls(tls: ClientTLSSettings, field: str, report: Report) -> None
     _check_files(tls, field, report)
     _check_authority(tls, field, report)
     _check_trust(tls, field, report)
+    _check_use(tls, field, report)
     if len(tls.sni) > _LONGEST_NAME:
         report.invalid(f"{field}.sni", f"it is longer than {_LONGEST_NAME} characters", "write a host name")
 
@@ -74,6 +75,28 @@ def _check_authority(tls: ClientTLSSettings, field: str, report: Report) -> None
         if path:
             what = "caCertCredentialName gives this"
             report.invalid(f"{field}.{name}", what, f"write {name} or caCertCredentialName, not both")
+
+
+def _check_use(tls: ClientTLSSettings, field: str, report: Report) -> None:
+    """What a mode takes no notice of."""
+    if tls.mode in ("SIMPLE", "MUTUAL"):
+        return
+    stated: dict[str, object] = {
+        "clientCertificate": tls.client_certificate,
+        "privateKey": tls.private_key,
+        "caCertificates": tls.ca_certificates,
+        "caCrl": tls.ca_crl,
+        "credentialName": tls.credential_name,
+        "caCertCredentialName": tls.ca_cert_credential_name,
+        "insecureSkipVerify": tls.insecure_skip_verify,
+    }
+    what = "ISTIO_MUTUAL is of the mesh's own certificates"
+    if tls.mode == "DISABLE":
+        stated |= {"subjectAltNames": tls.subject_alt_names, "sni": tls.sni}
+        what = "with DISABLE no TLS is spoken"
+    for name in (name for name, value in stated.items() if value):
+        text = f"{what}, so it has no effect; remove it, or write mode: SIMPLE or MUTUAL"
+        report.warning(f"{field}.{name}", "UnusedField", text)
 
 
 def _check_trust(tls: ClientTLSSettings, field: str, report: Report) -> None:

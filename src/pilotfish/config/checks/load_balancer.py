@@ -47,6 +47,24 @@ def check_load_balancer(balancer: LoadBalancerSettings, field: str, report: Repo
     check_duration(balancer.warmup_duration_secs, f"{field}.warmupDurationSecs", report)
     if balancer.warmup is not None and balancer.warmup_duration_secs is not None:
         report.invalid(f"{field}.warmupDurationSecs", "warmup says it", "remove warmupDurationSecs")
+    _check_use(balancer, field, report)
+
+
+def _check_use(balancer: LoadBalancerSettings, field: str, report: Report) -> None:
+    """What the way of choosing takes no notice of."""
+    chosen: str = balancer.simple or "LEAST_REQUEST"
+    if balancer.consistent_hash is not None or balancer.backend_utilization is not None:
+        chosen = "consistentHash" if balancer.consistent_hash is not None else "backendUtilization"
+    if chosen in ("consistentHash", "backendUtilization", "RANDOM", "PASSTHROUGH"):
+        for name, stated in (("warmup", balancer.warmup), ("warmupDurationSecs", balancer.warmup_duration_secs)):
+            if stated is not None:
+                what = f"with {chosen} a new endpoint has its full share at once, so it has no effect"
+                report.warning(f"{field}.{name}", "UnusedField", f"{what}; remove it, or write simple: LEAST_REQUEST")
+    near = {"localityLbSetting": balancer.locality_lb_setting, "zoneAwareLbSetting": balancer.zone_aware_lb_setting}
+    for name, setting in near.items():
+        if chosen == "PASSTHROUGH" and setting is not None and setting.enabled is not False:
+            what = "with PASSTHROUGH the client chooses the address, so it has no effect"
+            report.warning(f"{field}.{name}", "UnusedField", f"{what}; remove it, or write another simple")
 
 
 def _check_zones(balancer: LoadBalancerSettings, field: str, report: Report) -> None:

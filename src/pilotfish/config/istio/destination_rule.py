@@ -158,6 +158,7 @@ class LoadBalancerSettings(Struct):
     """A client asks its own zone as far as that has endpoints for it, then its region, then others; zones count where
     `proxyMetadata` has `ISTIO_META_ENABLE_SELF_DISCOVERY: "true"`. Not beside `localityLbSetting`."""
     warmup: Warmup | None = None
+    """Of LEAST_REQUEST, which is also what is meant by none, and ROUND_ROBIN."""
     warmup_duration_secs: Duration | None = None
     """Of old: now `warmup`."""
 
