@@ -48,7 +48,13 @@ def test_help_imports_no_command() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("module", ["get", "status", "logs", "exec_", "apply", "complete", "proxy_config"])
+EVERYDAY = (
+    "get", "describe", "wait", "status", "logs", "exec_", "cp", "top", "apply", "delete", "label", "patch", "edit",
+    "set_", "rollout", "complete", "proxy_config", "proxy_status"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("module", EVERYDAY)
 def test_everyday_commands_import_nothing_heavy(module: str) -> None:
     loaded = run_fresh(f"import sys\nimport pilotfish.cli.{module}\nprint(*sys.modules)").split()
     assert not {"grpc", "google.protobuf", "aiohttp", "rich", "watchfiles", "asyncio", "yaml"} & set(loaded)

@@ -51,6 +51,14 @@ def complete(line: str) -> list[str]:
         ("pilotfish proxy-config routes we", ["webapp-0"]),
         ("pilotfish rollout st", ["status"]),
         ("pilotfish completion z", ["zsh"]),
+        ("pilotfish desc", ["describe"]),
+        ("pilotfish describe vs/", ["vs/calculator"]),
+        ("pilotfish label pods we", ["webapp-0"]),
+        ("pilotfish wait --for cond", ["condition=Available", "condition=Ready"]),
+        ("pilotfish get pods -o cust", ["custom-columns=", "custom-columns-file="]),
+        ("pilotfish logs svc/w", ["svc/webapp"]),
+        ("pilotfish rollout un", ["undo"]),
+        ("pilotfish rollout undo ", ["deploy/calc"]),
     ],
 )
 def test_names_come_from_the_running_mesh(mesh: FakeMesh, line: str, names: list[str]) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from pilotfish.config.kubernetes import PodSpec
 from pilotfish.identity.tokens import AUDIENCE, verify
-from pilotfish.model import Kind, ObjectRef
+from pilotfish.model import Kind, ObjectRef, Problem
 from pilotfish.model.frontend import Frontend
 from pilotfish.model.kinds import DEPLOYMENT, POD, SERVICE
 from pilotfish.model.names import NameTable
@@ -40,6 +40,7 @@ from pilotfish.runtime.control.views import (
     DiscoveryView,
     MeshView,
     OwnerView,
+    ProblemView,
     RolloutView,
     StatusView,
 )
@@ -54,6 +55,7 @@ from pilotfish.runtime.node.preflight import check_machine
 from pilotfish.runtime.node.progress import Progress
 from pilotfish.runtime.node.publish import Port, Published
 from pilotfish.runtime.node.records import TOKEN_KEY
+from pilotfish.runtime.node.status import once
 from pilotfish.runtime.node.tokens import TokenMaker
 from pilotfish.runtime.node.volumes import write_files, write_volumes
 
@@ -529,3 +531,16 @@ def test_all_tokens_of_a_mesh_are_made_with_one_key(tmp_path: Path) -> None:
         key = (directory / TOKEN_KEY).with_suffix(".pub").read_bytes()
         for token in tokens:
             assert verify(token, (key,), frozenset((AUDIENCE,)), time.time()).pod == "web-0"
+
+
+def test_what_is_said_of_a_deployment_and_its_pods_stands_once() -> None:
+    owner, pods = DEPLOYMENT.ref("vm", "web"), [POD.ref("vm", name) for name in ("web-1", "web-2")]
+    said = [
+        *(Problem(pod, "spec.volumes", "VolumeNotWritten", "the disk is full") for pod in pods),
+        Problem(owner, "spec.template.spec.hostPID", "UnsupportedField", "no"),
+        Problem(pods[0], "spec.hostPID", "UnsupportedField", "no"),
+        Problem(pods[1], "spec.hostPID", "UnsupportedField", "another thing"),
+    ]
+    owners = {**dict.fromkeys(pods, owner), POD.ref("vm", "alone"): None}
+    kept = [(each.name, each.message) for each in once(map(ProblemView.of, said), owners)]
+    assert kept == [("web-1", "the disk is full"), ("web", "no"), ("web-2", "another thing")]

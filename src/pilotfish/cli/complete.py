@@ -39,7 +39,7 @@ def _namespaces(ctx: click.Context, incomplete: str) -> Iterable[str]:
 
 
 def _pods(ctx: click.Context, incomplete: str) -> Iterable[str]:
-    """Pods of the namespace by name, those of others with theirs; Deployments where that was begun."""
+    """Pods of the namespace by name, those of others with theirs; Deployments or Services where that was begun."""
     session = _session(ctx)
     view = session.client.status(timeout=2)
     kind, slash, _ = incomplete.rpartition("/")
@@ -47,6 +47,10 @@ def _pods(ctx: click.Context, incomplete: str) -> Iterable[str]:
         for pod in view.pods:
             if pod.owner.lower().startswith("deployment/"):
                 yield _qualified(f"{kind}/{pod.owner.partition('/')[2]}", pod.namespace, session.namespace)
+        return
+    if slash and kind in ("svc", "service", "services"):
+        for service in view.services:
+            yield _qualified(f"{kind}/{service.name}", service.namespace, session.namespace)
         return
     for pod in view.pods:
         yield _qualified(f"{kind}{slash}{pod.name}", pod.namespace, session.namespace)
@@ -79,16 +83,23 @@ def _kinds(ctx: click.Context, incomplete: str) -> Iterable[str]:
 
 
 def _names(ctx: click.Context, incomplete: str) -> Iterable[str]:
-    """Kinds for a first word, then the names of objects of the kind."""
+    """Kinds for a first word, or objects where one is begun as KIND/NAME; then the names of objects of the kind."""
+    words = ctx.params.get("words") or ()
+    kind, slash, _ = incomplete.partition("/")
+    if slash:
+        return [f"{kind}/{name}" for name in _names_of(ctx, kind)]
+    if words and "/" in words[0]:
+        return ()
+    return _names_of(ctx, words[0]) if words else _kinds(ctx, incomplete)
+
+
+def _names_of(ctx: click.Context, word: str) -> Iterable[str]:
     from pilotfish.cli.kinds import MESH, PROXY, find_kind
     from pilotfish.model.kinds import POD
 
-    words = ctx.params.get("words") or ()
-    if not words:
-        return _kinds(ctx, incomplete)
-    kind = find_kind(words[0])
+    kind = find_kind(word)
     if kind is MESH:
-        return _meshes(ctx, incomplete)
+        return _meshes(ctx, "")
     session = _session(ctx)
     if kind is POD:
         return [pod.name for pod in session.client.status(timeout=2).pods if pod.namespace == session.namespace]
@@ -96,6 +107,10 @@ def _names(ctx: click.Context, incomplete: str) -> Iterable[str]:
         return [f"{proxy.pod}.{proxy.namespace}" for proxy in session.client.status(timeout=2).proxies]
     documents = session.client.objects(kind, session.namespace if kind.namespaced else "")
     return [str(each["metadata"]["name"]) for each in documents if isinstance(each["metadata"], dict)]
+
+
+def _conditions(ctx: click.Context, incomplete: str) -> Iterable[str]:
+    return "condition=Ready", "condition=Available", "jsonpath=", "create", "delete"
 
 
 def _manifest_proxies(ctx: click.Context, incomplete: str) -> Iterable[str]:
@@ -124,6 +139,15 @@ def _qualified(name: str, namespace: str, default: str) -> str:
     return name if namespace == default else f"{name}.{namespace}"
 
 
+def copied(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What `cp` takes: a pod, with the colon before its path, or a file of this machine."""
+
+    def pods_with_colon(ctx: click.Context, incomplete: str) -> Iterable[str]:
+        return (f"{pod}:" for pod in _pods(ctx, ""))
+
+    return [*_quiet(pods_with_colon)(ctx, param, incomplete), CompletionItem(incomplete, type="file")]
+
+
 meshes = _quiet(_meshes)
 namespaces = _quiet(_namespaces)
 pods = _quiet(_pods)
@@ -131,4 +155,5 @@ deployments = _quiet(_deployments)
 containers = _quiet(_containers)
 kinds = _quiet(_kinds)
 names = _quiet(_names)
+conditions = _quiet(_conditions)
 manifest_proxies = _quiet(_manifest_proxies)

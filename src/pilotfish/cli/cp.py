@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from pilotfish.cli import complete
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.inside import surroundings
 from pilotfish.cli.options import container_option, mesh_option, namespace_option
@@ -36,8 +37,8 @@ class _Inside:
 
 
 @click.command("cp")
-@click.argument("source", metavar="SOURCE")
-@click.argument("target", metavar="TARGET")
+@click.argument("source", metavar="SOURCE", shell_complete=complete.copied)
+@click.argument("target", metavar="TARGET", shell_complete=complete.copied)
 @container_option
 @namespace_option
 @mesh_option

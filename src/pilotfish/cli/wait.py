@@ -41,6 +41,7 @@ class Condition:
     "wanted",
     required=True,
     metavar="CONDITION",
+    shell_complete=complete.conditions,
     help="condition=NAME[=VALUE], jsonpath={PATH}[=VALUE], create or delete.",
 )
 @click.option("--timeout", type=parse_duration, default="30s", show_default=True, help="Fail after that long.")

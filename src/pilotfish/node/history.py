@@ -103,8 +103,8 @@ def _exited(ref: ObjectRef, event: ev.Exited, after: PodState) -> Iterator[Said]
     container = next((c for c in after.containers if c.name == event.container), None)
     if container is None or after.deleted:
         return
-    what = f"container {event.container} ended with exit code {event.code}"
+    ended = f"ended with exit code {event.code}"
     if container.restart_at is not None:
-        yield ref, "Warning", "BackOff", f"Back-off restarting {what}"
+        yield ref, "Warning", "BackOff", f"Back-off restarting container {event.container}, which {ended}"
     elif event.code:
-        yield ref, "Warning", "Failed", what
+        yield ref, "Warning", "Failed", f"container {event.container} {ended}"

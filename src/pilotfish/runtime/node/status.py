@@ -61,7 +61,7 @@ class Status:
         store = self._reconciler.store
         ours = tuple(ProblemView.of(_located(problem, store)) for problem in self.problems)
         merged = _merge(ours, tuple(_relocated(problem, store) for problem in said or ()))
-        problems = tuple(_once(merged, {pod.identity.ref: pod.identity.owner for pod in pods}))
+        problems = tuple(once(merged, {pod.identity.ref: pod.identity.owner for pod in pods}))
         in_sync = (
             said is not None
             and syncs is not None
@@ -143,7 +143,7 @@ def _worst_by_proxy(syncs: Iterable[SyncView]) -> dict[str, SyncView]:
     return found
 
 
-def _once(problems: Iterable[ProblemView], owners: Mapping[ObjectRef, ObjectRef | None]) -> Iterator[ProblemView]:
+def once(problems: Iterable[ProblemView], owners: Mapping[ObjectRef, ObjectRef | None]) -> Iterator[ProblemView]:
     """What is said of a pod and of its owner, or of several pods of one owner, stands once: of the first."""
     said: set[tuple[object, ...]] = set()
     for view in problems:
