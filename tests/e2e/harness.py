@@ -136,8 +136,11 @@ MakeMesh = Callable[..., AbstractContextManager[Mesh]]
 
 
 @contextmanager
-def running_mesh(name: str, manifests: str | Path | dict[str, str], *options: str) -> Iterator[Mesh]:
-    """A mesh made of a folder that exists, of one manifest text, or of texts by file name.
+def running_mesh(
+    name: str, manifests: str | Path | dict[str, str], *options: str, flawed: bool = False
+) -> Iterator[Mesh]:
+    """A mesh made of a folder that exists, of one manifest text, or of texts by file name. `flawed`: some of its
+    objects are meant to be refused, of which `up` tells by its exit code.
 
     Its name begins with `name`; a name is one mesh's on the machine, and another test run may have the same.
     """
@@ -153,7 +156,8 @@ def running_mesh(name: str, manifests: str | Path | dict[str, str], *options: st
     environment = {**os.environ, "PILOTFISH_STATE": str(root / "state"), "NO_COLOR": "1"}
     mesh = Mesh(name, root / "state", sources, environment)
     try:
-        mesh.pilotfish("up", sources, "--name", name, "--detach", *options)
+        up = mesh.pilotfish("up", sources, "--name", name, "--detach", *options, check=not flawed)
+        assert up.returncode == int(flawed), up.stderr
         yield mesh
     finally:
         try:

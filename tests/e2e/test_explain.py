@@ -34,7 +34,7 @@ REQUESTS = int(os.environ.get("WAYS_REQUESTS", "300"))
 
 @pytest.fixture(scope="module")
 def mesh(make_mesh: MakeMesh) -> Iterator[Mesh]:
-    with make_mesh("ways", manifests(SEED)) as made:
+    with make_mesh("ways", manifests(SEED), flawed=True) as made:
         yield made
 
 

@@ -122,8 +122,8 @@ class _Times:
         return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z ".encode()
 
     def offset(self, since: float) -> int:
-        """Of the first that is not older; beyond all if there is none."""
-        index = bisect_left(self._seconds, since)
+        """Of the first that is not older, by the microseconds that are told; -1 if there is none."""
+        index = bisect_left(self._seconds, since - 1e-6)
         if not self._offsets:
             return 0
         return self._offsets[index] if index < len(self._offsets) else -1
