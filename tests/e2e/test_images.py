@@ -220,6 +220,10 @@ spec:
     resources: {{limits: {{cpu: 200m}}}}
 """
     with make_mesh("limits", manifests) as mesh:
+        script = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max; cat /proc/self/cgroup"
+        seen = mesh.call("exec", "limited", "-c", "hog", "--", "sh", "-c", script).stdout
+        assert str(64 << 20) in seen, "it sees how much it may take"
+        assert "pf-" not in seen
         mesh.call("exec", "limited", "-c", "hog", "--", "touch", "/tmp/go")
         killed = wait_until("the kill", lambda: _terminated(mesh, "limited", "hog"))
         assert "OOMKilled" in killed["reason"] + killed["message"]

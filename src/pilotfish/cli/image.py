@@ -27,7 +27,7 @@ def command() -> None:
 
 
 @command.command("load")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
 def load(files: tuple[str, ...]) -> None:
     """Load the images of archives, made by `docker save` or `podman save`, or in OCI's form.
 

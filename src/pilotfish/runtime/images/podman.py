@@ -67,6 +67,8 @@ async def let_all_go(mesh: str) -> None:
 
 async def load(file: Path) -> tuple[str, ...]:
     """The names, or ids, of what the archive has: `docker save`'s, or an OCI archive. MachineError if it is none."""
+    if not file.is_file():
+        raise MachineError(f"{file} is no file", "name an archive that 'docker save' or 'podman save' wrote")
     done = await run(("podman", "load", "--input", str(file)))
     if done.returncode:
         raise _failed(f"{file} can't be loaded", done)

@@ -103,6 +103,7 @@ def _launch(order: Mapping[str, Any]) -> NoReturn:
     if order["join"]:
         _step("join", str(order["join"]), lambda: _join(order["join"]))
     elif order["root"]:
+        _step("limit", "", lambda: _enter_alone(groups))
         _step("mount", "", lambda: _mount_image(order))
     elif order["mounts"] or order["hidden"] or order["processes"] or order["read_only_root"]:
         _step("mount", "", lambda: _mount(order))
@@ -114,7 +115,7 @@ def _launch(order: Mapping[str, Any]) -> NoReturn:
         fork_attended()
     if order["account"]:
         order = _step("account", order["account"][0], lambda: _resolve(order))
-    # Not sooner: what this launcher takes of memory is not the program's.
+    # Not sooner than need be: what this launcher takes of memory is not the program's.
     _step("limit", "", lambda: _enter(groups))
     _step("user", str(order["uid"]), lambda: _become(order))
     if order["attended"]:  # here, as a change of user would forget it
@@ -148,7 +149,12 @@ def _join(pid: int) -> None:
     # Where we are going to, our own files may not be.
     from pilotfish.runtime.linux import accounts, attend  # noqa: F401
 
-    kinds = {"mnt": syscalls.CLONE_NEWNS, "uts": syscalls.CLONE_NEWUTS, "pid": syscalls.CLONE_NEWPID}
+    kinds = {
+        "cgroup": syscalls.CLONE_NEWCGROUP,
+        "mnt": syscalls.CLONE_NEWNS,
+        "uts": syscalls.CLONE_NEWUTS,
+        "pid": syscalls.CLONE_NEWPID,
+    }
     opened = [(os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind) for name, kind in kinds.items()]
     elsewhere = os.stat(f"/proc/{pid}/ns/pid").st_ino != os.stat("/proc/self/ns/pid").st_ino
     for descriptor, kind in opened:
@@ -176,6 +182,7 @@ def _mount_image(order: Mapping[str, Any]) -> None:
         order["mounts"],
         order["hidden"],
         order["cwd"],
+        order["cgroups"],
         read_only=order["read_only_root"],
         privileged=order["bounding"] is None,
     )
@@ -183,6 +190,13 @@ def _mount_image(order: Mapping[str, Any]) -> None:
 
 def _open_group(group: str) -> int:
     return os.open(f"{group}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+
+
+def _enter_alone(groups: list[int]) -> None:
+    """And sees them as the roots, as in a container: that is where programs look for what they may take."""
+    if groups:
+        _enter(groups)
+        syscalls.unshare(syscalls.CLONE_NEWCGROUP)
 
 
 def _enter(groups: list[int]) -> None:

@@ -100,7 +100,7 @@ def guard_proc(*, read_only: bool) -> None:
         path = f"/proc/{name}"
         if os.path.exists(path):
             syscalls.mount(path, path, None, MS_BIND | MS_REC)
-            _remount(path, MS_RDONLY)
+            remount(path, MS_RDONLY)
     mask(_MASKED)
 
 
@@ -127,7 +127,7 @@ def make_root_read_only(but: Sequence[str]) -> None:
     for point in points:
         if not any(point == path or point.startswith(f"{path}/") for path in but):
             try:
-                _remount(point, MS_RDONLY)
+                remount(point, MS_RDONLY)
             except OSError as error:
                 if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
                     raise
@@ -140,7 +140,7 @@ def _unescape(path: str) -> str:
     return path
 
 
-def _remount(target: str, flags: int) -> None:
+def remount(target: str, flags: int) -> None:
     """With these beside those that it has."""
     kept = os.statvfs(target).f_flag & _KEPT_FLAGS
     syscalls.mount(None, target, None, MS_REMOUNT | MS_BIND | flags | kept)
@@ -168,7 +168,7 @@ class View:
         # Last, as a mount point inside another volume had to be made there.
         for _, target, read_only, _ in mounts:
             if read_only or flags:
-                _remount(os.path.realpath(target), flags | (MS_RDONLY if read_only else 0))
+                remount(os.path.realpath(target), flags | (MS_RDONLY if read_only else 0))
 
     def make(self, target: str, directory: bool) -> None:
         """Makes an empty mount point at `target`, unless something is there."""

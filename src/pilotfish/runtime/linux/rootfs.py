@@ -7,7 +7,7 @@ Source: https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md
 """
 
 # Importing pathlib would cost every container some milliseconds.
-# ruff: noqa: PTH102, PTH103, PTH116, PTH211
+# ruff: noqa: PTH102, PTH103, PTH110, PTH116, PTH211
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def mount_image(
     mounted: Sequence[tuple[str, str, bool, str]],
     hidden: Sequence[str],
     folder: str,
+    groups: Sequence[str],
     *,
     read_only: bool,
     privileged: bool,
@@ -50,17 +51,20 @@ def mount_image(
     """Makes the layers, the uppermost first, the root; then binds each (source, target, read only, root of the source).
 
     `writable` has the empty directories `upper` and `work`; `folder` is made where it lacks. OSError names the path
-    that failed. Unless the container is `privileged`, no device file that it makes can be opened.
+    that failed. `groups`: directories of its control groups, which it sees. Unless the container is `privileged`, no
+    device file that it makes can be opened.
     """
     mounts.separate()
     lower = [os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for layer in layers]
     upper = os.open(writable, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     devices = [(name, os.open(f"/dev/{name}", os.O_PATH | os.O_CLOEXEC)) for name in _DEVICES]
     all_devices = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    opened = [(_group_point(group), os.open(group, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) for group in groups]
     sources = mounts.open_sources(mounted, hidden)
     os.chdir(_mount_overlay(lower, upper, 0 if privileged else MS_NODEV))
     syscalls.pivot_root()  # the machine's root lies over ours until the end, as the sources are still in it
     _mount_file_systems(all_devices if privileged else None, devices)
+    _mount_groups(opened)
     view = mounts.View(os.stat("/").st_dev)
     view.bind(mounted, sources, 0 if privileged else MS_NODEV)
     for volume in volumes:
@@ -117,6 +121,23 @@ def _mount_file_systems(all_devices: int | None, devices: Sequence[tuple[str, in
     pts = f"newinstance,ptmxmode=0666,mode=0620,gid={_TTY_GROUP}"
     syscalls.mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, pts)
     syscalls.mount("shm", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, _SHARED_MEMORY)
+
+
+_GROUPS = "/sys/fs/cgroup"
+
+
+def _group_point(group: str) -> str:
+    """Where programs look for it: version 2 has one hierarchy, version 1 one for each controller."""
+    return _GROUPS if os.path.exists(f"{group}/cgroup.controllers") else f"{_GROUPS}/{group.split('/')[-3]}"
+
+
+def _mount_groups(groups: Sequence[tuple[str, int]]) -> None:
+    if any(point != _GROUPS for point, _ in groups):
+        syscalls.mount("tmpfs", _GROUPS, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755,size=64k")
+    for point, descriptor in groups:
+        os.makedirs(point, mode=0o755, exist_ok=True)
+        syscalls.mount(f"/proc/self/fd/{descriptor}", point, None, MS_BIND)
+        mounts.remount(point, MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 
 def _keep_writable(volume: str, view: mounts.View) -> None:
