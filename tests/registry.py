@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -87,11 +87,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        registry: Registry = self.server.registry  # type: ignore[attr-defined]
-        half = len(body) // 2 if wait else 0
+        half = len(body) // 2
         self.wfile.write(body[:half])
-        registry.go_on.wait()
-        self.wfile.write(body[half:])
+        if wait:
+            self.server.registry.go_on.wait()  # type: ignore[attr-defined]
+        with suppress(OSError):  # who asked may be gone
+            self.wfile.write(body[half:])
 
     def log_message(self, format: str, *args: object) -> None:
         pass

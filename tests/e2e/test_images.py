@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -236,6 +237,7 @@ spec:
     assert not [*Path("/sys/fs/cgroup").glob(f"**/pf-{mesh.name}")]
 
 
+NOTHING = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: none}"
 BUSY = """
 import time
 end = time.time() + 3
@@ -285,7 +287,7 @@ spec:
   imagePullSecrets: [{{name: leave}}]
   containers: [{{name: c, image: "{registry.address}/team/app:1", command: [sleep, "100000"], imagePullPolicy: Always}}]
 """
-    with make_mesh("pulls", {"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: none}"}) as mesh:
+    with make_mesh("pulls", {"a.yaml": NOTHING}) as mesh:
         mesh.write("pod.yaml", pod)
         refused = wait_until("a refusal", lambda: _reason(mesh, "ErrImagePull"))
         assert "unauthorized" in refused["message"]
@@ -303,6 +305,30 @@ spec:
         wait_until("the pod", lambda: container(mesh, "pulled", "c")["state"] == "running")
         assert not [p for p in mesh.status["problems"] if p["reason"] == "ErrImagePull"]
         assert f"pulled {registry.address}/team/app:1" in (mesh.state / mesh.name / "node.log").read_text()
+
+
+def test_who_waits_for_a_pull_holds_up_no_end(
+    make_mesh: MakeMesh, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(registry.config))
+    registry.go_on.clear()
+    pod = f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: pulled}}
+spec: {{containers: [{{name: c, image: "{registry.address}/team/app:1", imagePullPolicy: Always}}]}}
+"""
+    with make_mesh("waits", {"a.yaml": NOTHING}) as mesh:
+        mesh.write("pod.yaml", pod)
+        wait_until("the pull", lambda: "/blobs/" in "".join(registry.asked))
+        mesh.call("delete", "pod", "pulled")
+        wait_until("its end", lambda: not mesh.status["pods"], within=5)
+        mesh.write("pod.yaml", pod.replace("pulled", "other"))
+        wait_until("another", lambda: mesh.status["pods"] and "pulling" in container(mesh, "other", "c")["message"])
+        began = time.monotonic()
+        mesh.call("down")
+        assert time.monotonic() - began < 10
+    assert "podman\0pull" not in _commands()
 
 
 def _reason(mesh: Mesh, reason: str) -> dict[str, Any] | None:
@@ -328,7 +354,7 @@ spec: {{containers: [{{name: c, image: "{name}", imagePullPolicy: Never, args: [
         for form, name in ((form, full.rpartition("/")[2]) for form, full in names.items())
     )
     try:
-        with make_mesh("loads", {"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: none}"}) as mesh:
+        with make_mesh("loads", {"a.yaml": NOTHING}) as mesh:
             mesh.write("pods.yaml", pods)
             for form in archives:
                 wait_until("no image", partial(_waits, mesh, form, "ErrImageNeverPull"))
@@ -361,7 +387,7 @@ def test_without_podman_one_command_is_named(
             if program.name != "podman" and not (programs / program.name).exists():
                 (programs / program.name).symlink_to(program)
     monkeypatch.setenv("PATH", str(programs))
-    with make_mesh("nopodman", {"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: none}"}) as mesh:
+    with make_mesh("nopodman", {"a.yaml": NOTHING}) as mesh:
         mesh.write(
             "pod.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: nginx}]}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.command import Completed, run
 
 _LABEL = "io.pilotfish.mesh"
+_ANSWER = 30.0
 _STORAGES = ("overlay", "vfs")
 
 
@@ -30,7 +32,7 @@ class Listed:
 
 async def find(names: Sequence[str]) -> dict[str, Image]:
     """Those of the full names that this machine has an image of. MachineError if podman is missing or can't say."""
-    done = await run(("podman", "image", "inspect", *names))
+    done = await _ask("image", "inspect", *names)
     if done.returncode and "image not known" not in done.stderr:
         raise _failed("the images of this machine can't be listed", done)
     found: dict[str, Image] = {}
@@ -42,27 +44,25 @@ async def find(names: Sequence[str]) -> dict[str, Image]:
     return found
 
 
-async def keep(mesh: str, image: str) -> None:
-    """Nobody removes the image (`podman rmi`, `image prune`) until `let_go`, unless by force."""
-    name = f"pilotfish-{mesh}-{image[:12]}"
-    label = f"{_LABEL}={mesh}"
-    done = await run(
-        ("podman", "create", "--replace", "--pull", "never", "--network", "none", "--no-healthcheck", "--name", name,
-         "--label", label, image, "kept-for-pilotfish")
+async def keep(mesh: str, name: str, image: str) -> None:
+    """Nobody removes the image (`podman rmi`, `image prune`) until the `name` is let go, unless by force."""
+    done = await _ask(
+        "create", "--replace", "--pull", "never", "--network", "none", "--no-healthcheck", "--name", name,
+        "--label", f"{_LABEL}={mesh}", image, "kept-for-pilotfish",
     )  # fmt: skip
     if done.returncode:
         raise _failed(f"image {image[:12]} can't be kept", done)
 
 
-async def let_go(mesh: str, images: Sequence[str]) -> None:
-    await run(("podman", "rm", "--force", "--ignore", *(f"pilotfish-{mesh}-{image[:12]}" for image in images)))
+async def let_go(names: Sequence[str]) -> None:
+    await _ask("rm", "--force", "--ignore", *names)
 
 
 async def let_all_go(mesh: str) -> None:
-    """Whatever of the mesh's is still kept. Without podman nothing is."""
-    done = await run(("podman", "ps", "--all", "--quiet", "--filter", f"label={_LABEL}={mesh}"))
+    """Whatever of the mesh's is still kept."""
+    done = await _ask("ps", "--all", "--quiet", "--filter", f"label={_LABEL}={mesh}")
     if ids := done.stdout.split():
-        await run(("podman", "rm", "--force", "--ignore", *ids))
+        await let_go(ids)
 
 
 async def load(file: Path) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ async def load(file: Path) -> tuple[str, ...]:
 
 async def every() -> tuple[Listed, ...]:
     """All that have a name, by name."""
-    done = await run(("podman", "images", "--format", "json"))
+    done = await _ask("images", "--format", "json")
     if done.returncode:
         raise _failed("the images of this machine can't be listed", done)
     return tuple(sorted(_listed(json.loads(done.stdout or "[]")), key=lambda image: image.names))
@@ -116,11 +116,21 @@ async def _layers(said: Mapping[str, Any]) -> tuple[str, ...]:
         what = f"podman's storage driver {driver.get('Name')} is none of {', '.join(_STORAGES)}"
         raise MachineError(what, "name one as driver in /etc/containers/storage.conf, and load the images again")
     # A copy of all files for each layer: "mounting" the last of them tells where it is, and does no more.
-    done = await run(("podman", "image", "mount", said["Id"]))
-    await run(("podman", "image", "unmount", said["Id"]))
+    done = await _ask("image", "mount", said["Id"])
+    await _ask("image", "unmount", said["Id"])
     if done.returncode:
         raise _failed(f"the files of image {said['Id'][:12]} can't be found", done)
     return (done.stdout.strip(),)
+
+
+async def _ask(*arguments: str) -> Completed:
+    """MachineError if podman is missing, or hangs: it waits for others who use it, and for its storage."""
+    try:
+        async with asyncio.timeout(_ANSWER):
+            return await run(("podman", *arguments))
+    except TimeoutError:
+        what = f"podman did not answer within {_ANSWER:.0f} s (podman {' '.join(arguments[:2])})"
+        raise MachineError(what, "see what else uses it, with 'ps -ef'") from None
 
 
 def _failed(what: str, done: Completed) -> MachineError:

@@ -1,6 +1,7 @@
 """`podman pull`, and how far it is.
 
-It draws its bars for a terminal alone: it is given one, and what it draws is read.
+It draws its bars for a terminal alone: it is given one, and what it draws is read. The terminal is its own
+(`setsid --ctty`), so that it hears a SIGHUP, and ends, when we are killed.
 """
 
 from __future__ import annotations
@@ -38,19 +39,17 @@ async def pull(name: str, credentials: bytes | None, on_progress: Callable[[int,
 
     `on_progress`: bytes that have come of the layers that did not lie here yet, and how many there are.
     """
+    if shutil.which("podman") is None:
+        raise MachineError("the program podman is missing", remedy("podman"))
     with ExitStack() as stack:
-        argv = ["podman", "pull", "--quiet=false"]
+        argv = ["setsid", "--ctty", "podman", "pull", "--quiet=false"]
         if credentials is not None:
             argv += ["--authfile", _write(credentials, stack)]
         terminal, other = os.openpty()
         stack.callback(os.close, terminal)
         fcntl.ioctl(other, termios.TIOCSWINSZ, _SIZE)
         try:
-            child = subprocess.Popen(
-                [*argv, name], stdin=subprocess.DEVNULL, stdout=other, stderr=other, start_new_session=True
-            )
-        except FileNotFoundError:
-            raise MachineError("the program podman is missing", remedy("podman")) from None
+            child = subprocess.Popen([*argv, name], stdin=other, stdout=other, stderr=other)
         finally:
             os.close(other)
         await _follow(child, terminal, name, on_progress)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.images import podman
 from pilotfish.runtime.images.pull import pull
 
+_log = logging.getLogger(__name__)
 _FIRST, _LAST = 10.0, 300.0
 """Seconds until a pull that failed is tried again: twice as many each time, as kubelet has it."""
 _AT_ONCE = 3
@@ -42,6 +45,8 @@ class _Failure:
 
 @dataclass(slots=True)
 class _Kept:
+    name: str
+    """A container of podman's, by which it is kept."""
     making: asyncio.Task[None]
     holders: set[ObjectRef] = field(default_factory=set)
 
@@ -60,6 +65,7 @@ class Images:
         self._failures: dict[_Key, _Failure] = {}
         self._progress: dict[str, str] = {}
         self._kept: dict[str, _Kept] = {}
+        self._times = itertools.count()
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._letting_go: asyncio.Task[None] | None = None
 
@@ -102,7 +108,7 @@ class Images:
             tasks.append(self._letting_go)
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._mark.exists():
-            with suppress(MachineError):  # it is not installed
+            with suppress(MachineError):  # it is not installed, or hangs: then the next sweep does it
                 await podman.let_all_go(self._mesh)
 
     async def _pull(self, key: _Key) -> None:
@@ -145,7 +151,7 @@ class Images:
                 self._say(self._progress[name])
                 await pull(name, credentials, progress)
         finally:
-            del self._progress[name]
+            self._progress.pop(name, None)
         much = f": {size / _MEGABYTE:.1f} MB" if size else ""
         self._say(f"pulled {name}{much} in {loop.time() - began:.1f} s")
 
@@ -153,7 +159,10 @@ class Images:
         kept = self._kept.get(image.id)
         if kept is None:
             self._mark.mkdir(mode=0o700, parents=True, exist_ok=True)
-            kept = self._kept[image.id] = _Kept(asyncio.ensure_future(podman.keep(self._mesh, image.id)))
+            # A name for each time, as one that is being let go may be wanted again.
+            name = f"pilotfish-{self._mesh}-{image.id[:12]}-{next(self._times)}"
+            making = asyncio.ensure_future(podman.keep(self._mesh, name, image.id))
+            kept = self._kept[image.id] = _Kept(name, making)
         kept.holders.add(holder)
         try:
             await asyncio.shield(kept.making)
@@ -164,10 +173,12 @@ class Images:
 
     async def _let_go(self) -> None:
         try:
-            while unused := [id for id, kept in self._kept.items() if not kept.holders and kept.making.done()]:
+            while unused := {id: kept for id, kept in self._kept.items() if not kept.holders and kept.making.done()}:
                 for id in unused:
                     del self._kept[id]
-                await podman.let_go(self._mesh, unused)
+                await podman.let_go([kept.name for kept in unused.values()])
+        except MachineError as error:  # `close`, or the sweep, lets them go
+            _log.warning("%s", error)
         finally:
             self._letting_go = None
 
