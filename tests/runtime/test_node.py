@@ -319,7 +319,7 @@ async def test_what_a_mesh_keeps_on_the_disk_is_roots_and_each_pods_own(mesh: Ru
     assert directory.stat().st_mode & 0o777 == 0o711
     files = {path.relative_to(directory): path.stat() for path in directory.rglob("*") if path.is_file()}
     open_to_all = {path.name for path, status in files.items() if status.st_mode & 0o077}
-    assert open_to_all == {"hosts", "resolv.conf"}
+    assert open_to_all == {"hosts", "hostname", "resolv.conf"}
     bootstraps = [status.st_uid for path, status in files.items() if path.name.startswith("envoy-rev")]
     assert set(bootstraps) == {PROXY_UID}
     assert {path.name for path in files} >= {"mesh.json", "objects.json", "discovery.log", "istio-proxy.log"}

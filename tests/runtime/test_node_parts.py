@@ -46,6 +46,7 @@ from pilotfish.runtime.control.views import (
 )
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.node import claim as claiming
+from pilotfish.runtime.node import writable
 from pilotfish.runtime.node.changes import ChangeCounter
 from pilotfish.runtime.node.claim import Claim, find_private, sweep_dead
 from pilotfish.runtime.node.ending import Ending, Stopped
@@ -285,11 +286,11 @@ async def test_a_claimed_mesh_is_neither_claimed_again_nor_swept(tmp_path: Path)
 def test_no_pod_sees_what_meshes_keep_and_all_see_the_users_own(tmp_path: Path) -> None:
     _leave(tmp_path / "one", 1)
     (tmp_path / "two").mkdir()  # is just starting
-    locks = str(claiming._LOCKS)
-    assert find_private(tmp_path) == (str(tmp_path), locks)
+    everywhere = (str(claiming._LOCKS), str(writable.ROOT))
+    assert find_private(tmp_path) == (str(tmp_path), *everywhere)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.png").touch()
-    assert sorted(find_private(tmp_path)) == sorted((str(tmp_path / "one"), str(tmp_path / "two"), locks))
+    assert sorted(find_private(tmp_path)) == sorted((str(tmp_path / "one"), str(tmp_path / "two"), *everywhere))
 
 
 async def test_sweeping_touches_nothing_that_is_no_mesh(tmp_path: Path) -> None:
