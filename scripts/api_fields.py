@@ -50,7 +50,9 @@ def main() -> None:
     for kind in SUPPORTED:
         if not kind.is_istio:
             root = _add_model(found, getattr(models, f"V1{kind}"))
-            found[kind.qualified] = {name: held for name, held in found.pop(root).items() if not _is_head(name)}
+            found[kind.qualified] = {name: held for name, held in found[root].items() if not _is_head(name)}
+    held = {message for fields in found.values() for message in fields.values()}
+    found = {name: fields for name, fields in found.items() if name[0].islower() or "." in name or name in held}
     messages = _read_protos(*((istio / f"mesh/v1alpha1/{name}.proto").read_text() for name in ("config", "proxy")))
     for name in _closure(messages, "MeshConfig"):
         found[f"mesh.{name}"] = {field: held and f"mesh.{held}" for field, held in messages[name].items()}

@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from pilotfish.cli.session import Session
+    from pilotfish.model import Kind
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -39,13 +40,17 @@ def _namespaces(ctx: click.Context, incomplete: str) -> Iterable[str]:
 
 
 def _pods(ctx: click.Context, incomplete: str) -> Iterable[str]:
-    """Pods of the namespace by name, those of others with theirs; Deployments or Services where that was begun."""
+    """Pods of the namespace by name, those of others with theirs; what has pods where that was begun."""
+    from pilotfish.model.kinds import MAKE_PODS
+    from pilotfish.model.target import parse_target
+
     session = _session(ctx)
     view = session.client.status(timeout=2)
     kind, slash, _ = incomplete.rpartition("/")
-    if slash and kind.startswith("deploy"):
+    meant = parse_target(f"{kind}/x", session.namespace)
+    if slash and meant is not None and meant.kind in MAKE_PODS:
         for pod in view.pods:
-            if pod.owner.lower().startswith("deployment/"):
+            if pod.owner.startswith(f"{meant.kind.name.lower()}/"):
                 yield _qualified(f"{kind}/{pod.owner.partition('/')[2]}", pod.namespace, session.namespace)
         return
     if slash and kind in ("svc", "service", "services"):
@@ -56,14 +61,32 @@ def _pods(ctx: click.Context, incomplete: str) -> Iterable[str]:
         yield _qualified(f"{kind}{slash}{pod.name}", pod.namespace, session.namespace)
 
 
+def _scaled(ctx: click.Context, incomplete: str) -> Iterable[str]:
+    from pilotfish.model.kinds import SCALED
+
+    return _objects(ctx, SCALED)
+
+
+def _rolled(ctx: click.Context, incomplete: str) -> Iterable[str]:
+    from pilotfish.model.kinds import ROLLED
+
+    return _objects(ctx, ROLLED)
+
+
 def _deployments(ctx: click.Context, incomplete: str) -> Iterable[str]:
     from pilotfish.model.kinds import DEPLOYMENT
 
+    return _objects(ctx, [DEPLOYMENT])
+
+
+def _objects(ctx: click.Context, kinds: Iterable[Kind]) -> Iterable[str]:
     session = _session(ctx)
-    for document in session.client.objects(DEPLOYMENT):
-        metadata = document["metadata"]
-        if isinstance(metadata, dict):
-            yield _qualified(f"deploy/{metadata['name']}", str(metadata.get("namespace", "")), session.namespace)
+    for kind in kinds:
+        for document in session.client.objects(kind):
+            metadata = document["metadata"]
+            if isinstance(metadata, dict):
+                name, namespace = str(metadata["name"]), str(metadata.get("namespace", ""))
+                yield _qualified(f"{kind.shorts[0]}/{name}", namespace, session.namespace)
 
 
 def _containers(ctx: click.Context, incomplete: str) -> Iterable[str]:
@@ -151,6 +174,8 @@ def copied(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 meshes = _quiet(_meshes)
 namespaces = _quiet(_namespaces)
 pods = _quiet(_pods)
+scaled = _quiet(_scaled)
+rolled = _quiet(_rolled)
 deployments = _quiet(_deployments)
 containers = _quiet(_containers)
 kinds = _quiet(_kinds)

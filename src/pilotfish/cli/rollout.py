@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
 
 from pilotfish.cli import complete
 from pilotfish.cli.changes import print_changes, print_patched
-from pilotfish.cli.deployment import find_deployment, join_words
 from pilotfish.cli.duration import parse_duration
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.options import keep_mesh, mesh_option, namespace_option
@@ -19,8 +18,9 @@ from pilotfish.cli.render.documents import render_document
 from pilotfish.cli.render.objects import Unstructured, age_of, at, name_of, owners_of
 from pilotfish.cli.render.table import table
 from pilotfish.cli.session import Session, open_session
-from pilotfish.model import ObjectRef
-from pilotfish.model.kinds import DEPLOYMENT, REPLICA_SET
+from pilotfish.cli.workload import find_workload, join_words
+from pilotfish.model import Kind, ObjectRef
+from pilotfish.model.kinds import DEPLOYMENT, REPLICA_SET, ROLLED
 from pilotfish.runtime.control.client import Client
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,39 +34,40 @@ _WAIT = 30.0
 @mesh_option
 @click.pass_context
 def command(ctx: click.Context, mesh: str | None) -> None:
-    """Watch a Deployment's rollout, restart it, hold it, or go back."""
+    """Watch a rollout, restart it, hold it, or go back."""
     keep_mesh(ctx, mesh)
 
 
-def _deployment_options(function: F) -> F:
-    argument = click.argument(
-        "words", metavar="deploy/NAME", nargs=-1, required=True, shell_complete=complete.deployments
-    )
-    return argument(namespace_option(mesh_option(function)))
+def _options(metavar: str, completer: complete.Completer) -> Callable[[F], F]:
+    def add(function: F) -> F:
+        argument = click.argument("words", metavar=metavar, nargs=-1, required=True, shell_complete=completer)
+        return argument(namespace_option(mesh_option(function)))
+
+    return add
+
+
+_rolled_options = _options("KIND/NAME", complete.rolled)
+_deployment_options = _options("deploy/NAME", complete.deployments)
 
 
 @command.command("status")
-@_deployment_options
+@_rolled_options
 @click.option("-w", "--watch/--no-watch", default=True, show_default=True, help="Wait until it is done.")
 @click.option(
     "--timeout", type=parse_duration, default=0, metavar="DURATION", help="Give up after that long. 0: never."
 )
 def status(words: tuple[str, ...], watch: bool, timeout: float, namespace: str | None, mesh: str | None) -> None:
     """Say how far a rollout is, until it is done."""
-    target = join_words(words)
-    session = open_session(mesh, namespace)
-    place, name = find_deployment(session, target)
-    _follow(session.client, place, name, watch, time.monotonic() + timeout if timeout else None)
+    session, ref = _open(words, namespace, mesh, ROLLED)
+    _follow(session.client, ref, watch, time.monotonic() + timeout if timeout else None)
 
 
 @command.command("restart")
-@_deployment_options
+@_rolled_options
 def restart(words: tuple[str, ...], namespace: str | None, mesh: str | None) -> None:
-    """Replace all of a Deployment's pods, a few at a time."""
-    target = join_words(words)
-    session = open_session(mesh, namespace)
-    place, name = find_deployment(session, target)
-    print_changes([session.client.restart(place, name)])
+    """Replace all pods, a few at a time."""
+    session, ref = _open(words, namespace, mesh, ROLLED)
+    print_changes([session.client.restart(ref)])
 
 
 @command.command("pause")
@@ -130,10 +131,12 @@ def _pause(words: tuple[str, ...], namespace: str | None, mesh: str | None, paus
         sys.exit(1)
 
 
-def _open(words: tuple[str, ...], namespace: str | None, mesh: str | None) -> tuple[Session, ObjectRef]:
+def _open(
+    words: tuple[str, ...], namespace: str | None, mesh: str | None, kinds: Sequence[Kind] = (DEPLOYMENT,)
+) -> tuple[Session, ObjectRef]:
     target = join_words(words)
     session = open_session(mesh, namespace)
-    return session, DEPLOYMENT.ref(*find_deployment(session, target))
+    return session, find_workload(session, target, kinds)
 
 
 def _replica_sets(session: Session, ref: ObjectRef) -> dict[int, Unstructured]:
@@ -150,10 +153,10 @@ def _find(sets: dict[int, Unstructured], revision: int, ref: ObjectRef) -> Unstr
     return sets[revision]
 
 
-def _follow(client: Client, namespace: str, name: str, watch: bool, deadline: float | None) -> None:
+def _follow(client: Client, ref: ObjectRef, watch: bool, deadline: float | None) -> None:
     said, wait = "", 0.0
     while True:
-        view = client.rollout(namespace, name, said, wait)
+        view = client.rollout(ref, said, wait)
         if view.failed:
             raise Failure(f"{view.message}; it may still come to its end: 'pilotfish get pods' shows what it waits for")
         if view.message != said:
@@ -164,4 +167,5 @@ def _follow(client: Client, namespace: str, name: str, watch: bool, deadline: fl
         said = view.message
         wait = _WAIT if deadline is None else min(_WAIT, deadline - time.monotonic())
         if wait <= 0:
-            raise Failure(f"timed out waiting for deployment {name}.{namespace}; it goes on: 'pilotfish get pods'")
+            name = f"{ref.kind.name.lower()} {ref.name}.{ref.namespace}"
+            raise Failure(f"timed out waiting for {name}; it goes on: 'pilotfish get pods'")

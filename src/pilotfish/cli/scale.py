@@ -6,13 +6,14 @@ import click
 
 from pilotfish.cli import complete
 from pilotfish.cli.changes import print_changes
-from pilotfish.cli.deployment import find_deployment, join_words
 from pilotfish.cli.options import mesh_option, namespace_option
 from pilotfish.cli.session import open_session
+from pilotfish.cli.workload import find_workload, join_words
+from pilotfish.model.kinds import SCALED
 
 
 @click.command("scale")
-@click.argument("words", metavar="deploy/NAME", nargs=-1, required=True, shell_complete=complete.deployments)
+@click.argument("words", metavar="deploy/NAME", nargs=-1, required=True, shell_complete=complete.scaled)
 @click.option(
     "--replicas", type=click.IntRange(min=0), required=True, metavar="N", help="How many pods there shall be."
 )
@@ -22,8 +23,8 @@ from pilotfish.cli.session import open_session
 def command(
     words: tuple[str, ...], replicas: int, current_replicas: int | None, namespace: str | None, mesh: str | None
 ) -> None:
-    """Set the number of a Deployment's pods."""
+    """Set the number of pods of a Deployment, StatefulSet or ReplicaSet."""
     target = join_words(words)
     session = open_session(mesh, namespace)
-    place, name = find_deployment(session, target)
-    print_changes([session.client.scale(place, name, replicas, current_replicas)])
+    ref = find_workload(session, target, SCALED)
+    print_changes([session.client.scale(ref, replicas, current_replicas)])

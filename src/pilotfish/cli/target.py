@@ -6,11 +6,12 @@ container  the one named, or the pod's first app container
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pilotfish.cli.failure import Failure
 from pilotfish.model import Kind
-from pilotfish.model.kinds import DEPLOYMENT, POD, SERVICE
+from pilotfish.model.kinds import JOB, POD, SERVICE
 from pilotfish.model.target import parse_target
 from pilotfish.runtime.control.views import ContainerView, PodView, ServiceView, StatusView
 
@@ -28,7 +29,7 @@ def find_pod(view: StatusView, target: str, namespace: str) -> PodView:
     found = _pods(view, kind)
     for key in meant.readings:
         if pods := found.get(key):
-            return min(pods, key=lambda pod: (pod.phase == "Terminating", not pod.ready, pod.name))
+            return min(pods, key=lambda pod: (pod.phase == "Terminating", not pod.ready, *_newest(kind, pod), pod.name))
         if pods is not None:
             raise Failure(f'{kind.qualified_plural} "{key[1]}" in namespace "{key[0]}" has no pods')
     raise _not_found(kind, meant.name, namespace, tuple(place for place, known in found if known == meant.name))
@@ -56,12 +57,20 @@ def find_container(pod: PodView, name: str | None) -> ContainerView:
     raise Failure(f"container {name} is not in pod {pod.name}.{pod.namespace}; it has: {names}")
 
 
-def split_deployment(target: str, namespace: str) -> tuple[tuple[str, str], ...]:
-    """`deploy/x`, `deployment/x.ns` → the (namespace, name) pairs it may mean, likeliest first."""
+def split_workload(target: str, namespace: str, kinds: Sequence[Kind]) -> tuple[Kind, tuple[tuple[str, str], ...]]:
+    """`deploy/x`, `deployment/x.ns` → its kind, one of these, and the (namespace, name) pairs it may mean, likeliest
+    first."""
     meant = parse_target(target, namespace)
-    if meant is None or meant.kind not in (None, DEPLOYMENT):
-        raise Failure(f'"{target}" names no Deployment: use deploy/NAME')
-    return meant.readings
+    if meant is None or meant.kind is None or meant.kind not in kinds:
+        *more, last = (f"{each.shorts[0]}/NAME" for each in kinds)
+        ways = f"{', '.join(more)} or {last}" if more else last
+        raise Failure(f'"{target}" names no {" or ".join(map(str, kinds))}: use {ways}')
+    return meant.kind, meant.readings
+
+
+def _newest(kind: Kind, pod: PodView) -> tuple[float, ...]:
+    """Of a Job's pods the last one has the news."""
+    return (-pod.created_at,) if kind is JOB else ()
 
 
 def _pods(view: StatusView, kind: Kind) -> dict[tuple[str, str], list[PodView]]:

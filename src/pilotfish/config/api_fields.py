@@ -22,10 +22,16 @@ AuthorizationPolicy.spec.rules.to operation:AuthorizationPolicy.spec.rules.to.op
 AuthorizationPolicy.spec.rules.to.operation hosts methods notHosts notMethods notPaths notPorts paths ports
 AuthorizationPolicy.spec.rules.when key notValues values
 AzureDiskVolumeSource cachingMode diskName diskURI fsType kind readOnly
+AzureFilePersistentVolumeSource readOnly secretName secretNamespace shareName
 AzureFileVolumeSource readOnly secretName shareName
+CSIPersistentVolumeSource controllerExpandSecretRef:SecretReference controllerPublishSecretRef:SecretReference driver
+  fsType nodeExpandSecretRef:SecretReference nodePublishSecretRef:SecretReference nodeStageSecretRef:SecretReference
+  readOnly volumeAttributes volumeHandle
 CSIVolumeSource driver fsType nodePublishSecretRef:LocalObjectReference readOnly volumeAttributes
 Capabilities add drop
+CephFSPersistentVolumeSource monitors path readOnly secretFile secretRef:SecretReference user
 CephFSVolumeSource monitors path readOnly secretFile secretRef:LocalObjectReference user
+CinderPersistentVolumeSource fsType readOnly secretRef:SecretReference volumeID
 CinderVolumeSource fsType readOnly secretRef:LocalObjectReference volumeID
 ClientIPConfig timeoutSeconds
 ClusterTrustBundleProjection labelSelector:LabelSelector name optional path signerName user
@@ -54,6 +60,15 @@ ContainerStatus allocatedResources allocatedResourcesStatus:ResourceStatus conta
 ContainerUser linux:LinuxContainerUser
 CoreEndpointPort appProtocol name port protocol
 CoreResourceClaim name request
+CronJobSpec concurrencyPolicy failedJobsHistoryLimit jobTemplate:JobTemplateSpec schedule startingDeadlineSeconds
+  successfulJobsHistoryLimit suspend timeZone
+CronJobStatus active:ObjectReference lastScheduleTime lastSuccessfulTime
+DaemonSetCondition lastTransitionTime message reason status type
+DaemonSetSpec minReadySeconds revisionHistoryLimit selector:LabelSelector template:PodTemplateSpec
+  updateStrategy:DaemonSetUpdateStrategy
+DaemonSetStatus collisionCount conditions:DaemonSetCondition currentNumberScheduled desiredNumberScheduled
+  numberAvailable numberMisscheduled numberReady numberUnavailable observedGeneration updatedNumberScheduled
+DaemonSetUpdateStrategy rollingUpdate:RollingUpdateDaemonSet type
 DeploymentCondition lastTransitionTime lastUpdateTime message reason status type
 DeploymentSpec minReadySeconds paused progressDeadlineSeconds replicas revisionHistoryLimit selector:LabelSelector
   strategy:DeploymentStrategy template:PodTemplateSpec
@@ -174,6 +189,7 @@ EvictionResponder name priority
 ExecAction command
 FCVolumeSource fsType lun readOnly targetWWNs wwids
 FileKeySelector key optional path volumeName
+FlexPersistentVolumeSource driver fsType options readOnly secretRef:SecretReference
 FlexVolumeSource driver fsType options readOnly secretRef:LocalObjectReference
 FlockerVolumeSource datasetName datasetUUID
 ForNode name
@@ -189,6 +205,7 @@ Gateway.spec.servers.tls alpnProtocols caCertCredentialName caCertificates caCrl
   verifyCertificateSpki
 Gateway.spec.servers.tls.tlsCertificates caCertificates privateKey serverCertificate
 GitRepoVolumeSource directory repository revision
+GlusterfsPersistentVolumeSource endpoints endpointsNamespace path readOnly
 GlusterfsVolumeSource endpoints path readOnly
 HTTPGetAction host httpHeaders:HTTPHeader path port protocol scheme
 HTTPHeader name value
@@ -197,6 +214,8 @@ HTTPIngressRuleValue paths:HTTPIngressPath
 HostAlias hostnames ip
 HostIP ip
 HostPathVolumeSource path type
+ISCSIPersistentVolumeSource chapAuthDiscovery chapAuthSession fsType initiatorName iqn iscsiInterface lun portals
+  readOnly secretRef:SecretReference targetPortal
 ISCSIVolumeSource chapAuthDiscovery chapAuthSession fsType initiatorName iqn iscsiInterface lun portals readOnly
   secretRef:LocalObjectReference targetPortal
 ImageVolumeSource pullPolicy reference
@@ -212,6 +231,17 @@ IngressServiceBackend name port:ServiceBackendPort
 IngressSpec defaultBackend:IngressBackend ingressClassName rules:IngressRule tls:IngressTLS
 IngressStatus loadBalancer:IngressLoadBalancerStatus
 IngressTLS hosts secretName
+JobCondition lastProbeTime lastTransitionTime message reason status type
+JobSchedulingConfiguration disruptionMode:alpha3WorkloadPodGroupDisruptionMode
+  resourceClaims:alpha3WorkloadPodGroupResourceClaim schedulingConstraints:alpha3WorkloadPodGroupSchedulingConstraints
+  schedulingPolicy:alpha3WorkloadPodGroupSchedulingPolicy
+JobSpec activeDeadlineSeconds backoffLimit backoffLimitPerIndex completionMode completions managedBy manualSelector
+  maxFailedIndexes parallelism podFailurePolicy:PodFailurePolicy podReplacementPolicy
+  scheduling:JobSchedulingConfiguration selector:LabelSelector successPolicy:SuccessPolicy suspend
+  template:PodTemplateSpec ttlSecondsAfterFinished
+JobStatus active completedIndexes completionTime conditions:JobCondition failed failedIndexes ready startTime
+  succeeded terminating uncountedTerminatedPods:UncountedTerminatedPods
+JobTemplateSpec metadata:ObjectMeta spec:JobSpec
 KeyToPath key mode path user
 LabelSelector matchExpressions:LabelSelectorRequirement matchLabels
 LabelSelectorRequirement key operator values
@@ -221,7 +251,9 @@ LinuxContainerUser gid supplementalGroups uid
 LoadBalancerIngress hostname ip ipMode ports:PortStatus
 LoadBalancerStatus ingress:LoadBalancerIngress
 LocalObjectReference name
+LocalVolumeSource fsType path
 ManagedFieldsEntry apiVersion fieldsType fieldsV1 manager operation subresource time
+ModifyVolumeStatus status targetVolumeAttributesClassName
 NFSVolumeSource path readOnly server
 NamespaceCondition lastTransitionTime message reason status type
 NamespaceSpec finalizers
@@ -244,11 +276,28 @@ OwnerReference apiVersion blockOwnerDeletion controller kind name uid
 PeerAuthentication.spec mtls:PeerAuthentication.spec.mtls portLevelMtls:PeerAuthentication.spec.mtls
   selector:TrafficExtension.spec.selector
 PeerAuthentication.spec.mtls mode
+PersistentVolumeClaim apiVersion kind metadata:ObjectMeta spec:PersistentVolumeClaimSpec
+  status:PersistentVolumeClaimStatus
+PersistentVolumeClaimCondition lastProbeTime lastTransitionTime message reason status type
 PersistentVolumeClaimSpec accessModes dataSource:TypedLocalObjectReference dataSourceRef:TypedObjectReference
   resources:VolumeResourceRequirements selector:LabelSelector storageClassName volumeAttributesClassName volumeMode
   volumeName
+PersistentVolumeClaimStatus accessModes allocatedResourceStatuses allocatedResources capacity
+  conditions:PersistentVolumeClaimCondition currentVolumeAttributesClassName healthStatus:VolumeHealthStatus
+  modifyVolumeStatus:ModifyVolumeStatus phase
 PersistentVolumeClaimTemplate metadata:ObjectMeta spec:PersistentVolumeClaimSpec
 PersistentVolumeClaimVolumeSource claimName readOnly
+PersistentVolumeSpec accessModes awsElasticBlockStore:AWSElasticBlockStoreVolumeSource azureDisk:AzureDiskVolumeSource
+  azureFile:AzureFilePersistentVolumeSource capacity cephfs:CephFSPersistentVolumeSource
+  cinder:CinderPersistentVolumeSource claimRef:ObjectReference csi:CSIPersistentVolumeSource fc:FCVolumeSource
+  flexVolume:FlexPersistentVolumeSource flocker:FlockerVolumeSource gcePersistentDisk:GCEPersistentDiskVolumeSource
+  glusterfs:GlusterfsPersistentVolumeSource hostPath:HostPathVolumeSource iscsi:ISCSIPersistentVolumeSource
+  local:LocalVolumeSource mountOptions nfs:NFSVolumeSource nodeAffinity:VolumeNodeAffinity
+  persistentVolumeReclaimPolicy photonPersistentDisk:PhotonPersistentDiskVolumeSource
+  portworxVolume:PortworxVolumeSource quobyte:QuobyteVolumeSource rbd:RBDPersistentVolumeSource
+  scaleIO:ScaleIOPersistentVolumeSource storageClassName storageos:StorageOSPersistentVolumeSource
+  volumeAttributesClassName volumeMode vsphereVolume:VsphereVirtualDiskVolumeSource
+PersistentVolumeStatus lastPhaseTransitionTime message phase reason
 PhotonPersistentDiskVolumeSource fsType pdID
 PodAffinity preferredDuringSchedulingIgnoredDuringExecution:WeightedPodAffinityTerm
   requiredDuringSchedulingIgnoredDuringExecution:PodAffinityTerm
@@ -262,6 +311,11 @@ PodCondition lastProbeTime lastTransitionTime message observedGeneration reason 
 PodDNSConfig nameservers options:PodDNSConfigOption searches
 PodDNSConfigOption name value
 PodExtendedResourceClaimStatus requestMappings:ContainerExtendedResourceRequest resourceClaimName
+PodFailurePolicy rules:PodFailurePolicyRule
+PodFailurePolicyOnExitCodesRequirement containerName operator values
+PodFailurePolicyOnPodConditionsPattern status type
+PodFailurePolicyRule action onExitCodes:PodFailurePolicyOnExitCodesRequirement
+  onPodConditions:PodFailurePolicyOnPodConditionsPattern
 PodIP ip
 PodOS name
 PodReadinessGate conditionType
@@ -298,7 +352,12 @@ ProjectedVolumeSource defaultMode defaultUser sources:VolumeProjection
 ProxyConfig.spec concurrency environmentVariables image:ProxyConfig.spec.image selector:TrafficExtension.spec.selector
 ProxyConfig.spec.image imageType
 QuobyteVolumeSource group readOnly registry tenant user volume
+RBDPersistentVolumeSource fsType image keyring monitors pool readOnly secretRef:SecretReference user
 RBDVolumeSource fsType image keyring monitors pool readOnly secretRef:LocalObjectReference user
+ReplicaSetCondition lastTransitionTime message reason status type
+ReplicaSetSpec minReadySeconds replicas selector:LabelSelector template:PodTemplateSpec
+ReplicaSetStatus availableReplicas conditions:ReplicaSetCondition fullyLabeledReplicas observedGeneration
+  readyReplicas replicas terminatingReplicas
 RequestAuthentication.spec jwtRules:RequestAuthentication.spec.jwtRules selector:TrafficExtension.spec.selector
   targetRef:WasmPlugin.spec.targetRef targetRefs:TrafficExtension.spec.targetRefs
 RequestAuthentication.spec.jwtRules audiences forwardOriginalToken fromCookies
@@ -311,14 +370,19 @@ ResourceFieldSelector containerName divisor resource
 ResourceHealth health message resourceID
 ResourceRequirements claims:CoreResourceClaim limits requests
 ResourceStatus name resources:ResourceHealth
+RollingUpdateDaemonSet maxSurge maxUnavailable
 RollingUpdateDeployment maxSurge maxUnavailable
+RollingUpdateStatefulSetStrategy maxUnavailable partition
 SELinuxOptions level role type user
+ScaleIOPersistentVolumeSource fsType gateway protectionDomain readOnly secretRef:SecretReference sslEnabled
+  storageMode storagePool system volumeName
 ScaleIOVolumeSource fsType gateway protectionDomain readOnly secretRef:LocalObjectReference sslEnabled storageMode
   storagePool system volumeName
 SeccompProfile localhostProfile type
 SecretEnvSource name optional
 SecretKeySelector key name optional
 SecretProjection items:KeyToPath name optional
+SecretReference name namespace
 SecretVolumeSource defaultMode defaultUser items:KeyToPath optional secretName
 SecurityContext allowPrivilegeEscalation appArmorProfile:AppArmorProfile capabilities:Capabilities privileged
   procMount readOnlyRootFilesystem runAsGroup runAsNonRoot runAsUser seLinuxOptions:SELinuxOptions
@@ -348,7 +412,20 @@ Sidecar.spec.outboundTrafficPolicy egressProxy:Sidecar.spec.outboundTrafficPolic
 Sidecar.spec.outboundTrafficPolicy.egressProxy host
   port:DestinationRule.spec.subsets.trafficPolicy.portLevelSettings.port subset
 SleepAction seconds
+StatefulSetCondition lastTransitionTime message reason status type
+StatefulSetOrdinals start
+StatefulSetPersistentVolumeClaimRetentionPolicy whenDeleted whenScaled
+StatefulSetSpec minReadySeconds ordinals:StatefulSetOrdinals
+  persistentVolumeClaimRetentionPolicy:StatefulSetPersistentVolumeClaimRetentionPolicy podManagementPolicy replicas
+  revisionHistoryLimit selector:LabelSelector serviceName template:PodTemplateSpec
+  updateStrategy:StatefulSetUpdateStrategy volumeClaimTemplates:PersistentVolumeClaim
+StatefulSetStatus availableReplicas collisionCount conditions:StatefulSetCondition currentReplicas currentRevision
+  observedGeneration readyReplicas replicas updateRevision updatedReplicas
+StatefulSetUpdateStrategy rollingUpdate:RollingUpdateStatefulSetStrategy type
+StorageOSPersistentVolumeSource fsType readOnly secretRef:ObjectReference volumeName volumeNamespace
 StorageOSVolumeSource fsType readOnly secretRef:LocalObjectReference volumeName volumeNamespace
+SuccessPolicy rules:SuccessPolicyRule
+SuccessPolicyRule succeededCount succeededIndexes
 Sysctl name value
 TCPSocketAction host port
 Telemetry.spec accessLogging:Telemetry.spec.accessLogging metrics:Telemetry.spec.metrics
@@ -389,6 +466,7 @@ TrafficExtension.spec.wasm.vmConfig env:TrafficExtension.spec.wasm.vmConfig.env
 TrafficExtension.spec.wasm.vmConfig.env name value valueFrom
 TypedLocalObjectReference apiGroup kind name
 TypedObjectReference apiGroup kind name namespace
+UncountedTerminatedPods failed succeeded
 VirtualService.spec exportTo gateways hosts http:VirtualService.spec.http tcp:VirtualService.spec.tcp
   tls:VirtualService.spec.tls
 VirtualService.spec.http corsPolicy:VirtualService.spec.http.corsPolicy delegate:VirtualService.spec.http.delegate
@@ -445,8 +523,10 @@ Volume awsElasticBlockStore:AWSElasticBlockStoreVolumeSource azureDisk:AzureDisk
   vsphereVolume:VsphereVirtualDiskVolumeSource
 VolumeDevice devicePath name
 VolumeHealthCondition message reason status
+VolumeHealthStatus healthConditions:VolumeHealthCondition lastTransitionTime
 VolumeMount bindMountOptions mountPath mountPropagation name readOnly recursiveReadOnly subPath subPathExpr
 VolumeMountStatus mountPath name readOnly recursiveReadOnly volumeStatus:VolumeStatus
+VolumeNodeAffinity required:NodeSelector
 VolumeProjection clusterTrustBundle:ClusterTrustBundleProjection configMap:ConfigMapProjection
   downwardAPI:DownwardAPIProjection podCertificate:PodCertificateProjection secret:SecretProjection
   serviceAccountToken:ServiceAccountTokenProjection
@@ -472,8 +552,16 @@ WorkloadGroup.spec.probe.httpGet host httpHeaders:WorkloadGroup.spec.probe.httpG
 WorkloadGroup.spec.probe.httpGet.httpHeaders name value
 WorkloadGroup.spec.probe.tcpSocket host port
 WorkloadGroup.spec.template address labels locality network ports serviceAccount weight
+alpha3TopologyConstraint key
+alpha3WorkloadPodGroupDisruptionMode all single
+alpha3WorkloadPodGroupGangSchedulingPolicy minCount
+alpha3WorkloadPodGroupResourceClaim name resourceClaimName resourceClaimTemplateName
+alpha3WorkloadPodGroupSchedulingConstraints topology:alpha3TopologyConstraint
+alpha3WorkloadPodGroupSchedulingPolicy basic gang:alpha3WorkloadPodGroupGangSchedulingPolicy
 authorizationpolicy.security.istio.io metadata:ObjectMeta spec:AuthorizationPolicy.spec status
 configmap binaryData data immutable metadata:ObjectMeta
+cronjob.batch metadata:ObjectMeta spec:CronJobSpec status:CronJobStatus
+daemonset.apps metadata:ObjectMeta spec:DaemonSetSpec status:DaemonSetStatus
 deployment.apps metadata:ObjectMeta spec:DeploymentSpec status:DeploymentStatus
 destinationrule.networking.istio.io metadata:ObjectMeta spec:DestinationRule.spec status
 endpoints metadata:ObjectMeta subsets:EndpointSubset
@@ -482,6 +570,7 @@ envoyfilter.networking.istio.io metadata:ObjectMeta spec:EnvoyFilter.spec status
 gateway.networking.istio.io metadata:ObjectMeta spec:Gateway.spec status
 ingress.networking.k8s.io metadata:ObjectMeta spec:IngressSpec status:IngressStatus
 ingressclass.networking.k8s.io metadata:ObjectMeta spec:IngressClassSpec
+job.batch metadata:ObjectMeta spec:JobSpec status:JobStatus
 mesh.Certificate dnsNames secretName
 mesh.ConfigSource address subscribedResources tlsSettings
 mesh.LabelSelector matchExpressions:mesh.LabelSelectorRequirement matchLabels
@@ -622,8 +711,11 @@ mesh.Tracing.Stackdriver debug maxNumberOfAnnotations maxNumberOfAttributes maxN
 mesh.Tracing.Zipkin address
 namespace metadata:ObjectMeta spec:NamespaceSpec status:NamespaceStatus
 peerauthentication.security.istio.io metadata:ObjectMeta spec:PeerAuthentication.spec status
+persistentvolume metadata:ObjectMeta spec:PersistentVolumeSpec status:PersistentVolumeStatus
+persistentvolumeclaim metadata:ObjectMeta spec:PersistentVolumeClaimSpec status:PersistentVolumeClaimStatus
 pod metadata:ObjectMeta spec:PodSpec status:PodStatus
 proxyconfig.networking.istio.io metadata:ObjectMeta spec:ProxyConfig.spec status
+replicaset.apps metadata:ObjectMeta spec:ReplicaSetSpec status:ReplicaSetStatus
 requestauthentication.security.istio.io metadata:ObjectMeta spec:RequestAuthentication.spec status
 secret data immutable metadata:ObjectMeta stringData type
 service metadata:ObjectMeta spec:ServiceSpec status:ServiceStatus
@@ -631,6 +723,7 @@ serviceaccount automountServiceAccountToken imagePullSecrets:LocalObjectReferenc
   secrets:ObjectReference
 serviceentry.networking.istio.io metadata:ObjectMeta spec:ServiceEntry.spec status
 sidecar.networking.istio.io metadata:ObjectMeta spec:Sidecar.spec status
+statefulset.apps metadata:ObjectMeta spec:StatefulSetSpec status:StatefulSetStatus
 telemetry.telemetry.istio.io metadata:ObjectMeta spec:Telemetry.spec status
 trafficextension.extensions.istio.io metadata:ObjectMeta spec:TrafficExtension.spec status
 virtualservice.networking.istio.io metadata:ObjectMeta spec:VirtualService.spec status

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import inspect
 
-from pilotfish.config import kubernetes
+from pilotfish.config import kubernetes, workloads
 from pilotfish.config.fields import find_unused
 from pilotfish.config.kubernetes import Struct
 from pilotfish.config.report import Report
@@ -41,7 +41,7 @@ def decode(value: object, kind: type[S], report: Report, path: str = "") -> S | 
         return msgspec.convert(value, kind, dec_hook=_hook)
     except (msgspec.ValidationError, RecursionError):
         pass
-    report.nulls_are_zero = kind.__module__ == kubernetes.__name__
+    report.nulls_are_zero = kind.__module__ in (kubernetes.__name__, workloads.__name__)
     kept = _walk(_type_of(kind), value, path, report)
     if kept is _GONE:
         return None

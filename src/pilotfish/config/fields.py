@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pilotfish.config import istio, kubernetes, mesh
+from pilotfish.config import istio, kubernetes, mesh, workloads
 from pilotfish.config.kubernetes import Resource
 from pilotfish.config.schema import api_fields
 from pilotfish.model import Severity
@@ -84,6 +84,8 @@ _KUBERNETES: dict[type, Table] = {
     kubernetes.SliceEndpoint: _silent("hints deprecatedTopology topology"),
     kubernetes.TargetRef: _silent("apiVersion fieldPath resourceVersion"),
     kubernetes.FieldSelector: _silent("apiVersion"),
+    kubernetes.DownwardFile: _warning("resourceFieldRef", "the file is empty; no limit holds that it could tell"),
+    kubernetes.Projection: _warning("clusterTrustBundle podCertificate", "the volume is without its files"),
     kubernetes.EnvVarSource: _warning(
         "resourceFieldRef fileKeyRef", "the variable is set to the empty text; write a value"
     ),
@@ -124,7 +126,7 @@ _KUBERNETES: dict[type, Table] = {
     kubernetes.Volume: {
         _REST: Unused(
             Severity.WARNING,
-            "an empty directory, gone with the pod, is mounted instead; use hostPath to keep data",
+            "an empty directory, gone with the pod, is mounted instead; use a persistentVolumeClaim to keep data",
             instead="emptyDir",
         )
     },
@@ -134,7 +136,6 @@ _KUBERNETES: dict[type, Table] = {
         | {"serviceAccount": Unused(None, instead="serviceAccountName", alias=True)}
         | _info("nodeSelector affinity topologySpreadConstraints", _ONE_MACHINE, {}, [])
         | _info("resources", "it is not enforced: write limits for each container", {})
-        | _warning("hostNetwork", "the pod still gets a network namespace, and an address, of its own", False)
         | _silent("hostIPC shareProcessNamespace")  # what they ask for is how it is
         | _warning("hostPID", "the pod still has process ids of its own, and sees no others", False)
         | _warning("hostAliases", "the names are not written to /etc/hosts; use a ServiceEntry", [])
@@ -150,8 +151,28 @@ _KUBERNETES: dict[type, Table] = {
     kubernetes.PodStatus: _silent(_REST),
     kubernetes.PodCondition: _silent(_REST),
     kubernetes.LabelSelector: _warning(
-        "matchExpressions", "it is left out; a Deployment owns the pods that it made in any case", []
+        "matchExpressions", "it is left out; whoever made pods owns them in any case", []
     ),
+    workloads.StatefulSetSpec: _silent("revisionHistoryLimit"),
+    workloads.DaemonSetSpec: _silent("revisionHistoryLimit"),
+    workloads.JobSpec: (
+        _silent("selector manualSelector podReplacementPolicy")
+        | _info("managedBy", "this mesh runs the Job", "kubernetes.io/job-controller")
+        | _warning("successPolicy", "the Job is complete when all of its completions are")
+        | _warning("backoffLimitPerIndex maxFailedIndexes", "failures of all indexes count together, to backoffLimit")
+    ),
+    workloads.PersistentVolumeClaimSpec: (
+        _silent("resources selector volumeAttributesClassName")
+        | _warning("dataSource dataSourceRef", "nothing is copied: the volume is empty at first", {})
+    ),
+    workloads.PersistentVolumeSpec: (
+        _silent("capacity accessModes nodeAffinity persistentVolumeReclaimPolicy volumeMode volumeAttributesClassName")
+        | _warning("mountOptions", "the directory is mounted as it is", [])
+        | {_REST: Unused(Severity.WARNING, "it is bound to no claim: only hostPath and local are directories here")}
+    ),
+    workloads.ClaimReference: _silent(_REST),
+    workloads.ClaimTemplate: _silent("apiVersion kind status"),
+    workloads.LocalSource: _silent(_REST),
 }
 
 _NO_RESET = (
@@ -262,8 +283,10 @@ _MESH: dict[type, Table] = {
 
 BY_HAND: Mapping[type, Table] = {**_KUBERNETES, **_ISTIO, **_MESH}
 
+_NO_EFFECT = Unused(Severity.WARNING, "it is not supported, so it has no effect", ("", [], {}, False))
 _BY_API: Mapping[str, Unused] = {
-    kubernetes.__name__: Unused(Severity.WARNING, "it is not supported, so it has no effect", ("", [], {}, False)),
+    kubernetes.__name__: _NO_EFFECT,
+    workloads.__name__: _NO_EFFECT,
     mesh.__name__: Unused(Severity.WARNING, _LATER, ("", [], {}, False)),
     istio.__name__: Unused(Severity.ERROR, _WHOLE, ("", [])),
 }

@@ -18,7 +18,11 @@ INJECT: Final = "sidecar.istio.io/inject"
 TEMPLATES: Final = "inject.istio.io/templates"
 _GATEWAY: Final = "gateway"
 _ROUTER: Final = ("proxy", "router")
-_OF_NAMESPACE: Final = "istio-injection"
+OF_NAMESPACE: Final = "istio-injection"
+ENABLED: Final = "enabled"
+DISABLED: Final = "disabled"
+_SYSTEM: Final = frozenset({"kube-system", "kube-public", "kube-node-lease", "local-path-storage"})
+"""Namespaces whose pods never have one."""
 _INCLUDED: Final = "traffic.sidecar.istio.io/includeInboundPorts"
 _EXCLUDED: Final = "traffic.sidecar.istio.io/excludeInboundPorts"
 _ALL: Final = "*"
@@ -31,16 +35,22 @@ COUNTED: Final = {
 """Annotations of old, each in the place of a field of `proxyStatsMatcher`; several values, separated by commas."""
 
 
-def wants_sidecar(pod: Metadata, namespace_labels: Mapping[str, str] = MappingProxyType({})) -> bool:
-    """The label counts before the annotation, and a namespace that has none before both."""
+def wants_sidecar(pod: Metadata, spec: PodSpec, namespace_labels: Mapping[str, str] = MappingProxyType({})) -> bool:
+    """The label counts before the annotation, and a namespace that has none before both.
+
+    Where nobody says anything there is one: on one machine no installation has to be spared. Every revision
+    (`istio.io/rev`) is this mesh.
+    """
+    if spec.host_network or pod.namespace in _SYSTEM or namespace_labels.get(OF_NAMESPACE, ENABLED) != ENABLED:
+        return False
     said = pod.labels.get(INJECT, pod.annotations.get(INJECT, ""))
-    return said.strip().lower() in _YES and namespace_labels.get(_OF_NAMESPACE) != "disabled"
+    return said.strip().lower() in _YES
 
 
 def asks_for_gateway(pod: Metadata, spec: PodSpec) -> bool:
     """The proxy that it gets is a gateway: its container `istio-proxy`, which the pod has itself."""
     said = pod.annotations.get(TEMPLATES, "")
-    return is_router(spec) or (wants_sidecar(pod) and _GATEWAY in (each.strip() for each in said.split(",")))
+    return is_router(spec) or (wants_sidecar(pod, spec) and _GATEWAY in (each.strip() for each in said.split(",")))
 
 
 def is_router(spec: PodSpec) -> bool:

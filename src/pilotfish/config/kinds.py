@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from pilotfish.config import istio, kubernetes
+from pilotfish.config import istio, kubernetes, workloads
 from pilotfish.config.kubernetes import Resource
 from pilotfish.model import Kind, Severity
 from pilotfish.model.kinds import GROUPS, KINDS, SUPPORTED
 
-_MODULES = (kubernetes, istio)
+_MODULES = (kubernetes, workloads, istio)
 """Those that hold kinds: once they are imported, `Resource` knows its subclasses."""
 
 STRUCTS: dict[Kind, type[Resource]] = {

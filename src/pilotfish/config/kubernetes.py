@@ -391,6 +391,60 @@ class HostPathVolume(Struct):
     type: str = ""
 
 
+class ClaimVolume(Struct):
+    claim_name: str
+    read_only: bool = False
+
+
+class DownwardFile(Struct):
+    path: str
+    field_ref: FieldSelector | None = None
+    mode: int | None = None
+
+
+class DownwardVolume(Struct):
+    items: tuple[DownwardFile, ...] = ()
+    default_mode: int = 0o644
+
+
+class ConfigMapProjection(Struct):
+    name: str
+    items: tuple[KeyToPath, ...] = ()
+    optional: bool = False
+
+
+class SecretProjection(Struct):
+    name: str
+    items: tuple[KeyToPath, ...] = ()
+    optional: bool = False
+
+
+class DownwardProjection(Struct):
+    items: tuple[DownwardFile, ...] = ()
+
+
+class TokenProjection(Struct):
+    path: str
+    audience: str = ""
+    """None: that of a cluster's API server."""
+    expiration_seconds: int = 3600
+    """600 at least. The file is written anew when four fifths of this have passed."""
+
+
+class Projection(Struct):
+    """Exactly one source is set."""
+
+    config_map: ConfigMapProjection | None = None
+    secret: SecretProjection | None = None
+    downward_api: DownwardProjection | None = msgspec.field(default=None, name="downwardAPI")
+    service_account_token: TokenProjection | None = None
+
+
+class ProjectedVolume(Struct):
+    sources: tuple[Projection, ...] = ()
+    default_mode: int = 0o644
+
+
 class Volume(Struct):
     """Exactly one source is set."""
 
@@ -399,6 +453,9 @@ class Volume(Struct):
     secret: SecretVolume | None = None
     empty_dir: EmptyDirVolume | None = None
     host_path: HostPathVolume | None = None
+    persistent_volume_claim: ClaimVolume | None = None
+    projected: ProjectedVolume | None = None
+    downward_api: DownwardVolume | None = msgspec.field(default=None, name="downwardAPI")
 
 
 class PodSpec(Struct):
@@ -413,6 +470,8 @@ class PodSpec(Struct):
     subdomain: str = ""
     security_context: PodSecurityContext | None = None
     node_name: str = ""
+    host_network: bool = False
+    """Not shared: the pod has an address of its own, which is warned of. It has no sidecar, as in Istio."""
 
 
 class PodCondition(Struct):

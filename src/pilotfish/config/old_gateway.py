@@ -14,8 +14,9 @@ from typing import Final, TypeVar
 from msgspec.structs import replace
 
 from pilotfish.config.injection import is_router
-from pilotfish.config.kubernetes import Container, Deployment, Pod, PodSpec, Resource
+from pilotfish.config.kubernetes import Container, Pod, PodSpec, Resource
 from pilotfish.config.report import Report
+from pilotfish.config.workloads import template_of, template_path, with_template
 from pilotfish.model.wellknown import PROXY_CONTAINER
 
 _OWN: Final = (
@@ -36,11 +37,11 @@ def read_old_gateway(resource: R, report: Report) -> R:
     match resource:
         case Pod() if is_router(resource.spec):
             return replace(resource, spec=_read(resource.spec, "spec", report))
-        case Deployment() if is_router(resource.spec.template.spec):
-            template = resource.spec.template
-            spec = _read(template.spec, "spec.template.spec", report)
-            return replace(resource, spec=replace(resource.spec, template=replace(template, spec=spec)))
-    return resource
+    template = template_of(resource)
+    if template is None or not is_router(template.spec):
+        return resource
+    field = ".".join((*template_path(resource.kind), "spec"))
+    return with_template(resource, replace(template, spec=_read(template.spec, field, report)))
 
 
 def _read(spec: PodSpec, field: str, report: Report) -> PodSpec:

@@ -52,14 +52,16 @@ class Claims:
     is_operator: bool = False
 
 
-def make_token(private_key: bytes, claims: Claims, now: float) -> PrivateStr:
-    """`private_key`: ECDSA P-256, PEM."""
+def make_token(
+    private_key: bytes, claims: Claims, now: float, *, audience: str = AUDIENCE, lifetime: float = LIFETIME
+) -> PrivateStr:
+    """`private_key`: ECDSA P-256, PEM. `lifetime`: seconds."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    signed = f"{_encode({'alg': 'ES256', 'typ': 'JWT'})}.{_encode(_payload(claims, now))}"
+    signed = f"{_encode({'alg': 'ES256', 'typ': 'JWT'})}.{_encode(_payload(claims, now, audience, lifetime))}"
     key = load_pem_private_key(reveal(private_key), password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise TypeError("tokens are signed by ECDSA keys")
@@ -105,9 +107,9 @@ def check_public_key(pem: bytes) -> None:
         raise ValueError("it is neither an RSA key of 2048 bits or more, nor an ECDSA key on P-256")
 
 
-def _payload(claims: Claims, now: float) -> dict[str, object]:
+def _payload(claims: Claims, now: float, audience: str, lifetime: float) -> dict[str, object]:
     begin = int(now)
-    times = {"iat": begin, "nbf": begin, "exp": begin + int(LIFETIME)}
+    times = {"iat": begin, "nbf": begin, "exp": begin + int(lifetime)}
     if claims.is_operator:
         return {"iss": "pilotfish", "aud": [OPERATOR], "sub": OPERATOR, **times}
     bound: dict[str, object] = {"namespace": claims.namespace, "serviceaccount": {"name": claims.account}}
@@ -115,7 +117,7 @@ def _payload(claims: Claims, now: float) -> dict[str, object]:
         bound["pod"] = {"name": claims.pod, "uid": claims.uid}
     where = {"pilotfish.io": {"addresses": list(claims.addresses)}} if claims.addresses else {}
     subject = f"{_ACCOUNT}{claims.namespace}:{claims.account}"
-    return {"iss": "pilotfish", "aud": [AUDIENCE], "sub": subject, "kubernetes.io": bound, **where, **times}
+    return {"iss": "pilotfish", "aud": [audience], "sub": subject, "kubernetes.io": bound, **where, **times}
 
 
 def _claims(payload: Mapping[str, object], audiences: set[str]) -> Claims:

@@ -21,8 +21,11 @@ from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.config.meshconfig import proxy_config
 from pilotfish.config.report import Report
 from pilotfish.config.sidecar_ports import check_app_port, held_ports, ports_beside_status
+from pilotfish.config.values import parse_boolean
+from pilotfish.config.workloads import template_path
 from pilotfish.inject.annotations import STATUS_PORT_ANNOTATION, spec_from_annotations
 from pilotfish.inject.metadata import build_gateway_metadata, build_metadata
+from pilotfish.inject.own_annotations import MERGE_METRICS, NO_WISHES, ProxyWishes, read_wishes
 from pilotfish.inject.past import describe_past
 from pilotfish.inject.proxy_config import ANNOTATION, effective_proxy_config, with_counted
 from pilotfish.inject.unused import describe_unused
@@ -46,6 +49,7 @@ class Sidecar:
     """Where the app serves metrics that the agent merges with its own."""
     metadata: Mapping[str, object]
     """What the proxy says of itself to discovery."""
+    wishes: ProxyWishes = NO_WISHES
     type: ProxyType = ProxyType.SIDECAR
 
     @property
@@ -77,7 +81,7 @@ def build_sidecar(
     """
     annotations = pod.metadata.annotations
     is_gateway = asks_for_gateway(pod.metadata, pod.spec)
-    if not (wants_sidecar(pod.metadata, namespace_labels) or is_router(pod.spec)):
+    if not (wants_sidecar(pod.metadata, pod.spec, namespace_labels) or is_router(pod.spec)):
         return None, (_describe_unproxied(workload, source),) if is_gateway else ()
     config, said = effective_proxy_config(pod, mesh, proxy_configs, workload, source)
     # Whoever read the object has said what is without effect in it, and on which line.
@@ -85,13 +89,14 @@ def build_sidecar(
     config = with_counted(annotations, config)
     config, taken = _with_status_port(annotations, config, workload, source)
     prometheus, wrong = _scrape_target(annotations, workload, source)
-    problems = (*problems, *taken, *wrong)
+    wishes, unheard = read_wishes(pod, workload, source)
+    problems = (*problems, *taken, *wrong, *unheard)
     containers = (*pod.spec.init_containers, *pod.spec.containers)
     probes = rewrite_probes(containers).table
     unused = describe_unused(pod.metadata, workload, source)
     if is_gateway:
         metadata = build_gateway_metadata(pod, workload)
-        return Sidecar(None, config, probes, prometheus, metadata, ProxyType.ROUTER), (*problems, *unused)
+        return Sidecar(None, config, probes, prometheus, metadata, wishes, ProxyType.ROUTER), (*problems, *unused)
     capture, more = _capture(annotations, config, workload, source, ipv6)
     problems = (*problems, *more)
     if capture is None:
@@ -99,7 +104,7 @@ def build_sidecar(
     past = describe_past(annotations, workload, source)
     problems = (*problems, *unused, *past, *_lost_ports(pod, config, workload, source))
     metadata = {**build_metadata(pod, workload), "INTERCEPTION_MODE": str(capture.mode)}
-    return Sidecar(capture, config, probes, prometheus, metadata), problems
+    return Sidecar(capture, config, probes, prometheus, metadata, wishes), problems
 
 
 def _capture(
@@ -118,7 +123,7 @@ def _capture(
 
 
 def _describe_unproxied(workload: ObjectRef, source: Source | None) -> Problem:
-    what = "the namespace's label istio-injection: disabled keeps every proxy away, and this pod is nothing else"
+    what = "the namespace's label istio-injection keeps every proxy away, and this pod is nothing else"
     message = f"{what}, so it is not started; remove the label, or put the gateway into another namespace"
     return Problem(workload, f"metadata.annotations[{TEMPLATES}]", "InvalidValue", message, source=source)
 
@@ -146,7 +151,11 @@ def _lost_ports(pod: Pod, config: ProxyConfig, workload: ObjectRef, source: Sour
     said = held_ports(own)
     held = {port: what for port, what in held_ports(config).items() if port not in said}
     report = Report(workload, "-", fixed_source=source)
-    for field, ports in _ports(pod, "spec" if workload.kind is POD else "spec.template.spec") if held else ():
+    for field, ports in (
+        _ports(pod, "spec" if workload.kind is POD else ".".join((*template_path(workload.kind), "spec")))
+        if held
+        else ()
+    ):
         for index, port in enumerate(ports):
             check_app_port(port, held, report, f"{field}.ports[{index}].containerPort")
     return tuple(report.problems)
@@ -162,6 +171,8 @@ def _ports(pod: Pod, field: str) -> Iterator[tuple[str, tuple[ContainerPort, ...
 def _scrape_target(
     annotations: Mapping[str, str], workload: ObjectRef, source: Source | None
 ) -> tuple[ScrapeTarget | None, tuple[Problem, ...]]:
+    if parse_boolean(annotations.get(MERGE_METRICS)) is False:
+        return None, ()
     try:
         return ScrapeTarget.from_annotations(annotations), ()
     except ValueError as error:

@@ -31,6 +31,11 @@ _GATEWAY_API_V1: Final = ("gateway.networking.k8s.io", ("v1",))
 POD: Final = Kind("Pod", "pods", *_CORE, ("po",), discovery=True)
 SERVICE: Final = Kind("Service", "services", *_CORE, ("svc",), discovery=True)
 DEPLOYMENT: Final = Kind("Deployment", "deployments", *_APPS, ("deploy",))
+REPLICA_SET: Final = Kind("ReplicaSet", "replicasets", *_APPS, ("rs",))
+STATEFUL_SET: Final = Kind("StatefulSet", "statefulsets", *_APPS, ("sts",))
+DAEMON_SET: Final = Kind("DaemonSet", "daemonsets", *_APPS, ("ds",))
+JOB: Final = Kind("Job", "jobs", *_BATCH)
+CRON_JOB: Final = Kind("CronJob", "cronjobs", *_BATCH, ("cj",))
 VIRTUAL_SERVICE: Final = Kind("VirtualService", "virtualservices", *_NETWORKING, ("vs",), discovery=True)
 DESTINATION_RULE: Final = Kind("DestinationRule", "destinationrules", *_NETWORKING, ("dr",), discovery=True)
 SERVICE_ENTRY: Final = Kind("ServiceEntry", "serviceentries", *_NETWORKING, ("se",), discovery=True)
@@ -48,6 +53,8 @@ NAMESPACE: Final = Kind("Namespace", "namespaces", *_CORE, ("ns",), namespaced=F
 CONFIG_MAP: Final = Kind("ConfigMap", "configmaps", *_CORE, ("cm",), discovery=True)
 SECRET: Final = Kind("Secret", "secrets", *_CORE, discovery=True)
 SERVICE_ACCOUNT: Final = Kind("ServiceAccount", "serviceaccounts", *_CORE, ("sa",))
+PERSISTENT_VOLUME_CLAIM: Final = Kind("PersistentVolumeClaim", "persistentvolumeclaims", *_CORE, ("pvc",))
+PERSISTENT_VOLUME: Final = Kind("PersistentVolume", "persistentvolumes", *_CORE, ("pv",), namespaced=False)
 ENDPOINTS: Final = Kind("Endpoints", "endpoints", *_CORE, ("ep",), discovery=True)
 ENDPOINT_SLICE: Final = Kind("EndpointSlice", "endpointslices", "discovery.k8s.io", ("v1",), discovery=True)
 INGRESS: Final = Kind("Ingress", "ingresses", *_K8S_NETWORKING, ("ing",), discovery=True)
@@ -55,6 +62,13 @@ INGRESS_CLASS: Final = Kind("IngressClass", "ingressclasses", *_K8S_NETWORKING, 
 
 SUPPORTED: Final = tuple(each for each in vars().values() if isinstance(each, Kind))
 """All of the above, in the order in which a user is told of them."""
+
+SCALED: Final = (DEPLOYMENT, REPLICA_SET, STATEFUL_SET)
+"""Those that have `replicas`."""
+ROLLED: Final = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET)
+"""Those of which a changed template replaces the pods, bit by bit."""
+MAKE_PODS: Final = (DEPLOYMENT, REPLICA_SET, STATEFUL_SET, DAEMON_SET, JOB)
+"""Those whose pods bear them as their owners."""
 
 
 def _not_yet(consequence: str) -> WithoutEffect:
@@ -70,11 +84,11 @@ _NO_PLUGIN = _not_yet("no plugin is loaded")
 _NO_GATEWAY_API = WithoutEffect(
     "of the Gateway API is not supported yet; it has no effect: use a VirtualService", Severity.ERROR
 )
-_NO_PODS = WithoutEffect("is not supported, so its pods do not run; use a Deployment or a Pod", Severity.ERROR)
+_NO_PODS = WithoutEffect("is not supported, so its pods do not run; use a ReplicaSet or a Deployment", Severity.ERROR)
 _NO_API_SERVER = _harmless("there is no API server whose access it could govern")
 _NO_LIMITS = _harmless("resources are not limited")
 _NO_WEBHOOK = _harmless("there is no API server that would call it")
-_NO_STORAGE = _harmless("a volume of it is an empty directory that is gone with its pod; use hostPath to keep data")
+_NO_STORAGE = _harmless("every PersistentVolumeClaim is a directory of the mesh's state, or of the machine")
 _NO_CONTROLLER = _harmless("it is for a cluster's own machinery, and a mesh on one machine has none of it")
 
 # fmt: off
@@ -97,12 +111,7 @@ UNSUPPORTED: Final = (
     Kind("ReferenceGrant", "referencegrants", *_GATEWAY_API, ("refgrant",), without_effect=_NO_GATEWAY_API),
     Kind("BackendTLSPolicy", "backendtlspolicies", *_GATEWAY_API_V1, ("btlspolicy",), without_effect=_NO_GATEWAY_API),
 
-    Kind("StatefulSet", "statefulsets", *_APPS, ("sts",), without_effect=_NO_PODS),
-    Kind("DaemonSet", "daemonsets", *_APPS, ("ds",), without_effect=_NO_PODS),
-    Kind("ReplicaSet", "replicasets", *_APPS, ("rs",), without_effect=_NO_PODS),
     Kind("ReplicationController", "replicationcontrollers", *_CORE, ("rc",), without_effect=_NO_PODS),
-    Kind("Job", "jobs", *_BATCH, without_effect=_NO_PODS),
-    Kind("CronJob", "cronjobs", *_BATCH, ("cj",), without_effect=_NO_PODS),
 
     Kind("Role", "roles", *_RBAC, without_effect=_NO_API_SERVER),
     Kind("ClusterRole", "clusterroles", *_RBAC, namespaced=False, without_effect=_NO_API_SERVER),
@@ -121,9 +130,7 @@ UNSUPPORTED: Final = (
     Kind("CustomResourceDefinition", "customresourcedefinitions", "apiextensions.k8s.io", ("v1",), ("crd", "crds"),
          namespaced=False, without_effect=_harmless("objects of that kind have no effect")),
     Kind("StorageClass", "storageclasses", "storage.k8s.io", ("v1",), ("sc",), namespaced=False,
-         without_effect=_harmless("there are no persistent volumes")),
-    Kind("PersistentVolume", "persistentvolumes", *_CORE, ("pv",), namespaced=False, without_effect=_NO_STORAGE),
-    Kind("PersistentVolumeClaim", "persistentvolumeclaims", *_CORE, ("pvc",), without_effect=_NO_STORAGE),
+         without_effect=_NO_STORAGE),
     Kind("VolumeAttributesClass", "volumeattributesclasses", *_STORAGE, ("vac",), namespaced=False,
          without_effect=_NO_STORAGE),
     Kind("VolumeAttachment", "volumeattachments", *_STORAGE, namespaced=False, without_effect=_NO_STORAGE),
@@ -170,9 +177,9 @@ UNSUPPORTED: Final = (
 KINDS: Final = (*SUPPORTED, *UNSUPPORTED)
 
 _BY_NAME: Final = {kind.name: kind for kind in reversed(KINDS)}
-NODE, EVENT, REPLICA_SET = (_BY_NAME[name] for name in ("Node", "Event", "ReplicaSet"))
+NODE, EVENT = (_BY_NAME[name] for name in ("Node", "Event"))
 COMPUTED: Final = (REPLICA_SET, NODE, EVENT)
-"""Of which no manifest makes any here: the mesh shows what a cluster would have."""
+"""Of which a cluster has some that no manifest makes: the mesh shows them."""
 
 _ROWS: Final = {(kind.name, kind.group): kind for kind in KINDS}
 GROUPS: Final = frozenset({kind.group for kind in KINDS} | {"core", "extensions", "install.istio.io"})

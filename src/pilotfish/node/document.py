@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from pilotfish.model import ObjectRef
 from pilotfish.model.credential import AUTHORITY_FILES, CACERTS, KEYS
-from pilotfish.model.kinds import POD, SECRET, SERVICE
+from pilotfish.model.kinds import DEPLOYMENT, POD, REPLICA_SET, SECRET, SERVICE
 from pilotfish.model.wellknown import SOURCE_ANNOTATION
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.pod import Phase
@@ -90,10 +90,7 @@ def render_pod(pod: PodRecord) -> dict[str, object]:
         "creationTimestamp": timestamp(pod.created_at),
     }
     if identity.owner:
-        name = f"{identity.owner.name}-{identity.template_hash}"
-        metadata["ownerReferences"] = [
-            {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "controller": True}
-        ]
+        metadata["ownerReferences"] = [_owner_reference(identity.owner, identity.template_hash)]
     if pod.deleting:
         metadata["deletionTimestamp"] = timestamp(pod.created_at)
     return {
@@ -109,6 +106,14 @@ def render_pod(pod: PodRecord) -> dict[str, object]:
             "conditions": [{"type": "Ready", "status": "True" if pod.ready else "False"}],
         },
     }
+
+
+def _owner_reference(owner: ObjectRef, template_hash: str) -> dict[str, object]:
+    """A Deployment's pods are its ReplicaSets'."""
+    kind, name = (
+        (REPLICA_SET, f"{owner.name}-{template_hash}") if owner.kind is DEPLOYMENT else (owner.kind, owner.name)
+    )
+    return {"apiVersion": kind.api_versions[0], "kind": kind.name, "name": name, "controller": True}
 
 
 def timestamp(seconds: float) -> str:

@@ -24,6 +24,7 @@ from pilotfish.config.kubernetes import Deployment, Metadata, Pod, PodSpec, Serv
 from pilotfish.config.loading import load
 from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
+from pilotfish.config.workloads import template_of
 from pilotfish.mesh.ingresses import with_ingresses
 from pilotfish.model import ObjectRef, Problem, Protocol, Severity
 from pilotfish.model.kinds import GATEWAY
@@ -82,10 +83,10 @@ def templates(manifests: Mapping[ObjectRef, Manifest]) -> Iterator[tuple[ObjectR
     """The pods that the objects ask for, as they are written."""
     for ref, manifest in sorted(manifests.items()):
         resource = manifest.resource
-        if isinstance(resource, Deployment):
-            yield ref, resource.spec.template.metadata, resource.spec.template.spec
-        elif isinstance(resource, Pod):
+        if isinstance(resource, Pod):
             yield ref, resource.metadata, resource.spec
+        elif (template := template_of(resource)) is not None:
+            yield ref, template.metadata, template.spec
 
 
 def gateways(manifests: Mapping[ObjectRef, Manifest]) -> Iterator[_Asking]:

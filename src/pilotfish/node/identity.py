@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pilotfish.config.kubernetes import Metadata, Pod, PodSpec
+from pilotfish.config.kubernetes import Metadata, Pod, PodSpec, VolumeMount
 from pilotfish.model import ObjectRef
 
 
@@ -25,6 +25,10 @@ class PodIdentity:
     """The pod's own, under the mesh's."""
     folder: str
     """Where its manifest lies: the working directory of a container that names none."""
+    claims: str = ""
+    """The directory of those of PersistentVolumeClaims."""
+    proxy_mounts: tuple[VolumeMount, ...] = ()
+    """What its proxy sees of its volumes, beside what a gateway's own container says."""
     document: Mapping[str, object] = field(default_factory=dict, repr=False)
     """The pod as the manifest has it; for a Deployment's pod, its template."""
     owner: ObjectRef | None = None

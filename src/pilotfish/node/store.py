@@ -16,6 +16,7 @@ from pilotfish.config.desired import DesiredState, News, mesh_config_refs, updat
 from pilotfish.config.istio import ProxyConfig
 from pilotfish.config.kubernetes import Deployment
 from pilotfish.config.manifest import Loaded, Manifest
+from pilotfish.config.workloads import ReplicaSet, StatefulSet, template_of, template_path, with_template
 from pilotfish.model import Kind, ObjectRef, Problem
 from pilotfish.model.kinds import NAMESPACE, PROXY_CONFIG
 from pilotfish.node.gateways import with_gateways
@@ -24,6 +25,9 @@ _MOST_REFUSED = 500
 
 APPLIED = ""
 """The origin of what was applied by hand."""
+
+Scaled = Deployment | ReplicaSet | StatefulSet
+"""What has `replicas`."""
 
 Action = Literal["created", "configured", "unchanged", "deleted", "scaled", "restarted", "notfound", "refused"]
 
@@ -168,9 +172,14 @@ def complete(store: Store, now: float) -> Store:
     return delete(store, [ref for ref in before if ref not in after])[0]
 
 
+def make(store: Store, manifests: Iterable[Manifest], now: float) -> tuple[Store, tuple[Change, ...]]:
+    """Create what other objects ask for; what is there stays as it is."""
+    return _upsert(store, [each for each in manifests if each.ref not in store.objects], now, by_hand={})
+
+
 def scale(store: Store, ref: ObjectRef, replicas: int) -> tuple[Store, Change]:
     stored = store.objects.get(ref)
-    if stored is None or not isinstance(stored.manifest.resource, Deployment):
+    if stored is None or not isinstance(stored.manifest.resource, Scaled):
         return store, Change(ref, "notfound")
     if stored.manifest.resource.spec.replicas == replicas:
         return store, Change(ref, "scaled")
@@ -180,24 +189,25 @@ def scale(store: Store, ref: ObjectRef, replicas: int) -> tuple[Store, Change]:
 def restart(store: Store, ref: ObjectRef, stamp: str) -> tuple[Store, Change]:
     """Give the template the annotation that `kubectl rollout restart` gives it; `stamp` is an RFC 3339 time."""
     stored = store.objects.get(ref)
-    if stored is None or not isinstance(stored.manifest.resource, Deployment):
+    template = template_of(stored.manifest.resource) if stored is not None else None
+    if stored is None or template is None:
         return store, Change(ref, "notfound")
-    resource = stored.manifest.resource
-    annotations = {**resource.spec.template.metadata.annotations, "kubectl.kubernetes.io/restartedAt": stamp}
-    metadata = msgspec.structs.replace(resource.spec.template.metadata, annotations=annotations)
-    template = msgspec.structs.replace(resource.spec.template, metadata=metadata)
-    spec = msgspec.structs.replace(resource.spec, template=template)
+    annotations = {**template.metadata.annotations, "kubectl.kubernetes.io/restartedAt": stamp}
+    metadata = msgspec.structs.replace(template.metadata, annotations=annotations)
+    resource = with_template(stored.manifest.resource, msgspec.structs.replace(template, metadata=metadata))
     document = copy.deepcopy(dict(stored.manifest.document))
-    target = _mapping(_mapping(_mapping(document, "spec"), "template"), "metadata")
-    _mapping(target, "annotations")["kubectl.kubernetes.io/restartedAt"] = stamp
-    manifest = replace(stored.manifest, resource=msgspec.structs.replace(resource, spec=spec), written=document)
+    target = document
+    for name in (*template_path(ref.kind), "metadata", "annotations"):
+        target = _mapping(target, name)
+    target["kubectl.kubernetes.io/restartedAt"] = stamp
+    manifest = replace(stored.manifest, resource=resource, written=document)
     return _changed(store, stored, manifest), Change(ref, "restarted")
 
 
 def with_replicas(manifest: Manifest, replicas: int) -> Manifest:
-    """A Deployment's manifest with another number of replicas."""
+    """The manifest with another number of replicas, if its kind has them."""
     resource = manifest.resource
-    if not isinstance(resource, Deployment):
+    if not isinstance(resource, Scaled):
         return manifest
     document = copy.deepcopy(dict(manifest.document))
     _mapping(document, "spec")["replicas"] = replicas
@@ -243,8 +253,8 @@ def _moved(store: Store, manifests: Iterable[Manifest]) -> Store:
 
 
 def _keep_replicas(old: Manifest, new: Manifest) -> Manifest:
-    """A Deployment that names no replicas keeps those it was scaled to, as with `kubectl apply`."""
-    if not isinstance(old.resource, Deployment) or "replicas" in _mapping(dict(new.document), "spec"):
+    """What names no replicas keeps those it was scaled to, as with `kubectl apply`."""
+    if not isinstance(old.resource, Scaled) or "replicas" in _mapping(dict(new.document), "spec"):
         return new
     return with_replicas(new, old.resource.spec.replicas) if old.resource.spec.replicas != 1 else new
 

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from pilotfish.config.kubernetes import ConfigMapVolume, Container, KeyToPath, SecretVolume, Volume
-from pilotfish.model import ObjectRef
-from pilotfish.model.kinds import CONFIG_MAP, SECRET
+from pilotfish.config.kubernetes import Container, Volume
+from pilotfish.model.kinds import PERSISTENT_VOLUME_CLAIM
 from pilotfish.model.wellknown import IDENTITY_FILES, IDENTITY_SOCKET, PROXY_CONTAINER
-from pilotfish.node.environment import Missing, object_data
+from pilotfish.node import claims
+from pilotfish.node.environment import Missing
 from pilotfish.node.identity import PodIdentity
+from pilotfish.node.projected import Files, build_files
 from pilotfish.node.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    content: bytes
-    mode: int
-
-    def __repr__(self) -> str:
-        return f"File({len(self.content)} bytes, {self.mode:o})"
-
-
-@dataclass(frozen=True, slots=True)
 class VolumeFiles:
-    """A ConfigMap's or Secret's files, by path in the volume."""
+    """What the mesh writes, by path in the volume: of a ConfigMap, a Secret, the pod itself."""
 
     name: str
-    files: Mapping[str, File]
+    files: Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +44,16 @@ class Mount:
     """The volume, where the source is a part of it that a link could lead out of."""
 
 
-VolumeContent = VolumeFiles | EmptyDir | HostPath
+@dataclass(frozen=True, slots=True)
+class ClaimedDir:
+    """A claim's directory, in the mesh's state; or a link there to the directory that a PersistentVolume names."""
+
+    name: str
+    path: str
+    bound: HostPath | None = None
+
+
+VolumeContent = VolumeFiles | EmptyDir | HostPath | ClaimedDir
 
 
 def build(pod: PodIdentity, store: Store) -> tuple[tuple[VolumeContent, ...], tuple[Missing, ...]]:
@@ -61,7 +61,7 @@ def build(pod: PodIdentity, store: Store) -> tuple[tuple[VolumeContent, ...], tu
     contents: list[VolumeContent] = []
     missing: list[Missing] = []
     for i, volume in enumerate(pod.spec.volumes):
-        content = _content(volume, pod.namespace, store)
+        content = _content(volume, pod, store)
         if isinstance(content, str):
             missing.append(Missing(f"spec.volumes[{i}]", content))
         else:
@@ -83,17 +83,18 @@ def build_mounts(pod: PodIdentity, container: Container) -> tuple[tuple[Mount, .
         if volume is None:
             missing.append(Missing(f"volumeMounts[{i}].name", f'the pod has no volume "{mount.name}"'))
             continue
-        root = volume.host_path.path if volume.host_path else directory(pod, volume.name)
+        root = _root(volume, pod)
         source = f"{root}/{mount.sub_path}" if mount.sub_path else root
-        fixed = volume.config_map is not None or volume.secret is not None
-        mounts.append(Mount(source, mount.mount_path, mount.read_only or fixed, root if mount.sub_path else ""))
+        read_only = mount.read_only or _is_fixed(volume)
+        mounts.append(Mount(source, mount.mount_path, read_only, root if mount.sub_path else ""))
     return tuple(mounts), tuple(missing)
 
 
 def build_proxy_mounts(pod: PodIdentity) -> tuple[Mount, ...]:
-    """Those of a gateway's own container; no other proxy has any."""
-    own = (container for container in pod.spec.containers if container.name == PROXY_CONTAINER)
-    return tuple(mount for container in own for mount in build_mounts(pod, container)[0])
+    """Those of a gateway's own container, and what the pod's annotations ask for."""
+    own = [container for container in pod.spec.containers if container.name == PROXY_CONTAINER]
+    asked = [Container(name=PROXY_CONTAINER, volume_mounts=pod.proxy_mounts)]
+    return tuple(mount for container in (*own, *asked) for mount in build_mounts(pod, container)[0])
 
 
 def build_identity_mounts(pod: PodIdentity) -> tuple[Mount, ...]:
@@ -104,26 +105,39 @@ def build_identity_mounts(pod: PodIdentity) -> tuple[Mount, ...]:
     return tuple({mount.target: mount for mount in found}.values())
 
 
-def _content(volume: Volume, namespace: str, store: Store) -> VolumeContent | str:
-    if volume.config_map:
-        return _files(CONFIG_MAP.ref(namespace, volume.config_map.name), volume.name, volume.config_map, store)
-    if volume.secret:
-        return _files(SECRET.ref(namespace, volume.secret.secret_name), volume.name, volume.secret, store)
+def _root(volume: Volume, pod: PodIdentity) -> str:
+    """Where it lies on the machine."""
+    if volume.host_path:
+        return volume.host_path.path
+    if volume.persistent_volume_claim:
+        return claims.path(pod, volume.persistent_volume_claim.claim_name)
+    return directory(pod, volume.name)
+
+
+def _is_fixed(volume: Volume) -> bool:
+    """Nobody in the pod writes it."""
+    claim = volume.persistent_volume_claim
+    written_by_mesh = (volume.config_map, volume.secret, volume.projected, volume.downward_api)
+    return any(written_by_mesh) or (claim is not None and claim.read_only)
+
+
+def _content(volume: Volume, pod: PodIdentity, store: Store) -> VolumeContent | str:
     if volume.host_path:
         return HostPath(volume.name, volume.host_path.path, volume.host_path.type)
-    return EmptyDir(volume.name)
+    if volume.persistent_volume_claim:
+        return _claimed(volume.name, volume.persistent_volume_claim.claim_name, pod, store)
+    files = build_files(volume, pod, store)
+    if files is None:
+        return EmptyDir(volume.name)
+    return files if isinstance(files, str) else VolumeFiles(volume.name, files)
 
 
-def _files(ref: ObjectRef, volume: str, source: ConfigMapVolume | SecretVolume, store: Store) -> VolumeFiles | str:
-    data = object_data(ref, store)
-    if isinstance(data, str):
-        return VolumeFiles(volume, {}) if source.optional else data
-    items = source.items or tuple(KeyToPath(key=key, path=key) for key in sorted(data))
-    files = {}
-    for item in items:
-        if item.key in data:
-            mode = source.default_mode if item.mode is None else item.mode
-            files[item.path] = File(data[item.key], mode)
-        elif not source.optional:
-            return f'{ref.kind} "{ref.name}" has no key "{item.key}"'
-    return VolumeFiles(volume, files)
+def _claimed(volume: str, claim: str, pod: PodIdentity, store: Store) -> ClaimedDir | str:
+    ref = PERSISTENT_VOLUME_CLAIM.ref(pod.namespace, claim)
+    if ref not in store.objects:
+        return f'{ref.kind} "{claim}" not found'
+    bound = claims.bind(store).get(ref)
+    if isinstance(bound, str):
+        return bound
+    shown = HostPath(volume, bound.path, bound.type) if bound is not None else None
+    return ClaimedDir(volume, claims.path(pod, claim), shown)

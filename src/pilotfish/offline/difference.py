@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from pilotfish.config.desired import DesiredState
-from pilotfish.config.kubernetes import Pod, PodTemplate, Service
+from pilotfish.config.kubernetes import Pod, Service
 from pilotfish.config.manifest import Loaded, Manifest, WrittenMeshConfig
+from pilotfish.config.workloads import CronJob, Job, template_of
 from pilotfish.envoy.types import SERVED
 from pilotfish.envoy.values import ResourceSet
 from pilotfish.model import ObjectRef, Problem
@@ -98,6 +99,11 @@ def _keep(old: Manifest | None, new: Manifest) -> Manifest:
         case Service(spec=spec), Service() as service if not service.spec.cluster_ip and spec.cluster_ip != "None":
             kept = msgspec.structs.replace(service.spec, cluster_ip=spec.cluster_ip)
             return replace(new, resource=msgspec.structs.replace(service, spec=kept))
+        case (Job() | CronJob() as was, Job() | CronJob() as will):
+            # It has had its pods.
+            created = was.metadata.creation_timestamp
+            metadata = msgspec.structs.replace(will.metadata, creation_timestamp=created)
+            return replace(new, resource=msgspec.structs.replace(will, metadata=metadata))
     return new
 
 
@@ -110,7 +116,9 @@ def _objects(before: Mapping[ObjectRef, Manifest], after: Mapping[ObjectRef, Man
         was = None if old is None else _as_written(_shown(old.document), shown)
         if was != shown:
             was, shown = None if was is None else redacted(was), redacted(shown, was)
-            yield ObjectChange(ref, was, shown, old is not None and _template(old) != _template(manifest))
+            yield ObjectChange(
+                ref, was, shown, old is not None and template_of(old.resource) != template_of(manifest.resource)
+            )
 
 
 def _shown(document: Mapping[str, object]) -> dict[str, object]:
@@ -130,11 +138,6 @@ def _as_written(was: dict[str, object], will: Mapping[str, object]) -> dict[str,
     if "clusterIP" in _mapping(will.get("spec")) or "clusterIP" not in _mapping(was.get("spec")):
         return was
     return {**was, "spec": {name: value for name, value in _mapping(was["spec"]).items() if name != "clusterIP"}}
-
-
-def _template(manifest: Manifest) -> PodTemplate | None:
-    template = getattr(getattr(manifest.resource, "spec", None), "template", None)
-    return template if isinstance(template, PodTemplate) else None
 
 
 def _mapping(value: object) -> Mapping[str, object]:

@@ -6,20 +6,23 @@ names; `up` gives them in the order in which pods come to be.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Network
+from itertools import islice
 from typing import Final
 
 import msgspec
 
-from pilotfish.config.kubernetes import Metadata, Pod, PodStatus, PodTemplate, Service
+from pilotfish.config.kubernetes import Metadata, Pod, PodStatus, Service
 from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
+from pilotfish.config.workloads import owners_of
 from pilotfish.model import ObjectRef
-from pilotfish.model.kinds import POD, SERVICE
+from pilotfish.model.kinds import CRON_JOB, JOB, POD, SERVICE
 from pilotfish.node.addresses import addresses, next_offset
-from pilotfish.node.deployments import pod_name, template_hash
+from pilotfish.node.controllers.table import CONTROLLERS
+from pilotfish.node.controllers.values import pod_name
 from pilotfish.node.gateways import with_gateways
 from pilotfish.node.services import allocate
 from pilotfish.node.store import APPLIED, Stored
@@ -44,33 +47,32 @@ def plan(
 
 
 def _pods_of_workloads(manifests: Mapping[ObjectRef, Manifest]) -> Iterator[tuple[ObjectRef, Manifest]]:
-    """Whatever has a template of pods has so many; none where its pods are among the objects."""
-    there = set(_controllers(manifests.values()))
+    """Those that each object makes which makes pods; none where its pods are among the objects."""
+    there = {owner for ref, m in manifests.items() if ref.kind is POD for owner in _owners(m)}
     for ref, manifest in sorted(manifests.items()):
-        spec = getattr(manifest.resource, "spec", None)
-        template = getattr(spec, "template", None)
-        if not isinstance(template, PodTemplate) or (ref.namespace, ref.name) in there:
+        controller = CONTROLLERS.get(ref.kind)
+        if controller is None or ref in there or _is_over(manifest):
             continue
-        hashed = template_hash(template)
-        for number in range(min(getattr(spec, "replicas", 1), _MOST_REPLICAS)):
-            name = pod_name(ref.name, hashed, number)
+        planned = controller.planned(Stored(manifest, APPLIED, 0.0))
+        for number, create in enumerate(islice(planned, _MOST_REPLICAS)):
+            name, template = create.name or pod_name(create.prefix, number), create.template
             metadata = Metadata(
                 name=name,
                 namespace=ref.namespace,
-                labels={**template.metadata.labels, "pod-template-hash": hashed},
-                annotations=template.metadata.annotations,
+                labels={**template.metadata.labels, **create.labels},
+                annotations={**template.metadata.annotations, **create.annotations},
             )
-            pod = POD.ref(ref.namespace, name)
-            yield ref, Manifest(pod, Pod(metadata=metadata, spec=template.spec), {}, manifest.source)
+            pod = Pod(metadata=metadata, spec=template.spec)
+            yield ref, Manifest(POD.ref(ref.namespace, name), pod, {}, manifest.source)
 
 
-def _controllers(manifests: Iterable[Manifest]) -> Iterator[tuple[str, str]]:
-    """(namespace, name) of the workloads whose pods are written: a ReplicaSet is called after its Deployment."""
-    for manifest in manifests:
-        if manifest.ref.kind is POD:
-            for owner in manifest.resource.metadata.owner_references:
-                name = owner.name.rpartition("-")[0] if owner.kind == "ReplicaSet" else owner.name
-                yield manifest.ref.namespace, name
+def _owners(pod: Manifest) -> Iterator[ObjectRef]:
+    return owners_of(pod.ref.namespace, pod.resource.metadata)
+
+
+def _is_over(manifest: Manifest) -> bool:
+    """What a mesh, or a cluster, holds has had the pods that come to an end."""
+    return manifest.ref.kind in (JOB, CRON_JOB) and bool(manifest.resource.metadata.creation_timestamp)
 
 
 def _give_addresses(planned: dict[ObjectRef, Manifest]) -> None:

@@ -11,12 +11,13 @@ from typing import Any, Final
 import msgspec
 
 from pilotfish.config.injection import asks_for_gateway
-from pilotfish.config.kubernetes import Deployment, Pod, PodSpec
+from pilotfish.config.kubernetes import Pod, PodSpec
 from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
+from pilotfish.config.workloads import template_of, template_path
 from pilotfish.mesh.listeners.inbound import InboundPort, inbound_ports
 from pilotfish.model import ObjectRef, Proxy
-from pilotfish.model.kinds import POD
+from pilotfish.model.kinds import CRON_JOB, JOB, POD
 from pilotfish.offline.world import World
 
 Document = dict[str, Any]
@@ -79,12 +80,23 @@ def _listened(port: InboundPort) -> tuple[int, str]:
 def _replaced(manifest: Manifest, places: tuple[str, ...], command: MakeCommand) -> Document:
     document = dict(manifest.document)
     match manifest.resource:
-        case Deployment(spec=spec) if not asks_for_gateway(spec.template.metadata, spec.template.spec):
-            template = {**_mapping(_mapping(document["spec"])["template"]), "spec": _app(places, command)}
-            return {**document, "spec": {**_mapping(document["spec"]), "template": template}}
         case Pod(metadata=metadata, spec=pod) if not asks_for_gateway(metadata, pod):
             return {**document, "spec": _app(places, command)}
+    template = template_of(manifest.resource)
+    if template is not None and not asks_for_gateway(template.metadata, template.spec):
+        app = _app(places, command)
+        return _with(document, (*template_path(manifest.ref.kind), "spec"), {**_policy(manifest.ref), **app})
     return document
+
+
+def _policy(ref: ObjectRef) -> Document:
+    """A Job's pods are not started again, whatever stands in for them."""
+    return {"restartPolicy": "Never"} if ref.kind in (JOB, CRON_JOB) else {}
+
+
+def _with(document: Document, path: Sequence[str], value: Document) -> Document:
+    name, *rest = path
+    return {**document, name: _with(_mapping(document.get(name)), rest, value) if rest else value}
 
 
 def _app(places: tuple[str, ...], command: MakeCommand) -> Document:

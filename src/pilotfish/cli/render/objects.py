@@ -17,7 +17,7 @@ Column = tuple[str, Callable[[Unstructured], str]]
 
 def render_objects(kind: Kind, documents: Iterable[Unstructured], now: float, wide: bool = False) -> Table:
     """A kind that has no columns of its own shows name and age."""
-    columns = (*_COLUMNS.get(kind, ()), ("AGE", lambda document: age_of(document, now)))
+    columns = (*_COLUMNS.get(kind, ()), *_timed(kind, now), ("AGE", lambda document: age_of(document, now)))
     columns += _WIDE.get(kind, ()) if wide else ()
     columns = (("NAME", name_of), *columns)
     rows = ([read(document) for _, read in columns] for document in documents)
@@ -73,6 +73,62 @@ def _count(*paths: tuple[str, ...]) -> Callable[[Unstructured], str]:
         return str(sum(len(value) for value in values if isinstance(value, (list, tuple, Mapping))))
 
     return read
+
+
+def _timed(kind: Kind, now: float) -> tuple[Column, ...]:
+    """Those that tell a time."""
+    if kind is kinds.JOB:
+        return (("DURATION", lambda document: _duration(document, now)),)
+    if kind is kinds.CRON_JOB:
+        return (("LAST SCHEDULE", lambda document: _since(document, now, "status", "lastScheduleTime")),)
+    return ()
+
+
+def _duration(document: Unstructured, now: float) -> str:
+    started = parse_timestamp(at(document, "status", "startTime"))
+    ended = parse_timestamp(at(document, "status", "completionTime"))
+    return "" if started is None else render_age((now if ended is None else ended) - started)
+
+
+def _since(document: Unstructured, now: float, *path: str) -> str:
+    time = parse_timestamp(at(document, *path))
+    return NONE if time is None else render_age(now - time)
+
+
+def _job_status(document: Unstructured) -> str:
+    """Source: printJob in Kubernetes' pkg/printers/internalversion/printers.go"""
+    conditions = {
+        at(each, "type") for each in each_at(document, "status", "conditions") if at(each, "status") == "True"
+    }
+    return next((each for each in ("Complete", "Failed", "Suspended") if each in conditions), "Running")
+
+
+def _completions(document: Unstructured) -> str:
+    done, wanted = _text("status", "succeeded", default="0")(document), at(document, "spec", "completions")
+    if wanted is not None:
+        return f"{done}/{wanted}"
+    parallel = at(document, "spec", "parallelism")
+    return f"{done}/1 of {parallel}" if isinstance(parallel, int) and parallel > 1 else f"{done}/1"
+
+
+def _suspended(document: Unstructured) -> str:
+    return str(bool(at(document, "spec", "suspend")))
+
+
+def _node_selector(document: Unstructured) -> str:
+    found = at(document, "spec", "template", "spec", "nodeSelector")
+    pairs = sorted(found.items()) if isinstance(found, Mapping) else []
+    return ",".join(f"{key}={value}" for key, value in pairs) or NONE
+
+
+def _access_modes(document: Unstructured) -> str:
+    short = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
+    return ",".join(short.get(str(mode), str(mode)) for mode in each_at(document, "spec", "accessModes"))
+
+
+def _claim(document: Unstructured) -> str:
+    name = at(document, "spec", "claimRef", "name")
+    return f"{at(document, 'spec', 'claimRef', 'namespace') or 'default'}/{name}" if name else ""
 
 
 def age_of(document: Unstructured, now: float) -> str:
@@ -157,6 +213,37 @@ _COLUMNS: dict[Kind, tuple[Column, ...]] = {
         ("CURRENT", _text("status", "replicas", default="0")),
         ("READY", _text("status", "readyReplicas", default="0")),
     ),
+    kinds.STATEFUL_SET: (("READY", _ready),),
+    kinds.DAEMON_SET: (
+        ("DESIRED", _text("status", "desiredNumberScheduled", default="0")),
+        ("CURRENT", _text("status", "currentNumberScheduled", default="0")),
+        ("READY", _text("status", "numberReady", default="0")),
+        ("UP-TO-DATE", _text("status", "updatedNumberScheduled", default="0")),
+        ("AVAILABLE", _text("status", "numberAvailable", default="0")),
+        ("NODE SELECTOR", _node_selector),
+    ),
+    kinds.JOB: (("STATUS", _job_status), ("COMPLETIONS", _completions)),
+    kinds.CRON_JOB: (
+        ("SCHEDULE", _text("spec", "schedule")),
+        ("TIMEZONE", _text("spec", "timeZone", default=NONE)),
+        ("SUSPEND", _suspended),
+        ("ACTIVE", _count(("status", "active"))),
+    ),
+    kinds.PERSISTENT_VOLUME_CLAIM: (
+        ("STATUS", _text("status", "phase", default="Pending")),
+        ("VOLUME", _text("spec", "volumeName")),
+        ("CAPACITY", _text("status", "capacity", "storage")),
+        ("ACCESS MODES", _access_modes),
+        ("STORAGECLASS", _text("spec", "storageClassName")),
+    ),
+    kinds.PERSISTENT_VOLUME: (
+        ("CAPACITY", _text("spec", "capacity", "storage")),
+        ("ACCESS MODES", _access_modes),
+        ("RECLAIM POLICY", _text("spec", "persistentVolumeReclaimPolicy", default="Retain")),
+        ("STATUS", _text("status", "phase", default="Available")),
+        ("CLAIM", _claim),
+        ("STORAGECLASS", _text("spec", "storageClassName")),
+    ),
     kinds.NODE: (
         ("STATUS", _node_status),
         ("ROLES", lambda document: NONE),
@@ -175,8 +262,11 @@ _COLUMNS: dict[Kind, tuple[Column, ...]] = {
 }
 
 _WIDE: dict[Kind, tuple[Column, ...]] = {
-    kinds.DEPLOYMENT: (("CONTAINERS", _containers), ("SELECTOR", _selector)),
-    kinds.REPLICA_SET: (("CONTAINERS", _containers), ("SELECTOR", _selector)),
+    **dict.fromkeys(
+        (kinds.DEPLOYMENT, kinds.REPLICA_SET, kinds.DAEMON_SET), (("CONTAINERS", _containers), ("SELECTOR", _selector))
+    ),
+    kinds.STATEFUL_SET: (("CONTAINERS", _containers),),
+    kinds.JOB: (("CONTAINERS", _containers),),
     kinds.NODE: (
         ("INTERNAL-IP", _node_address),
         ("OS-IMAGE", _text("status", "nodeInfo", "osImage")),

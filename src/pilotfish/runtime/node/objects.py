@@ -5,13 +5,24 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
-from typing import Any
 
 from pilotfish.config.kubernetes import Deployment, Service
 from pilotfish.model import Kind
-from pilotfish.model.kinds import ENDPOINT_SLICE, ENDPOINTS, EVENT, NAMESPACE, NODE, POD, REPLICA_SET, SERVICE
+from pilotfish.model.kinds import (
+    ENDPOINT_SLICE,
+    ENDPOINTS,
+    EVENT,
+    NAMESPACE,
+    NODE,
+    PERSISTENT_VOLUME,
+    PERSISTENT_VOLUME_CLAIM,
+    POD,
+    REPLICA_SET,
+    SERVICE,
+)
 from pilotfish.model.wellknown import ROOT_NAMESPACE
-from pilotfish.node import deployments
+from pilotfish.node import claims
+from pilotfish.node.controllers.table import CONTROLLERS
 from pilotfish.node.derived import render_endpoints, render_event, render_namespace, render_node, render_slices
 from pilotfish.node.document import render, render_pod, timestamp
 from pilotfish.node.store import Stored
@@ -54,37 +65,16 @@ class Objects:
 
     def _render(self, stored: Stored) -> Unstructured:
         document = render(stored, self._reconciler.cluster_ips_by_ref)
-        if isinstance(stored.manifest.resource, Deployment):
-            document["status"] = self._deployment_status(stored, stored.manifest.resource)
+        if stored.ref.kind in CONTROLLERS:
+            document["status"] = self._reconciler.workloads.status(stored)
             metadata = document["metadata"]
             if isinstance(metadata, dict) and (sets := self._reconciler.workloads.replica_sets(stored)):
                 metadata["annotations"] = {**(metadata.get("annotations") or {}), _GENERATION: str(sets[-1].revision)}
         elif stored.ref.kind is NAMESPACE:
             document["status"] = {"phase": "Active"}
+        elif stored.ref.kind in (PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM):
+            claims.fill_in(document, stored, self._reconciler.store)
         return document
-
-    def _deployment_status(self, stored: Stored, resource: Deployment) -> dict[str, Any]:
-        workloads = self._reconciler.workloads
-        counts = workloads.counts(stored)
-        message, done, overdue = workloads.rollout(stored)
-        enough = counts.available >= counts.desired - deployments.bounds(resource.spec)[1]
-        progress = "NewReplicaSetAvailable" if done else "ProgressDeadlineExceeded" if overdue else "ReplicaSetUpdated"
-        return {
-            "replicas": counts.total,
-            "updatedReplicas": counts.updated,
-            "readyReplicas": counts.ready,
-            "availableReplicas": counts.available,
-            "unavailableReplicas": max(counts.desired - counts.available, 0),
-            "observedGeneration": stored.generation,
-            "conditions": [
-                {
-                    "type": "Available",
-                    "status": _bool(enough),
-                    "reason": "MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable",
-                },
-                {"type": "Progressing", "status": _bool(not overdue), "reason": progress, "message": message},
-            ],
-        }
 
     def _pods(self) -> Iterator[Unstructured]:
         for _, pod in sorted(self._reconciler.workloads.pods.items()):
@@ -170,7 +160,3 @@ def _key(document: Unstructured) -> tuple[str, str]:
 
 def _matches(key: tuple[str, str], namespace: str, name: str) -> bool:
     return namespace in ("", key[0]) and name in ("", key[1])
-
-
-def _bool(value: bool) -> str:
-    return "True" if value else "False"

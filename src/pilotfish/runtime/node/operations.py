@@ -11,15 +11,14 @@ from functools import partial
 import msgspec
 
 from pilotfish import config
-from pilotfish.config.kubernetes import Deployment
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.frontend import Frontend
-from pilotfish.model.kinds import DEPLOYMENT, POD
+from pilotfish.model.kinds import POD, ROLLED
 from pilotfish.model.names import NameTable
 from pilotfish.node import store as storing
 from pilotfish.node.document import timestamp
 from pilotfish.node.patching import BadPatch, patch
-from pilotfish.node.store import Change, Store
+from pilotfish.node.store import Change, Scaled, Store
 from pilotfish.runtime.control.client import Unstructured
 from pilotfish.runtime.control.views import ChangesView, ChangeView, OwnerView, ProblemView, RolloutView, StatusView
 from pilotfish.runtime.node.changes import ChangeCounter
@@ -116,24 +115,22 @@ class NodeOperations:
         place = f' in namespace "{ref.namespace}"' if ref.namespace else ""
         return f'{ref.kind.qualified_plural} "{ref.name}" not found{place}'
 
-    def scale(self, namespace: str, name: str, replicas: int, current: int | None) -> ChangesView:
-        ref = DEPLOYMENT.ref(namespace, name)
+    def scale(self, ref: ObjectRef, replicas: int, current: int | None) -> ChangesView:
         stored = self._reconciler.store.objects.get(ref)
         resource = stored.manifest.resource if stored else None
-        if isinstance(resource, Deployment) and current is not None and resource.spec.replicas != current:
+        if isinstance(resource, Scaled) and current is not None and resource.spec.replicas != current:
             return ChangesView(changes=(describe_change(Change(ref, "refused")),))
         return self._change_one(lambda store: storing.scale(store, ref, replicas))
 
-    def restart(self, namespace: str, name: str) -> ChangesView:
-        ref = DEPLOYMENT.ref(namespace, name)
+    def restart(self, ref: ObjectRef) -> ChangesView:
         return self._change_one(lambda store: storing.restart(store, ref, timestamp(time.time())))
 
-    async def rollout(self, namespace: str, name: str, said: str, wait: float) -> RolloutView | None:
-        """None if there is no such Deployment."""
+    async def rollout(self, ref: ObjectRef, said: str, wait: float) -> RolloutView | None:
+        """None if there is no such object."""
         deadline = asyncio.get_running_loop().time() + wait
         while True:
             seen = self._changes.counter
-            view = self._rollout(namespace, name)
+            view = self._rollout(ref)
             left = deadline - asyncio.get_running_loop().time()
             if view is None or view.done or view.message != said or left <= 0:
                 return view
@@ -156,15 +153,17 @@ class NodeOperations:
         self._ending.ask("asked by `down`")
         await self._ending.gone.wait()
 
-    def _rollout(self, namespace: str, name: str) -> RolloutView | None:
-        stored = self._reconciler.store.objects.get(DEPLOYMENT.ref(namespace, name))
-        if stored is None:
+    def _rollout(self, ref: ObjectRef) -> RolloutView | None:
+        stored = self._reconciler.store.objects.get(ref)
+        if stored is None or ref.kind not in ROLLED:
             return None
-        message, done, failed = self._reconciler.workloads.rollout(stored)
-        return RolloutView(namespace=namespace, name=name, done=done, message=message, failed=failed)
+        found = self._reconciler.workloads.rollout(stored)
+        return RolloutView(
+            namespace=ref.namespace, name=ref.name, done=found.done, message=found.message, failed=found.failed
+        )
 
     def _delete(self, refs: tuple[ObjectRef, ...]) -> tuple[ChangeView, ...]:
-        """A pod of a Deployment is no stored object: it goes, and another one comes."""
+        """A pod that was made for another object is no stored one: it goes, and another one comes."""
         changes: list[Change] = []
         for ref in refs:
             pod = self._reconciler.workloads.pods.get(ref)

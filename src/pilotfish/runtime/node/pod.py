@@ -31,6 +31,7 @@ from pilotfish.runtime.linux.process import LaunchError
 from pilotfish.runtime.node.containers import Containers, exec_action, exit_code, hook_handler
 from pilotfish.runtime.node.faults import Faults
 from pilotfish.runtime.node.sandbox import Ground, Sandbox
+from pilotfish.runtime.node.token_files import TokenFiles
 from pilotfish.runtime.node.volumes import write_volumes
 
 _log = logging.getLogger(__name__)
@@ -78,7 +79,10 @@ class Pod:
         self.gone = asyncio.Event()
         self._node = node
         self._loop = asyncio.get_running_loop()
+        self._tokens = TokenFiles(identity, node.ground.tokens)
         self._timer: asyncio.TimerHandle | None = None
+        self._renewal: asyncio.TimerHandle | None = None
+        """When its tokens are written anew."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._building: asyncio.Task[None] | None = None
         self._images: dict[str, Image] = {}
@@ -111,7 +115,8 @@ class Pod:
             self._node.pod_changed(self)
 
     def refresh(self) -> None:
-        """ConfigMaps or Secrets changed: volumes follow, and containers that lacked something are tried again."""
+        """ConfigMaps or Secrets changed, or a token is due: volumes follow, and containers that lacked something are
+        tried again."""
         if self.state.stage in ("running", "building"):
             contents, missing = volumes.build(self.identity, self._node.store)
             if not missing:
@@ -133,7 +138,11 @@ class Pod:
 
     def _write(self, contents: tuple[volumes.VolumeContent, ...]) -> None:
         group = security.volume_group(self.identity.spec)
-        write_volumes(self.directory / "volumes", contents, group, self._node.ground.private)
+        write_volumes(self.directory / "volumes", self._tokens.fill(contents), group, self._node.ground.private)
+        if self._renewal is not None:
+            self._renewal.cancel()
+        if (at := self._tokens.renewed_at) is not None:
+            self._renewal = self._loop.call_later(max(at - time.time(), 1.0), self.refresh)
 
     def problems(self) -> tuple[Problem, ...]:
         """What the user should mend, so that its containers can start and its volumes follow."""
@@ -184,8 +193,9 @@ class Pod:
 
     async def close(self) -> None:
         """Ends all that still goes on, after the pod is gone or the mesh has been swept."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._renewal):
+            if timer is not None:
+                timer.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -24,6 +24,7 @@ from pilotfish.node.store import Change, Store, proxy_configs
 from pilotfish.runtime.node.addresses import Addresses
 from pilotfish.runtime.node.announce import Announcer, record
 from pilotfish.runtime.node.changes import ChangeCounter
+from pilotfish.runtime.node.controlled import workload_of
 from pilotfish.runtime.node.describe import backend
 from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.ending import Ending
@@ -35,6 +36,7 @@ from pilotfish.runtime.node.progress import Progress
 from pilotfish.runtime.node.publish import find_endpoints
 from pilotfish.runtime.node.records import write_mesh_config
 from pilotfish.runtime.node.sandbox import Ground
+from pilotfish.runtime.node.storage import ClaimDirectories
 from pilotfish.runtime.node.workloads import Place, Workloads
 
 _LONGEST_GRACE = 30.0
@@ -66,7 +68,8 @@ class Reconciler:
         self.base_environment = build_base_environment(os.environ)
         self.cluster_ips_by_ref: Mapping[ObjectRef, str] = {}
         self._ip_problems: tuple[Problem, ...] = ()
-        self.workloads = Workloads(self, place, self._inject, self.faults)
+        self.workloads = Workloads(self, place, self._inject, self.faults, self.change)
+        self._claims = ClaimDirectories(place.claims)
         self._place = place
         self._progress = progress
         self._changes = changes
@@ -115,6 +118,7 @@ class Reconciler:
                 self._look.cancel()
             if self._retry is not None:
                 self._retry.cancel()
+            await self._claims.close()
             await self._announcer.stop()
             await self._addresses.close()
 
@@ -209,7 +213,7 @@ class Reconciler:
         return build_sidecar(
             pod.pod,
             self.store.desired.mesh_config,
-            workload=pod.owner or pod.ref,
+            workload=workload_of(pod, self.store),
             ipv6=self._place.ipv6,
             source=Source.parse(pod.source),
             namespace_labels=namespace.manifest.resource.metadata.labels if namespace is not None else {},
@@ -274,6 +278,8 @@ class Reconciler:
         if self._look is not None:
             self._look.cancel()
         at = self.workloads.reconcile(self.store)
+        with self.faults.isolate("directories of claims that are gone stay"):
+            self._claims.sweep(self.store, (pod.identity for pod in self.workloads.pods.values()))
         self._look = None if at is None else self._loop.call_at(at, self._schedule)
         if self.store.version != self._seen_version or self._unrefreshed:
             self._seen_version = self.store.version

@@ -186,6 +186,8 @@ class Sandbox:
             transparent=sidecar.transparent,
             probes=sidecar.probes,
             prometheus=sidecar.prometheus,
+            log_level=sidecar.wishes.log_level,
+            component_log_level=sidecar.wishes.component_log_level,
             mounts=tuple(_bound(mount) for mount in build_proxy_mounts(self._identity)),
             identities=tuple(_bound(mount) for mount in build_identity_mounts(self._identity)),
         )

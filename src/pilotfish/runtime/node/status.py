@@ -92,14 +92,14 @@ class Status:
         """As far as the node itself sees them."""
         reconciler = self._reconciler
         workloads, store = reconciler.workloads, reconciler.store
-        refused = tuple(problem for ref in sorted(workloads.problems) for problem in workloads.problems[ref])
         waiting = tuple(problem for pod in workloads.pods.values() for problem in pod.problems())
         expiring = tuple(p for pod in workloads.pods.values() if (p := certificate_problem(pod, time.time())))
         unpublished = tuple(problem for each in self._published if (problem := find_problem(each, store)))
         manifests = {ref: stored.manifest for ref, stored in store.objects.items()}
         unheld = (limit,) if (limit := reconciler.ground.limiter.problem) is not None else ()
         ours = (*unheld, *reconciler.faults.problems, *reconciler.address_problems, *gateways.find_problems(manifests))
-        found = (*self._source.problems(), *store.problems, *ours, *refused, *waiting, *expiring, *unpublished)
+        said = (*self._source.problems(), *store.problems, *ours, *workloads.problems)
+        found = (*said, *waiting, *expiring, *unpublished)
         return tuple(dict.fromkeys(found))
 
     def _services(self) -> tuple[ServiceView, ...]:

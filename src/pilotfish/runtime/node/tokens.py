@@ -32,8 +32,13 @@ class TokenMaker:
         """How a pod's agent gets its certificate."""
         return AuthoritySpec(self._authority, roots_path(self._directory), self._token(pod), DISCOVERY_NAME)
 
+    def make(self, pod: PodIdentity, audience: str, lifetime: float) -> bytes:
+        """For a file of the pod's; `lifetime` in seconds."""
+        token = make_token(self._get_key(), _claims(pod), time.time(), audience=audience, lifetime=lifetime)
+        return reveal(token).encode()
+
     def _token(self, pod: PodIdentity) -> Callable[[], str]:
-        claims = Claims(pod.namespace, pod.service_account, pod.name, pod.uid, pod.addresses)
+        claims = _claims(pod)
         return lambda: make_token(self._get_key(), claims, time.time())
 
     def _get_key(self) -> PrivateBytes:
@@ -50,3 +55,7 @@ class TokenMaker:
         replace_file(private, reveal(key), 0o600)
         replace_file(private.with_suffix(".pub"), public_key(key), 0o600)
         return key
+
+
+def _claims(pod: PodIdentity) -> Claims:
+    return Claims(pod.namespace, pod.service_account, pod.name, pod.uid, pod.addresses)

@@ -10,7 +10,8 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pilotfish.node.volumes import EmptyDir, File, HostPath, VolumeContent, VolumeFiles
+from pilotfish.node.projected import File
+from pilotfish.node.volumes import ClaimedDir, EmptyDir, HostPath, VolumeContent, VolumeFiles
 
 _GROUP_READS = 0o440
 
@@ -28,16 +29,42 @@ def write_volumes(
     directory.chmod(0o700)
     for content in contents:
         if isinstance(content, VolumeFiles):
-            write_files(directory / content.name, content.files, group)
+            write_files(directory / content.name, _written(content), group)
         elif isinstance(content, EmptyDir):
-            path = directory / content.name
-            path.mkdir(exist_ok=True)
-            path.chmod(0o777)
-            if group is not None:
-                os.chown(path, -1, group)
-                path.chmod(0o2777)
+            _make_directory(directory / content.name, group)
+        elif isinstance(content, ClaimedDir):
+            _prepare_claim(content, group, private)
         else:
             prepare_host_path(content, private)
+
+
+def _written(volume: VolumeFiles) -> Mapping[str, File]:
+    """TypeError where a token lacks."""
+    files = {path: file for path, file in volume.files.items() if isinstance(file, File)}
+    if len(files) != len(volume.files):
+        raise TypeError(f"tokens of volume {volume.name} are not made")
+    return files
+
+
+def _prepare_claim(claim: ClaimedDir, group: int | None, private: Sequence[str]) -> None:
+    """What is there stays as it is, with whatever is in it."""
+    path = Path(claim.path)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    if claim.bound is not None:
+        prepare_host_path(claim.bound, private)
+        if not path.exists():
+            path.symlink_to(claim.bound.path)
+    elif not path.exists():
+        _make_directory(path, group)
+
+
+def _make_directory(path: Path, group: int | None) -> None:
+    """For anybody to write in."""
+    path.mkdir(exist_ok=True)
+    path.chmod(0o777)
+    if group is not None:
+        os.chown(path, -1, group)
+        path.chmod(0o2777)
 
 
 def write_files(root: Path, files: Mapping[str, File], group: int | None = None) -> bool:

@@ -1,29 +1,35 @@
-"""Which pods there are: what Deployments and Pods ask for, made and removed."""
+"""Which pods there are: what Pods, and the objects that make pods, ask for, made and removed."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from pilotfish.config import kubernetes
-from pilotfish.config.kubernetes import Deployment, PodSpec
+from pilotfish.config.kubernetes import PodSpec
 from pilotfish.config.manifest import Manifest
 from pilotfish.inject import Sidecar
 from pilotfish.model import ObjectRef, Problem
-from pilotfish.model.kinds import DEPLOYMENT, POD
-from pilotfish.node import deployments
+from pilotfish.model.kinds import JOB, POD, STATEFUL_SET
+from pilotfish.node import store as storing
 from pilotfish.node.addresses import addresses, next_offset
-from pilotfish.node.deployments import Counts, Create, DeploymentState, PodFacts, ReplicaSet
+from pilotfish.node.controllers.deployment import ReplicaSet
+from pilotfish.node.controllers.values import Action, Create, Delete, Make, Remove, Rollout, pod_name
 from pilotfish.node.events import Deleted
 from pilotfish.node.folder import describe_hidden
 from pilotfish.node.identity import PodIdentity
-from pilotfish.node.store import Store, Stored
+from pilotfish.node.store import Change, Store, Stored
 from pilotfish.runtime.net.subnets import Subnets
+from pilotfish.runtime.node.controlled import Controlled
 from pilotfish.runtime.node.faults import Faults
 from pilotfish.runtime.node.pod import Pod, Surroundings
 
@@ -38,7 +44,13 @@ class Place:
     subnets: Subnets
     ipv6: bool
 
+    @property
+    def claims(self) -> Path:
+        """Where the directories of PersistentVolumeClaims are."""
+        return self.directory / "claims"
 
+
+ChangeStore = Callable[[Callable[[Store], tuple[Store, tuple[Change, ...]]]], object]
 _UNMADE = "its pods are not made or removed"
 _LATE = 5.0
 """Seconds beyond the longest grace period until a mesh that ends no longer waits for its pods."""
@@ -48,19 +60,25 @@ Inject = Callable[[PodIdentity], tuple[Sidecar | None, tuple[Problem, ...]]]
 
 
 class Workloads:
-    def __init__(self, node: Surroundings, place: Place, inject: Inject, faults: Faults) -> None:
+    def __init__(self, node: Surroundings, place: Place, inject: Inject, faults: Faults, change: ChangeStore) -> None:
         self.pods: dict[ObjectRef, Pod] = {}
-        self.problems: dict[ObjectRef, tuple[Problem, ...]] = {}
-        """Of pods that were refused, and warnings about others, by pod or Deployment."""
+        self._controlled = Controlled(self.pods)
+        self._said: dict[ObjectRef, tuple[Problem, ...]] = {}
+        """Of pods that were refused, and warnings about others, by pod or by what makes them."""
+        self._news: dict[ObjectRef, tuple[Problem, ...]] = {}
+        """What controllers say."""
         self._node = node
         self._place = place
         self._inject = inject
         self._faults = faults
+        self._change = change
         self._tried: set[ObjectRef] = set()
         """The objects that pods were, or were not, made for."""
-        self._states: dict[ObjectRef, DeploymentState] = {}
         self._sequence = itertools.count()
         self._offsets: dict[ObjectRef, int] = {}
+        """Of the addresses of pods, and of those that come back to theirs."""
+        self._kept: dict[ObjectRef, ObjectRef] = {}
+        """The StatefulSet of each pod that comes back to its address."""
         self._last_offset = 0
         self._loop = asyncio.get_running_loop()
         self._closing: set[asyncio.Task[None]] = set()
@@ -68,55 +86,51 @@ class Workloads:
     def reconcile(self, store: Store) -> float | None:
         """Make and remove pods as the store asks; returns when to look again though nothing changes (loop time)."""
         self._bury()
+        changes: list[Make | Delete] = []
+        for stored in self._controlled.forget(store):
+            changes += self._controlled.left_behind(stored)
+            self._dissolve(stored.ref)
         looks: list[float | None] = []
-        for stored in store.of_kind(DEPLOYMENT):
+        for stored in self._controlled.workloads(store):
             with self._isolate(stored):
-                looks.append(self._reconcile_deployment(stored))
-        for ref in [ref for ref in self._states if ref not in store.objects]:
-            del self._states[ref]
-            self.problems.pop(ref, None)
-            for pod in self._owned(ref):
-                self.remove(pod)
+                step = self._controlled.step(stored)
+                self._news[stored.ref] = step.problems
+                looks.append(step.look)
+                changes += self._perform(stored, step.actions)
         self._reconcile_bare(store)
         self._forget(store)
+        if changes:
+            self._change(partial(_make_and_delete, changes=tuple(changes)))
         return min((look for look in looks if look is not None), default=None)
 
-    def counts(self, stored: Stored) -> Counts:
-        """Of a Deployment."""
-        resource = stored.manifest.resource
-        if not isinstance(resource, Deployment):
-            raise TypeError(f"{stored.ref} is no Deployment")
-        return deployments.count(resource.spec, self._facts(stored.ref), self._loop.time())
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return tuple(problem for said in (self._said, self._news) for ref in sorted(said) for problem in said[ref])
+
+    def status(self, stored: Stored) -> dict[str, object]:
+        """`.status` of an object that makes pods."""
+        return self._controlled.status(stored)
+
+    def rollout(self, stored: Stored) -> Rollout:
+        return self._controlled.rollout(stored)
 
     def replica_sets(self, stored: Stored) -> tuple[ReplicaSet, ...]:
         """Of a Deployment, the oldest first and the one in force last."""
-        state = self._states.get(stored.ref)
-        return state.replica_sets if state is not None else ()
+        return self._controlled.replica_sets(stored)
 
     def count_of(self, ref: ObjectRef, template_hash: str) -> tuple[int, int]:
         """(ready pods, all pods) of one of a Deployment's replica sets."""
-        pods = [pod for pod in self._owned(ref) if pod.identity.template_hash == template_hash]
+        owned = (pod for pod in self.pods.values() if pod.identity.owner == ref)
+        pods = [pod for pod in owned if pod.identity.template_hash == template_hash]
         return sum(pod.state.ready for pod in pods), len(pods)
 
-    def rollout(self, stored: Stored) -> tuple[str, bool, bool]:
-        """(kubectl's words, whether it is done, whether it exceeded its deadline)."""
-        resource = stored.manifest.resource
-        if not isinstance(resource, Deployment):
-            raise TypeError(f"{stored.ref} is no Deployment")
-        now = self._loop.time()
-        counts = self.counts(stored)
-        state = self._states.get(stored.ref) or DeploymentState(stored.ref, progressed_at=now)
-        message = deployments.rollout_message(stored.ref.name, resource.spec, state, counts, now)
-        overdue = deployments.is_overdue(resource.spec, state, counts, now)
-        return message, deployments.is_complete(counts), overdue
-
     def is_settled(self, store: Store) -> bool:
-        """All pods that should be are ready, or have come to a good end, and no rollout is under way."""
-        if not all(pod.state.ready or pod.state.outcome == "Succeeded" for pod in self.pods.values()):
+        """All pods that should be are ready, or have come to a good end, and no rollout is under way. A Job's pods
+        may fail as often as it allows."""
+        pods = (pod for pod in self.pods.values() if pod.identity.owner is None or pod.identity.owner.kind is not JOB)
+        if not all(pod.state.ready or pod.state.outcome == "Succeeded" for pod in pods):
             return False
-        if any(p.severity == "error" for refused in self.problems.values() for p in refused):
-            return False
-        return all(_is_paused(stored) or self.rollout(stored)[1] for stored in store.of_kind(DEPLOYMENT))
+        return not _is_refusal(self.problems) and self._controlled.is_settled(store)
 
     def remove(self, pod: Pod) -> None:
         if not pod.state.deleted:
@@ -152,27 +166,39 @@ class Workloads:
             task = self._loop.create_task(self.pods.pop(ref).close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
-            del self._offsets[ref]
+            if ref not in self._kept:
+                del self._offsets[ref]
 
-    def _reconcile_deployment(self, stored: Stored) -> float | None:
-        resource = stored.manifest.resource
-        if not isinstance(resource, Deployment):
-            return None
-        now = self._loop.time()
-        state = self._states.get(stored.ref) or DeploymentState(stored.ref, progressed_at=now)
-        facts = self._facts(stored.ref)
-        leaving = sum(pod.state.deleted for pod in self._owned(stored.ref))
-        template = _template(stored.manifest)
-        state, actions = deployments.reconcile(resource.spec, template, state, facts, now, leaving)
-        self._states[stored.ref] = state
+    def _perform(self, stored: Stored, actions: Iterable[Action]) -> Iterator[Make | Delete]:
+        """What is to change among the objects is left to the caller."""
         refused = False
         for action in actions:
-            if not isinstance(action, Create):
+            if isinstance(action, Make | Delete):
+                yield action
+            elif isinstance(action, Remove):
                 self.remove(self.pods[action.pod])
             elif not refused:
-                self.problems[stored.ref] = said = self._create(self._member(stored, action))
+                self._said[stored.ref] = said = self._make(stored, action)
                 refused = _is_refusal(said)
-        return deployments.next_look(resource.spec, self._facts(stored.ref), now)
+
+    def _make(self, stored: Stored, action: Create) -> tuple[Problem, ...]:
+        taken = POD.ref(stored.ref.namespace, action.name)
+        if taken not in self.pods:
+            return self._create(self._member(stored, action))
+        message = f"there is another pod {action.name}, so its own is not made; give that one another name"
+        return (Problem(stored.ref, "metadata.name", "NameTaken", message, source=stored.manifest.source),)
+
+    def _dissolve(self, owner: ObjectRef) -> None:
+        """It is gone, and its pods go."""
+        self._said.pop(owner, None)
+        self._news.pop(owner, None)
+        for pod in self.pods.values():
+            if pod.identity.owner == owner:
+                self.remove(pod)
+        for ref in [ref for ref in self._kept if self._kept[ref] == owner]:
+            del self._kept[ref]
+            if ref not in self.pods:
+                self._offsets.pop(ref, None)
 
     def _reconcile_bare(self, store: Store) -> None:
         wanted = {stored.ref: stored for stored in store.of_kind(POD)}
@@ -181,13 +207,13 @@ class Workloads:
             same = stored is not None and stored.manifest.document == pod.identity.document
             if pod.identity.owner is None and not same:
                 self.remove(pod)
-        for ref in [ref for ref in self.problems if ref.kind is POD and ref not in wanted]:
-            del self.problems[ref]
+        for ref in [ref for ref in self._said if ref.kind is POD and ref not in wanted]:
+            del self._said[ref]
         for ref, stored in wanted.items():
             resource = stored.manifest.resource
             if ref not in self.pods and isinstance(resource, kubernetes.Pod):
                 with self._isolate(stored):
-                    self.problems[ref] = self._create(self._bare(stored, resource))
+                    self._said[ref] = self._create(self._bare(stored, resource))
 
     def _forget(self, store: Store) -> None:
         for ref in self._tried.difference(store.objects):
@@ -208,33 +234,30 @@ class Workloads:
             self._offsets.pop(identity.ref, None)
             return problems
         if sidecar is not None:
-            identity = replace(identity, labels={**sidecar.labels, **identity.labels})
+            volumes = (*identity.spec.volumes, *sidecar.wishes.volumes)
+            identity = replace(
+                identity,
+                labels={**sidecar.labels, **identity.labels},
+                spec=msgspec.structs.replace(identity.spec, volumes=volumes),
+                proxy_mounts=sidecar.wishes.mounts,
+            )
         pod = Pod(self._node, identity, sidecar)
         self.pods[identity.ref] = pod
         pod.post(None)
         return (*problems, *describe_hidden(identity))
 
-    def _owned(self, ref: ObjectRef) -> list[Pod]:
-        return [pod for pod in self.pods.values() if pod.identity.owner == ref]
-
-    def _facts(self, ref: ObjectRef) -> list[PodFacts]:
-        return [
-            PodFacts(pod.identity.ref, pod.identity.template_hash, pod.state.ready_since, pod.created_at)
-            for pod in self._owned(ref)
-            if not pod.state.deleted
-        ]
-
     def _member(self, stored: Stored, action: Create) -> PodIdentity:
-        """A pod of a Deployment."""
-        name = deployments.pod_name(stored.ref.name, action.hash, next(self._sequence))
+        """A pod of an object that makes pods."""
+        name = action.name or pod_name(action.prefix, next(self._sequence))
         ref = POD.ref(stored.ref.namespace, name)
         metadata = action.template.metadata
         identity = self._identity(ref, action.template.spec, action.document, stored.manifest)
-        labels = {**metadata.labels, "pod-template-hash": action.hash}
+        if stored.ref.kind is STATEFUL_SET:
+            self._kept[ref] = stored.ref
         return replace(
             identity,
-            labels=labels,
-            annotations=dict(metadata.annotations),
+            labels={**metadata.labels, **action.labels},
+            annotations={**metadata.annotations, **action.annotations},
             owner=stored.ref,
             template_hash=action.hash,
         )
@@ -248,8 +271,10 @@ class Workloads:
         self, ref: ObjectRef, spec: PodSpec, document: Mapping[str, object], manifest: Manifest
     ) -> PodIdentity:
         place = self._place
-        self._last_offset = next_offset(set(self._offsets.values()), self._last_offset)
-        self._offsets[ref] = self._last_offset
+        offset = self._offsets.get(ref)
+        if offset is None:
+            self._last_offset = next_offset(set(self._offsets.values()), self._last_offset)
+            self._offsets[ref] = offset = self._last_offset
         v6 = place.subnets.v6 if place.ipv6 else None
         source = manifest.source
         file = Path(source.file).absolute() if source and source.is_file else None
@@ -259,11 +284,12 @@ class Workloads:
             labels={},
             annotations={},
             spec=spec,
-            addresses=addresses(self._last_offset, place.subnets.v4, v6),
+            addresses=addresses(offset, place.subnets.v4, v6),
             host_ip=str(place.subnets.node[0]),
             node_name=place.node_name,
             directory=str(place.directory / "pods" / f"{ref.namespace}.{ref.name}"),
             folder=str(Path.cwd() if file is None else file if file.is_dir() else file.parent),
+            claims=str(place.claims),
             document=document,
             source=str(source) if source else "",
         )
@@ -274,13 +300,8 @@ def _is_refusal(problems: tuple[Problem, ...]) -> bool:
     return any(problem.severity == "error" for problem in problems)
 
 
-def _is_paused(stored: Stored) -> bool:
-    resource = stored.manifest.resource
-    return isinstance(resource, Deployment) and resource.spec.paused
-
-
-def _template(manifest: Manifest) -> Mapping[str, object]:
-    """A Deployment's pod template as it was written."""
-    spec = manifest.document.get("spec")
-    template = spec.get("template") if isinstance(spec, Mapping) else None
-    return template if isinstance(template, Mapping) else {}
+def _make_and_delete(store: Store, changes: tuple[Make | Delete, ...]) -> tuple[Store, tuple[Change, ...]]:
+    """What controllers ask for; deleted first, as one may be made anew."""
+    store, gone = storing.delete(store, [each.ref for each in changes if isinstance(each, Delete)])
+    store, made = storing.make(store, [each.manifest for each in changes if isinstance(each, Make)], time.time())
+    return store, (*gone, *made)

@@ -1,7 +1,5 @@
 """Which pods a Deployment wants, in Kubernetes' way: a replica set for each pod template, rolling updates between them.
 
-    (Deployment, its DeploymentState, its pods, now) ─reconcile─▶ (DeploymentState, Create | Remove ...)
-
 Pods that are being removed count for nothing, as in Kubernetes. Unlike there, a Deployment that is scaled in the middle
 of a rollout is not scaled in proportion: the rollout goes on towards the new number.
 Source: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/
@@ -9,20 +7,28 @@ Source: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 
-import msgspec
-
-from pilotfish.config.kubernetes import DeploymentSpec, PodTemplate
-from pilotfish.config.values import IntOrString
+from pilotfish.config.kubernetes import Deployment, DeploymentSpec, PodTemplate
+from pilotfish.config.workloads import written_template
 from pilotfish.model import ObjectRef
-
-_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-"""Kubernetes' own for generated names: no vowels, so no words.
-Source: k8s.io/apimachinery/pkg/util/rand"""
+from pilotfish.node.controllers.values import (
+    Create,
+    Now,
+    PodFacts,
+    Remove,
+    Rollout,
+    Scene,
+    Step,
+    condition,
+    count_share,
+    least_useful,
+    next_available,
+    template_hash,
+)
+from pilotfish.node.store import Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +55,6 @@ class DeploymentState:
 
 
 @dataclass(frozen=True, slots=True)
-class PodFacts:
-    """What this module needs to know of a pod that is not being removed."""
-
-    ref: ObjectRef
-    hash: str
-    ready_since: float | None
-    """None while it is not ready."""
-    created_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Create:
-    owner: ObjectRef
-    hash: str
-    template: PodTemplate
-    document: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Remove:
-    pod: ObjectRef
-
-
-@dataclass(frozen=True, slots=True)
 class Counts:
     """As in a Deployment's status."""
 
@@ -84,16 +66,73 @@ class Counts:
     updated_available: int
 
 
-def reconcile(
+def reconcile(stored: Stored, state: DeploymentState | None, scene: Scene) -> Step[DeploymentState]:
+    """One step towards what it asks. Ask again when pods changed."""
+    spec = _spec(stored)
+    state = state or DeploymentState(stored.ref, progressed_at=scene.now.loop)
+    document = written_template(stored.ref.kind, stored.manifest.document)
+    leaving = len(scene.pods) - len(scene.staying)
+    state, actions = plan(spec, document, state, scene.staying, scene.now, leaving)
+    return Step(state, actions, next_available(spec.min_ready_seconds, scene.staying, scene.now))
+
+
+def status(stored: Stored, state: DeploymentState | None, scene: Scene) -> dict[str, object]:
+    spec, counts = _spec(stored), count(_spec(stored), scene.staying, scene.now)
+    _, unavailable = bounds(spec)
+    enough = counts.available >= spec.replicas - unavailable
+    said = rollout(stored, state, scene)
+    progress = "ProgressDeadlineExceeded" if said.failed else "ReplicaSetUpdated"
+    progress = "NewReplicaSetAvailable" if said.done else progress
+    reason = "MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable"
+    return {
+        "replicas": counts.total,
+        "updatedReplicas": counts.updated,
+        "readyReplicas": counts.ready,
+        "availableReplicas": counts.available,
+        "unavailableReplicas": max(counts.desired - counts.available, 0),
+        "observedGeneration": stored.generation,
+        "conditions": [
+            condition("Available", enough, reason),
+            condition("Progressing", not said.failed, progress, said.message),
+        ],
+    }
+
+
+def rollout(stored: Stored, state: DeploymentState | None, scene: Scene) -> Rollout:
+    spec, now = _spec(stored), scene.now
+    counts = count(spec, scene.staying, now)
+    state = state or DeploymentState(stored.ref, progressed_at=now.loop)
+    message = rollout_message(stored.ref.name, spec, state, counts, now)
+    return Rollout(message, is_complete(counts), is_overdue(spec, state, counts, now))
+
+
+def planned(stored: Stored) -> Iterable[Create]:
+    template = _spec(stored).template
+    document = written_template(stored.ref.kind, stored.manifest.document)
+    return repeat(_create(stored.ref, template_hash(template), template, document), _spec(stored).replicas)
+
+
+def _create(owner: ObjectRef, hashed: str, template: PodTemplate, document: Mapping[str, object]) -> Create:
+    return Create(template, document, f"{owner.name}-{hashed}", hash=hashed, labels={"pod-template-hash": hashed})
+
+
+def _spec(stored: Stored) -> DeploymentSpec:
+    resource = stored.manifest.resource
+    if not isinstance(resource, Deployment):
+        raise TypeError(f"{stored.ref} is no Deployment")
+    return resource.spec
+
+
+def plan(
     spec: DeploymentSpec,
     document: Mapping[str, object],
     state: DeploymentState,
     pods: Sequence[PodFacts],
-    now: float,
+    now: Now,
     leaving: int = 0,
 ) -> tuple[DeploymentState, tuple[Create | Remove, ...]]:
-    """One step towards what `spec` asks; `document` is its pod template as written, `leaving` counts its pods that are
-    being removed. Ask again when pods changed."""
+    """`document` is its pod template as written, `leaving` counts its pods that are being removed, which are not among
+    `pods`."""
     if not spec.paused:
         state = _with_new(spec, document, state, now)
     if spec.paused:
@@ -108,15 +147,9 @@ def reconcile(
     return state, tuple(actions)
 
 
-def next_look(spec: DeploymentSpec, pods: Sequence[PodFacts], now: float) -> float | None:
-    """When a ready pod becomes available, which no event tells; None if there is no such time."""
-    times = [p.ready_since + spec.min_ready_seconds for p in pods if p.ready_since is not None]
-    return min((t for t in times if t > now), default=None)
-
-
-def count(spec: DeploymentSpec, pods: Sequence[PodFacts], now: float) -> Counts:
+def count(spec: DeploymentSpec, pods: Sequence[PodFacts], now: Now) -> Counts:
     new = template_hash(spec.template)
-    available = [p for p in pods if _available(spec, p, now)]
+    available = [p for p in pods if p.available(spec.min_ready_seconds, now)]
     return Counts(
         desired=spec.replicas,
         total=len(pods),
@@ -127,7 +160,7 @@ def count(spec: DeploymentSpec, pods: Sequence[PodFacts], now: float) -> Counts:
     )
 
 
-def rollout_message(name: str, spec: DeploymentSpec, state: DeploymentState, counts: Counts, now: float) -> str:
+def rollout_message(name: str, spec: DeploymentSpec, state: DeploymentState, counts: Counts, now: Now) -> str:
     """What `kubectl rollout status` says. Source: k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go"""
     waiting = f'Waiting for deployment "{name}" rollout to finish: '
     if is_complete(counts):
@@ -145,34 +178,12 @@ def is_complete(counts: Counts) -> bool:
     return counts.updated == counts.desired == counts.total == counts.updated_available
 
 
-def is_overdue(spec: DeploymentSpec, state: DeploymentState, counts: Counts, now: float) -> bool:
-    return not (spec.paused or is_complete(counts)) and now - state.progressed_at > spec.progress_deadline_seconds
-
-
-def template_hash(template: PodTemplate) -> str:
-    """The label `pod-template-hash`: of what the template says, however it is written."""
-    digest = hashlib.sha256(msgspec.json.encode(template, enc_hook=repr, order="sorted")).digest()
-    return safe_name(int.from_bytes(digest[:4]), 10)
-
-
-def safe_name(number: int, length: int) -> str:
-    """`number` in letters that make no words: the way a pod's name ends."""
-    letters = []
-    for _ in range(length):
-        number, rest = divmod(number, len(_ALPHABET))
-        letters.append(_ALPHABET[rest])
-    return "".join(letters).rstrip("b") or "b"
-
-
-def pod_name(deployment: str, template: str, sequence: int) -> str:
-    """`calculator-v1-5d4f8c7b9-x2k5q`; `sequence` is another one for each pod of the mesh."""
-    digest = hashlib.sha256(f"{deployment}/{template}/{sequence}".encode()).digest()
-    suffix = "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:5])
-    return f"{deployment}-{template}-{suffix}"
+def is_overdue(spec: DeploymentSpec, state: DeploymentState, counts: Counts, now: Now) -> bool:
+    return not (spec.paused or is_complete(counts)) and now.loop - state.progressed_at > spec.progress_deadline_seconds
 
 
 def _with_new(
-    spec: DeploymentSpec, document: Mapping[str, object], state: DeploymentState, now: float
+    spec: DeploymentSpec, document: Mapping[str, object], state: DeploymentState, now: Now
 ) -> DeploymentState:
     """The state with the replica set of the Deployment's template at its end; an old one is taken up again."""
     new = template_hash(spec.template)
@@ -181,9 +192,11 @@ def _with_new(
         return state
     revision = max((rs.revision for rs in sets), default=0) + 1
     found = next((rs for rs in sets if rs.hash == new), None)
-    latest = replace(found, revision=revision) if found else ReplicaSet(new, spec.template, document, revision, now)
+    latest = (
+        replace(found, revision=revision) if found else ReplicaSet(new, spec.template, document, revision, now.loop)
+    )
     others = tuple(rs for rs in sets if rs.hash != new)
-    return replace(state, replica_sets=(*others, latest), progressed_at=now)
+    return replace(state, replica_sets=(*others, latest), progressed_at=now.loop)
 
 
 def _paused(spec: DeploymentSpec, state: DeploymentState) -> dict[str, int]:
@@ -203,14 +216,17 @@ def _recreate(spec: DeploymentSpec, state: DeploymentState, pods: Sequence[PodFa
     return {rs.hash: 0 for rs in state.replica_sets} | {new.hash: 0 if blocked else spec.replicas}
 
 
-def _roll(spec: DeploymentSpec, state: DeploymentState, pods: Sequence[PodFacts], now: float) -> dict[str, int]:
+def _roll(spec: DeploymentSpec, state: DeploymentState, pods: Sequence[PodFacts], now: Now) -> dict[str, int]:
     """Kubernetes' rolling update: surge with new pods, then take away old ones as far as enough are available."""
     surge, unavailable = bounds(spec)
     new = state.replica_sets[-1]
     wanted = {rs.hash: rs.replicas for rs in state.replica_sets}
     room = spec.replicas + surge - sum(wanted.values())
     wanted[new.hash] = min(spec.replicas, wanted[new.hash] + max(room, 0))
-    ready = {rs.hash: sum(_available(spec, p, now) for p in pods if p.hash == rs.hash) for rs in state.replica_sets}
+    ready = {
+        rs.hash: sum(p.available(spec.min_ready_seconds, now) for p in pods if p.hash == rs.hash)
+        for rs in state.replica_sets
+    }
     must_stay = spec.replicas - unavailable
     old = state.replica_sets[:-1]
     spare = sum(wanted.values()) - must_stay - max(wanted[new.hash] - ready[new.hash], 0)
@@ -229,31 +245,17 @@ def _roll(spec: DeploymentSpec, state: DeploymentState, pods: Sequence[PodFacts]
 def bounds(spec: DeploymentSpec) -> tuple[int, int]:
     """(maxSurge, maxUnavailable) in pods; of a percentage, surge is rounded up, unavailable down; never both 0."""
     rolling = spec.strategy.rolling_update
-    surge = _pods(rolling.max_surge, spec.replicas, up=True)
-    unavailable = _pods(rolling.max_unavailable, spec.replicas, up=False)
+    surge = count_share(rolling.max_surge, spec.replicas, up=True)
+    unavailable = count_share(rolling.max_unavailable, spec.replicas, up=False)
     return (surge, unavailable) if surge or unavailable else (0, 1)
-
-
-def _pods(value: IntOrString, replicas: int, *, up: bool) -> int:
-    if isinstance(value.value, int):
-        return max(value.value, 0)
-    percent = value.value.removesuffix("%")
-    if not percent.isdecimal():
-        return 1
-    share = int(percent) * replicas / 100
-    return math.ceil(share) if up else math.floor(share)
-
-
-def _available(spec: DeploymentSpec, pod: PodFacts, now: float) -> bool:
-    return pod.ready_since is not None and pod.ready_since + spec.min_ready_seconds <= now
 
 
 def _resize(owner: ObjectRef, rs: ReplicaSet, pods: Sequence[PodFacts]) -> list[Create | Remove]:
     """Create what lacks, or remove what is too much: pods that are not ready first, then the youngest."""
-    mine = sorted((p for p in pods if p.hash == rs.hash), key=lambda p: (p.ready_since is not None, -p.created_at))
+    mine = sorted((p for p in pods if p.hash == rs.hash), key=least_useful)
     lacking = rs.replicas - len(mine)
     if lacking > 0:
-        return [Create(owner, rs.hash, rs.template, rs.document)] * lacking
+        return [_create(owner, rs.hash, rs.template, rs.document)] * lacking
     return [Remove(p.ref) for p in mine[: len(mine) - rs.replicas]]
 
 
@@ -265,7 +267,7 @@ def _forget(spec: DeploymentSpec, sets: tuple[ReplicaSet, ...], pods: Sequence[P
     return tuple(rs for rs in sets if rs not in doomed)
 
 
-def _progress(spec: DeploymentSpec, state: DeploymentState, pods: Sequence[PodFacts], now: float) -> DeploymentState:
+def _progress(spec: DeploymentSpec, state: DeploymentState, pods: Sequence[PodFacts], now: Now) -> DeploymentState:
     counts = count(spec, pods, now)
     seen = (counts.updated, counts.ready, counts.available)
-    return state if seen == state.seen else replace(state, seen=seen, progressed_at=now)
+    return state if seen == state.seen else replace(state, seen=seen, progressed_at=now.loop)
