@@ -14,6 +14,7 @@ from pilotfish.runtime.control.views import ChangesView, ChangeView, RolloutView
 from tests.cli.conftest import Invoke
 from tests.cli.fakes import REFUSED, FakeMesh, proxy
 
+CALC = {"kind": "Deployment", "group": "apps", "namespace": "vm", "name": "calc"}
 _GROUPS = {kind.name: kind.group for kind in SUPPORTED}
 
 
@@ -219,7 +220,7 @@ def test_delete_asks_for_what_is_missing(
 def test_scale(mesh: FakeMesh, invoke: Invoke, words: list[str]) -> None:
     mesh.changes = [changes(("Deployment", "calc", "scaled"))]
     assert invoke("scale", *words, "--replicas", "3").stdout == "deployment.apps/calc scaled\n"
-    assert asked(mesh, "/scale") == [{"namespace": "vm", "name": "calc", "replicas": 3, "current": None}]
+    assert asked(mesh, "/scale") == [{**CALC, "replicas": 3, "current": None}]
 
 
 def test_a_name_with_a_dot_is_looked_up(mesh: FakeMesh, invoke: Invoke) -> None:
@@ -234,7 +235,7 @@ def test_a_name_with_a_dot_is_looked_up(mesh: FakeMesh, invoke: Invoke) -> None:
     [
         (["deploy/calc"], "missing option '--replicas'"),
         (["deploy/calc", "--replicas", "-1"], "-1 is not in the range"),
-        (["calc", "--replicas", "1"], "name one Deployment, as in deploy/NAME"),
+        (["calc", "--replicas", "1"], "name one object, as in deploy/NAME"),
     ],
 )
 def test_scale_asks_for_what_is_missing(mesh: FakeMesh, invoke: Invoke, arguments: list[str], message: str) -> None:
@@ -284,10 +285,36 @@ def test_rollout_restart_through_the_group(mesh: FakeMesh, invoke: Invoke) -> No
     mesh.changes = [changes(("Deployment", "calc", "restarted"))]
     result = invoke("rollout", "--name", "demo", "restart", "deploy/calc", "-n", "other")
     assert result.stdout == "deployment.apps/calc restarted\n"
-    assert asked(mesh, "/rollout/restart") == [{"namespace": "other", "name": "calc"}]
+    assert asked(mesh, "/rollout/restart") == [{**CALC, "namespace": "other"}]
 
 
 def test_a_bad_duration_is_a_usage_error(mesh: FakeMesh, invoke: Invoke) -> None:
     result = invoke("rollout", "status", "deploy/calc", "--timeout", "soon")
     assert result.exit_code == 2
     assert "'soon' is no duration" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [(["sts/calc"], "StatefulSet"), (["statefulset", "calc"], "StatefulSet"), (["rs/calc"], "ReplicaSet")],
+)
+def test_scale_takes_every_kind_that_has_replicas(mesh: FakeMesh, invoke: Invoke, words: list[str], kind: str) -> None:
+    mesh.changes = [changes((kind, "calc", "scaled"))]
+    assert invoke("scale", *words, "--replicas", "3").exit_code == 0
+    assert asked(mesh, "/scale") == [{**CALC, "kind": kind, "replicas": 3, "current": None}]
+
+
+@pytest.mark.parametrize(("word", "kind"), [("ds", "DaemonSet"), ("statefulsets.apps", "StatefulSet")])
+def test_rollout_takes_every_kind_that_rolls(mesh: FakeMesh, invoke: Invoke, word: str, kind: str) -> None:
+    mesh.changes = [changes((kind, "calc", "restarted"))]
+    assert invoke("rollout", "restart", f"{word}/calc").exit_code == 0
+    assert asked(mesh, "/rollout/restart") == [{**CALC, "kind": kind}]
+
+
+def test_a_job_is_neither_scaled_nor_rolled_out(mesh: FakeMesh, invoke: Invoke) -> None:
+    scaled = invoke("scale", "job/calc", "--replicas", "3")
+    assert (scaled.exit_code, scaled.stderr) == (
+        1,
+        'error: "job/calc" names no Deployment or ReplicaSet or StatefulSet: use deploy/NAME, rs/NAME or sts/NAME\n',
+    )
+    assert "use deploy/NAME, sts/NAME or ds/NAME" in invoke("rollout", "status", "job/calc").stderr

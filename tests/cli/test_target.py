@@ -22,6 +22,11 @@ VIEW = status_view(
         pod("calc-2", owner="deployment/calc"),
         pod("calc-3", owner="deployment/calc", phase="Terminating"),
         pod("calc-4", labels={"app": "calc", "tier": "1"}),
+        pod("db-0", owner="statefulset/db"),
+        pod("each-x", owner="daemonset/db"),
+        pod("once-a", owner="job/once", ready=False, created_at=1.0),
+        pod("once-b", owner="job/once", ready=False, created_at=3.0),
+        pod("once-c", owner="job/once", ready=False, created_at=2.0),
     ),
 )
 
@@ -38,6 +43,11 @@ VIEW = status_view(
         ("deploy/calc", "calc-2.vm"),
         ("deployment/calc.vm", "calc-2.vm"),
         ("deployments.apps/calc", "calc-2.vm"),
+        ("sts/db", "db-0.vm"),
+        ("StatefulSet/db", "db-0.vm"),
+        ("ds/db", "each-x.vm"),
+        ("job/once", "once-b.vm"),
+        ("jobs.batch/once", "once-b.vm"),
         ("svc/calc", "calc-4.vm"),
         ("service/calc.vm", "calc-4.vm"),
     ],
@@ -56,6 +66,7 @@ def test_pods_are_found(word: str, found: str) -> None:
         ("svc/web", 'services "web" not found in namespace "vm"; \'pilotfish get pods -A\' lists all pods'),
         ("svc/idle", 'services "idle" in namespace "vm" has no pods'),
         ("vs/web", '"vs/web" names no pod: use NAME, NAME.NAMESPACE, pod/NAME, deploy/NAME or svc/NAME'),
+        ("rs/db", 'replicasets.apps "db" not found in namespace "vm"; \'pilotfish get pods -A\' lists all pods'),
     ],
 )
 def test_one_that_is_not_there_is_explained(word: str, message: str) -> None:

@@ -174,7 +174,7 @@ spec:
     command: [sleep]
     env: [{name: CPU, valueFrom: {resourceFieldRef: {resource: limits.cpu}}}]
     volumeMounts: [{name: data, mountPath: /data}]
-  volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]
+  volumes: [{name: data, nfs: {server: a, path: /}}]
 """
     loaded = load(text, "a.yaml")
     pod = loaded.manifests[0].resource

@@ -155,3 +155,15 @@ def test_no_token_is_good_with_another_character(at: int, other: str) -> None:
 def test_any_text_is_refused(text: str) -> None:
     with pytest.raises(RefusedTokenError):
         verify(text, (PUBLIC,), AUDIENCES, NOW)
+
+
+def test_a_token_for_others_opens_nothing_of_the_mesh() -> None:
+    """What a pod mounts (`serviceAccountToken`), whatever its manifest names as the audience."""
+    for audience in ("vault", OPERATOR):
+        token = reveal(make_token(KEY, WEB, NOW, audience=audience, lifetime=60))
+        with pytest.raises(RefusedTokenError):
+            verify(token, [PUBLIC], frozenset({AUDIENCE, OPERATOR}), NOW)
+    own = reveal(make_token(KEY, WEB, NOW, lifetime=60))
+    assert verify(own, [PUBLIC], frozenset({AUDIENCE}), NOW + 59) == WEB
+    with pytest.raises(RefusedTokenError, match="expired"):
+        verify(own, [PUBLIC], frozenset({AUDIENCE}), NOW + 60)

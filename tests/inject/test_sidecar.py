@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from pilotfish.agent.metrics import ScrapeTarget
 from pilotfish.capture import CaptureSpec, Mode
 from pilotfish.config import load
-from pilotfish.config.kubernetes import Pod
+from pilotfish.config.kubernetes import Metadata, Pod
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.inject import Sidecar, build_sidecar
 from pilotfish.model import Problem, Severity, Source
@@ -68,13 +69,77 @@ def test_a_pod_that_wants_none_has_none(unwilling: Pod) -> None:
     assert build(unwilling) == (None, ())
 
 
-def test_a_namespace_may_have_none() -> None:
-    willing = pod(labels={"sidecar.istio.io/inject": "true"})
-    made = [
-        build_sidecar(willing, MeshConfig(), workload=WEB, ipv6=False, namespace_labels={"istio-injection": said})[0]
-        for said in ("enabled", "disabled")
+@pytest.mark.parametrize(
+    ("namespace", "labels", "annotation", "expected"),
+    [
+        ({}, {}, "", True),
+        ({"istio-injection": "enabled"}, {}, "", True),
+        ({"istio-injection": "enabled"}, {"sidecar.istio.io/inject": "false"}, "", False),
+        ({"istio-injection": "enabled"}, {}, "false", False),
+        ({"istio-injection": "disabled"}, {"sidecar.istio.io/inject": "true"}, "", False),
+        ({"istio-injection": "disabled"}, {"istio.io/rev": "stable"}, "", False),
+        ({"istio-injection": "disabled", "istio.io/rev": "stable"}, {}, "", False),
+        ({"istio-injection": "true"}, {}, "", False),
+        ({"istio.io/rev": "stable"}, {}, "", True),
+        ({"istio.io/rev": "stable"}, {"sidecar.istio.io/inject": "false"}, "true", False),
+        ({}, {"istio.io/rev": "stable"}, "", True),
+    ],
+)
+def test_a_namespace_goes_before_its_pods(
+    namespace: dict[str, str], labels: dict[str, str], annotation: str, expected: bool
+) -> None:
+    asking = pod({"sidecar.istio.io/inject": annotation} if annotation else {}, labels)
+    made, problems = build_sidecar(asking, MeshConfig(), workload=WEB, ipv6=False, namespace_labels=namespace)
+    assert ((made is not None), problems) == (expected, ())
+
+
+def test_where_istio_injects_nothing_nor_do_we() -> None:
+    of_cluster = msgspec.structs.replace(pod(), metadata=Metadata(name="dns", namespace="kube-system"))
+    spec = msgspec.structs.replace(pod().spec, host_network=True)
+    on_host = msgspec.structs.replace(pod(), spec=spec)
+    assert [build(each) for each in (of_cluster, on_host)] == [(None, ())] * 2
+
+
+def test_what_annotations_ask_of_the_proxy() -> None:
+    asking = pod(
+        {
+            "sidecar.istio.io/logLevel": "Debug",
+            "sidecar.istio.io/componentLogLevel": "rbac:trace, jwt:info",
+            "sidecar.istio.io/userVolume": '{"certs": {"secret": {"secretName": "c"}}}',
+            "sidecar.istio.io/userVolumeMount": '[{"name": "certs", "mountPath": "/etc/certs", "readOnly": true}]',
+            "prometheus.io/scrape": "true",
+            "prometheus.istio.io/merge-metrics": "false",
+        }
+    )
+    made, problems = build(asking)
+    assert problems == ()
+    assert made is not None
+    wishes = made.wishes
+    assert (wishes.log_level, wishes.component_log_level) == ("debug", "rbac:trace,jwt:info")
+    assert [(volume.name, volume.secret is not None) for volume in wishes.volumes] == [("certs", True)]
+    assert [(mount.name, mount.mount_path, mount.read_only) for mount in wishes.mounts] == [
+        ("certs", "/etc/certs", True)
     ]
-    assert [each is not None for each in made] == [True, False]
+    assert made.prometheus is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [
+        ("logLevel", "loud", "'loud' is none of trace"),
+        ("componentLogLevel", "rabc:debug", "'rabc' is no component of Envoy"),
+        ("componentLogLevel", "rbac:loud", "'loud' is none of trace"),
+        ("userVolume", "{", "it is no JSON"),
+        ("userVolume", "7", "it is no list and no map"),
+        ("userVolume", '[{"name": "a", "emptyDri": {}}]', "there is no such field"),
+        ("userVolumeMount", '[{"name": "a", "mountPath": "/a"}]', "the pod has no volume 'a'"),
+        ("userVolumeMount", '[{"mountPath": "/a"}]', "the field is required"),
+    ],
+)
+def test_with_a_wish_that_cannot_be_granted_the_pod_is_not_started(name: str, value: str, meant: str) -> None:
+    _, (problem, *_) = build(pod({f"sidecar.istio.io/{name}": value}))
+    assert (problem.ref, problem.severity, problem.source) == (WEB, Severity.ERROR, SOURCE)
+    assert meant in problem.message
 
 
 @pytest.mark.parametrize(
@@ -87,9 +152,20 @@ def test_a_namespace_may_have_none() -> None:
             Severity.WARNING,
             "traffic.sidecar.istio.io/excludeOutboundPorts?",
         ),
-        (pod({"sidecar.istio.io/logLevel": "debug"}), Severity.INFO, "no effect"),
+        (pod({"sidecar.istio.io/proxyCPU": "100m"}), Severity.INFO, "no limit holds"),
+        (pod({"sidecar.istio.io/proxyCpu": "100m"}), Severity.WARNING, "sidecar.istio.io/proxyCPU?"),
+        (pod({"readiness.status.sidecar.istio.io/periodSeconds": "1"}), Severity.INFO, "by no probe"),
+        (pod({"inject.istio.io/templates": "sidecar,mine"}), Severity.INFO, "no effect"),
     ],
-    ids=["a slip", "a slip in a label", "another domain", "what pilotfish lacks"],
+    ids=[
+        "a slip",
+        "a slip in a label",
+        "another domain",
+        "no limits",
+        "a slip in one of these",
+        "no probe",
+        "templates",
+    ],
 )
 def test_what_has_no_effect_is_said(odd: Pod, severity: Severity, meant: str) -> None:
     made, (problem,) = build(odd)

@@ -76,6 +76,7 @@ def ports(manifests: Manifests, ref: ObjectRef) -> list[int]:
         ([gateway("7.shop", "{app: edge}")], {"default/gateway-7-shop"}),
         ([gateway("shop", "{app: edge}"), deployment("edge", "{app: edge}", "other")], set()),
         ([gateway("shop", "{}"), deployment("edge", "{app: edge}")], set()),
+        ([gateway("shop", "{}"), deployment("edge", "{app: edge}").replace("Deployment", "DaemonSet")], set()),
         ([gateway("shop", "{istio: ingressgateway}"), gateway("out", "{istio: egressgateway}")],
          {"istio-system/istio-ingressgateway", "istio-system/istio-egressgateway"}),
     ],

@@ -16,9 +16,10 @@ from pilotfish.node.folder import describe_hidden
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.launch import Launch
 from pilotfish.node.listening import build_notes, parse_proc_net
+from pilotfish.node.projected import File
 from pilotfish.node.publish import Publish
 from pilotfish.node.store import Store, apply
-from pilotfish.node.volumes import File, Mount, VolumeFiles
+from pilotfish.node.volumes import Mount, VolumeFiles
 
 OBJECTS = r"""
 apiVersion: v1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pilotfish.config import load
 from pilotfish.config.desired import DesiredState
 from pilotfish.config.kubernetes import Deployment
+from pilotfish.config.workloads import template_of, written_template
 from pilotfish.model import ObjectRef, kinds
 from pilotfish.node import store as storing
 from pilotfish.node.services import allocate
@@ -252,6 +255,30 @@ def test_restart_changes_the_template_as_kubectl_does() -> None:
     expected = {"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"}
     assert resource.spec.template.metadata.annotations == expected
     assert storing.restart(store, ref("none"), "x")[1].action == "notfound"
+
+
+@pytest.mark.parametrize(("kind", "scaled"), [("StatefulSet", True), ("ReplicaSet", True), ("DaemonSet", False)])
+def test_other_kinds_are_scaled_and_restarted_alike(kind: str, scaled: bool) -> None:
+    text = deployment(replicas="replicas: 2" if scaled else "").replace("kind: Deployment", f"kind: {kind}")
+    store, _ = save(Store(), "a.yaml", text)
+    (name,) = store.objects
+    store, change = storing.scale(store, name, 5)
+    assert change.action == ("scaled" if scaled else "notfound")
+    store, change = storing.restart(store, name, "now")
+    template = template_of(store.objects[name].manifest.resource)
+    assert template is not None
+    assert template.metadata.annotations == {"kubectl.kubernetes.io/restartedAt": "now"}
+    written = written_template(name.kind, store.objects[name].manifest.document)["metadata"]
+    assert isinstance(written, dict)
+    assert written["annotations"] == template.metadata.annotations
+
+
+def test_what_is_made_for_others_changes_nothing_that_is_there() -> None:
+    store, _ = storing.apply(Store(), load(service("one"), "-", "vm"), now=1.0)
+    made = load(service("one") + "---\n" + service("two"), "-", "vm").manifests
+    store, changes = storing.make(store, made, now=2.0)
+    assert [(change.ref.name, change.action) for change in changes] == [("two", "created")]
+    assert {ref.name: stored.created_at for ref, stored in store.objects.items()} == {"one": 1.0, "two": 2.0}
 
 
 def test_deleting_a_namespace_deletes_what_it_holds() -> None:

@@ -120,3 +120,15 @@ def test_a_changed_secret_is_told_without_its_values() -> None:
     (changed,) = found.objects
     assert changed.before != changed.after
     assert not any(value in str(changed) for value in ("b25l", "dHdv", "c2FtZQ=="))
+
+
+def test_a_job_that_has_had_its_pods_is_not_run_again_by_the_same_text() -> None:
+    template = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "command": ["a"]}]}}}
+    once = live("Job", "once", "batch/v1", spec=template)
+    tick = live("CronJob", "tick", "batch/v1", spec={"schedule": "@daily", "jobTemplate": {"spec": template}})
+    given = "".join(
+        msgspec.json.encode({**each, "metadata": {"name": each["metadata"]["name"], "namespace": "vm"}}).decode() + "\n"
+        for each in (once, tick)
+    )
+    found = difference(given, once, tick)
+    assert (found.objects, found.proxies) == ((), ())

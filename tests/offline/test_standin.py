@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pilotfish.offline.reading import read
@@ -86,3 +87,27 @@ def test_access_logs_are_on_in_the_usual_form() -> None:
     text += "data: {mesh: 'accessLogEncoding: JSON\\n'}\n"
     config = log_all(read([("mesh.yaml", text.replace("'", '"'))]).mesh_config)
     assert (config.access_log_file, config.access_log_encoding, config.access_log_format) == ("/dev/stdout", "TEXT", "")
+
+
+def test_pods_of_every_kind_are_stood_in_for() -> None:
+    pod = "restartPolicy: POLICY, containers: [{name: a, command: [a]}]"
+    template = f"template: {{metadata: {{labels: {{a: b}}}}, spec: {{{pod}}}}}"
+    ever, once = (template.replace("POLICY", policy) for policy in ("Always", "OnFailure"))
+    set_of = f"selector: {{matchLabels: {{a: b}}}}, {ever}"
+    made_for = {
+        **dict.fromkeys(("StatefulSet", "DaemonSet", "ReplicaSet"), ("apps", set_of)),
+        "Job": ("batch", once),
+        "CronJob": ("batch", f'schedule: "@daily", jobTemplate: {{spec: {{{once}}}}}'),
+    }
+    text = "".join(
+        f"apiVersion: {group}/v1\nkind: {kind}\nmetadata: {{name: a}}\nspec: {{{spec}}}\n---\n"
+        for kind, (group, spec) in made_for.items()
+    )
+    made = documents(text)
+    again = build(read([("again.yaml", "\n---\n".join(map(json.dumps, made.values())))]))
+    assert again.problems == ()
+    for kind in ("StatefulSet", "DaemonSet", "ReplicaSet", "Job"):
+        assert command(made[f"{kind}/a"]) == ["sleep", "infinity"], kind
+    job = made["CronJob/a"]["spec"]["jobTemplate"]
+    assert command(job) == ["sleep", "infinity"]
+    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"

@@ -120,3 +120,57 @@ spec: {selector: {matchLabels: {app: webapp}}, concurrency: 3}
     world = build(read([("mesh.yaml", CALCULATOR.read_text() + config)]))
     concurrency = {name.partition("-")[0]: each.proxy_config.concurrency for name, each in world.sidecars.items()}
     assert concurrency == {"webapp": 3, "calculator": None}
+
+
+KINDS = """
+apiVersion: v1
+kind: Service
+metadata: {name: db}
+spec: {clusterIP: None, selector: {app: db}, ports: [{name: http, port: 80}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  replicas: 2
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template: {metadata: {labels: {app: db}}, spec: {containers: [{name: a, command: [a]}]}}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: each}
+spec:
+  selector: {matchLabels: {app: each}}
+  template: {metadata: {labels: {app: each}}, spec: {containers: [{name: a, command: [a]}]}}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once}
+spec:
+  parallelism: 2
+  completions: 3
+  template: {spec: {restartPolicy: Never, containers: [{name: a, command: [a]}]}}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: tick}
+spec:
+  schedule: "@hourly"
+  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: a, command: [a]}]}}}}
+"""
+
+
+def test_pods_of_every_kind_are_planned_under_the_names_that_they_would_have() -> None:
+    world = build(read([("a.yaml", KINDS)]))
+    assert world.problems == ()
+    assert world.find_pods("sts/db", "default") == ("db-0.default", "db-1.default")
+    (db,) = world.find("db-1", "default")
+    assert db.labels["statefulset.kubernetes.io/pod-name"] == "db-1"
+    for word, count in (("ds/each", 1), ("job/once", 2), ("cronjob/tick", 1)):
+        found = world.find(word, "default")
+        assert [proxy.name.startswith(word.partition("/")[2]) for proxy in found] == [True] * count, word
+    names = world.mesh.names(db)
+    assert names.records["db-1.db.default.svc.cluster.local"] == db.addresses
+    (tick,) = world.find_pods("cj/tick", "default")
+    assert str(world.sidecars[tick].metadata["OWNER"]).endswith("/namespaces/default/cronjobs/tick")

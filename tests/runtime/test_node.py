@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from pilotfish.config import load
-from pilotfish.model.kinds import CONFIG_MAP, POD
+from pilotfish.model.kinds import CONFIG_MAP, DEPLOYMENT, POD
 from pilotfish.model.sync import Sync
 from pilotfish.model.wellknown import PROXY_UID
 from pilotfish.node.identity import PodIdentity
@@ -35,6 +35,7 @@ pytestmark = [
 ]
 
 MESH = f"t-node-{os.getpid()}"
+WEB = DEPLOYMENT.ref("default", "web")
 SERVER = "python3, -m, http.server, '8000'"
 READY = "readinessProbe: {httpGet: {path: /, port: 8000}, periodSeconds: 1}"
 MANIFEST = f"""
@@ -161,9 +162,9 @@ async def test_what_the_status_tells(mesh: Running) -> None:
 async def test_no_request_fails_while_it_is_scaled_up_and_down(mesh: Running) -> None:
     script = "for i in $(seq 400); do curl -sSf -m 5 -o /dev/null http://web/ || exit 1; done"
     load = asyncio.create_task(mesh.run("client", "sh", "-c", script))
-    await mesh.call("scale", "default", "web", 3)
+    await mesh.call("scale", WEB, 3)
     await mesh.until(lambda status: len([pod for pod in webs(status) if pod.ready]) == 3)
-    await mesh.call("scale", "default", "web", 1)
+    await mesh.call("scale", WEB, 1)
     await mesh.until(lambda status: len(webs(status)) == 1, within=20)
     assert await load == 0
 
@@ -190,7 +191,7 @@ async def test_a_saved_change_rolls_the_pods(mesh: Running) -> None:
     mesh.source.write_text(MANIFEST.replace("metadata: {labels: {app: web}}", "metadata: {labels: {app: web, v: v2}}"))
     status = await mesh.until(lambda s: [p.ready for p in webs(s)] == [True] and webs(s)[0].name != before, within=20)
     assert webs(status)[0].labels["v"] == "v2"
-    view = await mesh.call("rollout", "default", "web")
+    view = await mesh.call("rollout", WEB)
     assert getattr(view, "message", "") == 'deployment "web" successfully rolled out'
 
 

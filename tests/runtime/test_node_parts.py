@@ -18,12 +18,13 @@ from pilotfish.config.kubernetes import PodSpec
 from pilotfish.identity.tokens import AUDIENCE, verify
 from pilotfish.model import Kind, ObjectRef, Problem
 from pilotfish.model.frontend import Frontend
-from pilotfish.model.kinds import DEPLOYMENT, POD, SERVICE
+from pilotfish.model.kinds import DAEMON_SET, DEPLOYMENT, POD, SERVICE, STATEFUL_SET
 from pilotfish.model.names import NameTable
 from pilotfish.model.private import reveal
 from pilotfish.node.identity import PodIdentity
+from pilotfish.node.projected import File
 from pilotfish.node.publish import Publish
-from pilotfish.node.volumes import EmptyDir, File, HostPath, VolumeFiles
+from pilotfish.node.volumes import EmptyDir, HostPath, VolumeFiles
 from pilotfish.runtime.control.client import (
     Client,
     Refused,
@@ -420,16 +421,16 @@ class Mesh:
     async def patch(self, ref: ObjectRef, change: object, how: str) -> ChangesView:
         return _one(f"{how} {change}", ref.namespace, ref.name, "configured")
 
-    def scale(self, namespace: str, name: str, replicas: int, current: int | None) -> ChangesView:
-        return _one(f"{replicas} {current}", namespace, name, "scaled")
+    def scale(self, ref: ObjectRef, replicas: int, current: int | None) -> ChangesView:
+        return _one(f"{ref.kind} {replicas} {current}", ref.namespace, ref.name, "scaled")
 
-    def restart(self, namespace: str, name: str) -> ChangesView:
-        return _one("Deployment", namespace, name, "restarted")
+    def restart(self, ref: ObjectRef) -> ChangesView:
+        return _one(ref.kind.name, ref.namespace, ref.name, "restarted")
 
-    async def rollout(self, namespace: str, name: str, said: str, wait: float) -> RolloutView | None:
-        if name == "none":
+    async def rollout(self, ref: ObjectRef, said: str, wait: float) -> RolloutView | None:
+        if ref.name == "none":
             return None
-        return RolloutView(namespace=namespace, name=name, done=True, message=f"{said} {wait}")
+        return RolloutView(namespace=ref.namespace, name=ref.name, done=True, message=f"{said} {wait}")
 
     async def events(self, since: int, wait: float) -> int:
         return await self.changes.wait(since, wait)
@@ -460,9 +461,9 @@ async def test_everything_that_a_client_asks_arrives(tmp_path: Path) -> None:
             (lambda: client.delete("text", "f.yaml", "vm"), ("text", "vm", "f.yaml", "deleted")),
             (lambda: client.delete_object(DEPLOYMENT.ref("vm", "x")), ("Deployment of apps", "vm", "x", "deleted")),
             (lambda: client.patch(DEPLOYMENT.ref("vm", "x"), {"a": 1}), ("merge {'a': 1}", "vm", "x", "configured")),
-            (lambda: client.scale("vm", "x", 3, current=2), ("3 2", "vm", "x", "scaled")),
-            (lambda: client.scale("vm", "x", 3), ("3 None", "vm", "x", "scaled")),
-            (lambda: client.restart("vm", "x"), ("Deployment", "vm", "x", "restarted")),
+            (lambda: client.scale(STATEFUL_SET.ref("vm", "x"), 3, current=2), ("StatefulSet 3 2", "vm", "x", "scaled")),
+            (lambda: client.scale(DEPLOYMENT.ref("vm", "x"), 3), ("Deployment 3 None", "vm", "x", "scaled")),
+            (lambda: client.restart(DAEMON_SET.ref("vm", "x")), ("DaemonSet", "vm", "x", "restarted")),
         ):
             change = (await asyncio.to_thread(call)).changes[0]
             assert (change.kind, change.namespace, change.name, change.action) == expected
@@ -476,14 +477,14 @@ async def test_everything_that_a_client_asks_arrives(tmp_path: Path) -> None:
             await asyncio.to_thread(client.owners, b"away")
         with pytest.raises(Refused, match='pods "none" not found'):
             await asyncio.to_thread(client.names, "vm", "none")
-        rollout = await asyncio.to_thread(client.rollout, "vm", "x", "waiting", 0.5)
+        rollout = await asyncio.to_thread(client.rollout, DEPLOYMENT.ref("vm", "x"), "waiting", 0.5)
         assert rollout.message == "waiting 0.5"
         assert await asyncio.to_thread(client.synced, 0.5)
         assert not await asyncio.to_thread(client.synced)
-        with pytest.raises(Refused, match='"none" not found in namespace "vm"'):
-            await asyncio.to_thread(client.rollout, "vm", "none")
+        with pytest.raises(Refused, match=r'deployments\.apps "none" not found in namespace "vm"'):
+            await asyncio.to_thread(client.rollout, DEPLOYMENT.ref("vm", "none"))
         with pytest.raises(Refused, match="-1 replicas"):
-            await asyncio.to_thread(client.scale, "vm", "x", -1)
+            await asyncio.to_thread(client.scale, DEPLOYMENT.ref("vm", "x"), -1)
         await asyncio.to_thread(client.down, 60)
         assert mesh.was_taken_down
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC
 
 import msgspec
 import pytest
@@ -23,8 +24,17 @@ from pilotfish.config.kubernetes import (
 )
 from pilotfish.config.values import IntOrString
 from pilotfish.model.kinds import DEPLOYMENT, POD
-from pilotfish.node import deployments
-from pilotfish.node.deployments import Create, DeploymentState, PodFacts, Remove
+from pilotfish.node.controllers import deployment as deployments
+from pilotfish.node.controllers.deployment import DeploymentState
+from pilotfish.node.controllers.values import (
+    Create,
+    Now,
+    PodFacts,
+    Remove,
+    next_available,
+    pod_name,
+    template_hash,
+)
 
 REF = DEPLOYMENT.ref("vm", "calculator")
 
@@ -57,10 +67,14 @@ class World:
     made: int = 0
     removed: list[PodFacts] = field(default_factory=list)
 
+    @property
+    def clock(self) -> Now:
+        return Now(self.now, self.now, UTC)
+
     def step(self) -> bool:
         """True if anything was done."""
         self.now += 1
-        self.state, actions = deployments.reconcile(self.spec, {}, self.state, self.pods, self.now, self.leaving)
+        self.state, actions = deployments.plan(self.spec, {}, self.state, self.pods, self.clock, self.leaving)
         for action in actions:
             if isinstance(action, Create):
                 self.made += 1
@@ -94,8 +108,8 @@ class World:
         return sum(p.ready_since is not None for p in self.pods)
 
     def message(self) -> str:
-        counts = deployments.count(self.spec, self.pods, self.now)
-        return deployments.rollout_message("calculator", self.spec, self.state, counts, self.now)
+        counts = deployments.count(self.spec, self.pods, self.clock)
+        return deployments.rollout_message("calculator", self.spec, self.state, counts, self.clock)
 
 
 @settings(max_examples=200)
@@ -122,7 +136,7 @@ def test_a_rolling_update_keeps_its_bounds(
             world.make_ready(index % len(world.pods))
     world.settle()
     assert len(world.pods) == replicas
-    assert {p.hash for p in world.pods} == {deployments.template_hash(template("v2"))}
+    assert {p.hash for p in world.pods} == {template_hash(template("v2"))}
 
 
 @pytest.mark.parametrize(
@@ -184,16 +198,17 @@ def test_a_paused_deployment_is_scaled_but_not_rolled() -> None:
     world.spec = msgspec.structs.replace(spec("v2", 3), paused=True)
     world.settle()
     assert len(world.pods) == 3
-    assert {p.hash for p in world.pods} == {deployments.template_hash(template("v1"))}
+    assert {p.hash for p in world.pods} == {template_hash(template("v1"))}
 
 
 def test_min_ready_seconds_holds_the_rollout_back() -> None:
     world = World(msgspec.structs.replace(spec("v1", 1), min_ready_seconds=30))
     world.step()
     world.make_ready(0)
-    assert deployments.next_look(world.spec, world.pods, world.now) == world.now + 30
-    assert deployments.count(world.spec, world.pods, world.now).available == 0
-    assert deployments.count(world.spec, world.pods, world.now + 30).available == 1
+    assert next_available(30, world.pods, world.clock) == world.now + 30
+    assert deployments.count(world.spec, world.pods, world.clock).available == 0
+    world.now += 30
+    assert deployments.count(world.spec, world.pods, world.clock).available == 1
 
 
 def test_going_back_takes_up_the_old_replica_set() -> None:
@@ -231,7 +246,7 @@ def test_rollout_messages_are_kubectls() -> None:
 
 
 def test_names_look_like_kubernetes_own() -> None:
-    hashed = deployments.template_hash(template("v1"))
-    names = {deployments.pod_name("calculator-v1", hashed, n) for n in range(200)}
+    hashed = template_hash(template("v1"))
+    names = {pod_name(f"calculator-v1-{hashed}", n) for n in range(200)}
     assert len(names) == 200
     assert all(name.startswith(f"calculator-v1-{hashed}-") and len(name.rpartition("-")[2]) == 5 for name in names)
