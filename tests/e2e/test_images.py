@@ -200,6 +200,35 @@ def test_exit_codes_are_kubernetes(mesh: Mesh) -> None:
     assert mesh.call("exec", "tools", "-c", "shell", "--", "sh", "-c", "exit 3", check=False).returncode == 3
 
 
+def test_claims_and_tokens_are_in_containers_of_an_image_too(mesh: Mesh, image: str) -> None:
+    text = f"""
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {{name: keeper}}
+spec:
+  selector: {{matchLabels: {{app: keeper}}}}
+  template:
+    metadata: {{labels: {{app: keeper}}}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: app
+        image: {image}
+        command: [sh, -c, "echo again >> /kept/runs; exec sleep 100000"]
+        securityContext: {{runAsUser: 1000}}
+        volumeMounts: [{{name: kept, mountPath: /kept}}, {{name: token, mountPath: /token}}]
+      volumes: [{{name: token, projected: {{sources: [{{serviceAccountToken: {{path: token}}}}]}}}}]
+  volumeClaimTemplates: [{{metadata: {{name: kept}}, spec: {{accessModes: [ReadWriteOnce]}}}}]
+"""
+    mesh.call("apply", "-f", "-", stdin=text)
+    mesh.call("rollout", "status", "sts/keeper")
+    assert mesh.exec("keeper-0", "cat", "/token/token").stdout.count(".") == 2
+    mesh.call("rollout", "restart", "sts/keeper")
+    mesh.call("rollout", "status", "sts/keeper")
+    wait_until("it is as it was", lambda: mesh.exec("keeper-0", "cat", "/kept/runs").stdout == "again\nagain\n")
+    mesh.call("delete", "sts", "keeper")
+
+
 def test_podman_removes_no_image_that_runs(mesh: Mesh, image: str) -> None:
     done = subprocess.run(["podman", "rmi", image], capture_output=True, text=True, check=False)
     assert "in use by a container" in done.stderr
