@@ -1,6 +1,7 @@
 """The only place with effects: sockets, processes, files, the clock. What is decided is decided in the pure folders.
 
     linux      the kernel: namespaces, processes, mounts, netlink, inotify
+    images     what containers are made from, by way of podman
     http       asking over HTTP, bounded in time and size
     net        a mesh's namespaces, links and addresses, and what is left of them; Services' addresses in the kernel
                                                                                     drives `pilotfish.servicenet`

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pilotfish.config.images import Reference
 from pilotfish.model import ObjectRef
@@ -55,10 +54,8 @@ _Key = tuple[str, bytes | None]
 
 
 class Images:
-    def __init__(self, mesh: str, mark: Path, say: Say) -> None:
-        """`mark`: a directory that is there before podman keeps anything for the mesh."""
+    def __init__(self, mesh: str, say: Say) -> None:
         self._mesh = mesh
-        self._mark = mark
         self._say = say
         self._local = _Local()
         self._pulls: dict[_Key, asyncio.Task[None]] = {}
@@ -68,6 +65,8 @@ class Images:
         self._times = itertools.count()
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._letting_go: asyncio.Task[None] | None = None
+        self._used = False
+        """podman keeps something, or did."""
 
     async def get(self, text: str, policy: Policy, credentials: bytes | None, holder: ObjectRef) -> Image:
         """The image called `text`, kept for `holder` until it is released. ImageError where there is none now: to be
@@ -107,7 +106,7 @@ class Images:
         if self._letting_go is not None:
             tasks.append(self._letting_go)
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._mark.exists():
+        if self._used:
             with suppress(MachineError):  # it is not installed, or hangs: then the next sweep does it
                 await podman.let_all_go(self._mesh)
 
@@ -158,7 +157,7 @@ class Images:
     async def _keep(self, image: Image, holder: ObjectRef) -> None:
         kept = self._kept.get(image.id)
         if kept is None:
-            self._mark.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._used = True
             # A name for each time, as one that is being let go may be wanted again.
             name = f"pilotfish-{self._mesh}-{image.id[:12]}-{next(self._times)}"
             making = asyncio.ensure_future(podman.keep(self._mesh, name, image.id))

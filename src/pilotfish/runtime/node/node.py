@@ -39,7 +39,7 @@ from pilotfish.runtime.node.sandbox import Ground
 from pilotfish.runtime.node.status import Status
 from pilotfish.runtime.node.tokens import TokenMaker
 from pilotfish.runtime.node.workloads import Place
-from pilotfish.runtime.node.writable import remove_writable, writable_directory
+from pilotfish.runtime.node.writable import make_writable, remove_writable
 from pilotfish.runtime.source import ObjectSource
 from pilotfish.runtime.source.files import Files
 from pilotfish.runtime.source.waiting import LATE
@@ -181,9 +181,9 @@ class _Builder:
         self._parts.push_async_callback(discovery.stop)
         limiter = Limiter(self._options.name)
         self._parts.callback(limiter.close)
-        writable = writable_directory(self._options.name)
-        images = Images(self._options.name, writable, self._progress.say)
+        writable = make_writable(self._options.name)
         self._parts.callback(remove_writable, self._options.name)
+        images = Images(self._options.name, self._progress.say)
         self._parts.push_async_callback(images.close)
         ground = Ground(
             network=network,

@@ -15,13 +15,17 @@ from pilotfish.runtime.images import podman
 ROOT = Path("/var/lib/pilotfish")
 
 
-def writable_directory(mesh: str) -> Path:
-    return ROOT / mesh
+def make_writable(mesh: str) -> Path:
+    """For root alone, and before the first container: those without an image are not to see it (`find_private`)."""
+    directory = ROOT / mesh
+    with suppress(OSError):  # whoever runs an image is told then
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return directory
 
 
 def remove_writable(mesh: str) -> bool:
     """False if there was nothing."""
-    directory = writable_directory(mesh)
+    directory = ROOT / mesh
     if not directory.exists():
         return False
     shutil.rmtree(directory, ignore_errors=True)
@@ -36,4 +40,4 @@ async def sweep_images(mesh: str) -> tuple[str, ...]:
         return ()
     with suppress(MachineError):  # somebody has removed podman since
         await podman.let_all_go(mesh)
-    return (f"directory {writable_directory(mesh)}",)
+    return (f"directory {ROOT / mesh}",)
