@@ -4,7 +4,6 @@
     name ─netns, loopback─▶ NetNs ─netlink, command─▶ what is in it
     folder ─inotify─▶ what changed
 
-`mounts`, `rootfs` (an image in the place of the machine's files), `accounts` (its users) and `syscalls` are what `launch`
-and `netns` are made of; `cgroups` holds
-limits.
+`mounts`, `rootfs` (an image in the place of the machine's files), `accounts` (its users) and `syscalls` are what
+`launch` and `netns` are made of; `cgroups` holds limits.
 """
