@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import PILOTFISH, MakeMesh, Mesh, run
+from pilotfish.runtime.linux.cgroups import Hierarchies
+from tests.e2e.harness import PILOTFISH, REPOSITORY, MakeMesh, Mesh, run
 from tests.images import BUSYBOX, built_image, podman
 from tests.registry import Registry, running_registry
 from tests.waiting import wait_until
@@ -92,6 +93,7 @@ spec:
     securityContext: {runAsUser: 4321, runAsNonRoot: true}
   - name: process
     command: [sleep, "100000"]
+    volumeMounts: [{name: over, mountPath: OURS}]
 """
 
 
@@ -103,7 +105,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def mesh(make_mesh: MakeMesh, image: str) -> Iterator[Mesh]:
-    with make_mesh("images", MANIFESTS.replace("IMAGE", image)) as mesh:
+    with make_mesh("images", MANIFESTS.replace("IMAGE", image).replace("OURS", str(REPOSITORY))) as mesh:
         yield mesh
     assert podman("ps", "--all", "--quiet", "--filter", f"label=io.pilotfish.mesh={mesh.name}") == ""
     assert not Path("/var/lib/pilotfish", mesh.name).exists()
@@ -195,6 +197,10 @@ def test_probes_and_hooks_see_the_containers_own_files(mesh: Mesh) -> None:
     assert "told" in previous, "the image's STOPSIGNAL is what asks it to end"
 
 
+def test_a_mount_over_our_own_files_keeps_nothing_from_starting(mesh: Mesh) -> None:
+    assert execute(mesh, "process", "ls", str(REPOSITORY)) == ""
+
+
 def test_exit_codes_are_kubernetes(mesh: Mesh) -> None:
     assert mesh.call("exec", "tools", "-c", "shell", "--", "nosuch", check=False).returncode == 127
     assert mesh.call("exec", "tools", "-c", "shell", "--", "sh", "-c", "exit 3", check=False).returncode == 3
@@ -264,6 +270,32 @@ spec:
         seconds = float(wait_until("what it took in 3 s", used))
         assert seconds < 1.5, "200m of a processor are 0.6 s in 3 s"
     assert not [*Path("/sys/fs/cgroup").glob(f"**/pf-{mesh.name}")]
+
+
+def test_where_no_limit_can_be_held_it_is_said_once(tmp_path: Path) -> None:
+    """`up` may not write to the control groups, as in most containers."""
+    name = f"unlimited-{os.getpid()}"
+    env = {**os.environ, "PILOTFISH_STATE": str(tmp_path / "state"), "NO_COLOR": "1"}
+    manifest = tmp_path / "pods.yaml"
+    limited = "resources: {limits: {memory: 64Mi, cpu: 1}}"
+    manifest.write_text(
+        "---\n".join(
+            f"apiVersion: v1\nkind: Pod\nmetadata: {{name: p{number}}}\n"
+            f"spec: {{containers: [{{name: c, command: [sleep, '9999'], {limited}}}]}}\n"
+            for number in range(2)
+        )
+    )
+    found = Hierarchies.find()
+    places = {str(place) for place in (found.memory, found.cpu) if place is not None}
+    forbid = " && ".join(f"mount -o remount,ro,bind {place}" for place in places)
+    up = f"{forbid or 'true'} && exec {PILOTFISH} up {manifest} --name {name} --detach"
+    try:
+        run("unshare", "--mount", "--propagation", "unchanged", "sh", "-c", up, env=env)
+        problems = json.loads(run(PILOTFISH, "status", "--name", name, "-o", "json", env=env).stdout)["problems"]
+        (note,) = [problem for problem in problems if problem["reason"] == "LimitsNotEnforced"]
+        assert note["severity"] == "info"
+    finally:
+        run(PILOTFISH, "down", "--name", name, env=env)
 
 
 NOTHING = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: none}"
