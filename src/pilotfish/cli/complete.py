@@ -142,11 +142,12 @@ def _manifest_proxies(ctx: click.Context, incomplete: str) -> Iterable[str]:
     from pilotfish.offline.world import build
 
     # click leaves arguments where they are while the option that is being completed has no value.
-    files, namespace = ctx.params.get("files") or ctx.args, ctx.params.get("namespace") or "default"
+    files = (*(ctx.params.get("files") or ctx.args), *(ctx.params.get("named") or ()))
+    namespace = ctx.params.get("namespace") or "default"
     if "-" in files:
         return ()
     recursive, mesh_config = bool(ctx.params.get("recursive")), ctx.params.get("mesh_config")
-    world = build(read_manifests(tuple(files), recursive, namespace, mesh_config).desired)
+    world = build(read_manifests(files, recursive, namespace, mesh_config).desired)
     names = [(proxy.name, proxy.namespace) for proxy in world.proxies.values()]
     names += [(workload.name, workload.namespace) for workload in world.workloads.values()]
     return [_qualified(name, place, namespace) for name, place in names]

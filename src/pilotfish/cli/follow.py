@@ -36,6 +36,11 @@ class LogReader:
             _seek_tail(self._file, tail)
             self._file.seek(max(begin, self._file.tell()))
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing was written at all."""
+        return self._file is None or os.fstat(self._file.fileno()).st_size == 0
+
     def read(self) -> bytes:
         """All that was written since the last call; b"" if nothing was."""
         content = self._rest()

@@ -113,7 +113,7 @@ def command(
             stack.callback(stream.reader.close)
             content = stream.reader.read()
             _print(stream, content, last=not follow)
-            if not content and stream.container.kind == "proxy" and not view.access_log:
+            if not content and stream.reader.is_empty and stream.container.kind == "proxy" and not view.access_log:
                 click.echo(_NO_ACCESS_LOG, err=True)
         if follow:
             _follow(streams, lambda: _pods_now(session))

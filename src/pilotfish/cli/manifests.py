@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pilotfish.cli.options import FILE
+from pilotfish.cli.options import manifests_argument
 from pilotfish.cli.sources import read_sources
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def manifest_arguments(required: bool = True) -> Callable[[F], F]:
-    """`FILE...`, `-R`, `-n`, `--mesh-config`: as `files`, `recursive`, `namespace`, `mesh_config`."""
+    """`FILE...`, `-f`, `-R`, `-n`, `--mesh-config`: as `files`, `recursive`, `namespace`, `mesh_config`."""
     parts: tuple[Callable[[F], F], ...] = (
-        click.argument("files", metavar="FILE|DIR|-...", nargs=-1, required=required, type=FILE),
+        manifests_argument("files", required),
         click.option("-R", "--recursive", is_flag=True, help="Folders with all that is below them."),
         click.option("-n", "--namespace", default="default", show_default=True, help="Of objects that name none."),
         click.option(

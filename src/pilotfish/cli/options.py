@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -31,6 +32,34 @@ def filename_options(required: bool = True) -> Callable[[F], F]:
         help="Manifests. A folder with a kustomization, or a Helm chart, is built.",
     )
     return lambda function: files(recursive(function))
+
+
+def manifests_argument(name: str, required: bool = True) -> Callable[[F], F]:
+    """`FILE...`, and `-f` and `-k` for who is used to kubectl and istioctl, as one tuple `name`."""
+    argument = click.argument(name, metavar="[FILE|DIR|-]...", nargs=-1, type=FILE)
+    option = click.option(
+        "-f",
+        "--filename",
+        "-k",
+        "--kustomize",
+        "named",
+        multiple=True,
+        type=FILE,
+        metavar="FILE|DIR|-",
+        help="The same. A folder with a kustomization, or a Helm chart, is built.",
+    )
+
+    def decorate(function: F) -> F:
+        @wraps(function)
+        def merged(*args: Any, **options: Any) -> Any:
+            given = (*options.pop(name), *options.pop("named"))
+            if required and not given:
+                raise click.UsageError("missing argument: say which files, as in FILE or -f FILE")
+            return function(*args, **{name: given}, **options)
+
+        return argument(option(cast(F, merged)))
+
+    return decorate
 
 
 def mesh_option(function: F) -> F:

@@ -13,6 +13,7 @@ import click
 from pilotfish.cli import complete
 from pilotfish.cli.duration import parse_duration
 from pilotfish.cli.failure import Failure
+from pilotfish.cli.options import manifests_argument
 from pilotfish.cli.render.status import render_headline, render_trials
 from pilotfish.cli.session import require_root, root
 from pilotfish.node.publish import Publish
@@ -24,18 +25,7 @@ _SETTLING = 2.0
 
 
 @click.command("up")
-@click.argument("sources", metavar="[FILE|DIR|-]...", nargs=-1, type=click.Path(allow_dash=True))
-@click.option(
-    "-f",
-    "--filename",
-    "-k",
-    "--kustomize",
-    "named",
-    multiple=True,
-    type=click.Path(allow_dash=True),
-    metavar="FILE|DIR|-",
-    help="The same, as kubectl has it. A folder with a kustomization is built.",
-)
+@manifests_argument("sources", required=False)
 @click.option(
     "--name",
     "mesh",
@@ -83,7 +73,6 @@ _SETTLING = 2.0
 def command(
     ctx: click.Context,
     sources: tuple[str, ...],
-    named: tuple[str, ...],
     mesh: str | None,
     detach: bool,
     publish: tuple[str, ...],
@@ -100,7 +89,6 @@ def command(
     for `pilotfish apply` to fill.
     """
     require_root("a mesh is made of network namespaces, links and netfilter rules")
-    sources = (*sources, *named)
     for source in sources:
         if source.startswith(("http://", "https://")):
             raise Failure(f"{source} can't be followed as files are; give its text: curl -sL {source} | pilotfish up -")

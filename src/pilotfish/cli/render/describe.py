@@ -129,8 +129,10 @@ def _container(spec: object, status: object) -> Iterator[Field]:
     for label, name in (("Liveness", "livenessProbe"), ("Readiness", "readinessProbe"), ("Startup", "startupProbe")):
         if probe := at(spec, name):
             yield label, _yaml(probe)
-    yield "Environment", [(str(at(e, "name")), _variable(e)) for e in each_at(spec, "env")]
-    yield "Mounts", [(str(at(m, "mountPath")), f"from {at(m, 'name')}") for m in each_at(spec, "volumeMounts")]
+    if variables := each_at(spec, "env"):
+        yield "Environment", [(str(at(each, "name")), _variable(each)) for each in variables]
+    if mounts := each_at(spec, "volumeMounts"):
+        yield "Mounts", [(str(at(each, "mountPath")), f"from {at(each, 'name')}") for each in mounts]
 
 
 def _variable(variable: object) -> str:

@@ -104,8 +104,10 @@ def _published(view: StatusView) -> list[Text]:
 
 
 def _problems(problems: tuple[ProblemView, ...]) -> list[Text]:
-    lines = [Text(render_problem(each), style=_SEVERITY[each.severity]) for each in problems[:_PROBLEMS]]
-    more = len(problems) - _PROBLEMS
+    """Notes are no problems: `status` has them."""
+    found = [each for each in problems if each.severity != "info"]
+    lines = [Text(render_problem(each), style=_SEVERITY[each.severity]) for each in found[:_PROBLEMS]]
+    more = len(found) - _PROBLEMS
     return lines + ([Text(f"and {more} more: 'pilotfish get problems'", style="dim")] if more > 0 else [])
 
 
