@@ -46,7 +46,7 @@ def choose(
             raise Failure(f"{kind.plural} {why}: the mesh makes them; 'pilotfish down' takes a mesh down")
         if kind in READ_ONLY:
             continue  # of `all`
-        listing = list_objects(session, Selection(kind, names, namespace, labels, detailed=True))
+        listing = list_objects(session, Selection(kind, names, namespace, labels, drawn=False))
         if listing.missing:
             raise listing.missing[0]
         yield from (Chosen(kind.ref(item.namespace, item.name), item) for item in listing.items)

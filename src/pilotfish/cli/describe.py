@@ -42,7 +42,7 @@ def command(
             raise Failure(f"{kind.plural} can't be described; {instead}")
     session = open_session(mesh, namespace)
     place = None if all_namespaces else session.namespace
-    listings = [list_objects(session, Selection(kind, names, place, labels, detailed=True)) for kind, names in wanted]
+    listings = [list_objects(session, Selection(kind, names, place, labels, drawn=False)) for kind, names in wanted]
     view, events = session.client.status(), session.client.objects(EVENT)
     found = [(each.kind, document) for each in listings for document in each.documents if isinstance(document, dict)]
     texts = [

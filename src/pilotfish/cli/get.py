@@ -116,6 +116,7 @@ def command(
         selector=parse_selector(selector),
         wide=output.form == "wide",
         detailed=output.needs_documents or show_labels or bool(keys),
+        drawn=not output.needs_documents,
         order=_order(sort_by),
     )
     session = open_session(mesh, namespace)

@@ -48,7 +48,9 @@ class Selection:
     selector: Selector = ()
     wide: bool = False
     detailed: bool = False
-    """Documents are wanted, and not a table alone."""
+    """Documents are wanted, beside a table of them."""
+    drawn: bool = True
+    """A table is wanted, beside documents."""
     order: Path | None = None
     """What to sort by, of the documents."""
 
@@ -117,15 +119,17 @@ def list_objects(session: Session, selection: Selection) -> Listing:
         return _proxies(session.client.status(), selection)
     if selection.kind is PROBLEM:
         return _problems(session.client.status(), selection)
-    needs_documents = selection.detailed or selection.order is not None or selection.kind not in (POD, SERVICE)
-    if not needs_documents and not (selection.kind is SERVICE and selection.selector):
+    without_documents = selection.drawn and not selection.detailed and selection.order is None
+    if selection.kind is SERVICE and selection.selector:
+        without_documents = False  # a view has no labels
+    if selection.kind in (POD, SERVICE) and without_documents:
         return _views(session, selection)
     namespace = selection.namespace if selection.kind.namespaced else None
     # All namespaces where names were asked for: an error can then say where the object is.
     found = session.client.objects(selection.kind, "" if selection.names or not namespace else namespace)
     items = [Item(namespace_of(each), name_of(each), labels_of(each), each) for each in found]
     chosen, missing = _select(selection, items)
-    if selection.kind in (POD, SERVICE):
+    if selection.kind in (POD, SERVICE) and selection.drawn:
         return _drawn(selection, chosen, session.client.status(), missing)
     documents = [item.value for item in chosen if isinstance(item.value, dict)]
     if selection.kind is EVENT:

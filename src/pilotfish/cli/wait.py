@@ -116,7 +116,7 @@ def _has(document: object, name: str, value: str) -> bool:
 
 
 def _selection(kind: Kind, name: str, namespace: str | None, labels: Selector) -> Selection:
-    return Selection(kind, (name,) if name else (), namespace, labels, detailed=True)
+    return Selection(kind, (name,) if name else (), namespace, labels, drawn=False)
 
 
 def _wait(session: Session, selection: Selection, condition: Condition, deadline: float, creation: bool) -> None:
