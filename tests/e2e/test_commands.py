@@ -441,7 +441,7 @@ def test_a_kustomization_is_built_and_followed(tmp_path: Path) -> None:
         (tmp_path / "base" / name).write_text(text)
     (tmp_path / "overlay" / "kustomization.yaml").write_text(OVERLAY)
     try:
-        assert "is a kustomization" in mesh.call("up", "-k", tmp_path / "overlay", "-d").stdout
+        assert "overlay/kustomization.yaml: what" in mesh.call("up", "-k", tmp_path / "overlay", "-d").stdout
         mesh.write("overlay/kustomization.yaml", OVERLAY.replace("one", "two"))
         note = "--for=jsonpath={.metadata.annotations.note}=two"
         wait_until("it is built again", lambda: mesh.call("wait", note, "pod/very-quiet", check=False).returncode == 0)

@@ -13,7 +13,6 @@ from pathlib import Path
 from pilotfish.runtime.source.reading import LARGEST, Text, Unreadable
 
 _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
-_CHART = "Chart.yaml"
 _TIMEOUT = 60.0
 """Seconds that a tool gets: a kustomization may name others, which it fetches."""
 _MOST_FOLDERS = 1000
@@ -24,6 +23,8 @@ class Builder:
     """Of one folder."""
 
     folder: Path
+    file: str
+    """The one in it that says so: `kustomization.yaml`, `Chart.yaml`."""
     what: str
     """`kustomization` or `Helm chart`."""
     commands: tuple[tuple[str, ...], ...]
@@ -62,14 +63,15 @@ class Builder:
 
 def find_builder(folder: Path) -> Builder | None:
     """None for a folder whose files are manifests themselves, and for what is no folder."""
-    if any((folder / name).is_file() for name in _KUSTOMIZATIONS):
+    file = next((name for name in _KUSTOMIZATIONS if (folder / name).is_file()), None)
+    if file is not None:
         commands = (("kustomize", "build", str(folder)), ("kubectl", "kustomize", str(folder)))
         remedy = "install kubectl (apt-get install kubernetes-client) or kustomize, or give its files one by one"
-        return Builder(folder, "kustomization", commands, remedy)
-    if (folder / _CHART).is_file():
+        return Builder(folder, file, "kustomization", commands, remedy)
+    if (folder / "Chart.yaml").is_file() and (folder / "templates").is_dir():
         release = re.sub(r"[^a-z0-9]+", "-", folder.absolute().name.lower()).strip("-")[:53] or "release"
         remedy = "install helm, or give what 'helm template' makes of it elsewhere"
-        return Builder(folder, "Helm chart", (("helm", "template", release, str(folder)),), remedy)
+        return Builder(folder, "Chart.yaml", "Helm chart", (("helm", "template", release, str(folder)),), remedy)
     return None
 
 

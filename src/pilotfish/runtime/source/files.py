@@ -74,7 +74,7 @@ class Files:
 
     def notes(self) -> tuple[str, ...]:
         return tuple(
-            f"{self._given[path]} is a {builder.what}: what '{' '.join(builder.command)}' makes of it is used"
+            f"{self._given[path].rstrip('/')}/{builder.file}: what '{' '.join(builder.command)}' makes of it is used"
             for path, builder in self._built.items()
             if builder.command is not None
         )
