@@ -107,6 +107,13 @@ def test_no_command_at_all_is_said() -> None:
     assert "no command is specified" in made[0].message
 
 
+def test_a_process_without_a_command_is_said() -> None:
+    identity = pod()
+    made = launch.build(identity, identity.spec.containers[0], Store(), {}, {})
+    assert not isinstance(made, Launch)
+    assert made[0].message == "a process needs a command"
+
+
 def test_an_annotation_makes_it_a_process() -> None:
     both = "{containers: [{name: c, image: nginx, command: [x]}]}"
     assert images.names_image(pod(both), pod(both).spec.containers[0])

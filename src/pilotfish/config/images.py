@@ -15,7 +15,8 @@ from typing import Final
 from pilotfish.config.kubernetes import Container
 
 RUN: Final = "pilotfish.io/run"
-"""An annotation of a pod: `process` runs its containers' commands on this machine's files, `image` is as usual."""
+"""An annotation of a pod, or of a Namespace for its pods: `process` runs their containers' commands on this machine's
+files, `image` is as usual."""
 PROCESS: Final = "process"
 IMAGE: Final = "image"
 DEFAULT_DOMAIN: Final = "docker.io"
@@ -72,6 +73,11 @@ class Reference:
     def _named(self, domain: str, path: str) -> str:
         # With both podman knows no image.
         return f"{domain}/{path}" + (f"@{self.digest}" if self.digest else f":{self.tag}")
+
+
+def inherit(annotations: Mapping[str, str], namespace: Mapping[str, str]) -> Mapping[str, str]:
+    """A pod's annotations, with what its Namespace's say where they say nothing."""
+    return {RUN: namespace[RUN], **annotations} if RUN in namespace else annotations
 
 
 def runs_image(annotations: Mapping[str, str], container: Container) -> bool:

@@ -53,7 +53,8 @@ def build(
         written = image.argv(container) if image else (*container.command, *container.args)
         argv = tuple(environment.expand(word, values) for word in written)
     if not argv:
-        return (Missing("command", "no command is specified, and its image has none", "write command: [PROGRAM, ...]"),)
+        none = "no command is specified, and its image has none" if image else "a process needs a command"
+        return (Missing("command", none, "write command: [PROGRAM, ...]"),)
     names = ("resolv.conf", "hosts", *(("hostname",) if image else ()))
     etc = tuple(Mount(f"{pod.directory}/etc/{name}", f"/etc/{name}", True) for name in names)
     cwd = container.working_dir or (

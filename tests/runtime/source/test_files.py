@@ -341,6 +341,20 @@ async def test_a_mesh_config_among_the_manifests_is_no_manifest(tmp_path: Path, 
     assert await listen(tmp_path, mesh_config=config).next() == {"mesh.yaml": "/dev/stdout"}
 
 
+async def test_of_a_folder_and_one_in_it_a_file_is_named_by_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "one.yaml").write_text(service("one"))
+    (tmp_path / "more" / "two.yaml").write_text(service("two"))
+    monkeypatch.chdir(tmp_path)
+    files = Files([".", "more"])
+    try:
+        assert set((await files.next()).news) == {"./one.yaml", "more/two.yaml"}
+    finally:
+        files.close()
+
+
 async def test_standard_input() -> None:
     files = Files(["-"], stdin=service("a"))
     try:

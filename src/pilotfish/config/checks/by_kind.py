@@ -15,6 +15,7 @@ from pilotfish.config.checks.peer_authentication import check_peer_authenticatio
 from pilotfish.config.checks.pod import check_pod, check_pod_status
 from pilotfish.config.checks.proxy_config import check_proxy_config
 from pilotfish.config.checks.request_authentication import check_request_authentication
+from pilotfish.config.checks.run import check_run
 from pilotfish.config.checks.service import check_endpoint_slice, check_endpoints, check_service
 from pilotfish.config.checks.service_entry import check_service_entry
 from pilotfish.config.checks.sidecar import check_sidecar
@@ -95,6 +96,7 @@ def check(resource: Resource, report: Report) -> None:
         case kubernetes.Namespace():
             check_traffic_distribution(resource.metadata, report)
             check_injection(resource.metadata, report)
+            check_run(resource.metadata, "", report)
         case kubernetes.ServiceAccount() | kubernetes.IngressClass():
             pass
         case _:

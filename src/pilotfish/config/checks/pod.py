@@ -22,7 +22,8 @@ from pilotfish.config.checks.names import (
     check_unique,
 )
 from pilotfish.config.checks.regex import find_fault
-from pilotfish.config.images import IMAGE, PROCESS, RUN, runs_image
+from pilotfish.config.checks.run import check_run
+from pilotfish.config.images import runs_image
 from pilotfish.config.injection import COUNTED, TEMPLATES, asks_for_gateway, wants_sidecar
 from pilotfish.config.kubernetes import (
     Container,
@@ -64,10 +65,7 @@ def check_pod(
     is_gateway = asks_for_gateway(metadata, spec)
     if wants_sidecar(metadata, spec) and not is_gateway:
         _check_app_ports(spec, f"{field}spec", config or ProxyConfig(), report)
-    run = metadata.annotations.get(RUN)
-    if run not in (None, PROCESS, IMAGE):
-        inner = f"{field}metadata.annotations[{RUN}]"
-        report.invalid(inner, f"{run!r} is no way to run a pod", f"write {PROCESS} or {IMAGE}")
+    check_run(metadata, field, report)
     _check_spec(metadata, spec, f"{field}spec", is_gateway, claims, report)
 
 

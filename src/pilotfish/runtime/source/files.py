@@ -130,7 +130,8 @@ class Files:
         """As the user would write it."""
         if path in self._given:
             return self._given[path]
-        folder = next(each for each in self._given if path.is_relative_to(each))
+        inside = (each for each in self._given if path.is_relative_to(each))
+        folder = max(inside, key=lambda each: len(each.parts))  # of a folder and one in it, that one
         return f"{self._given[folder].rstrip('/')}/{path.relative_to(folder)}"
 
     async def _read_stdin(self) -> Mapping[str, Loaded | None]:
