@@ -156,7 +156,7 @@ def status(mesh: Mesh, kind: str, name: str) -> dict[str, Any]:
 
 
 def claim_directory(mesh: Mesh, name: str) -> Path:
-    return mesh.state / mesh.name / "claims" / f"default.{name}"
+    return mesh.state / mesh.name / "storage" / "claims" / f"default.{name}"
 
 
 def test_the_mesh_is_ready_and_every_kind_says_how_it_is(mesh: Mesh) -> None:
@@ -258,6 +258,26 @@ def test_a_persistent_volume_is_a_directory_of_the_machine(mesh: Mesh, tmp_path:
     mesh.call("delete", "pv", "disk")
     wait_until("the claim is gone", lambda: not claim_directory(mesh, "disk").is_symlink())
     assert (tmp_path / "left").exists(), "it is the user's"
+
+
+def test_a_path_that_the_machine_lacks_is_one_directory_of_the_mesh(mesh: Mesh, tmp_path: Path) -> None:
+    lacking = tmp_path / "none"
+    for name, command in (("writes", "echo kept > /d/word"), ("reads", "until cat /d/word; do sleep 0.1; done")):
+        apply(
+            mesh,
+            f"apiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}}}\n"
+            "spec:\n  template:\n    spec:\n      restartPolicy: Never\n"
+            f"      containers:\n      - name: a\n        command: [sh, -c, '{command}']\n"
+            "        volumeMounts: [{name: d, mountPath: /d}]\n"
+            f"      volumes: [{{name: d, hostPath: {{path: {lacking}}}}}]\n",
+        )
+    wait_until(
+        "both are complete", lambda: all(status(mesh, "job", n).get("completionTime") for n in ("writes", "reads"))
+    )
+    assert mesh.call("logs", "job/reads").stdout.splitlines()[-1] == "kept"
+    assert not lacking.exists()
+    assert f"hostPath {lacking} is not on this machine" in mesh.call("status", check=False).stdout
+    mesh.call("delete", "jobs", "writes", "reads")
 
 
 def test_a_job_that_fails_is_tried_again_and_then_said_to_have_failed(mesh: Mesh) -> None:

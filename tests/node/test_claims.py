@@ -146,7 +146,7 @@ def identity(held: Store) -> PodIdentity:
         node_name="node",
         directory="/mesh/pods/default.web",
         folder="/src",
-        claims="/mesh/claims",
+        storage="/mesh/storage",
     )
 
 
@@ -155,8 +155,10 @@ def test_the_content_of_volumes() -> None:
     contents, missing = build(identity(held), held)
     assert missing == ()
     assert contents == (
-        ClaimedDir("data", "/mesh/claims/default.a"),
-        ClaimedDir("shown", "/mesh/claims/default.b", HostPath("shown", "/data", "")),
+        ClaimedDir("data", "/mesh/storage/claims/default.a"),
+        ClaimedDir(
+            "shown", "/mesh/storage/claims/default.b", HostPath("shown", "/data", "", "/mesh/storage/host/%2Fdata")
+        ),
         VolumeFiles(
             "all",
             {
@@ -176,8 +178,8 @@ def test_where_containers_see_them() -> None:
     mounts, missing = build_mounts(identity(held), identity(held).spec.containers[0])
     assert missing == ()
     assert [(mount.source, mount.target, mount.read_only, mount.root) for mount in mounts] == [
-        ("/mesh/claims/default.a/in", "/data", False, "/mesh/claims/default.a"),
-        ("/mesh/claims/default.b", "/shown", True, ""),
+        ("/mesh/storage/claims/default.a/in", "/data", False, "/mesh/storage/claims/default.a"),
+        ("/mesh/storage/claims/default.b", "/shown", True, ""),
         ("/mesh/pods/default.web/volumes/all", "/all", True, ""),
     ]
 
@@ -195,4 +197,30 @@ def test_a_proxy_sees_the_volumes_that_annotations_name() -> None:
     held = store(POD_TEXT)
     asked = identity(held).spec.containers[0].volume_mounts[1:2]
     mounts = build_proxy_mounts(replace(identity(held), proxy_mounts=asked))
-    assert [(mount.source, mount.target) for mount in mounts] == [("/mesh/claims/default.b", "/shown")]
+    assert [(mount.source, mount.target) for mount in mounts] == [("/mesh/storage/claims/default.b", "/shown")]
+
+
+@pytest.mark.parametrize(
+    ("volume", "mount", "otherwise"),
+    [
+        ("hostPath: {path: /srv/data/}", "/data", "/mesh/storage/host/%2Fsrv%2Fdata"),
+        ("hostPath: {path: /srv, type: Directory}", "/data", ""),
+        ("hostPath: {path: /srv, type: DirectoryOrCreate}", "/data", ""),
+        ("hostPath: {path: /run/spire}", "/var/run/secrets/workload-spiffe-uds", ""),
+    ],
+    ids=["untyped", "typed", "made on the machine", "whoever gives certificates is waited for"],
+)
+def test_what_stands_for_a_path_that_the_machine_lacks(volume: str, mount: str, otherwise: str) -> None:
+    text = f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: web}}
+spec:
+  containers: [{{name: app, command: [x], volumeMounts: [{{name: v, mountPath: {mount}}}]}}]
+  volumes: [{{name: v, {volume}}}]
+"""
+    held = store(text)
+    (content,), _ = build(identity(held), held)
+    (mounted,), _ = build_mounts(identity(held), identity(held).spec.containers[0])
+    assert isinstance(content, HostPath)
+    assert (content.otherwise, mounted.otherwise) == (otherwise, otherwise)

@@ -148,7 +148,7 @@ def test_user_folder_and_mounts() -> None:
         Mount("/run/m/pods/default.p/etc/resolv.conf", "/etc/resolv.conf", True),
         Mount("/run/m/pods/default.p/volumes/config", "/etc/c", True),
         Mount("/run/m/pods/default.p/volumes/shared/sub", "/shared", False, "/run/m/pods/default.p/volumes/shared"),
-        Mount("/srv", "/host", True),
+        Mount("/srv", "/host", True, "", "/host/%2Fsrv"),
     }
 
 

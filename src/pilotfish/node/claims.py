@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from pilotfish.config.workloads import PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec
 from pilotfish.model import ObjectRef
@@ -28,7 +29,12 @@ class Bound:
 
 
 def path(pod: PodIdentity, claim: str) -> str:
-    return f"{pod.claims}/{pod.namespace}.{claim}"
+    return f"{pod.storage}/claims/{pod.namespace}.{claim}"
+
+
+def stand_in(pod: PodIdentity, host_path: str) -> str:
+    """What stands for a path that the machine lacks: the same for all pods of the mesh."""
+    return f"{pod.storage}/host/{quote(host_path.rstrip('/'), safe='')}"
 
 
 def claims_of(pod: PodIdentity) -> Iterable[ObjectRef]:

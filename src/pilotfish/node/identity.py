@@ -25,8 +25,8 @@ class PodIdentity:
     """The pod's own, under the mesh's."""
     folder: str
     """Where its manifest lies: the working directory of a container that names none."""
-    claims: str = ""
-    """The directory of those of PersistentVolumeClaims."""
+    storage: str = ""
+    """Of the mesh: where it keeps what outlives pods."""
     proxy_mounts: tuple[VolumeMount, ...] = ()
     """What its proxy sees of its volumes, beside what a gateway's own container says."""
     document: Mapping[str, object] = field(default_factory=dict, repr=False)

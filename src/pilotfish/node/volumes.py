@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Final
 
-from pilotfish.config.kubernetes import Container, Volume
+from pilotfish.config.kubernetes import Container, HostPathVolume, Volume
 from pilotfish.model.kinds import PERSISTENT_VOLUME_CLAIM
 from pilotfish.model.wellknown import IDENTITY_FILES, IDENTITY_SOCKET, PROXY_CONTAINER
 from pilotfish.node import claims
@@ -13,6 +14,11 @@ from pilotfish.node.environment import Missing
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.projected import Files, build_files
 from pilotfish.node.store import Store
+
+_IDENTITIES: Final = frozenset(
+    {str(PurePosixPath(IDENTITY_SOCKET).parent), *(directory for directory, _ in IDENTITY_FILES)}
+)
+"""Where a pod has what another than the mesh gives it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,8 @@ class HostPath:
     name: str
     path: str
     type: str
+    otherwise: str = ""
+    """What stands for it where the machine lacks it: a directory of the mesh's state. "": nothing does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,8 @@ class Mount:
     read_only: bool
     root: str = ""
     """The volume, where the source is a part of it that a link could lead out of."""
+    otherwise: str = ""
+    """What stands for the volume where the machine lacks it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +96,8 @@ def build_mounts(pod: PodIdentity, container: Container) -> tuple[tuple[Mount, .
         root = _root(volume, pod)
         source = f"{root}/{mount.sub_path}" if mount.sub_path else root
         read_only = mount.read_only or _is_fixed(volume)
-        mounts.append(Mount(source, mount.mount_path, read_only, root if mount.sub_path else ""))
+        otherwise = _stand_in(volume, volume.host_path, pod) if volume.host_path else ""
+        mounts.append(Mount(source, mount.mount_path, read_only, root if mount.sub_path else "", otherwise))
     return tuple(mounts), tuple(missing)
 
 
@@ -99,9 +110,8 @@ def build_proxy_mounts(pod: PodIdentity) -> tuple[Mount, ...]:
 
 def build_identity_mounts(pod: PodIdentity) -> tuple[Mount, ...]:
     """Those by which another than the mesh gives the pod its certificate, whichever container has them."""
-    places = {str(PurePosixPath(IDENTITY_SOCKET).parent), *(directory for directory, _ in IDENTITY_FILES)}
     mounts = (mount for container in pod.spec.containers for mount in build_mounts(pod, container)[0])
-    found = (mount for mount in mounts if str(PurePosixPath(mount.target)) in places)
+    found = (mount for mount in mounts if str(PurePosixPath(mount.target)) in _IDENTITIES)
     return tuple({mount.target: mount for mount in found}.values())
 
 
@@ -114,6 +124,14 @@ def _root(volume: Volume, pod: PodIdentity) -> str:
     return directory(pod, volume.name)
 
 
+def _stand_in(volume: Volume, host: HostPathVolume | claims.Bound, pod: PodIdentity) -> str:
+    """Without a type, a cluster's node makes the directory; here nothing is made on the machine unasked. Whoever gives
+    the pod its certificate is waited for."""
+    mounts = (mount for container in pod.spec.containers for mount in container.volume_mounts)
+    waited_for = any(mount.name == volume.name and mount.mount_path in _IDENTITIES for mount in mounts)
+    return "" if host.type or waited_for else claims.stand_in(pod, host.path)
+
+
 def _is_fixed(volume: Volume) -> bool:
     """Nobody in the pod writes it."""
     claim = volume.persistent_volume_claim
@@ -123,21 +141,22 @@ def _is_fixed(volume: Volume) -> bool:
 
 def _content(volume: Volume, pod: PodIdentity, store: Store) -> VolumeContent | str:
     if volume.host_path:
-        return HostPath(volume.name, volume.host_path.path, volume.host_path.type)
+        host = volume.host_path
+        return HostPath(volume.name, host.path, host.type, _stand_in(volume, host, pod))
     if volume.persistent_volume_claim:
-        return _claimed(volume.name, volume.persistent_volume_claim.claim_name, pod, store)
+        return _claimed(volume, volume.persistent_volume_claim.claim_name, pod, store)
     files = build_files(volume, pod, store)
     if files is None:
         return EmptyDir(volume.name)
     return files if isinstance(files, str) else VolumeFiles(volume.name, files)
 
 
-def _claimed(volume: str, claim: str, pod: PodIdentity, store: Store) -> ClaimedDir | str:
+def _claimed(volume: Volume, claim: str, pod: PodIdentity, store: Store) -> ClaimedDir | str:
     ref = PERSISTENT_VOLUME_CLAIM.ref(pod.namespace, claim)
     if ref not in store.objects:
         return f'{ref.kind} "{claim}" not found'
     bound = claims.bind(store).get(ref)
     if isinstance(bound, str):
         return bound
-    shown = HostPath(volume, bound.path, bound.type) if bound is not None else None
-    return ClaimedDir(volume, claims.path(pod, claim), shown)
+    shown = HostPath(volume.name, bound.path, bound.type, _stand_in(volume, bound, pod)) if bound is not None else None
+    return ClaimedDir(volume.name, claims.path(pod, claim), shown)

@@ -20,8 +20,9 @@ from pilotfish.runtime.agent.probing import Prober
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.cgroups import ControlGroup
 from pilotfish.runtime.linux.logs import ContainerLog
-from pilotfish.runtime.linux.process import STDOUT, Account, BindMount, ImageRoot, Process, ProcessSpec, start
+from pilotfish.runtime.linux.process import STDOUT, Account, ImageRoot, Process, ProcessSpec, start
 from pilotfish.runtime.node.sandbox import Sandbox
+from pilotfish.runtime.node.volumes import bind_mount
 from pilotfish.runtime.thread import in_thread
 
 _KILLED = 128
@@ -136,7 +137,7 @@ class Containers:
         return replace(
             spec,
             root=await self._make_root(container, launch.image) if launch.image else None,
-            mounts=tuple(BindMount(m.source, m.target, m.read_only, m.root) for m in launch.mounts),
+            mounts=tuple(map(bind_mount, launch.mounts)),
             stdout=output,
             stderr=STDOUT,
         )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from pilotfish.config.kubernetes import Container, ExecAction
 from pilotfish.inject import Sidecar
-from pilotfish.model import Problem, Source
+from pilotfish.model import Problem, Severity, Source
 from pilotfish.node import events as ev
 from pilotfish.node import images, security, volumes
 from pilotfish.node import launch as launching
@@ -32,7 +32,7 @@ from pilotfish.runtime.node.containers import Containers, exec_action, exit_code
 from pilotfish.runtime.node.faults import Faults
 from pilotfish.runtime.node.sandbox import Ground, Sandbox
 from pilotfish.runtime.node.token_files import TokenFiles
-from pilotfish.runtime.node.volumes import write_volumes
+from pilotfish.runtime.node.volumes import find_stood_in, write_volumes
 
 _log = logging.getLogger(__name__)
 _PROXY_END = 5.0
@@ -79,6 +79,8 @@ class Pod:
         self.gone = asyncio.Event()
         self._node = node
         self._loop = asyncio.get_running_loop()
+        self._stood_in: tuple[str, ...] = ()
+        """hostPaths that the machine lacks."""
         self._tokens = TokenFiles(identity, node.ground.tokens)
         self._timer: asyncio.TimerHandle | None = None
         self._renewal: asyncio.TimerHandle | None = None
@@ -139,6 +141,7 @@ class Pod:
     def _write(self, contents: tuple[volumes.VolumeContent, ...]) -> None:
         group = security.volume_group(self.identity.spec)
         write_volumes(self.directory / "volumes", self._tokens.fill(contents), group, self._node.ground.private)
+        self._stood_in = find_stood_in(contents)
         if self._renewal is not None:
             self._renewal.cancel()
         if (at := self._tokens.renewed_at) is not None:
@@ -147,12 +150,22 @@ class Pod:
     def problems(self) -> tuple[Problem, ...]:
         """What the user should mend, so that its containers can start and its volumes follow."""
         identity = self.identity
-        found = (*self._lacks(), *self._lacks_image(), *self._unusable_files())
+        found = (*self._lacks(), *self._lacks_image(), *self._unusable_files(), *self._lacks_paths())
         if not self.unwritten:
             return found
         message = f"its volumes stay as they were: {self.unwritten}; they follow when they can be written"
         source = Source.parse(identity.source)
         return (Problem(identity.ref, "spec.volumes", "VolumeNotWritten", message, source=source), *found)
+
+    def _lacks_paths(self) -> Iterator[Problem]:
+        identity = self.identity
+        ref, field = identity.owner or identity.ref, "spec.template.spec.volumes" if identity.owner else "spec.volumes"
+        for path in self._stood_in:
+            message = (
+                f"hostPath {path} is not on this machine: a directory of the mesh's state stands for it in all pods, "
+                "and goes with the mesh; write type: DirectoryOrCreate to have it made"
+            )
+            yield Problem(ref, field, "NoSuchPath", message, Severity.INFO, Source.parse(identity.source))
 
     def _unusable_files(self) -> tuple[Problem, ...]:
         agent = self.sandbox.agent

@@ -69,7 +69,7 @@ class Reconciler:
         self.cluster_ips_by_ref: Mapping[ObjectRef, str] = {}
         self._ip_problems: tuple[Problem, ...] = ()
         self.workloads = Workloads(self, place, self._inject, self.faults, self.change)
-        self._claims = ClaimDirectories(place.claims)
+        self._claims = ClaimDirectories(place.storage / "claims")
         self._place = place
         self._progress = progress
         self._changes = changes

@@ -17,18 +17,18 @@ from pilotfish.model.proxy import ProxyType
 from pilotfish.model.wellknown import PROXY_CONTAINER
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.launch import render_hostname, render_hosts, render_resolv_conf
-from pilotfish.node.volumes import Mount, build_identity_mounts, build_proxy_mounts
+from pilotfish.node.volumes import build_identity_mounts, build_proxy_mounts
 from pilotfish.runtime import capture
 from pilotfish.runtime.agent import Agent, AgentHost, AgentSpec
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.images.store import Images
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.pidns import PidNs
-from pilotfish.runtime.linux.process import BindMount
 from pilotfish.runtime.net.names import pod_name
 from pilotfish.runtime.net.network import MeshNetwork
 from pilotfish.runtime.node.limiter import Limiter
 from pilotfish.runtime.node.tokens import TokenMaker
+from pilotfish.runtime.node.volumes import bind_mount
 from pilotfish.runtime.thread import in_thread
 
 _END = 2.0
@@ -188,10 +188,6 @@ class Sandbox:
             prometheus=sidecar.prometheus,
             log_level=sidecar.wishes.log_level,
             component_log_level=sidecar.wishes.component_log_level,
-            mounts=tuple(_bound(mount) for mount in build_proxy_mounts(self._identity)),
-            identities=tuple(_bound(mount) for mount in build_identity_mounts(self._identity)),
+            mounts=tuple(bind_mount(mount) for mount in build_proxy_mounts(self._identity)),
+            identities=tuple(bind_mount(mount) for mount in build_identity_mounts(self._identity)),
         )
-
-
-def _bound(mount: Mount) -> BindMount:
-    return BindMount(mount.source, mount.target, mount.read_only, mount.root)

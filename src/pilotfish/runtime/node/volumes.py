@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pilotfish.node.projected import File
-from pilotfish.node.volumes import ClaimedDir, EmptyDir, HostPath, VolumeContent, VolumeFiles
+from pilotfish.node.volumes import ClaimedDir, EmptyDir, HostPath, Mount, VolumeContent, VolumeFiles
+from pilotfish.runtime.linux.process import BindMount
 
 _GROUP_READS = 0o440
 
@@ -49,13 +50,38 @@ def _written(volume: VolumeFiles) -> Mapping[str, File]:
 def _prepare_claim(claim: ClaimedDir, group: int | None, private: Sequence[str]) -> None:
     """What is there stays as it is, with whatever is in it."""
     path = Path(claim.path)
-    path.parent.mkdir(mode=0o700, exist_ok=True)
+    _make_storage(path)
     if claim.bound is not None:
         prepare_host_path(claim.bound, private)
         if not path.exists():
-            path.symlink_to(claim.bound.path)
+            path.symlink_to(claim.bound.otherwise if _is_stood_in(claim.bound) else claim.bound.path)
     elif not path.exists():
         _make_directory(path, group)
+
+
+def bind_mount(mount: Mount) -> BindMount:
+    """With what stands for a directory of the machine where that is not there."""
+    whole = mount.root or mount.source
+    if not mount.otherwise or Path(whole).exists():
+        return BindMount(mount.source, mount.target, mount.read_only, mount.root)
+    source = mount.otherwise + mount.source.removeprefix(whole)
+    return BindMount(source, mount.target, mount.read_only, mount.otherwise if mount.root else "")
+
+
+def find_stood_in(contents: Iterable[VolumeContent]) -> tuple[str, ...]:
+    """The paths that the machine lacks, and that something stands for."""
+    paths = (content.bound if isinstance(content, ClaimedDir) else content for content in contents)
+    return tuple(path.path for path in paths if isinstance(path, HostPath) and _is_stood_in(path))
+
+
+def _is_stood_in(host: HostPath) -> bool:
+    return bool(host.otherwise) and not Path(host.path).exists()
+
+
+def _make_storage(path: Path) -> None:
+    """What holds it: nobody on the machine looks into it."""
+    path.parent.parent.mkdir(mode=0o700, exist_ok=True)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
 
 
 def _make_directory(path: Path, group: int | None) -> None:
@@ -101,6 +127,11 @@ def prepare_host_path(volume: HostPath, private: Sequence[str] = ()) -> None:
     path = Path(volume.path)
     if any(path.resolve().is_relative_to(directory) for directory in private):
         raise PermissionError(f"hostPath {path} is what meshes keep for themselves, and no pod sees it; name another")
+    if _is_stood_in(volume):
+        _make_storage(Path(volume.otherwise))
+        if not Path(volume.otherwise).exists():
+            _make_directory(Path(volume.otherwise), None)
+        return
     if volume.type == "DirectoryOrCreate":
         path.mkdir(mode=0o755, parents=True, exist_ok=True)
     elif volume.type == "FileOrCreate":

@@ -46,9 +46,9 @@ class Place:
     ipv6: bool
 
     @property
-    def claims(self) -> Path:
-        """Where the directories of PersistentVolumeClaims are."""
-        return self.directory / "claims"
+    def storage(self) -> Path:
+        """Where what outlives pods is."""
+        return self.directory / "storage"
 
 
 ChangeStore = Callable[[Callable[[Store], tuple[Store, tuple[Change, ...]]]], object]
@@ -294,7 +294,7 @@ class Workloads:
             node_name=place.node_name,
             directory=str(place.directory / "pods" / f"{ref.namespace}.{ref.name}"),
             folder=str(Path.cwd() if file is None else file if file.is_dir() else file.parent),
-            claims=str(place.claims),
+            storage=str(place.storage),
             document=document,
             source=str(source) if source else "",
         )
