@@ -55,6 +55,7 @@ class Containers:
             spec = await self._spec(container.name, launch, log.writer)
             process = await start(spec)
         except BaseException as error:
+            self.end(container.name)
             log.note(str(error))
             log.close()
             raise
