@@ -210,3 +210,22 @@ async def test_who_looks_beside_a_process_that_has_ended_is_told(spec: ProcessSp
     await process.wait()
     with pytest.raises(LaunchError, match="has ended"):
         await start(replace(spec, root=None, beside=process.pid))
+
+
+async def test_a_sub_path_that_is_not_there_is_made_as_open_as_its_volume(spec: ProcessSpec, tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    volume.chmod(0o777)
+    mount = BindMount(str(volume / "a" / "b"), "/data", root=str(volume))
+    await output(replace(spec, mounts=(mount,), account=Account("5")), "echo x > /data/file")
+    assert (volume / "a" / "b" / "file").stat().st_uid == 5
+
+
+async def test_a_sub_path_is_made_beyond_no_link(spec: ProcessSpec, tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    (tmp_path / "outside").mkdir()
+    (volume / "a").symlink_to(tmp_path / "outside")
+    with pytest.raises(LaunchError, match=r"volume at .* can't be mounted"):
+        await start(replace(spec, mounts=(BindMount(str(volume / "a" / "b"), "/data", root=str(volume)),)))
+    assert list((tmp_path / "outside").iterdir()) == []

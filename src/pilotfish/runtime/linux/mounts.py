@@ -5,8 +5,8 @@ missing, the deepest directory that exists is covered by a tmpfs that holds a bi
 missing ones are made in there.
 """
 
-# Importing pathlib would cost every container some milliseconds.
-# ruff: noqa: PTH102, PTH103, PTH110, PTH112, PTH115, PTH116, PTH120, PTH123, PTH208, PTH211
+# Importing pathlib or contextlib would cost every container some milliseconds.
+# ruff: noqa: PTH102, PTH103, PTH110, PTH112, PTH115, PTH116, PTH120, PTH123, PTH208, PTH211, SIM105
 
 from __future__ import annotations
 
@@ -69,12 +69,39 @@ def open_sources(mounts: Sequence[tuple[str, str, bool, str]], hidden: Sequence[
 
 def _open(mount: tuple[str, str, bool, str]) -> int:
     source, target, _, root = mount
-    descriptor = os.open(source, os.O_PATH | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(source, os.O_PATH | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if not root:
+            raise
+        _make_inside(root, source)
+        descriptor = os.open(source, os.O_PATH | os.O_CLOEXEC)
     if root:
         real, found = os.path.realpath(root), os.readlink(f"/proc/self/fd/{descriptor}")
         if found != real and not found.startswith(f"{real.rstrip('/')}/"):
             raise OSError(errno.EXDEV, "", target)
     return descriptor
+
+
+def _make_inside(root: str, path: str) -> None:
+    """The directories of a subPath that is not there, with the volume's mode, as kubelet makes them. No link is
+    followed: whoever writes to the volume may have made it."""
+    below = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    mode = stat.S_IMODE(os.fstat(below).st_mode)
+    umask = os.umask(0)
+    for name in filter(None, path.removeprefix(root).split("/")):
+        try:
+            os.mkdir(name, mode, dir_fd=below)
+        except FileExistsError:
+            pass
+        try:
+            following = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=below)
+        except OSError as error:
+            raise OSError(error.errno, "", path) from None
+        os.close(below)
+        below = following
+    os.close(below)
+    os.umask(umask)
 
 
 def hide(directories: Sequence[str]) -> None:

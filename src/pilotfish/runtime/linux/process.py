@@ -368,7 +368,8 @@ async def _read_report(descriptor: int) -> bytes:
 
 
 def _what_is_mounted(spec: ProcessSpec, path: str) -> str:
-    return "the image's part" if spec.root and path not in {mount.target for mount in spec.mounts} else "volume"
+    of_volumes = {place for mount in spec.mounts for place in (mount.source, mount.target)}
+    return "the image's part" if spec.root and path not in of_volumes else "volume"
 
 
 def _explain(spec: ProcessSpec, step: str, error: str, path: str) -> str:
