@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.harness import MakeMesh, Mesh
+from tests.e2e.harness import PILOTFISH, MakeMesh, Mesh
 from tests.waiting import wait_until
 
 
@@ -80,3 +81,27 @@ def test_a_mesh_that_hangs_is_killed_and_what_it_leaves_removed(make_mesh: MakeM
         assert f"did not answer within 5 s: its process {node} is killed" in done.stderr
         assert "process" in done.stdout
         assert done.stdout.endswith(f"mesh {mesh.name} is down\n")
+
+
+def test_who_watches_holds_up_nothing(make_mesh: MakeMesh) -> None:
+    with make_mesh("e2e-down-watched", pod("alone", SLEEP)) as mesh:
+        commands = (["get", "pods", "-w"], ["wait", "--for=condition=Nope", "pod/alone", "--timeout", "60s"])
+        watching = [
+            subprocess.Popen(
+                [PILOTFISH, *command, "--name", mesh.name],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=mesh.environment,
+            )
+            for command in commands
+        ]
+        first = watching[0].stdout
+        assert first is not None
+        assert first.readline().startswith("NAME")
+        with ends_within(8):
+            said = mesh.call("down")
+        assert "killed" not in said.stderr
+        for process in watching:
+            _, error = process.communicate(timeout=10)
+            assert (process.returncode, "error: " in error) == (1, True)

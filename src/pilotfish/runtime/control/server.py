@@ -24,6 +24,10 @@ _LARGEST = 64 * 1024 * 1024
 _LONGEST_WAIT = 300.0
 
 
+class Ended(Exception):
+    """What an operation waits for will not come: the mesh is taken down."""
+
+
 class Operations(Protocol):
     """What a mesh can be asked. Each is documented in `client.Client`."""
 
@@ -194,6 +198,8 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise web.HTTPBadRequest(text=str(error)) from error
+    except Ended as error:
+        raise web.HTTPServiceUnavailable(text="the mesh has been taken down") from error
 
 
 async def _body(request: web.Request, shape: type[B]) -> B:

@@ -211,6 +211,7 @@ class _Builder:
         control = ControlServer(operations, self._options.directory / "control.sock")
         await control.start()
         self._answers.push_async_callback(control.stop)
+        self._answers.callback(self._changes.close)
 
     def _follow(self, source: ObjectSource, reconciler: Reconciler) -> None:
         following = asyncio.ensure_future(_follow(source, reconciler))
