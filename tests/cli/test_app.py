@@ -151,7 +151,15 @@ def test_a_mesh_that_does_not_answer(mesh: FakeMesh, invoke: Invoke) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [["up", "x.yaml"], ["down"], ["exec", "webapp-0", "--", "true"], ["pc", "all", "webapp-0"]],
+    [
+        ["up", "x.yaml"],
+        ["down"],
+        ["exec", "webapp-0", "--", "true"],
+        ["pc", "all", "webapp-0"],
+        ["top", "pods"],
+        ["cp", "webapp-0:/x", "y"],
+        ["pc", "log", "webapp-0"],
+    ],
 )
 def test_what_needs_root_says_so(mesh: FakeMesh, as_user: None, invoke: Invoke, command: list[str]) -> None:
     result = invoke(*command)
