@@ -35,7 +35,7 @@ async def _measure(services: int, endpoints: int, rounds: int) -> None:
     try:
         net = _Net(network)
         began = time.perf_counter()
-        render_all(frontends, str(network.subnets.host[0]))
+        render_all(frontends, str(network.subnets.host[0]), str(network.subnets.machine))
         text = time.perf_counter() - began
         loaded = await net.bring(frontends)
         print(f"{services} services x {endpoints} endpoints: {loaded * 1000:.0f} ms (text: {text * 1000:.0f} ms)")

@@ -381,3 +381,21 @@ def test_no_damaged_query_is_an_error(packet: bytes, damages: list[tuple[int, by
     for at, bytes_, lost in damages:
         packet = packet[:at] + bytes_ + packet[at + lost :]
     check_bounds(packet)
+
+
+def test_a_proxy_is_told_where_a_host_is_and_not_where_it_is_captured() -> None:
+    """An Envoy that asks for a ServiceEntry's host would be led back to itself."""
+
+    def ask_as_proxy(name: str) -> Reply | Forward | None:
+        return resolve(
+            DNSRecord.question(name).pack(), TABLE.clusters, own={"host.pilotfish.internal": ("10.244.255.253",)}
+        )
+
+    assert isinstance(resolve(DNSRecord.question("api.example.com").pack(), TABLE), Reply)
+    assert isinstance(ask_as_proxy("api.example.com"), Forward)
+    assert isinstance(ask_as_proxy(STORE), Reply)
+    found = ask_as_proxy("host.pilotfish.internal")
+    assert isinstance(found, Reply)
+    assert [str(record.rdata) for record in DNSRecord.parse(found.packet).rr] == ["10.244.255.253"]
+    only = NameTable("v", {STORE: ("10.244.0.2",)})
+    assert only.clusters is only, "nothing is copied where there is nothing else"

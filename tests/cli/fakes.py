@@ -143,6 +143,8 @@ class FakeMesh:
         self.objects: list[dict[str, Any]] = []
         self.changes: list[ChangesView] = []
         """What each change in turn answers."""
+        self.publishes: list[PublishView] = []
+        """What each question to open or close a port of the host answers; there is none when there are no more."""
         self.rollouts: list[RolloutView] = []
         self.on_apply: Callable[[], None] = lambda: None
         self.syncs: list[bool] = []
@@ -189,6 +191,8 @@ class FakeMesh:
                 return self.changes.pop(0)
             case "/delete" | "/patch" | "/scale" | "/rollout/restart":
                 return self.changes.pop(0)
+            case "/publish" | "/unpublish":
+                return self.publishes.pop(0) if self.publishes else None
             case "/synced":
                 return self.syncs.pop(0) if self.syncs else True
             case "/rollout/status":

@@ -81,6 +81,25 @@ def test_up_passes_on_what_it_is_told(state: Path, tmp_path: Path, started: Star
     ]
 
 
+def test_the_way_out_and_the_networks_are_passed_on(
+    state: Path, tmp_path: Path, started: Started, invoke: Invoke
+) -> None:
+    (tmp_path / "demo.yaml").write_text("")
+    invoke("up", "demo.yaml")
+    invoke(
+        "up", "demo.yaml", "--egress", "--pod-cidr", "172.20.0.0/16,fd00:1::/64", "--service-cidr", "10.97.0.0/16"
+    )  # fmt: skip
+    usual, asked = started
+    assert (usual.egress, usual.subnets, str(usual.service_cidr)) == (False, None, "10.96.0.0/16")
+    assert asked.egress
+    assert asked.subnets is not None
+    assert (str(asked.subnets.v4), str(asked.subnets.v6)) == ("172.20.0.0/16", "fd00:1::/64")
+    assert str(asked.subnets.services) == "10.97.0.0/16"
+    result = invoke("up", "demo.yaml", "--pod-cidr", "172.20.0.0")
+    assert result.exit_code == 2
+    assert "from /16 to /28" in result.stderr
+
+
 def test_detached_says_how_to_go_on(mesh: FakeMesh, tmp_path: Path, started: Started, invoke: Invoke) -> None:
     (tmp_path / "demo.yaml").write_text("")
     result = invoke("up", "demo.yaml", "--detach")

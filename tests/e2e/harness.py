@@ -49,9 +49,12 @@ class Mesh:
     state: Path
     sources: Path
     environment: dict[str, str] = field(default_factory=dict)
+    host: NetNs | None = None
+    """What the mesh takes for its machine's network; None is the machine's."""
 
     def pilotfish(self, *arguments: str | Path, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
-        return run(PILOTFISH, *arguments, check=check, env=self.environment, **options)
+        inside = ("nsenter", f"--net={self.host.path}") if self.host is not None else ()
+        return run(*inside, PILOTFISH, *arguments, check=check, env=self.environment, **options)
 
     def call(self, command: str, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         """A command about this mesh."""
@@ -137,12 +140,17 @@ MakeMesh = Callable[..., AbstractContextManager[Mesh]]
 
 @contextmanager
 def running_mesh(
-    name: str, manifests: str | Path | dict[str, str], *options: str, flawed: bool = False
+    name: str,
+    manifests: str | Path | dict[str, str],
+    *options: str,
+    flawed: bool = False,
+    host: NetNs | None = None,
 ) -> Iterator[Mesh]:
     """A mesh made of a folder that exists, of one manifest text, or of texts by file name. `flawed`: some of its
     objects are meant to be refused, of which `up` tells by its exit code.
 
-    Its name begins with `name`; a name is one mesh's on the machine, and another test run may have the same.
+    Its name begins with `name`; a name is one mesh's on the machine, and another test run may have the same. `host`: a
+    network namespace that plays the machine.
     """
     name = f"{name}-{os.getpid()}"
     root = Path(tempfile.mkdtemp(prefix=f"pilotfish-e2e-{os.getpid()}-"))
@@ -154,7 +162,7 @@ def running_mesh(
         for file, text in (manifests if isinstance(manifests, dict) else {"mesh.yaml": manifests}).items():
             (sources / file).write_text(text)
     environment = {**os.environ, "PILOTFISH_STATE": str(root / "state"), "NO_COLOR": "1"}
-    mesh = Mesh(name, root / "state", sources, environment)
+    mesh = Mesh(name, root / "state", sources, environment, host)
     try:
         up = mesh.pilotfish("up", sources, "--name", name, "--detach", *options, check=not flawed)
         assert up.returncode == int(flawed), up.stderr

@@ -260,7 +260,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         said = refused_up(tmp_path, "--publish", f"{port}:one.default:8000", name="e2e-taken")
     assert str(port) in said
-    assert "--publish" in said
+    assert "choose another: PORT:one.default:8000" in said
 
 
 def test_missing_iptables_is_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from itertools import count, takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pilotfish.model.wellknown import DNS_PROXY_PORT
+from pilotfish.model.wellknown import PROXY_DNS_PORT
 from tests.certificates import issue, revoke
 from tests.envoy.calls import call_all
 from tests.envoy.conftest import PEER4, LiveEnvoy, Start
@@ -290,7 +290,7 @@ def test_how_tls_is_spoken_to_what_nobody_has(start: Start) -> None:
 def _start_dns(live: LiveEnvoy) -> None:
     """What the agent is in a pod: it knows *.example.com, all at one address, but for nowhere.example.com, and
     later.example.com when it has been asked for that 40 times."""
-    command = ["ip", "netns", "exec", live.netns, sys.executable, "-ISc", _DNS, PEER4, str(DNS_PROXY_PORT)]
+    command = ["ip", "netns", "exec", live.netns, sys.executable, "-ISc", _DNS, PEER4, str(PROXY_DNS_PORT)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     live.processes.append(process)
     assert process.stdout is not None

@@ -97,7 +97,7 @@ spec: {selector: {istio: ingressgateway}, ports: [{name: http2, port: 80, target
     (service,) = load(front, "mesh.yaml").manifests
     assert isinstance(service.resource, Service)
     asked = Publish.parse("9:istio-ingressgateway.istio-system:http2")
-    assert service.ref == SERVICE.ref(asked.namespace, asked.service)
+    assert service.ref == SERVICE.ref(asked.namespace, asked.name)
     assert leads_to(asked, service.resource, found[80])
     assert not leads_to(asked, service.resource, found[443])
     assert not leads_to(asked, None, found[80])

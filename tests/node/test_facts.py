@@ -30,7 +30,7 @@ from pilotfish.node.pod import Phase
 from pilotfish.node.services import allocate
 from pilotfish.node.store import Store, Stored
 
-SUBNET = IPv4Network("10.244.0.0/16")
+OWN = (IPv4Network("10.244.0.0/16"), IPv4Network("10.96.0.0/16"))
 OBJECTS = """
 apiVersion: v1
 kind: Service
@@ -132,7 +132,7 @@ def frontends(graph: Graph) -> Frontends:
 
 
 def test_kernel_and_names_follow_what_discovery_is_told(store: Store) -> None:
-    facts = ServiceFacts(SUBNET)
+    facts = ServiceFacts(OWN)
     cluster_ips, _ = allocate(store.of_kind(SERVICE), {})
     one, two = pod(store, 1), pod(store, 2, ready=False)
     for pods in (
@@ -151,7 +151,7 @@ def test_kernel_and_names_follow_what_discovery_is_told(store: Store) -> None:
 
 
 def test_what_is_as_it_was_is_no_work(store: Store) -> None:
-    facts = ServiceFacts(SUBNET)
+    facts = ServiceFacts(OWN)
     cluster_ips, _ = allocate(store.of_kind(SERVICE), {})
     first = pod(store, 1)
     before = learn(facts, store, cluster_ips, (first,))
@@ -162,7 +162,7 @@ def test_what_is_as_it_was_is_no_work(store: Store) -> None:
 
 
 def test_what_changes_while_it_works_is_not_lost(store: Store) -> None:
-    facts = ServiceFacts(SUBNET)
+    facts = ServiceFacts(OWN)
     cluster_ips, _ = allocate(store.of_kind(SERVICE), {})
     one = pod(store, 1)
     facts.update(store, cluster_ips, (one,))
@@ -174,7 +174,7 @@ def test_what_changes_while_it_works_is_not_lost(store: Store) -> None:
 
 
 def test_a_fault_of_one_object_is_its_own(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    facts, fill_in = ServiceFacts(SUBNET), facts_module._fill_in
+    facts, fill_in = ServiceFacts(OWN), facts_module._fill_in
 
     def fail(stored: Stored, *rest: Any) -> Manifest | None:
         if stored.ref.name == "open":
@@ -193,7 +193,7 @@ def test_an_external_ip_of_the_meshs_own_is_said_and_not_served(store: Store) ->
     text = OBJECTS.replace("203.0.113.9", "10.244.0.1, 10.96.0.10, 203.0.113.9")
     store, _ = storing.apply(store, load(text, "-"), now=2.0)
     cluster_ips, _ = allocate(store.of_kind(SERVICE), {})
-    facts = ServiceFacts(SUBNET)
+    facts = ServiceFacts(OWN)
     own = cluster_ips[SERVICE.ref("default", "shop")]
     assert learn(facts, store, cluster_ips, ())["default/shop/tcp/80"].addresses == (own, "203.0.113.9")
-    assert [problem.field for problem in find_problems(store, SUBNET)] == ["spec.externalIPs[0]", "spec.externalIPs[1]"]
+    assert [problem.field for problem in find_problems(store, OWN)] == ["spec.externalIPs[0]", "spec.externalIPs[1]"]

@@ -18,6 +18,7 @@ from pilotfish.node.launch import Launch
 from pilotfish.node.listening import build_notes, parse_proc_net
 from pilotfish.node.projected import File
 from pilotfish.node.publish import Publish
+from pilotfish.node.services import CLUSTER_IPS, dns_address
 from pilotfish.node.store import Store, apply
 from pilotfish.node.volumes import Mount, VolumeFiles
 
@@ -181,7 +182,7 @@ def test_a_secret_is_not_shown() -> None:
 
 
 def test_resolv_conf_is_kubernetes() -> None:
-    text = launch.render_resolv_conf("vm")
+    text = launch.render_resolv_conf("vm", dns_address(CLUSTER_IPS))
     assert text.splitlines() == [
         "search vm.svc.cluster.local svc.cluster.local cluster.local",
         "nameserver 10.96.0.10",
@@ -200,7 +201,10 @@ def test_addresses_go_round() -> None:
     v4, v6 = subnets.ip_network("10.244.0.0/16"), subnets.ip_network("fd70:6600:244::/64")
     assert addresses(next_offset(set(), 0), v4, v6) == ("10.244.0.2", "fd70:6600:244::2")
     assert next_offset({2, 3}, 3) == 4
-    assert next_offset({3}, 0xFFFD) == 2
+    assert next_offset({3}, 0xFFFC) == 2, "the last three are the host's"
+    assert next_offset(set(), 12, addresses=16) == 2
+    with pytest.raises(ValueError, match="no pod address is left"):
+        next_offset(range(2, 13), 2, addresses=16)
     assert addresses(2, v4, None) == ("10.244.0.2",)
 
 
@@ -244,13 +248,18 @@ def test_notes_where_the_mesh_calls_apps_at_their_loopback() -> None:
         ("8080:webapp:http", Publish("127.0.0.1", 8080, "webapp", "default", "http")),
         ("0.0.0.0:80:w.vm:1", Publish("0.0.0.0", 80, "w", "vm", "1")),
         ("[::1]:80:w.vm.svc.cluster.local:1", Publish("::1", 80, "w", "vm", "1")),
+        ("53:dns.vm:53/udp", Publish("127.0.0.1", 53, "dns", "vm", "53", "UDP")),
+        ("53:svc/dns:dns/tcp", Publish("127.0.0.1", 53, "dns", "default", "dns")),
+        ("0:pod/web-0.vm:80", Publish("127.0.0.1", 0, "web-0", "vm", "80", "TCP", True)),
     ],
 )
 def test_publish_is_parsed(text: str, expected: Publish) -> None:
     assert Publish.parse(text) == expected
 
 
-@pytest.mark.parametrize("text", ["8080", "8080:webapp", "99999:w.vm:1", "300.0.0.1:80:w.vm:1", "a:b:c", ""])
+@pytest.mark.parametrize(
+    "text", ["8080", "8080:webapp", "99999:w.vm:1", "300.0.0.1:80:w.vm:1", "a:b:c", "1:node/a:2", "1:a:2/sctp", ""]
+)
 def test_publish_that_is_none(text: str) -> None:
     with pytest.raises(ValueError):
         Publish.parse(text)

@@ -410,7 +410,7 @@ async def test_whoever_keeps_a_connection_may_ask_once_more(
         await asyncio.wait_for(drain, 1)
 
 
-@pytest.mark.parametrize("port", [15020, 15053, 15000, 15001, 15006, 15090])
+@pytest.mark.parametrize("port", [15020, 15053, 15054, 15000, 15001, 15006, 15090])
 async def test_a_taken_port_is_named(spec: AgentSpec, netns: NetNs, port: int) -> None:
     with listen(netns, "127.0.0.1", port):
         async with AgentHost() as host:

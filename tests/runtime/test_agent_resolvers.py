@@ -134,7 +134,7 @@ async def ask(
 ) -> Mapping[str, tuple[list[str], int]]:
     """The answers and the milliseconds, by question."""
     resolv_conf = tmp_path / "resolv.conf"
-    resolv_conf.write_text(render_resolv_conf("vm").replace("10.96.0.10", "127.0.0.1"))
+    resolv_conf.write_text(render_resolv_conf("vm", "127.0.0.1"))
     process = await start(
         ProcessSpec(
             (*program, *questions),

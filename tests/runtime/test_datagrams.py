@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import cast
 
 import pytest
 
-from pilotfish.runtime.node.datagrams import DatagramPort
+from pilotfish.node.publish import Endpoints, Publish
+from pilotfish.runtime.node.options import CannotStart
+from pilotfish.runtime.node.publish import Port, Published
 
 
 class Echo(asyncio.DatagramProtocol):
@@ -33,10 +35,10 @@ async def start(name: str) -> tuple[asyncio.DatagramTransport, tuple[str, int]]:
 
 
 @contextmanager
-def client(port: DatagramPort) -> Iterator[socket.socket]:
+def client(port: Published) -> Iterator[socket.socket]:
     with closing(socket.socket(type=socket.SOCK_DGRAM)) as made:
         made.setblocking(False)
-        made.connect(port.address)
+        made.connect(("127.0.0.1", port.port.number))
         yield made
 
 
@@ -47,10 +49,20 @@ async def ask(made: socket.socket, text: str) -> list[str]:
         return (await loop.sock_recv(made, 4096)).decode().split()
 
 
+def publish(number: int = 0) -> Publish:
+    return Publish("127.0.0.1", number, "dns", "vm", "53", "UDP")
+
+
+async def opened(endpoints: Callable[[], Endpoints]) -> Published:
+    published = Published(Port(publish()), lambda _: endpoints())
+    await published.start()
+    return published
+
+
 async def test_a_client_stays_with_its_pod_while_that_is_there() -> None:
     one, at_one = await start("one")
     two, at_two = await start("two")
-    port = DatagramPort("127.0.0.1", 0, lambda: (at_one, at_two))
+    port = await opened(lambda: (at_one, at_two))
     try:
         with client(port) as first, client(port) as second:
             said = [await ask(each, "hi") for each in (first, second, first, second)]
@@ -69,7 +81,7 @@ async def test_a_client_stays_with_its_pod_while_that_is_there() -> None:
                     continue
             assert found[0] == "two"
     finally:
-        port.close()
+        await port.close()
         one.close()
         two.close()
 
@@ -77,15 +89,15 @@ async def test_a_client_stays_with_its_pod_while_that_is_there() -> None:
 async def test_a_port_that_is_taken_is_not_shared() -> None:
     with closing(socket.socket(type=socket.SOCK_DGRAM)) as taken:
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(OSError, match="in use"):
-            DatagramPort("127.0.0.1", taken.getsockname()[1], tuple)
+        with pytest.raises(CannotStart, match=r"is taken.*ss -lnup"):
+            Port(publish(taken.getsockname()[1]))
 
 
 async def test_without_a_pod_nothing_comes_back() -> None:
-    port = DatagramPort("127.0.0.1", 0, tuple)
+    port = await opened(tuple)
     try:
         with client(port) as made, pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await ask(made, "hi")
     finally:
-        port.close()
+        await port.close()

@@ -23,7 +23,7 @@ from pilotfish.model.names import NameTable
 from pilotfish.model.private import reveal
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.projected import File
-from pilotfish.node.publish import Publish
+from pilotfish.node.publish import Endpoints, Publish, Transport
 from pilotfish.node.volumes import EmptyDir, HostPath, VolumeFiles
 from pilotfish.runtime.control.client import (
     Client,
@@ -42,6 +42,7 @@ from pilotfish.runtime.control.views import (
     MeshView,
     OwnerView,
     ProblemView,
+    PublishView,
     RolloutView,
     StatusView,
 )
@@ -162,7 +163,7 @@ async def test_nobody_is_ready() -> None:
 
 
 async def test_a_taken_port_is_said_with_a_remedy(echo: int) -> None:
-    with pytest.raises(CannotStart, match=rf"port {echo} of 127.0.0.1 is taken.*--publish PORT:web.vm:http"):
+    with pytest.raises(CannotStart, match=rf"port {echo} of 127.0.0.1 is taken.*choose another: PORT:web.vm:http"):
         Port(Publish("127.0.0.1", echo, "web", "vm", "http"))
 
 
@@ -438,6 +439,15 @@ class Mesh:
     async def synced(self, wait: float) -> bool:
         return wait == 0.5
 
+    def endpoints(self, text: str, namespace: str) -> Endpoints:
+        return ((Publish.parse(text, namespace).target, 53),)
+
+    async def publish(self, text: str, namespace: str) -> PublishView:
+        return PublishView(address="127.0.0.1:8080", target=Publish.parse(text, namespace).target)
+
+    async def unpublish(self, address: str, protocol: Transport) -> PublishView | None:
+        return PublishView(address=address, target="dns.vm:53", protocol=protocol) if protocol == "UDP" else None
+
     async def down(self) -> None:
         self.was_taken_down = True
 
@@ -485,6 +495,13 @@ async def test_everything_that_a_client_asks_arrives(tmp_path: Path) -> None:
             await asyncio.to_thread(client.rollout, DEPLOYMENT.ref("vm", "none"))
         with pytest.raises(Refused, match="-1 replicas"):
             await asyncio.to_thread(client.scale, DEPLOYMENT.ref("vm", "x"), -1)
+        assert await asyncio.to_thread(client.endpoints, "0:dns:53/udp", "vm") == (("dns.vm:53/udp", 53),)
+        assert (await asyncio.to_thread(client.publish, "0:dns:53/udp", "vm")).target == "dns.vm:53/udp"
+        with pytest.raises(Refused, match="'dns' is not of the form"):
+            await asyncio.to_thread(client.publish, "dns", "vm")
+        assert (await asyncio.to_thread(client.unpublish, "127.0.0.1:53", "UDP")).address == "127.0.0.1:53"
+        with pytest.raises(Refused, match=r"nothing was published by hand on 127\.0\.0\.1:53 \(TCP\)"):
+            await asyncio.to_thread(client.unpublish, "127.0.0.1:53")
         await asyncio.to_thread(client.down, 60)
         assert mesh.was_taken_down
     finally:

@@ -267,7 +267,11 @@ async def test_steps_end_where_one_leap_would(pods: Pods, net: Net) -> None:
         wanted = _random_step(rng, wanted)
         assert await net.want(wanted) == "", f"PILOTFISH_SEED={seed}"
         stepped = await _listed(pods.network.node)
-        whole = await run(("nft", "-f", "-"), render_all(wanted, str(pods.network.subnets.host[0])), pods.network.node)
+        whole = await run(
+            ("nft", "-f", "-"),
+            render_all(wanted, str(pods.network.subnets.host[0]), str(pods.network.subnets.machine)),
+            pods.network.node,
+        )
         assert whole.returncode == 0, whole.stderr
         assert await _listed(pods.network.node) == stepped, f"PILOTFISH_SEED={seed}"
 

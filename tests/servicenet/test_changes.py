@@ -35,7 +35,7 @@ def test_what_is_said_of_one_changed_endpoint_does_not_grow_with_the_other_servi
 
 
 def test_all_of_it_names_every_service() -> None:
-    text = render_all(named(*(frontend(n) for n in range(20))), "10.244.255.254")
+    text = render_all(named(*(frontend(n) for n in range(20))), "10.244.255.254", "10.244.255.253")
     assert all(f"10.96.1.{n + 1} . tcp . 80" in text for n in range(20))
 
 

@@ -12,7 +12,9 @@ https://istio.io/latest/docs/ops/configuration/traffic-management/dns-proxy/
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from pilotfish.agent.dnswire import (
@@ -34,11 +36,12 @@ from pilotfish.agent.dnswire import (
     render_query,
     service_record,
 )
-from pilotfish.model.names import NameTable, Port, pack_address
+from pilotfish.model.names import NameTable, Port, in_cluster, pack_address
 from pilotfish.model.wellknown import CLUSTER_DOMAIN
 
 _Item = TypeVar("_Item")
 
+NO_NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
 TTL: Final = 30
 """Seconds, as Istio answers."""
 _MOST_ALIASES: Final = 8
@@ -85,7 +88,11 @@ class Alias:
         return render(self.query, Answer(rcode, records, authoritative=False), self.limit)
 
 
-def resolve(packet: bytes, table: NameTable, over_udp: bool = True) -> Reply | Forward | None:
+Own = Mapping[str, tuple[str, ...]]
+"""Addresses by names that the machine gives, and no table has."""
+
+
+def resolve(packet: bytes, table: NameTable, over_udp: bool = True, own: Own = NO_NAMES) -> Reply | Forward | None:
     """What becomes of one query. None for what is no DNS query at all: it is not answered."""
     query = parse_query(packet)
     if query is None:
@@ -94,7 +101,7 @@ def resolve(packet: bytes, table: NameTable, over_udp: bool = True) -> Reply | F
         return Reply(render_failure(packet, query))
     limit = query.udp_limit if over_udp else TCP_MOST
     failure = render(query, Answer(Rcode.SERVFAIL, authoritative=False), limit)
-    answer = _answer(query, table)
+    answer = _answer(query, table, own)
     if answer is None:
         return Forward(packet, failure)
     if isinstance(answer, _Outside):
@@ -112,14 +119,16 @@ class _Outside:
     target: str
 
 
-def _answer(query: Query, table: NameTable) -> Answer | _Outside | None:
+def _answer(query: Query, table: NameTable, own: Own) -> Answer | _Outside | None:
     """None for what others know."""
     if query.version:
         return Answer(Rcode.BADVERS, authoritative=False)
     if query.category != IN:
         return None
     if query.name in table.aliases:
-        return _about_alias(query, table)
+        return _about_alias(query, table, own)
+    if (addresses := own.get(query.name)) is not None:
+        return _about_addresses(query, addresses)
     if (found := _find(query, table)) is not None:
         return found
     if not in_cluster(query.name):
@@ -164,14 +173,14 @@ def find_addresses(name: str, table: NameTable) -> tuple[str, ...] | None:
     return None
 
 
-def _about_alias(query: Query, table: NameTable) -> Answer | _Outside:
+def _about_alias(query: Query, table: NameTable, own: Own) -> Answer | _Outside:
     """The names that it stands for, and the addresses of the last (RFC 1034, 3.6.2)."""
     name, owner, records = query.name, "", list[Record]()
     while (target := table.aliases.get(name)) is not None and len(records) < _MOST_ALIASES:
         if (record := alias_record(target, TTL, owner)) is not None:
             records.append(record)
         name = owner = target
-    found = find_addresses(name, table)
+    found = own.get(name) or find_addresses(name, table)
     if query.kind not in (Kind.A, Kind.AAAA, Kind.ANY) or name in table.aliases:
         return Answer(records=records)
     if found is not None:
@@ -243,11 +252,6 @@ def _authority(zone: str) -> tuple[Record, ...]:
     """Says for how long to remember that there is nothing."""
     record = authority_record(zone, _NEGATIVE_TTL)
     return (record,) if record else ()
-
-
-def in_cluster(name: str) -> bool:
-    """Whether the table is the whole truth about it."""
-    return name == CLUSTER_DOMAIN or name.endswith(f".{CLUSTER_DOMAIN}")
 
 
 def _turn(items: tuple[_Item, ...], query: Query) -> tuple[_Item, ...]:

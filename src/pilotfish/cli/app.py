@@ -24,6 +24,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cp": ("cp", "Copy files into a container, or out of it."),
     "top": ("top", "Show how much CPU and memory pods use."),
     "logs": ("logs", "Print a container's log."),
+    "publish": ("publish", "Open ports of this machine that lead to Services and pods."),
+    "port-forward": ("port_forward", "Forward local ports to a pod."),
     "apply": ("apply", "Create or configure the objects of manifests."),
     "diff": ("diff", "Show what applying manifests would change, in which proxies."),
     "delete": ("delete", "Delete objects, by manifest or by name."),

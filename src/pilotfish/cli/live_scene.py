@@ -9,7 +9,7 @@ import asyncio
 import socket
 from collections.abc import Mapping, Set
 from functools import partial
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from pilotfish.explain.scene import Family, Scene, Station
 from pilotfish.model import Source
 from pilotfish.node.listening import parse_proc_net
 from pilotfish.runtime.control.client import Client, Refused
-from pilotfish.runtime.control.views import PodView, StatusView
+from pilotfish.runtime.control.views import MeshView, PodView, StatusView
 from pilotfish.runtime.linux.netns import NetNs
 
 if TYPE_CHECKING:
@@ -35,8 +35,10 @@ def read_scene(session: Session, status: StatusView, envoys: Asked | None = None
     """`envoys`: what was asked of them already."""
     client, asked = session.client, envoys or Asked()
     stations = {f"{pod.name}.{pod.namespace}": _station(client, asked, pod) for pod in status.pods}
-    subnets = tuple(session.mesh.pod_subnets)
-    scene = Scene(stations, lambda: tuple(client.frontends()), _resolve, is_closed=partial(_is_closed, subnets))
+    closed = partial(_is_closed, session.mesh)
+    scene = Scene(
+        stations, lambda: tuple(client.frontends()), _resolve, is_closed=closed, closed=_describe_closed(session.mesh)
+    )
     return scene, partial(find_owners, client)
 
 
@@ -62,15 +64,22 @@ def _describe_subset(client: Client, config: str, name: str) -> str:
     return subset_labels(found[0], name) if found else ""
 
 
-def _is_closed(subnets: tuple[str, ...], address: str) -> bool:
-    """It is neither the node's nor the machine's: pods reach nothing else."""
-    from pilotfish.node.services import DNS_ADDRESS
+def _is_closed(mesh: MeshView, address: str) -> bool:
+    """It is neither the node's nor the machine's: without a way out, pods reach nothing else."""
     from pilotfish.runtime.net.subnets import Subnets
 
-    numbers = (ip_network(each).network_address.packed[1] for each in subnets if "." in each)
-    found = (Subnets(number) for number in numbers)
-    open_ = {str(each) for subnet in found for each in (*subnet.node, *subnet.host)}
-    return address not in open_ | {DNS_ADDRESS}
+    v4, v6 = (ip_network(each) for each in mesh.pod_subnets)
+    subnets = Subnets(IPv4Network(v4), IPv6Network(v6), IPv4Network(mesh.service_subnet))
+    asked = ip_address(address)
+    if mesh.egress and not any(asked in network for network in (subnets.v4, subnets.v6, subnets.services)):
+        return False
+    return address not in {subnets.dns, str(subnets.machine), *map(str, (*subnets.node, *subnets.host))}
+
+
+def _describe_closed(mesh: MeshView) -> str:
+    if mesh.egress:
+        return "it is an address of the mesh, and nobody's"
+    return "it is no pod's, and pods reach nothing outside of the mesh unless it is started with `up --egress`"
 
 
 def _resolve(name: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from pilotfish.cli.render.status import render_headline, render_trials
 from pilotfish.cli.session import require_root, root
 from pilotfish.node.publish import Publish
 from pilotfish.runtime.control.client import Client
+from pilotfish.runtime.net.subnets import parse_pod_cidr, parse_service_cidr
 from pilotfish.runtime.node.options import ProgressLine, UpOptions
 
 _SETTLING = 2.0
@@ -62,6 +63,17 @@ _SETTLING = 2.0
     help="Serve xDS without TLS on the mesh's network, too, for proxies that have no certificate.",
 )
 @click.option(
+    "--egress",
+    is_flag=True,
+    help="Pods reach what this machine does: by a table of rules on the host, and forwarding, until `down`.",
+)
+@click.option(
+    "--pod-cidr",
+    metavar="CIDR[,CIDR6]",
+    help="The pods' network, /16 to /28, and an IPv6 one. Default: the first 10.N.0.0/16 that is free.",
+)
+@click.option("--service-cidr", metavar="CIDR", default="10.96.0.0/16", show_default=True, help="The cluster IPs.")
+@click.option(
     "--timeout",
     type=parse_duration,
     default="2m",
@@ -81,6 +93,9 @@ def command(
     mesh_config: str | None,
     authority: Path | None,
     allow_plaintext: bool,
+    egress: bool,
+    pod_cidr: str | None,
+    service_cidr: str,
     timeout: float,
 ) -> None:
     """Start a mesh from Kubernetes and Istio manifests, and show it until Ctrl-C takes it down.
@@ -105,6 +120,9 @@ def command(
             recursive=recursive,
             authority=authority,
             allow_plaintext=allow_plaintext,
+            egress=egress,
+            pod_cidr=parse_pod_cidr(pod_cidr) if pod_cidr else None,
+            service_cidr=parse_service_cidr(service_cidr),
             ready_timeout=timeout,
         )
     except ValueError as error:

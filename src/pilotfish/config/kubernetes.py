@@ -100,7 +100,7 @@ class ServicePort(Struct):
     """`SCTP` is not served, which is warned of."""
     app_protocol: str = ""
     node_port: int = 0
-    """Not opened: `type` is warned of."""
+    """The port of the host's loopback with `type` NodePort or LoadBalancer; 0: one that is free, and shown."""
 
 
 class ClientIPConfig(Struct):
@@ -113,7 +113,7 @@ class SessionAffinityConfig(Struct):
 
 class ServiceSpec(Struct):
     type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
-    """Of the host no port is opened: `NodePort` and `LoadBalancer` are served as `ClusterIP`, which is warned of."""
+    """`NodePort` and `LoadBalancer` have ports of the host's loopback, too."""
     selector: dict[str, str] = {}
     ports: tuple[ServicePort, ...] = ()
     cluster_ip: str = msgspec.field(default="", name="clusterIP")

@@ -18,6 +18,7 @@ from pilotfish.model.wellknown import (
     INBOUND_PORT,
     OUTBOUND_PORT,
     PROMETHEUS_PORT,
+    PROXY_DNS_PORT,
     STATUS_PORT,
 )
 
@@ -26,8 +27,10 @@ _ALWAYS: Final[Mapping[int, str]] = {
     INBOUND_PORT: "Envoy takes captured inbound traffic there",
     HEALTH_PORT: "Envoy answers load balancers there",
     DNS_PROXY_PORT: "the agent answers DNS there",
+    PROXY_DNS_PORT: "the agent answers Envoy's own DNS there",
     PROMETHEUS_PORT: "Envoy has its own metrics there",
 }
+_UDP: Final = frozenset({DNS_PROXY_PORT, PROXY_DNS_PORT})
 
 
 def ports_beside_status(config: ProxyConfig) -> Mapping[int, str]:
@@ -61,6 +64,6 @@ def check_one_each(config: ProxyConfig, report: Report, field: str, stated: str)
 
 def check_app_port(port: ContainerPort, held: Mapping[int, str], report: Report, field: str) -> None:
     """`field`: of the number. A port that is declared need not be listened on, so this is a warning."""
-    if port.container_port in held and (port.protocol == "TCP" or port.container_port == DNS_PROXY_PORT):
+    if port.container_port in held and (port.protocol == "TCP" or port.container_port in _UDP):
         what = f"{port.container_port} is the sidecar's ({held[port.container_port]}), so the app can't listen on it"
         report.warning(field, "PortCollision", f"{what}; let it use another, or leave the declaration out")

@@ -17,12 +17,12 @@ from pilotfish.model.proxy import CERTIFIED, SELF_DISCOVERY
 from pilotfish.model.service import Locality
 from pilotfish.model.wellknown import (
     ADMIN_PORT,
-    DNS_PROXY_PORT,
     FILES_SOCKET,
     HEALTH_PORT,
     INBOUND_PORT,
     LARGEST_REGEX_PROGRAM,
     PROMETHEUS_PORT,
+    PROXY_DNS_PORT,
     STATUS_PORT,
     XDS_PORT,
 )
@@ -135,7 +135,7 @@ def _dns_resolver() -> dict[str, Any]:
         "name": "envoy.network.dns_resolver.cares",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
-            "resolvers": [_address("127.0.0.1", DNS_PROXY_PORT)],
+            "resolvers": [_address("127.0.0.1", PROXY_DNS_PORT)],
             "dns_resolver_options": {"no_default_search_domain": True},
         },
     }

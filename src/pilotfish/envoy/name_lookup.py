@@ -22,13 +22,14 @@ from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 impor
 
 from pilotfish.envoy.message import duration, pack, socket_address
 from pilotfish.model import Duration
-from pilotfish.model.wellknown import DNS_PROXY_PORT
+from pilotfish.model.wellknown import PROXY_DNS_PORT
 
 RESOLVER: Final = TypedExtensionConfig(
     name="envoy.network.dns_resolver.cares",
-    typed_config=pack(CaresDnsResolverConfig(resolvers=[socket_address("127.0.0.1", DNS_PROXY_PORT)])),
+    typed_config=pack(CaresDnsResolverConfig(resolvers=[socket_address("127.0.0.1", PROXY_DNS_PORT)])),
 )
-"""The agent's DNS: Envoy's own traffic is not captured, so it is asked by address."""
+"""The agent's DNS for its Envoy, whose own traffic is not captured, so it is asked by address. Its other one
+gives apps addresses of the mesh's own for ServiceEntries, which would lead Envoy back to itself."""
 
 
 def _cache(refresh: Duration) -> DnsCacheConfig:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from pilotfish.agent.names import find_addresses, in_cluster
+from pilotfish.agent.names import find_addresses
 from pilotfish.explain.trace import Rejected
-from pilotfish.model.names import NameTable
+from pilotfish.model.names import NameTable, in_cluster
 from pilotfish.model.wellknown import CLUSTER_DOMAIN, SERVICE_DOMAIN, namespace_domain
 
 _DOTS: Final = 5

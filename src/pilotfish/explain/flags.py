@@ -54,7 +54,8 @@ FLAGS: Final = {
     "UF": Meaning(
         "503",
         "the connection to the endpoint failed; at the server's side nothing listens on the port, or on loopback alone",
-        "let the app listen on 0.0.0.0, or correct the Service's targetPort; or what the DestinationRule says of TLS",
+        "let the app listen on 0.0.0.0, or correct the Service's targetPort, or what the DestinationRule says of TLS; "
+        "what is outside of the mesh is reached with `up --egress` alone",
         (_TARGET_PORT, _TLS, _ENDPOINTS),
     ),
     "UO": Meaning(

@@ -79,6 +79,8 @@ class Scene:
     """What is said of an address that is nobody's here."""
     is_closed: Callable[[str], bool] = lambda _: False
     """Whether it is known that nothing leads to such an address."""
+    closed: str = ""
+    """Why it is."""
 
     @cached_property
     def frontends(self) -> tuple[Frontend, ...]:

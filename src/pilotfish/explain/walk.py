@@ -153,7 +153,7 @@ class _Walk:
         if station is None:
             place = f"{call.address}:{call.port}"
             if self.scene.is_closed(call.address):
-                why = f"there is no way to {place}: it is no pod's, and the mesh leads nowhere else"
+                why = f"there is no way to {place}: {self.scene.closed}"
                 branch.end(End.REFUSED, why, is_slow=True)
             else:
                 branch.beyond(side=branch.side, pod="").end(End.DELIVERED, self.scene.beyond.format(place))

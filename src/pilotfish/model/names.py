@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from ipaddress import ip_address
 from typing import NamedTuple
+
+from pilotfish.model.wellknown import CLUSTER_DOMAIN
 
 
 class Port(NamedTuple):
@@ -46,6 +48,13 @@ class NameTable:
         return {address: tuple(names) for address, names in found.items()}
 
     @cached_property
+    def clusters(self) -> NameTable:
+        """The cluster's names alone, which Envoy itself is answered from. A ServiceEntry's host has an address that
+        leads to the proxy, and the proxy is to find the one behind it: Istio's asks the cluster's DNS."""
+        records = {name: addresses for name, addresses in self.records.items() if in_cluster(name)}
+        return self if len(records) == len(self.records) else replace(self, records=records)
+
+    @cached_property
     def branches(self) -> Set[str]:
         """The names that only have others below them, such as `vm.svc.cluster.local`."""
         found: set[str] = set()
@@ -53,6 +62,11 @@ class NameTable:
             while (name := name.partition(".")[2]) and name not in found:
                 found.add(name)
         return found
+
+
+def in_cluster(name: str) -> bool:
+    """Whether the table is the whole truth about it."""
+    return name == CLUSTER_DOMAIN or name.endswith(f".{CLUSTER_DOMAIN}")
 
 
 @lru_cache(maxsize=4096)

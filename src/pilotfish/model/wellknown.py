@@ -32,10 +32,16 @@ HEALTH_PORT: Final = 15021
 """Envoy: readiness for load balancers."""
 DNS_PROXY_PORT: Final = 15053
 """The agent: captured DNS, on its pod's loopback."""
+PROXY_DNS_PORT: Final = 15054
+"""The agent: DNS for its Envoy, which is to find the addresses that the mesh's own names for hosts lead to."""
 PROMETHEUS_PORT: Final = 15090
 """Envoy: its own metrics."""
 PROXY_PORTS: Final = (OUTBOUND_PORT, INBOUND_PORT, HEALTH_PORT, PROMETHEUS_PORT)
 """Where Envoy listens on every address of its pod, so that no app can."""
+
+# --- names
+MACHINE_NAME: Final = "host.pilotfish.internal"
+"""The machine that the mesh runs on, for its pods."""
 
 # --- users
 PROXY_UID: Final = 1337

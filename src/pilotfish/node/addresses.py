@@ -6,16 +6,17 @@ from collections.abc import Collection
 from ipaddress import IPv4Network, IPv6Network
 
 _FIRST = 2
-_LAST = 0xFFFD
-"""10.N.255.253; the next one is the host's."""
+_BEHIND = 3
+"""10.N.255.253, which stands for the host's services, 10.N.255.254, the host's own, and 10.N.255.255."""
 
 
-def next_offset(used: Collection[int], last: int) -> int:
+def next_offset(used: Collection[int], last: int, addresses: int = 1 << 16) -> int:
     """The first free offset after `last`, round about: an address that just became free is not given away at once.
+    `addresses`: of the pods' network.
 
     Raises ValueError if all are used.
     """
-    size = _LAST - _FIRST + 1
+    size = addresses - _BEHIND - _FIRST
     start = max(last, _FIRST - 1) - _FIRST + 1
     for step in range(size):
         offset = _FIRST + (start + step) % size

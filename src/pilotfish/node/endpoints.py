@@ -33,13 +33,19 @@ def target_port(port: ServicePort, spec: PodSpec) -> int | None:
     value = port.target_port.value
     if isinstance(value, int):
         return value
+    return find_container_port(spec, value, port.protocol)
+
+
+def find_container_port(spec: PodSpec, name: str, protocol: str) -> int | None:
+    """The number that a pod declares under a name."""
     declared = (p for c in (*spec.init_containers, *spec.containers) for p in c.ports)
-    return next((p.container_port for p in declared if p.name == value and p.protocol == port.protocol), None)
+    return next((p.container_port for p in declared if p.name == name and p.protocol == protocol), None)
 
 
-def find_port(service: Service, wanted: str) -> ServicePort | None:
+def find_port(service: Service, wanted: str, protocol: str = "TCP") -> ServicePort | None:
     """By number or by name."""
-    return next((p for p in service.spec.ports if wanted in (str(p.port), p.name)), None)
+    named = (p for p in service.spec.ports if p.protocol == protocol)
+    return next((p for p in named if wanted in (str(p.port), p.name)), None)
 
 
 def endpoints(

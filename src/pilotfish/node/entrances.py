@@ -113,7 +113,7 @@ def host_ports(port: int) -> tuple[int, ...]:
 
 def leads_to(publish: Publish, service: Service | None, entrance: Entrance) -> bool:
     """What the user publishes is this entrance."""
-    port = find_port(service, publish.service_port) if service is not None else None
+    port = find_port(service, publish.target_port) if service is not None else None
     if service is None or port is None or port.port != entrance.port or not service.spec.selector:
         return False
     return publish.namespace == entrance.gateway.namespace and service.spec.selector.items() <= entrance.labels.items()

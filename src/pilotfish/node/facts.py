@@ -8,7 +8,7 @@ gone here before any proxy has heard of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, ip_address
 from typing import Final
@@ -29,7 +29,6 @@ from pilotfish.model.frontend import Frontend, Frontends
 from pilotfish.model.kinds import ENDPOINT_SLICE, ENDPOINTS, SERVICE, WORKLOAD_ENTRY
 from pilotfish.model.names import NameTable
 from pilotfish.node.document import PodRecord, timestamp
-from pilotfish.node.services import CLUSTER_IPS
 from pilotfish.node.store import Store, Stored
 
 _KINDS: Final = frozenset({SERVICE, ENDPOINTS, ENDPOINT_SLICE, WORKLOAD_ENTRY})
@@ -55,9 +54,9 @@ class Worked:
 class ServiceFacts:
     """What is known, and what follows from it. Not for several threads."""
 
-    def __init__(self, subnet: IPv4Network) -> None:
-        """`subnet`: the mesh's own, in which an external IP would be somebody else's."""
-        self._subnet = subnet
+    def __init__(self, own: Collection[IPv4Network]) -> None:
+        """`own`: the mesh's networks, in which an external IP would be somebody else's."""
+        self._own = own
         self._seen: dict[ObjectRef, _Seen] = {}
         self._pending: dict[ObjectRef, _Seen | None] = {}
         """What became another and is not in the graph yet; None for what is gone."""
@@ -119,7 +118,7 @@ class ServiceFacts:
     def _build(self, seen: _Seen | None) -> Manifest | None:
         match seen:
             case (Stored() as stored, str() as cluster_ip):
-                return _fill_in(stored, cluster_ip, self._subnet)
+                return _fill_in(stored, cluster_ip, self._own)
             case (PodRecord() as pod,):
                 return _build_pod(pod)
         return None
@@ -130,21 +129,22 @@ class ServiceFacts:
             self._graph.collect([(name_table, (EVERYONE,)), *((frontends_of, (ref,)) for ref in services)])
 
 
-def find_problems(store: Store, subnet: IPv4Network) -> tuple[Problem, ...]:
+def find_problems(store: Store, own: Collection[IPv4Network]) -> tuple[Problem, ...]:
     """External IPs that belong to the mesh itself."""
+    networks = ", ".join(map(str, own))
     return tuple(
         Problem(
             stored.ref,
             f"spec.externalIPs[{index}]",
             "InvalidExternalIP",
-            f"{address} is one of the mesh's own ({subnet}, {CLUSTER_IPS}), so nothing is served there; choose another",
+            f"{address} is one of the mesh's own ({networks}), so nothing is served there; choose another",
             Severity.WARNING,
             stored.manifest.source,
         )
         for stored in store.objects.values()
         if isinstance(service := stored.manifest.resource, Service)
         for index, address in enumerate(service.spec.external_ips)
-        if _is_own(address, subnet)
+        if _is_own(address, own)
     )
 
 
@@ -158,7 +158,7 @@ def _is_same(old: _Seen | None, new: _Seen) -> bool:
     return False
 
 
-def _fill_in(stored: Stored, cluster_ip: str, subnet: IPv4Network) -> Manifest | None:
+def _fill_in(stored: Stored, cluster_ip: str, own: Collection[IPv4Network]) -> Manifest | None:
     """None for a Service that can't have the cluster IP that it asks for."""
     resource, manifest = stored.manifest.resource, stored.manifest
     if not isinstance(resource, Service) or resource.spec.type == "ExternalName":
@@ -166,7 +166,7 @@ def _fill_in(stored: Stored, cluster_ip: str, subnet: IPv4Network) -> Manifest |
     spec = resource.spec
     if not cluster_ip and spec.cluster_ip != "None":
         return None
-    served = tuple(address for address in spec.external_ips if not _is_own(address, subnet))
+    served = tuple(address for address in spec.external_ips if not _is_own(address, own))
     spec = msgspec.structs.replace(spec, cluster_ip=cluster_ip or "None", external_ips=served)
     # A cluster's own DNS and kernel serve everyone, whoever's proxies see the Service.
     annotations = {key: value for key, value in resource.metadata.annotations.items() if key != EXPORT_TO}
@@ -175,9 +175,9 @@ def _fill_in(stored: Stored, cluster_ip: str, subnet: IPv4Network) -> Manifest |
     return replace(manifest, resource=msgspec.structs.replace(resource, metadata=metadata, spec=spec))
 
 
-def _is_own(address: str, subnet: IPv4Network) -> bool:
+def _is_own(address: str, own: Collection[IPv4Network]) -> bool:
     parsed = ip_address(address)
-    return parsed in subnet or parsed in CLUSTER_IPS
+    return any(parsed in network for network in own)
 
 
 def _build_pod(record: PodRecord) -> Manifest:

@@ -178,7 +178,9 @@ def _documents(made: Made, ports: Mapping[int, Protocol]) -> Iterator[dict[str, 
     }
     listed = [{"name": f"{protocol.lower()}-{number}", "port": number} for number, protocol in ports.items()]
     yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
-    yield {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": selector, "ports": listed}}
+    exposed = {"type": "ClusterIP" if selector.get("istio") == "egressgateway" else "LoadBalancer"}
+    service = {**exposed, "selector": selector, "ports": listed}
+    yield {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service}
     spec = {"selector": {"matchLabels": selector}, "template": template}
     yield {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
 

@@ -14,7 +14,6 @@ from pilotfish.node.images import Image
 from pilotfish.node.limits import Limits
 from pilotfish.node.security import Security
 from pilotfish.node.security import build as build_security
-from pilotfish.node.services import DNS_ADDRESS
 from pilotfish.node.store import Store
 from pilotfish.node.volumes import Mount
 
@@ -63,10 +62,10 @@ def build(
     return Launch(argv, values, cwd, security, (*etc, *mounts), image, limits.build(container))
 
 
-def render_resolv_conf(namespace: str) -> str:
+def render_resolv_conf(namespace: str, nameserver: str) -> str:
     """As kubelet writes it for `dnsPolicy: ClusterFirst`."""
     search = f"{namespace_domain(namespace)} {SERVICE_DOMAIN} {CLUSTER_DOMAIN}"
-    return f"search {search}\nnameserver {DNS_ADDRESS}\noptions ndots:5\n"
+    return f"search {search}\nnameserver {nameserver}\noptions ndots:5\n"
 
 
 def render_hostname(pod: PodIdentity) -> str:

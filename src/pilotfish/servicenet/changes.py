@@ -14,9 +14,9 @@ from pilotfish.servicenet.elements import BUILDERS, SHARED, render_addition, ren
 from pilotfish.servicenet.table import render_skeleton
 
 
-def render_all(frontends: Frontends, beside: str) -> str:
-    """Replaces whatever the kernel has. `beside`: see `table.render_skeleton`."""
-    return render_skeleton(beside) + render_changes({}, frontends)
+def render_all(frontends: Frontends, beside: str, machine: str) -> str:
+    """Replaces whatever the kernel has. `beside`, `machine`: see `table.render_skeleton`."""
+    return render_skeleton(beside, machine) + render_changes({}, frontends)
 
 
 def render_changes(before: Frontends, after: Frontends) -> str:

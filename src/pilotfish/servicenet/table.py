@@ -20,8 +20,9 @@ KEY: Final = "ip daddr . meta l4proto . th dport"
 _KEY_TYPE = "ipv4_addr . inet_proto . inet_service"
 
 
-def render_skeleton(beside: str) -> str:
+def render_skeleton(beside: str, machine: str) -> str:
     """Replaces the table, whatever it held. `beside`: who answers pods without asking the node; the host does.
+    `machine`: the node's address that stands for the host, at ports where no relay listens.
 
     - An endpoint that answers a client with the same address would answer itself, and one that stands beside would
       answer past the node, with an address that nobody called: for both the client's address is the node's.
@@ -45,6 +46,8 @@ add rule {TABLE} refuse meta l4proto tcp reject with tcp reset
 add rule {TABLE} refuse reject
 add chain {TABLE} nat-prerouting {{ type nat hook prerouting priority -100 ; }}
 add rule {TABLE} nat-prerouting jump balance
+add rule {TABLE} nat-prerouting ip daddr {machine} socket wildcard 0 accept
+add rule {TABLE} nat-prerouting ip daddr {machine} meta l4proto {{ tcp, udp }} dnat to {beside}
 add chain {TABLE} nat-output {{ type nat hook output priority -100 ; }}
 add rule {TABLE} nat-output jump balance
 add chain {TABLE} nat-postrouting {{ type nat hook postrouting priority 100 ; }}

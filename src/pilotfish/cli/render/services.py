@@ -14,7 +14,8 @@ def render_services(services: Iterable[ServiceView], now: float, wide: bool = Fa
     rows = []
     for service in services:
         ports, age = ",".join(service.ports) or NONE, render_age(now - service.created_at)
-        row: tuple[str, ...] = (service.name, service.type, service.cluster_ip or NONE, NONE, ports, age)
+        external = ",".join(service.external) or ("<pending>" if service.type == "LoadBalancer" else NONE)
+        row: tuple[str, ...] = (service.name, service.type, service.cluster_ip or NONE, external, ports, age)
         row += (render_labels(service.selector),) if wide else ()
         rows.append(row)
     return table(header, rows)

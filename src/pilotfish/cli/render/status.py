@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pilotfish.cli.render.age import render_age
 from pilotfish.cli.render.pods import ready, restarts, status
@@ -36,6 +36,11 @@ def render_trials(published: PublishView) -> Iterator[str]:
     yield from published.trials[:_TRIALS]
     if len(published.trials) > _TRIALS:
         yield f"# {len(published.trials) - _TRIALS} more for {published.address}: see status -o json"
+
+
+def render_published(published: Iterable[PublishView]) -> str:
+    """Where the host leads into the mesh."""
+    return table(("PUBLISHED", "SERVICE"), ((each.address, each.target) for each in published)).text()
 
 
 def render_discovery(discovery: DiscoveryView) -> str:
@@ -78,7 +83,7 @@ def _parts(view: StatusView, now: float) -> Iterator[str]:
     if view.pods:
         yield pods_with_sync(view, now).text()
     if view.published:
-        yield table(("PUBLISHED", "SERVICE"), ((each.address, each.target) for each in view.published)).text()
+        yield render_published(view.published)
         yield "".join(f"  {line}\n" for each in view.published for line in render_trials(each))
     notes = [f"{pod.name}.{pod.namespace}: {note}\n" for pod in view.pods for note in pod.notes]
     failures = [
@@ -98,6 +103,7 @@ def _head(view: StatusView, now: float) -> str:
         ("from", " ".join(view.mesh.sources) or "nothing yet"),
         ("namespace", view.mesh.default_namespace),
         ("addresses", ", ".join(view.mesh.pod_subnets) or "none"),
+        *((("way out", "as from this machine (--egress)"),) if view.mesh.egress else ()),
         ("discovery", render_discovery(view.discovery)),
         ("directory", view.mesh.directory),
         *((("mutual TLS", _mutual(view)),) if view.inbound.connections else ()),

@@ -54,7 +54,7 @@ def check_service(resource: Service, report: Report) -> None:
     if not spec.ports and not headless and spec.type != "ExternalName":
         report.missing("spec.ports", "list the ports that the Service has")
     for index, port in enumerate(spec.ports):
-        _check_service_port(port, f"spec.ports[{index}]", report)
+        _check_service_port(port, spec.type, f"spec.ports[{index}]", report)
     _check_port_names(spec.ports, "spec.ports", report)
     numbers = ((f"spec.ports[{i}].port", f"{p.port}/{p.protocol}") for i, p in enumerate(spec.ports))
     check_unique(numbers, "the port", report)
@@ -73,9 +73,6 @@ def _check_cluster_ip(address: str, field: str, report: Report) -> None:
 def _check_type(spec: ServiceSpec, report: Report) -> None:
     if spec.type == "ExternalName":
         _check_external_name(spec.external_name, report)
-    elif spec.type != "ClusterIP":
-        what = "it is served as a ClusterIP: no port of the host is opened; use `up --publish`"
-        report.warning("spec.type", "UnsupportedField", what)
 
 
 def _check_external_name(name: str, report: Report) -> None:
@@ -113,8 +110,13 @@ def _check_affinity(spec: ServiceSpec, report: Report) -> None:
             report.invalid(f"{field}Config.clientIP.timeoutSeconds", f"{seconds} s is no time to keep one", remedy)
 
 
-def _check_service_port(port: ServicePort, field: str, report: Report) -> None:
+def _check_service_port(port: ServicePort, kind: str, field: str, report: Report) -> None:
     check_port(port.port, f"{field}.port", report)
+    if port.node_port:
+        check_port(port.node_port, f"{field}.nodePort", report)
+        if kind not in ("NodePort", "LoadBalancer"):
+            what = f"a Service of type {kind} has no port of the host; remove it, or write type: NodePort"
+            report.warning(f"{field}.nodePort", "UnusedField", what)
     if port.target_port is not None:
         check_port_or_name(port.target_port.value, f"{field}.targetPort", report)
     if port.protocol == "SCTP":

@@ -12,6 +12,7 @@ from pilotfish.config.checks.names import check_at_least, check_istio_label, che
 from pilotfish.config.istio.workload_entry import WorkloadEntrySpec
 from pilotfish.config.report import Report
 from pilotfish.model.addresses import is_ip
+from pilotfish.model.wellknown import MACHINE_NAME
 
 _LONGEST_PATH = 107
 """unix(7)."""
@@ -46,7 +47,8 @@ def _check_address(address: str, place: str, report: Report, may_be_a_name: bool
         report.missing(field, "write the endpoint's address", of=place)
     elif is_ip(address):
         if special := describe_special(address):
-            report.invalid(field, f"{address} is {special}", "write the address at which the endpoint is called")
+            remedy = f"write the address that is called, or {MACHINE_NAME}, with resolution DNS, for this machine"
+            report.invalid(field, f"{address} is {special}", remedy)
     elif not may_be_a_name:
         report.invalid(field, f"{address!r} is no address", "write one, or resolution DNS for a name")
     elif not is_domain(address):

@@ -33,7 +33,7 @@ from pilotfish.agent.readiness import parse_stats
 from pilotfish.agent.supervisor import Phase, Supervisor
 from pilotfish.agent.taken import Taken
 from pilotfish.model.names import NameTable
-from pilotfish.model.wellknown import PROXY_PORTS
+from pilotfish.model.wellknown import PROXY_DNS_PORT, PROXY_PORTS
 from pilotfish.runtime.agent.admin import Admin
 from pilotfish.runtime.agent.dns import NameServer
 from pilotfish.runtime.agent.envoy import (
@@ -100,7 +100,8 @@ class Agent:
         self._identity = ServedIdentity(spec, host, self._publish)
         self._http = StatusServer(self)
         self._files = FileSecrets(user, self._publish)
-        self._dns = NameServer(self.names, host.forwarder)
+        self._dns = NameServer(self.names, host.forwarder, host.own_names)
+        self._proxy_dns = NameServer(lambda: self.names().clusters, host.forwarder, host.own_names)
 
     @property
     def ready(self) -> bool:
@@ -129,6 +130,7 @@ class Agent:
         try:
             await self._http.start(self.spec.netns, self.spec.proxy_config.status_port)
             await self._dns.start(self.spec.netns, owner=self.spec.user)
+            await self._proxy_dns.start(self.spec.netns, PROXY_DNS_PORT, self.spec.user, hosts=("127.0.0.1",))
             await self._files.start(self.spec.netns)
             await self._identity.start(*envoy_user(self.spec))
         except BaseException:
@@ -191,9 +193,9 @@ class Agent:
             epoch=max(0, self._machine.epoch),
             restarts=self._machine.restarts,
             startup_seconds=self._startup,
-            dns_queries=self._dns.queries,
-            dns_forwarded=self._dns.forwarded,
-            dns_failures=self._dns.failures,
+            dns_queries=self._dns.queries + self._proxy_dns.queries,
+            dns_forwarded=self._dns.forwarded + self._proxy_dns.forwarded,
+            dns_failures=self._dns.failures + self._proxy_dns.failures,
             dns_names=len(self.names().records),
             scrapes=self._http.scrapes,
             scrape_failures=self._http.scrape_failures,
@@ -346,6 +348,7 @@ class Agent:
         await self._identity.close()
         await self._http.close()
         await self._dns.close()
+        await self._proxy_dns.close()
         await self._files.close()
         for task in tuple(self._tasks):
             task.cancel()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, cast
 
-from pilotfish.agent.names import Forward, Reply, resolve
+from pilotfish.agent.names import NO_NAMES, Forward, Own, Reply, resolve
 from pilotfish.model.names import NameTable
 from pilotfish.model.wellknown import DNS_PROXY_PORT
 from pilotfish.runtime.agent.forward import Forwarder
@@ -31,10 +31,12 @@ the server)."""
 class NameServer:
     """Answers from the table that `table` returns at that moment."""
 
-    def __init__(self, table: Callable[[], NameTable], forwarder: Forwarder) -> None:
+    def __init__(self, table: Callable[[], NameTable], forwarder: Forwarder, own: Own = NO_NAMES) -> None:
+        """`own`: names that the machine gives."""
         self.queries = self.forwarded = self.failures = 0
         self._table = table
         self._forwarder = forwarder
+        self._own = own
         self._conversations = _Allowance(_MOST_CONNECTIONS)
         self._forwarding = _Allowance(_MOST_FORWARDED)
         self._closers: list[Callable[[], None]] = []
@@ -92,7 +94,7 @@ class NameServer:
 
     def _resolve(self, packet: bytes, over_udp: bool) -> Reply | Forward | None:
         self.queries += 1
-        return resolve(packet, self._table(), over_udp)
+        return resolve(packet, self._table(), over_udp, self._own)
 
     async def _forward_datagram(self, forward: Forward, send: Callable[[bytes], None]) -> None:
         send(await self._forward(forward, over_udp=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+from pilotfish.agent.names import NO_NAMES, Own
 from pilotfish.runtime.agent.envoy import find_envoy
 from pilotfish.runtime.agent.forward import Forwarder
 from pilotfish.runtime.agent.nametables import NameTables
@@ -16,11 +17,15 @@ from pilotfish.runtime.linux.spare import SpareLauncher
 class AgentHost:
     """What the agents of one process have in common. Close it after them."""
 
-    def __init__(self, resolvers: tuple[str, ...] = (), socket_owner: int | None = None) -> None:
+    def __init__(
+        self, resolvers: tuple[str, ...] = (), socket_owner: int | None = None, own_names: Own = NO_NAMES
+    ) -> None:
         """`resolvers`: the machine's (`machine_resolvers()`). `socket_owner`: the uid to whom the connections to
-        resolvers and discovery are to belong; of use in a captured namespace, where this process is root.
+        resolvers and discovery are to belong; of use in a captured namespace, where this process is root. `own_names`:
+        what the machine gives beside the mesh's.
         """
         self._owner = socket_owner
+        self.own_names = own_names
         self.forwarder = Forwarder(resolvers, socket_owner)
         self.names = NameTables(socket_owner)
         self.roots = Followers(self._socket)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pilotfish.capture import CaptureSpec, Difference, RuleSet, diff, native_rules, rules
@@ -16,9 +15,11 @@ from pilotfish.runtime.capture.change import apply, resolve_groups
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux import netlink
 from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.linux.told import told
 
 LEGACY_POLL = 1.0
 """Seconds. The kernel tells nobody when legacy rules change."""
+_GROUPS = ((netlink.NETFILTER, (nftables.GROUP,)), (netlink.ROUTE, routing.GROUPS))
 _SETTLING = 0.02
 """Seconds that a burst of changes is waited for."""
 
@@ -91,7 +92,7 @@ async def watch(
     backend = backend or await choose(netns, Survey.take(netns))
     last: tuple[Drift, ...] | None = None
     tried: tuple[Drift, ...] = ()
-    with _told(netns) as changed:
+    with told(netns, _GROUPS) as changed:
         while True:
             changed.clear()
             try:
@@ -128,31 +129,3 @@ async def _next_change(netns: NetNs, changed: asyncio.Event) -> None:
 
 def _gone(netns: NetNs) -> MachineError:
     return MachineError(f"network namespace {netns.path} is gone", "")
-
-
-@contextmanager
-def _told(netns: NetNs) -> Iterator[asyncio.Event]:
-    """An event that is set whenever the kernel tells of a change."""
-    loop = asyncio.get_running_loop()
-    changed = asyncio.Event()
-    groups = ((netlink.NETFILTER, (nftables.GROUP,)), (netlink.ROUTE, routing.GROUPS))
-    with ExitStack() as stack:
-        for protocol, numbers in groups:
-            told = stack.enter_context(netlink.subscribe(netns, protocol, numbers))
-            loop.add_reader(told, _drain, told, changed)
-            stack.callback(loop.remove_reader, told.fileno())
-        yield changed
-
-
-def _drain(told: socket.socket, changed: asyncio.Event) -> None:
-    changed.set()
-    # An overflow (ENOBUFS) is a change, too; what has changed is read anyway.
-    with suppress(BlockingIOError):
-        while True:
-            with suppress(InterruptedError):
-                try:
-                    told.recv(1 << 16)
-                except BlockingIOError:
-                    raise
-                except OSError:
-                    return

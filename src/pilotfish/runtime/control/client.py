@@ -20,7 +20,7 @@ import msgspec
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.frontend import Frontend
 from pilotfish.model.names import NameTable
-from pilotfish.runtime.control.views import ChangesView, MeshView, OwnerView, RolloutView, StatusView
+from pilotfish.runtime.control.views import ChangesView, MeshView, OwnerView, PublishView, RolloutView, StatusView
 from pilotfish.runtime.http import blocking
 from pilotfish.runtime.http.message import Answer, AnswerError, Request
 
@@ -114,6 +114,18 @@ class Client:
         """Whether every proxy has, and has acknowledged, what follows from the objects as they are; false after `wait`
         seconds."""
         return self._call("GET", "/synced", bool, {"wait": str(wait)}, timeout=wait + 10)
+
+    def publish(self, text: str, namespace: str = "default") -> PublishView:
+        """Open a port of the host, as `--publish` of `up` does; see `node.publish` for the text's form."""
+        return self._call("POST", "/publish", PublishView, body={"text": text, "namespace": namespace})
+
+    def endpoints(self, text: str, namespace: str = "default") -> tuple[tuple[str, int], ...]:
+        """Where a connection to what would be published so goes: the ready pods of a Service, or the pod."""
+        return self._call("GET", "/endpoints", tuple[tuple[str, int], ...], {"text": text, "namespace": namespace})
+
+    def unpublish(self, address: str, protocol: str = "TCP") -> PublishView:
+        """Close one that was opened by hand, by its `127.0.0.1:8080`. Raises Refused if there is none."""
+        return self._call("POST", "/unpublish", PublishView, body={"address": address, "protocol": protocol})
 
     def down(self, timeout: float) -> None:
         """Take the mesh down; returns when all of it is gone."""

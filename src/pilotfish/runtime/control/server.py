@@ -15,8 +15,9 @@ from pilotfish.model.kinds import POD, kind_named
 from pilotfish.model.names import NameTable
 from pilotfish.model.struct import Frozen
 from pilotfish.node.patching import BadPatch
+from pilotfish.node.publish import Endpoints, Transport
 from pilotfish.runtime.control.client import Unstructured
-from pilotfish.runtime.control.views import ChangesView, OwnerView, RolloutView, StatusView
+from pilotfish.runtime.control.views import ChangesView, OwnerView, PublishView, RolloutView, StatusView
 from pilotfish.runtime.http.served import LOG
 from pilotfish.runtime.linux.unix import bind
 
@@ -45,6 +46,9 @@ class Operations(Protocol):
     async def rollout(self, ref: ObjectRef, said: str, wait: float) -> RolloutView | None: ...
     async def events(self, since: int, wait: float) -> int: ...
     async def synced(self, wait: float) -> bool: ...
+    def endpoints(self, text: str, namespace: str) -> Endpoints: ...
+    async def publish(self, text: str, namespace: str) -> PublishView: ...
+    async def unpublish(self, address: str, protocol: Transport) -> PublishView | None: ...
     async def down(self) -> None: ...
 
 
@@ -75,6 +79,16 @@ class Scale(Object):
     current: int | None = None
 
 
+class Publishing(Frozen, forbid_unknown_fields=True):
+    text: str
+    namespace: str = "default"
+
+
+class Place(Frozen, forbid_unknown_fields=True):
+    address: str
+    protocol: Transport = "TCP"
+
+
 B = TypeVar("B")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -93,6 +107,7 @@ class ControlServer:
                 web.get("/objects", self._objects),
                 web.get("/names", self._names),
                 web.get("/frontends", self._frontends),
+                web.get("/endpoints", self._endpoints),
                 web.get("/rollout/status", self._rollout),
                 web.get("/events", self._events),
                 web.get("/synced", self._synced),
@@ -102,6 +117,8 @@ class ControlServer:
                 web.post("/patch", self._patch),
                 web.post("/scale", self._scale),
                 web.post("/rollout/restart", self._restart),
+                web.post("/publish", self._publish),
+                web.post("/unpublish", self._unpublish),
                 web.post("/down", self._down),
             ]
         )
@@ -186,6 +203,27 @@ class ControlServer:
 
     async def _restart(self, request: web.Request) -> web.Response:
         return _answer(self._operations.restart((await _body(request, Object)).ref))
+
+    async def _endpoints(self, request: web.Request) -> web.Response:
+        try:
+            namespace = request.query.get("namespace", "default")
+            return _answer(self._operations.endpoints(request.query.get("text", ""), namespace))
+        except ValueError as error:
+            raise web.HTTPBadRequest(text=str(error)) from error
+
+    async def _publish(self, request: web.Request) -> web.Response:
+        body = await _body(request, Publishing)
+        try:
+            return _answer(await self._operations.publish(body.text, body.namespace))
+        except ValueError as error:
+            raise web.HTTPBadRequest(text=str(error)) from error
+
+    async def _unpublish(self, request: web.Request) -> web.Response:
+        body = await _body(request, Place)
+        found = await self._operations.unpublish(body.address, body.protocol)
+        if found is None:
+            raise web.HTTPNotFound(text=f"nothing was published by hand on {body.address} ({body.protocol})")
+        return _answer(found)
 
     async def _down(self, request: web.Request) -> web.Response:
         await self._operations.down()

@@ -108,11 +108,13 @@ class ServiceView(View):
     cluster_ip: str
     """"None" for a headless Service."""
     ports: tuple[str, ...]
-    """As kubectl shows them: `8888/TCP`."""
+    """As kubectl shows them: `8888/TCP`, `80:30080/TCP` with the host's port."""
     created_at: float
     endpoints: tuple[str, ...] = ()
     """`10.244.0.2:8888`, ready ones only."""
     selector: dict[str, str] = {}
+    external: tuple[str, ...] = ()
+    """The host's addresses of a load balancer, and `externalIPs`."""
 
 
 _WORST_FIRST: Final = (Sync.REFUSED, Sync.STALE, Sync.NOT_SENT)
@@ -203,6 +205,9 @@ class PublishView(View):
     """`webapp.vm:8889`."""
     trials: tuple[str, ...] = ()
     """Commands for a shell that try what a gateway routes there."""
+    protocol: Literal["TCP", "UDP"] = "TCP"
+    chosen: bool = False
+    """By hand, and not because an object asks for it."""
 
 
 class DiscoveryView(View):
@@ -283,6 +288,10 @@ class MeshView(View):
     sources: tuple[str, ...]
     """The files and folders that `up` was given."""
     default_namespace: str = "default"
+    service_subnet: str = "10.96.0.0/16"
+    """The cluster IPs."""
+    egress: bool = False
+    """Pods reach what the host reaches."""
 
 
 class StatusView(View):

@@ -6,6 +6,7 @@ import asyncio
 import os
 import select
 import signal
+import socket
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from pilotfish.runtime.linux.command import ip
 from pilotfish.runtime.linux.netns import NetNs, list_names
+from pilotfish.runtime.net.host_tables import withdraw
 from pilotfish.runtime.net.names import host_interface, node_name
 
 
@@ -44,9 +46,12 @@ def leftovers(mesh: str) -> Leftovers:
     names = tuple(name for name in list_names(node) if name == node or name.startswith(f"{node}."))
     namespaces = tuple(NetNs.named(name) for name in names)
     interface = host_interface(mesh)
-    return Leftovers(
-        _processes(namespaces), namespaces, interface if Path("/sys/class/net", interface).exists() else ""
-    )
+    return Leftovers(_processes(namespaces), namespaces, interface if interface in _links() else "")
+
+
+def _links() -> frozenset[str]:
+    """Of the namespace that this process is in."""
+    return frozenset(name for _, name in socket.if_nameindex())
 
 
 _PATIENCE = 5.0
@@ -66,7 +71,7 @@ async def sweep(mesh: str) -> tuple[str, ...]:
         await ip((f"link delete dev {found.interface}",), force=True)
     for namespace in found.namespaces:
         namespace.delete()
-    return found.describe()
+    return (*found.describe(), *await withdraw(mesh))
 
 
 def _processes(namespaces: tuple[NetNs, ...]) -> tuple[tuple[int, str], ...]:

@@ -9,23 +9,20 @@ of it away (`names` says how things are called, `leftovers` how they go).
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import json
-import os
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
-from pilotfish.node.services import CLUSTER_IPS, DNS_ADDRESS
+from pilotfish.node.services import CLUSTER_IPS
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.command import ip, run
 from pilotfish.runtime.linux.loopback import ipv6_enabled
-from pilotfish.runtime.linux.netns import DIRECTORY, NetNs
+from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.net.leftovers import sweep
 from pilotfish.runtime.net.names import check_mesh_name, host_interface, link_name, node_name, pod_name
-from pilotfish.runtime.net.subnets import Subnets, choose, hardware_address
+from pilotfish.runtime.net.one_at_a_time import one_at_a_time
+from pilotfish.runtime.net.subnets import Subnets, choose, find_overlap, hardware_address, parse_used
 
 BRIDGE = "pf0"
 _OWN_TABLE = 96
@@ -71,16 +68,15 @@ class MeshNetwork:
     """Where discovery runs; it holds the bridge."""
 
     @classmethod
-    async def create(cls, mesh: str, taken: Iterable[str] = ()) -> MeshNetwork:
-        """The node's namespace and the host's link. `taken`: subnets of other meshes, as `10.244.0.0/16`.
+    async def create(cls, mesh: str, wanted: Subnets | None = None, services: IPv4Network = CLUSTER_IPS) -> MeshNetwork:
+        """The node's namespace and the host's link. None wanted: the first subnets that are free.
 
-        MachineError if it exists already (then `sweep` first), for a bad name, and without root.
+        MachineError if it exists already (then `sweep` first), if the subnets are taken, for a bad name, and without
+        root.
         """
         check_mesh_name(mesh)
-        async with _one_at_a_time():
-            subnets = choose((*await _routed(), *taken))
-            if subnets is None:
-                raise MachineError("no subnet 10.N.0.0/16 is free for the mesh", "free one: see `ip route`")
+        async with one_at_a_time():
+            subnets = _choose(await _routed(), wanted, services)
             network = cls(mesh, subnets, NetNs.create(node_name(mesh)))
             try:
                 await network._build()
@@ -134,12 +130,12 @@ class MeshNetwork:
             f"address add {address4} dev {BRIDGE}",
             *_if_ipv6(f"address add {address6} dev {BRIDGE} nodad"),
             f"link set {BRIDGE} up",
-            f"address add {DNS_ADDRESS} dev lo",
+            *(f"address add {address} dev lo" for address in (self.subnets.dns, self.subnets.machine)),
             "route add unreachable default",
             # What the node itself sends to a Service is routed before it is translated, and again after. What pods send
             # is translated first, so for them an address that no Service has stays without a route.
-            f"rule add iif lo to {CLUSTER_IPS} lookup {_OWN_TABLE}",
-            f"route add {CLUSTER_IPS} dev {BRIDGE} src {self.subnets.node[0]} table {_OWN_TABLE}",
+            f"rule add iif lo to {self.subnets.services} lookup {_OWN_TABLE}",
+            f"route add {self.subnets.services} dev {BRIDGE} src {self.subnets.node[0]} table {_OWN_TABLE}",
             *_if_ipv6("route add unreachable ::/0"),
         )
 
@@ -177,16 +173,23 @@ def _if_ipv6(command: str) -> tuple[str, ...]:
     return (command,) if ipv6_enabled() else ()
 
 
-@asynccontextmanager
-async def _one_at_a_time() -> AsyncIterator[None]:
-    """Two meshes that start together, be it in two processes, must not choose the same subnet."""
-    DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
-    lock = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
+def _choose(used: Iterable[str], wanted: Subnets | None, services: IPv4Network) -> Subnets:
+    taken = tuple(used)
+    if wanted is None:
+        subnets = choose(taken, services)
+        if subnets is None:
+            raise MachineError(
+                "no subnet 10.N.0.0/16 is free for the mesh", "free one: see `ip route`, or use --pod-cidr"
+            )
+        return subnets
+    if wanted.v4.overlaps(wanted.services):
+        what = f"the pods' network {wanted.v4} and the Services' {wanted.services} share addresses"
+        raise MachineError(what, "choose another --pod-cidr or --service-cidr")
+    if (overlap := find_overlap(wanted.v4, parse_used(taken))) is not None:
+        raise MachineError(
+            f"the host has a route to {overlap}, which pods' {wanted.v4} overlaps", "choose another --pod-cidr"
+        )
+    return wanted
 
 
 async def _routed() -> tuple[str, ...]:

@@ -36,6 +36,7 @@ class ServiceNet:
         """Why the kernel does not have what was last wanted; "" while all is well."""
         self._node = network.node
         self._host = str(network.subnets.host[0])
+        self._machine = str(network.subnets.machine)
         self._frontends = frontends
         self._on_change = on_change
         self._held: Frontends | None = None
@@ -105,7 +106,7 @@ class ServiceNet:
             if held is None or await self._apply(render_changes(held, wanted)):
                 # It was never set up, or somebody else has changed it: all anew.
                 self._held = None
-                failure = await self._apply(render_all(wanted, self._host))
+                failure = await self._apply(render_all(wanted, self._host, self._machine))
             if not failure:
                 self._held = wanted
                 await self._forget(stale_flows(held or {}, wanted))

@@ -9,10 +9,9 @@ from pilotfish.model.frontend import Frontends
 from pilotfish.model.names import NameTable
 from pilotfish.node.document import PodRecord
 from pilotfish.node.facts import ServiceFacts, find_problems
-from pilotfish.node.services import DNS_ADDRESS
 from pilotfish.node.store import Store
 from pilotfish.runtime.agent.dns import NameServer
-from pilotfish.runtime.agent.forward import Forwarder
+from pilotfish.runtime.agent.host import AgentHost
 from pilotfish.runtime.net.network import MeshNetwork
 from pilotfish.runtime.net.services import ServiceNet
 from pilotfish.runtime.node.faults import Faults
@@ -23,22 +22,21 @@ _UNSERVED = "the kernel and the DNS do not follow it"
 
 
 class Addresses:
-    def __init__(
-        self, network: MeshNetwork, forwarder: Forwarder, on_change: Callable[[], None], faults: Faults
-    ) -> None:
+    def __init__(self, network: MeshNetwork, agents: AgentHost, on_change: Callable[[], None], faults: Faults) -> None:
         """`on_change` is called when `problems` or `settled` may be others."""
         self._node = network.node
-        self._subnet = network.subnets.v4
-        self._facts = ServiceFacts(self._subnet)
+        self._subnets = network.subnets
+        self._own = (network.subnets.v4, network.subnets.services)
+        self._facts = ServiceFacts(self._own)
         self._net = ServiceNet(network, self._frontends, on_change)
-        self._dns = NameServer(self._facts.names, forwarder)
+        self._dns = NameServer(self._facts.names, agents.forwarder, agents.own_names)
         self._faults = faults
         self._failed: set[ObjectRef] = set()
         self._problems: tuple[Problem, ...] = ()
 
     async def start(self) -> None:
         """Names are answered from now on."""
-        await self._dns.start(self._node, _DNS_PORT, hosts=(DNS_ADDRESS,))
+        await self._dns.start(self._node, _DNS_PORT, hosts=(self._subnets.dns,))
 
     async def close(self) -> None:
         await self._dns.close()
@@ -67,7 +65,7 @@ class Addresses:
 
     def announce(self, store: Store, cluster_ips: Mapping[ObjectRef, str], pods: Iterable[PodRecord]) -> None:
         if self._facts.update(store, cluster_ips, pods):
-            self._problems = find_problems(store, self._subnet)
+            self._problems = find_problems(store, self._own)
             self._net.refresh()
 
     async def wait(self) -> None:

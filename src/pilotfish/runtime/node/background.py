@@ -13,26 +13,22 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
-from pilotfish.node.publish import Publish
 from pilotfish.runtime.control.client import Client, Unreachable
 from pilotfish.runtime.node.options import CannotStart, OnProgress, ProgressLine, UpOptions
 
 
 class Order(msgspec.Struct, frozen=True):
-    name: str
-    sources: tuple[str, ...]
-    state_root: str
-    publish: tuple[Publish, ...]
-    mesh_config: str | None
-    namespace: str
-    recursive: bool
-    allow_plaintext: bool
-    authority: str | None
+    options: UpOptions
     stdin: str | None
+
+
+def _decode(kind: type[Any], text: str) -> object:
+    """What JSON has no type for was written as text."""
+    return Path(text) if kind is Path else kind(text)
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -47,7 +43,7 @@ def detach(options: UpOptions, on_progress: OnProgress, stdin: str | None = None
     if "-" in options.sources and stdin is None:
         stdin = sys.stdin.read()
     began = time.monotonic()
-    child = _spawn(_order(options, stdin))
+    child = _spawn(Order(options, stdin))
     try:
         return _follow(child, options, on_progress, began)
     except KeyboardInterrupt:
@@ -60,18 +56,7 @@ def serve() -> int:
     """The background process."""
     from pilotfish.runtime.node.up import run
 
-    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
-    options = UpOptions(
-        name=order.name,
-        sources=order.sources,
-        state_root=Path(order.state_root),
-        publish=order.publish,
-        mesh_config=order.mesh_config,
-        namespace=order.namespace,
-        recursive=order.recursive,
-        allow_plaintext=order.allow_plaintext,
-        authority=None if order.authority is None else Path(order.authority),
-    )
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order, dec_hook=_decode)
     teller = _Teller(os.dup(1))
     null = os.open(os.devnull, os.O_RDWR)
     # What goes wrong before the mesh stands is said on stderr, too; _Teller closes it after that.
@@ -79,7 +64,7 @@ def serve() -> int:
         os.dup2(null, descriptor)
     os.close(null)
     try:
-        return run(options, teller.progress, order.stdin)
+        return run(order.options, teller.progress, order.stdin)
     except CannotStart as error:
         teller.last(Line(refused=str(error)))
         return 1
@@ -117,33 +102,18 @@ class _Teller:
             os.close(null)
 
 
-def _order(options: UpOptions, stdin: str | None) -> Order:
-    return Order(
-        options.name,
-        options.sources,
-        str(options.state_root.absolute()),
-        options.publish,
-        options.mesh_config,
-        options.namespace,
-        options.recursive,
-        options.allow_plaintext,
-        None if options.authority is None else str(options.authority),
-        stdin,
-    )
-
-
 def _spawn(order: Order) -> subprocess.Popen[bytes]:
     code = "import sys; from pilotfish.runtime.node.background import serve; sys.exit(serve())"
     # The words after the code are for people who look at the list of processes.
     child = subprocess.Popen(
-        [sys.executable, "-c", code, "up", "--name", order.name, "--detach"],
+        [sys.executable, "-c", code, "up", "--name", order.options.name, "--detach"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
     if child.stdin is not None:
-        child.stdin.write(msgspec.json.encode(order))
+        child.stdin.write(msgspec.json.encode(order, enc_hook=str))
         child.stdin.close()
     return child
 

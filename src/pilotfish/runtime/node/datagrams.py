@@ -13,11 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pilotfish.runtime.agent.sockets import family_of
+from pilotfish.node.publish import Endpoints
+from pilotfish.runtime.agent.sockets import family_of, open_socket
+from pilotfish.runtime.linux.netns import NetNs
 
 _Client = tuple[Any, ...]
 """Its address, as the kernel says it."""
-Endpoints = Callable[[], tuple[tuple[str, int], ...]]
 _LARGEST: Final = 65536
 _AT_ONCE: Final = 64
 """Datagrams that are read before others get their turn."""
@@ -33,31 +34,24 @@ class _Flow:
     used: float
 
 
-class DatagramPort:
-    """Open, and served, until it is closed."""
-
-    def __init__(self, address: str, number: int, endpoints: Endpoints) -> None:
-        """OSError if the port is taken."""
+class DatagramRelay:
+    def __init__(
+        self, bound: socket.socket, endpoints: Callable[[], Endpoints], netns: NetNs | None, in_turn: bool
+    ) -> None:
+        """`netns`: where the endpoints are called from; None is this process's own. `in_turn`: or the first."""
         self._endpoints = endpoints
-        self._turn = itertools.count()
+        self._netns = netns
+        self._turn = itertools.count() if in_turn else itertools.repeat(0)
         self._flows: dict[_Client, _Flow] = {}
         """By the client's address, the one that was silent the longest first."""
         self._loop = asyncio.get_running_loop()
-        self._socket = socket.socket(family_of(address), socket.SOCK_DGRAM)
-        try:
-            self._socket.setblocking(False)
-            self._socket.bind((address, number))
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = bound
+        self._socket.setblocking(False)
+
+    async def start(self) -> None:
         self._loop.add_reader(self._socket, self._receive)
 
-    @property
-    def address(self) -> _Client:
-        address: _Client = self._socket.getsockname()
-        return address
-
-    def close(self) -> None:
+    async def close(self) -> None:
         self._loop.remove_reader(self._socket)
         self._socket.close()
         for client in tuple(self._flows):
@@ -85,8 +79,7 @@ class DatagramPort:
         if not endpoints:
             return None
         host, port = endpoints[next(self._turn) % len(endpoints)]
-        upstream = socket.socket(family_of(host), socket.SOCK_DGRAM)
-        upstream.setblocking(False)
+        upstream = open_socket(self._netns, family_of(host), socket.SOCK_DGRAM)
         try:
             upstream.connect((host, port))
         except OSError:

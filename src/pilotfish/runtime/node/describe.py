@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pilotfish.agent.taken import Taken
-from pilotfish.config.kubernetes import Service
+from pilotfish.config.kubernetes import Service, ServicePort
 from pilotfish.model import Problem, Severity
 from pilotfish.model.proxy import ProxyType
 from pilotfish.model.wellknown import ADMIN_PORT, PROXY_CONTAINER
 from pilotfish.node.container import ContainerState
 from pilotfish.node.endpoints import Backend, endpoints
+from pilotfish.node.node_ports import EXPOSED
 from pilotfish.node.status import State, container_state, status_word
 from pilotfish.node.store import Change, Stored
 from pilotfish.runtime.control.views import (
@@ -24,6 +26,7 @@ from pilotfish.runtime.control.views import (
     SyncView,
 )
 from pilotfish.runtime.node.pod import Pod
+from pilotfish.runtime.node.publish import Port
 
 UNCAPTURED = "the pod has no sidecar: the node balances what it sends to Services, and no rule of the mesh applies"
 _PATIENCE = 5.0
@@ -92,19 +95,60 @@ def certificate_problem(pod: Pod, now: float) -> Problem | None:
     return Problem(pod.identity.ref, "", "CertificateNotRenewed", message, severity)
 
 
-def describe_service(stored: Stored, service: Service, cluster_ip: str, backends: tuple[Backend, ...]) -> ServiceView:
+def describe_service(
+    stored: Stored,
+    service: Service,
+    cluster_ip: str,
+    backends: tuple[Backend, ...],
+    host_port: Callable[[ServicePort], Port | None],
+) -> ServiceView:
     """`endpoints` are the ready ones, without repetition."""
     found = endpoints(service, stored.ref.namespace, backends)
+    opened = {port: host_port(port) for port in service.spec.ports if service.spec.type in EXPOSED}
     return ServiceView(
         namespace=stored.ref.namespace,
         name=stored.ref.name,
         type=service.spec.type,
         cluster_ip=service.spec.cluster_ip if service.spec.cluster_ip == "None" else cluster_ip,
-        ports=tuple(f"{port.port}/{port.protocol}" for port in service.spec.ports),
+        ports=tuple(_describe_port(port, opened.get(port)) for port in service.spec.ports),
+        external=(*_balancer_addresses(service, opened.values()), *service.spec.external_ips),
         created_at=stored.created_at,
         endpoints=tuple(dict.fromkeys(f"{address}:{port}" for address, port in found)),
         selector=service.spec.selector,
     )
+
+
+def describe_exposed(
+    document: Mapping[str, object], service: Service, ports: Sequence[Port | None]
+) -> dict[str, object]:
+    """A Service of type NodePort or LoadBalancer as it is told, with the host's ports: `ports`, one for each of its."""
+    spec = document.get("spec")
+    spec = dict(spec) if isinstance(spec, Mapping) else {}
+    written = spec.get("ports")
+    spec["ports"] = [
+        {**each, "nodePort": port.number} if port is not None else each
+        for each, port in zip(written if isinstance(written, list) else (), ports, strict=False)
+    ]
+    opened = [port for port in ports if port is not None]
+    ingress = [
+        {"ip": address, "ports": [_describe_opened(port) for port in opened if port.publish.address == address]}
+        for address in _balancer_addresses(service, opened)
+    ]
+    return {**document, "spec": spec, "status": {"loadBalancer": {"ingress": ingress} if ingress else {}}}
+
+
+def _describe_opened(port: Port) -> dict[str, object]:
+    return {"port": port.number, "protocol": port.publish.protocol}
+
+
+def _balancer_addresses(service: Service, ports: Iterable[Port | None]) -> tuple[str, ...]:
+    found = (port.publish.address for port in ports if port is not None)
+    return tuple(dict.fromkeys(found)) if service.spec.type == "LoadBalancer" else ()
+
+
+def _describe_port(port: ServicePort, opened: Port | None) -> str:
+    """`8888/TCP`, `80:30080/TCP`."""
+    return f"{port.port}{f':{opened.number}' if opened is not None else ''}/{port.protocol}"
 
 
 def describe_change(change: Change) -> ChangeView:

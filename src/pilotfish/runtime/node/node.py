@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from pilotfish.config.desired import DesiredState
+from pilotfish.egress import table_name
+from pilotfish.model.wellknown import MACHINE_NAME
 from pilotfish.node import store as storing
 from pilotfish.node.store import APPLIED, Store
 from pilotfish.runtime.agent import AgentHost, machine_resolvers
 from pilotfish.runtime.control.server import ControlServer
 from pilotfish.runtime.images.store import Images
 from pilotfish.runtime.linux.loopback import ipv6_enabled
+from pilotfish.runtime.net.egress import Egress
 from pilotfish.runtime.net.network import MeshNetwork
 from pilotfish.runtime.node.changes import ChangeCounter
 from pilotfish.runtime.node.claim import find_private, remove_directory
@@ -28,11 +31,12 @@ from pilotfish.runtime.node.ending import Ending
 from pilotfish.runtime.node.entrances import Entrances
 from pilotfish.runtime.node.faults import Faults
 from pilotfish.runtime.node.limiter import Limiter
+from pilotfish.runtime.node.machine import Machine
 from pilotfish.runtime.node.objects import Objects
 from pilotfish.runtime.node.operations import NodeOperations
 from pilotfish.runtime.node.options import CannotStart, UpOptions
 from pilotfish.runtime.node.progress import Progress
-from pilotfish.runtime.node.publish import Port, Published, find_problem
+from pilotfish.runtime.node.publish import Port
 from pilotfish.runtime.node.reconciler import Reconciler
 from pilotfish.runtime.node.records import write_view
 from pilotfish.runtime.node.sandbox import Ground
@@ -103,23 +107,24 @@ class _Builder:
         source = self._open_source(stdin)
         store = await self._read(source)
         network = await self._make_network()
+        egress = await self._open_egress(network)
         view = write_view(options, (str(network.subnets.v4), str(network.subnets.v6)))
         discovery = DiscoveryProcess(network.node, network.subnets, options)
         entrances = Entrances(ports, self._progress)
         exits.push_async_callback(entrances.close)
         reconciler = await self._make_pods(store, network, discovery, entrances)
-        published = tuple(Published(port, reconciler.endpoints) for port in ports)
         operations = NodeOperations(
             reconciler,
             discovery,
-            Objects(view, reconciler),
-            Status(view, reconciler, discovery, published, entrances, source),
+            Objects(view, reconciler, entrances),
+            Status(view, reconciler, discovery, entrances, source, egress),
+            entrances,
             self._changes,
             self._ending,
         )
         await self._answer(operations)
         self._follow(source, reconciler)
-        await self._publish(published, reconciler, exits)
+        await self._publish(entrances)
         await discovery.wait_ready(_DISCOVERY_START)
         self._progress.say("discovery ready")
         reconciler.discovery_started()
@@ -166,17 +171,30 @@ class _Builder:
         return store
 
     async def _make_network(self) -> MeshNetwork:
-        network = await MeshNetwork.create(self._options.name)
+        network = await MeshNetwork.create(self._options.name, self._options.subnets, self._options.service_cidr)
         self._parts.callback(self._progress.say, "all gone")
         self._parts.push_async_callback(network.delete)
         self._progress.say(f"network {network.subnets.v4} ready")
         return network
 
+    async def _open_egress(self, network: MeshNetwork) -> Egress | None:
+        if not self._options.egress:
+            return None
+        egress = Egress(network, self._changes.bump)
+        self._parts.push_async_callback(egress.close)
+        await egress.open()
+        self._progress.say(f"pods reach what this machine reaches, by table inet {table_name(network.mesh)} on it")
+        self._progress.problems(egress.problems)
+        return egress
+
     async def _make_pods(
         self, store: Store, network: MeshNetwork, discovery: DiscoveryProcess, entrances: Entrances
     ) -> Reconciler:
         """And all that they need; they are being made when this returns."""
-        agents = AgentHost(resolvers=machine_resolvers())
+        own_names = {MACHINE_NAME: (str(network.subnets.machine),)}
+        agents = AgentHost(resolvers=machine_resolvers(), own_names=own_names)
+        machine = Machine(network)
+        self._parts.push_async_callback(machine.close)
         self._parts.push_async_callback(agents.close)
         self._parts.push_async_callback(discovery.stop)
         limiter = Limiter(self._options.name)
@@ -199,7 +217,9 @@ class _Builder:
             private=find_private(self._options.state_root),
         )
         place = Place(os.uname().nodename, self._options.directory, network.subnets, ipv6_enabled())
-        reconciler = Reconciler(store, ground, place, discovery, self._progress, self._changes, self._ending, entrances)
+        reconciler = Reconciler(
+            store, ground, place, discovery, self._progress, self._changes, self._ending, entrances, machine
+        )
         self._parts.push_async_callback(reconciler.stop)
         asyncio.get_running_loop().set_exception_handler(partial(_note_failure, reconciler.faults))
         await reconciler.start()
@@ -222,13 +242,11 @@ class _Builder:
 
         self._parts.push_async_callback(stop)
 
-    async def _publish(self, published: Iterable[Published], reconciler: Reconciler, exits: AsyncExitStack) -> None:
-        for each in published:
-            exits.push_async_callback(each.close)
-            await each.start()
+    async def _publish(self, entrances: Entrances) -> None:
+        await entrances.start()
+        for each in entrances.chosen:
             self._progress.say(f"{each.publish.target} published on {each.address}")
-            if problem := find_problem(each, reconciler.store):
-                self._progress.problems((problem,))
+        self._progress.problems(entrances.problems)
 
 
 def _note_failure(faults: Faults, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -25,11 +25,13 @@ from pilotfish.node import claims
 from pilotfish.node.controllers.table import CONTROLLERS
 from pilotfish.node.derived import render_endpoints, render_event, render_namespace, render_node, render_slices
 from pilotfish.node.document import render, render_pod, timestamp
+from pilotfish.node.node_ports import EXPOSED
 from pilotfish.node.store import Stored
 from pilotfish.runtime.control.client import Unstructured
 from pilotfish.runtime.control.views import MeshView
 from pilotfish.runtime.node.announce import record
-from pilotfish.runtime.node.describe import wall
+from pilotfish.runtime.node.describe import describe_exposed, wall
+from pilotfish.runtime.node.entrances import Entrances
 from pilotfish.runtime.node.pod_status import pod_status
 from pilotfish.runtime.node.reconciler import Reconciler
 
@@ -37,9 +39,10 @@ _GENERATION = "deployment.kubernetes.io/revision"
 
 
 class Objects:
-    def __init__(self, mesh: MeshView, reconciler: Reconciler) -> None:
+    def __init__(self, mesh: MeshView, reconciler: Reconciler, entrances: Entrances) -> None:
         self._mesh = mesh
         self._reconciler = reconciler
+        self._entrances = entrances
         self._computed: Mapping[Kind, Callable[[], Iterable[Unstructured]]] = {
             ENDPOINTS: self._endpoints,
             ENDPOINT_SLICE: self._slices,
@@ -70,6 +73,9 @@ class Objects:
             metadata = document["metadata"]
             if isinstance(metadata, dict) and (sets := self._reconciler.workloads.replica_sets(stored)):
                 metadata["annotations"] = {**(metadata.get("annotations") or {}), _GENERATION: str(sets[-1].revision)}
+        elif isinstance(service := stored.manifest.resource, Service) and service.spec.type in EXPOSED:
+            ports = [self._entrances.host_port(stored.ref, port) for port in service.spec.ports]
+            return describe_exposed(document, service, ports)
         elif stored.ref.kind is NAMESPACE:
             document["status"] = {"phase": "Active"}
         elif stored.ref.kind in (PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM):

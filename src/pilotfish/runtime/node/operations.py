@@ -18,14 +18,25 @@ from pilotfish.model.names import NameTable
 from pilotfish.node import store as storing
 from pilotfish.node.document import timestamp
 from pilotfish.node.patching import BadPatch, patch
+from pilotfish.node.publish import Endpoints, Publish, Transport
 from pilotfish.node.store import Change, Scaled, Store
 from pilotfish.runtime.control.client import Unstructured
-from pilotfish.runtime.control.views import ChangesView, ChangeView, OwnerView, ProblemView, RolloutView, StatusView
+from pilotfish.runtime.control.views import (
+    ChangesView,
+    ChangeView,
+    OwnerView,
+    ProblemView,
+    PublishView,
+    RolloutView,
+    StatusView,
+)
 from pilotfish.runtime.node.changes import ChangeCounter
 from pilotfish.runtime.node.describe import describe_change
 from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.ending import Ending
+from pilotfish.runtime.node.entrances import Entrances
 from pilotfish.runtime.node.objects import Objects
+from pilotfish.runtime.node.options import CannotStart
 from pilotfish.runtime.node.reconciler import Reconciler
 from pilotfish.runtime.node.status import Status
 from pilotfish.runtime.turns import in_turns
@@ -38,6 +49,7 @@ class NodeOperations:
         discovery: DiscoveryProcess,
         objects: Objects,
         status: Status,
+        entrances: Entrances,
         changes: ChangeCounter,
         ending: Ending,
     ) -> None:
@@ -45,6 +57,7 @@ class NodeOperations:
         self._discovery = discovery
         self._objects = objects
         self._status = status
+        self._entrances = entrances
         self._changes = changes
         self._ending = ending
 
@@ -148,6 +161,25 @@ class NodeOperations:
             if self._reconciler.synced or left <= 0:
                 return self._reconciler.synced
             await self._changes.wait(seen, left)
+
+    def endpoints(self, text: str, namespace: str) -> Endpoints:
+        """Raises ValueError with words for the user."""
+        return self._reconciler.endpoints(Publish.parse(text, namespace))
+
+    async def publish(self, text: str, namespace: str) -> PublishView:
+        """Raises ValueError with words for the user."""
+        publish = Publish.parse(text, namespace)
+        try:
+            published = await self._entrances.publish(publish)
+        except CannotStart as error:
+            raise ValueError(str(error)) from error
+        self._changes.bump()
+        return self._status.describe(published)
+
+    async def unpublish(self, address: str, protocol: Transport) -> PublishView | None:
+        published = await self._entrances.unpublish(address, protocol)
+        self._changes.bump()
+        return self._status.describe(published) if published is not None else None
 
     async def down(self) -> None:
         self._ending.ask("asked by `down`")

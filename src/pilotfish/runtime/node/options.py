@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from pilotfish.node.publish import Publish
+from pilotfish.node.services import CLUSTER_IPS
+from pilotfish.runtime.net.subnets import Subnets
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
@@ -30,12 +33,26 @@ class UpOptions:
     """Serve xDS without TLS on the mesh's network, too, and not on loopback alone."""
     authority: Path | None = None
     """A directory with Istio's four files of a certificate authority; None: the Secret `cacerts`, or one of our own."""
+    pod_cidr: tuple[IPv4Network, IPv6Network | None] | None = None
+    """The pods' networks; None lets the mesh choose."""
+    service_cidr: IPv4Network = CLUSTER_IPS
+    egress: bool = False
+    """Pods reach what the host reaches."""
     ready_timeout: float = 120
     """Seconds that `detach` waits until all is ready."""
 
     @property
     def directory(self) -> Path:
         return self.state_root / self.name
+
+    @property
+    def subnets(self) -> Subnets | None:
+        """Those that were asked for."""
+        if self.pod_cidr is None:
+            return None
+        v4, v6 = self.pod_cidr
+        subnets = Subnets.beside(v4, self.service_cidr)
+        return subnets if v6 is None else replace(subnets, v6=v6)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -1,37 +1,46 @@
-"""Services on ports of the host: a TCP connection to one goes on to a ready pod, each pod in its turn."""
+"""Ports of the host that lead into the mesh: each is taken at once, and served from the start until it is closed.
+
+Publish ─Port─▶ a socket of the host ─Published─▶ a relay, TCP or UDP ─Resolve─▶ endpoints, asked for each time
+"""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import itertools
 import socket
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
+from functools import partial
 
 from pilotfish.config.kubernetes import Service
-from pilotfish.model import Problem, Severity
-from pilotfish.model.kinds import SERVICE
-from pilotfish.node.endpoints import Backend, endpoints, find_port
-from pilotfish.node.publish import Publish
+from pilotfish.model import Kind, Problem, Severity
+from pilotfish.model.frontend import Frontend
+from pilotfish.model.kinds import POD, SERVICE
+from pilotfish.node.endpoints import Backend, endpoints, find_container_port, find_port
+from pilotfish.node.publish import Endpoints, Publish, Resolve
 from pilotfish.node.store import Store
+from pilotfish.runtime.agent.sockets import family_of
+from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.node.datagrams import DatagramRelay
 from pilotfish.runtime.node.options import CannotStart
-
-Endpoints = Callable[[Publish], tuple[tuple[str, int], ...]]
-_PIECE = 65536
+from pilotfish.runtime.node.streams import StreamRelay
 
 
 class Port:
     """One of the host's, taken at once: that it can't be had is known before anything is built."""
 
-    def __init__(self, publish: Publish) -> None:
-        """Raises CannotStart if the port is taken, or the address is not the machine's."""
+    def __init__(self, publish: Publish, netns: NetNs | None = None) -> None:
+        """`netns`: where it is; None is this process's own. Raises CannotStart if the port is taken, or the address is
+        not the machine's."""
         self.publish = publish
-        self.socket = socket.socket(socket.AF_INET6 if ":" in publish.address else socket.AF_INET)
+        family, is_stream = family_of(publish.address), publish.protocol == "TCP"
+        kind = socket.SOCK_STREAM if is_stream else socket.SOCK_DGRAM
+        self.socket = socket.socket(family, kind) if netns is None else netns.socket(family, kind)
         try:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if is_stream:
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self.socket.bind((publish.address, publish.port))
-            self.socket.listen(128)
+            if is_stream:
+                self.socket.listen(128)
         except OSError as error:
             self.socket.close()
             raise _refusal(publish, error) from error
@@ -48,104 +57,91 @@ class Port:
 
 
 class Published:
-    """A Service behind a port of the host."""
+    """What is behind a port of the host."""
 
-    def __init__(self, port: Port, endpoints: Endpoints) -> None:
+    def __init__(self, port: Port, resolve: Resolve, netns: NetNs | None = None, in_turn: bool = True) -> None:
+        """`netns`: where the endpoints are called from; None is this process's own. `in_turn`: each endpoint is, else
+        the first that is there."""
         self.publish = port.publish
         self.address = port.address
         self.port = port
-        self._endpoints = endpoints
-        self._turn = itertools.count()
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        relay = StreamRelay if port.publish.protocol == "TCP" else DatagramRelay
+        self._relay = relay(port.socket, partial(resolve, port.publish), netns, in_turn)
         self._starting = asyncio.Lock()
         """Whoever closes it while it starts closes what has started."""
 
     async def start(self) -> None:
         async with self._starting:
-            if self.port.is_closed:
-                return
-            self._server = await asyncio.start_server(self._accept, sock=self.port.socket)
+            if not self.port.is_closed:
+                await self._relay.start()
 
     async def close(self) -> None:
         async with self._starting:
-            if self._server is None:
-                self.port.close()
-                return
-            self._server.close()
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-        await self._server.wait_closed()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._connections.add(task)
-            task.add_done_callback(self._connections.discard)
-        upstream = None
-        try:
-            upstream = await self._connect()
-            if upstream is not None:
-                await asyncio.gather(_pump(reader, upstream[1]), _pump(upstream[0], writer))
-        except asyncio.CancelledError:
-            writer.transport.abort()
-        finally:
-            writer.close()
-            if upstream is not None:
-                upstream[1].close()
-
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        """To the next ready pod that takes the connection; None if none does."""
-        endpoints = self._endpoints(self.publish)
-        for _ in endpoints:
-            host, port = endpoints[next(self._turn) % len(endpoints)]
-            with suppress(OSError):
-                return await asyncio.open_connection(host, port)
-        return None
+            await self._relay.close()
+            self.port.close()
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Until the end of what comes; the other direction may go on."""
-    try:
-        while chunk := await reader.read(_PIECE):
-            writer.write(chunk)
-            await writer.drain()
-        writer.write_eof()
-    except OSError:
-        writer.transport.abort()
-
-
-def find_endpoints(publish: Publish, store: Store, backends: Iterable[Backend]) -> tuple[tuple[str, int], ...]:
-    """Where a new connection goes: (address, port) of each ready pod."""
+def find_endpoints(
+    publish: Publish, store: Store, backends: Iterable[Backend], frontends: Mapping[str, Frontend]
+) -> Endpoints:
+    """Where a new connection goes: (address, port) of each ready pod, or of the pod that was named."""
+    if publish.is_pod:
+        pods = (pod for pod in backends if (pod.namespace, pod.name) == (publish.namespace, publish.name))
+        return tuple((pod.address, number) for pod in pods if (number := _port_of(publish, pod)) is not None)
     service = find_service(publish, store)
-    port = find_port(service, publish.service_port) if service else None
-    return endpoints(service, publish.namespace, backends, port) if service and port else ()
+    port = find_port(service, publish.target_port, publish.protocol) if service else None
+    if service is None or port is None:
+        return ()
+    if service.spec.selector:
+        return endpoints(service, publish.namespace, backends, port)
+    # Its endpoints are objects of their own, which the kernel's facts have.
+    name = f"{publish.namespace}/{publish.name}/{publish.protocol.lower()}/{port.port}"
+    return frontends[name].endpoints if name in frontends else ()
 
 
-def find_problem(published: Published, store: Store) -> Problem | None:
-    """A port of the host that leads nowhere, for want of the Service or of its port."""
-    publish = published.publish
-    service = find_service(publish, store)
-    if service and find_port(service, publish.service_port):
+def find_problem(publish: Publish, store: Store, backends: Iterable[Backend]) -> Problem | None:
+    """A port of the host that leads nowhere, for want of the Service or pod, or of its port."""
+    kind, lack = _find_lack(publish, store, backends)
+    if not lack:
         return None
-    lack = f"has no port {publish.service_port}" if service else "does not exist"
-    message = f"connections to {published.address} are closed at once: the Service {lack}; add it, or change --publish"
-    ref = SERVICE.ref(publish.namespace, publish.service)
-    return Problem(ref, "", "PublishedNothing", message, Severity.WARNING)
+    what = f"connections to {publish.listening()} are closed at once: {lack}; add it, or publish another"
+    return Problem(kind.ref(publish.namespace, publish.name), "", "PublishedNothing", what, Severity.WARNING)
 
 
 def find_service(publish: Publish, store: Store) -> Service | None:
-    stored = store.objects.get(SERVICE.ref(publish.namespace, publish.service))
-    resource = stored.manifest.resource if stored else None
+    stored = store.objects.get(SERVICE.ref(publish.namespace, publish.name))
+    resource = stored.manifest.resource if stored and not publish.is_pod else None
     return resource if isinstance(resource, Service) else None
+
+
+def _find_lack(publish: Publish, store: Store, backends: Iterable[Backend]) -> tuple[Kind, str]:
+    if publish.is_pod:
+        pods = [pod for pod in backends if (pod.namespace, pod.name) == (publish.namespace, publish.name)]
+        if not pods:
+            return POD, "the pod does not exist"
+        lacks = all(_port_of(publish, pod) is None for pod in pods)
+        return POD, f"the pod has no port {publish.target_port}" if lacks else ""
+    service = find_service(publish, store)
+    if service is None:
+        return SERVICE, "the Service does not exist"
+    if find_port(service, publish.target_port, publish.protocol) is None:
+        kind = "" if publish.protocol == "TCP" else f" for {publish.protocol}"
+        return SERVICE, f"the Service has no port {publish.target_port}{kind}"
+    return SERVICE, ""
+
+
+def _port_of(publish: Publish, pod: Backend) -> int | None:
+    if publish.target_port.isdecimal():
+        return int(publish.target_port)
+    return find_container_port(pod.spec, publish.target_port, publish.protocol)
 
 
 def _refusal(publish: Publish, error: OSError) -> CannotStart:
     where = publish.listening()
     if error.errno == errno.EADDRINUSE:
+        option = "-lntp" if publish.protocol == "TCP" else "-lnup"
         return CannotStart(
             f"port {publish.port} of {publish.address} is taken, so {publish.target} can't be published there; "
-            f"choose another: --publish PORT:{publish.target} (who has it: ss -lntp 'sport = :{publish.port}')"
+            f"choose another: PORT:{publish.target} (who has it: ss {option} 'sport = :{publish.port}')"
         )
     return CannotStart(f"{publish.target} can't be published on {where}: {error.strerror}; choose another address")

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from pilotfish.config.desired import News
 from pilotfish.inject import Sidecar, build_sidecar
@@ -19,7 +20,7 @@ from pilotfish.node.endpoints import Backend
 from pilotfish.node.events import Event
 from pilotfish.node.history import History
 from pilotfish.node.identity import PodIdentity
-from pilotfish.node.publish import Publish
+from pilotfish.node.publish import Endpoints, Publish
 from pilotfish.node.store import Change, Store, proxy_configs
 from pilotfish.runtime.node.addresses import Addresses
 from pilotfish.runtime.node.announce import Announcer, record
@@ -30,6 +31,7 @@ from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.ending import Ending
 from pilotfish.runtime.node.entrances import Entrances
 from pilotfish.runtime.node.faults import Faults
+from pilotfish.runtime.node.machine import Machine
 from pilotfish.runtime.node.notes import Notes
 from pilotfish.runtime.node.pod import Pod
 from pilotfish.runtime.node.progress import Progress
@@ -60,6 +62,7 @@ class Reconciler:
         changes: ChangeCounter,
         ending: Ending,
         entrances: Entrances,
+        machine: Machine,
     ) -> None:
         self.store = storing.complete(store, time.time())
         self.ground = ground
@@ -75,10 +78,11 @@ class Reconciler:
         self._changes = changes
         self._ending = ending
         self._entrances = entrances
+        self._machine = machine
         self._notes = Notes(self.workloads, self._schedule)
         objects = place.directory / "config" / "objects.json"
         self._announcer = Announcer(objects, discovery, self._told, self._count_proxies, self.faults)
-        self._addresses = Addresses(ground.network, ground.agents.forwarder, self._told, self.faults)
+        self._addresses = Addresses(ground.network, ground.agents, self._told, self.faults)
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._telling = False
@@ -193,7 +197,8 @@ class Reconciler:
         if found is None:
             return None
         agent = found.sandbox.agent
-        return agent.names() if agent is not None else self._addresses.names()
+        table = agent.names() if agent is not None else self._addresses.names()
+        return replace(table, records={**table.records, **self.ground.agents.own_names})
 
     @property
     def frontends(self) -> Frontends:
@@ -204,9 +209,9 @@ class Reconciler:
         pods = (self.workloads.pods[ref] for ref in sorted(self.workloads.pods))
         return tuple(backend(pod) for pod in pods if not pod.state.deleted)
 
-    def endpoints(self, publish: Publish) -> tuple[tuple[str, int], ...]:
+    def endpoints(self, publish: Publish) -> Endpoints:
         """Where a connection to a published port goes."""
-        return () if self._stopped else find_endpoints(publish, self.store, self.backends())
+        return () if self._stopped else find_endpoints(publish, self.store, self.backends(), self.frontends)
 
     def _inject(self, pod: PodIdentity) -> tuple[Sidecar | None, tuple[Problem, ...]]:
         namespace = self.store.objects.get(NAMESPACE.ref("", pod.namespace))
@@ -236,8 +241,9 @@ class Reconciler:
         with faults.isolate("Services are given no cluster IPs"):
             self._allocate()
         if not self._ending.has_begun:
-            with faults.isolate("the ports of gateways are not opened or closed"):
-                self._entrances.update(self.store, self.backends)
+            with faults.isolate("ports of the host are not opened or closed"):
+                self._entrances.update(self.store, self.backends, self.endpoints)
+                self._machine.update(self.store)
             with faults.isolate("pods are not made or removed"):
                 self._reconcile_pods()
         # In a turn of its own: each takes its time where there are thousands of objects.
@@ -271,7 +277,9 @@ class Reconciler:
     def _allocate(self) -> None:
         if self._allocated != self.store.version:
             held = self.cluster_ips_by_ref
-            self.cluster_ips_by_ref, self._ip_problems = services.allocate(self.store.of_kind(SERVICE), held)
+            self.cluster_ips_by_ref, self._ip_problems = services.allocate(
+                self.store.of_kind(SERVICE), held, self._place.subnets.services
+            )
             self._allocated = self.store.version
 
     def _reconcile_pods(self) -> None:

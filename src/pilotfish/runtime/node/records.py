@@ -38,6 +38,8 @@ def write_view(options: UpOptions, pod_subnets: tuple[str, ...]) -> MeshView:
         pod_subnets=pod_subnets,
         sources=options.sources,
         default_namespace=options.namespace,
+        service_subnet=str(options.service_cidr),
+        egress=options.egress,
     )
     replace_file(options.directory / "mesh.json", _json(view))
     return view

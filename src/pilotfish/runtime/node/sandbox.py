@@ -167,7 +167,7 @@ class Sandbox:
         etc = self._directory / "etc"
         etc.mkdir(parents=True, exist_ok=True)
         (self._directory / "logs").mkdir(exist_ok=True)
-        (etc / "resolv.conf").write_text(render_resolv_conf(self._identity.namespace))
+        (etc / "resolv.conf").write_text(render_resolv_conf(self._identity.namespace, self._ground.network.subnets.dns))
         (etc / "hosts").write_text(render_hosts(self._identity))
         (etc / "hostname").write_text(render_hostname(self._identity))
 

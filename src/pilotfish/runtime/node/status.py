@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 
 import msgspec
 
@@ -23,10 +24,11 @@ from pilotfish.runtime.control.views import (
     StatusView,
     SyncView,
 )
+from pilotfish.runtime.net.egress import Egress
 from pilotfish.runtime.node.describe import certificate_problem, describe_pod, describe_proxy, describe_service
 from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.entrances import Entrances
-from pilotfish.runtime.node.publish import Published, find_problem
+from pilotfish.runtime.node.publish import Published
 from pilotfish.runtime.node.reconciler import Reconciler
 from pilotfish.runtime.source import ObjectSource
 
@@ -37,16 +39,16 @@ class Status:
         mesh: MeshView,
         reconciler: Reconciler,
         discovery: DiscoveryProcess,
-        published: Sequence[Published],
         entrances: Entrances,
         source: ObjectSource,
+        egress: Egress | None,
     ) -> None:
         self._mesh = mesh
         self._reconciler = reconciler
         self._discovery = discovery
-        self._published = published
         self._entrances = entrances
         self._source = source
+        self._egress = egress
 
     async def view(self) -> StatusView:
         syncs, said = await asyncio.gather(self._discovery.syncs(), self._discovery.problems())
@@ -82,10 +84,17 @@ class Status:
         )
 
     def _describe_published(self) -> Iterator[PublishView]:
-        for each in (*self._published, *self._entrances.published):
-            yield PublishView(
-                address=each.address, target=each.publish.target, trials=self._entrances.trials(each.port)
-            )
+        chosen = self._entrances.chosen
+        yield from (self.describe(each) for each in (*chosen, *self._entrances.published))
+
+    def describe(self, published: Published) -> PublishView:
+        return PublishView(
+            address=published.address,
+            target=published.publish.target,
+            trials=self._entrances.trials(published.port),
+            protocol=published.publish.protocol,
+            chosen=published in self._entrances.chosen,
+        )
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -94,12 +103,12 @@ class Status:
         workloads, store = reconciler.workloads, reconciler.store
         waiting = tuple(problem for pod in workloads.pods.values() for problem in pod.problems())
         expiring = tuple(p for pod in workloads.pods.values() if (p := certificate_problem(pod, time.time())))
-        unpublished = tuple(problem for each in self._published if (problem := find_problem(each, store)))
         manifests = {ref: stored.manifest for ref, stored in store.objects.items()}
         unheld = (limit,) if (limit := reconciler.ground.limiter.problem) is not None else ()
         ours = (*unheld, *reconciler.faults.problems, *reconciler.address_problems, *gateways.find_problems(manifests))
+        ports = (*(self._egress.problems if self._egress is not None else ()), *self._entrances.problems)
         said = (*self._source.problems(), *store.problems, *ours, *workloads.problems)
-        found = (*said, *waiting, *expiring, *unpublished)
+        found = (*said, *waiting, *expiring, *ports)
         return tuple(dict.fromkeys(found))
 
     def _services(self) -> tuple[ServiceView, ...]:
@@ -107,7 +116,11 @@ class Status:
         backends = reconciler.backends()
         return tuple(
             describe_service(
-                stored, stored.manifest.resource, reconciler.cluster_ips_by_ref.get(stored.ref, ""), backends
+                stored,
+                stored.manifest.resource,
+                reconciler.cluster_ips_by_ref.get(stored.ref, ""),
+                backends,
+                partial(self._entrances.host_port, stored.ref),
             )
             for stored in reconciler.store.of_kind(SERVICE)
             if isinstance(stored.manifest.resource, Service)

@@ -278,7 +278,8 @@ class Workloads:
         place = self._place
         offset = self._offsets.get(ref)
         if offset is None:
-            self._last_offset = next_offset(set(self._offsets.values()), self._last_offset)
+            used = set(self._offsets.values())
+            self._last_offset = next_offset(used, self._last_offset, place.subnets.v4.num_addresses)
             self._offsets[ref] = offset = self._last_offset
         v6 = place.subnets.v6 if place.ipv6 else None
         source = manifest.source
