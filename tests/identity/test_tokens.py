@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+from collections.abc import Iterator
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -135,6 +136,19 @@ def test_keys_that_sign_no_tokens() -> None:
     for pem in (b"", b"x", small.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)):
         with pytest.raises(ValueError):
             check_public_key(pem)
+
+
+def test_a_token_has_one_spelling() -> None:
+    """Base64url's; in plain base64 two of its signs are others."""
+    spelt = next(token for token in _tokens() if "-" in token.rpartition(".")[2])
+    assert verify(spelt, (PUBLIC,), AUDIENCES, NOW) == WEB
+    with pytest.raises(RefusedTokenError):
+        verify(spelt.replace("-", "+"), (PUBLIC,), AUDIENCES, NOW)
+
+
+def _tokens() -> Iterator[str]:
+    while True:
+        yield reveal(make_token(KEY, WEB, NOW))
 
 
 @given(st.integers(0, len(TOKEN) - 1), st.sampled_from("AZaz09-_.=+"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -29,6 +30,7 @@ LONGEST: Final = 16 << 10
 _SKEW: Final = 60.0
 """Seconds by which the maker's clock may go ahead."""
 _ACCOUNT: Final = "system:serviceaccount:"
+_ALPHABET: Final = frozenset(f"{string.ascii_letters}{string.digits}-_")
 _SIZE: Final = 32
 """Bytes of each half of an ECDSA signature on P-256 (RFC 7518, 3.4)."""
 
@@ -200,6 +202,9 @@ def _decode(part: str) -> dict[str, object]:
 
 
 def _bytes(part: str) -> bytes:
+    """Of base64url without padding (RFC 7515, 2), for which Python takes the signs of plain base64 as well."""
+    if not _ALPHABET.issuperset(part):
+        raise RefusedTokenError("it is no signed token")
     try:
         return base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
     except ValueError:
