@@ -321,8 +321,18 @@ def test_labels_annotations_and_patches(mesh: Mesh) -> None:
     first = '[{"op": "add", "path": "/spec/subsets/0", "value": {"name": "v1", "labels": {"version": "v1"}}}]'
     output(mesh, "patch", "dr/calculator", *VM, "--type", "json", "-p", first)
     assert path(".spec.subsets[*].name") == "v1 v2"
+    renamed = refused(mesh, "patch", "dr/calculator", *VM, "-p", '{"metadata": {"name": "other"}}')
+    assert "its kind, name and namespace can't be changed" in renamed
     owned = next(pod["name"] for pod in mesh.pods("calculator"))
     assert "as its template says" in refused(mesh, "label", "pod", owned, *VM, "a=b")
+
+
+def test_a_namespace_that_nobody_wrote_can_be_labelled(mesh: Mesh) -> None:
+    """As one does first of all with Istio."""
+    assert output(mesh, "label", "namespace", "default", "team=one") == "namespace/default labeled\n"
+    assert column(output(mesh, "get", "ns", "-l", "team=one", "--no-headers")) == ["default"]
+    output(mesh, "label", "ns/default", "team-")
+    assert "not found" in refused(mesh, "label", "namespace", "nowhere", "team=one")
 
 
 def test_an_editor_changes_an_object(mesh: Mesh) -> None:

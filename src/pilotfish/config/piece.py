@@ -72,7 +72,9 @@ def read_object(raw: RawObject) -> Piece:
 
 
 def _read(raw: RawObject) -> Piece:
-    report = Report(_identify(raw), raw.file, raw.positions, raw.prefix, _annotated_source(raw.value))
+    report = Report(
+        identify(raw.value, raw.default_namespace), raw.file, raw.positions, raw.prefix, _annotated_source(raw.value)
+    )
     for fault in raw.faults:
         report.add(fault.path, fault.reason, fault.message, Severity.ERROR, fault.line)
     value = raw.value
@@ -91,16 +93,17 @@ def _read(raw: RawObject) -> Piece:
     return Piece(problems=report.in_order(), broken=report.ref, incomplete=report.ref is None)
 
 
-def _identify(raw: RawObject) -> ObjectRef | None:
-    kind, name = value_at(raw.value, "kind"), value_at(raw.value, "metadata", "name")
+def identify(value: object, default_namespace: str) -> ObjectRef | None:
+    """Which object is meant; None where that can't be told."""
+    kind, name = value_at(value, "kind"), value_at(value, "metadata", "name")
     if kind == _OPERATOR and name is None:
         # What `istioctl install -f` is given mostly has none.
         name = _UNNAMED
     if not (isinstance(kind, str) and kind and isinstance(name, str) and name):
         return None
-    namespace = value_at(raw.value, "metadata", "namespace")
-    stated = namespace if isinstance(namespace, str) and namespace else raw.default_namespace
-    version = value_at(raw.value, "apiVersion")
+    namespace = value_at(value, "metadata", "namespace")
+    stated = namespace if isinstance(namespace, str) and namespace else default_namespace
+    version = value_at(value, "apiVersion")
     return kind_written(kind, version if isinstance(version, str) else "").ref(stated, name)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 
 from pilotfish.config.kubernetes import Deployment, Service
-from pilotfish.model import Kind
+from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.kinds import (
     ENDPOINT_SLICE,
     ENDPOINTS,
@@ -66,6 +66,16 @@ class Objects:
             found += (each for each in self._computed[kind]() if _key(each) not in there)
         return [document for document in found if _matches(_key(document), namespace, name)]
 
+    def written(self, ref: ObjectRef) -> Mapping[str, object] | None:
+        """An object's text as somebody wrote it, or would have written it: a namespace that objects are in is there,
+        too. None where there is none."""
+        stored = self._reconciler.store.objects.get(ref)
+        if stored is not None:
+            return stored.manifest.document
+        if ref.kind is NAMESPACE and ref.name in self._namespace_names():
+            return {"apiVersion": ref.kind.api_versions[0], "kind": ref.kind.name, "metadata": {"name": ref.name}}
+        return None
+
     def _render(self, stored: Stored) -> Unstructured:
         document = render(stored, self._reconciler.cluster_ips_by_ref)
         if stored.ref.kind in CONTROLLERS:
@@ -107,10 +117,14 @@ class Objects:
             yield from render_slices(stored.ref, service, backends, stored.created_at)
 
     def _namespaces(self) -> Iterator[Unstructured]:
+        for name in sorted(self._namespace_names()):
+            yield render_namespace(name, self._mesh.started_at)
+
+    def _namespace_names(self) -> set[str]:
+        """Of those that are in use."""
         used = {*self._reconciler.store.objects, *self._reconciler.workloads.pods}
         names = {ref.namespace for ref in used if ref.namespace}
-        for name in sorted({*names, "default", ROOT_NAMESPACE, self._mesh.default_namespace}):
-            yield render_namespace(name, self._mesh.started_at)
+        return {*names, "default", ROOT_NAMESPACE, self._mesh.default_namespace}
 
     def _nodes(self) -> Iterator[Unstructured]:
         machine = platform.uname()

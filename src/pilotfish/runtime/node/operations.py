@@ -11,6 +11,7 @@ from functools import partial
 import msgspec
 
 from pilotfish import config
+from pilotfish.config.piece import identify
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.frontend import Frontend
 from pilotfish.model.kinds import POD, ROLLED
@@ -102,20 +103,22 @@ class NodeOperations:
 
     async def patch(self, ref: ObjectRef, change: object, how: str) -> ChangesView:
         """Raises BadPatch, or LookupError with what to say where there is no such object."""
-        stored = self._reconciler.store.objects.get(ref)
-        if stored is None:
+        written = self._objects.written(ref)
+        if written is None:
             raise LookupError(self._not_stored(ref))
-        document = patch(stored.manifest.document, change, how)
+        document = patch(written, change, how)
+        if identify(document, ref.namespace or "default") != ref:
+            raise BadPatch("its kind, name and namespace can't be changed")
         text = msgspec.json.encode(document).decode()
         loaded = await in_turns(config.load_in_pieces(text, "-", ref.namespace or "default"))
         # What it says is the user's, and stands where it stood; nothing of the change is written anywhere.
-        said = tuple(replace(problem, source=stored.manifest.source) for problem in loaded.problems)
+        stored = self._reconciler.store.objects.get(ref)
+        source = stored.manifest.source if stored is not None else None
+        said = tuple(replace(problem, source=source) for problem in loaded.problems)
         problems = tuple(ProblemView.of(problem) for problem in said)
-        if [manifest.ref for manifest in loaded.manifests] != [ref]:
-            if not loaded.broken and not loaded.problems:
-                raise BadPatch("its kind, name and namespace can't be changed")
+        if not loaded.manifests:
             return ChangesView(changes=(describe_change(Change(ref, "refused")),), problems=problems)
-        manifest = replace(loaded.manifests[0], source=stored.manifest.source, lines=b"")
+        manifest = replace(loaded.manifests[0], source=source, lines=b"")
         changed = replace(loaded, manifests=(manifest,), problems=said)
         changes = self._reconciler.change(lambda store: storing.apply(store, changed, time.time()))
         return ChangesView(changes=tuple(map(describe_change, changes)), problems=problems)
