@@ -191,6 +191,7 @@ def test_watch_prints_rows_that_change(mesh: FakeMesh, invoke: Invoke) -> None:
         (["pods", "-o", "fancy"], "'fancy' is none of wide, json, yaml, name, jsonpath"),
         (["pods", "-o", "custom-columns=NAME"], "each is HEADER:PATH"),
         (["pods", "--sort-by", "a["], "--sort-by"),
+        (["pods", "--field-selector", "phase"], "no field selector"),
     ],
 )
 def test_wrong_arguments_are_usage_errors(mesh: FakeMesh, invoke: Invoke, arguments: list[str], words: str) -> None:

@@ -122,6 +122,14 @@ def test_names_labels_and_order(mesh: Mesh) -> None:
     assert by_version.splitlines()[0] == "pod/webapp-0"  # it has no such label
 
 
+def test_fields_select(mesh: Mesh) -> None:
+    assert output(mesh, "get", "pods", *VM, "--field-selector", "status.phase!=Running", "-o", "name") == ""
+    chosen = output(mesh, "get", "pods", *VM, "--field-selector", "metadata.name=webapp-0,status.phase=Running")
+    assert column(chosen) == ["NAME", "webapp-0"]
+    about = "involvedObject.name=webapp-0,reason=Started"
+    assert "Started container webapp" in output(mesh, "get", "events", *VM, "--field-selector", about)
+
+
 def test_watching_prints_documents_too(mesh: Mesh) -> None:
     command = [str(PILOTFISH), "get", "cm", "-w", "-o", "name", "--name", mesh.name]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=mesh.environment) as process:

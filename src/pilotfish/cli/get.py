@@ -17,7 +17,7 @@ from pilotfish.cli.options import mesh_option, namespace_option, selector_option
 from pilotfish.cli.output import Output, objects_output_option
 from pilotfish.cli.render.documents import render_document
 from pilotfish.cli.render.table import Table
-from pilotfish.cli.selector import parse_selector
+from pilotfish.cli.selector import parse_fields, parse_selector
 from pilotfish.cli.session import Session, open_session
 from pilotfish.model import Kind
 
@@ -77,6 +77,9 @@ class _Printer:
 @namespace_option
 @click.option("-A", "--all-namespaces", is_flag=True, help="Objects of all namespaces.")
 @selector_option
+@click.option(
+    "--field-selector", default="", metavar="FIELDS", help="Only those with these fields: status.phase!=Running."
+)
 @click.option("-w", "--watch", is_flag=True, help="Then print each object that changes.")
 @click.option("--sort-by", metavar="JSONPATH", default="", help="In this order, as .metadata.creationTimestamp.")
 @click.option("--show-labels", is_flag=True, help="A last column with all labels.")
@@ -90,6 +93,7 @@ def command(
     namespace: str | None,
     all_namespaces: bool,
     selector: str,
+    field_selector: str,
     watch: bool,
     sort_by: str,
     show_labels: bool,
@@ -114,6 +118,7 @@ def command(
     base = Selection(
         wanted[0][0],
         selector=parse_selector(selector),
+        fields=parse_fields(field_selector),
         wide=output.form == "wide",
         detailed=output.needs_documents or show_labels or bool(keys),
         drawn=not output.needs_documents,

@@ -26,7 +26,7 @@ from pilotfish.cli.render.problems import render_problems
 from pilotfish.cli.render.proxies import render_proxies
 from pilotfish.cli.render.services import render_labels, render_services
 from pilotfish.cli.render.table import Table, table
-from pilotfish.cli.selector import Selector, selects
+from pilotfish.cli.selector import FieldRequirement, Selector, selects
 from pilotfish.cli.session import Session, root
 from pilotfish.model import Kind
 from pilotfish.model.kinds import EVENT, POD, SERVICE
@@ -46,6 +46,7 @@ class Selection:
     namespace: str | None = None
     """None means all."""
     selector: Selector = ()
+    fields: tuple[FieldRequirement, ...] = ()
     wide: bool = False
     detailed: bool = False
     """Documents are wanted, beside a table of them."""
@@ -119,7 +120,7 @@ def list_objects(session: Session, selection: Selection) -> Listing:
         return _proxies(session.client.status(), selection)
     if selection.kind is PROBLEM:
         return _problems(session.client.status(), selection)
-    without_documents = selection.drawn and not selection.detailed and selection.order is None
+    without_documents = selection.drawn and not (selection.detailed or selection.order or selection.fields)
     if selection.kind is SERVICE and selection.selector:
         without_documents = False  # a view has no labels
     if selection.kind in (POD, SERVICE) and without_documents:
@@ -185,6 +186,7 @@ def _select(selection: Selection, items: Iterable[Item]) -> tuple[tuple[Item, ..
     within = [item for item in every if selection.namespace in (None, item.namespace) or not selection.kind.namespaced]
     if not selection.names:
         found = [item for item in within if selects(selection.selector, item.labels)]
+        found = [item for item in found if all(each.matches(plain(item.value)) for each in selection.fields)]
         return _ordered(found, selection.order), ()
     chosen, missing = [], []
     for name in selection.names:

@@ -1,6 +1,7 @@
-"""Label selectors: `app=web,tier!=db,env in (a,b),canary,!old`. Pure.
+"""Label selectors: `app=web,tier!=db,env in (a,b),canary,!old`; and field selectors: `status.phase!=Running`. Pure.
 
-Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors
+Sources: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors and
+https://kubernetes.io/docs/concepts/overview/working-with-objects/field-selectors/
 """
 
 from __future__ import annotations
@@ -8,8 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from pilotfish.cli.jsonpath import Path
 
 _SET = re.compile(r"(?P<key>[^\s=!,()]+)\s+(?P<operator>in|notin)\s+\((?P<values>[^()]*)\)")
 _EQUAL = re.compile(r"(?P<key>[^\s=!,()]+)\s*(?P<operator>==?|!=)\s*(?P<values>[^\s=!,()]*)")
@@ -39,6 +44,38 @@ def parse_selector(text: str) -> Selector:
 
 def selects(selector: Selector, labels: Mapping[str, str]) -> bool:
     return all(requirement.matches(labels) for requirement in selector)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRequirement:
+    path: Path
+    value: str
+    negated: bool
+
+    def matches(self, document: object) -> bool:
+        """A field that is not there is an empty text."""
+        from pilotfish.cli.jsonpath import show
+
+        found = [show(value) for value in self.path.find(document)] or [""]
+        return (self.value in found) != self.negated
+
+
+def parse_fields(text: str) -> tuple[FieldRequirement, ...]:
+    """Raises click.UsageError for text that is no field selector. "" selects everything."""
+    if not text.strip():
+        return ()
+    from pilotfish.cli.jsonpath import BadPath, parse_path
+
+    found = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*([^=!]+?)\s*(==?|!=)\s*(.*?)\s*", part)
+        if match is None:
+            raise click.UsageError(f'"{part}" is no field selector; use FIELD=VALUE or FIELD!=VALUE')
+        try:
+            found.append(FieldRequirement(parse_path(match[1]), match[3], match[2] == "!="))
+        except BadPath as error:
+            raise click.UsageError(f"--field-selector: {error}") from error
+    return tuple(found)
 
 
 def _requirement(text: str) -> Requirement:
