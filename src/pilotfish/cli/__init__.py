@@ -3,6 +3,9 @@
     argv ─app─▶ one command's module ─session─▶ the mesh meant ─Client─▶ views ─render─▶ text
                                                      └─target─▶ the pod meant
 
+    KIND NAME ─listing─▶ objects ─┬─ output ─▶ a table, JSON, a JSONPath's text
+                                  └─ chosen ─▶ Client.patch, delete ...
+
 `app` knows every command's name and loads only the one that is called. `render` is pure: views to text.
 """
 
