@@ -243,6 +243,11 @@ def template_path(kind: Kind) -> tuple[str, ...]:
     return ("spec", "jobTemplate", "spec", "template") if kind is kinds.CRON_JOB else ("spec", "template")
 
 
+def pod_field(kind: Kind, field: str) -> str:
+    """A field of a pod, as what makes the pod has it in its template."""
+    return field if kind is kinds.POD else ".".join((*template_path(kind), field))
+
+
 def written_template(kind: Kind, document: Mapping[str, object]) -> Mapping[str, object]:
     """The template as it was written, of the object's whole text."""
     found: object = document

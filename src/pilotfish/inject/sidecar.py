@@ -22,7 +22,7 @@ from pilotfish.config.meshconfig import proxy_config
 from pilotfish.config.report import Report
 from pilotfish.config.sidecar_ports import check_app_port, held_ports, ports_beside_status
 from pilotfish.config.values import parse_boolean
-from pilotfish.config.workloads import template_path
+from pilotfish.config.workloads import pod_field
 from pilotfish.inject.annotations import STATUS_PORT_ANNOTATION, spec_from_annotations
 from pilotfish.inject.metadata import build_gateway_metadata, build_metadata
 from pilotfish.inject.own_annotations import MERGE_METRICS, NO_WISHES, ProxyWishes, read_wishes
@@ -30,7 +30,6 @@ from pilotfish.inject.past import describe_past
 from pilotfish.inject.proxy_config import ANNOTATION, effective_proxy_config, with_counted
 from pilotfish.inject.unused import describe_unused
 from pilotfish.model import ObjectRef, Problem, Severity, Source
-from pilotfish.model.kinds import POD
 from pilotfish.model.proxy import ProxyType
 from pilotfish.model.service import MUTUAL, TLS_MODE_LABEL
 from pilotfish.model.wellknown import STATUS_PORT
@@ -151,11 +150,7 @@ def _lost_ports(pod: Pod, config: ProxyConfig, workload: ObjectRef, source: Sour
     said = held_ports(own)
     held = {port: what for port, what in held_ports(config).items() if port not in said}
     report = Report(workload, "-", fixed_source=source)
-    for field, ports in (
-        _ports(pod, "spec" if workload.kind is POD else ".".join((*template_path(workload.kind), "spec")))
-        if held
-        else ()
-    ):
+    for field, ports in _ports(pod, pod_field(workload.kind, "spec")) if held else ():
         for index, port in enumerate(ports):
             check_app_port(port, held, report, f"{field}.ports[{index}].containerPort")
     return tuple(report.problems)

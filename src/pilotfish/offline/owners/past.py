@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pilotfish.capture.rule import parse_rule, split_words
-from pilotfish.config.workloads import owners_of, template_path
+from pilotfish.config.workloads import owners_of, pod_field
 from pilotfish.explain.trace import Step
 from pilotfish.inject.whose import annotation_of
 from pilotfish.model import FieldRef, ObjectRef
@@ -27,8 +27,7 @@ def find_annotation(known: Known, step: Step) -> Iterator[FieldRef]:
     found = annotation_of(chain, rule, pod.resource.metadata.annotations)
     if found:
         workload = _workload(known, pod.ref)
-        inside = "" if workload.kind is POD else "".join(f"{name}." for name in template_path(workload.kind))
-        yield FieldRef(workload, f"{inside}metadata.annotations[{found}]")
+        yield FieldRef(workload, pod_field(workload.kind, f"metadata.annotations[{found}]"))
 
 
 def _workload(known: Known, pod: ObjectRef) -> ObjectRef:

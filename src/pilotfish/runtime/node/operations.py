@@ -12,7 +12,8 @@ import msgspec
 
 from pilotfish import config
 from pilotfish.config.piece import identify
-from pilotfish.model import Kind, ObjectRef
+from pilotfish.config.workloads import pod_field
+from pilotfish.model import FieldRef, Kind, ObjectRef
 from pilotfish.model.frontend import Frontend
 from pilotfish.model.kinds import POD, ROLLED
 from pilotfish.model.names import NameTable
@@ -32,6 +33,7 @@ from pilotfish.runtime.control.views import (
     StatusView,
 )
 from pilotfish.runtime.node.changes import ChangeCounter
+from pilotfish.runtime.node.controlled import workload_of
 from pilotfish.runtime.node.describe import describe_change
 from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.ending import Ending
@@ -75,11 +77,15 @@ class NodeOperations:
         return list(self._reconciler.frontends.values())
 
     async def owners(self, trace: bytes) -> list[OwnerView] | None:
-        """Discovery knows whose they are, and the node where that was written."""
+        """Discovery knows whose they are, and the node what makes a pod, and where that was written."""
         found = await self._discovery.owners(trace)
         return None if found is None else [self._located(each) for each in found]
 
     def _located(self, owner: OwnerView) -> OwnerView:
+        pod = self._reconciler.workloads.pods.get(owner.ref)
+        if pod is not None:
+            author = workload_of(pod.identity, self._reconciler.store)
+            owner = OwnerView.of(owner.step, FieldRef(author, pod_field(author.kind, owner.field)))
         stored = self._reconciler.store.objects.get(owner.ref)
         source = stored.manifest.at(owner.field) if stored is not None else None
         return msgspec.structs.replace(owner, source=str(source) if source is not None else "")
