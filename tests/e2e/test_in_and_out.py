@@ -196,6 +196,9 @@ def test_the_objects_say_so(mesh: Mesh) -> None:
     free = number(mesh, "np.default:81")
     assert [each["nodePort"] for each in mesh.json("get", "svc/np")["spec"]["ports"]] == [30080, free]
     assert mesh.json("get", "svc/np")["status"] == {"loadBalancer": {}}
+    described = [line.split() for line in mesh.call("describe", "svc/lb").stdout.splitlines()]
+    assert ["LoadBalancer", "Ingress:", "127.0.0.1"] in described
+    assert ["NodePort:", "http", "8080/TCP"] in described
 
 
 def test_ports_follow_the_services(mesh: Mesh) -> None:

@@ -156,10 +156,15 @@ def _service(document: Unstructured, known: Known) -> Iterator[Field]:
     yield "Selector", _mapped(_pairs(at(document, "spec", "selector")))
     yield "Type", str(at(document, "spec", "type") or "ClusterIP")
     yield "IP", str(at(document, "spec", "clusterIP") or NONE)
+    ingress = [str(at(each, "ip")) for each in each_at(document, "status", "loadBalancer", "ingress")]
+    if ingress:
+        yield "LoadBalancer Ingress", ", ".join(ingress)
     for port in each_at(document, "spec", "ports"):
         name, number = at(port, "name") or "<unset>", at(port, "port")
         yield "Port", f"{name} {number}/{at(port, 'protocol') or 'TCP'}"
         yield "TargetPort", str(at(port, "targetPort") or number)
+        if node_port := at(port, "nodePort"):
+            yield "NodePort", f"{name} {node_port}/{at(port, 'protocol') or 'TCP'}"
     yield "Endpoints", ",".join(known.endpoints) or NONE
 
 
