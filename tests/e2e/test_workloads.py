@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,11 @@ apiVersion: v1
 kind: Service
 metadata: {name: store}
 spec: {clusterIP: None, selector: {app: store}, ports: [{name: http, port: 8000}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: balanced}
+spec: {selector: {app: store}, ports: [{name: http, port: 80, targetPort: 8000}]}
 ---
 apiVersion: apps/v1
 kind: StatefulSet
@@ -203,13 +210,24 @@ def test_they_roll_from_the_last_to_the_first_and_keep_names_addresses_and_data(
     assert fetch(mesh, "store-1.store") == ["store-1", "store-1"]
 
 
+def test_no_call_fails_while_they_roll(mesh: Mesh) -> None:
+    """Though each comes back to the address of the one that went."""
+    calls = 'for n in $(seq 150); do curl -s -m 5 -o /dev/null -w "%{http_code}\\n" http://balanced/; sleep 0.03; done'
+    with ThreadPoolExecutor(1) as pool:
+        calling = pool.submit(mesh.exec, "ds/client", "sh", "-c", calls)
+        mesh.call("rollout", "restart", "sts/store")
+        mesh.call("rollout", "status", "sts/store")
+        answers = calling.result().stdout.split()
+    assert Counter(answers) == {"200": 150}
+
+
 def test_it_is_scaled_in_order_and_a_claim_outlives_its_pod(mesh: Mesh) -> None:
     mesh.call("scale", "sts/store", "--replicas", "1")
     wait_until("store-1 is gone", lambda: {pod["name"] for pod in mesh.pods("store")} == {"store-0"})
-    assert (claim_directory(mesh, "data-store-1") / "index.html").read_text().split() == ["store-1"] * 2
+    assert (claim_directory(mesh, "data-store-1") / "index.html").read_text().split() == ["store-1"] * 3
     mesh.call("scale", "statefulset", "store", "--replicas", "2")
     mesh.call("rollout", "status", "sts/store")
-    assert fetch(mesh, "store-1.store") == ["store-1"] * 3
+    assert fetch(mesh, "store-1.store") == ["store-1"] * 4
 
 
 def test_a_deleted_claim_goes_with_the_last_pod_that_has_it(mesh: Mesh) -> None:
