@@ -40,6 +40,7 @@ LABELS: Final[Mapping[str, tuple[str, ...]]] = {
     "app": ("a", "b", "c"),
     "version": ("v1", "v2"),
     "istio": ("ingressgateway", "egressgateway"),
+    "istio-injection": ("enabled", "disabled", "true"),
     "topology.istio.io/network": ("n1",),
     "topology.kubernetes.io/region": ("region", "other"),
     "istio-locality": ("region.zone.sub",),
@@ -47,6 +48,9 @@ LABELS: Final[Mapping[str, tuple[str, ...]]] = {
 ANNOTATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "sidecar.istio.io/inject": ("false", "true"),
     "sidecar.istio.io/interceptionMode": ("REDIRECT", "TPROXY", "NONE"),
+    "sidecar.istio.io/componentLogLevel": ("rbac:debug", "a:b"),
+    "sidecar.istio.io/userVolume": ('[{"name": "a", "secret": {"secretName": "a"}}]', "{", "[1]", '{"a": {}}'),
+    "sidecar.istio.io/userVolumeMount": ('{"a": {"mountPath": "/a"}}', "null"),
     "traffic.sidecar.istio.io/includeInboundPorts": ("*", "", "80,8080"),
     "traffic.sidecar.istio.io/excludeOutboundPorts": ("443", "80,x"),
     "traffic.sidecar.istio.io/includeOutboundIPRanges": ("*", "10.96.0.0/16"),
@@ -83,6 +87,8 @@ _JWKS = (
     '{"keys": [{"kty": "RSA", "kid": "b", "n": "abc", "e": "def"}]}',
 )
 _TEXTS_BY_FIELD: Mapping[str, tuple[str, ...]] = {
+    "schedule": ("*/5 * * * *", "@hourly", "0 9 * * MON-FRI", "0 0 31 2 *", "* * * *"),
+    "timeZone": ("", "Europe/Berlin", "Mars/Base"),
     "principals": _PRINCIPALS,
     "notPrincipals": _PRINCIPALS,
     "requestPrincipals": _REQUEST_PRINCIPALS,
