@@ -7,18 +7,15 @@ Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, Literal
 
-import msgspec
-
-from pilotfish.config.kubernetes import Container, EnvVar, EnvVarSource, FieldSelector
 from pilotfish.config.workloads import Job, JobSpec, OnExitCodes, PodFailurePolicy, written_template
 from pilotfish.model import ObjectRef, Problem, Severity
+from pilotfish.node.controllers.indexed import with_index
 from pilotfish.node.controllers.values import (
-    INDEX_ANNOTATION,
     Action,
     Create,
     Delete,
@@ -30,15 +27,12 @@ from pilotfish.node.controllers.values import (
     condition,
     least_useful,
     template_hash,
-    with_spec,
 )
 from pilotfish.node.document import timestamp
 from pilotfish.node.store import Stored
 
 _BACKOFF: Final = (10.0, 360.0)
 """Seconds until a pod follows one that failed: the first time, and the longest."""
-_INDEX_FIELD: Final = f"metadata.annotations['{INDEX_ANNOTATION}']"
-_INDEX_VARIABLE: Final = "JOB_COMPLETION_INDEX"
 _NAME_LABELS: Final = ("batch.kubernetes.io/job-name", "job-name")
 
 
@@ -242,35 +236,7 @@ def _create(stored: Stored, state: JobState, active: Iterable[PodFacts], number:
         return [create] * number
     taken = state.indexes | {pod.index for pod in active}
     free = (index for index in range(spec.completions or 0) if index not in taken)
-    return [_indexed(create, index) for index in islice(free, number)]
-
-
-def _indexed(create: Create, index: int) -> Create:
-    """It knows its index by an annotation, a variable and its host name."""
-    name = f"{create.prefix}-{index}"
-    spec = create.template.spec
-    written = create.document.get("spec")
-    listed = written if isinstance(written, Mapping) else {}
-    changes = {each: tuple(_with_index(c) for c in getattr(spec, each)) for each in ("containers", "init_containers")}
-    documents = {
-        key: [_written_with_index(each) for each in found]
-        for key in ("containers", "initContainers")
-        if isinstance(found := listed.get(key), list)
-    }
-    create = with_spec(create, {**changes, "hostname": name}, {**documents, "hostname": name})
-    about = {INDEX_ANNOTATION: str(index)}
-    return replace(create, prefix=name, labels={**create.labels, **about}, annotations=about)
-
-
-def _with_index(container: Container) -> Container:
-    source = EnvVarSource(field_ref=FieldSelector(field_path=_INDEX_FIELD))
-    return msgspec.structs.replace(container, env=(*container.env, EnvVar(name=_INDEX_VARIABLE, value_from=source)))
-
-
-def _written_with_index(container: Mapping[str, object]) -> dict[str, object]:
-    variable = {"name": _INDEX_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": _INDEX_FIELD}}}
-    listed = container.get("env")
-    return {**container, "env": [*(listed if isinstance(listed, list) else []), variable]}
+    return [with_index(create, index) for index in islice(free, number)]
 
 
 def _active(pods: Iterable[PodFacts]) -> list[PodFacts]:

@@ -12,17 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pilotfish.config.kubernetes import ClaimVolume, Metadata, PodTemplate, Volume
-from pilotfish.config.manifest import Manifest
+from pilotfish.config.kubernetes import ClaimVolume, PodTemplate, Volume
 from pilotfish.config.workloads import (
-    ClaimTemplate,
-    PersistentVolumeClaim,
     StatefulSet,
     StatefulSetSpec,
     written_template,
 )
 from pilotfish.model import ObjectRef
-from pilotfish.model.kinds import PERSISTENT_VOLUME_CLAIM
+from pilotfish.node.controllers.claim_templates import build_claim, claim_refs, ordinal_of
 from pilotfish.node.controllers.values import (
     REVISION_LABEL,
     Action,
@@ -74,7 +71,7 @@ def reconcile(stored: Stored, state: StatefulSetState | None, scene: Scene) -> S
         actions += _roll(spec, update, [pod for ordinal, pod in sorted(pods.items()) if ordinal in wanted], scene)
     kept = state.made | {each.manifest.ref for each in actions if isinstance(each, Make)}
     if spec.persistent_volume_claim_retention_policy.when_scaled == "Delete":
-        spare = {ref for ref in kept if (ordinal := _ordinal(ref)) not in wanted and ordinal not in pods}
+        spare = {ref for ref in kept if (ordinal := ordinal_of(ref)) not in wanted and ordinal not in pods}
         actions += [Delete(ref) for ref in sorted(spare)]
         kept -= spare
     look = next_available(spec.min_ready_seconds, scene.staying, scene.now)
@@ -141,8 +138,8 @@ def _grow(
         pod = pods.get(ordinal)
         if pod is None:
             revision = update if ordinal >= partition else current
-            for ref, template in zip(_claim_refs(stored, ordinal), spec.volume_claim_templates, strict=True):
-                yield Make(_claim(stored, ref, template))
+            for ref, template in zip(claim_refs(stored.ref, spec, ordinal), spec.volume_claim_templates, strict=True):
+                yield Make(build_claim(stored, spec, ref, template))
             yield _create(stored, revision, ordinal)
         if spec.pod_management_policy == "OrderedReady" and (pod is None or not _is_fine(spec, pod, scene)):
             return
@@ -195,7 +192,7 @@ def _create(stored: Stored, revision: Revision, ordinal: int) -> Create:
     spec, name = _spec(stored), f"{stored.ref.name}-{ordinal}"
     claims = {
         template.metadata.name: ref.name
-        for template, ref in zip(spec.volume_claim_templates, _claim_refs(stored, ordinal), strict=True)
+        for template, ref in zip(spec.volume_claim_templates, claim_refs(stored.ref, spec, ordinal), strict=True)
     }
     volumes = [volume for volume in revision.template.spec.volumes if volume.name not in claims]
     volumes += [
@@ -222,48 +219,6 @@ def _written_volumes(document: Mapping[str, object]) -> list[Mapping[str, object
     spec = document.get("spec")
     found = spec.get("volumes") if isinstance(spec, Mapping) else None
     return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
-
-
-def _claim_refs(stored: Stored, ordinal: int) -> list[ObjectRef]:
-    return [
-        PERSISTENT_VOLUME_CLAIM.ref(stored.ref.namespace, f"{each.metadata.name}-{stored.ref.name}-{ordinal}")
-        for each in _spec(stored).volume_claim_templates
-    ]
-
-
-def _ordinal(claim: ObjectRef) -> int:
-    return int(claim.name.rpartition("-")[2])
-
-
-def _claim(stored: Stored, ref: ObjectRef, template: ClaimTemplate) -> Manifest:
-    """It is nobody's: it stays when the set goes, unless the set says otherwise."""
-    labels = {**_spec(stored).selector.match_labels, **template.metadata.labels}
-    metadata = Metadata(
-        name=ref.name, namespace=ref.namespace, labels=labels, annotations=template.metadata.annotations
-    )
-    written = _written_claim(stored, template.metadata.name)
-    document = {
-        "apiVersion": ref.kind.api_versions[0],
-        "kind": ref.kind.name,
-        "metadata": {
-            "name": ref.name,
-            "namespace": ref.namespace,
-            "labels": labels,
-            "annotations": metadata.annotations,
-        },
-        "spec": written.get("spec") or {},
-    }
-    return Manifest(ref, PersistentVolumeClaim(metadata=metadata, spec=template.spec), document, stored.manifest.source)
-
-
-def _written_claim(stored: Stored, name: str) -> Mapping[str, object]:
-    spec = stored.manifest.document.get("spec")
-    found = spec.get("volumeClaimTemplates") if isinstance(spec, Mapping) else None
-    for each in found if isinstance(found, list) else []:
-        metadata = each.get("metadata") if isinstance(each, Mapping) else None
-        if isinstance(metadata, Mapping) and metadata.get("name") == name:
-            return dict(each)
-    return {}
 
 
 def _ordinals(spec: StatefulSetSpec) -> range:
