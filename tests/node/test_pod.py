@@ -180,6 +180,22 @@ def test_a_pod_that_comes_to_its_end(policy: Any, code: int, phase: str) -> None
     assert talk.pod.stage == "gone"
 
 
+def test_a_pod_that_runs_for_too_long_has_failed() -> None:
+    helper = Container(name="helper", command=("run",), restart_policy="Always")
+    spec = PodSpec(containers=(app(),), init_containers=(helper,), restart_policy="Never", active_deadline_seconds=60)
+    talk = Talk(spec)
+    talk.tell(ev.SandboxReady())
+    talk.start("helper")
+    talk.start("app")
+    assert talk.wait(59) == []
+    assert talk.wait(1) == [ev.Signal("app", 0, "TERM")]
+    assert (talk.pod.phase, talk.pod.ready, talk.word) == ("Failed", False, "Error")
+    assert talk.exit("app", 143) == [ev.Signal("helper", 0, "TERM")], "as at any other end"
+    assert talk.exit("helper", 0) == [ev.Do("stop proxy", 90)]
+    talk.tell(ev.ProxyStopped(), ev.Removed())
+    assert talk.pod.stage == "finished"
+
+
 def test_readiness_decides_and_is_probed_eagerly_at_first() -> None:
     probe = Probe(exec=EXEC, period_seconds=10, failure_threshold=2)
     talk = running(PodSpec(containers=(app(readiness_probe=probe),)))

@@ -141,7 +141,6 @@ _KUBERNETES: dict[type, Table] = {
         | _warning("hostAliases", "the names are not written to /etc/hosts; use a ServiceEntry", [])
         | _warning("dnsPolicy", "names are resolved as under ClusterFirst", "ClusterFirst", "Default")
         | _warning("dnsConfig", "names are resolved by the mesh's own resolver", {})
-        | _warning("activeDeadlineSeconds", "the pod is not ended after this time")
         | _warning("readinessGates", "the pod is ready when its containers are", [])
         | _warning("schedulingGates", "the pod runs at once", [])
         | _warning("setHostnameAsFQDN", "the host name stays the pod's short name", False)

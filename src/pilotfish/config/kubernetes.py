@@ -470,6 +470,8 @@ class PodSpec(Struct):
     subdomain: str = ""
     security_context: PodSecurityContext | None = None
     node_name: str = ""
+    active_deadline_seconds: int | None = None
+    """The pod has failed when it runs for longer. Not for what restarts its pods."""
     host_network: bool = False
     """Not shared: the pod has an address of its own, which is warned of. It has no sidecar, as in Istio."""
 

@@ -33,6 +33,7 @@ Stage = Literal[
 ]
 Phase = Literal["Pending", "Running", "Succeeded", "Failed"]
 
+_TOO_LONG = "Pod was active on the node longer than the specified deadline"
 _SANDBOX_RETRY = (1.0, 30.0)
 
 
@@ -45,6 +46,8 @@ class PodState:
     containers: tuple[ContainerState, ...] = ()
     """Init containers and sidecars in their order, then the apps."""
     proxy_ready: bool = False
+    began_at: float | None = None
+    """When its sandbox was first built."""
     ready_since: float | None = None
     was_ready: bool = False
     deadline: float | None = None
@@ -60,6 +63,12 @@ class PodState:
     @property
     def ready(self) -> bool:
         return self.ready_since is not None
+
+    @property
+    def ends_at(self) -> float | None:
+        """When it has run for too long."""
+        longest = self.spec.active_deadline_seconds
+        return None if longest is None or self.began_at is None else self.began_at + longest
 
     @property
     def init_done(self) -> bool:
@@ -105,7 +114,7 @@ def wake_at(pod: PodState) -> float | None:
     elif pod.stage in ("running", "withdrawing", "draining"):
         # Past that nothing is started again.
         times += [containers.wake_at(c, may_start=pod.stage == "running") for c in pod.containers]
-        times.append(pod.deadline)
+        times += [pod.deadline, pod.ends_at if pod.stage == "running" else None]
     else:
         times += [containers.wake_at(c, may_start=False) for c in pod.containers if c.stopping is not None]
     return min((t for t in times if t is not None), default=None)
@@ -175,7 +184,8 @@ def _next_stage(pod: PodState, event: ev.Event, now: float) -> tuple[PodState, t
 
 def _advance(pod: PodState, now: float) -> tuple[PodState, tuple[ev.Effect, ...]]:
     if pod.stage == "pending" and (pod.retry_at is None or pod.retry_at <= now):
-        return replace(pod, stage="building", retry_at=None), (ev.Do("build sandbox"),)
+        began_at = now if pod.began_at is None else pod.began_at
+        return replace(pod, stage="building", began_at=began_at, retry_at=None), (ev.Do("build sandbox"),)
     if pod.stage == "running":
         return _advance_running(pod, now)
     if pod.stage in ("withdrawing", "draining"):
@@ -196,6 +206,10 @@ def _advance_running(pod: PodState, now: float) -> tuple[PodState, tuple[ev.Effe
         message = next((c.message for c in pod.containers if c.exit_code), "")
         pod = replace(pod, stage="sidecars", outcome=outcome, deadline=now + grace, message=message)
         return _advance_sidecars(pod, now)
+    if pod.ends_at is not None and now >= pod.ends_at:
+        deadline = now + pod.spec.termination_grace_period_seconds
+        pod = replace(pod, stage="stopping", outcome="Failed", deadline=deadline, message=_TOO_LONG)
+        return _advance_stopping(pod, now)
     return _advance_containers(pod, now, may_start=True)
 
 

@@ -97,6 +97,7 @@ def _check_spec(
         report.warning(f"{field}.hostNetwork", "UnsupportedField", what)
     _check_shared_ports(spec, field, report)
     _check_init(spec, field, report)
+    check_at_least(spec.active_deadline_seconds, 1, f"{field}.activeDeadlineSeconds", report)
     check_at_least(spec.termination_grace_period_seconds, 0, f"{field}.terminationGracePeriodSeconds", report)
     for name, value in (("hostname", spec.hostname), ("subdomain", spec.subdomain)):
         if value:

@@ -145,6 +145,9 @@ def _check_template(
     elif kind is not JOB and policy != "Always":
         what = f"a {kind} restarts its containers, and {policy} says not to"
         report.invalid(f"{field}.spec.restartPolicy", what, "write Always, or make it a Job")
+    if kind is not JOB and template.spec.active_deadline_seconds is not None:
+        what = f"pods of a {kind} run on and on, and would have failed after that time"
+        report.invalid(f"{field}.spec.activeDeadlineSeconds", what, "remove it, or make it a Job")
     check_pod(template.metadata, template.spec, f"{field}.", report, claims)
 
 
