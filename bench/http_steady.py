@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from itertools import pairwise
+from math import inf
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 PATIENCE = 5.0
@@ -64,10 +65,11 @@ async def input_ends() -> None:
 
 async def main(host: str, port: int, rate: int, seconds: str, mode: str) -> None:
     client = Client(host, port, mode == "kept")
-    over = asyncio.create_task(input_ends() if seconds == "-" else asyncio.sleep(float(seconds)))
+    over = asyncio.create_task(input_ends()) if seconds == "-" else None
+    most = inf if over is not None else int(rate * float(seconds))
     start = time.monotonic()
     tasks: list[asyncio.Task[None]] = []
-    while not over.done():
+    while len(tasks) < most and not (over is not None and over.done()):
         due = start + len(tasks) / rate
         await asyncio.sleep(max(0, due - time.monotonic()))
         tasks.append(asyncio.create_task(client.one(due)))
