@@ -14,6 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pilotfish.capture import RuleSet, parse_iptables
+from pilotfish.capture.spec import Family
 from pilotfish.config.kubernetes import PodSpec
 from pilotfish.identity.tokens import AUDIENCE, verify
 from pilotfish.model import Kind, ObjectRef, Problem
@@ -46,6 +48,7 @@ from pilotfish.runtime.control.views import (
     RolloutView,
     StatusView,
 )
+from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.node import claim as claiming
 from pilotfish.runtime.node import writable
@@ -63,6 +66,9 @@ from pilotfish.runtime.node.tokens import TokenMaker
 from pilotfish.runtime.node.volumes import write_files, write_volumes
 
 MESH = f"parts-{os.getpid()}"
+RULES = parse_iptables(
+    "*nat\n:OUTPUT ACCEPT [1:60]\n[1:60] -A OUTPUT -p tcp --dport 80 -j DNAT --to 10.0.0.1:8080\nCOMMIT\n"
+)
 
 
 def _ending() -> tuple[Ending, list[str]]:
@@ -402,6 +408,13 @@ class Mesh:
             return None
         return NameTable("v1", {f"{name}.{namespace}": ("10.96.0.1",)}, headless=frozenset({"h"}))
 
+    async def rules(self, namespace: str, name: str, family: Family) -> RuleSet | None:
+        if name == "none":
+            return None
+        if family == 6:
+            raise MachineError("the program ip6tables-save is missing", "install iptables")
+        return RULES
+
     def frontends(self) -> list[Frontend]:
         return [Frontend("vm", "x", "TCP", 80, ("10.96.0.1",), (("10.244.0.2", 8080),))]
 
@@ -480,6 +493,11 @@ async def test_everything_that_a_client_asks_arrives(tmp_path: Path) -> None:
         names = await asyncio.to_thread(client.names, "vm", "x")
         assert (names.records, names.headless) == ({"x.vm": ("10.96.0.1",)}, {"h"})
         assert await asyncio.to_thread(client.frontends) == mesh.frontends()
+        assert await asyncio.to_thread(client.rules, "vm", "x", 4) == RULES
+        with pytest.raises(Refused, match="ip6tables-save is missing; install iptables"):
+            await asyncio.to_thread(client.rules, "vm", "x", 6)
+        with pytest.raises(Refused, match='pods "none" not found'):
+            await asyncio.to_thread(client.rules, "vm", "none", 4)
         assert [(each.step, str(each.ref)) for each in await asyncio.to_thread(client.owners, b"x")] == [
             (3, str(SERVICE.ref("vm", "x")))
         ]

@@ -5,7 +5,6 @@ Each pod is asked when a way comes to it, and only for what the way needs.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Mapping, Set
 from functools import partial
@@ -18,7 +17,7 @@ import click
 from pilotfish.cli.envoy_admin import CERTIFICATES, LISTENERS, Asked, cluster_of, entry_of
 from pilotfish.cli.session import Session
 from pilotfish.explain.held import SECTIONS, Held, Json
-from pilotfish.explain.scene import Family, Scene, Station
+from pilotfish.explain.scene import Scene, Station
 from pilotfish.model import Source
 from pilotfish.node.listening import parse_proc_net
 from pilotfish.runtime.control.client import Client, Refused
@@ -26,7 +25,6 @@ from pilotfish.runtime.control.views import MeshView, PodView, StatusView
 from pilotfish.runtime.linux.netns import NetNs
 
 if TYPE_CHECKING:
-    from pilotfish.capture import RuleSet
     from pilotfish.explain.owner import FindOwners, Owners
     from pilotfish.explain.trace import Trace
 
@@ -96,19 +94,13 @@ def _station(client: Client, envoys: Asked, pod: PodView) -> Station:
         namespace=pod.namespace,
         addresses=pod.addresses,
         captured=pod.captured and not pod.gateway,
-        _rules=partial(_rules, pod),
+        _rules=partial(client.rules, pod.namespace, pod.name),
         _held=partial(_held, client, envoys, pod),
         _names=partial(client.names, pod.namespace, pod.name),
         _listening=partial(_listening, pod),
         is_gateway=pod.gateway,
         _identity=partial(_identity, envoys, pod),
     )
-
-
-def _rules(pod: PodView, family: Family) -> RuleSet:
-    from pilotfish.runtime import capture
-
-    return asyncio.run(capture.read(NetNs(Path(pod.netns)), family))
 
 
 def _identity(envoys: Asked, pod: PodView) -> str:

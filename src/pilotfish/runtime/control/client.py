@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -23,6 +23,9 @@ from pilotfish.model.names import NameTable
 from pilotfish.runtime.control.views import ChangesView, MeshView, OwnerView, PublishView, RolloutView, StatusView
 from pilotfish.runtime.http import blocking
 from pilotfish.runtime.http.message import Answer, AnswerError, Request
+
+if TYPE_CHECKING:
+    from pilotfish.capture import RuleSet
 
 T = TypeVar("T")
 
@@ -63,6 +66,12 @@ class Client:
     def names(self, namespace: str, name: str) -> NameTable:
         """What answers the DNS questions of a pod."""
         return self._call("GET", "/names", NameTable, {"namespace": namespace, "name": name})
+
+    def rules(self, namespace: str, name: str, family: Literal[4, 6]) -> RuleSet:
+        """The packet filter's rules in a pod's namespace, as the kernel holds them, with their counters."""
+        from pilotfish.capture import RuleSet
+
+        return self._call("GET", "/rules", RuleSet, {"namespace": namespace, "name": name, "family": str(family)})
 
     def frontends(self) -> list[Frontend]:
         """Services as the node's kernel serves them."""

@@ -9,6 +9,8 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from aiohttp import web
 
+from pilotfish.capture import RuleSet
+from pilotfish.capture.spec import Family
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.frontend import Frontend
 from pilotfish.model.kinds import POD, kind_named
@@ -18,6 +20,7 @@ from pilotfish.node.patching import BadPatch
 from pilotfish.node.publish import Endpoints, Transport
 from pilotfish.runtime.control.client import Unstructured
 from pilotfish.runtime.control.views import ChangesView, OwnerView, PublishView, RolloutView, StatusView
+from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.http.served import LOG
 from pilotfish.runtime.linux.unix import bind
 
@@ -35,6 +38,7 @@ class Operations(Protocol):
     async def status(self) -> StatusView: ...
     def objects(self, kind: Kind | None, namespace: str, name: str) -> list[Unstructured]: ...
     def names(self, namespace: str, name: str) -> NameTable | None: ...
+    async def rules(self, namespace: str, name: str, family: Family) -> RuleSet | None: ...
     def frontends(self) -> list[Frontend]: ...
     async def owners(self, trace: bytes) -> list[OwnerView] | None: ...
     async def apply(self, text: str, file: str, namespace: str) -> ChangesView: ...
@@ -106,6 +110,7 @@ class ControlServer:
                 web.get("/status", self._status),
                 web.get("/objects", self._objects),
                 web.get("/names", self._names),
+                web.get("/rules", self._rules),
                 web.get("/frontends", self._frontends),
                 web.get("/endpoints", self._endpoints),
                 web.get("/rollout/status", self._rollout),
@@ -143,7 +148,14 @@ class ControlServer:
         namespace, name = request.query.get("namespace", "default"), request.query.get("name", "")
         found = self._operations.names(namespace, name)
         if found is None:
-            raise web.HTTPNotFound(text=f'{POD.plural} "{name}" not found in namespace "{namespace}"')
+            raise _no_pod(namespace, name)
+        return _answer(found)
+
+    async def _rules(self, request: web.Request) -> web.Response:
+        namespace, name = request.query.get("namespace", "default"), request.query.get("name", "")
+        found = await self._operations.rules(namespace, name, 6 if request.query.get("family") == "6" else 4)
+        if found is None:
+            raise _no_pod(namespace, name)
         return _answer(found)
 
     async def _frontends(self, request: web.Request) -> web.Response:
@@ -238,6 +250,12 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise web.HTTPBadRequest(text=str(error)) from error
     except Ended as error:
         raise web.HTTPServiceUnavailable(text="the mesh has been taken down") from error
+    except MachineError as error:
+        raise web.HTTPInternalServerError(text=str(error)) from error
+
+
+def _no_pod(namespace: str, name: str) -> web.HTTPNotFound:
+    return web.HTTPNotFound(text=f'{POD.plural} "{name}" not found in namespace "{namespace}"')
 
 
 async def _body(request: web.Request, shape: type[B]) -> B:

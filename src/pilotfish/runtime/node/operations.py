@@ -11,6 +11,8 @@ from functools import partial
 import msgspec
 
 from pilotfish import config
+from pilotfish.capture import RuleSet
+from pilotfish.capture.spec import Family
 from pilotfish.config.piece import identify
 from pilotfish.config.workloads import pod_field
 from pilotfish.model import FieldRef, Kind, ObjectRef
@@ -22,6 +24,7 @@ from pilotfish.node.document import timestamp
 from pilotfish.node.patching import BadPatch, patch
 from pilotfish.node.publish import Endpoints, Publish, Transport
 from pilotfish.node.store import Change, Scaled, Store
+from pilotfish.runtime import capture
 from pilotfish.runtime.control.client import Unstructured
 from pilotfish.runtime.control.views import (
     ChangesView,
@@ -72,6 +75,10 @@ class NodeOperations:
 
     def names(self, namespace: str, name: str) -> NameTable | None:
         return self._reconciler.names(POD.ref(namespace, name))
+
+    async def rules(self, namespace: str, name: str, family: Family) -> RuleSet | None:
+        pod = self._reconciler.workloads.pods.get(POD.ref(namespace, name))
+        return None if pod is None else await capture.read(pod.sandbox.netns, family)
 
     def frontends(self) -> list[Frontend]:
         return list(self._reconciler.frontends.values())
