@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -119,16 +120,22 @@ cases:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "mesh.yaml").write_text(MESH)
     (tmp_path / "ways.yaml").write_text(CASES)
     (tmp_path / "wrong.yaml").write_text(WRONG)
-    return tmp_path
+    yield tmp_path
+    # Of a command that was given up.
+    for left in (tmp_path / "state").glob("*/mesh.json"):
+        run(PILOTFISH, "down", "--name", left.parent.name, check=False, env=environment(tmp_path))
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, "PILOTFISH_STATE": str(folder / "state"), "NO_COLOR": "1"}
 
 
 def call(folder: Path, *arguments: str | Path) -> str:
-    environment = {**os.environ, "PILOTFISH_STATE": str(folder / "state"), "NO_COLOR": "1"}
-    return run(PILOTFISH, "test", *arguments, check=False, env=environment, cwd=folder, timeout=100).stdout
+    return run(PILOTFISH, "test", *arguments, check=False, env=environment(folder), cwd=folder, timeout=100).stdout
 
 
 def test_what_holds_without_envoy_holds_on_envoy(folder: Path) -> None:

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 def main() -> None:
     """The console script."""
-    from pilotfish.runtime.garbage import look_seldom
+    from pilotfish.runtime.garbage import put_off
 
-    look_seldom()
+    put_off()
     from pilotfish.cli.app import pilotfish
 
     pilotfish()

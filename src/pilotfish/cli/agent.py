@@ -131,9 +131,12 @@ def command(**arguments: Any) -> None:
     while the group's probe fails.
     """
     from pilotfish.runtime.errors import MachineError
+    from pilotfish.runtime.garbage import look_seldom
 
     try:
-        asyncio.run(_run(_build_spec(**arguments)))
+        spec = _build_spec(**arguments)
+        look_seldom()
+        asyncio.run(_run(spec))
     except (MachineError, ValueError) as error:
         raise Failure(str(error)) from error
 

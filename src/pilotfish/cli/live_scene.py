@@ -108,7 +108,8 @@ def _identity(envoys: Asked, pod: PodView) -> str:
 
 
 def find_identity(held: Mapping[str, Any]) -> str:
-    """Who a proxy is to others, by the certificates that it says it has (`/certs`); "" if it is nobody."""
+    """Who a proxy is to others, by the certificates that it says it has (`/certs`), of which it tells once for each
+    cluster; "" if it is nobody."""
     chains = (each for pair in held.get("certificates", ()) for each in pair.get("cert_chain", ()))
     names = (name.get("uri", "") for each in chains for name in each.get("subject_alt_names", ()))
     return next((name for name in names if name.startswith("spiffe://")), "")

@@ -28,7 +28,7 @@ from pilotfish.runtime.discovery.metrics import Metrics
 from pilotfish.runtime.discovery.monitoring import Monitoring
 from pilotfish.runtime.discovery.state import StateFile
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.garbage import expect_little
+from pilotfish.runtime.garbage import look_seldom
 from pilotfish.runtime.http.served import LOG
 from pilotfish.runtime.memory import keep_little
 from pilotfish.runtime.source import Batch
@@ -235,7 +235,7 @@ def _unavailable(flag: str, address: Address, error: OSError) -> MachineError:
 
 async def serve(options: Options) -> None:
     """Until SIGTERM or SIGINT. Raises MachineError."""
-    expect_little()
+    look_seldom()
     keep_little()
     loop = asyncio.get_running_loop()
     told_to_end = asyncio.Event()

@@ -10,7 +10,7 @@ from typing import Any
 
 from pilotfish.runtime.agent import AgentError
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.garbage import expect_little
+from pilotfish.runtime.garbage import look_seldom
 from pilotfish.runtime.node.claim import Claim, remove_directory, sweep_dead
 from pilotfish.runtime.node.ending import Ending, Stopped
 from pilotfish.runtime.node.node import running
@@ -28,7 +28,7 @@ def run(options: UpOptions, on_progress: OnProgress, stdin: str | None = None) -
     """
     check_machine()
     raise_file_limit()
-    expect_little()
+    look_seldom()
     return asyncio.run(_run(options, on_progress, stdin))
 
 
