@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -133,6 +134,12 @@ def test_environment_user_groups_home_and_folder_are_the_images(mesh: Mesh) -> N
         "/srv",
         "/home/app /bin hello",
     ]
+
+
+def test_its_status_names_the_image(mesh: Mesh, image: str) -> None:
+    (web,) = json.loads(mesh.call("get", "pods", "-l", "app=web", "-o", "json").stdout)["items"]
+    (status,) = web["status"]["containerStatuses"]
+    assert (status["image"], status["imageID"]) == (image, podman("inspect", "--format", "{{.Id}}", image).strip())
 
 
 def test_users_of_the_manifest_win(mesh: Mesh) -> None:
@@ -355,6 +362,8 @@ spec:
         assert 'Secret "leave" not found' in refused["message"]
         (problem,) = [p for p in mesh.status["problems"] if p["reason"] == "ErrImagePull"]
         assert problem["field"] == "spec.containers[c].image"
+        told = mesh.call("describe", "pod", "pulled").stdout.partition("Events:")[2]
+        assert re.search("Warning +Failed .* container c: ErrImagePull", told)
         registry.go_on.clear()
         mesh.write(
             "secret.yaml",

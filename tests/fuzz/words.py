@@ -152,7 +152,7 @@ _TEXTS_BY_FIELD: Mapping[str, tuple[str, ...]] = {
     "clusterIPs": ("10.96.0.1",),
     "externalIPs": ("10.20.0.1",),
     "destinationSubnets": SUBNETS,
-    "bind": ("0.0.0.0", "127.0.0.1", "10.96.0.1", "unix:///tmp/a.sock", ""),
+    "bind": ("0.0.0.0", "127.0.0.1", "10.96.0.1", "unix://@a", ""),
     "defaultEndpoint": ("127.0.0.1:8080", "0.0.0.0:9000", "unix:///tmp/b.sock"),
     "protocol": _PROTOCOLS,
     "appProtocol": ("http", "tcp", "grpc", "kubernetes.io/h2c", "kubernetes.io/ws", "redis", ""),

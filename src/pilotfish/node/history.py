@@ -85,6 +85,8 @@ def _describe(identity: PodIdentity, event: ev.Event, after: PodState) -> Iterat
             yield ref, "Normal", "Started", f"Started container {event.container}"
         case ev.NotStarted():
             yield ref, "Warning", "Failed", f"Error: container {event.container}: {event.reason}: {event.message}"
+        case ev.NoImage():
+            yield ref, "Warning", "Failed", f"Error: container {event.container}: {event.reason}: {event.message}"
         case ev.Exited():
             yield from _exited(ref, event, after)
         case ev.Probed(ok=False):

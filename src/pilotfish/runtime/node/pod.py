@@ -131,6 +131,11 @@ class Pod:
         """How far the pull of its image is, while it waits for that."""
         return self._node.ground.images.progress(c.spec.image) if c.name in self._fetching else ""
 
+    def image_id(self, container: str) -> str:
+        """Of the image that it was last made from; "" for a process, and before there is one."""
+        image = self._images.get(container)
+        return image.id if image is not None else ""
+
     def _rewrite(self, contents: tuple[volumes.VolumeContent, ...]) -> None:
         try:
             self._write(contents)

@@ -19,7 +19,8 @@ def pod_status(pod: Pod) -> Fields:
     states = {each.name: each for each in state.containers}
     images = {each.name: each.spec.image for each in state.containers}
     rendered = [
-        (each.kind, _container(each, states.get(each.name), images.get(each.name, ""))) for each in view.containers
+        (each.kind, _container(each, states.get(each.name), images.get(each.name, ""), pod.image_id(each.name)))
+        for each in view.containers
     ]
     running = all(each.ready for each in view.containers if each.kind != "init")
     found: Fields = {
@@ -44,10 +45,11 @@ def _condition(name: str, holds: bool) -> Fields:
     return {"type": name, "status": "True" if holds else "False"}
 
 
-def _container(view: ContainerView, state: ContainerState | None, image: str) -> Fields:
+def _container(view: ContainerView, state: ContainerState | None, image: str, image_id: str) -> Fields:
     fields: Fields = {
         "name": view.name,
         "image": image,
+        "imageID": image_id,
         "ready": view.ready,
         "started": view.started,
         "restartCount": view.restarts,
