@@ -114,6 +114,8 @@ s.connect(("127.0.0.1", int(sys.argv[1])))
 s.send(b"hi")
 print(s.recv(9).decode())
 """
+REDIS = "exec -a redis-server redis-check-rdb --port 16379 --bind 127.0.0.1 --save '' --dir /tmp"
+"""By the name that it is called by, the program is a server or one of its tools."""
 SERVE = """
 import http.server, sys
 place = (sys.argv[1], int(sys.argv[2]))
@@ -139,7 +141,7 @@ def mesh() -> Iterator[Mesh]:
     with world() as made:
         host = made.host
         with (
-            started(host, "redis-server", "--port", "16379", "--bind", "127.0.0.1", "--save", "", "--dir", "/tmp"),
+            started(host, "bash", "-c", REDIS),
             started(host, sys.executable, "-c", SERVE, "127.0.0.1", "18080"),
             started(host, sys.executable, "-c", SERVE, "0.0.0.0", "18081"),
             running_mesh("inout", MANIFESTS, "--publish", "9999:pod/web:8000", host=host) as mesh,
