@@ -239,7 +239,7 @@ def _split(words: tuple[str, ...], is_dumped: bool) -> tuple[str, str]:
 
 
 def _live(mesh: str | None, namespace: str | None, source: str, ask: Ask) -> tuple[Scene, Station | None, FindOwners]:
-    from pilotfish.cli.envoy_admin import CERTIFICATES, LISTENERS, ROUTES, Asked, entry_of
+    from pilotfish.cli.envoy_admin import LISTENERS, ROUTES, Asked, entry_of
     from pilotfish.cli.session import open_session, require_root
     from pilotfish.cli.target import find_pod
 
@@ -249,7 +249,7 @@ def _live(mesh: str | None, namespace: str | None, source: str, ask: Ask) -> tup
     envoys, pod = Asked(), None
     if source != OUTSIDE:
         pod = find_pod(status, source, session.namespace)
-        envoys.foresee(pod, LISTENERS, CERTIFICATES, *([entry_of(ROUTES, str(ask.port))] if ask.is_http else []))
+        envoys.foresee(pod, LISTENERS, *([entry_of(ROUTES, str(ask.port))] if ask.is_http else []))
     # Loaded while the Envoy writes.
     from pilotfish.cli.live_scene import read_scene
 

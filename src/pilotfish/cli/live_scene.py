@@ -21,7 +21,7 @@ from pilotfish.explain.scene import Scene, Station
 from pilotfish.model import Source
 from pilotfish.node.listening import parse_proc_net
 from pilotfish.runtime.control.client import Client, Refused
-from pilotfish.runtime.control.views import MeshView, PodView, StatusView
+from pilotfish.runtime.control.views import CertificateView, MeshView, PodView, StatusView
 from pilotfish.runtime.linux.netns import NetNs
 
 if TYPE_CHECKING:
@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 def read_scene(session: Session, status: StatusView, envoys: Asked | None = None) -> tuple[Scene, FindOwners]:
     """`envoys`: what was asked of them already."""
     client, asked = session.client, envoys or Asked()
-    stations = {f"{pod.name}.{pod.namespace}": _station(client, asked, pod) for pod in status.pods}
+    known = {(each.namespace, each.pod): each.certificate for each in status.proxies}
+    stations = {
+        f"{pod.name}.{pod.namespace}": _station(client, asked, pod, known.get((pod.namespace, pod.name)))
+        for pod in status.pods
+    }
     closed = partial(_is_closed, session.mesh)
     scene = Scene(
         stations, lambda: tuple(client.frontends()), _resolve, is_closed=closed, closed=_describe_closed(session.mesh)
@@ -88,7 +92,7 @@ def _resolve(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def _station(client: Client, envoys: Asked, pod: PodView) -> Station:
+def _station(client: Client, envoys: Asked, pod: PodView, certificate: CertificateView | None) -> Station:
     return Station(
         name=f"{pod.name}.{pod.namespace}",
         namespace=pod.namespace,
@@ -99,11 +103,14 @@ def _station(client: Client, envoys: Asked, pod: PodView) -> Station:
         _names=partial(client.names, pod.namespace, pod.name),
         _listening=partial(_listening, pod),
         is_gateway=pod.gateway,
-        _identity=partial(_identity, envoys, pod),
+        _identity=partial(_identity, envoys, pod, certificate),
     )
 
 
-def _identity(envoys: Asked, pod: PodView) -> str:
+def _identity(envoys: Asked, pod: PodView, certificate: CertificateView | None) -> str:
+    """By the certificate that its agent gives it; the Envoy is asked of one that it has from elsewhere."""
+    if certificate is not None:
+        return certificate.subject
     return find_identity(envoys.read(pod, CERTIFICATES)) if pod.captured else ""
 
 
