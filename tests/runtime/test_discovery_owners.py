@@ -63,7 +63,7 @@ def way(world: World, to: str) -> Trace:
 def test_it_tells_the_same_as_manifests_do(to: str) -> None:
     world = build(read([("mesh.yaml", MESH)]))
     trace = way(world, to)
-    told = find(Served(world.mesh, world.proxies, {}), encode(trace))
+    told = find(Served(world.mesh, world.proxies), encode(trace))
     assert {each.step: FieldRef(each.ref, each.field) for each in told} == find_fields(world, trace)
     assert told or to == "http://web.other/"
 

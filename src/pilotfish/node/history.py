@@ -83,9 +83,7 @@ def _describe(identity: PodIdentity, event: ev.Event, after: PodState) -> Iterat
             yield ref, "Warning", "FailedCreatePodSandBox", event.message
         case ev.Started():
             yield ref, "Normal", "Started", f"Started container {event.container}"
-        case ev.NotStarted():
-            yield ref, "Warning", "Failed", f"Error: container {event.container}: {event.reason}: {event.message}"
-        case ev.NoImage():
+        case ev.NotStarted() | ev.NoImage():
             yield ref, "Warning", "Failed", f"Error: container {event.container}: {event.reason}: {event.message}"
         case ev.Exited():
             yield from _exited(ref, event, after)

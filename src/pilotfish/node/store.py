@@ -14,7 +14,7 @@ import msgspec
 
 from pilotfish.config.desired import DesiredState, News, mesh_config_refs, update, withdraw
 from pilotfish.config.istio import ProxyConfig
-from pilotfish.config.kubernetes import Deployment
+from pilotfish.config.kubernetes import Deployment, Metadata
 from pilotfish.config.manifest import Loaded, Manifest
 from pilotfish.config.workloads import ReplicaSet, StatefulSet, template_of, template_path, with_template
 from pilotfish.model import Kind, ObjectRef, Problem
@@ -72,6 +72,11 @@ class Store:
     def of_kind(self, kind: Kind) -> tuple[Stored, ...]:
         """In order of namespace and name."""
         return tuple(self.objects[ref] for ref in sorted(r for r in self.objects if r.kind is kind))
+
+    def namespace(self, name: str) -> Metadata:
+        """What a Namespace says of itself; nothing, of one that nobody wrote."""
+        stored = self.objects.get(NAMESPACE.ref("", name))
+        return stored.manifest.resource.metadata if stored is not None else Metadata()
 
     @property
     def problems(self) -> tuple[Problem, ...]:

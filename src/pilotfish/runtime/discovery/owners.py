@@ -27,16 +27,20 @@ class Served:
 
     mesh: Mesh
     proxies: Mapping[str, Proxy]
-    workloads: Mapping[str, ObjectRef]
 
     @classmethod
     def by(cls, plane: ControlPlane) -> Served:
         connected = (session.proxy for session in plane.roster.sessions.values())
-        return cls(plane.mesh, {str(proxy): proxy for proxy in connected}, {})
+        return cls(plane.mesh, {str(proxy): proxy for proxy in connected})
 
     @property
     def desired(self) -> DesiredState:
         return self.mesh.desired
+
+    @property
+    def workloads(self) -> Mapping[str, ObjectRef]:
+        """None: discovery is told of pods, and the node, which made them, says of what."""
+        return {}
 
 
 def owners_page(plane: ControlPlane) -> Handler:

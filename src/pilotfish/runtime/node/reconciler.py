@@ -12,7 +12,7 @@ from pilotfish.config.desired import News
 from pilotfish.inject import Sidecar, build_sidecar
 from pilotfish.model import ObjectRef, Problem, Source
 from pilotfish.model.frontend import Frontends
-from pilotfish.model.kinds import NAMESPACE, SERVICE
+from pilotfish.model.kinds import SERVICE
 from pilotfish.model.names import NameTable
 from pilotfish.node import services
 from pilotfish.node import store as storing
@@ -214,14 +214,13 @@ class Reconciler:
         return () if self._stopped else find_endpoints(publish, self.store, self.backends(), self.frontends)
 
     def _inject(self, pod: PodIdentity) -> tuple[Sidecar | None, tuple[Problem, ...]]:
-        namespace = self.store.objects.get(NAMESPACE.ref("", pod.namespace))
         return build_sidecar(
             pod.pod,
             self.store.desired.mesh_config,
             workload=workload_of(pod, self.store),
             ipv6=self._place.ipv6,
             source=Source.parse(pod.source),
-            namespace_labels=namespace.manifest.resource.metadata.labels if namespace is not None else {},
+            namespace_labels=self.store.namespace(pod.namespace).labels,
             proxy_configs=proxy_configs(self.store),
         )
 

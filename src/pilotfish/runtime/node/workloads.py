@@ -20,7 +20,7 @@ from pilotfish.config.kubernetes import PodSpec
 from pilotfish.config.manifest import Manifest
 from pilotfish.inject import Sidecar
 from pilotfish.model import ObjectRef, Problem
-from pilotfish.model.kinds import JOB, NAMESPACE, POD, STATEFUL_SET
+from pilotfish.model.kinds import JOB, POD, STATEFUL_SET
 from pilotfish.node import store as storing
 from pilotfish.node.addresses import addresses, next_offset
 from pilotfish.node.controllers.deployment import ReplicaSet
@@ -226,10 +226,8 @@ class Workloads:
         return self._faults.isolate(_UNMADE, stored.ref, stored.manifest.source)
 
     def _create(self, identity: PodIdentity) -> tuple[Problem, ...]:
-        namespace = self._node.store.objects.get(NAMESPACE.ref("", identity.namespace))
-        if namespace is not None:
-            said = namespace.manifest.resource.metadata.annotations
-            identity = replace(identity, annotations=inherit(identity.annotations, said))
+        said = self._node.store.namespace(identity.namespace).annotations
+        identity = replace(identity, annotations=inherit(identity.annotations, said))
         try:
             sidecar, problems = self._inject(identity)
         except Exception:
