@@ -71,45 +71,39 @@ class Asked:
 
     def foresee(self, pod: PodView, *paths: str) -> None:
         for path in paths if pod.captured else ():
-            self._ask(pod, path).start()
+            self._ask(pod, path)
 
     def read(self, pod: PodView, path: str) -> dict[str, object]:
         """As `read_json`."""
-        answer = self._ask(pod, path)
-        answer.start()
-        return answer.wait()
+        return self._ask(pod, path).wait()
 
     def _ask(self, pod: PodView, path: str) -> _Answer:
-        return self._answers.setdefault((pod.netns, path), _Answer(pod, path))
+        key = pod.netns, path
+        if key not in self._answers:
+            self._answers[key] = _Answer(pod, path)
+            self._answers[key].start()
+        return self._answers[key]
 
 
-class _Answer:
-    """Of one question, which a thread of its own asks."""
-
+class _Answer(threading.Thread):
     def __init__(self, pod: PodView, path: str) -> None:
+        super().__init__(daemon=True)
         self._pod = pod
         self._path = path
         self._found: dict[str, object] = {}
-        self._error: Failure | None = None
-        self._thread: threading.Thread | None = None
+        self._error: Exception | None = None
 
-    def start(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, daemon=True)
-            self._thread.start()
+    def run(self) -> None:
+        try:
+            self._found = read_json(self._pod, self._path)
+        except Exception as error:  # whoever waits is told
+            self._error = error
 
     def wait(self) -> dict[str, object]:
-        if self._thread is not None:
-            self._thread.join()
+        self.join()
         if self._error is not None:
             raise self._error
         return self._found
-
-    def _run(self) -> None:
-        try:
-            self._found = read_json(self._pod, self._path)
-        except Failure as error:
-            self._error = error
 
 
 def _exactly(name: str) -> str:
