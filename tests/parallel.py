@@ -28,6 +28,8 @@ ALONE = (
 """One worker runs these first, one after the other; the others wait."""
 _LONGEST = ("e2e", "runtime", "envoy", "fuzz")
 """The folders whose files take seconds; those of all others fill the gaps at the end."""
+_LAST = "cluster"
+"""What these need may have to be compiled first, beside all others."""
 
 
 def workers() -> int:
@@ -48,6 +50,8 @@ def _turn(file: str) -> int:
     if file in ALONE:
         return -1
     folder = file.removeprefix("tests/").partition("/")[0]
+    if folder == _LAST:
+        return len(_LONGEST) + 1
     return _LONGEST.index(folder) if folder in _LONGEST else len(_LONGEST)
 
 
