@@ -2,8 +2,9 @@
 # check: format, lint, types, layers and every test                          bench: the figures
 # fuzz: objects that nobody thought of, for 10 minutes, or MINUTES=...
 # chaos: a mesh that is struck for 10 minutes, or MINUTES=..., from a seed, or SEED=...
+# image: the image for a cluster, by podman; IMAGE=NAME:TAG and ARCHIVE=FILE.tar name it and write it
 # rotations: certificates, authorities and modes change under load for two minutes: no request may fail
-.PHONY: install demo test lint check format lock bench fuzz chaos rotations
+.PHONY: install demo test lint check format lock bench fuzz chaos rotations image
 
 install:
 	@scripts/setup
@@ -41,3 +42,6 @@ chaos: install
 
 rotations: install
 	@.venv/bin/python -m bench.rotations
+
+image:
+	@scripts/image $(or $(IMAGE),pilotfish:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)) $(ARCHIVE)
