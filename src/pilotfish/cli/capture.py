@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _FAMILIES: dict[str, tuple[Family, ...]] = {"4": (4,), "6": (6,), "all": (4, 6)}
+_UNCAPTURED = 126
+"""The exit code by which the node's plugin, as Istio's, knows a pod that started without its rules."""
 _BACKENDS = ("auto", "iptables-nft", "iptables-legacy", "nft")
 
 
@@ -150,6 +152,46 @@ def verify(request: CaptureRequest) -> None:
     _print_drifts(request, drifts)
     if drifts:
         raise SystemExit(1)
+
+
+@command.command("check")
+@config_options
+@click.option(
+    "--ip",
+    "addresses",
+    envvar="INSTANCE_IP",
+    metavar="ADDRESS",
+    help="This namespace's own address, or several with commas. Default: what its interfaces have. [$INSTANCE_IP]",
+)
+@click.option(
+    "--wait", type=float, default=10.0, show_default=True, metavar="SECONDS", help="For rules that are on their way."
+)
+def check(config: str | None, flags: dict[str, object], output: str, addresses: str | None, wait: float) -> None:
+    """Try whether connections are captured in this network namespace; exit code 126 if they are not.
+
+    It reads no rules and needs no privileges: as the proxy's user it calls this namespace's own address, and looks
+    whether that arrives at the proxy's inbound port. Nothing else may listen there yet.
+    """
+    from pilotfish.runtime.capture import check as checked
+
+    spec = read_spec(config, flags)
+    own = tuple(addresses.split(",")) if addresses else checked.find_addresses()
+    missing = asyncio.run(checked.find_uncaptured(spec, own, wait))
+    if output == "json":
+        click.echo(json.dumps({"addresses": list(own), "uncaptured": [{"address": a, "why": w} for a, w in missing]}))
+    else:
+        for address, why in missing:
+            click.echo(f"error: connections to {address} are not captured: {why}", err=True)
+        if not missing:
+            click.echo(f"connections are captured ({', '.join(own)})")
+    if missing:
+        if output == "text":
+            click.echo(
+                "the pod would run without its rules. See the node's pod of DaemonSet pilotfish-cni, which sets them "
+                "and repairs pods that lack them; or delete this pod",
+                err=True,
+            )
+        raise SystemExit(_UNCAPTURED)
 
 
 @command.command("watch")

@@ -23,6 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 @dataclass(frozen=True, slots=True)
 class _Flag:
     letter: str
+    """"" where it has none."""
     name: str
     field: str
     help: str
@@ -45,6 +46,9 @@ _FLAGS = (
     _Flag("k", "kube-virt-interfaces", "reroute_virtual_interfaces", "Interfaces whose inbound traffic is outbound."),
     _Flag("t", "istio-inbound-tproxy-mark", "tproxy_mark", "TPROXY's mark [1337]."),
     _Flag("r", "istio-inbound-tproxy-route-table", "tproxy_route_table", "TPROXY's route table [133]."),
+    _Flag("", "owner-groups", "owner_groups_include", "Groups whose processes' traffic is captured [*]."),
+    _Flag("", "owner-groups-exclude", "owner_groups_exclude", "Groups whose processes' traffic is not captured."),
+    _Flag("", "host-ipv4-loopback-cidr", "host_ipv4_loopback_cidr", "What counts as loopback [127.0.0.1/32]."),
 )
 """Source: `pilot-agent istio-iptables --help`. Values are as there: text, lists with commas."""
 _SWITCHES = (
@@ -54,7 +58,7 @@ _SWITCHES = (
     ("dual-stack", "enable_ipv6", "Capture IPv6, too."),
 )
 OUTPUTS = ("text", "json")
-_LISTS = frozenset(flag.field for flag in _FLAGS if flag.letter in "bdixqock")
+_LISTS = frozenset((*(flag.field for flag in _FLAGS if flag.letter in set("bdixqock")), "owner_groups_exclude"))
 
 
 def config_options(function: F) -> F:
@@ -74,7 +78,7 @@ def config_options(function: F) -> F:
         # -o is both: Istio's ports and, as everywhere here, the output's format.
         also = f" Or the output: {', '.join(OUTPUTS)}." if flag.letter == "o" else ""
         several = flag.letter == "o"
-        names = (f"-{flag.letter}", f"--{flag.name}", flag.field)
+        names = (*((f"-{flag.letter}",) if flag.letter else ()), f"--{flag.name}", flag.field)
         command = click.option(*names, metavar="VALUE", multiple=several, help=flag.help + also)(command)
     command = click.option("--output", type=click.Choice(OUTPUTS), default="text", show_default=True)(command)
     text = "The configuration, YAML or JSON; - is standard input. Flags override it."
@@ -104,7 +108,8 @@ def read_spec(config: str | None, flags: Mapping[str, object]) -> CaptureSpec:
         default = {"proxy_gids": given["proxy_uids"]} if "proxy_uids" in given and "proxy_gids" not in document else {}
         document = {**document, **default, **given}
     spec, problems = parse_spec(document)
-    names = MappingProxyType({**{f.field: f"-{f.letter}" for f in _FLAGS}, **{f: f"--{n}" for n, f, _ in _SWITCHES}})
+    letters = {flag.field: f"-{flag.letter}" if flag.letter else f"--{flag.name}" for flag in _FLAGS}
+    names = MappingProxyType({**letters, **{field: f"--{name}" for name, field, _ in _SWITCHES}})
     for problem in problems:
         if problem.field in given:
             shown = replace(problem, field=names[problem.field])

@@ -8,8 +8,11 @@ from dataclasses import replace
 
 from pilotfish.capture import CaptureSpec, RuleSet, native_rules, rules
 from pilotfish.capture.spec import ALL, Family
+from pilotfish.model.wellknown import INBOUND_BIND_IPV6
 from pilotfish.runtime.capture import iptables, nft, nftables, routing
 from pilotfish.runtime.capture.backends import FAMILIES, PacketFilter, Survey, choose, is_installed
+from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.linux import loopback
 from pilotfish.runtime.linux.netns import NetNs
 
 
@@ -18,6 +21,8 @@ async def apply(
 ) -> PacketFilter:
     """Brings the namespace to what `spec` says, whatever of ours it held before, and says by which back-end.
 
+    With IPv6 the address is there, too, from which the proxy calls its application, as the rules let it pass.
+
     The order keeps what is captured captured: marks are routed before rules set them, the new rules stand before those
     of another back-end go, and what nothing marks any more loses its route last. MachineError if a program is missing
     or the kernel refuses; then that family's rules are as they were.
@@ -25,6 +30,8 @@ async def apply(
     spec = resolve_groups(spec)
     survey = Survey.take(netns)
     backend = backend or await choose(netns, survey)
+    if spec.enable_ipv6 and 6 in families:
+        _add_source(netns)
     for family in families:
         if rule := routing.wanted(spec, family):
             routing.add(netns, family, rule)
@@ -33,6 +40,15 @@ async def apply(
     for family in families:
         routing.remove(netns, family, routing.wanted(spec, family))
     return backend
+
+
+def _add_source(netns: NetNs) -> None:
+    try:
+        with netns.entered():
+            loopback.add_source()
+    except OSError as error:
+        what = f"{INBOUND_BIND_IPV6} can't be added to the loopback of network namespace {netns.path}"
+        raise MachineError(f"{what}: {error.strerror}", "use root, or capture IPv4 alone") from error
 
 
 async def clean(netns: NetNs, families: tuple[Family, ...] = FAMILIES) -> None:

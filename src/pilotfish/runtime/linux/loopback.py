@@ -39,6 +39,16 @@ def bring_up() -> None:
             _set_up(control)
 
 
+def add_source() -> None:
+    """The address from which a proxy calls its application over IPv6, in the thread's namespace, if it is not there:
+    whoever makes a cluster's pods knows nothing of it. OSError if the kernel refuses."""
+    if ipv6_enabled():
+        try:
+            _add_address(socket.if_nametoindex("lo"))
+        except FileExistsError:
+            return
+
+
 def ipv6_enabled() -> bool:
     """Whether the kernel has IPv6 in the thread's namespace."""
     try:

@@ -81,8 +81,20 @@ class NetNs:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """The calling thread is in the namespace, and back again after it. Nothing may be awaited inside."""
-        with self.opened() as target, _returning():
+        """The calling thread is in the namespace, and back again after it. Nothing may be awaited inside.
+
+        Where it is there already, it needs no right to enter one (CAP_SYS_ADMIN, which a pod's init container lacks).
+        """
+        with self.opened() as target:
+            if os.path.samestat(os.fstat(target), Path(_OWN).stat()):
+                yield
+                return
+            with self._visited(target):
+                yield
+
+    @contextmanager
+    def _visited(self, target: int) -> Iterator[None]:
+        with _returning():
             try:
                 syscalls.setns(target, syscalls.CLONE_NEWNET)
             except OSError as error:
