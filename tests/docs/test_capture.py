@@ -87,6 +87,7 @@ def test_every_option_is_in_the_table_with_its_flag() -> None:
     rows = {found[1]: found[0] for found in re.finditer(r"^\| `(\w+)` \|.*$", text, re.MULTILINE)}
     assert rows.keys() == FIELDS.keys()
     for flag in _FLAGS:
-        assert f"`-{flag.letter}`, `--{flag.name}`" in rows[flag.field]
+        letter = f"`-{flag.letter}`, " if flag.letter else ""
+        assert f"{letter}`--{flag.name}`" in rows[flag.field]
     for name, field, _ in _SWITCHES:
         assert f"`--{name}`" in rows[field]
