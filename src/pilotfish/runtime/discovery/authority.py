@@ -1,30 +1,29 @@
-"""The certificate authority at work: its state on the disk, its own server certificate, and who is told of new roots.
+"""The certificate authority at work: what it is to be, its own server certificate, and who is told of new roots.
 
 --ca DIR, or the Secret cacerts, or a root of our own ──▶ Succession ──▶ sign ◀── Domains ◀── trustDomain
-                                                              └──▶ authority.json, root-cert.pem
+                                                              └──▶ a directory, or what all replicas share
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from pilotfish.config.desired import DesiredState
-from pilotfish.envoy.mutual_tls import SPOKEN
-from pilotfish.identity import domains, kept, succession
+from pilotfish.identity import domains, succession
 from pilotfish.identity.authority import Authority, load_all, make_root
 from pilotfish.identity.domains import Domains
 from pilotfish.identity.messages import Roots
 from pilotfish.identity.requests import SigningRequest, build_request, new_key, parse_request
 from pilotfish.identity.succession import Succession, advance, change, resume
 from pilotfish.mesh.certificates import UnusableError
-from pilotfish.model import Problem, Protocol, Severity
+from pilotfish.model import Problem, Severity
 from pilotfish.model.credential import AUTHORITY_FILES
 from pilotfish.model.identity import Identity
 from pilotfish.model.private import PrivateBytes, reveal
@@ -32,10 +31,11 @@ from pilotfish.model.renewal import DEFAULT_TTL
 from pilotfish.model.wellknown import DISCOVERY_ACCOUNT, discovery_names
 from pilotfish.runtime.certificates import describe
 from pilotfish.runtime.control.views import IdentityView
+from pilotfish.runtime.discovery.authority_store import Change, Directory, Shared, State
+from pilotfish.runtime.discovery.contexts import client_context, server_context
 from pilotfish.runtime.discovery.notice import Notice
 from pilotfish.runtime.discovery.plugged import Plugged
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.linux.files import replace_file
 
 _log = logging.getLogger(__name__)
 _SOON: Final = 30 * 86400.0
@@ -51,15 +51,17 @@ class NotYetError(Exception):
 class AuthorityKeeper:
     """`load` once, then `run`; `follow` whenever the objects change."""
 
-    def __init__(self, directory: Path | None, files: Path | None) -> None:
-        """`directory`: where the state is kept; None forgets it. `files`: a directory with a user's four files."""
+    def __init__(self, directory: Path | None, files: Path | None, shared: Shared | None = None) -> None:
+        """`directory`: where the state is kept; None forgets it. `files`: a directory with a user's four files.
+        `shared`: what replicas have in common, in the place of a directory."""
         self.moved = Notice()
         """Wakes who waits for new roots, another signer or another trust domain."""
         self.problem: Problem | None = None
         """What is wrong with what the user plugs in."""
         self.signed = 0
         """Certificates, since the start."""
-        self._directory = directory
+        self._directory = Directory(directory)
+        self._shared = shared
         self._plugged = Plugged(files)
         self._state: Succession
         self._domains: Domains
@@ -70,10 +72,9 @@ class AuthorityKeeper:
         self._signers = ThreadPoolExecutor(2, "signer")
         self._woken = asyncio.Event()
 
-    def load(self, desired: DesiredState) -> None:
-        """Raises MachineError if a user's files can't be used."""
+    async def load(self, desired: DesiredState) -> None:
+        """Raises MachineError if a user's files, or what is kept, can't be used."""
         self._read_objects(desired)
-        before, domains = self._read_state()
         try:
             wanted = self._plugged.read()
         except UnusableError as error:
@@ -83,17 +84,21 @@ class AuthorityKeeper:
                 ) from error
             self._note_unusable(error)
             wanted = None
+        if self._shared is not None:
+            first = Succession(wanted or self._own(None)), Domains(self._wanted_domain)
+            self._state, self._domains = self._due(*await self._shared.open(first, self.adopt))
+            return
+        before, named = self._directory.read()
         now = time.time()
-        self._domains = Domains(self._wanted_domain) if domains is None else self._renamed(domains, now)
+        self._domains = Domains(self._wanted_domain) if named is None else self._renamed(named, now)
         self._state = resume(before, wanted or self._own(before), now, succession.SPREAD)
-        self._keep()
+        self._directory.write(self._state, self._domains)
 
     def follow(self, desired: DesiredState) -> None:
         """The user's objects are these now."""
         if self._read_objects(desired):
             self._context = None
-            self._become(self._state, self._renamed(self._domains, time.time()))
-            self._choose()
+            self._look()
             self.moved.notify()
 
     async def run(self) -> None:
@@ -109,10 +114,27 @@ class AuthorityKeeper:
             except TimeoutError:
                 pass
             self._woken.clear()
-            now = time.time()
-            self._become(advance(self._state, now), domains.advance(self._domains, now))
+            self._become(*self._due(self._state, self._domains))
             if self._plugged.files_changed():
-                self._choose()
+                self._look()
+
+    def adopt(self, state: Succession, named: Domains) -> None:
+        """This is what the replicas share now."""
+        self._become(*self._due(state, named))
+
+    def chosen(self, state: Succession, named: Domains) -> State:
+        """What is to come of a state, by the user's objects and files, and by the time."""
+        now = time.time()
+        state = self._with_keys(state)
+        named = self._renamed(named, now)
+        try:
+            wanted = self._plugged.read()
+        except UnusableError as error:
+            self._note_unusable(error)
+            return advance(state, now), named
+        self.problem = None
+        take = change if reveal(state.current.key) else resume
+        return advance(take(state, wanted or self._own(state), now, succession.SPREAD), now), named
 
     def close(self) -> None:
         self._signers.shutdown(wait=False, cancel_futures=True)
@@ -175,18 +197,23 @@ class AuthorityKeeper:
             Problem(None, "", "AuthorityExpires", message, Severity.WARNING if left > 0 else Severity.ERROR),
         )
 
-    def rotate(self) -> None:
+    async def rotate(self) -> None:
         """A new root of our own. UnusableError where the authority is the user's."""
         if not self._state.wanted.is_ours:
             raise UnusableError(f"the authority is plugged in ({self.source}): change it there, and it is followed")
-        self._follow(make_root(self._wanted_domain, time.time()))
+        root = make_root(self._wanted_domain, time.time())
+        await self._change(lambda state, named: (change(state, root, time.time(), succession.SPREAD), named))
 
     async def sign(self, request: SigningRequest, identity: Identity, seconds: float) -> bytes:
         """PEM: the certificate and what leads to a root. Out of the loop's way. NotYetError while nothing is signed."""
         if (wait := self._state.silent_until - time.time()) > 0:
             raise NotYetError(f"a new root is made known first; certificates are signed in {wait:.0f} s")
+        if seconds > self._state.longest:
+            # A root is trusted for as long as the longest certificate below it may last: that is noted first.
+            await self._change(lambda state, named: (state.signed_for(seconds), named))
         authority = self._state.current
-        self._become(self._state.signed_for(seconds))
+        if not reveal(authority.key):
+            raise NotYetError(f"the key of the authority that is plugged in ({self.source}) is not here yet")
 
         def made() -> bytes:
             return authority.sign(request.public_key, identity, seconds, time.time())
@@ -199,12 +226,12 @@ class AuthorityKeeper:
         """For a connection that begins now. Whoever shows a certificate must show one of the mesh's."""
         now = time.time()
         if self._context is None or now >= self._context[0]:
-            self._context = (now + DEFAULT_TTL / 2, _server_context(*self._own_pair(now), self._state.trusted))
+            self._context = (now + DEFAULT_TTL / 2, server_context(*self._own_pair(now), self._state.trusted))
         return self._context[1]
 
     def client_context(self) -> ssl.SSLContext:
         """To call a workload of the mesh, as discovery: whose certificate it shows is the caller's to look at."""
-        return _client_context(*self._own_pair(time.time()), self._state.trusted)
+        return client_context(*self._own_pair(time.time()), self._state.trusted)
 
     def _own_pair(self, now: float) -> tuple[bytes, PrivateBytes]:
         """Discovery's own certificate chain, and its key."""
@@ -213,29 +240,54 @@ class AuthorityKeeper:
         public = parse_request(build_request(key)).public_key
         return self._state.current.sign(public, me, DEFAULT_TTL, now, discovery_names(self._root_namespace)), key
 
-    def _choose(self) -> None:
-        """What the user plugs in may have changed."""
-        try:
-            wanted = self._plugged.read()
-        except UnusableError as error:
-            self._note_unusable(error)
-            return
-        self.problem = None
-        self._follow(wanted or self._own(self._state))
+    def _look(self) -> None:
+        """What the user wants may have changed."""
+        if self._shared is not None:
+            self.adopt(*self._shared.state)  # with keys that are here only now
+            self._shared.look()
+        else:
+            self._become(*self.chosen(self._state, self._domains))
 
-    def _follow(self, authority: Authority) -> None:
-        self._become(change(self._state, authority, time.time(), succession.SPREAD))
+    async def _change(self, change: Change) -> None:
+        if self._shared is not None:
+            await self._shared.change(change)
+        else:
+            self._become(*change(self._state, self._domains))
+
+    def _due(self, state: Succession, named: Domains) -> State:
+        """What a state has come to by now."""
+        now = time.time()
+        return advance(self._with_keys(state), now), domains.advance(named, now)
+
+    def _with_keys(self, state: Succession) -> Succession:
+        """With what is kept nowhere: the key of an authority that is plugged in."""
+        if all(reveal(one.key) for one in (state.current, state.next) if one is not None):
+            return state
+        try:
+            plugged = self._plugged.read()
+        except UnusableError:
+            return state
+        if plugged is None:
+            return state
+
+        def known(one: Authority) -> Authority:
+            return plugged if one.certificate == plugged.certificate and not reveal(one.key) else one
+
+        following = known(state.next) if state.next is not None else None
+        return replace(state, current=known(state.current), next=following)
 
     def _renamed(self, state: Domains, now: float) -> Domains:
         return domains.advance(domains.change(state, self._wanted_domain, now, succession.SPREAD), now)
 
-    def _become(self, state: Succession, named: Domains | None = None) -> None:
-        named = named or self._domains
+    def _become(self, state: Succession, named: Domains) -> None:
         if (state, named) == (self._state, self._domains):
             return
         told = state.trusted != self._state.trusted or state.current != self._state.current or named != self._domains
         self._state, self._domains = state, named
-        self._keep()
+        if self._shared is None:
+            self._directory.write(state, named)
+        else:
+            self._shared.look()
         self._woken.set()
         if told:
             self._context = None
@@ -248,66 +300,12 @@ class AuthorityKeeper:
         return make_root(self._wanted_domain, time.time())
 
     def _note_unusable(self, error: UnusableError) -> None:
-        self.problem = self._plugged.problem(error)
-        _log.warning("%s", self.problem.message)
+        before, self.problem = self.problem, self._plugged.problem(error)
+        if self.problem != before:
+            _log.warning("%s", self.problem.message)
 
     def _read_objects(self, desired: DesiredState) -> bool:
         """Whether anything is another now."""
         before, config = (self._wanted_domain, self._root_namespace), desired.mesh_config
         self._wanted_domain, self._root_namespace = config.trust_domain, config.root_namespace
         return self._plugged.read_objects(desired) or before != (self._wanted_domain, self._root_namespace)
-
-    def _read_state(self) -> tuple[Succession | None, Domains | None]:
-        if self._directory is None:
-            return None, None
-        path = self._directory / "authority.json"
-        try:
-            return kept.decode(path.read_bytes())
-        except FileNotFoundError:
-            return None, None
-        except (OSError, kept.BrokenError) as error:
-            # Another root would be trusted by nobody whose certificate is in use.
-            raise MachineError(f"{path} can't be read: {error}", "restore it, or remove it for a new root") from error
-
-    def _keep(self) -> None:
-        if self._directory is None:
-            return
-        try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            replace_file(self._directory / "authority.json", kept.encode(self._state, self._domains), 0o600)
-            replace_file(self._directory / "root-cert.pem", self._state.trusted, 0o600)
-        except OSError as error:
-            raise MachineError(f"{self._directory} can't be written: {error.strerror}", "make room") from error
-
-
-def _server_context(chain: bytes, key: PrivateBytes, roots: bytes) -> ssl.SSLContext:
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
-    made.set_alpn_protocols(["h2"])
-    made.verify_mode = ssl.CERT_OPTIONAL
-    made.load_verify_locations(cadata=roots.decode())
-    # Who comes again is looked at again.
-    made.options |= ssl.OP_NO_TICKET
-    made.num_tickets = 0
-    _load(made, chain, key)
-    return made
-
-
-def _client_context(chain: bytes, key: PrivateBytes, roots: bytes) -> ssl.SSLContext:
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
-    made.set_alpn_protocols(list(SPOKEN[Protocol.HTTP]))
-    made.check_hostname = False  # it names no host, but an identity
-    made.load_verify_locations(cadata=roots.decode())
-    _load(made, chain, key)
-    return made
-
-
-def _load(context: ssl.SSLContext, chain: bytes, key: PrivateBytes) -> None:
-    # OpenSSL reads files; this one is in memory alone.
-    descriptor = os.memfd_create("certificate")
-    try:
-        os.write(descriptor, chain + reveal(key))
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-    finally:
-        os.close(descriptor)

@@ -125,7 +125,7 @@ class CertificateServer:
         if claims is None or not claims.is_operator:
             raise NotServedError(Refusal(Reason.CERTIFICATE, "roots are changed by who runs the mesh alone"))
         try:
-            self._authority.rotate()
+            await self._authority.rotate()
         except UnusableError as error:
             raise NotServedError(Refusal(Reason.MALFORMED, str(error))) from error
         return encode_roots(self._authority.roots)

@@ -121,7 +121,7 @@ class DiscoveryServer:
             batch = await self._source.next()
             self._take(batch)
             if self.authority is not None:
-                self.authority.load(self._desired)
+                await self.authority.load(self._desired)
             self._apply(batch.since)
             await self._keys.wait(_PATIENCE)
             self.monitoring = await self._listen_http()
