@@ -99,3 +99,49 @@ def test_whose_token_is_taken(
 ) -> None:
     refusal = Door(only_pods=only_pods).entitle(claims, host, pod)
     assert (refusal.reason if refusal is not None else None) is reason
+
+
+OWN, SHARED, OTHERS = "10.0.0.1", "192.0.2.1", "10.0.0.2"
+
+
+@pytest.mark.parametrize(
+    ("claims", "host", "pod", "reason"),
+    [
+        (Claims("vm", "web", "web-0", "u-1"), OWN, POD, None),
+        # Translated on its way, or in the node's network: no pod has this address for itself.
+        (Claims("vm", "web", "web-0", "u-1"), SHARED, POD, None),
+        # A token that another pod has got hold of.
+        (Claims("vm", "web", "web-0", "u-1"), OTHERS, POD, Reason.ADDRESS),
+        # The pod has been replaced by one of the same name, or is gone, or has not come yet.
+        (Claims("vm", "web", "web-0", "u-0"), OWN, POD, Reason.IDENTITY),
+        (Claims("vm", "web", "web-0", "u-1"), OWN, None, Reason.UNKNOWN),
+        (Claims("vm", "bank", "web-0", "u-1"), OWN, POD, Reason.IDENTITY),
+        # A token that is bound to no pod: of a workload outside of the cluster.
+        (Claims("vm", "web"), SHARED, None, None),
+        (Claims("vm", "web"), OTHERS, None, Reason.UNKNOWN),
+    ],
+)
+def test_whose_token_is_taken_in_a_cluster(
+    claims: Claims, host: str, pod: Manifest | None, reason: Reason | None
+) -> None:
+    door = Door(in_cluster=True)
+    door.is_of_a_pod = {OWN, OTHERS}.__contains__
+    refusal = door.entitle(claims, host, pod)
+    assert (refusal.reason if refusal is not None else None) is reason
+
+
+@pytest.mark.parametrize(
+    ("host", "pod", "reason"),
+    [
+        (OWN, POD, None),
+        (SHARED, POD, None),
+        (OTHERS, POD, Reason.ADDRESS),
+        (SHARED, None, None),
+        (OTHERS, None, Reason.UNKNOWN),
+    ],
+)
+def test_who_is_served_in_a_cluster(host: str, pod: Manifest | None, reason: Reason | None) -> None:
+    door = Door(in_cluster=True)
+    door.is_of_a_pod = {OWN, OTHERS}.__contains__
+    refusal = door.admit(WEB, proven(peer=f"ipv4:{host}:9"), pod, 0.0)
+    assert (refusal.reason if refusal is not None else None) is reason

@@ -5,14 +5,15 @@
     (Claims, peer's address, Pod) ─entitle─▶ None, or Refusal
 
 What a node id says can be checked by what its caller proves, over TLS, and where discovery knows all pods and their
-addresses: on one machine the node tells it of each. By itself, and in plaintext, discovery serves proxies that it can't
-know, and takes their word (docs/design/door.md).
+addresses: on one machine the node tells it of each. In a cluster an address counts as far as it is a pod's: who comes
+from another may have been translated on its way, or be the node's (docs/design/cluster-identity.md). By itself, and in
+plaintext, discovery serves proxies that it can't know, and takes their word (docs/design/door.md).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
@@ -102,9 +103,13 @@ class CutOff:
 class Door:
     """Not for several threads."""
 
-    def __init__(self, *, only_pods: bool = False) -> None:
-        """`only_pods`: nobody but the pods among the objects is served, each from its own address."""
+    def __init__(self, *, only_pods: bool = False, in_cluster: bool = False) -> None:
+        """`only_pods`: nobody but the pods among the objects is served, each from its own address. `in_cluster`: all
+        pods are among the objects, and none is served from another's address."""
         self.only_pods = only_pods
+        self.in_cluster = in_cluster
+        self.is_of_a_pod: Callable[[str], bool] = lambda host: False
+        """Whether an address is that of one pod alone. Given by who knows the objects."""
         self.trust_domains: Collection[str] = (DEFAULT_TRUST_DOMAIN,)
         """Whose identities are taken for the mesh's own."""
         self._inside: Counter[str] = Counter()
@@ -113,7 +118,7 @@ class Door:
 
     def enter(self, host: str) -> Refusal | None:
         """Somebody opens a stream. Where that is not refused, `leave` is to be called at its end."""
-        most = MOST_OF_A_POD if self.only_pods else MOST_OF_A_PEER
+        most = MOST_OF_A_POD if self.is_one(host) else MOST_OF_A_PEER
         if self._inside.total() >= MOST_STREAMS:
             return Refusal(Reason.TOO_MANY, f"discovery serves {MOST_STREAMS} streams already, which is the most")
         if self._inside[host] >= most:
@@ -129,11 +134,15 @@ class Door:
     def pace(self, host: str) -> Pace:
         """For a stream of this address. Where each address is a pod's, all of its streams have one, before and after
         it reconnects."""
-        if not self.only_pods:
+        if not self.is_one(host):
             return Pace()
         if host not in self._paces and len(self._paces) >= MOST_STREAMS:
             self._paces = {known: pace for known, pace in self._paces.items() if known in self._inside}
         return self._paces.setdefault(host, Pace())
+
+    def is_one(self, host: str) -> bool:
+        """Whether all who come from this address are one pod."""
+        return self.only_pods or (self.in_cluster and self.is_of_a_pod(host))
 
     def admit(self, proxy: Proxy, caller: Caller, pod: Manifest | None, now: float) -> Refusal | None:
         """Whether this proxy is served. `pod`: the object that is called as it calls itself."""
@@ -149,7 +158,11 @@ class Door:
         """Why it is not, or no longer, served as who it says it is. That the trust domain has changed since it came
         ends nothing: what it shows the next time is of the new one."""
         unproven = self._check_identity(proxy, caller, pod) if caller.secure else None
-        return unproven or (self._check_address(proxy, caller.host, pod) if self.only_pods else None)
+        if unproven is not None:
+            return unproven
+        if self.only_pods:
+            return self._check_address(proxy, caller.host, pod)
+        return self._check_not_anothers(str(proxy), caller.host, pod)
 
     def is_known(self, proxy: Proxy, caller: Caller, pod: Manifest | None) -> bool:
         """Whether it is who it says it is, and nobody's word was taken for it."""
@@ -165,14 +178,22 @@ class Door:
         if claims.addresses and host not in map(plain_address, claims.addresses):
             return Refusal(Reason.ADDRESS, f"{who} is good from its pod's addresses only, which {host} is not")
         if pod is None or not isinstance(pod.resource, Pod):
-            lack = f"{who} is bound to no pod that is known here" if self.only_pods else ""
-            return Refusal(Reason.UNKNOWN, lack) if lack else None
+            if self.only_pods or (self.in_cluster and claims.pod):
+                return Refusal(Reason.UNKNOWN, f"{who} is bound to no pod that is known here")
+            return self._check_not_anothers(who, host, pod)
         resource = pod.resource
         if _account(pod) != claims.account or (claims.uid and resource.metadata.uid not in ("", claims.uid)):
             return Refusal(Reason.IDENTITY, f"{who} is not that of pod {claims.pod}, which runs as {_account(pod)}")
         if self.only_pods and host not in addresses_of(pod):
             return Refusal(Reason.ADDRESS, f"{host} is no address of pod {claims.pod}.{claims.namespace}")
-        return None
+        return self._check_not_anothers(who, host, pod)
+
+    def _check_not_anothers(self, who: str, host: str, pod: Manifest | None) -> Refusal | None:
+        """In a cluster. Where its own pod is not known yet, that which had the address before may not be gone yet."""
+        if not self.in_cluster or not self.is_of_a_pod(host) or host in addresses_of(pod):
+            return None
+        reason = Reason.UNKNOWN if pod is None else Reason.ADDRESS
+        return Refusal(reason, f"{who} is not taken from {host}, which is the address of another pod")
 
     def _check_identity(self, proxy: Proxy, caller: Caller, pod: Manifest | None) -> Refusal | None:
         found, node_id = caller.identity, NodeId.parse(proxy.id)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 
 from pilotfish.config.desired import DesiredState
+from pilotfish.config.kubernetes import Pod
 from pilotfish.config.manifest import Manifest
 from pilotfish.derive import Graph, Origin
 from pilotfish.envoy.owners import owners
@@ -93,6 +94,12 @@ class Mesh:
     def is_ready(self, pod: ObjectRef) -> bool:
         found = self.graph.get(workload, pod)
         return found is not None and found.ready
+
+    def is_of_a_pod(self, host: str) -> bool:
+        """Whether an address is a pod's own: not shared with the node, nor of a pod that has ended."""
+        found = (self.desired.manifests.get(ref) for ref in self.graph.peek(inputs.ADDRESSED, host) or ())
+        pods = (each.resource for each in found if each is not None and isinstance(each.resource, Pod))
+        return any(not pod.spec.host_network and pod.status.phase not in ("Succeeded", "Failed") for pod in pods)
 
     def resources(self, proxy: Proxy) -> ResourceSet:
         return resource_set(self.graph, proxy)

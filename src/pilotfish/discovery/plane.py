@@ -54,6 +54,7 @@ class ControlPlane:
         self._given = DesiredState()
         """What the user wants, without what registers itself."""
         self.door = door or Door()
+        self.door.is_of_a_pod = self.mesh.is_of_a_pod
         self.quarantine = Quarantine(self)
         self.roster = Roster()
         self._earlier = tuple(remembered)
@@ -171,7 +172,7 @@ class ControlPlane:
     def receive(self, session: ProxySession, request: Request, now: float) -> tuple[Effect, ...]:
         """A proxy said something. Raises ExcessiveRequestError, after which its stream is to end."""
         effects = session.stream.receive(request, now)
-        if request.asks and self.door.only_pods:
+        if request.asks and self.door.is_one(session.caller.host):
             kept = Kept.sum(each.stream.kept for each in self.roster.at(session.caller.host))
             check_kept(kept, f"all streams from {session.caller.host}")
         return self._follow(session, effects) + self._outcome(now)

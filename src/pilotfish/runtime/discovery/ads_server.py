@@ -93,9 +93,12 @@ def _handler(
 ) -> grpc.RpcMethodHandler:
     async def visit(host: str, context: _Context) -> Refusal | None:
         try:
-            caller, _ = callers.identify(context.peer(), context.invocation_metadata())
+            caller, claims = await callers.prove(context.peer(), context.invocation_metadata())
         except NotServedError as error:
             return error.refusal
+        refusal = callers.entitle(caller, claims)
+        if refusal is not None:
+            return refusal
         return await _guarded(driver, host, _Visit(driver, parse, context, caller, delta=delta).serve())
 
     async def serve(_: AsyncIterator[bytes], context: _Context) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from pilotfish.discovery.admission import Caller, Reason, Refusal
 from pilotfish.discovery.plane import ControlPlane
@@ -25,12 +26,23 @@ class NotServedError(Exception):
         self.refusal = refusal
 
 
+class Tokens(Protocol):
+    """Who knows whose a token is."""
+
+    async def verify(self, token: str) -> Claims:
+        """Raises RefusedTokenError."""
+        ...
+
+
 class TokenKeys:
     """The public keys of who makes tokens, from files that may come, and change, while we run."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._paths = tuple(paths)
         self._read: dict[Path, tuple[int, bytes]] = {}
+
+    async def verify(self, token: str) -> Claims:
+        return verify(token, self.load(), _AUDIENCES, time.time())
 
     def load(self) -> tuple[bytes, ...]:
         """PEM each; a file that is missing, or holds no such key, is none."""
@@ -49,10 +61,10 @@ class TokenKeys:
 
 
 class Callers:
-    def __init__(self, plane: ControlPlane, front: Front | None, keys: TokenKeys) -> None:
+    def __init__(self, plane: ControlPlane, front: Front | None, tokens: Tokens) -> None:
         self._plane = plane
         self._front = front
-        self._keys = keys
+        self._tokens = tokens
 
     def host(self, peer: str) -> str:
         """Where it comes from; "" of who came past the front."""
@@ -64,8 +76,11 @@ class Callers:
         if self._front is not None:
             self._front.hang_up(peer)
 
-    def identify(self, peer: str, metadata: Iterable[tuple[str, str | bytes]] | None) -> tuple[Caller, Claims | None]:
-        """(who it is, what its token says). Raises NotServedError for a token that is none, or not this caller's.
+    async def prove(
+        self, peer: str, metadata: Iterable[tuple[str, str | bytes]] | None
+    ) -> tuple[Caller, Claims | None]:
+        """(who it is, what its token says). Raises NotServedError for a token that is none; whether it is this caller's
+        is for `entitle` to say.
 
         In plaintext a token counts for nothing: whoever is on the way could take it.
         """
@@ -76,16 +91,17 @@ class Callers:
         if not token:
             return caller, None
         try:
-            claims = verify(token, self._keys.load(), _AUDIENCES, time.time())
+            claims = await self._tokens.verify(token)
         except RefusedTokenError as error:
             raise NotServedError(Refusal(Reason.IDENTITY, f"the token is refused: {error}")) from error
-        refusal = self._plane.entitle(claims, caller.host)
-        if refusal is not None:
-            raise NotServedError(refusal)
         if claims.is_operator:
             return caller, claims
         identity = Identity(self._plane.trust_domain, claims.namespace, claims.account)
         return replace(caller, identity=identity, pod=claims.pod), claims
+
+    def entitle(self, caller: Caller, claims: Claims | None) -> Refusal | None:
+        """Why who shows this token is not taken for whose it is."""
+        return self._plane.entitle(claims, caller.host) if claims is not None else None
 
 
 def _token(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:

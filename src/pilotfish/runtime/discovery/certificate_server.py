@@ -110,9 +110,10 @@ class CertificateServer:
             if named is None or named.trust_domain != self._authority.trust_domain:
                 raise BadRequestError(f"name one identity of trust domain {self._authority.trust_domain}")
             return named
-        if caller.identity is None or (claims is None and self._driver.door.only_pods):
+        door = self._driver.door
+        if caller.identity is None or (claims is None and (door.only_pods or door.in_cluster)):
             raise NotServedError(Refusal(Reason.CERTIFICATE, "a certificate is given for a pod's token"))
-        if claims is None and caller.identity.trust_domain not in self._driver.door.trust_domains:
+        if claims is None and caller.identity.trust_domain not in door.trust_domains:
             raise NotServedError(Refusal(Reason.IDENTITY, f"{caller.identity} is of another trust domain"))
         own = Identity(self._authority.trust_domain, caller.identity.namespace, caller.identity.account)
         others = [uri for uri in request.uris if uri != str(own)] + list(request.names)
@@ -146,22 +147,18 @@ class CertificateServer:
 
     async def _shown(self, context: _Context) -> _Shown:
         """A pod's token may come before the news of it."""
-        found: list[_Shown] = []
-
-        def is_known() -> bool:
-            try:
-                found.append(self._identify(context))
-            except NotServedError as error:
-                return error.refusal.reason is not Reason.UNKNOWN
-            return True
-
-        await self._driver.moved.wait_for(is_known, _NEWS)
-        return found[-1] if found else self._identify(context)
-
-    def _identify(self, context: _Context) -> _Shown:
-        caller, claims = self._callers.identify(context.peer(), context.invocation_metadata())
+        caller, claims = await self._callers.prove(context.peer(), context.invocation_metadata())
         if not caller.secure:
             raise NotServedError(Refusal(Reason.IDENTITY, "certificates are given over TLS alone"))
+
+        def is_known() -> bool:
+            refusal = self._callers.entitle(caller, claims)
+            return refusal is None or refusal.reason is not Reason.UNKNOWN
+
+        await self._driver.moved.wait_for(is_known, _NEWS)
+        refusal = self._callers.entitle(caller, claims)
+        if refusal is not None:
+            raise NotServedError(refusal)
         return caller, claims
 
     def _host(self, context: _Context) -> str:

@@ -1,4 +1,4 @@
-"""What who may read on the monitoring port, where only the pods among the objects are served.
+"""What who may read on the monitoring port, where all pods are among the objects.
 
 Loopback and the operators' addresses read everything. A pod reads whether discovery is ready, its metrics, which name
 no object, and what is about the pod itself: what its own agent asks.
@@ -27,7 +27,7 @@ def bounded(plane: ControlPlane, operators: tuple[str, ...]) -> Middleware:
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if plane.door.only_pods and not _may_read(plane, trusted, request):
+        if (plane.door.only_pods or plane.door.in_cluster) and not _may_read(plane, trusted, request):
             raise web.HTTPForbidden(text=_REFUSAL)
         return await handler(request)
 
