@@ -1,8 +1,8 @@
 """An open-loop HTTP client: RATE requests a second for SECONDS, over CONNECTIONS kept alive. Run in a pod.
-With RATE 0 a closed loop: each connection asks as soon as it was answered.
+With RATE 0 a closed loop: each connection asks as soon as it was answered. HOST@ADDRESS asks an address for a host.
 
 Prints JSON: the latencies' mean, p50, p90 and p99 in milliseconds, counted from when each request was *due*, how many
-requests there were, and how many of them were not answered with 200.
+requests there were, how many of them were not answered with 200, and how many went before them to warm up.
 """
 
 import asyncio
@@ -49,10 +49,12 @@ async def in_turn(ask: Ask, until: float) -> list[bool]:
 
 
 async def main(host: str, port: int, rate: int, seconds: float, connections: int) -> None:
+    host, _, address = host.partition("@")
     idle: asyncio.Queue[Connection] = asyncio.Queue()
     for _ in range(connections):
-        idle.put_nowait(await asyncio.open_connection(host, port))
+        idle.put_nowait(await asyncio.open_connection(address or host, port))
     request = f"GET / HTTP/1.1\r\nhost: {host}:{port}\r\n\r\n".encode()
+    warmed = 0
     for warming in (True, False):
         latencies: list[float] = []
         ask, spell = partial(one, idle, request, latencies), 1.0 if warming else seconds
@@ -62,6 +64,7 @@ async def main(host: str, port: int, rate: int, seconds: float, connections: int
             until = time.perf_counter() + spell
             turns = await asyncio.gather(*(in_turn(ask, until) for _ in range(connections)))
             good = [each for turn in turns for each in turn]
+        warmed += len(good) if warming else 0
     ranked = sorted(latencies)
     print(
         json.dumps(
@@ -70,6 +73,7 @@ async def main(host: str, port: int, rate: int, seconds: float, connections: int
                 **{f"p{p}": ranked[min(len(ranked) - 1, len(ranked) * p // 100)] for p in (50, 90, 99)},
                 "requests": len(ranked),
                 "failed": good.count(False),
+                "warmed": warmed,
             }
         )
     )
