@@ -1,10 +1,11 @@
-# install: the set-up alone    demo: the scenario, from nothing to nothing    test: every test
+# install: the set-up alone    demo: the scenario, from nothing to nothing    test: every test, but
+# test-cluster: those on a whole Kubernetes, which is compiled first if it is not kept yet (5 minutes), and taken down
 # check: format, lint, types, layers and every test                          bench: the figures
 # fuzz: objects that nobody thought of, for 10 minutes, or MINUTES=...
 # chaos: a mesh that is struck for 10 minutes, or MINUTES=..., from a seed, or SEED=...
 # image: the image for a cluster, by podman; IMAGE=NAME:TAG and ARCHIVE=FILE.tar name it and write it
 # rotations: certificates, authorities and modes change under load for two minutes: no request may fail
-.PHONY: install demo test lint check format lock bench fuzz chaos rotations image
+.PHONY: install demo test test-cluster lint check format lock bench fuzz chaos rotations image
 
 install:
 	@scripts/setup
@@ -15,6 +16,11 @@ demo: install
 test:
 	@scripts/setup tests
 	@.venv/bin/python -m pytest -n auto $(PYTEST)
+
+test-cluster:
+	@scripts/setup tests
+	@.venv/bin/python -m tests.cluster build
+	@.venv/bin/python -m pytest -m node tests/cluster $(PYTEST)
 
 lint: install
 	@.venv/bin/ruff format --check --quiet .

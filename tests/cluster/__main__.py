@@ -1,23 +1,27 @@
-"""The cluster of the tests, by hand: `python -m tests.cluster build [control | node | ...]` and `... api-server`.
+"""The cluster of the tests, by hand: `python -m tests.cluster build [PART...]`, `... api-server`, `... node`.
 
-`build` makes what is not in the cache yet; `api-server` runs one until Control-C, and says how it is reached.
+`build` makes what is not in the cache yet. The others run until Control-C, and say how they are reached.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from tests.cluster import programs
+from tests.cluster import images, programs
 from tests.cluster.api_server import own_api_server
+from tests.cluster.node import running_node
 
 _PARTS: dict[str, Callable[[], object]] = {
     "control": programs.control,
     "node": programs.node,
     "coredns": programs.coredns,
     "debian": programs.debian,
+    "images": images.archives,
 }
 
 
@@ -26,15 +30,23 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("build").add_argument("parts", nargs="*", choices=[*_PARTS, []], help="all, if none is named")
     commands.add_parser("api-server")
+    commands.add_parser("node").add_argument("images", nargs="*", type=Path, help="archives of more images")
     options = parser.parse_args()
     try:
         if options.command == "build":
-            for part in options.parts or _PARTS:
-                print(_PARTS[part]())
-        else:
+            _build(options.parts)
+        elif options.command == "api-server":
             programs.control()
             with own_api_server() as server:
                 print(f"export KUBECONFIG={server.api.kubeconfig}", flush=True)
+                signal.pause()
+        else:
+            _build(())
+            with running_node() as node:
+                for archive in options.images:
+                    node.load(archive)
+                print(f"export KUBECONFIG={node.kubectl.kubeconfig}")
+                print(f"{shlex.join(node.command())} bash    # from where its addresses are reached", flush=True)
                 signal.pause()
     except programs.Missing as missing:
         print(missing, file=sys.stderr)
@@ -42,6 +54,11 @@ def main() -> int:
     except KeyboardInterrupt:
         return 0
     return 0
+
+
+def _build(parts: Sequence[str]) -> None:
+    for part in parts or _PARTS:
+        _PARTS[part]()
 
 
 if __name__ == "__main__":

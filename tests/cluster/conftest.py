@@ -6,7 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from xdist import get_xdist_worker_id, is_xdist_worker
 from tests.cluster import programs
 from tests.cluster.api_server import ApiServer, OwnApiServer, own_api_server, shared_api_server
 from tests.cluster.kubectl import Kubectl
+from tests.cluster.node import Node, running_node
 from tests.cluster.programs import Build, Missing
 
 _HERE = Path(__file__).parent
@@ -92,6 +93,24 @@ def make_api_server(_control: None) -> MakeApiServer:
 def kubectl(api_server: ApiServer) -> Iterator[Kubectl]:
     """kubectl in a Namespace of the test's own, which has its default account."""
     with own_namespace(api_server.kubectl) as kubectl:
+        yield kubectl
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[Node]:
+    """The cluster of one node that all tests of a run share; see `pytest.mark.node`."""
+    with ExitStack() as stack:
+        try:
+            running = stack.enter_context(running_node())
+        except Missing as missing:
+            pytest.skip(str(missing))
+        yield running
+
+
+@pytest.fixture
+def pods(node: Node) -> Iterator[Kubectl]:
+    """kubectl in a Namespace of the test's own, whose pods run."""
+    with own_namespace(node.kubectl) as kubectl:
         yield kubectl
 
 

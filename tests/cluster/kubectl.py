@@ -27,14 +27,18 @@ class Kubectl:
     """The command by which others run where the cluster's addresses are reached."""
 
     def within(self, namespace: str) -> Kubectl:
-        return replace(self, namespace=namespace)
+        """The same in another namespace: by a kubeconfig, so that objects that name theirs may be applied."""
+        document = json.loads(self.kubeconfig.read_text())
+        document["contexts"][0]["context"]["namespace"] = namespace
+        path = self.kubeconfig.with_name(f"{self.kubeconfig.name.partition('.')[0]}.{namespace}.kubeconfig")
+        path.write_text(json.dumps(document))
+        return replace(self, kubeconfig=path, namespace=namespace)
 
     def as_user(self, kubeconfig: Path) -> Kubectl:
-        return replace(self, kubeconfig=kubeconfig)
+        return replace(self, kubeconfig=kubeconfig).within(self.namespace)
 
     def command(self, *arguments: str | Path) -> tuple[str, ...]:
-        where = ("--kubeconfig", self.kubeconfig, "--namespace", self.namespace)
-        return (*self.inside, *map(str, (self.program, "kubectl", *where, *arguments)))
+        return (*self.inside, *map(str, (self.program, "kubectl", "--kubeconfig", self.kubeconfig, *arguments)))
 
     def run(
         self, *arguments: str | Path, stdin: str = "", check: bool = True, timeout: float = 60
