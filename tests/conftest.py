@@ -29,6 +29,11 @@ _NUMBERS = itertools.count()
 _ROOM = pytest.StashKey[Room]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "rewrite the expected output of every case in tests/golden and tests/inject/pods from what is made now"
+    parser.addoption("--update-golden", action="store_true", help=text)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if os.geteuid() == 0:  # nobody else leaves namespaces
         config.stash[_STOP_WATCHER] = watch_this_process()

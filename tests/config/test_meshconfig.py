@@ -169,7 +169,7 @@ def test_a_provider_that_can_not_be_used_takes_nothing_with_it() -> None:
 
 
 def test_what_is_so_anyway_is_no_problem() -> None:
-    text = "enableAutoMtls: true\ndefaultConfig: {holdApplicationUntilProxyStarts: true}\n"
+    text = "enableAutoMtls: true\nenablePrometheusMerge: true\n"
     text += "serviceSettings: [{settings: {clusterLocal: true}, hosts: [a]}]\nverifyCertificateAtClient: true"
     assert load_mesh_config(text, "-") == (MeshConfig(), ())
 
@@ -305,7 +305,6 @@ def test_one_in_a_place_where_nobody_reads_it_is_said() -> None:
         "proxyListenPort: 15002",
         "proxyInboundListenPort: 15007",
         "enableEnvoyAccessLogService: true",
-        "enablePrometheusMerge: false",
         "enableTracing: true",
         "extensionProviders: [{name: a, zipkin: {service: b, port: 1}}]",
         *(
@@ -326,7 +325,7 @@ def test_what_is_asked_for_and_lacks_is_said(written: str) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["proxyListenPort: 15001", "proxyInboundListenPort: 15006", "proxyHttpPort: 0", "enablePrometheusMerge: true"],
+    ["proxyListenPort: 15001", "proxyInboundListenPort: 15006", "proxyHttpPort: 0"],
 )
 def test_what_happens_anyway_needs_no_word(written: str) -> None:
     assert load_mesh_config(written, "mesh.yaml")[1] == ()

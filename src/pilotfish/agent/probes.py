@@ -4,6 +4,8 @@ A probe from outside would be captured, and answered (or refused) by Envoy inste
 gRPC probe becomes an HTTP probe of `/app-health/CONTAINER/{livez,readyz,startupz}` on the agent's port; what it was is
 kept in a table. An exec probe runs inside the container anyway, and stays.
 
+So do the HTTP requests of a container's hooks, in a cluster: `/app-lifecycle/CONTAINER/{poststartz,prestopz}`.
+
 Source: https://istio.io/latest/docs/ops/configuration/mesh/app-health-check/
 """
 
@@ -11,10 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
-from pilotfish.config.kubernetes import Container, GRPCAction, HTTPGetAction, Probe, ProbeKind, Struct, TCPSocketAction
+from pilotfish.config.kubernetes import (
+    Container,
+    GRPCAction,
+    HTTPGetAction,
+    Lifecycle,
+    Probe,
+    ProbeKind,
+    Struct,
+    TCPSocketAction,
+)
 from pilotfish.config.values import IntOrString
 from pilotfish.model.wellknown import STATUS_PORT
 
@@ -24,6 +36,10 @@ _KINDS: tuple[tuple[ProbeKind, str, str], ...] = (
     ("startup", "startup_probe", "startupz"),
 )
 _PATHS = {kind: path for kind, _, path in _KINDS}
+HEALTH_PREFIX: Final = "/app-health/"
+HOOK_PREFIX: Final = "/app-lifecycle/"
+_LONGEST_START: Final = 600
+"""Seconds for a `postStart`, which Kubernetes does not bound."""
 
 
 class AppProbe(Struct):
@@ -51,7 +67,12 @@ class Rewritten:
 
 def probe_path(container: str, kind: ProbeKind) -> str:
     """`/app-health/webapp/readyz`."""
-    return f"/app-health/{container}/{_PATHS[kind]}"
+    return f"{HEALTH_PREFIX}{container}/{_PATHS[kind]}"
+
+
+def hook_path(container: str, hook: str) -> str:
+    """`postStart` or `preStop`: `/app-lifecycle/webapp/prestopz`."""
+    return f"{HOOK_PREFIX}{container}/{hook.lower()}z"
 
 
 def rewrite_probes(containers: Iterable[Container], status_port: int = STATUS_PORT) -> Rewritten:
@@ -63,6 +84,22 @@ def rewrite_probes(containers: Iterable[Container], status_port: int = STATUS_PO
     table: dict[str, AppProbe] = {}
     rewritten = tuple(_rewrite_container(container, status_port, table) for container in containers)
     return Rewritten(rewritten, table)
+
+
+def read_hooks(containers: Iterable[Container], grace: int) -> ProbeTable:
+    """The HTTP requests that `containers` are sent as they start and end. `grace`: seconds that a pod has to end in."""
+    table: dict[str, AppProbe] = {}
+    for container in containers:
+        lifecycle = container.lifecycle or Lifecycle()
+        for name, hook, longest in (
+            ("postStart", lifecycle.post_start, _LONGEST_START),
+            ("preStop", lifecycle.pre_stop, grace),
+        ):
+            get = hook.http_get if hook is not None else None
+            if get is not None and (port := _number(get.port, container)) is not None:
+                found = AppProbe(http_get=msgspec.structs.replace(get, port=port), timeout_seconds=max(1, longest))
+                table[hook_path(container.name, name)] = found
+    return table
 
 
 def parse_probers(text: str) -> ProbeTable:
@@ -109,6 +146,24 @@ def _number(port: IntOrString, container: Container) -> IntOrString | None:
     if port.value.isdecimal():
         return IntOrString(int(port.value))
     return next((IntOrString(p.container_port) for p in container.ports if p.name == port.value), None)
+
+
+def to_document(probe: AppProbe) -> dict[str, object]:
+    """The action alone, as a probe or a hook of a manifest has it."""
+    action = msgspec.structs.replace(probe, timeout_seconds=1)
+    found: dict[str, object] = msgspec.to_builtins(action, enc_hook=_encode_value)
+    return found
+
+
+def render_probers(table: ProbeTable) -> str:
+    """What `parse_probers` reads: JSON, sorted by path."""
+    return msgspec.json.encode(dict(table), enc_hook=_encode_value, order="sorted").decode()
+
+
+def _encode_value(value: object) -> object:
+    if isinstance(value, IntOrString):
+        return value.value
+    raise NotImplementedError(type(value))
 
 
 def _decode_value(kind: type, value: object) -> object:

@@ -241,7 +241,6 @@ _MESH: dict[type, Table] = {
         | _absent("ca", "the mesh signs its proxies' certificates itself; give it your authority with `up --ca`")
         | _absent("caCertificates", _OWN_ROOTS)
         | _absent("certificates", "discovery's certificate is of the mesh's own authority")
-        | _warning("enablePrometheusMerge", "an app's metrics are merged where its annotations ask for it", True)
         | _warning("proxyListenPort", "what leaves a pod is captured at port 15001", 15001, 0)
         | _warning("proxyInboundListenPort", "what comes to a pod is captured at port 15006", 15006, 0)
         | _warning("thriftConfig configSourcesWatch", _OF_OLD)
@@ -249,7 +248,6 @@ _MESH: dict[type, Table] = {
     mesh.ProxyConfig: (
         _silent("configPath binaryPath serviceCluster statNameLength controlPlaneAuthPolicy availabilityZone")
         | _warning("customConfigFile proxyBootstrapTemplatePath", "Envoy starts with the mesh's own bootstrap", "")
-        | _warning("holdApplicationUntilProxyStarts", "an app always waits for its proxy, so it has no effect", True)
         | _absent("parentShutdownDuration discoveryRefreshDelay sds", _OF_OLD)
         | _silent("meshId")
         | _absent("tracing tracingServiceName zipkinAddress", _NO_SPANS)

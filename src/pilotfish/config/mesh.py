@@ -268,6 +268,9 @@ class ProxyConfig(Struct):
     """One for all proxies of the mesh, but for the last of its fields."""
     runtime_values: dict[str, str] = {}
     """Envoy's runtime flags, by name."""
+    hold_application_until_proxy_starts: bool = False
+    """Of a proxy that is a container like any other: in a cluster without native sidecars. Everywhere else an app
+    always waits for its proxy."""
 
 
 class MeshTLSConfig(Struct):
@@ -315,6 +318,8 @@ class MeshConfig(Struct):
     """What identities begin with: `spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/ACCOUNT`."""
     trust_domain_aliases: tuple[str, ...] = ()
     """Other trust domains whose workloads are taken for this one's."""
+    enable_prometheus_merge: bool = True
+    """An app's metrics are served with its proxy's, where its annotations say where they are."""
     enable_auto_mtls: bool = True
     """Clients speak mutual TLS with endpoints that have a proxy, where no DestinationRule says what to speak."""
     mesh_mtls: MeshTLSConfig = msgspec.field(default=MeshTLSConfig(), name="meshMTLS")

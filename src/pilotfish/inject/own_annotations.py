@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from pilotfish.config.checks.container import check_relative
 from pilotfish.config.checks.pod import check_volume
@@ -93,21 +93,28 @@ def _is_level(text: str, name: str, report: Report) -> bool:
 
 
 def _read_list(name: str, annotations: Mapping[str, str], kind: type[S], report: Report) -> tuple[S, ...]:
-    """A list of objects with names, or a map by name."""
     if name not in annotations:
         return ()
     try:
-        value = json.loads(annotations[name])
+        value = read_objects(annotations[name])
     except (ValueError, RecursionError) as error:
-        report.error(_field(name), "InvalidValue", f"it is no JSON ({error}); {_NOT_STARTED}")
-        return ()
-    if isinstance(value, dict):
-        value = [{"name": key, **each} if isinstance(each, dict) else each for key, each in value.items()]
-    if not isinstance(value, list):
-        report.error(_field(name), "InvalidValue", f"it is no list and no map; {_NOT_STARTED}")
+        report.error(_field(name), "InvalidValue", f"{error}; {_NOT_STARTED}")
         return ()
     found = (decode(each, kind, report, f"{_field(name)}[{index}]") for index, each in enumerate(value))
     return tuple(each for each in found if each is not None)
+
+
+def read_objects(text: str) -> list[Any]:
+    """A list of objects with names, or a map by name, in JSON. Raises ValueError."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"it is no JSON ({error})") from error
+    if isinstance(value, dict):
+        value = [{"name": key, **each} if isinstance(each, dict) else each for key, each in value.items()]
+    if not isinstance(value, list):
+        raise ValueError("it is no list and no map")
+    return value
 
 
 def _check_volumes(pod: Pod, volumes: tuple[Volume, ...], mounts: tuple[VolumeMount, ...], report: Report) -> None:

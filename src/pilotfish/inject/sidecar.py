@@ -6,8 +6,9 @@ Source: https://istio.io/latest/docs/reference/config/annotations/
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Final
 
 import msgspec
 
@@ -15,7 +16,14 @@ from pilotfish.agent.metrics import ScrapeTarget
 from pilotfish.agent.probes import ProbeTable, rewrite_probes
 from pilotfish.capture import CaptureSpec, Mode
 from pilotfish.config import istio
-from pilotfish.config.injection import TEMPLATES, asks_for_gateway, is_router, wants_sidecar
+from pilotfish.config.injection import (
+    EVERYWHERE,
+    TEMPLATES,
+    InjectionPolicy,
+    asks_for_gateway,
+    is_router,
+    wants_sidecar,
+)
 from pilotfish.config.kubernetes import ContainerPort, Pod
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.config.meshconfig import proxy_config
@@ -33,6 +41,23 @@ from pilotfish.model import ObjectRef, Problem, Severity, Source
 from pilotfish.model.proxy import ProxyType
 from pilotfish.model.service import MUTUAL, TLS_MODE_LABEL
 from pilotfish.model.wellknown import STATUS_PORT
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where pods run, as far as the answers differ."""
+
+    policy: InjectionPolicy = EVERYWHERE
+    unused: Mapping[str, str] = field(default_factory=dict)
+    """As `describe_unused` has it."""
+    captures_dns: bool = True
+    """Where the configuration does not say it."""
+    is_read: bool = True
+    """Whoever read the object has said what is without effect in it, and on which line."""
+
+
+MACHINE: Final = Place()
+"""One machine: there the agent alone knows the names of ServiceEntries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +96,7 @@ def build_sidecar(
     source: Source | None = None,
     namespace_labels: Mapping[str, str] = MappingProxyType({}),
     proxy_configs: Sequence[istio.ProxyConfig] = (),
+    place: Place = MACHINE,
 ) -> tuple[Sidecar | None, tuple[Problem, ...]]:
     """(the sidecar, or None for a pod that has none; what is wrong).
 
@@ -80,41 +106,44 @@ def build_sidecar(
     """
     annotations = pod.metadata.annotations
     is_gateway = asks_for_gateway(pod.metadata, pod.spec)
-    if not (wants_sidecar(pod.metadata, pod.spec, namespace_labels) or is_router(pod.spec)):
+    if not (wants_sidecar(pod.metadata, pod.spec, namespace_labels, place.policy) or is_router(pod.spec)):
         return None, (_describe_unproxied(workload, source),) if is_gateway else ()
     config, said = effective_proxy_config(pod, mesh, proxy_configs, workload, source)
-    # Whoever read the object has said what is without effect in it, and on which line.
-    problems = tuple(problem for problem in said if problem.severity is Severity.ERROR)
+    problems = tuple(problem for problem in said if problem.severity is Severity.ERROR or not place.is_read)
     config = with_counted(annotations, config)
     config, taken = _with_status_port(annotations, config, workload, source)
-    prometheus, wrong = _scrape_target(annotations, workload, source)
+    prometheus, wrong = _scrape_target(annotations, mesh, workload, source)
     wishes, unheard = read_wishes(pod, workload, source)
     problems = (*problems, *taken, *wrong, *unheard)
     containers = (*pod.spec.init_containers, *pod.spec.containers)
     probes = rewrite_probes(containers).table
-    unused = describe_unused(pod.metadata, workload, source)
+    unused = describe_unused(pod.metadata, workload, source, place.unused)
     if is_gateway:
         metadata = build_gateway_metadata(pod, workload)
         return Sidecar(None, config, probes, prometheus, metadata, wishes, ProxyType.ROUTER), (*problems, *unused)
-    capture, more = _capture(annotations, config, workload, source, ipv6)
+    capture, more = _capture(annotations, config, workload, source, ipv6, place.captures_dns)
     problems = (*problems, *more)
     if capture is None:
         return None, problems
     past = describe_past(annotations, workload, source)
-    problems = (*problems, *unused, *past, *_lost_ports(pod, config, workload, source))
+    problems = (*problems, *unused, *past, *_lost_ports(pod, config, workload, source, place.is_read))
     metadata = {**build_metadata(pod, workload), "INTERCEPTION_MODE": str(capture.mode)}
     return Sidecar(capture, config, probes, prometheus, metadata, wishes), problems
 
 
 def _capture(
-    annotations: Mapping[str, str], config: ProxyConfig, workload: ObjectRef, source: Source | None, ipv6: bool
+    annotations: Mapping[str, str],
+    config: ProxyConfig,
+    workload: ObjectRef,
+    source: Source | None,
+    ipv6: bool,
+    captures_dns: bool,
 ) -> tuple[CaptureSpec | None, tuple[Problem, ...]]:
     return spec_from_annotations(
         annotations,
         mode=config.interception_mode,
         status_port=config.status_port,
-        # The agent alone knows the names of ServiceEntries.
-        environment={"ISTIO_META_DNS_CAPTURE": "true", **config.proxy_metadata},
+        environment={"ISTIO_META_DNS_CAPTURE": str(captures_dns).lower(), **config.proxy_metadata},
         enable_ipv6=ipv6,
         ref=workload,
         source=source,
@@ -142,17 +171,19 @@ def _with_status_port(
     return msgspec.structs.replace(config, status_port=port), ()
 
 
-def _lost_ports(pod: Pod, config: ProxyConfig, workload: ObjectRef, source: Source | None) -> tuple[Problem, ...]:
-    """The app's ports that are the sidecar's by the mesh's configuration alone: of others, whoever read the object has
-    spoken."""
+def _lost_ports(
+    pod: Pod, config: ProxyConfig, workload: ObjectRef, source: Source | None, is_read: bool
+) -> tuple[Problem, ...]:
+    """The app's ports that are the sidecar's: by the mesh's configuration alone, if of others whoever read the object
+    has spoken."""
     text = pod.metadata.annotations.get(ANNOTATION)
     own = proxy_config(text, ProxyConfig(), workload, source or Source("-", 1))[0] if text else ProxyConfig()
-    said = held_ports(own)
+    said = held_ports(own) if is_read else {}
     held = {port: what for port, what in held_ports(config).items() if port not in said}
     report = Report(workload, "-", fixed_source=source)
-    for field, ports in _ports(pod, pod_field(workload.kind, "spec")) if held else ():
+    for path, ports in _ports(pod, pod_field(workload.kind, "spec")) if held else ():
         for index, port in enumerate(ports):
-            check_app_port(port, held, report, f"{field}.ports[{index}].containerPort")
+            check_app_port(port, held, report, f"{path}.ports[{index}].containerPort")
     return tuple(report.problems)
 
 
@@ -163,10 +194,16 @@ def _ports(pod: Pod, field: str) -> Iterator[tuple[str, tuple[ContainerPort, ...
             yield f"{field}.{name}[{index}]", container.ports
 
 
+def merges_metrics(annotations: Mapping[str, str], mesh: MeshConfig) -> bool:
+    """Whether the agent serves the app's metrics with its own."""
+    said = parse_boolean(annotations.get(MERGE_METRICS))
+    return mesh.enable_prometheus_merge if said is None else said
+
+
 def _scrape_target(
-    annotations: Mapping[str, str], workload: ObjectRef, source: Source | None
+    annotations: Mapping[str, str], mesh: MeshConfig, workload: ObjectRef, source: Source | None
 ) -> tuple[ScrapeTarget | None, tuple[Problem, ...]]:
-    if parse_boolean(annotations.get(MERGE_METRICS)) is False:
+    if not merges_metrics(annotations, mesh):
         return None, ()
     try:
         return ScrapeTarget.from_annotations(annotations), ()

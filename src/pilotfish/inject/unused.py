@@ -16,6 +16,7 @@ from pilotfish.inject.annotations import EFFECTIVE, PREFIX
 from pilotfish.inject.own_annotations import OF_THE_PROXY
 from pilotfish.model import ObjectRef, Problem, Severity, Source
 from pilotfish.model.likeness import closest
+from pilotfish.model.wellknown import SIDECAR_STATUS
 
 _KNOWN: Final = (*EFFECTIVE, INJECT, PROXY_CONFIG_ANNOTATION, *COUNTED, *OF_THE_PROXY)
 _BY_NAME: Final = {name.rpartition("/")[2]: name for name in _KNOWN}
@@ -29,7 +30,7 @@ _DOMAINS: Final = (
     "prometheus.istio.io/",
 )
 _TEMPLATES: Final = ("sidecar", "gateway")
-_WRITTEN_BY_ISTIO: Final = ("sidecar.istio.io/status",)
+_WRITTEN_BY_ISTIO: Final = (SIDECAR_STATUS,)
 
 _NO_LIMIT = "no limit holds for a sidecar: all proxies share the machine"
 _NO_IMAGE = "no image is pulled: every proxy is this machine's Envoy"
@@ -63,16 +64,19 @@ _WHY: Final[Mapping[str, str]] = MappingProxyType(
 """Those of Istio's reference, and why each has no effect."""
 
 
-def describe_unused(pod: Metadata, workload: ObjectRef, source: Source | None) -> tuple[Problem, ...]:
-    """What begins with `traffic.sidecar.istio.io/` capture has read."""
+def describe_unused(
+    pod: Metadata, workload: ObjectRef, source: Source | None, elsewhere: Mapping[str, str] = MappingProxyType({})
+) -> tuple[Problem, ...]:
+    """What begins with `traffic.sidecar.istio.io/` capture has read. `elsewhere`: of annotations that are other than on
+    one machine, why each has no effect, or "" for one that has."""
     return tuple(
         Problem(workload, field, "UnknownField" if is_slip else "UnsupportedField", text, severity, source)
-        for field, text, is_slip in _describe(pod)
+        for field, text, is_slip in _describe(pod, {**_WHY, **elsewhere})
         for severity in (Severity.WARNING if is_slip else Severity.INFO,)
     )
 
 
-def _describe(pod: Metadata) -> Iterator[tuple[str, str, bool]]:
+def _describe(pod: Metadata, why: Mapping[str, str]) -> Iterator[tuple[str, str, bool]]:
     """(field, message, whether it is a slip)."""
     for name in pod.labels:
         if name.startswith(_DOMAINS) and name != INJECT and (meant := _meant(name)):
@@ -83,8 +87,9 @@ def _describe(pod: Metadata) -> Iterator[tuple[str, str, bool]]:
         if name == TEMPLATES and pod.annotations[name].strip() in _TEMPLATES:
             continue
         field = f'metadata.annotations["{name}"]'
-        if name in _WHY:
-            yield field, f"this annotation has no effect here: {_WHY[name]}", False
+        if name in why:
+            if why[name]:
+                yield field, f"this annotation has no effect here: {why[name]}", False
         elif meant := _meant(name):
             yield field, f"there is no such annotation, it has no effect; did you mean {meant}?", True
         else:

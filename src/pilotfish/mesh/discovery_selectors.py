@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 
 from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
-from pilotfish.mesh.namespaces import fits, namespace_labels
+from pilotfish.config.selecting import fits
+from pilotfish.mesh.namespaces import namespace_labels
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.kinds import NAMESPACE, POD
 

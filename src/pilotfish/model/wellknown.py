@@ -80,6 +80,17 @@ DISCOVERY_ACCOUNT: Final = "istiod"
 PROXY_CONTAINER: Final = "istio-proxy"
 """The sidecar, as `logs -c` knows it."""
 
+CLUSTER_NAME: Final = "Kubernetes"
+"""What a cluster is called that nobody has named."""
+ROOT_CONFIG_MAP: Final = "istio-ca-root-cert"
+"""In each namespace: whom to trust that it is the authority."""
+INIT_CONTAINER: Final = "istio-init"
+"""Sets capture up, in a pod of a cluster."""
+VALIDATION_CONTAINER: Final = "istio-validation"
+"""Looks whether the node has set it up."""
+SIDECAR_STATUS: Final = "sidecar.istio.io/status"
+"""The annotation with what injection has added to a pod."""
+
 SOURCE_ANNOTATION: Final = "pilotfish.io/source"
 """`FILE:LINE`, where a mesh was given an object."""
 
@@ -95,6 +106,10 @@ IDENTITY_FILES: Final = (
 )
 """Directories in a pod with its certificate as files: the chain, the key, whom to trust.
 Source: https://github.com/istio/istio/blob/1.27.0/pkg/security/security.go"""
+PROXY_DIRECTORY: Final = "/etc/istio/proxy"
+"""Where a proxy's agent writes."""
+PODINFO_DIRECTORY: Final = "/etc/istio/pod"
+"""Of a cluster's pod: the files `labels` and `annotations`."""
 TOKEN_FILE: Final = "/var/run/secrets/tokens/istio-token"
 """A pod's token for the certificate authority."""
 AUTHORITY_ROOTS: Final = "/var/run/secrets/istio/root-cert.pem"

@@ -17,12 +17,13 @@ from typing import Final
 from pilotfish.config import istio, kubernetes
 from pilotfish.config.kubernetes import Resource, export_to_of
 from pilotfish.config.mesh import VisibilityPolicy
+from pilotfish.config.selecting import fits
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.allocation import allocated, hosts_without_address
 from pilotfish.mesh.exports import Audience, audience_of
 from pilotfish.mesh.hosts import service_host, whole_name
 from pilotfish.mesh.inputs import LOOKED_UP, MARKED, NEAREST, effective, mesh_config, refs, resource
-from pilotfish.mesh.namespaces import fits, namespace_labels
+from pilotfish.mesh.namespaces import namespace_labels
 from pilotfish.mesh.registry.proximity import proximity
 from pilotfish.model import ObjectRef, Protocol
 from pilotfish.model.addresses import normal_range

@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp import web
 
 from pilotfish.agent.metrics import AgentFigures, ScrapeTarget, merge, render_figures
-from pilotfish.agent.probes import ProbeTable
+from pilotfish.agent.probes import HEALTH_PREFIX, HOOK_PREFIX, ProbeTable
 from pilotfish.runtime.agent.admin import Admin
 from pilotfish.runtime.agent.probing import Prober
 from pilotfish.runtime.agent.sockets import listen
@@ -70,7 +70,7 @@ class StatusServer:
         await self._server.shutdown(timeout=1)
 
     async def _handle(self, request: web.BaseRequest) -> web.Response:
-        if request.path.startswith("/app-health/"):
+        if request.path.startswith((HEALTH_PREFIX, HOOK_PREFIX)):
             return await self._probe(request)
         route = self._routes.get(request.path)
         return await route(request) if route else web.Response(status=404, text="not found\n")
