@@ -11,7 +11,7 @@ import click
 
 from pilotfish.cli.duration import parse_duration
 from pilotfish.cli.failure import Failure
-from pilotfish.model.wellknown import MONITORING_PORT, SECURE_XDS_PORT, XDS_PORT
+from pilotfish.model.wellknown import MONITORING_PORT, ROOT_NAMESPACE, SECURE_XDS_PORT, XDS_PORT
 
 if TYPE_CHECKING:
     from pilotfish.runtime.discovery.address import Address
@@ -22,10 +22,25 @@ if TYPE_CHECKING:
     "--config",
     "paths",
     multiple=True,
-    required=True,
     metavar="DIR_OR_FILE",
     type=click.Path(allow_dash=True),
     help="Manifests, watched. A directory's .yaml, .yml and .json files count. Repeatable.",
+)
+@click.option("--cluster", is_flag=True, help="The objects of a Kubernetes cluster, watched, instead of manifests.")
+@click.option(
+    "--kubeconfig",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="How to reach the cluster. Default: $KUBECONFIG, ~/.kube/config, or the account of the pod that this runs in.",
+)
+@click.option("--context", default="", metavar="NAME", help="Of the kubeconfig. Default: its current one.")
+@click.option("--revision", default="", metavar="NAME", help="Of this installation. Its meshConfig is istio-NAME.")
+@click.option(
+    "--root-namespace",
+    default=ROOT_NAMESPACE,
+    show_default=True,
+    metavar="NAME",
+    help="Where the ConfigMap with the meshConfig is.",
 )
 @click.option("-R", "--recursive", is_flag=True, help="Directories with all that is below them.")
 @click.option("--mesh-config", metavar="FILE", type=click.Path(), help="The meshConfig, watched.")
@@ -101,6 +116,11 @@ if TYPE_CHECKING:
 )
 def command(
     paths: tuple[str, ...],
+    cluster: bool,
+    kubeconfig: Path | None,
+    context: str,
+    revision: str,
+    root_namespace: str,
     recursive: bool,
     mesh_config: str | None,
     xds_address: str,
@@ -115,17 +135,30 @@ def command(
     operators: tuple[str, ...],
     log_level: str,
 ) -> None:
-    """Serve Envoy's configuration over xDS, from manifests.
+    """Serve Envoy's configuration over xDS, from manifests, or from the objects of a Kubernetes cluster.
 
-    The xDS port opens once the manifests are read. A change of a file reaches the proxies within milliseconds; an
-    object that is broken, or that Envoy refuses, keeps its last good form, and /api/problems says why.
+    The xDS port opens once all is read. A change of a file, or of an object, reaches the proxies within milliseconds;
+    an object that is broken, or that Envoy refuses, keeps its last good form, and /api/problems says why. While the
+    cluster's API server is away, what is known stays in force.
     """
-    from pilotfish.runtime.discovery.serve import Options, serve
+    from pilotfish.runtime.cluster.access import find_access
+    from pilotfish.runtime.discovery.serve import ClusterOptions, Options, serve
     from pilotfish.runtime.errors import MachineError
 
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    if cluster is bool(paths):
+        raise click.UsageError("give either --config or --cluster")
+    if cluster and (mesh_config is not None or recursive):
+        raise click.UsageError("--mesh-config and -R are of manifests: a cluster's meshConfig is a ConfigMap")
+    if not cluster and (kubeconfig is not None or context or revision):
+        raise click.UsageError("--kubeconfig, --context and --revision need --cluster")
+    try:
+        of_cluster = ClusterOptions(find_access(kubeconfig, context), revision, root_namespace) if cluster else None
+    except MachineError as error:
+        raise Failure(str(error)) from error
     options = Options(
         paths=paths,
+        cluster=of_cluster,
         xds=_address("--xds-address", xds_address),
         monitoring=_address("--monitoring-address", monitoring_address),
         mesh_config=mesh_config,

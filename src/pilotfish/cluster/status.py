@@ -14,7 +14,7 @@ import msgspec
 from pilotfish.model.struct import Frozen
 
 _USER: Final = re.compile(r'User "([^"]*)"')
-_MOST: Final = 2_000
+MOST_SAID: Final = 2_000
 """Characters of a message that are kept: a webhook may say anything."""
 
 
@@ -51,8 +51,8 @@ def read_refusal(code: int, body: bytes, retry_after: str = "") -> Refusal:
     try:
         found = msgspec.json.decode(body, type=_Status)
     except msgspec.DecodeError:
-        found = _Status(message=" ".join(body[:_MOST].decode(errors="replace").split()))
+        found = _Status(message=" ".join(body[:MOST_SAID].decode(errors="replace").split()))
     pause: float | None = float(retry_after) if retry_after.isdecimal() and len(retry_after) < 9 else None
     if pause is None and found.details is not None and found.details.retry_after > 0:
         pause = float(found.details.retry_after)
-    return Refusal(code or found.code, found.reason, found.message[:_MOST], pause)
+    return Refusal(code or found.code, found.reason, found.message[:MOST_SAID], pause)

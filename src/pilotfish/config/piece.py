@@ -25,7 +25,7 @@ MOST_VALUES = 50_000
 """Of one object: what is done for each of them is done in one go. An API server takes 1.5 MB."""
 _OPERATOR = "IstioOperator"
 _UNNAMED = "(unnamed)"
-_MESH_CONFIG_MAP = CONFIG_MAP.ref(ROOT_NAMESPACE, "istio")
+MESH_CONFIG_MAP = CONFIG_MAP.ref(ROOT_NAMESPACE, "istio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class RawObject:
 
     value: object
     file: str
+    """"" for an object of an API server."""
     default_namespace: str
     positions: Positions | None = None
     prefix: str = ""
@@ -41,6 +42,8 @@ class RawObject:
     faults: tuple[Fault, ...] = ()
     json: bytes | None = None
     """What the value was decoded from, if it was JSON and the object alone."""
+    mesh_config: ObjectRef = MESH_CONFIG_MAP
+    """The ConfigMap that holds the meshConfig."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ def _read_identified(
     document = _with_namespace(value, ref)
     body = {name: item for name, item in document.items() if name not in ("apiVersion", "kind")}
     resource = decode(body, struct, report)
-    mesh_config = _mesh_config_of(ref, resource, report)
+    mesh_config = _mesh_config_of(ref, resource, raw.mesh_config, report)
     if resource is not None:
         resource = read_old_gateway(resource, report)
         check(resource, report)
@@ -217,12 +220,14 @@ def _with_namespace(value: dict[str, object], ref: ObjectRef) -> dict[str, objec
     return {**value, "metadata": {"name": ref.name, **own, **rest}}
 
 
-def _mesh_config_of(ref: ObjectRef, resource: Resource | None, report: Report) -> WrittenMeshConfig | None:
+def _mesh_config_of(
+    ref: ObjectRef, resource: Resource | None, wanted: ObjectRef, report: Report
+) -> WrittenMeshConfig | None:
     if not isinstance(resource, ConfigMap):
         return None
-    if ref != _MESH_CONFIG_MAP:
+    if ref != wanted:
         if "mesh" in resource.data and (ref.name == "istio" or ref.name.startswith("istio-")):
-            text = "the meshConfig is that of ConfigMap istio-system/istio, so this has no effect; write it there"
+            text = f"the meshConfig is that of {wanted}, so this has no effect; write it there"
             report.warning("data.mesh", "Ignored", text)
         return None
     if "mesh" not in resource.data:

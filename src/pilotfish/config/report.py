@@ -85,8 +85,9 @@ class Report:
         """Warnings about the field, and about what is inside of it, turn out to be no news."""
         self.problems = [p for p in self.problems if p.severity is Severity.ERROR or not _within(p.field, field)]
 
-    def source(self, field: str, line: int = 0) -> Source:
-        if self.fixed_source is not None:
+    def source(self, field: str, line: int = 0) -> Source | None:
+        """None where the object is from no file."""
+        if self.fixed_source is not None or not self._file:
             return self.fixed_source
         if not line:
             line = self._positions.line(_join(self._prefix, field)) if self._positions else 1

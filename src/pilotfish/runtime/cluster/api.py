@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -163,18 +163,29 @@ class Api:
                 return
 
     async def watch(
-        self, path: str, *, since: str = "", shape: Any = Any, idle: float = IDLE, **params: Param
+        self,
+        path: str,
+        *,
+        since: str = "",
+        shape: Any = Any,
+        idle: float = IDLE,
+        opened: Callable[[], None] = lambda: None,
+        **params: Param,
     ) -> AsyncGenerator[Event, None]:
         """What changes, until the server ends it. `since`: a resourceVersion. Unreachable after `idle` seconds of
-        silence. An event of type ERROR is given out as any other."""
+        silence. An event of type ERROR is given out as any other. `opened` is called when the server has agreed."""
         decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(shape)
         asked: dict[str, Param] = {"watch": True, "allowWatchBookmarks": True, **params}
         if since:
             asked["resourceVersion"] = since
         async with self._open("GET", path, asked) as response:
+            opened()
             async for line in self._lines(response, path, idle):
                 event = _decode(_EVENTS, line, path)
-                kept = event.object if shape is msgspec.Raw and event.type != "ERROR" else decoder.decode(event.object)
+                if event.type == "ERROR":
+                    kept = msgspec.json.decode(event.object)
+                else:
+                    kept = event.object if shape is msgspec.Raw else decoder.decode(event.object)
                 yield Event(event.type, kept)
 
     async def port_forward(self, namespace: str, pod: str, port: int) -> PortForward:

@@ -26,12 +26,14 @@ from pilotfish.runtime.control.views import ProblemView, SyncedView, SyncView
 from pilotfish.runtime.discovery.authority import AuthorityKeeper
 from pilotfish.runtime.discovery.driver import Driver
 from pilotfish.runtime.discovery.pages import NO_PROXY, Pages, answer, number, wait
+from pilotfish.runtime.source import ObjectSource
 
 
 class Api:
-    def __init__(self, driver: Driver, authority: AuthorityKeeper | None) -> None:
+    def __init__(self, driver: Driver, authority: AuthorityKeeper | None, source: ObjectSource) -> None:
         self._driver = driver
         self._authority = authority
+        self._source = source
         self._plane = driver.plane
 
     def pages(self) -> Pages:
@@ -64,7 +66,7 @@ class Api:
         """All that is wrong as of now."""
         now = time.time()
         of_authority = self._authority.problems(now) if self._authority is not None else ()
-        return (*findings(self._plane, now), *map(Finding, of_authority))
+        return (*map(Finding, self._source.problems()), *findings(self._plane, now), *map(Finding, of_authority))
 
     async def _identity(self, request: web.Request) -> web.Response:
         return answer(self._authority.view if self._authority is not None else None)

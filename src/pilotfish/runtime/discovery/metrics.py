@@ -29,6 +29,11 @@ class Metrics:
         self.connected = Gauge("pilot_xds", "Number of endpoints connected to this pilot using XDS.", registry=to)
         self.services = Gauge("pilot_services", "Total services known to pilot.", registry=to)
         self.problems = Gauge("pilotfish_problems", "Problems of the user's objects.", ["severity"], registry=to)
+        self.source_away = Gauge(
+            "pilotfish_source_away_since_seconds",
+            "Time of day since which nothing is heard of the objects' source, or 0.",
+            registry=to,
+        )
         self.convergence = Histogram(
             "pilot_proxy_convergence_time",
             "Seconds from a change to the last proxy's acknowledgement of all that follows from it.",

@@ -19,16 +19,20 @@ from pilotfish.runtime.discovery.driver import Driver
 from pilotfish.runtime.discovery.owners import owners_page
 from pilotfish.runtime.discovery.pages import NO_PROXY, Handler, Pages, add_pages, answer
 from pilotfish.runtime.discovery.readers import bounded
+from pilotfish.runtime.source import ObjectSource
 
 _LARGEST: Final = 16 * 1024 * 1024
 """Bytes of what is posted: a way with each candidate that lost."""
 
 
 class Monitoring:
-    def __init__(self, driver: Driver, authority: AuthorityKeeper | None, operators: tuple[str, ...]) -> None:
+    def __init__(
+        self, driver: Driver, authority: AuthorityKeeper | None, source: ObjectSource, operators: tuple[str, ...]
+    ) -> None:
         """`operators`: addresses that read everything where only pods are served."""
         self._driver = driver
-        self._api = Api(driver, authority)
+        self._source = source
+        self._api = Api(driver, authority, source)
         self._operators = operators
         self._plane = driver.plane
         self.ready = False
@@ -63,7 +67,10 @@ class Monitoring:
         return show
 
     async def _ready(self, request: web.Request) -> web.Response:
-        return web.Response(text="ready\n") if self.ready else web.Response(status=503, text="not ready\n")
+        if self.ready:
+            return web.Response(text="ready\n")
+        lines = ("not ready", *(problem.message for problem in self._source.problems()))
+        return web.Response(status=503, text="".join(f"{line}\n" for line in lines))
 
     async def _metrics(self, request: web.Request) -> web.Response:
         metrics = self._driver.metrics
@@ -71,6 +78,7 @@ class Monitoring:
         found = [finding.problem.severity.value for finding in self._api.findings()]
         for severity in ("error", "warning", "info"):
             metrics.problems.labels(severity=severity).set(found.count(severity))
+        metrics.source_away.set(self._source.away_since() or 0)
         return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _config_dump(self, request: web.Request) -> web.Response:

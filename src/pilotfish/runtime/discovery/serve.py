@@ -7,15 +7,18 @@ import errno
 import logging
 import signal
 import socket
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
 from aiohttp import web
 
+from pilotfish.cluster.kubeconfig import Access
 from pilotfish.config.desired import DesiredState, update
 from pilotfish.discovery.admission import Door
 from pilotfish.discovery.plane import ControlPlane
+from pilotfish.model.wellknown import ROOT_NAMESPACE
 from pilotfish.runtime.discovery.address import Address
 from pilotfish.runtime.discovery.ads_server import bind, make_server
 from pilotfish.runtime.discovery.authority import AuthorityKeeper
@@ -31,7 +34,7 @@ from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.garbage import look_seldom
 from pilotfish.runtime.http.served import LOG
 from pilotfish.runtime.memory import keep_little
-from pilotfish.runtime.source import Batch
+from pilotfish.runtime.source import Batch, ObjectSource
 from pilotfish.runtime.source.files import Files
 
 _log = logging.getLogger(__name__)
@@ -42,9 +45,18 @@ _DRAIN = 1.0
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterOptions:
+    """Which Kubernetes cluster the objects are of, and what in it concerns this discovery."""
+
+    access: Access
+    revision: str = ""
+    root_namespace: str = ROOT_NAMESPACE
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     paths: tuple[str | Path, ...]
-    """Files and directories of manifests, and `-`."""
+    """Files and directories of manifests, and `-`. None where the objects are a cluster's."""
     xds: Address
     monitoring: Address
     mesh_config: str | Path | None = None
@@ -66,6 +78,8 @@ class Options:
     """A directory for what is to outlive a restart; None to forget it."""
     key_refresh: float = REFRESH
     """Seconds after which keys of issuers are fetched again."""
+    cluster: ClusterOptions | None = None
+    """Whose objects are read instead of manifests."""
 
     def check(self) -> None:
         """Raises MachineError where serving would be unsafe, or could never serve anything."""
@@ -106,25 +120,26 @@ class DiscoveryServer:
             self.driver.supply, self.plane.mesh.key_host, own, options.state, refresh=options.key_refresh
         )
         self._callers = Callers(self.plane, self._front, TokenKeys(options.token_keys))
-        self._pages = Monitoring(self.driver, self.authority, options.operators)
-        self._source = Files(options.paths, options.mesh_config, recursive=options.recursive)
+        self._source = _source_of(options)
+        self._pages = Monitoring(self.driver, self.authority, self._source, options.operators)
         self._desired = DesiredState(preferred=() if options.mesh_config is None else (str(options.mesh_config),))
         self._runner = web.AppRunner(self._pages.application(), access_log=None, logger=LOG, shutdown_timeout=0.5)
         self._server: grpc.aio.Server | None = None
 
     async def __aenter__(self) -> DiscoveryServer:
-        """Raises MachineError if a port can't be had. The xDS port opens when the first configuration is read."""
+        """Raises MachineError if a port can't be had. The xDS port opens when the first configuration is read; until
+        then, /ready says what is waited for."""
         try:
             self._options.check()
             self._state.prepare()
             await self._keys.__aenter__()
+            self.monitoring = await self._listen_http()
             batch = await self._source.next()
             self._take(batch)
             if self.authority is not None:
                 await self.authority.load(self._desired)
             self._apply(batch.since)
             await self._keys.wait(_PATIENCE)
-            self.monitoring = await self._listen_http()
             self._server = make_server(self.driver, self._callers)
             self.xds = self._listen_xds(self._server)
             if self._front is not None and self.authority is not None:
@@ -233,15 +248,34 @@ def _unavailable(flag: str, address: Address, error: OSError) -> MachineError:
     return MachineError(f"{flag} {address} can't be listened on: {why}", remedy)
 
 
+def _source_of(options: Options) -> ObjectSource:
+    if options.cluster is None:
+        return Files(options.paths, options.mesh_config, recursive=options.recursive)
+    # Imported here: it is not used on one machine.
+    from pilotfish.runtime.source.cluster import Cluster
+
+    cluster = options.cluster
+    return Cluster(cluster.access, revision=cluster.revision, root_namespace=cluster.root_namespace)
+
+
 async def serve(options: Options) -> None:
-    """Until SIGTERM or SIGINT. Raises MachineError."""
+    """Until SIGTERM or SIGINT, also while nothing can be served yet. Raises MachineError."""
     look_seldom()
     keep_little()
     loop = asyncio.get_running_loop()
     told_to_end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_end.set)
-    async with DiscoveryServer(options) as discovery, asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(discovery.run())
-        await told_to_end.wait()
-        running.cancel()
+    serving, ending = loop.create_task(_serve(options)), loop.create_task(told_to_end.wait())
+    try:
+        await asyncio.wait((serving, ending), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ending.cancel()
+        serving.cancel()
+    with suppress(asyncio.CancelledError):
+        await serving
+
+
+async def _serve(options: Options) -> None:
+    async with DiscoveryServer(options) as discovery:
+        await discovery.run()

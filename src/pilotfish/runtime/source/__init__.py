@@ -4,8 +4,8 @@
                       ▲
     inotify ─debounce─┘
 
-`Files` are those of this machine: they are read at first, and each again when it was saved. An API server's watch would
-be another `ObjectSource`, with an origin for each object.
+`Files` are those of this machine: they are read at first, and each again when it was saved. `Cluster` has an API server
+tell it what there is and what changes, with an origin for each object.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ class ObjectSource(Protocol):
 
     def problems(self) -> tuple[Problem, ...]:
         """What keeps it just now from telling what changed."""
+        ...
+
+    def away_since(self) -> float | None:
+        """Since when, in seconds since the epoch, it can't be told what changed; None if it can."""
         ...
 
     def close(self) -> None: ...

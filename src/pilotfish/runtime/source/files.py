@@ -82,6 +82,9 @@ class Files:
     def problems(self) -> tuple[Problem, ...]:
         return self._waiting.problems()
 
+    def away_since(self) -> float | None:
+        return self._waiting.since()
+
     def close(self) -> None:
         self._watch.close()
 

@@ -28,11 +28,19 @@ class Waiting:
         finally:
             self._at = None
 
-    def problems(self) -> tuple[Problem, ...]:
+    def since(self) -> float | None:
+        """Since when, in seconds since the epoch, a file system has not answered; None if all do."""
+        seconds = self._seconds()
+        return None if seconds < LATE else time.time() - seconds
+
+    def _seconds(self) -> float:
         at = self._at
-        if at is None or time.monotonic() - at[1] < LATE:
+        return 0.0 if at is None else time.monotonic() - at[1]
+
+    def problems(self) -> tuple[Problem, ...]:
+        at, seconds = self._at, self._seconds()
+        if at is None or seconds < LATE:
             return ()
-        seconds = time.monotonic() - at[1]
         message = (
             f"the file system of {at[0]} has not answered for {seconds:.0f} s: until it does, no saved change is "
             "applied, and all else goes on as it was; mend that mount, or unmount it"
