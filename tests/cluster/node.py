@@ -42,10 +42,11 @@ hostname {name}
 ip link set lo up
 ip link add node0 type veth peer name node0p
 ip addr add {address}/24 dev node0
+ip addr add {address6}/64 dev node0 nodad
 ip link set node0 up
 ip link set node0p up
 ip route add default via 10.88.77.254 dev node0 onlink
-sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1
+sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.bridge.bridge-nf-call-iptables=1
 touch {state}/is-up
 while :; do sleep 1000 & wait $!; done    # a shell, as whose parent has ended is its child, and is waited for
 """
@@ -157,7 +158,11 @@ class Node:
 
     def _hold(self) -> Process:
         script = _HOLD.format(
-            run=self.layout.run, state=self.layout.state, name=settings.NAME, address=settings.ADDRESS
+            run=self.layout.run,
+            state=self.layout.state,
+            name=settings.NAME,
+            address=settings.ADDRESS,
+            address6=settings.ADDRESS6,
         )
         namespaces = ("--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--mount", "--net", "--uts", "--ipc")
         return Process(self._log / "holder.log", "unshare", *namespaces, "bash", "-c", script)

@@ -18,9 +18,11 @@ from tests.cluster.images import PAUSE
 
 NAME = "node"
 ADDRESS = "10.88.77.1"
+ADDRESS6 = "fd00:10:88::1"
 SERVER = "https://127.0.0.1:6443"
-PODS = "10.244.0.0/16"
-SERVICES = "10.96.0.0/16"
+PODS = "10.244.0.0/16,fd00:10:244::/56"
+"""Of both families; the only node has the first /24 and /64."""
+SERVICES = "10.96.0.0/16,fd00:10:96::/112"
 DNS = "10.96.0.10"
 
 
@@ -110,8 +112,8 @@ def _network(layout: Layout) -> dict[str, object]:
     addresses = {
         "type": "host-local",
         "dataDir": f"{layout.run}/cni-addresses",
-        "ranges": [[{"subnet": "10.244.0.0/24"}]],
-        "routes": [{"dst": "0.0.0.0/0"}],
+        "ranges": [[{"subnet": "10.244.0.0/24"}], [{"subnet": "fd00:10:244::/64"}]],
+        "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
     }
     bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": False, "hairpinMode": True}
     ports = {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True}
@@ -232,7 +234,7 @@ def kubelet_options(layout: Layout) -> tuple[str, ...]:
         f"--config={layout.configuration}/kubelet.yaml",
         f"--kubeconfig={layout.pki}/kubelet.kubeconfig",
         f"--hostname-override={NAME}",
-        f"--node-ip={ADDRESS}",
+        f"--node-ip={ADDRESS},{ADDRESS6}",
         f"--root-dir={layout.state}/kubelet",
         f"--cert-dir={layout.state}/kubelet-pki",
     )

@@ -15,7 +15,11 @@ WEB = f"""
 apiVersion: v1
 kind: Service
 metadata: {{name: web}}
-spec: {{type: NodePort, selector: {{app: web}}, ports: [{{port: 80, targetPort: 8080}}]}}
+spec:
+  type: NodePort
+  ipFamilyPolicy: RequireDualStack
+  selector: {{app: web}}
+  ports: [{{port: 80, targetPort: 8080}}]
 ---
 apiVersion: apps/v1
 kind: Deployment
@@ -50,10 +54,13 @@ def web(pods: Kubectl) -> Kubectl:
     return pods
 
 
-def test_a_service_is_reached_by_name_by_address_and_from_outside(web: Kubectl, node: Node) -> None:
+def test_a_service_is_reached_by_name_by_its_addresses_of_both_families_and_from_outside(
+    web: Kubectl, node: Node
+) -> None:
     names = {pod["metadata"]["name"] for pod in web.items("pods", "-l", "app=web")}
     service = web.get("service/web")["spec"]
-    hosts = ("web", service["clusterIP"])
+    hosts = ("web", *(f"[{each}]" if ":" in each else each for each in service["clusterIPs"]))
+    assert len(hosts) == 3
     inside = [web.exec("client", "curl", "-sS", "-m", "5", f"http://{host}/").strip() for host in hosts]
     port = service["ports"][0]["nodePort"]
     outside = node.run("curl", "-sS", "-m", "5", f"http://{settings.ADDRESS}:{port}/").stdout.strip()
