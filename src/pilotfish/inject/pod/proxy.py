@@ -22,6 +22,7 @@ from pilotfish.model.wellknown import (
     PROXY_CONTAINER,
     PROXY_GID,
     PROXY_UID,
+    STATUS_PORT,
 )
 
 PROBERS: Final = "ISTIO_KUBE_APP_PROBERS"
@@ -69,7 +70,7 @@ def build_proxy(
             container["startupProbe"] = {**_ready(), "periodSeconds": 1, "failureThreshold": tries}
     if native:
         container["restartPolicy"] = "Always"
-    if hooks := installation.values.proxy.lifecycle or _hooks(native, holds_app):
+    if hooks := installation.values.proxy.lifecycle or _hooks(native, holds_app, sidecar.proxy_config):
         container["lifecycle"] = hooks
     return container
 
@@ -102,7 +103,7 @@ def _environment(sidecar: Sidecar, probes: ProbeTable, installation: Installatio
         # All of its addresses, separated by commas.
         ("INSTANCE_IP", "status.podIPs"),
         ("HOST_IP", "status.hostIP"),
-        ("ISTIO_META_SERVICE_ACCOUNT", "spec.serviceAccountName"),
+        ("SERVICE_ACCOUNT", "spec.serviceAccountName"),
         ("ISTIO_META_NODE_NAME", "spec.nodeName"),
     ):
         yield {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
@@ -185,12 +186,13 @@ def _security_context(sidecar: Sidecar, annotations: Mapping[str, str], installa
     return {**found, "seccompProfile": proxy.seccomp_profile} if proxy.seccomp_profile else found
 
 
-def _hooks(native: bool, holds_app: bool) -> Document:
+def _hooks(native: bool, holds_app: bool, config: ProxyConfig) -> Document:
     if native:
         # Told when the pod begins to end; the signal comes when its app is gone.
-        return {"preStop": _run("drain")}
-    return {"postStart": _run("wait")} if holds_app else {}
+        return {"preStop": _ask(config, "drain")}
+    return {"postStart": _ask(config, "wait")} if holds_app else {}
 
 
-def _run(what: str) -> Document:
-    return {"exec": {"command": ["pilotfish", "agent-request", what]}}
+def _ask(config: ProxyConfig, what: str) -> Document:
+    port = [] if config.status_port == STATUS_PORT else [f"--port={config.status_port}"]
+    return {"exec": {"command": ["pilotfish", "agent-request", *port, what]}}
