@@ -246,6 +246,20 @@ def test_another_name_of_an_outside_host_is_completed_from_its_answer() -> None:
         assert told(found.complete(failure.pack())) == (code, [alias])
 
 
+@pytest.mark.parametrize(
+    "name", ["pod.other.svc.cluster.local", "cluster.local", "kubernetes.default.svc.cluster.local"]
+)
+def test_a_cluster_s_own_dns_is_asked_for_what_the_mesh_does_not_know(name: str) -> None:
+    query = DNSRecord.question(name)
+    for table in (TABLE, NameTable()):
+        assert resolve(query.pack(), table, alone=False) == Forward(
+            query.pack(),
+            resolve(query.pack(), table, alone=False).failure,  # type: ignore[union-attr]
+        )
+    known = resolve(DNSRecord.question("v4.vm.svc.cluster.local").pack(), TABLE, alone=False)
+    assert isinstance(known, Reply)
+
+
 @given(st.binary(min_size=4, max_size=64), st.integers(0, 200))
 def test_no_answer_of_a_resolver_is_an_error(junk: bytes, cut: int) -> None:
     found = resolve(DNSRecord.question("outside.vm.svc.cluster.local").pack(), ALIASES)

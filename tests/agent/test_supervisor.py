@@ -1,5 +1,6 @@
 """An Envoy's life, told as dialogues: what happens, when, and what the machine asks for."""
 
+import math
 import signal
 
 import pytest
@@ -196,11 +197,24 @@ def test_draining_ends_at_its_deadline() -> None:
     assert supervisor.drained
 
 
-def test_a_second_drain_changes_nothing() -> None:
+def test_a_second_drain_ends_sooner_and_never_later() -> None:
     supervisor = ready_supervisor()
-    supervisor.receive(Drain(11), 10)
-    assert supervisor.receive(Drain(99), 10.5) == ()
-    assert supervisor.timer() == pytest.approx(10)
+    supervisor.receive(Drain(99), 10)
+    supervisor.receive(Tick(), 10)
+    assert supervisor.receive(Drain(11), 10.5) == ()
+    assert supervisor.receive(Drain(99), 10.6) == ()
+    assert supervisor.timer() == pytest.approx(11)
+    supervisor.receive(Tick(), 11)
+    assert supervisor.drained
+
+
+def test_one_that_is_to_go_on_until_it_is_killed_needs_no_timer() -> None:
+    supervisor = ready_supervisor()
+    supervisor.receive(Drain(math.inf), 10)
+    supervisor.receive(Tick(), 10)
+    assert supervisor.timer() is None, "until Envoy has answered"
+    supervisor.receive(Answered({LISTENER: 1}), 11)
+    assert supervisor.timer() == pytest.approx(11.05)
 
 
 def test_nothing_runs_so_nothing_drains() -> None:

@@ -33,6 +33,16 @@ def test_a_real_envoy_takes_it() -> None:
     assert "warning" not in found.stderr
 
 
+def test_a_discovery_with_a_name_is_looked_for_by_the_machine_s_own_resolvers() -> None:
+    named = replace(SPEC, discovery_address="istiod.istio-system.svc", discovery_port=15012)
+    command = [str(find_envoy()), "--mode", "validate", "--config-yaml", json.dumps(bootstrap(named)), "-l", "warning"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (cluster,) = (c for c in bootstrap(named)["static_resources"]["clusters"] if c["name"] == "xds-grpc")
+    assert cluster["type"] == "STRICT_DNS"
+    assert "resolvers" not in cluster["typed_dns_resolver_config"]["typed_config"], "the agent's own would wait for it"
+
+
 def test_flags_and_further_statistics_are_envoys(tmp_path: Path) -> None:
     spec = replace(
         SPEC,

@@ -39,9 +39,11 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Let inbound work finish, for as long as `until` at most."""
+    """Let inbound work finish, for as long as `until` at most; said again, no longer than the sooner of them."""
 
     until: float
+    earliest: float = 0.0
+    """Not before, even if there is none."""
 
 
 @dataclass(frozen=True, slots=True)

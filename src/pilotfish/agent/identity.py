@@ -69,12 +69,23 @@ def node_metadata(config: ProxyConfig, metadata: Mapping[str, Any]) -> dict[str,
     return {**stated, **metadata}
 
 
+def in_cluster(environment: Mapping[str, str]) -> bool:
+    """Whether this is a container of a Kubernetes pod, each of which is told where its API server is."""
+    return "KUBERNETES_SERVICE_HOST" in environment
+
+
+def worker_limit(environment: Mapping[str, str]) -> int | None:
+    """How many cores the container may use, from ISTIO_CPU_LIMIT; None where it does not say so."""
+    text = environment.get("ISTIO_CPU_LIMIT", "")
+    return int(text) if text.isdecimal() and int(text) else None
+
+
 def metadata_from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """ISTIO_META_NAME=text, and ISTIO_METAJSON_NAMES={...} whose members are each a piece of metadata.
+    """ISTIO_META_NAME=text, ISTIO_METAJSON_NAMES={...} whose members are each a piece of metadata, and SERVICE_ACCOUNT.
 
     Raises ValueError for an ISTIO_METAJSON_* that is no JSON object.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {name: environment[name] for name in ("SERVICE_ACCOUNT",) if environment.get(name)}
     for key, value in sorted(environment.items()):
         if key.startswith(_META_JSON):
             found |= _json_object(key, value)

@@ -92,8 +92,14 @@ Own = Mapping[str, tuple[str, ...]]
 """Addresses by names that the machine gives, and no table has."""
 
 
-def resolve(packet: bytes, table: NameTable, over_udp: bool = True, own: Own = NO_NAMES) -> Reply | Forward | None:
-    """What becomes of one query. None for what is no DNS query at all: it is not answered."""
+def resolve(
+    packet: bytes, table: NameTable, over_udp: bool = True, own: Own = NO_NAMES, alone: bool = True
+) -> Reply | Forward | None:
+    """What becomes of one query. None for what is no DNS query at all: it is not answered.
+
+    `alone`: nobody else knows names below the cluster's domain. In a cluster its own DNS does, and is asked for those
+    that `table` lacks.
+    """
     query = parse_query(packet)
     if query is None:
         return None
@@ -101,7 +107,7 @@ def resolve(packet: bytes, table: NameTable, over_udp: bool = True, own: Own = N
         return Reply(render_failure(packet, query))
     limit = query.udp_limit if over_udp else TCP_MOST
     failure = render(query, Answer(Rcode.SERVFAIL, authoritative=False), limit)
-    answer = _answer(query, table, own)
+    answer = _answer(query, table, own, alone)
     if answer is None:
         return Forward(packet, failure)
     if isinstance(answer, _Outside):
@@ -119,19 +125,19 @@ class _Outside:
     target: str
 
 
-def _answer(query: Query, table: NameTable, own: Own) -> Answer | _Outside | None:
+def _answer(query: Query, table: NameTable, own: Own, alone: bool) -> Answer | _Outside | None:
     """None for what others know."""
     if query.version:
         return Answer(Rcode.BADVERS, authoritative=False)
     if query.category != IN:
         return None
     if query.name in table.aliases:
-        return _about_alias(query, table, own)
+        return _about_alias(query, table, own, alone)
     if (addresses := own.get(query.name)) is not None:
         return _about_addresses(query, addresses)
     if (found := _find(query, table)) is not None:
         return found
-    if not in_cluster(query.name):
+    if not (alone and in_cluster(query.name)):
         return None
     # Before the first table nothing can be denied: a client would take that for good.
     if not table.version:
@@ -173,7 +179,7 @@ def find_addresses(name: str, table: NameTable) -> tuple[str, ...] | None:
     return None
 
 
-def _about_alias(query: Query, table: NameTable, own: Own) -> Answer | _Outside:
+def _about_alias(query: Query, table: NameTable, own: Own, alone: bool) -> Answer | _Outside:
     """The names that it stands for, and the addresses of the last (RFC 1034, 3.6.2)."""
     name, owner, records = query.name, "", list[Record]()
     while (target := table.aliases.get(name)) is not None and len(records) < _MOST_ALIASES:
@@ -186,7 +192,7 @@ def _about_alias(query: Query, table: NameTable, own: Own) -> Answer | _Outside:
     if found is not None:
         chosen = (a for a in found if query.kind in (Kind.AAAA if ":" in a else Kind.A, Kind.ANY))
         return Answer(records=(*records, *(r for a in chosen if (r := address_record(a, TTL, name)))))
-    if in_cluster(name):
+    if alone and in_cluster(name):
         return Answer(Rcode.NXDOMAIN, tuple(records), _authority(CLUSTER_DOMAIN))
     return _Outside(tuple(records), name)
 

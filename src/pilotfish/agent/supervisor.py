@@ -12,6 +12,7 @@ while it is away waits for the next one; those of a pod that drains, or whose En
 
 from __future__ import annotations
 
+import math
 import signal
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -150,7 +151,7 @@ class Supervisor:
             times.append(self._restart_at)
         elif self._run and self.phase is not Phase.STOPPING:
             times.append(self._run.poll_at)
-        if self.draining and not self.draining.over:
+        if self.draining and not self.draining.over and self.draining.until < math.inf:
             times.append(self.draining.until)
         return min((time for time in times if time is not None), default=None)
 
@@ -164,8 +165,8 @@ class Supervisor:
                 return self._exited(code, message, now)
             case Answered(stats):
                 return self._answered(stats, now)
-            case Drain(until):
-                return self._drain(until, now)
+            case Drain(until, earliest):
+                return self._drain(until, earliest, now)
             case Stop(deadline):
                 return self._stop(deadline)
             case Tick():
@@ -272,15 +273,16 @@ class Supervisor:
             return _POLL_RUNNING
         return max(FIRST_POLL, min(_POLL_STARTING_MOST, age * _POLL_SHARE))
 
-    def _drain(self, until: float, now: float) -> tuple[Effect, ...]:
+    def _drain(self, until: float, earliest: float, now: float) -> tuple[Effect, ...]:
         if self.draining:
+            self.draining = self.draining.hurry(until)
             return ()
         run = self._run
         # One that was not ready yet has no inbound work; it gets none, as it is drained when it becomes ready.
         if not run or not run.was_ready or self.phase is Phase.STOPPING:
             self.draining = Draining(now, until, over=True)
             return self._release_inbound()
-        self.draining = Draining(now, until)
+        self.draining = Draining(now, until, earliest)
         if run.poll_at is not None:
             self._run = replace(run, poll_at=now)
         return (*self._release_inbound(), Post(self._intake.drain_path))

@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("completion", "Print the shell's completion script."),
     "discovery": ("discovery", "Run the control plane alone."),
     "agent": ("agent", "Run one sidecar's agent alone."),
+    "agent-request": ("agent_request", "Ask the agent of this pod: for hooks of its containers."),
     "capture": ("capture", "Render, apply, verify or remove capture rules."),
 }
 """Name → (module of this folder, short help). Each module has its click command as `command`."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pilotfish.envoy.naming import FILES, LOCAL_CLUSTER, MESH_ROOTS, SDS_CLUSTER, WORKLOAD_CERTIFICATE
 from pilotfish.model import Proxy
+from pilotfish.model.addresses import is_ip
 from pilotfish.model.proxy import CERTIFIED, SELF_DISCOVERY
 from pilotfish.model.service import Locality
 from pilotfish.model.wellknown import (
@@ -61,7 +62,8 @@ class BootstrapSpec:
 
     proxy: Proxy
     discovery_address: str
-    """An IP address, without a port. Envoy has no names to resolve before discovery has answered."""
+    """An IP address, without a port; or a DNS name, which Envoy asks the machine's own resolvers for, time and again:
+    its agent answers for the mesh, and has nothing to say before discovery has answered."""
     discovery_port: int = XDS_PORT
     annotations: Mapping[str, str] = field(default_factory=dict)
     service_account: str = "default"
@@ -270,12 +272,30 @@ https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/config/core/v3/grpc_service.
 def _discovery_cluster(spec: BootstrapSpec) -> dict[str, Any]:
     return {
         **_static_cluster("xds-grpc", _address(spec.discovery_address, spec.discovery_port)),
+        **({} if is_ip(spec.discovery_address) else _NAMED),
         **_discovery_tls(spec),
         "connect_timeout": "1s",
         "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 300}},
         # A discovery that vanished without a FIN (its namespace deleted) is noticed by this ping alone.
         **_http2({"connection_keepalive": {"interval": "30s", "timeout": "10s"}}),
     }
+
+
+_NAMED: Final = {
+    "type": "STRICT_DNS",
+    "respect_dns_ttl": True,
+    "dns_refresh_rate": "5s",
+    "dns_failure_refresh_rate": {"base_interval": "0.2s", "max_interval": "1s"},
+    "dns_lookup_family": "ALL",
+    "typed_dns_resolver_config": {
+        "name": "envoy.network.dns_resolver.cares",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+        },
+    },
+}
+"""By /etc/resolv.conf, its search list included, until the name is there and whenever it leads elsewhere.
+Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/upstream/service_discovery#strict-dns"""
 
 
 def _sds_clusters(spec: BootstrapSpec) -> Iterator[dict[str, Any]]:

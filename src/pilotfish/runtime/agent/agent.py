@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -10,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
+from pilotfish.agent.draining import DrainPolicy
 from pilotfish.agent.events import (
     Answered,
     Ask,
@@ -92,6 +95,8 @@ class Agent:
         self._configured = not spec.monitoring
         """Envoy once took all that discovery has for it, or there is nobody to ask."""
         self._timer: asyncio.TimerHandle | None = None
+        drain = spec.proxy_config.termination_drain_duration.seconds
+        self._policy = spec.draining or DrainPolicy(least=0.0, most=drain)
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._quitting: asyncio.Task[None] | None = None
@@ -100,8 +105,8 @@ class Agent:
         self._identity = ServedIdentity(spec, host, self._publish)
         self._http = StatusServer(self)
         self._files = FileSecrets(user, self._publish)
-        self._dns = NameServer(self.names, host.forwarder, host.own_names)
-        self._proxy_dns = NameServer(lambda: self.names().clusters, host.forwarder, host.own_names)
+        self._dns = NameServer(self.names, host.forwarder, host.own_names, host.alone)
+        self._proxy_dns = NameServer(lambda: self.names().clusters, host.forwarder, host.own_names, host.alone)
 
     @property
     def ready(self) -> bool:
@@ -153,13 +158,17 @@ class Agent:
             raise AgentError(f"the sidecar of {self.spec.proxy} was stopped before it was ready", "start it again")
 
     async def drain(self, deadline: float) -> None:
-        """Returns when no inbound request or connection is left, after terminationDrainDuration, or at `deadline`.
+        """Returns when no inbound request or connection is left, as the pod's DrainPolicy has it, or at `deadline`.
 
         Times are `loop.time()`. Envoy runs on: outbound traffic works until `stop`.
         """
-        most = self._now() + self.spec.proxy_config.termination_drain_duration.seconds
-        self._receive(Drain(min(deadline, most)))
+        now = self._now()
+        self._receive(Drain(min(deadline, now + self._policy.most), now + self._policy.least))
         await self.until(lambda: self._machine.drained)
+
+    def begin_drain(self) -> None:
+        """What /drain asks for: no more inbound work, from now on until the agent is stopped."""
+        self._receive(Drain(math.inf))
 
     async def stop(self, deadline: float) -> None:
         """Ends Envoy, by force at `deadline` (`loop.time()`), and closes all that the agent opened."""
@@ -172,6 +181,11 @@ class Agent:
         await self.drain(deadline)
         await self.stop(deadline)
 
+    async def end(self) -> None:
+        """As long as the pod's DrainPolicy gives it."""
+        await self.drain(math.inf)
+        await self.stop(self._now() + _QUIT_GRACE)
+
     async def wait_stopped(self) -> None:
         """Returns when the agent was stopped, by whomever."""
         await self.until(lambda: self._machine.phase is Phase.STOPPED)
@@ -182,10 +196,15 @@ class Agent:
             await self._changed.wait()
 
     def quit(self) -> None:
-        """What /quitquitquit asks for: terminate, in the time that the proxy's configuration gives."""
-        drain = self.spec.proxy_config.termination_drain_duration.seconds
+        """What /quitquitquit asks for: end when nobody calls the pod any more, as its work is done."""
         # Not among the tasks that stopping cancels: it is the one that stops.
-        self._quitting = asyncio.get_running_loop().create_task(self.terminate(self._now() + drain + _QUIT_GRACE))
+        self._quitting = asyncio.get_running_loop().create_task(self._quit())
+
+    async def _quit(self) -> None:
+        most = self._now() + self.spec.proxy_config.termination_drain_duration.seconds
+        self._receive(Drain(most))
+        await self.until(lambda: self._machine.drained)
+        await self.stop(self._now() + _QUIT_GRACE)
 
     def figures(self) -> AgentFigures:
         return AgentFigures(
@@ -231,7 +250,9 @@ class Agent:
                     self._process.signal(number)
             case Hold(ports):
                 self._held.hold(ports)
-                self._host.spare.prepare()
+                # It can hand no pipe on, which is what an Envoy without a log writes to.
+                if self.spec.log:
+                    self._host.spare.prepare()
             case Release(ports):
                 self._held.release(ports)
 
@@ -241,7 +262,7 @@ class Agent:
         try:
             self._revision = write_bootstrap(self.spec.directory, self._bootstrap, *envoy_user(self.spec))
             log = ContainerLog(self.spec.log) if self.spec.log else None
-            output, secrets = log.writer if log else PIPE, self._identity.sources
+            output, secrets = log.writer if log else _own_output(self.spec), self._identity.sources
             launch = envoy_process(self.spec, self._host.find_envoy(), self._revision, output, secrets)
             running = await process.start(launch, self._host.spare)
         except (MachineError, OSError) as error:
@@ -330,9 +351,12 @@ class Agent:
         task.add_done_callback(self._tasks.discard)
 
     def _prepare_directory(self) -> None:
+        directory = self.spec.directory
         try:
-            self.spec.directory.mkdir(parents=True, exist_ok=True)
-            self.spec.directory.chmod(0o755)
+            directory.mkdir(parents=True, exist_ok=True)
+            # A pod's volume is somebody else's, and everybody's to write.
+            if directory.stat().st_uid == os.geteuid():
+                directory.chmod(0o755)
         except OSError as error:
             raise AgentError(f"the agent can't write to {self.spec.directory}: {error.strerror}", "use root") from error
 
@@ -353,6 +377,16 @@ class Agent:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _own_output(spec: AgentSpec) -> int:
+    """Our standard output, where an Envoy that is the same user may open it as /dev/stdout; else a pipe, to be copied
+    there."""
+    if spec.user is None:
+        with suppress(OSError):
+            os.close(os.open("/dev/stdout", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
+            return sys.stdout.fileno()
+    return PIPE
 
 
 async def _copy_to_stdout(reader: asyncio.StreamReader) -> None:

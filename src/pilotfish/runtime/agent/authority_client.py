@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pilotfish.identity.messages import CREATE, CertificateRequest, decode_chain, encode_request
 from pilotfish.model.private import reveal
 from pilotfish.runtime.agent.spec import AuthoritySpec
+from pilotfish.runtime.resolve import resolve
 from pilotfish.runtime.rpc.client import Server, ask, follow
 
 _TIMEOUT = 5.0
@@ -35,20 +36,23 @@ class AuthorityClient:
 
     async def ask(self, path: str, message: bytes, token: str) -> bytes:
         """A unary call by who has this token."""
-        server = self._server()
+        made, server = await self._find_server()
         metadata = {"authorization": f"Bearer {reveal(token)}"}
-        return await ask(self._socket(), server, path, message, metadata, timeout=_TIMEOUT)
+        return await ask(made, server, path, message, metadata, timeout=_TIMEOUT)
 
     async def follow(self, path: str, metadata: Mapping[str, str] = {}) -> AsyncIterator[bytes]:
         """The messages of a streaming answer."""
-        server = self._server()
-        async for message in follow(self._socket(), server, path, b"", metadata):
+        made, server = await self._find_server()
+        async for message in follow(made, server, path, b"", metadata):
             yield message
 
-    def _socket(self) -> socket.socket:
-        return self._open(socket.AF_INET6 if ":" in self._at[0] else socket.AF_INET)
+    async def _find_server(self) -> tuple[socket.socket, Server]:
+        """With a socket that leads to it."""
+        tls = self._read_roots()
+        family, address = await resolve(*self._at)
+        return self._open(family), Server(address, tls, self.authority.name)
 
-    def _server(self) -> Server:
+    def _read_roots(self) -> ssl.SSLContext:
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         made.minimum_version = ssl.TLSVersion.TLSv1_2
         made.set_alpn_protocols(["h2"])
@@ -59,4 +63,4 @@ class AuthorityClient:
             raise OSError(f"{roots} holds no root certificate: {error.reason}") from error
         except OSError as error:
             raise OSError(f"{roots}, the authority's root, can't be read: {error.strerror}") from error
-        return Server(self._at, made, self.authority.name)
+        return made

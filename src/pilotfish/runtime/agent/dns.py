@@ -31,12 +31,15 @@ the server)."""
 class NameServer:
     """Answers from the table that `table` returns at that moment."""
 
-    def __init__(self, table: Callable[[], NameTable], forwarder: Forwarder, own: Own = NO_NAMES) -> None:
-        """`own`: names that the machine gives."""
+    def __init__(
+        self, table: Callable[[], NameTable], forwarder: Forwarder, own: Own = NO_NAMES, alone: bool = True
+    ) -> None:
+        """`own`: names that the machine gives. `alone`: as `names.resolve` has it."""
         self.queries = self.forwarded = self.failures = 0
         self._table = table
         self._forwarder = forwarder
         self._own = own
+        self._alone = alone
         self._conversations = _Allowance(_MOST_CONNECTIONS)
         self._forwarding = _Allowance(_MOST_FORWARDED)
         self._closers: list[Callable[[], None]] = []
@@ -94,7 +97,7 @@ class NameServer:
 
     def _resolve(self, packet: bytes, over_udp: bool) -> Reply | Forward | None:
         self.queries += 1
-        return resolve(packet, self._table(), over_udp, self._own)
+        return resolve(packet, self._table(), over_udp, self._own, self._alone)
 
     async def _forward_datagram(self, forward: Forward, send: Callable[[bytes], None]) -> None:
         send(await self._forward(forward, over_udp=True))

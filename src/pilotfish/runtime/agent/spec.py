@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pilotfish.agent.draining import DrainPolicy
 from pilotfish.agent.metrics import ScrapeTarget
 from pilotfish.agent.probes import ProbeTable
 from pilotfish.agent.workload_health import WorkloadProbe
@@ -40,7 +41,7 @@ class AuthoritySpec:
     """Where a pod's certificate comes from."""
 
     address: str
-    """`10.244.0.1:15012`. An address, not a name."""
+    """`10.244.0.1:15012`, or `istiod.istio-system.svc:15012`."""
     roots: Path
     """Whom to trust that it is the authority: PEM."""
     token: Callable[[], str]
@@ -73,7 +74,7 @@ class AgentSpec:
     directory: Path
     """Gets `envoy-rev0.json` and its successors. It is made if it is missing, and readable by Envoy's user."""
     discovery: str
-    """`10.244.0.1:15012`: where Envoy gets its configuration. An address, not a name."""
+    """`10.244.0.1:15012`, or `istiod.istio-system.svc:15012`: where Envoy gets its configuration."""
     monitoring: str
     """`10.244.0.1:15014`: where the agent gets its name table. "" serves no names of the mesh."""
     log: Path | None
@@ -87,6 +88,8 @@ class AgentSpec:
     """None: the pod has no certificate, and discovery is asked in plaintext."""
     user: int | None = PROXY_UID
     """Envoy's uid and gid; None leaves it those of this process."""
+    draining: DrainPolicy | None = None
+    """None: until nobody calls it, or terminationDrainDuration is over."""
     transparent: bool = False
     """Inbound connections come by TPROXY. If this is root, Envoy gets TRANSPARENT_PROXY_UID and CAP_NET_ADMIN."""
     workload_probe: WorkloadProbe | None = None

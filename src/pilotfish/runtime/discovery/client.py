@@ -5,6 +5,7 @@ Every method raises OSError where discovery is away, stalls, or answers nonsense
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
 from urllib.parse import urlencode
@@ -14,6 +15,7 @@ from pilotfish.runtime.control.views import IdentityView, OwnerView, ProblemView
 from pilotfish.runtime.discovery.address import Address
 from pilotfish.runtime.http import loop
 from pilotfish.runtime.http.message import Answer, AnswerError, Request
+from pilotfish.runtime.resolve import resolve
 
 _SOON = 2.0
 """Seconds for what discovery has at hand, and for what it answers when it has waited long enough."""
@@ -21,10 +23,8 @@ _SOON = 2.0
 
 class DiscoveryClient:
     def __init__(self, address: str, open_socket: Callable[[int], socket.socket] = socket.socket) -> None:
-        """`address`: HOST:PORT of the monitoring port. `open_socket` is given the family."""
-        found = Address.parse(address)
-        self._address = (found.host, found.port)
-        self._family = socket.AF_INET6 if ":" in found.host else socket.AF_INET
+        """`address`: HOST:PORT of the monitoring port, where HOST may be a name. `open_socket` is given the family."""
+        self._address = Address.parse(address)
         self._open = open_socket
 
     async def is_ready(self) -> bool:
@@ -56,7 +56,7 @@ class DiscoveryClient:
     async def report_health(self, proxy_id: str, healthy: bool) -> bool:
         """Whether it was taken; false where the proxy is not connected, or is registered by no WorkloadGroup."""
         target = f"/api/health?{urlencode({'proxyID': proxy_id, 'healthy': str(healthy).lower()})}"
-        return (await loop.ask(self._open(self._family), self._address, Request("PUT", target), _SOON)).status == 204
+        return (await self._send(Request("PUT", target), _SOON)).status == 204
 
     async def problems(self) -> tuple[ProblemView, ...]:
         return (await self._ask("/api/problems")).read(tuple[ProblemView, ...])
@@ -68,7 +68,7 @@ class DiscoveryClient:
     async def owners(self, trace: bytes) -> tuple[OwnerView, ...]:
         """Whose the steps of a way are (`explain.wire`); it knows no lines."""
         request = Request("POST", "/api/owners", trace)
-        return (await loop.ask(self._open(self._family), self._address, request, _SOON)).read(tuple[OwnerView, ...])
+        return (await self._send(request, _SOON)).read(tuple[OwnerView, ...])
 
     async def syncs(self) -> tuple[SyncView, ...]:
         return (await self._ask("/api/syncs")).read(tuple[SyncView, ...])
@@ -83,4 +83,9 @@ class DiscoveryClient:
 
     async def _ask(self, path: str, timeout: float = _SOON, **query: str) -> Answer:
         target = f"{path}?{urlencode(query)}" if query else path
-        return await loop.ask(self._open(self._family), self._address, Request("GET", target), timeout)
+        return await self._send(Request("GET", target), timeout)
+
+    async def _send(self, request: Request, timeout: float) -> Answer:
+        async with asyncio.timeout(timeout):
+            family, address = await resolve(self._address.host, self._address.port)
+            return await loop.ask(self._open(family), address, request, timeout)

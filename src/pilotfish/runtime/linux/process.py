@@ -196,6 +196,12 @@ class Process:
         self._ended.set_result(self._child.wait())
 
 
+def may_change_user() -> bool:
+    """Whether what this process starts can be another user's."""
+    needed = capabilities.mask(("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"))
+    return os.geteuid() == 0 and syscalls.permitted() & needed == needed
+
+
 async def start(spec: ProcessSpec, spare: SpareLauncher | None = None) -> Process:
     """Returns when the program itself runs. LaunchError if it can't; MachineError if its namespace is gone."""
     with ExitStack() as stack:
