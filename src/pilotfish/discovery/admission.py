@@ -54,6 +54,8 @@ class Reason(StrEnum):
     """A pod's node id, from elsewhere."""
     IDENTITY = "identity"
     """Over TLS, without a certificate or token, or with that of another."""
+    UNPROVEN = "unproven"
+    """Whoever could check its token is away."""
     CERTIFICATE = "certificate"
     """A certificate is asked for without a token, or one of another."""
     GONE = "gone"

@@ -29,7 +29,8 @@ LONGEST: Final = 16 << 10
 """Characters."""
 _SKEW: Final = 60.0
 """Seconds by which the maker's clock may go ahead."""
-_ACCOUNT: Final = "system:serviceaccount:"
+ACCOUNT: Final = "system:serviceaccount:"
+"""What the name of a service account begins with, before its namespace."""
 _ALPHABET: Final = frozenset(f"{string.ascii_letters}{string.digits}-_")
 _SIZE: Final = 32
 """Bytes of each half of an ECDSA signature on P-256 (RFC 7518, 3.4)."""
@@ -74,19 +75,38 @@ def make_token(
 
 def verify(token: str, keys: Iterable[bytes], audiences: frozenset[str], now: float) -> Claims:
     """`keys`: public keys that make such tokens, PEM. Raises RefusedTokenError."""
+    header, payload, signature = _parts(token)
+    signed = token.rpartition(".")[0].encode()
+    if not any(_is_signed(signed, signature, header.get("alg"), key) for key in keys):
+        raise RefusedTokenError("it is signed by nobody who may")
+    return _claims(payload, _check(payload, audiences, now))
+
+
+def glance(token: str, audiences: frozenset[str], now: float) -> float:
+    """Refuse what can't be good, whoever signed it: RefusedTokenError. Returns when it expires, in seconds since the
+    epoch."""
+    payload = _parts(token)[1]
+    _check(payload, audiences, now)
+    expires = payload["exp"]
+    return float(expires) if isinstance(expires, int | float) else now
+
+
+def _parts(token: str) -> tuple[dict[str, object], dict[str, object], bytes]:
+    """Header, payload and signature."""
     parts = token.split(".") if len(token) <= LONGEST else []
     if len(parts) != 3:
         raise RefusedTokenError("it is no signed token")
-    header, payload = _decode(parts[0]), _decode(parts[1])
-    signed, signature = f"{parts[0]}.{parts[1]}".encode(), _bytes(parts[2])
-    if not any(_is_signed(signed, signature, header.get("alg"), key) for key in keys):
-        raise RefusedTokenError("it is signed by nobody who may")
+    return _decode(parts[0]), _decode(parts[1]), _bytes(parts[2])
+
+
+def _check(payload: Mapping[str, object], audiences: frozenset[str], now: float) -> set[str]:
+    """Those of the audiences that it is for."""
     _check_times(payload, now)
     audience = payload.get("aud")
     said = {audience} if isinstance(audience, str) else set(map(str, audience if isinstance(audience, list) else ()))
     if not said & audiences:
         raise RefusedTokenError(f"it is for {', '.join(sorted(said)) or 'nobody'}, and not for {AUDIENCE}")
-    return _claims(payload, said & audiences)
+    return said & audiences
 
 
 def public_key(private_key: bytes) -> bytes:
@@ -118,7 +138,7 @@ def _payload(claims: Claims, now: float, audience: str, lifetime: float) -> dict
     if claims.pod:
         bound["pod"] = {"name": claims.pod, "uid": claims.uid}
     where = {"pilotfish.io": {"addresses": list(claims.addresses)}} if claims.addresses else {}
-    subject = f"{_ACCOUNT}{claims.namespace}:{claims.account}"
+    subject = f"{ACCOUNT}{claims.namespace}:{claims.account}"
     return {"iss": "pilotfish", "aud": [audience], "sub": subject, "kubernetes.io": bound, **where, **times}
 
 
@@ -126,8 +146,8 @@ def _claims(payload: Mapping[str, object], audiences: set[str]) -> Claims:
     subject = payload.get("sub")
     if subject == OPERATOR and OPERATOR in audiences:
         return Claims("", "", is_operator=True)
-    namespace, colon, account = str(subject).removeprefix(_ACCOUNT).partition(":")
-    if AUDIENCE not in audiences or not str(subject).startswith(_ACCOUNT) or not (namespace and colon and account):
+    namespace, colon, account = str(subject).removeprefix(ACCOUNT).partition(":")
+    if AUDIENCE not in audiences or not str(subject).startswith(ACCOUNT) or not (namespace and colon and account):
         raise RefusedTokenError("it is no service account's")
     bound = _mapping(payload.get("kubernetes.io"))
     pod = _mapping(bound.get("pod"))

@@ -42,6 +42,8 @@ _PAUSE: Final = 1.0
 """Seconds until what was put off is asked again, where the server names no time."""
 _PUT_OFF: Final = (429, 503)
 _JSON: Final = "application/json"
+_ACCEPT: Final = f"{_JSON}, */*"
+"""JSON where there is a choice: the server's public keys are `application/jwk-set+json` alone."""
 APPLY: Final = "application/apply-patch+yaml"
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
@@ -93,7 +95,7 @@ class Api:
         self._url = URL(access.server.url)
         self._proxy = access.server.proxy or _proxy_of(self._url)
         encoding = "gzip" if access.server.compress else "identity"
-        self._headers = {"User-Agent": agent, "Accept": _JSON, "Accept-Encoding": encoding}
+        self._headers = {"User-Agent": agent, "Accept": _ACCEPT, "Accept-Encoding": encoding}
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Api:

@@ -37,6 +37,8 @@ _FIRST_REQUEST = 10.0
 _NEWS = 1.0
 """Seconds for which a proxy waits at the door for the news of its pod, which may come after it."""
 _LAST_WRITE = 1.0
+_LAST_CALLS = 5.0
+"""Seconds for what is under way on a connection that is old."""
 _SHOWN = 80
 """Characters of a node id that is none."""
 _CODES: Final = {
@@ -47,6 +49,7 @@ _CODES: Final = {
     Reason.UNKNOWN: grpc.StatusCode.PERMISSION_DENIED,
     Reason.ADDRESS: grpc.StatusCode.PERMISSION_DENIED,
     Reason.IDENTITY: grpc.StatusCode.PERMISSION_DENIED,
+    Reason.UNPROVEN: grpc.StatusCode.UNAVAILABLE,
     Reason.GONE: grpc.StatusCode.UNAVAILABLE,
     Reason.KEPT_OFF: grpc.StatusCode.UNAVAILABLE,
 }
@@ -75,11 +78,20 @@ _OPTIONS = (
 _Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 
 
-def make_server(driver: Driver, callers: Callers) -> grpc.aio.Server:
-    """A server that listens nowhere yet."""
+def make_server(driver: Driver, callers: Callers, connection_age: float = 0.0) -> grpc.aio.Server:
+    """A server that listens nowhere yet. `connection_age`: seconds, a tenth more or less, after which a connection is
+    ended in order, so that proxies spread over replicas that came later; 0 for never."""
     # gRPC's own log has a traceback for each stream that a peer breaks off; what matters of it is said here.
     logging.getLogger("grpc").setLevel(logging.CRITICAL)
-    server = grpc.aio.server(options=_OPTIONS)
+    age = (
+        (
+            ("grpc.max_connection_age_ms", round(connection_age * 1000)),
+            ("grpc.max_connection_age_grace_ms", round(_LAST_CALLS * 1000)),
+        )
+        if connection_age
+        else ()
+    )
+    server = grpc.aio.server(options=(*_OPTIONS, *age))
     handlers = {
         "DeltaAggregatedResources": _handler(driver, callers, parse_delta, delta=True),
         "StreamAggregatedResources": _handler(driver, callers, parse_world, delta=False),

@@ -26,11 +26,15 @@ class NotServedError(Exception):
         self.refusal = refusal
 
 
+class UnansweredError(Exception):
+    """Whose a token is can't be told just now; `str` says why."""
+
+
 class Tokens(Protocol):
     """Who knows whose a token is."""
 
     async def verify(self, token: str) -> Claims:
-        """Raises RefusedTokenError."""
+        """Raises RefusedTokenError, and UnansweredError."""
         ...
 
 
@@ -94,6 +98,8 @@ class Callers:
             claims = await self._tokens.verify(token)
         except RefusedTokenError as error:
             raise NotServedError(Refusal(Reason.IDENTITY, f"the token is refused: {error}")) from error
+        except UnansweredError as error:
+            raise NotServedError(Refusal(Reason.UNPROVEN, f"the token can't be checked: {error}")) from error
         if claims.is_operator:
             return caller, claims
         identity = Identity(self._plane.trust_domain, claims.namespace, claims.account)

@@ -41,6 +41,7 @@ _COST: Final = 0.002
 _CODES: Final = {
     Reason.MALFORMED: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.TOO_MANY: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.UNPROVEN: grpc.StatusCode.UNAVAILABLE,
 }
 _Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 _Shown = tuple[Caller, Claims | None]
