@@ -33,3 +33,8 @@ class Notice:
         except TimeoutError:
             return condition()
         return True
+
+    async def next(self, seconds: float | None = None) -> None:
+        """Until it is notified, or so long."""
+        looks = iter((False,))
+        await self.wait_for(lambda: next(looks, True), seconds)
