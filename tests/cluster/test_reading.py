@@ -133,8 +133,8 @@ def test_what_is_no_object_is_a_problem(kind: Kind, document: Any) -> None:
 # fmt: off
 _WORDS = st.sampled_from((
     "metadata", "name", "namespace", "labels", "annotations", "spec", "status", "type", "ports", "port", "hosts",
-    "http", "route", "destination", "host", "data", "endpoints", "addresses", "conditions", "ready", "selector", "rules", "tls",
-    "containers", "podIP", "subsets", "servers", "number", "protocol",
+    "http", "route", "destination", "host", "data", "endpoints", "addresses", "conditions", "ready", "selector",
+    "rules", "tls", "containers", "podIP", "subsets", "servers", "number", "protocol",
 ))
 # fmt: on
 _VALUES = st.recursive(
