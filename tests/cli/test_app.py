@@ -20,7 +20,7 @@ from tests.cli.fakes import FakeMesh, mesh_view, pod
 
 MESHLESS = {"version", "completion", "xds", "validate", "test", "image"}
 """Those that ask no mesh."""
-OTHERS = {"discovery", "agent", "agent-request", "capture"}
+OTHERS = {"discovery", "agent", "agent-request", "capture", "cni"}
 """Those whose start-up may be heavy: they run for long."""
 
 

@@ -12,8 +12,8 @@ import yaml
 from click.testing import CliRunner
 
 from pilotfish.capture.document import FIELDS
+from pilotfish.capture.flags import FLAGS, SWITCHES
 from pilotfish.cli.app import pilotfish
-from pilotfish.cli.capture_config import _FLAGS, _SWITCHES
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "capture.md"
 _EXAMPLE = re.compile(r"```yaml\n(?P<config>.*?)```\n\n(?:```diff\n(?P<shown>.*?)```\n)?", re.DOTALL)
@@ -86,8 +86,8 @@ def test_every_option_is_in_the_table_with_its_flag() -> None:
     text = DOCUMENT.read_text()
     rows = {found[1]: found[0] for found in re.finditer(r"^\| `(\w+)` \|.*$", text, re.MULTILINE)}
     assert rows.keys() == FIELDS.keys()
-    for flag in _FLAGS:
+    for flag in FLAGS:
         letter = f"`-{flag.letter}`, " if flag.letter else ""
         assert f"{letter}`--{flag.name}`" in rows[flag.field]
-    for name, field, _ in _SWITCHES:
-        assert f"`--{name}`" in rows[field]
+    for switch in SWITCHES:
+        assert f"`--{switch.name}`" in rows[switch.field]

@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "discovery": ("discovery", "Run the control plane alone."),
     "agent": ("agent", "Run one sidecar's agent alone."),
     "agent-request": ("agent_request", "Ask the agent of this pod: for hooks of its containers."),
+    "cni": ("cni", "Capture for the pods of a cluster's node."),
     "capture": ("capture", "Render, apply, verify or remove capture rules."),
 }
 """Name → (module of this folder, short help). Each module has its click command as `command`."""
