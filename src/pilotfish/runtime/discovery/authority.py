@@ -62,6 +62,7 @@ class AuthorityKeeper:
         """Certificates, since the start."""
         self._directory = Directory(directory)
         self._shared = shared
+        self._spread = shared.spread if shared is not None else succession.SPREAD
         self._plugged = Plugged(files)
         self._state: Succession
         self._domains: Domains
@@ -91,7 +92,7 @@ class AuthorityKeeper:
         before, named = self._directory.read()
         now = time.time()
         self._domains = Domains(self._wanted_domain) if named is None else self._renamed(named, now)
-        self._state = resume(before, wanted or self._own(before), now, succession.SPREAD)
+        self._state = resume(before, wanted or self._own(before), now, self._spread)
         self._directory.write(self._state, self._domains)
 
     def follow(self, desired: DesiredState) -> None:
@@ -134,7 +135,7 @@ class AuthorityKeeper:
             return advance(state, now), named
         self.problem = None
         take = change if reveal(state.current.key) else resume
-        return advance(take(state, wanted or self._own(state), now, succession.SPREAD), now), named
+        return advance(take(state, wanted or self._own(state), now, self._spread), now), named
 
     def close(self) -> None:
         self._signers.shutdown(wait=False, cancel_futures=True)
@@ -202,7 +203,7 @@ class AuthorityKeeper:
         if not self._state.wanted.is_ours:
             raise UnusableError(f"the authority is plugged in ({self.source}): change it there, and it is followed")
         root = make_root(self._wanted_domain, time.time())
-        await self._change(lambda state, named: (change(state, root, time.time(), succession.SPREAD), named))
+        await self._change(lambda state, named: (change(state, root, time.time(), self._spread), named))
 
     async def sign(self, request: SigningRequest, identity: Identity, seconds: float) -> bytes:
         """PEM: the certificate and what leads to a root. Out of the loop's way. NotYetError while nothing is signed."""
@@ -277,7 +278,7 @@ class AuthorityKeeper:
         return replace(state, current=known(state.current), next=following)
 
     def _renamed(self, state: Domains, now: float) -> Domains:
-        return domains.advance(domains.change(state, self._wanted_domain, now, succession.SPREAD), now)
+        return domains.advance(domains.change(state, self._wanted_domain, now, self._spread), now)
 
     def _become(self, state: Succession, named: Domains) -> None:
         if (state, named) == (self._state, self._domains):

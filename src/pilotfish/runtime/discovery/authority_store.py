@@ -26,6 +26,9 @@ Adopt: TypeAlias = Callable[[Succession, Domains], None]
 class Shared(Protocol):
     """What several replicas have in common."""
 
+    spread: float
+    """Seconds in which a new root comes to everybody: who starts meanwhile included."""
+
     @property
     def state(self) -> State:
         """As it was read last."""
