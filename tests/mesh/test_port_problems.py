@@ -62,6 +62,8 @@ def test_endpoints_that_serve_nothing() -> None:
     assert said(*WEB, listing()) == [("Ignored", "metadata.name")]
     assert said(*WEB, listing("other")) == [("Ignored", "metadata.name")]
     assert said(*WEB, listing(labels={"kubernetes.io/service-name": "other"})) == [("Ignored", "metadata.labels")]
+    kept = {"endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}
+    assert said(*WEB, listing(labels={"kubernetes.io/service-name": "web", **kept})) == [], "a cluster's controller's"
 
 
 def test_a_static_service_entry_without_endpoints() -> None:
