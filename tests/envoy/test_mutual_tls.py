@@ -11,7 +11,9 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from pilotfish.cli.live_scene import find_identity
-from pilotfish.envoy.mutual_tls import MESH_HTTP
+from pilotfish.envoy.mutual_tls import MESH_HTTP, SPOKEN
+from pilotfish.envoy.naming import READ_HTTP
+from pilotfish.model import Protocol
 from tests.certificates import issue
 from tests.envoy.authority import Authority, spiffe
 from tests.envoy.conftest import EDGE, PEER4, POD4, WEBAPP, Start
@@ -229,6 +231,33 @@ def test_who_is_let_in(start: Start, authority: Authority) -> None:
         if name != "caller" and f"app{port}" not in get(port, name)
     }
     assert len(refused) == 5 * 5
+
+
+def test_what_a_clients_proxy_has_read_goes_to_the_app_as_it_comes(start: Start, authority: Authority) -> None:
+    """Nothing is added to it, or taken out; whoever shows no certificate, or does not say so, has it read."""
+    live = start(MESH, proxy=CLIENT, secrets=authority.secrets)
+    for port in (8001, 8003, 8011):
+        live.start_app(live.netns, POD4, port, f"app{port}")
+    caller, ca = (
+        authority.write("caller", issue("caller", authority.root, spiffe("caller"))),
+        authority.folder / "ca.pem",
+    )
+
+    def get(port: int, alpn: tuple[str, ...], shown: Path | None = caller) -> str:
+        return call_tls(live.peer, POD4, port, REQUEST, trusted=ca, shown=shown, alpn=alpn).answer.lower()
+
+    for port in (8001, 8011):
+        answer = get(port, (READ_HTTP, *SPOKEN[Protocol.HTTP]))
+        assert (f"app{port} get /" in answer, "uri=me" in answer, "server: istio-envoy" in answer) == (
+            True,
+            True,
+            False,
+        )
+    answer = get(8003, (READ_HTTP, *SPOKEN[Protocol.HTTP]))
+    assert "server: istio-envoy" in answer, "what declares nothing may be gRPC"
+    for port in (8001, 8011):
+        assert "app" not in get(port, (READ_HTTP,), None)
+        assert "server: istio-envoy" in get(port, SPOKEN[Protocol.HTTP])
 
 
 def test_tls_of_a_sidecars_own_is_for_clients_outside_of_the_mesh(start: Start, authority: Authority) -> None:

@@ -22,9 +22,11 @@ spec: {{containers: [{{name: a, command: [a]}}]}}
 ---
 """
 BARE = "{sidecar.istio.io/inject: 'false'}"
+READING = "{pilotfish.io/inbound: http}"
 MESH = (
     "".join(POD.format(name=f"web-{n}", labels="{app: web}", annotations=BARE) for n in (1, 2, 3))
-    + "".join(POD.format(name=f"side-{n}", labels="{app: side}", annotations="{}") for n in (1, 2))
+    + "".join(POD.format(name=f"side-{n}", labels="{app: side}", annotations=READING) for n in (1, 2))
+    + "".join(POD.format(name=f"unread-{n}", labels="{app: unread}", annotations="{}") for n in (1, 2))
     + POD.format(name="client", labels="{app: client}", annotations="{}")
     + """
 apiVersion: v1
@@ -37,11 +39,16 @@ kind: Service
 metadata: {name: side, namespace: vm}
 spec: {selector: {app: side}, ports: [{name: http, port: 80}]}
 ---
+apiVersion: v1
+kind: Service
+metadata: {name: unread, namespace: vm}
+spec: {selector: {app: unread}, ports: [{name: http, port: 80}]}
+---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: web, namespace: vm}
 spec:
-  hosts: [web, side]
+  hosts: [web, side, unread]
   http:
   - match: [{uri: {prefix: /once}}]
     retries: {attempts: 0}
@@ -54,6 +61,11 @@ spec:
     route: [{destination: {host: side}}]
   - match: [{uri: {prefix: /side}}]
     route: [{destination: {host: side}}]
+  - match: [{uri: {prefix: /unread/503}}]
+    retries: {attempts: 1, retryOn: "503"}
+    route: [{destination: {host: unread}}]
+  - match: [{uri: {prefix: /unread}}]
+    route: [{destination: {host: unread}}]
   - route: [{destination: {host: web}}]
 """
 )
@@ -129,6 +141,13 @@ def test_the_answer_of_the_servers_proxy_is_retried_where_the_policy_says_so() -
     assert ends(way("http://side/side", "side-1.vm")) == {"response 503 URX,UF side-1.vm": 0.5, "side-2.vm": 0.5}
     found = ends(way("http://side/5xx", "side-1.vm"))
     assert found["side-2.vm"] == pytest.approx(1 - 0.5 * 0.5**6, abs=1e-5)
+
+
+def test_where_the_servers_proxy_passes_connections_on_one_that_is_refused_ends() -> None:
+    """Who retries 503 has it retried as well: the server's proxy would have answered so."""
+    assert ends(way("http://unread/unread", "unread-1.vm")) == {"response 503 UC client.vm": 0.5, "unread-2.vm": 0.5}
+    found = ends(way("http://unread/unread/503", "unread-1.vm"))
+    assert found["unread-2.vm"] == pytest.approx(1 - 0.5 * 0.5**6, abs=1e-5)
 
 
 def test_a_connection_that_is_no_http_is_not_tried_again() -> None:

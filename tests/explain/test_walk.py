@@ -9,7 +9,7 @@ import pytest
 
 from pilotfish.explain.ask import parse
 from pilotfish.explain.scene import Scene
-from pilotfish.explain.trace import End, Outcome, Stage, Trace
+from pilotfish.explain.trace import End, Outcome, Side, Stage, Trace
 from pilotfish.explain.walk import explain
 from pilotfish.explain.written import Written
 from pilotfish.offline.reading import read
@@ -133,10 +133,7 @@ def test_every_stage_is_passed_on_both_sides() -> None:
         ("server", "listener", "virtualInbound"),
         ("server", "listener_filter", "http_inspector, tls_inspector"),
         ("server", "filter_chain", "0.0.0.0_8080"),
-        ("server", "network_filter", "http_connection_manager"),
-        ("server", "route_config", "inbound|8080||"),
-        ("server", "virtual_host", "inbound|http|80"),
-        ("server", "route", "default"),
+        ("server", "network_filter", "tcp_proxy"),
         ("server", "cluster", "inbound|8080||"),
         ("server", "endpoint", f"{address('web-1')}:8080"),
         ("server", "app", f"{address('web-1')}:8080"),
@@ -233,3 +230,20 @@ def test_a_server_that_speaks_first_is_waited_for_where_the_protocol_is_looked_f
     made = build_scene(build(desired))
     trace = explain(made, made.stations[f"{source}.vm"], parse(to, server_first=server_first))
     assert {told(outcome)[1] for outcome in trace.outcomes} == expected
+
+
+def test_who_reads_requests_is_told_with_the_reason() -> None:
+    def told(config: str) -> object:
+        found = build_scene(build(read([("mesh.yaml", MESH + config)])))
+        trace = explain(found, found.stations["client.vm"], parse("http://web/", headers=["user: jason"]))
+        (step,) = (step for step in trace.at(Stage.FILTER_CHAIN) if step.side is Side.SERVER)
+        return step.evidence["requests"]
+
+    assert told("") == "passed on as the client's proxy has read them"
+    policy = """---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: readers, namespace: vm}
+spec: {rules: [{to: [{operation: {methods: [GET]}}]}]}
+"""
+    assert told(policy) == "read again: AuthorizationPolicy vm/readers"

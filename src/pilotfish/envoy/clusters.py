@@ -52,6 +52,7 @@ from pilotfish.mesh.policy.peers import identities, is_mutual
 from pilotfish.mesh.policy.policies import policy
 from pilotfish.mesh.registry.services import service_at
 from pilotfish.mesh.scope import Place
+from pilotfish.mesh.security.reading import needs_no_reading
 from pilotfish.mesh.settings import settings
 from pilotfish.mesh.stat_names import stat_name
 from pilotfish.model import Duration, ObjectRef, Protocol
@@ -223,6 +224,7 @@ def _peer(db: Reads, found: Service, home: str, port: ServicePort, subset: str) 
         identities(db, found.host, home, port.number),
         mutual.automatic and not found.external,
         is_mutual(db, found.host, home, port.number),
+        needs_no_reading(db, found.host, home, port.number),
     )
 
 

@@ -11,6 +11,7 @@ from pilotfish.derive import Reads, query
 from pilotfish.envoy.http_route import build_routes, clusters_of
 from pilotfish.envoy.message import serialise
 from pilotfish.envoy.proxy_headers import build_virtual_host
+from pilotfish.envoy.retried_resets import with_resets
 from pilotfish.envoy.routes import assemble
 from pilotfish.envoy.values import Resource
 from pilotfish.envoy.virtual_hosts import Fragment
@@ -29,14 +30,15 @@ def gateway_route(db: Reads, front: Front, scope: Scope, name: str) -> Resource:
     """What nobody routes is answered 404."""
     found = gateway_hosts(db, front, scope, name)
     headers = settings(db).headers
-    fragments = tuple(_fragment(each, headers) for each in found) or (_nobody(first_port(db, front, name)),)
+    fragments = tuple(_fragment(db, scope, each, headers) for each in found) or (_nobody(first_port(db, front, name)),)
     return assemble(db, name, fragments, b"", "")
 
 
-def _fragment(source: GatewayHost, headers: Headers) -> Fragment:
+def _fragment(db: Reads, scope: Scope, source: GatewayHost, headers: Headers) -> Fragment:
     host = source.host
     domains = (host,) if host.startswith("*") else (host, f"{host}.")
-    built = (made for route in source.routes for made in build_routes(route, source.port))
+    routes = (with_resets(db, scope, route) for route in source.routes)
+    built = (made for route in routes for made in build_routes(route, source.port))
     message = build_virtual_host(f"{host}:{source.port}", domains, built, headers)
     if source.needs_tls:
         message.require_tls = VirtualHost.ALL

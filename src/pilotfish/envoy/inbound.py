@@ -42,12 +42,14 @@ from pilotfish.mesh.listeners.inbound import Inbound, InboundPort, inbound_proto
 from pilotfish.mesh.listeners.outbound import WILDCARD
 from pilotfish.mesh.routes.retries import inbound_retries
 from pilotfish.mesh.security.guards import Guard, authentication, authorization
+from pilotfish.mesh.security.reading import reason_to_read
 from pilotfish.mesh.settings import settings
 from pilotfish.model import Duration, Protocol
 from pilotfish.model.mutual_tls import MutualTLS
 from pilotfish.model.settings import MeshSettings
 from pilotfish.model.wellknown import INBOUND_PORT
 
+_IS_BOUND: Final = "a Sidecar binds it"
 _SERVER_FIRST_WAIT: Final = Duration(10**9)
 """For how long the first bytes of a client are waited for that may speak mutual TLS, or say nothing before the server
 does."""
@@ -61,7 +63,8 @@ def virtual_inbound(db: Reads, inbound: Inbound, guard: Guard) -> Resource:
     taken = {port: _taken(port, inbound.modes.of(port.number), inbound.certified) for port in protocols}
     chains = [_loop_chain(mesh), *_other_chains(common, inbound)]
     for port, protocol in protocols.items():
-        chains += build_chains(common, port, protocol, taken[port], inbound_stat_name(db, port))
+        reason = reason_to_read(db, port, inbound.modes.of(port.number), guard, inbound.reads)
+        chains += build_chains(common, port, protocol, taken[port], inbound_stat_name(db, port), reason)
     listener = Listener(
         name=VIRTUAL_INBOUND,
         address=socket_address(WILDCARD, INBOUND_PORT),
@@ -94,7 +97,7 @@ def bound_inbound(db: Reads, port: InboundPort, mode: MutualTLS, certified: bool
     listener = Listener(
         name=f"{address}_{port.number}",
         address=socket_address(address, port.number),
-        filter_chains=build_chains(common, port, protocol, taken, inbound_stat_name(db, port)),
+        filter_chains=build_chains(common, port, protocol, taken, inbound_stat_name(db, port), _IS_BOUND),
         listener_filters=[
             *((TLS_INSPECTOR,) if taken.is_tls else ()),
             *((HTTP_INSPECTOR,) if protocol.is_sniffed else ()),

@@ -6,6 +6,9 @@
                  other TLS                    the app's, where no HTTP is declared
     STRICT       TLS
 
+HTTP comes in two kinds by TLS of the mesh: what the client's proxy has read, which is passed on as it is unless there
+is a reason to read it again (`mesh.security.reading`), and all other.
+
 Where the protocol is not declared, HTTP and TCP are told apart: within TLS of the mesh by the ALPN, else by sniffing.
 A Sidecar may end TLS for clients outside of the mesh, at any port that is not STRICT.
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
 from envoy.config.core.v3.base_pb2 import Metadata, TransportSocket
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain, FilterChainMatch
@@ -26,8 +30,17 @@ from pilotfish.envoy.connection_route import build_passing
 from pilotfish.envoy.filters import SNIFFED_HTTP, build_tcp
 from pilotfish.envoy.http_manager import Direction, HttpManager, build_http_manager
 from pilotfish.envoy.jwt_authn import name_rules
+from pilotfish.envoy.message import seconds
 from pilotfish.envoy.mutual_tls import MESH, MESH_HTTP, build_server, tls_socket
-from pilotfish.envoy.naming import BLACK_HOLE, INBOUND_PASSTHROUGH, VIRTUAL_INBOUND, inbound_cluster
+from pilotfish.envoy.naming import (
+    BLACK_HOLE,
+    INBOUND_PASSTHROUGH,
+    OURS,
+    READ_HTTP,
+    READS,
+    VIRTUAL_INBOUND,
+    inbound_cluster,
+)
 from pilotfish.envoy.routes import build_inbound_route
 from pilotfish.envoy.server_tls import build_server_tls
 from pilotfish.mesh.listeners.inbound import InboundPort
@@ -39,6 +52,10 @@ from pilotfish.model.gateway import ServerTLS
 from pilotfish.model.mutual_tls import MutualTLS
 from pilotfish.model.route import Retries, Timeouts
 from pilotfish.model.settings import MeshSettings
+
+_BACKOFF: Final = 25
+"""Milliseconds between the first two calls of an app, as Envoy has it between the tries of a request; ten times as much
+at the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +100,11 @@ class Common:
     tries: Timeouts
     """Of each of them."""
 
+    @property
+    def connects(self) -> int:
+        """How often the app is called for a connection in which requests have been read: as for each of these."""
+        return 1 + (self.retries.attempts if self.retries is not None else 0)
+
 
 @dataclass(frozen=True, slots=True)
 class _End:
@@ -100,12 +122,16 @@ class _Ends:
     port: int | None
     http: _End
     tcp: _End
+    read: _End | None = None
+    """For HTTP that has been read; None: it is read again, for a reason."""
+    reason: str = ""
 
 
 def build_chains(
-    common: Common, port: InboundPort, protocol: Protocol, taken: Taken, counted: str = ""
+    common: Common, port: InboundPort, protocol: Protocol, taken: Taken, counted: str = "", reason: str = ""
 ) -> Iterator[FilterChain]:
-    """Of a port that a service or a Sidecar has. `counted`: what its TCP connections are counted under."""
+    """Of a port that a service or a Sidecar has. `counted`: what its TCP connections are counted under. `reason`: to
+    read what the clients' proxies have read."""
     address = port.listener.bind if port.listener is not None else WILDCARD
     name, cluster = f"{address}_{port.number}", inbound_cluster(port.number)
     passing = port.pool.passing if port.pool is not None else None
@@ -113,7 +139,8 @@ def build_chains(
     route = build_inbound_route(cluster, port.service_port, cluster, f"{port.host}:{port.service_port}", *again)
     http = _http(common, name, f"inbound_{name}", route)
     tcp = _tcp(common, name, cluster, build_passing(passing) if passing is not None else TcpProxy(), counted)
-    return _tell_apart(common.mesh, _Ends(port.number, http, tcp), protocol, taken)
+    read = _tcp(common, name, cluster, _build_read(common), counted) if not reason else None
+    return _tell_apart(common.mesh, _Ends(port.number, http, tcp, read, reason), protocol, taken)
 
 
 def build_passthrough_chains(common: Common, port: int | None, taken: Taken) -> Iterator[FilterChain]:
@@ -141,9 +168,11 @@ def _tell_apart(mesh: MeshSettings, ends: _Ends, protocol: Protocol, taken: Take
 
 def _of_mesh(mesh: MeshSettings, ends: _Ends, protocol: Protocol, is_strict: bool) -> Iterator[FilterChain]:
     socket = tls_socket(build_server(mesh.mutual))
+    if ends.read is not None:
+        yield _chain(ends.read, _match(ends.port, "tls", (READ_HTTP,)), socket)
     if protocol.is_sniffed:
         yield _chain(ends.http, _match(ends.port, "tls", MESH_HTTP), socket)
-    rest = ends.http if protocol.is_http else ends.tcp
+    rest = _explained(ends.http, ends.reason) if protocol.is_http else ends.tcp
     spoken = () if is_strict else tuple(each for each in MESH if not (protocol.is_sniffed and each in MESH_HTTP))
     yield _chain(rest, _match(ends.port, "tls", spoken), socket)
 
@@ -186,6 +215,24 @@ def _http(common: Common, name: str, stat_prefix: str, route: RouteConfiguration
         authentication=common.authentication,
     )
     return _End(name, (build_http_manager(manager),), name_rules(common.authentication))
+
+
+def _explained(end: _End, reason: str) -> _End:
+    """With why requests are read, for people to see."""
+    if not reason:
+        return end
+    metadata = Metadata()
+    metadata.MergeFrom(end.metadata or Metadata())
+    metadata.filter_metadata[OURS].update({READS: reason})
+    return replace(end, metadata=metadata)
+
+
+def _build_read(common: Common) -> TcpProxy:
+    """Such connections are ended by the clients' proxies, which know what is under way on them. An app that does not
+    listen yet is called again, as for a request; meanwhile the client's handshake waits."""
+    proxy = TcpProxy(idle_timeout=seconds(0), max_connect_attempts=UInt32Value(value=common.connects))
+    proxy.backoff_options.base_interval.FromMilliseconds(_BACKOFF)
+    return proxy
 
 
 def _tcp(common: Common, name: str, cluster: str, treatment: TcpProxy, counted: str = "") -> _End:

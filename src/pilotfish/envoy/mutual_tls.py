@@ -30,7 +30,7 @@ from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import (
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 
 from pilotfish.envoy.message import pack, seconds
-from pilotfish.envoy.naming import MESH_ROOTS, SDS_CLUSTER, WORKLOAD_CERTIFICATE
+from pilotfish.envoy.naming import MESH_ROOTS, READ_HTTP, SDS_CLUSTER, WORKLOAD_CERTIFICATE
 from pilotfish.model import Protocol
 from pilotfish.model.service import MUTUAL
 from pilotfish.model.settings import MutualSettings
@@ -40,6 +40,11 @@ MESH_HTTP: Final = ("istio-http/1.0", "istio-http/1.1", "istio-h2")
 """The client's proxy knows that it speaks HTTP."""
 MESH_TCP: Final = ("istio-peer-exchange", "istio")
 MESH: Final = (*MESH_TCP, *MESH_HTTP)
+
+_HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_IDLE: Final = 4
+"""Seconds. Many servers end a connection that was idle for five (Node.js, Apache, uvicorn) or for more, and a request
+that is just on its way to one is lost: so the client is the first to do it. Another connection costs a handshake."""
 
 SPOKEN: Final = {
     Protocol.HTTP: ("istio-http/1.1", "istio", "http/1.1"),
@@ -120,6 +125,8 @@ class Peer:
     """A client speaks mutual TLS with those that can, though no policy says so."""
     is_capable: bool
     """All of its endpoints can: what counts where Envoy has no list of them."""
+    needs_no_reading: bool = False
+    """Its servers' proxies need not read what the client's proxy has read (`mesh.security.reading`)."""
 
 
 def speak_mutual(cluster: Cluster, wanted: MeshTLS, peer: Peer, options: HttpProtocolOptions) -> None:
@@ -129,7 +136,10 @@ def speak_mutual(cluster: Cluster, wanted: MeshTLS, peer: Peer, options: HttpPro
         return
     identities = wanted.subject_alt_names or peer.identities
     name = wanted.server_name or peer.server_name
-    socket = build_client(peer.mutual, name, identities, _spoken(peer.protocol, options))
+    spoken = _spoken(peer, options)
+    if READ_HTTP in spoken:
+        _end_idle(cluster, options)
+    socket = build_client(peer.mutual, name, identities, spoken)
     if wanted.required or not is_listed:
         cluster.transport_socket.CopyFrom(socket)
         return
@@ -139,14 +149,24 @@ def speak_mutual(cluster: Cluster, wanted: MeshTLS, peer: Peer, options: HttpPro
     rest.match.SetInParent()
 
 
-def _spoken(protocol: Protocol, options: HttpProtocolOptions) -> tuple[str, ...]:
-    """What a client offers to a port of this protocol, over a cluster with these options."""
+def _end_idle(cluster: Cluster, options: HttpProtocolOptions) -> None:
+    """A connection that the server's proxy passes on is one of the app's, which may end it when nobody asks."""
+    options.common_http_protocol_options.idle_timeout.seconds = _IDLE
+    options.explicit_http_config.http_protocol_options.SetInParent()
+    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
+
+
+def _spoken(peer: Peer, options: HttpProtocolOptions) -> tuple[str, ...]:
+    """What a client offers over a cluster with these options."""
+    protocol = peer.protocol
     if not (protocol.is_http or protocol.is_sniffed):
         return SPOKEN[Protocol.TCP]
     if options.explicit_http_config.HasField("http2_protocol_options"):
         return SPOKEN[Protocol.HTTP2]
     is_either = options.HasField("use_downstream_protocol_config")
-    return SPOKEN[Protocol.AUTO if is_either else Protocol.HTTP]
+    if is_either:
+        return SPOKEN[Protocol.AUTO]
+    return (READ_HTTP, *SPOKEN[Protocol.HTTP]) if peer.needs_no_reading else SPOKEN[Protocol.HTTP]
 
 
 def _common(mutual: MutualSettings) -> CommonTlsContext:

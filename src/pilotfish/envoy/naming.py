@@ -21,6 +21,12 @@ WORKLOAD_CERTIFICATE: Final = "default"
 """The secret that is the workload's key and certificate chain."""
 MESH_ROOTS: Final = "ROOTCA"
 """The secret that is whom to trust: the mesh's roots."""
+READ_HTTP: Final = "pilotfish-http/1.1"
+"""What a client's proxy says by ALPN that has read the requests, which are HTTP/1.1: that of the server need not."""
+OURS: Final = "pilotfish"
+"""Of a resource's metadata: what nobody but us says."""
+READS: Final = "reads_requests"
+"""Of an inbound filter chain: why requests are read that the client's proxy has read."""
 
 
 def outbound_cluster(port: int, subset: str, host: str) -> str:

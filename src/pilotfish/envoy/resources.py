@@ -21,7 +21,15 @@ from pilotfish.mesh.gateways.auto_passthrough import covers_any, passed_hosts
 from pilotfish.mesh.gateways.hosts import route_names
 from pilotfish.mesh.gateways.listeners import listener_places
 from pilotfish.mesh.gateways.selection import Front, front_of
-from pilotfish.mesh.listeners.inbound import Fellows, Inbound, InboundPort, inbound_of, inbound_ports, workload_labels
+from pilotfish.mesh.listeners.inbound import (
+    Fellows,
+    Inbound,
+    InboundPort,
+    inbound_of,
+    inbound_ports,
+    workload_labels,
+    workload_reads,
+)
 from pilotfish.mesh.listeners.outbound import binding, binding_names, shared_routes
 from pilotfish.mesh.policy.credentials import keyring
 from pilotfish.mesh.policy.policies import policed, rules_for, scope_of, widest
@@ -48,7 +56,8 @@ def resource_set(graph: Graph, proxy: Proxy) -> ResourceSet:
 
 def roots(graph: Graph, proxy: Proxy) -> tuple[Origin, ...]:
     """What `resource_set` asks the graph for, and must not be forgotten (`Graph.collect`)."""
-    return (inbound_ports, (proxy,)), (workload_labels, (proxy,)), _asked(graph, proxy)
+    own = (inbound_ports, workload_labels, workload_reads)
+    return *((each, (proxy,)) for each in own), _asked(graph, proxy)
 
 
 def _asked(graph: Graph, proxy: Proxy) -> Origin:

@@ -16,6 +16,7 @@ from pilotfish.derive import Reads, query
 from pilotfish.envoy.http_route import build_routes, clusters_of
 from pilotfish.envoy.message import serialise
 from pilotfish.envoy.proxy_headers import build_virtual_host
+from pilotfish.envoy.retried_resets import with_resets
 from pilotfish.envoy.timeouts import set_timeout
 from pilotfish.envoy.unclaimed import unknown_host
 from pilotfish.mesh.hosts import namespace_of
@@ -101,7 +102,7 @@ def virtual_host(db: Reads, client: View, host: str, port: int, taken: tuple[str
     if by is Domains.NAMES_AND_PORT:
         names = (*names, *(f"{name}:{port}" for name in names if not name.endswith(".")))
     domains = tuple(name for name in names if name not in taken) if taken else names
-    built = (made for route in routes for made in build_routes(route, port))
+    built = (made for route in routes for made in build_routes(with_resets(db, client.rules, route), port))
     message = build_virtual_host(f"{host}:{port}", domains, built, settings(db).headers)
     clusters = dict.fromkeys(name for route in routes for name in clusters_of(route))
     return Fragment(serialise(message), domains, tuple(clusters))

@@ -17,7 +17,7 @@ from envoy.extensions.filters.network.set_filter_state.v3.set_filter_state_pb2 i
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsContext
 
-from pilotfish.envoy.naming import WORKLOAD_CERTIFICATE
+from pilotfish.envoy.naming import OURS, READ_HTTP, READS, WORKLOAD_CERTIFICATE
 from pilotfish.explain.actions import describe, redirect, rewrite
 from pilotfish.explain.call import Application, Call, Failure, Tls
 from pilotfish.explain.choice import Choice
@@ -112,6 +112,15 @@ def _sniff(branch: Branch, listener: Listener, looking: str, call: Call) -> Bran
     return None
 
 
+def _reading(chain: FilterChain) -> dict[str, object]:
+    """Whether the server's proxy reads what the client's has read."""
+    if READ_HTTP in chain.filter_chain_match.application_protocols:
+        return {"requests": "passed on as the client's proxy has read them"}
+    if OURS not in chain.metadata.filter_metadata:
+        return {}
+    return {"requests": f"read again: {chain.metadata.filter_metadata[OURS][READS]}"}
+
+
 def _pass_chain(branch: Branch, held: Held, call: Call, found: Choice[FilterChain]) -> Iterator[Forwarded]:
     if found.failure is not None:
         branch = branch.step(Stage.FILTER_CHAIN, "?", verdict=Verdict.UNKNOWN, rejected=found.rejected)
@@ -125,7 +134,7 @@ def _pass_chain(branch: Branch, held: Held, call: Call, found: Choice[FilterChai
     branch = branch.step(
         Stage.FILTER_CHAIN,
         chain_name(chain),
-        evidence={"why": found.why},
+        evidence={"why": found.why, **_reading(chain)},
         rejected=found.rejected,
         written=written(chain),
     )

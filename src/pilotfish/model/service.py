@@ -145,6 +145,8 @@ class Endpoint:
     """Its service account; "" if unknown. Its namespace is that of `ref`."""
     mutual: bool = False
     """It has a proxy that ends mutual TLS."""
+    reads: str = ""
+    """What asks this proxy to read requests, of the workload's own; "" for nothing."""
 
     def has_labels(self, wanted: tuple[tuple[str, str], ...]) -> bool:
         return not wanted or set(wanted) <= set(self.labels)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pilotfish.cli.render.dump import Json, at, items, socket_address, strings, text
 from pilotfish.cli.render.routes import describe_match
 from pilotfish.cli.render.table import Table, table
+from pilotfish.envoy.naming import OURS, READ_HTTP, READS
 
 _HTTP = "envoy.filters.network.http_connection_manager"
 _TCP = "envoy.filters.network.tcp_proxy"
@@ -39,7 +40,8 @@ def render_listeners(listeners: Iterable[Json]) -> Table:
             *(socket_address(each.get("address"))[0] for each in items(listener, "additional_addresses")),
         )
         rows += [
-            (",".join(addresses), str(port), _match(chain), _destination(chain)) for chain in _filter_chains(listener)
+            (",".join(addresses), str(port), _match(chain), f"{_destination(chain)}{_reading(chain)}")
+            for chain in _filter_chains(listener)
         ]
     return table(("ADDRESSES", "PORT", "MATCH", "DESTINATION"), rows)
 
@@ -82,6 +84,14 @@ def _destination(chain: Json) -> str:
         if text(each, "name") == _TCP:
             return _tcp_destination(config)
     return "Non-HTTP/Non-TCP"
+
+
+def _reading(chain: Json) -> str:
+    """Of TLS of the mesh that ends here: who reads the requests within, and why."""
+    if READ_HTTP in strings(chain.get("filter_chain_match"), "application_protocols"):
+        return "; requests are read by the client's proxy"
+    reason = text(chain, "metadata", "filter_metadata", OURS, READS)
+    return f"; requests are read: {reason}" if reason else ""
 
 
 def _http_destination(manager: object) -> str:

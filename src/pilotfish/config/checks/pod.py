@@ -37,6 +37,7 @@ from pilotfish.config.kubernetes import (
 )
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.config.meshconfig import parse_proxy_config
+from pilotfish.config.reading import check_asked
 from pilotfish.config.report import Report
 from pilotfish.config.sidecar_ports import check_app_port, held_ports
 from pilotfish.model.addresses import is_ip
@@ -66,6 +67,7 @@ def check_pod(
     if wants_sidecar(metadata, spec) and not is_gateway:
         _check_app_ports(spec, f"{field}spec", config or ProxyConfig(), report)
     check_run(metadata, field, report)
+    check_asked(metadata, field, report)
     _check_spec(metadata, spec, f"{field}spec", is_gateway, claims, report)
 
 

@@ -82,6 +82,8 @@ class Inbound:
     transparent: bool
     """Connections come by TPROXY, with the addresses that they had, and go on with their source."""
     fellows: Fellows | None = None
+    reads: str = ""
+    """What of the workload's own asks the proxy to read requests; "" for nothing."""
 
     @property
     def other_ports(self) -> tuple[int, ...]:
@@ -94,7 +96,8 @@ def inbound_of(graph: Graph, proxy: Proxy) -> Inbound:
     """No query, as there would be one for each proxy."""
     ports, labels = graph.get(inbound_ports, proxy), graph.get(workload_labels, proxy)
     modes = graph.get(peer_modes, proxy.namespace, labels)
-    return Inbound(ports, modes, proxy.certified, proxy.transparent, fellows_of(graph, proxy))
+    reads = graph.get(workload_reads, proxy)
+    return Inbound(ports, modes, proxy.certified, proxy.transparent, fellows_of(graph, proxy), reads)
 
 
 def fellows_of(graph: Graph, proxy: Proxy) -> Fellows | None:
@@ -114,16 +117,30 @@ def workload_labels(db: Reads, proxy: Proxy) -> Labels:
 
 
 @query
+def workload_reads(db: Reads, proxy: Proxy) -> str:
+    """As `Inbound.reads`. Clients do not ask for more than what discovery knows of a workload."""
+    known = workload(db, _known(db, proxy)[0])
+    return known.reads if known is not None else "no pod of its name is known"
+
+
+@query
 def inbound_ports(db: Reads, proxy: Proxy) -> tuple[InboundPort, ...]:
     """The ports of a proxy's workload that serve some service, by number; or those that its Sidecar lists."""
     ref, labels = _known(db, proxy)
-    choice = choices(db, proxy.namespace) if proxy.type is ProxyType.SIDECAR else ()
-    sidecar = choose(choice, proxy.labels or dict(labels)) if choice else None
-    stated = ingress_of(db, sidecar) if sidecar is not None else Ingress()
+    is_sidecar = proxy.type is ProxyType.SIDECAR
+    own = tuple(sorted(proxy.labels.items())) or labels
+    stated = stated_ingress(db, proxy.namespace, own) if is_sidecar else Ingress()
     if stated.listeners:
         return tuple(_as_port(each, proxy.addresses[0]) for each in stated.listeners)
     served = served_ports(db, ref, labels, proxy.addresses)
     return tuple(replace(port, pool=stated.pool) for port in served) if stated.pool is not None else served
+
+
+def stated_ingress(db: Reads, namespace: str, labels: Labels) -> Ingress:
+    """What the Sidecar says, if any, that applies to workloads of a namespace with these labels."""
+    choice = choices(db, namespace)
+    sidecar = choose(choice, dict(labels)) if choice else None
+    return ingress_of(db, sidecar) if sidecar is not None else Ingress()
 
 
 def _as_port(listener: IngressListener, address: str) -> InboundPort:

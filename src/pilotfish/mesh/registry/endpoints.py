@@ -107,6 +107,7 @@ def _endpoint(source: Workload, port: int, ready: bool) -> Endpoint:
         source.ref,
         source.account,
         source.ends_mutual(port),
+        source.reads,
     )
 
 
@@ -199,7 +200,15 @@ def _listed(db: Reads, address: str, port: int, ready: bool, ref: ObjectRef, loc
         return Endpoint(address, port, ready=ready, locality=locality, ref=ref)
     near = locality if locality != _NOWHERE else known.locality
     return Endpoint(
-        address, port, known.labels, ready, near, ref=known.ref, account=known.account, mutual=known.ends_mutual(port)
+        address,
+        port,
+        known.labels,
+        ready,
+        near,
+        ref=known.ref,
+        account=known.account,
+        mutual=known.ends_mutual(port),
+        reads=known.reads,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pilotfish.config import istio, kubernetes
 from pilotfish.config.injection import bypasses_sidecar, capture_of
+from pilotfish.config.reading import asked_by_pod
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import LABELLED, Labels, effective, labels_of, resource
 from pilotfish.model import ObjectRef
@@ -35,6 +36,8 @@ class Workload:
     """It has a proxy that ends mutual TLS."""
     annotations: tuple[tuple[str, str], ...] = ()
     """Of a pod; those that say which of its ports the proxy sees."""
+    reads: str = ""
+    """Of a pod: which annotation asks that its proxy read requests; "" for none."""
 
     def ends_mutual(self, port: int) -> bool:
         """Whether its proxy ends mutual TLS at this port of it."""
@@ -73,6 +76,7 @@ def workload(db: Reads, ref: ObjectRef) -> Workload | None:
         account=pod.spec.service_account_name or "default",
         mutual=pod.metadata.labels.get(TLS_MODE_LABEL) == MUTUAL,
         annotations=capture_of(pod.metadata.annotations),
+        reads=asked_by_pod(pod.metadata.annotations),
     )
 
 
