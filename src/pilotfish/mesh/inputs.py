@@ -37,6 +37,12 @@ LISTED: Final[Input[str, tuple[ObjectRef, ...]]] = Input("Listed")
 """The Endpoints, EndpointSlices, ServiceEntries and WorkloadEntries that list an address, sorted. Kept by `apply`, so
 that a workload finds those that list it, and one address that comes or goes is news to none but its own."""
 
+SERVICE_OF_SLICE: Final = "kubernetes.io/service-name"
+"""The label of an EndpointSlice that names its Service."""
+SLICED: Final[Input[tuple[str, str], tuple[ObjectRef, ...]]] = Input("Sliced")
+"""The EndpointSlices of (namespace, Service), sorted. Kept by `apply`: in a cluster there are as many as Services, and
+they change as pods do."""
+
 EXTERNAL_NAMES: Final[Input[ObjectRef, bool]] = Input("ExternalNames")
 """The Services of type ExternalName. Kept by `apply`, so that no query need look through all Services."""
 
@@ -79,19 +85,21 @@ _Forms = tuple[Manifest | None, ...]
 
 
 def _reindex(graph: Graph, moves: Iterable[tuple[ObjectRef, _Forms, _Forms]]) -> None:
-    """Move objects between the sets of `LABELLED`, `LISTED`, `ADDRESSED`, `MARKED` and `WANTED`: each from what it
-    was to what it will be."""
+    """Move objects between the sets of `LABELLED`, `LISTED`, `ADDRESSED`, `SLICED`, `MARKED` and `WANTED`: each from
+    what it was to what it will be."""
     listed = tuple(moves)
     # All are worked out before any is changed: an object that fails is to leave no half of it behind.
     labelled = _moved(graph, LABELLED, listed, _labels_of)
     others = _moved(graph, LISTED, listed, _addresses_of)
     addressed = _moved(graph, ADDRESSED, listed, _own_addresses_of)
+    sliced = _moved(graph, SLICED, listed, _services_of)
     marked = _moved(graph, MARKED, listed, _marks_of)
     wanted = _moved(graph, WANTED, listed, lambda manifest: hosts_without_address(manifest.resource))
     ages = dict(_ages(form for _, _, after in listed for form in after if form is not None)) if wanted else {}
     graph.update(LABELLED, labelled.items())
     graph.update(LISTED, others.items())
     graph.update(ADDRESSED, addressed.items())
+    graph.update(SLICED, sliced.items())
     graph.update(MARKED, marked.items())
     graph.update(WANTED, wanted.items())
     allocate(graph, sorted(wanted, key=lambda host: (ages.get(host, ""), host)))
@@ -172,6 +180,13 @@ def _addresses_of(manifest: Manifest) -> Set[str]:
             return {endpoint.address for endpoint in spec.endpoints}
         case _:
             return frozenset()
+
+
+def _services_of(manifest: Manifest) -> Set[tuple[str, str]]:
+    if not isinstance(manifest.resource, kubernetes.EndpointSlice):
+        return frozenset()
+    name = manifest.resource.metadata.labels.get(SERVICE_OF_SLICE)
+    return {(manifest.ref.namespace, name)} if name else frozenset()
 
 
 def _marks_of(manifest: Manifest) -> frozenset[str]:

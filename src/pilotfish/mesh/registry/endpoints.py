@@ -1,25 +1,25 @@
 """Who serves a service's port.
 
-A Service or ServiceEntry with a selector is served by pods and WorkloadEntries; a Service without one by what its
-EndpointSlices, else its Endpoints, say. Other ServiceEntries list their own; one of resolution DNS that has none is
-served by what its host resolves to.
+A Service is served by what its EndpointSlices say, if there are any: in a cluster its controllers keep them, and know
+more than its pods' conditions say. Else one with a selector is served by the pods that it selects, and one without by
+what its Endpoints say. A ServiceEntry with a selector is served by pods; so are both by the WorkloadEntries that they
+select. Other ServiceEntries list their own; one of resolution DNS that has none is served by what its host resolves to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.hosts import service_host
-from pilotfish.mesh.inputs import Labels, addressed, listing, refs, resource
+from pilotfish.mesh.inputs import SERVICE_OF_SLICE, SLICED, Labels, addressed, listing, resource
 from pilotfish.mesh.registry.services import declared, home_in, parts, service_at
 from pilotfish.mesh.registry.workloads import Workload, has_proxy, with_network, workload, workloads_selected
 from pilotfish.model import ObjectRef
 from pilotfish.model.addresses import is_ip
 from pilotfish.model.egress import is_socket
-from pilotfish.model.kinds import ENDPOINT_SLICE, ENDPOINTS, POD, SERVICE_ENTRY, WORKLOAD_ENTRY
+from pilotfish.model.kinds import ENDPOINTS, POD, SERVICE, SERVICE_ENTRY, WORKLOAD_ENTRY
 from pilotfish.model.service import Endpoint, Locality, Resolution, Service, ServicePort
 
 _NOWHERE: Final = Locality()
@@ -43,7 +43,9 @@ def endpoints(db: Reads, host: str, home: str, port: int) -> tuple[Endpoint, ...
 def serving(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
     """The same for a port that is at hand: one that no proxy sees, as it is UDP."""
     if found.selector and not (found.resolution is Resolution.PASSTHROUGH and found.ref.kind is SERVICE_ENTRY):
-        return tuple(e for w in selected(db, found) for e in _of_workload(w, found, port))
+        slices = slices_of(db, found.ref.namespace, found.ref.name) if found.ref.kind is SERVICE else ()
+        workloads = (w for w in selected(db, found) if not slices or w.ref.kind is not POD)
+        return _in_slices(db, slices, found, port) + tuple(e for w in workloads for e in _of_workload(w, found, port))
     if found.ref.kind is SERVICE_ENTRY:
         return _of_entry(db, found, port)
     return _of_slices(db, found, port)
@@ -144,32 +146,34 @@ def _of_workload_entry(entry: istio.WorkloadEntrySpec, found: Service, port: Ser
 def _of_slices(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
     slices = slices_of(db, found.ref.namespace, found.ref.name)
     if slices:
-        return tuple(e for ref in slices for e in _of_slice(db, ref, found, port))
+        return _in_slices(db, slices, found, port)
     ref = ENDPOINTS.ref(found.ref.namespace, found.ref.name)
     source = resource(db, ref, kubernetes.Endpoints)
     return tuple(e for subset in source.subsets for e in _of_subset(db, subset, ref, found, port)) if source else ()
 
 
-@query(index=True)
+def _in_slices(db: Reads, slices: tuple[ObjectRef, ...], found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
+    """Each pod once: of a dual-stack Service, where it has a slice for each family, by its first address."""
+    found_at: dict[str, Endpoint] = {}
+    for each in (e for ref in slices for e in _of_slice(db, ref, found, port)):
+        # One that moves from slice to slice may be in both for a moment.
+        if each.address not in found_at or each.ready:
+            found_at[each.address] = each
+    if len({":" in address for address in found_at}) < 2:
+        return tuple(found_at.values())
+    is_ipv6 = ":" in found.addresses[0] if found.addresses else False
+    return tuple(e for address, e in found_at.items() if (":" in address) is is_ipv6)
+
+
 def slices_of(db: Reads, namespace: str, name: str) -> tuple[ObjectRef, ...]:
     """The EndpointSlices of a Service."""
-    return _slices_by_service(db).get((namespace, name), ())
-
-
-@query(index=True)
-def _slices_by_service(db: Reads) -> Mapping[tuple[str, str], tuple[ObjectRef, ...]]:
-    found: dict[tuple[str, str], list[ObjectRef]] = {}
-    for ref in refs(db, ENDPOINT_SLICE):
-        name = service_of_slice(db, ref)
-        if name:
-            found.setdefault((ref.namespace, name), []).append(ref)
-    return {key: tuple(slices) for key, slices in found.items()}
+    return db.read(SLICED, (namespace, name)) or ()
 
 
 def service_of_slice(db: Reads, ref: ObjectRef) -> str:
     """The name of the Service that an EndpointSlice belongs to; "" for none."""
     source = resource(db, ref, kubernetes.EndpointSlice)
-    return source.metadata.labels.get("kubernetes.io/service-name", "") if source is not None else ""
+    return source.metadata.labels.get(SERVICE_OF_SLICE, "") if source is not None else ""
 
 
 def _of_slice(db: Reads, ref: ObjectRef, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
@@ -177,18 +181,30 @@ def _of_slice(db: Reads, ref: ObjectRef, found: Service, port: ServicePort) -> t
     number = _slice_port(source.ports, port) if source is not None else None
     if source is None or number is None or source.address_type == "FQDN":
         return ()
-    return tuple(
-        _listed(
-            db,
-            address,
-            number,
-            # "Ready" unset is to be read as true: Kubernetes' EndpointConditions say so.
-            e.conditions.ready is not False or found.publish_not_ready,
-            ref,
-            Locality(zone=e.zone),
-        )
-        for e in source.endpoints
-        for address in e.addresses[:1]
+    found_at = (_of_slice_endpoint(db, e, number, ref, found) for e in source.endpoints)
+    return tuple(e for e in found_at if e is not None)
+
+
+def _of_slice_endpoint(
+    db: Reads, source: kubernetes.SliceEndpoint, port: int, ref: ObjectRef, found: Service
+) -> Endpoint | None:
+    """None for one without an address, and for a pod that is selected and not known, or not any more."""
+    if not source.addresses:
+        return None
+    # "Ready" unset is to be read as true: Kubernetes' EndpointConditions say so.
+    ready = source.conditions.ready is not False or found.publish_not_ready
+    address, locality, target = source.addresses[0], Locality(zone=source.zone), source.target_ref
+    if target is None or target.kind != POD.name or not found.selector:
+        return _listed(db, address, port, ready, ref, locality)
+    pod = workload(db, POD.ref(target.namespace or ref.namespace, target.name))
+    # Pods and slices are told one by one: what a pod is, whether it ends mutual TLS above all, has to be known.
+    return _of_pod(pod, address, port, ready, locality) if pod is not None and address in pod.addresses else None
+
+
+def _of_pod(pod: Workload, address: str, port: int, ready: bool, locality: Locality) -> Endpoint:
+    near = pod.locality if pod.locality != _NOWHERE else locality
+    return Endpoint(
+        address, port, pod.labels, ready, near, ref=pod.ref, account=pod.account, mutual=pod.ends_mutual(port)
     )
 
 
