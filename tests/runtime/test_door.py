@@ -216,6 +216,19 @@ async def test_a_proxy_is_configured_once_it_has_taken_all_and_refused_nothing(f
             assert "8000" in proxy.has[ROUTE]
 
 
+async def test_a_proxy_of_another_replica_is_not_waited_for(file: Path) -> None:
+    async with discovery(file) as made:
+        made.plane.door.in_cluster = True
+        began = time.perf_counter()
+        assert (await get(made, f"/api/configured?proxyID={WEB}&wait=30"))[0] == 504
+        assert time.perf_counter() - began < 5
+        async with connected(made.xds, Client(refuses=b"virtualOutbound")):
+            await made.driver.moved.wait_for(lambda: bool(made.plane.quarantine.unexplained), 5)
+            asking = asyncio.create_task(get(made, f"/api/configured?proxyID={WEB}&wait=30"))
+            assert not (await asyncio.wait((asking,), timeout=1))[0], "it is here, and may take it yet"
+        assert (await asyncio.wait_for(asking, 5))[0] == 504
+
+
 async def test_a_stranger_that_refuses_everything_rolls_nothing_back(file: Path) -> None:
     liar = Client(refuses=b"vm.svc")
     async with discovery(file) as made, connected(made.xds) as proxy:

@@ -28,6 +28,9 @@ from pilotfish.runtime.discovery.driver import Driver
 from pilotfish.runtime.discovery.pages import NO_PROXY, Pages, answer, number, wait
 from pilotfish.runtime.source import ObjectSource
 
+_ELSEWHERE = 0.5
+"""Seconds for a proxy that is about to come."""
+
 
 class Api:
     def __init__(self, driver: Driver, authority: AuthorityKeeper | None, source: ObjectSource) -> None:
@@ -102,8 +105,17 @@ class Api:
         return answer(view, 200 if synced else 504)
 
     async def _configured(self, request: web.Request) -> web.Response:
-        proxy_id = request.query.get("proxyID", "")
-        taken = await self._driver.moved.wait_for(lambda: self._plane.roster.has_taken_all(proxy_id), wait(request))
+        """In a cluster the proxy may be another replica's. One that is not here is not waited for: who asks again,
+        comes to the next."""
+        proxy_id, patience = request.query.get("proxyID", ""), wait(request)
+        roster, moved, in_cluster = self._plane.roster, self._driver.moved, self._plane.door.in_cluster
+
+        def is_away() -> bool:
+            return in_cluster and roster.find(proxy_id) is None
+
+        await moved.wait_for(lambda: not is_away(), min(patience, _ELSEWHERE))
+        await moved.wait_for(lambda: roster.has_taken_all(proxy_id) or is_away(), patience)
+        taken = roster.has_taken_all(proxy_id)
         return answer(taken, 200 if taken else 504)
 
     async def _names(self, request: web.Request) -> web.Response:
