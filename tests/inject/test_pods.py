@@ -1,7 +1,7 @@
 """Pods of a cluster, one folder of YAML for each case.
 
 `CASE/in.yaml` holds pods, or what makes pods; a first document, `installation:`, may say what the mesh and the cluster
-are (`mesh`, `values`, `native`). `out.yaml` is what they come to, `problems.yaml` what is said of them, if anything. A
+are (`mesh`, `values`). `out.yaml` is what they come to, `problems.yaml` what is said of them, if anything. A
 new case is a new folder with an `in.yaml`, and one run of `pytest tests/inject --update-golden`.
 """
 
@@ -37,7 +37,7 @@ def read_case(name: str) -> tuple[Installation, list[dict[str, Any]]]:
     values = parse_values(yaml.safe_dump(stated.get("values", {})), report, "")
     assert mesh is not None, faults
     assert values is not None, report.problems
-    return Installation(mesh=mesh, values=values, native_sidecars=stated.get("native", True)), documents
+    return Installation(mesh, values), documents
 
 
 def pods(name: str) -> Iterator[tuple[Installation, dict[str, Any]]]:

@@ -11,7 +11,7 @@ import click
 
 from pilotfish.cli.duration import parse_duration
 from pilotfish.cli.failure import Failure
-from pilotfish.model.wellknown import MONITORING_PORT, ROOT_NAMESPACE, SECURE_XDS_PORT, XDS_PORT
+from pilotfish.model.wellknown import MONITORING_PORT, ROOT_NAMESPACE, SECURE_XDS_PORT, WEBHOOK_PORT, XDS_PORT
 
 if TYPE_CHECKING:
     from pilotfish.runtime.discovery.address import Address
@@ -73,6 +73,11 @@ if TYPE_CHECKING:
     help=f"Where proxies connect over TLS, and get certificates. Istio's port is {SECURE_XDS_PORT}.",
 )
 @click.option(
+    "--webhook-address",
+    metavar="HOST:PORT",
+    help=f"Where API servers ask about pods and objects, over TLS. Istio's port is {WEBHOOK_PORT}.",
+)
+@click.option(
     "--ca",
     "authority",
     metavar="DIR",
@@ -128,6 +133,7 @@ def command(
     state: Path | None,
     allow_plaintext: bool,
     secure_address: str | None,
+    webhook_address: str | None,
     authority: Path | None,
     token_keys: tuple[Path, ...],
     only_pods: bool,
@@ -165,6 +171,7 @@ def command(
         recursive=recursive,
         allow_plaintext=allow_plaintext,
         secure=_address("--secure-address", secure_address) if secure_address is not None else None,
+        webhook=_address("--webhook-address", webhook_address) if webhook_address is not None else None,
         authority=authority,
         token_keys=token_keys,
         only_pods=only_pods,

@@ -27,6 +27,7 @@ DISABLED: Final = "disabled"
 REVISION: Final = "istio.io/rev"
 """A label of a namespace or a pod: which installation, or tag of one, its sidecars are of."""
 DEFAULT_REVISION: Final = "default"
+"""How the installation without a name is called in labels."""
 SYSTEM: Final = ("kube-system", "kube-public", "kube-node-lease", "local-path-storage")
 """Namespaces whose pods never have one."""
 _INCLUDED: Final = "traffic.sidecar.istio.io/includeInboundPorts"
@@ -75,6 +76,11 @@ class Revision:
     @property
     def is_default(self) -> bool:
         return DEFAULT_REVISION in self.names
+
+
+def revised(name: str, revision: str) -> str:
+    """`istiod-canary`: what a revision has of its own; the default one has the name alone."""
+    return name if revision in ("", DEFAULT_REVISION) else f"{name}-{revision}"
 
 
 def is_asked(revision: Revision, namespace: str, of_namespace: Mapping[str, str], of_pod: Mapping[str, str]) -> bool:

@@ -41,6 +41,17 @@ def effective_proxy_config(
     return _laid_over(config, own), problems
 
 
+def by_age(resources: Iterable[object]) -> tuple[istio.ProxyConfig, ...]:
+    """The ProxyConfigs among them, the oldest first."""
+    found = (each for each in resources if isinstance(each, istio.ProxyConfig))
+    return tuple(sorted(found, key=_age))
+
+
+def _age(each: istio.ProxyConfig) -> tuple[str, str, str]:
+    metadata = each.metadata
+    return metadata.creation_timestamp or "", metadata.namespace, metadata.name
+
+
 def with_counted(annotations: Mapping[str, str], config: ProxyConfig) -> ProxyConfig:
     stated = {field: tuple(annotations[name].split(",")) for name, field in COUNTED.items() if annotations.get(name)}
     matcher = msgspec.structs.replace(config.proxy_stats_matcher, **stated)

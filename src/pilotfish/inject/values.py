@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from pilotfish.config.decode import decode
-from pilotfish.config.injection import InjectionPolicy
+from pilotfish.config.injection import InjectionPolicy, revised
 from pilotfish.config.kubernetes import Struct
 from pilotfish.config.mesh import LabelSelector
 from pilotfish.config.report import Report
@@ -34,9 +34,9 @@ class Proxy(Struct):
     log_level: str = "warning"
     component_log_level: str = ""
     """`rbac:debug,jwt:debug`."""
-    native: bool | None = None
-    """Whether it is an init container that stays, which starts before the app and ends after it; None: wherever the
-    cluster has such."""
+    native: bool = True
+    """Whether it is an init container that stays, which starts before the app and ends after it. Every cluster from
+    1.29 on runs such."""
     hold_application_until_proxy_starts: bool = False
     """Of one that is none: the app's containers are started when it is ready."""
     status_port: int = STATUS_PORT
@@ -95,8 +95,7 @@ class InjectionValues(Struct):
 
     def discovery_address(self, root_namespace: str) -> str:
         """`istiod-canary.istio-system.svc:15012`."""
-        suffix = f"-{self.revision}" if self.revision else ""
-        return f"{DISCOVERY_ACCOUNT}{suffix}.{root_namespace}.svc:{SECURE_XDS_PORT}"
+        return f"{revised(DISCOVERY_ACCOUNT, self.revision)}.{root_namespace}.svc:{SECURE_XDS_PORT}"
 
 
 def parse_values(text: str, report: Report, field: str) -> InjectionValues | None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pilotfish.config.injection import DEFAULT_REVISION, ENABLED, INJECT, OF_NAMESPACE, REVISION, Revision
+from pilotfish.config.injection import ENABLED, INJECT, OF_NAMESPACE, REVISION, Revision
 from pilotfish.model.kinds import KINDS
 
 Document = dict[str, Any]
@@ -122,6 +122,25 @@ def build_validation_webhooks(
     return _configuration("ValidatingWebhookConfiguration", name, found, labels)
 
 
+def read_environment(path: str) -> Mapping[str, str] | None:
+    """The variables that a path adds to each proxy, for API servers of other clusters; None if it is another's path.
+
+    `/inject/cluster/west/net/a--slash--b`, and of old `/inject/:ENV:cluster=west:ENV:net=a`. Source:
+    https://istio.io/latest/docs/reference/config/istio.operator.v1alpha1/ (`istiodRemote.injectionPath`)
+    """
+    if path != INJECT_PATH and not path.startswith(f"{INJECT_PATH}/"):
+        return None
+    rest = path.removeprefix(INJECT_PATH).strip("/")
+    if rest.startswith(_OF_OLD):
+        pairs = (pair.partition("=")[::2] for pair in rest.split(_OF_OLD)[1:])
+    else:
+        parts = rest.split("/")
+        pairs = ((name, value.replace("--slash--", "/")) for name, value in zip(parts[::2], parts[1::2], strict=False))
+    return {_VARIABLES.get(name, name.upper()): value for name, value in pairs if name}
+
+
+_OF_OLD: Final = ":ENV:"
+_VARIABLES: Final = {"cluster": "ISTIO_META_CLUSTER_ID", "net": "ISTIO_META_NETWORK"}
 _VALIDATION: Final = "validation.istio.io"
 VALIDATED_GROUPS: Final = tuple(sorted({kind.group for kind in KINDS if kind.is_istio}))
 """The APIs whose objects are looked at before they are stored."""
@@ -161,22 +180,3 @@ def _in(key: str, *values: str) -> Document:
 
 def _absent(key: str) -> Document:
     return {"key": key, "operator": "DoesNotExist"}
-
-
-def injection_name(revision: str, root_namespace: str) -> str:
-    """`istio-sidecar-injector-canary`, as Istio names it."""
-    return _named("istio-sidecar-injector", revision, root_namespace)
-
-
-def validation_name(revision: str, root_namespace: str) -> str:
-    """`istio-validator-canary-istio-system`."""
-    return "-".join(part for part in ("istio-validator", _suffix(revision), root_namespace) if part)
-
-
-def _named(base: str, revision: str, root_namespace: str) -> str:
-    place = "" if root_namespace == "istio-system" else root_namespace
-    return "-".join(part for part in (base, _suffix(revision), place) if part)
-
-
-def _suffix(revision: str) -> str:
-    return "" if revision == DEFAULT_REVISION else revision

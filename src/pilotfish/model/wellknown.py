@@ -24,6 +24,8 @@ XDS_PORT: Final = 15010
 """Discovery: xDS in plaintext."""
 SECURE_XDS_PORT: Final = 15012
 """Discovery: xDS and the certificate authority, over TLS with the mesh's own certificate."""
+WEBHOOK_PORT: Final = 15017
+"""Discovery over HTTPS: what an API server asks before it stores a pod, or an object of Istio's kinds."""
 MONITORING_PORT: Final = 15014
 """Discovery over HTTP: metrics, readiness, and what people and agents ask it."""
 STATUS_PORT: Final = 15020
@@ -80,6 +82,8 @@ DISCOVERY_ACCOUNT: Final = "istiod"
 PROXY_CONTAINER: Final = "istio-proxy"
 """The sidecar, as `logs -c` knows it."""
 
+MESH_CONFIG_MAP: Final = "istio"
+"""In the root namespace: the meshConfig, and what an installation says of its proxies. A revision has its own."""
 CLUSTER_NAME: Final = "Kubernetes"
 """What a cluster is called that nobody has named."""
 ROOT_CONFIG_MAP: Final = "istio-ca-root-cert"
@@ -121,9 +125,9 @@ SYSTEM_CA_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 """Whom the machine trusts: where Debian has it, and others as well."""
 
 
-def discovery_names(root_namespace: str) -> tuple[str, ...]:
-    """What discovery's certificate says that it is called."""
-    names = (f"{name}.{root_namespace}" for name in ("istiod", "istiod-remote", "istio-pilot"))
+def discovery_names(root_namespace: str, service: str = DISCOVERY_ACCOUNT) -> tuple[str, ...]:
+    """What discovery's certificate says that it is called. `service`: a revision has its own."""
+    names = (f"{name}.{root_namespace}" for name in ("istiod", service, "istiod-remote", "istio-pilot"))
     found = (f"{name}.{rest}" for name in names for rest in ("svc", SERVICE_DOMAIN))
     return tuple(dict.fromkeys((DISCOVERY_NAME, *found)))
 

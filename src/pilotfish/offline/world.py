@@ -9,11 +9,11 @@ import msgspec
 
 from pilotfish.agent.identity import node_metadata
 from pilotfish.config.desired import DesiredState
-from pilotfish.config.istio import ProxyConfig
 from pilotfish.config.kubernetes import Pod
 from pilotfish.config.manifest import Manifest, locate
 from pilotfish.discovery.mesh import Mesh
 from pilotfish.inject import Sidecar, build_sidecar
+from pilotfish.inject.proxy_config import by_age
 from pilotfish.model import ObjectRef, Problem, Proxy
 from pilotfish.model.kinds import NAMESPACE, POD
 from pilotfish.model.target import parse_target
@@ -72,7 +72,7 @@ class World:
 def build(desired: DesiredState, now: float = 0.0) -> World:
     """`now`: seconds since the epoch; at 0 nothing has expired."""
     planned, owners = plan(desired.manifests, desired.mesh_config)
-    configs = _proxy_configs(desired)
+    configs = by_age(manifest.resource for manifest in desired.manifests.values())
     proxies: dict[str, Proxy] = {}
     workloads: dict[str, ObjectRef] = {}
     sidecars: dict[str, Sidecar] = {}
@@ -120,13 +120,6 @@ def _labelled(pod: Pod, labels: Mapping[str, str]) -> Pod:
 
 def _labels(namespace: Manifest | None) -> Mapping[str, str]:
     return namespace.resource.metadata.labels if namespace is not None else {}
-
-
-def _proxy_configs(desired: DesiredState) -> tuple[ProxyConfig, ...]:
-    """The oldest first."""
-    found = (m.resource for _, m in sorted(desired.manifests.items()))
-    configs = (each for each in found if isinstance(each, ProxyConfig))
-    return tuple(sorted(configs, key=lambda each: each.metadata.creation_timestamp or ""))
 
 
 def _addresses(pod: Pod) -> tuple[str, ...]:

@@ -68,6 +68,8 @@ def inject(
     """`pod`: metadata and spec, of a Pod or of a template. `namespace`: where it says none itself; `workload`: what
     made it, where its owners don't tell; `namespace_labels`: those that keep sidecars away, where nobody has looked
     yet."""
+    if not _is_pod(pod):
+        return Injected(pod, pod, (_describe_unreadable(workload, source),))
     document: Document = dict(pod)
     document["metadata"] = {**(pod.get("metadata") or {})}
     document["metadata"]["annotations"] = dict(document["metadata"].get("annotations") or {})
@@ -204,6 +206,22 @@ class _Making:
         return {**stated, SIDECAR_STATUS: status}
 
 
+def _is_pod(pod: Mapping[str, Any]) -> bool:
+    """As far as it is looked into by hand: what an API server takes is, and what a file holds may be anything."""
+    metadata, spec = pod.get("metadata") or {}, pod.get("spec")
+    if not isinstance(metadata, dict) or not isinstance(spec, dict) or not spec.get("containers"):
+        return False
+    texts = (metadata.get("labels") or {}, metadata.get("annotations") or {})
+    if not all(isinstance(each, dict) and all(isinstance(text, str) for text in each.values()) for each in texts):
+        return False
+    lists = (spec.get(name) or [] for name in (*probes.LISTS, "volumes", "imagePullSecrets"))
+    return all(
+        isinstance(each, list)
+        and all(isinstance(item, dict) and isinstance(item.get("name"), str) and item["name"] for item in each)
+        for each in lists
+    )
+
+
 def _read(plain: Document, installation: Installation, namespace: str) -> Pod | None:
     """What is known of the pod; None for what is none. What an API server takes is not doubted here."""
     stated = plain["metadata"]
@@ -226,8 +244,9 @@ def _render_overrides(own: Mapping[str, Document]) -> str:
 
 
 def _describe_unreadable(workload: ObjectRef | None, source: Source | None) -> Problem:
-    what = "there is no pod's spec here, so that nothing is injected"
-    return Problem(workload, "spec", "MissingField", f"{what}; write the spec, with containers", source=source)
+    what = "this is no pod, so that nothing is injected"
+    remedy = "write a spec with containers, each with a name, and labels and annotations as text"
+    return Problem(workload, "spec", "WrongType", f"{what}; {remedy}", source=source)
 
 
 def _describe_endless(ref: ObjectRef, sidecar: Sidecar, source: Source | None) -> Problem:

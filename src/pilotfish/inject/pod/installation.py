@@ -18,8 +18,6 @@ from pilotfish.model.wellknown import STATUS_PORT
 
 Document = dict[str, Any]
 NATIVE_SIDECAR: Final = "sidecar.istio.io/nativeSidecar"
-FIRST_WITH_NATIVE_SIDECARS: Final = (1, 29)
-"""The version of Kubernetes from which on every cluster runs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +26,6 @@ class Installation:
     values: InjectionValues = field(default_factory=InjectionValues)
     proxy_configs: tuple[istio.ProxyConfig, ...] = ()
     """All of the mesh, the oldest first."""
-    native_sidecars: bool = True
-    """Whether the cluster runs init containers that stay, where neither values nor the pod say which it is to be."""
     environment: tuple[tuple[str, str], ...] = ()
     """Variables of every proxy: the metadata that the webhook's path carries."""
 
@@ -39,10 +35,8 @@ class Installation:
 
     def is_native(self, annotations: Mapping[str, str]) -> bool:
         """Whether a pod's proxy is an init container that stays, which starts before the app and ends after it."""
-        said = self.values.proxy.native
-        default = self.native_sidecars if said is None else said
         stated = parse_boolean(annotations.get(NATIVE_SIDECAR))
-        return default if stated is None else stated
+        return self.values.proxy.native if stated is None else stated
 
     def holds_app(self, held: bool) -> bool:
         """`held`: what the pod's ProxyConfig says."""

@@ -35,7 +35,7 @@ def build_labels(
     found = {**sidecar.labels, _NAME: named[:_LONGEST_LABEL].rstrip("-"), _REVISION: version}
     if sidecar.type is ProxyType.ROUTER:
         found[_REV] = installation.revision
-    if network := dict(installation.environment).get("ISTIO_META_NETWORK", installation.values.network):
+    if network := dict(installation.environment).get("ISTIO_META_NETWORK") or installation.values.network:
         found[NETWORK] = network
     return {name: value for name, value in found.items() if name not in labels}
 

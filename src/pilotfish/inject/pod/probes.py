@@ -66,5 +66,6 @@ def _asked(spec: Document) -> Iterator[tuple[str, Document]]:
             if isinstance(probe := container.get(f"{kind}Probe"), dict):
                 yield probe_path(name, kind), probe
         for hook in _HOOKS:
-            if isinstance(handler := (container.get("lifecycle") or {}).get(hook), dict):
+            lifecycle = container.get("lifecycle")
+            if isinstance(lifecycle, dict) and isinstance(handler := lifecycle.get(hook), dict):
                 yield hook_path(name, hook), handler

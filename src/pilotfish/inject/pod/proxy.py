@@ -59,7 +59,7 @@ def build_proxy(
         **pull_policy(installation),
         "args": list(_arguments(sidecar)),
         "ports": [{"name": "http-envoy-prom", "containerPort": PROMETHEUS_PORT, "protocol": "TCP"}],
-        "env": list(_environment(sidecar, probes, installation)),
+        "env": _environment(sidecar, probes, installation),
         "securityContext": _security_context(sidecar, annotations, installation),
         "readinessProbe": _readiness(annotations, installation),
         "volumeMounts": proxy_mounts(annotations),
@@ -93,7 +93,14 @@ def _arguments(sidecar: Sidecar) -> Iterator[str]:
         yield f"--component-log-level={sidecar.wishes.component_log_level}"
 
 
-def _environment(sidecar: Sidecar, probes: ProbeTable, installation: Installation) -> Iterator[Document]:
+def _environment(sidecar: Sidecar, probes: ProbeTable, installation: Installation) -> list[Document]:
+    """What the webhook's path says goes before what the values say."""
+    stated = dict(installation.environment)
+    found = [each for each in _variables(sidecar, probes, installation) if each["name"] not in stated]
+    return [*found, *(_variable(name, value) for name, value in stated.items())]
+
+
+def _variables(sidecar: Sidecar, probes: ProbeTable, installation: Installation) -> Iterator[Document]:
     values = installation.values
     discovery = sidecar.proxy_config.discovery_address
     yield _variable("CA_ADDR", values.ca_address or discovery)
@@ -119,8 +126,6 @@ def _environment(sidecar: Sidecar, probes: ProbeTable, installation: Installatio
         yield _variable(PROBERS, render_probers(probes))
     if sidecar.prometheus is not None:
         yield _variable(PROMETHEUS, _render_target(sidecar.prometheus))
-    for name, value in installation.environment:
-        yield _variable(name, value)
 
 
 def _variable(name: str, value: str) -> Document:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import ssl
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from pilotfish.model.wellknown import DISCOVERY_ACCOUNT, discovery_names
 from pilotfish.runtime.certificates import describe
 from pilotfish.runtime.control.views import IdentityView
 from pilotfish.runtime.discovery.authority_store import Change, Directory, Shared, State
-from pilotfish.runtime.discovery.contexts import client_context, server_context
+from pilotfish.runtime.discovery.contexts import client_context, server_context, web_context
 from pilotfish.runtime.discovery.notice import Notice
 from pilotfish.runtime.discovery.plugged import Plugged
 from pilotfish.runtime.errors import MachineError
@@ -51,9 +52,11 @@ class NotYetError(Exception):
 class AuthorityKeeper:
     """`load` once, then `run`; `follow` whenever the objects change."""
 
-    def __init__(self, directory: Path | None, files: Path | None, shared: Shared | None = None) -> None:
+    def __init__(
+        self, directory: Path | None, files: Path | None, shared: Shared | None = None, service: str = DISCOVERY_ACCOUNT
+    ) -> None:
         """`directory`: where the state is kept; None forgets it. `files`: a directory with a user's four files.
-        `shared`: what replicas have in common, in the place of a directory."""
+        `shared`: what replicas have in common, in the place of a directory. `service`: by which discovery is called."""
         self.moved = Notice()
         """Wakes who waits for new roots, another signer or another trust domain."""
         self.problem: Problem | None = None
@@ -63,13 +66,14 @@ class AuthorityKeeper:
         self._directory = Directory(directory)
         self._shared = shared
         self._spread = shared.spread if shared is not None else succession.SPREAD
+        self._service = service
         self._plugged = Plugged(files)
         self._state: Succession
         self._domains: Domains
         self._wanted_domain = ""
         self._root_namespace = ""
-        self._context: tuple[float, ssl.SSLContext] | None = None
-        """Until when it is good, and the context with the server's certificate."""
+        self._contexts: dict[str, tuple[float, ssl.SSLContext]] = {}
+        """By what is served: until when it is good, and the context with the server's certificate."""
         self._signers = ThreadPoolExecutor(2, "signer")
         self._woken = asyncio.Event()
 
@@ -98,7 +102,7 @@ class AuthorityKeeper:
     def follow(self, desired: DesiredState) -> None:
         """The user's objects are these now."""
         if self._read_objects(desired):
-            self._context = None
+            self._contexts.clear()
             self._look()
             self.moved.notify()
 
@@ -225,10 +229,18 @@ class AuthorityKeeper:
 
     def server_context(self) -> ssl.SSLContext:
         """For a connection that begins now. Whoever shows a certificate must show one of the mesh's."""
+        return self._current("xds", lambda chain, key: server_context(chain, key, self._state.trusted))
+
+    def web_context(self) -> ssl.SSLContext:
+        """For a connection of an API server that begins now."""
+        return self._current("web", web_context)
+
+    def _current(self, what: str, make: Callable[[bytes, PrivateBytes], ssl.SSLContext]) -> ssl.SSLContext:
+        """Made anew when half of its certificate's time is over."""
         now = time.time()
-        if self._context is None or now >= self._context[0]:
-            self._context = (now + DEFAULT_TTL / 2, server_context(*self._own_pair(now), self._state.trusted))
-        return self._context[1]
+        if what not in self._contexts or now >= self._contexts[what][0]:
+            self._contexts[what] = (now + DEFAULT_TTL / 2, make(*self._own_pair(now)))
+        return self._contexts[what][1]
 
     def client_context(self) -> ssl.SSLContext:
         """To call a workload of the mesh, as discovery: whose certificate it shows is the caller's to look at."""
@@ -239,7 +251,9 @@ class AuthorityKeeper:
         key = new_key()
         me = Identity(self.trust_domain, self._root_namespace, DISCOVERY_ACCOUNT)
         public = parse_request(build_request(key)).public_key
-        return self._state.current.sign(public, me, DEFAULT_TTL, now, discovery_names(self._root_namespace)), key
+        return self._state.current.sign(
+            public, me, DEFAULT_TTL, now, discovery_names(self._root_namespace, self._service)
+        ), key
 
     def _look(self) -> None:
         """What the user wants may have changed."""
@@ -291,7 +305,7 @@ class AuthorityKeeper:
             self._shared.look()
         self._woken.set()
         if told:
-            self._context = None
+            self._contexts.clear()
             _log.info("signing with %s, %s", state.current.fingerprint[:16], self.source)
             self.moved.notify()
 

@@ -24,6 +24,15 @@ def server_context(chain: bytes, key: PrivateBytes, roots: bytes) -> ssl.SSLCont
     return made
 
 
+def web_context(chain: bytes, key: PrivateBytes) -> ssl.SSLContext:
+    """HTTP for whoever trusts the roots; who asks shows no certificate. PEM."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.set_alpn_protocols(["http/1.1"])
+    _load(made, chain, key)
+    return made
+
+
 def client_context(chain: bytes, key: PrivateBytes, roots: bytes) -> ssl.SSLContext:
     """Whose certificate a workload shows is the caller's to look at. PEM."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

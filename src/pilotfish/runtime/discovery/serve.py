@@ -16,10 +16,12 @@ from aiohttp import web
 
 from pilotfish.cluster.kubeconfig import Access
 from pilotfish.config.desired import DesiredState, update
+from pilotfish.config.injection import revised
 from pilotfish.discovery.admission import Door
 from pilotfish.discovery.plane import ControlPlane
-from pilotfish.model.wellknown import ROOT_NAMESPACE
+from pilotfish.model.wellknown import DISCOVERY_ACCOUNT, MESH_CONFIG_MAP, ROOT_NAMESPACE
 from pilotfish.runtime.discovery.address import Address
+from pilotfish.runtime.discovery.admissions import Admissions
 from pilotfish.runtime.discovery.ads_server import bind, make_server
 from pilotfish.runtime.discovery.authority import AuthorityKeeper
 from pilotfish.runtime.discovery.callers import Callers, TokenKeys
@@ -30,6 +32,7 @@ from pilotfish.runtime.discovery.keys import REFRESH, KeyKeeper
 from pilotfish.runtime.discovery.metrics import Metrics
 from pilotfish.runtime.discovery.monitoring import Monitoring
 from pilotfish.runtime.discovery.state import StateFile
+from pilotfish.runtime.discovery.webhooks import Webhooks
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.garbage import look_seldom
 from pilotfish.runtime.http.served import LOG
@@ -66,6 +69,8 @@ class Options:
     """Serve others than this machine's processes without TLS."""
     secure: Address | None = None
     """Where xDS and certificates are served over TLS; None for nowhere."""
+    webhook: Address | None = None
+    """Where API servers ask about pods and objects, over TLS; None for nowhere."""
     authority: Path | None = None
     """A directory with Istio's four files of a certificate authority; None: the Secret `cacerts`, or one of our own."""
     token_keys: tuple[Path, ...] = ()
@@ -81,6 +86,10 @@ class Options:
     cluster: ClusterOptions | None = None
     """Whose objects are read instead of manifests."""
 
+    @property
+    def revision(self) -> str:
+        return self.cluster.revision if self.cluster is not None else ""
+
     def check(self) -> None:
         """Raises MachineError where serving would be unsafe, or could never serve anything."""
         for flag, address in {"--xds-address": self.xds, "--monitoring-address": self.monitoring}.items():
@@ -93,6 +102,11 @@ class Options:
             raise MachineError(
                 f"--secure-address {self.secure} would sign with a root that is forgotten at the next start",
                 "give --state DIR to keep it, or --ca DIR with your own",
+            )
+        if self.webhook is not None and self.secure is None:
+            raise MachineError(
+                f"--webhook-address {self.webhook} would have no certificate: it is of the mesh's authority",
+                "give --secure-address, which proxies get theirs from",
             )
 
 
@@ -113,8 +127,16 @@ class DiscoveryServer:
         self._front: Front | None = None
         if options.secure is not None:
             directory = options.state / "ca" if options.state is not None else None
-            self.authority = AuthorityKeeper(directory, options.authority)
+            service = revised(DISCOVERY_ACCOUNT, options.revision)
+            self.authority = AuthorityKeeper(directory, options.authority, service=service)
             self._front = Front(self.authority.server_context, self.plane.door.pace)
+        self.webhook = options.webhook
+        """With the port that was chosen, once started."""
+        self._webhooks: Webhooks | None = None
+        if options.webhook is not None and self.authority is not None:
+            admissions = Admissions(self.driver.metrics.registry)
+            config_map = revised(MESH_CONFIG_MAP, options.revision)
+            self._webhooks = Webhooks(self.authority.web_context, admissions, config_map)
         own = self.authority.client_context if self.authority is not None else None
         self._keys = KeyKeeper(
             self.driver.supply, self.plane.mesh.key_host, own, options.state, refresh=options.key_refresh
@@ -147,6 +169,8 @@ class DiscoveryServer:
             await self._server.start()
             if self._front is not None:
                 self._front.start()
+            if self._webhooks is not None and self.webhook is not None:
+                self.webhook = await self._listen_webhooks(self._webhooks, self.webhook)
         except BaseException:
             await self.__aexit__()
             raise
@@ -163,6 +187,8 @@ class DiscoveryServer:
         if self._server is not None:
             await self.driver.drain(_DRAIN)
             await self._server.stop(None)
+        if self._webhooks is not None:
+            await self._webhooks.close()
         if self._front is not None:
             await self._front.close()
         if self.authority is not None:
@@ -204,6 +230,8 @@ class DiscoveryServer:
         if self.authority is not None:
             desired = replace(desired, mesh_config=desired.mesh_config.with_aliases(self.authority.trust_domains))
         self.driver.change(desired, since)
+        if self._webhooks is not None:
+            self._webhooks.follow(desired)
         self._keys.look(self.plane.mesh.wanted_keys)
 
     async def _listen_http(self) -> Address:
@@ -225,6 +253,12 @@ class DiscoveryServer:
             self.secure = front.listen(address)
         except OSError as error:
             raise _unavailable("--secure-address", address, error) from error
+
+    async def _listen_webhooks(self, webhooks: Webhooks, address: Address) -> Address:
+        try:
+            return await webhooks.listen(address)
+        except OSError as error:
+            raise _unavailable("--webhook-address", address, error) from error
 
     def _listen_xds(self, server: grpc.aio.Server) -> Address:
         try:

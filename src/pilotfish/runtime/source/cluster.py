@@ -19,6 +19,7 @@ from typing import Final
 
 from pilotfish.cluster.kubeconfig import Access
 from pilotfish.cluster.reading import UNREAD_SECRETS, Reader, node_of, placed, read_node
+from pilotfish.config.injection import revised
 from pilotfish.config.manifest import Loaded
 from pilotfish.model import ObjectRef, Problem
 from pilotfish.model.kinds import (
@@ -31,7 +32,7 @@ from pilotfish.model.kinds import (
     SECRET,
     SUPPORTED,
 )
-from pilotfish.model.wellknown import ROOT_NAMESPACE
+from pilotfish.model.wellknown import MESH_CONFIG_MAP, ROOT_NAMESPACE
 from pilotfish.runtime.cluster.api import Api
 from pilotfish.runtime.cluster.errors import Forbidden
 from pilotfish.runtime.cluster.reflector import Collection, Reflector, Served, Trouble
@@ -48,7 +49,7 @@ _APART: Final = (CONFIG_MAP, ENDPOINTS, POD, SECRET)
 
 def mesh_config_name(revision: str = "") -> str:
     """The ConfigMap of the root namespace whose key `mesh` is the meshConfig."""
-    return f"istio-{revision}" if revision not in ("", "default") else "istio"
+    return revised(MESH_CONFIG_MAP, revision)
 
 
 def collections(revision: str = "", root_namespace: str = ROOT_NAMESPACE) -> tuple[Collection, ...]:
