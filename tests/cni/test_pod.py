@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from pilotfish.capture import ALL, CaptureSpec
+from pilotfish.capture.flags import render_flags
 from pilotfish.cni.pod import NodePod, find_broken, find_capture
-from pilotfish.inject.pod.capture import render_flags
 
 FLAGS = ("-p", "15001", "-z", "15006", "-u", "1337", "-g", "1337", "-m", "REDIRECT", "-i", "*", "-x", "", "-b", "*")
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pilotfish.capture.spec import CaptureSpec
+
 
 @dataclass(frozen=True, slots=True)
 class Flag:
@@ -57,6 +59,8 @@ SWITCHES: Final = (
 )
 LISTS: Final = frozenset((*(flag.field for flag in FLAGS if flag.letter in set("bdixqock")), "owner_groups_exclude"))
 """Fields that an empty value empties; of others it is Istio's way of leaving a flag out."""
+_USUAL: Final = CaptureSpec()
+_SAID: Final = frozenset("pzugmbdix")
 _BY_NAME: Final = {word: flag for flag in FLAGS for word in (f"-{flag.letter}", f"--{flag.name}") if word != "-"}
 _SWITCHES: Final = {f"--{switch.name}": switch for switch in SWITCHES}
 _OF_ISTIO: Final = frozenset(("--run-validation", "--skip-rule-apply", "--force-apply", "--reconcile"))
@@ -72,6 +76,18 @@ def as_document(given: Mapping[str, object]) -> dict[str, object]:
 def parse_flags(words: Sequence[str]) -> dict[str, object]:
     """Fields for `parse_spec`. Raises ValueError for a word that is no flag: what it asks for would not be captured."""
     return as_document(dict(_read(words)))
+
+
+def render_flags(spec: CaptureSpec) -> Iterator[str]:
+    """The words of which `parse_flags` makes the same: what people look for, and what is other than usual."""
+    for flag in FLAGS:
+        value = getattr(spec, flag.field)
+        if flag.letter in _SAID or value != getattr(_USUAL, flag.field):
+            yield f"-{flag.letter}" if flag.letter else f"--{flag.name}"
+            yield ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    for switch in SWITCHES:
+        if getattr(spec, switch.field):
+            yield f"--{switch.name}"
 
 
 def _read(words: Sequence[str]) -> Iterator[tuple[str, object]]:

@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-from pilotfish.capture import ALL, CaptureSpec
-from pilotfish.capture.spec import Network
+from pilotfish.capture import CaptureSpec
+from pilotfish.capture.flags import render_flags
 from pilotfish.inject.pod.installation import Document, Installation
 from pilotfish.inject.pod.proxy import image_of, pull_policy, resources_of
 from pilotfish.model.wellknown import INIT_CONTAINER, PROXY_GID, PROXY_UID, VALIDATION_CONTAINER
 
 CAPTURE_CONTAINERS: Final = (INIT_CONTAINER, VALIDATION_CONTAINER)
-_USUAL: Final = CaptureSpec()
 
 
 def build_capture(capture: CaptureSpec, annotations: Mapping[str, str], installation: Installation) -> Document:
@@ -26,50 +25,6 @@ def build_capture(capture: CaptureSpec, annotations: Mapping[str, str], installa
         "resources": resources_of(annotations, installation),
         "securityContext": _unprivileged(installation) if by_node else _privileged(installation),
     }
-
-
-def render_flags(capture: CaptureSpec) -> Iterator[str]:
-    """As `pilotfish capture` takes them, which are those of Istio's `istio-iptables`; what is as usual is not said."""
-    yield from ("-p", str(capture.proxy_port), "-z", str(capture.inbound_capture_port))
-    yield from ("-u", _joined(capture.proxy_uids), "-g", _joined(capture.proxy_gids), "-m", str(capture.mode))
-    yield from ("-i", _ranges(capture.outbound_ip_ranges_include), "-x", _ranges(capture.outbound_ip_ranges_exclude))
-    yield from ("-b", _ports(capture.inbound_ports_include), "-d", _ports(capture.inbound_ports_exclude))
-    for letter, items in (
-        ("-q", capture.outbound_ports_include),
-        ("-o", capture.outbound_ports_exclude),
-        ("-c", capture.exclude_interfaces),
-        ("-k", capture.reroute_virtual_interfaces),
-    ):
-        if items:
-            yield from (letter, _joined(items))
-    for name, groups, usual in (
-        ("--owner-groups", capture.owner_groups_include, _USUAL.owner_groups_include),
-        ("--owner-groups-exclude", capture.owner_groups_exclude, _USUAL.owner_groups_exclude),
-    ):
-        if groups != usual:
-            yield from (name, groups if isinstance(groups, str) else _joined(groups))
-    if capture.host_ipv4_loopback_cidr != _USUAL.host_ipv4_loopback_cidr:
-        yield from ("--host-ipv4-loopback-cidr", str(capture.host_ipv4_loopback_cidr))
-    for switch, is_on in (
-        ("--redirect-dns", capture.redirect_dns),
-        ("--capture-all-dns", capture.capture_all_dns),
-        ("--drop-invalid", capture.drop_invalid),
-        ("--dual-stack", capture.enable_ipv6),
-    ):
-        if is_on:
-            yield switch
-
-
-def _ranges(networks: tuple[Network, ...] | str) -> str:
-    return networks if isinstance(networks, str) else _joined(networks)
-
-
-def _ports(ports: tuple[int, ...] | str) -> str:
-    return ALL if isinstance(ports, str) else _joined(ports)
-
-
-def _joined(items: tuple[object, ...]) -> str:
-    return ",".join(map(str, items))
 
 
 def _privileged(installation: Installation) -> Document:

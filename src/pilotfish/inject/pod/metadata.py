@@ -9,7 +9,6 @@ from typing import Final
 import msgspec
 
 from pilotfish.config.kubernetes import Metadata, OwnerReference
-from pilotfish.inject.annotations import MODE
 from pilotfish.inject.pod.installation import Document, Installation
 from pilotfish.inject.sidecar import Sidecar
 from pilotfish.model import Kind, ObjectRef
@@ -46,9 +45,6 @@ def build_annotations(
     found = dict(installation.values.annotations)
     apps = [each["name"] for each in containers if each["name"] != PROXY_CONTAINER]
     is_gateway = sidecar.type is ProxyType.ROUTER
-    if sidecar.capture is not None and installation.values.cni:
-        # The node's plugin reads the pod alone.
-        found |= {**installation.defaults, MODE: str(sidecar.capture.mode), **annotations}
     if not is_gateway:
         found[_REV] = installation.revision
     if apps and (not is_gateway or len(apps) == 1):

@@ -1,4 +1,4 @@
-"""What the init container of a pod is told, and what `pilotfish capture` makes of it."""
+"""Flags say what a CaptureSpec does, and it is made of them again."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pilotfish.capture import ALL, CaptureSpec, Mode
+from pilotfish.capture import ALL, CaptureSpec, Mode, parse_spec
+from pilotfish.capture.flags import parse_flags, render_flags
 from pilotfish.cli.capture_config import config_options, read_spec
 from pilotfish.inject.annotations import spec_from_annotations
-from pilotfish.inject.pod.capture import render_flags
 
 _PREFIX = "traffic.sidecar.istio.io/"
 
 
-def parse(arguments: list[str]) -> CaptureSpec:
+def parse(words: list[str]) -> CaptureSpec:
+    """As an init container reads them."""
     found: list[CaptureSpec] = []
 
     @click.command
@@ -24,7 +25,7 @@ def parse(arguments: list[str]) -> CaptureSpec:
     def command(config: str | None, flags: dict[str, object], output: str) -> None:
         found.append(read_spec(config, flags))
 
-    result = CliRunner().invoke(command, arguments)
+    result = CliRunner().invoke(command, words)
     assert result.exit_code == 0, result.output
     return found[0]
 
@@ -62,5 +63,8 @@ def parse(arguments: list[str]) -> CaptureSpec:
     ids=["usual", "transparent", "little", "much"],
 )
 def test_the_rules_are_made_of_the_same(spec: CaptureSpec | None) -> None:
+    """By an init container, and by the node, which reads its words."""
     assert spec is not None
-    assert parse(list(render_flags(spec))) == spec
+    words = list(render_flags(spec))
+    assert parse(words) == spec
+    assert parse_spec(parse_flags(words))[0] == spec
