@@ -15,12 +15,14 @@ import msgspec
 from aiohttp import web
 
 from pilotfish.cluster.kubeconfig import Access
-from pilotfish.cluster.paths import collection, item
+from pilotfish.cluster.paths import item
 from pilotfish.cni.conflist import PLUGIN, build_plugin
 from pilotfish.cni.pod import NodePod
+from pilotfish.model import ObjectRef
 from pilotfish.model.kinds import DAEMON_SET, NODE, POD
 from pilotfish.runtime.cluster.api import JSON_PATCH, Api
 from pilotfish.runtime.cluster.errors import ApiError, Forbidden, Unauthorized, Unreachable
+from pilotfish.runtime.cluster.reflector import Collection, Reflector, Served
 from pilotfish.runtime.cni.captures import Captures
 from pilotfish.runtime.cni.chained import HostPlugin, keep_chained
 from pilotfish.runtime.cni.repair import Repair, Way
@@ -70,7 +72,7 @@ async def run(access: Access, options: CniOptions) -> None:
         status = await _serve_readiness(options.ready_port, ready)
         duties = [
             loop.create_task(keep_chained(plugin, ready)),
-            loop.create_task(_follow_pods(api, options.node, repair)),
+            loop.create_task(_follow_pods(api, options.node, repair).run()),
             *([loop.create_task(_untaint(api, options, ready))] if options.taint else []),
         ]
         try:
@@ -119,23 +121,18 @@ async def _is_uninstalled(api: Api, namespace: str) -> bool:
     return "deletionTimestamp" in found["metadata"]
 
 
-async def _follow_pods(api: Api, node: str, repair: Repair) -> None:
-    selector = f"spec.nodeName={node}"
-    while True:
-        try:
-            version = ""
-            async for page in api.pages(collection(POD), shape=NodePod, fieldSelector=selector):
-                version = page.resource_version
-                for pod in page.items:
-                    repair.see(pod)
-            async for event in api.watch(collection(POD), since=version, shape=msgspec.Raw, fieldSelector=selector):
-                if event.type in ("ADDED", "MODIFIED"):
-                    repair.see(msgspec.json.decode(event.object, type=NodePod))
-                elif event.type == "ERROR":
-                    break
-        except (MachineError, msgspec.ValidationError) as error:
-            _log.warning("the node's pods are not followed: %s", error)
-        await asyncio.sleep(_AGAIN)
+def _follow_pods(api: Api, node: str, repair: Repair) -> Reflector:
+    def see(ref: ObjectRef, data: bytes | None, version: str) -> None:
+        if data is not None:
+            repair.see(msgspec.json.decode(data, type=NodePod))
+
+    def tell() -> None:
+        if reflector.trouble is not None:
+            _log.warning("the node's pods are not followed: %s", reflector.trouble.error)
+
+    of = Collection(POD, field_selector=f"spec.nodeName={node}")
+    reflector = Reflector(api, of, Served(), see, tell)
+    return reflector
 
 
 async def _untaint(api: Api, options: CniOptions, ready: asyncio.Event) -> None:
