@@ -18,8 +18,10 @@ from pilotfish.runtime.control.client import Unreachable
 from tests.cli.conftest import Invoke
 from tests.cli.fakes import FakeMesh, mesh_view, pod
 
-MESHLESS = {"version", "completion", "xds", "validate", "test", "image"}
+MESHLESS = {"version", "completion", "xds", "validate", "test", "image", "manifest"}
 """Those that ask no mesh."""
+IN_A_CLUSTER = {"install", "upgrade", "uninstall", "tag", "check"}
+"""Those of which a machine has nothing."""
 OTHERS = {"discovery", "agent", "agent-request", "capture", "cni"}
 """Those whose start-up may be heavy: they run for long."""
 
@@ -72,7 +74,8 @@ def test_every_command_about_a_mesh_takes_its_name(name: str) -> None:
     command: click.Command = import_module(f"pilotfish.cli.{COMMANDS[name][0]}").command
     leaves = list(command.commands.values()) if isinstance(command, click.Group) else [command]
     options = {option for leaf in (command, *leaves) for param in leaf.params for option in param.opts}
-    assert ("--name" in options) is (name not in MESHLESS)
+    assert ("--name" in options) is (name not in MESHLESS | IN_A_CLUSTER)
+    assert ("--context" in options) is (name in IN_A_CLUSTER)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,7 @@ def test_every_command_about_a_mesh_takes_its_name(name: str) -> None:
         (["compose", "ps"], "; use 'pilotfish get pods'"),
         (["compose", "-f", "x", "ps"], "; use 'pilotfish up FILE'"),
         (["create", "cluster"], "; use 'pilotfish up FILE'"),
-        (["install"], "; use 'pilotfish up FILE'"),
+        (["precheck"], "; use 'pilotfish check --pre'"),
         (["xyzzy"], ""),
     ],
 )

@@ -53,9 +53,6 @@ FOREIGN: dict[str, str] = {
     "config": "get meshes",
     "auth": "authz check POD",
     # istioctl and helm
-    "install": "up FILE",
-    "upgrade": "apply -f FILE",
-    "uninstall": "down",
     "kube-inject": "up FILE",
     "x": "--help",
     "experimental": "--help",
@@ -63,14 +60,17 @@ FOREIGN: dict[str, str] = {
     "dashboard": "status",
     "bug-report": "status",
     "ztunnel-config": "proxy-config",
-    "precheck": "validate FILE",
+    "precheck": "check --pre",
+    "verify-install": "check --post",
+    "tags": "tag list",
+    "revision": "tag list",
+    "profile": "manifest",
     "template": "apply -f CHART",
     # what people try
     "show": "get pods",
     "list": "get pods",
     "shell": "exec POD -- sh",
     "help": "--help",
-    "check": "validate FILE",
     "lint": "validate FILE",
 }  # fmt: skip
 """What is typed elsewhere → what is typed here; of two words the first alone, too."""

@@ -1,0 +1,81 @@
+"""An ingress gateway: a pod that is injected whole, so that it follows the control plane's revision.
+
+Source: https://istio.io/latest/docs/setup/additional-setup/gateway/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pilotfish.install.names import REVISION, Names, Object
+from pilotfish.install.pods import autoscaler, budget, placement, pull
+from pilotfish.install.values import GatewayPort, Values
+from pilotfish.model.wellknown import PROXY_GID, PROXY_UID
+
+
+def gateway(values: Values, names: Names, labels: Mapping[str, str]) -> tuple[Object, ...]:
+    source = values.gateway
+    head = {"name": source.name, "namespace": names.namespace}
+    selector = {"app": source.name, "istio": source.name.removeprefix("istio-")}
+    named = {**labels, **selector}
+    return (
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {**head, "labels": named}},
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {
+                **head,
+                "labels": named,
+                **({"annotations": source.annotations} if source.annotations else {}),
+            },
+            "spec": {"type": source.type, "selector": selector, "ports": list(map(_port, source.ports))},
+        },
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {**head, "labels": named},
+            "spec": {
+                "replicas": source.autoscale.min,
+                "selector": {"matchLabels": selector},
+                "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+                "template": _template(values, names, named),
+            },
+        },
+        budget(source.name, names.namespace, named, selector),
+        *autoscaler(source.name, names.namespace, named, source.autoscale),
+    )
+
+
+def _template(values: Values, names: Names, labels: Mapping[str, str]) -> Object:
+    """The injector fills in the container, by its name. With a revision, the label says whose."""
+    source = values.gateway
+    asked = {"sidecar.istio.io/inject": "true"}
+    labels = {name: value for name, value in labels.items() if name != REVISION}
+    asked |= {REVISION: names.revision} if names.revision else {}
+    amounts = {"requests": source.resources.requests, "limits": source.resources.limits}
+    return {
+        "metadata": {"labels": {**labels, **asked}, "annotations": {"inject.istio.io/templates": "gateway"}},
+        "spec": {
+            "serviceAccountName": source.name,
+            **pull(values),
+            **placement(source),
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": PROXY_UID,
+                "runAsGroup": PROXY_GID,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [{"name": "istio-proxy", "image": "auto", "resources": amounts}],
+        },
+    }
+
+
+def _port(port: GatewayPort) -> Object:
+    chosen = {"nodePort": port.node_port} if port.node_port else {}
+    return {
+        "name": port.name,
+        "port": port.port,
+        "targetPort": port.target_port or port.port,
+        "protocol": "TCP",
+        **chosen,
+    }

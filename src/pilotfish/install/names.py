@@ -1,0 +1,75 @@
+"""What an installation calls its objects, and by which labels it knows them again.
+
+Proxies and Istio's tools look for some of them, which have Istio's names: the Service and its account `istiod`, the
+ConfigMap `istio`. All else is called `pilotfish`. A revision's have its name at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pilotfish.model.wellknown import ROOT_NAMESPACE
+
+Object = dict[str, Any]
+"""As in a manifest."""
+DEFAULT: Final = "default"
+"""How the revision without a name is called in labels."""
+RESERVED: Final = frozenset({DEFAULT})
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+PART_OF: Final = "app.kubernetes.io/part-of"
+REVISION: Final = "istio.io/rev"
+TAG: Final = "istio.io/tag"
+PILOTFISH: Final = "pilotfish"
+ROOT_CERTIFICATE: Final = "istio-ca-root-cert"
+"""The ConfigMap of each namespace with whom to trust."""
+AUTHORITY: Final = "pilotfish-authority"
+"""The Secret with what discovery signs with."""
+PLUGGED_IN: Final = "cacerts"
+"""The Secret with an authority of the user's."""
+CNI: Final = "pilotfish-cni"
+VALUES: Final = "pilotfish.io/values"
+"""The annotation of the control plane with what it was installed with."""
+OURS: Final = {MANAGED_BY: PILOTFISH, PART_OF: PILOTFISH}
+"""On everything that an installation creates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    revision: str = ""
+    namespace: str = ROOT_NAMESPACE
+
+    @property
+    def own(self) -> str:
+        """Deployment, budgets, roles, webhook configurations."""
+        return self.revised(PILOTFISH)
+
+    @property
+    def service(self) -> str:
+        """Service and ServiceAccount."""
+        return self.revised("istiod")
+
+    @property
+    def mesh(self) -> str:
+        """The ConfigMap with the meshConfig."""
+        return self.revised("istio")
+
+    @property
+    def lease(self) -> str:
+        return f"{self.own}-leader"
+
+    @property
+    def label(self) -> str:
+        """What `istio.io/rev` says."""
+        return self.revision or DEFAULT
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {**OURS, REVISION: self.label}
+
+    def revised(self, name: str) -> str:
+        return f"{name}-{self.revision}" if self.revision else name
+
+
+def tag_name(tag: str) -> str:
+    return f"{PILOTFISH}-tag-{tag}"
