@@ -58,6 +58,9 @@ class Client:
             self._call = channel.stream_stream(METHOD + "DeltaAggregatedResources")()
             for type_url in (CLUSTER, LISTENER):
                 await self._ask(type_url, node_id)
+            for type_url in (ENDPOINT, ROUTE):
+                if self.has[type_url]:  # of an earlier stream: as Envoy, it asks for them again
+                    await self._ask(type_url, node_id, list(self.has[type_url]))
             async for body in self._call:
                 await self._take(discovery_pb2.DeltaDiscoveryResponse.FromString(body))
 

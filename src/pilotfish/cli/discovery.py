@@ -106,6 +106,12 @@ if TYPE_CHECKING:
     help="How often keys of token issuers (jwksUri) are fetched.",
 )
 @click.option(
+    "--connection-age",
+    metavar="DURATION",
+    help="End a proxy's connection when it is so old, a tenth more or less, so that proxies spread over replicas; 0s "
+    "for never. Default: 30m with --cluster, else never.",
+)
+@click.option(
     "--operator",
     "operators",
     multiple=True,
@@ -138,6 +144,7 @@ def command(
     token_keys: tuple[Path, ...],
     only_pods: bool,
     key_refresh: str,
+    connection_age: str | None,
     operators: tuple[str, ...],
     log_level: str,
 ) -> None:
@@ -178,6 +185,7 @@ def command(
         operators=operators,
         state=state,
         key_refresh=parse_duration(key_refresh),
+        connection_age=parse_duration(connection_age or ("30m" if cluster else "0s")),
     )
     try:
         asyncio.run(serve(options))

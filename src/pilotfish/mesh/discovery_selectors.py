@@ -47,8 +47,13 @@ def _is_kept(ref: ObjectRef) -> bool:
 
 
 def _is_selected(namespace: str, manifests: Manifests, config: MeshConfig) -> bool:
-    """The root namespace always is: it is the mesh's own."""
     manifest = manifests.get(NAMESPACE.ref("", namespace))
-    stated = manifest.resource.metadata.labels if manifest is not None else {}
+    return selects(config, namespace, manifest.resource.metadata.labels if manifest is not None else {})
+
+
+def selects(config: MeshConfig, namespace: str, stated: Mapping[str, str]) -> bool:
+    """`stated`: its labels. The root namespace always is selected: it is the mesh's own."""
+    if not config.discovery_selectors or namespace == config.root_namespace:
+        return True
     labels = namespace_labels(namespace, stated)
-    return namespace == config.root_namespace or any(fits(each, labels) for each in config.discovery_selectors)
+    return any(fits(each, labels) for each in config.discovery_selectors)

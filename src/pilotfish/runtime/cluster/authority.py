@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import time
 import uuid
 from collections.abc import Mapping
 from typing import Any, Final
@@ -30,6 +31,8 @@ _ROOTS: Final = "root-cert.pem"
 """For people."""
 _ATTEMPTS: Final = 5
 _RETRY: Final = (1.0, 30.0)
+_LONGEST: Final = 60.0
+"""Seconds between two writes of a leader whose last ones came soon after each other."""
 
 
 class SharedAuthority:
@@ -91,9 +94,16 @@ class SharedAuthority:
 
     async def lead(self, acting: Acting, chosen: Change) -> None:
         """Write what the user's objects and the time ask for, as `chosen` says."""
+        pause, written = 0.0, time.monotonic()
         while True:
             self._woken.clear()
+            before = self._version
             await self._change(acting, chosen)
+            if before != self._version:
+                # Whoever wants something else, such as a revision with another trust domain, is not raced.
+                pause = min(_LONGEST, 2 * pause + 0.1) if time.monotonic() - written < _LONGEST else 0.0
+                written = time.monotonic()
+                await asyncio.sleep(pause)
             await self._woken.wait()
 
     async def _follow(self) -> None:

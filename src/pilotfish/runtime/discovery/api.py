@@ -14,13 +14,13 @@ PUT /api/health?proxyID=ID&healthy=true|false         what the agent of a regist
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from aiohttp import web
 
 from pilotfish.discovery.findings import Finding, findings
 from pilotfish.discovery.standing import Standing, standings
-from pilotfish.model import Proxy
+from pilotfish.model import Problem, Proxy
 from pilotfish.model.proxy import NodeId
 from pilotfish.runtime.control.views import ProblemView, SyncedView, SyncView
 from pilotfish.runtime.discovery.authority import AuthorityKeeper
@@ -33,10 +33,18 @@ _ELSEWHERE = 0.5
 
 
 class Api:
-    def __init__(self, driver: Driver, authority: AuthorityKeeper | None, source: ObjectSource) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        authority: AuthorityKeeper | None,
+        source: ObjectSource,
+        problems: Callable[[], Iterable[Problem]],
+    ) -> None:
+        """`problems`: what else is wrong."""
         self._driver = driver
         self._authority = authority
         self._source = source
+        self._more = problems
         self._plane = driver.plane
 
     def pages(self) -> Pages:
@@ -69,7 +77,8 @@ class Api:
         """All that is wrong as of now."""
         now = time.time()
         of_authority = self._authority.problems(now) if self._authority is not None else ()
-        return (*map(Finding, self._source.problems()), *findings(self._plane, now), *map(Finding, of_authority))
+        around = (*self._source.problems(), *self._more())
+        return (*map(Finding, around), *findings(self._plane, now), *map(Finding, of_authority))
 
     async def _identity(self, request: web.Request) -> web.Response:
         return answer(self._authority.view if self._authority is not None else None)

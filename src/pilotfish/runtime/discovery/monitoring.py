@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from aiohttp import web
@@ -10,9 +10,11 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from pilotfish.discovery import debug
 from pilotfish.discovery.dump import config_dump
+from pilotfish.discovery.findings import Finding
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.session import ProxySession
 from pilotfish.mesh.registry.services import services
+from pilotfish.model import Problem
 from pilotfish.runtime.discovery.api import Api
 from pilotfish.runtime.discovery.authority import AuthorityKeeper
 from pilotfish.runtime.discovery.driver import Driver
@@ -27,12 +29,18 @@ _LARGEST: Final = 16 * 1024 * 1024
 
 class Monitoring:
     def __init__(
-        self, driver: Driver, authority: AuthorityKeeper | None, source: ObjectSource, operators: tuple[str, ...]
+        self,
+        driver: Driver,
+        authority: AuthorityKeeper | None,
+        source: ObjectSource,
+        operators: tuple[str, ...],
+        problems: Callable[[], Iterable[Problem]] = tuple,
     ) -> None:
-        """`operators`: addresses that read everything where only pods are served."""
+        """`operators`: addresses that read everything where all pods are known. `problems`: what is wrong beside what
+        follows from the objects."""
         self._driver = driver
         self._source = source
-        self._api = Api(driver, authority, source)
+        self._api = Api(driver, authority, source, problems)
         self._operators = operators
         self._plane = driver.plane
         self.ready = False
@@ -47,6 +55,10 @@ class Monitoring:
         app.router.add_put("/api/health", self._api.health)
         app.router.add_post("/api/owners", owners_page(self._plane))
         return app
+
+    def findings(self) -> tuple[Finding, ...]:
+        """All that is wrong as of now."""
+        return self._api.findings()
 
     def _pages(self) -> Pages:
         return {

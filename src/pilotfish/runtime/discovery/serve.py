@@ -10,6 +10,7 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 from aiohttp import web
@@ -39,6 +40,9 @@ from pilotfish.runtime.http.served import LOG
 from pilotfish.runtime.memory import keep_little
 from pilotfish.runtime.source import Batch, ObjectSource
 from pilotfish.runtime.source.files import Files
+
+if TYPE_CHECKING:
+    from pilotfish.runtime.discovery.in_cluster import InCluster
 
 _log = logging.getLogger(__name__)
 _PATIENCE = 5.0
@@ -85,6 +89,8 @@ class Options:
     """Seconds after which keys of issuers are fetched again."""
     cluster: ClusterOptions | None = None
     """Whose objects are read instead of manifests."""
+    connection_age: float = 0.0
+    """Seconds after which a proxy's connection is ended, so that proxies spread over replicas; 0 for never."""
 
     @property
     def revision(self) -> str:
@@ -92,13 +98,15 @@ class Options:
 
     def check(self) -> None:
         """Raises MachineError where serving would be unsafe, or could never serve anything."""
-        for flag, address in {"--xds-address": self.xds, "--monitoring-address": self.monitoring}.items():
+        # In a cluster the monitoring port tells a pod no more than is about itself.
+        others = {} if self.cluster is not None else {"--monitoring-address": self.monitoring}
+        for flag, address in {"--xds-address": self.xds, **others}.items():
             if not address.is_loopback and not self.allow_plaintext:
                 raise MachineError(
                     f"{flag} {address} would serve the mesh's configuration in plaintext to all who can reach it",
                     "give a loopback address, or --allow-plaintext where the network is trusted",
                 )
-        if self.secure is not None and self.state is None and self.authority is None:
+        if self.secure is not None and self.state is None and self.authority is None and self.cluster is None:
             raise MachineError(
                 f"--secure-address {self.secure} would sign with a root that is forgotten at the next start",
                 "give --state DIR to keep it, or --ca DIR with your own",
@@ -119,16 +127,19 @@ class DiscoveryServer:
         self.monitoring = options.monitoring
         self._options = options
         self._state = StateFile(options.state)
-        self.plane = ControlPlane(self._state.read(), Door(only_pods=options.only_pods))
+        door = Door(only_pods=options.only_pods, in_cluster=options.cluster is not None)
+        self.plane = ControlPlane(self._state.read(), door)
         self.driver = Driver(self.plane, Metrics(self.plane.mesh.graph.stats), self._state.keep)
         self.secure = options.secure
         """With the port that was chosen, once started."""
+        self._cluster = _in_cluster(options.cluster)
         self.authority: AuthorityKeeper | None = None
         self._front: Front | None = None
         if options.secure is not None:
             directory = options.state / "ca" if options.state is not None else None
+            shared = self._cluster.authority if self._cluster is not None else None
             service = revised(DISCOVERY_ACCOUNT, options.revision)
-            self.authority = AuthorityKeeper(directory, options.authority, service=service)
+            self.authority = AuthorityKeeper(directory, options.authority, shared, service)
             self._front = Front(self.authority.server_context, self.plane.door.pace)
         self.webhook = options.webhook
         """With the port that was chosen, once started."""
@@ -141,9 +152,11 @@ class DiscoveryServer:
         self._keys = KeyKeeper(
             self.driver.supply, self.plane.mesh.key_host, own, options.state, refresh=options.key_refresh
         )
-        self._callers = Callers(self.plane, self._front, TokenKeys(options.token_keys))
+        tokens = self._cluster.tokens if self._cluster is not None else TokenKeys(options.token_keys)
+        self._callers = Callers(self.plane, self._front, tokens)
         self._source = _source_of(options)
-        self._pages = Monitoring(self.driver, self.authority, self._source, options.operators)
+        problems = self._cluster.problems if self._cluster is not None else tuple
+        self._pages = Monitoring(self.driver, self.authority, self._source, options.operators, problems)
         self._desired = DesiredState(preferred=() if options.mesh_config is None else (str(options.mesh_config),))
         self._runner = web.AppRunner(self._pages.application(), access_log=None, logger=LOG, shutdown_timeout=0.5)
         self._server: grpc.aio.Server | None = None
@@ -155,6 +168,8 @@ class DiscoveryServer:
             self._options.check()
             self._state.prepare()
             await self._keys.__aenter__()
+            if self._cluster is not None:
+                await self._cluster.__aenter__()
             self.monitoring = await self._listen_http()
             batch = await self._source.next()
             self._take(batch)
@@ -162,7 +177,7 @@ class DiscoveryServer:
                 await self.authority.load(self._desired)
             self._apply(batch.since)
             await self._keys.wait(_PATIENCE)
-            self._server = make_server(self.driver, self._callers)
+            self._server = make_server(self.driver, self._callers, self._options.connection_age)
             self.xds = self._listen_xds(self._server)
             if self._front is not None and self.authority is not None:
                 self._listen_secure(self._server, self._front, self.authority)
@@ -174,6 +189,8 @@ class DiscoveryServer:
         except BaseException:
             await self.__aexit__()
             raise
+        if self._cluster is not None:
+            self._cluster.take_up(self.driver, self.authority, self._pages.findings)
         self._pages.ready = True
         secure = f"{self.secure} (TLS), " if self.secure is not None else ""
         _log.info("serving xDS on %s%s, monitoring on %s", secure, self.xds, self.monitoring)
@@ -193,6 +210,8 @@ class DiscoveryServer:
             await self._front.close()
         if self.authority is not None:
             self.authority.close()
+        if self._cluster is not None:
+            await self._cluster.__aexit__()
         await self._runner.cleanup()
         await self._state.close()
 
@@ -203,6 +222,8 @@ class DiscoveryServer:
             if self.authority is not None:
                 tasks.create_task(self.authority.run())
                 tasks.create_task(self._follow_domains(self.authority))
+            if self._cluster is not None:
+                tasks.create_task(self._cluster.run())
 
     async def _follow(self) -> None:
         while True:
@@ -290,6 +311,15 @@ def _source_of(options: Options) -> ObjectSource:
 
     cluster = options.cluster
     return Cluster(cluster.access, revision=cluster.revision, root_namespace=cluster.root_namespace)
+
+
+def _in_cluster(options: ClusterOptions | None) -> InCluster | None:
+    if options is None:
+        return None
+    # Imported here: it is not used on one machine.
+    from pilotfish.runtime.discovery.in_cluster import InCluster
+
+    return InCluster(options.access, options.root_namespace, options.revision)
 
 
 async def serve(options: Options) -> None:

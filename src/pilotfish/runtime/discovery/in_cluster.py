@@ -1,0 +1,100 @@
+"""What a discovery has in a cluster beside its objects: others like it, with which it shares an authority; whose tokens
+the API server knows; and duties, which of all replicas one does.
+
+    Lease ─Leader─▶ authority            what the user plugs in follows, in the Secret that all replicas sign with
+                    root certificates    a ConfigMap in each namespace
+                    webhooks             whom the API server trusts when it calls
+                    status               conditions and Events
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+
+from pilotfish.cluster.kubeconfig import Access
+from pilotfish.cluster.ours import SHARED, labels_of, lease_path, revised
+from pilotfish.discovery.findings import Finding
+from pilotfish.mesh.discovery_selectors import selects
+from pilotfish.model import Problem
+from pilotfish.model.problem import Severity
+from pilotfish.model.wellknown import DISCOVERY_ACCOUNT
+from pilotfish.runtime.cluster.api import Api
+from pilotfish.runtime.cluster.authority import SharedAuthority
+from pilotfish.runtime.cluster.bundles import RootMaps, WebhookBundles
+from pilotfish.runtime.cluster.leader import Duty, Leader
+from pilotfish.runtime.cluster.reporter import Reporter
+from pilotfish.runtime.cluster.tokens import Reviews
+from pilotfish.runtime.discovery.authority import AuthorityKeeper
+from pilotfish.runtime.discovery.driver import Driver
+from pilotfish.runtime.discovery.verdicts import verdicts
+
+
+class InCluster:
+    """`async with` opens its connections; `take_up` tells it what to do, and `run` does it."""
+
+    def __init__(self, access: Access, namespace: str, revision: str) -> None:
+        """`namespace`: the root one."""
+        self._namespace = namespace
+        self._revision = revision
+        self._api = Api(access, "pilotfish-discovery")
+        self.me = os.environ.get("POD_NAME") or socket.gethostname()
+        self.authority = SharedAuthority(self._api, namespace, SHARED)
+        self.tokens = Reviews(self._api, (namespace, revised(DISCOVERY_ACCOUNT, revision)))
+        self.leader: Leader | None = None
+        self._roots: RootMaps | None = None
+        self._signs = False
+
+    async def __aenter__(self) -> InCluster:
+        await self._api.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._api.__aexit__()
+
+    def take_up(
+        self, driver: Driver, keeper: AuthorityKeeper | None, findings: Callable[[], Iterable[Finding]]
+    ) -> None:
+        """`findings`: all that discovery has to say."""
+        reporter = Reporter(lambda: verdicts(driver.plane, findings()), driver.moved, self.me)
+        duties: dict[str, Duty] = {"status": reporter.lead}
+        if keeper is not None:
+            self._signs = True
+            duties |= self._of_authority(driver, keeper)
+        path = lease_path(self._namespace, self._revision)
+        self.leader = Leader(self._api, path, duties, me=self.me, labels=labels_of(self._revision))
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            if self.leader is not None:
+                tasks.create_task(self.leader.run())
+            if self._signs:
+                tasks.create_task(self.authority.run())
+                tasks.create_task(self.tokens.run())
+
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong between this replica and the cluster."""
+        if self.leader is not None and self.leader.trouble:
+            message = (
+                f"nobody may lead, so that no status and no new root certificate is written: {self.leader.trouble}"
+            )
+            yield Problem(None, "", "NoLeader", message, Severity.WARNING)
+        if self._roots is not None:
+            yield from self._roots.problems()
+
+    def _of_authority(self, driver: Driver, keeper: AuthorityKeeper) -> Mapping[str, Duty]:
+        def roots() -> bytes:
+            return keeper.state.trusted
+
+        def is_selected(name: str, labels: Mapping[str, str]) -> bool:
+            return selects(driver.plane.mesh.desired.mesh_config, name, labels)
+
+        self._roots = RootMaps(roots, keeper.moved, SHARED, is_selected)
+        return {
+            "authority": partial(self.authority.lead, chosen=keeper.chosen),
+            "root certificates": self._roots.lead,
+            "webhooks": WebhookBundles(roots, keeper.moved, labels_of(self._revision)).lead,
+        }
