@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import socket
@@ -38,6 +39,11 @@ class Replica:
     process: Process
     secure: Address
     monitoring: Address
+
+    @property
+    def name(self) -> str:
+        """Its pod's."""
+        return self.process.log.stem.replace("discovery", "istiod")
 
     @property
     def cpu(self) -> float:
@@ -99,13 +105,23 @@ class Replicas:
     async def certificate(self, replica: Replica, token: str) -> Shown:
         """As an agent gets it that trusts the ConfigMap of its namespace."""
         roots = self._folder / "roots.pem"
-        found = self.kubectl.within("istio-system").get(ROOT_MAP)
+        root = self.kubectl.within("istio-system")
+        await asyncio.to_thread(root.wait, "create", ROOT_MAP)
+        found = root.get(ROOT_MAP)
         roots.write_text(found["data"]["root-cert.pem"])
         spec = AuthoritySpec(str(replica.secure), roots, lambda: token, DISCOVERY_NAME)
         key = new_key()
         client = AuthorityClient(spec, lambda family: socket.socket(family))
         chain = await client.create(build_request(key), 3600, token)
         return Shown(key, b"".join(chain[:-1]), chain[-1])
+
+
+def own_address() -> str:
+    """One of this machine's that is not loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # nothing is sent
+        address: str = probe.getsockname()[0]
+        return address
 
 
 def channel(replica: Replica, shown: Shown) -> grpc.aio.Channel:

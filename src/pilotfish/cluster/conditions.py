@@ -61,6 +61,10 @@ class Verdict:
     def is_good(self) -> bool:
         return not self.told and self.is_settled
 
+    @property
+    def keeps_out(self) -> bool:
+        return any(each.keeps_out for each in self.told)
+
 
 def merge(verdict: Verdict, generation: int, status: Mapping[str, Any], time: str) -> dict[str, Any] | None:
     """What a merge patch makes of the status: `conditions`, `validationMessages` and `observedGeneration`.

@@ -55,6 +55,10 @@ class Ledger:
         differ = (ref for ref, verdict in self._wanted.items() if self._written.get(ref) != verdict)
         self._due = {ref: None for ref in differ if ref not in held}
 
+    def known(self, ref: ObjectRef) -> Verdict | None:
+        """What stands there, as far as is known."""
+        return self._written.get(ref)
+
     def take(self, now: float) -> tuple[ObjectRef, Verdict] | None:
         """The next to write, which counts; None if there is none now."""
         ready = [ref for ref in self._due if self._waits_until(ref) <= now]
@@ -93,7 +97,7 @@ class Ledger:
 
     def _urgency(self, ref: ObjectRef) -> int:
         verdict, before = self._wanted[ref], self._written.get(ref)
-        if any(told.keeps_out for told in verdict.told):
+        if verdict.keeps_out:
             return 0
         return 1 if before is not None and not before.is_good else 2
 

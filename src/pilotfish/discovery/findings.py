@@ -79,7 +79,7 @@ def refusers(plane: ControlPlane) -> Iterator[Finding]:
             if watch is None or watch.refused.get(name) != nack.version:
                 continue
             message = (
-                f"proxy {_pod(proxy)} refuses {short(type_url).upper()} {name}, which others have accepted: "
+                f"proxy {pod_of(proxy)} refuses {short(type_url).upper()} {name}, which others have accepted: "
                 f"{words_about(name, nack.message)}; it keeps what it has of it, and the objects stay in force; "
                 "see its log, and restart its pod"
             )
@@ -91,19 +91,20 @@ def slow(plane: ControlPlane) -> Iterator[Finding]:
     cut_off = {cut.proxy for cut in plane.door.cut}
     for proxy in sorted(cut_off):
         message = (
-            f"proxy {_pod(proxy)} took nothing of what it was sent, was cut off, and is not served for a while; it "
+            f"proxy {pod_of(proxy)} took nothing of what it was sent, was cut off, and is not served for a while; it "
             "keeps what it has; see whether it runs, and what else connects as it"
         )
         yield Finding(Problem(None, "", "ProxyCutOff", message), proxies=frozenset((proxy,)))
     for proxy in sorted({session.proxy.id for session in plane.roster.slow.values()} - cut_off):
         message = (
-            f"proxy {_pod(proxy)} does not acknowledge what it was sent; nobody waits for it any more, and it is cut "
+            f"proxy {pod_of(proxy)} does not acknowledge what it was sent; nobody waits for it any more, and it is cut "
             "off if it stays so; see whether it runs, and what else connects as it"
         )
         yield Finding(Problem(None, "", "ProxySlow", message), proxies=frozenset((proxy,)))
 
 
-def _pod(node_id: str) -> str:
+def pod_of(node_id: str) -> str:
+    """`name.namespace`."""
     found = NodeId.parse(node_id)
     return found.pod if found else node_id
 

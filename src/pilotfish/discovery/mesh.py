@@ -7,7 +7,7 @@ DesiredState ─apply─▶ Graph ─resource_set─▶ ResourceSet
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 
 from pilotfish.config.desired import DesiredState
@@ -96,10 +96,16 @@ class Mesh:
         return found is not None and found.ready
 
     def is_of_a_pod(self, host: str) -> bool:
-        """Whether an address is a pod's own: not shared with the node, nor of a pod that has ended."""
-        found = (self.desired.manifests.get(ref) for ref in self.graph.peek(inputs.ADDRESSED, host) or ())
-        pods = (each.resource for each in found if each is not None and isinstance(each.resource, Pod))
-        return any(not pod.spec.host_network and pod.status.phase not in ("Succeeded", "Failed") for pod in pods)
+        """Whether an address is a pod's own, and not shared with the node."""
+        return any(not pod.spec.host_network for pod in self.pods_at(host))
+
+    def pods_at(self, host: str) -> Iterator[Pod]:
+        """Those that have this address, without those that have ended."""
+        for ref in self.graph.peek(inputs.ADDRESSED, host) or ():
+            manifest = self.desired.manifests.get(ref)
+            pod = manifest.resource if manifest is not None else None
+            if isinstance(pod, Pod) and pod.status.phase not in ("Succeeded", "Failed"):
+                yield pod
 
     def resources(self, proxy: Proxy) -> ResourceSet:
         return resource_set(self.graph, proxy)

@@ -36,6 +36,7 @@ from pilotfish.model import ObjectRef, Proxy
 from pilotfish.model.authentication import Keys, KeySource
 from pilotfish.model.kinds import POD
 from pilotfish.model.proxy import NodeId, ProxyType
+from pilotfish.model.wellknown import DISCOVERY_ACCOUNT
 
 GATHERING: Final = 5.0
 """Seconds from the first proxy on for which the word of some convicts no object while others, whose pods are ready,
@@ -126,6 +127,14 @@ class ControlPlane:
         node_id = NodeId.parse(proxy_id)
         name, _, namespace = (node_id.pod if node_id is not None else proxy_id).rpartition(".")
         return host in addresses_of(self.mesh.desired.manifests.get(POD.ref(namespace, name)))
+
+    def is_discovery(self, host: str) -> bool:
+        """Whether this address is that of a pod which runs as discovery does, of whatever revision."""
+        return any(
+            pod.metadata.namespace == self.mesh.desired.mesh_config.root_namespace
+            and pod.spec.service_account_name.partition("-")[0] == DISCOVERY_ACCOUNT
+            for pod in self.mesh.pods_at(host)
+        )
 
     @property
     def trust_domain(self) -> str:

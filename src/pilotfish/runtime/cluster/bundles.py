@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -26,7 +25,7 @@ from pilotfish.model import ObjectRef, Problem
 from pilotfish.model.kinds import CONFIG_MAP, NAMESPACE, kind_named
 from pilotfish.runtime.cluster.api import APPLY, JSON_PATCH
 from pilotfish.runtime.cluster.errors import ApiError
-from pilotfish.runtime.cluster.leader import Acting
+from pilotfish.runtime.cluster.leader import Acting, beside
 from pilotfish.runtime.cluster.reflector import Collection, Reflector, Served
 from pilotfish.runtime.discovery.notice import Notice
 
@@ -52,33 +51,31 @@ class Kept(ABC):
         self._moved = moved
         self._woken = asyncio.Event()
         self._reflectors: tuple[Reflector, ...] = ()
+        self._said: frozenset[str] = frozenset()
+        """Troubles that the log has."""
 
     async def lead(self, acting: Acting) -> None:
         self._forget()
-        async with self._following(acting), asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._wake())
+        served = Served()
+        self._reflectors = tuple(
+            Reflector(acting.api, each, served, self._see, self._woken.set) for each in self.collections
+        )
+        async with beside(self._wake(), *(each.run() for each in self._reflectors)):
             while True:
                 await self._woken.wait()
                 self._woken.clear()
+                self._note_trouble()
                 if all(each.is_settled for each in self._reflectors):
                     for ref in tuple(self._due()):
                         await self._try(acting, ref)
                         await asyncio.sleep(_EACH)
                 await asyncio.sleep(_AGAIN)
 
-    @asynccontextmanager
-    async def _following(self, acting: Acting) -> AsyncIterator[None]:
-        served = Served()
-        self._reflectors = tuple(
-            Reflector(acting.api, each, served, self._see, self._woken.set) for each in self.collections
-        )
-        tasks = [asyncio.create_task(each.run()) for each in self._reflectors]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    def _note_trouble(self) -> None:
+        found = frozenset(str(each.trouble.error) for each in self._reflectors if each.trouble is not None)
+        for text in found - self._said:
+            _log.warning("%s", text)
+        self._said = found
 
     async def _wake(self) -> None:
         while True:

@@ -14,7 +14,8 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias
 
 from pilotfish.cluster.lease import Candidate, Lease, Terms, micro_time
@@ -51,6 +52,18 @@ class Acting:
 
 Duty: TypeAlias = Callable[[Acting], Awaitable[None]]
 """Runs for as long as this replica leads, and is cancelled then. One that fails is begun again."""
+
+
+@asynccontextmanager
+async def beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """These run until the block ends; none of them raises."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Leader:

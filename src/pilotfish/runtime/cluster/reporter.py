@@ -33,7 +33,8 @@ _log = logging.getLogger(__name__)
 GATHER: Final = 1.0
 """Seconds between two looks at what there is to say."""
 SLOW: Final = 10.0
-"""Seconds for which nothing is said of an object that proxies have not acknowledged yet: most have within one."""
+"""Seconds for which nothing is said of an object that proxies have not acknowledged yet: most have within one. Nor that
+one is good again which is as it was: who refused it may be on the way from one replica to another."""
 _EVENTS: Final = "/api/v1/namespaces/{}/events"
 
 
@@ -53,7 +54,7 @@ class Reporter:
         await self._read_all(acting, ledger)
         while True:
             verdicts = self._judge()
-            ledger.want(verdicts, self._held(verdicts, time.monotonic()))
+            ledger.want(verdicts, self._held(ledger, verdicts, time.monotonic()))
             while (found := ledger.take(time.monotonic())) is not None:
                 await self._write(acting, ledger, *found)
             wakes = [*(since + SLOW for since in self._unsettled.values()), ledger.wake_at(time.monotonic())]
@@ -61,9 +62,9 @@ class Reporter:
             await asyncio.sleep(GATHER)
             await self._moved.next(None if wake is None else max(0.0, wake - time.monotonic()))
 
-    def _held(self, verdicts: Mapping[ObjectRef, Verdict], now: float) -> frozenset[ObjectRef]:
+    def _held(self, ledger: Ledger, verdicts: Mapping[ObjectRef, Verdict], now: float) -> frozenset[ObjectRef]:
         """Those of which it is too early to say anything."""
-        unsettled = [ref for ref, verdict in verdicts.items() if not (verdict.is_settled or verdict.told)]
+        unsettled = [ref for ref, verdict in verdicts.items() if _is_unsure(verdict, ledger.known(ref))]
         self._unsettled = {ref: self._unsettled.get(ref, now) for ref in unsettled}
         return frozenset(ref for ref, since in self._unsettled.items() if now < since + SLOW)
 
@@ -139,6 +140,14 @@ class Reporter:
             # It was told already; or its namespace is on its way out, where nobody looks.
             if error.code != 409 and not (error.code == 403 and "being terminated" in error.said):
                 raise
+
+
+def _is_unsure(verdict: Verdict, before: Verdict | None) -> bool:
+    if verdict.keeps_out:
+        return False
+    return not verdict.is_settled or (
+        before is not None and before.keeps_out and before.generation == verdict.generation
+    )
 
 
 def _about(kind: Kind, document: Mapping[str, Any]) -> About:

@@ -54,6 +54,36 @@ class ProblemView(View):
         return Problem(ref, self.field, self.reason, self.message, severity, Source.parse(self.source))
 
 
+class ObjectView(View):
+    kind: str
+    name: str
+    group: str = ""
+    namespace: str = ""
+
+    @classmethod
+    def of(cls, ref: ObjectRef) -> ObjectView:
+        return cls(kind=ref.kind.name, group=ref.kind.group, namespace=ref.namespace, name=ref.name)
+
+    @property
+    def ref(self) -> ObjectRef:
+        return kind_named(self.kind, self.group).ref(self.namespace, self.name)
+
+
+class ReplicaView(View):
+    """What one of several discoveries knows that the others do not: each has its own proxies."""
+
+    name: str
+    """Of its pod."""
+    leader: str = ""
+    """Who leads, as far as it knows; "" for nobody."""
+    proxies: int = 0
+    """Connected ones."""
+    refused: tuple[ProblemView, ...] = ()
+    """What they refuse, of objects."""
+    unsettled: tuple[ObjectView, ...] = ()
+    """What has changed, and not all of them have acknowledged yet."""
+
+
 class ContainerView(View):
     name: str
     kind: Literal["init", "sidecar", "app", "proxy"]

@@ -8,25 +8,29 @@
 POST /api/owners                                     whose the steps of a way are (`owners`)
 PUT /api/health?proxyID=ID&healthy=true|false         what the agent of a registered workload found: 204, or 404
 /api/identity                                        IdentityView, or 404 where no certificates are signed
+/api/replica                                         ReplicaView: what other replicas do not know, or 404
 /api/names?proxyID=ID&version=V&wait=S               NameTable, or 304 if it is still V after S seconds
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from pilotfish.discovery.findings import Finding, findings
+from pilotfish.discovery.findings import Finding, findings, pod_of
 from pilotfish.discovery.standing import Standing, standings
-from pilotfish.model import Problem, Proxy
-from pilotfish.model.proxy import NodeId
+from pilotfish.model import Proxy
 from pilotfish.runtime.control.views import ProblemView, SyncedView, SyncView
 from pilotfish.runtime.discovery.authority import AuthorityKeeper
 from pilotfish.runtime.discovery.driver import Driver
 from pilotfish.runtime.discovery.pages import NO_PROXY, Pages, answer, number, wait
 from pilotfish.runtime.source import ObjectSource
+
+if TYPE_CHECKING:
+    from pilotfish.runtime.discovery.in_cluster import InCluster
 
 _ELSEWHERE = 0.5
 """Seconds for a proxy that is about to come."""
@@ -38,19 +42,20 @@ class Api:
         driver: Driver,
         authority: AuthorityKeeper | None,
         source: ObjectSource,
-        problems: Callable[[], Iterable[Problem]],
+        in_cluster: InCluster | None,
     ) -> None:
-        """`problems`: what else is wrong."""
         self._driver = driver
         self._authority = authority
         self._source = source
-        self._more = problems
+        self._in_cluster = in_cluster
         self._plane = driver.plane
 
     def pages(self) -> Pages:
         identity = {"identity": (self._identity, "what signs certificates, and whom to trust")}
+        replica = {"replica": (self._show_replica, "what this replica knows, and the others do not")}
         return {
             **(identity if self._authority is not None else {}),
+            **(replica if self._in_cluster is not None else {}),
             "configured": (self._configured, "200 when one proxy has taken all that it should have (proxyID=, wait=)"),
             "names": (self._names, "the names that a proxy's pod can resolve (proxyID=, version=, wait=)"),
             "problems": (self._problems, "what is wrong with the user's objects"),
@@ -77,8 +82,12 @@ class Api:
         """All that is wrong as of now."""
         now = time.time()
         of_authority = self._authority.problems(now) if self._authority is not None else ()
-        around = (*self._source.problems(), *self._more())
+        around = (*self._source.problems(), *(self._in_cluster.problems() if self._in_cluster is not None else ()))
         return (*map(Finding, around), *findings(self._plane, now), *map(Finding, of_authority))
+
+    async def _show_replica(self, request: web.Request) -> web.Response:
+        known = self._in_cluster
+        return answer(known.view(self._plane, self.findings()) if known is not None else None)
 
     async def _identity(self, request: web.Request) -> web.Response:
         return answer(self._authority.view if self._authority is not None else None)
@@ -147,13 +156,7 @@ class Api:
 
 
 def _problem_view(finding: Finding) -> ProblemView:
-    return ProblemView.of(finding.problem, tuple(sorted(map(_pod, finding.proxies))))
-
-
-def _pod(node_id: str) -> str:
-    """`name.namespace`."""
-    found = NodeId.parse(node_id)
-    return found.pod if found else node_id
+    return ProblemView.of(finding.problem, tuple(sorted(map(pod_of, finding.proxies))))
 
 
 def _sync_view(standing: Standing) -> SyncView:

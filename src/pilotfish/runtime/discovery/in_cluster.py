@@ -14,10 +14,12 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from typing import TypeAlias
 
 from pilotfish.cluster.kubeconfig import Access
 from pilotfish.cluster.ours import SHARED, labels_of, lease_path, revised
 from pilotfish.discovery.findings import Finding
+from pilotfish.discovery.plane import ControlPlane
 from pilotfish.mesh.discovery_selectors import selects
 from pilotfish.model import Problem
 from pilotfish.model.problem import Severity
@@ -25,12 +27,16 @@ from pilotfish.model.wellknown import DISCOVERY_ACCOUNT
 from pilotfish.runtime.cluster.api import Api
 from pilotfish.runtime.cluster.authority import SharedAuthority
 from pilotfish.runtime.cluster.bundles import RootMaps, WebhookBundles
-from pilotfish.runtime.cluster.leader import Duty, Leader
+from pilotfish.runtime.cluster.leader import Acting, Duty, Leader, beside
 from pilotfish.runtime.cluster.reporter import Reporter
 from pilotfish.runtime.cluster.tokens import Reviews
+from pilotfish.runtime.control.views import ObjectView, ProblemView, ReplicaView
 from pilotfish.runtime.discovery.authority import AuthorityKeeper
 from pilotfish.runtime.discovery.driver import Driver
-from pilotfish.runtime.discovery.verdicts import verdicts
+from pilotfish.runtime.discovery.peers import Peers, Place, places_of
+from pilotfish.runtime.discovery.verdicts import report, verdicts
+
+Findings: TypeAlias = Callable[[], Iterable[Finding]]
 
 
 class InCluster:
@@ -55,12 +61,9 @@ class InCluster:
     async def __aexit__(self, *_: object) -> None:
         await self._api.__aexit__()
 
-    def take_up(
-        self, driver: Driver, keeper: AuthorityKeeper | None, findings: Callable[[], Iterable[Finding]]
-    ) -> None:
+    def take_up(self, driver: Driver, keeper: AuthorityKeeper | None, findings: Findings) -> None:
         """`findings`: all that discovery has to say."""
-        reporter = Reporter(lambda: verdicts(driver.plane, findings()), driver.moved, self.me)
-        duties: dict[str, Duty] = {"status": reporter.lead}
+        duties: dict[str, Duty] = {"status": self._reporting(driver, findings)}
         if keeper is not None:
             self._signs = True
             duties |= self._of_authority(driver, keeper)
@@ -84,6 +87,34 @@ class InCluster:
             yield Problem(None, "", "NoLeader", message, Severity.WARNING)
         if self._roots is not None:
             yield from self._roots.problems()
+
+    def view(self, plane: ControlPlane, findings: Iterable[Finding]) -> ReplicaView:
+        """What this one is to the others."""
+        own = report(plane, findings)
+        return ReplicaView(
+            name=self.me,
+            leader=self.leader.holder.partition("_")[0] if self.leader is not None else "",
+            proxies=len(plane.roster.sessions),
+            refused=tuple(ProblemView.of(problem, tuple(sorted(proxies))) for problem, proxies in own.refused),
+            unsettled=tuple(map(ObjectView.of, sorted(own.unsettled))),
+        )
+
+    def _reporting(self, driver: Driver, findings: Findings) -> Duty:
+        """All of them have found it, and one writes it."""
+        service = revised(DISCOVERY_ACCOUNT, self._revision)
+
+        def places() -> Iterator[Place]:
+            return places_of(driver.plane.mesh.desired.manifests.values(), self._namespace, service)
+
+        peers = Peers(places, self.me, driver.moved.notify)
+        reporter = Reporter(lambda: verdicts(driver.plane, findings(), peers.reports()), driver.moved, self.me)
+
+        async def status(acting: Acting) -> None:
+            await peers.refresh()
+            async with beside(peers.run()):
+                await reporter.lead(acting)
+
+        return status
 
     def _of_authority(self, driver: Driver, keeper: AuthorityKeeper) -> Mapping[str, Duty]:
         def roots() -> bytes:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -14,7 +14,6 @@ from pilotfish.discovery.findings import Finding
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.session import ProxySession
 from pilotfish.mesh.registry.services import services
-from pilotfish.model import Problem
 from pilotfish.runtime.discovery.api import Api
 from pilotfish.runtime.discovery.authority import AuthorityKeeper
 from pilotfish.runtime.discovery.driver import Driver
@@ -22,6 +21,9 @@ from pilotfish.runtime.discovery.owners import owners_page
 from pilotfish.runtime.discovery.pages import NO_PROXY, Handler, Pages, add_pages, answer
 from pilotfish.runtime.discovery.readers import bounded
 from pilotfish.runtime.source import ObjectSource
+
+if TYPE_CHECKING:
+    from pilotfish.runtime.discovery.in_cluster import InCluster
 
 _LARGEST: Final = 16 * 1024 * 1024
 """Bytes of what is posted: a way with each candidate that lost."""
@@ -34,13 +36,12 @@ class Monitoring:
         authority: AuthorityKeeper | None,
         source: ObjectSource,
         operators: tuple[str, ...],
-        problems: Callable[[], Iterable[Problem]] = tuple,
+        in_cluster: InCluster | None,
     ) -> None:
-        """`operators`: addresses that read everything where all pods are known. `problems`: what is wrong beside what
-        follows from the objects."""
+        """`operators`: addresses that read everything where all pods are known."""
         self._driver = driver
         self._source = source
-        self._api = Api(driver, authority, source, problems)
+        self._api = Api(driver, authority, source, in_cluster)
         self._operators = operators
         self._plane = driver.plane
         self.ready = False

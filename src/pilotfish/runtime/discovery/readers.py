@@ -16,6 +16,7 @@ from pilotfish.discovery.admission import plain_address
 from pilotfish.discovery.plane import ControlPlane
 
 _FOR_ALL: Final = ("/ready", "/metrics")
+_OF_REPLICAS: Final = "/api/replica"
 _OF_ITSELF: Final = ("/api/names", "/api/configured", "/api/health", "/debug/config_dump", "/debug/edsz", "/debug/ndsz")
 """Pages that are about the proxy which `proxyID` names."""
 _REFUSAL: Final = "a pod may read of itself alone here; ask as the machine's user, or on discovery's loopback\n"
@@ -38,6 +39,8 @@ def _may_read(plane: ControlPlane, trusted: frozenset[str], request: web.Request
     host = plain_address(request.remote or "")
     if request.path in _FOR_ALL or host in trusted or _is_loopback(host):
         return True
+    if request.path == _OF_REPLICAS:
+        return plane.is_discovery(host)
     return request.path in _OF_ITSELF and plane.is_at(request.query.get("proxyID", ""), host)
 
 

@@ -155,8 +155,7 @@ class DiscoveryServer:
         tokens = self._cluster.tokens if self._cluster is not None else TokenKeys(options.token_keys)
         self._callers = Callers(self.plane, self._front, tokens)
         self._source = _source_of(options)
-        problems = self._cluster.problems if self._cluster is not None else tuple
-        self._pages = Monitoring(self.driver, self.authority, self._source, options.operators, problems)
+        self._pages = Monitoring(self.driver, self.authority, self._source, options.operators, self._cluster)
         self._desired = DesiredState(preferred=() if options.mesh_config is None else (str(options.mesh_config),))
         self._runner = web.AppRunner(self._pages.application(), access_log=None, logger=LOG, shutdown_timeout=0.5)
         self._server: grpc.aio.Server | None = None
