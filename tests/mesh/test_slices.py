@@ -12,6 +12,7 @@ from pilotfish.model.service import Endpoint
 from tests.mesh.meshes import manifest, pod, service
 
 HOST = "web.vm.svc.cluster.local"
+KEPT = {"endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}
 PROXIED = {"app": "web", "security.istio.io/tlsMode": "istio"}
 
 
@@ -20,7 +21,7 @@ def listed(*endpoints: dict[str, Any], name: str = "web-1", family: str = "IPv4"
         "EndpointSlice",
         name,
         api="discovery.k8s.io/v1",
-        labels={"kubernetes.io/service-name": "web"},
+        labels={"kubernetes.io/service-name": "web", **KEPT},
         addressType=family,
         ports=[{"name": "http", "port": 8080}],
         endpoints=list(endpoints),
@@ -48,6 +49,20 @@ def test_each_pod_serves_once_as_its_slice_says() -> None:
 
 def test_without_slices_the_pods_serve() -> None:
     assert [each.address for each in serving(pod("a", "10.0.0.1", PROXIED))] == ["10.0.0.1"]
+
+
+def test_a_slice_that_no_cluster_keeps_is_not_theirs() -> None:
+    """On one machine."""
+    own = manifest(
+        "EndpointSlice",
+        "x",
+        api="discovery.k8s.io/v1",
+        labels={"kubernetes.io/service-name": "web"},
+        addressType="IPv4",
+        ports=[{"name": "http", "port": 1}],
+        endpoints=[{"addresses": ["10.0.0.9"]}],
+    )
+    assert [each.address for each in serving(pod("a", "10.0.0.1", PROXIED), own)] == ["10.0.0.1"]
 
 
 def test_nobody_serves_if_the_slice_is_empty() -> None:

@@ -9,16 +9,13 @@ from pilotfish.derive import Reads, query
 from pilotfish.mesh.hosts import service_host
 from pilotfish.mesh.inputs import resource
 from pilotfish.mesh.problems.routing import warning
-from pilotfish.mesh.registry.endpoints import service_of_slice, slices_of
+from pilotfish.mesh.registry.endpoints import is_kept, service_of_slice, slices_of
 from pilotfish.mesh.registry.services import declared, service
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.kinds import ENDPOINT_SLICE, ENDPOINTS, SERVICE_ENTRY
 from pilotfish.model.service import Resolution, Service
 
 _ANSWER = "requests are answered 503"
-_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
-_CONTROLLERS = ("endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io")
-"""A cluster's own, which keep a slice for every Service."""
 
 
 @query
@@ -32,7 +29,7 @@ def unserved_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
 def listing_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
     """Of an Endpoints or an EndpointSlice."""
     name = ref.name if ref.kind is ENDPOINTS else service_of_slice(db, ref)
-    if not name or _is_kept(db, ref):
+    if not name or (ref.kind is ENDPOINT_SLICE and is_kept(db, ref)):
         return ()  # it is said of the object by itself, or is nobody's to change
     found = service(db, service_host(name, ref.namespace))
     field = "metadata.name" if ref.kind is ENDPOINTS else "metadata.labels"
@@ -43,11 +40,6 @@ def listing_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
     else:
         return ()
     return (warning(db, ref, field, "Ignored", text, Severity.INFO),)
-
-
-def _is_kept(db: Reads, ref: ObjectRef) -> bool:
-    found = resource(db, ref, kubernetes.EndpointSlice) if ref.kind is ENDPOINT_SLICE else None
-    return found is not None and found.metadata.labels.get(_MANAGED_BY) in _CONTROLLERS
 
 
 def _unserved(db: Reads, ref: ObjectRef, found: Service) -> Iterator[Problem]:

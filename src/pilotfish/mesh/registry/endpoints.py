@@ -1,9 +1,10 @@
 """Who serves a service's port.
 
-A Service is served by what its EndpointSlices say, if there are any: in a cluster its controllers keep them, and know
-more than its pods' conditions say. Else one with a selector is served by the pods that it selects, and one without by
-what its Endpoints say. A ServiceEntry with a selector is served by pods; so are both by the WorkloadEntries that they
-select. Other ServiceEntries list their own; one of resolution DNS that has none is served by what its host resolves to.
+In a cluster, whose controllers keep them, a Service is served by what its EndpointSlices say: they know more than its
+pods' conditions do. Elsewhere one with a selector is served by the pods that it selects, and one without by what its
+EndpointSlices, else its Endpoints, say. A ServiceEntry with a selector is served by pods; so are both by the
+WorkloadEntries that they select. Other ServiceEntries list their own; one of resolution DNS that has none is served by
+what its host resolves to.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from pilotfish.model.kinds import ENDPOINTS, POD, SERVICE, SERVICE_ENTRY, WORKLO
 from pilotfish.model.service import Endpoint, Locality, Resolution, Service, ServicePort
 
 _NOWHERE: Final = Locality()
+_MANAGED_BY: Final = "endpointslice.kubernetes.io/managed-by"
+_CONTROLLERS: Final = ("endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io")
 
 
 @query
@@ -43,7 +46,7 @@ def endpoints(db: Reads, host: str, home: str, port: int) -> tuple[Endpoint, ...
 def serving(db: Reads, found: Service, port: ServicePort) -> tuple[Endpoint, ...]:
     """The same for a port that is at hand: one that no proxy sees, as it is UDP."""
     if found.selector and not (found.resolution is Resolution.PASSTHROUGH and found.ref.kind is SERVICE_ENTRY):
-        slices = slices_of(db, found.ref.namespace, found.ref.name) if found.ref.kind is SERVICE else ()
+        slices = _kept_slices(db, found) if found.ref.kind is SERVICE else ()
         workloads = (w for w in selected(db, found) if not slices or w.ref.kind is not POD)
         return _in_slices(db, slices, found, port) + tuple(e for w in workloads for e in _of_workload(w, found, port))
     if found.ref.kind is SERVICE_ENTRY:
@@ -168,6 +171,19 @@ def _in_slices(db: Reads, slices: tuple[ObjectRef, ...], found: Service, port: S
 def slices_of(db: Reads, namespace: str, name: str) -> tuple[ObjectRef, ...]:
     """The EndpointSlices of a Service."""
     return db.read(SLICED, (namespace, name)) or ()
+
+
+def _kept_slices(db: Reads, found: Service) -> tuple[ObjectRef, ...]:
+    """All of a Service of which a cluster keeps some."""
+    slices = slices_of(db, found.ref.namespace, found.ref.name)
+    return slices if any(is_kept(db, ref) for ref in slices) else ()
+
+
+@query(index=True)
+def is_kept(db: Reads, ref: ObjectRef) -> bool:
+    """Whether a cluster's own controllers keep an EndpointSlice, as they do for every Service."""
+    found = resource(db, ref, kubernetes.EndpointSlice)
+    return found is not None and found.metadata.labels.get(_MANAGED_BY) in _CONTROLLERS
 
 
 def service_of_slice(db: Reads, ref: ObjectRef) -> str:
