@@ -10,9 +10,15 @@ import msgspec
 from pilotfish.install.names import REVISION, VALUES, Names, Object
 from pilotfish.install.pods import CONFINED, autoscaler, budget, image, placement, pull
 from pilotfish.install.values import Values
-from pilotfish.model.wellknown import MONITORING_PORT, PROXY_GID, PROXY_UID, SECURE_XDS_PORT, XDS_PORT
+from pilotfish.model.wellknown import (
+    MONITORING_PORT,
+    PROXY_GID,
+    PROXY_UID,
+    SECURE_XDS_PORT,
+    WEBHOOK_PORT,
+    XDS_PORT,
+)
 
-WEBHOOK_PORT: Final = 15017
 APP: Final = "istiod"
 """What `app` says on its pods, as Istio's tools and dashboards look for it."""
 _GRACE: Final = 30
@@ -150,6 +156,7 @@ def _arguments(values: Values, names: Names) -> list[str]:
         "--cluster",
         *([f"--revision={names.revision}"] if names.revision else []),
         f"--secure-address=0.0.0.0:{SECURE_XDS_PORT}",
+        f"--webhook-address=0.0.0.0:{WEBHOOK_PORT}",
         f"--monitoring-address=0.0.0.0:{MONITORING_PORT}",
         *plaintext,
         *values.discovery.args,
