@@ -55,7 +55,7 @@ def _of_lists(before: list[Any], after: list[Any], path: str) -> Iterator[Operat
         for offset in reversed(range(first + both, last)):
             yield {"op": "add", "path": f"{path}/{start + both}", "value": after[offset]}
         for offset in range(both):
-            yield from _differences(before[start + offset], after[first + offset], f"{path}/{start + offset}")
+            yield {"op": "replace", "path": f"{path}/{start + offset}", "value": after[first + offset]}
 
 
 def _key(item: object) -> str:

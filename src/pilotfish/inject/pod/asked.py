@@ -11,6 +11,7 @@ from typing import Final
 
 from pilotfish.config.injection import TEMPLATES
 from pilotfish.config.values import Quantity, parse_boolean
+from pilotfish.inject.pod.capture import CAPTURE_CONTAINERS
 from pilotfish.inject.pod.installation import NATIVE_SIDECAR, Document
 from pilotfish.inject.pod.previous import OVERRIDES
 from pilotfish.inject.pod.proxy import BIND_LOW_PORTS, IMAGE, READINESS, RESOURCES
@@ -68,6 +69,11 @@ def _check(annotations: Mapping[str, str]) -> Iterator[_Said]:
 
 
 def _check_spec(spec: Document) -> Iterator[_Said]:
+    for index, container in enumerate(spec["containers"]):
+        if container["name"] in CAPTURE_CONTAINERS:
+            what = f"the mesh itself adds an init container named {container['name']!r}"
+            remedy = "choose another name, the pod is not started with it"
+            yield f"spec.containers[{index}].name", f"{what}; {remedy}", Severity.ERROR
     ours = {each["name"]: each.keys() for each in build_volumes({})}
     for index, volume in enumerate(spec.get("volumes") or ()):
         name = volume.get("name")

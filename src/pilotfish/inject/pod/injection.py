@@ -196,7 +196,7 @@ class _Making:
         return probes.without_proxy({**self.sidecar.probes, **hooks})
 
     def _annotations(self, own: Mapping[str, Document], status: str) -> dict[str, str]:
-        stated = dict(self.plain["metadata"]["annotations"])
+        stated = {name: text for name, text in self.plain["metadata"]["annotations"].items() if name != OVERRIDES}
         if merges_metrics(self.annotations, self.installation.mesh):
             stated = prometheus.point_at_agent(stated, self.status_port)
         containers = self.plain["spec"].get("containers") or ()
