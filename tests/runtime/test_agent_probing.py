@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -90,6 +91,39 @@ async def test_http_comes_from_where_capture_lets_it_pass_and_with_its_headers(a
     assert app.seen.remote == "127.0.0.6"
     seen = {name: app.seen.headers.get(name) for name in ("host", "x-own", "user-agent", "accept", "cookie")}
     assert list(seen.values()) == ["shop.example.com", "1", "kube-probe/1.30", "text/x", None]
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"),
+    [
+        (b"HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", "HTTP status 204"),
+        # However much follows, and however slowly.
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabc", "HTTP status 200"),
+        (b"HTTP/1.0 200 OK\r\n\r\n", "HTTP status 200"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "this is no HTTP answer"),
+    ],
+)
+async def test_servers_of_all_kinds(unused_port: int, answer: bytes, result: str) -> None:
+    asked: list[bytes] = []
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer)
+        if not answer.startswith(b"SSH"):
+            with suppress(OSError):
+                await reader.read()  # until the prober has enough
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        ended.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", unused_port):
+        found = await PROBER.probe(http(unused_port, "/a b%20c?d=\u00e9"), {})
+        await ended.wait()
+    assert found.message == result
+    assert asked[0].startswith(b"GET /a%20b%20c?d=%C3%A9 HTTP/1.1\r\n")
+    assert f"host: 127.0.0.1:{unused_port}\r\n".encode() in asked[0]
 
 
 async def test_refused(unused_port: int) -> None:

@@ -18,14 +18,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from aiohttp import web
-
 from pilotfish.agent.file_secrets import LARGEST, PATH, FileSecret, build_secret, describe_expired, paths_of
 from pilotfish.mesh.certificates import UnusableError
 from pilotfish.model.credential import PairFiles, TrustFiles, UnusableFiles, parse_file_secret
 from pilotfish.model.wellknown import FILES_SOCKET
 from pilotfish.runtime.agent.sockets import open_socket, owned_by
 from pilotfish.runtime.agent.spec import AgentError
+from pilotfish.runtime.http.message import Answer
+from pilotfish.runtime.http.small import Asked, SmallServer, text
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.syscalls import open_in_root
 from pilotfish.runtime.thread import in_thread
@@ -73,8 +73,7 @@ class FileSecrets:
         self._wanted: dict[str, _Wanted] = {}
         self._envoy = 0
         """Its pid."""
-        self._server = web.Server(self._handle, access_log=None, handler_cancellation=True)
-        self._listener: asyncio.Server | None = None
+        self._server = SmallServer(self._handle)
         self._changed = asyncio.Event()
         self._woken = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
@@ -93,38 +92,34 @@ class FileSecrets:
             bound.close()
             what = f"the socket {FILES_SOCKET} is taken, and the sidecar needs it: {error.strerror}"
             raise AgentError(what, "end the agent that has it") from error
-        loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._server, sock=bound)
-        self._looking = loop.create_task(self._look_on())
+        await self._server.start(bound)
+        self._looking = asyncio.get_running_loop().create_task(self._look_on())
 
     async def close(self) -> None:
         if self._looking:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
-        if self._listener:
-            self._listener.close()
-        self._server.pre_shutdown()
-        await self._server.shutdown(timeout=0)
+        await self._server.close()
 
-    async def _handle(self, request: web.BaseRequest) -> web.Response:
-        pid, uid = _peer(request)
+    async def _handle(self, request: Asked) -> Answer:
+        pid, uid = _peer(request.socket)
         if uid != self._user[0]:
-            return web.Response(status=403, text="only the pod's Envoy is told of keys\n")
-        if request.path != PATH:
-            return web.Response(status=404, text="not found\n")
+            return text("only the pod's Envoy is told of keys\n", status=403)
+        if request.head.path != PATH:
+            return text("not found\n", status=404)
         self._envoy = pid
         try:
-            asked = json.loads(await request.text())
+            asked = json.loads(request.body)
             (name,) = asked["resource_names"]
             files = parse_file_secret(name)
         except (ValueError, KeyError, TypeError):
             files = None
         if files is None:
-            return web.Response(status=400, text="a DiscoveryRequest with the name of one secret of files is wanted\n")
+            return text("a DiscoveryRequest with the name of one secret of files is wanted\n", status=400)
         secret = await self._news(name, files, str(asked.get("version_info", "")))
         if secret is None:
-            return web.Response(status=304)
-        return web.Response(body=secret.body, content_type="application/json")
+            return Answer(304, b"")
+        return Answer(200, secret.body, {"content-type": "application/json"})
 
     async def _news(self, name: str, files: PairFiles | TrustFiles, known: str) -> FileSecret | None:
         """Something else than Envoy has; None if there is nothing for a while."""
@@ -229,10 +224,7 @@ def _read(root: int, path: str) -> bytes | OSError:
     return content if len(content) <= LARGEST else OSError(0, f"it has more than {LARGEST} bytes")
 
 
-def _peer(request: web.BaseRequest) -> tuple[int, int]:
+def _peer(peer: socket.socket) -> tuple[int, int]:
     """(pid, uid) of who asks."""
-    peer = request.transport.get_extra_info("socket") if request.transport is not None else None
-    if peer is None:
-        return 0, -1
     pid, uid, _ = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     return pid, uid

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
-
-import aiohttp
-from aiohttp import web
+from typing import Protocol
 
 from pilotfish.agent.metrics import AgentFigures, ScrapeTarget, merge, render_figures
 from pilotfish.agent.probes import HEALTH_PREFIX, HOOK_PREFIX, ProbeTable
@@ -16,6 +13,8 @@ from pilotfish.runtime.agent.admin import Admin
 from pilotfish.runtime.agent.probing import Prober
 from pilotfish.runtime.agent.sockets import listen
 from pilotfish.runtime.agent.spec import AgentStatus
+from pilotfish.runtime.http.message import Answer
+from pilotfish.runtime.http.small import Asked, SmallServer, text
 from pilotfish.runtime.linux.netns import NetNs
 
 _SCRAPE_TIMEOUT = 5.0
@@ -41,15 +40,14 @@ class Subject(Protocol):
 
 
 class StatusServer:
-    """One pod's. A bare aiohttp server: an application with its router would cost each pod a hundred kilobytes."""
+    """One pod's."""
 
     def __init__(self, agent: Subject) -> None:
         self.scrapes = 0
         self.scrape_failures = {"application": 0, "envoy": 0}
         self._agent = agent
-        self._server = web.Server(self._handle, access_log=None)
-        self._listener: asyncio.Server | None = None
-        self._routes: dict[str, Callable[[web.BaseRequest], Awaitable[web.Response]]] = {
+        self._server = SmallServer(self._handle)
+        self._routes: dict[str, Callable[[Asked], Awaitable[Answer]]] = {
             "/healthz/ready": self._ready,
             "/stats/prometheus": self._metrics,
             "/metrics": self._metrics,
@@ -63,39 +61,35 @@ class StatusServer:
             bound = listen(netns, "::", port)
         except OSError:
             bound = listen(netns, "0.0.0.0", port)
-        self._listener = await asyncio.get_running_loop().create_server(self._server, sock=bound)
+        await self._server.start(bound)
 
     async def close(self) -> None:
-        if self._listener:
-            self._listener.close()
-        # Ends the idle connections, for which `shutdown` would wait.
-        self._server.pre_shutdown()
-        await self._server.shutdown(timeout=1)
+        await self._server.close()
 
-    async def _handle(self, request: web.BaseRequest) -> web.Response:
-        if request.path.startswith((HEALTH_PREFIX, HOOK_PREFIX)):
-            return await self._probe(request)
-        route = self._routes.get(request.path)
-        return await route(request) if route else web.Response(status=404, text="not found\n")
+    async def _handle(self, asked: Asked) -> Answer:
+        if asked.head.path.startswith((HEALTH_PREFIX, HOOK_PREFIX)):
+            return await self._probe(asked)
+        route = self._routes.get(asked.head.path)
+        return await route(asked) if route else text("not found\n", status=404)
 
-    async def _ready(self, request: web.BaseRequest) -> web.Response:
+    async def _ready(self, asked: Asked) -> Answer:
         status = self._agent.status
         if status.ready:
-            return web.Response(text="ready\n")
-        return web.Response(status=503, text=f"not ready: {status.message}\n")
+            return text("ready\n")
+        return text(f"not ready: {status.message}\n", status=503)
 
-    async def _probe(self, request: web.BaseRequest) -> web.Response:
-        probe = self._agent.probes.get(request.path)
+    async def _probe(self, asked: Asked) -> Answer:
+        probe = self._agent.probes.get(asked.head.path)
         if probe is None:
-            return web.Response(status=404, text="no such probe\n")
-        result = await self._agent.prober.probe(probe, request.headers)
-        return web.Response(status=200 if result.ok else 500, text=f"{result.message}\n")
+            return text("no such probe\n", status=404)
+        result = await self._agent.prober.probe(probe, asked.head.fields)
+        return text(f"{result.message}\n", status=200 if result.ok else 500)
 
-    async def _metrics(self, request: web.BaseRequest) -> web.Response:
+    async def _metrics(self, asked: Asked) -> Answer:
         self.scrapes += 1
         envoy, app = await asyncio.gather(self._scrape_envoy(), self._scrape_app())
         page = merge(render_figures(self._agent.figures()), envoy, app)
-        return web.Response(text=page, headers={"content-type": _METRICS})
+        return Answer(200, page.encode(), {"content-type": _METRICS})
 
     async def _scrape_envoy(self) -> str:
         try:
@@ -113,29 +107,26 @@ class StatusServer:
         url = f"{target.scheme}://{f'[{host}]' if ':' in host else host}:{target.port}{target.path}"
         try:
             return await self._agent.prober.fetch(url, _SCRAPE_TIMEOUT)
-        except (OSError, aiohttp.ClientError):
+        except OSError:
             self.scrape_failures["application"] += 1
             return ""
 
-    async def _quit(self, request: web.BaseRequest) -> web.Response:
-        return self._do(request, self._agent.quit)
+    async def _quit(self, asked: Asked) -> Answer:
+        return self._do(asked, self._agent.quit)
 
-    async def _drain(self, request: web.BaseRequest) -> web.Response:
-        return self._do(request, self._agent.begin_drain)
+    async def _drain(self, asked: Asked) -> Answer:
+        return self._do(asked, self._agent.begin_drain)
 
-    def _do(self, request: web.BaseRequest, what: Callable[[], None]) -> web.Response:
-        if not _is_loopback(request.transport):
-            return web.Response(status=403, text="only the pod itself may ask for that, over loopback\n")
-        if request.method != "POST":
-            return web.Response(status=405, headers={"allow": "POST"}, text="use POST\n")
+    def _do(self, asked: Asked, what: Callable[[], None]) -> Answer:
+        if not _is_loopback(asked.address):
+            return text("only the pod itself may ask for that, over loopback\n", status=403)
+        if asked.head.method != "POST":
+            return text("use POST\n", status=405, allow="POST")
         what()
-        return web.Response(text="OK\n")
+        return text("OK\n")
 
 
-def _is_loopback(transport: Any) -> bool:
-    peer = transport.get_extra_info("peername") if transport else None
-    if not peer:
-        return False
-    address = ipaddress.ip_address(peer[0])
+def _is_loopback(text: str) -> bool:
+    address = ipaddress.ip_address(text)
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback

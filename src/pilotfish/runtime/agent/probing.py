@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Mapping
+import ssl
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urljoin, urlsplit
 
 from pilotfish.agent.health import HealthCheck, check_request
 from pilotfish.agent.probes import AppProbe, port_number
@@ -22,17 +22,16 @@ from pilotfish.config.kubernetes import GRPCAction, HTTPGetAction, TCPSocketActi
 from pilotfish.model.addresses import bracketed
 from pilotfish.model.wellknown import INBOUND_BIND_IPV4, INBOUND_BIND_IPV6
 from pilotfish.runtime.agent.sockets import family_of, open_socket
-from pilotfish.runtime.http.message import AnswerError
+from pilotfish.runtime.http.message import Answer, AnswerError, Request, ends_here, parse_answer
 from pilotfish.runtime.linux.netns import NetNs
-
-if TYPE_CHECKING:
-    import aiohttp
+from pilotfish.runtime.resolve import resolve
 
 _PASSED_ON = frozenset({"accept", "user-agent"})
 """Of the asking kubelet's headers. An app may tell probes from visitors by its `kube-probe/...`."""
 _MOST_REDIRECTS = 10
 _LARGEST_PAGE = 16 * 1024 * 1024
 """Bytes of an app's metrics: the agents of all pods are one process."""
+_LARGEST_HEAD = 1024 * 1024
 _SOURCES = {socket.AF_INET: INBOUND_BIND_IPV4, socket.AF_INET6: INBOUND_BIND_IPV6}
 
 
@@ -68,37 +67,68 @@ class Prober:
             return ProbeResult(False, _explain(error))
 
     async def fetch(self, url: str, timeout: float) -> str:
-        """The body of a page of the app's. Raises OSError or aiohttp.ClientError."""
-        async with self._session() as session, asyncio.timeout(timeout), session.get(url) as response:
-            response.raise_for_status()
-            page = bytearray()
-            async for chunk in response.content.iter_any():
-                page += chunk
-                if len(page) > _LARGEST_PAGE:
-                    raise AnswerError(f"{url} is longer than {_LARGEST_PAGE} bytes")
-            return page.decode(errors="replace")
+        """The body of a page of the app's. Raises OSError."""
+        place = _Place.parse(url)
+        async with asyncio.timeout(timeout):
+            answer = await self._ask(place, {"user-agent": "pilotfish"}, ends_here, _LARGEST_PAGE)
+        if answer.status != 200:
+            raise AnswerError(f"{url} answered with status {answer.status}")
+        return answer.body.decode(errors="replace")
 
     @property
     def address(self) -> str:
         return self.addresses[0]
 
     async def _http(self, action: HTTPGetAction, headers: Mapping[str, str]) -> ProbeResult:
-        import aiohttp
-        from yarl import URL
-
-        host = bracketed(action.host or self.address)
-        base = URL(f"{action.scheme.lower()}://{host}:{port_number(action.port)}")
-        url = base.join(URL(action.path if action.path.startswith("/") else f"/{action.path}", encoded=True))
-        passed_on = {name: value for name, value in headers.items() if name.lower() in _PASSED_ON}
-        own = {header.name: header.value for header in action.http_headers}
+        path = action.path if action.path.startswith("/") else f"/{action.path}"
+        host, port = action.host or self.address, port_number(action.port)
+        place = _Place(action.scheme.lower(), host, port, _sendable(path))
+        passed_on = {name.lower(): value for name, value in headers.items() if name.lower() in _PASSED_ON}
+        own = {header.name.lower(): header.value for header in action.http_headers}
         try:
-            async with self._session() as session:
-                status = await _follow(session, url, {"user-agent": "kube-probe/pilotfish", **passed_on, **own})
-        except aiohttp.ClientConnectorError as error:
-            return ProbeResult(False, f"{host}:{url.port}: {_explain(error.os_error)}")
-        except aiohttp.ClientError as error:
-            return ProbeResult(False, str(error) or type(error).__name__)
+            status = await self._follow(place, {"user-agent": "kube-probe/pilotfish", **passed_on, **own})
+        except AnswerError as error:
+            return ProbeResult(False, str(error))
+        except OSError as error:
+            return ProbeResult(False, f"{bracketed(host)}:{port}: {_explain(error)}")
         return ProbeResult(200 <= status < 400, f"HTTP status {status}")
+
+    async def _follow(self, place: _Place, headers: Mapping[str, str]) -> int:
+        """The status after redirects on the same host; one to another is a success of its own, as in Kubernetes."""
+        status = 0
+        for _ in range(_MOST_REDIRECTS):
+            answer = await self._ask(place, headers, _has_head, _LARGEST_HEAD)
+            status, location = answer.status, answer.fields.get("location", "")
+            target = place.join(location) if location and 300 <= status < 400 else None
+            if target is None or target.host != place.host:
+                return status
+            place = target
+        return status
+
+    async def _ask(
+        self, place: _Place, headers: Mapping[str, str], is_enough: Callable[[bytearray], bool], most: int
+    ) -> Answer:
+        request = Request("GET", place.target, fields={"host": place.authority, **headers})
+        _, address = await resolve(place.host, place.port)
+        made = self._socket(address[0])
+        try:
+            await asyncio.get_running_loop().sock_connect(made, address)
+        except BaseException:
+            made.close()
+            raise
+        # The certificate is not verified: a probe asks whether the app lives, as the kubelet's does.
+        tls = ssl._create_unverified_context() if place.scheme == "https" else None
+        reader, writer = await asyncio.open_connection(sock=made, ssl=tls, server_hostname=place.host if tls else None)
+        try:
+            writer.write(bytes(request))
+            received = bytearray()
+            while not is_enough(received) and (chunk := await reader.read(65536)):
+                received += chunk
+                if len(received) > most:
+                    raise AnswerError(f"{place} is longer than {most} bytes")
+            return parse_answer(bytes(received), whole=is_enough is not _has_head)
+        finally:
+            writer.transport.abort()
 
     async def _tcp(self, action: TCPSocketAction) -> ProbeResult:
         port = port_number(action.port)
@@ -116,14 +146,6 @@ class Prober:
                 await loop.sock_sendall(connection, check.receive(await loop.sock_recv(connection, 16384)))
         return ProbeResult(check.result == "SERVING", check.result)
 
-    def _session(self) -> aiohttp.ClientSession:
-        import aiohttp
-
-        # The certificate is not verified: a probe asks whether the app lives, as the kubelet's does.
-        factory = partial(_socket_for, self)
-        connector = aiohttp.TCPConnector(socket_factory=factory, force_close=True, ssl=False, use_dns_cache=False)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-
     def _socket(self, host: str) -> socket.socket:
         made = open_socket(self.netns, family_of(host))
         if host in self.addresses or host in ("127.0.0.1", "::1"):
@@ -138,18 +160,45 @@ def _explain(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
 
 
-def _socket_for(prober: Prober, address: Any) -> socket.socket:
-    return prober._socket(address[4][0])
+def _has_head(received: bytearray) -> bool:
+    """Of the answer itself; how much follows, a probe does not care."""
+    try:
+        parse_answer(bytes(received), whole=False)
+    except AnswerError:
+        return False
+    return True
 
 
-async def _follow(session: aiohttp.ClientSession, url: Any, headers: Mapping[str, str]) -> int:
-    """The status after redirects on the same host; one to another host is a success of its own, as in Kubernetes."""
-    for _ in range(_MOST_REDIRECTS):
-        async with session.get(url, headers=headers, allow_redirects=False) as response:
-            location = response.headers.get("location")
-            status = response.status
-        target = url.join(type(url)(location)) if location and 300 <= status < 400 else None
-        if target is None or target.host != url.host:
-            return status
-        url = target
-    return status
+def _sendable(path: str) -> str:
+    """As it is, but for what can't stand in a request."""
+    return quote(path, safe="!#$%&'()*+,/:;=?@[]~")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    scheme: str
+    host: str
+    port: int
+    target: str
+
+    @classmethod
+    def parse(cls, url: str) -> _Place:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        target = _sendable(f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}")
+        return cls(parts.scheme, parts.hostname or "", port, target)
+
+    @property
+    def authority(self) -> str:
+        return f"{bracketed(self.host)}:{self.port}"
+
+    def join(self, location: str) -> _Place | None:
+        """Where a redirect leads to; None for what is no address of HTTP."""
+        try:
+            found = self.parse(urljoin(str(self), location))
+        except ValueError:
+            return None
+        return found if found.scheme in ("http", "https") else None
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.target}"
