@@ -45,8 +45,8 @@ class Lab:
     def write(self, text: str, name: str = "mesh.yaml") -> None:
         save(self.config / name, text)
 
-    async def start_discovery(self) -> None:
-        options = ("--config", str(self.config), "--state", str(self.directory / "state"))
+    async def start_discovery(self, *more: str) -> None:
+        options = ("--config", str(self.config), "--state", str(self.directory / "state"), *more)
         argv = (sys.executable, "-c", RUN, "discovery", *options)
         log = str(self.directory / "discovery.log")
         spec = ProcessSpec(argv=argv, env=ENVIRONMENT, netns=self.netns, stdout=log, stderr=STDOUT)

@@ -342,6 +342,26 @@ async def test_the_secret_cacerts_takes_over_and_what_is_wrong_with_it_is_said(
         assert (await made.certificate(made.token(WEB))).chain.count(b"BEGIN") == 2
 
 
+async def test_an_old_connection_is_ended_over_tls_too_and_what_is_under_way_is_answered(
+    file: Path, tmp_path: Path
+) -> None:
+    async with secured(file, directory=tmp_path, connection_age=0.5) as made:
+        shown = await made.certificate(made.token(WEB))
+        roots = made.client(made.token(WEB)).follow(ROOTS)
+        assert decode_roots(await anext(roots)).trusted == shown.roots
+        client, received, secure = Client(), [], made.made.secure
+        assert secure is not None
+        for _ in range(3):
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await client.run(secure, LOCAL.format("web-0.vm", "vm"), made.channel(shown))
+            assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+            received.append(client.received)
+        assert len(set(received)) == 1, "who comes again is sent nothing that it has"
+        with pytest.raises(OSError, match=r"broke the call off|(closed|ended) the connection"):
+            async for _ in roots:
+                pass
+
+
 async def test_what_a_pod_reads_on_the_monitoring_port(file: Path, tmp_path: Path) -> None:
     """Here loopback is everybody's, so that a trusted reader is one thing and the rules for pods another."""
     async with secured(file, directory=tmp_path) as made:

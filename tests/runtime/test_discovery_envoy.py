@@ -80,6 +80,19 @@ async def test_after_a_restart_envoy_is_sent_nothing_that_it_has(running: Lab) -
     assert await running.json("/config_dump?include_eds", 15000) == before
 
 
+async def test_a_connection_that_is_old_is_ended_and_nothing_is_sent_again(running: Lab) -> None:
+    before = await running.json("/config_dump?include_eds", 15000)
+    await running.kill(running.discovery)
+    await running.start_discovery("--connection-age", "1s")
+    log = running.directory / "discovery.log"
+    await until("Envoy has come again and again", lambda: log.read_text().count("connected from") >= 5, 30)
+    await until("Envoy is back and has all", running.synced)
+    assert await running.metric("pilot_xds_pushes_total") == 0
+    assert await running.json("/config_dump?include_eds", 15000) == before
+    running.write(SERVICES + virtual_service("one", "{prefix: /second}") + GOOD_TWO)
+    await until("the new route is in force", lambda: _has(running, '"/second"'))
+
+
 async def test_a_refused_object_is_named_and_others_changes_go_through(running: Lab) -> None:
     text = SERVICES + BAD_ONE + GOOD_TWO
     line = text[: text.index("queryParams")].count("\n") + 1

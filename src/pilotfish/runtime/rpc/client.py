@@ -114,7 +114,14 @@ class _Call:
         """`data` empty: the server closed the connection. Raises RpcError for a status that is not 0."""
         if not data:
             raise OSError(f"{_shown(self._server)} closed the connection")
-        for event in self._connection.receive_data(data):
+        try:
+            events = self._connection.receive_data(data)
+        except h2.exceptions.ProtocolError:
+            if self._connection.state_machine.state is not h2.connection.ConnectionState.CLOSED:
+                raise
+            # To h2 a GOAWAY is the end, also of what comes with it, such as a PING.
+            raise OSError(f"{_shown(self._server)} ended the connection") from None
+        for event in events:
             match event:
                 case h2.events.DataReceived():
                     self._connection.acknowledge_received_data(event.flow_controlled_length or 0, _STREAM)
