@@ -112,8 +112,25 @@ def test_the_running_mesh(invoke: Invoke, mesh: FakeMesh) -> None:
     assert invoke("analyze", "--mesh", "--name", "demo").exit_code == 0
 
 
+def test_without_manifests_the_mesh_that_runs_is_asked(invoke: Invoke, mesh: FakeMesh) -> None:
+    mesh.set(problems=(REFUSED,))
+    assert invoke("analyze").stdout == invoke("analyze", "--mesh").stdout != ""
+
+
+def test_manifests_as_they_would_be_in_the_mesh(invoke: Invoke, mesh: FakeMesh, shop: Path) -> None:
+    """What they name may be there already."""
+    metadata = {"name": "shpo", "namespace": "vm"}
+    mesh.objects = [
+        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"name": "http", "port": 80}]}}
+    ]
+    alone, over = invoke("analyze", "shop.yaml"), invoke("analyze", "shop.yaml", "--mesh")
+    assert LOST in alone.stdout
+    assert (over.exit_code, LOST in over.stdout) == (0, False)
+    assert "Info [IST0118] (Service vm/shop shop.yaml:4:" in over.stdout
+    assert invoke("analyze", "shop.yaml", "--name", "demo").stdout == over.stdout
+
+
 @pytest.mark.usefixtures("shop")
-def test_either_manifests_or_the_mesh(invoke: Invoke) -> None:
-    assert invoke("analyze").exit_code == 2
-    assert invoke("analyze", "shop.yaml", "--mesh").exit_code == 2
+def test_what_is_left_out_is_said_in_full(invoke: Invoke) -> None:
+    assert invoke("analyze").exit_code == 1
     assert invoke("analyze", "shop.yaml", "-S", "IST0101").exit_code == 2

@@ -14,13 +14,13 @@ import jsonschema
 import pytest
 
 from pilotfish.cli.live_scene import read_scene
-from pilotfish.cli.session import Session
+from pilotfish.cli.mesh.machine import Machine
 from pilotfish.explain.accesslog import AccessLogEntry, parse_access_log
 from pilotfish.explain.document import read_schema
 from pilotfish.explain.live import is_logged
 from pilotfish.explain.scene import Scene
 from pilotfish.explain.trace import End
-from pilotfish.runtime.control.client import Client, find_meshes, state_root
+from pilotfish.runtime.control.client import find_meshes, state_root
 from pilotfish.runtime.echo.calls import Result
 from tests.e2e.asked import agrees, generate, logs, perform, pod_of
 from tests.e2e.harness import MakeMesh, Mesh
@@ -40,8 +40,8 @@ def mesh(make_mesh: MakeMesh) -> Iterator[Mesh]:
 
 def scene_of(mesh: Mesh) -> Scene:
     view = next(each for each in find_meshes(state_root(mesh.environment)) if each.name == mesh.name)
-    client = Client(view.directory)
-    return read_scene(Session(view, client, "default"), client.status())[0]
+    machine = Machine(view)
+    return read_scene(machine, machine.pods())[0]
 
 
 @pytest.mark.timeout(60 + REQUESTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from pilotfish.cli.live_scene import find_identity
+from pilotfish.cli.envoy_admin import read_certificate
 from pilotfish.envoy.mutual_tls import MESH_HTTP, SPOKEN
 from pilotfish.envoy.naming import READ_HTTP
 from pilotfish.model import Protocol
@@ -193,7 +194,10 @@ KNOWN = f"uri={spiffe('caller')}".lower()
 
 def test_who_is_let_in(start: Start, authority: Authority) -> None:
     live = start(MESH, proxy=CLIENT, secrets=authority.secrets)
-    assert find_identity(json.loads(live.get("/certs"))) == "spiffe://cluster.local/ns/vm/sa/webapp", "as it says"
+    said = read_certificate(json.loads(live.get("/certs")))
+    assert said is not None
+    assert said.subject == "spiffe://cluster.local/ns/vm/sa/webapp"
+    assert said.not_before <= time.time() < said.not_after
     for port in (*PORTS, *OTHERS):
         live.start_app(live.netns, POD4, port, f"app{port}")
     shown = {

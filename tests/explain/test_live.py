@@ -42,8 +42,15 @@ def test_of_the_ways_of_chance_the_one_that_was_taken_is_marked() -> None:
 
 
 def test_a_rule_that_counted_nothing_contradicts() -> None:
-    observed = Observed(200, End.DELIVERED, entry(f"{address('web-1')}:8080"))
+    observed = Observed(200, End.DELIVERED, entry(f"{address('web-1')}:8080"), frozenset())
     assert not marked(way("client", "http://web/web"), observed)[Stage.NETFILTER.value, "nat/ISTIO_REDIRECT/1"]
+
+
+def test_where_nobody_counts_no_rule_is_marked() -> None:
+    observed = Observed(200, End.DELIVERED, entry(f"{address('web-1')}:8080"))
+    marks = marked(way("client", "http://web/web"), observed)
+    assert marks[Stage.CLUSTER.value, CLUSTER]
+    assert not any(stage == Stage.NETFILTER.value for stage, _ in marks)
 
 
 @pytest.mark.parametrize("seen", ["PassthroughCluster", "outbound|80|v1|web.vm.svc.cluster.local"])

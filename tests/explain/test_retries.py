@@ -203,5 +203,5 @@ spec:
 """
     text = entry.replace(", timeout: TIMEOUT", f", timeout: {timeout}" if timeout else "")
     built = build_scene(build(read([("mesh.yaml", MESH + text)])))
-    scene = Scene(built.stations, lambda: built.frontends, is_closed=lambda _: True)
+    scene = Scene(built.stations, lambda: built.frontends, describe_closed=lambda _: "it is nobody's")
     assert ends(explain(scene, scene.stations["client.vm"], parse("http://far.example.com/"))) == {expected: 1.0}

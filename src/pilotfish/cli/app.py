@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from pilotfish.cli.failure import expected, line
+from pilotfish.cli.meant import WORDS, place_options
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("up", "Start a mesh from manifests."),
@@ -86,6 +87,7 @@ class LazyGroup(click.Group):
             meant = instead(args, (*COMMANDS, *ALIASES))
             hint = f"; use '{meant}'" if meant else ""
             raise click.UsageError(f"No such command {args[0]!r}{hint}", ctx)
+        ctx.meta[WORDS] = tuple(args)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -115,13 +117,12 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
-@click.option("--name", "mesh", metavar="MESH", help="The mesh meant. Default: the only one running.")
+@place_options
 @click.pass_context
-def pilotfish(ctx: click.Context, mesh: str | None) -> None:
-    """A service mesh on one machine: Istio's and Kubernetes' APIs around the real Envoy.
+def pilotfish(ctx: click.Context, /, **places: str | None) -> None:
+    """A service mesh on one machine, and the same in a cluster: Istio's and Kubernetes' APIs around the real Envoy.
 
     Start with `pilotfish up FILE`, where FILE holds ordinary Kubernetes and Istio manifests.
     """
-    ctx.obj = mesh
     if os.environ.get("NO_COLOR"):  # https://no-color.org
         ctx.color = False

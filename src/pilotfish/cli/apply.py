@@ -9,7 +9,8 @@ import click
 from pilotfish.cli.changes import show_changes, show_problems
 from pilotfish.cli.duration import parse_duration
 from pilotfish.cli.failure import Failure
-from pilotfish.cli.options import filename_options, mesh_option, namespace_option
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.options import filename_options, machine_option, namespace_option
 from pilotfish.cli.session import Session, open_session
 from pilotfish.cli.sources import ManifestText, read_sources
 from pilotfish.runtime.control.views import ProblemView
@@ -38,7 +39,7 @@ _SOON = 2.0
     help="How long --wait waits.",
 )
 @namespace_option
-@mesh_option
+@machine_option
 def command(
     files: tuple[str, ...],
     recursive: bool,
@@ -46,7 +47,7 @@ def command(
     wait: bool,
     timeout: float,
     namespace: str | None,
-    mesh: str | None,
+    mesh: Meant,
 ) -> None:
     """Create or configure the objects of manifests. The change is live at once.
 
@@ -81,9 +82,10 @@ def _apply(session: Session, texts: tuple[ManifestText, ...], wait: float) -> bo
 
 def _try(session: Session, texts: tuple[ManifestText, ...]) -> bool:
     from pilotfish.cli.live_world import foresee
+    from pilotfish.cli.mesh.machine import Machine
     from pilotfish.offline.difference import compare
 
-    difference = compare(*foresee(session, texts))
+    difference = compare(*foresee(Machine(session.mesh), session.namespace, texts))
     actions = {change.ref: "created" if change.before is None else "configured" for change in difference.objects}
     actions |= dict.fromkeys(difference.unchanged, "unchanged")
     if not actions and not difference.problems:

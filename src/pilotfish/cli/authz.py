@@ -10,9 +10,10 @@ import click
 from pilotfish.cli import complete
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.manifests import read_manifests
+from pilotfish.cli.meant import Meant
 from pilotfish.cli.options import FILE, mesh_option
 from pilotfish.cli.render.table import table
-from pilotfish.cli.target import find_pod, find_proxy
+from pilotfish.cli.target import find_proxy
 
 if TYPE_CHECKING:
     from pilotfish.model import Proxy
@@ -40,7 +41,7 @@ def check_command(
     namespace: str | None,
     mesh_config: str | None,
     output: str,
-    mesh: str | None,
+    mesh: Meant,
 ) -> None:
     """List the AuthorizationPolicies and RequestAuthentications that hold for a pod, in the order of their effect.
 
@@ -70,14 +71,14 @@ def _offline(
     return world, find_proxy(world, target, namespace)
 
 
-def _live(target: str, mesh: str | None, namespace: str | None) -> tuple[World, Proxy]:
+def _live(target: str, mesh: Meant, namespace: str | None) -> tuple[World, Proxy]:
     from pilotfish.cli.live_world import read_world
-    from pilotfish.cli.session import open_session
+    from pilotfish.cli.session import open_reader
 
-    session = open_session(mesh, namespace)
-    pod = find_pod(session.client.status(), target, session.namespace)
+    reader = open_reader(mesh, namespace)
+    pod = reader.find_pod(target)
     name = f"{pod.name}.{pod.namespace}"
-    world = read_world(session)
+    world = read_world(reader.mesh)
     if name not in world.proxies:
         raise Failure(f"{name} has no sidecar: no policy holds there")
     return world, world.proxies[name]

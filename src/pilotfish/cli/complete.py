@@ -34,6 +34,13 @@ def _meshes(ctx: click.Context, incomplete: str) -> Iterable[str]:
     return [mesh.name for mesh in find_meshes(root())]
 
 
+def _contexts(ctx: click.Context, incomplete: str) -> Iterable[str]:
+    from pilotfish.cli.meant import Meant
+    from pilotfish.runtime.cluster.access import list_contexts
+
+    return list_contexts(Meant.of(ctx).kubeconfig)
+
+
 def _namespaces(ctx: click.Context, incomplete: str) -> Iterable[str]:
     view = _session(ctx).client.status(timeout=2)
     return [pod.namespace for pod in view.pods] + [service.namespace for service in view.services]
@@ -154,9 +161,10 @@ def _manifest_proxies(ctx: click.Context, incomplete: str) -> Iterable[str]:
 
 
 def _session(ctx: click.Context) -> Session:
+    from pilotfish.cli.meant import Meant
     from pilotfish.cli.session import open_session
 
-    return open_session(ctx.params.get("mesh"), ctx.params.get("namespace"))
+    return open_session(Meant.of(ctx), ctx.params.get("namespace"))
 
 
 def _qualified(name: str, namespace: str, default: str) -> str:
@@ -173,6 +181,7 @@ def copied(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 
 
 meshes = _quiet(_meshes)
+contexts = _quiet(_contexts)
 namespaces = _quiet(_namespaces)
 pods = _quiet(_pods)
 scaled = _quiet(_scaled)

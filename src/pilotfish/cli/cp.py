@@ -14,7 +14,8 @@ import click
 from pilotfish.cli import complete
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.inside import surroundings
-from pilotfish.cli.options import container_option, mesh_option, namespace_option
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.options import container_option, machine_option, namespace_option
 from pilotfish.cli.session import Session, open_session, require_root
 from pilotfish.cli.target import find_container, find_pod
 
@@ -41,8 +42,8 @@ class _Inside:
 @click.argument("target", metavar="TARGET", shell_complete=complete.copied)
 @container_option
 @namespace_option
-@mesh_option
-def command(source: str, target: str, container: str | None, namespace: str | None, mesh: str | None) -> None:
+@machine_option
+def command(source: str, target: str, container: str | None, namespace: str | None, mesh: Meant) -> None:
     """Copy files and folders into a container, or out of it: one of the two is POD:PATH or NAMESPACE/POD:PATH.
 
     The container needs `tar`, which does the work there, as the container's user. A file of this machine whose name

@@ -12,7 +12,8 @@ from pilotfish.cli.chosen import check_words, choose
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.get import parse_words
 from pilotfish.cli.kinds import READ_ONLY
-from pilotfish.cli.options import filename_options, mesh_option, namespace_option, selector_option
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.options import filename_options, machine_option, namespace_option, selector_option
 from pilotfish.cli.session import Session, open_session
 from pilotfish.cli.sources import read_sources
 from pilotfish.model import ObjectRef
@@ -26,7 +27,7 @@ from pilotfish.model import ObjectRef
 @selector_option
 @click.option("--ignore-not-found", is_flag=True, help="An object that is not there is no error.")
 @namespace_option
-@mesh_option
+@machine_option
 def command(
     words: tuple[str, ...],
     files: tuple[str, ...],
@@ -36,7 +37,7 @@ def command(
     selector: str,
     ignore_not_found: bool,
     namespace: str | None,
-    mesh: str | None,
+    mesh: Meant,
 ) -> None:
     """Delete objects: by the manifests that made them, by kind and name, by their labels, or all of a kind.
 

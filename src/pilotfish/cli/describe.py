@@ -11,7 +11,8 @@ from pilotfish.cli.failure import Failure, line
 from pilotfish.cli.get import parse_words
 from pilotfish.cli.kinds import PROXY, STORED
 from pilotfish.cli.listing import Selection, list_objects
-from pilotfish.cli.options import mesh_option, namespace_option, selector_option
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.options import machine_option, namespace_option, selector_option
 from pilotfish.cli.places import near
 from pilotfish.cli.render.describe import Known, describe
 from pilotfish.cli.render.objects import Unstructured, at, name_of, namespace_of, owners_of
@@ -30,10 +31,8 @@ from pilotfish.runtime.control.views import StatusView
 @namespace_option
 @click.option("-A", "--all-namespaces", is_flag=True, help="Objects of all namespaces.")
 @selector_option
-@mesh_option
-def command(
-    words: tuple[str, ...], namespace: str | None, all_namespaces: bool, selector: str, mesh: str | None
-) -> None:
+@machine_option
+def command(words: tuple[str, ...], namespace: str | None, all_namespaces: bool, selector: str, mesh: Meant) -> None:
     """Show all that is known of objects: what was written, how it is, what is wrong with it, what happened to it."""
     wanted, labels = parse_words(words), parse_selector(selector)
     for kind, _ in wanted:

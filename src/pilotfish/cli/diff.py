@@ -13,14 +13,16 @@ from pilotfish.cli.changes import show_problems
 from pilotfish.cli.duration import parse_duration
 from pilotfish.cli.failure import Failure, expected
 from pilotfish.cli.live_world import foresee
+from pilotfish.cli.meant import Meant
 from pilotfish.cli.options import FILE, filename_options, mesh_option, namespace_option, output_option
 from pilotfish.cli.render.difference import build_document, render_difference
-from pilotfish.cli.session import Session, open_session
+from pilotfish.cli.session import open_reader
 from pilotfish.cli.sources import read_sources
 from pilotfish.runtime.control.views import ProblemView
 
 if TYPE_CHECKING:
     from pilotfish.cli.diff_ways import ChangedWay
+    from pilotfish.cli.mesh.protocol import Mesh
     from pilotfish.offline.difference import Difference
     from pilotfish.offline.world import World
 
@@ -60,7 +62,7 @@ def command(
     since: float | None,
     output: str,
     namespace: str | None,
-    mesh: str | None,
+    mesh: Meant,
 ) -> None:
     """Show what applying manifests to the running mesh would change, before it is done.
 
@@ -71,10 +73,10 @@ def command(
     from pilotfish.offline.difference import compare
 
     try:
-        session = open_session(mesh, namespace)
-        before, after = foresee(session, tuple(read_sources(files, recursive)))
+        reader = open_reader(mesh, namespace)
+        before, after = foresee(reader.mesh, reader.namespace, tuple(read_sources(files, recursive)))
         difference = compare(before, after)
-        ways = _find_ways(session, before, after, cases, since)
+        ways = _find_ways(reader.mesh, before, after, cases, since)
     except Exception as error:
         failure = error if isinstance(error, Failure) else expected(error)
         if failure is None:
@@ -87,7 +89,7 @@ def command(
 
 
 def _find_ways(
-    session: Session, before: World, after: World, cases: tuple[str, ...], since: float | None
+    mesh: Mesh, before: World, after: World, cases: tuple[str, ...], since: float | None
 ) -> tuple[ChangedWay, ...]:
     if not cases and since is None:
         return ()
@@ -95,7 +97,7 @@ def _find_ways(
 
     asked = [each for file in cases for each in read_cases(file)]
     if since is not None:
-        asked += read_logs(session.client.status(), time.time() - since)
+        asked += read_logs(mesh, time.time() - since)
     return tuple(find_changed(before, after, asked))
 
 

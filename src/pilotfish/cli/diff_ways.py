@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pilotfish.cli.failure import Failure
 from pilotfish.explain.ask import OUTSIDE
 
 if TYPE_CHECKING:
+    from pilotfish.cli.mesh.protocol import Mesh
     from pilotfish.explain.accesslog import AccessLogEntry
     from pilotfish.explain.ask import Ask
     from pilotfish.explain.report import Report
     from pilotfish.explain.scene import Scene
     from pilotfish.explain.trace import Trace
     from pilotfish.offline.world import World
-    from pilotfish.runtime.control.views import StatusView
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +59,15 @@ def read_cases(file: str) -> Iterator[Asked]:
             raise Failure(f"{file}: {case.title}: {error}") from error
 
 
-def read_logs(status: StatusView, since: float) -> Iterator[Asked]:
+def read_logs(mesh: Mesh, since: float) -> Iterator[Asked]:
     """What was sent after this (seconds since the epoch), as far as an access log tells it: without its headers."""
+    from pilotfish.explain.accesslog import parse_access_log
     from pilotfish.explain.why import ask_of
 
-    for pod in status.pods:
+    pods = mesh.pods().pods
+    for pod, lines in zip(pods, mesh.proxy_logs(pods, since), strict=True):
         alike: dict[tuple[str, ...], list[AccessLogEntry]] = {}
-        for entry in _entries(pod.containers):
+        for entry in filter(None, map(parse_access_log, lines)):
             if not entry.is_inbound and _time(entry) >= since:
                 alike.setdefault(_likeness(entry), []).append(entry)
         # Who called a gateway is not known.
@@ -79,14 +80,6 @@ def read_logs(status: StatusView, since: float) -> Iterator[Asked]:
 def _likeness(entry: AccessLogEntry) -> tuple[str, ...]:
     request = entry.method, entry.authority, entry.path, entry.protocol
     return *request, entry.downstream_local_address, entry.requested_server_name
-
-
-def _entries(containers: Iterable[Any]) -> Iterator[AccessLogEntry]:
-    from pilotfish.explain.accesslog import parse_access_log
-
-    log = next((Path(each.log) for each in containers if each.kind == "proxy"), None)
-    lines = log.read_text(errors="replace").splitlines() if log is not None and log.exists() else []
-    return (entry for entry in map(parse_access_log, lines) if entry is not None)
 
 
 def _time(entry: AccessLogEntry) -> float:

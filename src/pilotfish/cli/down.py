@@ -11,8 +11,9 @@ from pathlib import Path
 import click
 
 from pilotfish.cli.failure import Failure
-from pilotfish.cli.options import mesh_option
-from pilotfish.cli.session import require_root, root
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.options import machine_option
+from pilotfish.cli.session import on_this_machine, require_root, root
 from pilotfish.runtime.control.client import Client, Overdue, Unreachable, find_meshes, is_alive
 from pilotfish.runtime.control.views import MeshView
 
@@ -25,16 +26,16 @@ _EXIT = 10.0
 
 
 @click.command("down")
-@mesh_option
+@machine_option
 @click.option("--all", "every", is_flag=True, help="All meshes of this machine.")
 @click.pass_context
-def command(ctx: click.Context, mesh: str | None, every: bool) -> None:
+def command(ctx: click.Context, mesh: Meant, every: bool) -> None:
     """Take a mesh down: pods first, with draining, then its network.
 
     What a mesh left whose process was killed is removed in any case, and named. A mesh whose process hangs is killed.
     """
+    name = on_this_machine(ctx).name
     require_root("a mesh is made of network namespaces, links and netfilter rules")
-    name = mesh or (ctx.obj if isinstance(ctx.obj, str) else None)
     if name and every:
         raise click.UsageError("--all takes down every mesh: leave --name out")
     state = root()

@@ -14,7 +14,8 @@ from pilotfish.cli import complete
 from pilotfish.cli.changes import print_patched
 from pilotfish.cli.chosen import check_words, choose
 from pilotfish.cli.failure import Failure
-from pilotfish.cli.options import mesh_option, namespace_option
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.options import machine_option, namespace_option
 from pilotfish.cli.render.documents import render_document
 from pilotfish.cli.session import open_session
 from pilotfish.model.kinds import SECRET
@@ -31,8 +32,8 @@ _GIVEN = ("creationTimestamp", "generation", "uid")
 @click.command("edit")
 @click.argument("words", metavar="KIND NAME | KIND/NAME", nargs=-1, required=True, shell_complete=complete.names)
 @namespace_option
-@mesh_option
-def command(words: tuple[str, ...], namespace: str | None, mesh: str | None) -> None:
+@machine_option
+def command(words: tuple[str, ...], namespace: str | None, mesh: Meant) -> None:
     """Change an object in an editor: $KUBE_EDITOR, $VISUAL or $EDITOR."""
     wanted = check_words(words, "", False)
     session = open_session(mesh, namespace)

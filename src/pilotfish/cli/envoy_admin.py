@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 import threading
-from pathlib import Path
-from typing import Final
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from pilotfish.cli.failure import Failure
-from pilotfish.runtime.control.views import PodView
-from pilotfish.runtime.http import blocking
+from pilotfish.runtime.control.views import CertificateView, PodView
 from pilotfish.runtime.http.message import Answer, AnswerError, Request
-from pilotfish.runtime.linux.netns import NetNs
+
+if TYPE_CHECKING:
+    from pilotfish.cli.mesh.protocol import Mesh
 
 LISTENERS: Final = "/listeners?format=json"
 CERTIFICATES: Final = "/certs"
 ROUTES: Final = "dynamic_route_configs"
 """The section of a config dump."""
-_TIMEOUT: Final = 10.0
 
 
 def entry_of(section: str, name: str) -> str:
@@ -31,31 +32,29 @@ def cluster_of(name: str) -> str:
     return f"/clusters?format=json&filter={_exactly(name)}"
 
 
-def read_json(pod: PodView, path: str) -> dict[str, object]:
+def read_json(mesh: Mesh, pod: PodView, path: str) -> dict[str, object]:
     """The answer to GET `path`. Raises Failure where the pod has no Envoy, or it does not answer."""
-    answer = _ask(pod, Request("GET", path))
+    answer = _ask(mesh, pod, Request("GET", path))
     try:
         return answer.read(dict[str, object])
     except AnswerError as error:
         raise Failure(f"Envoy of pod {pod.name}.{pod.namespace} answers {path} with {error}") from error
 
 
-def post(pod: PodView, path: str) -> str:
+def post(mesh: Mesh, pod: PodView, path: str) -> str:
     """The text that a POST is answered with. Raises Failure as `read_json` does."""
-    answer = _ask(pod, Request("POST", path))
+    answer = _ask(mesh, pod, Request("POST", path))
     if answer.status != 200:
         raise Failure(f"Envoy of pod {pod.name}.{pod.namespace} answers {path} with {answer.status}: {answer.excerpt}")
     return answer.body.decode(errors="replace")
 
 
-def _ask(pod: PodView, request: Request) -> Answer:
+def _ask(mesh: Mesh, pod: PodView, request: Request) -> Answer:
     place = f"{pod.name}.{pod.namespace}"
     if not pod.captured:
         raise Failure(f"pod {place} has no sidecar, so there is no proxy configuration; it asked not to have one")
     try:
-        # A socket belongs to the namespace that it was made in, wherever the process is when it connects.
-        stream = NetNs(Path(pod.netns)).socket()
-        return blocking.ask(stream, ("127.0.0.1", pod.admin_port), request, _TIMEOUT)
+        return mesh.ask_envoy(pod, request)
     except OSError as error:
         hint = f"'pilotfish logs {place} -c istio-proxy' shows why"
         raise Failure(f"Envoy of pod {place} does not answer on its admin port: {error}; {hint}") from error
@@ -66,8 +65,9 @@ class Asked:
     comes. An Envoy takes a tenth of a second to write down a thousand virtual hosts, and the caller as long to load
     what reads them."""
 
-    def __init__(self) -> None:
-        self._answers: dict[tuple[str, str], _Answer] = {}
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+        self._answers: dict[tuple[str, str, str], _Answer] = {}
 
     def foresee(self, pod: PodView, *paths: str) -> None:
         for path in paths if pod.captured else ():
@@ -78,16 +78,17 @@ class Asked:
         return self._ask(pod, path).wait()
 
     def _ask(self, pod: PodView, path: str) -> _Answer:
-        key = pod.netns, path
+        key = pod.namespace, pod.name, path
         if key not in self._answers:
-            self._answers[key] = _Answer(pod, path)
+            self._answers[key] = _Answer(self._mesh, pod, path)
             self._answers[key].start()
         return self._answers[key]
 
 
 class _Answer(threading.Thread):
-    def __init__(self, pod: PodView, path: str) -> None:
+    def __init__(self, mesh: Mesh, pod: PodView, path: str) -> None:
         super().__init__(daemon=True)
+        self._mesh = mesh
         self._pod = pod
         self._path = path
         self._found: dict[str, object] = {}
@@ -95,7 +96,7 @@ class _Answer(threading.Thread):
 
     def run(self) -> None:
         try:
-            self._found = read_json(self._pod, self._path)
+            self._found = read_json(self._mesh, self._pod, self._path)
         except Exception as error:  # whoever waits is told
             self._error = error
 
@@ -104,6 +105,23 @@ class _Answer(threading.Thread):
         if self._error is not None:
             raise self._error
         return self._found
+
+
+def read_certificate(held: Mapping[str, Any]) -> CertificateView | None:
+    """Of what it answers to CERTIFICATES: the one that it shows as a pod of the mesh; None if it has none. It tells of
+    it once for each cluster."""
+    for chain in (each for pair in held.get("certificates", ()) for each in pair.get("cert_chain", ())):
+        names = (name.get("uri", "") for name in chain.get("subject_alt_names", ()))
+        if name := next((name for name in names if name.startswith("spiffe://")), ""):
+            begin, end = (_seconds(chain.get(key)) for key in ("valid_from", "expiration_time"))
+            return CertificateView(
+                subject=name, serial=str(chain.get("serial_number", "")), not_before=begin, not_after=end
+            )
+    return None
+
+
+def _seconds(moment: object) -> float:
+    return datetime.fromisoformat(str(moment)).timestamp() if moment else 0.0
 
 
 def _exactly(name: str) -> str:

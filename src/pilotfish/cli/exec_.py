@@ -7,7 +7,8 @@ import sys
 import click
 
 from pilotfish.cli.inside import surroundings
-from pilotfish.cli.options import container_option, mesh_option, namespace_option, pod_argument
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.options import container_option, machine_option, namespace_option, pod_argument
 from pilotfish.cli.session import open_session, require_root
 from pilotfish.cli.target import find_container, find_pod
 
@@ -19,7 +20,7 @@ from pilotfish.cli.target import find_container, find_pod
 @click.option("-i", "--stdin", is_flag=True, help="Pass standard input. It always is: accepted as kubectl's.")
 @click.option("-t", "--tty", is_flag=True, help="Standard input is a terminal.")
 @namespace_option
-@mesh_option
+@machine_option
 def command(
     pod: str,
     argv: tuple[str, ...],
@@ -27,7 +28,7 @@ def command(
     stdin: bool,
     tty: bool,
     namespace: str | None,
-    mesh: str | None,
+    mesh: Meant,
 ) -> None:
     """Run a command where a container of POD runs: its network, files, user, environment and folder.
 

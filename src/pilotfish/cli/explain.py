@@ -9,20 +9,23 @@ import click
 import msgspec
 
 from pilotfish.cli.failure import Failure
+from pilotfish.cli.meant import Meant
 from pilotfish.cli.options import FILE, mesh_option
 from pilotfish.cli.render.documents import render_document
+from pilotfish.cli.session import open_reader
 from pilotfish.cli.terminal import nearby, terminal_width
 from pilotfish.explain.ask import OUTSIDE
 
 if TYPE_CHECKING:
     from pilotfish.capture import RuleSet
+    from pilotfish.cli.mesh.protocol import Mesh
     from pilotfish.explain.ask import Ask
     from pilotfish.explain.cases import Expected
-    from pilotfish.explain.live import Observed
     from pilotfish.explain.owner import FindOwners
     from pilotfish.explain.report import Report
     from pilotfish.explain.scene import Scene, Station
     from pilotfish.explain.trace import Trace
+    from pilotfish.runtime.control.views import PodView
 
 Output = Literal["text", "json", "yaml", "svg", "html"]
 
@@ -83,7 +86,7 @@ def command(
     live: bool,
     verbose: bool,
     output: Output,
-    mesh: str | None,
+    mesh: Meant,
     method: str,
     headers: tuple[str, ...],
     jwt: str,
@@ -128,12 +131,18 @@ def command(
         )
     except ValueError as error:
         raise Failure(str(error)) from error
+    reader = pod = None
     if config_dump is not None:
         scene, client, find_owners = _dumped(config_dump, clusters, saved, server_config_dump, server_saved)
     elif files:
         scene, client, find_owners = _offline(files, recursive, namespace or "default", mesh_config, source)
     else:
-        scene, client, find_owners = _live(mesh, namespace, source, ask)
+        reader = open_reader(
+            mesh, namespace, "the rules and the proxies of pods are inside of their network namespaces"
+        )
+        pod = reader.find_pod(source) if source != OUTSIDE else None
+        scene, client, find_owners = _live(reader.mesh, pod, ask)
+    from pilotfish.cli.live_request import send
     from pilotfish.explain.document import build_document
     from pilotfish.explain.report import build_report
     from pilotfish.explain.walk import explain
@@ -141,7 +150,7 @@ def command(
     wanted = _parse_expected(expected)
     trace = explain(scene, client, ask)
     name = client.name if client is not None else OUTSIDE
-    observed = _send(mesh, namespace, source, ask, trace) if live else None
+    observed = send(reader.mesh, pod, ask, trace) if live and reader and pod else None
     owners = find_owners(trace)
     if output == "json" or output == "yaml":
         click.echo(render_document(build_document(name, ask, trace, owners, observed), output), nl=False)
@@ -238,32 +247,18 @@ def _split(words: tuple[str, ...], is_dumped: bool) -> tuple[str, str]:
     return words[0], words[1]
 
 
-def _live(mesh: str | None, namespace: str | None, source: str, ask: Ask) -> tuple[Scene, Station | None, FindOwners]:
+def _live(mesh: Mesh, pod: PodView | None, ask: Ask) -> tuple[Scene, Station | None, FindOwners]:
+    """`pod`: the client; None: it is outside."""
     from pilotfish.cli.envoy_admin import LISTENERS, ROUTES, Asked, entry_of
-    from pilotfish.cli.session import open_session, require_root
-    from pilotfish.cli.target import find_pod
 
-    require_root("the rules and the proxies of pods are inside of their network namespaces")
-    session = open_session(mesh, namespace)
-    status = session.client.status()
-    envoys, pod = Asked(), None
-    if source != OUTSIDE:
-        pod = find_pod(status, source, session.namespace)
+    envoys = Asked(mesh)
+    if pod is not None:
         envoys.foresee(pod, LISTENERS, *([entry_of(ROUTES, str(ask.port))] if ask.is_http else []))
     # Loaded while the Envoy writes.
     from pilotfish.cli.live_scene import read_scene
 
-    scene, find_owners = read_scene(session, status, envoys)
+    scene, find_owners = read_scene(mesh, mesh.pods(), envoys)
     return scene, scene.stations[f"{pod.name}.{pod.namespace}"] if pod is not None else None, find_owners
-
-
-def _send(mesh: str | None, namespace: str | None, source: str, ask: Ask, trace: Trace) -> Observed:
-    from pilotfish.cli.live_request import send
-    from pilotfish.cli.session import open_session
-    from pilotfish.cli.target import find_pod
-
-    session = open_session(mesh, namespace)
-    return send(session.mesh.name, find_pod(session.client.status(), source, session.namespace), ask, trace)
 
 
 def _parse_expected(words: tuple[str, ...]) -> Expected | None:

@@ -1,8 +1,10 @@
-"""Commands of others, and what does the same here; and the command that a slip of the pen stands for. Pure."""
+"""Commands of others, and what does the same here; the command that a slip of the pen stands for; and the other way
+round, what does in a cluster what a command of ours does on one machine. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 
 FOREIGN: dict[str, str] = {
     # docker and docker compose
@@ -85,3 +87,36 @@ def instead(words: Sequence[str], known: Iterable[str]) -> str:
 
     close = get_close_matches(words[0], known, n=1, cutoff=0.6)
     return f"pilotfish {close[0]}" if close else ""
+
+
+IN_A_CLUSTER: dict[str, str] = {
+    "up": "pilotfish install' and 'kubectl apply -f FILE",
+    "down": "pilotfish uninstall",
+    "publish": "kubectl port-forward svc/NAME PORT",
+}
+"""What a command of one machine is in a cluster, where it is not kubectl's of the same name."""
+_OURS = ("--name", "--revision")
+_PLACES = ("--context", "--kubeconfig")
+"""kubectl calls them so, too."""
+
+
+def in_a_cluster(words: Sequence[str], places: Iterable[tuple[str, str]] = ()) -> str:
+    """What to type in a cluster in the place of these words, a command's name and what follows it. `places`: the
+    options that say which cluster, with their values."""
+    other = IN_A_CLUSTER.get(words[0]) if words else "kubectl"
+    if other is not None:
+        return other
+    said = (word for option, value in places if value for word in (option, value))
+    return shlex.join(("kubectl", *said, words[0], *_without(words[1:], (*_OURS, *_PLACES))))
+
+
+def _without(words: Sequence[str], options: Sequence[str]) -> Iterator[str]:
+    """Up to `--`: what follows is another's."""
+    rest = iter(words)
+    for word in rest:
+        if word == "--":
+            yield from (word, *rest)
+        elif word in options:
+            next(rest, None)
+        elif word.partition("=")[0] not in options:
+            yield word

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -12,13 +13,14 @@ import click
 from pilotfish.cli import complete
 from pilotfish.cli.failure import line
 from pilotfish.cli.kinds import MESH, OWN, find_kind, find_kinds
-from pilotfish.cli.listing import Listing, Selection, list_meshes, list_objects
+from pilotfish.cli.listing import Listing, Selection, list_meshes, list_objects, list_own
+from pilotfish.cli.meant import Meant
 from pilotfish.cli.options import mesh_option, namespace_option, selector_option
 from pilotfish.cli.output import Output, objects_output_option
 from pilotfish.cli.render.documents import render_document
 from pilotfish.cli.render.table import Table
 from pilotfish.cli.selector import parse_fields, parse_selector
-from pilotfish.cli.session import Session, open_session
+from pilotfish.cli.session import open_reader, open_session
 from pilotfish.model import Kind
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ def command(
     no_headers: bool,
     ignore_not_found: bool,
     output: Output,
-    mesh: str | None,
+    mesh: Meant,
 ) -> None:
     """List pods, services, deployments, proxies, meshes, problems, events, or any stored kind (vs, dr, se, cm, ...).
 
@@ -124,19 +126,19 @@ def command(
         drawn=not output.needs_documents,
         order=_order(sort_by),
     )
-    session = open_session(mesh, namespace)
+    asked = _open(mesh, namespace, all(kind in OWN for kind, _ in wanted))
     selections = [
-        replace(base, kind=kind, names=names, namespace=_namespace(session, kind, all_namespaces, namespace))
+        replace(base, kind=kind, names=names, namespace=_namespace(asked, kind, all_namespaces, namespace))
         for kind, names in wanted
     ]
     # Asked before the list is read, so that no change between the two is missed.
-    seen = session.client.events() if watch else 0
-    listings = [_list(session, selection) for selection in selections]
+    seen = asked.changes(-1, 0) if watch else 0
+    listings = [_list(asked, selection) for selection in selections]
     if ignore_not_found:
         listings = [replace(listing, missing=()) for listing in listings]
     printer.print(listings)
     if watch:
-        _watch(session, seen, listings[0], printer)
+        _watch(asked, seen, listings[0], printer)
 
 
 def parse_words(words: tuple[str, ...]) -> list[tuple[Kind, tuple[str, ...]]]:
@@ -171,25 +173,41 @@ def _order(text: str) -> Path | None:
         raise click.UsageError(f"--sort-by: {error}") from error
 
 
-def _namespace(session: Session, kind: Kind, everywhere: bool, asked: str | None) -> str | None:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    namespace: str
+    list: Callable[[Selection], Listing]
+    changes: Callable[[int, float], int]
+
+
+def _open(mesh: Meant, namespace: str | None, own: bool) -> _Asked:
+    """`own`: of what is the mesh's own alone, which a cluster has as well; all else is kubectl's there."""
+    if own:
+        reader = open_reader(mesh, namespace)
+        return _Asked(reader.namespace, lambda chosen: list_own(reader.mesh.status(), chosen), reader.mesh.changes)
+    session = open_session(mesh, namespace)
+    return _Asked(session.namespace, partial(list_objects, session), session.client.events)
+
+
+def _namespace(asked: _Asked, kind: Kind, everywhere: bool, said: str | None) -> str | None:
     """Proxies and problems name their namespace anyway, so all of them are shown unless one was asked for."""
-    return asked if kind in OWN else None if everywhere else session.namespace
+    return said if kind in OWN else None if everywhere else asked.namespace
 
 
-def _list(session: Session, selection: Selection) -> Listing:
-    return list_meshes(selection) if selection.kind is MESH else list_objects(session, selection)
+def _list(asked: _Asked, selection: Selection) -> Listing:
+    return list_meshes(selection) if selection.kind is MESH else asked.list(selection)
 
 
 def _titles(listing: Listing) -> Iterator[str]:
     return (f"{listing.kind.qualified}/{item.name}" for item in listing.items)
 
 
-def _watch(session: Session, seen: int, first: Listing, printer: _Printer) -> None:
+def _watch(asked: _Asked, seen: int, first: Listing, printer: _Printer) -> None:
     """Prints an object when it is new, or differs in more than its ages. Ends with Ctrl-C."""
     shown = set(_stable(first, printer))
     while True:
-        seen = session.client.events(since=seen, wait=30)
-        listing = _list(session, first.selection)
+        seen = asked.changes(seen, 30)
+        listing = _list(asked, first.selection)
         stable = _stable(listing, printer)
         for text, plain in zip(_texts(listing, printer), stable, strict=True):
             if plain not in shown:

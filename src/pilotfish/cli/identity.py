@@ -12,23 +12,22 @@ import click
 
 from pilotfish.cli.duration import parse_duration
 from pilotfish.cli.failure import Failure
-from pilotfish.cli.options import keep_mesh, mesh_option, namespace_option, output_option
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.mesh.machine import Machine
+from pilotfish.cli.options import mesh_option, namespace_option, output_option
 from pilotfish.cli.render.documents import Format, render_document
 from pilotfish.cli.render.identity import render_authority, render_certificates
-from pilotfish.cli.session import Session, open_session, require_root
-from pilotfish.cli.target import find_pod
+from pilotfish.cli.session import Session, open_reader, open_session, require_root
 from pilotfish.model.renewal import LONGEST_TTL
-from pilotfish.runtime.control.views import IdentityView, ProxyView
+from pilotfish.runtime.control.views import ProxyView
 
 _SECRETS = "an operator's token is signed with the mesh's own key"
 
 
 @click.group("identity")
 @mesh_option
-@click.pass_context
-def command(ctx: click.Context, mesh: str | None) -> None:
+def command(mesh: Meant) -> None:
     """Show certificates and what signs them, issue one, or change the root."""
-    keep_mesh(ctx, mesh)
 
 
 @command.command("show")
@@ -36,15 +35,11 @@ def command(ctx: click.Context, mesh: str | None) -> None:
 @namespace_option
 @output_option("json", "yaml")
 @mesh_option
-def show(pod: str | None, namespace: str | None, output: Format | None, mesh: str | None) -> None:
+def show(pod: str | None, namespace: str | None, output: Format | None, mesh: Meant) -> None:
     """Show what signs the mesh's certificates, and each proxy's; with POD, that proxy's alone."""
-    session = open_session(mesh, namespace)
-    status = session.client.status()
-    proxies = status.proxies
-    if pod is not None:
-        found = find_pod(status, pod, session.namespace)
-        proxies = tuple(p for p in proxies if (p.namespace, p.pod) == (found.namespace, found.name))
-    authority = _authority(session) if pod is None else None
+    reader = open_reader(mesh, namespace)
+    proxies = reader.mesh.proxies_of([reader.find_pod(pod)] if pod is not None else reader.mesh.pods().pods)
+    authority = reader.mesh.authority() if pod is None else None
     if output:
         document = {"authority": authority, "proxies": [_document(proxy) for proxy in proxies]}
         click.echo(render_document(document if authority else document["proxies"], output), nl=False)
@@ -58,15 +53,15 @@ def show(pod: str | None, namespace: str | None, output: Format | None, mesh: st
 @command.command("roots")
 @output_option("json", "yaml")
 @mesh_option
-def roots(output: Format | None, mesh: str | None) -> None:
+def roots(output: Format | None, mesh: Meant) -> None:
     """Print whom the mesh trusts: certificates in PEM."""
-    authority = _authority(open_session(mesh))
+    authority = open_reader(mesh).mesh.authority()
     click.echo(render_document(authority.roots, output) if output else authority.pem, nl=False)
 
 
 @command.command("rotate")
 @mesh_option
-def rotate(mesh: str | None) -> None:
+def rotate(mesh: Meant) -> None:
     """Make a new root.
 
     All trust it at once, and certificates are signed by it some seconds later; the root before it is trusted until the
@@ -76,7 +71,7 @@ def rotate(mesh: str | None) -> None:
 
     session = open_session(mesh)
     _ask(session, lambda client, token: client.ask(ROTATE, b"", token))
-    authority = _authority(session)
+    authority = Machine(session.mesh).authority()
     following = authority.next or authority.signer
     wait = max(0.0, (authority.next_at or 0.0) - time.time())
     click.echo(f"root {following.serial} is trusted now, and signs in {wait:.0f} s; 'pilotfish identity show' shows it")
@@ -94,7 +89,7 @@ def rotate(mesh: str | None) -> None:
 )
 @click.option("--ttl", type=parse_duration, default="24h", show_default=True, metavar="DURATION", help="How long.")
 @mesh_option
-def issue(identity: str, directory: Path, ttl: float, mesh: str | None) -> None:
+def issue(identity: str, directory: Path, ttl: float, mesh: Meant) -> None:
     """Issue a certificate for a service account, for a client or server outside of the mesh's pods.
 
     The key is made here, and written for its owner alone.
@@ -109,7 +104,7 @@ def issue(identity: str, directory: Path, ttl: float, mesh: str | None) -> None:
     if not 1 <= ttl <= LONGEST_TTL:
         raise click.UsageError(f"--ttl must be between 1s and {LONGEST_TTL / 3600:g}h")
     session = open_session(mesh)
-    whose = Identity(_authority(session).trust_domain, *identity.split("/"))
+    whose = Identity(Machine(session.mesh).authority().trust_domain, *identity.split("/"))
     key = new_key()
     request = build_request(key, str(whose))
     chain = _ask(session, lambda client, token: client.create(request, ttl, token))
@@ -121,18 +116,6 @@ def issue(identity: str, directory: Path, ttl: float, mesh: str | None) -> None:
     except OSError as error:
         raise Failure(f"{directory} can't be written: {error.strerror}") from error
     click.echo(f"{whose}: {', '.join(contents)} in {directory}")
-
-
-def _authority(session: Session) -> IdentityView:
-    import asyncio
-
-    from pilotfish.runtime.discovery.client import DiscoveryClient
-
-    discovery = session.client.status().discovery
-    try:
-        return asyncio.run(DiscoveryClient(discovery.monitoring_address).identity())
-    except OSError as error:
-        raise Failure(f"discovery does not say what signs certificates: {error}; see 'pilotfish status'") from error
 
 
 def _ask(session: Session, work: Callable[[Any, str], Coroutine[Any, Any, Any]]) -> Any:

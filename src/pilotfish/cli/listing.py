@@ -32,7 +32,7 @@ from pilotfish.model import Kind
 from pilotfish.model.kinds import EVENT, POD, SERVICE
 from pilotfish.model.redaction import redacted
 from pilotfish.runtime.control.client import find_meshes, is_alive
-from pilotfish.runtime.control.views import StatusView
+from pilotfish.runtime.control.views import Overview, StatusView
 
 if TYPE_CHECKING:
     from pilotfish.cli.jsonpath import Path
@@ -115,11 +115,14 @@ def list_meshes(selection: Selection) -> Listing:
     return Listing(selection, chosen, lambda now: render_meshes(pairs, now, selection.wide), missing)
 
 
+def list_own(view: Overview, selection: Selection) -> Listing:
+    """Proxies, or problems."""
+    return _proxies(view, selection) if selection.kind is PROXY else _problems(view, selection)
+
+
 def list_objects(session: Session, selection: Selection) -> Listing:
-    if selection.kind is PROXY:
-        return _proxies(session.client.status(), selection)
-    if selection.kind is PROBLEM:
-        return _problems(session.client.status(), selection)
+    if selection.kind in (PROXY, PROBLEM):
+        return list_own(session.client.status(), selection)
     without_documents = selection.drawn and not (selection.detailed or selection.order or selection.fields)
     if selection.kind is SERVICE and selection.selector:
         without_documents = False  # a view has no labels
@@ -163,7 +166,7 @@ def _drawn(selection: Selection, chosen: tuple[Item, ...], view: StatusView, mis
     return Listing(selection, items, partial(render_pods, mine, node=view.mesh.name, wide=selection.wide), missing)
 
 
-def _proxies(view: StatusView, selection: Selection) -> Listing:
+def _proxies(view: Overview, selection: Selection) -> Listing:
     proxies = {(each.namespace, f"{each.pod}.{each.namespace}"): each for each in view.proxies}
     items = [Item(*key, {}, each, each.pod) for key, each in proxies.items()]
     chosen, missing = _select(selection, items)
@@ -172,7 +175,7 @@ def _proxies(view: StatusView, selection: Selection) -> Listing:
     return Listing(selection, chosen, lambda now: render_proxies(some, problems, selection.wide), missing)
 
 
-def _problems(view: StatusView, selection: Selection) -> Listing:
+def _problems(view: Overview, selection: Selection) -> Listing:
     items = [Item(each.namespace, each.name, {}, each) for each in view.problems]
     chosen, missing = _select(selection, items)
     some = [each for each in view.problems if any(item.value is each for item in chosen)]

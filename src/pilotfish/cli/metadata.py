@@ -11,7 +11,8 @@ from pilotfish.cli import complete
 from pilotfish.cli.changes import print_patched
 from pilotfish.cli.chosen import Chosen, check_words, choose
 from pilotfish.cli.failure import Failure
-from pilotfish.cli.options import mesh_option, namespace_option, selector_option
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.options import machine_option, namespace_option, selector_option
 from pilotfish.cli.render.objects import at
 from pilotfish.cli.session import open_session
 
@@ -32,7 +33,7 @@ def metadata_options(function: F) -> F:
         click.option("--list", "listed", is_flag=True, help="Print what there is then."),
         selector_option,
         namespace_option,
-        mesh_option,
+        machine_option,
     )
     for part in reversed(parts):
         function = part(function)
@@ -48,7 +49,7 @@ def change_metadata(
     listed: bool,
     selector: str,
     namespace: str | None,
-    mesh: str | None,
+    mesh: Meant,
 ) -> None:
     """`field` is `labels` or `annotations`; `done` is what is said of each object."""
     objects, changes = _split(words)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pilotfish.cli.failure import Failure
-from pilotfish.cli.live_request import perform
+from pilotfish.cli.mesh.machine import Machine
 from pilotfish.cli.session import require_root, root
 from pilotfish.runtime.control.client import Client
 from pilotfish.runtime.control.views import PodView, StatusView
@@ -68,14 +68,15 @@ def trial_mesh(world: World, namespace: str) -> Iterator[TrialMesh]:
         try:
             if code:
                 raise Failure(f"the mesh for --on-envoy does not become ready: {said[-1].text if said else ''}")
-            yield TrialMesh(options.name, client, client.status())
+            status = client.status()
+            yield TrialMesh(Machine(status.mesh), client, status)
         finally:
             client.down(_DOWN)
 
 
 @dataclass(frozen=True, slots=True)
 class TrialMesh:
-    name: str
+    mesh: Machine
     client: Client
     status: StatusView
 
@@ -90,7 +91,7 @@ class TrialMesh:
 
         pod = None if source == "outside" else find_pod(self.status, source, namespace)
         asks = [ask] * count_requests(foreseen, expected)
-        results = perform(self.name, pod, asks) if pod is not None else self._perform_outside(asks)
+        results = self.mesh.send(pod, asks) if pod is not None else self._perform_outside(asks)
         seen = Counter(self._outcomes(pod, results))
         outcomes = tuple(replace(outcome, probability=count / len(asks)) for outcome, count in seen.items())
         observable = [msgspec.structs.replace(each, probability=None, cause=None) for each in expected]
@@ -124,11 +125,10 @@ class TrialMesh:
         from pilotfish.explain.accesslog import parse_access_log
         from pilotfish.explain.observed import Logs
 
-        entries = {}
-        for pod in self.status.pods:
-            log = next((Path(each.log) for each in pod.containers if each.kind == "proxy"), None)
-            lines = log.read_text(errors="replace").splitlines() if log is not None and log.exists() else []
-            entries[f"{pod.name}.{pod.namespace}"] = [e for e in map(parse_access_log, lines) if e is not None]
+        entries = {
+            f"{pod.name}.{pod.namespace}": [entry for entry in map(parse_access_log, lines) if entry is not None]
+            for pod, lines in zip(self.status.pods, self.mesh.proxy_logs(self.status.pods), strict=True)
+        }
         pods = {at: f"{each.name}.{each.namespace}" for each in self.status.pods for at in each.addresses}
         return Logs(entries, pods)
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from pilotfish.cli import complete
+from pilotfish.cli.meant import Meant, place_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -63,14 +64,24 @@ def manifests_argument(name: str, required: bool = True) -> Callable[[F], F]:
 
 
 def mesh_option(function: F) -> F:
-    """`--name MESH`: no command means anything else by it."""
-    return click.option(
-        "--name",
-        "mesh",
-        metavar="MESH",
-        help="The mesh meant. Default: the only one running.",
-        shell_complete=complete.meshes,
-    )(function)
+    """Which mesh is meant, as `mesh` (`Meant`): `--name`, or `--context`, `--kubeconfig` and `--revision`."""
+    return _mesh_options(function, hidden=False)
+
+
+def machine_option(function: F) -> F:
+    """The same of a command that is kubectl's in a cluster: it is told so."""
+    return _mesh_options(function, hidden=True)
+
+
+def _mesh_options(function: F, hidden: bool) -> F:
+    @wraps(function)
+    def merged(*args: Any, **options: Any) -> Any:
+        kept = {
+            key: value for key, value in options.items() if key not in ("mesh", "context", "kubeconfig", "revision")
+        }
+        return function(*args, mesh=Meant.of(click.get_current_context()), **kept)
+
+    return place_options(cast(F, merged), hidden)
 
 
 def namespace_option(function: F) -> F:
@@ -112,9 +123,3 @@ def output_option(*formats: str, default: str | None = None) -> Callable[[F], F]
 def pod_argument(function: F) -> F:
     """POD: `name`, `name.namespace`, `pod/name`, `deploy/name[.namespace]`."""
     return click.argument("pod", metavar="POD", shell_complete=complete.pods)(function)
-
-
-def keep_mesh(ctx: click.Context, mesh: str | None) -> None:
-    """For a group that takes `--name`: its commands find it where those of the whole find theirs."""
-    if mesh is not None:
-        ctx.obj = mesh

@@ -11,7 +11,8 @@ from pilotfish.cli.changes import print_patched
 from pilotfish.cli.chosen import check_words, choose
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.manifests import read_text
-from pilotfish.cli.options import mesh_option, namespace_option
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.options import machine_option, namespace_option
 from pilotfish.cli.session import open_session
 from pilotfish.model import Kind
 
@@ -27,9 +28,9 @@ from pilotfish.model import Kind
     help="Default: strategic for Kubernetes' kinds, merge for others.",
 )
 @namespace_option
-@mesh_option
+@machine_option
 def command(
-    words: tuple[str, ...], text: str, patch_file: str | None, how: str | None, namespace: str | None, mesh: str | None
+    words: tuple[str, ...], text: str, patch_file: str | None, how: str | None, namespace: str | None, mesh: Meant
 ) -> None:
     """Change fields of an object."""
     if bool(text) == bool(patch_file):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from pilotfish.runtime.control.views import ProblemView, StatusView
+from pilotfish.runtime.control.views import Overview, ProblemView
+
+V = TypeVar("V", bound=Overview)
 
 
 def near(problem: ProblemView) -> ProblemView:
@@ -16,5 +19,5 @@ def near(problem: ProblemView) -> ProblemView:
     )
 
 
-def near_all(view: StatusView) -> StatusView:
+def near_all(view: V) -> V:
     return msgspec.structs.replace(view, problems=tuple(near(problem) for problem in view.problems))

@@ -13,7 +13,8 @@ import click
 
 from pilotfish.cli import complete
 from pilotfish.cli.failure import Failure
-from pilotfish.cli.options import mesh_option, namespace_option
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.options import machine_option, namespace_option
 from pilotfish.cli.session import Session, open_session, require_root
 from pilotfish.cli.target import find_pod
 from pilotfish.model.kinds import SERVICE
@@ -47,8 +48,8 @@ class _Forward:
     "--address", "listening", default="127.0.0.1", show_default=True, metavar="ADDR,...", help="Where to listen."
 )
 @namespace_option
-@mesh_option
-def command(target: str, ports: tuple[str, ...], listening: str, namespace: str | None, mesh: str | None) -> None:
+@machine_option
+def command(target: str, ports: tuple[str, ...], listening: str, namespace: str | None, mesh: Meant) -> None:
     """Forward local ports to a pod, until Ctrl-C or the pod's end.
 
     Connections begin inside the pod, at its loopback, as kubectl's do: past its sidecar, also where an app listens on

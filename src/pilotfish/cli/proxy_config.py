@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pilotfish.cli.envoy_admin import post, read_json
-from pilotfish.cli.options import keep_mesh, mesh_option, namespace_option, output_option, pod_argument
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.options import mesh_option, namespace_option, output_option, pod_argument
 from pilotfish.cli.render.bootstrap import render_bootstrap
 from pilotfish.cli.render.clusters import render_clusters, select_clusters
 from pilotfish.cli.render.documents import Format, render_document
@@ -19,8 +20,11 @@ from pilotfish.cli.render.listeners import render_listeners, select_listeners
 from pilotfish.cli.render.routes import render_routes, select_routes
 from pilotfish.cli.render.secrets import render_secrets, select_secrets
 from pilotfish.cli.render.table import Table
-from pilotfish.cli.session import UnknownMesh, open_session, require_root
-from pilotfish.cli.target import find_pod
+from pilotfish.cli.session import UnknownMesh, open_reader
+from pilotfish.runtime.control.views import PodView
+
+if TYPE_CHECKING:
+    from pilotfish.cli.mesh.protocol import Mesh
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,18 +50,16 @@ def _pod_options(function: F) -> F:
 
 @click.group("proxy-config", cls=_Group)
 @mesh_option
-@click.pass_context
-def command(ctx: click.Context, mesh: str | None) -> None:
+def command(mesh: Meant) -> None:
     """Show what a pod's Envoy has been configured with, as istioctl does. Short form: pc.
 
     POD is NAME, NAME.NAMESPACE or deploy/NAME[.NAMESPACE].
     """
-    keep_mesh(ctx, mesh)
 
 
 @command.command("bootstrap")
 @_pod_options
-def bootstrap(pod: str, namespace: str | None, output: str | None, mesh: str | None) -> None:
+def bootstrap(pod: str, namespace: str | None, output: str | None, mesh: Meant) -> None:
     """Show what Envoy was started with. Prints JSON unless -o says otherwise."""
     dump = _read(mesh, namespace, pod, _DUMP)
     parts = [at(config, "bootstrap") for config in section(dump, "BootstrapConfigDump")]
@@ -74,7 +76,7 @@ def bootstrap(pod: str, namespace: str | None, output: str | None, mesh: str | N
 @click.option("--port", type=int, default=0, metavar="PORT", help="Only listeners on this port.")
 @click.option("--type", "kind", default="", metavar="TYPE", help="Only these: HTTP, TCP or HTTP+TCP.")
 def listeners(
-    pod: str, namespace: str | None, output: str | None, address: str, port: int, kind: str, mesh: str | None
+    pod: str, namespace: str | None, output: str | None, address: str, port: int, kind: str, mesh: Meant
 ) -> None:
     """Show listeners: a line for each filter chain."""
     found = select_listeners(resources(_read(mesh, namespace, pod, _DUMP), "listeners"), address, port, kind)
@@ -84,12 +86,12 @@ def listeners(
 @command.command("routes")
 @_pod_options
 @click.option("--route", default="", metavar="ROUTE", help="Only the route configuration of this name.")
-def routes(pod: str, namespace: str | None, output: str | None, route: str, mesh: str | None) -> None:
+def routes(pod: str, namespace: str | None, output: str | None, route: str, mesh: Meant) -> None:
     """Show routes: a line for each route of each virtual host. (What istioctl calls --name here is --route.)"""
     try:
         dump = _read(mesh, namespace, pod, _DUMP)
     except UnknownMesh as error:
-        raise UnknownMesh(f"{error.message}; a route is meant by --route {mesh}") from None
+        raise UnknownMesh(f"{error.message}; a route is meant by --route {mesh.name}") from None
     found = select_routes(resources(dump, "routes"), route)
     _print(found, output, render_routes)
 
@@ -114,7 +116,7 @@ def clusters(
     port: int,
     subset: str,
     direction: str | None,
-    mesh: str | None,
+    mesh: Meant,
 ) -> None:
     """Show clusters."""
     every = resources(_read(mesh, namespace, pod, _DUMP), "clusters")
@@ -127,7 +129,7 @@ def clusters(
 @click.option("--address", default="", metavar="IP", help="Only endpoints with this address.")
 @click.option("--cluster", default="", metavar="NAME", help="Only endpoints of this cluster.")
 @click.option("--status", default="", metavar="STATUS", help="Only these, such as HEALTHY or UNHEALTHY.")
-def endpoints(pod: str, namespace: str | None, output: str | None, mesh: str | None, **filters: Any) -> None:
+def endpoints(pod: str, namespace: str | None, output: str | None, mesh: Meant, **filters: Any) -> None:
     """Show endpoints, with what Envoy thinks of their health."""
     chosen = EndpointFilter(**{name: value for name, value in filters.items() if value is not None})
     found = select_endpoints(_read(mesh, namespace, pod, _CLUSTERS), chosen)
@@ -136,7 +138,7 @@ def endpoints(pod: str, namespace: str | None, output: str | None, mesh: str | N
 
 @command.command("secrets")
 @_pod_options
-def secrets(pod: str, namespace: str | None, output: str | None, mesh: str | None) -> None:
+def secrets(pod: str, namespace: str | None, output: str | None, mesh: Meant) -> None:
     """Show certificates and whom Envoy trusts. Private keys it shows to nobody."""
     found = select_secrets(_read(mesh, namespace, pod, _DUMP))
     _print(found, output, lambda secrets: render_secrets(secrets, time.time()))
@@ -148,7 +150,7 @@ def secrets(pod: str, namespace: str | None, output: str | None, mesh: str | Non
 @click.option("-r", "--reset", is_flag=True, help="Back to warning, as Envoy is started.")
 @namespace_option
 @mesh_option
-def log(pod: str, level: str, reset: bool, namespace: str | None, mesh: str | None) -> None:
+def log(pod: str, level: str, reset: bool, namespace: str | None, mesh: Meant) -> None:
     """Show or set what Envoy writes to its log (`logs POD -c istio-proxy`), until it is started again.
 
     LEVEL is one of trace, debug, info, warning, error, critical, off.
@@ -159,12 +161,10 @@ def log(pod: str, level: str, reset: bool, namespace: str | None, mesh: str | No
     plain = [each for each in wanted if ":" not in each]
     if plain and len(wanted) > 1:
         raise click.UsageError(f"--level {level}: give either one level for all, or LOGGER:LEVEL each")
-    require_root("a pod's Envoy answers inside the pod's network namespace only")
-    session = open_session(mesh, namespace)
-    found = find_pod(session.client.status(), pod, session.namespace)
+    where, found = _open(mesh, namespace, pod)
     query = "?level=warning" if reset else f"?level={plain[0]}" if plain else ""
     query = query or (f"?paths={','.join(wanted)}" if wanted else "")
-    click.echo(f"{found.name}.{found.namespace}:\n{post(found, f'/logging{query}')}", nl=False)
+    click.echo(f"{found.name}.{found.namespace}:\n{post(where, found, f'/logging{query}')}", nl=False)
 
 
 _LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
@@ -182,13 +182,14 @@ def _level(text: str) -> str:
 
 @command.command("all")
 @_pod_options
-def everything(pod: str, namespace: str | None, output: str | None, mesh: str | None) -> None:
+def everything(pod: str, namespace: str | None, output: str | None, mesh: Meant) -> None:
     """Show clusters, listeners, routes and endpoints. -o json prints Envoy's whole config dump."""
-    dump = _read(mesh, namespace, pod, _DUMP)
+    where, meant = _open(mesh, namespace, pod)
+    dump = read_json(where, meant, _DUMP)
     if output in ("json", "yaml"):
         _print_document(dump, output)
         return
-    found = select_endpoints(_read(mesh, namespace, pod, _CLUSTERS), EndpointFilter())
+    found = select_endpoints(read_json(where, meant, _CLUSTERS), EndpointFilter())
     tables = (
         render_clusters(select_clusters(resources(dump, "clusters"))),
         render_listeners(select_listeners(resources(dump, "listeners"))),
@@ -202,10 +203,13 @@ _DUMP = "/config_dump?include_eds"
 _CLUSTERS = "/clusters?format=json"
 
 
-def _read(mesh: str | None, namespace: str | None, pod: str, path: str) -> Json:
-    require_root("a pod's Envoy answers inside the pod's network namespace only")
-    session = open_session(mesh, namespace)
-    return read_json(find_pod(session.client.status(), pod, session.namespace), path)
+def _read(mesh: Meant, namespace: str | None, pod: str, path: str) -> Json:
+    return read_json(*_open(mesh, namespace, pod), path)
+
+
+def _open(mesh: Meant, namespace: str | None, pod: str) -> tuple[Mesh, PodView]:
+    reader = open_reader(mesh, namespace, needs_root="a pod's Envoy answers inside the pod's network namespace only")
+    return reader.mesh, reader.find_pod(pod)
 
 
 def _print(found: list[Json], output: str | None, render: Callable[[list[Json]], Table]) -> None:

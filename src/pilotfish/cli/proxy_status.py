@@ -8,24 +8,24 @@ import click
 
 from pilotfish.cli import complete
 from pilotfish.cli.kinds import PROXY
-from pilotfish.cli.listing import Selection, list_objects
+from pilotfish.cli.listing import Selection, list_own
+from pilotfish.cli.meant import Meant
 from pilotfish.cli.options import mesh_option, namespace_option
-from pilotfish.cli.session import open_session
-from pilotfish.cli.target import find_pod
+from pilotfish.cli.session import open_reader
 
 
 @click.command("proxy-status")
 @click.argument("pod", metavar="[POD]", required=False, shell_complete=complete.pods)
 @namespace_option
 @mesh_option
-def command(pod: str | None, namespace: str | None, mesh: str | None) -> None:
+def command(pod: str | None, namespace: str | None, mesh: Meant) -> None:
     """Show whether proxies have what discovery means them to have, as `get proxies` does; with POD that one's."""
-    session = open_session(mesh, namespace)
+    reader = open_reader(mesh, namespace)
     names: tuple[str, ...] = ()
     if pod is not None:
-        found = find_pod(session.client.status(), pod, session.namespace)
+        found = reader.find_pod(pod)
         names = (f"{found.name}.{found.namespace}",)
-    listing = list_objects(session, Selection(PROXY, names, None if names else namespace))
+    listing = list_own(reader.mesh.status(), Selection(PROXY, names, None if names else namespace))
     if listing.missing:
         raise listing.missing[0]
     click.echo(listing.table(time.time()).text() if listing.items else "no proxies\n", nl=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from pilotfish.cli.failure import Failure
-from pilotfish.cli.options import mesh_option, namespace_option
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.options import machine_option, namespace_option
 from pilotfish.cli.render.status import render_published
 from pilotfish.cli.session import open_session
 
@@ -14,8 +15,8 @@ from pilotfish.cli.session import open_session
 @click.argument("places", metavar="[ADDR:]PORT:[pod/]NAME[.NS]:PORT[/udp]...", nargs=-1)
 @click.option("--remove", multiple=True, metavar="[ADDR:]PORT[/udp]", help="Close one that was opened by hand.")
 @namespace_option
-@mesh_option
-def command(places: tuple[str, ...], remove: tuple[str, ...], namespace: str | None, mesh: str | None) -> None:
+@machine_option
+def command(places: tuple[str, ...], remove: tuple[str, ...], namespace: str | None, mesh: Meant) -> None:
     """Open ports of this machine that lead to a Service or a pod, until they are removed or the mesh goes down.
 
     On loopback unless an address is given; port 0 lets the machine choose. Without arguments: list all that are open.

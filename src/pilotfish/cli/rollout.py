@@ -13,7 +13,8 @@ from pilotfish.cli import complete
 from pilotfish.cli.changes import print_changes, print_patched
 from pilotfish.cli.duration import parse_duration
 from pilotfish.cli.failure import Failure
-from pilotfish.cli.options import keep_mesh, mesh_option, namespace_option
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.options import machine_option, namespace_option
 from pilotfish.cli.render.documents import render_document
 from pilotfish.cli.render.objects import Unstructured, age_of, at, name_of, owners_of
 from pilotfish.cli.render.table import table
@@ -31,17 +32,15 @@ _WAIT = 30.0
 
 
 @click.group("rollout")
-@mesh_option
-@click.pass_context
-def command(ctx: click.Context, mesh: str | None) -> None:
+@machine_option
+def command(mesh: Meant) -> None:
     """Watch a rollout, restart it, hold it, or go back."""
-    keep_mesh(ctx, mesh)
 
 
 def _options(metavar: str, completer: complete.Completer) -> Callable[[F], F]:
     def add(function: F) -> F:
         argument = click.argument("words", metavar=metavar, nargs=-1, required=True, shell_complete=completer)
-        return argument(namespace_option(mesh_option(function)))
+        return argument(namespace_option(machine_option(function)))
 
     return add
 
@@ -56,7 +55,7 @@ _deployment_options = _options("deploy/NAME", complete.deployments)
 @click.option(
     "--timeout", type=parse_duration, default=0, metavar="DURATION", help="Give up after that long. 0: never."
 )
-def status(words: tuple[str, ...], watch: bool, timeout: float, namespace: str | None, mesh: str | None) -> None:
+def status(words: tuple[str, ...], watch: bool, timeout: float, namespace: str | None, mesh: Meant) -> None:
     """Say how far a rollout is, until it is done."""
     session, ref = _open(words, namespace, mesh, ROLLED)
     _follow(session.client, ref, watch, time.monotonic() + timeout if timeout else None)
@@ -64,7 +63,7 @@ def status(words: tuple[str, ...], watch: bool, timeout: float, namespace: str |
 
 @command.command("restart")
 @_rolled_options
-def restart(words: tuple[str, ...], namespace: str | None, mesh: str | None) -> None:
+def restart(words: tuple[str, ...], namespace: str | None, mesh: Meant) -> None:
     """Replace all pods, a few at a time."""
     session, ref = _open(words, namespace, mesh, ROLLED)
     print_changes([session.client.restart(ref)])
@@ -72,14 +71,14 @@ def restart(words: tuple[str, ...], namespace: str | None, mesh: str | None) -> 
 
 @command.command("pause")
 @_deployment_options
-def pause(words: tuple[str, ...], namespace: str | None, mesh: str | None) -> None:
+def pause(words: tuple[str, ...], namespace: str | None, mesh: Meant) -> None:
     """Hold it: a changed template makes no new pods until it is resumed."""
     _pause(words, namespace, mesh, True)
 
 
 @command.command("resume")
 @_deployment_options
-def resume(words: tuple[str, ...], namespace: str | None, mesh: str | None) -> None:
+def resume(words: tuple[str, ...], namespace: str | None, mesh: Meant) -> None:
     """Let a paused one go on."""
     _pause(words, namespace, mesh, False)
 
@@ -87,7 +86,7 @@ def resume(words: tuple[str, ...], namespace: str | None, mesh: str | None) -> N
 @command.command("history")
 @_deployment_options
 @click.option("--revision", type=int, default=0, metavar="N", help="Print this one's pod template.")
-def history(words: tuple[str, ...], revision: int, namespace: str | None, mesh: str | None) -> None:
+def history(words: tuple[str, ...], revision: int, namespace: str | None, mesh: Meant) -> None:
     """List the templates that it had, as far as they are kept (revisionHistoryLimit)."""
     session, ref = _open(words, namespace, mesh)
     sets = _replica_sets(session, ref)
@@ -106,7 +105,7 @@ def history(words: tuple[str, ...], revision: int, namespace: str | None, mesh: 
 @command.command("undo")
 @_deployment_options
 @click.option("--to-revision", type=int, default=0, metavar="N", help="Default: the one before the current.")
-def undo(words: tuple[str, ...], to_revision: int, namespace: str | None, mesh: str | None) -> None:
+def undo(words: tuple[str, ...], to_revision: int, namespace: str | None, mesh: Meant) -> None:
     """Go back to an earlier template."""
     session, ref = _open(words, namespace, mesh)
     found = session.client.objects(ref.kind, ref.namespace, ref.name)
@@ -121,7 +120,7 @@ def undo(words: tuple[str, ...], to_revision: int, namespace: str | None, mesh: 
         sys.exit(1)
 
 
-def _pause(words: tuple[str, ...], namespace: str | None, mesh: str | None, paused: bool) -> None:
+def _pause(words: tuple[str, ...], namespace: str | None, mesh: Meant, paused: bool) -> None:
     session, ref = _open(words, namespace, mesh)
     done = "paused" if paused else "resumed"
     for found in session.client.objects(ref.kind, ref.namespace, ref.name):
@@ -132,7 +131,7 @@ def _pause(words: tuple[str, ...], namespace: str | None, mesh: str | None, paus
 
 
 def _open(
-    words: tuple[str, ...], namespace: str | None, mesh: str | None, kinds: Sequence[Kind] = (DEPLOYMENT,)
+    words: tuple[str, ...], namespace: str | None, mesh: Meant, kinds: Sequence[Kind] = (DEPLOYMENT,)
 ) -> tuple[Session, ObjectRef]:
     target = join_words(words)
     session = open_session(mesh, namespace)

@@ -6,7 +6,8 @@ import click
 
 from pilotfish.cli import complete
 from pilotfish.cli.changes import print_changes
-from pilotfish.cli.options import mesh_option, namespace_option
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.options import machine_option, namespace_option
 from pilotfish.cli.session import open_session
 from pilotfish.cli.workload import find_workload, join_words
 from pilotfish.model.kinds import SCALED
@@ -19,9 +20,9 @@ from pilotfish.model.kinds import SCALED
 )
 @click.option("--current-replicas", type=click.IntRange(min=0), metavar="N", help="Only if there are that many now.")
 @namespace_option
-@mesh_option
+@machine_option
 def command(
-    words: tuple[str, ...], replicas: int, current_replicas: int | None, namespace: str | None, mesh: str | None
+    words: tuple[str, ...], replicas: int, current_replicas: int | None, namespace: str | None, mesh: Meant
 ) -> None:
     """Set the number of pods of a Deployment, StatefulSet or ReplicaSet."""
     target = join_words(words)

@@ -12,7 +12,8 @@ from pilotfish.cli import complete
 from pilotfish.cli.changes import print_patched
 from pilotfish.cli.chosen import Chosen, check_words, choose
 from pilotfish.cli.failure import Failure
-from pilotfish.cli.options import keep_mesh, mesh_option, namespace_option
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.options import machine_option, namespace_option
 from pilotfish.cli.render.objects import at, each_at
 from pilotfish.cli.session import Session, open_session
 
@@ -22,18 +23,16 @@ _LISTS = ("containers", "initContainers")
 
 
 @click.group("set")
-@mesh_option
-@click.pass_context
-def command(ctx: click.Context, mesh: str | None) -> None:
+@machine_option
+def command(mesh: Meant) -> None:
     """Set images or variables of containers."""
-    keep_mesh(ctx, mesh)
 
 
 @command.command("image")
 @click.argument("words", metavar="KIND/NAME CONTAINER=IMAGE...", nargs=-1, required=True, shell_complete=complete.names)
 @namespace_option
-@mesh_option
-def image(words: tuple[str, ...], namespace: str | None, mesh: str | None) -> None:
+@machine_option
+def image(words: tuple[str, ...], namespace: str | None, mesh: Meant) -> None:
     """Set the image of containers; * stands for all of them."""
     objects, images = _split(words)
     if not images or None in images.values():
@@ -54,8 +53,8 @@ def image(words: tuple[str, ...], namespace: str | None, mesh: str | None) -> No
 @click.option("-c", "--containers", "only", default="*", help="The container. Default: all of them.")
 @click.option("--list", "listed", is_flag=True, help="Print what there is, and change nothing.")
 @namespace_option
-@mesh_option
-def env(words: tuple[str, ...], only: str, listed: bool, namespace: str | None, mesh: str | None) -> None:
+@machine_option
+def env(words: tuple[str, ...], only: str, listed: bool, namespace: str | None, mesh: Meant) -> None:
     """Set variables of containers (KEY=VALUE), or remove them (KEY-)."""
     objects, variables = _split(words)
     if not variables and not listed:

@@ -12,19 +12,29 @@ from typing import TYPE_CHECKING
 from pilotfish.cli.failure import Failure
 from pilotfish.model import Kind
 from pilotfish.model.kinds import JOB, POD, SERVICE
-from pilotfish.model.target import parse_target
-from pilotfish.runtime.control.views import ContainerView, PodView, ServiceView, StatusView
+from pilotfish.model.target import Target, parse_target
+from pilotfish.runtime.control.views import ContainerView, PodsView, PodView, ServiceView
 
 if TYPE_CHECKING:
     from pilotfish.model import Proxy
     from pilotfish.offline.world import World
 
 
-def find_pod(view: StatusView, target: str, namespace: str) -> PodView:
+def find_pod(view: PodsView, target: str, namespace: str) -> PodView:
     """The pod that `target` names; of several behind one name a ready one. Raises Failure where there is none."""
+    return pick_pod(view, parse_pod(target, namespace), namespace)
+
+
+def parse_pod(target: str, namespace: str) -> Target:
+    """Raises Failure where it can't name a pod."""
     meant = parse_target(target, namespace)
     if meant is None:
         raise Failure(f'"{target}" names no pod: use NAME, NAME.NAMESPACE, pod/NAME, deploy/NAME or svc/NAME')
+    return meant
+
+
+def pick_pod(view: PodsView, meant: Target, namespace: str, tool: str = "pilotfish") -> PodView:
+    """As `find_pod`. `tool` lists pods."""
     kind = meant.kind or POD
     found = _pods(view, kind)
     for key in meant.readings:
@@ -32,7 +42,8 @@ def find_pod(view: StatusView, target: str, namespace: str) -> PodView:
             return min(pods, key=lambda pod: (pod.phase == "Terminating", not pod.ready, *_newest(kind, pod), pod.name))
         if pods is not None:
             raise Failure(f'{kind.qualified_plural} "{key[1]}" in namespace "{key[0]}" has no pods')
-    raise _not_found(kind, meant.name, namespace, tuple(place for place, known in found if known == meant.name))
+    elsewhere = tuple(place for place, known in found if known == meant.name)
+    raise _not_found(kind, meant.name, namespace, elsewhere, tool)
 
 
 def find_proxy(world: World, target: str, namespace: str) -> Proxy:
@@ -73,7 +84,7 @@ def _newest(kind: Kind, pod: PodView) -> tuple[float, ...]:
     return (-pod.created_at,) if kind is JOB else ()
 
 
-def _pods(view: StatusView, kind: Kind) -> dict[tuple[str, str], list[PodView]]:
+def _pods(view: PodsView, kind: Kind) -> dict[tuple[str, str], list[PodView]]:
     """By namespace and name of each object of a kind, the pods that it stands for."""
     if kind is SERVICE:
         return {(each.namespace, each.name): [p for p in view.pods if _is_behind(p, each)] for each in view.services}
@@ -90,9 +101,9 @@ def _is_behind(pod: PodView, service: ServiceView) -> bool:
     return bool(wanted) and pod.namespace == service.namespace and wanted <= pod.labels.items()
 
 
-def _not_found(kind: Kind, name: str, namespace: str, elsewhere: tuple[str, ...]) -> Failure:
+def _not_found(kind: Kind, name: str, namespace: str, elsewhere: tuple[str, ...], tool: str) -> Failure:
     message = f'{kind.qualified_plural} "{name}" not found in namespace "{namespace}"'
     if elsewhere:
         places = ", ".join(f'"{place}"' for place in sorted(set(elsewhere)))
         return Failure(f"{message}; it is in {places}: use -n {min(elsewhere)} or {name}.{min(elsewhere)}")
-    return Failure(f"{message}; 'pilotfish get pods -A' lists all pods")
+    return Failure(f"{message}; '{tool} get pods -A' lists all pods")

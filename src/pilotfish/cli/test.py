@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -15,7 +16,10 @@ import click
 
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.manifests import read_manifests, read_text
-from pilotfish.cli.options import FILE
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.options import FILE, mesh_option
+from pilotfish.cli.session import Reader, open_reader
+from pilotfish.cli.sources import read_sources
 from pilotfish.explain.ask import OUTSIDE
 
 if TYPE_CHECKING:
@@ -42,8 +46,12 @@ class _Result:
     help="Send the requests for real, through a mesh of the manifests whose apps are stood in for. This needs root.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Name the cases that pass as well.")
-def command(files: tuple[str, ...], junit: str | None, on_envoy: bool, verbose: bool) -> None:
+@mesh_option
+def command(files: tuple[str, ...], junit: str | None, on_envoy: bool, verbose: bool, mesh: Meant) -> None:
     """Check that requests go the ways that files expect, from manifests alone. Exit code 1 if one does not.
+
+    A file that names no manifests is about the objects of a mesh, as they are; with --name or --context the manifests
+    of the others are laid over it.
 
     \b
       manifests: [mesh.yaml]
@@ -54,7 +62,8 @@ def command(files: tuple[str, ...], junit: str | None, on_envoy: bool, verbose: 
         headers: {end-user: jason}
         expect: {pod: calculator-v2-*}
     """
-    results = [result for file in files for result in _run(file, on_envoy)]
+    reader = cache(lambda: open_reader(mesh))
+    results = [result for file in files for result in _run(file, on_envoy, mesh.is_said, reader)]
     for result in results:
         if result.differences or verbose:
             mark = click.style("FAIL", fg="red") if result.differences else click.style("ok", fg="green")
@@ -68,23 +77,38 @@ def command(files: tuple[str, ...], junit: str | None, on_envoy: bool, verbose: 
     sys.exit(1 if failed else 0)
 
 
-def _run(file: str, on_envoy: bool) -> Iterator[_Result]:
+def _run(file: str, on_envoy: bool, is_said: bool, reader: Callable[[], Reader]) -> Iterator[_Result]:
     from pilotfish.offline.scene import build_scene
-    from pilotfish.offline.world import build
 
     cases = read_case_file(file)
-    folder = Path(file).parent
-    found = read_manifests(tuple(str(folder / each) for each in cases.manifests), False, cases.namespace, None)
-    broken = [problem for problem in found.desired.problems if problem.severity == "error"]
-    if broken:
-        raise Failure(f"{file}: its manifests can't be used as they are: {broken[0]}")
-    world = build(found.desired)
+    named = None if cases.manifests is None else tuple(str(Path(file).parent / each) for each in cases.manifests)
+    if on_envoy and (is_said or named is None):
+        raise click.UsageError("--on-envoy sends requests through a mesh of manifests alone: name them in the file")
+    world = (
+        _read_mesh(reader(), named, cases.namespace) if is_said or named is None else _read_files(file, named, cases)
+    )
     scene = build_scene(world)
     with _mesh(world, cases.namespace) if on_envoy else nullcontext() as mesh:
         for case in cases.cases:
             started = time.perf_counter()
             differences = tuple(_check(world, scene, cases.namespace, case, mesh))
             yield _Result(file, case.title, differences, time.perf_counter() - started)
+
+
+def _read_files(file: str, named: tuple[str, ...], cases: CaseFile) -> World:
+    from pilotfish.offline.world import build
+
+    found = read_manifests(named, False, cases.namespace, None)
+    broken = [problem for problem in found.desired.problems if problem.severity == "error"]
+    if broken:
+        raise Failure(f"{file}: its manifests can't be used as they are: {broken[0]}")
+    return build(found.desired)
+
+
+def _read_mesh(reader: Reader, named: tuple[str, ...] | None, namespace: str) -> World:
+    from pilotfish.cli.live_world import foresee, read_world
+
+    return foresee(reader.mesh, namespace, read_sources(named))[1] if named else read_world(reader.mesh)
 
 
 def _mesh(world: World, namespace: str) -> AbstractContextManager[TrialMesh]:

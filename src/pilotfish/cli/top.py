@@ -11,7 +11,8 @@ import click
 
 from pilotfish.cli import complete
 from pilotfish.cli.failure import Failure
-from pilotfish.cli.options import keep_mesh, mesh_option, namespace_option, selector_option
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.options import machine_option, namespace_option, selector_option
 from pilotfish.cli.render.table import Table, table
 from pilotfish.cli.selector import parse_selector, selects
 from pilotfish.cli.session import open_session, require_root
@@ -39,11 +40,9 @@ class _Group(click.Group):
 
 
 @click.group("top", cls=_Group)
-@mesh_option
-@click.pass_context
-def command(ctx: click.Context, mesh: str | None) -> None:
+@machine_option
+def command(mesh: Meant) -> None:
     """Show how much CPU and memory pods, or the machine, use just now."""
-    keep_mesh(ctx, mesh)
 
 
 @command.command("pods")
@@ -54,7 +53,7 @@ def command(ctx: click.Context, mesh: str | None) -> None:
 @click.option("--no-headers", is_flag=True, help="Leave the header line out.")
 @selector_option
 @namespace_option
-@mesh_option
+@machine_option
 def pods(
     pod: str | None,
     containers: bool,
@@ -63,7 +62,7 @@ def pods(
     no_headers: bool,
     selector: str,
     namespace: str | None,
-    mesh: str | None,
+    mesh: Meant,
 ) -> None:
     """Show what pods use: CPU over half a second, and memory, what is shared by halves."""
     require_root("the processes of pods are other users'")
@@ -85,8 +84,8 @@ def pods(
 
 @command.command("nodes")
 @click.option("--no-headers", is_flag=True, help="Leave the header line out.")
-@mesh_option
-def nodes(no_headers: bool, mesh: str | None) -> None:
+@machine_option
+def nodes(no_headers: bool, mesh: Meant) -> None:
     """Show what the machine uses, all that runs on it."""
     from pilotfish.runtime.linux.usage import read_machine
 

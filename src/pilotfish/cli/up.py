@@ -15,7 +15,7 @@ from pilotfish.cli.duration import parse_duration
 from pilotfish.cli.failure import Failure
 from pilotfish.cli.options import manifests_argument
 from pilotfish.cli.render.status import render_headline, render_trials
-from pilotfish.cli.session import require_root, root
+from pilotfish.cli.session import on_this_machine, require_root, root
 from pilotfish.node.publish import Publish
 from pilotfish.runtime.control.client import Client
 from pilotfish.runtime.net.subnets import parse_pod_cidr, parse_service_cidr
@@ -103,6 +103,7 @@ def command(
     Saving a manifest file that was given applies it at once. Without any, or with an empty folder, the mesh is empty,
     for `pilotfish apply` to fill.
     """
+    meant = on_this_machine(ctx)
     require_root("a mesh is made of network namespaces, links and netfilter rules")
     for source in sources:
         if source.startswith(("http://", "https://")):
@@ -111,7 +112,7 @@ def command(
             raise Failure(f"the path {source!r} does not exist, so there is nothing to start; check the arguments")
     try:
         options = UpOptions(
-            name=mesh or ctx.obj or (default_name(sources[0], Path.cwd()) if sources else "default"),
+            name=meant.name or (default_name(sources[0], Path.cwd()) if sources else "default"),
             sources=sources,
             state_root=root(),
             publish=tuple(Publish.parse(text, namespace) for text in publish),

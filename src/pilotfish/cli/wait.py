@@ -14,7 +14,8 @@ from pilotfish.cli.failure import Failure
 from pilotfish.cli.get import parse_words
 from pilotfish.cli.kinds import OWN
 from pilotfish.cli.listing import Item, Listing, Selection, list_objects
-from pilotfish.cli.options import mesh_option, namespace_option, selector_option
+from pilotfish.cli.meant import Meant
+from pilotfish.cli.options import machine_option, namespace_option, selector_option
 from pilotfish.cli.render.objects import at, each_at
 from pilotfish.cli.selector import Selector, parse_selector
 from pilotfish.cli.session import Session, open_session
@@ -49,7 +50,7 @@ class Condition:
 @click.option("-A", "--all-namespaces", is_flag=True, help="Objects of all namespaces.")
 @selector_option
 @namespace_option
-@mesh_option
+@machine_option
 def command(
     words: tuple[str, ...],
     wanted: str,
@@ -58,7 +59,7 @@ def command(
     all_namespaces: bool,
     selector: str,
     namespace: str | None,
-    mesh: str | None,
+    mesh: Meant,
 ) -> None:
     """Wait until objects are in a condition, exist, or are gone; with 1 after --timeout."""
     condition = parse_condition(wanted)

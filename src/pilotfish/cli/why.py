@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from pilotfish.cli import complete
 from pilotfish.cli.failure import Failure
+from pilotfish.cli.meant import Meant
 from pilotfish.cli.options import mesh_option, namespace_option
 from pilotfish.cli.render.way import render_way
 from pilotfish.cli.terminal import nearby, terminal_width
 
 if TYPE_CHECKING:
+    from pilotfish.cli.mesh.protocol import Mesh
     from pilotfish.explain.accesslog import AccessLogEntry
     from pilotfish.runtime.control.views import PodView
-
-_PROXY = "proxy"
 
 
 @click.command("why")
@@ -28,7 +27,7 @@ _PROXY = "proxy"
 @click.option("-v", "--verbose", is_flag=True, help="The way with all evidence.")
 @namespace_option
 @mesh_option
-def command(word: str, pod: str | None, last: bool, verbose: bool, namespace: str | None, mesh: str | None) -> None:
+def command(word: str, pod: str | None, last: bool, verbose: bool, namespace: str | None, mesh: Meant) -> None:
     """Say what a status (503) or a response flag (UH) means; with POD or --last, what led to it there.
 
     Of the newest access log entry with it, the way of the same request is explained as it would go now: which object
@@ -66,20 +65,18 @@ def _meaning(word: str, entry: AccessLogEntry | None = None) -> Iterator[str]:
         yield f"  fields: {'; '.join(map(str, found.fields))}"
 
 
-def _explain(word: str, name: str | None, verbose: bool, namespace: str | None, mesh: str | None) -> None:
+def _explain(word: str, name: str | None, verbose: bool, namespace: str | None, mesh: Meant) -> None:
     from pilotfish.cli.live_scene import read_scene
-    from pilotfish.cli.session import open_session, require_root
-    from pilotfish.cli.target import find_pod
+    from pilotfish.cli.session import NEEDS_ROOT, open_reader
     from pilotfish.explain.report import build_report
     from pilotfish.explain.walk import explain
     from pilotfish.explain.why import ask_of, find_changes
 
-    require_root("the rules and the proxies of pods are inside of their network namespaces")
-    session = open_session(mesh, namespace)
-    status = session.client.status()
-    pod, entry = _newest([find_pod(status, name, session.namespace)] if name is not None else status.pods, word)
+    reader = open_reader(mesh, namespace, NEEDS_ROOT)
+    view = reader.mesh.pods()
+    pod, entry = _newest(reader.mesh, [reader.find_pod(name)] if name is not None else view.pods, word)
     click.echo("\n".join((*_meaning(word, entry), "", *_request(pod, entry), "")))
-    scene, find_owners = read_scene(session, status)
+    scene, find_owners = read_scene(reader.mesh, view)
     ask, place = ask_of(entry), f"{pod.name}.{pod.namespace}"
     # What a gateway, or the server's side, wrote came to it from elsewhere: its way begins where it came in.
     arrives = entry.is_inbound or scene.stations[place].is_gateway
@@ -109,9 +106,9 @@ def _request(pod: PodView, entry: AccessLogEntry) -> Iterator[str]:
     yield from (f"  {reason}" for reason in reasons if reason and reason not in details)
 
 
-def _newest(pods: Iterable[PodView], word: str) -> tuple[PodView, AccessLogEntry]:
-    pods = tuple(pods)
-    found = [(entry.start_time, pod, entry) for pod in pods if (entry := _newest_of(pod, word)) is not None]
+def _newest(mesh: Mesh, pods: Sequence[PodView], word: str) -> tuple[PodView, AccessLogEntry]:
+    logs = zip(pods, mesh.proxy_logs(pods), strict=True)
+    found = [(entry.start_time, pod, entry) for pod, lines in logs if (entry := _newest_of(lines, word)) is not None]
     if not found:
         whose = f"the access log of {pods[0].name}.{pods[0].namespace} has no" if len(pods) == 1 else "no log has an"
         raise Failure(f"{whose} entry with {word}; it is written with meshConfig's accessLogFile: /dev/stdout")
@@ -119,11 +116,9 @@ def _newest(pods: Iterable[PodView], word: str) -> tuple[PodView, AccessLogEntry
     return pod, entry
 
 
-def _newest_of(pod: PodView, word: str) -> AccessLogEntry | None:
+def _newest_of(lines: Sequence[str], word: str) -> AccessLogEntry | None:
     from pilotfish.explain.accesslog import parse_access_log
     from pilotfish.explain.why import is_about
 
-    log = next((Path(container.log) for container in pod.containers if container.kind == _PROXY), None)
-    lines = log.read_text(errors="replace").splitlines() if log is not None and log.exists() else []
     entries = (entry for line in reversed(lines) if (entry := parse_access_log(line)) is not None)
     return next((entry for entry in entries if is_about(entry, word)), None)

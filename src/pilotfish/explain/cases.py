@@ -1,6 +1,6 @@
 """Ways that somebody expects: a file of requests, each with how it must end.
 
-    manifests: [mesh.yaml]              files and folders, from where this file is
+    manifests: [mesh.yaml]              files and folders, from where this file is; without them, what a mesh holds
     namespace: shop                     of FROM, and of objects that name none; `default` if nothing is said
     cases:
     - name: jason gets v2
@@ -111,8 +111,9 @@ class Case(Frozen, forbid_unknown_fields=True):
 
 
 class CaseFile(Frozen, forbid_unknown_fields=True):
-    manifests: list[str]
     cases: list[Case]
+    manifests: list[str] | None = None
+    """None: the objects are those of a mesh."""
     namespace: str = "default"
 
 

@@ -5,7 +5,7 @@ Of the ways that chance may take, the one that the access log tells is marked; s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from pilotfish.explain.accesslog import AccessLogEntry
@@ -23,8 +23,8 @@ class Observed:
     """DELIVERED for any answer: the log says whose it is."""
     entry: AccessLogEntry | None = None
     """What the client's proxy wrote; None where it wrote nothing, as for a request that went past it."""
-    counted: frozenset[str] = frozenset()
-    """The ids of the client's rules whose counters moved."""
+    counted: frozenset[str] | None = None
+    """The ids of the client's rules whose counters moved; None where nobody counts."""
 
     def told(self) -> tuple[str, ...]:
         """What was seen, for people: `status 503`, `flag UH`."""
@@ -52,11 +52,14 @@ def compare(trace: Trace, observed: Observed) -> Marks:
         return {step.id: step.id not in lost for step in trace.steps if _is_told(step, observed.entry)}
     on_it = set(_back(trace, branch))
     marks = {step.id: True for step in trace.steps if step.id in on_it and _is_told(step, observed.entry)}
-    rules = [step for step in trace.steps if step.id in on_it and _is_rule(step)]
+    return {branch.last_step: True} | marks | _mark_rules(trace, on_it, observed.counted)
+
+
+def _mark_rules(trace: Trace, on_it: Set[int], counted: Set[str] | None) -> dict[int, bool]:
+    rules = [step for step in trace.steps if step.id in on_it and _is_rule(step)] if counted is not None else []
     # The request's own connection is new, so its rule counts it; the proxy may have sent on by one that it kept.
-    marks |= {step.id: step.name in observed.counted for step in rules[:1]}
-    marks |= {step.id: True for step in rules[1:] if step.name in observed.counted}
-    return {branch.last_step: True} | marks
+    first = {step.id: step.name in (counted or ()) for step in rules[:1]}
+    return first | {step.id: True for step in rules[1:] if step.name in (counted or ())}
 
 
 def _is_rule(step: Step) -> bool:

@@ -77,10 +77,8 @@ class Scene:
     """The gateway to which all names and addresses lead from outside; None: they lead where the Services do."""
     beyond: str = "it leaves the mesh: {} is no pod's"
     """What is said of an address that is nobody's here."""
-    is_closed: Callable[[str], bool] = lambda _: False
-    """Whether it is known that nothing leads to such an address."""
-    closed: str = ""
-    """Why it is."""
+    describe_closed: Callable[[str], str] = lambda _: ""
+    """Why nothing leads to such an address; "" where it is not known that it is so."""
 
     @cached_property
     def frontends(self) -> tuple[Frontend, ...]:

@@ -152,8 +152,8 @@ class _Walk:
         station = self.scene.at(call.address)
         if station is None:
             place = f"{call.address}:{call.port}"
-            if self.scene.is_closed(call.address):
-                why = f"there is no way to {place}: {self.scene.closed}"
+            if closed := self.scene.describe_closed(call.address):
+                why = f"there is no way to {place}: {closed}"
                 branch.end(End.REFUSED, why, is_slow=True)
             else:
                 branch.beyond(side=branch.side, pod="").end(End.DELIVERED, self.scene.beyond.format(place))

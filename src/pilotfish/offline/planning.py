@@ -35,8 +35,9 @@ _MOST_REPLICAS = 1_000
 def plan(
     manifests: Mapping[ObjectRef, Manifest], config: MeshConfig
 ) -> tuple[dict[ObjectRef, Manifest], dict[ObjectRef, ObjectRef]]:
-    """(the objects with all that is added, the workload that each added pod is one of)."""
-    owners: dict[ObjectRef, ObjectRef] = {}
+    """(the objects with all that is added, the workload that each pod is one of which something makes)."""
+    makers = ((ref, owner) for ref, m in manifests.items() if ref.kind is POD for owner in _owners(m))
+    owners = {ref: owner for ref, owner in makers if owner in manifests}
     planned = dict(with_gateways(manifests, config))
     for workload, pod in _pods_of_workloads(dict(planned)):
         planned[pod.ref] = pod

@@ -9,6 +9,7 @@ import msgspec
 
 from pilotfish.agent.identity import node_metadata
 from pilotfish.config.desired import DesiredState
+from pilotfish.config.injection import Revision, is_asked
 from pilotfish.config.kubernetes import Pod
 from pilotfish.config.manifest import Manifest, locate
 from pilotfish.discovery.mesh import Mesh
@@ -17,6 +18,7 @@ from pilotfish.inject.proxy_config import by_age
 from pilotfish.model import ObjectRef, Problem, Proxy
 from pilotfish.model.kinds import NAMESPACE, POD
 from pilotfish.model.target import parse_target
+from pilotfish.model.wellknown import PROXY_CONTAINER
 from pilotfish.node.gateways import find_problems
 from pilotfish.offline.planning import plan
 from pilotfish.offline.proxies import describe_proxy
@@ -69,8 +71,9 @@ class World:
         return found
 
 
-def build(desired: DesiredState, now: float = 0.0) -> World:
-    """`now`: seconds since the epoch; at 0 nothing has expired."""
+def build(desired: DesiredState, now: float = 0.0, revision: Revision | None = None) -> World:
+    """`now`: seconds since the epoch; at 0 nothing has expired. `revision`: of a cluster, whose webhook adds sidecars;
+    None: of one machine."""
     planned, owners = plan(desired.manifests, desired.mesh_config)
     configs = by_age(manifest.resource for manifest in desired.manifests.values())
     proxies: dict[str, Proxy] = {}
@@ -82,13 +85,16 @@ def build(desired: DesiredState, now: float = 0.0) -> World:
         if not isinstance(pod, Pod):
             continue
         workload = workloads[f"{ref.name}.{ref.namespace}"] = owners.get(ref, ref)
+        of_namespace = _labels(planned.get(NAMESPACE.ref("", ref.namespace)))
+        if revision is not None and not _is_given_one(pod, of_namespace, revision):
+            continue
         sidecar, said = build_sidecar(
             pod,
             desired.mesh_config,
             workload=workload,
             ipv6=False,
             source=manifest.source,
-            namespace_labels=_labels(planned.get(NAMESPACE.ref("", ref.namespace))),
+            namespace_labels=of_namespace if revision is None else {},
             proxy_configs=configs,
         )
         problems += said
@@ -110,6 +116,13 @@ def build(desired: DesiredState, now: float = 0.0) -> World:
     mesh.apply(replace(desired, manifests=planned))
     located = (locate(p, desired.manifests.get(p.ref) if p.ref else None) for p in problems)
     return World(desired, mesh, proxies, workloads, sidecars, tuple(dict.fromkeys(located)), now)
+
+
+def _is_given_one(pod: Pod, of_namespace: Mapping[str, str], revision: Revision) -> bool:
+    """What a cluster holds has been asked for when it was made, and has its proxy or has none."""
+    if pod.metadata.uid:
+        return any(each.name == PROXY_CONTAINER for each in (*pod.spec.containers, *pod.spec.init_containers))
+    return is_asked(revision, pod.metadata.namespace, of_namespace, pod.metadata.labels)
 
 
 def _labelled(pod: Pod, labels: Mapping[str, str]) -> Pod:

@@ -13,10 +13,17 @@ _TYPES = tuple(row.short for row in SHOWN)
 
 
 def render_proxies(proxies: Iterable[ProxyView], problems: tuple[ProblemView, ...], wide: bool = False) -> Table:
-    header = ("NAME", *(name.upper() for name in _TYPES), "READY", "RESTARTS", "REFUSED")
+    """With the replica of discovery that each is connected to, where there are several."""
+    proxies = tuple(proxies)
+    several = any(proxy.discovery for proxy in proxies)
+    header = (
+        *("NAME", *(name.upper() for name in _TYPES), "READY", "RESTARTS", "REFUSED"),
+        *(("DISCOVERY",) if several else ()),
+    )
     rows = []
     for proxy in proxies:
         row = (_name(proxy), *_types(proxy), str(proxy.ready).lower(), str(proxy.restarts), _refused(proxy, problems))
+        row += (proxy.discovery or NONE,) if several else ()
         pid = str(proxy.pid) if proxy.pid else NONE
         rows.append((*row, pid, proxy.node_id, _error(proxy)) if wide else row)
     return table((*header, "PID", "NODE ID", "ERROR") if wide else header, rows)

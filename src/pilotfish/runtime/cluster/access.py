@@ -43,6 +43,14 @@ def find_access(
     return service_account(host, port, account, _text(account / "namespace").strip())
 
 
+def list_contexts(kubeconfig: Path | None = None, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Those that could be meant. Raises MachineError."""
+    try:
+        return tuple(merge(_read_all(kubeconfig, environment)).contexts)
+    except KubeconfigError as error:
+        raise MachineError(str(error)) from error
+
+
 def _read_all(kubeconfig: Path | None, environment: Mapping[str, str]) -> list[tuple[Path, str]]:
     """Of files that are only listed or usual, those that there are."""
     if kubeconfig is not None:

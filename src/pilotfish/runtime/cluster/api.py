@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -190,25 +190,42 @@ class Api:
                     kept = event.object if shape is msgspec.Raw else decoder.decode(event.object)
                 yield Event(event.type, kept)
 
+    async def pieces(self, path: str, *, idle: float | None = None, **params: Param) -> AsyncGenerator[bytes, None]:
+        """What is answered, as it comes: a log that is followed. `idle`: seconds of silence, after which it is
+        Unreachable; None: however long it has nothing to say."""
+        async with self._open("GET", path, params) as response:
+            while True:
+                async with asyncio.timeout(idle):
+                    piece = await response.content.readany()
+                if not piece:
+                    return
+                yield piece
+
     async def port_forward(self, namespace: str, pod: str, port: int) -> PortForward:
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward"
-        where = f"port {port} of pod {pod} in namespace {namespace}"
-        asked = attributes("GET", path)
-        url = self._url.joinpath(path.lstrip("/")).with_query(ports=str(port))
+        opened = await self.open_socket(path, [("ports", str(port))])
+        return PortForward(opened, f"port {port} of pod {pod} in namespace {namespace}")
+
+    async def open_socket(self, path: str, query: Sequence[tuple[str, str]]) -> aiohttp.ClientWebSocketResponse:
+        """To a part of a pod that speaks in channels: `portforward`, `exec`."""
+        url = self._url.joinpath(path.lstrip("/")).with_query(query)
+        options = await self._options()
+        # What is no document can't be accepted as JSON: it is refused with 406.
+        headers = [*options.pop("headers"), ("Accept", "*/*")]
         try:
             async with asyncio.timeout(TIMEOUT):
-                opened = await self._opened().ws_connect(
-                    url, protocols=(PROTOCOL,), max_msg_size=0, compress=0, **await self._options()
+                opened: aiohttp.ClientWebSocketResponse = await self._opened().ws_connect(
+                    url, protocols=(PROTOCOL,), max_msg_size=0, compress=0, headers=headers, **options
                 )
+                return opened
         except aiohttp.WSServerHandshakeError as error:
             # aiohttp gives no body of a refusal: the same question without the upgrade is refused alike, with one.
             if error.status in (401, 403, 404):
-                await self.read(path, ports=port)
+                await self._ask("GET", path, dict(query))
             refusal = read_refusal(error.status, error.message.encode())
-            raise refused(asked, refusal, self.access.origin) from error
+            raise refused(attributes("GET", path), refusal, self.access.origin) from error
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error
-        return PortForward(opened, where)
 
     async def _ask(
         self,

@@ -107,10 +107,10 @@ class PodView(View):
     name: str
     phase: Literal["Pending", "Running", "Succeeded", "Failed", "Terminating"]
     created_at: float
-    netns: str
-    """The path of the pod's network namespace."""
-    directory: str
-    """The pod's directory: Envoy's bootstraps, logs, volumes."""
+    netns: str = ""
+    """The path of the pod's network namespace; "" of a pod that is on no machine of ours."""
+    directory: str = ""
+    """The pod's directory: Envoy's bootstraps, logs, volumes; "" likewise."""
     reason: str = ""
     """What kubectl's STATUS column would show: Running, Init:0/1, CrashLoopBackOff, ..."""
     addresses: tuple[str, ...] = ()
@@ -226,6 +226,8 @@ class ProxyView(View):
     certificate_error: str = ""
     """Why it is not renewed, or not there."""
     inbound: InboundView = InboundView()
+    discovery: str = ""
+    """The replica of discovery that it is connected to; "" where there is but one process."""
 
 
 class PublishView(View):
@@ -324,20 +326,74 @@ class MeshView(View):
     """Pods reach what the host reaches."""
 
 
-class StatusView(View):
-    mesh: MeshView
+class PodsView(View):
+    """Pods and what is around them: all of a mesh, or of it what may be meant."""
+
+    pods: tuple[PodView, ...] = ()
+    services: tuple[ServiceView, ...] = ()
+    proxies: tuple[ProxyView, ...] = ()
+    """As far as they are known without asking each."""
+
+
+class Overview(PodsView, kw_only=True):
+    """What there is to be told of a mesh, wherever it runs."""
+
     ready: bool
     """Everything that was asked for runs, and every proxy has what discovery means it to have."""
-    discovery: DiscoveryView
-    pods: tuple[PodView, ...] = ()
-    proxies: tuple[ProxyView, ...] = ()
-    services: tuple[ServiceView, ...] = ()
-    published: tuple[PublishView, ...] = ()
     problems: tuple[ProblemView, ...] = ()
     inbound: InboundView = InboundView()
     """Of all proxies together."""
     access_log: bool = True
     """Proxies log requests, as far as the meshConfig says it."""
+
+
+class StatusView(Overview, kw_only=True):
+    """Of a mesh on this machine."""
+
+    mesh: MeshView
+    discovery: DiscoveryView
+    published: tuple[PublishView, ...] = ()
+
+
+class VersionView(View):
+    """Of what runs in a mesh: so many of one version."""
+
+    what: Literal["discovery", "proxies"]
+    version: str
+    """"" of what does not say."""
+    count: int
+
+
+class DiscoveryReplicaView(View):
+    """One process of discovery, in a cluster."""
+
+    pod: str
+    """`name.namespace`."""
+    ready: bool
+    """Of its pod: it serves proxies."""
+    version: str = ""
+    """Of pilotfish; "" where it does not answer."""
+    proxies: int = 0
+    """That are connected to it."""
+    error: str = ""
+    """Why it does not answer."""
+
+
+class ClusterView(Overview, kw_only=True):
+    """Of a mesh in a cluster."""
+
+    origin: str
+    """`context prod of /home/ann/.kube/config`."""
+    server: str
+    namespace: str
+    """That commands work in."""
+    revision: str
+    """"default" for the one without a name; "" where no control plane is known."""
+    missing: str
+    """Why none is."""
+    root_namespace: str
+    """Where the control plane is."""
+    replicas: tuple[DiscoveryReplicaView, ...] = ()
 
 
 class ChangeView(View):

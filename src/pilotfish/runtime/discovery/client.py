@@ -11,6 +11,7 @@ from collections.abc import Callable
 from urllib.parse import urlencode
 
 from pilotfish.model.names import NameTable
+from pilotfish.model.struct import Frozen
 from pilotfish.runtime.control.views import IdentityView, OwnerView, ProblemView, SyncView
 from pilotfish.runtime.discovery.address import Address
 from pilotfish.runtime.http import loop
@@ -19,6 +20,16 @@ from pilotfish.runtime.resolve import resolve
 
 _SOON = 2.0
 """Seconds for what discovery has at hand, and for what it answers when it has waited long enough."""
+
+
+class _Client(Frozen):
+    version: str = ""
+
+
+class Connected(Frozen):
+    """Of /debug/adsz, which Envoys there are."""
+
+    clients: tuple[_Client, ...] = ()
 
 
 class DiscoveryClient:
@@ -60,6 +71,14 @@ class DiscoveryClient:
 
     async def problems(self) -> tuple[ProblemView, ...]:
         return (await self._ask("/api/problems")).read(tuple[ProblemView, ...])
+
+    async def version(self) -> str:
+        answer = await self._ask("/version")
+        return answer.body.decode(errors="replace").strip() if answer.status == 200 else ""
+
+    async def envoys(self) -> list[str]:
+        """The version of each that is connected."""
+        return [each.version for each in (await self._ask("/debug/adsz")).read(Connected).clients]
 
     async def identity(self) -> IdentityView:
         """What signs certificates."""

@@ -1,8 +1,9 @@
-"""HTTP on the monitoring port: /ready, /metrics, /debug/* for people, /api/* for programs."""
+"""HTTP on the monitoring port: /ready, /metrics, /version, /debug/* for people, /api/* for programs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -51,6 +52,7 @@ class Monitoring:
         app = web.Application(client_max_size=_LARGEST, middlewares=[bounded(self._plane, self._operators)])
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/version", _version)
         add_pages(app, "debug", self._pages())
         add_pages(app, "api", self._api.pages())
         app.router.add_put("/api/health", self._api.health)
@@ -112,3 +114,7 @@ class Monitoring:
         if session is None:
             raise web.HTTPNotFound(text=f"proxy {proxy_id} is not connected; /debug/adsz lists those that are\n")
         return session
+
+
+async def _version(request: web.Request) -> web.Response:
+    return web.Response(text=f"{version('pilotfish')}\n")

@@ -34,6 +34,12 @@ def client_command() -> tuple[str, ...]:
     return (*_PYTHON, _text("client.py"))
 
 
+def command_with_calls(asks: Iterable[Ask]) -> tuple[str, ...]:
+    """The same where nothing can be written to it, by whatever Python there is: it reads its arguments instead."""
+    code = "import io, sys; sys.stdin = io.StringIO(sys.argv[1]); exec(sys.argv[2])"
+    return ("python3", "-IS", "-c", code, build_calls(asks).decode(), _text("client.py"))
+
+
 def server_command(places: Iterable[str]) -> tuple[str, ...]:
     """`places`: ADDRESS:PORT."""
     return (*_PYTHON, _text("server.py"), *places)
