@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import click
 import msgspec
 
 from pilotfish.cli.failure import Failure
@@ -32,7 +33,7 @@ from pilotfish.model import Kind
 from pilotfish.model.kinds import EVENT, POD, SERVICE
 from pilotfish.model.redaction import redacted
 from pilotfish.runtime.control.client import find_meshes, is_alive
-from pilotfish.runtime.control.views import Overview, StatusView
+from pilotfish.runtime.control.views import ClusterView, Overview, StatusView
 
 if TYPE_CHECKING:
     from pilotfish.cli.jsonpath import Path
@@ -116,7 +117,10 @@ def list_meshes(selection: Selection) -> Listing:
 
 
 def list_own(view: Overview, selection: Selection) -> Listing:
-    """Proxies, or problems."""
+    """Proxies, or problems. What is not known of them, and why, goes to standard error."""
+    if isinstance(view, ClusterView):
+        said = (view.missing, *(f"{each.pod} does not answer: {each.error}" for each in view.replicas if each.error))
+        click.echo("".join(f"{line}\n" for line in said if line), err=True, nl=False)
     return _proxies(view, selection) if selection.kind is PROXY else _problems(view, selection)
 
 

@@ -123,7 +123,7 @@ def _check(world: World, scene: Scene, namespace: str, case: Case, mesh: TrialMe
 
     pods = world.find_pods(case.source, namespace)
     if not pods and case.source != OUTSIDE:
-        yield f'the manifests have no pod "{case.source}"'
+        yield f'there is no pod "{case.source}"'
         return
     try:
         ask = case.ask()

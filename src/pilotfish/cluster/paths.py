@@ -45,13 +45,17 @@ class Attributes:
     path: str = ""
 
     @property
+    def whole(self) -> str:
+        """`virtualservices.networking.istio.io`, `pods/portforward`."""
+        resource, slash, part = self.resource.partition("/")
+        return f"{resource}.{self.group}{slash}{part}" if self.group else self.resource
+
+    @property
     def what(self) -> str:
         """`virtualservices.networking.istio.io in namespace vm`."""
         if not self.resource:
             return self.path
-        resource, slash, part = self.resource.partition("/")
-        whole = f"{resource}.{self.group}{slash}{part}" if self.group else self.resource
-        whole = f"{whole} {self.name}" if self.name else whole
+        whole = f"{self.whole} {self.name}" if self.name else self.whole
         return f"{whole} in namespace {self.namespace}" if self.namespace else f"{whole} in the whole cluster"
 
     @property

@@ -14,6 +14,7 @@ import msgspec
 from pilotfish.model.struct import Frozen
 
 _USER: Final = re.compile(r'User "([^"]*)"')
+_VERB: Final = re.compile(r"cannot (\w+) resource")
 MOST_SAID: Final = 2_000
 """Characters of a message that are kept: a webhook may say anything."""
 
@@ -38,6 +39,13 @@ class Refusal:
     message: str = ""
     retry_after: float | None = None
     """Seconds, where it asks for a pause."""
+
+    @property
+    def verb(self) -> str:
+        """What is forbidden, as roles call it: a version of Kubernetes may ask for another than is usual; "" where it
+        is not said."""
+        found = _VERB.search(self.message)
+        return found[1] if found else ""
 
     @property
     def user(self) -> str:

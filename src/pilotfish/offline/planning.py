@@ -36,8 +36,7 @@ def plan(
     manifests: Mapping[ObjectRef, Manifest], config: MeshConfig
 ) -> tuple[dict[ObjectRef, Manifest], dict[ObjectRef, ObjectRef]]:
     """(the objects with all that is added, the workload that each pod is one of which something makes)."""
-    makers = ((ref, owner) for ref, m in manifests.items() if ref.kind is POD for owner in _owners(m))
-    owners = {ref: owner for ref, owner in makers if owner in manifests}
+    owners = {ref: owner for ref, m in manifests.items() if ref.kind is POD and (owner := _maker(m, manifests))}
     planned = dict(with_gateways(manifests, config))
     for workload, pod in _pods_of_workloads(dict(planned)):
         planned[pod.ref] = pod
@@ -65,6 +64,12 @@ def _pods_of_workloads(manifests: Mapping[ObjectRef, Manifest]) -> Iterator[tupl
             )
             pod = Pod(metadata=metadata, spec=template.spec)
             yield ref, Manifest(POD.ref(ref.namespace, name), pod, {}, manifest.source)
+
+
+def _maker(pod: Manifest, manifests: Mapping[ObjectRef, Manifest]) -> ObjectRef | None:
+    """What it may mean, which is there; else the last, as a ReplicaSet is seldom written by hand."""
+    meant = tuple(_owners(pod))
+    return next((owner for owner in meant if owner in manifests), meant[-1] if meant else None)
 
 
 def _owners(pod: Manifest) -> Iterator[ObjectRef]:

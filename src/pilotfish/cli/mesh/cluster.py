@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
@@ -97,6 +97,7 @@ class Cluster:
         self._background.run(self._api.__aenter__())
         self._known: dict[tuple[str, str], Pod] = {}
         """Pods as they were last seen."""
+        self._has_said_rules = False
 
     def close(self) -> None:
         self._background.run(self._api.__aexit__())
@@ -222,12 +223,12 @@ class Cluster:
         # Here: who asks proxies needs nothing of what reads objects, which takes as long to load as all the rest.
         from pilotfish.runtime.cluster.stored import read_desired
 
-        stored = self._run(read_desired(self._api, self._named, kinds))
+        stored = self._run(read_desired(self._api, self._named, kinds, self.namespace))
         if stored.forbidden and not stored.desired.manifests:
             raise stored.forbidden[0]
         if stored.forbidden:
-            what = ", ".join(each.asked.what for each in stored.forbidden)
-            _say(f"all is told without what may not be listed: {what}; {stored.forbidden[0].remedy}")
+            told = f"of what this user may not list, no more than namespace {self.namespace} has is looked at"
+            _say(f"{told}, so what seems to be missing may be there: {_gather(stored.forbidden)}; the verb is list")
         return stored.desired
 
     def injection(self) -> Revision:
@@ -311,6 +312,11 @@ class Cluster:
         from pilotfish.capture import RuleSet, parse_spec, rules
         from pilotfish.capture.flags import parse_flags
 
+        if not self._has_said_rules:
+            _say(
+                "netfilter rules are told as the pods' init containers are called: no node's kernel is asked from here"
+            )
+            self._has_said_rules = True
         known = self._known.get((pod.namespace, pod.name))
         arguments = find_capture(known) if known is not None else None
         if arguments is None:
@@ -487,6 +493,17 @@ def _with_certificate(pod: PodView, answer: Answer | Exception) -> ProxyView:
         error = str(wrong)
     view = _describe_proxy(pod, {})
     return msgspec.structs.replace(view, certificate=found, certificate_error=error)
+
+
+def _gather(forbidden: Iterable[Forbidden]) -> str:
+    """`pods, services, all of networking.istio.io`."""
+    groups: dict[str, list[str]] = {}
+    for each in forbidden:
+        groups.setdefault(each.asked.group, []).append(each.asked.whole)
+    return ", ".join(
+        f"{len(names)} resources of {group}" if group and len(names) > 2 else ", ".join(dict.fromkeys(names))
+        for group, names in groups.items()
+    )
 
 
 def _subject(problem: ProblemView) -> tuple[str, ...]:

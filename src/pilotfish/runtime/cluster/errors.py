@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pilotfish.cluster.paths import Attributes
 from pilotfish.cluster.status import Refusal
 from pilotfish.runtime.errors import MachineError
@@ -55,5 +57,5 @@ def refused(asked: Attributes, refusal: Refusal, origin: str) -> ApiError:
     if refusal.code == 401:
         return Unauthorized(asked, refusal, origin)
     if refusal.code == 403 and refusal.user:
-        return Forbidden(asked, refusal)
+        return Forbidden(replace(asked, verb=refusal.verb or asked.verb), refusal)
     return ApiError(asked, refusal)

@@ -6,7 +6,7 @@ mesh's kinds that have no effect, which is told of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -36,7 +36,7 @@ _AT_ONCE: Final = 8
 class Stored:
     desired: DesiredState
     forbidden: tuple[Forbidden, ...] = ()
-    """For each kind that may not be listed, of which nothing is among them."""
+    """For each kind of which not all may be listed."""
 
 
 class _Metadata(msgspec.Struct, rename="camel"):
@@ -54,15 +54,17 @@ class _Listed:
     kind: Kind
     version: str
     items: Sequence[bytes] = ()
+    beyond: Forbidden | None = None
+    """Why there are those of one namespace alone."""
 
 
 _OBJECT: Final = msgspec.json.Decoder(_Object)
 
 
-async def read_desired(api: Api, revision: str = "", kinds: Sequence[Kind] = ()) -> Stored:
-    """`kinds`: these alone; none: all."""
+async def read_desired(api: Api, revision: str = "", kinds: Sequence[Kind] = (), namespace: str = "") -> Stored:
+    """`kinds`: these alone; none: all. `namespace`: of which those are read that may not be read of all."""
     wanted = [each for each in _collections(revision) if not kinds or each.kind in (*kinds, NODE)]
-    found = await at_most(_AT_ONCE, lambda each: _list(api, each), wanted)
+    found = await at_most(_AT_ONCE, lambda each: _list_allowed(api, each, namespace), wanted)
     for each in found:
         if isinstance(each, Exception) and not isinstance(each, Forbidden):
             raise each
@@ -75,7 +77,7 @@ async def read_desired(api: Api, revision: str = "", kinds: Sequence[Kind] = ())
         for data in each.items
     }
     news = {str(ref): loaded for each in listed if each.kind is not NODE for ref, loaded in _read(reader, each, nodes)}
-    return Stored(update(DesiredState(), news), tuple(each for each in found if isinstance(each, Forbidden)))
+    return Stored(update(DesiredState(), news), tuple(_refusals(found)))
 
 
 async def read_objects(api: Api, kind: Kind, namespace: str = "", name: str = "") -> list[Document]:
@@ -92,10 +94,29 @@ async def read_objects(api: Api, kind: Kind, namespace: str = "", name: str = ""
     return []
 
 
+def _refusals(found: Iterable[_Listed | Exception]) -> Iterator[Forbidden]:
+    for each in found:
+        error = each.beyond if isinstance(each, _Listed) else each
+        if isinstance(error, Forbidden) and error.asked.resource != NODE.plural:
+            yield error
+
+
 def _collections(revision: str) -> Iterator[Collection]:
     yield from collections(revision)
     without = (kind for kind in KINDS if not kind.discovery and (kind.is_istio or kind.group == _GATEWAY_API))
     yield from (Collection(kind) for kind in (*_MAKERS, *without))
+
+
+async def _list_allowed(api: Api, wanted: Collection, namespace: str) -> _Listed:
+    try:
+        return await _list(api, wanted)
+    except Forbidden as error:
+        if wanted.namespace or not namespace or not wanted.kind.namespaced:
+            raise
+        try:
+            return replace(await _list(api, replace(wanted, namespace=namespace)), beyond=error)
+        except Forbidden:
+            raise error from None
 
 
 async def _list(api: Api, wanted: Collection) -> _Listed:
