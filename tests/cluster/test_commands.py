@@ -148,7 +148,8 @@ def test_pods_are_found_as_on_one_machine(command: Command, kubectl: Kubectl) ->
     kubectl.apply(service(), pod("bare-0", {"app": "bare"}, proxy=False), service("nothing"))
     place = kubectl.namespace
     for target in ("web-6f-x2x", "pod/web-6f-x2x", "deploy/web", "svc/web", f"deploy/web.{place}", f"svc/web.{place}"):
-        assert f"Envoy of pod web-6f-x2x.{place} does not answer" in command("pc", "clusters", target).stderr, target
+        said = command("pc", "clusters", target).stderr
+        assert f"pods/portforward web-6f-x2x in namespace {place}: pod web-6f-x2x does not have a host assigned" in said
     for target, said in (
         ("web-1", f'pods "web-1" not found in namespace "{place}"; \'kubectl get pods -A\' lists all pods'),
         ("deploy/web.elsewhere", f'deployments.apps "web.elsewhere" not found in namespace "{place}"'),

@@ -26,7 +26,7 @@ from pilotfish.cluster.kubeconfig import Access
 from pilotfish.cluster.paths import attributes
 from pilotfish.cluster.status import read_refusal
 from pilotfish.runtime.cluster.credentials import Credentials
-from pilotfish.runtime.cluster.errors import Unreachable, refused
+from pilotfish.runtime.cluster.errors import ApiError, Unreachable, refused
 from pilotfish.runtime.cluster.port_forward import PROTOCOL, PortForward
 
 TIMEOUT: Final = 30.0
@@ -220,12 +220,19 @@ class Api:
                 return opened
         except aiohttp.WSServerHandshakeError as error:
             # aiohttp gives no body of a refusal: the same question without the upgrade is refused alike, with one.
-            if error.status in (401, 403, 404):
-                await self._ask("GET", path, dict(query))
+            await self._ask_refusal(error.status, path, dict(query))
             refusal = read_refusal(error.status, error.message.encode())
             raise refused(attributes("GET", path), refusal, self.access.origin) from error
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error
+
+    async def _ask_refusal(self, status: int, path: str, query: Mapping[str, str]) -> None:
+        """Raises what is said where a plain request is refused alike, and not because it is plain."""
+        try:
+            await self._ask("GET", path, query)
+        except ApiError as error:
+            if error.code == status and "pgrade request" not in error.said:
+                raise
 
     async def _ask(
         self,
