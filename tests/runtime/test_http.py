@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from pilotfish.runtime.http import blocking, loop
-from pilotfish.runtime.http.message import Answer, AnswerError, Request, parse_answer
+from pilotfish.runtime.http.message import Answer, AnswerError, Receiver, Request, parse_answer
 
 Ask = Callable[[int, float, int], Answer]
 
@@ -49,6 +49,33 @@ def test_an_answer(received: bytes, status: int, body: bytes) -> None:
 def test_what_is_no_answer(received: bytes) -> None:
     with pytest.raises(AnswerError):
         parse_answer(received)
+
+
+WHOLE = (
+    b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n",
+    CHUNKED + b"3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n",
+)
+
+
+@pytest.mark.parametrize("received", WHOLE)
+def test_the_end_of_an_answer_is_seen_without_that_of_its_connection(received: bytes) -> None:
+    """However it comes."""
+    receiver = Receiver(1000)
+    for at in range(len(received)):
+        assert not receiver.is_whole, received[:at]
+        receiver.receive(received[at : at + 1])
+    assert receiver.is_whole
+    assert receiver.finish() == parse_answer(received)
+
+
+@pytest.mark.parametrize(
+    "received", [b"HTTP/1.1 200 OK\r\n\r\nno length", CHUNKED + b"x\r\nabc\r\n0\r\n\r\n", b"SSH-2.0\r\n"]
+)
+def test_of_others_only_the_connection_s_end_is_the_end(received: bytes) -> None:
+    receiver = Receiver(1000)
+    receiver.receive(received)
+    assert not receiver.is_whole
 
 
 def test_an_answer_is_read_in_its_type() -> None:
