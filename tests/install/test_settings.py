@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from pilotfish.install.settings import read_values
-from pilotfish.install.values import Values
+from pilotfish.install.values import Values, chosen
 
 
 def _problems(text: str, *settings: str) -> list[str]:
@@ -33,6 +35,12 @@ def test_a_later_file_goes_before_an_earlier_one_and_set_before_both() -> None:
     assert (read.values.discovery.autoscale.min, read.values.discovery.autoscale.max, read.values.hub) == (6, 7, "a")
 
 
+def test_what_is_not_said_of_a_part_stays_that_parts_own() -> None:
+    chosen = _values("", "gateway.autoscale.enabled=false", "discovery.resources.limits.cpu=2")
+    assert chosen.gateway.autoscale.min == Values().gateway.autoscale.min != Values().discovery.autoscale.min
+    assert chosen.discovery.resources.limits == {**Values().discovery.resources.limits, "cpu": 2}
+
+
 @pytest.mark.parametrize(
     ("setting", "field", "value"),
     [
@@ -51,6 +59,19 @@ def test_a_later_file_goes_before_an_earlier_one_and_set_before_both() -> None:
 )
 def test_set_takes_what_the_field_takes(setting: str, field: str, value: object) -> None:
     assert getattr(_values("cni: {enabled: true}\n" if "null" in setting else "", setting), field) == value
+
+
+def test_what_was_chosen_is_all_that_is_kept_of_values() -> None:
+    settings = ("discovery.resources.limits.memory=null", "cni.enabled=true", "meshConfig.trustDomain=a")
+    values = _values("", *settings)
+    assert values.discovery.resources.limits == {}
+    kept = chosen(values)
+    assert kept == {
+        "discovery": {"resources": {"limits": {"memory": None}}},
+        "cni": {"enabled": True},
+        "meshConfig": {"trustDomain": "a"},
+    }
+    assert read_values([("kept", json.dumps(kept))]).values == values
 
 
 def test_a_dot_in_a_name_is_escaped() -> None:

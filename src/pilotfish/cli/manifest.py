@@ -26,5 +26,24 @@ def command(files: tuple[str, ...], settings: tuple[str, ...], revision: str, ch
     from pilotfish.cli.render.documents import render_document
     from pilotfish.install.objects import build_objects
 
+    if chart is not None:
+        if files or settings or revision:
+            raise click.UsageError("a chart is of all values, which `helm install` is given; give none with --helm")
+        _write_chart(chart)
+        return
     values = choose_values(files, settings, revision)
     click.echo("---\n".join(render_document(each, "yaml") for each in build_objects(values)), nl=False)
+
+
+def _write_chart(folder: Path) -> None:
+    from pilotfish.cli.failure import Failure
+    from pilotfish.install.chart import build_chart
+    from pilotfish.install.values import DEFAULTS
+
+    if folder.exists() and any(folder.iterdir()) and not (folder / "Chart.yaml").exists():
+        raise Failure(f"{folder} holds something else than a chart, so nothing was written; name another folder")
+    for path, text in build_chart(DEFAULTS.tag).items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    click.echo(f"{folder}: helm install pilotfish {folder} -n istio-system --create-namespace")

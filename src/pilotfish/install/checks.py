@@ -68,11 +68,10 @@ def _check_amounts(amounts: Mapping[str, Any], field: str, report: Report) -> No
 
 
 def _check_gateway(gateway: Gateway, report: Report) -> None:
-    if not is_dns_label(gateway.name):
-        report.invalid("gateway.name", f"{gateway.name!r} is no name", DNS_RULE)
     check_autoscale(gateway.autoscale, "gateway.autoscale", report)
     for index, port in enumerate(gateway.ports):
-        check_port(port.port, f"gateway.ports[{index}].port", report)
-        for name, number in (("targetPort", port.target_port), ("nodePort", port.node_port)):
-            if number:
-                check_port(number, f"gateway.ports[{index}].{name}", report)
+        number = port.get("port")
+        if not isinstance(number, int) or isinstance(number, bool):
+            report.missing(f"gateway.ports[{index}].port", "write a number from 1 to 65535")
+        else:
+            check_port(number, f"gateway.ports[{index}].port", report)

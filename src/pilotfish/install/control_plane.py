@@ -9,7 +9,7 @@ import msgspec
 
 from pilotfish.install.names import REVISION, VALUES, Names, Object
 from pilotfish.install.pods import CONFINED, autoscaler, budget, image, placement, pull
-from pilotfish.install.values import Values
+from pilotfish.install.values import Values, chosen
 from pilotfish.model.wellknown import (
     MONITORING_PORT,
     PROXY_GID,
@@ -33,7 +33,7 @@ def workload(values: Values, names: Names, labels: Mapping[str, str]) -> Object:
             "name": names.own,
             "namespace": names.namespace,
             "labels": {**labels, "app": APP},
-            "annotations": {VALUES: msgspec.json.encode(values).decode()},
+            "annotations": {VALUES: msgspec.json.encode(chosen(values)).decode()},
         },
         "spec": {
             "replicas": values.discovery.autoscale.min,

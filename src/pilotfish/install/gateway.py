@@ -6,17 +6,20 @@ Source: https://istio.io/latest/docs/setup/additional-setup/gateway/
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from pilotfish.install.names import REVISION, Names, Object
 from pilotfish.install.pods import autoscaler, budget, placement, pull
-from pilotfish.install.values import GatewayPort, Values
+from pilotfish.install.values import Values
 from pilotfish.model.wellknown import PROXY_GID, PROXY_UID
+
+NAME: Final = "istio-ingressgateway"
 
 
 def gateway(values: Values, names: Names, labels: Mapping[str, str]) -> tuple[Object, ...]:
     source = values.gateway
-    head = {"name": source.name, "namespace": names.namespace}
-    selector = {"app": source.name, "istio": source.name.removeprefix("istio-")}
+    head = {"name": NAME, "namespace": names.namespace}
+    selector = {"app": NAME, "istio": "ingressgateway"}
     named = {**labels, **selector}
     return (
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {**head, "labels": named}},
@@ -28,7 +31,7 @@ def gateway(values: Values, names: Names, labels: Mapping[str, str]) -> tuple[Ob
                 "labels": named,
                 **({"annotations": source.annotations} if source.annotations else {}),
             },
-            "spec": {"type": source.type, "selector": selector, "ports": list(map(_port, source.ports))},
+            "spec": {"type": source.type, "selector": selector, "ports": list(source.ports)},
         },
         {
             "apiVersion": "apps/v1",
@@ -41,8 +44,8 @@ def gateway(values: Values, names: Names, labels: Mapping[str, str]) -> tuple[Ob
                 "template": _template(values, names, named),
             },
         },
-        budget(source.name, names.namespace, named, selector),
-        *autoscaler(source.name, names.namespace, named, source.autoscale),
+        budget(NAME, names.namespace, named, selector),
+        *autoscaler(NAME, names.namespace, named, source.autoscale),
     )
 
 
@@ -56,7 +59,7 @@ def _template(values: Values, names: Names, labels: Mapping[str, str]) -> Object
     return {
         "metadata": {"labels": {**labels, **asked}, "annotations": {"inject.istio.io/templates": "gateway"}},
         "spec": {
-            "serviceAccountName": source.name,
+            "serviceAccountName": NAME,
             **pull(values),
             **placement(source),
             "securityContext": {
@@ -67,15 +70,4 @@ def _template(values: Values, names: Names, labels: Mapping[str, str]) -> Object
             },
             "containers": [{"name": "istio-proxy", "image": "auto", "resources": amounts}],
         },
-    }
-
-
-def _port(port: GatewayPort) -> Object:
-    chosen = {"nodePort": port.node_port} if port.node_port else {}
-    return {
-        "name": port.name,
-        "port": port.port,
-        "targetPort": port.target_port or port.port,
-        "protocol": "TCP",
-        **chosen,
     }

@@ -2,7 +2,7 @@
 
 A later file goes before an earlier one, `--set` before all files. A file's text is read as a manifest is; the value of
 `--set` by what its field takes, so that `tag=1.10` is text and `autoscale.min=3` a number. `a={x,y}` is a list,
-`a=null` takes a file's value back, a dot in a name is written `\\.`.
+`a=null` takes out what stood there, a default too; a dot in a name is written `\\.`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pilotfish.config.report import Report
 from pilotfish.config.scalars import parse_scalar, tag_of
 from pilotfish.config.text import read
 from pilotfish.install.checks import check_values
-from pilotfish.install.values import Values
+from pilotfish.install.values import DEFAULTS, Values, as_tree
 from pilotfish.model import Problem, Severity
 
 SET: Final = "--set"
@@ -58,7 +58,9 @@ def read_values(files: Iterable[tuple[str, str]] = (), settings: Iterable[str] =
         _lay_over(found, value)
     values = None
     if not _has_errors(problems):
-        values = msgspec.convert(found, Values)
+        whole = as_tree(DEFAULTS)
+        _lay_over(whole, found)
+        values = msgspec.convert(_without_nulls(whole), Values)
         report = _Report(None, "")
         check_values(values, report)
         problems += (replace(problem, source=None) for problem in report.problems)
@@ -141,18 +143,16 @@ def _value(text: str, kind: inspect.Type) -> Any:
 
 
 def _lay_over(base: Tree, over: Mapping[str, Any]) -> None:
-    """Mappings are merged; null takes back what stood there."""
+    """Mappings are merged. Null stays, to take out what it comes to lie over."""
     for name, value in over.items():
-        if value is None:
-            base.pop(name, None)
-        elif isinstance(value, dict) and isinstance(base.get(name), dict):
+        if isinstance(value, dict):
+            held = base.get(name)
+            base[name] = dict(held) if isinstance(held, dict) else {}
             _lay_over(base[name], value)
         else:
-            base[name] = _copied(value)
+            base[name] = value
 
 
-def _copied(value: Any) -> Any:
-    """Its own mappings, without nulls."""
-    if isinstance(value, dict):
-        return {name: _copied(item) for name, item in value.items() if item is not None}
-    return value
+def _without_nulls(value: Tree) -> Tree:
+    held = {name: _without_nulls(item) if isinstance(item, dict) else item for name, item in value.items()}
+    return {name: item for name, item in held.items() if item is not None}

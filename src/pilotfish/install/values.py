@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, Literal
 
+import msgspec
+
 from pilotfish.config.kubernetes import Struct
 from pilotfish.inject.values import Choice, Proxy, Resources
 from pilotfish.model.wellknown import CLUSTER_NAME, ROOT_NAMESPACE
@@ -76,26 +78,17 @@ class Cni(Placement):
     resources: Resources = Resources(requests={"cpu": "50m", "memory": "64Mi"}, limits={"memory": "256Mi"})
 
 
-class GatewayPort(Struct):
-    port: int
-    name: str
-    target_port: int = 0
-    """0: the same."""
-    node_port: int = 0
-    """0: the cluster chooses one."""
-
-
 class Gateway(Placement):
     """An ingress gateway, for Gateways that select `istio: ingressgateway`."""
 
     enabled: bool = False
-    name: str = "istio-ingressgateway"
     type: Literal["LoadBalancer", "NodePort", "ClusterIP"] = "LoadBalancer"
-    ports: tuple[GatewayPort, ...] = (
-        GatewayPort(name="status-port", port=15021),
-        GatewayPort(name="http2", port=80, target_port=8080),
-        GatewayPort(name="https", port=443, target_port=8443),
+    ports: tuple[dict[str, Any], ...] = (
+        {"name": "status-port", "port": 15021, "targetPort": 15021},
+        {"name": "http2", "port": 80, "targetPort": 8080},
+        {"name": "https", "port": 443, "targetPort": 8443},
     )
+    """Of its Service, as there."""
     annotations: dict[str, str] = {}
     """Of its Service."""
     autoscale: Autoscale = Autoscale(min=1)
@@ -135,3 +128,28 @@ class Values(Struct):
 
 
 DEFAULTS: Final = Values()
+
+
+def as_tree(value: Any) -> Any:
+    """With every field, as a file of values has them."""
+    if isinstance(value, msgspec.Struct):
+        held = {field.encode_name: getattr(value, field.name) for field in msgspec.structs.fields(value)}
+        return {name: as_tree(item) for name, item in held.items()}
+    return msgspec.to_builtins(value)
+
+
+def chosen(values: Values) -> dict[str, Any]:
+    """What is not the default, which may be another in a later release; null for what was taken out."""
+    found: dict[str, Any] = _difference(as_tree(values), as_tree(DEFAULTS))
+    return found
+
+
+def _difference(value: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = dict.fromkeys(base.keys() - value.keys())
+    for name, held in value.items():
+        default = base.get(name)
+        if isinstance(held, dict) and isinstance(default, dict):
+            held, default = _difference(held, default), {}
+        if held != default:
+            found[name] = held
+    return found
