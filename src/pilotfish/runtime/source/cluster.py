@@ -47,16 +47,11 @@ _OPTIONAL: Final = (INGRESS, INGRESS_CLASS, NODE)
 _APART: Final = (CONFIG_MAP, ENDPOINTS, POD, SECRET)
 
 
-def mesh_config_name(revision: str = "") -> str:
-    """The ConfigMap of the root namespace whose key `mesh` is the meshConfig."""
-    return revised(MESH_CONFIG_MAP, revision)
-
-
 def collections(revision: str = "", root_namespace: str = ROOT_NAMESPACE) -> tuple[Collection, ...]:
     """All that is read of a cluster."""
     plain = (kind for kind in SUPPORTED if kind.discovery and kind not in _APART)
     return (
-        Collection(CONFIG_MAP, root_namespace, f"metadata.name={mesh_config_name(revision)}"),
+        Collection(CONFIG_MAP, root_namespace, f"metadata.name={revised(MESH_CONFIG_MAP, revision)}"),
         *(Collection(kind, is_optional=kind in _OPTIONAL) for kind in (NODE, *plain)),
         Collection(POD, field_selector=_RUNNING),
         # Its own authority may stand in the root namespace: without it another would be made.
@@ -70,7 +65,7 @@ class Cluster:
 
     def __init__(self, access: Access, *, revision: str = "", root_namespace: str = ROOT_NAMESPACE) -> None:
         self._api = Api(access, "pilotfish-discovery")
-        self._reader = Reader(CONFIG_MAP.ref(root_namespace, mesh_config_name(revision)))
+        self._reader = Reader(CONFIG_MAP.ref(root_namespace, revised(MESH_CONFIG_MAP, revision)))
         self._debounce = Debounce()
         self._news: dict[str, Loaded | None] = {}
         self._nodes: dict[str, Mapping[str, str]] = {}
