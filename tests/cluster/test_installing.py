@@ -16,6 +16,7 @@ from tests.cluster.api_server import OwnApiServer
 from tests.cluster.conftest import MakeApiServer
 from tests.cluster.kubectl import Kubectl, Object
 from tests.cluster.posting import Poster
+from tests.install.helm import PROGRAM, helm
 
 ACCOUNT = "system:serviceaccount:istio-system:istiod"
 _OF_THE_CLUSTER = {"Event", "Lease", "APIService"}
@@ -235,3 +236,29 @@ def test_revisions_stand_side_by_side_and_a_tag_moves_from_one_to_the_other(clus
 
 def _text(source: Object) -> str:
     return json.dumps(source)
+
+
+@pytest.mark.skipif(not PROGRAM, reason="helm is not here (tests/install/helm.py says how to get it)")
+def test_what_helm_has_installed_is_helms_to_change(cluster: Cluster, tmp_path: Path) -> None:
+    chart, before = tmp_path / "chart", cluster.everything()
+    assert CliRunner().invoke(pilotfish, ["manifest", "--helm", str(chart)]).exit_code == 0
+    where = ("--kubeconfig", cluster.server.kubeconfig, "--namespace", "istio-system")
+    helm("install", "fish", chart, "--create-namespace", "--set", "crds=false", *where)
+    assert "Deployment istio-system/pilotfish" in cluster.everything()
+
+    for command in ("install", "upgrade"):
+        refused = cluster.run(command, *_BARE)
+        assert refused.exit_code == 1
+        assert "Helm installed it, so nothing was done; upgrade it with `helm upgrade`" in refused.stderr
+    assert "remove it with `helm uninstall fish`" in cluster.run("uninstall").stderr
+    helm("upgrade", "fish", chart, "--set", "crds=false", "--set", "cni.enabled=true", *where)
+    helm("uninstall", "fish", "--wait", *where)
+    assert cluster.everything() - before == {"Namespace /istio-system", *_in(cluster, "istio-system")}
+
+
+def _in(cluster: Cluster, namespace: str) -> set[str]:
+    """What each namespace has."""
+    return {each for each in cluster.everything() if f" {namespace}/" in each and each.split("/")[1] in _OF_NAMESPACES}
+
+
+_OF_NAMESPACES = {"default", "kube-root-ca.crt"}

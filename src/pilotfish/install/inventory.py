@@ -1,6 +1,6 @@
 """What a cluster holds of installations: which objects are ours, whose the others are, and what goes when one goes.
 
-Ours is what bears our labels (`names.OURS`). Of a revision is what bears its name; what bears none is shared by all.
+Ours is what bears our labels (`names.OURS`), or those that Helm gives our chart's. Of a revision is what bears its name; what bears none is shared by all.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from pilotfish.install.names import (
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.kinds import CONFIG_MAP, DAEMON_SET, DEPLOYMENT, KINDS, NAMESPACE, SECRET, SERVICE, kind_written
 
-SELECTOR: Final = f"{MANAGED_BY}={PILOTFISH},{PART_OF}={PILOTFISH}"
+_MANAGERS: Final = (PILOTFISH, "Helm")
+"""Helm writes its own name on what it installs of our chart."""
+SELECTOR: Final = f"{PART_OF}={PILOTFISH},{MANAGED_BY} in ({','.join(_MANAGERS)})"
 """Of a list: ours alone."""
 HELM_RELEASE: Final = "meta.helm.sh/release-name"
 _BY_NAME: Final = {kind.name: kind for kind in KINDS if not kind.is_istio and kind.group != "gateway.networking.k8s.io"}
@@ -72,7 +74,7 @@ def labels_of(source: Object) -> Mapping[str, str]:
 
 def is_ours(source: Object) -> bool:
     labels = labels_of(source)
-    return labels.get(MANAGED_BY) == PILOTFISH and labels.get(PART_OF) == PILOTFISH
+    return labels.get(PART_OF) == PILOTFISH and labels.get(MANAGED_BY) in _MANAGERS
 
 
 def release_of(source: Object) -> str:
