@@ -24,6 +24,15 @@ SERVICE: dict[str, Any] = {
     "metadata": {"name": "one"},
     "spec": {"selector": {"app": "one"}, "ports": [{"port": 8000, "name": "http"}]},
 }
+ENTRY = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: api}
+spec:
+  hosts: [api.example.com]
+  ports: [{number: 5432, name: tcp, protocol: TCP}]
+  resolution: DNS
+"""
 NODE = "sidecar~10.0.0.1~web.vm~vm.svc.cluster.local"
 HOOK = """
 apiVersion: admissionregistration.k8s.io/v1
@@ -60,9 +69,11 @@ async def has_all(client: Client) -> None:
 
 async def test_a_proxy_that_moves_is_sent_nothing_that_it_has(replicas: Replicas) -> None:
     vm = replicas.kubectl.within("vm")
-    vm.apply(SERVICE, virtual_service("one", "one", timeout="3s"))
+    vm.apply(SERVICE, virtual_service("one", "one", timeout="3s"), ENTRY)
     token = replicas.pod("vm", "web")
     with replicas.running(2) as (first, second):
+        await until("addresses are given", lambda: vm.get("serviceentry/api").get("status", {}).get("addresses"), 20)
+        (given, _) = vm.get("serviceentry/api")["status"]["addresses"]
         await until("roots are everywhere", lambda: vm.run("get", ROOT_MAP, check=False).returncode == 0, 20)
         shown = await replicas.certificate(first, token)
         client = Client()
@@ -70,6 +81,7 @@ async def test_a_proxy_that_moves_is_sent_nothing_that_it_has(replicas: Replicas
             await has_all(client)
         held = {kind: {name: each.version for name, each in client.has[kind].items()} for kind in client.has}
         assert all(held[kind] for kind in (CLUSTER, ENDPOINT, LISTENER, ROUTE))
+        assert f"{given['value']}_5432" in held[LISTENER]
         afresh = Client()
         async with connected(second.secure, afresh, NODE, channel(second, await replicas.certificate(second, token))):
             await has_all(afresh)
@@ -79,7 +91,7 @@ async def test_a_proxy_that_moves_is_sent_nothing_that_it_has(replicas: Replicas
             vm.apply(virtual_service("one", "one", timeout="7s"))
             await client.until("the change is there", lambda: client.has[ROUTE]["8000"].version != held[ROUTE]["8000"])
             assert client.received == before + 1, "no more than what had changed was sent"
-        vm("delete", "virtualservice/one", "service/one", "pod/web", "--now")
+        vm("delete", "virtualservice/one", "service/one", "serviceentry/api", "pod/web", "--now")
 
 
 async def test_what_a_proxy_refuses_stands_in_the_status_until_it_is_mended(replicas: Replicas) -> None:

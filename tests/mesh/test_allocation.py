@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
+from pilotfish.config import istio
 from pilotfish.config.manifest import Manifest
 from pilotfish.derive import Graph
 from pilotfish.mesh import allocation, inputs
@@ -49,6 +52,38 @@ def test_two_tcp_services_of_one_port_have_a_listener_each() -> None:
 def test_some_get_none(made: Manifest) -> None:
     (host,) = made.document["spec"]["hosts"]  # type: ignore[index]
     assert addresses(graph_of(made), host) == ()
+
+
+def test_what_stands_in_the_status_goes_before_all_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However late it is read, and whoever has chosen the same meanwhile."""
+    monkeypatch.setattr(allocation, "_choices", lambda host: iter(range(allocation.MOST)))  # all want the same one
+    chosen, given = entry("a"), entry("b")
+    graph = graph_of(chosen, given)
+    assert addresses(graph, "a.example.com")[0] == "240.240.0.1"
+    told = with_status(given, "b.example.com", "240.240.0.1")
+    inputs.apply(graph, {told.ref: told})
+    assert addresses(graph, "b.example.com") == ("240.240.0.1", "2001:2::f0f0:1")
+    assert addresses(graph, "a.example.com")[0] == "240.240.0.2"
+    again = with_status(chosen, "a.example.com", "240.240.0.1")
+    inputs.apply(graph, {again.ref: again})
+    assert addresses(graph, "b.example.com")[0] == "240.240.0.1", "who had it written first keeps it"
+    inputs.apply(graph, {told.ref: None})
+    inputs.apply(graph, {again.ref: with_status(chosen, "a.example.com", "240.240.3.7")})
+    assert addresses(graph, "a.example.com")[0] == "240.240.3.7"
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "240.240.0.0", "240.240.0.255", "240.240.256.1", "240.240.x.1", ""])
+def test_what_was_not_given_out_here_is_passed_over(address: str) -> None:
+    assert addresses(graph_of(with_status(entry("a"), "a.example.com", address)), "a.example.com") == addresses(
+        graph_of(entry("a")), "a.example.com"
+    )
+
+
+def with_status(made: Manifest, host: str, address: str) -> Manifest:
+    status = istio.service_entry.ServiceEntryStatus(
+        addresses=(istio.service_entry.ServiceEntryAddress(value=address, host=host),)
+    )
+    return replace(made, resource=msgspec.structs.replace(made.resource, status=status))
 
 
 def test_whoever_comes_or_goes_moves_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:

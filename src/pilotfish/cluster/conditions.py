@@ -56,6 +56,8 @@ class Verdict:
     told: tuple[Told, ...] = ()
     is_settled: bool = True
     """All proxies have what follows from it, or have refused it."""
+    addresses: tuple[tuple[str, str], ...] = ()
+    """(host, address), of a ServiceEntry whose hosts were given some."""
 
     @property
     def is_good(self) -> bool:
@@ -67,7 +69,7 @@ class Verdict:
 
 
 def merge(verdict: Verdict, generation: int, status: Mapping[str, Any], time: str) -> dict[str, Any] | None:
-    """What a merge patch makes of the status: `conditions`, `validationMessages` and `observedGeneration`.
+    """What a merge patch makes of the status: `conditions`, `validationMessages`, `observedGeneration`, `addresses`.
 
     `generation`: of the object that is written to, where the verdict knows none. `time`: now, as Kubernetes writes it.
     """
@@ -80,8 +82,11 @@ def merge(verdict: Verdict, generation: int, status: Mapping[str, Any], time: st
         "validationMessages": messages,
         "observedGeneration": seen,
     }
+    if verdict.addresses:
+        wanted["addresses"] = [{"host": host, "value": value} for host, value in verdict.addresses]
     is_so = (
         _same(mine, before)
+        and (not verdict.addresses or status.get("addresses") == wanted["addresses"])
         and _list(status.get("validationMessages")) == messages
         and str(status.get("observedGeneration")) == str(seen)
     )
@@ -118,14 +123,17 @@ def _condition(type: str, is_so: bool, reason: str, message: str) -> dict[str, A
 
 def _dated(mine: dict[str, Any], before: Iterable[Mapping[str, Any]], generation: int, time: str) -> dict[str, Any]:
     """With the time since when it is so, which is not that of each time when it is said."""
-    old = next((each for each in before if each.get("type") == mine["type"]), {})
+    old = _of(mine["type"], before)
     since = old.get("lastTransitionTime") if old.get("status") == mine["status"] else None
     return {**mine, "lastTransitionTime": since or time, "observedGeneration": generation}
 
 
 def _same(mine: list[dict[str, Any]], before: list[Mapping[str, Any]]) -> bool:
-    there = {each.get("type"): each for each in before}
-    return all(_said(each) == _said(there.get(each["type"], {})) for each in mine)
+    return all(_said(each) == _said(_of(each["type"], before)) for each in mine)
+
+
+def _of(type: str, conditions: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    return next((each for each in conditions if each.get("type") == type), {})
 
 
 def _said(condition: Mapping[str, Any]) -> tuple[object, ...]:

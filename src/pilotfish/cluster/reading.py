@@ -25,7 +25,7 @@ from pilotfish.config.manifest import Loaded, Manifest
 from pilotfish.config.piece import RawObject
 from pilotfish.model import ObjectRef, Problem
 from pilotfish.model.kind import Kind
-from pilotfish.model.kinds import ENDPOINT_SLICE, NAMESPACE, POD, SECRET, WORKLOAD_ENTRY
+from pilotfish.model.kinds import ENDPOINT_SLICE, NAMESPACE, POD, SECRET, SERVICE_ENTRY, WORKLOAD_ENTRY
 from pilotfish.model.service import HOSTNAME_LABEL, TOPOLOGY_LABELS
 from pilotfish.model.wellknown import PROXY_CONTAINER
 
@@ -341,7 +341,9 @@ def _pruned(kind: Kind, document: dict[str, Any], version: str) -> dict[str, Any
         metadata["annotations"] = {key: text for key, text in kept if key not in _UNREAD_ANNOTATIONS}
     head = {"apiVersion": f"{group}{version or kind.versions[0]}", "kind": kind.name, "metadata": metadata}
     dropped = ("apiVersion", "kind", "metadata", *(() if kind is WORKLOAD_ENTRY else ("status",)))
-    return {**head, **{key: value for key, value in document.items() if key not in dropped}}
+    given = (document.get("status") or {}).get("addresses") if kind is SERVICE_ENTRY else None
+    status = {"status": {"addresses": given}} if given else {}
+    return {**head, **{key: value for key, value in document.items() if key not in dropped}, **status}
 
 
 def _prune_secret(document: dict[str, Any]) -> bool:

@@ -18,6 +18,7 @@ from pilotfish.envoy.owners import owners
 from pilotfish.envoy.resources import resource_set, roots
 from pilotfish.envoy.values import Resource, ResourceSet
 from pilotfish.mesh import inputs
+from pilotfish.mesh.allocation import given, hosts_without_address
 from pilotfish.mesh.discovery_selectors import unseen, within
 from pilotfish.mesh.ingresses import made_of, unserved_ingresses, with_ingresses
 from pilotfish.mesh.policy.policies import scope_of
@@ -94,6 +95,12 @@ class Mesh:
     def is_ready(self, pod: ObjectRef) -> bool:
         found = self.graph.get(workload, pod)
         return found is not None and found.ready
+
+    def allocated(self, ref: ObjectRef) -> tuple[tuple[str, str], ...]:
+        """(host, address) of a ServiceEntry's hosts that were given some."""
+        manifest = self.desired.manifests.get(ref)
+        hosts = sorted(hosts_without_address(manifest.resource)) if manifest is not None else ()
+        return tuple((host, address) for host in hosts for address in given(self.graph, host))
 
     def is_of_a_pod(self, host: str) -> bool:
         """Whether an address is a pod's own, and not shared with the node."""

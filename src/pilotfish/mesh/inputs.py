@@ -15,7 +15,7 @@ from pilotfish.config.kubernetes import TRAFFIC_DISTRIBUTION, Resource
 from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.derive import Graph, Input, Reads, query
-from pilotfish.mesh.allocation import WANTED, allocate, hosts_without_address
+from pilotfish.mesh.allocation import WANTED, allocate, hosts_without_address, written_places
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.kinds import KINDS
 
@@ -95,14 +95,17 @@ def _reindex(graph: Graph, moves: Iterable[tuple[ObjectRef, _Forms, _Forms]]) ->
     sliced = _moved(graph, SLICED, listed, _services_of)
     marked = _moved(graph, MARKED, listed, _marks_of)
     wanted = _moved(graph, WANTED, listed, lambda manifest: hosts_without_address(manifest.resource))
-    ages = dict(_ages(form for _, _, after in listed for form in after if form is not None)) if wanted else {}
+    forms = [form for _, _, after in listed for form in after if form is not None]
+    ages = dict(_ages(forms)) if wanted else {}
+    written = {host: place for form in forms for host, place in written_places(form.resource).items()}
     graph.update(LABELLED, labelled.items())
     graph.update(LISTED, others.items())
     graph.update(ADDRESSED, addressed.items())
     graph.update(SLICED, sliced.items())
     graph.update(MARKED, marked.items())
     graph.update(WANTED, wanted.items())
-    allocate(graph, sorted(wanted, key=lambda host: (ages.get(host, ""), host)))
+    if wanted or written:
+        allocate(graph, sorted(wanted, key=lambda host: (ages.get(host, ""), host)), written)
 
 
 def _ages(manifests: Iterable[Manifest]) -> Iterator[tuple[str, str]]:

@@ -39,6 +39,20 @@ class ServiceEntrySpec(Struct):
     export_to: tuple[str, ...] = ()
 
 
+class ServiceEntryAddress(Struct):
+    """One that a host was given which states none."""
+
+    value: str = ""
+    host: str = ""
+
+
+class ServiceEntryStatus(Struct):
+    """Written in a cluster, so that all replicas of discovery give a host the same addresses."""
+
+    addresses: tuple[ServiceEntryAddress, ...] = ()
+
+
 class ServiceEntry(Resource):
     kind = kinds.SERVICE_ENTRY
     spec: ServiceEntrySpec
+    status: ServiceEntryStatus = ServiceEntryStatus()

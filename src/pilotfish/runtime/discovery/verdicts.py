@@ -15,6 +15,7 @@ from pilotfish.cluster.conditions import Told, Verdict
 from pilotfish.discovery.findings import Finding, pod_of
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.model import ObjectRef, Problem
+from pilotfish.model.kinds import SERVICE_ENTRY
 from pilotfish.model.problem import Severity
 
 _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
@@ -68,4 +69,6 @@ def _verdict(plane: ControlPlane, ref: ObjectRef, told: list[Told], is_settled: 
     manifest = plane.mesh.desired.manifests.get(ref)
     generation = manifest.resource.metadata.generation if manifest is not None else 0
     listed = sorted(told, key=lambda each: (_ORDER[each.problem.severity], each.problem.field))
-    return Verdict(generation, tuple(listed), is_settled)
+    return Verdict(
+        generation, tuple(listed), is_settled, plane.mesh.allocated(ref) if ref.kind is SERVICE_ENTRY else ()
+    )
