@@ -105,13 +105,21 @@ def _filter(
     return build_all
 
 
+def _of_routes(name: str, message: Message) -> _Filters:
+    """A row of one filter that only requests meet whose route has something for it. The others are spared it (3 % of a
+    manager's CPU for each request), and a route that is the first to have something changes no listener, which would
+    drain its connections."""
+    made = HttpFilter(name=name, typed_config=pack(message), disabled=True)
+    return lambda _: [made]
+
+
 # Istio's grpc_stats is left out: what it hands on, only Istio's own stats filter reads.
 FILTERS: Final[tuple[tuple[Slot, _Filters], ...]] = (
     (Slot.CUSTOM, lambda spec: build_custom(spec.authorization)),
     (Slot.TOKENS, lambda spec: build_tokens(spec.authentication, clears_route=spec.direction is Direction.GATEWAY)),
     (Slot.AUTHORIZATION, lambda spec: build_verdicts(spec.authorization)),
-    (Slot.FAULT, _filter("envoy.filters.http.fault", lambda _: HTTPFault())),
-    (Slot.CORS, _filter("envoy.filters.http.cors", lambda _: Cors())),
+    (Slot.FAULT, _of_routes("envoy.filters.http.fault", HTTPFault())),
+    (Slot.CORS, _of_routes("envoy.filters.http.cors", Cors())),
     (
         Slot.LOOKUP,
         _filter(
