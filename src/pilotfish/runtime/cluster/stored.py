@@ -15,16 +15,17 @@ import msgspec
 from pilotfish.cluster.paths import collection, item
 from pilotfish.cluster.reading import Reader, node_of, placed, read_node
 from pilotfish.config.desired import DesiredState, update
+from pilotfish.config.injection import revised
 from pilotfish.config.kubernetes import OwnerReference, Pod
 from pilotfish.config.manifest import Loaded
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.kinds import CONFIG_MAP, CRON_JOB, KINDS, MAKE_PODS, NODE, POD, REPLICA_SET
-from pilotfish.model.wellknown import ROOT_NAMESPACE
+from pilotfish.model.wellknown import MESH_CONFIG_MAP, ROOT_NAMESPACE
 from pilotfish.runtime.cluster.api import Api
 from pilotfish.runtime.cluster.background import at_most
 from pilotfish.runtime.cluster.errors import ApiError, Forbidden
 from pilotfish.runtime.cluster.reflector import Collection
-from pilotfish.runtime.source.cluster import collections, mesh_config_name
+from pilotfish.runtime.source.cluster import collections
 
 Document = dict[str, Any]
 _GATEWAY_API: Final = "gateway.networking.k8s.io"
@@ -69,7 +70,7 @@ async def read_desired(api: Api, revision: str = "", kinds: Sequence[Kind] = (),
         if isinstance(each, Exception) and not isinstance(each, Forbidden):
             raise each
     listed = [each for each in found if isinstance(each, _Listed)]
-    reader = Reader(CONFIG_MAP.ref(ROOT_NAMESPACE, mesh_config_name(revision)))
+    reader = Reader(CONFIG_MAP.ref(ROOT_NAMESPACE, revised(MESH_CONFIG_MAP, revision)))
     nodes = {
         _OBJECT.decode(data).metadata.name: read_node(data)
         for each in listed
