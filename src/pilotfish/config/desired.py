@@ -14,7 +14,7 @@ Decided here, for everybody who reads objects, and nowhere else:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from pilotfish.config.conflict import duplicate_object, second_mesh_config
@@ -51,51 +51,72 @@ class DesiredState:
     """The highest `metadata.resourceVersion` of the Lists; 0 if there is none."""
     held: Mapping[str, Held] = field(default_factory=dict)
     """By origin, in the order in which they came."""
+    noted: Mapping[str, Held] = field(default_factory=dict)
+    """Of those, in the same order, the ones of which there is more to say than their objects."""
+    claimed: Mapping[ObjectRef, tuple[str, ...]] = field(default_factory=dict)
+    """The origins of an object that several hold, in the same order."""
     duplicates: Mapping[ObjectRef, tuple[Problem, ...]] = field(default_factory=dict)
 
 
 def update(before: DesiredState, news: News) -> DesiredState:
-    """What follows from the news. What they don't touch is the same object as before, not an equal one."""
+    """What follows from the news. What they don't touch is the same object as before, not an equal one. The work
+    follows from the news, too: a cluster's objects are thousands of origins."""
     held, touched = _take(before.held, news)
     manifests, keepers, duplicates = dict(before.manifests), dict(before.keepers), dict(before.duplicates)
-    claims = _claims(touched, held)
-    for ref in touched:
+    claimed = dict(before.claimed)
+    for ref, claims in _claims(before, held, news, touched):
         duplicates.pop(ref, None)
-        if ref not in claims:
+        claimed.pop(ref, None)
+        if not claims:
             del manifests[ref], keepers[ref]
             continue
         keeper = before.keepers.get(ref)
-        keepers[ref] = keeper = keeper if keeper in claims[ref] else claims[ref][0]
+        keepers[ref] = keeper = keeper if keeper in claims else claims[0]
         manifests[ref] = used = held[keeper].manifests[ref]
-        if len(claims[ref]) > 1:
-            unused = (held[origin].manifests[ref] for origin in claims[ref] if origin != keeper)
+        if len(claims) > 1:
+            claimed[ref] = claims
+            unused = (held[origin].manifests[ref] for origin in claims if origin != keeper)
             duplicates[ref] = tuple(duplicate_object(manifest, used) for manifest in unused)
-    return _conclude(replace(before, manifests=manifests, keepers=keepers, held=held, duplicates=duplicates))
+    noted = _note(before, held, news)
+    return _conclude(
+        replace(
+            before,
+            manifests=manifests,
+            keepers=keepers,
+            held=held,
+            noted=noted,
+            claimed=claimed,
+            duplicates=duplicates,
+        )
+    )
 
 
 def withdraw(state: DesiredState, refs: Collection[ObjectRef]) -> DesiredState:
     """The meshConfigs that stand in these objects are not in force until what they say changes: somebody has deleted
     the objects, while their texts stay where they are."""
-    held = {
-        origin: replace(one, withdrawn=True) if one.mesh_config and one.mesh_config.ref in refs else one
-        for origin, one in state.held.items()
+    withdrawn = {
+        origin: replace(one, withdrawn=True)
+        for origin, one in state.noted.items()
+        if one.mesh_config and one.mesh_config.ref in refs
     }
-    return _conclude(replace(state, held=held)) if held != state.held else state
+    if not withdrawn:
+        return state
+    return _conclude(replace(state, held={**state.held, **withdrawn}, noted={**state.noted, **withdrawn}))
 
 
 def mesh_config_refs(state: DesiredState) -> frozenset[ObjectRef]:
     """The objects that hold a meshConfig which is not withdrawn."""
-    found = (one.mesh_config.ref for one in state.held.values() if one.mesh_config and not one.withdrawn)
+    found = (one.mesh_config.ref for one in state.noted.values() if one.mesh_config and not one.withdrawn)
     return frozenset(ref for ref in found if ref is not None)
 
 
 def _conclude(state: DesiredState) -> DesiredState:
     """With what follows from all that is held."""
-    held, duplicates = state.held, state.duplicates
-    mesh_config, conflicts = _choose(held, state.preferred)
-    found = [problem for one in held.values() for problem in one.problems]
+    noted, duplicates = state.noted, state.duplicates
+    mesh_config, conflicts = _choose(noted, state.preferred)
+    found = [problem for one in noted.values() for problem in one.problems]
     found += (problem for ref in sorted(duplicates) for problem in duplicates[ref])
-    version = max((one.resource_version for one in held.values()), default=0)
+    version = max((one.resource_version for one in noted.values()), default=0)
     return replace(state, mesh_config=mesh_config, problems=(*found, *conflicts), resource_version=version)
 
 
@@ -131,13 +152,36 @@ def _number(version: str) -> int:
     return int(version) if version.isdecimal() and len(version) < 20 else 0
 
 
-def _claims(refs: set[ObjectRef], held: Mapping[str, Held]) -> dict[ObjectRef, list[str]]:
-    """The origins that hold each of these objects, the first one first."""
-    claims: dict[ObjectRef, list[str]] = {}
-    for origin, one in held.items():
-        for ref in refs & one.manifests.keys():
-            claims.setdefault(ref, []).append(origin)
-    return claims
+def _claims(
+    before: DesiredState, held: Mapping[str, Held], news: News, touched: set[ObjectRef]
+) -> Iterator[tuple[ObjectRef, tuple[str, ...]]]:
+    """The origins that hold each of the objects that are touched, the first one first."""
+    new: dict[ObjectRef, list[str]] = {}
+    for origin, one in ((origin, held[origin]) for origin in news if origin in held):
+        for ref in one.manifests:
+            new.setdefault(ref, []).append(origin)
+    places: dict[str, int] = {}
+    for ref in touched:
+        keeper = before.keepers.get(ref)
+        known = before.claimed.get(ref) or (() if keeper is None else (keeper,))
+        still = (origin for origin in known if origin in held and ref in held[origin].manifests)
+        claims = tuple(dict.fromkeys((*still, *new.get(ref, ()))))
+        if len(claims) > 1:
+            places = places or {origin: place for place, origin in enumerate(held)}
+            claims = tuple(sorted(claims, key=places.__getitem__))
+        yield ref, claims
+
+
+def _note(before: DesiredState, held: Mapping[str, Held], news: News) -> dict[str, Held]:
+    said = {origin: held[origin] for origin in news if origin in held and _says_more(held[origin])}
+    if any(origin in before.held and origin not in before.noted for origin in said):
+        return {origin: one for origin, one in held.items() if _says_more(one)}  # its place is among the others
+    kept = {origin: one for origin, one in before.noted.items() if origin not in news or origin in said}
+    return {**kept, **said}
+
+
+def _says_more(one: Held) -> bool:
+    return bool(one.problems) or one.mesh_config is not None or one.resource_version > 0
 
 
 def _choose(held: Mapping[str, Held], preferred: Iterable[str]) -> tuple[MeshConfig, list[Problem]]:
