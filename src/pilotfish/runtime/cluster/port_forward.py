@@ -60,9 +60,12 @@ class PortForward:
                 return bytes(data)
 
     async def write(self, data: bytes) -> None:
+        """Raises Unreachable."""
         try:
             await self._socket.send_bytes(bytes((_DATA,)) + data)
         except (aiohttp.ClientError, OSError) as error:
+            while await self.read():
+                pass  # what was said of it before comes first
             raise Unreachable(f"the way to {self._where} broke: {error}", "try again") from error
 
     async def close(self) -> None:
