@@ -18,7 +18,7 @@ from pilotfish.runtime.control.client import Unreachable
 from tests.cli.conftest import Invoke
 from tests.cli.fakes import FakeMesh, mesh_view, pod
 
-MESHLESS = {"completion", "xds", "validate", "image", "manifest"}
+MESHLESS = {"completion", "xds", "validate", "image", "inject", "manifest"}
 """Those that ask no mesh."""
 IN_A_CLUSTER = {"install", "upgrade", "uninstall", "tag", "check"}
 """Those of which a machine has nothing."""

@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "why": ("why", "Say what a status or a response flag means, and what led to it."),
     "test": ("test", "Check that requests go the ways that files expect."),
     "image": ("image", "Load images into this machine, and list them."),
+    "inject": ("inject", "Print manifests with their sidecars in them, for a cluster without the webhook."),
     "validate": ("validate", "Check manifests, each object by itself."),
     "analyze": ("analyze", "Look for what is wrong across objects: of manifests, or of the mesh."),
     "authz": ("authz", "Show which policies hold for a workload."),

@@ -55,7 +55,7 @@ FOREIGN: dict[str, str] = {
     "config": "get meshes",
     "auth": "authz check POD",
     # istioctl and helm
-    "kube-inject": "up FILE",
+    "kube-inject": "inject -f FILE",
     "x": "--help",
     "experimental": "--help",
     "dashboard envoy": "port-forward POD 15000",

@@ -20,7 +20,7 @@ from pilotfish.config.workloads import template_path
 from pilotfish.inject.pod.injection import Injected, inject
 from pilotfish.inject.pod.installation import Installation
 from pilotfish.model import Kind, Problem, Severity, Source
-from pilotfish.model.kinds import CRON_JOB, MAKE_PODS, NAMESPACE, POD, kind_written
+from pilotfish.model.kinds import CRON_JOB, MAKE_PODS, POD, kind_written
 
 _MAKE_PODS: Final = frozenset({*MAKE_PODS, CRON_JOB, kind_written("ReplicationController", "v1")})
 _SEPARATOR: Final = re.compile(r"^---(?=\s|$)", re.MULTILINE)
@@ -61,18 +61,6 @@ def inject_text(text: str, file: str, given: Circumstances) -> Iterator[Piece]:
         else:
             document, problems = inject_object(parsed.value, given, _lines(parsed, file, line))
             yield Piece(piece, None if document is parsed.value else document, problems)
-
-
-def read_namespaces(text: str, file: str) -> Mapping[str, Mapping[str, str]]:
-    """The labels of the Namespaces in it."""
-    found: dict[str, Mapping[str, str]] = {}
-    for document in read(text, file):
-        listed = value_at(document.value, "items")
-        for each in listed if isinstance(listed, list) else [document.value]:
-            name, labels = value_at(each, "metadata", "name"), value_at(each, "metadata", "labels")
-            if value_at(each, "kind") == NAMESPACE.name and isinstance(name, str) and isinstance(labels, dict):
-                found[name] = {str(key): str(value) for key, value in labels.items()}
-    return found
 
 
 def inject_object(value: object, given: Circumstances, lines: Lines) -> tuple[object, tuple[Problem, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from pilotfish.inject.json_patch import Operation, build_patch
 from pilotfish.inject.own_annotations import USER_VOLUME
 from pilotfish.inject.pod import probes, prometheus
 from pilotfish.inject.pod.asked import BEFORE_PROXY, IN_A_CLUSTER, REWRITE_PROBES, check_asked
-from pilotfish.inject.pod.capture import CAPTURE_CONTAINERS, build_capture, with_user
+from pilotfish.inject.pod.capture import build_capture, with_user
 from pilotfish.inject.pod.installation import Document, Installation
 from pilotfish.inject.pod.merging import OURS, merge
 from pilotfish.inject.pod.metadata import build_annotations, build_labels, render_status, workload_of
@@ -202,14 +202,22 @@ class _Making:
         containers = self.plain["spec"].get("containers") or ()
         stated |= build_annotations(stated, containers, self.sidecar, self.installation)
         if own:
-            stated[OVERRIDES] = _render_overrides(own)
+            stated[OVERRIDES] = self._render_overrides(own.keys())
         return {**stated, SIDECAR_STATUS: status}
+
+    def _render_overrides(self, names: Collection[str]) -> str:
+        """What is to be known of them when it is injected again, each in the list in which it stood."""
+        spec = self.plain["spec"]
+        listed = {key: [each for each in spec.get(key) or () if each["name"] in names] for key in probes.LISTS}
+        return msgspec.json.encode({key: found for key, found in listed.items() if found}).decode()
 
 
 def _is_pod(pod: Mapping[str, Any]) -> bool:
     """As far as it is looked into by hand: what an API server takes is, and what a file holds may be anything."""
     metadata, spec = pod.get("metadata") or {}, pod.get("spec")
     if not isinstance(metadata, dict) or not isinstance(spec, dict) or not spec.get("containers"):
+        return False
+    if not all(isinstance(metadata.get(name, ""), str) for name in ("name", "generateName", "namespace")):
         return False
     texts = (metadata.get("labels") or {}, metadata.get("annotations") or {})
     if not all(isinstance(each, dict) and all(isinstance(text, str) for text in each.values()) for each in texts):
@@ -235,17 +243,9 @@ def _holds_in_a_cluster(problem: Problem) -> bool:
     return problem.severity is Severity.ERROR or not problem.field.startswith(f"metadata.annotations[{USER_VOLUME}]")
 
 
-def _render_overrides(own: Mapping[str, Document]) -> str:
-    listed = {
-        "containers": [each for name, each in own.items() if name not in CAPTURE_CONTAINERS],
-        "initContainers": [each for name, each in own.items() if name in CAPTURE_CONTAINERS],
-    }
-    return msgspec.json.encode({key: value for key, value in listed.items() if value}).decode()
-
-
 def _describe_unreadable(workload: ObjectRef | None, source: Source | None) -> Problem:
     what = "this is no pod, so that nothing is injected"
-    remedy = "write a spec with containers, each with a name, and labels and annotations as text"
+    remedy = "write a spec with containers, each with a name, and names, labels and annotations as text"
     return Problem(workload, "spec", "WrongType", f"{what}; {remedy}", source=source)
 
 

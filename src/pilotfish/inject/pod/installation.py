@@ -13,6 +13,7 @@ from pilotfish.config.injection import DEFAULT_REVISION
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.config.values import parse_boolean
 from pilotfish.inject.annotations import PREFIX
+from pilotfish.inject.own_annotations import COMPONENT_LOG_LEVEL, LOG_LEVEL
 from pilotfish.inject.values import InjectionValues
 from pilotfish.model.wellknown import STATUS_PORT
 
@@ -65,7 +66,8 @@ class Installation:
             "includeOutboundPorts": (proxy.include_outbound_ports, ""),
             "excludeOutboundPorts": (proxy.exclude_outbound_ports, ""),
         }
-        return {f"{PREFIX}{name}": value for name, (value, usual) in said.items() if value != usual}
+        logged = {LOG_LEVEL: proxy.log_level, COMPONENT_LOG_LEVEL: proxy.component_log_level}
+        return {**logged, **{f"{PREFIX}{name}": value for name, (value, usual) in said.items() if value != usual}}
 
     def with_environment(self, environment: Mapping[str, str]) -> Installation:
         return replace(self, environment=tuple(sorted(environment.items()))) if environment else self

@@ -40,11 +40,14 @@ def read_previous(annotations: Document) -> Previous:
     return Previous(*(_names(found.get(key)) for key in ("initContainers", "containers", "volumes")))
 
 
-def read_overrides(annotations: Document) -> Iterator[Document]:
+def read_overrides(annotations: Document) -> Iterator[tuple[str, Document]]:
+    """(the list in which it stood, a container as it was written)."""
     found = _object(annotations.get(OVERRIDES))
-    for each in (each for name in probes.LISTS for each in found.get(name) or ()):
-        if isinstance(each, dict) and isinstance(each.get("name"), str):
-            yield each
+    for listed in probes.LISTS:
+        containers = found.get(listed)
+        for each in containers if isinstance(containers, list) else ():
+            if isinstance(each, dict) and isinstance(each.get("name"), str):
+                yield listed, each
 
 
 def original(pod: Document, previous: Previous) -> Document:
@@ -67,7 +70,8 @@ def original(pod: Document, previous: Previous) -> Document:
     ):
         if name in spec:
             spec[name] = [each for each in spec[name] or () if each.get("name") not in added]
-    spec.setdefault("containers", []).extend(copy.deepcopy(each) for each in overrides)
+    for listed, container in overrides:
+        spec.setdefault(listed, []).append(copy.deepcopy(container))
     return found
 
 
