@@ -18,6 +18,7 @@ from types import MappingProxyType
 
 import pytest
 
+from pilotfish.model import capabilities
 from pilotfish.runtime.agent.envoy import may_execute
 from pilotfish.runtime.agent.sockets import listen
 from pilotfish.runtime.linux.netns import NetNs
@@ -169,6 +170,20 @@ async def test_what_an_injector_writes_is_understood(netns: NetNs, directory: Pa
         argv = await until("it is Envoy", lambda: arguments_of(envoy))
         assert argv[argv.index("--concurrency") + 1] == "3"
         assert "rbac:debug" in argv[argv.index("--component-log-level") + 1]
+
+
+async def test_a_container_s_root_that_may_become_nobody_else_keeps_its_clients_addresses(
+    netns: NetNs, directory: Path
+) -> None:
+    """As the injector has it for TPROXY: root, of the proxy's group, with one capability."""
+    limited = ("setpriv", "--regid=1337", "--clear-groups", "--bounding-set=-all,+net_admin")
+    env = {"ISTIO_META_INTERCEPTION_MODE": "TPROXY"}
+    async with command(netns, directory / "proxy", before=limited, env=env) as agent:
+        assert "warning" not in await wait_for_envoy(agent)
+        envoy = next(pid for pid in netns.pids() if pid != agent.pid)
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{envoy}/status").read_text().splitlines())
+        assert (status["Uid"].split()[0], status["Gid"].split()[0]) == ("0", "1337")
+        assert int(status["CapEff"], 16) == capabilities.mask(("CAP_NET_ADMIN",))
 
 
 def arguments_of(envoy: int) -> list[str]:

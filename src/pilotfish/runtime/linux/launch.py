@@ -33,6 +33,8 @@ _BOOTSTRAP = (
 BOOTSTRAP = _BOOTSTRAP.format("main")
 BOOTSTRAP_SPARE = _BOOTSTRAP.format("wait")
 
+_SETGID = 6
+"""CAP_SETGID (linux/capability.h)."""
 _UNCHANGED = 2**32 - 1
 """(uid_t) -1: the kernel would leave the user as it is, which is root (setresuid(2))."""
 
@@ -231,7 +233,8 @@ def _become(order: Mapping[str, Any]) -> None:
         _bound(bounding)
     if keep is not None:
         syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)
-    if os.geteuid() == 0:  # nobody else may, and an agent alone may run without root
+    # Nobody else may; an agent alone may run without root, or as a container's root that lacks the right.
+    if syscalls.permitted() >> _SETGID & 1:
         os.setgroups(order["groups"])
     os.setresgid(order["gid"], order["gid"], order["gid"])
     os.setresuid(order["uid"], order["uid"], order["uid"])
