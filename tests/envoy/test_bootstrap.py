@@ -43,6 +43,15 @@ def test_a_discovery_with_a_name_is_looked_for_by_the_machine_s_own_resolvers() 
     assert "resolvers" not in cluster["typed_dns_resolver_config"]["typed_config"], "the agent's own would wait for it"
 
 
+def test_an_envoy_with_a_limit_gives_memory_back_before_it_is_killed() -> None:
+    limited = bootstrap(replace(SPEC, memory_limit=100 * 2**20))
+    command = [str(find_envoy()), "--mode", "validate", "--config-yaml", json.dumps(limited), "-l", "warning"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    (action,) = limited["overload_manager"]["actions"]
+    assert action["name"] == "envoy.overload_actions.shrink_heap"
+
+
 def test_flags_and_further_statistics_are_envoys(tmp_path: Path) -> None:
     spec = replace(
         SPEC,

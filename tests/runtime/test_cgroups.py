@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pilotfish.node.limits import Limits
-from pilotfish.runtime.linux.cgroups import Hierarchies
+from pilotfish.runtime.linux.cgroups import Hierarchies, own_memory_limit
 from pilotfish.runtime.linux.process import ProcessSpec, start
 from pilotfish.runtime.node.limiter import Limiter
 
@@ -98,3 +98,13 @@ async def test_the_kernel_holds_a_limit_of_memory_and_all_goes() -> None:
     finally:
         limiter.close()
     assert not any(top.exists() for top in tops)
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"), [("268435456\n", 268435456), ("max\n", None), ("9223372036854771712\n", None)]
+)
+def test_what_a_container_may_have(tmp_path: Path, text: str, limit: int | None) -> None:
+    file = tmp_path / "memory.max"
+    file.write_text(text)
+    assert own_memory_limit((tmp_path / "missing", file)) == limit
+    assert own_memory_limit((tmp_path / "missing",)) is None

@@ -28,6 +28,7 @@ def build_bootstrap_spec(
     metadata: Mapping[str, Any],
     version: str,
     ipv6: bool,
+    memory_limit: int | None = None,
 ) -> BootstrapSpec:
     """`metadata` has Istio's names; those that the spec has a field for (OWNER, ANNOTATIONS, ...) fill it."""
     rest = node_metadata(config, metadata)
@@ -49,6 +50,7 @@ def build_bootstrap_spec(
         admin_port=config.proxy_admin_port,
         status_port=config.status_port,
         ipv6=ipv6,
+        memory_limit=memory_limit,
         **known,
     )
 
@@ -78,6 +80,16 @@ def worker_limit(environment: Mapping[str, str]) -> int | None:
     """How many cores the container may use, from ISTIO_CPU_LIMIT; None where it does not say so."""
     text = environment.get("ISTIO_CPU_LIMIT", "")
     return int(text) if text.isdecimal() and int(text) else None
+
+
+_AGENT_SHARE: Final = 48 * 2**20
+"""Bytes that this process takes of its container's memory."""
+_LEAST_HEAP: Final = 16 * 2**20
+
+
+def envoy_share(limit: int | None) -> int | None:
+    """Of a container's memory, in bytes, what is left for Envoy; None without a limit."""
+    return None if limit is None else max(_LEAST_HEAP, limit - _AGENT_SHARE)
 
 
 def metadata_from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -44,13 +44,14 @@ def build_spec(
 ) -> AgentSpec:
     """Raises Failure, UsageError and ValueError, which say what is wrong where."""
     from pilotfish.agent.draining import DrainPolicy
-    from pilotfish.agent.identity import in_cluster, metadata_from_environment, worker_limit
+    from pilotfish.agent.identity import envoy_share, in_cluster, metadata_from_environment, worker_limit
     from pilotfish.agent.probes import parse_probers
     from pilotfish.agent.workload_health import WorkloadProbe
     from pilotfish.model import Proxy
     from pilotfish.model.proxy import ProxyType
     from pilotfish.runtime.agent import AgentSpec
     from pilotfish.runtime.agent.external import MACHINE
+    from pilotfish.runtime.linux.cgroups import own_memory_limit
 
     config = _load_proxy_config(mesh_config, proxy_config)
     renewal = {name: text for name, text in os.environ.items() if name.startswith("SECRET_")}
@@ -95,6 +96,7 @@ def build_spec(
         prometheus=_scrape_target(os.environ.get("ISTIO_PROMETHEUS_ANNOTATIONS", "")),
         user=_choose_user(),
         draining=DrainPolicy.of(config, os.environ, in_cluster(os.environ)),
+        memory_limit=envoy_share(own_memory_limit()) if in_cluster(os.environ) else None,
         transparent=given.get("INTERCEPTION_MODE") == "TPROXY",
         workload_probe=probe,
         log_level=log_level,

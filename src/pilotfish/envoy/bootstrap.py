@@ -81,6 +81,8 @@ class BootstrapSpec:
     """Further node metadata: `proxyMetadata`, ISTIO_META_* variables."""
     connection_limit: int | None = None
     """How many connections it takes at once; None is no limit. What asks for its readiness does not count."""
+    memory_limit: int | None = None
+    """Bytes that it may have before it is killed; None is no limit."""
     counted: Counted = _NOTHING_MORE
     runtime: Mapping[str, str] = field(default_factory=dict)
     """Envoy's flags, by name."""
@@ -108,7 +110,7 @@ def bootstrap(spec: BootstrapSpec) -> dict[str, Any]:
     return {
         "node": _node(spec),
         "layered_runtime": _runtime(spec.runtime),
-        "overload_manager": _overload(spec.connection_limit),
+        "overload_manager": _overload(spec.connection_limit, spec.memory_limit),
         "typed_dns_resolver_config": _dns_resolver(),
         "stats_config": _stats(spec.counted, spec.proxy.addresses),
         "admin": {"address": _address("127.0.0.1", spec.admin_port)},
@@ -193,15 +195,29 @@ def _flag(text: str) -> bool | float | str:
         return text
 
 
-def _overload(connections: int | None) -> dict[str, Any]:
+def _overload(connections: int | None, memory: int | None) -> dict[str, Any]:
     # A connection limit must be set, else Envoy warns at each start; this one is Istio's "no limit".
     monitor = "envoy.resource_monitors.global_downstream_max_connections"
     config = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
     limit = {"@type": f"type.googleapis.com/{config}", "max_active_downstream_connections": connections or _NO_LIMIT}
-    return {"resource_monitors": [{"name": monitor, "typed_config": limit}]}
+    monitors = [{"name": monitor, "typed_config": limit}]
+    if memory is None:
+        return {"resource_monitors": monitors}
+    heap = "envoy.resource_monitors.fixed_heap"
+    fixed = "envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig"
+    bound = {"@type": f"type.googleapis.com/{fixed}", "max_heap_size_bytes": memory}
+    at = {"name": heap, "threshold": {"value": _FULL}}
+    return {
+        "refresh_interval": "1s",
+        "resource_monitors": [*monitors, {"name": heap, "typed_config": bound}],
+        "actions": [{"name": "envoy.overload_actions.shrink_heap", "triggers": [at]}],
+    }
 
 
 _NO_LIMIT: Final = 2147483647
+_FULL: Final = 0.9
+"""Of its limit, from which on it gives memory back that it keeps for itself. Nobody's request is refused for that.
+Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/operations/overload_manager/overload_manager"""
 
 
 def _stats(counted: Counted, addresses: Sequence[str]) -> dict[str, Any]:

@@ -50,7 +50,9 @@ def render_bootstrap(spec: AgentSpec, secrets: SecretSources) -> bytes:
     address = (host.strip("[]"), int(port))
     ipv6 = has_ipv6(spec.netns)
     described = replace(
-        build_bootstrap_spec(spec.proxy, address, spec.proxy_config, spec.metadata, _version(), ipv6),
+        build_bootstrap_spec(
+            spec.proxy, address, spec.proxy_config, spec.metadata, _version(), ipv6, spec.memory_limit
+        ),
         discovery_name=secrets.name,
         sds_socket=secrets.workload,
         discovery_sds_socket=secrets.discovery,

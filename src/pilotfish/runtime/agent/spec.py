@@ -90,6 +90,8 @@ class AgentSpec:
     """Envoy's uid and gid; None leaves it those of this process."""
     draining: DrainPolicy | None = None
     """None: until nobody calls it, or terminationDrainDuration is over."""
+    memory_limit: int | None = None
+    """Bytes that Envoy may have before it is killed; None is no limit."""
     transparent: bool = False
     """Inbound connections come by TPROXY. If this is root, Envoy gets TRANSPARENT_PROXY_UID and CAP_NET_ADMIN."""
     workload_probe: WorkloadProbe | None = None

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 _PERIOD = 100_000
 """Microseconds of cpu.max and cpu.cfs_period_us; the quota is at least a hundredth of it, the kernel's least."""
@@ -139,3 +140,20 @@ def _try(file: Path, text: str) -> None:
     """Where the kernel was built with it."""
     if file.exists():
         file.write_text(text)
+
+
+_OWN_LIMITS: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Of the group that a container sees as the root: version 2, version 1."""
+_UNLIMITED: Final = 2**60
+"""Version 1 has no word for it, but the largest number of pages."""
+
+
+def own_memory_limit(files: Sequence[Path] = _OWN_LIMITS) -> int | None:
+    """Bytes that this container may have before it is killed; None for no limit."""
+    for file in files:
+        try:
+            text = file.read_text().strip()
+        except OSError:
+            continue
+        return int(text) if text.isdecimal() and int(text) < _UNLIMITED else None
+    return None
