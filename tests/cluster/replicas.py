@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 import socket
@@ -17,7 +18,10 @@ import grpc
 import yaml
 
 from pilotfish.identity.requests import build_request, new_key
+from pilotfish.install.access import discovery_access
 from pilotfish.install.crds import build_crds
+from pilotfish.install.names import OURS, Names
+from pilotfish.install.objects import account
 from pilotfish.model.private import reveal
 from pilotfish.model.wellknown import DISCOVERY_NAME
 from pilotfish.runtime.agent.authority_client import AuthorityClient
@@ -79,10 +83,22 @@ class Replicas:
         secure, _, monitoring = wait_until(f"it serves ({process.log})", found, 40).groups()
         return Replica(process, Address.parse(secure), Address.parse(monitoring))
 
+    def account(self) -> Path:
+        """A kubeconfig of the account that an installation makes for discovery, which may do what that says."""
+        names = Names()
+        self.kubectl.apply(yaml.safe_dump_all((account(names.service, names, OURS), *discovery_access(names, OURS))))
+        token = self.kubectl.within(names.namespace)("create", "token", names.service).strip()
+        config = json.loads(self.kubectl("config", "view", "--raw", "--flatten", "--output", "json"))
+        config["users"] = [{"name": "admin", "user": {"token": token}}]
+        config["contexts"][0]["context"]["user"] = "admin"
+        path = self._folder / "account.kubeconfig"
+        path.write_text(json.dumps(config))
+        return path
+
     @contextmanager
-    def running(self, number: int, *options: str) -> Iterator[list[Replica]]:
+    def running(self, number: int, *options: str, kubeconfig: Path | None = None) -> Iterator[list[Replica]]:
         with ExitStack() as stack:
-            begun = [self.begin(*options) for _ in range(number)]
+            begun = [self.begin(*options, kubeconfig=kubeconfig) for _ in range(number)]
             for process in begun:
                 stack.callback(process.end, signal.SIGTERM, 5)
             yield [self.served(process) for process in begun]

@@ -218,6 +218,27 @@ async def test_root_certificates_and_webhooks_are_kept_as_they_should_be(replica
     kubectl("delete", "mutatingwebhookconfiguration/pilotfish")
 
 
+async def test_what_an_installation_allows_is_enough(replicas: Replicas) -> None:
+    """A role of discovery's account: to share an authority, to lead, and to write what a leader writes."""
+    kubectl, vm = replicas.kubectl, replicas.kubectl.within("vm")
+    root = kubectl.within("istio-system")
+    root("delete", "secret/pilotfish-authority", "lease/pilotfish-leader", "--ignore-not-found")
+    kubectl("delete", "configmap", "--all-namespaces", "--field-selector=metadata.name=istio-ca-root-cert")
+    kubectl.apply(HOOK)
+    vm.apply(virtual_service("odd", "nowhere"), SERVICE)
+    token = replicas.pod("vm", "web")
+    with replicas.running(1, kubeconfig=replicas.account()) as (replica,):
+        assert (await replicas.certificate(replica, token)).chain
+        await asyncio.to_thread(vm.wait, "create", ROOT_MAP)
+        await asyncio.to_thread(vm.wait, "condition=Reconciled", "virtualservice/odd")
+        kubectl.wait(r"jsonpath={.webhooks[0].clientConfig.caBundle}", "mutatingwebhookconfiguration/pilotfish")
+        log = replica.process.log.read_text()
+        assert "forbids" not in log, log
+    assert root.get("lease/pilotfish-leader")["spec"]["holderIdentity"] == "", "it was let go"
+    vm("delete", "virtualservice/odd", "service/one", "pod/web", "--now")
+    kubectl("delete", "mutatingwebhookconfiguration/pilotfish")
+
+
 async def test_a_leader_that_is_killed_is_followed(replicas: Replicas) -> None:
     with replicas.running(2) as made:
         name = await until("one leads", replicas.leader, 20)

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import msgspec
 
-from pilotfish.cluster.ours import MANAGED_BY
 from pilotfish.model import Problem
 from pilotfish.model.kinds import CONFIG_MAP
 
@@ -21,6 +20,8 @@ NAME: Final = "istio-ca-root-cert"
 KEY: Final = "root-cert.pem"
 IGNORED: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 """Namespaces of Kubernetes' own, in which, as in Istio, nothing is part of a mesh."""
+_MANAGED: Final = ("app.kubernetes.io/managed-by", "pilotfish")
+"""What ours are labelled with, as all that an installation makes."""
 
 
 class _Metadata(msgspec.Struct):
@@ -53,7 +54,7 @@ class RootMap(msgspec.Struct):
 
     @property
     def is_ours(self) -> bool:
-        key, value = MANAGED_BY
+        key, value = _MANAGED
         return (self.metadata.labels or {}).get(key) == value
 
 
@@ -77,7 +78,7 @@ def foreign(wanted: Wanted, there: Mapping[str, RootMap]) -> Iterator[Problem]:
     for namespace in wanted.namespaces:
         found = there.get(namespace)
         if found is not None and not found.is_ours and (found.data or {}).get(KEY) != wanted.roots:
-            key, value = MANAGED_BY
+            key, value = _MANAGED
             yield Problem(
                 CONFIG_MAP.ref(namespace, NAME),
                 f"data[{KEY}]",

@@ -17,13 +17,12 @@ from functools import partial
 from typing import TypeAlias
 
 from pilotfish.cluster.kubeconfig import Access
-from pilotfish.cluster.ours import SHARED, labels_of, lease_path, revised
 from pilotfish.discovery.findings import Finding
 from pilotfish.discovery.plane import ControlPlane
+from pilotfish.install.names import DEFAULT, OURS, Names
 from pilotfish.mesh.discovery_selectors import selects
 from pilotfish.model import Problem
 from pilotfish.model.problem import Severity
-from pilotfish.model.wellknown import DISCOVERY_ACCOUNT
 from pilotfish.runtime.cluster.api import Api
 from pilotfish.runtime.cluster.authority import SharedAuthority
 from pilotfish.runtime.cluster.bundles import RootMaps, WebhookBundles
@@ -44,12 +43,11 @@ class InCluster:
 
     def __init__(self, access: Access, namespace: str, revision: str) -> None:
         """`namespace`: the root one."""
-        self._namespace = namespace
-        self._revision = revision
+        self._names = Names(revision if revision != DEFAULT else "", namespace)
         self._api = Api(access, "pilotfish-discovery")
         self.me = os.environ.get("POD_NAME") or socket.gethostname()
-        self.authority = SharedAuthority(self._api, namespace, SHARED)
-        self.tokens = Reviews(self._api, (namespace, revised(DISCOVERY_ACCOUNT, revision)))
+        self.authority = SharedAuthority(self._api, namespace, OURS)
+        self.tokens = Reviews(self._api, (namespace, self._names.service))
         self.leader: Leader | None = None
         self._roots: RootMaps | None = None
         self._signs = False
@@ -67,8 +65,9 @@ class InCluster:
         if keeper is not None:
             self._signs = True
             duties |= self._of_authority(driver, keeper)
-        path = lease_path(self._namespace, self._revision)
-        self.leader = Leader(self._api, path, duties, me=self.me, labels=labels_of(self._revision))
+        names = self._names
+        path = f"/apis/coordination.k8s.io/v1/namespaces/{names.namespace}/leases/{names.lease}"
+        self.leader = Leader(self._api, path, duties, me=self.me, labels=names.labels)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -101,10 +100,10 @@ class InCluster:
 
     def _reporting(self, driver: Driver, findings: Findings) -> Duty:
         """All of them have found it, and one writes it."""
-        service = revised(DISCOVERY_ACCOUNT, self._revision)
+        names = self._names
 
         def places() -> Iterator[Place]:
-            return places_of(driver.plane.mesh.desired.manifests.values(), self._namespace, service)
+            return places_of(driver.plane.mesh.desired.manifests.values(), names.namespace, names.service)
 
         peers = Peers(places, self.me, driver.moved.notify)
         reporter = Reporter(lambda: verdicts(driver.plane, findings(), peers.reports()), driver.moved, self.me)
@@ -123,9 +122,9 @@ class InCluster:
         def is_selected(name: str, labels: Mapping[str, str]) -> bool:
             return selects(driver.plane.mesh.desired.mesh_config, name, labels)
 
-        self._roots = RootMaps(roots, keeper.moved, SHARED, is_selected)
+        self._roots = RootMaps(roots, keeper.moved, OURS, is_selected)
         return {
             "authority": partial(self.authority.lead, chosen=keeper.chosen),
             "root certificates": self._roots.lead,
-            "webhooks": WebhookBundles(roots, keeper.moved, labels_of(self._revision)).lead,
+            "webhooks": WebhookBundles(roots, keeper.moved, self._names.labels).lead,
         }
