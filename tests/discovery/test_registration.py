@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pilotfish.ads import Node
 from pilotfish.discovery import debug
-from pilotfish.discovery.admission import Caller
+from pilotfish.discovery.admission import Caller, Door
 from pilotfish.discovery.findings import findings
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.discovery.registration import GRACE
@@ -32,8 +32,8 @@ PROBE = "  probe: {tcpSocket: {port: 9080}}\n"
 AT = "10.0.0.5"
 
 
-def plane(text: str) -> ControlPlane:
-    made = ControlPlane()
+def plane(text: str, door: Door | None = None) -> ControlPlane:
+    made = ControlPlane(door=door)
     made.change(desired(text), 0.0)
     return made
 
@@ -64,6 +64,17 @@ def serving(plane: ControlPlane) -> list[str]:
     )
     plane.leave(other, 0.0)
     return found
+
+
+def test_in_a_cluster_nobody_is_registered_and_that_is_said() -> None:
+    mesh = plane(SERVICE + GROUP, Door(in_cluster=True))
+    session = join(mesh)
+    assert serving(mesh) == []
+    (problem,) = [each.problem for each in findings(mesh) if each.problem.reason == "NotRegistered"]
+    assert f"write a WorkloadEntry with its address, {AT}" in problem.message
+    mesh.leave(session, 10.0)
+    mesh.look(10.0 + GRACE)
+    assert not [each for each in findings(mesh) if each.problem.reason == "NotRegistered"]
 
 
 def test_a_proxy_is_registered_while_it_is_connected_and_a_little_longer() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pilotfish.config.manifest import locate
 from pilotfish.discovery.changed import changed_field
 from pilotfish.discovery.plane import ControlPlane
-from pilotfish.discovery.registration import unregistered
+from pilotfish.discovery.registration import unregistered, unregistrable
 from pilotfish.discovery.rejection import Rejection
 from pilotfish.envoy.types import short
 from pilotfish.model import ObjectRef, Problem
@@ -37,7 +37,8 @@ def findings(plane: ControlPlane, today: float = 0.0) -> tuple[Finding, ...]:
     """All of them, each once. `today`: seconds since the epoch, by which some certificates may have expired."""
     manifests = plane.mesh.desired.manifests
     between = (locate(p, manifests.get(p.ref) if p.ref else None) for p in _between(plane, today))
-    alone = unregistered(manifests, plane.members.values())
+    members = plane.members.values()
+    alone = unregistrable(members) if plane.door.in_cluster else unregistered(manifests, members)
     found = dict.fromkeys((*plane.mesh.desired.problems, *between, *alone))
     of_proxies = (*rejections(plane), *refusers(plane), *slow(plane), *failures(plane))
     return (*of_proxies, *(Finding(problem) for problem in found))

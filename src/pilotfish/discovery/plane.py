@@ -88,7 +88,7 @@ class ControlPlane:
         is_reconfigured, self._given = desired.mesh_config != self._given.mesh_config, desired
         self.door.trust_domains = desired.mesh_config.trust_domains
         try:
-            found = register(desired.manifests, self.members.values())
+            found = register(desired.manifests, () if self.door.in_cluster else self.members.values())
             changed, moved = self.mesh.apply(replace(desired, manifests={**found, **desired.manifests}))
             self._is_hopeless = False
             if changed:

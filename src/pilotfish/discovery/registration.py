@@ -4,6 +4,7 @@
 
 An entry lasts as long as its proxy is connected, and for a while after it left: it may be back soon.
 Of a group with a probe, an entry takes no traffic before the workload's agent has said that it is healthy.
+In a cluster, where several discoveries would have to know of it, nobody is registered.
 Source: https://istio.io/latest/docs/ops/deployment/vm-architecture/#workload-registration
 """
 
@@ -70,6 +71,22 @@ def unregistered(manifests: Mapping[ObjectRef, Manifest], members: Iterable[Memb
             Severity.WARNING,
         )
         for group, proxy in missing
+    )
+
+
+def unregistrable(members: Iterable[Member]) -> tuple[Problem, ...]:
+    """Of all, in a cluster: each replica of discovery knows of its own proxies alone."""
+    asking = sorted({(member.group, str(member.proxy), member.proxy.addresses[0]) for member in members})
+    return tuple(
+        Problem(
+            group,
+            "",
+            "NotRegistered",
+            f"the proxy {proxy} asks to be registered by it, which discovery does not do in a cluster, so that nobody "
+            f"calls it; write a WorkloadEntry with its address, {address}",
+            Severity.WARNING,
+        )
+        for group, proxy, address in asking
     )
 
 
