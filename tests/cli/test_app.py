@@ -75,6 +75,7 @@ def test_every_command_about_a_mesh_takes_its_name(name: str) -> None:
     leaves = list(command.commands.values()) if isinstance(command, click.Group) else [command]
     options = {option for leaf in (command, *leaves) for param in leaf.params for option in param.opts}
     assert ("--name" in options) is (name not in MESHLESS | IN_A_CLUSTER)
+    assert ("--context" in options) is (name not in MESHLESS | {"up"})
 
 
 @pytest.mark.parametrize(

@@ -258,7 +258,7 @@ def test_each_difference_is_said_and_reported_in_junits_form(invoke: Invoke, tmp
     assert "0.5 of the requests, not 0.9, end so: pod=calculator-v1-* probability=0.9" in shown.stdout
     assert "it also ends so: kind=delivered pod=calculator-v2-" in shown.stdout
     assert "it never ends so: status=503" in shown.stdout
-    assert 'the manifests have no pod "nobody"' in shown.stdout
+    assert 'there is no pod "nobody"' in shown.stdout
     assert shown.stdout.endswith("1 passed, 4 failed\n")
     (suite,) = ElementTree.parse(tmp_path / "report.xml").getroot()
     assert (suite.get("tests"), suite.get("failures")) == ("5", "4")

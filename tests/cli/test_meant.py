@@ -130,6 +130,15 @@ def test_options_of_ours_are_left_out_of_what_is_to_be_typed() -> None:
 
 
 @pytest.mark.usefixtures("state")
+def test_commands_that_are_a_cluster_s_alone_hear_it_as_well(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments in (("--context", "dev", "check"), ("check", "--context", "dev")):
+        assert "there is no context dev" in invoke(*arguments).stderr
+    monkeypatch.setenv("PILOTFISH_CONTEXT", "dev")
+    assert "there is no context dev" in invoke("check").stderr
+    assert invoke("--name", "demo", "check").exit_code == 2
+
+
+@pytest.mark.usefixtures("state")
 def test_contexts_are_completed(invoke: Invoke) -> None:
     from tests.cli.test_completion import complete
 

@@ -188,14 +188,13 @@ def test_a_log_is_followed_across_a_restart_until_its_pod_is_gone(mesh: Kubectl)
     spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
     mesh.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
     mesh.wait("condition=Ready", "pod/talks")
-    following = subprocess.Popen(command(mesh, "logs", "-f", "talks"), text=True, stdout=subprocess.PIPE)
-    try:
-        assert following.stdout is not None
-        assert following.stdout.readline() == "first\n"
-        mesh.exec("talks", "touch", "/tmp/go")
-        assert [following.stdout.readline() for _ in range(2)] == ["last\n", "first\n"], "of the next run, and once"
-        mesh("delete", "pod", "talks", "--force")
-        assert following.wait(timeout=30) == 0
-    finally:
-        following.kill()
-        following.wait()
+    with subprocess.Popen(command(mesh, "logs", "-f", "talks"), text=True, stdout=subprocess.PIPE) as following:
+        try:
+            assert following.stdout is not None
+            assert following.stdout.readline() == "first\n"
+            mesh.exec("talks", "touch", "/tmp/go")
+            assert [following.stdout.readline() for _ in range(2)] == ["last\n", "first\n"], "of the next run, and once"
+            mesh("delete", "pod", "talks", "--force")
+            assert following.wait(timeout=30) == 0
+        finally:
+            following.kill()

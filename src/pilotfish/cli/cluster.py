@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from pilotfish.cli.duration import parse_duration
 from pilotfish.cli.failure import Failure
+from pilotfish.cli.meant import CONTEXT, Meant
 
 if TYPE_CHECKING:
     from pilotfish.cluster.paths import Attributes
@@ -21,7 +24,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def cluster_options(function: F) -> F:
-    """`kubeconfig` and `context`."""
+    """`kubeconfig` and `context`, as they stand before the command's name or after it, or in the environment."""
+
+    @wraps(function)
+    def merged(*args: Any, **options: Any) -> Any:
+        meant = Meant.of(click.get_current_context())
+        if meant.name is not None:
+            raise click.UsageError(
+                "--name is a mesh on this machine, and this is done in a cluster; name its --context"
+            )
+        options |= {"kubeconfig": meant.kubeconfig, "context": meant.context or os.environ.get(CONTEXT, "")}
+        options |= {"revision": meant.revision} if "revision" in options else {}
+        return function(*args, **options)
+
     kubeconfig = click.option(
         "--kubeconfig",
         type=click.Path(path_type=Path),
@@ -29,7 +44,7 @@ def cluster_options(function: F) -> F:
         help="Another than $KUBECONFIG or ~/.kube/config.",
     )
     context = click.option("--context", default="", metavar="NAME", help="In the cluster of this kubeconfig context.")
-    return kubeconfig(context(function))
+    return kubeconfig(context(cast(F, merged)))
 
 
 def values_options(function: F) -> F:

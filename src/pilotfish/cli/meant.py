@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 WORDS = "pilotfish.words"
 """In a context's `meta`: the command's name and what follows it, as they were typed."""
+CONTEXT = "PILOTFISH_CONTEXT"
+"""The environment's variable that names a kubeconfig's context."""
 PLACES = ("mesh", "context", "kubeconfig", "revision")
 """The parameters of a command that say where its mesh is."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from pilotfish.cli.failure import Failure
-from pilotfish.cli.meant import WORDS, Meant
+from pilotfish.cli.meant import CONTEXT, WORDS, Meant
 from pilotfish.cli.target import parse_pod, pick_pod
 from pilotfish.runtime.control.client import Client, find_meshes, is_alive, state_root
 from pilotfish.runtime.control.views import MeshView, PodView
@@ -23,8 +23,6 @@ from pilotfish.runtime.control.views import MeshView, PodView
 if TYPE_CHECKING:
     from pilotfish.cli.mesh.protocol import Mesh
 
-CONTEXT: Final = "PILOTFISH_CONTEXT"
-"""The environment's variable that names a kubeconfig's context."""
 NEEDS_ROOT: Final = "the rules and the proxies of pods are inside of their network namespaces"
 
 

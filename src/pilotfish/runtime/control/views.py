@@ -365,7 +365,7 @@ class VersionView(View):
 
 
 class DiscoveryReplicaView(View):
-    """One process of discovery, in a cluster."""
+    """One process of discovery, in a cluster, as it is seen from outside."""
 
     pod: str
     """`name.namespace`."""
