@@ -138,6 +138,14 @@ def test_commands_that_are_a_cluster_s_alone_hear_it_as_well(invoke: Invoke, mon
     assert invoke("--name", "demo", "check").exit_code == 2
 
 
+@pytest.mark.filterwarnings("error")
+def test_no_option_of_a_command_means_a_mesh_by_accident(invoke: Invoke, mesh: FakeMesh) -> None:
+    """`rollout history --revision` is a ReplicaSet's."""
+    result = invoke("rollout", "history", "deploy/calculator-v1", "-n", "vm", "--revision", "1")
+    assert "cluster" not in result.stderr
+    assert any(path == "/objects" for path, _ in mesh.asked)
+
+
 @pytest.mark.usefixtures("state")
 def test_contexts_are_completed(invoke: Invoke) -> None:
     from tests.cli.test_completion import complete

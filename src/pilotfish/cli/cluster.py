@@ -34,7 +34,8 @@ def cluster_options(function: F) -> F:
                 "--name is a mesh on this machine, and this is done in a cluster; name its --context"
             )
         options |= {"kubeconfig": meant.kubeconfig, "context": meant.context or os.environ.get(CONTEXT, "")}
-        options |= {"revision": meant.revision} if "revision" in options else {}
+        if "revision" in options:
+            options["revision"] = options["revision"] or meant.revision
         return function(*args, **options)
 
     kubeconfig = click.option(

@@ -23,7 +23,7 @@ WORDS = "pilotfish.words"
 """In a context's `meta`: the command's name and what follows it, as they were typed."""
 CONTEXT = "PILOTFISH_CONTEXT"
 """The environment's variable that names a kubeconfig's context."""
-PLACES = ("mesh", "context", "kubeconfig", "revision")
+PLACES = ("mesh", "context", "kubeconfig", "control_plane")
 """The parameters of a command that say where its mesh is."""
 
 
@@ -53,14 +53,15 @@ class Meant:
         for each in _outwards(ctx):
             found = {key: text for key in PLACES if (text := each.params.get(key))} | found
         kubeconfig = Path(found["kubeconfig"]).expanduser() if "kubeconfig" in found else None
-        meant = cls(found.get("mesh"), found.get("context", ""), kubeconfig, found.get("revision", ""))
+        meant = cls(found.get("mesh"), found.get("context", ""), kubeconfig, found.get("control_plane", ""))
         if meant.name is not None and meant.is_cluster:
             raise click.UsageError("--name is a mesh on this machine, and --context one in a cluster; give one of them")
         return meant
 
 
 def place_options(function: F, hidden: bool = False) -> F:
-    """Of a command, what says where its mesh is. `hidden`: its help is of this machine alone."""
+    """Of a command, what says where its mesh is. `hidden`: it is one of this machine alone, to which
+    a cluster may be named for what it is there to be told."""
     name = click.option(
         "--name",
         "mesh",
@@ -82,10 +83,13 @@ def place_options(function: F, hidden: bool = False) -> F:
         hidden=hidden,
         help="Another than $KUBECONFIG or ~/.kube/config.",
     )
+    placed = name(context(kubeconfig(function)))
+    if hidden:
+        return placed
     revision = click.option(
-        "--revision", metavar="REVISION", hidden=hidden, help="Of a cluster's control planes this one."
+        "--revision", "control_plane", metavar="REVISION", help="Of a cluster's control planes this one."
     )
-    return name(context(kubeconfig(revision(function))))
+    return revision(placed)
 
 
 def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from pilotfish.cli import complete
-from pilotfish.cli.meant import Meant, place_options
+from pilotfish.cli.meant import PLACES, Meant, place_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,9 +76,7 @@ def machine_option(function: F) -> F:
 def _mesh_options(function: F, hidden: bool) -> F:
     @wraps(function)
     def merged(*args: Any, **options: Any) -> Any:
-        kept = {
-            key: value for key, value in options.items() if key not in ("mesh", "context", "kubeconfig", "revision")
-        }
+        kept = {key: value for key, value in options.items() if key not in PLACES}
         return function(*args, mesh=Meant.of(click.get_current_context()), **kept)
 
     return place_options(cast(F, merged), hidden)
