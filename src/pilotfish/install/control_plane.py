@@ -7,7 +7,8 @@ from typing import Final
 
 import msgspec
 
-from pilotfish.install.names import REVISION, VALUES, Names, Object
+from pilotfish.config.injection import REVISION
+from pilotfish.install.names import VALUES, Names, Object
 from pilotfish.install.pods import CONFINED, autoscaler, budget, image, placement, pull
 from pilotfish.install.values import Values, chosen
 from pilotfish.model.wellknown import (

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from pilotfish.install.names import REVISION, Names, Object
+from pilotfish.config.injection import REVISION
+from pilotfish.install.names import Names, Object
 from pilotfish.install.pods import autoscaler, budget, placement, pull
 from pilotfish.install.values import Values
 from pilotfish.model.wellknown import PROXY_GID, PROXY_UID

@@ -1,7 +1,7 @@
 """What a cluster holds of installations: which objects are ours, whose the others are, and what goes when one goes.
 
-Ours is what bears our labels (`names.OURS`), or those that Helm gives our chart's. Of a revision is
-what bears its name; what bears none is shared by all.
+Ours is what bears our labels (`names.OURS`), or those that Helm gives our chart's. Of a revision is what bears its
+name; what bears none is shared by all.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pilotfish.config.injection import REVISION
 from pilotfish.install.names import (
     AUTHORITY,
     CNI,
     MANAGED_BY,
     PART_OF,
     PILOTFISH,
-    REVISION,
     ROOT_CERTIFICATE,
     TAG,
     VALUES,

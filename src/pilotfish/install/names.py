@@ -9,20 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pilotfish.model.wellknown import ROOT_NAMESPACE
+from pilotfish.config.injection import DEFAULT_REVISION, REVISION, revised
+from pilotfish.model.wellknown import DISCOVERY_ACCOUNT, ROOT_CONFIG_MAP, ROOT_NAMESPACE
 
 Object = dict[str, Any]
 """As in a manifest."""
-DEFAULT: Final = "default"
+DEFAULT: Final = DEFAULT_REVISION
 """How the revision without a name is called in labels."""
 RESERVED: Final = frozenset({DEFAULT})
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 PART_OF: Final = "app.kubernetes.io/part-of"
-REVISION: Final = "istio.io/rev"
 TAG: Final = "istio.io/tag"
 PILOTFISH: Final = "pilotfish"
-ROOT_CERTIFICATE: Final = "istio-ca-root-cert"
-"""The ConfigMap of each namespace with whom to trust."""
+ROOT_CERTIFICATE: Final = ROOT_CONFIG_MAP
 AUTHORITY: Final = "pilotfish-authority"
 """The Secret with what discovery signs with."""
 PLUGGED_IN: Final = "cacerts"
@@ -47,7 +46,7 @@ class Names:
     @property
     def service(self) -> str:
         """Service and ServiceAccount."""
-        return self.revised("istiod")
+        return self.revised(DISCOVERY_ACCOUNT)
 
     @property
     def mesh(self) -> str:
@@ -67,8 +66,13 @@ class Names:
     def labels(self) -> dict[str, str]:
         return {**OURS, REVISION: self.label}
 
+    @property
+    def marks(self) -> dict[str, str]:
+        """By which what is this revision's is known, whoever installed it: Helm writes its own name as the manager."""
+        return {PART_OF: PILOTFISH, REVISION: self.label}
+
     def revised(self, name: str) -> str:
-        return f"{name}-{self.revision}" if self.revision else name
+        return revised(name, self.revision)
 
 
 def tag_name(tag: str) -> str:

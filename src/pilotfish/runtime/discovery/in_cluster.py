@@ -126,5 +126,5 @@ class InCluster:
         return {
             "authority": partial(self.authority.lead, chosen=keeper.chosen),
             "root certificates": self._roots.lead,
-            "webhooks": WebhookBundles(roots, keeper.moved, self._names.labels).lead,
+            "webhooks": WebhookBundles(roots, keeper.moved, self._names.marks).lead,
         }
