@@ -119,6 +119,12 @@ def test_what_is_kubectl_s_in_a_cluster_is_told_as_it_has_to_be_typed(
 
 
 @pytest.mark.usefixtures("state")
+def test_what_nobody_does_there_from_outside_is_told_with_the_reason(invoke: Invoke) -> None:
+    told = "error: in the cluster of context prod this is not to be done from outside: roots are the Secret cacerts"
+    assert invoke("identity", "rotate", "--context", "prod").stderr.startswith(told)
+
+
+@pytest.mark.usefixtures("state")
 def test_where_nothing_runs_it_is_told_for_the_current_context(invoke: Invoke) -> None:
     told = "error: no mesh runs on this machine, and in the cluster this is 'kubectl get pods'\n"
     assert invoke("get", "pods").stderr == told

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from pilotfish.cli.app import pilotfish
 from pilotfish.install.crds import build_crds
+from tests.cli.test_completion import complete
 from tests.cluster.api_server import ApiServer, own_api_server
 from tests.cluster.kubectl import Kubectl, Object
 
@@ -266,6 +267,15 @@ def test_what_kubectl_does_is_left_to_it(command: Command) -> None:
     ):
         result = command(*arguments)
         assert (result.exit_code, f"'kubectl {' '.join(arguments)}'" in result.stderr) == (1, True), result.stderr
+
+
+def test_a_shell_completes_what_is_there(command: Command, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_pod(kubectl, pod("only-0"), "10.244.0.14")
+    context = yaml.safe_load(kubectl.kubeconfig.read_text())["current-context"]
+    for line in (f"pilotfish --context {context} pc clusters on", f"pilotfish logs --context {context} on"):
+        assert complete(line) == ["only-0"], line
+    monkeypatch.setenv("PILOTFISH_CONTEXT", context)
+    assert complete("pilotfish logs only-0 -c i") == ["istio-init", "istio-proxy"]
 
 
 def test_an_api_server_that_is_away_is_named(command: Command, kubectl: Kubectl, tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from contextlib import redirect_stderr
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +14,7 @@ from click.shell_completion import CompletionItem
 if TYPE_CHECKING:
     from pilotfish.cli.session import Session
     from pilotfish.model import Kind
+    from pilotfish.runtime.control.views import PodsView
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -18,7 +22,8 @@ Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]
 def _quiet(names: Callable[[click.Context, str], Iterable[str]]) -> Completer:
     def completer(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         try:
-            found = sorted({name for name in names(ctx, incomplete) if name.startswith(incomplete)})
+            with redirect_stderr(StringIO()):
+                found = sorted({name for name in names(ctx, incomplete) if name.startswith(incomplete)})
         except Exception:
             # No mesh, several, no permission, a bug: an error text would land in the user's command line.
             return []
@@ -42,7 +47,7 @@ def _contexts(ctx: click.Context, incomplete: str) -> Iterable[str]:
 
 
 def _namespaces(ctx: click.Context, incomplete: str) -> Iterable[str]:
-    view = _session(ctx).client.status(timeout=2)
+    view, _ = _pods_of(ctx)
     return [pod.namespace for pod in view.pods] + [service.namespace for service in view.services]
 
 
@@ -51,21 +56,20 @@ def _pods(ctx: click.Context, incomplete: str) -> Iterable[str]:
     from pilotfish.model.kinds import MAKE_PODS
     from pilotfish.model.target import parse_target
 
-    session = _session(ctx)
-    view = session.client.status(timeout=2)
+    view, namespace = _pods_of(ctx)
     kind, slash, _ = incomplete.rpartition("/")
-    meant = parse_target(f"{kind}/x", session.namespace)
+    meant = parse_target(f"{kind}/x", namespace)
     if slash and meant is not None and meant.kind in MAKE_PODS:
         for pod in view.pods:
             if pod.owner.startswith(f"{meant.kind.name.lower()}/"):
-                yield _qualified(f"{kind}/{pod.owner.partition('/')[2]}", pod.namespace, session.namespace)
+                yield _qualified(f"{kind}/{pod.owner.partition('/')[2]}", pod.namespace, namespace)
         return
     if slash and kind in ("svc", "service", "services"):
         for service in view.services:
-            yield _qualified(f"{kind}/{service.name}", service.namespace, session.namespace)
+            yield _qualified(f"{kind}/{service.name}", service.namespace, namespace)
         return
     for pod in view.pods:
-        yield _qualified(f"{kind}{slash}{pod.name}", pod.namespace, session.namespace)
+        yield _qualified(f"{kind}{slash}{pod.name}", pod.namespace, namespace)
 
 
 def _scaled(ctx: click.Context, incomplete: str) -> Iterable[str]:
@@ -99,10 +103,9 @@ def _objects(ctx: click.Context, kinds: Iterable[Kind]) -> Iterable[str]:
 def _containers(ctx: click.Context, incomplete: str) -> Iterable[str]:
     from pilotfish.cli.target import find_pod
 
-    session = _session(ctx)
-    view = session.client.status(timeout=2)
+    view, namespace = _pods_of(ctx)
     target = ctx.params.get("pod")
-    chosen = (find_pod(view, target, session.namespace),) if target else view.pods
+    chosen = (find_pod(view, target, namespace),) if target else view.pods
     return [container.name for pod in chosen for container in pod.containers]
 
 
@@ -158,6 +161,22 @@ def _manifest_proxies(ctx: click.Context, incomplete: str) -> Iterable[str]:
     names = [(proxy.name, proxy.namespace) for proxy in world.proxies.values()]
     names += [(workload.name, workload.namespace) for workload in world.workloads.values()]
     return [_qualified(name, place, namespace) for name, place in names]
+
+
+def _pods_of(ctx: click.Context) -> tuple[PodsView, str]:
+    """All pods of the mesh that is meant, wherever it runs, and the namespace of those that need not name theirs."""
+    from pilotfish.cli.meant import CONTEXT, Meant
+    from pilotfish.cli.session import open_reader
+
+    meant = Meant.of(ctx)
+    if meant.name is not None or not (meant.is_cluster or CONTEXT in os.environ):
+        session = _session(ctx)
+        return session.client.status(timeout=2), session.namespace
+    reader = open_reader(meant, ctx.params.get("namespace"))
+    try:
+        return reader.mesh.pods(), reader.namespace
+    finally:
+        reader.mesh.close()
 
 
 def _session(ctx: click.Context) -> Session:

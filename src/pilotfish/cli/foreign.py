@@ -95,6 +95,11 @@ IN_A_CLUSTER: dict[str, str] = {
     "publish": "kubectl port-forward svc/NAME PORT",
 }
 """What a command of one machine is in a cluster, where it is not kubectl's of the same name."""
+NOT_IN_A_CLUSTER: dict[str, str] = {
+    "identity rotate": "roots are the Secret cacerts of namespace istio-system, where you may put another authority",
+    "identity issue": "a certificate is issued to a pod alone, by its service account",
+}
+"""What nobody does there from outside, and what there is instead."""
 _OURS = ("--name", "--revision")
 _PLACES = ("--context", "--kubeconfig")
 """kubectl calls them so, too."""
@@ -108,6 +113,11 @@ def in_a_cluster(words: Sequence[str], places: Iterable[tuple[str, str]] = ()) -
         return other
     said = (word for option, value in places if value for word in (option, value))
     return shlex.join(("kubectl", *said, words[0], *_without(words[1:], (*_OURS, *_PLACES))))
+
+
+def why_not_in_a_cluster(words: Sequence[str]) -> str:
+    """ "" for what can be done there."""
+    return NOT_IN_A_CLUSTER.get(" ".join([word for word in words if not word.startswith("-")][:2]), "")
 
 
 def _without(words: Sequence[str], options: Sequence[str]) -> Iterator[str]:

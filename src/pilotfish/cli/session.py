@@ -145,7 +145,7 @@ def _has_kubeconfig() -> bool:
 
 
 def _foreign(found: _InCluster) -> Failure:
-    from pilotfish.cli.foreign import in_a_cluster
+    from pilotfish.cli.foreign import in_a_cluster, why_not_in_a_cluster
 
     context = click.get_current_context(silent=True)
     words = context.meta.get(WORDS, ()) if context is not None else ()
@@ -153,6 +153,8 @@ def _foreign(found: _InCluster) -> Failure:
     places = (("--kubeconfig", str(meant.kubeconfig or "")), ("--context", meant.context))
     whose = f"in the cluster{f' of context {meant.context}' if meant.context else ''} this is"
     lead = f"{found.why}, and {whose}" if found.why else whose
+    if reason := why_not_in_a_cluster(words):
+        return Failure(f"{lead} not to be done from outside: {reason}")
     return Failure(f"{lead} '{in_a_cluster(words, places)}'")
 
 

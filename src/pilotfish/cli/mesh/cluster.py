@@ -81,7 +81,8 @@ def open_cluster(kubeconfig: Path | None, context: str, revision: str, namespace
     """`namespace`: that the command works in; "" for the context's. Raises MachineError. Closed with the command."""
     access = find_access(kubeconfig, context)
     found = Cluster(access, revision, namespace or access.namespace)
-    click.get_current_context().call_on_close(found.close)
+    if command := click.get_current_context(silent=True):  # there is none while a shell completes
+        command.call_on_close(found.close)
     return found
 
 
@@ -100,8 +101,9 @@ class Cluster:
         self._has_said_rules = False
 
     def close(self) -> None:
-        self._background.run(self._api.__aexit__())
-        self._background.close()
+        if self._background.is_open:
+            self._background.run(self._api.__aexit__())
+            self._background.close()
 
     @property
     def title(self) -> str:

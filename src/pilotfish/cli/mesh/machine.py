@@ -62,6 +62,9 @@ class Machine:
     def title(self) -> str:
         return f"mesh {self._view.name}"
 
+    def close(self) -> None:
+        pass
+
     def status(self) -> StatusView:
         return self._client.status()
 

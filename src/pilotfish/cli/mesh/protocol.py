@@ -89,6 +89,9 @@ class Mesh(Protocol):
     def tool(self) -> str:
         """Whose `get pods`, `exec` and the like hold there: pilotfish or kubectl."""
 
+    def close(self) -> None:
+        """Nothing is asked any more. The end of a command closes its mesh."""
+
     def status(self) -> StatusView | ClusterView: ...
 
     def pods(self) -> PodsView:

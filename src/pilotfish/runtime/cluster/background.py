@@ -41,9 +41,11 @@ class Background:
     def cancel(self, task: asyncio.Future[Any]) -> None:
         self._loop.call_soon_threadsafe(task.cancel)
 
+    @property
+    def is_open(self) -> bool:
+        return self._loop.is_running()
+
     def close(self) -> None:
-        if self._loop.is_closed():
-            return
         self.run(_cancel_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_END)
