@@ -23,7 +23,7 @@ class Subject:
 
     async def handle(self, asked: Asked) -> Answer:
         self.asked.append(asked)
-        match asked.head.path:
+        match asked.path:
             case "/stuck":
                 self.stuck.set()
                 try:
@@ -34,7 +34,7 @@ class Subject:
                 raise RuntimeError("a bug")
             case "/none":
                 return Answer(304, b"")
-        return text(f"{asked.head.method} {asked.head.target} {asked.body.decode()}\n", x_seen="yes")
+        return text(f"{asked.method} {asked.target} {asked.body.decode()}\n", x_seen="yes")
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ async def test_a_client_keeps_its_connection(served: tuple[Subject, int]) -> Non
 
 async def test_a_body_in_chunks_and_requests_one_after_the_other_without_waiting(served: tuple[Subject, int]) -> None:
     _, port = served
-    chunked = b"POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n"
-    found = await said(port, chunked + b"GET /d HTTP/1.1\r\nConnection: close\r\n\r\n")
+    chunked = b"POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n"
+    found = await said(port, chunked + b"GET /d HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert found.count(b"HTTP/1.1 200 OK") == 2
     assert b"POST /c abcde\n" in found
     assert found.endswith(b"GET /d \n")
@@ -86,7 +86,7 @@ async def test_a_body_in_chunks_and_requests_one_after_the_other_without_waiting
 async def test_a_request_in_pieces_and_http_1_0(served: tuple[Subject, int]) -> None:
     _, port = served
     found = await said(port, b"G", b"ET /a HT", b"TP/1.0\r\nx: y\r\n", b"\r\n")
-    assert b"connection: close" in found
+    assert b"connection: close" in found.lower()
     assert found.endswith(b"GET /a \n")
 
 
@@ -94,13 +94,12 @@ async def test_a_request_in_pieces_and_http_1_0(served: tuple[Subject, int]) -> 
     "request_",
     [
         b"nonsense\r\n\r\n",
-        b"GET http://x/ HTTP/1.1\r\n\r\n",
         b"GET / HTTP/2\r\n\r\n",
-        b"GET / HTTP/1.1\r\ncontent-length: many\r\n\r\n",
-        b"GET / HTTP/1.1\r\ncontent-length: 99999999\r\n\r\n",
-        b"GET / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
-        b"GET / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n-1\r\n",
-        b"GET / HTTP/1.1\r\nx: " + b"y" * 40000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\ncontent-length: many\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\ncontent-length: 99999999\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\ntransfer-encoding: chunked\r\n\r\n-1\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nx: " + b"y" * 40000 + b"\r\n\r\n",
     ],
 )
 async def test_what_is_no_request_is_told_so_and_ended(served: tuple[Subject, int], request_: bytes) -> None:
@@ -112,7 +111,7 @@ async def test_what_is_no_request_is_told_so_and_ended(served: tuple[Subject, in
 async def test_who_is_gone_is_worked_for_no_more(served: tuple[Subject, int]) -> None:
     subject, port = served
     _, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /stuck HTTP/1.1\r\n\r\n")
+    writer.write(b"GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n")
     await subject.stuck.wait()
     writer.close()
     await asyncio.wait_for(subject.cancelled.wait(), 5)
@@ -120,7 +119,7 @@ async def test_who_is_gone_is_worked_for_no_more(served: tuple[Subject, int]) ->
 
 async def test_a_fault_costs_one_answer(served: tuple[Subject, int], caplog: pytest.LogCaptureFixture) -> None:
     _, port = served
-    found = await said(port, b"GET /fault HTTP/1.1\r\n\r\nGET /a HTTP/1.1\r\n\r\n")
+    found = await said(port, b"GET /fault HTTP/1.1\r\nHost: x\r\n\r\nGET /a HTTP/1.1\r\nHost: x\r\n\r\n")
     assert found.startswith(b"HTTP/1.1 500 ")
     assert found.endswith(b"GET /a \n")
     assert "RuntimeError: a bug" in caplog.text

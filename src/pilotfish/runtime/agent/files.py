@@ -105,7 +105,7 @@ class FileSecrets:
         pid, uid = _peer(request.socket)
         if uid != self._user[0]:
             return text("only the pod's Envoy is told of keys\n", status=403)
-        if request.head.path != PATH:
+        if request.path != PATH:
             return text("not found\n", status=404)
         self._envoy = pid
         try:

@@ -67,9 +67,9 @@ class StatusServer:
         await self._server.close()
 
     async def _handle(self, asked: Asked) -> Answer:
-        if asked.head.path.startswith((HEALTH_PREFIX, HOOK_PREFIX)):
+        if asked.path.startswith((HEALTH_PREFIX, HOOK_PREFIX)):
             return await self._probe(asked)
-        route = self._routes.get(asked.head.path)
+        route = self._routes.get(asked.path)
         return await route(asked) if route else text("not found\n", status=404)
 
     async def _ready(self, asked: Asked) -> Answer:
@@ -79,10 +79,10 @@ class StatusServer:
         return text(f"not ready: {status.message}\n", status=503)
 
     async def _probe(self, asked: Asked) -> Answer:
-        probe = self._agent.probes.get(asked.head.path)
+        probe = self._agent.probes.get(asked.path)
         if probe is None:
             return text("no such probe\n", status=404)
-        result = await self._agent.prober.probe(probe, asked.head.fields)
+        result = await self._agent.prober.probe(probe, asked.fields)
         return text(f"{result.message}\n", status=200 if result.ok else 500)
 
     async def _metrics(self, asked: Asked) -> Answer:
@@ -120,7 +120,7 @@ class StatusServer:
     def _do(self, asked: Asked, what: Callable[[], None]) -> Answer:
         if not _is_loopback(asked.address):
             return text("only the pod itself may ask for that, over loopback\n", status=403)
-        if asked.head.method != "POST":
+        if asked.method != "POST":
             return text("use POST\n", status=405, allow="POST")
         what()
         return text("OK\n")

@@ -11,10 +11,12 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urljoin, urlsplit
+
+import h11
 
 from pilotfish.agent.health import HealthCheck, check_request
 from pilotfish.agent.probes import AppProbe, port_number
@@ -22,7 +24,7 @@ from pilotfish.config.kubernetes import GRPCAction, HTTPGetAction, TCPSocketActi
 from pilotfish.model.addresses import bracketed
 from pilotfish.model.wellknown import INBOUND_BIND_IPV4, INBOUND_BIND_IPV6
 from pilotfish.runtime.agent.sockets import family_of, open_socket
-from pilotfish.runtime.http.message import Answer, AnswerError, Request, ends_here, parse_answer
+from pilotfish.runtime.http.message import Answer, AnswerError
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.resolve import resolve
 
@@ -70,7 +72,7 @@ class Prober:
         """The body of a page of the app's. Raises OSError."""
         place = _Place.parse(url)
         async with asyncio.timeout(timeout):
-            answer = await self._ask(place, {"user-agent": "pilotfish"}, ends_here, _LARGEST_PAGE)
+            answer = await self._ask(place, {"user-agent": "pilotfish"}, _LARGEST_PAGE)
         if answer.status != 200:
             raise AnswerError(f"{url} answered with status {answer.status}")
         return answer.body.decode(errors="replace")
@@ -97,7 +99,7 @@ class Prober:
         """The status after redirects on the same host; one to another is a success of its own, as in Kubernetes."""
         status = 0
         for _ in range(_MOST_REDIRECTS):
-            answer = await self._ask(place, headers, _has_head, _LARGEST_HEAD)
+            answer = await self._ask(place, headers)
             status, location = answer.status, answer.fields.get("location", "")
             target = place.join(location) if location and 300 <= status < 400 else None
             if target is None or target.host != place.host:
@@ -105,10 +107,15 @@ class Prober:
             place = target
         return status
 
-    async def _ask(
-        self, place: _Place, headers: Mapping[str, str], is_enough: Callable[[bytearray], bool], most: int
-    ) -> Answer:
-        request = Request("GET", place.target, fields={"host": place.authority, **headers})
+    async def _ask(self, place: _Place, headers: Mapping[str, str], most: int | None = None) -> Answer:
+        """`most`: bytes of the body; None: the answer's head is enough."""
+        http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LARGEST_HEAD)
+        fields = {"host": place.authority, **headers, "connection": "close"}
+        try:
+            request = h11.Request(method="GET", target=place.target, headers=list(fields.items()))
+            asked = (http.send(request) or b"") + (http.send(h11.EndOfMessage()) or b"")
+        except h11.LocalProtocolError as error:
+            raise AnswerError(f"{place} can't be asked for so: {error}") from error
         _, address = await resolve(place.host, place.port)
         made = self._socket(address[0])
         try:
@@ -120,13 +127,8 @@ class Prober:
         tls = ssl._create_unverified_context() if place.scheme == "https" else None
         reader, writer = await asyncio.open_connection(sock=made, ssl=tls, server_hostname=place.host if tls else None)
         try:
-            writer.write(bytes(request))
-            received = bytearray()
-            while not is_enough(received) and (chunk := await reader.read(65536)):
-                received += chunk
-                if len(received) > most:
-                    raise AnswerError(f"{place} is longer than {most} bytes")
-            return parse_answer(bytes(received), whole=is_enough is not _has_head)
+            writer.write(asked)
+            return await _receive(http, reader, place, most)
         finally:
             writer.transport.abort()
 
@@ -160,13 +162,26 @@ def _explain(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
 
 
-def _has_head(received: bytearray) -> bool:
-    """Of the answer itself; how much follows, a probe does not care."""
-    try:
-        parse_answer(bytes(received), whole=False)
-    except AnswerError:
-        return False
-    return True
+async def _receive(http: h11.Connection, reader: asyncio.StreamReader, place: _Place, most: int | None) -> Answer:
+    head, body = Answer(0, b""), bytearray()
+    while True:
+        try:
+            event = http.next_event()
+            if event is h11.NEED_DATA:
+                http.receive_data(await reader.read(65536))
+        except h11.RemoteProtocolError as error:
+            raise AnswerError("this is no HTTP answer" if str(error).startswith("illegal") else str(error)) from error
+        if isinstance(event, h11.Response):
+            named = {name.decode(): value.decode("latin-1") for name, value in event.headers}
+            head = Answer(event.status_code, b"", named)
+            if most is None:
+                return head
+        elif isinstance(event, h11.Data):
+            body += event.data
+            if most is not None and len(body) > most:
+                raise AnswerError(f"{place} is longer than {most} bytes")
+        elif isinstance(event, h11.EndOfMessage):
+            return replace(head, body=bytes(body))
 
 
 def _sendable(path: str) -> str:

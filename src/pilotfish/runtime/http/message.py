@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Final, TypeVar
 
 import msgspec
@@ -108,80 +107,19 @@ class Receiver:
             self._next = found + size + 2 * len(_END)
 
 
-def parse_answer(received: bytes, whole: bool = True) -> Answer:
-    """A whole answer, up to the connection's end; or at least its head. Raises AnswerError for anything else."""
+def parse_answer(received: bytes) -> Answer:
+    """A whole answer, up to the connection's end. Raises AnswerError for anything else."""
     head, separator, body = received.partition(_HEAD_END)
     status_line, *lines = head.split(_END)
     words = status_line.split(maxsplit=2)
     if not separator or len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
         raise AnswerError("the connection was closed without an answer" if not received else "this is no HTTP answer")
-    if words[1].startswith(b"1"):
-        return parse_answer(body, whole)  # what comes before the answer, such as early hints (RFC 9110, 15.2)
     fields = _fields(lines)
-    if not whole:
-        return Answer(int(words[1]), body, fields)
     if _is_chunked(fields):
         body = _join_chunks(body)
     elif (length := fields.get("content-length", "")).isdigit() and len(body) < int(length):
         raise AnswerError("the connection was closed within an answer")
     return Answer(int(words[1]), body, fields)
-
-
-def ends_here(received: bytes | bytearray) -> bool:
-    """Whether a whole answer has come, though the connection has not ended: not every server ends it."""
-    try:
-        answer = parse_answer(bytes(received))
-    except AnswerError:
-        return False
-    known = "content-length" in answer.fields or "transfer-encoding" in answer.fields
-    return known or answer.status in _WITHOUT_BODY
-
-
-_WITHOUT_BODY: Final = (204, 304)
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """Of a request, as a server reads it."""
-
-    method: str
-    target: str
-    fields: Mapping[str, str]
-    """By their names in lower case."""
-    persists: bool
-    """The connection may stay for another request."""
-
-    @property
-    def path(self) -> str:
-        """Without the query."""
-        return self.target.partition("?")[0]
-
-    @property
-    def length(self) -> int | None:
-        """Of the body, in bytes; None for one in chunks. Raises ValueError."""
-        if self.fields.get("transfer-encoding", "").lower() == "chunked":
-            return None
-        return int(self.fields.get("content-length", "0"))
-
-
-def parse_head(received: bytes) -> Head:
-    """Up to the empty line. Raises ValueError for what is no request of HTTP/1."""
-    first, *lines = received.removesuffix(_END + _END).split(_END)
-    words = first.decode("latin-1").split(" ")
-    if len(words) != 3 or not words[2].startswith("HTTP/1.") or not words[1].startswith("/"):
-        raise ValueError("this is no HTTP request")
-    fields = _fields(lines)
-    options = {option.strip().lower() for option in fields.get("connection", "").split(",")}
-    persists = "keep-alive" in options if words[2] == "HTTP/1.0" else "close" not in options
-    return Head(words[0], words[1], fields, persists)
-
-
-def render_answer(answer: Answer, persists: bool) -> bytes:
-    fields = {**answer.fields, "connection": "keep-alive" if persists else "close"}
-    if answer.status not in _WITHOUT_BODY:
-        fields["content-length"] = str(len(answer.body))
-    lines = (f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}", *(f"{n}: {v}" for n, v in fields.items()))
-    return "\r\n".join((*lines, "", "")).encode() + answer.body
 
 
 def _fields(lines: Iterable[bytes]) -> dict[str, str]:

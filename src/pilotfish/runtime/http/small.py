@@ -1,4 +1,5 @@
-"""A server for a few small requests: HTTP/1.1 and nothing more, in a tenth of the memory that aiohttp takes.
+"""A server for a few small requests, in a tenth of the memory that aiohttp takes: h11 reads and writes, and no more is
+loaded.
 
 An agent has two of these, and each pod of a cluster an agent. Every connection, head, body and answer is bounded.
 """
@@ -8,17 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
-from pilotfish.runtime.http.message import Answer, Head, parse_head, render_answer
+import h11
+
+from pilotfish.runtime.http.message import Answer
 
 _log = logging.getLogger(__name__)
 _HEAD: Final = 16384
 """Bytes."""
 _BODY: Final = 1024 * 1024
+_PIECE: Final = 16384
 _IDLE: Final = 75.0
 """Seconds that a connection may wait for its next request; who keeps one longer is not surprised."""
 _SLOW: Final = 10.0
@@ -29,12 +34,20 @@ _MOST: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    head: Head
+    method: str
+    target: str
+    fields: Mapping[str, str]
+    """By their names in lower case."""
     body: bytes
     socket: socket.socket
     """Of who asks, to look at."""
     address: str
     """"" over a Unix socket."""
+
+    @property
+    def path(self) -> str:
+        """Without the query."""
+        return self.target.partition("?")[0]
 
 
 Handler = Callable[[Asked], Awaitable[Answer]]
@@ -57,7 +70,7 @@ class SmallServer:
     async def start(self, bound: socket.socket) -> None:
         """On a socket that listens."""
         start = asyncio.start_unix_server if bound.family == socket.AF_UNIX else asyncio.start_server
-        self._server = await start(self._serve, sock=bound, limit=_HEAD)
+        self._server = await start(self._serve, sock=bound)
 
     async def close(self) -> None:
         """Whoever is connected is cut off."""
@@ -73,88 +86,108 @@ class SmallServer:
         try:
             if len(self._connections) < _MOST:
                 self._connections.add(task)
-                with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
-                    await self._converse(_Reader(reader), writer)
+                with suppress(OSError, TimeoutError):
+                    await _Conversation(reader, writer, self._handle).run()
         finally:
             self._connections.discard(task)
             writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
 
-    async def _converse(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
-        persists = True
-        while persists:
-            try:
-                head = parse_head(await reader.head())
-                async with asyncio.timeout(_SLOW):
-                    body = await reader.body(head.length)
-            except (ValueError, asyncio.LimitOverrunError) as error:
-                writer.write(render_answer(text(f"{error}\n", status=400), persists=False))
-                await self._drain(writer)
-                return
-            answer = await self._answer(head, body, reader, writer)
-            if answer is None:
-                return
-            persists = head.persists
-            writer.write(render_answer(answer, persists))
-            await self._drain(writer)
 
-    async def _answer(self, head: Head, body: bytes, reader: _Reader, writer: asyncio.StreamWriter) -> Answer | None:
-        """None if who asked is gone."""
-        peer = writer.get_extra_info("peername")
-        asked = Asked(head, body, writer.get_extra_info("socket"), str(peer[0]) if isinstance(peer, tuple) else "")
+class _Conversation:
+    """One connection's requests and answers."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handler) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._handle = handle
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD)
+
+    async def run(self) -> None:
+        while True:
+            try:
+                asked = await self._request()
+            except (h11.RemoteProtocolError, _TooLargeError) as error:
+                if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                    await self._say(text(f"{error}\n", status=400, connection="close"))
+                return
+            answer = await self._answer(asked) if asked is not None else None
+            if asked is None or answer is None:
+                return
+            await self._say(answer, with_body=asked.method != "HEAD")
+            if self._http.our_state is not h11.DONE:
+                return
+            self._http.start_next_cycle()
+
+    async def _request(self) -> Asked | None:
+        """None if there is no further one."""
+        if not self._http.trailing_data[0]:
+            async with asyncio.timeout(_IDLE):
+                self._http.receive_data(await self._reader.read(_PIECE))
+        async with asyncio.timeout(_SLOW):
+            head = await self._next()
+            if not isinstance(head, h11.Request):
+                return None
+            body = bytearray()
+            while isinstance(event := await self._next(), h11.Data):
+                body += event.data
+                if len(body) > _BODY:
+                    raise _TooLargeError(f"a body may have {_BODY} bytes")
+        peer = self._writer.get_extra_info("peername")
+        return Asked(
+            head.method.decode(),
+            head.target.decode("latin-1"),
+            {name.decode(): value.decode("latin-1") for name, value in head.headers},
+            bytes(body),
+            self._writer.get_extra_info("socket"),
+            str(peer[0]) if isinstance(peer, tuple) else "",
+        )
+
+    async def _next(self) -> object:
+        """h11's next event."""
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            if self._http.they_are_waiting_for_100_continue:
+                self._writer.write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+            self._http.receive_data(await self._reader.read(_PIECE))
+        return event
+
+    async def _answer(self, asked: Asked) -> Answer | None:
+        """None if who asked is gone. What it sends meanwhile, up to a piece, waits for its turn."""
         loop = asyncio.get_running_loop()
         working = loop.create_task(self._ask(asked))
-        more = loop.create_task(reader.has_more())
+        more = loop.create_task(self._reader.read(_PIECE))
         try:
             await asyncio.wait((working, more), return_when=asyncio.FIRST_COMPLETED)
-            if not working.done() and not more.result():
+            if more.done() and not more.result() and not working.done():
                 return None
             return await working
         finally:
             for task in (working, more):
                 task.cancel()
             await asyncio.gather(working, more, return_exceptions=True)
+            if not more.cancelled() and more.exception() is None:
+                self._http.receive_data(more.result())
 
     async def _ask(self, asked: Asked) -> Answer:
         try:
             return await self._handle(asked)
         except Exception:  # a bug, of which one request must not cost others theirs
-            _log.exception("%s %s", asked.head.method, asked.head.target)
+            _log.exception("%s %s", asked.method, asked.target)
             return text("a fault in pilotfish; its log says more\n", status=500)
 
-    async def _drain(self, writer: asyncio.StreamWriter) -> None:
+    async def _say(self, answer: Answer, with_body: bool = True) -> None:
+        has_body = answer.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+        length = {"content-length": str(len(answer.body))} if has_body else {}
+        head = h11.Response(
+            status_code=answer.status,
+            headers=list({**answer.fields, **length}.items()),
+            reason=HTTPStatus(answer.status).phrase.encode(),
+        )
+        body = (h11.Data(data=answer.body),) if has_body and with_body else ()
+        events = (head, *body, h11.EndOfMessage())
+        self._writer.write(b"".join(self._http.send(event) or b"" for event in events))
         async with asyncio.timeout(_SLOW):
-            await writer.drain()
+            await self._writer.drain()
 
 
-class _Reader:
-    """One byte of the next request may be read before the answer to this one: to see whether anybody is still there."""
-
-    def __init__(self, reader: asyncio.StreamReader) -> None:
-        self._reader = reader
-        self._first = b""
-
-    async def head(self) -> bytes:
-        async with asyncio.timeout(_IDLE):
-            self._first = self._first or await self._reader.readexactly(1)
-        async with asyncio.timeout(_SLOW):
-            found, self._first = self._first + await self._reader.readuntil(b"\r\n\r\n"), b""
-        return found
-
-    async def body(self, length: int | None) -> bytes:
-        """ValueError for one that is too long, or in chunks that are none."""
-        if length is not None:
-            if not 0 <= length <= _BODY:
-                raise ValueError(f"a body may have {_BODY} bytes")
-            return await self._reader.readexactly(length)
-        found = bytearray()
-        while size := int((await self._reader.readuntil(b"\r\n")).partition(b";")[0], 16):
-            if size < 0 or len(found) + size > _BODY:
-                raise ValueError(f"a body may have {_BODY} bytes")
-            found += (await self._reader.readexactly(size + 2))[:-2]
-        await self._reader.readuntil(b"\r\n")
-        return bytes(found)
-
-    async def has_more(self) -> bool:
-        """Returns when another request comes (True), or the connection has ended."""
-        self._first = await self._reader.read(1)
-        return bool(self._first)
+class _TooLargeError(Exception):
+    """`str` says what may come."""
