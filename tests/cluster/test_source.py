@@ -17,6 +17,7 @@ from pilotfish.install.crds import build_crds
 from pilotfish.model.kinds import (
     CONFIG_MAP,
     ENDPOINT_SLICE,
+    GATEWAY,
     NAMESPACE,
     NODE,
     POD,
@@ -141,6 +142,20 @@ async def test_what_is_in_a_cluster_and_what_changes(make_api_server: MakeApiSer
             secret = found.resource(SECRET.ref("vm", "pair"))
             assert isinstance(secret, kubernetes.Secret)
             assert set(secret.data) == {"tls.crt"}
+
+            # And what a Gateway names, as long as it does.
+            server_ = {"port": {"number": 443, "name": "https", "protocol": "HTTPS"}, "hosts": ["a.b"]}
+            tls = {"mode": "MUTUAL", "credentialName": "pair", "caCertCredentialName": "configmap://vm/roots"}
+            gateway: Object = {"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "g"}}
+            gateway["spec"] = {"selector": {"a": "b"}, "servers": [server_ | {"tls": tls}]}
+            for name in ("roots", "more"):
+                await api.send(
+                    "POST", collection(CONFIG_MAP, "vm"), {"metadata": {"name": name}, "data": {"ca.crt": "x"}}
+                )
+            await api.send("POST", collection(GATEWAY, "vm"), gateway)
+            await found.until("it is told", lambda: found.names(CONFIG_MAP, "vm") == {"roots"})
+            await api.send("DELETE", item(GATEWAY, "vm", "g"))
+            await found.until("nobody needs it", lambda: found.names(CONFIG_MAP, "vm") == set())
 
             # A pod that ends is gone; its address is another's then.
             await api.send("DELETE", item(POD, "vm", "web"), gracePeriodSeconds=0)

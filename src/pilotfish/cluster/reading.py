@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from pilotfish.config.manifest import Loaded, Manifest
 from pilotfish.config.piece import RawObject
 from pilotfish.model import ObjectRef, Problem
 from pilotfish.model.kind import Kind
-from pilotfish.model.kinds import ENDPOINT_SLICE, NAMESPACE, POD, SECRET, SERVICE_ENTRY, WORKLOAD_ENTRY
+from pilotfish.model.kinds import CONFIG_MAP, ENDPOINT_SLICE, NAMESPACE, POD, SECRET, SERVICE_ENTRY, WORKLOAD_ENTRY
 from pilotfish.model.service import HOSTNAME_LABEL, TOPOLOGY_LABELS
 from pilotfish.model.wellknown import PROXY_CONTAINER
 
@@ -148,6 +149,7 @@ class _Alone(_Lenient):
 _POD: Final = msgspec.json.Decoder(_Pod)
 _SLICE: Final = msgspec.json.Decoder(_EndpointSlice)
 _ALONE: Final = msgspec.json.Decoder(_Alone)
+_CONFIG_MAPS: Final = re.compile(rb'"configmap://([a-z0-9-]+)/([a-z0-9.-]+)"')
 _READY: Final = (kubernetes.PodCondition(type="Ready", status="True"),)
 _NOT_READY: Final = (kubernetes.PodCondition(type="Ready", status="False"),)
 
@@ -178,6 +180,12 @@ class Reader:
         manifests = (found.manifest,) if found.manifest is not None else ()
         broken = frozenset((found.broken,)) if found.broken is not None else frozenset[ObjectRef]()
         return Loaded(manifests, found.problems, found.mesh_config, broken, found.incomplete)
+
+
+def config_maps_in(data: bytes) -> frozenset[ObjectRef]:
+    """Those that an object names as `configmap://NAMESPACE/NAME`: whom a Gateway or a DestinationRule trusts."""
+    found = _CONFIG_MAPS.findall(data) if b"configmap://" in data else ()
+    return frozenset(CONFIG_MAP.ref(namespace.decode(), name.decode()) for namespace, name in found)
 
 
 def read_node(data: bytes) -> Mapping[str, str]:

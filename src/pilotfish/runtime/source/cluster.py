@@ -3,8 +3,8 @@
     Collection ─Reflector─▶ an object's JSON ─cluster.reading─▶ Loaded ─debounce─▶ Batch
 
 All kinds that discovery reads are followed, and Nodes, which tell where pods are. Of ConfigMaps the one with the
-meshConfig alone is; of Secrets those of types that can hold a certificate. Endpoints are not: a cluster's controllers
-keep an EndpointSlice for each of them.
+meshConfig is, and those that a Gateway or a DestinationRule names; of Secrets those of types that can hold a
+certificate. Endpoints are not: a cluster's controllers keep an EndpointSlice for each of them.
 
 While the API server is away, what is known stays, and `problems` says since when nothing new is.
 """
@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from pilotfish.cluster.kubeconfig import Access
-from pilotfish.cluster.reading import UNREAD_SECRETS, Reader, node_of, placed, read_node
+from pilotfish.cluster.reading import UNREAD_SECRETS, Reader, config_maps_in, node_of, placed, read_node
 from pilotfish.config.injection import revised
 from pilotfish.config.manifest import Loaded
 from pilotfish.model import ObjectRef, Problem
@@ -74,10 +74,12 @@ class Cluster:
         """By node and origin: the pods there, as they were told."""
         self._node_of: dict[str, str] = {}
         """By origin of a pod."""
-        served = Served()
-        self._reflectors = tuple(
-            Reflector(self._api, each, served, self._take, self._look) for each in collections(revision, root_namespace)
-        )
+        self._named: dict[str, frozenset[ObjectRef]] = {}
+        """By origin: the ConfigMaps that an object names, if it does."""
+        self._followed: dict[ObjectRef, tuple[Reflector, asyncio.Task[None]]] = {}
+        """Of all ConfigMaps that are named, each by itself."""
+        self._served = Served()
+        self._reflectors = tuple(map(self._reflector, collections(revision, root_namespace)))
         self._settled = asyncio.Event()
         self._said: frozenset[str] = frozenset()
         """Problems that the log has."""
@@ -112,16 +114,21 @@ class Cluster:
         if self._task is not None:
             self._task.cancel()
 
+    def _reflector(self, of: Collection) -> Reflector:
+        return Reflector(self._api, of, self._served, self._take, self._look)
+
     async def _run(self) -> None:
-        async with self._api, asyncio.TaskGroup() as tasks:
+        async with self._api, asyncio.TaskGroup() as self._tasks:
             for each in self._reflectors:
-                tasks.create_task(each.run())
+                self._tasks.create_task(each.run())
 
     def _take(self, ref: ObjectRef, data: bytes | None, version: str) -> None:
         if ref.kind is NODE:
             self._take_node(ref.name, data)
             return
-        origin = f"{ref.kind.qualified_plural}/{ref.namespace}/{ref.name}"
+        origin = _origin(ref)
+        if ref.kind.is_istio:
+            self._refer(origin, config_maps_in(data or b""))
         loaded = None if data is None else self._reader.read(ref.kind, ref, data, version)
         if ref.kind is POD:
             loaded = self._place(origin, loaded)
@@ -143,11 +150,28 @@ class Cluster:
         self._on.setdefault(node, {})[origin] = loaded
         return placed(loaded, self._nodes.get(node, {}))
 
+    def _refer(self, origin: str, named: frozenset[ObjectRef]) -> None:
+        """An object names these ConfigMaps now, and no others."""
+        if named == self._named.get(origin, frozenset()):
+            return
+        self._named[origin] = named
+        wanted = frozenset[ObjectRef]().union(*self._named.values()) - {self._reader.mesh_config}
+        for ref in wanted - self._followed.keys():
+            of = Collection(ref.kind, ref.namespace, f"metadata.name={ref.name}", is_optional=True)
+            reflector = self._reflector(of)
+            self._followed[ref] = reflector, self._tasks.create_task(reflector.run())
+        for ref in self._followed.keys() - wanted:
+            _, task = self._followed.pop(ref)
+            task.cancel()
+            self._tell(_origin(ref), None)
+
     def _take_node(self, name: str, data: bytes | None) -> None:
         labels = read_node(data) if data is not None else {}
         if labels == self._nodes.get(name, {}):
             return
         self._nodes[name] = labels
+        if data is None:
+            del self._nodes[name]
         for origin, loaded in self._on.get(name, {}).items():
             self._tell(origin, placed(loaded, labels))
 
@@ -175,6 +199,10 @@ class Cluster:
 
     def _troubles(self, is_forbidden: bool) -> Iterator[Trouble]:
         """Those by a missing permission, or all others."""
-        for each in self._reflectors:
+        for each in (*self._reflectors, *(reflector for reflector, _ in self._followed.values())):
             if each.trouble is not None and isinstance(each.trouble.error, Forbidden) is is_forbidden:
                 yield each.trouble
+
+
+def _origin(ref: ObjectRef) -> str:
+    return f"{ref.kind.qualified_plural}/{ref.namespace}/{ref.name}"
