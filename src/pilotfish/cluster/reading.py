@@ -5,7 +5,7 @@
     Secret                          certificates and keys; one that holds none is not kept at all
     all others                      the user's: read and checked as from a file, without lines
 
-10,000 pods are 60 MB as the API server tells them, and 12 MB as they are kept.
+10,000 pods are 60 MB as the API server tells them, and 23 MB as they are kept.
 """
 
 from __future__ import annotations

@@ -39,6 +39,8 @@ _LIVED: Final = 1.0
 _WATCH: Final = 300
 """Seconds, and up to twice as many, after which the server is to end a watch."""
 _GONE: Final = 410
+_UNSERVED: Final = (400, 405, 422, 500)
+"""What servers say that have no lists over watches, or an etcd that is too old for them (500)."""
 _ENDS_LIST: Final = "k8s.io/initial-events-end"
 
 Take = Callable[[ObjectRef, bytes | None, str], None]
@@ -179,7 +181,7 @@ class Reflector:
             ):
                 self._on_event(event.type, event.object)
         except ApiError as error:
-            if not self._reflection.is_listing or error.code in (401, 403, 404, 429, _GONE):
+            if not self._reflection.is_listing or error.code not in _UNSERVED:
                 raise
             self._served.streams = False
 

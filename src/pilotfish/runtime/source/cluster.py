@@ -90,12 +90,24 @@ class Cluster:
         if self._task is None:
             loop = asyncio.get_running_loop()
             self._task = loop.create_task(self._run())
+            self._task.add_done_callback(self._on_end)
             await self._settled.wait()
+            self._check()
             return Batch(self._drain(), loop.time())
         while True:
             since = await self._debounce.wait()
+            self._check()
             if news := self._drain():
                 return Batch(news, since)
+
+    def _on_end(self, _: object) -> None:
+        """It ends by a fault of ours alone, which whoever waits is to hear of."""
+        self._settled.set()
+        self._debounce.poke()
+
+    def _check(self) -> None:
+        if self._task is not None and self._task.done():
+            self._task.result()
 
     def _drain(self) -> Mapping[str, Loaded | None]:
         news, self._news = self._news, {}
