@@ -17,16 +17,18 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tests.cluster import programs
-from tests.cluster.programs import Missing
+from tests.cluster.programs import REPOSITORY, Missing
 from tests.images import BUSYBOX
 
 TOOLS = "pilotfish.test/tools:1"
 """Busybox, curl, and Python with its standard library: clients and servers of tests."""
+OWN_HUB, OWN_TAG = "pilotfish.test", "test"
+OWN = f"{OWN_HUB}/pilotfish:{OWN_TAG}"
 PAUSE = "pilotfish.test/pause:1"
 COREDNS = "pilotfish.test/coredns:1"
 _ACCOUNTS = {
@@ -35,6 +37,16 @@ _ACCOUNTS = {
     "etc/nsswitch.conf": "hosts: files dns\n",
 }
 _FOLDERS = ("dev", "etc", "proc", "root", "run", "sys", "tmp", "var")
+_MADE_OF = (
+    "Containerfile",
+    "requirements.lock",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "scripts/image",
+    "image",
+    "src",
+)
 _LIBRARY = re.compile(r"(/\S+)\s+\(0x")
 _LEFT_OUT = {"__pycache__", "site-packages", "dist-packages", "test", "tests", "idlelib", "ensurepip", "lib2to3"}
 _PAUSE_SOURCE = r"""
@@ -53,6 +65,32 @@ def archives(*, build: bool = True) -> list[Path]:
     key = f"{programs.coredns(build=build)} {os.path.realpath(sys.executable)} {Path(__file__).read_text()}"
     folder = programs.kept("images", key, _make, build)
     return sorted(folder.glob("*.tar"))
+
+
+def pilotfish() -> Path:
+    """The archive of this checkout's own image, `OWN`, as users make it."""
+    key = hashlib.sha256()
+    for file in _files(_MADE_OF):
+        key.update(f"{file} ".encode() + file.read_bytes())
+    return programs.kept("pilotfish", key.hexdigest(), _build_pilotfish) / "image.tar"
+
+
+def _files(names: Iterable[str]) -> Iterator[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *names],
+        cwd=REPOSITORY, text=True, capture_output=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    yield from (path for name in sorted(listed) if (path := REPOSITORY / name).is_file())
+
+
+def _build_pilotfish(folder: Path) -> None:
+    if shutil.which("podman") is None:
+        raise Missing("podman is not installed, which builds pilotfish's image")
+    done = subprocess.run(
+        [REPOSITORY / "scripts/image", OWN, folder / "image.tar"], text=True, capture_output=True, check=False
+    )
+    if done.returncode:
+        raise Missing(f"pilotfish's image can't be built: {done.stdout}{done.stderr}")
 
 
 def _make(folder: Path) -> None:
