@@ -30,8 +30,8 @@ _SETTINGS = (
     f"hub={images.OWN_HUB}",
     f"tag={images.OWN_TAG}",
     # Many pods share two processors here.
-    "discovery.resources.requests.cpu=50m",
-    "proxy.resources.requests.cpu=1m",
+    "discovery.resources.requests.cpu=100m",
+    "proxy.resources.requests.cpu=10m",
     "proxy.resources.requests.memory=32Mi",
 )
 

@@ -240,6 +240,8 @@ def _copy_programs(layout: Layout) -> None:
 def _make_groups(group: str) -> None:
     for name in _HIERARCHIES:
         (_GROUPS / name / group).mkdir(exist_ok=True)
+    # All pods together would have the share of one process, and starve beside those of others.
+    (_GROUPS / "cpu" / group / "cpu.shares").write_text("65536")
     for resource in ("cpuset.cpus", "cpuset.mems"):  # which a new group does not inherit
         (_GROUPS / "cpuset" / group / resource).write_text((_GROUPS / "cpuset" / resource).read_text())
 
