@@ -135,6 +135,10 @@ async def test_while_nothing_is_known_no_pod_is_let_in(served: Served) -> None:
     response = await served.inject(review())
     assert not response["allowed"]
     assert "has not read the mesh's configuration yet" in response["status"]["message"]
+    served.follow("{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {ports: [{port: 80}]}}")
+    response = await served.inject(review())
+    assert not response["allowed"]
+    assert "ConfigMap istio-system/istio has no key 'injection'" in response["status"]["message"]
 
 
 async def test_values_that_can_not_be_used_leave_the_last_good_ones(served: Served) -> None:

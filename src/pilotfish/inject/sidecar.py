@@ -52,6 +52,8 @@ class Place:
     """As `describe_unused` has it."""
     captures_dns: bool = True
     """Where the configuration does not say it."""
+    takes_routers: bool = True
+    """A gateway that needs no injection is one of ours, whatever it says of injection."""
     is_read: bool = True
     """Whoever read the object has said what is without effect in it, and on which line."""
 
@@ -106,8 +108,9 @@ def build_sidecar(
     """
     annotations = pod.metadata.annotations
     is_gateway = asks_for_gateway(pod.metadata, pod.spec)
-    if not (wants_sidecar(pod.metadata, pod.spec, namespace_labels, place.policy) or is_router(pod.spec)):
-        return None, (_describe_unproxied(workload, source),) if is_gateway else ()
+    is_taken = place.takes_routers and is_router(pod.spec)
+    if not (is_taken or wants_sidecar(pod.metadata, pod.spec, namespace_labels, place.policy)):
+        return None, (_describe_unproxied(workload, source),) if is_gateway and place.takes_routers else ()
     config, said = effective_proxy_config(pod, mesh, proxy_configs, workload, source)
     problems = tuple(problem for problem in said if problem.severity is Severity.ERROR or not place.is_read)
     config = with_counted(annotations, config)

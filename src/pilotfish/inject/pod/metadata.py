@@ -31,7 +31,7 @@ def build_labels(
     """Beside its own, which go before them."""
     named = next((labels[key] for key in ("app.kubernetes.io/name", "app") if labels.get(key)), workload.name)
     version = next((labels[key] for key in ("app.kubernetes.io/version", "version") if labels.get(key)), "latest")
-    found = {**sidecar.labels, _NAME: named[:_LONGEST_LABEL].rstrip("-"), _REVISION: version}
+    found = {**sidecar.labels, _NAME: named[:_LONGEST_LABEL].rstrip("-._"), _REVISION: version}
     if sidecar.type is ProxyType.ROUTER:
         found[_REV] = installation.revision
     if network := dict(installation.environment).get("ISTIO_META_NETWORK") or installation.values.network:
@@ -68,7 +68,7 @@ def workload_of(pod: Metadata) -> ObjectRef:
     pod itself."""
     owner = next((each for each in pod.owner_references if each.controller), None)
     if owner is None:
-        return POD.ref(pod.namespace, pod.name or pod.generate_name.rstrip("-") or "(unnamed)")
+        return POD.ref(pod.namespace, pod.name or pod.generate_name.rstrip("-") or "unnamed")
     kind, name = _kind_of(owner), owner.name
     hashed = pod.labels.get("pod-template-hash", "")
     if kind is REPLICA_SET and hashed and name.endswith(f"-{hashed}"):

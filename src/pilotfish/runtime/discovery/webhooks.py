@@ -58,9 +58,12 @@ class Webhooks:
         self._context = context
         self._admissions = admissions
         self._config_map = config_map
-        self._installation: Installation | None = None
-        """None as long as nothing usable is known of it."""
-        self._values_from: object = None
+        self._desired = DesiredState()
+        self._made: tuple[DesiredState, InjectionValues, Installation] | None = None
+        """Of what the installation was made that was asked for last."""
+        self._values: InjectionValues | None = None
+        """None as long as nothing usable is known of them."""
+        self._values_text: str | None = None
         self._why_not = "discovery has not read the mesh's configuration yet"
         self._at_work = asyncio.Semaphore(_AT_ONCE)
         self._server = web.Server(self._handle, access_log=None, logger=LOG, keepalive_timeout=30)
@@ -68,14 +71,8 @@ class Webhooks:
 
     def follow(self, desired: DesiredState) -> None:
         """The user's objects are these now. Values that can't be used leave the last good ones in force."""
-        values = self._read_values(desired)
-        if values is None and self._installation is None:
-            return
-        self._installation = Installation(
-            desired.mesh_config,
-            values or (self._installation.values if self._installation is not None else InjectionValues()),
-            by_age(manifest.resource for manifest in desired.manifests.values()),
-        )
+        self._desired = desired
+        self._read_values(desired)
 
     async def listen(self, address: Address) -> Address:
         """Raises OSError."""
@@ -96,8 +93,13 @@ class Webhooks:
         context.sni_callback = self._choose
         return context
 
-    def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
-        connection.context = self._context()
+    def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> int | None:
+        try:
+            connection.context = self._context()
+        except ValueError as error:  # there is no certificate to show
+            _log.warning("an API server is not answered: %s", error)
+            return ssl.AlertDescription.ALERT_DESCRIPTION_INTERNAL_ERROR
+        return None
 
     def _connection(self) -> asyncio.BaseProtocol:
         if len(self._server.connections) >= _MOST_CONNECTIONS:
@@ -147,31 +149,46 @@ class Webhooks:
     def _inject(self, review: Review, environment: Mapping[str, str]) -> Answered:
         if (review.group, review.kind, review.operation) != ("", "Pod", "CREATE") or review.object is None:
             return Answer(), Outcome.SKIPPED
-        if self._installation is None:
+        if self._values is None:
             return Answer.refuse([self._why_not]), Outcome.REFUSED
-        found = inject(review.object, self._installation.with_environment(environment), namespace=review.namespace)
+        installation = self._installation(self._values).with_environment(environment)
+        found = inject(review.object, installation, namespace=review.namespace)
         warnings = tuple(describe(problem) for problem in found.problems if problem.severity is Severity.WARNING)
         errors = [describe(problem) for problem in found.problems if problem.severity is Severity.ERROR]
         if errors:
             return Answer.refuse(errors, warnings), Outcome.REFUSED
         return Answer(warnings=warnings, patch=found.patch), Outcome.INJECTED if found.has_proxy else Outcome.SKIPPED
 
-    def _read_values(self, desired: DesiredState) -> InjectionValues | None:
-        """None where they can't be used, which is said."""
+    def _installation(self, values: InjectionValues) -> Installation:
+        """Objects change more often than pods are made."""
+        desired = self._desired
+        if self._made is None or self._made[0] is not desired or self._made[1] is not values:
+            configs = by_age(manifest.resource for manifest in desired.manifests.values())
+            self._made = desired, values, Installation(desired.mesh_config, values, configs)
+        return self._made[2]
+
+    def _read_values(self, desired: DesiredState) -> None:
+        """Where they can't be used, that is said."""
         ref = CONFIG_MAP.ref(desired.mesh_config.root_namespace, self._config_map)
         manifest = desired.manifests.get(ref)
         resource = manifest.resource if manifest is not None else None
-        text = resource.data.get(VALUES_KEY, "") if isinstance(resource, ConfigMap) else ""
-        if self._installation is not None and text == self._values_from:
-            return self._installation.values
+        text = resource.data.get(VALUES_KEY) if isinstance(resource, ConfigMap) else None
+        if text is None:
+            self._why_not = (
+                f"discovery does not know what to inject: {ref} has no key {VALUES_KEY!r}; pilotfish install"
+            )
+            return
+        if text == self._values_text:
+            return
+        self._values_text = text
         report = Report(ref, "", fixed_source=manifest.source if manifest is not None else None)
         values = parse_values(text, report, f"data.{VALUES_KEY}")
-        self._values_from = text
         for problem in report.problems:
             _log.warning("%s", problem)
         if values is None:
             self._why_not = _describe(report.problems)
-        return values
+        else:
+            self._values = values
 
 
 class _Refused(asyncio.Protocol):
