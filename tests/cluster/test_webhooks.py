@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from pilotfish.agent.probes import parse_probers
 from pilotfish.cluster.validation import describe
@@ -71,18 +71,21 @@ def _pod(document: dict[str, Any], name: str, namespace: str) -> dict[str, Any]:
 
 
 def _create(kubectl: Kubectl, made: Iterable[dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], str]:
-    """The specs, by name, of those that would be let in; and what is said of the others."""
-    text = yaml.safe_dump_all(made)
-    done = kubectl.run("create", "--dry-run=server", "--output=yaml", "--filename=-", stdin=text, check=False)
-    found = [each for each in yaml.safe_load_all(done.stdout) if each]
-    listed = found[0]["items"] if found and found[0]["kind"] == "List" else found
-    return {each["metadata"]["name"]: each for each in listed}, done.stderr
+    """Those that would be let in, by name; and what is said of the others."""
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(made)})
+    done = kubectl.run("create", "--dry-run=server", "--output=json", "--filename=-", stdin=text, check=False)
+    found: list[dict[str, Any]] = []
+    rest = done.stdout.lstrip()
+    while rest:
+        document, end = json.JSONDecoder().raw_decode(rest)
+        found += document.get("items", [document])
+        rest = rest[end:].lstrip()
+    return {each["metadata"]["name"]: each for each in found}, done.stderr
 
 
 def _spec(pod: dict[str, Any]) -> dict[str, Any]:
     """Without the names that the API server makes up, and in an order of its own where none counts."""
-    text = yaml.safe_dump(pod)
-    spec: dict[str, Any] = yaml.safe_load(re.sub(r"kube-api-access-\w+", "kube-api-access", text))["spec"]
+    spec: dict[str, Any] = json.loads(re.sub(r"kube-api-access-\w+", "kube-api-access", json.dumps(pod["spec"])))
     for container in (*spec.get("initContainers", ()), *spec["containers"]):
         container.get("volumeMounts", []).sort(key=itemgetter("mountPath"))
         for variable in container.get("env", ()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +13,12 @@ from pilotfish.config.injection import SYSTEM, Revision, is_asked
 from pilotfish.config.mesh import LabelSelector
 from pilotfish.config.report import Report
 from pilotfish.config.selecting import fits
-from pilotfish.inject.webhooks import Answerer, build_injection_webhooks, build_validation_webhooks
+from pilotfish.inject.webhooks import (
+    Answerer,
+    build_injection_webhooks,
+    build_validation_webhooks,
+    read_environment,
+)
 
 ANSWERER = Answerer(service="istiod", namespace="istio-system")
 _LABEL = st.sampled_from(["", "absent", "default", "canary", "stable", "enabled", "disabled", "true", "false"])
@@ -73,3 +79,19 @@ def test_an_object_is_looked_at_by_the_revision_that_it_names_and_by_the_default
     assert not looks(Revision("canary"), {})
     assert looks(Revision("canary"), {"istio.io/rev": "canary"})
     assert not looks(Revision(), {"istio.io/rev": "canary"})
+
+
+@pytest.mark.parametrize(
+    ("path", "environment"),
+    [
+        ("/inject", {}),
+        ("/inject/", {}),
+        ("/inject/cluster/west/net/a--slash--b/", {"ISTIO_META_CLUSTER_ID": "west", "ISTIO_META_NETWORK": "a/b"}),
+        ("/inject/istio_meta_zone/z/odd", {"ISTIO_META_ZONE": "z"}),
+        ("/inject/:ENV:cluster=west:ENV:net=a=b", {"ISTIO_META_CLUSTER_ID": "west", "ISTIO_META_NETWORK": "a=b"}),
+        ("/injection", None),
+        ("/validate", None),
+    ],
+)
+def test_a_path_adds_variables_to_every_proxy(path: str, environment: dict[str, str] | None) -> None:
+    assert read_environment(path) == environment
