@@ -95,6 +95,14 @@ def test_what_changes_no_spec_is_never_held_up(body: bytes) -> None:
     assert answer(body) == Answer()
 
 
+def test_a_kind_without_effect_is_stored_and_said_to_have_none() -> None:
+    kind = {"group": "telemetry.istio.io", "version": "v1", "kind": "Telemetry"}
+    telemetry = {"apiVersion": "telemetry.istio.io/v1", "kind": "Telemetry", "metadata": {"name": "shop"}, "spec": {}}
+    said = answer(asked(kind=kind, object=telemetry))
+    assert said.allowed
+    assert "it has no effect" in said.warnings[0]
+
+
 def test_a_spec_that_becomes_wrong_is_refused() -> None:
     assert not answer(asked("UPDATE", object=BROKEN, oldObject=GOOD)).allowed
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from pilotfish.cluster.review import Answer, Review
 from pilotfish.config.piece import RawObject, read_object
 from pilotfish.model import Problem, Severity
+from pilotfish.model.kinds import kind_named
 
 _UNNAMED: Final = "unnamed"
 
@@ -23,6 +24,9 @@ def judge(review: Review) -> Answer:
     piece = read_object(RawObject(_named(review.object, review), "", review.namespace or "default"))
     errors = tuple(describe(problem) for problem in piece.problems if problem.severity is Severity.ERROR)
     warnings = tuple(describe(problem) for problem in piece.problems if problem.severity is Severity.WARNING)
+    if kind_named(review.kind, review.group).without_effect is not None:
+        # It has a definition so that it can be kept, by whoever comes from a mesh where it has an effect.
+        return Answer(warnings=(*errors, *warnings))
     return Answer.refuse(errors, warnings) if errors else Answer(warnings=warnings)
 
 
