@@ -1,15 +1,24 @@
 """Probes move to the agent, and keep what they were in its table."""
 
-import msgspec
 import pytest
 
-from pilotfish.agent.probes import AppProbe, parse_probers, port_number, probe_path, rewrite_probes
+from pilotfish.agent.probes import (
+    AppProbe,
+    parse_probers,
+    port_number,
+    probe_path,
+    read_hooks,
+    render_probers,
+    rewrite_probes,
+)
 from pilotfish.config.kubernetes import (
     Container,
     ContainerPort,
     ExecAction,
     GRPCAction,
     HTTPGetAction,
+    Lifecycle,
+    LifecycleHandler,
     Probe,
     TCPSocketAction,
 )
@@ -75,6 +84,15 @@ def test_a_broken_environment_is_named(text: str) -> None:
 
 
 def test_it_can_be_written_as_the_environment_has_it() -> None:
-    probe = AppProbe(tcp_socket=tcp(80))
-    text = msgspec.json.encode({"/p": probe}, enc_hook=lambda value: value.value).decode()
-    assert parse_probers(text) == {"/p": probe}
+    table = {"/p": AppProbe(tcp_socket=tcp(80)), "/h": AppProbe(http_get=http("web"), timeout_seconds=4)}
+    assert parse_probers(render_probers(table)) == table
+
+
+def test_hooks_have_the_time_that_a_pod_has_to_end_and_their_ports_by_number() -> None:
+    hooks = Lifecycle(post_start=LifecycleHandler(http_get=http(80)), pre_stop=LifecycleHandler(http_get=http("web")))
+    others = Lifecycle(pre_stop=LifecycleHandler(exec=ExecAction(command=("true",))))
+    app = Container(name="app", ports=WEB, lifecycle=hooks)
+    assert read_hooks([app, Container(name="b", lifecycle=others), Container(name="c")], grace=90) == {
+        "/app-lifecycle/app/poststartz": AppProbe(http_get=http(80), timeout_seconds=600),
+        "/app-lifecycle/app/prestopz": AppProbe(http_get=http(8080), timeout_seconds=90),
+    }
