@@ -16,6 +16,7 @@ from pilotfish.capture import CaptureSpec, diff, parse_iptables, parse_spec, ren
 from pilotfish.capture.spec import Family
 from pilotfish.runtime import capture
 from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.linux import loopback
 from pilotfish.runtime.linux.command import Completed, run
 from pilotfish.runtime.linux.netns import NetNs
 from tests.capture.pods import POD
@@ -302,3 +303,13 @@ async def _load(netns: NetNs, family: Family, text: str) -> list[str]:
     await expect(run((f"{program}-restore",), "*nat\nCOMMIT\n*mangle\nCOMMIT\n*raw\nCOMMIT\n", netns))
     await expect(run((f"{program}-restore", "--noflush"), text, netns))
     return [line for line in (await saved(netns, program)).splitlines() if line.startswith("-A")]
+
+
+async def test_a_kernel_without_ipv6_is_captured_for_ipv4_alone(netns: NetNs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An injector can't know it, and asks for both."""
+    spec = CaptureSpec(inbound_ports_include="*", enable_ipv6=True)
+    monkeypatch.setattr(loopback, "knows_ipv6", lambda: False)
+    await capture.apply(netns, spec)
+    assert await capture.verify(netns, spec) == ()
+    monkeypatch.undo()
+    assert {drift.where for drift in await capture.verify(netns, spec)} == {"iptables-nft IPv6"}

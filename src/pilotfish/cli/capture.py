@@ -113,7 +113,7 @@ def apply(request: CaptureRequest) -> None:
     from pilotfish.capture import native_rules, rules
     from pilotfish.runtime import capture
 
-    spec, families = request.spec, request.families
+    spec, families = request.spec, capture.known(request.families)
     used = asyncio.run(capture.apply(request.namespace, spec, families, request.backend))
     if used is capture.PacketFilter.NFT:
         counts = {"rules": sum(1 for _ in native_rules(spec, families).numbered())}

@@ -9,8 +9,20 @@ there is something to read or to change.
 """
 
 from pilotfish.runtime.capture.backends import FAMILIES, PacketFilter
-from pilotfish.runtime.capture.change import apply, clean, read, resolve_groups
+from pilotfish.runtime.capture.change import apply, clean, known, read, resolve_groups
 from pilotfish.runtime.capture.route import route
 from pilotfish.runtime.capture.verify import Drift, verify, watch
 
-__all__ = ["FAMILIES", "Drift", "PacketFilter", "apply", "clean", "read", "resolve_groups", "route", "verify", "watch"]
+__all__ = [
+    "FAMILIES",
+    "Drift",
+    "PacketFilter",
+    "apply",
+    "clean",
+    "known",
+    "read",
+    "resolve_groups",
+    "route",
+    "verify",
+    "watch",
+]

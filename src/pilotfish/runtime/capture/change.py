@@ -27,7 +27,7 @@ async def apply(
     of another back-end go, and what nothing marks any more loses its route last. MachineError if a program is missing
     or the kernel refuses; then that family's rules are as they were.
     """
-    spec = resolve_groups(spec)
+    spec, families = resolve_groups(spec), known(families)
     survey = Survey.take(netns)
     backend = backend or await choose(netns, survey)
     if spec.enable_ipv6 and 6 in families:
@@ -56,6 +56,11 @@ async def clean(netns: NetNs, families: tuple[Family, ...] = FAMILIES) -> None:
     await _remove(netns, families, Survey.take(netns), tuple(PacketFilter))
     for family in families:
         routing.remove(netns, family)
+
+
+def known(families: tuple[Family, ...]) -> tuple[Family, ...]:
+    """Without IPv6 where the kernel has none: nothing of it can arrive or leave, and no rule of it be set."""
+    return families if loopback.knows_ipv6() else tuple(family for family in families if family == 4)
 
 
 async def read(netns: NetNs, family: Family = 4, backend: PacketFilter | None = None) -> RuleSet:

@@ -11,7 +11,7 @@ from pilotfish.capture import CaptureSpec, Difference, RuleSet, diff, native_rul
 from pilotfish.capture.spec import Family
 from pilotfish.runtime.capture import iptables, nft, nftables, routing
 from pilotfish.runtime.capture.backends import FAMILIES, PacketFilter, Survey, choose, is_installed
-from pilotfish.runtime.capture.change import apply, resolve_groups
+from pilotfish.runtime.capture.change import apply, known, resolve_groups
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux import netlink
 from pilotfish.runtime.linux.netns import NetNs
@@ -41,7 +41,7 @@ async def verify(
 
     Every back-end is read: rules of ours that another one holds are foreign, as they would act, too.
     """
-    spec = resolve_groups(spec)
+    spec, families = resolve_groups(spec), known(families)
     survey = Survey.take(netns)
     backend = backend or await choose(netns, survey)
     found = []

@@ -49,6 +49,11 @@ def add_source() -> None:
             return
 
 
+def knows_ipv6() -> bool:
+    """Whether this machine's kernel has IPv6 at all."""
+    return Path("/proc/sys/net/ipv6").exists()
+
+
 def ipv6_enabled() -> bool:
     """Whether the kernel has IPv6 in the thread's namespace."""
     try:
