@@ -37,7 +37,7 @@ def set_(tag: str, revision: str, overwrite: bool, kubeconfig: Path | None, cont
 
 
 async def _set(tag: str, revision: str, overwrite: bool, kubeconfig: Path | None, context: str) -> None:
-    from pilotfish.install.inventory import tags_of
+    from pilotfish.install.inventory import revisions_of, tags_of
     from pilotfish.install.tags import build_tag, is_tag
     from pilotfish.runtime.cluster.installation import apply, find_ours, survey
 
@@ -45,7 +45,13 @@ async def _set(tag: str, revision: str, overwrite: bool, kubeconfig: Path | None
         raise click.UsageError(f"{tag!r} is no tag; use lower-case letters, digits and dashes, 40 at most")
     async with open_api(kubeconfig, context) as api:
         values, bundle = await _revision(api, "" if revision == "default" else revision)
-        now = tags_of(await find_ours(api)).get(tag)
+        ours = await find_ours(api)
+        if tag == "default" and "default" in revisions_of(ours):
+            raise Failure(
+                "the control plane without a revision is what `default` means; label namespaces istio.io/rev="
+                f"{revision}, and uninstall it with `pilotfish uninstall --revision default` first"
+            )
+        now = tags_of(ours).get(tag)
         if now is not None and now != revision and not overwrite:
             raise Failure(f"tag {tag} means revision {now}; give --overwrite to have it mean {revision}")
         wanted = build_tag(tag, values, bundle)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pilotfish.install.injecting import asked_of, has_sidecar, lacks_sidecar
+from pilotfish.install.injecting import asked_of, has_sidecar, lacks_sidecar, revision_of_proxy
 from pilotfish.install.inventory import bundle_of
 from pilotfish.install.names import Names, Object
 from pilotfish.install.progress import unready
 from pilotfish.model import ObjectRef, Problem, Severity
-from pilotfish.model.kinds import NAMESPACE
+from pilotfish.model.kinds import NAMESPACE, POD
 
 _NAMED = 3
 """Pods that are called by name; of more there is the number."""
@@ -32,6 +32,10 @@ class Installed:
     """A pod as the API server would have stored it, or None."""
     refusal: str = ""
     """What it said in its place."""
+    proxies: Mapping[str, str] | None = None
+    """`NAME.NAMESPACE` of each that is connected → what it lacks, or ""; None where no replica could be asked."""
+    unasked: str = ""
+    """Why none could be."""
     troubles: Mapping[ObjectRef, str] = field(default_factory=dict)
     """Why a workload is not there, as its pods say it."""
 
@@ -42,6 +46,7 @@ def find_problems(installed: Installed) -> tuple[Problem, ...]:
         *_of_certificates(installed),
         *_of_trial(installed),
         *_of_pods(installed),
+        *_of_proxies(installed),
     )
 
 
@@ -88,6 +93,25 @@ def _of_pods(installed: Installed) -> Iterator[Problem]:
         yield Problem(
             NAMESPACE.ref("", namespace), "", "NotInjected", f"{text}; replace them: {remedy}", Severity.WARNING
         )
+
+
+def _of_proxies(installed: Installed) -> Iterator[Problem]:
+    if installed.proxies is None:
+        if installed.unasked:
+            yield _error("NotAsked", f"whether proxies have what they are to have is not known: {installed.unasked}")
+        return
+    for pod in installed.pods:
+        metadata, phase = pod["metadata"], (pod.get("status") or {}).get("phase")
+        if not has_sidecar(pod) or phase != "Running" or revision_of_proxy(pod) != installed.names.label:
+            continue
+        ref = POD.ref(metadata["namespace"], metadata["name"])
+        lacking = installed.proxies.get(f"{metadata['name']}.{metadata['namespace']}")
+        if lacking is None:
+            text = "its proxy is connected to no replica of the control plane"
+            yield _error("NotConnected", f"{text}; its log says why: kubectl logs -c istio-proxy", ref)
+        elif lacking:
+            text = f"its proxy has not what it is to have: {lacking}"
+            yield Problem(ref, "", "NotSynced", f"{text}; see `pilotfish proxy-status`", Severity.WARNING)
 
 
 def _tags(objects: Iterable[Object | None]) -> Iterator[str]:

@@ -38,6 +38,12 @@ def has_sidecar(pod: Object) -> bool:
     return any(container.get("name") == PROXY_CONTAINER for container in containers)
 
 
+def revision_of_proxy(pod: Object) -> str:
+    """As whoever injected it has written it."""
+    annotations = pod["metadata"].get("annotations") or {}
+    return str(annotations.get(REVISION) or labels_of(pod).get(REVISION) or DEFAULT_REVISION)
+
+
 def trial(namespace: Object, revision: str) -> Object:
     """A pod that asks for a sidecar of the revision, in whatever namespace: it is never stored."""
     asked = {} if asked_of(namespace) else {INJECT: "true"}

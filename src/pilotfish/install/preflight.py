@@ -106,7 +106,7 @@ def _of_istio(cluster: Cluster) -> Iterator[Problem]:
         stored = sorted(
             {version for each in foreign for version in (each.get("status") or {}).get("storedVersions") or ()}
         )
-        text = f"{len(foreign)} definitions of Istio's kinds are there (objects stored as {', '.join(stored)})"
+        text = f"definitions of Istio's kinds are there ({len(foreign)}; objects stored as {', '.join(stored)})"
         yield _note("Definitions", f"{text}, and are kept as they are")
 
 

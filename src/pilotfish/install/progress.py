@@ -80,5 +80,5 @@ def pod_trouble(pod: Object) -> str:
         if waiting and waiting.get("reason") not in _IN_TIME:
             told = waiting.get("message") or f"it ended with code {ended.get('exitCode')}"
             return f"container {container['name']} of pod {name}: {waiting.get('reason')}: {told}"
-    running = [each["name"] for each in statuses if not each.get("ready") and (each.get("state") or {}).get("running")]
+    running = [each["name"] for each in statuses if not each.get("ready") and "running" in (each.get("state") or {})]
     return f"container {running[0]} of pod {name} runs, and is not ready; its log may say why" if running else ""

@@ -44,7 +44,7 @@ class Discovery(Placement):
     """The control plane."""
 
     autoscale: Autoscale = Autoscale()
-    resources: Resources = Resources(requests={"cpu": "500m", "memory": "512Mi"}, limits={"memory": "2Gi"})
+    resources: Resources = Resources(requests={"cpu": "200m", "memory": "256Mi"}, limits={"memory": "2Gi"})
     plaintext: bool = False
     """Whether xDS is served without TLS, too, at port 15010, to whoever asks."""
     args: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pilotfish.cluster.paths import collection
@@ -19,6 +19,9 @@ from pilotfish.runtime.cluster.api import Api
 from pilotfish.runtime.cluster.errors import ApiError, Forbidden
 from pilotfish.runtime.cluster.installation import listed, read
 from pilotfish.runtime.cluster.readiness import explain
+from pilotfish.runtime.cluster.replicas import find_control_plane, merge_syncs
+from pilotfish.runtime.control.views import SyncView
+from pilotfish.runtime.errors import MachineError
 
 _GROUPS: Final = frozenset(kind.group for kind in KINDS if kind.is_istio)
 _SYSTEM: Final = "kube-system"
@@ -59,6 +62,7 @@ async def read_installed(api: Api, names: Names, wanted: Iterable[Object]) -> In
             objects[ref_of(each)] = each
     namespaces = tuple(await listed(api, NAMESPACE))
     tried, refusal = await _try(api, namespaces, names)
+    proxies, unasked = await _proxies(api, names)
     return Installed(
         names=names,
         objects=objects,
@@ -67,6 +71,8 @@ async def read_installed(api: Api, names: Names, wanted: Iterable[Object]) -> In
         pods=tuple(await listed(api, POD)),
         tried=tried,
         refusal=refusal,
+        proxies=proxies,
+        unasked=unasked,
         troubles={ref: await explain(api, live) for ref, live in objects.items() if live is not None and unready(live)},
     )
 
@@ -76,6 +82,24 @@ async def _roots(api: Api, names: Names) -> tuple[str, ...]:
     found = await read(api, CONFIG_MAP.ref(names.namespace, ROOT_CERTIFICATE))
     text = (found or {}).get("data", {}).get("root-cert.pem", "")
     return (b64encode(text.encode()).decode(),) if text else ()
+
+
+async def _proxies(api: Api, names: Names) -> tuple[Mapping[str, str] | None, str]:
+    """What all replicas together say; why they say nothing."""
+    try:
+        plane = await find_control_plane(api, names.label, names.namespace)
+        said = await plane.ask_all()
+    except MachineError as error:
+        return None, str(error)
+    silent = [each for each in said if each.error is not None]
+    if len(silent) == len(said):
+        return None, str(silent[0].error) if silent else "there is no replica"
+    return {proxy: _lacking(sync) for proxy, (sync, _) in merge_syncs(said).items()}, ""
+
+
+def _lacking(sync: SyncView) -> str:
+    state, types = sync.worst
+    return "" if sync.synced else sync.error or f"{', '.join(types)} {state}"
 
 
 async def _try(api: Api, namespaces: Iterable[Object], names: Names) -> tuple[Object | None, str]:
