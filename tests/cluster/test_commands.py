@@ -6,6 +6,7 @@ No kubelet is behind it: nothing can be forwarded to a pod, and a pod is as its 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,28 @@ def test_what_is_missing_is_named_with_verb_group_and_resource_and_the_rest_work
     assert f"no more than namespace {kubectl.namespace} has is looked at" in analysis.stderr
     assert "9 resources of networking.istio.io" in analysis.stderr
     assert f"Info [NoPods] (Service {kubectl.namespace}/lonely)" in analysis.stdout
+
+
+def test_without_the_right_to_forward_ports_pods_are_told_all_the_same(
+    command: Command, kubectl: Kubectl, api_server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = api_server.kubectl.within("istio-system")
+    run_pod(root, pod("pilotfish-0", {"app": "istiod", "istio.io/rev": "default"}, proxy=False), "10.244.0.20")
+    run_pod(kubectl, pod("web-0"), "10.244.0.21")
+    root("create", "clusterrole", "lists-pods", "--verb=get,list", "--resource=pods")
+    root("create", "clusterrolebinding", "lists-pods", "--clusterrole=lists-pods", "--user=bob")
+    monkeypatch.setenv("KUBECONFIG", str(kubectl.as_user(api_server.user("bob")).kubeconfig))
+    try:
+        status = command("status")
+        said = "forbids bob to get pods/portforward pilotfish-0 in namespace istio-system"
+        assert (status.exit_code, said in status.stdout) == (1, True), status.output
+        assert re.search(rf"^{kubectl.namespace} +web-0 +2/2 +Running", status.stdout, re.MULTILINE)
+        proxies = command("proxy-status")
+        assert said in proxies.stderr
+        assert f"web-0.{kubectl.namespace}" in proxies.stdout
+    finally:
+        root("delete", "pod", "pilotfish-0", "--force")
+        root("delete", "clusterrolebinding", "lists-pods")
 
 
 def test_what_is_stored_is_analyzed_and_files_are_laid_over_it(

@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from urllib.parse import urlencode
 
 import click
-import msgspec
 
-from pilotfish.cli.envoy_admin import CERTIFICATES, read_certificate
+from pilotfish.cli.envoy_admin import CERTIFICATES
 from pilotfish.cli.failure import Failure
+from pilotfish.cli.mesh.cluster_pods import ClusterPods
+from pilotfish.cli.mesh.cluster_proxies import describe_other, describe_proxy, has_proxy, with_certificate
 from pilotfish.cli.mesh.protocol import LogRange, count_versions, is_over
 from pilotfish.cli.target import find_container
-from pilotfish.cluster.paths import collection, item
 from pilotfish.model import Kind
 from pilotfish.model.kinds import CONFIG_MAP, ENDPOINT_SLICE, NAMESPACE, POD, SERVICE
-from pilotfish.model.proxy import NodeId, ProxyType
 from pilotfish.model.target import Target
-from pilotfish.model.wellknown import PROXY_CONTAINER, ROOT_NAMESPACE, namespace_domain
+from pilotfish.model.wellknown import PROXY_CONTAINER, ROOT_NAMESPACE
 from pilotfish.runtime.cluster.access import find_access
 from pilotfish.runtime.cluster.api import Api
 from pilotfish.runtime.cluster.background import Background, at_most
-from pilotfish.runtime.cluster.describe import Pod, Service, describe_pod, describe_service, find_capture
 from pilotfish.runtime.cluster.errors import ApiError, Forbidden
-from pilotfish.runtime.cluster.exec import NOT_THERE, Done, run
-from pilotfish.runtime.cluster.log import FollowedLog, log_params, log_path
+from pilotfish.runtime.cluster.exec import Done, run
+from pilotfish.runtime.cluster.log import FollowedLog, WholeLog, log_params, log_path
 from pilotfish.runtime.cluster.replicas import (
     AT_ONCE,
     DEFAULT,
     ControlPlane,
     NoControlPlane,
+    Said,
     ask_pod,
     find_control_plane,
     merge_problems,
@@ -47,7 +46,6 @@ from pilotfish.runtime.control.views import (
     PodView,
     ProblemView,
     ProxyView,
-    SyncView,
 )
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.http.message import AnswerError, Request
@@ -96,8 +94,7 @@ class Cluster:
         self._background = Background()
         self._api = Api(access)
         self._background.run(self._api.__aenter__())
-        self._known: dict[tuple[str, str], Pod] = {}
-        """Pods as they were last seen."""
+        self._pods = ClusterPods(self._api)
         self._has_said_rules = False
 
     def close(self) -> None:
@@ -113,13 +110,12 @@ class Cluster:
 
     def status(self) -> ClusterView:
         view = self.pods()
-        plane, why = self._try_plane()
-        said = self._run(plane.ask_all()) if plane is not None else []
+        plane, said, why = self._ask_replicas()
         syncs, problems = merge_syncs(said), merge_problems(said)
-        proxies = tuple(_describe_proxy(pod, syncs) for pod in view.pods if _has_proxy(pod))
+        proxies = tuple(describe_proxy(pod, syncs) for pod in view.pods if has_proxy(pod))
         named = {f"{each.pod}.{each.namespace}" for each in proxies}
         # Machines have proxies that are no pods; and of pods that may not be read, it is known that they are there.
-        proxies += tuple(_describe_other(name, *syncs[name]) for name in sorted(syncs.keys() - named))
+        proxies += tuple(describe_other(name, *syncs[name]) for name in sorted(syncs.keys() - named))
         serves = bool(said) and all(each.error is None for each in said)
         is_fine = serves and all(each.sync is not None and each.sync.synced for each in proxies)
         return ClusterView(
@@ -139,58 +135,14 @@ class Cluster:
 
     def pods(self) -> PodsView:
         try:
-            return PodsView(pods=tuple(self._run(self._list_pods(""))))
+            return PodsView(pods=tuple(self._run(self._pods.list())))
         except Forbidden as error:
-            found = tuple(self._run(self._list_pods(self.namespace)))
+            found = tuple(self._run(self._pods.list(self.namespace)))
             _say(f"only pods of namespace {self.namespace} are looked at: {error}")
             return PodsView(pods=found)
 
     def pods_of(self, target: Target) -> PodsView:
-        async def find() -> PodsView:
-            views = await at_most(AT_ONCE, lambda reading: self._find(target.kind, *reading), target.readings)
-            found = [each for each in views if isinstance(each, PodsView)]
-            if not any(each.pods or each.services for each in found):
-                for each in views:
-                    if isinstance(each, Exception):
-                        raise each
-            return PodsView(
-                pods=tuple(pod for each in found for pod in each.pods),
-                services=tuple(service for each in found for service in each.services),
-            )
-
-        return self._run(find())
-
-    async def _find(self, kind: Kind | None, namespace: str, name: str) -> PodsView:
-        if kind is None or kind is POD:
-            return PodsView(pods=tuple(filter(None, [await self._get_pod(namespace, name)])))
-        if kind is not SERVICE:
-            return PodsView(pods=tuple(await self._list_pods(namespace)))
-        try:
-            found = msgspec.convert(await self._api.get(item(SERVICE, namespace, name)), Service, strict=False)
-        except ApiError as error:
-            if error.code != 404:
-                raise
-            return PodsView()
-        labels = ",".join(f"{key}={value}" for key, value in (found.spec.selector or {}).items())
-        pods = await self._list_pods(namespace, labelSelector=labels) if labels else []
-        return PodsView(pods=tuple(pods), services=(describe_service(found),))
-
-    async def _get_pod(self, namespace: str, name: str) -> PodView | None:
-        try:
-            found = msgspec.json.decode(await self._api.read(item(POD, namespace, name)), type=Pod)
-        except ApiError as error:
-            if error.code != 404:
-                raise
-            return None
-        return self._keep(found)
-
-    async def _list_pods(self, namespace: str, **params: Any) -> list[PodView]:
-        pages = self._api.pages(collection(POD, namespace), shape=Pod, **params)
-        return [self._keep(pod) async for page in pages for pod in page.items]
-
-    def _keep(self, pod: Pod) -> PodView:
-        self._known[pod.metadata.namespace, pod.metadata.name] = pod
-        return describe_pod(pod)
+        return self._run(self._pods.find(target))
 
     def changes(self, since: int, wait: float) -> int:
         """Nobody tells of a change of proxies there: it is looked again soon."""
@@ -203,11 +155,8 @@ class Cluster:
         from pilotfish.cli.live_world import read_world
 
         of_objects = tuple(map(ProblemView.of, read_world(self, time.time()).problems))
-        plane, why = self._try_plane()
-        try:
-            said = merge_problems(self._run(plane.ask_all())) if plane is not None else ()
-        except (Failure, MachineError) as error:
-            said, why = (), str(error)
+        _, replicas, why = self._ask_replicas()
+        said = merge_problems(replicas)
         if why:
             _say(f"what proxies have refused is not known: {why}")
         known = set(map(_subject, of_objects))
@@ -261,6 +210,16 @@ class Cluster:
         except Forbidden as error:
             return None, str(error)
 
+    def _ask_replicas(self) -> tuple[ControlPlane | None, list[Said], str]:
+        """(the control plane, what its replicas say, why they say nothing)."""
+        plane, why = self._try_plane()
+        if plane is None:
+            return None, [], why
+        try:
+            return plane, self._run(plane.ask_all()), ""
+        except (Failure, MachineError) as error:
+            return plane, [], str(error)
+
     def versions(self) -> list[VersionView]:
         from pilotfish.runtime.discovery.client import Connected
 
@@ -304,35 +263,19 @@ class Cluster:
         return self._run(ask_pod(self._api, pod, pod.admin_port, request, _DUMP))
 
     def proxies_of(self, pods: Sequence[PodView]) -> tuple[ProxyView, ...]:
-        asked = [pod for pod in pods if _has_proxy(pod)]
+        asked = [pod for pod in pods if has_proxy(pod)]
         request = Request("GET", CERTIFICATES)
         found = self._run(at_most(AT_ONCE, lambda pod: ask_pod(self._api, pod, pod.admin_port, request), asked))
-        return tuple(_with_certificate(pod, answer) for pod, answer in zip(asked, found, strict=True))
+        return tuple(with_certificate(pod, answer) for pod, answer in zip(asked, found, strict=True))
 
     def rules(self, pod: PodView, family: Literal[4, 6]) -> RuleSet:
         """As its own init container says: the kernel of its node is nobody's to ask from here."""
-        from pilotfish.capture import RuleSet, parse_spec, rules
-        from pilotfish.capture.flags import parse_flags
+        from pilotfish.cli.mesh.cluster_rules import read_rules
 
         if not self._has_said_rules:
-            _say(
-                "netfilter rules are told as the pods' init containers are called: no node's kernel is asked from here"
-            )
+            _say("netfilter rules are told as pods' init containers are called: no node's kernel is asked from here")
             self._has_said_rules = True
-        known = self._known.get((pod.namespace, pod.name))
-        arguments = find_capture(known) if known is not None else None
-        if arguments is None:
-            return RuleSet()
-        try:
-            spec, problems = parse_spec(parse_flags(arguments))
-        except ValueError as error:
-            raise Failure(
-                f"pod {pod.name}.{pod.namespace} says how it is captured in no way that is known: {error}"
-            ) from error
-        if spec is None:
-            wrong = "; ".join(f"{each.field}: {each.message}" for each in problems)
-            raise Failure(f"pod {pod.name}.{pod.namespace} can't be captured as it says: {wrong}")
-        return rules(spec, family) if family == 4 or spec.enable_ipv6 else RuleSet()
+        return read_rules(f"{pod.name}.{pod.namespace}", self._pods.capture_of(pod), family)
 
     def frontends(self) -> tuple[Frontend, ...]:
         from pilotfish.offline.scene import build_scene
@@ -351,30 +294,14 @@ class Cluster:
         return ""
 
     def send(self, pod: PodView, asks: Sequence[Ask]) -> list[Result]:
-        """By the Python of the pod's first container, else by its curl."""
-        from pilotfish.runtime.echo.calls import command_with_calls, read_results
-        from pilotfish.runtime.echo.curl import curl_command, read_curl
+        from pilotfish.cli.mesh.cluster_sending import send
 
-        container, place = find_container(pod, None), f"{pod.name}.{pod.namespace}"
-        timeout = _CALL * (len(asks) + 1)
+        container, timeout = find_container(pod, None).name, _CALL * (len(asks) + 1)
 
         def execute(command: Sequence[str]) -> Done:
-            return self._run(run(self._api, pod.namespace, pod.name, container.name, command, timeout))
+            return self._run(run(self._api, pod.namespace, pod.name, container, command, timeout))
 
-        done = execute(command_with_calls(asks))
-        if not done.code:
-            return read_results(done.output)
-        by_curl = []
-        for ask in asks:
-            try:
-                done = execute(curl_command(ask))
-            except ValueError as error:
-                raise Failure(f"nothing can be sent from {place}: it has no python3, and {error}") from error
-            if done.code in (126, NOT_THERE):
-                lacks = f"container {container.name} has neither python3 nor curl"
-                raise Failure(f"nothing can be sent from {place}: {lacks} ({done.error})")
-            by_curl.append(read_curl(done.code, done.output))
-        return by_curl
+        return send(f"container {container} of {pod.name}.{pod.namespace}", execute, asks)
 
     # Logs
 
@@ -384,7 +311,7 @@ class Cluster:
         except Forbidden:
             return True  # it is not known that they do not
 
-    def open_log(self, pod: PodView, container: ContainerView, which: LogRange) -> FollowedLog | _WholeLog:
+    def open_log(self, pod: PodView, container: ContainerView, which: LogRange) -> FollowedLog | WholeLog:
         path = log_path(pod.namespace, pod.name)
         params = log_params(
             container.name,
@@ -394,10 +321,10 @@ class Cluster:
             timestamps=which.timestamps,
         )
         if not which.follow:
-            return _WholeLog(lambda: self._run(self._api.read(path, **params)))
+            return WholeLog(lambda: self._run(self._api.read(path, **params)))
 
         async def is_gone() -> bool:
-            now = await self._get_pod(pod.namespace, pod.name)
+            now = await self._pods.get(pod.namespace, pod.name)
             mine = next((each for each in now.containers if each.name == container.name), None) if now else None
             return now is None or mine is None or is_over(now, mine)
 
@@ -407,7 +334,7 @@ class Cluster:
         """The last ten thousand lines of each."""
 
         async def one(pod: PodView) -> Sequence[str]:
-            if not _has_proxy(pod):
+            if not has_proxy(pod):
                 return ()
             params = log_params(PROXY_CONTAINER, lines=_MOST_LINES, since=since)
             text = await self._api.read(log_path(pod.namespace, pod.name), **params)
@@ -429,72 +356,6 @@ class Cluster:
                 raise
             without = "'analyze', 'diff', 'authz check' and 'logs' need no port of a pod"
             raise Failure(f"{error}; {without}") from error
-
-
-class _WholeLog:
-    """All of a log, as it is now."""
-
-    is_over = True
-
-    def __init__(self, ask: Callable[[], bytes]) -> None:
-        self._ask: Callable[[], bytes] | None = ask
-        self.is_empty = True
-
-    def read(self) -> bytes:
-        content = self._ask() if self._ask is not None else b""
-        self._ask = None
-        self.is_empty = self.is_empty and not content
-        return content
-
-    def close(self) -> None:
-        pass
-
-
-def _has_proxy(pod: PodView) -> bool:
-    """That runs, or is to."""
-    return pod.captured and pod.phase not in ("Succeeded", "Failed")
-
-
-def _describe_proxy(pod: PodView, syncs: Mapping[str, tuple[SyncView, str]]) -> ProxyView:
-    sync, replica = syncs.get(f"{pod.name}.{pod.namespace}", (None, ""))
-    container = next((each for each in pod.containers if each.kind == "proxy"), None)
-    type_ = ProxyType.ROUTER if pod.gateway else ProxyType.SIDECAR
-    address = pod.addresses[0] if pod.addresses else ""
-    return ProxyView(
-        namespace=pod.namespace,
-        pod=pod.name,
-        node_id=str(NodeId(address, pod.name, pod.namespace, namespace_domain(pod.namespace), type_)),
-        ready=container is not None and container.ready,
-        restarts=container.restarts if container is not None else 0,
-        pid=None,
-        sync=sync,
-        discovery=replica,
-    )
-
-
-def _describe_other(proxy: str, sync: SyncView, replica: str) -> ProxyView:
-    name, _, namespace = proxy.rpartition(".")
-    return ProxyView(
-        namespace=namespace,
-        pod=name,
-        node_id="",
-        ready=sync.connected,
-        restarts=0,
-        pid=None,
-        sync=sync,
-        discovery=replica,
-    )
-
-
-def _with_certificate(pod: PodView, answer: Answer | Exception) -> ProxyView:
-    found, error = None, ""
-    try:
-        found = read_certificate(answer.read(dict[str, Any])) if not isinstance(answer, Exception) else None
-        error = "" if found is not None else str(answer) if isinstance(answer, Exception) else "it has none"
-    except AnswerError as wrong:
-        error = str(wrong)
-    view = _describe_proxy(pod, {})
-    return msgspec.structs.replace(view, certificate=found, certificate_error=error)
 
 
 def _gather(forbidden: Iterable[Forbidden]) -> str:

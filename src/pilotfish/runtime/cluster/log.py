@@ -86,6 +86,25 @@ class Lines:
         return line if self._timestamps else text
 
 
+class WholeLog:
+    """All of a log, as it is now."""
+
+    is_over = True
+
+    def __init__(self, ask: Callable[[], bytes]) -> None:
+        self._ask: Callable[[], bytes] | None = ask
+        self.is_empty = True
+
+    def read(self) -> bytes:
+        content = self._ask() if self._ask is not None else b""
+        self._ask = None
+        self.is_empty = self.is_empty and not content
+        return content
+
+    def close(self) -> None:
+        pass
+
+
 class FollowedLog:
     """A log that is read in the background, through the container's restarts, until its pod is gone or completed."""
 
