@@ -1,7 +1,8 @@
 """Arguments in, text and exit codes out: names, flags and output as kubectl and istioctl have them.
 
-    argv ─app─▶ one command's module ─session─▶ the mesh meant ─Client─▶ views ─render─▶ text
-                                                     └─target─▶ the pod meant
+    argv ─app─▶ a command's module ─session─┬─▶ who looks: a `Mesh`, here or in a cluster ─▶ views ─render─▶ text
+                                            ├─▶ who changes something: the mesh on this machine, by its `Client`
+                                            └─target─▶ the pod meant
 
     KIND NAME ─listing─▶ objects ─┬─ output ─▶ a table, JSON, a JSONPath's text
                                   └─ chosen ─▶ Client.patch, delete ...
