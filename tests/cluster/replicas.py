@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -102,6 +103,13 @@ class Replicas:
             for process in begun:
                 stack.callback(process.end, signal.SIGTERM, 5)
             yield [self.served(process) for process in begun]
+
+    def pilotfish(self, *arguments: str) -> str:
+        """What a command of ours prints about this cluster."""
+        command = (str(_PROGRAM), *arguments, f"--kubeconfig={self.server.api.kubeconfig}")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert not done.returncode, done.stderr
+        return done.stdout
 
     def leader(self) -> str:
         """The pod's name; "" of nobody."""

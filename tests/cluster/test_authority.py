@@ -55,7 +55,7 @@ class Replica:
 
 @asynccontextmanager
 async def replicas(
-    kubeconfig: Path, namespace: str, *, number: int = 2, spread: float = 0.5, leads: bool = True
+    kubeconfig: Path, namespace: str, *, number: int = 2, spread: float = 1.0, leads: bool = True
 ) -> AsyncIterator[list[Replica]]:
     """The first of them leads."""
     async with AsyncExitStack() as stack:
@@ -101,13 +101,23 @@ async def test_those_that_start_at_once_have_one_root(api_server: ApiServer, kub
         assert later[0].roots == made[0].roots
 
 
-async def test_a_root_that_any_of_them_is_told_to_make_is_everybody_s(api_server: ApiServer, kubectl: Kubectl) -> None:
+def outside(replica: Replica) -> SharedAuthority:
+    """Whoever may write the Secret, as `pilotfish identity rotate` does."""
+    made = SharedAuthority(replica.api, replica.shared.namespace, LABELS)
+    made.spread = replica.shared.spread
+    return made
+
+
+@pytest.mark.parametrize("by_a_replica", [True, False])
+async def test_a_root_that_somebody_makes_is_everybody_s(
+    api_server: ApiServer, kubectl: Kubectl, by_a_replica: bool
+) -> None:
     async with replicas(api_server.kubeconfig, kubectl.namespace) as made:
         first, second = made
         before = await first.signer()
-        await second.keeper.rotate()
-        assert await second.signer() == before, "nobody knows the new root yet"
+        await (second.keeper.rotate() if by_a_replica else outside(second).rotate())
         await until("both trust both", all_trust(made, 2))
+        assert await first.signer() == before, "not everybody knows the new root yet"
         await until("both sign with the new one", lambda: len({each.keeper.state.next for each in made} | {None}) == 1)
         after = {await each.signer() for each in made}
         assert len(after) == 1
@@ -153,6 +163,8 @@ async def test_an_authority_that_is_plugged_in_signs_everywhere_and_its_key_is_k
         await until("it is kept", lambda: kept(kubectl)["current"]["certificate"] == ROOT.pem)
         assert "key" not in kept(kubectl)["current"]
         assert ROOT.key not in json.dumps(kept(kubectl))
+        with pytest.raises(MachineError, match="change it there"):
+            await outside(made[0]).rotate()
 
 
 async def test_a_secret_that_holds_something_else_is_left_alone(api_server: ApiServer, kubectl: Kubectl) -> None:

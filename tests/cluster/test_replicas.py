@@ -218,6 +218,20 @@ async def test_root_certificates_and_webhooks_are_kept_as_they_should_be(replica
     kubectl("delete", "mutatingwebhookconfiguration/pilotfish")
 
 
+async def test_a_new_root_is_trusted_everywhere_long_before_it_signs(replicas: Replicas) -> None:
+    root = replicas.kubectl.within("istio-system")
+
+    def roots() -> int:
+        return str(root.get(ROOT_MAP)["data"]).count("BEGIN CERTIFICATE")
+
+    with replicas.running(2):
+        await asyncio.to_thread(root.wait, "create", ROOT_MAP)
+        before = roots()
+        said = replicas.pilotfish("identity", "rotate")
+        assert "is trusted now, and signs in 1" in said, said
+        await until("the ConfigMap has it", lambda: roots() == before + 1)
+
+
 async def test_what_an_installation_allows_is_enough(replicas: Replicas) -> None:
     """A role of discovery's account: to share an authority, to lead, and to write what a leader writes."""
     kubectl, vm = replicas.kubectl, replicas.kubectl.within("vm")

@@ -25,9 +25,9 @@ POD = "{apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {containers: [{n
 
 
 @asynccontextmanager
-async def reviews(kubeconfig: Path, namespace: str = "default") -> AsyncIterator[Reviews]:
+async def reviews(kubeconfig: Path) -> AsyncIterator[Reviews]:
     async with Api(find_access(kubeconfig)) as api:
-        made = Reviews(api, (namespace, "istiod"))
+        made = Reviews(api)
         running = create_task(made.run())
         try:
             await until("the keys are here", lambda: made.has_keys)
@@ -38,8 +38,8 @@ async def reviews(kubeconfig: Path, namespace: str = "default") -> AsyncIterator
                 await running
 
 
-def token(kubectl: Kubectl, *more: str, account: str = "default", audience: str = "istio-ca") -> str:
-    return kubectl("create", "token", account, "--audience", audience, *more).strip()
+def token(kubectl: Kubectl, *more: str, audience: str = "istio-ca") -> str:
+    return kubectl("create", "token", "default", "--audience", audience, *more).strip()
 
 
 def pod(kubectl: Kubectl) -> tuple[str, str]:
@@ -72,15 +72,6 @@ async def test_who_asks_for_something_else_is_refused(api_server: ApiServer, kub
             await made.verify(f"{head}.{body}.{forged}")
 
 
-async def test_who_may_make_tokens_of_discovery_runs_the_mesh(api_server: ApiServer, kubectl: Kubectl) -> None:
-    kubectl("create", "serviceaccount", "istiod")
-    async with reviews(api_server.kubeconfig, kubectl.namespace) as made:
-        claims = await made.verify(token(kubectl, account="istiod", audience="pilotfish-operator"))
-        assert claims.is_operator
-        with pytest.raises(RefusedTokenError):
-            await made.verify(token(kubectl, audience="pilotfish-operator"))
-
-
 async def test_the_api_server_away_stops_no_renewal(make_api_server: MakeApiServer) -> None:
     with make_api_server() as server:
         kubectl = server.api.kubectl
@@ -103,4 +94,4 @@ async def test_before_the_keys_are_known_nobody_is_refused_for_good(tmp_path: Pa
     nowhere.write_text(json.dumps(config))
     async with Api(find_access(nowhere)) as api:
         with pytest.raises(UnansweredError):
-            await Reviews(api, ("", "")).verify(token(api_server.kubectl))
+            await Reviews(api).verify(token(api_server.kubectl))

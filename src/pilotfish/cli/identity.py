@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -20,6 +20,9 @@ from pilotfish.cli.render.identity import render_authority, render_certificates
 from pilotfish.cli.session import Session, open_reader, open_session, require_root
 from pilotfish.model.renewal import LONGEST_TTL
 from pilotfish.runtime.control.views import ProxyView
+
+if TYPE_CHECKING:
+    from pilotfish.cli.mesh.cluster import Cluster
 
 _SECRETS = "an operator's token is signed with the mesh's own key"
 
@@ -64,16 +67,20 @@ def roots(output: Format | None, mesh: Meant) -> None:
 def rotate(mesh: Meant) -> None:
     """Make a new root.
 
-    All trust it at once, and certificates are signed by it some seconds later; the root before it is trusted until the
-    last certificate below it has expired. An authority of your own is not touched: change its files, or its Secret.
+    All trust it at once, and certificates are signed by it some seconds later, in a cluster two minutes; the root
+    before it is trusted until the last certificate below it has expired. An authority of your own is not touched:
+    change its files, or its Secret.
     """
     from pilotfish.identity.messages import ROTATE
 
-    session = open_session(mesh)
-    _ask(session, lambda client, token: client.ask(ROTATE, b"", token))
-    authority = Machine(session.mesh).authority()
-    following = authority.next or authority.signer
-    wait = max(0.0, (authority.next_at or 0.0) - time.time())
+    known = open_reader(mesh).mesh
+    if isinstance(known, Machine):
+        _ask(open_session(mesh), lambda client, token: client.ask(ROTATE, b"", token))
+        authority = known.authority()
+        following, at = authority.next or authority.signer, authority.next_at or 0.0
+    else:
+        following, at = cast("Cluster", known).rotate()
+    wait = max(0.0, at - time.time())
     click.echo(f"root {following.serial} is trusted now, and signs in {wait:.0f} s; 'pilotfish identity show' shows it")
 
 

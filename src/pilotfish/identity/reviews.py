@@ -8,10 +8,10 @@ made for. Source: https://kubernetes.io/docs/reference/kubernetes-api/authentica
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-from pilotfish.identity.tokens import ACCOUNT, AUDIENCE, OPERATOR, Claims, RefusedTokenError
+from pilotfish.identity.tokens import ACCOUNT, AUDIENCE, Claims, RefusedTokenError
 from pilotfish.model.private import reveal
 
 PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
@@ -19,17 +19,14 @@ _POD_NAME: Final = "authentication.kubernetes.io/pod-name"
 _POD_UID: Final = "authentication.kubernetes.io/pod-uid"
 
 
-def build_review(token: str, audiences: Iterable[str]) -> dict[str, object]:
+def build_review(token: str) -> dict[str, object]:
     """To be sent, and not to be shown."""
-    spec = {"token": reveal(token), "audiences": sorted(audiences)}
+    spec = {"token": reveal(token), "audiences": [AUDIENCE]}
     return {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
 
 
-def read_review(answer: Mapping[str, object], operator: tuple[str, str]) -> Claims:
-    """`operator`: (namespace, account) whose tokens for the audience `OPERATOR` are those of who runs the mesh.
-
-    Raises RefusedTokenError.
-    """
+def read_review(answer: Mapping[str, object]) -> Claims:
+    """Raises RefusedTokenError."""
     status = _mapping(answer.get("status"))
     if status.get("authenticated") is not True:
         why = str(status.get("error") or "the API server does not know it")
@@ -39,8 +36,6 @@ def read_review(answer: Mapping[str, object], operator: tuple[str, str]) -> Clai
     namespace, colon, account = str(user.get("username")).removeprefix(ACCOUNT).partition(":")
     if not str(user.get("username")).startswith(ACCOUNT) or not (namespace and colon and account):
         raise RefusedTokenError("it is no service account's")
-    if OPERATOR in audiences and (namespace, account) == operator:
-        return Claims("", "", is_operator=True)
     if AUDIENCE not in audiences:
         # An API server that knows nothing of audiences says none.
         raise RefusedTokenError(f"it is for {', '.join(audiences) or 'nobody'}, and not for {AUDIENCE}")

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from pilotfish.model.frontend import Frontend
     from pilotfish.model.names import NameTable
     from pilotfish.runtime.control.client import Unstructured
-    from pilotfish.runtime.control.views import IdentityView, OwnerView, VersionView
+    from pilotfish.runtime.control.views import CertificateView, IdentityView, OwnerView, VersionView
     from pilotfish.runtime.echo.calls import Result
     from pilotfish.runtime.http.message import Answer
 
@@ -236,6 +236,16 @@ class Cluster:
         from pilotfish.runtime.control.views import IdentityView
 
         return self._ask_plane(Request("GET", "/api/identity"), IdentityView, "what signs certificates")
+
+    def rotate(self) -> tuple[CertificateView, float]:
+        """Makes a new root, which all replicas follow. It, and when it begins to sign."""
+        from pilotfish.identity.authority import load_all
+        from pilotfish.install.names import OURS
+        from pilotfish.runtime.certificates import describe
+        from pilotfish.runtime.cluster.authority import SharedAuthority
+
+        state = self._run(SharedAuthority(self._api, ROOT_NAMESPACE, OURS).rotate())
+        return describe(load_all(state.wanted.certificate)[0]), state.next_at
 
     def names(self, pod: PodView) -> NameTable:
         from pilotfish.model.names import NameTable

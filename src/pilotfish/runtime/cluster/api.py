@@ -288,6 +288,8 @@ class Api:
                         if isinstance(error, TimeoutError):
                             raise
                         raise self._unreachable(error) from error
+                    finally:
+                        _drop_unread(response)
                     return
                 retry_after = response.headers.get("Retry-After", "")
                 async with asyncio.timeout_at(until):
@@ -378,6 +380,14 @@ async def _read(response: aiohttp.ClientResponse, path: str) -> bytes:
         if size > MOST:
             raise Unreachable(f"the answer for {path} is longer than {MOST} bytes", "ask for less of it")
     return b"".join(pieces)
+
+
+def _drop_unread(response: aiohttp.ClientResponse) -> None:
+    """The connection of an answer that nobody wants the rest of, such as a watch: TLS would wait for the server to say
+    goodbye, for half a minute where it is stuck."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None and not response.content.at_eof():
+        connection.transport.abort()
 
 
 def _text(value: Param) -> str:

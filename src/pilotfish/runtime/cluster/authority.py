@@ -14,10 +14,13 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import Any, Final
 
 from pilotfish.cluster.events import COMPONENT
 from pilotfish.identity import kept
+from pilotfish.identity.authority import make_root
+from pilotfish.identity.succession import Succession, change
 from pilotfish.runtime.cluster.api import APPLY, Api
 from pilotfish.runtime.cluster.errors import ApiError
 from pilotfish.runtime.cluster.leader import Acting
@@ -44,7 +47,7 @@ class SharedAuthority:
 
     def __init__(self, api: Api, namespace: str, labels: Mapping[str, str]) -> None:
         self._api = api
-        self._namespace = namespace
+        self.namespace = namespace
         self._labels = dict(labels)
         self._collection = f"/api/v1/namespaces/{namespace}/secrets"
         self._path = f"{self._collection}/{NAME}"
@@ -60,21 +63,32 @@ class SharedAuthority:
     def state(self) -> State:
         return self._state
 
+    async def rotate(self) -> Succession:
+        """A new root of our own, for whoever may write the Secret: the replicas follow it. Raises MachineError."""
+        if not await self._read():
+            raise MachineError(f"there is no Secret {NAME} in {self.namespace}", "see whether discovery runs")
+        succession, domains = self._state
+        if not succession.wanted.is_ours:
+            raise MachineError("the authority is plugged in (Secret cacerts)", "change it there, and it is followed")
+        root = make_root(domains.current, time.time())
+        await self.change(lambda state, named: (change(state, root, time.time(), self.spread), named))
+        return self._state[0]
+
     async def open(self, first: State, adopt: Adopt) -> State:
         self._state = first
         for _ in range(_ATTEMPTS):
             if await self._read():
                 break
             if await self._write(self._api, first):
-                _log.info("made a certificate authority: Secret %s in %s", NAME, self._namespace)
+                _log.info("made a certificate authority: Secret %s in %s", NAME, self.namespace)
                 break
         else:
-            raise MachineError(f"Secret {NAME} in {self._namespace} comes and goes", "see who deletes it")
+            raise MachineError(f"Secret {NAME} in {self.namespace} comes and goes", "see who deletes it")
         self._adopt = adopt
         return self._state
 
-    async def change(self, change: Change) -> None:
-        await self._change(self._api, change)
+    async def change(self, step: Change) -> None:
+        await self._change(self._api, step)
 
     def look(self) -> None:
         self._woken.set()
@@ -109,26 +123,26 @@ class SharedAuthority:
     async def _follow(self) -> None:
         if not await self._read():
             self._lost()
-        async for event in self._api.watch(
-            self._collection, since=self._version, fieldSelector=f"metadata.name={NAME}"
-        ):
-            match event.type:
-                case "ADDED" | "MODIFIED":
-                    self._take(event.object)
-                case "DELETED":
-                    self._lost()
-                case "ERROR":
-                    return
+        chosen = f"metadata.name={NAME}"
+        async with aclosing(self._api.watch(self._collection, since=self._version, fieldSelector=chosen)) as events:
+            async for event in events:
+                match event.type:
+                    case "ADDED" | "MODIFIED":
+                        self._take(event.object)
+                    case "DELETED":
+                        self._lost()
+                    case "ERROR":
+                        return
 
-    async def _change(self, api: Api | Acting, change: Change) -> None:
+    async def _change(self, api: Api | Acting, step: Change) -> None:
         for _ in range(_ATTEMPTS):
-            state = change(*self._state)
+            state = step(*self._state)
             if self._version and kept.encode(*state) == self._stored:
                 return
             if await self._write(api, state):
                 return
             await self._read()
-        raise MachineError(f"Secret {NAME} in {self._namespace} is written by others all the time", "see who does")
+        raise MachineError(f"Secret {NAME} in {self.namespace} is written by others all the time", "see who does")
 
     async def _read(self) -> bool:
         """False if there is none."""
@@ -165,7 +179,7 @@ class SharedAuthority:
             "apiVersion": "v1",
             "kind": "Secret",
             "type": "Opaque",
-            "metadata": {"name": NAME, "namespace": self._namespace, "labels": self._labels, **version},
+            "metadata": {"name": NAME, "namespace": self.namespace, "labels": self._labels, **version},
             "data": {name: base64.b64encode(each).decode() for name, each in content.items()},
         }
 
@@ -174,20 +188,22 @@ class SharedAuthority:
         try:
             stored = base64.b64decode(found["data"][_STATE], validate=True)
             succession, domains = kept.decode(stored)
+            if domains is None:
+                raise ValueError("it names no trust domain")
             version = str(found["metadata"]["resourceVersion"])
         except (KeyError, TypeError, ValueError) as error:
             raise MachineError(
-                f"Secret {NAME} in {self._namespace} holds no authority",
+                f"Secret {NAME} in {self.namespace} holds no authority",
                 "restore it, or delete it for a new root",
             ) from error
         before = self._stored
         self._stored, self._version = stored, version
         if stored != before:
-            self._state = succession, domains or self._state[1]
+            self._state = succession, domains
             self._adopt(*self._state)
         self._woken.set()
 
     def _lost(self) -> None:
-        _log.warning("Secret %s in %s was deleted; it is written again", NAME, self._namespace)
+        _log.warning("Secret %s in %s was deleted; it is written again", NAME, self.namespace)
         self._version = ""
         self._woken.set()

@@ -19,13 +19,13 @@ from typing import Final
 from pilotfish.config.checks.request_authentication import parse_keys
 from pilotfish.identity.jwks import public_keys
 from pilotfish.identity.reviews import PATH, build_review, read_review
-from pilotfish.identity.tokens import AUDIENCE, OPERATOR, Claims, RefusedTokenError, glance, verify
+from pilotfish.identity.tokens import AUDIENCE, Claims, RefusedTokenError, glance, verify
 from pilotfish.runtime.cluster.api import Api
 from pilotfish.runtime.discovery.callers import UnansweredError
 from pilotfish.runtime.errors import MachineError
 
 _log = logging.getLogger(__name__)
-_AUDIENCES: Final = frozenset((AUDIENCE, OPERATOR))
+_AUDIENCES: Final = frozenset((AUDIENCE,))
 _TIMEOUT: Final = 2.0
 """Seconds for a review: an agent waits five for its certificate."""
 _AWAY: Final = 5.0
@@ -51,10 +51,8 @@ class _Answer:
 class Reviews:
     """Implements `callers.Tokens`. `run` it, so that there are keys when they are needed."""
 
-    def __init__(self, api: Api, operator: tuple[str, str]) -> None:
-        """`operator`: (namespace, account) whose tokens of the audience `OPERATOR` are of who runs the mesh."""
+    def __init__(self, api: Api) -> None:
         self._api = api
-        self._operator = operator
         self._keys: tuple[bytes, ...] = ()
         self._answers: dict[bytes, _Answer] = {}
         self._places = asyncio.Semaphore(_MOST_AT_A_TIME)
@@ -99,8 +97,8 @@ class Reviews:
         if now < self._away_until:
             return self._by_keys(token)
         try:
-            answer = await self._api.send("POST", PATH, build_review(token, _AUDIENCES), timeout=_TIMEOUT)
-            claims = read_review(answer if isinstance(answer, dict) else {}, self._operator)
+            answer = await self._api.send("POST", PATH, build_review(token), timeout=_TIMEOUT)
+            claims = read_review(answer if isinstance(answer, dict) else {})
         except RefusedTokenError as error:
             return _Answer(now + _BAD, None, str(error))
         except MachineError as error:
@@ -115,7 +113,7 @@ class Reviews:
         if not self._keys:
             raise UnansweredError("the API server is away, and its keys are not known yet")
         try:
-            return _Answer(0.0, verify(token, self._keys, frozenset((AUDIENCE,)), time.time()))
+            return _Answer(0.0, verify(token, self._keys, _AUDIENCES, time.time()))
         except RefusedTokenError as error:
             return _Answer(0.0, None, str(error))
 

@@ -41,7 +41,7 @@ class Shared(Protocol):
         """
         ...
 
-    async def change(self, change: Change) -> None:
+    async def change(self, step: Change) -> None:
         """In force here once it returns. MachineError where it can't be written."""
         ...
 

@@ -47,7 +47,7 @@ class InCluster:
         self._api = Api(access, "pilotfish-discovery")
         self.me = os.environ.get("POD_NAME") or socket.gethostname()
         self.authority = SharedAuthority(self._api, namespace, OURS)
-        self.tokens = Reviews(self._api, (namespace, self._names.service))
+        self.tokens = Reviews(self._api)
         self.leader: Leader | None = None
         self._roots: RootMaps | None = None
         self._signs = False
