@@ -262,7 +262,8 @@ async def test_an_etcd_that_stands_still_for_a_while(make_api_server: MakeApiSer
 async def test_a_way_that_swallows_all_is_noticed(
     make_api_server: MakeApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pilotfish.runtime.cluster.reflector.IDLE", 2.0)
+    monkeypatch.setattr("pilotfish.runtime.cluster.reflector.LASTS", 1.0)
+    monkeypatch.setattr("pilotfish.runtime.cluster.api.OVERDUE", 1.0)
     with make_api_server() as server:
         access = find_access(server.api.kubeconfig)
         async with asking(server.api.kubeconfig) as api, Way(access) as way, following(way.access) as found:

@@ -145,8 +145,11 @@ async def test_events_are_cut_where_lines_are_however_they_arrive() -> None:
     assert found == [("ADDED", {"n": 1}), ("BOOKMARK", {"n": 2})]
 
 
-async def test_a_watch_that_says_nothing_for_long_is_over() -> None:
+async def test_a_watch_that_is_not_even_ended_when_it_is_to_end_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "OVERDUE", 0.1)
+
     async def watch(request: web.BaseRequest) -> web.StreamResponse:
+        assert request.query["timeoutSeconds"] == "1"
         response = web.StreamResponse()
         await response.prepare(request)
         await asyncio.sleep(60)
@@ -154,7 +157,7 @@ async def test_a_watch_that_says_nothing_for_long_is_over() -> None:
 
     async with serving(watch) as api:
         with pytest.raises(Unreachable, match=r"has said nothing for 0 s of a watch of /api/v1/pods"):
-            _ = [event async for event in api.watch("/api/v1/pods", idle=0.2)]
+            _ = [event async for event in api.watch("/api/v1/pods", lasts=0.1)]
 
 
 async def test_nobody_listens_there() -> None:

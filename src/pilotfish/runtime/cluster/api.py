@@ -15,6 +15,7 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Final
 from urllib.request import getproxies, proxy_bypass
 
@@ -34,8 +35,11 @@ TIMEOUT: Final = 30.0
 MOST: Final = 256 * 2**20
 """Bytes of an answer, and of one event of a watch."""
 MOST_OF_AN_EVENT: Final = 16 * 2**20
-IDLE: Final = 90.0
-"""Seconds after which a watch that says nothing is dead: a server that is alive sends a bookmark each minute."""
+LASTS: Final = 75
+"""Seconds after which the server is asked to end a watch: a kind of which nothing changes may have nothing to say for
+hours, and so would a way that is dead."""
+OVERDUE: Final = 15.0
+"""Seconds after that, without a word, by which it is taken for dead."""
 _MOST_REFUSAL: Final = 2**20
 _CONNECT: Final = 10.0
 _PAUSE: Final = 1.0
@@ -170,19 +174,20 @@ class Api:
         *,
         since: str = "",
         shape: Any = Any,
-        idle: float = IDLE,
+        lasts: float = LASTS,
         opened: Callable[[], None] = lambda: None,
         **params: Param,
     ) -> AsyncGenerator[Event, None]:
-        """What changes, until the server ends it. `since`: a resourceVersion. Unreachable after `idle` seconds of
-        silence. An event of type ERROR is given out as any other. `opened` is called when the server has agreed."""
+        """What changes, until the server ends it. `since`: a resourceVersion. `lasts`: seconds after which it does;
+        Unreachable where it says nothing, not even that, for longer. An event of type ERROR is given out as any other.
+        `opened` is called when the server has agreed."""
         decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(shape)
-        asked: dict[str, Param] = {"watch": True, "allowWatchBookmarks": True, **params}
+        asked: dict[str, Param] = {"watch": True, "allowWatchBookmarks": True, "timeoutSeconds": ceil(lasts), **params}
         if since:
             asked["resourceVersion"] = since
         async with self._open("GET", path, asked) as response:
             opened()
-            async for line in self._lines(response, path, idle):
+            async for line in self._lines(response, path, lasts + OVERDUE):
                 event = _decode(_EVENTS, line, path)
                 if event.type == "ERROR":
                     kept = msgspec.json.decode(event.object)

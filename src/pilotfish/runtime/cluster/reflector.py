@@ -24,7 +24,7 @@ from pilotfish.cluster.reflection import Ask, Reflection
 from pilotfish.cluster.status import Refusal
 from pilotfish.model import ObjectRef
 from pilotfish.model.kind import Kind
-from pilotfish.runtime.cluster.api import IDLE, Api, Param
+from pilotfish.runtime.cluster.api import LASTS, Api, Param
 from pilotfish.runtime.cluster.errors import ApiError, Forbidden, Unreachable, refused
 from pilotfish.runtime.errors import MachineError
 
@@ -36,8 +36,6 @@ _SELDOM: Final = 10.0
 """The same where a kind, or a permission, is missing."""
 _LIVED: Final = 1.0
 """Seconds after which a watch that ends was not a failure."""
-_WATCH: Final = 300
-"""Seconds, and up to twice as many, after which the server is to end a watch."""
 _GONE: Final = 410
 _UNSERVED: Final = (400, 405, 422, 500)
 """What servers say that have no lists over watches, or an etcd that is too old for them (500)."""
@@ -171,13 +169,14 @@ class Reflector:
         self._end_list(self._reflection.listed(version))
 
     async def _watch(self, ask: Ask) -> None:
-        params: dict[str, Any] = {**self._selectors(), "timeoutSeconds": random.randint(_WATCH, 2 * _WATCH)}
+        params: dict[str, Any] = self._selectors()
         if ask is Ask.STREAM:
             params |= {"sendInitialEvents": True, "resourceVersionMatch": "NotOlderThan"}
         since = self._reflection.version
+        lasts = LASTS * random.uniform(0.8, 1.2)  # not all at the same time
         try:
             async for event in self._api.watch(
-                self._path(), since=since, shape=msgspec.Raw, opened=self._on_open, idle=IDLE, **params
+                self._path(), since=since, shape=msgspec.Raw, opened=self._on_open, lasts=lasts, **params
             ):
                 self._on_event(event.type, event.object)
         except ApiError as error:
