@@ -72,8 +72,8 @@ _STATUS: Final = {
 
 
 def build_crds(labels: dict[str, str]) -> tuple[Definition, ...]:
-    """One of each of Istio's kinds, those that are not supported among them: whoever applies an object of such a kind is
-    told so by the webhook, where kubectl would only say that there is no such kind."""
+    """One of each of Istio's kinds, those that are not supported among them: whoever applies an object of such a kind
+    is told so by the webhook, where kubectl would only say that there is no such kind."""
     return tuple(_definition(kind, labels) for kind in sorted(KINDS) if kind.is_istio)
 
 
