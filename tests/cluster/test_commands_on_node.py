@@ -20,6 +20,7 @@ from tests.cluster.conftest import own_namespace
 from tests.cluster.images import TOOLS
 from tests.cluster.kubectl import Kubectl, Object
 from tests.cluster.node import Node
+from tests.cluster.pki import Pki
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.node
@@ -179,6 +180,22 @@ def test_a_way_is_explained_and_really_gone(mesh: Kubectl, tmp_path: Path) -> No
     case = {"from": "deploy/client", "to": "http://web/", "expect": {"pod": "web-*"}}
     cases.write_text(yaml.safe_dump({"namespace": mesh.namespace, "cases": [case]}))
     assert run(mesh, "test", str(cases)) == "1 passed, 0 failed\n"
+
+
+def test_a_way_is_explained_to_who_may_not_ask_discovery(mesh: Kubectl, node: Node) -> None:
+    """Names are then what the objects of his namespace say, and whose a step is, what its Envoy says."""
+    server = json.loads(mesh.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    carl = mesh.as_user(Pki(node.layout.pki).user("carl", server, "carl"))
+    mesh("create", "role", "carl", "--verb=get,list", "--resource=pods,pods/portforward,services")
+    mesh("create", "rolebinding", "carl", "--role=carl", "--user=carl")
+    done = subprocess.run(
+        command(carl, "explain", "deploy/client", "http://web/", "--assert", "pod=web-*"),
+        text=True, capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "names are told by the objects as they are: the API server forbids carl to list pods" in done.stderr
+    assert "only what the proxies say themselves is known of whose the steps are" in done.stderr
+    assert done.stdout.startswith("answered by web-")
 
 
 def test_a_log_is_followed_across_a_restart_until_its_pod_is_gone(mesh: Kubectl) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import yaml
 
 from pilotfish.capture import CaptureSpec, parse_spec
 from pilotfish.capture.flags import parse_flags, render_flags
+from pilotfish.cli.mesh.cluster_rules import read_rules
 from pilotfish.runtime.cluster.describe import Pod, Service, describe_pod, describe_service, find_capture
 from pilotfish.runtime.control.views import PodView
 
@@ -145,3 +149,27 @@ def test_a_service_is_told_by_what_selects_its_pods() -> None:
     spec = {"clusterIP": "10.96.0.7", "selector": {"app": "web"}, "ports": [{"port": 80, "protocol": "TCP"}]}
     found = describe_service(msgspec.convert({"metadata": {"name": "web", "namespace": "vm"}, "spec": spec}, Service))
     assert (found.cluster_ip, found.selector, found.ports) == ("10.96.0.7", {"app": "web"}, ("80/TCP",))
+
+
+def injected() -> Iterator[tuple[str, dict[str, Any]]]:
+    for file in sorted((Path(__file__).parents[1] / "inject" / "pods").glob("*/out.yaml")):
+        for each in filter(None, yaml.safe_load_all(file.read_text())):
+            spec: dict[str, Any] = each.get("spec") or {}
+            made = spec.get("jobTemplate", {"spec": spec})["spec"].get("template", each)
+            if isinstance(made, dict) and "containers" in made.get("spec", {}):
+                yield file.parent.name, made
+
+
+def test_what_the_injector_makes_of_pods_is_understood() -> None:
+    seen = {"captured": 0, "bare": 0, "gateway": 0}
+    for case, document in injected():
+        pod = msgspec.convert({"status": {}, **document}, Pod)
+        view, flags = describe_pod(pod), find_capture(pod)
+        every = (*document["spec"]["containers"], *document["spec"].get("initContainers", ()))
+        assert view.captured is any(each["name"] == "istio-proxy" for each in every), case
+        asks = "gateway" in document["metadata"].get("annotations", {}).get("inject.istio.io/templates", "")
+        assert view.gateway is (view.captured and asks), case
+        if flags is not None:
+            assert any(table.chains for table in read_rules(case, flags, 4).tables), case
+        seen["gateway" if view.gateway else "captured" if flags is not None else "bare"] += 1
+    assert all(seen.values()), seen
