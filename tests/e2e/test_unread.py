@@ -77,12 +77,11 @@ def steady(mesh: Mesh, rate: int) -> Iterator[dict[str, Any]]:
         client.wait()
 
 
-def listeners(mesh: Mesh) -> str:
-    return mesh.call("pc", "listeners", "deploy/server.vm", "--port", "15006").stdout
+def listed(mesh: Mesh, what: str, pod: str = "deploy/server.vm") -> None:
+    def is_said() -> bool:
+        return what in mesh.call("pc", "listeners", pod, "--port", "15006", check=False).stdout
 
-
-def listed(mesh: Mesh, what: str) -> None:
-    wait_until(f"the server's listeners say {what!r}", lambda: what in listeners(mesh))
+    wait_until(f"the listeners of {pod} say {what!r}", is_said)
 
 
 def test_a_reason_to_read_comes_and_goes_under_load(make_mesh: MakeMesh) -> None:
@@ -181,3 +180,58 @@ spec:
 
         (found,) = wait_until("it is ended", after)
         assert 3.5 < found < 5
+
+
+RPC_SERVER = """
+import grpc
+from concurrent.futures import ThreadPoolExecutor
+echo = grpc.unary_unary_rpc_method_handler(lambda request, _: request)
+server = grpc.server(ThreadPoolExecutor(4))
+server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("Echo", {"Say": echo}),))
+server.add_insecure_port("0.0.0.0:8000")
+server.start()
+server.wait_for_termination()
+"""
+RPC_CLIENT = """
+import collections, grpc
+codes = collections.Counter()
+with grpc.insecure_channel("rpc:8000") as channel:
+    for _ in range(60):
+        try:
+            channel.unary_unary("/Echo/Say")(b"hello", timeout=10)
+            codes["OK"] += 1
+        except grpc.RpcError as error:
+            codes[error.code().name] += 1
+print(*codes)
+"""
+RPC = f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: rpc, namespace: vm}}
+spec: {{selector: {{app: rpc}}, ports: [{{name: grpc, port: 8000}}]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: rpc, namespace: vm, labels: {{app: rpc}}}}
+spec:
+  containers:
+  - name: app
+    command: [{sys.executable}, -c, {json.dumps(RPC_SERVER)}]
+    readinessProbe: {{tcpSocket: {{port: 8000}}, periodSeconds: 1}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: gone, namespace: vm, labels: {{app: rpc}}}}
+spec: {{containers: [{{name: app, command: [sleep, infinity]}}]}}
+"""
+
+
+def test_what_grpc_calls_of_an_app_that_is_gone_is_tried_elsewhere(make_mesh: MakeMesh) -> None:
+    """As where the server's proxy reads them and answers UNAVAILABLE, which nobody has to ask to be tried again."""
+    with make_mesh("unread-rpc", CLIENT + RPC) as mesh:
+        for reading in ("", 'annotations: {pilotfish.io/inbound: "http"}, '):
+            mesh.write("mesh.yaml", CLIENT + RPC.replace("labels: {app: rpc}", f"{reading}labels: {{app: rpc}}"))
+            what = "pilotfish.io/inbound" if reading else UNREAD
+            for pod in ("rpc.vm", "gone.vm"):
+                listed(mesh, what, pod)
+            assert mesh.exec("client.vm", sys.executable, "-c", RPC_CLIENT).stdout.split() == ["OK"]

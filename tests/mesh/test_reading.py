@@ -159,8 +159,13 @@ def test_an_object_asks_for_it(policy: Manifest, expected: str) -> None:
     assert (reason(graph), asks(graph)) == (expected, not expected)
 
 
-@pytest.mark.parametrize("protocol", ["grpc", "http2", "grpc-web", "tcp", "x"])
-def test_what_is_not_declared_to_be_http_1(protocol: str) -> None:
+def test_grpc_is_read_once() -> None:
+    graph = mesh_of(service("web", ports=[{"name": "grpc", "port": 80, "targetPort": 8080}]), web())
+    assert (reason(graph), asks(graph)) == ("", True)
+
+
+@pytest.mark.parametrize("protocol", ["http2", "grpc-web", "tcp", "x"])
+def test_what_may_be_several_things_is_read(protocol: str) -> None:
     graph = mesh_of(service("web", ports=[{"name": protocol, "port": 80, "targetPort": 8080}]), web())
     assert reason(graph).startswith("its protocol is ")
     assert not asks(graph)

@@ -36,6 +36,7 @@ from pilotfish.envoy.naming import (
     BLACK_HOLE,
     INBOUND_PASSTHROUGH,
     OURS,
+    READ_GRPC,
     READ_HTTP,
     READS,
     VIRTUAL_INBOUND,
@@ -100,11 +101,6 @@ class Common:
     tries: Timeouts
     """Of each of them."""
 
-    @property
-    def connects(self) -> int:
-        """How often the app is called for a connection in which requests have been read: as for each of these."""
-        return 1 + (self.retries.attempts if self.retries is not None else 0)
-
 
 @dataclass(frozen=True, slots=True)
 class _End:
@@ -139,7 +135,7 @@ def build_chains(
     route = build_inbound_route(cluster, port.service_port, cluster, f"{port.host}:{port.service_port}", *again)
     http = _http(common, name, f"inbound_{name}", route)
     tcp = _tcp(common, name, cluster, build_passing(passing) if passing is not None else TcpProxy(), counted)
-    read = _tcp(common, name, cluster, _build_read(common), counted) if not reason else None
+    read = _tcp(common, name, cluster, _build_read(again[0]), counted) if not reason else None
     return _tell_apart(common.mesh, _Ends(port.number, http, tcp, read, reason), protocol, taken)
 
 
@@ -169,7 +165,7 @@ def _tell_apart(mesh: MeshSettings, ends: _Ends, protocol: Protocol, taken: Take
 def _of_mesh(mesh: MeshSettings, ends: _Ends, protocol: Protocol, is_strict: bool) -> Iterator[FilterChain]:
     socket = tls_socket(build_server(mesh.mutual))
     if ends.read is not None:
-        yield _chain(ends.read, _match(ends.port, "tls", (READ_HTTP,)), socket)
+        yield _chain(ends.read, _match(ends.port, "tls", (READ_GRPC if protocol.is_grpc else READ_HTTP,)), socket)
     if protocol.is_sniffed:
         yield _chain(ends.http, _match(ends.port, "tls", MESH_HTTP), socket)
     rest = _explained(ends.http, ends.reason) if protocol.is_http else ends.tcp
@@ -227,11 +223,13 @@ def _explained(end: _End, reason: str) -> _End:
     return replace(end, metadata=metadata)
 
 
-def _build_read(common: Common) -> TcpProxy:
+def _build_read(retries: Retries | None) -> TcpProxy:
     """Such connections are ended by the clients' proxies, which know what is under way on them. An app that does not
-    listen yet is called again, as for a request; meanwhile the client's handshake waits."""
-    proxy = TcpProxy(idle_timeout=seconds(0), max_connect_attempts=UInt32Value(value=common.connects))
-    proxy.backoff_options.base_interval.FromMilliseconds(_BACKOFF)
+    listen yet is called again as it is for a request (`retries`)."""
+    proxy = TcpProxy(idle_timeout=seconds(0))
+    if retries is not None:
+        proxy.max_connect_attempts.value = 1 + retries.attempts
+        proxy.backoff_options.base_interval.FromMilliseconds(_BACKOFF)
     return proxy
 
 

@@ -30,7 +30,7 @@ from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import (
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 
 from pilotfish.envoy.message import pack, seconds
-from pilotfish.envoy.naming import MESH_ROOTS, READ_HTTP, SDS_CLUSTER, WORKLOAD_CERTIFICATE
+from pilotfish.envoy.naming import MESH_ROOTS, READ_GRPC, READ_HTTP, SDS_CLUSTER, WORKLOAD_CERTIFICATE
 from pilotfish.model import Protocol
 from pilotfish.model.service import MUTUAL
 from pilotfish.model.settings import MutualSettings
@@ -162,7 +162,8 @@ def _spoken(peer: Peer, options: HttpProtocolOptions) -> tuple[str, ...]:
     if not (protocol.is_http or protocol.is_sniffed):
         return SPOKEN[Protocol.TCP]
     if options.explicit_http_config.HasField("http2_protocol_options"):
-        return SPOKEN[Protocol.HTTP2]
+        is_read = peer.needs_no_reading and protocol is Protocol.GRPC
+        return (READ_GRPC, *SPOKEN[Protocol.HTTP2]) if is_read else SPOKEN[Protocol.HTTP2]
     is_either = options.HasField("use_downstream_protocol_config")
     if is_either:
         return SPOKEN[Protocol.AUTO]

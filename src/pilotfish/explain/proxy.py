@@ -17,7 +17,7 @@ from envoy.extensions.filters.network.set_filter_state.v3.set_filter_state_pb2 i
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsContext
 
-from pilotfish.envoy.naming import OURS, READ_HTTP, READS, WORKLOAD_CERTIFICATE
+from pilotfish.envoy.naming import OURS, READ, READS, WORKLOAD_CERTIFICATE
 from pilotfish.explain.actions import describe, redirect, rewrite
 from pilotfish.explain.call import Application, Call, Failure, Tls
 from pilotfish.explain.choice import Choice
@@ -114,7 +114,7 @@ def _sniff(branch: Branch, listener: Listener, looking: str, call: Call) -> Bran
 
 def _reading(chain: FilterChain) -> dict[str, object]:
     """Whether the server's proxy reads what the client's has read."""
-    if READ_HTTP in chain.filter_chain_match.application_protocols:
+    if any(each in READ for each in chain.filter_chain_match.application_protocols):
         return {"requests": "passed on as the client's proxy has read them"}
     if OURS not in chain.metadata.filter_metadata:
         return {}

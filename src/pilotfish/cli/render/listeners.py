@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pilotfish.cli.render.dump import Json, at, items, socket_address, strings, text
 from pilotfish.cli.render.routes import describe_match
 from pilotfish.cli.render.table import Table, table
-from pilotfish.envoy.naming import OURS, READ_HTTP, READS
+from pilotfish.envoy.naming import OURS, READ, READS
 
 _HTTP = "envoy.filters.network.http_connection_manager"
 _TCP = "envoy.filters.network.tcp_proxy"
@@ -88,7 +88,7 @@ def _destination(chain: Json) -> str:
 
 def _reading(chain: Json) -> str:
     """Of TLS of the mesh that ends here: who reads the requests within, and why."""
-    if READ_HTTP in strings(chain.get("filter_chain_match"), "application_protocols"):
+    if any(each in READ for each in strings(chain.get("filter_chain_match"), "application_protocols")):
         return "; requests are read by the client's proxy"
     reason = text(chain, "metadata", "filter_metadata", OURS, READS)
     return f"; requests are read: {reason}" if reason else ""

@@ -36,15 +36,15 @@ from pilotfish.model.proxy import ProxyType
 from pilotfish.model.service import Endpoint
 from pilotfish.model.settings import ConnectionSettings
 
-_READ_ALREADY: Final = (Protocol.HTTP, Protocol.HTTP_PROXY)
-"""HTTP/1.1, and nothing else, is what clients speak to these. Of gRPC the server's proxy answers UNAVAILABLE for an app
-that is gone, which clients try again; of what declares nothing nobody knows whether it is gRPC."""
+_READ_ALREADY: Final = (Protocol.HTTP, Protocol.HTTP_PROXY, Protocol.GRPC)
+"""What is spoken to these is known: HTTP/1.1, or gRPC. Ports of HTTP/2, and such as declare nothing, may have either;
+of gRPC alone, what has been under way to an app that is gone may be tried again (UNAVAILABLE)."""
 
 
 @query(index=True)
 def reason_to_read(db: Reads, port: InboundPort, mode: MutualTLS, guard: Guard, asked: str) -> str:
-    """Why the server's proxy reads the requests to a port of HTTP, as people are told; "" if it need not. `asked`: by
-    the pod, as `Inbound` has it."""
+    """Why the server's proxy reads the requests to a port of HTTP or gRPC, as people are told; "" if it need not.
+    `asked`: by the pod, as `Inbound` has it."""
     protocol = inbound_protocol(db, port)
     if protocol not in _READ_ALREADY:
         return f"its protocol is {protocol}"
