@@ -88,7 +88,7 @@ async def test_a_proxy_that_moves_is_sent_nothing_that_it_has(replicas: Replicas
         assert {kind: {name: each.version for name, each in afresh.has[kind].items()} for kind in held} == held
         before = client.received
         async with connected(second.secure, client, NODE, channel(second, shown)):
-            vm.apply(virtual_service("one", "one", timeout="7s"))
+            await asyncio.to_thread(vm.apply, virtual_service("one", "one", timeout="7s"))
             await client.until("the change is there", lambda: client.has[ROUTE]["8000"].version != held[ROUTE]["8000"])
             assert client.received == before + 1, "no more than what had changed was sent"
         vm("delete", "virtualservice/one", "service/one", "serviceentry/api", "pod/web", "--now")
@@ -107,7 +107,7 @@ async def test_what_a_proxy_refuses_stands_in_the_status_until_it_is_mended(repl
             await has_all(client)
             good = client.route()
             bad = {"headers": {"request": {"set": {"x-mark": "marker-of-the-bad-one"}}}}
-            vm.apply(virtual_service("one", "one", timeout="3s", **bad))
+            await asyncio.to_thread(vm.apply, virtual_service("one", "one", timeout="3s", **bad))
 
             async def reconciled(status: str) -> dict[str, Any]:
                 found = (await asyncio.to_thread(vm.get, "virtualservice/one")).get("status", {})
@@ -118,7 +118,7 @@ async def test_what_a_proxy_refuses_stands_in_the_status_until_it_is_mended(repl
                 chosen = f"involvedObject.name=one,reason={reason}"
                 return await asyncio.to_thread(vm.items, "events", "--field-selector", chosen)
 
-            said = await until("it is told", lambda: reconciled("False"), 20)
+            said = await until("it is told", lambda: reconciled("False"), 60)
             assert said["reason"] == "RefusedByEnvoy"
             assert "refused by 1 proxy" in said["message"]
             assert said["observedGeneration"] == vm.get("virtualservice/one")["metadata"]["generation"]
@@ -127,8 +127,8 @@ async def test_what_a_proxy_refuses_stands_in_the_status_until_it_is_mended(repl
             assert event["involvedObject"]["fieldPath"] == "spec.http[0].headers"
             assert client.route() == good, "the last good form is in force"
             await _assert_quiet(vm)
-            vm.apply(virtual_service("one", "one", timeout="4s"))
-            await until("it is mended", lambda: reconciled("True"), 20)
+            await asyncio.to_thread(vm.apply, virtual_service("one", "one", timeout="4s"))
+            await until("it is mended", lambda: reconciled("True"), 60)
             assert await until("that is told of", lambda: events("Mended"))
             assert client.route() != good
         vm("delete", "virtualservice/one", "service/one", "pod/web", "--now")
@@ -162,14 +162,14 @@ async def test_what_one_replica_is_told_by_its_proxies_the_leader_writes(replica
         async with connected(other.secure, client, NODE, channel(other, shown)):
             await has_all(client)
             bad = {"headers": {"request": {"set": {"x-mark": "marker-of-the-bad-one"}}}}
-            vm.apply(virtual_service("one", "one", **bad))
+            await asyncio.to_thread(vm.apply, virtual_service("one", "one", **bad))
 
             async def message() -> str:
                 found = await asyncio.to_thread(vm.get, "virtualservice/one")
                 listed: list[dict[str, Any]] = found.get("status", {}).get("conditions", [])
                 return next((each["message"] for each in listed if each["reason"] == "RefusedByEnvoy"), "")
 
-            assert "refused by 1 proxy" in await until("the leader knows", message, 30)
+            assert "refused by 1 proxy" in await until("the leader knows", message, 60)
     vm("delete", "virtualservice/one", "service/one", "pod/web", "--now")
     root("delete", "pod/istiod-1", "serviceaccount/istiod", "--now")
     root("delete", "endpointslice", "--all")

@@ -98,13 +98,18 @@ class SharedAuthority:
         first, most = _RETRY
         pause = first
         while True:
+            began = time.monotonic()
             try:
                 await self._follow()
-                pause = first
+                if time.monotonic() - began > first:  # the server ends a watch now and then
+                    pause = first
+                    continue
             except MachineError as error:
                 _log.warning("the authority is not followed: %s", error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, most)
+            except Exception:  # a bug; what was read last signs on
+                _log.exception("the authority is not followed")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, most)
 
     async def lead(self, acting: Acting, chosen: Change) -> None:
         """Write what the user's objects and the time ask for, as `chosen` says."""

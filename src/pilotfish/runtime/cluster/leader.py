@@ -128,6 +128,9 @@ class Leader:
                 self._note(str(error))
         except MachineError as error:
             self._note(str(error))
+        except Exception as error:  # a bug; discovery is to go on serving
+            _log.exception("the Lease can't be had")
+            self._note(f"a fault in pilotfish: {error!r}")
         else:
             self._note("")
 

@@ -83,14 +83,15 @@ class Reviews:
         pause = first
         while True:
             try:
-                text = (await self._api.read(_KEYS)).decode()
+                text = (await self._api.read(_KEYS)).decode(errors="replace")
                 self._keys = public_keys(parse_keys(text) or ()) or self._keys
-                pause = first
-                await asyncio.sleep(_REFRESH)
-            except (MachineError, UnicodeDecodeError) as error:
+            except MachineError as error:
                 self._say(f"the API server's keys can't be had, so that no token is taken while it is away: {error}")
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, most)
+                continue
+            pause = first
+            await asyncio.sleep(_REFRESH)
 
     async def _ask(self, token: str, expires: float) -> _Answer:
         now = time.monotonic()
