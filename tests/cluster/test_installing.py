@@ -223,7 +223,14 @@ def test_revisions_stand_side_by_side_and_a_tag_moves_from_one_to_the_other(clus
     webhooks = cluster.kubectl.get("mutatingwebhookconfiguration", "pilotfish-tag-prod")["webhooks"]
     assert {each["clientConfig"]["service"]["name"] for each in webhooks} == {"istiod-b"}
 
-    cluster.do("uninstall --revision a")
+    # A pod of the other one is nothing to wait for, whatever it is called.
+    labels = {"app": "istiod", "istio.io/rev": "b", "sidecar.istio.io/inject": "false", **OURS}
+    pod = {"name": "pilotfish-a-b", "namespace": "istio-system", "labels": labels}
+    cluster.kubectl.apply(
+        {"apiVersion": "v1", "kind": "Pod", "metadata": pod, "spec": {"containers": [{"name": "a", "image": "a"}]}}
+    )
+    cluster.do("uninstall --revision a", "--timeout", "1h")
+    cluster.kubectl("delete", "pod", "pilotfish-a-b", "--namespace", "istio-system", "--force")
     assert "configmap/istio-b" in cluster.kubectl("get", "configmap", "-n", "istio-system", "-o", "name")
     left = {each for each in cluster.everything() if each.endswith("-a")}
     assert left == set()

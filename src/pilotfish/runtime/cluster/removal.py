@@ -17,6 +17,7 @@ from pilotfish.install.inventory import (
     ref_of,
 )
 from pilotfish.install.names import Object
+from pilotfish.install.progress import is_workload
 from pilotfish.model import Kind
 from pilotfish.model.kinds import (
     CONFIG_MAP,
@@ -95,7 +96,7 @@ async def take_away(
     first = [each for each in goes if kind_of(each) in ENDED_FIRST]
     async for step in remove(api, first):
         yield step
-    await _until_ended(api, {each["metadata"]["name"] for each in first}, timeout)
+    await _until_ended(api, [each for each in first if is_workload(kind_of(each))], timeout)
     async for step in remove(api, [each for each in goes if each not in first]):
         yield step
     async for step in remove(api, [each.definition for each in definitions]):
@@ -105,12 +106,12 @@ async def take_away(
             yield step
 
 
-async def _until_ended(api: Api, workloads: set[str], timeout: float) -> None:
+async def _until_ended(api: Api, workloads: Sequence[Object], timeout: float) -> None:
     """Discovery that still runs would write again what is removed next."""
     loop = asyncio.get_running_loop()
     until = loop.time() + timeout
-    while loop.time() < until:
-        pods = await listed(api, POD, selector=SELECTOR)
-        if not any(pod["metadata"]["name"].startswith(f"{name}-") for pod in pods for name in workloads):
-            return
-        await asyncio.sleep(_PAUSE)
+    for each in workloads:
+        labels = each["spec"]["selector"]["matchLabels"]
+        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+        while loop.time() < until and await listed(api, POD, each["metadata"]["namespace"], selector):
+            await asyncio.sleep(_PAUSE)
