@@ -120,8 +120,8 @@ def test_what_is_kubectl_s_in_a_cluster_is_told_as_it_has_to_be_typed(
 
 @pytest.mark.usefixtures("state")
 def test_what_nobody_does_there_from_outside_is_told_with_the_reason(invoke: Invoke) -> None:
-    told = "error: in the cluster of context prod this is not to be done from outside: roots are the Secret cacerts"
-    assert invoke("identity", "rotate", "--context", "prod").stderr.startswith(told)
+    told = "error: in the cluster of context prod this is not to be done from outside: a certificate is issued to a pod"
+    assert invoke("identity", "issue", "vm/batch", "-d", "x", "--context", "prod").stderr.startswith(told)
 
 
 @pytest.mark.usefixtures("state")

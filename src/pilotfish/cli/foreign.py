@@ -96,7 +96,6 @@ IN_A_CLUSTER: dict[str, str] = {
 }
 """What a command of one machine is in a cluster, where it is not kubectl's of the same name."""
 NOT_IN_A_CLUSTER: dict[str, str] = {
-    "identity rotate": "roots are the Secret cacerts of namespace istio-system, where you may put another authority",
     "identity issue": "a certificate is issued to a pod alone, by its service account",
 }
 """What nobody does there from outside, and what there is instead."""

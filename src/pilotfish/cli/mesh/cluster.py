@@ -135,9 +135,9 @@ class Cluster:
 
     def pods(self) -> PodsView:
         try:
-            return PodsView(pods=tuple(self._run(self._pods.list())))
+            return PodsView(pods=tuple(self._run(self._pods.read())))
         except Forbidden as error:
-            found = tuple(self._run(self._pods.list(self.namespace)))
+            found = tuple(self._run(self._pods.read(self.namespace)))
             _say(f"only pods of namespace {self.namespace} are looked at: {error}")
             return PodsView(pods=found)
 

@@ -28,7 +28,7 @@ class ClusterPods:
         known = self._known.get((pod.namespace, pod.name))
         return find_capture(known) if known is not None else None
 
-    async def list(self, namespace: str = "", **params: Any) -> list[PodView]:
+    async def read(self, namespace: str = "", **params: Any) -> list[PodView]:
         """Of a namespace, or of all."""
         pages = self._api.pages(collection(POD, namespace), shape=Pod, **params)
         return [self._keep(pod) async for page in pages for pod in page.items]
@@ -58,7 +58,7 @@ class ClusterPods:
         if kind is None or kind is POD:
             return PodsView(pods=tuple(filter(None, [await self.get(namespace, name)])))
         if kind is not SERVICE:
-            return PodsView(pods=tuple(await self.list(namespace)))
+            return PodsView(pods=tuple(await self.read(namespace)))
         try:
             found = msgspec.json.decode(await self._api.read(item(SERVICE, namespace, name)), type=Service)
         except ApiError as error:
@@ -66,7 +66,7 @@ class ClusterPods:
                 raise
             return PodsView()
         labels = ",".join(f"{key}={value}" for key, value in (found.spec.selector or {}).items())
-        pods = await self.list(namespace, labelSelector=labels) if labels else []
+        pods = await self.read(namespace, labelSelector=labels) if labels else []
         return PodsView(pods=tuple(pods), services=(describe_service(found),))
 
     def _keep(self, pod: Pod) -> PodView:
