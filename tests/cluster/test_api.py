@@ -62,9 +62,11 @@ async def proxy() -> AsyncIterator[tuple[str, list[str]]]:
     tasks: set[asyncio.Task[None]] = set()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-        writer.close()
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+        finally:
+            writer.close()
 
     async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -85,6 +87,7 @@ async def proxy() -> AsyncIterator[tuple[str, list[str]]]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # what is closed goes in the loop's next turn
 
 
 async def test_through_a_proxy(api_server: ApiServer, tmp_path: Path) -> None:
