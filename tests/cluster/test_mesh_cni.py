@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -46,10 +47,12 @@ def test_traffic_passes_the_sidecars_of_pods_that_were_given_no_privileges(meshe
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}, container["name"]
 
 
-def test_a_pod_that_began_without_rules_gets_them(meshed: Kubectl, mesh: Mesh) -> None:
+def test_pods_are_captured_whoever_writes_the_networks_configuration_anew(meshed: Kubectl, mesh: Mesh) -> None:
     (network,) = mesh.node.layout.cni_configuration.glob("*.conflist")
-    named = network.read_text()
-    network.write_text(named.replace("pilotfish", "nobody"))
+    document = json.loads(network.read_text())
+    others = [each for each in document["plugins"] if "pilotfish" not in each["type"]]
+    assert len(others) == len(document["plugins"]) - 1
+    network.write_text(json.dumps({**document, "plugins": others}))
     wait_until("the plugin is there again", lambda: "pilotfish" in network.read_text())
     run(meshed, server("late"), service("late"))
     assert "server: envoy" in curl(meshed, "http://late/", "--include", check=True).stdout
