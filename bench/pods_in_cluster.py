@@ -26,7 +26,6 @@ from tests.cluster.workloads import deployment, server
 
 PODS = 20
 RUNS = 10
-_GROUPS = Path("/sys/fs/cgroup/memory")
 
 
 def start(mesh: Mesh) -> None:
@@ -48,7 +47,7 @@ def memory(mesh: Mesh) -> None:
         kubectl.wait("condition=Ready", "pod/web")
         status = kubectl.get("pod/web")["status"]
         container = next(each for each in status["initContainerStatuses"] if each["name"] == "istio-proxy")
-        for program, pss, anonymous in _processes(mesh.node, container["containerID"].removeprefix("containerd://")):
+        for program, pss, anonymous in _processes(mesh.node, container["containerID"]):
             print(f"{program}: {pss / 1024:.1f} MB, of which {anonymous / 1024:.1f} MB are nobody else's")
 
 
@@ -81,9 +80,8 @@ def _namespaces(mesh: Mesh) -> Iterator[dict[str, Kubectl]]:
 
 def _processes(node: Node, container: str) -> Iterator[tuple[str, int, int]]:
     """Program, proportional set size and anonymous memory in kB."""
-    (group,) = (_GROUPS / node.layout.group).rglob(container)
-    for pid in (group / "cgroup.procs").read_text().split():
-        process = Path("/proc", pid)
+    for pid in node.pids(container):
+        process = Path("/proc", str(pid))
         lines = (process / "smaps_rollup").read_text().splitlines()[1:]
         sizes = {line.partition(":")[0]: int(line.split()[1]) for line in lines}
         yield (process / "comm").read_text().strip(), sizes["Pss"], sizes["Anonymous"]

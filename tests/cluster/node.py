@@ -125,6 +125,11 @@ class Node:
         if done.returncode:
             raise AssertionError(f"{archive} can't be loaded: {done.stderr}")
 
+    def pids(self, container: str) -> list[int]:
+        """The processes, as the machine counts them, of a container by its id as in a pod's status."""
+        (group,) = (_GROUPS / "memory" / self.layout.group).rglob(container.removeprefix("containerd://"))
+        return [int(pid) for pid in (group / "cgroup.procs").read_text().split()]
+
     def log(self, name: str) -> str:
         return (self._log / f"{name}.log").read_text(errors="replace")
 
