@@ -63,12 +63,13 @@ class Mesh:
         return json.loads(blocking.ask(inside, ("127.0.0.1", MONITORING_PORT), Request("GET", path), 5).body)
 
     def routes(self, replicas: Sequence[Object]) -> dict[str, str]:
-        """Proxy → the nonce of the routes that it acknowledged last; "" while it has some to acknowledge."""
+        """Sidecar → the nonce of the routes that it acknowledged last; "" while it has some to acknowledge."""
         rows = [row for replica in replicas for row in self.ask(replica, "/debug/syncz")]
+        rows = [row for row in rows if row["proxy_type"] == "sidecar"]
         return {row["proxy"]: row["route_acked"] if row["route_sent"] == row["route_acked"] else "" for row in rows}
 
     def change_took(self, kubectl: Kubectl, change: Object) -> float:
-        """Seconds from the end of `kubectl apply` until all proxies have acknowledged new routes."""
+        """Seconds from the end of `kubectl apply` until all sidecars have acknowledged new routes."""
         replicas = self.replicas()
         before = self.routes(replicas)
 
@@ -77,7 +78,7 @@ class Mesh:
 
         kubectl.apply(change)
         began = time.monotonic()
-        wait_until("all proxies have acknowledged new routes", is_everywhere)
+        wait_until("all sidecars have acknowledged new routes", is_everywhere)
         return time.monotonic() - began
 
     def logged(self, kubectl: Kubectl, pod: str, request_id: str) -> AccessLogEntry:
