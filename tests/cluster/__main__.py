@@ -1,6 +1,6 @@
 """The cluster of the tests, by hand: `python -m tests.cluster build [PART...]`, `... api-server`, `... node`.
 
-`build` makes what is not in the cache yet. The others run until Control-C, and say how they are reached.
+`build` makes what is not in the cache yet. The others run until Control-C or SIGTERM, and say how they are reached.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ def main() -> int:
     commands.add_parser("api-server")
     commands.add_parser("node").add_argument("images", nargs="*", type=Path, help="archives of more images")
     options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background has the first ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         if options.command == "build":
             _build(options.parts)
