@@ -151,7 +151,7 @@ def test_what_does_not_hold_is_said_alike(folder: Path) -> None:
     for said in (without, on_envoy):
         assert "it also ends so: kind=delivered pod=web-v2-" in said
         assert "it never ends so: kind=delivered" in said
-        assert 'the manifests have no pod "nobody"' in said
+        assert 'there is no pod "nobody"' in said
         assert said.endswith("0 passed, 3 failed\n")
 
 
