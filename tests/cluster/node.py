@@ -114,7 +114,11 @@ class Node:
         )
 
     def end(self, name: str) -> None:
-        self.processes[name].end(signal.SIGKILL)
+        """The program is killed, and with it ends the command that entered: once its ports are free again."""
+        process = self.processes[name]
+        for pid in _children(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.wait(10)
 
     def await_ready(self) -> None:
         wait_until("kube-apiserver answers", self._is_answering, 60)
@@ -179,9 +183,19 @@ class Node:
             return (self.layout.state / "is-up").exists()
 
         wait_until("the node's namespaces are made", is_up)
-        children = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children").read_text().split()
-        self._holder_pid = int(children[0])
-        return ("nsenter", "--target", children[0], "--pid", "--mount", "--net", "--uts", "--ipc", "--wd=/", "--")
+        (self._holder_pid,) = _children(self._holder.pid)
+        return (
+            "nsenter",
+            "--target",
+            str(self._holder_pid),
+            "--pid",
+            "--mount",
+            "--net",
+            "--uts",
+            "--ipc",
+            "--wd=/",
+            "--",
+        )
 
     def _ctr(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         ctr = self.layout.debian / "usr/bin/ctr"
@@ -212,6 +226,10 @@ def running_node(kube_proxy_mode: str = "nftables") -> Iterator[Node]:
                 node.close()
         finally:
             _remove_groups(group)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _check_machine() -> None:

@@ -44,6 +44,10 @@ class Process:
         with suppress(ProcessLookupError):
             self._process.send_signal(number)
 
+    def wait(self, within: float) -> None:
+        """Until it ends by itself. Raises subprocess.TimeoutExpired."""
+        self._process.wait(within)
+
     def end(self, number: signal.Signals = signal.SIGTERM, within: float = 10) -> None:
         """Told to, and killed if it does not."""
         self.send(number)
