@@ -1,5 +1,5 @@
 # install: the set-up alone    demo: the scenario, from nothing to nothing    test: every test, but
-# test-cluster: those on a whole Kubernetes, which is compiled first if it is not kept yet (5 minutes), and taken down
+# test-cluster: those on a whole Kubernetes, compiled first if it is not kept yet (5 minutes), or with several control planes
 # check: format, lint, types, layers and every test                          bench: the figures
 # fuzz: objects that nobody thought of, for 10 minutes, or MINUTES=...
 # chaos: a mesh that is struck for 10 minutes, or MINUTES=..., from a seed, or SEED=...
@@ -20,7 +20,7 @@ test:
 test-cluster:
 	@scripts/setup tests
 	@.venv/bin/python -m tests.cluster build
-	@.venv/bin/python -m pytest -m node tests/cluster $(PYTEST)
+	@.venv/bin/python -m pytest -m long tests/cluster $(PYTEST)
 
 lint: install
 	@.venv/bin/ruff format --check --quiet .

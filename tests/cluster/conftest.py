@@ -98,7 +98,7 @@ def kubectl(api_server: ApiServer) -> Iterator[Kubectl]:
 
 @pytest.fixture(scope="session")
 def node() -> Iterator[Node]:
-    """The cluster of one node that all tests of a run share; see `pytest.mark.node`."""
+    """The cluster of one node that all tests of a run share; see `pytest.mark.long`."""
     with ExitStack() as stack:
         try:
             running = stack.enter_context(running_node())

@@ -23,7 +23,7 @@ from tests.cluster.node import Node
 from tests.cluster.pki import Pki
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.node
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).parents[2]
 REVISION = "commands"
 _MAIN = "import sys; sys.argv[0] = 'pilotfish'; from pilotfish.cli import main; main()"

@@ -18,6 +18,8 @@ from tests.cluster.kubectl import Kubectl, Object
 from tests.cluster.posting import Poster
 from tests.install.helm import PROGRAM, helm
 
+pytestmark = pytest.mark.long
+
 ACCOUNT = "system:serviceaccount:istio-system:istiod"
 _OF_THE_CLUSTER = {"Event", "Lease", "APIService"}
 """What comes and goes by itself, the last with definitions."""

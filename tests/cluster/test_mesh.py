@@ -21,7 +21,7 @@ from tests.cluster.node import Node
 from tests.cluster.workloads import client, curl, deployment, pod, run, server, service
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

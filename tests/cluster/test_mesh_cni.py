@@ -14,7 +14,7 @@ from tests.cluster.node import Node
 from tests.cluster.workloads import client, curl, run, server, service
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from tests.cluster.images import TOOLS
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.node import Node
 
-pytestmark = pytest.mark.node
+pytestmark = pytest.mark.long
 
 WEB = f"""
 apiVersion: v1

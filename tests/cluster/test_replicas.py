@@ -18,6 +18,8 @@ from tests.cluster.replicas import ROOT_MAP, Replicas, channel, define_kinds, ow
 from tests.runtime.discovery_client import Client, connected
 from tests.waiting import until, wait_until
 
+pytestmark = pytest.mark.long
+
 SERVICE: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Service",

@@ -14,7 +14,7 @@ from tests.cluster.mesh import MESHED, Mesh, installed
 from tests.cluster.node import Node
 from tests.cluster.workloads import CLIENT, client, deployment, run, service
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 _SMALL = (
     "--set",
     f"hub={images.OWN_HUB}",
