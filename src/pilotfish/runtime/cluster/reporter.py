@@ -53,6 +53,7 @@ class Reporter:
         ledger = Ledger()
         await self._read_all(acting, ledger)
         while True:
+            seen = self._moved.count
             verdicts = self._judge()
             ledger.want(verdicts, self._held(ledger, verdicts, time.monotonic()))
             while (found := ledger.take(time.monotonic())) is not None:
@@ -60,7 +61,8 @@ class Reporter:
             wakes = [*(since + SLOW for since in self._unsettled.values()), ledger.wake_at(time.monotonic())]
             wake = min((at for at in wakes if at is not None), default=None)
             await asyncio.sleep(GATHER)
-            await self._moved.next(None if wake is None else max(0.0, wake - time.monotonic()))
+            patience = None if wake is None else max(0.0, wake - time.monotonic())
+            await self._moved.wait_for(lambda: self._moved.count != seen, patience)  # noqa: B023
 
     def _held(self, ledger: Ledger, verdicts: Mapping[ObjectRef, Verdict], now: float) -> frozenset[ObjectRef]:
         """Those of which it is too early to say anything."""

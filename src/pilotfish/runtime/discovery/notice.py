@@ -10,9 +10,12 @@ class Notice:
     """Any number may wait; each `notify` wakes all who wait then."""
 
     def __init__(self) -> None:
+        self.count = 0
+        """How often it was notified: who does something else between looking and waiting compares it."""
         self._waiting: set[asyncio.Future[None]] = set()
 
     def notify(self) -> None:
+        self.count += 1
         for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_result(None)
