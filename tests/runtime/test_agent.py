@@ -389,7 +389,8 @@ async def test_drain_gives_up_in_time(
         request = asyncio.create_task(get(client, "15006/slow"))
         await app.asked.wait()
         began = now()
-        await agent.terminate(began + 5)
+        await agent.drain(began + 5)
+        await agent.stop(began + 5)
         assert 0.2 <= now() - began < 1
         assert agent.status.state == "terminated"
         with pytest.raises(aiohttp.ClientError):

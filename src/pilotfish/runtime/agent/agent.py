@@ -176,11 +176,6 @@ class Agent:
         await self.until(lambda: self._machine.phase is Phase.STOPPED)
         await self._close_servers()
 
-    async def terminate(self, deadline: float) -> None:
-        """Drain, then stop, within one deadline."""
-        await self.drain(deadline)
-        await self.stop(deadline)
-
     async def end(self) -> None:
         """As long as the pod's DrainPolicy gives it."""
         await self.drain(math.inf)

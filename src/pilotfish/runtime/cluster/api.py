@@ -255,7 +255,7 @@ class Api:
             ):
                 return await _read(response, path)
         except TimeoutError as error:
-            raise Unreachable(f"{self._said} has not answered within {timeout:.0f} s", "see how it is") from error
+            raise self._silent(timeout) from error
 
     @asynccontextmanager
     async def _open(
@@ -281,7 +281,7 @@ class Api:
                         method, url, data=body, headers=headers, allow_redirects=False, **options
                     )
             except TimeoutError as error:
-                raise Unreachable(f"{self._said} has not answered within {patience:.0f} s", "see how it is") from error
+                raise self._silent(patience) from error
             except (aiohttp.ClientError, OSError, ssl.SSLError) as error:
                 self._credentials.doubt()
                 raise self._unreachable(error) from error
@@ -346,6 +346,9 @@ class Api:
     @property
     def _said(self) -> str:
         return f"the API server {self._url} of {self.access.origin}"
+
+    def _silent(self, seconds: float) -> Unreachable:
+        return Unreachable(f"{self._said} has not answered within {seconds:.0f} s", "see how it is")
 
     def _unreachable(self, error: Exception) -> Unreachable:
         """What the network, TLS or a proxy made of it."""

@@ -61,8 +61,7 @@ class Reporter:
             wakes = [*(since + SLOW for since in self._unsettled.values()), ledger.wake_at(time.monotonic())]
             wake = min((at for at in wakes if at is not None), default=None)
             await asyncio.sleep(GATHER)
-            patience = None if wake is None else max(0.0, wake - time.monotonic())
-            await self._moved.wait_for(lambda: self._moved.count != seen, patience)  # noqa: B023
+            await self._moved.next(None if wake is None else max(0.0, wake - time.monotonic()), since=seen)
 
     def _held(self, ledger: Ledger, verdicts: Mapping[ObjectRef, Verdict], now: float) -> frozenset[ObjectRef]:
         """Those of which it is too early to say anything."""

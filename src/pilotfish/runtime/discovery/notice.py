@@ -37,7 +37,7 @@ class Notice:
             return condition()
         return True
 
-    async def next(self, seconds: float | None = None) -> None:
-        """Until it is notified, or so long."""
-        looks = iter((False,))
-        await self.wait_for(lambda: next(looks, True), seconds)
+    async def next(self, seconds: float | None = None, *, since: int | None = None) -> None:
+        """Until it is notified, or so long. `since`: the `count` from which on that is so; None: the present one."""
+        seen = self.count if since is None else since
+        await self.wait_for(lambda: self.count != seen, seconds)
