@@ -18,10 +18,11 @@ from pilotfish.config import load
 from pilotfish.config.desired import DesiredState, update
 from pilotfish.identity.authority import load_all
 from pilotfish.identity.requests import build_request, new_key, parse_request
+from pilotfish.install.names import AUTHORITY
 from pilotfish.model.identity import Identity
 from pilotfish.runtime.cluster.access import find_access
 from pilotfish.runtime.cluster.api import Api
-from pilotfish.runtime.cluster.authority import NAME, SharedAuthority
+from pilotfish.runtime.cluster.authority import SharedAuthority
 from pilotfish.runtime.cluster.leader import Acting
 from pilotfish.runtime.discovery.authority import AuthorityKeeper
 from pilotfish.runtime.errors import MachineError
@@ -81,7 +82,7 @@ async def replicas(
 
 
 def kept(kubectl: Kubectl) -> dict[str, Any]:
-    data = kubectl.get(f"secret/{NAME}")["data"]
+    data = kubectl.get(f"secret/{AUTHORITY}")["data"]
     found: dict[str, Any] = json.loads(base64.b64decode(data["authority.json"]))
     return found
 
@@ -95,7 +96,7 @@ async def test_those_that_start_at_once_have_one_root(api_server: ApiServer, kub
     async with replicas(api_server.kubeconfig, kubectl.namespace, number=5, leads=False) as made:
         assert len({each.roots for each in made}) == 1
         assert len({await each.signer() for each in made}) == 1
-        labels = kubectl.get(f"secret/{NAME}")["metadata"]["labels"]
+        labels = kubectl.get(f"secret/{AUTHORITY}")["metadata"]["labels"]
         assert labels == LABELS
     async with replicas(api_server.kubeconfig, kubectl.namespace, number=1) as later:
         assert later[0].roots == made[0].roots
@@ -141,9 +142,9 @@ async def test_what_is_due_is_done_while_the_api_server_is_away(make_api_server:
 async def test_a_secret_that_is_deleted_is_written_again(api_server: ApiServer, kubectl: Kubectl) -> None:
     async with replicas(api_server.kubeconfig, kubectl.namespace) as made:
         roots = made[0].roots
-        kubectl("delete", f"secret/{NAME}")
-        await until("it is back", lambda: kubectl.run("get", f"secret/{NAME}", check=False).returncode == 0)
-        assert base64.b64decode(kubectl.get(f"secret/{NAME}")["data"]["root-cert.pem"]) == roots
+        kubectl("delete", f"secret/{AUTHORITY}")
+        await until("it is back", lambda: kubectl.run("get", f"secret/{AUTHORITY}", check=False).returncode == 0)
+        assert base64.b64decode(kubectl.get(f"secret/{AUTHORITY}")["data"]["root-cert.pem"]) == roots
         await made[1].keeper.rotate()
         await until("both follow still", all_trust(made, 2))
 
@@ -168,8 +169,8 @@ async def test_an_authority_that_is_plugged_in_signs_everywhere_and_its_key_is_k
 
 
 async def test_a_secret_that_holds_something_else_is_left_alone(api_server: ApiServer, kubectl: Kubectl) -> None:
-    kubectl("create", "secret", "generic", NAME, "--from-literal=a=b")
+    kubectl("create", "secret", "generic", AUTHORITY, "--from-literal=a=b")
     with pytest.raises(MachineError, match="holds no authority; restore it, or delete it"):
         async with replicas(api_server.kubeconfig, kubectl.namespace, number=1):
             pass
-    assert kubectl.get(f"secret/{NAME}")["data"] == {"a": base64.b64encode(b"b").decode()}
+    assert kubectl.get(f"secret/{AUTHORITY}")["data"] == {"a": base64.b64encode(b"b").decode()}

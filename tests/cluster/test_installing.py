@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pilotfish.cli.app import pilotfish
-from pilotfish.install.names import AUTHORITY, OURS, ROOT_CERTIFICATE
+from pilotfish.install.names import AUTHORITY, OURS
 from pilotfish.model.kinds import KINDS, NODE
+from pilotfish.model.wellknown import ROOT_CONFIG_MAP
 from tests.cluster.api_server import OwnApiServer
 from tests.cluster.conftest import MakeApiServer
 from tests.cluster.kubectl import Kubectl, Object
@@ -86,8 +87,8 @@ def test_what_is_installed_stays_the_same_when_it_is_installed_again_and_uninsta
     assert all(line.endswith(" unchanged") for line in again.splitlines()), again
 
     # What discovery writes as it runs.
-    cluster.kubectl.apply(_config_map(ROOT_CERTIFICATE, "default", **OURS))
-    cluster.kubectl.apply(_config_map(ROOT_CERTIFICATE, "istio-system", **OURS))
+    cluster.kubectl.apply(_config_map(ROOT_CONFIG_MAP, "default", **OURS))
+    cluster.kubectl.apply(_config_map(ROOT_CONFIG_MAP, "istio-system", **OURS))
     secret = {"name": AUTHORITY, "namespace": "istio-system", "labels": OURS}
     cluster.kubectl.apply({"apiVersion": "v1", "kind": "Secret", "metadata": secret})
     cluster.do("tag set prod", "--revision", "default")
@@ -170,7 +171,7 @@ def test_discovery_may_read_what_it_reads_and_write_what_it_writes_and_nothing_e
     discovery = ("apply", "--server-side", "--filename", "-", f"--as={ACCOUNT}", "--field-manager=discovery")
     own = cluster.kubectl.within("default")
     # A name bounds what may be created, as objects are applied.
-    own(*discovery, stdin=_text(_config_map(ROOT_CERTIFICATE, "default", **OURS)))
+    own(*discovery, stdin=_text(_config_map(ROOT_CONFIG_MAP, "default", **OURS)))
     assert "forbidden" in own.refused(*discovery, stdin=_text(_config_map("other", "default")))
     for name, may in ((AUTHORITY, True), ("other", False)):
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "istio-system"}}

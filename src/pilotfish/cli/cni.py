@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pilotfish.model.wellknown import ROOT_NAMESPACE
+from pilotfish.model.wellknown import CNI_PORT, ROOT_NAMESPACE
 
 
 @click.group(name="cni", short_help="Capture for the pods of a cluster's node.")
@@ -77,7 +77,7 @@ def command() -> None:
 @click.option(
     "--ready-port",
     type=click.IntRange(1, 65535),
-    default=15022,
+    default=CNI_PORT,
     show_default=True,
     help="Serves /readyz and /healthz on the node's loopback.",
 )

@@ -15,12 +15,12 @@ import msgspec
 
 from pilotfish.model import Problem
 from pilotfish.model.kinds import CONFIG_MAP
+from pilotfish.model.wellknown import MANAGED_BY, PILOTFISH, ROOT_CONFIG_MAP
 
-NAME: Final = "istio-ca-root-cert"
 KEY: Final = "root-cert.pem"
 IGNORED: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 """Namespaces of Kubernetes' own, in which, as in Istio, nothing is part of a mesh."""
-_MANAGED: Final = ("app.kubernetes.io/managed-by", "pilotfish")
+_MANAGED: Final = (MANAGED_BY, PILOTFISH)
 """What ours are labelled with, as all that an installation makes."""
 
 
@@ -80,7 +80,7 @@ def foreign(wanted: Wanted, there: Mapping[str, RootMap]) -> Iterator[Problem]:
         if found is not None and not found.is_ours and (found.data or {}).get(KEY) != wanted.roots:
             key, value = _MANAGED
             yield Problem(
-                CONFIG_MAP.ref(namespace, NAME),
+                CONFIG_MAP.ref(namespace, ROOT_CONFIG_MAP),
                 f"data[{KEY}]",
                 "ForeignRoots",
                 "it is another program's and holds other roots, so that pods of this namespace do not trust this mesh: "
@@ -92,7 +92,7 @@ def document(namespace: str, roots: str, labels: Mapping[str, str]) -> dict[str,
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": NAME, "namespace": namespace, "labels": dict(labels)},
+        "metadata": {"name": ROOT_CONFIG_MAP, "namespace": namespace, "labels": dict(labels)},
         "data": {KEY: roots},
     }
 

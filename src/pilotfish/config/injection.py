@@ -83,6 +83,14 @@ def revised(name: str, revision: str) -> str:
     return name if revision in ("", DEFAULT_REVISION) else f"{name}-{revision}"
 
 
+def named_by(of_namespace: Mapping[str, str]) -> str | None:
+    """The revision, or the tag of one, that gives a namespace's pods their sidecars, by its labels; "" for none, None
+    where they do not say."""
+    if OF_NAMESPACE in of_namespace:
+        return DEFAULT_REVISION if of_namespace[OF_NAMESPACE] == ENABLED else ""
+    return of_namespace.get(REVISION)
+
+
 def is_asked(revision: Revision, namespace: str, of_namespace: Mapping[str, str], of_pod: Mapping[str, str]) -> bool:
     """Whether the API server asks this revision what is to become of a pod, by the labels of both.
 
@@ -93,10 +101,8 @@ def is_asked(revision: Revision, namespace: str, of_namespace: Mapping[str, str]
     asked, stated = of_pod.get(INJECT), of_pod.get(REVISION)
     if asked == "false":
         return False
-    if OF_NAMESPACE in of_namespace:
-        return revision.is_default and of_namespace[OF_NAMESPACE] == ENABLED
-    if REVISION in of_namespace:
-        return of_namespace[REVISION] in revision.names
+    if (named := named_by(of_namespace)) is not None:
+        return named in revision.names
     if stated is not None:
         return stated in revision.names
     by_default = revision.by_default and asked is None and namespace not in revision.spared

@@ -13,8 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from pilotfish.install.names import AUTHORITY, CNI, ROOT_CERTIFICATE, Names, Object
+from pilotfish.install.names import AUTHORITY, CNI, Names, Object
 from pilotfish.model.kinds import KINDS, NODE
+from pilotfish.model.wellknown import ROOT_CONFIG_MAP
 
 _GROUP: Final = "rbac.authorization.k8s.io"
 _READ: Final = ("get", "list", "watch")
@@ -51,7 +52,7 @@ def _over_all(names: Names) -> tuple[Object, ...]:
         *_statuses(),
         _rule("", ("events",), ("create", "patch")),
         _rule("events.k8s.io", ("events",), ("create", "patch")),
-        _rule("", ("configmaps",), _WRITE, (ROOT_CERTIFICATE,)),
+        _rule("", ("configmaps",), _WRITE, (ROOT_CONFIG_MAP,)),
         _rule("authentication.k8s.io", ("tokenreviews",), ("create",)),
         _rule("admissionregistration.k8s.io", _WEBHOOKS, _READ),
         _rule("admissionregistration.k8s.io", _WEBHOOKS, ("patch", "update"), (names.own,)),

@@ -13,13 +13,13 @@ from typing import Final
 from pilotfish.install.names import CNI, Names, Object
 from pilotfish.install.pods import image, placement, pull
 from pilotfish.install.values import Values
+from pilotfish.model.wellknown import CNI_PORT
 
 _SOCKETS: Final = "/var/run/pilotfish-cni"
 """Where the plugin asks the DaemonSet's process."""
 _NETWORK_NAMESPACES: Final = "/var/run/netns"
 _POWERS: Final = ("NET_ADMIN", "NET_RAW", "SYS_ADMIN")
 """To enter a pod's network namespace, and write rules there."""
-_READY_PORT: Final = 15022
 
 
 def daemon(values: Values, names: Names, labels: Mapping[str, str]) -> Object:
@@ -92,4 +92,4 @@ def _pod(values: Values) -> Object:
 
 
 def _of_node(path: str) -> Object:
-    return {"host": "127.0.0.1", "path": path, "port": _READY_PORT}
+    return {"host": "127.0.0.1", "path": path, "port": CNI_PORT}

@@ -8,11 +8,12 @@ from typing import Final
 import msgspec
 
 from pilotfish.config.injection import REVISION
-from pilotfish.install.names import VALUES, Names, Object
+from pilotfish.install.names import APP, VALUES, Names, Object
 from pilotfish.install.pods import CONFINED, autoscaler, budget, image, placement, pull
 from pilotfish.install.values import Values, chosen
 from pilotfish.model.wellknown import (
     MONITORING_PORT,
+    MONITORING_PORT_NAME,
     PROXY_GID,
     PROXY_UID,
     SECURE_XDS_PORT,
@@ -20,8 +21,6 @@ from pilotfish.model.wellknown import (
     XDS_PORT,
 )
 
-APP: Final = "istiod"
-"""What `app` says on its pods, as Istio's tools and dashboards look for it."""
 _GRACE: Final = 30
 """Seconds in which streams move to other replicas."""
 
@@ -64,7 +63,7 @@ def service(values: Values, names: Names, labels: Mapping[str, str]) -> Object:
     ports = [
         *([_port("grpc-xds", XDS_PORT)] if values.discovery.plaintext else []),
         _port("https-dns", SECURE_XDS_PORT),
-        _port("http-monitoring", MONITORING_PORT),
+        _port(MONITORING_PORT_NAME, MONITORING_PORT),
         {"name": "https-webhook", "port": 443, "targetPort": WEBHOOK_PORT, "protocol": "TCP"},
     ]
     return {
@@ -127,7 +126,7 @@ def _container(values: Values, names: Names) -> Object:
         "ports": [
             *([_container_port("grpc-xds", XDS_PORT)] if values.discovery.plaintext else []),
             _container_port("https-dns", SECURE_XDS_PORT),
-            _container_port("http-monitoring", MONITORING_PORT),
+            _container_port(MONITORING_PORT_NAME, MONITORING_PORT),
             _container_port("https-webhook", WEBHOOK_PORT),
         ],
         # Ready is who has read all that there is, which the first time may take a while in a large cluster.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pilotfish.install.injecting import asked_of, has_sidecar, lacks_sidecar, revision_of_proxy
 from pilotfish.install.inventory import bundle_of
-from pilotfish.install.names import Names, Object
+from pilotfish.install.names import TAG, Names, Object
 from pilotfish.install.progress import unready
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.kinds import NAMESPACE, POD
@@ -116,7 +116,7 @@ def _of_proxies(installed: Installed) -> Iterator[Problem]:
 
 def _tags(objects: Iterable[Object | None]) -> Iterator[str]:
     for each in objects:
-        tag = (each or {}).get("metadata", {}).get("labels", {}).get("istio.io/tag")
+        tag = (each or {}).get("metadata", {}).get("labels", {}).get(TAG)
         if tag:
             yield tag
 

@@ -12,7 +12,7 @@ from pilotfish.config.injection import REVISION
 from pilotfish.install.names import Names, Object
 from pilotfish.install.pods import autoscaler, budget, placement, pull
 from pilotfish.install.values import Values
-from pilotfish.model.wellknown import PROXY_GID, PROXY_UID
+from pilotfish.model.wellknown import PROXY_CONTAINER, PROXY_GID, PROXY_UID
 
 NAME: Final = "istio-ingressgateway"
 
@@ -69,6 +69,6 @@ def _template(values: Values, names: Names, labels: Mapping[str, str]) -> Object
                 "runAsGroup": PROXY_GID,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "containers": [{"name": "istio-proxy", "image": "auto", "resources": amounts}],
+            "containers": [{"name": PROXY_CONTAINER, "image": "auto", "resources": amounts}],
         },
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pilotfish.config.injection import DEFAULT_REVISION, ENABLED, INJECT, OF_NAMESPACE, REVISION
+from pilotfish.config.injection import DEFAULT_REVISION, INJECT, REVISION, named_by
 from pilotfish.install.inventory import labels_of
 from pilotfish.install.names import Object
 from pilotfish.install.values import Values
@@ -15,11 +15,7 @@ _OVER: Final = ("Succeeded", "Failed")
 
 def asked_of(namespace: Object) -> str:
     """The revision, or the tag of one, that a namespace's new pods get their sidecars from; "" for none."""
-    labels = labels_of(namespace)
-    said = labels.get(OF_NAMESPACE)
-    if said is not None:
-        return DEFAULT_REVISION if said == ENABLED else ""
-    return labels.get(REVISION, "")
+    return named_by(labels_of(namespace)) or ""
 
 
 def lacks_sidecar(pod: Object) -> bool:

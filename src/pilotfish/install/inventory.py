@@ -12,18 +12,17 @@ from typing import Final
 
 from pilotfish.config.injection import REVISION
 from pilotfish.install.names import (
+    APP,
     AUTHORITY,
     CNI,
-    MANAGED_BY,
     PART_OF,
-    PILOTFISH,
-    ROOT_CERTIFICATE,
     TAG,
     VALUES,
     Object,
 )
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.kinds import CONFIG_MAP, DAEMON_SET, DEPLOYMENT, KINDS, NAMESPACE, SECRET, SERVICE, kind_written
+from pilotfish.model.wellknown import MANAGED_BY, PILOTFISH, ROOT_CONFIG_MAP
 
 _MANAGERS: Final = (PILOTFISH, "Helm")
 """Helm writes its own name on what it installs of our chart."""
@@ -147,7 +146,7 @@ def revision_of(source: Object) -> str:
 
 
 def is_control_plane(source: Object) -> bool:
-    return source.get("kind") == DEPLOYMENT.name and labels_of(source).get("app") == "istiod" and is_ours(source)
+    return source.get("kind") == DEPLOYMENT.name and labels_of(source).get("app") == APP and is_ours(source)
 
 
 def values_of(control_plane: Object) -> str:
@@ -174,7 +173,7 @@ def find_superfluous(ours: Iterable[Object], wanted: Iterable[Object], revision:
 
 def _was_applied(source: Object, revision: str, is_alone: bool) -> bool:
     name = source["metadata"]["name"]
-    if source["kind"] == "Lease" or name in (AUTHORITY, ROOT_CERTIFICATE):
+    if source["kind"] == "Lease" or name in (AUTHORITY, ROOT_CONFIG_MAP):
         return False
     return revision_of(source) == revision or (is_alone and name == CNI)
 

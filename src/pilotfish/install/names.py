@@ -10,22 +10,19 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pilotfish.config.injection import DEFAULT_REVISION, REVISION, revised
-from pilotfish.model.wellknown import DISCOVERY_ACCOUNT, ROOT_CONFIG_MAP, ROOT_NAMESPACE
+from pilotfish.model.wellknown import DISCOVERY_ACCOUNT, MANAGED_BY, PILOTFISH, ROOT_NAMESPACE
 
 Object = dict[str, Any]
 """As in a manifest."""
 DEFAULT: Final = DEFAULT_REVISION
 """How the revision without a name is called in labels."""
 RESERVED: Final = frozenset({DEFAULT})
-MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 PART_OF: Final = "app.kubernetes.io/part-of"
 TAG: Final = "istio.io/tag"
-PILOTFISH: Final = "pilotfish"
-ROOT_CERTIFICATE: Final = ROOT_CONFIG_MAP
+APP: Final = "istiod"
+"""What `app` says on the control plane's pods, as Istio's tools and dashboards look for it."""
 AUTHORITY: Final = "pilotfish-authority"
 """The Secret with what discovery signs with."""
-PLUGGED_IN: Final = "cacerts"
-"""The Secret with an authority of the user's."""
 CNI: Final = "pilotfish-cni"
 VALUES: Final = "pilotfish.io/values"
 """The annotation of the control plane with what it was installed with."""

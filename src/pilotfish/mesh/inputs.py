@@ -18,6 +18,7 @@ from pilotfish.derive import Graph, Input, Reads, query
 from pilotfish.mesh.allocation import WANTED, allocate, hosts_without_address, written_places
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.kinds import KINDS
+from pilotfish.model.wellknown import SERVICE_OF_SLICE
 
 TABLES: Final[Mapping[Kind, Input[ObjectRef, Manifest]]] = {kind: Input(kind.name) for kind in KINDS if kind.discovery}
 """The kinds that discovery reads. Others may be applied; nothing asks for them."""
@@ -37,8 +38,6 @@ LISTED: Final[Input[str, tuple[ObjectRef, ...]]] = Input("Listed")
 """The Endpoints, EndpointSlices, ServiceEntries and WorkloadEntries that list an address, sorted. Kept by `apply`, so
 that a workload finds those that list it, and one address that comes or goes is news to none but its own."""
 
-SERVICE_OF_SLICE: Final = "kubernetes.io/service-name"
-"""The label of an EndpointSlice that names its Service."""
 SLICED: Final[Input[tuple[str, str], tuple[ObjectRef, ...]]] = Input("Sliced")
 """The EndpointSlices of (namespace, Service), sorted. Kept by `apply`: in a cluster there are as many as Services, and
 they change as pods do."""

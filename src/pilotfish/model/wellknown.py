@@ -36,6 +36,8 @@ DNS_PROXY_PORT: Final = 15053
 """The agent: captured DNS, on its pod's loopback."""
 PROXY_DNS_PORT: Final = 15054
 """The agent: DNS for its Envoy, which is to find the addresses that the mesh's own names for hosts lead to."""
+CNI_PORT: Final = 15022
+"""The node's plugin: readiness, on the node's loopback."""
 PROMETHEUS_PORT: Final = 15090
 """Envoy: its own metrics."""
 PROXY_PORTS: Final = (OUTBOUND_PORT, INBOUND_PORT, HEALTH_PORT, PROMETHEUS_PORT)
@@ -86,6 +88,14 @@ MESH_CONFIG_MAP: Final = "istio"
 """In the root namespace: the meshConfig, and what an installation says of its proxies. A revision has its own."""
 CLUSTER_NAME: Final = "Kubernetes"
 """What a cluster is called that nobody has named."""
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+"""The label with whoever made an object."""
+PILOTFISH: Final = "pilotfish"
+"""What it says on ours."""
+MONITORING_PORT_NAME: Final = "http-monitoring"
+"""Of discovery's Service."""
+SERVICE_OF_SLICE: Final = "kubernetes.io/service-name"
+"""The label of an EndpointSlice with its Service."""
 ROOT_CONFIG_MAP: Final = "istio-ca-root-cert"
 """In each namespace: whom to trust that it is the authority."""
 INIT_CONTAINER: Final = "istio-init"

@@ -11,12 +11,12 @@ from typing import Any
 from pilotfish.config.kubernetes import Service, ServicePort
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.kinds import ENDPOINT_SLICE, ENDPOINTS, EVENT, NAMESPACE, NODE, POD
+from pilotfish.model.wellknown import SERVICE_OF_SLICE
 from pilotfish.node.document import timestamp
 from pilotfish.node.endpoints import Backend, selected, target_port
 from pilotfish.node.history import Happening
 
 Document = dict[str, Any]
-_SERVICE_NAME = "kubernetes.io/service-name"
 _MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 
 
@@ -48,7 +48,7 @@ def render_slices(ref: ObjectRef, service: Service, pods: Iterable[Backend], cre
         )
     for number, (ports, endpoints) in enumerate((found or {(): []}).items()):
         head = _head(ENDPOINT_SLICE, ref.namespace, f"{ref.name}{f'-{number}' if number else ''}", created)
-        head["metadata"]["labels"] = {_SERVICE_NAME: ref.name, _MANAGED_BY: "pilotfish"}
+        head["metadata"]["labels"] = {SERVICE_OF_SLICE: ref.name, _MANAGED_BY: "pilotfish"}
         yield {**head, "addressType": "IPv4", "endpoints": endpoints, "ports": _rendered(ports)}
 
 

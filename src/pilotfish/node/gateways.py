@@ -28,9 +28,9 @@ from pilotfish.config.workloads import template_of
 from pilotfish.mesh.ingresses import with_ingresses
 from pilotfish.model import ObjectRef, Problem, Protocol, Severity
 from pilotfish.model.kinds import GATEWAY
-from pilotfish.model.wellknown import PROXY_CONTAINER, ROOT_NAMESPACE
+from pilotfish.model.wellknown import MANAGED_BY, PILOTFISH, PROXY_CONTAINER, ROOT_NAMESPACE
 
-MADE: Final = ("app.kubernetes.io/managed-by", "pilotfish")
+MADE: Final = (MANAGED_BY, PILOTFISH)
 """The label of what is made here."""
 _ISTIOS: Final = tuple(
     (f"istio-{way}", (("app", f"istio-{way}"), ("istio", way))) for way in ("ingressgateway", "egressgateway")

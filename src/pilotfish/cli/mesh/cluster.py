@@ -17,6 +17,7 @@ from pilotfish.cli.mesh.cluster_pods import ClusterPods
 from pilotfish.cli.mesh.cluster_proxies import describe_other, describe_proxy, has_proxy, with_certificate
 from pilotfish.cli.mesh.protocol import LogRange, count_versions, is_over
 from pilotfish.cli.target import find_container
+from pilotfish.config.injection import DEFAULT_REVISION
 from pilotfish.model import Kind
 from pilotfish.model.kinds import CONFIG_MAP, ENDPOINT_SLICE, NAMESPACE, POD, SERVICE
 from pilotfish.model.target import Target
@@ -29,7 +30,6 @@ from pilotfish.runtime.cluster.exec import Done, run
 from pilotfish.runtime.cluster.log import FollowedLog, WholeLog, log_params, log_path
 from pilotfish.runtime.cluster.replicas import (
     AT_ONCE,
-    DEFAULT,
     ControlPlane,
     NoControlPlane,
     Said,
@@ -191,7 +191,7 @@ class Cluster:
     def _named(self) -> str:
         """The revision that is meant, where one is; the only one there is otherwise."""
         plane, _ = self._try_plane()
-        return plane.revision if plane is not None else self._revision or DEFAULT
+        return plane.revision if plane is not None else self._revision or DEFAULT_REVISION
 
     # Its control plane
 

@@ -42,9 +42,9 @@ from pilotfish.config.report import Report
 from pilotfish.config.sidecar_ports import check_app_port, held_ports
 from pilotfish.model.addresses import is_ip
 from pilotfish.model.kinds import PERSISTENT_VOLUME_CLAIM, SERVICE_ACCOUNT
-from pilotfish.model.wellknown import PROXY_CONTAINER
+from pilotfish.model.wellknown import INIT_CONTAINER, PROXY_CONTAINER
 
-PROXY_CONTAINERS = (PROXY_CONTAINER, "istio-init")
+PROXY_CONTAINERS = (PROXY_CONTAINER, INIT_CONTAINER)
 PROXY_CONFIG_ANNOTATION = "proxy.istio.io/config"
 
 

@@ -28,11 +28,11 @@ from pilotfish.config.kubernetes import (
 )
 from pilotfish.config.report import Report
 from pilotfish.model.addresses import is_ip
+from pilotfish.model.wellknown import SERVICE_OF_SLICE
 
 _LONGEST_AFFINITY = 86400
 """Seconds, as in Kubernetes."""
 _ENDPOINT = "write the address at which the endpoint is called"
-SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 
 def check_service(resource: Service, report: Report) -> None:
@@ -146,8 +146,8 @@ def _check_port_names(ports: tuple[ServicePort | EndpointPort, ...], field: str,
 def check_endpoint_slice(resource: EndpointSlice, report: Report) -> None:
     if resource.address_type == "FQDN":
         report.unsupported("addressType", "FQDN", "write a ServiceEntry with resolution DNS")
-    if not resource.metadata.labels.get(SERVICE_NAME_LABEL):
-        what = f"it belongs to no Service and has no effect; name one in the label {SERVICE_NAME_LABEL}"
+    if not resource.metadata.labels.get(SERVICE_OF_SLICE):
+        what = f"it belongs to no Service and has no effect; name one in the label {SERVICE_OF_SLICE}"
         report.warning("metadata.labels", "Ignored", what)
     for index, endpoint in enumerate(resource.endpoints):
         field = f"endpoints[{index}].addresses"

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from pilotfish.config.injection import REVISION
 from pilotfish.config.kubernetes import Metadata, OwnerReference
 from pilotfish.inject.pod.installation import Document, Installation
 from pilotfish.inject.sidecar import Sidecar
@@ -18,8 +19,7 @@ from pilotfish.model.wellknown import PROXY_CONTAINER
 
 NETWORK: Final = "topology.istio.io/network"
 _NAME: Final = "service.istio.io/canonical-name"
-_REVISION: Final = "service.istio.io/canonical-revision"
-_REV: Final = "istio.io/rev"
+_CANONICAL_REVISION: Final = "service.istio.io/canonical-revision"
 _LONGEST_LABEL: Final = 63
 _SHOWN_FIRST: Final = ("kubectl.kubernetes.io/default-container", "kubectl.kubernetes.io/default-logs-container")
 _OF_CRON_JOB: Final = re.compile(r"(.+)-\d{8,10}")
@@ -31,9 +31,9 @@ def build_labels(
     """Beside its own, which go before them."""
     named = next((labels[key] for key in ("app.kubernetes.io/name", "app") if labels.get(key)), workload.name)
     version = next((labels[key] for key in ("app.kubernetes.io/version", "version") if labels.get(key)), "latest")
-    found = {**sidecar.labels, _NAME: named[:_LONGEST_LABEL].rstrip("-._"), _REVISION: version}
+    found = {**sidecar.labels, _NAME: named[:_LONGEST_LABEL].rstrip("-._"), _CANONICAL_REVISION: version}
     if sidecar.type is ProxyType.ROUTER:
-        found[_REV] = installation.revision
+        found[REVISION] = installation.revision
     if network := dict(installation.environment).get("ISTIO_META_NETWORK") or installation.values.network:
         found[NETWORK] = network
     return {name: value for name, value in found.items() if name not in labels}
@@ -46,7 +46,7 @@ def build_annotations(
     apps = [each["name"] for each in containers if each["name"] != PROXY_CONTAINER]
     is_gateway = sidecar.type is ProxyType.ROUTER
     if not is_gateway:
-        found[_REV] = installation.revision
+        found[REVISION] = installation.revision
     if apps and (not is_gateway or len(apps) == 1):
         # What `kubectl logs` and `kubectl exec` mean where nobody says which.
         found |= {name: apps[0] for name in _SHOWN_FIRST if name not in annotations}

@@ -14,7 +14,7 @@ from typing import Final
 from pilotfish.config import istio, kubernetes
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.hosts import service_host
-from pilotfish.mesh.inputs import SERVICE_OF_SLICE, SLICED, Labels, addressed, listing, resource
+from pilotfish.mesh.inputs import SLICED, Labels, addressed, listing, resource
 from pilotfish.mesh.registry.services import declared, home_in, parts, service_at
 from pilotfish.mesh.registry.workloads import Workload, has_proxy, with_network, workload, workloads_selected
 from pilotfish.model import ObjectRef
@@ -22,6 +22,7 @@ from pilotfish.model.addresses import is_ip
 from pilotfish.model.egress import is_socket
 from pilotfish.model.kinds import ENDPOINTS, POD, SERVICE, SERVICE_ENTRY, WORKLOAD_ENTRY
 from pilotfish.model.service import Endpoint, Locality, Resolution, Service, ServicePort
+from pilotfish.model.wellknown import SERVICE_OF_SLICE
 
 _NOWHERE: Final = Locality()
 _MANAGED_BY: Final = "endpointslice.kubernetes.io/managed-by"

@@ -21,6 +21,7 @@ from pilotfish.cluster.events import COMPONENT
 from pilotfish.identity import kept
 from pilotfish.identity.authority import make_root
 from pilotfish.identity.succession import Succession, change
+from pilotfish.install.names import AUTHORITY
 from pilotfish.runtime.cluster.api import APPLY, Api
 from pilotfish.runtime.cluster.errors import ApiError
 from pilotfish.runtime.cluster.leader import Acting
@@ -28,7 +29,6 @@ from pilotfish.runtime.discovery.authority_store import Adopt, Change, State
 from pilotfish.runtime.errors import MachineError
 
 _log = logging.getLogger(__name__)
-NAME: Final = "pilotfish-authority"
 _STATE: Final = "authority.json"
 _ROOTS: Final = "root-cert.pem"
 """For people."""
@@ -50,7 +50,7 @@ class SharedAuthority:
         self.namespace = namespace
         self._labels = dict(labels)
         self._collection = f"/api/v1/namespaces/{namespace}/secrets"
-        self._path = f"{self._collection}/{NAME}"
+        self._path = f"{self._collection}/{AUTHORITY}"
         self._me = f"{COMPONENT}-{uuid.uuid4().hex[:8]}"
         self._state: State
         self._stored = b""
@@ -66,7 +66,7 @@ class SharedAuthority:
     async def rotate(self) -> Succession:
         """A new root of our own, for whoever may write the Secret: the replicas follow it. Raises MachineError."""
         if not await self._read():
-            raise MachineError(f"there is no Secret {NAME} in {self.namespace}", "see whether discovery runs")
+            raise MachineError(f"there is no Secret {AUTHORITY} in {self.namespace}", "see whether discovery runs")
         succession, domains = self._state
         if not succession.wanted.is_ours:
             raise MachineError("the authority is plugged in (Secret cacerts)", "change it there, and it is followed")
@@ -80,10 +80,10 @@ class SharedAuthority:
             if await self._read():
                 break
             if await self._write(self._api, first):
-                _log.info("made a certificate authority: Secret %s in %s", NAME, self.namespace)
+                _log.info("made a certificate authority: Secret %s in %s", AUTHORITY, self.namespace)
                 break
         else:
-            raise MachineError(f"Secret {NAME} in {self.namespace} comes and goes", "see who deletes it")
+            raise MachineError(f"Secret {AUTHORITY} in {self.namespace} comes and goes", "see who deletes it")
         self._adopt = adopt
         return self._state
 
@@ -128,7 +128,7 @@ class SharedAuthority:
     async def _follow(self) -> None:
         if not await self._read():
             self._lost()
-        chosen = f"metadata.name={NAME}"
+        chosen = f"metadata.name={AUTHORITY}"
         async with aclosing(self._api.watch(self._collection, since=self._version, fieldSelector=chosen)) as events:
             async for event in events:
                 match event.type:
@@ -147,7 +147,7 @@ class SharedAuthority:
             if await self._write(api, state):
                 return
             await self._read()
-        raise MachineError(f"Secret {NAME} in {self.namespace} is written by others all the time", "see who does")
+        raise MachineError(f"Secret {AUTHORITY} in {self.namespace} is written by others all the time", "see who does")
 
     async def _read(self) -> bool:
         """False if there is none."""
@@ -184,7 +184,7 @@ class SharedAuthority:
             "apiVersion": "v1",
             "kind": "Secret",
             "type": "Opaque",
-            "metadata": {"name": NAME, "namespace": self.namespace, "labels": self._labels, **version},
+            "metadata": {"name": AUTHORITY, "namespace": self.namespace, "labels": self._labels, **version},
             "data": {name: base64.b64encode(each).decode() for name, each in content.items()},
         }
 
@@ -198,7 +198,7 @@ class SharedAuthority:
             version = str(found["metadata"]["resourceVersion"])
         except (KeyError, TypeError, ValueError) as error:
             raise MachineError(
-                f"Secret {NAME} in {self.namespace} holds no authority",
+                f"Secret {AUTHORITY} in {self.namespace} holds no authority",
                 "restore it, or delete it for a new root",
             ) from error
         before = self._stored
@@ -209,6 +209,6 @@ class SharedAuthority:
         self._woken.set()
 
     def _lost(self) -> None:
-        _log.warning("Secret %s in %s was deleted; it is written again", NAME, self.namespace)
+        _log.warning("Secret %s in %s was deleted; it is written again", AUTHORITY, self.namespace)
         self._version = ""
         self._woken.set()

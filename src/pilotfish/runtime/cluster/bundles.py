@@ -23,6 +23,7 @@ from pilotfish.cluster.roots import Namespace, RootMap, Wanted
 from pilotfish.cluster.webhooks import Configuration
 from pilotfish.model import ObjectRef, Problem
 from pilotfish.model.kinds import CONFIG_MAP, NAMESPACE, kind_named
+from pilotfish.model.wellknown import ROOT_CONFIG_MAP
 from pilotfish.runtime.cluster.api import APPLY, JSON_PATCH
 from pilotfish.runtime.cluster.errors import ApiError
 from pilotfish.runtime.cluster.leader import Acting, beside
@@ -107,7 +108,7 @@ class Kept(ABC):
 class RootMaps(Kept):
     """The ConfigMap `istio-ca-root-cert` of each namespace."""
 
-    collections = (Collection(NAMESPACE), Collection(CONFIG_MAP, field_selector=f"metadata.name={roots.NAME}"))
+    collections = (Collection(NAMESPACE), Collection(CONFIG_MAP, field_selector=f"metadata.name={ROOT_CONFIG_MAP}"))
 
     def __init__(
         self,
@@ -142,7 +143,7 @@ class RootMaps(Kept):
             _set(self._maps, ref.namespace, data, RootMap)
 
     def _due(self) -> Iterable[ObjectRef]:
-        return (CONFIG_MAP.ref(namespace, roots.NAME) for namespace in roots.due(self._wanted(), self._maps))
+        return (CONFIG_MAP.ref(namespace, ROOT_CONFIG_MAP) for namespace in roots.due(self._wanted(), self._maps))
 
     async def _write(self, acting: Acting, ref: ObjectRef) -> None:
         found = self._maps.get(ref.namespace)

@@ -7,14 +7,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pilotfish.cluster.paths import collection
+from pilotfish.config.injection import REVISION, named_by
 from pilotfish.install.examination import Installed
 from pilotfish.install.injecting import trial
 from pilotfish.install.inventory import DEFINITION, REMOVED, labels_of, ref_of
-from pilotfish.install.names import ROOT_CERTIFICATE, TAG, Names, Object
+from pilotfish.install.names import TAG, Names, Object
 from pilotfish.install.preflight import SETTINGS, Cluster
 from pilotfish.install.progress import unready
 from pilotfish.model import Kind, ObjectRef
 from pilotfish.model.kinds import CONFIG_MAP, KINDS, NAMESPACE, NODE, POD
+from pilotfish.model.wellknown import ROOT_CONFIG_MAP
 from pilotfish.runtime.cluster.api import Api
 from pilotfish.runtime.cluster.errors import ApiError, Forbidden
 from pilotfish.runtime.cluster.installation import listed, read
@@ -58,7 +60,7 @@ async def _allowed(api: Api, ref: ObjectRef) -> Object | None:
 async def read_installed(api: Api, names: Names, wanted: Iterable[Object]) -> Installed:
     objects = {ref: await read(api, ref) for ref in map(ref_of, wanted)}
     for each in await listed(api, REMOVED[0]):
-        if TAG in labels_of(each) and labels_of(each).get("istio.io/rev") == names.label:
+        if TAG in labels_of(each) and labels_of(each).get(REVISION) == names.label:
             objects[ref_of(each)] = each
     namespaces = tuple(await listed(api, NAMESPACE))
     tried, refusal = await _try(api, namespaces, names)
@@ -79,7 +81,7 @@ async def read_installed(api: Api, names: Names, wanted: Iterable[Object]) -> In
 
 async def _roots(api: Api, names: Names) -> tuple[str, ...]:
     """As webhook configurations have them."""
-    found = await read(api, CONFIG_MAP.ref(names.namespace, ROOT_CERTIFICATE))
+    found = await read(api, CONFIG_MAP.ref(names.namespace, ROOT_CONFIG_MAP))
     text = (found or {}).get("data", {}).get("root-cert.pem", "")
     return (b64encode(text.encode()).decode(),) if text else ()
 
@@ -117,5 +119,4 @@ async def _try(api: Api, namespaces: Iterable[Object], names: Names) -> tuple[Ob
 
 
 def _says_anything(namespace: Object) -> bool:
-    labels = labels_of(namespace)
-    return "istio-injection" in labels or "istio.io/rev" in labels or namespace["metadata"]["name"].startswith("kube-")
+    return named_by(labels_of(namespace)) is not None or namespace["metadata"]["name"].startswith("kube-")

@@ -13,6 +13,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from pilotfish.cluster.paths import collection
+from pilotfish.config.injection import DEFAULT_REVISION, REVISION
+from pilotfish.install.names import APP, TAG
 from pilotfish.model.kinds import POD
 from pilotfish.model.wellknown import MONITORING_PORT, ROOT_NAMESPACE
 from pilotfish.runtime.cluster.api import Api
@@ -23,13 +25,9 @@ from pilotfish.runtime.control.views import DiscoveryReplicaView, PodView, Probl
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.http.message import Answer, Request
 
-DEFAULT: Final = "default"
-"""What the revision without a name is called."""
 AT_ONCE: Final = 16
 """Pods that are asked at a time: each question is a stream of its own through the API server and a kubelet."""
-_REVISION: Final = "istio.io/rev"
-_TAG: Final = "istio.io/tag"
-_SELECTOR: Final = "app=istiod"
+_SELECTOR: Final = f"app={APP}"
 _WEBHOOKS: Final = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 _TIMEOUT: Final = 10.0
 T = TypeVar("T")
@@ -140,7 +138,8 @@ async def find_control_plane(api: Api, revision: str = "", namespace: str = ROOT
     found: dict[str, list[PodView]] = {}
     async for page in api.pages(collection(POD, namespace), shape=Pod, labelSelector=_SELECTOR):
         for pod in page.items:
-            found.setdefault((pod.metadata.labels or {}).get(_REVISION) or DEFAULT, []).append(describe_pod(pod))
+            its_revision = (pod.metadata.labels or {}).get(REVISION) or DEFAULT_REVISION
+            found.setdefault(its_revision, []).append(describe_pod(pod))
     if not found:
         remedy = "install one with 'pilotfish install'"
         raise NoControlPlane(f"no control plane runs in namespace {namespace}", remedy)
@@ -168,9 +167,9 @@ class _Labelled(msgspec.Struct):
 async def _find_tagged(api: Api, tag: str) -> str:
     """The revision that a tag stands for; "" if there is no such tag."""
     try:
-        async for page in api.pages(_WEBHOOKS, shape=_Webhooks, labelSelector=f"{_TAG}={tag}"):
+        async for page in api.pages(_WEBHOOKS, shape=_Webhooks, labelSelector=f"{TAG}={tag}"):
             for each in page.items:
-                return str((each.metadata.labels or {}).get(_REVISION, ""))
+                return str((each.metadata.labels or {}).get(REVISION, ""))
     except Forbidden:
         return ""  # then it is no revision's name, and that is what is said
     return ""

@@ -15,6 +15,7 @@ from typing import Final
 from pilotfish.config.kubernetes import EndpointSlice
 from pilotfish.config.manifest import Manifest
 from pilotfish.model.kinds import ENDPOINT_SLICE
+from pilotfish.model.wellknown import MONITORING_PORT_NAME, SERVICE_OF_SLICE
 from pilotfish.runtime.control.views import ReplicaView
 from pilotfish.runtime.discovery.verdicts import Report
 from pilotfish.runtime.http.loop import ask
@@ -28,8 +29,6 @@ _MOST: Final = 4 << 20
 """Bytes of an answer."""
 _PATIENCE: Final = 6
 """How many times in a row one may not answer until what it said before is forgotten."""
-_PORT_NAME: Final = "http-monitoring"
-_OF_SERVICE: Final = "kubernetes.io/service-name"
 Place = tuple[str, int]
 """Address and port."""
 
@@ -86,9 +85,9 @@ def places_of(manifests: Iterable[Manifest], namespace: str, service: str) -> It
         resource = manifest.resource
         if manifest.ref.kind is not ENDPOINT_SLICE or manifest.ref.namespace != namespace:
             continue
-        if not isinstance(resource, EndpointSlice) or resource.metadata.labels.get(_OF_SERVICE) != service:
+        if not isinstance(resource, EndpointSlice) or resource.metadata.labels.get(SERVICE_OF_SLICE) != service:
             continue
-        for port in (each.port for each in resource.ports if each.name == _PORT_NAME):
+        for port in (each.port for each in resource.ports if each.name == MONITORING_PORT_NAME):
             for endpoint in resource.endpoints:
                 if endpoint.conditions.ready is not False and endpoint.addresses:
                     yield endpoint.addresses[0], port
