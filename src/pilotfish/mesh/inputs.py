@@ -14,6 +14,7 @@ from pilotfish.config import istio, kubernetes
 from pilotfish.config.kubernetes import TRAFFIC_DISTRIBUTION, Resource
 from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
+from pilotfish.config.proxying import NODE, PROXY
 from pilotfish.derive import Graph, Input, Reads, query
 from pilotfish.mesh.allocation import WANTED, allocate, hosts_without_address, written_places
 from pilotfish.model import Kind, ObjectRef
@@ -54,6 +55,9 @@ LOOKED_UP: Final = "looked up"
 ADDRESSED: Final[Input[str, tuple[ObjectRef, ...]]] = Input("Addressed")
 """The pods and Services that have an address for themselves, sorted."""
 
+HOUSED: Final[Input[str, tuple[ObjectRef, ...]]] = Input("Housed")
+"""The pods of a machine, by its name, that its one proxy serves, sorted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -84,13 +88,14 @@ _Forms = tuple[Manifest | None, ...]
 
 
 def _reindex(graph: Graph, moves: Iterable[tuple[ObjectRef, _Forms, _Forms]]) -> None:
-    """Move objects between the sets of `LABELLED`, `LISTED`, `ADDRESSED`, `SLICED`, `MARKED` and `WANTED`: each from
-    what it was to what it will be."""
+    """Move objects between the sets of `LABELLED`, `LISTED`, `ADDRESSED`, `HOUSED`, `SLICED`, `MARKED` and `WANTED`: each
+    from what it was to what it will be."""
     listed = tuple(moves)
     # All are worked out before any is changed: an object that fails is to leave no half of it behind.
     labelled = _moved(graph, LABELLED, listed, _labels_of)
     others = _moved(graph, LISTED, listed, _addresses_of)
     addressed = _moved(graph, ADDRESSED, listed, _own_addresses_of)
+    housed = _moved(graph, HOUSED, listed, _machines_of)
     sliced = _moved(graph, SLICED, listed, _services_of)
     marked = _moved(graph, MARKED, listed, _marks_of)
     wanted = _moved(graph, WANTED, listed, lambda manifest: hosts_without_address(manifest.resource))
@@ -100,6 +105,7 @@ def _reindex(graph: Graph, moves: Iterable[tuple[ObjectRef, _Forms, _Forms]]) ->
     graph.update(LABELLED, labelled.items())
     graph.update(LISTED, others.items())
     graph.update(ADDRESSED, addressed.items())
+    graph.update(HOUSED, housed.items())
     graph.update(SLICED, sliced.items())
     graph.update(MARKED, marked.items())
     graph.update(WANTED, wanted.items())
@@ -219,6 +225,13 @@ def _own_addresses_of(manifest: Manifest) -> Set[str]:
     return frozenset()
 
 
+def _machines_of(manifest: Manifest) -> Set[str]:
+    pod = manifest.resource
+    if not isinstance(pod, kubernetes.Pod) or pod.metadata.annotations.get(PROXY) != NODE:
+        return frozenset()
+    return {pod.spec.node_name} if pod.spec.node_name else frozenset()
+
+
 def apply_mesh_config(graph: Graph, config: MeshConfig) -> bool:
     """Set the mesh configuration. True if that changed anything."""
     return graph.set(MESH_CONFIG, "", config)
@@ -249,6 +262,11 @@ def refs(db: Reads, kind: Kind) -> tuple[ObjectRef, ...]:
 def listing(db: Reads, address: str) -> tuple[ObjectRef, ...]:
     """The Endpoints, EndpointSlices, ServiceEntries and WorkloadEntries that list an address, sorted."""
     return db.read(LISTED, address) or ()
+
+
+def housed(db: Reads, machine: str) -> tuple[ObjectRef, ...]:
+    """The pods of a machine that its one proxy serves, sorted."""
+    return db.read(HOUSED, machine) or ()
 
 
 def addressed(db: Reads, address: str) -> tuple[ObjectRef, ...]:

@@ -12,13 +12,15 @@ from pilotfish.model.addresses import is_ip
 from pilotfish.model.service import Locality
 from pilotfish.model.wellknown import namespace_domain
 
-NODE_ID_FORM: Final = "sidecar~ADDRESS~POD.NAMESPACE~NAMESPACE.svc.DOMAIN, or router~…"
+NODE_ID_FORM: Final = "sidecar~ADDRESS~POD.NAMESPACE~NAMESPACE.svc.DOMAIN, or router~…, or node~…"
 LONGEST_NODE_ID: Final = 640
 """Characters: the type, an address (45), a pod's name (253), its namespace (63) and the domain of that."""
 CERTIFIED: Final = "MESH_CERTIFICATES"
 """Node metadata: "true" where the bootstrap has the cluster for certificates."""
 SELF_DISCOVERY: Final = "ENABLE_SELF_DISCOVERY"
 """Node metadata: "true" where the bootstrap has the cluster of the workload's own proxies."""
+NETNS_PREFIX: Final = "NETNS_PREFIX"
+"""Node metadata of a machine's proxy: as `Proxy.netns_prefix`."""
 _NAME: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?", re.ASCII)
 
 
@@ -29,6 +31,8 @@ class ProxyType(StrEnum):
     """Beside an app, whose traffic it is sent."""
     ROUTER = "router"
     """A gateway: traffic comes to it by its own address."""
+    NODE = "node"
+    """For all pods of a machine that have none of their own: it listens in their network namespaces."""
 
 
 _TYPES: Final = frozenset(str(each) for each in ProxyType)
@@ -87,6 +91,8 @@ class Proxy:
     """Its bootstrap has the cluster that serves it the mesh's certificates: what it is sent may refer to them."""
     discovers_itself: bool = False
     """Its bootstrap has a cluster of the proxies of its own workload, which discovery is asked for."""
+    netns_prefix: str = ""
+    """Of a machine's proxy: the file of a pod's network namespace is this, with `NAMESPACE.POD` after it."""
 
     @classmethod
     def of_pod(
@@ -105,7 +111,7 @@ class Proxy:
     @classmethod
     def parse(cls, node_id: str, metadata: Mapping[str, object]) -> Proxy | None:
         """From an Envoy Node's id and metadata (NAMESPACE, LABELS, INSTANCE_IPS, INTERCEPTION_MODE, MESH_CERTIFICATES,
-        ENABLE_SELF_DISCOVERY).
+        ENABLE_SELF_DISCOVERY, NETNS_PREFIX).
 
         None if the id is not a proxy's.
         """
@@ -128,6 +134,7 @@ class Proxy:
             group=str(metadata.get("AUTO_REGISTER_GROUP") or ""),
             certified=metadata.get(CERTIFIED) == "true",
             discovers_itself=metadata.get(SELF_DISCOVERY) == "true",
+            netns_prefix=str(metadata.get(NETNS_PREFIX) or "") if found.type is ProxyType.NODE else "",
         )
 
     @property
