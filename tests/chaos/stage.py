@@ -17,6 +17,7 @@ from typing import Any
 from tests.chaos.flows import PodLoad
 from tests.chaos.world import HERE, files
 from tests.e2e.harness import Mesh
+from tests.freezing import freeze
 
 LIVE_WITHIN = 2.0
 """Seconds from a saved file to what a client sees, on a calm machine."""
@@ -140,7 +141,7 @@ class RealStage:
 
     def stall(self, whose: str, seconds: float) -> None:
         pid = self._runs(whose)
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
         self.pause(seconds)
         os.kill(pid, signal.SIGCONT)
 

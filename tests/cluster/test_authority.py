@@ -30,6 +30,7 @@ from tests.certificates import issue, secret
 from tests.cluster.api_server import ApiServer
 from tests.cluster.conftest import MakeApiServer
 from tests.cluster.kubectl import Kubectl
+from tests.freezing import freeze
 from tests.waiting import until
 
 ROOT = issue("corp root")
@@ -131,7 +132,7 @@ async def test_what_is_due_is_done_while_the_api_server_is_away(make_api_server:
         async with replicas(server.api.kubeconfig, "default", spread=2.0) as made:
             await made[0].keeper.rotate()
             await until("both trust both", all_trust(made, 2))
-            server.server.send(signal.SIGSTOP)
+            freeze(server.server.pid)
             try:
                 await until("both sign with it", lambda: not any(each.keeper.state.next for each in made))
                 assert len({await each.signer() for each in made}) == 1

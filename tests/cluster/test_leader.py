@@ -15,6 +15,7 @@ from pilotfish.runtime.cluster.leader import Acting, Leader
 from tests.cluster.api_server import ApiServer
 from tests.cluster.conftest import MakeApiServer
 from tests.cluster.kubectl import Kubectl
+from tests.freezing import freeze
 from tests.waiting import until
 
 QUICK = Terms(duration=3, deadline=2, retry=0.3)
@@ -75,7 +76,7 @@ async def test_who_can_t_renew_stops_before_another_may_begin(make_api_server: M
         where = (server.api.kubeconfig, "default")
         async with replica(*where, "a", work) as first, replica(*where, "b", work) as second:
             await until("one works", lambda: len(work.doing) == 1)
-            server.server.send(signal.SIGSTOP)
+            freeze(server.server.pid)
             try:
                 await until("nobody works", lambda: not work.doing, QUICK.deadline + 1)
                 assert not first.leads

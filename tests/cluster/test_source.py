@@ -30,6 +30,7 @@ from pilotfish.runtime.cluster.api import Api
 from pilotfish.runtime.cluster.errors import ApiError
 from tests.cluster.conftest import MakeApiServer
 from tests.cluster.following import Object, Way, asking, following
+from tests.freezing import freeze
 from tests.waiting import until
 
 _ACCOUNT = {"apiVersion": "v1", "kind": "ServiceAccount"}
@@ -247,7 +248,7 @@ async def test_an_etcd_that_stands_still_for_a_while(make_api_server: MakeApiSer
     with make_api_server() as server:
         async with asking(server.api.kubeconfig) as api, following(find_access(server.api.kubeconfig)) as found:
             await found.until("the first batch", found.is_synced.is_set)
-            server.etcd.send(signal.SIGSTOP)
+            freeze(server.etcd.pid)
             try:
                 making = asyncio.create_task(api.send("POST", collection(SERVICE, "default"), service("late")))
                 await asyncio.sleep(3)

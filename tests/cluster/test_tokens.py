@@ -19,6 +19,7 @@ from pilotfish.runtime.discovery.callers import UnansweredError
 from tests.cluster.api_server import ApiServer
 from tests.cluster.conftest import MakeApiServer
 from tests.cluster.kubectl import Kubectl
+from tests.freezing import freeze
 from tests.waiting import until
 
 POD = "{apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {containers: [{name: web, image: none}]}}"
@@ -77,7 +78,7 @@ async def test_the_api_server_away_stops_no_renewal(make_api_server: MakeApiServ
         kubectl = server.api.kubectl
         uid, bound = pod(kubectl)
         async with reviews(server.api.kubeconfig) as made:
-            server.server.send(signal.SIGSTOP)
+            freeze(server.server.pid)
             try:
                 assert await made.verify(bound) == Claims("default", "default", "web", uid)
                 with pytest.raises(RefusedTokenError, match="signed by nobody"):

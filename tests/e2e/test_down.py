@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.harness import PILOTFISH, MakeMesh, Mesh
+from tests.freezing import freeze
 from tests.waiting import wait_until
 
 
@@ -38,7 +37,7 @@ def envoy(mesh: Mesh, name: str) -> int:
 
 
 def stop(pid: int) -> None:
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     stat = Path(f"/proc/{pid}/stat")
     wait_until("it has stopped", lambda: stat.read_text().rpartition(") ")[2][0] == "T")
 

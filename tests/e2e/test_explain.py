@@ -25,6 +25,7 @@ from pilotfish.runtime.echo.calls import Result
 from tests.e2e.asked import agrees, generate, logs, perform, pod_of
 from tests.e2e.harness import MakeMesh, Mesh
 from tests.e2e.ways import CLIENTS, manifests
+from tests.freezing import freeze
 from tests.waiting import wait_until
 
 SEED = int(os.environ.get("WAYS_SEED", "7"))
@@ -147,7 +148,7 @@ def test_owners_are_fields_and_the_lines_that_they_stand_on(mesh: Mesh) -> None:
 
 def test_while_discovery_hangs_owners_are_what_the_proxies_say(mesh: Mesh) -> None:
     client, discovery = mesh.pods("client")[0]["name"], mesh.status["discovery"]["pid"]
-    os.kill(discovery, signal.SIGSTOP)
+    freeze(discovery)
     try:
         done = mesh.call("explain", client, "http://shop/fault", "-o", "json")
     finally:

@@ -17,6 +17,7 @@ import pytest
 
 from tests.certificates import issue, secret
 from tests.e2e.harness import ADD, CALCULATOR, WEBAPP, MakeMesh, Mesh, run
+from tests.freezing import freeze
 from tests.waiting import wait_until
 
 XDS = """
@@ -235,7 +236,7 @@ def test_a_certificate_that_is_not_renewed_is_said_in_time_and_traffic_goes_on_u
         ]
         return [p["message"] for p in found if p["severity"] == severity]
 
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     try:
         words = wait_until("it is said while it is valid", lambda: said("warning"), within=30)
         assert "it is valid for" in words[0]

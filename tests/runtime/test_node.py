@@ -28,6 +28,7 @@ from pilotfish.runtime.node.ending import Ending
 from pilotfish.runtime.node.node import Node, running
 from pilotfish.runtime.node.options import CannotStart, ProgressLine, UpOptions
 from pilotfish.runtime.node.progress import Progress
+from tests.freezing import freeze
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
@@ -221,7 +222,7 @@ async def test_a_killed_envoy_and_a_killed_discovery_come_back(mesh: Running) ->
 async def test_a_discovery_that_hangs_is_no_ready_mesh(mesh: Running) -> None:
     discovery = (await mesh.until(lambda s: s.ready)).discovery.pid
     assert discovery is not None
-    os.kill(discovery, signal.SIGSTOP)
+    freeze(discovery)
     try:
         status = await mesh.status()
         assert (status.ready, status.discovery.running, status.discovery.answering) == (False, True, False)

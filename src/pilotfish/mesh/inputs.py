@@ -88,8 +88,8 @@ _Forms = tuple[Manifest | None, ...]
 
 
 def _reindex(graph: Graph, moves: Iterable[tuple[ObjectRef, _Forms, _Forms]]) -> None:
-    """Move objects between the sets of `LABELLED`, `LISTED`, `ADDRESSED`, `HOUSED`, `SLICED`, `MARKED` and `WANTED`: each
-    from what it was to what it will be."""
+    """Move objects between the sets of `LABELLED`, `LISTED`, `ADDRESSED`, `HOUSED`, `SLICED`, `MARKED` and `WANTED`:
+    each from what it was to what it will be."""
     listed = tuple(moves)
     # All are worked out before any is changed: an object that fails is to leave no half of it behind.
     labelled = _moved(graph, LABELLED, listed, _labels_of)

@@ -17,6 +17,7 @@ from pilotfish.model.wellknown import DNS_PROXY_PORT
 from pilotfish.runtime.agent.forward import Forwarder
 from pilotfish.runtime.agent.sockets import listen, owned_by
 from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.streams import StreamServer
 
 _HOSTS = ("127.0.0.1", "::1")
 _MOST_FORWARDED = 200
@@ -42,6 +43,7 @@ class NameServer:
         self._alone = alone
         self._conversations = _Allowance(_MOST_CONNECTIONS)
         self._forwarding = _Allowance(_MOST_FORWARDED)
+        self._streams = StreamServer(self._serve_stream)
         self._closers: list[Callable[[], None]] = []
 
     @property
@@ -72,16 +74,14 @@ class NameServer:
                 raise
             transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=datagrams)
             self._closers.append(transport.close)
-            server = await asyncio.start_server(self._serve_stream, sock=listen(netns, host, port))
-            self._closers.append(server.close)
+            await self._streams.start(listen(netns, host, port))
 
     async def close(self) -> None:
         for close in self._closers:
             close()
-        under_way = (*self._forwarding, *self._conversations)
-        for task in under_way:
+        for task in self._forwarding:
             task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.gather(*self._forwarding, self._streams.close(), return_exceptions=True)
 
     def receive_datagram(self, packet: bytes, client: str, send: Callable[[bytes], None]) -> None:
         """Names of the mesh are answered at once, without a task."""
@@ -111,20 +111,13 @@ class NameServer:
         return forward.complete(answer)
 
     async def _serve_stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # The server made this task; `close` has to know it, to end it.
         task = asyncio.current_task()
         client = str((writer.get_extra_info("peername") or ("",))[0])
-        try:
-            if task is not None and self._conversations.has_room(client):
-                self._conversations.add(client, task)
-                writer.transport.set_write_buffer_limits(high=0)
-                with suppress(OSError, asyncio.IncompleteReadError):
-                    await self._converse(reader, writer)
-        finally:
-            # `close` alone would keep what a client does not take for as long as it stays.
-            if writer.transport.get_write_buffer_size():
-                writer.transport.abort()
-            writer.close()
+        if task is not None and self._conversations.has_room(client):
+            self._conversations.add(client, task)
+            writer.transport.set_write_buffer_limits(high=0)
+            with suppress(OSError, asyncio.IncompleteReadError):
+                await self._converse(reader, writer)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import stat
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from pilotfish.cni.request import LARGEST, Answer, Code, Request, fail
 from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.linux.unix import bind
+from pilotfish.runtime.streams import StreamServer
 
 _log = logging.getLogger(__name__)
 _READ: Final = 10.0
@@ -27,20 +26,13 @@ class PluginServer:
 
     def __init__(self, handle: Callable[[Request], Awaitable[Answer]]) -> None:
         self._handle = handle
-        self._server: asyncio.Server | None = None
+        self._server = StreamServer(self._serve, limit=2 * LARGEST)
 
     async def start(self, path: Path) -> None:
         """For root alone. A socket that a predecessor left is taken over. MachineError if that can't be."""
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):
-                if stat.S_ISSOCK(path.lstat().st_mode):
-                    path.unlink()
-            before = os.umask(0o177)
-            try:
-                self._server = await asyncio.start_unix_server(self._serve, path, limit=2 * LARGEST)
-            finally:
-                os.umask(before)
+            await self._server.start(bind(path))
         except OSError as error:
             raise MachineError(
                 f"the plugin can't be heard at {path}: {error.strerror or error}", "mount the host's directory there"
@@ -48,8 +40,7 @@ class PluginServer:
 
     async def close(self) -> None:
         """The socket's name stays: it is the successor's already, if there is one."""
-        if self._server is not None:
-            self._server.close()
+        await self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -58,8 +49,6 @@ class PluginServer:
                 await writer.drain()
         except (OSError, TimeoutError) as error:
             _log.warning("the plugin does not take its answer: %s", error)
-        finally:
-            writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader) -> Answer:
         try:

@@ -18,6 +18,7 @@ from typing import Final
 import h11
 
 from pilotfish.runtime.http.message import Answer
+from pilotfish.runtime.streams import StreamServer
 
 _log = logging.getLogger(__name__)
 _HEAD: Final = 16384
@@ -64,33 +65,19 @@ class SmallServer:
 
     def __init__(self, handle: Handler) -> None:
         self._handle = handle
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._server = StreamServer(self._serve, _MOST)
 
     async def start(self, bound: socket.socket) -> None:
         """On a socket that listens."""
-        start = asyncio.start_unix_server if bound.family == socket.AF_UNIX else asyncio.start_server
-        self._server = await start(self._serve, sock=bound)
+        await self._server.start(bound)
 
     async def close(self) -> None:
         """Whoever is connected is cut off."""
-        if self._server is not None:
-            self._server.close()
-        for task in tuple(self._connections):
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        try:
-            if len(self._connections) < _MOST:
-                self._connections.add(task)
-                with suppress(OSError, TimeoutError):
-                    await _Conversation(reader, writer, self._handle).run()
-        finally:
-            self._connections.discard(task)
-            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
+        with suppress(OSError, TimeoutError):
+            await _Conversation(reader, writer, self._handle).run()
 
 
 class _Conversation:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pilotfish.node.publish import Endpoints
 from pilotfish.runtime.agent.sockets import family_of, open_socket
 from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.streams import StreamServer
 
 _PIECE = 65536
 
@@ -25,37 +26,22 @@ class StreamRelay:
         self._endpoints = endpoints
         self._netns = netns
         self._turn = itertools.count() if in_turn else itertools.repeat(0)
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._server = StreamServer(self._relay)
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, sock=self._socket)
+        await self._server.start(self._socket)
 
     async def close(self) -> None:
-        if self._server is None:
-            return
-        self._server.close()
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-        await self._server.wait_closed()
+        await self._server.close()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._connections.add(task)
-            task.add_done_callback(self._connections.discard)
-        upstream = None
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream = await self._connect()
+        if upstream is None:
+            return
         try:
-            upstream = await self._connect()
-            if upstream is not None:
-                await asyncio.gather(_pump(reader, upstream[1]), _pump(upstream[0], writer))
-        except asyncio.CancelledError:
-            writer.transport.abort()
+            await asyncio.gather(_pump(reader, upstream[1]), _pump(upstream[0], writer))
         finally:
-            writer.close()
-            if upstream is not None:
-                upstream[1].close()
+            upstream[1].close()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         """To the next endpoint that takes the connection; None if none does."""
