@@ -236,7 +236,7 @@ class LiveEnvoy:
         line. `/seen` answers with the heads of all other requests so far.
         """
         process = subprocess.Popen(
-            ["ip", "netns", "exec", netns, sys.executable, "-Sc", _APP, address, str(port), name],
+            ["ip", "netns", "exec", netns, sys.executable, "-Sc", APP, address, str(port), name],
             stdout=subprocess.PIPE,
         )
         self.processes.append(process)
@@ -254,7 +254,7 @@ class LiveEnvoy:
         return self.call(netns, address, port, f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
 
 
-_APP = """
+APP = """
 import sys, http.server, socket, socketserver, time
 address, port, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 seen = []

@@ -150,12 +150,29 @@ def inbound_port_cluster(db: Reads, port: InboundPort) -> Resource:
 
     That source tells the capture rules to let the connection pass: Envoy's own, but for this pod.
     """
-    cluster = _original_dst(db, inbound_cluster(port.number))
+    endpoint = port.listener.endpoint if port.listener is not None else _usual_app(db, port.number)
+    cluster = _build_inbound(db, port.number, endpoint)
     if counted := inbound_stat_name(db, port):
         cluster.alt_stat_name = f"{counted};"
-    endpoint = port.listener.endpoint if port.listener is not None else ""
-    if port.listener is None and settings(db).to_loopback:
-        endpoint = f"127.0.0.1:{port.number}"
+    _set_protocol(cluster, inbound_protocol(db, port))
+    pool = inbound_pool(db, port)
+    if pool is not None:
+        apply_pool(cluster, pool.pool)
+    return _resource(db, cluster)
+
+
+@query
+def usual_inbound_cluster(db: Reads, number: int) -> Resource:
+    """The same of a port of which nobody asks anything, and that speaks what comes by itself."""
+    return _resource(db, _build_inbound(db, number, _usual_app(db, number)))
+
+
+def _usual_app(db: Reads, number: int) -> str:
+    return f"127.0.0.1:{number}" if settings(db).to_loopback else ""
+
+
+def _build_inbound(db: Reads, number: int, endpoint: str) -> Cluster:
+    cluster = _original_dst(db, inbound_cluster(number))
     if endpoint:
         cluster.type, cluster.lb_policy = Cluster.STATIC, Cluster.ROUND_ROBIN
         cluster.load_assignment.CopyFrom(_build_app(cluster.name, endpoint))
@@ -165,11 +182,7 @@ def inbound_port_cluster(db: Reads, port: InboundPort) -> Resource:
     if not endpoint.startswith(("127.", "[::1]", "unix:")):
         cluster.upstream_bind_config.CopyFrom(_from_loopback())
     limit_cluster(cluster, settings(db).at_sidecars.cluster_buffer)
-    _set_protocol(cluster, inbound_protocol(db, port))
-    pool = inbound_pool(db, port)
-    if pool is not None:
-        apply_pool(cluster, pool.pool)
-    return _resource(db, cluster)
+    return cluster
 
 
 def _build_app(name: str, endpoint: str) -> ClusterLoadAssignment:

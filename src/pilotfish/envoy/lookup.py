@@ -1,6 +1,6 @@
 """One resource of a proxy by its name, without the others: for who needs a few of what `resources` has.
 
-Equal to those of `resource_set`; a gateway's, which are few, are taken from there.
+Equal to those of `resource_set`; those of a gateway, which are few, and of a machine's proxy are taken from there.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pilotfish.derive import Graph, Reads, query
 from pilotfish.envoy.clusters import Client, common_clusters, inbound_port_cluster, service_clusters
 from pilotfish.envoy.endpoints import local_assignment, service_load_assignments
+from pilotfish.envoy.layers import inbound_listeners, listener_scope
 from pilotfish.envoy.listeners import outbound_listener, virtual_outbound
 from pilotfish.envoy.naming import LOCAL_CLUSTER, VIRTUAL_OUTBOUND
-from pilotfish.envoy.resources import inbound_listeners, listener_scope, resource_set
+from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.routes import port_routes, proxied_routes, service_routes
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.envoy.unclaimed import unclaimed
@@ -38,7 +39,7 @@ class Lookup:
         self._scope = graph.get(widest, scope_of(graph, proxy))
 
     def find(self, type_url: str, name: str) -> Resource | None:
-        if self._proxy.type is ProxyType.ROUTER:
+        if self._proxy.type is not ProxyType.SIDECAR:
             return resource_set(self._graph, self._proxy).get(type_url, name)
         if type_url == LISTENER and name in self._inbound:
             return self._inbound[name]
@@ -54,7 +55,7 @@ class Lookup:
 
     def listeners_at(self, address: str, port: int) -> Iterator[Resource]:
         """Those that may have this place; no other has it."""
-        if self._proxy.type is ProxyType.ROUTER:
+        if self._proxy.type is not ProxyType.SIDECAR:
             yield from resource_set(self._graph, self._proxy).resources(LISTENER)
             return
         names = (f"{address}_{port}", f"0.0.0.0_{port}", VIRTUAL_OUTBOUND)

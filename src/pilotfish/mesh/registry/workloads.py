@@ -9,7 +9,7 @@ from pilotfish.config import istio, kubernetes
 from pilotfish.config.injection import bypasses_sidecar, capture_of
 from pilotfish.config.reading import asked_by_pod
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.inputs import LABELLED, Labels, effective, labels_of, resource
+from pilotfish.mesh.inputs import LABELLED, Labels, effective, housed, labels_of, resource
 from pilotfish.model import ObjectRef
 from pilotfish.model.kinds import WORKLOAD_ENTRY
 from pilotfish.model.service import MUTUAL, NETWORK_LABEL, TLS_MODE_LABEL, Locality, ServicePort, Transport
@@ -67,7 +67,7 @@ def workload(db: Reads, ref: ObjectRef) -> Workload | None:
     return Workload(
         ref=ref,
         labels=tuple(sorted(pod.metadata.labels.items())),
-        addresses=tuple(dict.fromkeys((pod.status.pod_ip, *(ip.ip for ip in pod.status.pod_ips)))),
+        addresses=_addresses(pod),
         ready=_is_ready(pod),
         ports=_named_ports(pod),
         hostname=pod.spec.hostname or ref.name,
@@ -78,6 +78,34 @@ def workload(db: Reads, ref: ObjectRef) -> Workload | None:
         annotations=capture_of(pod.metadata.annotations),
         reads=asked_by_pod(pod.metadata.annotations),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A pod that its machine's proxy serves, from when it has an address until it is gone."""
+
+    ref: ObjectRef
+    labels: Labels
+    addresses: tuple[str, ...]
+
+
+@query
+def residents(db: Reads, machine: str) -> tuple[Resident, ...]:
+    """Of a machine, by its name. Sorted."""
+    found = (_resident(db, ref) for ref in housed(db, machine))
+    return tuple(each for each in found if each is not None)
+
+
+@query
+def _resident(db: Reads, ref: ObjectRef) -> Resident | None:
+    pod = resource(db, ref, kubernetes.Pod)
+    if pod is None or not pod.status.pod_ip or pod.status.phase in ("Succeeded", "Failed"):
+        return None
+    return Resident(ref, tuple(sorted(pod.metadata.labels.items())), _addresses(pod))
+
+
+def _addresses(pod: kubernetes.Pod) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((pod.status.pod_ip, *(ip.ip for ip in pod.status.pod_ips))))
 
 
 def _of_entry(ref: ObjectRef, entry: istio.WorkloadEntry) -> Workload:

@@ -1,0 +1,207 @@
+"""A machine's whole set: what all of its pods share, and what each has for itself.
+
+    homes ─seat─▶ Seats ─▶ shared: clusters, endpoints, the listeners that are handed over to, routes
+      └───────────────────▶ each pod's own listeners; the clusters of its ports
+
+One more pod that sees what its namespace does is two listeners more, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
+
+from pilotfish.derive import Graph, Reads, query
+from pilotfish.envoy.clusters import common_clusters, inbound_port_cluster, usual_inbound_cluster
+from pilotfish.envoy.endpoints import service_load_assignments
+from pilotfish.envoy.layers import routes
+from pilotfish.envoy.machine.listeners import pod_listeners, unbound_listener, unbound_names
+from pilotfish.envoy.machine.places import open_for_pods
+from pilotfish.envoy.machine.seats import Home, Seats, digest, label, seat
+from pilotfish.envoy.machine.variants import (
+    Names,
+    clusters_of,
+    credentials_in,
+    marked,
+    of_use,
+    references_as,
+    rename,
+    renamed,
+    variant,
+)
+from pilotfish.envoy.message import serialise
+from pilotfish.envoy.secrets import secret
+from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
+from pilotfish.envoy.values import Layer, Resource, ResourceSet
+from pilotfish.mesh.listeners.inbound import InboundPort, inbound_of
+from pilotfish.mesh.policy.policies import policed, rules_for, scope_of, widest
+from pilotfish.mesh.registry.visibility import home, hosts, ports_seen, visible
+from pilotfish.mesh.registry.workloads import residents
+from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.security.guards import guard_of
+from pilotfish.mesh.settings import settings
+from pilotfish.model import Proxy
+from pilotfish.model.private import reveal
+
+
+def homes_of(graph: Graph, machine: Proxy) -> tuple[Home, ...]:
+    """The pods that a machine's proxy serves, in order. No query, as there would be one for each of its pods."""
+    return tuple(_home(graph, pod, machine) for pod in pods_of(graph, machine))
+
+
+def pods_of(graph: Graph, machine: Proxy) -> tuple[Proxy, ...]:
+    """The same pods, each as if it had a proxy of its own."""
+    found = (
+        Proxy.of_pod(each.ref.name, each.ref.namespace, each.addresses, labels=dict(each.labels))
+        for each in graph.get(residents, machine.name)
+    )
+    return tuple(_as_of(machine, each) for each in found)
+
+
+def _as_of(machine: Proxy, pod: Proxy) -> Proxy:
+    return Proxy(
+        id=pod.id,
+        name=pod.name,
+        namespace=pod.namespace,
+        domain=pod.domain,
+        addresses=pod.addresses,
+        labels=pod.labels,
+        vouched=machine.vouched,
+        certified=machine.certified,
+    )
+
+
+def _home(graph: Graph, pod: Proxy, machine: Proxy) -> Home:
+    own = scope_of(graph, pod)
+    return Home(
+        str(pod),
+        pod.namespace,
+        f"{machine.netns_prefix}{pod.namespace}.{pod.name}",
+        graph.get(widest, own),
+        inbound_of(graph, pod),
+        guard_of(graph, pod, own),
+    )
+
+
+@query
+def machine_set(db: Reads, homes: tuple[Home, ...], prefix: str, certified: bool) -> ResourceSet:
+    """`prefix`: as `Proxy.netns_prefix`."""
+    shared = _shared(db, seat(homes, prefix), certified)
+    ports = {port: _inbound_cluster(db, port) for each in homes for port in each.inbound.ports}
+    own = [each for at in homes for each in pod_listeners(db, at, _port_names(db, at, ports))]
+    layers = (Layer(CLUSTER, ports.values()), Layer(LISTENER, own))
+    return ResourceSet((*layers, *_secrets(db, homes, own)), shared)
+
+
+def _port_names(db: Reads, at: Home, ports: dict[InboundPort, Resource]) -> Names:
+    found = ((inbound_port_cluster(db, port).name, ports[port].name) for port in at.inbound.ports)
+    return tuple((usual, here) for usual, here in found if usual != here)
+
+
+def _secrets(db: Reads, homes: tuple[Home, ...], own: Iterable[Resource]) -> Iterator[Layer]:
+    """Those that the pods' own listeners name."""
+    named = {name for each in own for type_url, name in each.references if type_url == SECRET}
+    if named:
+        yield Layer(SECRET, _credentials(db, named))
+
+
+@query
+def _inbound_cluster(db: Reads, port: InboundPort) -> Resource:
+    """The usual ones are the same for all pods. One that a pod's port asks more of is called after that."""
+    made = inbound_port_cluster(db, port)
+    usual = usual_inbound_cluster(db, port.number)
+    return _place_cluster(db, made, "" if made.body == usual.body else digest(made.body), "")
+
+
+@query
+def _shared(db: Reads, seats: Seats, certified: bool) -> ResourceSet:
+    clusters = Layer(CLUSTER, (*_common(db), *_clusters(db, seats.scopes, certified)))
+    listeners = (unbound_listener(db, seats, certified, name) for name in unbound_names(db, seats))
+    layers = [
+        clusters,
+        Layer(ENDPOINT, _endpoints(db, seats.scopes)),
+        Layer(LISTENER, listeners),
+        Layer(ROUTE, _routes(db, seats.scopes, certified)),
+    ]
+    named = {name for type_url, name in clusters.references if type_url == SECRET}
+    return ResourceSet([*layers, Layer(SECRET, _credentials(db, named))] if named else layers)
+
+
+def _common(db: Reads) -> Iterator[Resource]:
+    for each in common_clusters(db, settings(db).at_sidecars.cluster_buffer):
+        yield _placed_cluster(db, each, "", "")
+
+
+def _clusters(db: Reads, scopes: Iterable[Scope], certified: bool) -> Iterator[Resource]:
+    for scope in scopes:
+        rules = policed(db, scope)
+        for host in hosts(db, visible(db, rules)):
+            mark = variant(db, rules, host)
+            for each in clusters_of(db, rules, host, certified):
+                yield _placed_cluster(db, each, mark, scope.namespace)
+
+
+@query
+def _placed_cluster(db: Reads, resource: Resource, mark: str, namespace: str) -> Resource:
+    return _place_cluster(db, resource, mark, namespace)
+
+
+def _place_cluster(db: Reads, resource: Resource, mark: str, namespace: str) -> Resource:
+    """Its connections are opened for the pod for which they are. What it comes from is what the usual one does."""
+    cluster = Cluster.FromString(resource.body)
+    names = dict(credentials_in(namespace, resource.references))
+    rename(cluster, names)
+    names[resource.name] = cluster.name = marked(cluster.name, mark)
+    if listed := cluster.eds_cluster_config.service_name:
+        names[listed] = cluster.eds_cluster_config.service_name = marked(listed, mark)
+    open_for_pods(cluster)
+    references = references_as(resource.references, names)
+    return Resource.make(CLUSTER, cluster.name, serialise(cluster), references, resource.origin, vacant=resource.vacant)
+
+
+def _endpoints(db: Reads, scopes: Iterable[Scope]) -> Iterator[Resource]:
+    for scope in scopes:
+        rules = policed(db, scope)
+        for host in hosts(db, visible(db, rules)):
+            mark, applied = variant(db, rules, host), rules_for(db, rules, host)
+            at, ports = home(db, rules, host) or "", ports_seen(db, rules, host)
+            for each in service_load_assignments(db, host, at, ports, applied, rules.place):
+                yield _marked_endpoints(db, each, mark) if mark else each
+
+
+@query
+def _marked_endpoints(db: Reads, resource: Resource, mark: str) -> Resource:
+    found = ClusterLoadAssignment.FromString(resource.body)
+    found.cluster_name = marked(resource.name, mark)
+    return Resource.make(ENDPOINT, found.cluster_name, serialise(found), (), resource.origin, vacant=resource.vacant)
+
+
+def _routes(db: Reads, scopes: Iterable[Scope], certified: bool) -> Iterator[Resource]:
+    for scope in scopes:
+        names = renamed(db, scope, certified)
+        for each in routes(db, scope).values():
+            yield _marked_route(db, each, label(scope), tuple(of_use(names, each.references).items()))
+
+
+@query
+def _marked_route(db: Reads, resource: Resource, scope: str, names: Names) -> Resource:
+    found = RouteConfiguration.FromString(resource.body)
+    found.name = marked(resource.name, scope)
+    rename(found, dict(names))
+    references = references_as(resource.references, dict(names))
+    return Resource.make(ROUTE, found.name, serialise(found), references, resource.origin)
+
+
+def _credentials(db: Reads, named: Iterable[str]) -> Iterator[Resource]:
+    """By the names that they have here."""
+    for name in sorted(named):
+        usual, _, namespace = name.rpartition("~")
+        found = secret(db, namespace, usual)
+        if found is not None:
+            message = Secret.FromString(reveal(found.body))
+            message.name = name
+            yield Resource.make(SECRET, name, serialise(message), (), found.origin)
