@@ -1,7 +1,7 @@
 """Between fork and exec: what a process needs done before its own program runs.
 
-    python -I -S -c BOOTSTRAP SRC FD ─▶ mounts, hostname, user, capabilities ─▶ execve
-    python -I -S -c BOOTSTRAP_SPARE SRC FD ─▶ wait for an order, take its descriptors, enter its namespace ─▶ the same
+    python -I -S -c BOOTSTRAP SRC FD ─▶ mounts, hostname, user namespace, user, capabilities ─▶ execve
+    python -I -S -c BOOTSTRAP_SPARE SRC FD ─▶ wait for an order, take its descriptors, enter its network ─▶ the same
 
 A program of its own, not code in the forked child of a process with threads (`preexec_fn` may deadlock there). It
 imports little and is compiled already, as every container waits for it. No PR_SET_PDEATHSIG: it is bound to the thread
@@ -62,7 +62,7 @@ def main(descriptor: str) -> NoReturn:
 
 def wait(descriptor: str) -> NoReturn:
     """As `main`, for an order that comes as a message on a socket, with descriptors: the standard streams, `report`,
-    and that of a network namespace unless it is to stay in ours. Ends when whoever could give the order is gone.
+    and those of the `namespaces` that the order names. Ends when whoever could give the order is gone.
     """
     import _socket  # `socket` has more than is needed, and `mounts` is loaded now that there is time
 
@@ -77,7 +77,7 @@ def wait(descriptor: str) -> NoReturn:
     for number in range(3):
         os.dup2(descriptors[number], number)
     order = marshal.loads(message)
-    order["namespace"] = descriptors[4] if len(descriptors) > 4 else None
+    order.update(zip(order["namespaces"], descriptors[4:], strict=True))
     _carry_out(order, descriptors[3])
 
 
@@ -98,9 +98,9 @@ def _launch(order: Mapping[str, Any]) -> NoReturn:
     signal(SIGXFSZ, SIG_DFL)
     os.umask(0o022)
     program = _open_program(order["executable"])
-    namespace: int | None = order.get("namespace")
-    if namespace is not None:
-        _step("namespace", "", lambda: syscalls.setns(namespace, syscalls.CLONE_NEWNET))
+    netns: int | None = order.get("netns")
+    if netns is not None:
+        _step("namespace", "", lambda: syscalls.setns(netns, syscalls.CLONE_NEWNET))
     groups = _step("limit", "", lambda: [_open_group(group) for group in order["cgroups"]])
     if order["join"]:
         _step("join", str(order["join"]), lambda: _join(order["join"]))
@@ -119,6 +119,9 @@ def _launch(order: Mapping[str, Any]) -> NoReturn:
         order = _step("account", order["account"][0], lambda: _resolve(order))
     # Not sooner than need be: what this launcher takes of memory is not the program's.
     _step("limit", "", lambda: _enter(groups))
+    userns: int | None = order.get("userns")
+    if userns is not None:
+        _step("owner", "", lambda: _enter_userns(userns))
     _step("user", str(order["uid"]), lambda: _become(order))
     if order["attended"]:  # here, as a change of user would forget it
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, SIGKILL)
@@ -205,6 +208,12 @@ def _enter(groups: list[int]) -> None:
     """Into control groups. 0 is whoever writes it (cgroups(7))."""
     for group in groups:
         os.write(group, b"0")
+
+
+def _enter_userns(descriptor: int) -> None:
+    """With root's rights there, in the place of those that we had; what follows bounds them."""
+    syscalls.setns(descriptor, syscalls.CLONE_NEWUSER)
+    os.close(descriptor)
 
 
 def _resolve(order: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -6,12 +6,13 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux import loopback, syscalls
+from pilotfish.runtime.linux.userns import UserNs, find_owner, netns_of, netns_of_new_owner
 
 DIRECTORY = Path("/run/netns")
 """Where iproute2 keeps named namespaces, so that `ip netns` knows ours, too."""
@@ -35,8 +36,20 @@ class NetNs:
         return cls(Path(f"/proc/{os.getpid()}/ns/net"))
 
     @classmethod
-    def create(cls, name: str) -> NetNs:
-        """A new namespace, bound to its name as iproute2 does it; its loopback works. MachineError if it exists."""
+    def create(cls, name: str, owner: UserNs | None = None) -> NetNs:
+        """A new namespace, bound to its name as iproute2 does it; its loopback works. MachineError if it exists.
+
+        `owner`: whose it is, so that who has a right there has it here. None: it is the machine's.
+        """
+        return cls._bind(name, _unshared() if owner is None else netns_of(owner))
+
+    @classmethod
+    def create_with_owner(cls, name: str) -> NetNs:
+        """As `create`, with an owner that is made for it."""
+        return cls._bind(name, netns_of_new_owner())
+
+    @classmethod
+    def _bind(cls, name: str, made: AbstractContextManager[str]) -> NetNs:
         namespace = cls.named(name)
         try:
             _share_directory()
@@ -48,15 +61,24 @@ class NetNs:
         except PermissionError:
             raise MachineError(f"network namespace {name} can't be made without root", "use sudo") from None
         try:
-            with _returning():
-                syscalls.unshare(syscalls.CLONE_NEWNET)
+            with made as file:
+                syscalls.mount(file, str(namespace.path), None, syscalls.MS_BIND)
+            with namespace.entered():
                 loopback.bring_up()
-                syscalls.mount(_OWN, str(namespace.path), None, syscalls.MS_BIND)
-        except OSError as error:
-            namespace.path.unlink()
+        except BaseException as error:
+            namespace.delete()
+            if not isinstance(error, OSError):
+                raise
             remedy = "use root" if error.errno == errno.EPERM else "see the kernel's log"
             raise MachineError(f"network namespace {name} can't be made: {error.strerror}", remedy) from error
         return namespace
+
+    def owner(self) -> UserNs | None:
+        """None: it is the machine's, or of whom this process may not know."""
+        try:
+            return find_owner(self.path)
+        except OSError as error:
+            raise self._missing(error) from error
 
     @property
     def name(self) -> str:
@@ -159,6 +181,14 @@ def list_names(prefix: str) -> tuple[str, ...]:
         return tuple(sorted(path.name for path in DIRECTORY.iterdir() if path.name.startswith(prefix)))
     except FileNotFoundError:
         return ()
+
+
+@contextmanager
+def _unshared() -> Iterator[str]:
+    """The file of a new namespace, in which the calling thread is for as long."""
+    with _returning():
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        yield _OWN
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 PACKAGES: Mapping[str, str] = {
     "ip": "iproute2",
     "nft": "nftables",
+    "nsenter": "util-linux",
+    "unshare": "util-linux",
     **{
         f"{family}{variant}-{action}": "iptables"
         for family in ("iptables", "ip6tables")

@@ -21,6 +21,7 @@ from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux import syscalls
 from pilotfish.runtime.linux.launch import BOOTSTRAP
 from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.linux.userns import UserNs
 
 if TYPE_CHECKING:
     from pilotfish.runtime.linux.spare import SpareLauncher
@@ -83,6 +84,8 @@ class ProcessSpec:
     cgroups: tuple[str, ...] = ()
     """Directories of control groups that it and its children are in."""
     netns: NetNs | None = None
+    userns: UserNs | None = None
+    """Its rights are good there alone, in the network namespaces that this one owns; files know no difference."""
     mounts: tuple[BindMount, ...] = ()
     keep_capabilities: frozenset[str] | None = None
     """Of a proxy: it has these whoever it runs as, and no way to gain others. None: as the kernel does it, root has all
@@ -122,8 +125,8 @@ class ProcessSpec:
 
 
 class LaunchError(MachineError):
-    """The program did not start. `step` is one of namespace, limit, join, mount, hostname, account, user, chdir, exec,
-    interpreter."""
+    """The program did not start. `step` is one of namespace, limit, join, mount, hostname, account, owner, user, chdir,
+    exec, interpreter."""
 
     def __init__(self, spec: ProcessSpec, step: str, errno: int, path: str) -> None:
         super().__init__(_explain(spec, step, os.strerror(errno), path))
@@ -236,32 +239,44 @@ def exec_in(spec: ProcessSpec, pid: int | None, argv: tuple[str, ...]) -> NoRetu
     env = dict(spec.env)
     if os.isatty(0) and "TERM" in os.environ:
         env.setdefault("TERM", os.environ["TERM"])
-    order = _attended_order(replace(spec, env=env), pid, argv)
-    os.set_inheritable(order, True)
-    with spec.netns.entered() if spec.netns else nullcontext():
-        sys.stdout.flush()
-        os.execv(sys.executable, launcher(BOOTSTRAP, order))
+    with _attended_order(replace(spec, env=env), pid, argv) as passed:
+        for descriptor in passed:
+            os.set_inheritable(descriptor, True)
+        with spec.netns.entered() if spec.netns else nullcontext():
+            sys.stdout.flush()
+            os.execv(sys.executable, launcher(BOOTSTRAP, passed[0]))
 
 
 def spawn_in(
     spec: ProcessSpec, pid: int | None, argv: tuple[str, ...], stdin: int | None = None, stdout: int | None = None
 ) -> subprocess.Popen[bytes]:
     """As `exec_in`, as a child of this process; streams as `subprocess` has them."""
-    order = _attended_order(spec, pid, argv)
-    try:
-        with spec.netns.entered() if spec.netns else nullcontext():
-            return subprocess.Popen(launcher(BOOTSTRAP, order), stdin=stdin, stdout=stdout, pass_fds=(order,))
-    finally:
-        os.close(order)
+    with (
+        _attended_order(spec, pid, argv) as passed,
+        spec.netns.entered() if spec.netns else nullcontext(),
+    ):
+        return subprocess.Popen(launcher(BOOTSTRAP, passed[0]), stdin=stdin, stdout=stdout, pass_fds=passed)
 
 
-def _attended_order(spec: ProcessSpec, pid: int | None, argv: tuple[str, ...]) -> int:
-    return _write_order(_build_order(replace(spec, argv=argv, executable=None), join=pid, report=None, attended=True))
+@contextmanager
+def _attended_order(spec: ProcessSpec, pid: int | None, argv: tuple[str, ...]) -> Iterator[tuple[int, ...]]:
+    """The descriptor of an order, and those that it names."""
+    with ExitStack() as stack:
+        userns = _open_userns(spec, stack)
+        attended = replace(spec, argv=argv, executable=None)
+        order = _write_order({**_build_order(attended, join=pid, report=None, attended=True), "userns": userns})
+        stack.callback(os.close, order)
+        yield (order,) if userns is None else (order, userns)
+
+
+def _open_userns(spec: ProcessSpec, stack: ExitStack) -> int | None:
+    return stack.enter_context(spec.userns.opened()) if spec.userns else None
 
 
 def _fork(spec: ProcessSpec, report: int, stack: ExitStack) -> subprocess.Popen[bytes]:
     """The launcher, already in its namespaces: a child has those of the thread that forks it."""
-    order = _write_order(_build_order(spec, join=spec.beside, report=report))
+    userns = _open_userns(spec, stack)
+    order = _write_order({**_build_order(spec, join=spec.beside, report=report), "userns": userns})
     stack.callback(os.close, order)
     stdin, stdout, stderr = (_open_stdio(stream, spec, stack) for stream in (spec.stdin, spec.stdout, spec.stderr))
     with (
@@ -273,7 +288,7 @@ def _fork(spec: ProcessSpec, report: int, stack: ExitStack) -> subprocess.Popen[
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            pass_fds=(order, report),
+            pass_fds=tuple(each for each in (order, report, userns) if each is not None),
             start_new_session=True,
             env={},
             cwd="/",
@@ -305,9 +320,10 @@ def _hand_over(spec: ProcessSpec, report: int, spare: SpareLauncher | None) -> s
             stack.callback(os.close, nowhere)
             streams = [nowhere if stream == subprocess.DEVNULL else stream for stream in streams]
         descriptors = [*streams[:2], streams[1] if streams[2] == STDOUT else streams[2], report]
-        if spec.netns:
-            descriptors.append(stack.enter_context(spec.netns.opened()))
-        return spare.give(_build_order(spec, join=None, report=None), descriptors)
+        namespaces = {"netns": spec.netns, "userns": spec.userns}
+        opened = {name: stack.enter_context(each.opened()) for name, each in namespaces.items() if each}
+        order = {**_build_order(spec, join=None, report=None), "namespaces": list(opened)}
+        return spare.give(order, [*descriptors, *opened.values()])
 
 
 def launcher(bootstrap: str, descriptor: int) -> list[str]:
@@ -388,6 +404,7 @@ def _explain(spec: ProcessSpec, step: str, error: str, path: str) -> str:
         "account": f"user {path} can't be found in the image's /etc/passwd or /etc/group: {error}",
         "join": f"the container's files can't be seen, as its process {path} has ended: {error}",
         "limit": f"control group {path} can't be entered: {error}",
+        "owner": f"user namespace of {spec.userns and spec.userns.owned.name} can't be entered: {error}",
         "user": f"user {path}, group {spec.gid} can't be taken: {error}",
         "hostname": f"hostname {path} can't be set: {error}",
         "namespace": f"network namespace {spec.netns and spec.netns.name} can't be entered: {error}",

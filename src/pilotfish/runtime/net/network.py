@@ -3,14 +3,18 @@
     host ──pf-MESH ═ host0──▶ pf0 (namespace pf-MESH) ◀──vethA-B ═ eth0── namespace pf-MESH.NAMESPACE.POD
 
 From pod to pod, IPv4 is routed by the node, which translates Services' addresses (`services`); IPv6 is bridged.
+A user namespace of the mesh owns that of the node, and those of pods that share a proxy (`linux.userns`).
 Nothing touches the host's own rules or routes except the link's connected route, and deleting the namespaces takes all
 of it away (`names` says how things are called, `leftovers` how they go).
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
@@ -19,10 +23,14 @@ from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.command import ip, run
 from pilotfish.runtime.linux.loopback import ipv6_enabled
 from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.linux.userns import NoUserNs, UserNs
 from pilotfish.runtime.net.leftovers import sweep
 from pilotfish.runtime.net.names import check_mesh_name, host_interface, link_name, node_name, pod_name
 from pilotfish.runtime.net.one_at_a_time import one_at_a_time
 from pilotfish.runtime.net.subnets import Subnets, choose, find_overlap, hardware_address, parse_used
+from pilotfish.runtime.thread import in_thread
+
+_log = logging.getLogger(__name__)
 
 BRIDGE = "pf0"
 _OWN_TABLE = 96
@@ -77,7 +85,7 @@ class MeshNetwork:
         check_mesh_name(mesh)
         async with one_at_a_time():
             subnets = _choose(await _routed(), wanted, services)
-            network = cls(mesh, subnets, NetNs.create(node_name(mesh)))
+            network = cls(mesh, subnets, await _create_node(node_name(mesh)))
             try:
                 await network._build()
             except BaseException:
@@ -90,9 +98,22 @@ class MeshNetwork:
         """The host's end of the link; at most 15 characters (IFNAMSIZ)."""
         return host_interface(self.mesh)
 
-    async def add_pod(self, namespace: str, pod: str, addresses: tuple[str, ...]) -> NetNs:
-        """A pod's namespace with `eth0` at `addresses` (IPv4 first, no prefix length), joined to the bridge."""
-        netns = NetNs.create(pod_name(self.mesh, namespace, pod))
+    @property
+    def userns(self) -> UserNs | None:
+        """What owns the node's namespace, and those of pods that are `owned`: whoever may enter namespaces there may
+        enter these, and come back. None where the kernel makes no user namespaces."""
+        return self.node.owner()
+
+    async def add_pod(self, namespace: str, pod: str, addresses: tuple[str, ...], owned: bool = False) -> NetNs:
+        """A pod's namespace with `eth0` at `addresses` (IPv4 first, no prefix length), joined to the bridge.
+
+        `owned`: `userns` owns it. MachineError if there is none.
+        """
+        name, owner = pod_name(self.mesh, namespace, pod), self.userns if owned else None
+        if owned and owner is None:
+            what = f"network namespace {name} can't be owned by a user namespace: mesh {self.mesh} has none"
+            raise MachineError(what, "allow user namespaces (sysctl user.max_user_namespaces), and start the mesh anew")
+        netns = await _made(lambda: NetNs.create(name, owner))
         try:
             netns.sysctl(_POD_SETTINGS)
             await ip(self._link_commands(netns, addresses), self.node)
@@ -167,6 +188,26 @@ class MeshNetwork:
             *(f"route add {beside[0]} dev eth0" for beside in (self.subnets.node, self.subnets.host)),
             *(f"route add default via {gateway}" for gateway in self.subnets.node if gateway.version in families),
         )
+
+
+async def _create_node(name: str) -> NetNs:
+    """With an owner of its own, where the kernel lets one be made."""
+    try:
+        return await _made(lambda: NetNs.create_with_owner(name))
+    except NoUserNs as error:
+        _log.warning("%s", error)
+        return NetNs.create(name)
+
+
+async def _made(make: Callable[[], NetNs]) -> NetNs:
+    """Out of the loop's way, as it may take a process. Whoever is cancelled meanwhile leaves none behind."""
+    making = asyncio.ensure_future(in_thread(make))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        with suppress(MachineError):
+            (await making).delete()
+        raise
 
 
 def _if_ipv6(command: str) -> tuple[str, ...]:

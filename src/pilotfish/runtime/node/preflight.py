@@ -12,7 +12,10 @@ from pilotfish.runtime.linux import pidns
 from pilotfish.runtime.linux.packages import remedy
 from pilotfish.runtime.node.options import CannotStart
 
-_PROGRAMS = ("ip", "iptables-restore", "iptables-save", "ip6tables-restore", "ip6tables-save", "nft")
+_PROGRAMS = (
+    *("ip", "iptables-restore", "iptables-save", "ip6tables-restore", "ip6tables-save", "nft"),
+    *("nsenter", "unshare"),
+)
 
 
 def check_machine() -> None:
