@@ -45,6 +45,12 @@ def test_nothing_is_the_default(text: str) -> None:
         ("\naccessLogFlie: x", "UnknownField", "accessLogFlie", 2),
         ("outboundTrafficPolicy:\n  mode: ANY", "InvalidValue", "outboundTrafficPolicy.mode", 2),
         (
+            "defaultConfig: {proxyMetadata: {PILOTFISH_PROXY: shared}}",
+            "InvalidValue",
+            "defaultConfig.proxyMetadata[PILOTFISH_PROXY]",
+            1,
+        ),
+        (
             "defaultConfig: {proxyMetadata: {SECRET_TTL: 1d}}",
             "InvalidValue",
             "defaultConfig.proxyMetadata[SECRET_TTL]",

@@ -16,6 +16,7 @@ from pilotfish.cli.failure import Failure
 from pilotfish.cli.options import manifests_argument
 from pilotfish.cli.render.status import render_headline, render_trials
 from pilotfish.cli.session import on_this_machine, require_root, root
+from pilotfish.config.proxying import NODE, SIDECAR
 from pilotfish.node.publish import Publish
 from pilotfish.runtime.control.client import Client
 from pilotfish.runtime.net.subnets import parse_pod_cidr, parse_service_cidr
@@ -68,6 +69,12 @@ _SETTLING = 2.0
     help="Pods reach what this machine does: by a table of rules on the host, and forwarding, until `down`.",
 )
 @click.option(
+    "--proxy",
+    type=click.Choice((NODE, SIDECAR)),
+    help="Whose Envoy takes the traffic of pods that don't say it: their machine's (node), or one of their own. "
+    "Default: what the meshConfig says, else sidecar.",
+)
+@click.option(
     "--pod-cidr",
     metavar="CIDR[,CIDR6]",
     help="The pods' network, /16 to /28, and an IPv6 one. Default: the first 10.N.0.0/16 that is free.",
@@ -94,6 +101,7 @@ def command(
     authority: Path | None,
     allow_plaintext: bool,
     egress: bool,
+    proxy: str | None,
     pod_cidr: str | None,
     service_cidr: str,
     timeout: float,
@@ -122,6 +130,7 @@ def command(
             authority=authority,
             allow_plaintext=allow_plaintext,
             egress=egress,
+            proxy=proxy or "",
             pod_cidr=parse_pod_cidr(pod_cidr) if pod_cidr else None,
             service_cidr=parse_service_cidr(service_cidr),
             ready_timeout=timeout,

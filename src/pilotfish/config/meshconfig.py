@@ -37,6 +37,7 @@ from pilotfish.config.mesh import (
     ProxyHeaders,
     ServiceEntryVisibility,
 )
+from pilotfish.config.proxying import check_proxying_of_mesh
 from pilotfish.config.reading import check_asked_by_mesh
 from pilotfish.config.report import Report
 from pilotfish.config.sidecar_ports import check_one_each, check_proxy_ports
@@ -305,6 +306,7 @@ def _check_proxy_config(config: ProxyConfig, report: Report, field: str) -> None
     check_connection_settings(config.connection_settings, f"{field}.connectionSettings", report)
     check_renewal(config.proxy_metadata, f"{field}.proxyMetadata", report)
     check_asked_by_mesh(config, field, report)
+    check_proxying_of_mesh(config, field, report)
     _check_address(config.discovery_address, f"{field}.discoveryAddress", report)
     if config.drain_duration.nanos < _SECOND or config.drain_duration.nanos % _SECOND:
         what = f"{config.drain_duration} is not a whole number of seconds"

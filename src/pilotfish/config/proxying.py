@@ -8,10 +8,39 @@ A mesh says it in `defaultConfig.proxyMetadata.PILOTFISH_PROXY`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
+
+from pilotfish.config.kubernetes import Metadata
+from pilotfish.config.mesh import ProxyConfig
+from pilotfish.config.report import Report
 
 PROXY: Final = "pilotfish.io/proxy"
 NODE: Final = "node"
 SIDECAR: Final = "sidecar"
 OF_MESH: Final = "PILOTFISH_PROXY"
 """In `proxyMetadata`."""
+
+
+def asked_of(pod: Mapping[str, str], namespace: Mapping[str, str], config: ProxyConfig) -> str:
+    """NODE or SIDECAR: what the pod's annotations say, else its Namespace's, else the proxy configuration."""
+    said = (pod.get(PROXY), namespace.get(PROXY), config.proxy_metadata.get(OF_MESH))
+    return NODE if next((each for each in said if each is not None), SIDECAR) == NODE else SIDECAR
+
+
+def check_proxying(metadata: Metadata, field: str, report: Report) -> None:
+    """Of a pod or a Namespace; `field` is the way to the metadata."""
+    _check(metadata.annotations.get(PROXY), f"{field}metadata.annotations[{PROXY}]", report)
+
+
+def check_proxying_of_mesh(config: ProxyConfig, field: str, report: Report) -> None:
+    _check(config.proxy_metadata.get(OF_MESH), f"{field}.proxyMetadata[{OF_MESH}]", report)
+
+
+def _check(said: str | None, field: str, report: Report) -> None:
+    if said not in (None, NODE, SIDECAR):
+        report.invalid(
+            field,
+            f"{said!r} does not say whose Envoy takes a pod's traffic",
+            f"write {NODE} for that of its machine, or {SIDECAR} for one of its own",
+        )

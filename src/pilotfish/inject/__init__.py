@@ -3,6 +3,7 @@
     Pod, MeshConfig ─build_sidecar─▶ Sidecar | None, Problems
                         ├ annotations   what is captured                      ─▶ capture.CaptureSpec
                         ├ past          what its annotations leave uncaptured ─▶ Problems worth knowing
+                        ├ node_mode     an Envoy of its own, or its machine's
                         ├ config        the mesh's defaultConfig, and the pod's own over it
                         ├ agent         the probes that the agent takes over, whose metrics it merges
                         └ metadata      what the proxy says of its workload

@@ -6,7 +6,8 @@ Source: https://istio.io/latest/docs/reference/config/annotations/
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -33,6 +34,7 @@ from pilotfish.config.values import parse_boolean
 from pilotfish.config.workloads import pod_field
 from pilotfish.inject.annotations import STATUS_PORT_ANNOTATION, spec_from_annotations
 from pilotfish.inject.metadata import build_gateway_metadata, build_metadata
+from pilotfish.inject.node_mode import choose
 from pilotfish.inject.own_annotations import MERGE_METRICS, NO_WISHES, ProxyWishes, read_wishes
 from pilotfish.inject.past import describe_past
 from pilotfish.inject.proxy_config import ANNOTATION, effective_proxy_config, with_counted
@@ -56,6 +58,8 @@ class Place:
     """A gateway that needs no injection is one of ours, whatever it says of injection."""
     is_read: bool = True
     """Whoever read the object has said what is without effect in it, and on which line."""
+    has_node_proxy: bool = True
+    """A machine may have one proxy for its pods."""
 
 
 MACHINE: Final = Place()
@@ -77,6 +81,10 @@ class Sidecar:
     """What the proxy says of itself to discovery."""
     wishes: ProxyWishes = NO_WISHES
     type: ProxyType = ProxyType.SIDECAR
+    on_node: bool = False
+    """Its machine's proxy serves it: all but an Envoy is its own."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """What the pod is annotated with, whatever it says itself."""
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -97,6 +105,7 @@ def build_sidecar(
     ipv6: bool,
     source: Source | None = None,
     namespace_labels: Mapping[str, str] = MappingProxyType({}),
+    namespace_annotations: Mapping[str, str] = MappingProxyType({}),
     proxy_configs: Sequence[istio.ProxyConfig] = (),
     place: Place = MACHINE,
 ) -> tuple[Sidecar | None, tuple[Problem, ...]]:
@@ -104,7 +113,7 @@ def build_sidecar(
 
     With an error the pod must not be started: it would run with less captured than it asks for. `workload` is what the
     user wrote, such as the Deployment, and `source` where; `ipv6`: whether the pod has it; `proxy_configs`: all of the
-    mesh, the oldest first.
+    mesh, the oldest first. `namespace_labels`, `namespace_annotations`: of its Namespace.
     """
     annotations = pod.metadata.annotations
     is_gateway = asks_for_gateway(pod.metadata, pod.spec)
@@ -121,17 +130,32 @@ def build_sidecar(
     containers = (*pod.spec.init_containers, *pod.spec.containers)
     probes = rewrite_probes(containers).table
     unused = describe_unused(pod.metadata, workload, source, place.unused)
+    chosen = partial(choose, pod, namespace_annotations, config, wishes, workload=workload, source=source)
     if is_gateway:
         metadata = build_gateway_metadata(pod, workload)
-        return Sidecar(None, config, probes, prometheus, metadata, wishes, ProxyType.ROUTER), (*problems, *unused)
+        proxying = chosen(obstacle="it is a gateway")
+        made = Sidecar(
+            None, config, probes, prometheus, metadata, wishes, ProxyType.ROUTER, False, proxying.annotations
+        )
+        return made, (*problems, *unused, *proxying.problems)
     capture, more = _capture(annotations, config, workload, source, ipv6, place.captures_dns)
     problems = (*problems, *more)
     if capture is None:
         return None, problems
+    proxying = chosen(obstacle=_obstacle(capture, place))
     past = describe_past(annotations, workload, source)
-    problems = (*problems, *unused, *past, *_lost_ports(pod, config, workload, source, place.is_read))
+    problems = (*problems, *unused, *past, *proxying.problems)
+    problems = (*problems, *_lost_ports(pod, config, workload, source, place.is_read))
     metadata = {**build_metadata(pod, workload), "INTERCEPTION_MODE": str(capture.mode)}
-    return Sidecar(capture, config, probes, prometheus, metadata, wishes), problems
+    made = Sidecar(capture, config, probes, prometheus, metadata, wishes)
+    return replace(made, on_node=proxying.on_node, annotations=proxying.annotations), problems
+
+
+def _obstacle(capture: CaptureSpec, place: Place) -> str:
+    """Why no pod that is captured so can be served by its machine's proxy there."""
+    if not place.has_node_proxy:
+        return "in a cluster no machine has one for its pods yet"
+    return "its app is to see its clients' addresses (TPROXY)" if capture.mode is Mode.TPROXY else ""
 
 
 def _capture(

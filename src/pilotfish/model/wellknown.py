@@ -120,6 +120,10 @@ IDENTITY_FILES: Final = (
 )
 """Directories in a pod with its certificate as files: the chain, the key, whom to trust.
 Source: https://github.com/istio/istio/blob/1.27.0/pkg/security/security.go"""
+IDENTITY_PLACES: Final = frozenset(
+    {IDENTITY_SOCKET.rpartition("/")[0], *(directory for directory, _ in IDENTITY_FILES)}
+)
+"""Directories where a pod has what another than the mesh gives it."""
 PROXY_DIRECTORY: Final = "/etc/istio/proxy"
 """Where a proxy's agent writes."""
 PODINFO_DIRECTORY: Final = "/etc/istio/pod"

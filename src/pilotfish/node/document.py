@@ -97,7 +97,7 @@ def render_pod(pod: PodRecord) -> dict[str, object]:
         "apiVersion": POD.api_versions[0],
         "kind": POD.name,
         "metadata": metadata,
-        "spec": _mapping(identity.document.get("spec")),
+        "spec": {**_mapping(identity.document.get("spec")), "nodeName": identity.node_name},
         "status": {
             "phase": pod.phase,
             "podIP": identity.addresses[0],

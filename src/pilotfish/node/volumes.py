@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Final
 
 from pilotfish.config.kubernetes import Container, HostPathVolume, Volume
 from pilotfish.model.kinds import PERSISTENT_VOLUME_CLAIM
-from pilotfish.model.wellknown import IDENTITY_FILES, IDENTITY_SOCKET, PROXY_CONTAINER
+from pilotfish.model.wellknown import IDENTITY_PLACES, PROXY_CONTAINER
 from pilotfish.node import claims
 from pilotfish.node.environment import Missing
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.projected import Files, build_files
 from pilotfish.node.store import Store
-
-_IDENTITIES: Final = frozenset(
-    {str(PurePosixPath(IDENTITY_SOCKET).parent), *(directory for directory, _ in IDENTITY_FILES)}
-)
-"""Where a pod has what another than the mesh gives it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +105,7 @@ def build_proxy_mounts(pod: PodIdentity) -> tuple[Mount, ...]:
 def build_identity_mounts(pod: PodIdentity) -> tuple[Mount, ...]:
     """Those by which another than the mesh gives the pod its certificate, whichever container has them."""
     mounts = (mount for container in pod.spec.containers for mount in build_mounts(pod, container)[0])
-    found = (mount for mount in mounts if str(PurePosixPath(mount.target)) in _IDENTITIES)
+    found = (mount for mount in mounts if str(PurePosixPath(mount.target)) in IDENTITY_PLACES)
     return tuple({mount.target: mount for mount in found}.values())
 
 
@@ -128,7 +122,7 @@ def _stand_in(volume: Volume, host: HostPathVolume | claims.Bound, pod: PodIdent
     """Without a type, a cluster's node makes the directory; here nothing is made on the machine unasked. Whoever gives
     the pod its certificate is waited for."""
     mounts = (mount for container in pod.spec.containers for mount in container.volume_mounts)
-    waited_for = any(mount.name == volume.name and mount.mount_path in _IDENTITIES for mount in mounts)
+    waited_for = any(mount.name == volume.name and mount.mount_path in IDENTITY_PLACES for mount in mounts)
     return "" if host.type or waited_for else claims.stand_in(pod, host.path)
 
 

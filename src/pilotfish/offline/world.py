@@ -10,11 +10,12 @@ import msgspec
 from pilotfish.agent.identity import node_metadata
 from pilotfish.config.desired import DesiredState
 from pilotfish.config.injection import Revision, is_asked
-from pilotfish.config.kubernetes import Pod
+from pilotfish.config.kubernetes import Metadata, Pod
 from pilotfish.config.manifest import Manifest, locate
 from pilotfish.discovery.mesh import Mesh
 from pilotfish.inject import Sidecar, build_sidecar
 from pilotfish.inject.proxy_config import by_age
+from pilotfish.inject.sidecar import Place
 from pilotfish.model import ObjectRef, Problem, Proxy
 from pilotfish.model.kinds import NAMESPACE, POD
 from pilotfish.model.target import parse_target
@@ -85,8 +86,8 @@ def build(desired: DesiredState, now: float = 0.0, revision: Revision | None = N
         if not isinstance(pod, Pod):
             continue
         workload = workloads[f"{ref.name}.{ref.namespace}"] = owners.get(ref, ref)
-        of_namespace = _labels(planned.get(NAMESPACE.ref("", ref.namespace)))
-        if revision is not None and not _is_given_one(pod, of_namespace, revision):
+        of_namespace = _metadata(planned.get(NAMESPACE.ref("", ref.namespace)))
+        if revision is not None and not _is_given_one(pod, of_namespace.labels, revision):
             continue
         sidecar, said = build_sidecar(
             pod,
@@ -94,12 +95,14 @@ def build(desired: DesiredState, now: float = 0.0, revision: Revision | None = N
             workload=workload,
             ipv6=False,
             source=manifest.source,
-            namespace_labels=of_namespace if revision is None else {},
+            namespace_labels=of_namespace.labels if revision is None else {},
+            namespace_annotations=of_namespace.annotations,
             proxy_configs=configs,
+            place=Place(has_node_proxy=revision is None),
         )
         problems += said
         if sidecar is not None:
-            pod = _labelled(pod, sidecar.labels)
+            pod = _marked(pod, sidecar)
             planned[ref] = replace(manifest, resource=pod)
             proxy = describe_proxy(
                 name=ref.name,
@@ -125,14 +128,16 @@ def _is_given_one(pod: Pod, of_namespace: Mapping[str, str], revision: Revision)
     return is_asked(revision, pod.metadata.namespace, of_namespace, pod.metadata.labels)
 
 
-def _labelled(pod: Pod, labels: Mapping[str, str]) -> Pod:
-    """With these beside its own."""
-    metadata = msgspec.structs.replace(pod.metadata, labels={**labels, **pod.metadata.labels})
+def _marked(pod: Pod, sidecar: Sidecar) -> Pod:
+    """With the labels and annotations that it gets with its sidecar."""
+    labels = {**sidecar.labels, **pod.metadata.labels}
+    annotations = {**pod.metadata.annotations, **sidecar.annotations}
+    metadata = msgspec.structs.replace(pod.metadata, labels=labels, annotations=annotations)
     return msgspec.structs.replace(pod, metadata=metadata)
 
 
-def _labels(namespace: Manifest | None) -> Mapping[str, str]:
-    return namespace.resource.metadata.labels if namespace is not None else {}
+def _metadata(namespace: Manifest | None) -> Metadata:
+    return namespace.resource.metadata if namespace is not None else Metadata()
 
 
 def _addresses(pod: Pod) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from pilotfish.config.checks.workloads import (
     check_stateful_set,
 )
 from pilotfish.config.kubernetes import Resource
+from pilotfish.config.proxying import check_proxying
 from pilotfish.config.report import Report
 
 
@@ -97,6 +98,7 @@ def check(resource: Resource, report: Report) -> None:
             check_traffic_distribution(resource.metadata, report)
             check_injection(resource.metadata, report)
             check_run(resource.metadata, "", report)
+            check_proxying(resource.metadata, "", report)
         case kubernetes.ServiceAccount() | kubernetes.IngressClass():
             pass
         case _:

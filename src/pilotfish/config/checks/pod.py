@@ -37,6 +37,7 @@ from pilotfish.config.kubernetes import (
 )
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.config.meshconfig import parse_proxy_config
+from pilotfish.config.proxying import check_proxying
 from pilotfish.config.reading import check_asked
 from pilotfish.config.report import Report
 from pilotfish.config.sidecar_ports import check_app_port, held_ports
@@ -68,6 +69,7 @@ def check_pod(
         _check_app_ports(spec, f"{field}spec", config or ProxyConfig(), report)
     check_run(metadata, field, report)
     check_asked(metadata, field, report)
+    check_proxying(metadata, field, report)
     _check_spec(metadata, spec, f"{field}spec", is_gateway, claims, report)
 
 

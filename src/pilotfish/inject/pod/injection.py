@@ -89,7 +89,14 @@ def inject(
         source=source,
         namespace_labels=namespace_labels or {},
         proxy_configs=installation.proxy_configs,
-        place=Place(installation.values.policy, IN_A_CLUSTER, captures_dns=False, takes_routers=False, is_read=False),
+        place=Place(
+            installation.values.policy,
+            IN_A_CLUSTER,
+            captures_dns=False,
+            takes_routers=False,
+            is_read=False,
+            has_node_proxy=False,
+        ),
     )
     if sidecar is None and not said:
         return Injected(pod, pod)

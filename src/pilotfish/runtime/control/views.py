@@ -324,6 +324,8 @@ class MeshView(View):
     """The cluster IPs."""
     egress: bool = False
     """Pods reach what the host reaches."""
+    proxy: str = ""
+    """What `up --proxy` said; "" if it was not given."""
 
 
 class PodsView(View):

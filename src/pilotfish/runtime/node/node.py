@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pilotfish.config.desired import DesiredState
+from pilotfish.config.proxying import OF_MESH
 from pilotfish.egress import table_name
 from pilotfish.model.wellknown import MACHINE_NAME
 from pilotfish.node import store as storing
@@ -164,7 +165,9 @@ class _Builder:
                 what = f"{name} holds no manifest yet: no file there ends with .yaml, .yml or .json"
                 self._progress.say(f"{what}; a file that is saved there, or 'pilotfish apply', adds some", "warning")
         preferred = (*([options.mesh_config] if options.mesh_config else []), APPLIED)
-        store, _ = storing.follow(Store(desired=DesiredState(preferred=preferred)), news, time.time())
+        stated = {OF_MESH: options.proxy} if options.proxy else {}
+        desired = DesiredState(preferred=preferred, proxy_metadata=stated)
+        store, _ = storing.follow(Store(desired=desired), news, time.time())
         self._progress.problems(store.desired.problems)
         if not store.objects and store.desired.problems:
             raise CannotStart(f"nothing in {', '.join(options.sources)} can be used; mend what is said above")

@@ -38,6 +38,8 @@ class UpOptions:
     service_cidr: IPv4Network = CLUSTER_IPS
     egress: bool = False
     """Pods reach what the host reaches."""
+    proxy: str = ""
+    """`node` or `sidecar`: what pods have that don't say it; "" leaves it to the meshConfig."""
     ready_timeout: float = 120
     """Seconds that `detach` waits until all is ready."""
 

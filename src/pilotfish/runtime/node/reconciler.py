@@ -214,13 +214,15 @@ class Reconciler:
         return () if self._stopped else find_endpoints(publish, self.store, self.backends(), self.frontends)
 
     def _inject(self, pod: PodIdentity) -> tuple[Sidecar | None, tuple[Problem, ...]]:
+        namespace = self.store.namespace(pod.namespace)
         return build_sidecar(
             pod.pod,
             self.store.desired.mesh_config,
             workload=workload_of(pod, self.store),
             ipv6=self._place.ipv6,
             source=Source.parse(pod.source),
-            namespace_labels=self.store.namespace(pod.namespace).labels,
+            namespace_labels=namespace.labels,
+            namespace_annotations=namespace.annotations,
             proxy_configs=proxy_configs(self.store),
         )
 

@@ -40,6 +40,7 @@ def write_view(options: UpOptions, pod_subnets: tuple[str, ...]) -> MeshView:
         default_namespace=options.namespace,
         service_subnet=str(options.service_cidr),
         egress=options.egress,
+        proxy=options.proxy,
     )
     replace_file(options.directory / "mesh.json", _json(view))
     return view

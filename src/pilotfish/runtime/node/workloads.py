@@ -241,6 +241,7 @@ class Workloads:
             identity = replace(
                 identity,
                 labels={**sidecar.labels, **identity.labels},
+                annotations={**identity.annotations, **sidecar.annotations},
                 spec=msgspec.structs.replace(identity.spec, volumes=volumes),
                 proxy_mounts=sidecar.wishes.mounts,
             )
