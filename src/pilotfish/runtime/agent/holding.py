@@ -12,6 +12,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from pilotfish.runtime.agent.sockets import family_of, has_ipv6, open_socket, owned_by
 from pilotfish.runtime.errors import MachineError
@@ -22,6 +23,16 @@ from pilotfish.runtime.linux.reuseport import SOCK_DIAG, allow_migration, anothe
 _log = logging.getLogger(__name__)
 _LOOK = 0.002
 """Seconds between two looks for a new Envoy, while somebody waits for it: it tells nobody when it begins to listen."""
+
+
+class Holding(Protocol):
+    """Who keeps an Envoy's ports open while it is away."""
+
+    def hold(self, ports: Iterable[int]) -> None: ...
+
+    def release(self, ports: Iterable[int]) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class HeldPorts:

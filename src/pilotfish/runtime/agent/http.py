@@ -24,10 +24,12 @@ _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 class Subject(Protocol):
     """The agent, as its server sees it."""
 
-    admin: Admin
     prober: Prober
     probes: ProbeTable
     prometheus: ScrapeTarget | None
+
+    @property
+    def admin(self) -> Admin: ...
 
     @property
     def status(self) -> AgentStatus: ...

@@ -1,0 +1,257 @@
+"""An Envoy of an agent's own: it feeds the machine of `pilotfish.agent.supervisor` with what happens, and does what it
+says.
+
+    Start, Drain, Stop, exits, admin /stats ──▶ Supervisor ──▶ processes, questions to the admin, held ports
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote
+
+from pilotfish.agent.events import (
+    Answered,
+    Ask,
+    Drain,
+    Effect,
+    Event,
+    Exited,
+    Hold,
+    Kill,
+    Post,
+    Release,
+    Spawn,
+    Spawned,
+    Start,
+    Stop,
+    Tick,
+)
+from pilotfish.agent.intake import INTAKES
+from pilotfish.agent.readiness import parse_stats
+from pilotfish.agent.supervisor import Phase, Supervisor
+from pilotfish.agent.taken import Taken
+from pilotfish.model.wellknown import PROXY_PORTS
+from pilotfish.runtime.agent.admin import Admin
+from pilotfish.runtime.agent.envoy import (
+    count_workers,
+    envoy_process,
+    envoy_user,
+    render_bootstrap,
+    write_bootstrap,
+)
+from pilotfish.runtime.agent.files import FileSecrets
+from pilotfish.runtime.agent.holding import HeldPorts, Holding
+from pilotfish.runtime.agent.host import AgentHost
+from pilotfish.runtime.agent.identity import ServedIdentity
+from pilotfish.runtime.agent.sockets import check_free
+from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
+from pilotfish.runtime.agent.status import describe
+from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.linux import process
+from pilotfish.runtime.linux.logs import ContainerLog
+from pilotfish.runtime.linux.process import PIPE
+
+_FAILED_TO_START = 126
+
+
+class OwnEnvoy:
+    """Implements `proxying.PodProxy`."""
+
+    def __init__(
+        self,
+        spec: AgentSpec,
+        host: AgentHost,
+        on_change: Callable[[], None],
+        held: Holding | None = None,
+    ) -> None:
+        """`held`: who keeps its ports open while it is away; None: this."""
+        self.admin = Admin(spec.netns, spec.proxy_config.proxy_admin_port)
+        self._spec = spec
+        self._host = host
+        self._on_change = on_change
+        self._machine = Supervisor(INTAKES[spec.proxy.type])
+        self._process: process.Process | None = None
+        self._bootstrap = b""
+        self._revision = -1
+        self._started_at: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        user = envoy_user(spec)
+        workers = count_workers(spec.proxy_config.concurrency)
+        self._held = held or HeldPorts(spec.netns, user[0], workers, spec.transparent)
+        self.identity = ServedIdentity(spec, host, on_change)
+        self._files = FileSecrets(user, on_change)
+
+    @property
+    def taken(self) -> Taken:
+        return self._machine.taken
+
+    @property
+    def epoch(self) -> int:
+        return self._machine.epoch
+
+    @property
+    def restarts(self) -> int:
+        return self._machine.restarts
+
+    @property
+    def drained(self) -> bool:
+        return self._machine.drained
+
+    @property
+    def stopped(self) -> bool:
+        return self._machine.phase is Phase.STOPPED
+
+    @property
+    def lack(self) -> str:
+        return self.identity.lack
+
+    def describe(self, lacks: str) -> AgentStatus:
+        return describe(
+            self._machine,
+            self._spec,
+            lacks,
+            self._revision,
+            self._started_at,
+            self.identity.status,
+            self._files.unusable,
+        )
+
+    async def prepare(self) -> None:
+        self._host.find_envoy()
+        self._bootstrap = render_bootstrap(self._spec, self.identity.sources)
+        self._prepare_directory()
+        for host, port in (("127.0.0.1", self.admin.port), *(("0.0.0.0", port) for port in PROXY_PORTS)):
+            check_free(self._spec.netns, host, port)
+        await self._files.start(self._spec.netns)
+        await self.identity.start(*envoy_user(self._spec))
+
+    def begin(self) -> None:
+        self._receive(Start())
+
+    def drain(self, until: float, earliest: float = 0.0) -> None:
+        self._receive(Drain(until, earliest))
+
+    def stop(self, deadline: float) -> None:
+        self._receive(Stop(deadline))
+
+    async def close(self) -> None:
+        self._held.close()
+        await self.identity.close()
+        await self._files.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _receive(self, event: Event) -> None:
+        now = asyncio.get_running_loop().time()
+        for effect in self._machine.receive(event, now):
+            self._perform(effect)
+        if self._timer:
+            self._timer.cancel()
+        at = self._machine.timer()
+        self._timer = None if at is None else asyncio.get_running_loop().call_at(at, self._receive, Tick())
+        self._on_change()
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Spawn():
+                self._keep(self._run_envoy())
+            case Ask(pattern):
+                self._keep(self._ask(pattern))
+            case Post(path):
+                self._keep(self._post(path))
+            case Kill(number):
+                if self._process:
+                    self._process.signal(number)
+            case Hold(ports):
+                self._held.hold(ports)
+                # It can hand no pipe on, which is what an Envoy without a log writes to.
+                if self._spec.log:
+                    self._host.spare.prepare()
+            case Release(ports):
+                self._held.release(ports)
+
+    async def _run_envoy(self) -> None:
+        """One epoch: from the bootstrap to the exit code."""
+        log: ContainerLog | None = None
+        try:
+            self._revision = write_bootstrap(self._spec.directory, self._bootstrap, *envoy_user(self._spec))
+            log = ContainerLog(self._spec.log) if self._spec.log else None
+            output, secrets = log.writer if log else _own_output(self._spec), self.identity.sources
+            launch = envoy_process(self._spec, self._host.find_envoy(), self._revision, output, secrets)
+            running = await process.start(launch, self._host.spare)
+        except (MachineError, OSError) as error:
+            if log:
+                log.note(str(error))
+                log.close()
+            self._receive(Exited(_FAILED_TO_START, str(error)))
+            return
+        self._process = running
+        self._started_at = time.time()
+        self._receive(Spawned(running.pid))
+        code = await self._attend(running, log)
+        self._process = None
+        self._receive(Exited(code))
+
+    async def _attend(self, running: process.Process, log: ContainerLog | None) -> int:
+        """Takes what it says, until it ends."""
+        if log:
+            log.started()
+            code = await running.wait()
+            log.close()
+            return code
+        if running.stdout:
+            await _copy_to_stdout(running.stdout)
+        return await running.wait()
+
+    async def _ask(self, pattern: str) -> None:
+        try:
+            response = await self.admin.request("GET", f"/stats?filter={quote(pattern, safe='')}")
+            stats = parse_stats(response.body.decode(errors="replace")) if response.status == 200 else None
+        except OSError:
+            stats = None
+        self._receive(Answered(stats))
+
+    async def _post(self, path: str) -> None:
+        # An Envoy that does not hear it is drained by the deadline all the same.
+        with suppress(OSError):
+            await self.admin.request("POST", path)
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _prepare_directory(self) -> None:
+        directory = self._spec.directory
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            # A pod's volume is somebody else's, and everybody's to write.
+            if directory.stat().st_uid == os.geteuid():
+                directory.chmod(0o755)
+        except OSError as error:
+            raise AgentError(f"the agent can't write to {directory}: {error.strerror}", "use root") from error
+
+
+def _own_output(spec: AgentSpec) -> int:
+    """Our standard output, where an Envoy that is the same user may open it as /dev/stdout; else a pipe, to be copied
+    there."""
+    if spec.user is None:
+        with suppress(OSError):
+            os.close(os.open("/dev/stdout", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
+            return sys.stdout.fileno()
+    return PIPE
+
+
+async def _copy_to_stdout(reader: asyncio.StreamReader) -> None:
+    """A pipe of its own, not our standard output: Envoy's user may not open that as /dev/stdout."""
+    while chunk := await reader.read(65536):
+        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
