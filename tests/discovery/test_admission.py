@@ -10,6 +10,7 @@ from pilotfish.discovery.admission import Caller, Door, Reason
 from pilotfish.identity.tokens import Claims
 from pilotfish.model import Proxy
 from pilotfish.model.identity import Identity
+from pilotfish.model.proxy import ProxyType
 
 PODS = """
 apiVersion: v1
@@ -144,4 +145,45 @@ def test_who_is_served_in_a_cluster(host: str, pod: Manifest | None, reason: Rea
     door = Door(in_cluster=True)
     door.is_of_a_pod = {OWN, OTHERS}.__contains__
     refusal = door.admit(WEB, proven(peer=f"ipv4:{host}:9"), pod, 0.0)
+    assert (refusal.reason if refusal is not None else None) is reason
+
+
+BOX = Proxy.of_pod("box", "istio-system", ("10.0.0.254",), type=ProxyType.NODE)
+BOXS = Identity("cluster.local", "istio-system", "pilotfish-node")
+THERE = "ipv4:10.0.0.254:9"
+
+
+@pytest.mark.parametrize(
+    ("machine", "caller", "reason"),
+    [
+        ("10.0.0.254", proven(BOXS, THERE), None),
+        # A pod that runs as this account has its certificate, and not its address.
+        ("10.0.0.254", proven(BOXS, AT), Reason.ADDRESS),
+        ("10.0.0.254", proven(ME, THERE), Reason.IDENTITY),
+        ("10.0.0.254", proven(Identity("cluster.local", "vm", "pilotfish-node"), THERE), Reason.IDENTITY),
+        ("10.0.0.254", proven(None, THERE), Reason.IDENTITY),
+        ("10.0.0.254", Caller(THERE), Reason.IDENTITY),
+        # Where no machine is known, as in a cluster.
+        ("", proven(BOXS, THERE), Reason.ADDRESS),
+    ],
+)
+def test_a_machines_proxy_is_served_on_its_machine_and_as_itself(
+    machine: str, caller: Caller, reason: Reason | None
+) -> None:
+    door = Door(only_pods=bool(machine), in_cluster=not machine, machine=machine)
+    refusal = door.admit(BOX, caller, None, 0.0)
+    assert (refusal.reason if refusal is not None else None) is reason
+    assert door.is_known(BOX, caller, None) is (reason is None)
+
+
+@pytest.mark.parametrize(
+    ("claims", "host", "reason"),
+    [
+        (Claims("istio-system", "pilotfish-node", addresses=("10.0.0.254",), machine="box"), "10.0.0.254", None),
+        (Claims("istio-system", "pilotfish-node", machine="box"), "10.0.0.1", Reason.ADDRESS),
+        (Claims("istio-system", "pilotfish-node"), "10.0.0.254", Reason.UNKNOWN),
+    ],
+)
+def test_the_token_of_a_machine(claims: Claims, host: str, reason: Reason | None) -> None:
+    refusal = Door(only_pods=True, machine="10.0.0.254").entitle(claims, host, None)
     assert (refusal.reason if refusal is not None else None) is reason

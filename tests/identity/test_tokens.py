@@ -56,6 +56,8 @@ def with_parts(token: str, header: object = None, payload: object = None, signat
 def test_what_was_said_is_what_is_read() -> None:
     assert verify(TOKEN, (PUBLIC,), AUDIENCES, NOW) == WEB
     assert verify(TOKEN, (public_key(OTHER), PUBLIC), AUDIENCES, NOW + LIFETIME - 1) == WEB
+    machine = Claims("istio-system", "pilotfish-node", addresses=("10.0.0.1",), machine="box")
+    assert verify(reveal(make_token(KEY, machine, NOW)), (PUBLIC,), AUDIENCES, NOW) == machine
 
 
 def test_a_token_prints_as_nothing() -> None:

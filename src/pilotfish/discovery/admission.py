@@ -25,7 +25,8 @@ from pilotfish.discovery.pace import Pace
 from pilotfish.identity.tokens import Claims
 from pilotfish.model import Proxy
 from pilotfish.model.identity import DEFAULT_TRUST_DOMAIN, Identity
-from pilotfish.model.proxy import NodeId
+from pilotfish.model.proxy import NodeId, ProxyType
+from pilotfish.model.wellknown import MACHINE_ACCOUNT
 
 MOST_STREAMS: Final = 4096
 """At one time, of all."""
@@ -105,11 +106,13 @@ class CutOff:
 class Door:
     """Not for several threads."""
 
-    def __init__(self, *, only_pods: bool = False, in_cluster: bool = False) -> None:
+    def __init__(self, *, only_pods: bool = False, in_cluster: bool = False, machine: str = "") -> None:
         """`only_pods`: nobody but the pods among the objects is served, each from its own address. `in_cluster`: all
-        pods are among the objects, and none is served from another's address."""
+        pods are among the objects, and none is served from another's address. `machine`: the address of the machine
+        that the pods are on, whose one proxy is served from there; "": of none."""
         self.only_pods = only_pods
         self.in_cluster = in_cluster
+        self.machine = machine
         self.is_of_a_pod: Callable[[str], bool] = lambda host: False
         """Whether an address is that of one pod alone. Given by who knows the objects."""
         self.trust_domains: Collection[str] = (DEFAULT_TRUST_DOMAIN,)
@@ -159,6 +162,8 @@ class Door:
     def refuse(self, proxy: Proxy, caller: Caller, pod: Manifest | None) -> Refusal | None:
         """Why it is not, or no longer, served as who it says it is. That the trust domain has changed since it came
         ends nothing: what it shows the next time is of the new one."""
+        if self._is_machines(proxy):
+            return self._check_machine(proxy, caller)
         unproven = self._check_identity(proxy, caller, pod) if caller.secure else None
         if unproven is not None:
             return unproven
@@ -168,6 +173,8 @@ class Door:
 
     def is_known(self, proxy: Proxy, caller: Caller, pod: Manifest | None) -> bool:
         """Whether it is who it says it is, and nobody's word was taken for it."""
+        if self._is_machines(proxy):
+            return self._check_machine(proxy, caller) is None
         if self.only_pods or not caller.secure:
             return self.refuse(proxy, caller, pod) is None and self._check_address(proxy, caller.host, pod) is None
         return self._check_identity(proxy, caller, pod) is None
@@ -179,6 +186,8 @@ class Door:
         who = f"a token of {claims.account} in {claims.namespace}"
         if claims.addresses and host not in map(plain_address, claims.addresses):
             return Refusal(Reason.ADDRESS, f"{who} is good from its pod's addresses only, which {host} is not")
+        if claims.machine and self.machine:
+            return None if host == self.machine else _not_on_machine(who, host)
         if pod is None or not isinstance(pod.resource, Pod):
             if self.only_pods or (self.in_cluster and claims.pod):
                 return Refusal(Reason.UNKNOWN, f"{who} is bound to no pod that is known here")
@@ -209,6 +218,20 @@ class Door:
             return Refusal(Reason.IDENTITY, f"{found} is not served as {proxy}, which runs as {_account(pod)}")
         return None
 
+    def _is_machines(self, proxy: Proxy) -> bool:
+        """It says that it is a machine's proxy, where nobody's word is taken for it."""
+        return proxy.type is ProxyType.NODE and (self.only_pods or self.in_cluster)
+
+    def _check_machine(self, proxy: Proxy, caller: Caller) -> Refusal | None:
+        """It is sent what is for all pods of the machine. No pod has the machine's address, whatever its account."""
+        if not self.machine or caller.host != self.machine:
+            return _not_on_machine(f"{proxy}, as a machine's proxy,", caller.host)
+        found, node_id = caller.identity, NodeId.parse(proxy.id)
+        of_it = {proxy.namespace, node_id.namespace if node_id is not None else ""}
+        if found is None or {found.namespace} != of_it or found.account != MACHINE_ACCOUNT:
+            return Refusal(Reason.IDENTITY, f"{found or 'who shows nothing'} is not served as {proxy}")
+        return None
+
     def _check_address(self, proxy: Proxy, host: str, pod: Manifest | None) -> Refusal | None:
         addresses = addresses_of(pod)
         if not addresses:
@@ -232,6 +255,10 @@ class Door:
     def cut(self) -> tuple[CutOff, ...]:
         """Who is kept off."""
         return tuple(self._cut_off.values())
+
+
+def _not_on_machine(who: str, host: str) -> Refusal:
+    return Refusal(Reason.ADDRESS, f"{who} is served on its machine alone, whose address {host} is not")
 
 
 def peer_host(peer: str) -> str:

@@ -53,6 +53,8 @@ class Claims:
     addresses: tuple[str, ...] = ()
     """From where alone it is good; () from anywhere."""
     is_operator: bool = False
+    machine: str = ""
+    """The name of the machine whose proxy it is."""
 
 
 def make_token(
@@ -137,9 +139,12 @@ def _payload(claims: Claims, now: float, audience: str, lifetime: float) -> dict
     bound: dict[str, object] = {"namespace": claims.namespace, "serviceaccount": {"name": claims.account}}
     if claims.pod:
         bound["pod"] = {"name": claims.pod, "uid": claims.uid}
-    where = {"pilotfish.io": {"addresses": list(claims.addresses)}} if claims.addresses else {}
+    own: dict[str, object] = {"addresses": list(claims.addresses)} if claims.addresses else {}
+    if claims.machine:
+        own["machine"] = claims.machine
+    said = {"pilotfish.io": own} if own else {}
     subject = f"{ACCOUNT}{claims.namespace}:{claims.account}"
-    return {"iss": "pilotfish", "aud": [audience], "sub": subject, "kubernetes.io": bound, **where, **times}
+    return {"iss": "pilotfish", "aud": [audience], "sub": subject, "kubernetes.io": bound, **said, **times}
 
 
 def _claims(payload: Mapping[str, object], audiences: set[str]) -> Claims:
@@ -151,9 +156,16 @@ def _claims(payload: Mapping[str, object], audiences: set[str]) -> Claims:
         raise RefusedTokenError("it is no service account's")
     bound = _mapping(payload.get("kubernetes.io"))
     pod = _mapping(bound.get("pod"))
-    addresses = _mapping(payload.get("pilotfish.io")).get("addresses")
-    where = tuple(map(str, addresses)) if isinstance(addresses, list) else ()
-    return Claims(namespace, account, str(pod.get("name") or ""), str(pod.get("uid") or ""), where)
+    own = _mapping(payload.get("pilotfish.io"))
+    addresses = own.get("addresses")
+    return Claims(
+        namespace,
+        account,
+        str(pod.get("name") or ""),
+        str(pod.get("uid") or ""),
+        tuple(map(str, addresses)) if isinstance(addresses, list) else (),
+        machine=str(own.get("machine") or ""),
+    )
 
 
 def _check_times(payload: Mapping[str, object], now: float) -> None:

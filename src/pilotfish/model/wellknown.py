@@ -81,6 +81,8 @@ DISCOVERY_NAME: Final = f"istiod.{ROOT_NAMESPACE}.svc"
 """What proxies of ours look for in discovery's certificate, whatever the root namespace is."""
 DISCOVERY_ACCOUNT: Final = "istiod"
 """The service account of discovery, in the root namespace."""
+MACHINE_ACCOUNT: Final = "pilotfish-node"
+"""The service account of a machine's proxy, in the root namespace."""
 PROXY_CONTAINER: Final = "istio-proxy"
 """The sidecar, as `logs -c` knows it."""
 

@@ -127,7 +127,9 @@ class DiscoveryServer:
         self.monitoring = options.monitoring
         self._options = options
         self._state = StateFile(options.state)
-        door = Door(only_pods=options.only_pods, in_cluster=options.cluster is not None)
+        # Where only pods are served, discovery is where their machine's proxy is, and where no pod is.
+        machine = options.secure.host if options.only_pods and options.secure is not None else ""
+        door = Door(only_pods=options.only_pods, in_cluster=options.cluster is not None, machine=machine)
         self.plane = ControlPlane(self._state.read(), door)
         self.driver = Driver(self.plane, Metrics(self.plane.mesh.graph.stats), self._state.keep)
         self.secure = options.secure

@@ -10,7 +10,7 @@ from pathlib import Path
 from pilotfish.identity.requests import new_key
 from pilotfish.identity.tokens import Claims, make_token, public_key
 from pilotfish.model.private import PrivateBytes, reveal
-from pilotfish.model.wellknown import DISCOVERY_NAME
+from pilotfish.model.wellknown import DISCOVERY_NAME, MACHINE_ACCOUNT
 from pilotfish.node.identity import PodIdentity
 from pilotfish.runtime.agent import AuthoritySpec
 from pilotfish.runtime.linux.files import replace_file
@@ -30,15 +30,19 @@ class TokenMaker:
 
     def authority(self, pod: PodIdentity) -> AuthoritySpec:
         """How a pod's agent gets its certificate."""
-        return AuthoritySpec(self._authority, roots_path(self._directory), self._token(pod), DISCOVERY_NAME)
+        return AuthoritySpec(self._authority, roots_path(self._directory), self._token(_claims(pod)), DISCOVERY_NAME)
+
+    def machines(self, machine: str, namespace: str, addresses: tuple[str, ...]) -> AuthoritySpec:
+        """The same of the machine's proxy. `namespace`: the root namespace."""
+        claims = Claims(namespace, MACHINE_ACCOUNT, addresses=addresses, machine=machine)
+        return AuthoritySpec(self._authority, roots_path(self._directory), self._token(claims), DISCOVERY_NAME)
 
     def make(self, pod: PodIdentity, audience: str, lifetime: float) -> bytes:
         """For a file of the pod's; `lifetime` in seconds."""
         token = make_token(self._get_key(), _claims(pod), time.time(), audience=audience, lifetime=lifetime)
         return reveal(token).encode()
 
-    def _token(self, pod: PodIdentity) -> Callable[[], str]:
-        claims = _claims(pod)
+    def _token(self, claims: Claims) -> Callable[[], str]:
         return lambda: make_token(self._get_key(), claims, time.time())
 
     def _get_key(self) -> PrivateBytes:
