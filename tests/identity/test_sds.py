@@ -57,6 +57,22 @@ def test_the_state_of_the_world() -> None:
     assert again.nonce != response.nonce
 
 
+def test_what_is_gone_is_taken_back() -> None:
+    """A machine's Envoy has the secrets of its pods, each by a name of its own."""
+    pod = build_secrets(b"pod's", b"key", b"roots", "/run/netns/pf-m.vm.web")
+    stream = SdsStream(delta=True)
+    assert stream.receive(delta(["/run/netns/pf-m.vm.web", "default"], held={"default": "old"}), {}) == ()
+    (body,) = stream.update({**FIRST, **pod})
+    given = DeltaDiscoveryResponse.FromString(body)
+    assert {resource.name for resource in given.resources} == {"/run/netns/pf-m.vm.web", "default"}
+    (body,) = stream.update(FIRST)
+    taken = DeltaDiscoveryResponse.FromString(body)
+    assert (list(taken.removed_resources), list(taken.resources)) == (["/run/netns/pf-m.vm.web"], [])
+    assert stream.update(FIRST) == ()
+    (body,) = stream.update({**FIRST, **pod})
+    assert [each.name for each in DeltaDiscoveryResponse.FromString(body).resources] == ["/run/netns/pf-m.vm.web"]
+
+
 def test_the_difference() -> None:
     stream = SdsStream(delta=True)
     (body,) = stream.receive(delta(["default", "ROOTCA", "other"]), FIRST)

@@ -1,7 +1,8 @@
-"""SDS, in both forms of the protocol: an Envoy asks for the two secrets by name, and has each anew when it changed.
+"""SDS, in both forms of the protocol: an Envoy asks for its two secrets by name, and has each anew when it changed.
 
-Beside `ads`, which serves whatever a mesh comes to, this is two names, none of which waits for another, in the process
-that holds all agents and has no protobuf. One `SdsStream` is one gRPC stream.
+Beside `ads`, which serves whatever a mesh comes to, this is a few names, none of which waits for another, in the
+process that holds all agents and has no protobuf. A machine's Envoy asks for those of its pods, too, which come and
+go. One `SdsStream` is one gRPC stream.
 Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/security/secret,
 https://www.envoyproxy.io/docs/envoy/v1.40.0/api-docs/xds_protocol
 """
@@ -9,7 +10,7 @@ https://www.envoyproxy.io/docs/envoy/v1.40.0/api-docs/xds_protocol
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,11 +37,11 @@ Secrets = Mapping[str, Secret]
 """By name."""
 
 
-def build_secrets(chain: bytes, key: bytes, roots: bytes) -> Secrets:
-    """The certificate with what follows it, its key, and whom to trust: PEM each."""
+def build_secrets(chain: bytes, key: bytes, roots: bytes, name: str = WORKLOAD_CERTIFICATE) -> Secrets:
+    """The certificate with what follows it, its key, and whom to trust: PEM each. `name`: of the first two."""
     shown = field(1, _inline(chain)) + field(2, _inline(reveal(key)))
     return {
-        WORKLOAD_CERTIFICATE: _secret(WORKLOAD_CERTIFICATE, 2, shown, chain),
+        name: _secret(name, 2, shown, chain),
         MESH_ROOTS: _secret(MESH_ROOTS, 4, field(1, _inline(roots)), roots),
     }
 
@@ -48,13 +49,15 @@ def build_secrets(chain: bytes, key: bytes, roots: bytes) -> Secrets:
 class SdsStream:
     """`receive` and `update` return what is to be written: responses, serialised."""
 
-    __slots__ = ("_asked", "_delta", "_has", "_nonce", "refusal")
+    __slots__ = ("_asked", "_delta", "_given", "_has", "_nonce", "refusal")
 
     def __init__(self, *, delta: bool) -> None:
         self._delta = delta
         self._asked: dict[str, None] = {}
         self._has: dict[str, str] = {}
         """Versions by name."""
+        self._given: dict[str, None] = {}
+        """What it has from here."""
         self._nonce = 0
         self.refusal = ""
         """Envoy's words for what it last refused."""
@@ -74,13 +77,19 @@ class SdsStream:
     def update(self, secrets: Secrets) -> tuple[bytes, ...]:
         """The secrets are these now."""
         new = [name for name in self._asked if name in secrets and secrets[name].version != self._has.get(name)]
-        if not new:
+        # Of the state of the world nobody says that something of it is gone.
+        gone = [name for name in self._given if name not in secrets] if self._delta else []
+        if not new and not gone:
             return ()
+        for name in gone:
+            del self._given[name]
+            self._has.pop(name, None)
         for name in new:
             self._has[name] = secrets[name].version
+            self._given[name] = None
         self._nonce += 1
         if self._delta:
-            return (self._delta_response({name: secrets[name] for name in new}),)
+            return (self._delta_response({name: secrets[name] for name in new}, gone),)
         # The state of the world: also what is not new.
         return (self._world_response({name: secrets[name] for name in self._asked if name in secrets}),)
 
@@ -108,12 +117,14 @@ class SdsStream:
         resources = b"".join(field(2, _any(each)) for each in secrets.values())
         return field(1, version.encode()) + resources + field(4, _TYPE) + field(5, str(self._nonce).encode())
 
-    def _delta_response(self, secrets: Secrets) -> bytes:
+    def _delta_response(self, secrets: Secrets, gone: Iterable[str]) -> bytes:
         resources = (
             field(1, each.version.encode()) + field(2, _any(each)) + field(3, name.encode())
             for name, each in secrets.items()
         )
-        return b"".join(field(2, each) for each in resources) + field(4, _TYPE) + field(5, str(self._nonce).encode())
+        removed = b"".join(field(6, name.encode()) for name in gone)
+        head = b"".join(field(2, each) for each in resources) + field(4, _TYPE)
+        return head + field(5, str(self._nonce).encode()) + removed
 
 
 def _secret(name: str, number: int, body: bytes, public: bytes) -> Secret:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pilotfish.envoy.naming import WORKLOAD_CERTIFICATE
 from pilotfish.identity.authority import load_all
 from pilotfish.identity.requests import build_request, new_key
 from pilotfish.identity.sds import Secrets, build_secrets
@@ -53,14 +54,16 @@ class Certificates:
         followed: RootsFollower,
         policy: RenewalPolicy,
         on_change: Callable[[], None],
+        name: str = WORKLOAD_CERTIFICATE,
     ) -> None:
-        """`on_change`: of `secrets` or `status`."""
+        """`on_change`: of `secrets` or `status`. `name`: what Envoy calls the certificate."""
         self.status = CertificateStatus()
         self.secrets: Secrets = {}
         self._client = client
         self._followed = followed
         self._policy = policy
         self._on_change = on_change
+        self._name = name
         self._held: _Held | None = None
         self._failures = 0
         self._moved = asyncio.Event()
@@ -142,5 +145,6 @@ class Certificates:
         if held is None:
             return
         followed = self._followed.current
-        self.secrets = build_secrets(held.chain, held.key, followed.trusted if followed is not None else held.roots)
+        roots = followed.trusted if followed is not None else held.roots
+        self.secrets = build_secrets(held.chain, held.key, roots, self._name)
         self._on_change()

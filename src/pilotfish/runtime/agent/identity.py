@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pilotfish.envoy.naming import WORKLOAD_CERTIFICATE
 from pilotfish.model.renewal import RenewalPolicy
 from pilotfish.model.wellknown import DISCOVERY_NAME, IDENTITY_SOCKET, XDS_PORT
 from pilotfish.runtime.agent.authority_client import AuthorityClient
@@ -43,7 +44,7 @@ class ServedIdentity:
             self._serve(_WORKLOAD, lambda changed: FileCertificates(external, changed))
         if (authority := spec.authority) is not None:
             name = _WORKLOAD if external is None else _DISCOVERY
-            self._serve(name, lambda changed: self._make(authority, host, changed))
+            self._serve(name, lambda changed: make_certificates(spec, authority, host, changed))
         self.sources = self._describe(external)
 
     async def start(self, user: int, group: int) -> None:
@@ -65,13 +66,12 @@ class ServedIdentity:
     @property
     def lack(self) -> str:
         """Why the pod can't prove who it is, for people; "" if it can, or need not."""
-        for each in self._served:
-            status = each.certificates.status
-            if status.certificate is None:
-                return f"no certificate yet: {status.error or 'it is asked for'}"
-            if status.certificate.not_after <= time.time():
-                return f"its certificate has expired: {status.error or 'another is asked for'}"
-        return ""
+        return next((lack for each in self._served if (lack := describe_lack(each.certificates.status))), "")
+
+    @property
+    def server(self) -> SecretServer:
+        """Of the workload's, where the agent serves it."""
+        return self._served[0].server
 
     def _describe(self, external: ExternalSocket | ExternalFiles | None) -> SecretSources:
         is_external = isinstance(external, ExternalSocket)
@@ -96,15 +96,32 @@ class ServedIdentity:
         certificates = make(changed)
         self._served.append(_Served(name, server, certificates))
 
-    def _make(self, authority: AuthoritySpec, host: AgentHost, changed: Callable[[], None]) -> Certificates:
-        client = AuthorityClient(authority, self._open)
-        policy = RenewalPolicy.of_environment(self._spec.proxy_config.proxy_metadata)
-        return Certificates(client, host.roots.of(authority), policy, changed)
 
-    def _open(self, family: int) -> socket.socket:
+def make_certificates(
+    spec: AgentSpec,
+    authority: AuthoritySpec,
+    host: AgentHost,
+    on_change: Callable[[], None],
+    name: str = WORKLOAD_CERTIFICATE,
+) -> Certificates:
+    """A pod's. `name`: what Envoy calls its certificate."""
+
+    def open_there(family: int) -> socket.socket:
         """From the pod's address, past its capture: there alone its token is good."""
-        with owned_by(self._spec.user):
-            return open_socket(self._spec.netns, family)
+        with owned_by(spec.user):
+            return open_socket(spec.netns, family)
+
+    policy = RenewalPolicy.of_environment(spec.proxy_config.proxy_metadata)
+    return Certificates(AuthorityClient(authority, open_there), host.roots.of(authority), policy, on_change, name)
+
+
+def describe_lack(status: CertificateStatus) -> str:
+    """Why its pod can't prove who it is, for people; "" if it can."""
+    if status.certificate is None:
+        return f"no certificate yet: {status.error or 'it is asked for'}"
+    if status.certificate.not_after <= time.time():
+        return f"its certificate has expired: {status.error or 'another is asked for'}"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

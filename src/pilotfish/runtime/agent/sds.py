@@ -1,4 +1,4 @@
-"""The socket from which a pod's Envoy has its secrets: only Envoy's user can open it."""
+"""The socket from which an Envoy has its secrets: only Envoy's user can open it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from pilotfish.identity.sds import DELTA, STREAM, SdsStream, Secrets
+from pilotfish.identity.sds import DELTA, STREAM, SdsStream, Secret, Secrets
 from pilotfish.runtime.agent.spec import AgentError
 from pilotfish.runtime.linux.unix import bind
 from pilotfish.runtime.rpc.server import ServerConnection
@@ -21,7 +21,9 @@ class SecretServer:
     """`start` once, `close` once; `update` at any time."""
 
     def __init__(self) -> None:
-        self._secrets: Secrets = {}
+        self._own: Secrets = {}
+        self._lent: dict[str, Secret] = {}
+        self.secrets: Secrets = {}
         self._calls: set[_Call] = set()
         self._connections: set[ServerConnection] = set()
         self._server: asyncio.Server | None = None
@@ -30,10 +32,6 @@ class SecretServer:
             STREAM: lambda send: _Call(SdsStream(delta=False), self, send),
             DELTA: lambda send: _Call(SdsStream(delta=True), self, send),
         }
-
-    @property
-    def secrets(self) -> Secrets:
-        return self._secrets
 
     async def start(self, path: Path, user: int, group: int) -> None:
         """Serve `user` alone. AgentError if that can't be."""
@@ -48,9 +46,22 @@ class SecretServer:
 
     def update(self, secrets: Secrets) -> None:
         """Whoever asked for one that is new has it at once."""
-        self._secrets = secrets
+        self._own = secrets
+        self._tell()
+
+    def lend(self, name: str, secret: Secret) -> None:
+        """One more, of somebody else's; it stays until it is taken back."""
+        self._lent[name] = secret
+        self._tell()
+
+    def take_back(self, name: str) -> None:
+        if self._lent.pop(name, None) is not None:
+            self._tell()
+
+    def _tell(self) -> None:
+        self.secrets = {**self._lent, **self._own}
         for call in tuple(self._calls):
-            call.send(call.stream.update(secrets))
+            call.send(call.stream.update(self.secrets))
 
     async def close(self) -> None:
         if self._server is None:

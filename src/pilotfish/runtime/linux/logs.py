@@ -15,6 +15,7 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from pilotfish.runtime.linux.stamps import STAMP, times_path
 
@@ -24,18 +25,61 @@ _FINEST = 0.001
 _MOST_TIMES = 16 * 1024 * 1024
 
 
-class ContainerLog:
-    """Takes what one run writes into a pipe to the file, until the pipe's last writer is gone."""
+class LogFile:
+    """What one run writes."""
 
     def __init__(self, path: Path, limit: int = LIMIT) -> None:
         self.path = path
         self._limit = limit
-        self._loop = asyncio.get_running_loop()
-        self._reader, self.writer = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self._reader, False)
         path.parent.mkdir(parents=True, exist_ok=True)
         _move(path, "1")
         self._file, self._times, self._stamped = _open(path), _open(times_path(path)), 0.0
+
+    def write(self, chunk: bytes) -> None:
+        self._stamp()
+        if self._file.tell() + len(chunk) > self._limit or self._times.tell() > _MOST_TIMES:
+            cut = chunk.rfind(b"\n") + 1
+            self._file.write(chunk[:cut])
+            self.close()
+            _move(self.path, "0")
+            self._file, self._times, self._stamped = _open(self.path), _open(times_path(self.path)), 0.0
+            self._stamp()
+            chunk = chunk[cut:]
+        self._file.write(chunk)
+
+    def close(self) -> None:
+        self._file.close()
+        self._times.close()
+
+    def _stamp(self) -> None:
+        """Before what it is said of: whoever reads finds a time for all that is there."""
+        now = time.time()
+        if not 0 <= now - self._stamped < _FINEST:
+            self._times.write(STAMP.pack(self._file.tell(), now))
+            self._stamped = now
+
+
+class Sorter(Protocol):
+    """Takes of an output what is for somebody else's log."""
+
+    def take(self, chunk: bytes) -> bytes:
+        """Returns what is not."""
+        ...
+
+    def end(self) -> bytes:
+        """Nothing follows: what was kept until its line would be complete."""
+        ...
+
+
+class ContainerLog:
+    """Takes what one run writes into a pipe to the file, until the pipe's last writer is gone."""
+
+    def __init__(self, path: Path, limit: int = LIMIT, sorter: Sorter | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reader, self.writer = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._reader, False)
+        self._file = LogFile(path, limit)
+        self._sorter = sorter
         self._loop.add_reader(self._reader, self._copy)
 
     def started(self) -> None:
@@ -45,7 +89,6 @@ class ContainerLog:
 
     def note(self, text: str) -> None:
         """A line of our own, such as why the program could not be run."""
-        self._stamp()
         self._file.write(f"{text}\n".encode())
 
     def close(self) -> None:
@@ -66,28 +109,11 @@ class ContainerLog:
         if not chunk:
             self._end()
             return False
-        self._write(chunk)
+        if self._sorter is not None:
+            chunk = self._sorter.take(chunk)
+        if chunk:
+            self._file.write(chunk)
         return True
-
-    def _write(self, chunk: bytes) -> None:
-        self._stamp()
-        if self._file.tell() + len(chunk) > self._limit or self._times.tell() > _MOST_TIMES:
-            cut = chunk.rfind(b"\n") + 1
-            self._file.write(chunk[:cut])
-            self._file.close()
-            self._times.close()
-            _move(self.path, "0")
-            self._file, self._times, self._stamped = _open(self.path), _open(times_path(self.path)), 0.0
-            self._stamp()
-            chunk = chunk[cut:]
-        self._file.write(chunk)
-
-    def _stamp(self) -> None:
-        """Before what it is said of: whoever reads finds a time for all that is there."""
-        now = time.time()
-        if not 0 <= now - self._stamped < _FINEST:
-            self._times.write(STAMP.pack(self._file.tell(), now))
-            self._stamped = now
 
     def _end(self) -> None:
         self._loop.remove_reader(self._reader)
@@ -95,8 +121,9 @@ class ContainerLog:
         self._reader = -1
         if self.writer >= 0:
             self.started()
+        if self._sorter is not None and (rest := self._sorter.end()):
+            self._file.write(rest)
         self._file.close()
-        self._times.close()
 
 
 def _move(log: Path, number: str) -> None:
