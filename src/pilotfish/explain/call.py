@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pilotfish.explain.filter_state import FilterState
 
 
 def is_address(text: str) -> bool:
@@ -46,6 +50,8 @@ class Tls:
     """The client shows a certificate of the mesh, and wants to see one."""
     identity: str = ""
     """Whose that is, as its URI says: `spiffe://…`; "" where nobody knows."""
+    secret: str = ""
+    """What its proxy calls the client's certificate."""
     within: Tls | None = None
     """What is spoken inside is TLS once more."""
 
@@ -89,8 +95,8 @@ class Call:
     """Seconds since the epoch, by which a token may have expired; at 0 none has."""
     server_name: str = ""
     """That the proxy was asked for, where it looked."""
-    offered: tuple[str, ...] = ()
-    """The ALPN that a proxy's filter wants for the connection that it opens, in place of the cluster's."""
+    state: FilterState = field(default_factory=dict)
+    """What the proxy has noted down of the connection."""
     server_first: bool = False
     """The client says nothing until the server has."""
     went_to: str = ""

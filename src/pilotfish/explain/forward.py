@@ -11,9 +11,11 @@ from envoy.config.core.v3.base_pb2 import TransportSocket
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 
-from pilotfish.envoy.naming import WORKLOAD_CERTIFICATE
 from pilotfish.explain.call import Application, Call, Tls
+from pilotfish.explain.certificates import is_of_mesh, shown_secret, told
 from pilotfish.explain.endpoints import Candidate, find_endpoints
+from pilotfish.explain.extensions import type_of
+from pilotfish.explain.filter_state import BIND_NETNS, PROTOCOLS, shared
 from pilotfish.explain.held import Held
 from pilotfish.explain.retries import Draws, Retrying
 from pilotfish.explain.subsets import outside_of_subset, why_empty
@@ -27,6 +29,7 @@ _TLS: Final = "envoy.transport_sockets.tls"
 _LOOKED_UP: Final = "envoy.clusters.dynamic_forward_proxy"
 _MATCHED: Final = "envoy.transport_socket_match"
 _HASHING: Final = (Cluster.RING_HASH, Cluster.MAGLEV)
+_BY_STATE: Final = "envoy.extensions.local_address_selectors.filter_state_override.v3.Config"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Forwarded:
     attempt: Try | None = None
     timeout: float = 0.0
     """Seconds for the request, with all tries; 0 for any time."""
+    netns: str = ""
+    """The network namespace that it is opened in; "" for the proxy's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +148,7 @@ def _end_unread(tries: list[Try], what: str) -> None:
 def _chosen(
     branch: Branch, cluster: Cluster, place: _Place, share: float, why: Mapping[str, object] | None = None
 ) -> Branch:
-    evidence = {**place.evidence, **(why or {})}
+    evidence = {**place.evidence, "opened_in": _opened_in(cluster, place.call), **(why or {})}
     said = written(cluster) if place.candidate is not None else NOWHERE
     step = branch.step(
         Stage.ENDPOINT, place.name, share=share, evidence=evidence, rejected=place.rejected, written=said
@@ -202,17 +207,28 @@ def _connected(branch: Branch, cluster: Cluster, place: _Place, is_http: bool) -
     if socket is not None and socket.name == _TLS:
         context = UpstreamTlsContext.FromString(socket.typed_config.value)
         common = context.common_tls_context
-        offered = call.offered or tuple(common.alpn_protocols)
-        is_mesh = any(each.name == WORKLOAD_CERTIFICATE for each in common.tls_certificate_sds_secret_configs)
-        tls = Tls(context.sni, offered, is_mesh, within=call.tls)
+        said = shared(call.state, PROTOCOLS)
+        offered = tuple((said.text or "").split(",")) if said is not None else tuple(common.alpn_protocols)
+        secret = shown_secret(common, call.state)
+        if secret is None:
+            branch = branch.doubt(common.custom_tls_certificate_selector.name)
+        is_mesh = is_of_mesh(secret or "", call.state)
+        tls = Tls(context.sni, offered, is_mesh, secret=secret or "", within=call.tls)
         accepted = common.combined_validation_context.default_validation_context.match_typed_subject_alt_names
         names = [each.matcher.exact for each in accepted]
-        evidence = {"mutual": is_mesh, "alpn": list(offered), "expected_names": names}
+        evidence = {"mutual": is_mesh, "certificate": told(secret), "alpn": list(offered), "expected_names": names}
         name = context.sni or "without a server name"
         branch = branch.step(Stage.TLS, name, evidence=evidence, written=written(cluster))
     source = cluster.upstream_bind_config.source_address.address
-    onward = replace(call, tls=tls, application=application, source=source, offered=())
-    return Forwarded(branch, onward, is_http)
+    onward = replace(call, tls=tls, application=application, source=source, state={})
+    return Forwarded(branch, onward, is_http, netns=_opened_in(cluster, call))
+
+
+def _opened_in(cluster: Cluster, call: Call) -> str:
+    """The network namespace of the connection; "" for the proxy's own."""
+    bind = cluster.upstream_bind_config
+    said = shared(call.state, BIND_NETNS) if type_of(bind.local_address_selector.typed_config) == _BY_STATE else None
+    return str(bind.source_address.network_namespace_filepath) if said is None else said.text or ""
 
 
 def _socket(cluster: Cluster, candidate: Candidate | None) -> TransportSocket | None:

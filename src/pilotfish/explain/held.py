@@ -14,7 +14,7 @@ and https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/admin/v3/clusters.proto
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
@@ -24,12 +24,12 @@ from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_components_pb2 import VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
-from google.protobuf import descriptor_pool
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.envoy.values import Resource, ResourceSet
+from pilotfish.explain.extensions import known
 from pilotfish.explain.old_dumps import upgrade
 from pilotfish.model.addresses import host_port
 from pilotfish.model.wellknown import OUTBOUND_PORT
@@ -39,8 +39,10 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Message)
 Json = dict[str, Any]
-Places = Mapping[tuple[str, int], str]
-"""Names of the listeners of TCP, by address and port."""
+Place = tuple[str, int, str]
+"""Of a listener of TCP: address, port, and the file of its network namespace where that is another than Envoy's."""
+Places = Mapping[Place, str]
+"""The names of the listeners that are there."""
 Ills = Mapping[str, tuple[str, ...]]
 """By `IP:PORT`: why an endpoint gets no requests, in Envoy's words (`failed_outlier_check` …)."""
 DescribeSubset = Callable[[str, str], str]
@@ -68,8 +70,12 @@ Member = tuple[LocalityLbEndpoints, LbEndpoint]
 class Source(Protocol):
     """Where a Held looks things up; it asks for each once."""
 
-    def name_at(self, address: str, port: int) -> str | None:
-        """Of the listener that has this place."""
+    def name_at(self, place: Place) -> str | None:
+        """Of the listener that has it."""
+        ...
+
+    def names_at(self, address: str, port: int) -> tuple[str, ...]:
+        """Of all that have it, in whatever network namespace."""
         ...
 
     def has_listeners(self) -> bool: ...
@@ -148,9 +154,15 @@ class Held:
     def has_listeners(self) -> bool:
         return self._source.has_listeners()
 
-    def listener(self, address: str, port: int) -> Listener | None:
-        name = self._source.name_at(address, port)
+    def listener(self, address: str, port: int, netns: str = "") -> Listener | None:
+        """`netns`: the file of the network namespace that it is bound in, where that is another than Envoy's."""
+        name = self._source.name_at((address, port, netns))
         return self._find(LISTENER, name, Listener) if name is not None else None
+
+    def listeners_at(self, address: str, port: int) -> tuple[Listener, ...]:
+        """All that have it, in whatever network namespace: Envoy makes no difference when it hands a connection on."""
+        found = (self._find(LISTENER, name, Listener) for name in self._source.names_at(address, port))
+        return tuple(each for each in found if each is not None)
 
     def route(self, name: str) -> RouteConfiguration | None:
         """With the names and domains of its virtual hosts at least."""
@@ -203,15 +215,23 @@ class _Made:
         """`listeners_at`: those that may have a place."""
         self._find = find
         self._listeners_at = listeners_at
-        self._places: dict[tuple[str, int], str] = {}
+        self._places: dict[Place, str] = {}
         self._read: set[str] = set()
 
-    def name_at(self, address: str, port: int) -> str | None:
-        for resource in self._listeners_at(address, port) if (address, port) not in self._places else ():
+    def name_at(self, place: Place) -> str | None:
+        if place not in self._places:
+            self._look_at(*place[:2])
+        return self._places.get(place)
+
+    def names_at(self, address: str, port: int) -> tuple[str, ...]:
+        self._look_at(address, port)
+        return _names_at(self._places, address, port)
+
+    def _look_at(self, address: str, port: int) -> None:
+        for resource in self._listeners_at(address, port):
             if resource.name not in self._read:
                 self._read.add(resource.name)
-                self._places.update((place, resource.name) for place in _places_in(resource))
-        return self._places.get((address, port))
+                self._places.update((each, resource.name) for each in _places_in(resource))
 
     def has_listeners(self) -> bool:
         return any(True for _ in self._listeners_at("0.0.0.0", OUTBOUND_PORT))
@@ -245,8 +265,11 @@ class _Asked:
     def _places(self) -> Places:
         return self._listed()
 
-    def name_at(self, address: str, port: int) -> str | None:
-        return self._places.get((address, port))
+    def name_at(self, place: Place) -> str | None:
+        return self._places.get(place)
+
+    def names_at(self, address: str, port: int) -> tuple[str, ...]:
+        return _names_at(self._places, address, port)
 
     def has_listeners(self) -> bool:
         return bool(self._places)
@@ -268,35 +291,20 @@ class _Asked:
         return _parse(self._hosts[config, host.name], VirtualHost())
 
 
-def _places_in(listener: Resource) -> Iterator[tuple[str, int]]:
+def _names_at(places: Places, address: str, port: int) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for place, name in places.items() if place[:2] == (address, port)))
+
+
+def _places_in(listener: Resource) -> Iterator[Place]:
     message = Listener.FromString(listener.body)
-    for at in (message.address, *(more.address for more in message.additional_addresses)):
-        if at.HasField("socket_address") and at.socket_address.protocol == SocketAddress.TCP:
-            yield at.socket_address.address, at.socket_address.port_value
+    for each in (message.address, *(more.address for more in message.additional_addresses)):
+        at = each.socket_address
+        if each.HasField("socket_address") and at.protocol == SocketAddress.TCP:
+            yield at.address, at.port_value, at.network_namespace_filepath
 
 
 def _parse(found: Json, message: M) -> M:
-    """What is of a type that is not known here becomes empty: the name beside it remains."""
-    return ParseDict(_known(found), message, ignore_unknown_fields=True)
-
-
-def _known(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_known(each) for each in value]
-    if not isinstance(value, dict):
-        return value
-    if "@type" in value and not _is_known(value["@type"].rpartition("/")[2]):
-        return {"@type": "type.googleapis.com/google.protobuf.Empty", "value": {}}
-    return {key: _known(each) for key, each in value.items()}
-
-
-@cache
-def _is_known(name: str) -> bool:
-    try:
-        descriptor_pool.Default().FindMessageTypeByName(name)
-    except KeyError:
-        return False
-    return True
+    return ParseDict(known(found), message, ignore_unknown_fields=True)
 
 
 def _named(dump: Json, type_url: str) -> Iterator[tuple[str, Json]]:
@@ -319,7 +327,7 @@ def _within(entries: Iterable[Json], path: tuple[str, ...]) -> Iterator[tuple[st
             yield entry.get("name") or entry.get("cluster_name", ""), entry
 
 
-def _places_of(listeners: Mapping[str, Json]) -> Iterator[tuple[tuple[str, int], str]]:
+def _places_of(listeners: Mapping[str, Json]) -> Iterator[tuple[Place, str]]:
     for name, listener in listeners.items():
         more = (each.get("address", {}) for each in listener.get("additional_addresses", ()))
         for at in (listener.get("address", {}), *more):
@@ -327,7 +335,7 @@ def _places_of(listeners: Mapping[str, Json]) -> Iterator[tuple[tuple[str, int],
                 yield _place(at), name
 
 
-def _places_told(statuses: Json) -> Iterator[tuple[tuple[str, int], str]]:
+def _places_told(statuses: Json) -> Iterator[tuple[Place, str]]:
     for status in statuses.get("listener_statuses", ()):
         for at in (status.get("local_address", {}), *status.get("additional_local_addresses", ())):
             if _is_tcp(at):
@@ -338,9 +346,9 @@ def _is_tcp(address: Json) -> bool:
     return "socket_address" in address and address["socket_address"].get("protocol", "TCP") == "TCP"
 
 
-def _place(address: Json) -> tuple[str, int]:
+def _place(address: Json) -> Place:
     at = address["socket_address"]
-    return at.get("address", ""), at.get("port_value", 0)
+    return at.get("address", ""), at.get("port_value", 0), at.get("network_namespace_filepath", "")
 
 
 def _assignments(clusters: Json) -> Iterator[tuple[str, Json]]:
@@ -364,4 +372,4 @@ def _ills(clusters: Json) -> Iterator[tuple[str, str, tuple[str, ...]]]:
             said = host.get("health_status", {})
             ills = tuple(word for word, found in said.items() if found is True)
             if ills and "socket_address" in host.get("address", {}):
-                yield cluster.get("name", ""), host_port(*_place(host["address"])), ills
+                yield cluster.get("name", ""), host_port(*_place(host["address"])[:2]), ills

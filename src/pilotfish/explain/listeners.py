@@ -15,7 +15,9 @@ from envoy.config.listener.v3.listener_components_pb2 import FilterChain, Filter
 from envoy.config.listener.v3.listener_pb2 import Listener
 
 from pilotfish.explain.call import Application, Call, Direction, Failure
+from pilotfish.explain.chain_matcher import Seen, choose_by_matcher
 from pilotfish.explain.choice import Choice
+from pilotfish.explain.filter_state import apply_filter, unknown_writers
 from pilotfish.explain.held import Held
 from pilotfish.explain.trace import Rejected
 from pilotfish.model.wellknown import INBOUND_PORT, OUTBOUND_PORT
@@ -24,12 +26,12 @@ WILDCARDS: Final = ("0.0.0.0", "::")
 _SNIFFED: Final = {Application.HTTP: "http/1.1", Application.HTTP2: "h2c"}
 
 
-def virtual_listener(held: Held, call: Call) -> Listener | None:
-    """Where captured traffic arrives; None for what is sent to the proxy itself."""
+def virtual_listener(held: Held, call: Call, netns: str = "") -> Listener | None:
+    """Where captured traffic arrives; None for what is sent to the proxy itself. `netns`: as in `walk_proxy`."""
     if call.direction is Direction.GATEWAY:
         return None
     port = INBOUND_PORT if call.direction is Direction.INBOUND else OUTBOUND_PORT
-    return next((found for any_ in WILDCARDS if (found := held.listener(any_, port)) is not None), None)
+    return next((found for any_ in WILDCARDS if (found := held.listener(any_, port, netns)) is not None), None)
 
 
 def choose_listener(held: Held, call: Call, virtual: Listener | None) -> Choice[Listener]:
@@ -40,13 +42,29 @@ def choose_listener(held: Held, call: Call, virtual: Listener | None) -> Choice[
     if virtual is not None and not virtual.use_original_dst.value:
         return Choice(virtual, "it hands nothing on: use_original_dst is off")
     for place in ((call.address, call.port), *((any_, call.port) for any_ in WILDCARDS)):
-        found = held.listener(*place)
-        if found is not None and found is not virtual:
+        found = held.listeners_at(*place)
+        if virtual in found:
+            continue
+        if len(found) > 1:
+            why = f"{_names(found)} have {place[0]}:{place[1]}, and the one that came last takes it"
+            return Choice(None, why, tuple(rejected), Failure.UNKNOWN)
+        if found:
             why = "it is that of the address" if place[0] == call.address else f"it is that of port {call.port}"
-            return Choice(found, why, tuple(rejected))
+            return Choice(found[0], f"{why}{_elsewhere(found[0], virtual)}", tuple(rejected))
         if place[0] != "::":
             rejected.append(Rejected(f"{place[0]}_{place[1]}", "there is no such listener"))
     return Choice(virtual, "no listener has the address, so the connection stays where it arrived", tuple(rejected))
+
+
+def _names(listeners: Iterable[Listener]) -> str:
+    return ", ".join(each.name for each in listeners)
+
+
+def _elsewhere(found: Listener, virtual: Listener | None) -> str:
+    """Of one that is bound for somebody else: Envoy does not look where."""
+    netns = found.address.socket_address.network_namespace_filepath
+    own = virtual.address.socket_address.network_namespace_filepath if virtual is not None else ""
+    return f", though it is bound in {netns}" if netns and netns != own else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +82,16 @@ def choose_chain(listener: Listener, call: Call) -> Choice[FilterChain]:
 
     Two that match equally come out as a failure: Envoy would have refused the whole listener.
     """
+    seen = see(listener, call)
     if listener.HasField("filter_chain_matcher"):
-        why = "the chain is chosen by a matcher (filter_chain_matcher), which is not read here"
-        return Choice(why=why, failure=Failure.UNKNOWN)
+        return choose_by_matcher(listener, seen)
     left = list(listener.filter_chains)
     rejected: list[Rejected] = []
-    for criterion in _by_destination(listener, call):
+    for criterion in _by_destination(call, seen):
         left = _narrow(left, criterion, rejected)
     if not call.source and any(_asks_for_source(chain) for chain in left):
         return Choice(None, "chains ask for the client's address, which is not given", tuple(rejected), Failure.UNKNOWN)
-    for criterion in _by_source(call):
+    for criterion in _by_source(call, seen):
         left = _narrow(left, criterion, rejected)
     if len(left) > 1:
         why = f"{len(left)} filter chains match equally"
@@ -144,14 +162,35 @@ def _is_disabled(predicate: Any, call: Call) -> bool:
             return False
 
 
-def _by_destination(listener: Listener, call: Call) -> Iterator[_Criterion]:
+def see(listener: Listener, call: Call) -> Seen:
+    """What a listener's filters find out of a connection, and what is known of it anyway."""
     filters = inspectors(listener, call)
     tls = call.tls if "tls_inspector" in filters else None
     sniffs = call.tls is None and "http_inspector" in filters
     sniffed = _SNIFFED.get(call.application, "") if sniffs else ""
-    offered = tls.alpn if tls else (sniffed,) if sniffed else ()
-    name = tls.server_name.lower() if tls else ""
-    transport = "tls" if tls else "raw_buffer"
+    state = call.state
+    for each in listener.listener_filters:
+        state = apply_filter(each.typed_config, state)
+    return Seen(
+        address=call.address,
+        port=call.port,
+        source=call.source or None,
+        source_port=call.source_port or None,
+        is_local=_is_local(call) if call.source else None,
+        server_name=tls.server_name.lower() if tls else "",
+        transport="tls" if tls else "raw_buffer",
+        protocols=tls.alpn if tls else (sniffed,) if sniffed else (),
+        state=state,
+        other_state=any(unknown_writers(listener.listener_filters)),
+    )
+
+
+def _is_local(call: Call) -> bool:
+    return call.source == call.address or (bool(call.source) and ip_address(call.source).is_loopback)
+
+
+def _by_destination(call: Call, seen: Seen) -> Iterator[_Criterion]:
+    name, transport, offered = seen.server_name or "", seen.transport, seen.protocols or ()
     yield _Criterion(
         "port",
         lambda m: _rank(m.HasField("destination_port"), m.destination_port.value == call.port),
@@ -174,7 +213,7 @@ def _by_destination(listener: Listener, call: Call) -> Iterator[_Criterion]:
         "the transport",
         lambda m: _rank(bool(m.transport_protocol), m.transport_protocol == transport),
         lambda m: m.transport_protocol,
-        transport,
+        transport or "",
     )
     yield _Criterion(
         "the protocol",
@@ -184,9 +223,8 @@ def _by_destination(listener: Listener, call: Call) -> Iterator[_Criterion]:
     )
 
 
-def _by_source(call: Call) -> Iterator[_Criterion]:
-    local = call.source == call.address or (bool(call.source) and ip_address(call.source).is_loopback)
-    source = call.source or "not given"
+def _by_source(call: Call, seen: Seen) -> Iterator[_Criterion]:
+    local, source = bool(seen.is_local), call.source or "not given"
     yield _Criterion(
         "a direct source in",
         lambda m: _rank_ranges(m.direct_source_prefix_ranges, call.source),

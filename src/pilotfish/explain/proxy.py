@@ -17,10 +17,12 @@ from envoy.extensions.filters.network.set_filter_state.v3.set_filter_state_pb2 i
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsContext
 
-from pilotfish.envoy.naming import OURS, READ, READS, WORKLOAD_CERTIFICATE
+from pilotfish.envoy.naming import OURS, READ, READS
 from pilotfish.explain.actions import describe, redirect, rewrite
-from pilotfish.explain.call import Application, Call, Failure, Tls
+from pilotfish.explain.call import Application, Call, Failure
+from pilotfish.explain.certificates import is_of_mesh, shown_secret, told
 from pilotfish.explain.choice import Choice
+from pilotfish.explain.filter_state import NETNS, StateValue, apply_filter
 from pilotfish.explain.forward import Forwarded, forward
 from pilotfish.explain.guards import (
     Noted,
@@ -50,13 +52,19 @@ _PATIENCE: Final = 15.0
 """Seconds for which Envoy's listener filters wait, where the listener does not say."""
 
 
-def walk_proxy(branch: Branch, held: Held, call: Call) -> Iterator[Forwarded]:
-    """The connections that come of it. Ways that end in the proxy are ended here."""
-    virtual = virtual_listener(held, call)
+def walk_proxy(branch: Branch, held: Held, call: Call, netns: str = "") -> Iterator[Forwarded]:
+    """The connections that come of it. Ways that end in the proxy are ended here. `netns`: the file of the network
+    namespace in which the proxy is called, where that is another than its own."""
+    virtual = virtual_listener(held, call, netns)
+    call = replace(call, state={NETNS: StateValue(netns)} if netns else {})
     if virtual is not None:
         branch = branch.step(Stage.LISTENER, virtual.name, evidence={"address": _place(virtual)})
     found = choose_listener(held, call, virtual)
     listener = found.taken
+    if found.failure is not None:
+        branch = branch.step(Stage.LISTENER, "?", verdict=Verdict.UNKNOWN, rejected=found.rejected)
+        branch.end(End.UNKNOWN, found.why, failure=found.failure)
+        return
     if listener is None:
         branch = branch.step(Stage.LISTENER, "none", verdict=Verdict.REFUSED, rejected=found.rejected)
         branch.end(End.REFUSED, "the proxy does not listen there", failure=Failure.NO_LISTENER)
@@ -85,7 +93,7 @@ def _takes_mutual_alone(listener: Listener, call: Call) -> bool:
     matches = ((chain, chain.filter_chain_match) for chain in listener.filter_chains)
     own = (chain for chain, m in matches if not m.HasField("destination_port") or m.destination_port.value == call.port)
     return call.tls is None and any(
-        _is_of_mesh(DownstreamTlsContext.FromString(chain.transport_socket.typed_config.value))
+        _is_of_mesh(DownstreamTlsContext.FromString(chain.transport_socket.typed_config.value), call)
         for chain in own
         if chain.HasField("transport_socket")
     )
@@ -128,7 +136,8 @@ def _pass_chain(branch: Branch, held: Held, call: Call, found: Choice[FilterChai
         return
     if found.taken is None:
         branch = branch.step(Stage.FILTER_CHAIN, "none", verdict=Verdict.REFUSED, rejected=found.rejected)
-        branch.end(End.RESET, "no filter chain takes the connection", flag="NR", failure=Failure.NO_FILTER_CHAIN)
+        cause = f"no filter chain takes the connection{f': {found.why}' if found.why else ''}"
+        branch.end(End.RESET, cause, flag="NR", failure=Failure.NO_FILTER_CHAIN)
         return
     chain = found.taken
     branch = branch.step(
@@ -140,12 +149,12 @@ def _pass_chain(branch: Branch, held: Held, call: Call, found: Choice[FilterChai
     )
     if chain.HasField("transport_socket"):
         context = DownstreamTlsContext.FromString(chain.transport_socket.typed_config.value)
-        cause = _handshake_failure(context, call.tls)
+        cause = _handshake_failure(context, call)
         if call.tls is None or cause:
             branch = branch.step(Stage.TLS, "none", verdict=Verdict.REFUSED, evidence={"why": cause})
             branch.end(End.RESET, cause, failure=Failure.TLS if call.tls is None else Failure.MUTUAL_TLS)
             return
-        evidence = {"mutual": _is_of_mesh(context)}
+        evidence = {"mutual": _is_of_mesh(context, call), "certificate": told(_certificate(context, call))}
         branch = branch.step(Stage.TLS, call.tls.server_name or "without a server name", evidence=evidence)
         scheme = call.request.scheme if call.tls.of_mesh else "https"
         peer = (call.tls.identity or None) if call.tls.of_mesh else _foreign(context)
@@ -156,13 +165,13 @@ def _pass_chain(branch: Branch, held: Held, call: Call, found: Choice[FilterChai
     yield from _pass_filters(branch, held, call, chain)
 
 
-def _handshake_failure(context: DownstreamTlsContext, tls: Tls | None) -> str:
+def _handshake_failure(context: DownstreamTlsContext, call: Call) -> str:
     """ "" where it succeeds, as far as can be told without the certificates."""
-    if tls is None:
+    if call.tls is None:
         return "the client does not speak TLS, and the chain does"
-    if _is_of_mesh(context) and not tls.of_mesh:
+    if _is_of_mesh(context, call) and not call.tls.of_mesh:
         return "the client shows no certificate of the mesh, and the chain asks for one"
-    if tls.of_mesh and not _is_of_mesh(context):
+    if call.tls.of_mesh and not _is_of_mesh(context, call):
         return "the client wants a server of the mesh, and the chain shows another certificate"
     return ""
 
@@ -173,10 +182,12 @@ def _foreign(context: DownstreamTlsContext) -> str | None:
     return None if asks else ""
 
 
-def _is_of_mesh(context: DownstreamTlsContext) -> bool:
-    return any(
-        each.name == WORKLOAD_CERTIFICATE for each in context.common_tls_context.tls_certificate_sds_secret_configs
-    )
+def _is_of_mesh(context: DownstreamTlsContext, call: Call) -> bool:
+    return is_of_mesh(_certificate(context, call) or "", call.state)
+
+
+def _certificate(context: DownstreamTlsContext, call: Call) -> str | None:
+    return shown_secret(context.common_tls_context, call.state)
 
 
 def _pass_filters(branch: Branch, held: Held, call: Call, chain: FilterChain) -> Iterator[Forwarded]:
@@ -198,17 +209,10 @@ def _pass_filters(branch: Branch, held: Held, call: Call, chain: FilterChain) ->
             yield from _serve(branch, held, call, manager, find_believers(chain))
             return
         elif config.Is(FilterState.DESCRIPTOR):
-            call = replace(call, offered=_offered(FilterState.FromString(config.value)) or call.offered)
+            call = replace(call, state=apply_filter(config, call.state))
         elif each.name not in _PASSING:
             branch = branch.step(Stage.NETWORK_FILTER, each.name, verdict=Verdict.UNKNOWN).doubt(each.name)
     branch.end(End.UNKNOWN, "the chain has no filter that passes anything on", failure=Failure.UNKNOWN)
-
-
-def _offered(config: FilterState) -> tuple[str, ...]:
-    """The ALPN that a connection is to have which the proxy opens for this one."""
-    said = (each for each in config.on_new_connection if each.object_key == "envoy.network.application_protocols")
-    texts = (each.format_string.text_format_source.inline_string for each in said)
-    return tuple(name for text in texts for name in text.split(",") if name)
 
 
 def _serve(
