@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pilotfish.cluster.conditions import Verdict, merge
 from pilotfish.cluster.reading import Reader, placed, read_node
-from pilotfish.config import kubernetes
+from pilotfish.config import kubernetes, load
 from pilotfish.config.manifest import Loaded
 from pilotfish.model.kind import Kind
 from pilotfish.model.kinds import (
@@ -20,8 +21,10 @@ from pilotfish.model.kinds import (
     POD,
     SECRET,
     SERVICE,
+    SERVICE_ENTRY,
     SUPPORTED,
     VIRTUAL_SERVICE,
+    WORKLOAD_ENTRY,
 )
 
 READER = Reader(CONFIG_MAP.ref("istio-system", "istio"))
@@ -84,6 +87,36 @@ def test_equal_parts_of_pods_are_kept_once() -> None:
     one, other = (resource(POD, pod() | {"metadata": {"name": name, "labels": {"app": "web"}}}) for name in "ab")
     assert one.metadata.labels is other.metadata.labels
     assert one.spec.containers is other.spec.containers
+
+
+def status(**more: Any) -> Any:
+    """As a leader writes it of an object."""
+    return {**(merge(Verdict(3), 3, {}, "2026-11-26T12:00:00Z") or {}), **more}
+
+
+def test_of_what_a_leader_writes_that_is_read_which_discovery_needs() -> None:
+    healthy = {"type": "Healthy", "status": "True", "lastProbeTime": "2026-11-26T12:00:00Z", "message": ""}
+    conditions = [*status()["conditions"], healthy]
+    entry = resource(WORKLOAD_ENTRY, {"spec": {"address": "10.0.0.1"}, "status": status(conditions=conditions)})
+    said = [(each.type, each.status) for each in entry.status.conditions]
+    assert said == [("Reconciled", "True"), ("PassedAnalysis", "True"), ("Healthy", "True")]
+    spec = {"hosts": ["api.example.com"], "resolution": "DNS", "ports": [{"number": 80, "name": "http"}]}
+    given = [{"host": "api.example.com", "value": "240.0.0.1"}]
+    found = resource(SERVICE_ENTRY, {"spec": spec, "status": status(addresses=given)})
+    assert [each.value for each in found.status.addresses] == ["240.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        ("WorkloadEntry", {"address": "10.0.0.1"}),
+        ("ServiceEntry", {"hosts": ["a.com"], "resolution": "DNS", "ports": [{"number": 80, "name": "http"}]}),
+    ],
+)
+def test_an_object_that_was_got_from_a_cluster_may_be_given_again(kind: str, spec: Any) -> None:
+    """`kubectl get -o yaml` has the status in it."""
+    head = {"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": {"name": "a"}}
+    assert load(json.dumps({**head, "spec": spec, "status": status()}), "a.yaml").problems == ()
 
 
 def test_a_slice_that_lists_nothing() -> None:

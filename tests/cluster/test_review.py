@@ -111,3 +111,13 @@ def test_what_an_api_server_keeps_for_itself_counts_for_nothing() -> None:
     fields: dict[str, object] = {f"f:{number}": {} for number in range(60_000)}
     metadata = {"name": "shop", "managedFields": [{"manager": "kubectl", "fieldsV1": fields}]}
     assert answer(asked(object={**GOOD, "metadata": metadata})) == Answer()
+
+
+def test_the_status_is_not_held_against_who_changes_the_rest() -> None:
+    """A leader has written it, and the API server hands it on with the object."""
+    kind = {"group": "networking.istio.io", "version": "v1", "kind": "ServiceEntry"}
+    status = {"conditions": [{"type": "Reconciled", "status": "True"}], "of-another": {"tools": 1}}
+    metadata = {"name": "api", "namespace": "vm"}
+    head = {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": metadata, "status": status}
+    before, now = ({**head, "spec": {"hosts": [host], "ports": [{"number": 80, "name": "http"}]}} for host in "ab")
+    assert answer(asked("UPDATE", kind=kind, object=now, oldObject=before)).allowed

@@ -23,6 +23,8 @@ OLD = {
     "parentShutdownDuration",
 }
 """Fields that the APIs had once."""
+STATUSES = {"ServiceEntryStatus", "WorkloadEntryStatus", "WorkloadEntryCondition"}
+"""Of Istio's kinds the specs alone are known."""
 EVERY_STRUCT = sorted(by_struct(), key=str)
 
 
@@ -48,7 +50,8 @@ def test_a_struct_has_no_field_that_the_api_lacks(struct: type[msgspec.Struct]) 
 
 
 def test_consequences_are_stated_of_fields_that_there_are() -> None:
-    stated = {(struct, name) for struct, table in BY_HAND.items() for name in table if name != "*"}
+    tables = {struct: table for struct, table in BY_HAND.items() if struct.__name__ not in STATUSES}
+    stated = {(struct, name) for struct, table in tables.items() for name in table if name != "*"}
     assert {name for struct, name in stated if name not in api_fields(struct)} == OLD
 
 

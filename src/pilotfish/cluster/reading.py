@@ -348,10 +348,21 @@ def _pruned(kind: Kind, document: dict[str, Any], version: str) -> dict[str, Any
         kept = msgspec.convert(annotations, dict[str, Any]).items()
         metadata["annotations"] = {key: text for key, text in kept if key not in _UNREAD_ANNOTATIONS}
     head = {"apiVersion": f"{group}{version or kind.versions[0]}", "kind": kind.name, "metadata": metadata}
-    dropped = ("apiVersion", "kind", "metadata", *(() if kind is WORKLOAD_ENTRY else ("status",)))
-    given = (document.get("status") or {}).get("addresses") if kind is SERVICE_ENTRY else None
-    status = {"status": {"addresses": given}} if given else {}
-    return {**head, **{key: value for key, value in document.items() if key not in dropped}, **status}
+    dropped = ("apiVersion", "kind", "metadata", "status")
+    rest = {key: value for key, value in document.items() if key not in dropped}
+    status = _pruned_status(kind, document.get("status"))
+    return {**head, **rest, **({"status": status} if status else {})}
+
+
+def _pruned_status(kind: Kind, status: Any) -> dict[str, Any]:
+    """What somebody has written for discovery to read: addresses that hosts were given, how healthy a workload is."""
+    found = msgspec.convert(status or {}, dict[str, Any])
+    if kind is SERVICE_ENTRY:
+        return {"addresses": given} if (given := found.get("addresses")) else {}
+    if kind is WORKLOAD_ENTRY:
+        conditions = msgspec.convert(found.get("conditions") or (), tuple[_Condition, ...])
+        return {"conditions": [{"type": each.type, "status": each.status} for each in conditions]}
+    return {}
 
 
 def _prune_secret(document: dict[str, Any]) -> bool:

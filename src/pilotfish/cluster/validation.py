@@ -39,11 +39,13 @@ def _is_news(review: Review) -> bool:
 
 
 def _named(value: Mapping[str, Any], review: Review) -> dict[str, Any]:
-    """With the name that the API server will give it, and without what it keeps for itself."""
+    """With the name that the API server will give it, without what it keeps for itself, and without the status: that
+    is another subresource, and what a leader has written there is not to be held against who changes the rest."""
     metadata = {name: item for name, item in (value.get("metadata") or {}).items() if name != "managedFields"}
     if not metadata.get("name"):
         metadata["name"] = review.name or f"{metadata.get('generateName', '')}{_UNNAMED}"
-    return {**value, "metadata": metadata}
+    rest = {name: item for name, item in value.items() if name != "status"}
+    return {**rest, "metadata": metadata}
 
 
 def describe(problem: Problem) -> str:

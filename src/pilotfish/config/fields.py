@@ -223,6 +223,10 @@ _ISTIO: dict[type, Table] = {
     ),
     istio.SidecarPort: _warning("targetPort", f"{_OF_OLD}; {_KEPT}"),
     istio.ProxyConfigSpec: _info("image", _NO_IMAGE),
+    # What a mesh in a cluster says of any object.
+    istio.ServiceEntryStatus: _silent("conditions observedGeneration validationMessages"),
+    istio.WorkloadEntryStatus: _silent("observedGeneration validationMessages"),
+    istio.WorkloadEntryCondition: _silent("lastProbeTime lastTransitionTime message observedGeneration reason"),
     istio.RetryBudget: _warning(
         "budgetInterval", f"Envoy 1.40 counts the requests that are under way, and no others; {_KEPT}", "0s", "0ms"
     ),

@@ -56,6 +56,7 @@ from pilotfish.config.istio.service_entry import (
     ServiceEntry,
     ServiceEntryPort,
     ServiceEntrySpec,
+    ServiceEntryStatus,
 )
 from pilotfish.config.istio.sidecar import (
     IngressTLSSettings,
@@ -91,7 +92,9 @@ from pilotfish.config.istio.virtual_service import (
 )
 from pilotfish.config.istio.workload_entry import (
     WorkloadEntry,
+    WorkloadEntryCondition,
     WorkloadEntrySpec,
+    WorkloadEntryStatus,
 )
 from pilotfish.config.istio.workload_group import WorkloadGroup, WorkloadGroupSpec
 
@@ -153,6 +156,7 @@ __all__ = [
     "ServiceEntry",
     "ServiceEntryPort",
     "ServiceEntrySpec",
+    "ServiceEntryStatus",
     "Sidecar",
     "SidecarOutboundTrafficPolicy",
     "SidecarPort",
@@ -168,7 +172,9 @@ __all__ = [
     "VirtualService",
     "VirtualServiceSpec",
     "WorkloadEntry",
+    "WorkloadEntryCondition",
     "WorkloadEntrySpec",
+    "WorkloadEntryStatus",
     "WorkloadGroup",
     "WorkloadGroupSpec",
     "ZoneAwareLoadBalancerSetting",
