@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pilotfish.ads import DeltaRequest, Node, Send
 from pilotfish.ads.wire import Payload
@@ -18,6 +18,7 @@ from pilotfish.discovery.session import ProxySession
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, ORDER, xds_type
 from pilotfish.envoy.values import Resource
 from pilotfish.model import Proxy
+from pilotfish.model.proxy import ProxyType
 
 
 def desired(text: str, config: MeshConfig | None = None) -> DesiredState:
@@ -31,6 +32,8 @@ class Sidecar:
     """A delta client. It refuses what holds one of some texts, and asks for what its clusters and listeners name."""
 
     name: str = "web-0"
+    machine: str = ""
+    """It is the proxy of this machine's pods."""
     refuses: tuple[str, ...] = ()
     is_silent: bool = False
     """It never answers."""
@@ -70,6 +73,9 @@ class World:
 
     def join(self, sidecar: Sidecar) -> None:
         proxy = Proxy.of_pod(sidecar.name, "vm", ("10.0.0.1",))
+        if sidecar.machine:
+            own = Proxy.of_pod(sidecar.machine, "istio-system", ("10.0.0.1",), type=ProxyType.NODE)
+            proxy = replace(own, netns_prefix="/run/netns/pf-test.")
         node = Node(proxy.id, version="1.40.0")
         sidecar.session = self.plane.join(
             node, proxy, delta=True, caller=Caller("ipv4:10.0.0.1:1"), at=0.0, now=self.now

@@ -24,6 +24,7 @@ from pilotfish.model import Duration, ObjectRef, Proxy, Severity
 from pilotfish.model.kinds import VIRTUAL_SERVICE
 from pilotfish.model.sync import Sync
 from tests.discovery.sidecars import Sidecar, World
+from tests.envoy.machine import NAME, pod_object
 from tests.manifests import service, virtual_service
 
 SERVICES = service("one", "10.96.0.10", "10.0.0.7") + service("two", "10.96.0.11")
@@ -641,3 +642,59 @@ def test_what_is_wrong_between_objects_is_on_the_line_of_its_field() -> None:
     assert said.field == "spec.http[0].route[0].destination.host"
     assert said.source is not None
     assert "tow" in text.splitlines()[said.source.line - 1]
+
+
+def housed(*names: str) -> str:
+    """Pods that a machine's one proxy serves."""
+    pods = (pod_object(f"{name}.vm", f"10.0.1.{number}", {"app": name}) for number, name in enumerate(names, 1))
+    return "---\n".join(("", *pods))
+
+
+def node_id(pod: str, number: int) -> str:
+    return Proxy.of_pod(pod, "vm", (f"10.0.1.{number}",)).id
+
+
+def test_a_pod_has_all_once_the_proxy_of_its_machine_listens_for_it() -> None:
+    world = World(SERVICES + housed("one"))
+    assert not world.plane.has_taken_all(node_id("one", 1))
+    assert world.plane.is_away(node_id("one", 1))
+    machine = Sidecar(machine=NAME)
+    world.connect(machine)
+    world.settle()
+    assert world.plane.has_taken_all(node_id("one", 1))
+    assert not world.plane.is_away(node_id("one", 1))
+    world.change(SERVICES + housed("one", "two"))
+    assert world.plane.has_taken_all(node_id("one", 1)), "another pod that comes does not make it unready"
+    assert not world.plane.has_taken_all(node_id("two", 2))
+    world.settle()
+    assert world.plane.has_taken_all(node_id("two", 2))
+
+
+def test_a_pod_whose_listener_is_refused_is_not_served() -> None:
+    world = World(SERVICES + housed("one", "two"))
+    world.connect(Sidecar(machine=NAME, refuses=("virtualInbound~two.vm",)))
+    world.settle()
+    assert not world.plane.has_taken_all(node_id("two", 2))
+
+
+def test_a_pod_more_changes_nothing_of_what_a_machine_has_but_its_two_listeners() -> None:
+    world, machine = World(SERVICES + housed("one")), Sidecar(machine=NAME)
+    world.connect(machine)
+    world.settle()
+    before = {type_url: dict(has) for type_url, has in machine.has.items()}
+    world.change(SERVICES + housed("one", "two"))
+    world.settle()
+    new = {name for type_url, has in machine.has.items() for name, r in has.items() if before[type_url].get(name) != r}
+    assert new == {"virtualOutbound~two.vm", "virtualInbound~two.vm"}
+
+
+def test_the_word_of_a_machines_proxy_counts_as_its_pods_do() -> None:
+    """Discovery that was started again waits for no pod whose machine's proxy is back."""
+    world = World(SERVICES + housed("one"))
+    world.join(machine := Sidecar(machine=NAME))
+    assert world.plane.gathers(world.now)
+    for type_url in (CLUSTER, ENDPOINT, LISTENER, ROUTE):
+        world.ask(machine, type_url)
+    world.settle()
+    assert not world.plane.gathers(world.now)
+    assert world.plane.serving

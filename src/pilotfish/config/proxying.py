@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from pilotfish.config.kubernetes import Metadata
+from pilotfish.config.kubernetes import Metadata, Pod
 from pilotfish.config.mesh import ProxyConfig
 from pilotfish.config.report import Report
 
@@ -26,6 +26,11 @@ def asked_of(pod: Mapping[str, str], namespace: Mapping[str, str], config: Proxy
     """NODE or SIDECAR: what the pod's annotations say, else its Namespace's, else the proxy configuration."""
     said = (pod.get(PROXY), namespace.get(PROXY), config.proxy_metadata.get(OF_MESH))
     return NODE if next((each for each in said if each is not None), SIDECAR) == NODE else SIDECAR
+
+
+def machine_of(pod: Pod) -> str:
+    """The machine whose one proxy serves it, by name; "" for a pod that has its own, and one that runs nowhere yet."""
+    return pod.spec.node_name if pod.metadata.annotations.get(PROXY) == NODE else ""
 
 
 def check_proxying(metadata: Metadata, field: str, report: Report) -> None:

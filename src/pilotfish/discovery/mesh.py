@@ -15,6 +15,7 @@ from operator import is_
 from pilotfish.config.desired import DesiredState
 from pilotfish.config.kubernetes import Pod
 from pilotfish.config.manifest import Manifest
+from pilotfish.config.proxying import machine_of
 from pilotfish.derive import Graph, Origin
 from pilotfish.envoy.owners import owners
 from pilotfish.envoy.resources import resource_set, roots
@@ -27,12 +28,13 @@ from pilotfish.mesh.policy.policies import scope_of
 from pilotfish.mesh.problems.across import problems
 from pilotfish.mesh.problems.credentials import expiries, overdue
 from pilotfish.mesh.registry.names import name_table
-from pilotfish.mesh.registry.workloads import workload
+from pilotfish.mesh.registry.workloads import residents, workload
 from pilotfish.mesh.security.keys import apply_keys, key_host, wanted_keys
 from pilotfish.model import ObjectRef, Problem, Proxy
 from pilotfish.model.authentication import KeyHost, Keys, KeySource
 from pilotfish.model.kinds import POD
 from pilotfish.model.names import NameTable
+from pilotfish.model.proxy import ProxyType
 
 
 class Mesh:
@@ -90,9 +92,21 @@ class Mesh:
         return None
 
     def takes_traffic(self, proxy: Proxy) -> bool:
-        """Its pod is ready, and does not leave. Of a proxy whose pod nobody has told of it is taken to be so."""
+        """Its pod is ready, and does not leave; of a machine's proxy, any of its pods. Of a proxy whose pod nobody has
+        told of it is taken to be so."""
+        if proxy.type is ProxyType.NODE:
+            return any(self.is_ready(ref) for ref in self.served_by(proxy))
         ref = POD.ref(proxy.namespace, proxy.name)
         return self.is_ready(ref) or (self.graph.get(workload, ref) is None and ref not in self.desired.manifests)
+
+    def served_by(self, machine: Proxy) -> tuple[ObjectRef, ...]:
+        """The pods of a machine that its one proxy serves."""
+        return tuple(resident.ref for resident in self.graph.get(residents, machine.name))
+
+    def machine_of(self, pod: ObjectRef) -> str:
+        """The machine whose one proxy serves a pod; "" for one that has its own, or that is not known."""
+        manifest = self.desired.manifests.get(pod)
+        return machine_of(manifest.resource) if manifest and isinstance(manifest.resource, Pod) else ""
 
     def is_ready(self, pod: ObjectRef) -> bool:
         found = self.graph.get(workload, pod)

@@ -249,6 +249,18 @@ class ControlPlane:
         meanwhile."""
         return frozenset(each.proxy.id for each in self.roster.heard if self.mesh.takes_traffic(each.proxy))
 
+    def has_taken_all(self, proxy_id: str) -> bool:
+        """The proxy of a node id, or the machine's that stands for it, has what this pod needs."""
+        pod, machine = self._machine_of(proxy_id)
+        if not machine:
+            return self.roster.has_taken_all(proxy_id)
+        return any(session.listens_for(pod) for session in self.roster.of_machine(machine))
+
+    def is_away(self, proxy_id: str) -> bool:
+        """Neither the proxy nor that of its machine is here."""
+        machine = self._machine_of(proxy_id)[1]
+        return not self.roster.of_machine(machine) if machine else self.roster.find(proxy_id) is None
+
     @property
     def is_failing(self) -> bool:
         """What some proxies should have is not known."""
@@ -258,6 +270,13 @@ class ControlPlane:
 
     def _pod(self, proxy: Proxy) -> Manifest | None:
         return self.mesh.desired.manifests.get(POD.ref(proxy.namespace, proxy.name))
+
+    def _machine_of(self, proxy_id: str) -> tuple[str, str]:
+        """The pod of a node id, `webapp-0.vm`, and the machine whose one proxy stands for it; "" for none."""
+        node_id = NodeId.parse(proxy_id)
+        if node_id is None:
+            return "", ""
+        return node_id.pod, self.mesh.machine_of(POD.ref(node_id.namespace, node_id.name))
 
     def _vouch(self, proxy: Proxy, caller: Caller) -> Proxy:
         """The proxy, and whether it is who it says it is."""
@@ -397,9 +416,11 @@ class ControlPlane:
     def gathers(self, now: float) -> bool:
         if self._first_at is None or now - self._first_at >= GATHERING:
             return False
-        here = {(s.proxy.namespace, s.proxy.name) for s in self.roster.sessions.values() if s.is_complete}
+        complete = [each.proxy for each in self.roster.sessions.values() if each.is_complete]
+        here = {POD.ref(each.namespace, each.name) for each in complete}
+        here.update(*(self.mesh.served_by(each) for each in complete if each.type is ProxyType.NODE))
         pods = (ref for ref in self.mesh.desired.manifests if ref.kind is POD)
-        return any(self.mesh.is_ready(ref) for ref in pods if (ref.namespace, ref.name) not in here)
+        return any(self.mesh.is_ready(ref) for ref in pods if ref not in here)
 
     def owners(self, ref: ObjectRef, rejection: Rejection) -> Set[ObjectRef]:
         session = next(filter(None, map(self.roster.find, sorted(rejection.proxies))), None)

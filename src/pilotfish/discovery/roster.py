@@ -14,6 +14,7 @@ from pilotfish.discovery import patience
 from pilotfish.discovery.session import ProxySession
 from pilotfish.discovery.voting import Votes
 from pilotfish.model import Proxy
+from pilotfish.model.proxy import ProxyType
 
 
 class Roster:
@@ -134,6 +135,11 @@ class Roster:
         if "~" in proxy_id:  # asked again and again while pods start
             return [session for session in self.sessions.values() if session.proxy.id == proxy_id]
         return [s for s in self.sessions.values() if proxy_id in (str(s.proxy), s.id)]
+
+    def of_machine(self, name: str) -> list[ProxySession]:
+        """Those of the proxy that serves a machine's pods."""
+        machines = (s for s in self.sessions.values() if s.proxy.type is ProxyType.NODE)
+        return [session for session in machines if session.proxy.name == name]
 
     def find(self, proxy_id: str) -> ProxySession | None:
         """The latest `of` them."""

@@ -32,6 +32,11 @@ READS: Final = "reads_requests"
 """Of an inbound filter chain: why requests are read that the client's proxy has read."""
 
 
+def pod_listener_names(pod: str) -> tuple[str, str]:
+    """Those that a machine's proxy has in the network namespace of a pod, `webapp-0.vm`."""
+    return f"{VIRTUAL_OUTBOUND}~{pod}", f"{VIRTUAL_INBOUND}~{pod}"
+
+
 def outbound_cluster(port: int, subset: str, host: str) -> str:
     """`outbound|8888|v1|calculator.vm.svc.cluster.local`."""
     return f"outbound|{port}|{subset}|{host}"

@@ -14,7 +14,7 @@ from pilotfish.config import istio, kubernetes
 from pilotfish.config.kubernetes import TRAFFIC_DISTRIBUTION, Resource
 from pilotfish.config.manifest import Manifest
 from pilotfish.config.mesh import MeshConfig
-from pilotfish.config.proxying import NODE, PROXY
+from pilotfish.config.proxying import machine_of
 from pilotfish.derive import Graph, Input, Reads, query
 from pilotfish.mesh.allocation import WANTED, allocate, hosts_without_address, written_places
 from pilotfish.model import Kind, ObjectRef
@@ -226,10 +226,8 @@ def _own_addresses_of(manifest: Manifest) -> Set[str]:
 
 
 def _machines_of(manifest: Manifest) -> Set[str]:
-    pod = manifest.resource
-    if not isinstance(pod, kubernetes.Pod) or pod.metadata.annotations.get(PROXY) != NODE:
-        return frozenset()
-    return {pod.spec.node_name} if pod.spec.node_name else frozenset()
+    machine = machine_of(manifest.resource) if isinstance(manifest.resource, kubernetes.Pod) else ""
+    return {machine} if machine else frozenset()
 
 
 def apply_mesh_config(graph: Graph, config: MeshConfig) -> bool:

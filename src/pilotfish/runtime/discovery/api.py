@@ -126,14 +126,14 @@ class Api:
         """In a cluster the proxy may be another replica's. One that is not here is not waited for: who asks again,
         comes to the next."""
         proxy_id, patience = request.query.get("proxyID", ""), wait(request)
-        roster, moved, in_cluster = self._plane.roster, self._driver.moved, self._plane.door.in_cluster
+        plane, moved, in_cluster = self._plane, self._driver.moved, self._plane.door.in_cluster
 
         def is_away() -> bool:
-            return in_cluster and roster.find(proxy_id) is None
+            return in_cluster and plane.is_away(proxy_id)
 
         await moved.wait_for(lambda: not is_away(), min(patience, _ELSEWHERE))
-        await moved.wait_for(lambda: roster.has_taken_all(proxy_id) or is_away(), patience)
-        taken = roster.has_taken_all(proxy_id)
+        await moved.wait_for(lambda: plane.has_taken_all(proxy_id) or is_away(), patience)
+        taken = plane.has_taken_all(proxy_id)
         return answer(taken, 200 if taken else 504)
 
     async def _names(self, request: web.Request) -> web.Response:
