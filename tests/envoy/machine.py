@@ -146,7 +146,7 @@ class Machine:
         assert await asyncio.to_thread(ready.readline) == b"ready\n"
 
     async def request(self, pod: str, address: str, port: int, host: str, path: str = "/") -> str:
-        """What comes back; text that begins with ERROR where no connection can be made."""
+        """What comes back, or why the connection ended; text that begins with ERROR where none can be made."""
         sent = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
         netns = self.netns(pod).name
 
@@ -171,6 +171,23 @@ class Machine:
         """Of Envoy's statistics."""
         found = json.loads(self.get(f"/stats?format=json&filter=^{name}$"))["stats"]
         return int(next((each["value"] for each in found if each.get("name") == name), 0))
+
+    async def until_open(self, pod: str) -> None:
+        """Somebody is connected to it, by way of Envoy."""
+        await until("a connection is open", lambda: self._connections(pod) > 0)
+
+    def _connections(self, pod: str) -> int:
+        """Of others than its own, to the app."""
+        found = subprocess.run(
+            ["ip", "netns", "exec", self.netns(pod).name, "ss", "-Htn", "state", "established", "src", "127.0.0.6"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return len(found.stdout.splitlines())
+
+    async def until_logged(self, text: str, times: int) -> None:
+        await until(f"{text} in the log", lambda: self.log.read_text().count(text) >= times)
 
     def _graph(self) -> Graph:
         loaded = load("\n---\n".join((self._mesh, *self._pods.values())), "in.yaml", "vm")
@@ -197,10 +214,19 @@ class Machine:
         await self._secrets.start(sds, 1337, 1337)
         self._secrets.update(_served(self._authority.secrets["ROOTCA"]))
         config = _bootstrap(self.proxy, admin, xds, sds)
-        command = [str(find_envoy()), "--config-yaml", config, "--concurrency", "1", "--disable-hot-restart"]
+        command = [
+            str(find_envoy()),
+            "--config-yaml",
+            config,
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+            "--file-flush-interval-msec",
+            "100",
+        ]
         as_envoy = ["setpriv", "--reuid=1337", "--regid=1337", "--clear-groups"]
         rights = ["--inh-caps=-all,+sys_admin", "--ambient-caps=-all,+sys_admin"]
-        self._run("envoy", self.network.node, *as_envoy, *rights, *command, "-l", "warning")
+        self._run("envoy", self.network.node, *as_envoy, *rights, *command)
         await self._listening()
 
     async def _listening(self) -> None:
