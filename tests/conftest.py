@@ -93,11 +93,18 @@ def other_netns() -> Iterator[NetNs]:
         yield namespace
 
 
+@pytest.fixture
+def owned_netns() -> Iterator[NetNs]:
+    """One that a user namespace owns, as those of pods that share a proxy."""
+    with _own_namespace(NetNs.create_with_owner) as namespace:
+        yield namespace
+
+
 @contextmanager
-def _own_namespace() -> Iterator[NetNs]:
+def _own_namespace(create: Callable[[str], NetNs] = NetNs.create) -> Iterator[NetNs]:
     if os.geteuid() != 0:
         pytest.skip("network namespaces take root")
-    namespace = NetNs.create(f"pftest-{os.getpid()}-{next(_NUMBERS)}")
+    namespace = create(f"pftest-{os.getpid()}-{next(_NUMBERS)}")
     yield namespace
     left = [pid for pid in (namespace.pids() if namespace.exists() else ()) if not _ends(pid)]
     for pid in left:

@@ -192,13 +192,17 @@ class World:
 
 
 @contextmanager
-def world() -> Iterator[World]:
-    """Made once and left as found: without any rules of ours, the namespaces' own end with it."""
+def world(owned: bool = False) -> Iterator[World]:
+    """Made once and left as found: without any rules of ours, the namespaces' own end with it.
+
+    `owned`: a user namespace owns the pod's.
+    """
     places: tuple[Place, ...] = ("outside", "pod", "vm")
     with ExitStack() as stack:
         namespaces: dict[Place, NetNs] = {}
         for place in places:
-            namespaces[place] = NetNs.create(f"pftest-{place}-{os.getpid()}")
+            create = NetNs.create_with_owner if owned and place == "pod" else NetNs.create
+            namespaces[place] = create(f"pftest-{place}-{os.getpid()}")
             stack.callback(namespaces[place].delete)
         _join(namespaces)
         yield World(namespaces, stack)

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.linux.userns import enter
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 ADDRESSES = "198.18.3.2,2001:db8:3::2"
@@ -46,9 +48,9 @@ os.execv("/proc/self/exe", [sys.executable, "-c", "from pilotfish.cli import mai
 """
 
 
-@pytest.fixture
-def pod() -> Iterator[NetNs]:
-    made = NetNs.create(f"pf-test-{uuid.uuid4().hex[:8]}")
+@pytest.fixture(params=[NetNs.create, NetNs.create_with_owner], ids=["the machine's", "owned"])
+def pod(request: pytest.FixtureRequest) -> Iterator[NetNs]:
+    made: NetNs = request.param(f"pf-test-{uuid.uuid4().hex[:8]}")
     try:
         four, six = ADDRESSES.split(",")
         commands = (
@@ -67,10 +69,13 @@ def pod() -> Iterator[NetNs]:
 
 
 def run(pod: NetNs, rights: str, user: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    with pod.entered():
-        return subprocess.run(
-            [sys.executable, "-c", _SCRIPT, rights, str(user), *arguments], capture_output=True, text=True, check=False
-        )
+    """As a container of the pod: in its user namespace, too."""
+    with ExitStack() as stack:
+        owner = pod.owner()
+        passed = (stack.enter_context(owner.opened()),) if owner else ()
+        stack.enter_context(pod.entered())
+        argv = (*(enter(*passed) if passed else ()), sys.executable, "-c", _SCRIPT, rights, str(user), *arguments)
+        return subprocess.run(argv, capture_output=True, text=True, pass_fds=passed, check=False)
 
 
 @pytest.mark.parametrize("mode", ["REDIRECT", "TPROXY"])

@@ -42,7 +42,8 @@ async def bring(netns: NetNs, variant: Variant, family: Family, wanted: RuleSet,
         present = await save(netns, variant, family)
     while diff(wanted, present):
         text = render_iptables(wanted, present)
-        completed = await run((program, "--noflush", "--wait"), text, netns)
+        # The kernel takes a rule about a packet's user from who shares the namespace's idea of users (xt_owner.c).
+        completed = await run((program, "--noflush", "--wait"), text, netns, as_owner=True)
         if not completed.returncode:
             return
         # Made for rules that somebody else has changed meanwhile, it is made again for what is there now.

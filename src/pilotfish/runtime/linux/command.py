@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.packages import remedy
+from pilotfish.runtime.linux.userns import enter
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,10 @@ class Completed:
     stderr: str
 
 
-async def run(argv: Sequence[str], text: str = "", netns: NetNs | None = None) -> Completed:
+async def run(argv: Sequence[str], text: str = "", netns: NetNs | None = None, as_owner: bool = False) -> Completed:
     """`argv` with `text` as its standard input, inside `netns`. MachineError if the program is missing.
+
+    `as_owner`: as root of the user namespace that owns `netns`, where that is another than ours.
 
     Input and output are memory files and the end is a pidfd: no thread, no pipe to pump, and no deadlock. The child is
     forked while this thread is in the namespace, so entering costs no process of its own.
@@ -31,9 +34,14 @@ async def run(argv: Sequence[str], text: str = "", netns: NetNs | None = None) -
         stdin, stdout, stderr = (files.enter_context(os.fdopen(os.memfd_create(name), "w+b")) for name in "ioe")
         stdin.write(text.encode())
         stdin.seek(0)
+        owner = netns.owner() if netns and as_owner else None
+        passed = (files.enter_context(owner.opened()),) if owner else ()
+        argv = (*enter(*passed), *argv) if passed else argv
         try:
             with netns.entered() if netns else nullcontext():
-                child = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True)
+                child = subprocess.Popen(
+                    argv, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=passed, start_new_session=True
+                )
         except FileNotFoundError:
             raise MachineError(f"the program {argv[0]} is missing", remedy(argv[0])) from None
         try:
