@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pilotfish.envoy.naming import WORKLOAD_CERTIFICATE
 from pilotfish.explain.extensions import fields_of, type_of
-from pilotfish.explain.filter_state import CERTIFICATE, NETNS, FilterState, shared
+from pilotfish.explain.filter_state import CERTIFICATE, FilterState, shared
 
 _TLS: Final = "envoy.extensions.transport_sockets.tls."
 _ON_DEMAND: Final = f"{_TLS}cert_selectors.on_demand_secret.v3.Config"
@@ -39,10 +39,10 @@ def shown_secret(common: Any, state: FilterState) -> str | None:
     return None
 
 
-def is_of_mesh(secret: str, state: FilterState) -> bool:
-    """Whether a secret is the workload's own: of a machine's proxy those are called by their network namespaces."""
-    netns = state.get(NETNS)
-    return secret == WORKLOAD_CERTIFICATE or (netns is not None and bool(secret) and secret == netns.text)
+def is_of_mesh(secret: str) -> bool:
+    """Whether a secret is a workload's own: a sidecar's has a name, a machine's proxy calls each by the file of its
+    pod's network namespace."""
+    return secret == WORKLOAD_CERTIFICATE or secret.startswith("/")
 
 
 def told(secret: str | None) -> str:

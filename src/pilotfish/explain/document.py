@@ -63,6 +63,7 @@ def _step(step: Step, owner: Owner | None, mark: bool | None) -> Document:
         "parent": step.parent,
         "side": step.side.value,
         "pod": step.pod,
+        **({"machine": step.machine} if step.machine else {}),
         "stage": step.stage.value,
         "name": step.name,
         "verdict": step.verdict.value,
@@ -82,6 +83,7 @@ def _outcome(outcome: Outcome) -> Document:
             "cluster": outcome.cluster,
             "endpoint": outcome.endpoint,
             "pod": outcome.pod,
+            "machine": outcome.machine,
             "cause": outcome.cause,
         }
     )

@@ -44,8 +44,8 @@ class Forwarded:
     attempt: Try | None = None
     timeout: float = 0.0
     """Seconds for the request, with all tries; 0 for any time."""
-    netns: str = ""
-    """The network namespace that it is opened in; "" for the proxy's own."""
+    netns: str | None = ""
+    """The network namespace that it is opened in; "" for the proxy's own, None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,7 @@ def _connected(branch: Branch, cluster: Cluster, place: _Place, is_http: bool) -
         secret = shown_secret(common, call.state)
         if secret is None:
             branch = branch.doubt(common.custom_tls_certificate_selector.name)
-        is_mesh = is_of_mesh(secret or "", call.state)
+        is_mesh = is_of_mesh(secret or "")
         tls = Tls(context.sni, offered, is_mesh, secret=secret or "", within=call.tls)
         accepted = common.combined_validation_context.default_validation_context.match_typed_subject_alt_names
         names = [each.matcher.exact for each in accepted]
@@ -224,11 +224,11 @@ def _connected(branch: Branch, cluster: Cluster, place: _Place, is_http: bool) -
     return Forwarded(branch, onward, is_http, netns=_opened_in(cluster, call))
 
 
-def _opened_in(cluster: Cluster, call: Call) -> str:
-    """The network namespace of the connection; "" for the proxy's own."""
+def _opened_in(cluster: Cluster, call: Call) -> str | None:
+    """The network namespace of the connection; "" for the proxy's own, None where it is not known."""
     bind = cluster.upstream_bind_config
     said = shared(call.state, BIND_NETNS) if type_of(bind.local_address_selector.typed_config) == _BY_STATE else None
-    return str(bind.source_address.network_namespace_filepath) if said is None else said.text or ""
+    return str(bind.source_address.network_namespace_filepath) if said is None else said.text
 
 
 def _socket(cluster: Cluster, candidate: Candidate | None) -> TransportSocket | None:

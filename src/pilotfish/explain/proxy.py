@@ -183,7 +183,7 @@ def _foreign(context: DownstreamTlsContext) -> str | None:
 
 
 def _is_of_mesh(context: DownstreamTlsContext, call: Call) -> bool:
-    return is_of_mesh(_certificate(context, call) or "", call.state)
+    return is_of_mesh(_certificate(context, call) or "")
 
 
 def _certificate(context: DownstreamTlsContext, call: Call) -> str | None:

@@ -72,6 +72,12 @@ class Leg:
         return self.pod or OUTSIDE
 
     @property
+    def machine(self) -> str:
+        """Whose proxy serves the pod there; "" where its own does, or none."""
+        found = next((stop.step.machine for stop in self.stops if stop.step.machine), "")
+        return found or next((leg.machine for leg in self.onward if leg.is_in(self) and leg.machine), "")
+
+    @property
     def tone(self) -> Verdict:
         return self.ending.tone if self.ending is not None else Verdict.UNKNOWN
 
@@ -160,7 +166,8 @@ def describe(report: Report) -> str:
         told = [f"{stop.step.stage.replace('_', ' ')}: {stop.says}" for stop in leg.stops if stop.decides]
         told += [leg.ending.says] if leg.ending is not None else []
         if told:
-            lines.append(f"{leg.side} {leg.place}: {'; '.join(told)}.")
+            by = f" by the proxy of machine {leg.machine}" if leg.machine else ""
+            lines.append(f"{leg.side} {leg.place}{by}: {'; '.join(told)}.")
     return " ".join(lines)
 
 

@@ -31,6 +31,10 @@ class Station:
     _names: Callable[[], NameTable] = field(repr=False)
     _listening: Callable[[], Set[tuple[str, int]] | None] = field(default=lambda: None, repr=False)
     is_gateway: bool = False
+    machine: str = ""
+    """Whose proxy serves it; "" where it has one of its own, or none."""
+    netns: str = ""
+    """The file of its network namespace, by which a machine's proxy knows it; "" with a proxy of its own."""
     _identity: Callable[[], str] = field(default=str, repr=False)
     _evaluators: dict[Family, Evaluator] = field(default_factory=dict, repr=False)
 
@@ -98,8 +102,16 @@ class Scene:
     def _service_addresses(self) -> Set[str]:
         return {address for each in self.frontends for address in each.addresses}
 
+    @cached_property
+    def _by_netns(self) -> Mapping[str, Station]:
+        return {each.netns: each for each in self.stations.values() if each.netns}
+
     def at(self, address: str) -> Station | None:
         return self._by_address.get(address)
+
+    def inside(self, netns: str) -> Station | None:
+        """The pod whose network namespace has this file."""
+        return self._by_netns.get(netns)
 
     def frontend(self, address: str, port: int) -> Frontend | None:
         return self._by_place.get((address, port))

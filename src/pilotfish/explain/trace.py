@@ -87,6 +87,8 @@ class Step:
     written: Written = NOWHERE
     """The user's object and field behind it, as the proxy says."""
     rejected: tuple[Rejected, ...] = ()
+    machine: str = ""
+    """Whose proxy took it for the pod; "" where the pod's own did, or no proxy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,8 @@ class Outcome:
     """Whose app answers; of a response or reset, whose proxy makes it."""
     cause: str = ""
     failure: Failure | None = None
+    machine: str = ""
+    """Whose proxy makes it for the pod; "" where the pod's own does, or no proxy."""
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -198,6 +202,8 @@ class Passed:
     """None: a TCP connection, or a request that is sent once."""
     timeout: float = 0.0
     """Seconds that the request may take in all; 0 for any time."""
+    machine: str = ""
+    """Whose it is, where it is not the pod's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +224,8 @@ class Branch:
     """What a proxy answers by itself has status 200, and the status for gRPC in a header of its own."""
     doubts: tuple[str, ...] = ()
     """The filters on the way that are not read here: how it goes on holds if they let it pass, and nobody knows."""
+    machine: str = ""
+    """In whose proxy it is; "" in the pod's own, and in none."""
 
     def step(
         self,
@@ -236,7 +244,18 @@ class Branch:
         known = {key: value for key, value in (evidence or {}).items() if value not in (None, "", (), [], {})}
         id = len(self.tape.steps)
         made = Step(
-            id, self.last, self.side, self.pod, stage, name, verdict, probability, known, written, tuple(rejected)
+            id,
+            self.last,
+            self.side,
+            self.pod,
+            stage,
+            name,
+            verdict,
+            probability,
+            known,
+            written,
+            tuple(rejected),
+            self.machine,
         )
         self.tape.steps.append(made)
         return replace(self, last=id, probability=probability)
@@ -259,10 +278,10 @@ class Branch:
         if self.doubts:
             kind, cause, status, flag = End.UNKNOWN, self._doubt(kind, cause, status, flag), None, ""
             failure = Failure.UNKNOWN
-        pod = self.pod if kind in (End.DELIVERED, End.RESPONSE, End.RESET) else ""
+        pod, machine = (self.pod, self.machine) if kind in (End.DELIVERED, End.RESPONSE, End.RESET) else ("", "")
         for each in () if connected else reversed(self.proxies):
             if each.timeout and kind in _UNCONNECTED and (is_slow or kind is End.TIMEOUT):
-                kind, flag, pod = End.UNKNOWN, "", ""
+                kind, flag, pod, machine = End.UNKNOWN, "", "", ""
                 cause = f"it fails slowly, so that the route's timeout of {each.timeout:g} s may come first: {cause}"
                 break
             would_retry = each.attempt is not None and each.attempt.retries(kind, status, self.is_grpc)
@@ -270,15 +289,25 @@ class Branch:
                 each.attempt.failed.append(failed)
                 return
             if kind in _BROKEN and each.reads_http:
-                flag, pod = f"{_SPENT},{_BROKEN[kind]}" if would_retry else _BROKEN[kind], each.pod
-                kind, status = End.RESPONSE, 503
+                flag = f"{_SPENT},{_BROKEN[kind]}" if would_retry else _BROKEN[kind]
+                kind, status, pod, machine = End.RESPONSE, 503, each.pod, each.machine
             elif kind in _UNCONNECTED:
-                kind, flag, pod = End.RESET, f"{_BROKEN[kind]},{_SPENT}", each.pod
+                kind, flag, pod, machine = End.RESET, f"{_BROKEN[kind]},{_SPENT}", each.pod, each.machine
         if kind is End.RESPONSE and self.is_grpc:
             status = 200
         self.tape.outcomes.append(
             Outcome(
-                self.probability, kind, self.last or 0, status, flag, self.cluster, self.endpoint, pod, cause, failure
+                self.probability,
+                kind,
+                self.last or 0,
+                status,
+                flag,
+                self.cluster,
+                self.endpoint,
+                pod,
+                cause,
+                failure,
+                machine,
             )
         )
 

@@ -15,6 +15,7 @@ from pilotfish.explain import netfilter
 from pilotfish.explain.ask import Ask
 from pilotfish.explain.call import Call, Direction, is_address
 from pilotfish.explain.dns import Resolved, resolve
+from pilotfish.explain.forward import Forwarded
 from pilotfish.explain.listeners import WILDCARDS
 from pilotfish.explain.proxy import walk_proxy
 from pilotfish.explain.scene import Scene, Station
@@ -163,7 +164,7 @@ class _Walk:
     def enter(self, branch: Branch, station: Station, call: Call, hops: int) -> None:
         """At a pod."""
         client = self.scene.at(call.source) if call.source else None
-        call = _shown(client, call) if client is not None else call
+        call = _shown(self.scene, client, call) if client is not None else call
         side = Side.GATEWAY if station.is_gateway else Side.SERVER
         branch = branch.beyond(side=side, pod=station.name)
         if station.is_gateway:
@@ -185,23 +186,34 @@ class _Walk:
 
     def _proxy(self, branch: Branch, station: Station, call: Call, hops: int) -> None:
         if station.held is None:
-            branch.end(End.UNKNOWN, f"what the proxy of {station.name} holds is not known")
+            whose = f"the machine {station.machine}" if station.machine else station.name
+            branch.end(End.UNKNOWN, f"what the proxy of {whose} holds is not known")
             return
         if hops >= _MOST_HOPS:
             branch.end(End.UNKNOWN, f"the way goes on in a circle after {hops} proxies")
             return
-        for onward in walk_proxy(branch, station.held, call):
-            passed = Passed(station.name, onward.is_http, onward.attempt, onward.timeout)
-            at = replace(onward.branch, proxies=(*onward.branch.proxies, passed))
-            onward = replace(onward, call=_shown(station, onward.call))
-            if not is_address(onward.call.address):
-                at.beyond(side=at.side, pod="").end(End.DELIVERED, f"it leaves the mesh for {onward.call.address}")
-            elif call.direction is Direction.INBOUND:
-                self._meet(at, station, onward.call)
-            elif station.captured:
-                self.leave(at, station, replace(onward.call, source=station.addresses[0]), PROXY_UID, hops + 1)
-            else:
-                self._depart(at, station, replace(onward.call, source=station.addresses[0]), hops + 1)
+        inside = replace(branch, machine=station.machine)
+        for onward in walk_proxy(inside, station.held, call, station.netns):
+            passed = Passed(station.name, onward.is_http, onward.attempt, onward.timeout, station.machine)
+            at = replace(onward.branch, proxies=(*onward.branch.proxies, passed), machine="")
+            self._send(at, station, onward, call.direction, hops)
+
+    def _send(self, at: Branch, station: Station, onward: Forwarded, direction: Direction, hops: int) -> None:
+        """What a proxy opens for a pod: in the pod, if it is not told otherwise."""
+        call = _shown(self.scene, station, onward.call)
+        opener = station if onward.netns == station.netns else self.scene.inside(onward.netns or "")
+        if not is_address(call.address):
+            at.beyond(side=at.side, pod="").end(End.DELIVERED, f"it leaves the mesh for {call.address}")
+        elif opener is None and onward.netns != "":
+            at.end(End.UNKNOWN, f"it is opened in {onward.netns or 'a network namespace'} that is not known here")
+        elif opener is None:
+            self.arrive(at, replace(call, source=""), hops + 1)
+        elif direction is Direction.INBOUND:
+            self._meet(at, opener, call)
+        elif opener.captured:
+            self.leave(at, opener, replace(call, source=opener.addresses[0]), PROXY_UID, hops + 1)
+        else:
+            self._depart(at, opener, replace(call, source=opener.addresses[0]), hops + 1)
 
     def _meet(self, branch: Branch, station: Station, call: Call) -> None:
         """Where an app should listen."""
@@ -222,7 +234,9 @@ class _Walk:
         step.end(End.DELIVERED)
 
 
-def _shown(station: Station, call: Call) -> Call:
-    """With who the proxy shows that it is."""
-    is_shown = call.tls is not None and call.tls.of_mesh and not call.tls.identity
-    return replace(call, tls=replace(call.tls, identity=station.identity)) if call.tls and is_shown else call
+def _shown(scene: Scene, station: Station, call: Call) -> Call:
+    """With who the proxy shows that it is: the pod itself, or whose certificate it has been told to show."""
+    if call.tls is None or not call.tls.of_mesh or call.tls.identity:
+        return call
+    owner = scene.inside(call.tls.secret) if call.tls.secret.startswith("/") else station
+    return replace(call, tls=replace(call.tls, identity=owner.identity)) if owner is not None else call

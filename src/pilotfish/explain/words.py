@@ -142,7 +142,7 @@ def say_end(outcome: Outcome) -> str:
     if outcome.kind is End.DELIVERED:
         return "the app answers" if outcome.pod else outcome.cause
     head, tail = _end_parts(outcome, ())
-    return f"{head}{_by(outcome.pod)}{tail}"
+    return f"{head}{_by(outcome.pod, outcome.machine)}{tail}"
 
 
 def _end_parts(outcome: Outcome, asking: tuple[str, ...]) -> tuple[str, str]:
@@ -163,25 +163,26 @@ def say_asked(step: Step, owner: Owner) -> str:
     return f"{owner} {words}" if words else ""
 
 
-def _by(pods: str) -> str:
-    return f" by the proxy of {pods}" if pods else ""
+def _by(pods: str, machine: str) -> str:
+    whose = f"machine {machine}, for {pods}" if machine else pods
+    return f" by the proxy of {whose}" if pods else ""
 
 
 def say_answer(ends: Iterable[tuple[Outcome, tuple[str, ...]]], past: Iterable[str] = ()) -> str:
     """`answered by a (50 %) or b (50 %); or 503 UH …`, of all outcomes and who led there. `past`: what leads past
     proxies."""
     pods: dict[str, float] = {}
-    others: dict[tuple[str, str], dict[str, float]] = {}
+    others: dict[tuple[str, str, str], dict[str, float]] = {}
     for outcome, asking in ends:
         answers = outcome.kind is End.DELIVERED and bool(outcome.pod)
-        shares = pods if answers else others.setdefault(_end_parts(outcome, asking), {})
+        shares = pods if answers else others.setdefault((*_end_parts(outcome, asking), outcome.machine), {})
         shares[outcome.pod] = shares.get(outcome.pod, 0.0) + outcome.probability
     parts = [f"answered by {_listed(pods)}"] if pods else []
     ranked = sorted(others.items(), key=lambda other: -sum(other[1].values()))
     shown = ranked if len(ranked) <= _MOST_NAMED + 1 else ranked[:_MOST_NAMED]
-    for (head, tail), shares in shown:
+    for (head, tail, machine), shares in shown:
         whole = say_share(sum(shares.values())) if "" in shares else ""
-        parts.append(f"{head}{f' ({whole})' if whole else _by(_listed(shares))}{tail}")
+        parts.append(f"{head}{f' ({whole})' if whole else _by(_listed(shares), machine)}{tail}")
     if rest := ranked[len(shown) :]:
         part = sum(sum(shares.values()) for _, shares in rest)
         parts.append(f"one of {len(rest)} other ends ({say_share(part)})")

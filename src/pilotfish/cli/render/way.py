@@ -40,7 +40,8 @@ def _leg(leg: Leg, before: Leg | None, depth: int, verbose: bool, asked: str = "
     """`asked`: what is said beside the first."""
     indent = "  " * depth
     if before is None or not leg.is_in(before):
-        yield indent, f"{_styled(f'{leg.side} {leg.place}', bold=True)}{plain(_others(leg, verbose))}{plain(asked)}"
+        more = plain(f"{_others(leg, verbose)}{_served(leg)}{asked}")
+        yield indent, f"{_styled(f'{leg.side} {leg.place}', bold=True)}{more}"
     for stop in leg.stops:
         if verbose or stop.decides:
             yield from _stop(stop, leg, f"{indent}  ", verbose)
@@ -63,6 +64,10 @@ def _others(leg: Leg, verbose: bool) -> str:
         return ""
     names = f": {', '.join(other.place for other in leg.alike)}" if verbose else ""
     return f" and {len(leg.alike)} more like it{names}"
+
+
+def _served(leg: Leg) -> str:
+    return f", by the proxy of machine {leg.machine}" if leg.machine else ""
 
 
 def _stop(stop: Stop, leg: Leg, indent: str, verbose: bool) -> Iterator[tuple[str, str]]:

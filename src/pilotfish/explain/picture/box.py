@@ -79,7 +79,7 @@ class _Lane:
     def draw(self, leg: Leg, fork: tuple[float, float] | None = None) -> None:
         """`fork`: the place on another lane's rail that it parts from."""
         rail = [self._part(leg, fork)] if fork is not None else []
-        for name, stops in groupby(leg.stops, lambda stop: _PARTS.get(stop.step.stage, "proxy")):
+        for name, stops in groupby(leg.stops, _part_of):
             rail += self._panel(name, tuple(stops), leg)
         if len(rail) > 1:
             at = self.x + RAIL
@@ -142,6 +142,11 @@ class _Lane:
                 self.box.exits.append(Exit(out, onward))
                 continue
             _Lane(self.box, self.x + indent, self.width - indent).draw(onward, fork)
+
+
+def _part_of(stop: Stop) -> str:
+    machine = stop.step.machine
+    return _PARTS.get(stop.step.stage, f"proxy of machine {machine}" if machine else "proxy")
 
 
 def share_of(leg: Leg) -> str:
