@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,6 +152,33 @@ def channel(replica: Replica, shown: Shown) -> grpc.aio.Channel:
     credentials = grpc.ssl_channel_credentials(shown.roots, reveal(shown.key), shown.chain)
     options = (("grpc.ssl_target_name_override", DISCOVERY_NAME), ("grpc.use_local_subchannel_pool", 1))
     return grpc.aio.secure_channel(str(replica.secure), credentials, options)
+
+
+@contextmanager
+def discovery_is_at(replicas: Replicas, made: Sequence[Replica]) -> Iterator[None]:
+    """Its Service leads to these, which listen at `own_address`, as a cluster's controllers and kubelets have it."""
+    root = replicas.kubectl.within("istio-system")
+    root("create", "serviceaccount", "istiod")
+    replicas.pod("istio-system", "istiod-1", "istiod")
+    status = json.dumps({"status": {"podIP": own_address(), "podIPs": [{"ip": own_address()}]}})
+    root("patch", "pod/istiod-1", "--subresource=status", "--type=merge", "-p", status)
+    for number, each in enumerate(made):
+        root.apply(_serving_slice(number, each.monitoring.port))
+    try:
+        yield
+    finally:
+        root("delete", "pod/istiod-1", "serviceaccount/istiod", "--now")
+        root("delete", "endpointslice", "--all")
+
+
+def _serving_slice(number: int, port: int) -> dict[str, Any]:
+    """As a cluster's controllers keep one of discovery's Service."""
+    labels = {"kubernetes.io/service-name": "istiod"}
+    head = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4"}
+    ports = [{"name": "http-monitoring", "port": port}]
+    # The API server lets no slice name loopback, which is this machine's address here.
+    endpoints = [{"addresses": [own_address()], "conditions": {"ready": True}}]
+    return {**head, "metadata": {"name": f"istiod-{number}", "labels": labels}, "endpoints": endpoints, "ports": ports}
 
 
 def define_kinds(kubectl: Kubectl) -> None:

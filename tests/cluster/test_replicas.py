@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import signal
 import time
 from collections.abc import Iterator
@@ -14,7 +13,15 @@ import pytest
 
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from tests.cluster.kubectl import Kubectl
-from tests.cluster.replicas import ROOT_MAP, Replicas, channel, define_kinds, own_address, virtual_service
+from tests.cluster.replicas import (
+    ROOT_MAP,
+    Replicas,
+    channel,
+    define_kinds,
+    discovery_is_at,
+    own_address,
+    virtual_service,
+)
 from tests.runtime.discovery_client import Client, connected
 from tests.waiting import until, wait_until
 
@@ -136,27 +143,11 @@ async def test_what_a_proxy_refuses_stands_in_the_status_until_it_is_mended(repl
         vm("delete", "virtualservice/one", "service/one", "pod/web", "--now")
 
 
-def serving_slice(number: int, port: int) -> dict[str, Any]:
-    """As a cluster's controllers keep one of discovery's Service."""
-    labels = {"kubernetes.io/service-name": "istiod"}
-    head = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4"}
-    ports = [{"name": "http-monitoring", "port": port}]
-    # The API server lets no slice name loopback, which is this machine's address here.
-    endpoints = [{"addresses": [own_address()], "conditions": {"ready": True}}]
-    return {**head, "metadata": {"name": f"istiod-{number}", "labels": labels}, "endpoints": endpoints, "ports": ports}
-
-
 async def test_what_one_replica_is_told_by_its_proxies_the_leader_writes(replicas: Replicas) -> None:
-    vm, root = replicas.kubectl.within("vm"), replicas.kubectl.within("istio-system")
+    vm = replicas.kubectl.within("vm")
     vm.apply(SERVICE, virtual_service("one", "one", timeout="3s"))
     token = replicas.pod("vm", "web")
-    root("create", "serviceaccount", "istiod")
-    replicas.pod("istio-system", "istiod-1", "istiod")
-    status = json.dumps({"status": {"podIP": own_address(), "podIPs": [{"ip": own_address()}]}})
-    root("patch", "pod/istiod-1", "--subresource=status", "--type=merge", "-p", status)
-    with replicas.running(2, f"--monitoring-address={own_address()}:0") as made:
-        for number, each in enumerate(made):
-            root.apply(serving_slice(number, each.monitoring.port))
+    with replicas.running(2, f"--monitoring-address={own_address()}:0") as made, discovery_is_at(replicas, made):
         name = await until("one leads", replicas.leader, 20)
         (other,) = [each for each in made if each.name != name]
         client = Client(refuses=b"marker-of-the-bad-one")
@@ -173,8 +164,6 @@ async def test_what_one_replica_is_told_by_its_proxies_the_leader_writes(replica
 
             assert "refused by 1 proxy" in await until("the leader knows", message, 60)
     vm("delete", "virtualservice/one", "service/one", "pod/web", "--now")
-    root("delete", "pod/istiod-1", "serviceaccount/istiod", "--now")
-    root("delete", "endpointslice", "--all")
 
 
 async def _assert_quiet(vm: Kubectl) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pilotfish.ads import Node
 from pilotfish.discovery import debug
 from pilotfish.discovery.admission import Caller, Door
@@ -11,6 +13,8 @@ from pilotfish.discovery.registration import GRACE
 from pilotfish.discovery.session import ProxySession
 from pilotfish.envoy.types import LISTENER
 from pilotfish.model import Proxy
+from pilotfish.model.identity import Identity
+from pilotfish.model.kinds import WORKLOAD_ENTRY
 from tests.discovery.test_credentials import desired
 
 SERVICE = """
@@ -30,6 +34,7 @@ spec:
 """
 PROBE = "  probe: {tcpSocket: {port: 9080}}\n"
 AT = "10.0.0.5"
+UNPROVEN = Caller(f"ipv4:{AT}:1")
 
 
 def plane(text: str, door: Door | None = None) -> ControlPlane:
@@ -38,11 +43,11 @@ def plane(text: str, door: Door | None = None) -> ControlPlane:
     return made
 
 
-def join(plane: ControlPlane, group: str = "reviews", now: float = 0.0) -> ProxySession:
+def join(plane: ControlPlane, group: str = "reviews", now: float = 0.0, caller: Caller = UNPROVEN) -> ProxySession:
     metadata = {"AUTO_REGISTER_GROUP": group, "LABELS": {"version": "v2"}}
     proxy = Proxy.parse(f"sidecar~{AT}~machine.vm~vm.svc.cluster.local", metadata)
     assert proxy is not None
-    session = plane.join(Node(proxy.id), proxy, delta=True, caller=Caller(f"ipv4:{AT}:1"), at=0.0, now=now)
+    session = plane.join(Node(proxy.id), proxy, delta=True, caller=caller, at=0.0, now=now)
     plane.enrol(session, now)
     push(plane)
     return session
@@ -66,15 +71,47 @@ def serving(plane: ControlPlane) -> list[str]:
     return found
 
 
-def test_in_a_cluster_nobody_is_registered_and_that_is_said() -> None:
+@pytest.mark.parametrize(
+    ("caller", "why"),
+    [
+        (UNPROVEN, "it has not proven who it is; let it connect over TLS, with a token"),
+        (
+            Caller(f"ipv4:{AT}:1", secure=True, identity=Identity("cluster.local", "vm", "ratings")),
+            "it has shown itself as ratings, and spec.template.serviceAccount is reviews; give it a token of that",
+        ),
+        (Caller(f"ipv4:{AT}:1", secure=True, identity=Identity("cluster.local", "vm", "reviews")), ""),
+    ],
+)
+def test_in_a_cluster_a_proxy_proves_that_it_is_one_of_its_group(caller: Caller, why: str) -> None:
     mesh = plane(SERVICE + GROUP, Door(in_cluster=True))
-    session = join(mesh)
-    assert serving(mesh) == []
-    (problem,) = [each.problem for each in findings(mesh) if each.problem.reason == "NotRegistered"]
-    assert f"write a WorkloadEntry with its address, {AT}" in problem.message
+    session = join(mesh, caller=caller)
+    assert serving(mesh) == [], "the API server has no entry"
+    said = [each.problem.message for each in findings(mesh) if each.problem.reason == "NotRegistered"]
+    assert said == ([f"the proxy machine.vm is not registered by it: {why}"] if why else [])
     mesh.leave(session, 10.0)
     mesh.look(10.0 + GRACE)
     assert not [each for each in findings(mesh) if each.problem.reason == "NotRegistered"]
+
+
+def test_in_a_cluster_any_replica_is_told_how_a_workload_is() -> None:
+    """Its agent may come to another than its proxy is connected to."""
+    entry = f"""---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata:
+  name: reviews-{AT}
+  namespace: vm
+  annotations: {{istio.io/autoRegistrationGroup: reviews, proxy.istio.io/health-checks-enabled: "true"}}
+spec: {{address: {AT}, labels: {{app: reviews}}}}
+"""
+    mesh = plane(SERVICE + GROUP + PROBE + entry, Door(in_cluster=True))
+    known = f"sidecar~{AT}~machine.vm~vm.svc.cluster.local"
+    assert mesh.report_health(known, "10.0.0.66", True, 1.0) is None, "somebody else"
+    assert not mesh.is_at(known, "10.0.0.66")
+    assert mesh.report_health(known.replace(AT, "10.0.0.6"), "10.0.0.6", True, 1.0) is None, "it is not registered"
+    assert mesh.report_health(known, AT, True, 1.0) is not None
+    assert mesh.told == {WORKLOAD_ENTRY.ref("vm", f"reviews-{AT}"): True}
+    assert mesh.is_at(known, AT), "so it may ask for what is about itself"
 
 
 def test_a_proxy_is_registered_while_it_is_connected_and_a_little_longer() -> None:

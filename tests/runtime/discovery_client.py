@@ -49,6 +49,8 @@ class Client:
     """Resources with these bytes in them are refused."""
     received: int = 0
     """Responses."""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """Of the node."""
     moved: asyncio.Event = field(default_factory=asyncio.Event)
     _call: Any = None
 
@@ -82,6 +84,7 @@ class Client:
         request = discovery_pb2.DeltaDiscoveryRequest(type_url=type_url, resource_names_subscribe=names or [])
         if node_id:
             request.node.id = node_id
+            request.node.metadata.update(self.metadata)
             for name, resource in self.has[type_url].items():
                 request.initial_resource_versions[name] = resource.version
         await self._call.write(request.SerializeToString())

@@ -38,8 +38,8 @@ def findings(plane: ControlPlane, today: float = 0.0) -> tuple[Finding, ...]:
     manifests = plane.mesh.desired.manifests
     between = (locate(p, manifests.get(p.ref) if p.ref else None) for p in _between(plane, today))
     members = plane.members.values()
-    alone = unregistrable(members) if plane.door.in_cluster else unregistered(manifests, members)
-    found = dict.fromkeys((*plane.mesh.desired.problems, *between, *alone))
+    refused = unregistrable(manifests, members) if plane.door.in_cluster else ()
+    found = dict.fromkeys((*plane.mesh.desired.problems, *between, *unregistered(manifests, members), *refused))
     of_proxies = (*rejections(plane), *refusers(plane), *slow(plane), *failures(plane))
     return (*of_proxies, *(Finding(problem) for problem in found))
 

@@ -31,6 +31,7 @@ from pilotfish.discovery.rejection import Nack, Rejection
 from pilotfish.discovery.roster import Roster
 from pilotfish.discovery.session import ProxySession
 from pilotfish.discovery.voting import Votes
+from pilotfish.discovery.workload_entries import entries_at
 from pilotfish.identity.tokens import Claims
 from pilotfish.model import ObjectRef, Proxy
 from pilotfish.model.authentication import Keys, KeySource
@@ -52,6 +53,8 @@ class ControlPlane:
         self.mesh = Mesh()
         self.members: dict[str, Member] = {}
         """The proxies that ask to be registered, by node id."""
+        self.told: dict[ObjectRef, bool] = {}
+        """In a cluster: how the workloads of these entries are, as their agents said and nobody has written yet."""
         self._given = DesiredState()
         """What the user wants, without what registers itself."""
         self.door = door or Door()
@@ -123,10 +126,12 @@ class ControlPlane:
         return self.door.entitle(claims, host, pod)
 
     def is_at(self, proxy_id: str, host: str) -> bool:
-        """Whether the pod of a node id, or of `name.namespace`, has this address."""
+        """Whether the pod of a node id, or of `name.namespace`, or the workload that registered itself so, has this
+        address."""
         node_id = NodeId.parse(proxy_id)
         name, _, namespace = (node_id.pod if node_id is not None else proxy_id).rpartition(".")
-        return host in addresses_of(self.mesh.desired.manifests.get(POD.ref(namespace, name)))
+        pod = self.mesh.desired.manifests.get(POD.ref(namespace, name))
+        return host in addresses_of(pod) or self._registered(proxy_id, host) is not None
 
     def is_discovery(self, host: str) -> bool:
         """Whether this address is that of a pod which runs as discovery does, of whatever revision."""
@@ -164,19 +169,40 @@ class ControlPlane:
         if not session.proxy.group or session.proxy.type is not ProxyType.SIDECAR:
             return ()
         known = self.members.get(session.proxy.id)
-        self.members[session.proxy.id] = Member(session.proxy, known.healthy if known is not None else False)
-        return self.change(self._given, now)
+        account = session.caller.identity.account if session.caller.identity is not None else ""
+        healthy = known.healthy if known is not None else False
+        self.members[session.proxy.id] = Member(session.proxy, account, healthy)
+        return self._reregister(now)
 
     def report_health(self, proxy_id: str, host: str, healthy: bool, now: float) -> tuple[Effect, ...] | None:
         """A workload's agent says how it is. None if nobody registered so is connected from there."""
-        member = self.members.get(proxy_id)
-        came_from = {session.caller.host for session in self.roster.of(proxy_id)}
-        if member is None or plain_address(host) not in came_from:
+        entry = self._registered(proxy_id, host)
+        if entry is None:
             return None
+        if self.door.in_cluster:
+            self.told[entry] = healthy
+            return ()
+        member = self.members[proxy_id]
         if member.healthy is healthy:
             return ()
         member.healthy = healthy
-        return self.change(self._given, now)
+        return self._reregister(now)
+
+    def _registered(self, proxy_id: str, host: str) -> ObjectRef | None:
+        """The entry of a proxy that comes from there. In a cluster its agent may ask another replica than its proxy is
+        connected to."""
+        member, plain = self.members.get(proxy_id), plain_address(host)
+        if member is not None and plain in {session.caller.host for session in self.roster.of(proxy_id)}:
+            return member.entry
+        node_id = NodeId.parse(proxy_id)
+        if not self.door.in_cluster or node_id is None or plain_address(node_id.address) != plain:
+            return None
+        manifests = self.mesh.desired.manifests.values()
+        return next(entries_at(manifests, node_id.namespace, node_id.address), None)
+
+    def _reregister(self, now: float) -> tuple[Effect, ...]:
+        """Who is registered may be another. In a cluster the API server will tell it."""
+        return self._outcome(now) if self.door.in_cluster else self.change(self._given, now)
 
     def receive(self, session: ProxySession, request: Request, now: float) -> tuple[Effect, ...]:
         """A proxy said something. Raises ExcessiveRequestError, after which its stream is to end."""
@@ -229,7 +255,7 @@ class ControlPlane:
         gone = [id for id, each in self.members.items() if each.left_at is not None and now >= each.left_at + GRACE]
         for id in gone:
             del self.members[id]
-        return (*lost, *(self.change(self._given, now) if gone else self._outcome(now)))
+        return (*lost, *(self._reregister(now) if gone else self._outcome(now)))
 
     def collect(self) -> None:
         """Forget what only proxies that left needed."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pilotfish.install.names import AUTHORITY, CNI, Names, Object
-from pilotfish.model.kinds import KINDS, NODE
+from pilotfish.model.kinds import KINDS, NODE, WORKLOAD_ENTRY
 from pilotfish.model.wellknown import ROOT_CONFIG_MAP
 
 _GROUP: Final = "rbac.authorization.k8s.io"
@@ -53,6 +53,8 @@ def _over_all(names: Names) -> tuple[Object, ...]:
         _rule("", ("events",), ("create", "patch")),
         _rule("events.k8s.io", ("events",), ("create", "patch")),
         _rule("", ("configmaps",), _WRITE, (ROOT_CONFIG_MAP,)),
+        # Of workloads that register themselves: no name of theirs is known before.
+        _rule(WORKLOAD_ENTRY.group, (WORKLOAD_ENTRY.plural,), ("create", "delete", "update")),
         _rule("authentication.k8s.io", ("tokenreviews",), ("create",)),
         _rule("admissionregistration.k8s.io", _WEBHOOKS, _READ),
         _rule("admissionregistration.k8s.io", _WEBHOOKS, ("patch", "update"), (names.own,)),

@@ -74,6 +74,8 @@ class ReplicaView(View):
 
     name: str
     """Of its pod."""
+    controller: str = ""
+    """Of this process, as the WorkloadEntries of proxies name it that are connected to it."""
     leader: str = ""
     """Who leads, as far as it knows; "" for nobody."""
     proxies: int = 0

@@ -111,6 +111,7 @@ class Driver:
         self.metrics.connected.inc()
         _log.info("%s connected from %s", session.id, caller.peer)
         self._perform(self.plane.enrol(session, self._loop.time()))
+        self.moved.notify()
         return session
 
     def report_health(self, proxy_id: str, host: str, healthy: bool) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TypeAlias
@@ -27,6 +28,7 @@ from pilotfish.runtime.cluster.api import Api
 from pilotfish.runtime.cluster.authority import SharedAuthority
 from pilotfish.runtime.cluster.bundles import RootMaps, WebhookBundles
 from pilotfish.runtime.cluster.leader import Acting, Duty, Leader, beside
+from pilotfish.runtime.cluster.registrar import Registrar
 from pilotfish.runtime.cluster.reporter import Reporter
 from pilotfish.runtime.cluster.tokens import Reviews
 from pilotfish.runtime.control.views import ObjectView, ProblemView, ReplicaView
@@ -49,6 +51,9 @@ class InCluster:
         self.authority = SharedAuthority(self._api, namespace, OURS)
         self.tokens = Reviews(self._api)
         self.leader: Leader | None = None
+        self._registrar: Registrar | None = None
+        # A process that comes after another in the same pod is another, whose proxies have not come back yet.
+        self._controller = f"{self._names.label}/{self.me}_{uuid.uuid4().hex[:8]}"
         self._roots: RootMaps | None = None
         self._signs = False
 
@@ -57,11 +62,24 @@ class InCluster:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        """Whoever was connected has left."""
+        if self._registrar is not None:
+            await self._registrar.let_go()
         await self._api.__aexit__()
 
     def take_up(self, driver: Driver, keeper: AuthorityKeeper | None, findings: Findings) -> None:
         """`findings`: all that discovery has to say."""
-        duties: dict[str, Duty] = {"status": self._reporting(driver, findings)}
+        peers = self._peers(driver)
+        registrar = Registrar(self._api, driver.plane, driver.moved, self._controller, self._names.label)
+        self._registrar = registrar
+
+        async def abandoned_entries(acting: Acting) -> None:
+            await registrar.lead(acting, peers.controllers)
+
+        duties: dict[str, Duty] = {
+            "status": self._reporting(driver, findings, peers),
+            "abandoned entries": abandoned_entries,
+        }
         if keeper is not None:
             self._signs = True
             duties |= self._of_authority(driver, keeper)
@@ -73,6 +91,8 @@ class InCluster:
         async with asyncio.TaskGroup() as tasks:
             if self.leader is not None:
                 tasks.create_task(self.leader.run())
+            if self._registrar is not None:
+                tasks.create_task(self._registrar.run())
             if self._signs:
                 tasks.create_task(self.authority.run())
                 tasks.create_task(self.tokens.run())
@@ -86,26 +106,31 @@ class InCluster:
             yield Problem(None, "", "NoLeader", message, Severity.WARNING)
         if self._roots is not None:
             yield from self._roots.problems()
+        if self._registrar is not None:
+            yield from self._registrar.problems()
 
     def view(self, plane: ControlPlane, findings: Iterable[Finding]) -> ReplicaView:
         """What this one is to the others."""
         own = report(plane, findings)
         return ReplicaView(
             name=self.me,
+            controller=self._controller,
             leader=self.leader.holder.partition("_")[0] if self.leader is not None else "",
             proxies=len(plane.roster.sessions),
             refused=tuple(ProblemView.of(problem, tuple(sorted(proxies))) for problem, proxies in own.refused),
             unsettled=tuple(map(ObjectView.of, sorted(own.unsettled))),
         )
 
-    def _reporting(self, driver: Driver, findings: Findings) -> Duty:
-        """All of them have found it, and one writes it."""
+    def _peers(self, driver: Driver) -> Peers:
         names = self._names
 
         def places() -> Iterator[Place]:
             return places_of(driver.plane.mesh.desired.manifests.values(), names.namespace, names.service)
 
-        peers = Peers(places, self.me, driver.moved.notify)
+        return Peers(places, self.me, driver.moved.notify)
+
+    def _reporting(self, driver: Driver, findings: Findings, peers: Peers) -> Duty:
+        """All of them have found it, and one writes it."""
         reporter = Reporter(lambda: verdicts(driver.plane, findings(), peers.reports()), driver.moved, self.me)
 
         async def status(acting: Acting) -> None:

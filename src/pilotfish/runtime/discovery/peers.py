@@ -51,6 +51,12 @@ class Peers:
     def reports(self) -> tuple[Report, ...]:
         return tuple(_report(each.view) for each in self._known.values() if each.view.name != self._me)
 
+    def controllers(self) -> frozenset[str] | None:
+        """Which processes they are, as the entries of workloads name them; None where not all have said."""
+        if any(place not in self._known for place in self._places()):
+            return None
+        return frozenset(each.view.controller for each in self._known.values())
+
     async def refresh(self) -> None:
         """Ask each of them once."""
         places = tuple(self._places())
