@@ -251,7 +251,7 @@ async def test_a_configuration_that_does_not_exist_is_said(tmp_path: Path) -> No
         ("127.0.0.1:15010", "127.0.0.1", 15010, True),
         ("[::1]:80", "::1", 80, True),
         ("localhost:1", "localhost", 1, True),
-        (":15010", "0.0.0.0", 15010, False),
+        (":15010", "", 15010, False),
         ("10.0.0.1:0", "10.0.0.1", 0, False),
         ("discovery:1", "discovery", 1, False),
     ],

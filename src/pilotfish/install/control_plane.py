@@ -150,14 +150,14 @@ def _amounts(values: Values) -> Object:
 
 
 def _arguments(values: Values, names: Names) -> list[str]:
-    plaintext = ["--allow-plaintext", f"--xds-address=0.0.0.0:{XDS_PORT}"] if values.discovery.plaintext else []
+    plaintext = ["--allow-plaintext", f"--xds-address=:{XDS_PORT}"] if values.discovery.plaintext else []
     return [
         "discovery",
         "--cluster",
         *([f"--revision={names.revision}"] if names.revision else []),
-        f"--secure-address=0.0.0.0:{SECURE_XDS_PORT}",
-        f"--webhook-address=0.0.0.0:{WEBHOOK_PORT}",
-        f"--monitoring-address=0.0.0.0:{MONITORING_PORT}",
+        f"--secure-address=:{SECURE_XDS_PORT}",
+        f"--webhook-address=:{WEBHOOK_PORT}",
+        f"--monitoring-address=:{MONITORING_PORT}",
         *plaintext,
         *values.discovery.args,
     ]

@@ -49,7 +49,7 @@ from pilotfish.runtime.agent.files import FileSecrets
 from pilotfish.runtime.agent.holding import HeldPorts, Holding
 from pilotfish.runtime.agent.host import AgentHost
 from pilotfish.runtime.agent.identity import ServedIdentity
-from pilotfish.runtime.agent.sockets import check_free
+from pilotfish.runtime.agent.sockets import check_free, has_ipv6
 from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
 from pilotfish.runtime.agent.status import describe
 from pilotfish.runtime.errors import MachineError
@@ -127,7 +127,8 @@ class OwnEnvoy:
         self._host.find_envoy()
         self._bootstrap = render_bootstrap(self._spec, self.identity.sources)
         self._prepare_directory()
-        for host, port in (("127.0.0.1", self.admin.port), *(("0.0.0.0", port) for port in PROXY_PORTS)):
+        everywhere = "::" if has_ipv6(self._spec.netns) else "0.0.0.0"
+        for host, port in (("127.0.0.1", self.admin.port), *((everywhere, port) for port in PROXY_PORTS)):
             check_free(self._spec.netns, host, port)
         await self._files.start(self._spec.netns)
         await self.identity.start(*envoy_user(self._spec))

@@ -11,6 +11,7 @@ from pilotfish.model.addresses import host_port
 @dataclass(frozen=True, slots=True)
 class Address:
     host: str
+    """"" for every address, of both families."""
     port: int
     """0: the system chooses."""
 
@@ -20,7 +21,11 @@ class Address:
         host, colon, port = text.rpartition(":")
         if not colon or not port.isdecimal() or int(port) > 65535:
             raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:15010 or [::1]:15010")
-        return cls(host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port))
+        return cls(host.removeprefix("[").removesuffix("]"), int(port))
+
+    @property
+    def is_every(self) -> bool:
+        return not self.host
 
     @property
     def is_loopback(self) -> bool:

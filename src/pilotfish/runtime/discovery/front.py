@@ -20,10 +20,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from pilotfish.discovery.admission import Caller
+from pilotfish.discovery.admission import Caller, plain_address
 from pilotfish.discovery.pace import Pace
 from pilotfish.model.addresses import host_port
 from pilotfish.runtime.discovery.address import Address
+from pilotfish.runtime.discovery.listening import open_listening, port_of
 from pilotfish.runtime.discovery.sides import Side, TlsSide
 
 _log = logging.getLogger(__name__)
@@ -68,10 +69,9 @@ class Front:
 
     def listen(self, address: Address) -> Address:
         """Raises OSError."""
-        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        self._listening = socket.create_server((address.host, address.port), family=family, backlog=128)
+        self._listening = open_listening(address)
         self._listening.setblocking(False)
-        return Address(address.host, self._listening.getsockname()[1])
+        return Address(address.host, port_of(self._listening))
 
     def start(self) -> None:
         """gRPC serves."""
@@ -94,11 +94,12 @@ class Front:
                 _log.warning("a connection can't be accepted: %s", error)
                 await asyncio.sleep(0.1)
                 continue
-            if len(self._tasks) >= _MOST or self._of_peer[peer[0]] >= MOST_OF_A_PEER:
+            host, port = plain_address(peer[0]), peer[1]
+            if len(self._tasks) >= _MOST or self._of_peer[host] >= MOST_OF_A_PEER:
                 made.close()
                 continue
-            self._of_peer[peer[0]] += 1
-            task = loop.create_task(self._serve(made, peer[0], peer[1]))
+            self._of_peer[host] += 1
+            task = loop.create_task(self._serve(made, host, port))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 

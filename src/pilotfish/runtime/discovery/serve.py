@@ -6,7 +6,6 @@ import asyncio
 import errno
 import logging
 import signal
-import socket
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from pilotfish.runtime.discovery.certificate_server import CertificateServer
 from pilotfish.runtime.discovery.driver import Driver
 from pilotfish.runtime.discovery.front import Front
 from pilotfish.runtime.discovery.keys import REFRESH, KeyKeeper
+from pilotfish.runtime.discovery.listening import open_listening, port_of
 from pilotfish.runtime.discovery.metrics import Metrics
 from pilotfish.runtime.discovery.monitoring import Monitoring
 from pilotfish.runtime.discovery.state import StateFile
@@ -258,12 +258,12 @@ class DiscoveryServer:
 
     async def _listen_http(self) -> Address:
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.monitoring.host, self.monitoring.port, reuse_port=False)
         try:
-            await site.start()
+            listening = open_listening(self.monitoring)
         except OSError as error:
             raise _unavailable("--monitoring-address", self.monitoring, error) from error
-        return Address(self.monitoring.host, self._runner.addresses[0][1])
+        await web.SockSite(self._runner, listening).start()
+        return Address(self.monitoring.host, port_of(listening))
 
     def _listen_secure(self, server: grpc.aio.Server, front: Front, authority: AuthorityKeeper) -> None:
         address = self._options.secure
@@ -284,17 +284,12 @@ class DiscoveryServer:
 
     def _listen_xds(self, server: grpc.aio.Server) -> Address:
         try:
-            _try_to_bind(self.xds)
-            return Address(self.xds.host, bind(server, str(self.xds)))
+            # gRPC keeps the reason to itself. `[::]` is to it both families, or the one that there is.
+            open_listening(self.xds).close()
+            where = f"[::]:{self.xds.port}" if self.xds.is_every else str(self.xds)
+            return Address(self.xds.host, bind(server, where))
         except OSError as error:
             raise _unavailable("--xds-address", self.xds, error) from error
-
-
-def _try_to_bind(address: Address) -> None:
-    """Raises OSError with a reason, which gRPC keeps to itself."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.create_server((address.host, address.port), family=family):
-        pass
 
 
 def _unavailable(flag: str, address: Address, error: OSError) -> MachineError:

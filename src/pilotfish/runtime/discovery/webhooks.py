@@ -32,6 +32,7 @@ from pilotfish.model import Problem, Severity
 from pilotfish.model.kinds import CONFIG_MAP
 from pilotfish.runtime.discovery.address import Address
 from pilotfish.runtime.discovery.admissions import Admissions, Outcome
+from pilotfish.runtime.discovery.listening import open_listening, port_of
 from pilotfish.runtime.http.served import LOG
 from pilotfish.runtime.thread import in_thread
 
@@ -77,9 +78,9 @@ class Webhooks:
     async def listen(self, address: Address) -> Address:
         """Raises OSError."""
         self._listener = await asyncio.get_running_loop().create_server(
-            self._connection, address.host, address.port, ssl=self._first(), ssl_handshake_timeout=_HANDSHAKE
+            self._connection, sock=open_listening(address), ssl=self._first(), ssl_handshake_timeout=_HANDSHAKE
         )
-        return Address(address.host, self._listener.sockets[0].getsockname()[1])
+        return Address(address.host, port_of(self._listener.sockets[0]))
 
     async def close(self) -> None:
         if self._listener is not None:
