@@ -119,30 +119,25 @@ def _inbound_cluster(db: Reads, port: InboundPort) -> Resource:
 
 @query
 def _shared(db: Reads, seats: Seats, certified: bool) -> ResourceSet:
-    clusters = Layer(CLUSTER, (*_common(db), *_clusters(db, seats.scopes, certified)))
+    rules = tuple(dict.fromkeys(policed(db, scope) for scope in seats.scopes))
+    clusters = _clusters(db, rules, certified)
     listeners = (unbound_listener(db, seats, certified, name) for name in unbound_names(db, seats))
-    layers = [
-        clusters,
-        Layer(ENDPOINT, _endpoints(db, seats.scopes)),
-        Layer(LISTENER, listeners),
-        Layer(ROUTE, _routes(db, seats.scopes, certified)),
-    ]
+    told = Layer(ROUTE, (each for scope in seats.scopes for each in _routes(db, scope, certified).values()))
+    layers = [clusters, _endpoints(db, rules), Layer(LISTENER, listeners), told]
     named = {name for type_url, name in clusters.references if type_url == SECRET}
     return ResourceSet([*layers, Layer(SECRET, _credentials(db, named))] if named else layers)
 
 
-def _common(db: Reads) -> Iterator[Resource]:
-    for each in common_clusters(db, settings(db).at_sidecars.cluster_buffer):
-        yield _placed_cluster(db, each, "", "")
-
-
-def _clusters(db: Reads, scopes: Iterable[Scope], certified: bool) -> Iterator[Resource]:
-    for scope in scopes:
-        rules = policed(db, scope)
-        for host in hosts(db, visible(db, rules)):
-            mark = variant(db, rules, host)
-            for each in clusters_of(db, rules, host, certified):
-                yield _placed_cluster(db, each, mark, scope.namespace)
+@query
+def _clusters(db: Reads, rules: tuple[Scope, ...], certified: bool) -> Layer:
+    """`rules`: as `policed` says, of all scopes."""
+    common = common_clusters(db, settings(db).at_sidecars.cluster_buffer)
+    placed = [_placed_cluster(db, each, "", "") for each in common]
+    for scope in rules:
+        for host in hosts(db, visible(db, scope)):
+            mark, found = variant(db, scope, host), clusters_of(db, scope, host, certified)
+            placed += (_placed_cluster(db, each, mark, scope.namespace) for each in found)
+    return Layer(CLUSTER, placed)
 
 
 @query
@@ -163,14 +158,16 @@ def _place_cluster(db: Reads, resource: Resource, mark: str, namespace: str) -> 
     return Resource.make(CLUSTER, cluster.name, serialise(cluster), references, resource.origin, vacant=resource.vacant)
 
 
-def _endpoints(db: Reads, scopes: Iterable[Scope]) -> Iterator[Resource]:
-    for scope in scopes:
-        rules = policed(db, scope)
-        for host in hosts(db, visible(db, rules)):
-            mark, applied = variant(db, rules, host), rules_for(db, rules, host)
-            at, ports = home(db, rules, host) or "", ports_seen(db, rules, host)
-            for each in service_load_assignments(db, host, at, ports, applied, rules.place):
-                yield _marked_endpoints(db, each, mark) if mark else each
+@query
+def _endpoints(db: Reads, rules: tuple[Scope, ...]) -> Layer:
+    listed: list[Resource] = []
+    for scope in rules:
+        for host in hosts(db, visible(db, scope)):
+            mark, applied = variant(db, scope, host), rules_for(db, scope, host)
+            at, ports = home(db, scope, host) or "", ports_seen(db, scope, host)
+            found = service_load_assignments(db, host, at, ports, applied, scope.place)
+            listed += (_marked_endpoints(db, each, mark) if mark else each for each in found)
+    return Layer(ENDPOINT, listed)
 
 
 @query
@@ -180,11 +177,16 @@ def _marked_endpoints(db: Reads, resource: Resource, mark: str) -> Resource:
     return Resource.make(ENDPOINT, found.cluster_name, serialise(found), (), resource.origin, vacant=resource.vacant)
 
 
-def _routes(db: Reads, scopes: Iterable[Scope], certified: bool) -> Iterator[Resource]:
-    for scope in scopes:
-        names = renamed(db, scope, certified)
-        for each in routes(db, scope).values():
-            yield _marked_route(db, each, label(scope), tuple(of_use(names, each.references).items()))
+@query
+def _routes(db: Reads, scope: Scope, certified: bool) -> Layer:
+    names = renamed(db, scope, certified)
+    return Layer(
+        ROUTE,
+        (
+            _marked_route(db, each, label(scope), tuple(of_use(names, each.references).items()))
+            for each in routes(db, scope).values()
+        ),
+    )
 
 
 @query
