@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ from pilotfish.envoy.types import LISTENER
 from pilotfish.identity.sds import Secret as ServedSecret
 from pilotfish.identity.sds import Secrets
 from pilotfish.mesh import inputs
-from pilotfish.model import Proxy
+from pilotfish.mesh.problems import across
+from pilotfish.model import Proxy, Severity
 from pilotfish.model.private import PrivateBytes
 from pilotfish.model.proxy import ProxyType
 from pilotfish.runtime import capture
@@ -124,11 +125,15 @@ class Machine:
         await self.update()
         await self.network.remove_pod(namespace, name)
 
-    async def update(self, mesh: str | None = None) -> None:
-        """These objects beside the pods; returns when Envoy acts by them."""
+    async def update(self, mesh: str | None = None, problems: Set[str] = frozenset()) -> None:
+        """These objects beside the pods; returns when Envoy acts by them. `problems`: the reasons of those between
+        objects that are meant."""
         assert self._ads is not None
         self._mesh = self._mesh if mesh is None else mesh
-        self._ads.update(resource_set(self._graph(), self.proxy))
+        graph = self._graph()
+        found = {problem.reason for problem in graph.get(across.problems) if problem.severity is not Severity.INFO}
+        assert problems <= found
+        self._ads.update(resource_set(graph, self.proxy))
         ads = self._ads
         await until("Envoy has all", lambda: ads.nacks or set(ads.taken.values()) == {str(ads.version)})
         assert not ads.nacks, ads.nacks

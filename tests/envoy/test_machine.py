@@ -221,3 +221,48 @@ data: {mesh: "accessLogFile: /dev/stdout"}
     assert [line.partition(" ")[0] for line in sorted(lines)] == [
         str(machine.netns(pod).path) for pod in ("called-0.vm", "one-0.vm")
     ]
+
+
+LISTENS = """
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: listens, namespace: vm}
+spec:
+  workloadSelector: {labels: {app: two}}
+  egress:
+  - {port: {number: 80, protocol: HTTP, name: http}, captureMode: NONE, hosts: ["./called.vm.svc.cluster.local"]}
+  - {hosts: ["*/*"]}
+---
+"""
+
+
+async def test_what_a_sidecar_binds_at_the_loopback_is_its_pods_alone(machine: Machine) -> None:
+    await machine.update(CALLED + LISTENS)
+    assert "called GET" in await machine.request("two-0.vm", "127.0.0.1", 80, "called")
+    assert "ERROR" in await machine.request("one-0.vm", "127.0.0.1", 80, "called")
+
+
+BINDS = """
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: binds, namespace: vm}
+spec:
+  workloadSelector: {labels: {app: called}}
+  ingress:
+  - {port: {number: 9443, protocol: HTTP, name: http}, captureMode: NONE, defaultEndpoint: "127.0.0.1:8080"}
+---
+"""
+
+
+async def test_no_pod_takes_what_others_send_to_where_it_would_listen(machine: Machine) -> None:
+    await machine.serve(machine.network.node, "0.0.0.0", 9443, "outside")
+    await machine.update(CALLED + BINDS, problems={"NotInNodeMode"})
+    answer = await machine.request("one-0.vm", str(machine.network.subnets.node[0]), 9443, "outside")
+    assert "outside GET" in answer
+
+
+async def test_no_pod_reads_what_is_counted_of_others(machine: Machine) -> None:
+    """15090 and 15021 of a machine's proxy are the machine's."""
+    for port, path in ((15090, "/stats/prometheus"), (15021, "/healthz/ready")):
+        answer = await machine.request("one-0.vm", "10.96.0.10", port, "called", path)
+        assert "200" not in answer.partition("\n")[0]

@@ -14,7 +14,7 @@ from typing import Any, Final
 from pilotfish.envoy.naming import FILES, LOCAL_CLUSTER, MESH_ROOTS, SDS_CLUSTER, WORKLOAD_CERTIFICATE
 from pilotfish.model import Proxy
 from pilotfish.model.addresses import is_ip
-from pilotfish.model.proxy import CERTIFIED, SELF_DISCOVERY
+from pilotfish.model.proxy import CERTIFIED, SELF_DISCOVERY, ProxyType
 from pilotfish.model.service import Locality
 from pilotfish.model.wellknown import (
     ADMIN_PORT,
@@ -381,10 +381,12 @@ def _static_listener(spec: BootstrapSpec, prefix: str, port: int, path: str, clu
     manager = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     router = "envoy.extensions.filters.http.router.v3.Router"
     route = {"match": {"path": path}, "route": {"cluster": cluster}}
+    # That of a machine would be handed what its pods send to this port, wherever to.
+    is_machines = spec.proxy.type is ProxyType.NODE
     listener: dict[str, Any] = {
         "name": f"static-{prefix}",
         "ignore_global_conn_limit": True,
-        "address": _address("0.0.0.0", port),
+        "address": _address("127.0.0.1" if is_machines else "0.0.0.0", port),
         "filter_chains": [
             {
                 "filters": [
@@ -408,7 +410,7 @@ def _static_listener(spec: BootstrapSpec, prefix: str, port: int, path: str, clu
             }
         ],
     }
-    if spec.ipv6:
+    if spec.ipv6 and not is_machines:
         listener["additional_addresses"] = [{"address": _address("::", port)}]
     return listener
 

@@ -25,6 +25,15 @@ def is_ip(text: str) -> bool:
         return False
 
 
+def is_loopback(text: str) -> bool:
+    """An address that none but the processes of its network namespace reach; IPv4 within IPv6 counts as what it is."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
 def normal_range(text: str) -> str | None:
     """An address, or a range with its host bits cleared; None for what is neither. A range of one is an address."""
     try:

@@ -2,7 +2,7 @@
 
     virtualOutbound~webapp-0.vm     15001 in the pod's namespace ──hands over by address──▶ 0.0.0.0_8888, of all pods
     virtualInbound~webapp-0.vm      15006 in the pod's namespace
-    10.244.0.2_8443~webapp-0.vm     what a Sidecar binds there
+    127.0.0.1_9080~webapp-0.vm      what a Sidecar binds there
 
 What they hand over to is there once, and leads each connection to the chains of its pod (`chain_matcher`). Chains are
 called after what they are: equal ones are one, and what comes or goes touches no other.
@@ -28,6 +28,7 @@ from pilotfish.envoy.machine.places import listen_in, mark_chain, show_certifica
 from pilotfish.envoy.machine.seats import Home, Seats, digest, label
 from pilotfish.envoy.machine.variants import credentials_in, marked, of_use, references_as, rename, renamed
 from pilotfish.envoy.message import pack, serialise
+from pilotfish.envoy.naming import VIRTUAL_INBOUND
 from pilotfish.envoy.types import LISTENER, ROUTE
 from pilotfish.envoy.unclaimed import unclaimed
 from pilotfish.envoy.values import Reference, Resource
@@ -36,6 +37,7 @@ from pilotfish.mesh.policy.policies import policed
 from pilotfish.mesh.registry.visibility import visible
 from pilotfish.mesh.routes.connections import connection_scope
 from pilotfish.mesh.scope import Scope
+from pilotfish.model.addresses import is_loopback
 from pilotfish.model.wellknown import OUTBOUND_PORT
 
 _INSPECTORS = (HTTP_INSPECTOR, TLS_INSPECTOR)
@@ -55,15 +57,20 @@ def _told(db: Reads, scope: Scope) -> Scope:
 
 
 def _inbound(db: Reads, home: Home) -> Iterator[Resource]:
-    yield from inbound_listeners(db, home.inbound, home.guard).values()
+    """Without what a Sidecar binds: see `_bound`."""
+    yield from (
+        each for each in inbound_listeners(db, home.inbound, home.guard).values() if each.name == VIRTUAL_INBOUND
+    )
 
 
 def _bound(db: Reads, told: Scope) -> Iterator[Resource]:
-    """Where clients connect themselves, as a Sidecar says. A socket's path is the machine's, and no pod's."""
+    """Where apps connect to the loopback, as a Sidecar says. Connections are handed over by their destination alone: at
+    any other address, a listener of one pod would take what others send there (`problems.sidecars` says so)."""
     seen = visible(db, told)
     for name in binding_names(db, seen):
         found = binding(db, seen, name)
-        made = _made(db, told, name) if found is not None and found.place.is_bound and found.port else None
+        is_there = found is not None and found.place.is_bound and is_loopback(found.address)
+        made = _made(db, told, name) if is_there else None
         if made is not None:
             yield made
 

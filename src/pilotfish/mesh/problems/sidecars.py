@@ -6,17 +6,18 @@ from collections.abc import Iterator
 
 from pilotfish.config import istio
 from pilotfish.derive import Reads, query
-from pilotfish.mesh.inputs import Labels, resource
+from pilotfish.mesh.inputs import Labels, refs, resource
 from pilotfish.mesh.policy.peer_authentication import decisive, peer_modes
 from pilotfish.mesh.problems.routing import warning
 from pilotfish.mesh.registry.services import claimants
 from pilotfish.mesh.registry.visibility import ports_seen
-from pilotfish.mesh.registry.workloads import workloads_selected
+from pilotfish.mesh.registry.workloads import is_housed, workloads_selected
 from pilotfish.mesh.routes.destinations import backend
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.sidecars import egress_of, in_namespace
 from pilotfish.model import ObjectRef, Problem, Severity
-from pilotfish.model.egress import ANY, Egress, Import
+from pilotfish.model.addresses import is_loopback
+from pilotfish.model.egress import ANY, Egress, Import, is_socket
 from pilotfish.model.kinds import POD
 from pilotfish.model.mutual_tls import MutualTLS
 
@@ -33,6 +34,7 @@ def sidecar_problems(db: Reads, ref: ObjectRef) -> tuple[Problem, ...]:
         *_unknown_hosts(db, ref, found.spec),
         *_unused_tls(db, ref, found.spec, labels),
         *(_lost_proxy(db, ref, egress) if egress is not None else ()),
+        *_unbound(db, ref, found.spec, labels),
     )
 
 
@@ -95,6 +97,28 @@ def _unknown_hosts(db: Reads, ref: ObjectRef, spec: istio.SidecarSpec) -> Iterat
 @query(index=True)
 def _is_claimed(db: Reads, wanted: Import) -> bool:
     return any(wanted.covers(claim.namespace, wanted.host) for claim in claimants(db).get(wanted.host, ()))
+
+
+def _unbound(db: Reads, ref: ObjectRef, spec: istio.SidecarSpec, labels: Labels) -> Iterator[Problem]:
+    """What a machine's proxy does not listen at: it would take what other pods send to the same place."""
+    fields = [f"spec.ingress[{index}]" for index, each in enumerate(spec.ingress) if each.capture_mode == "NONE"]
+    for index, each in enumerate(spec.egress):
+        if is_socket(each.bind) or (each.capture_mode == "NONE" and each.bind and not is_loopback(each.bind)):
+            fields.append(f"spec.egress[{index}]")
+    pod = _housed_pod(db, ref, labels) if fields else None
+    for field in fields if pod is not None else ():
+        text = (
+            f"the proxy of its machine, which serves {pod}, listens at the loopback alone, so nobody is heard here; "
+            "leave out bind and captureMode, or write the annotation pilotfish.io/proxy: sidecar on the pods"
+        )
+        yield warning(db, ref, field, "NotInNodeMode", text)
+
+
+def _housed_pod(db: Reads, ref: ObjectRef, labels: Labels) -> ObjectRef | None:
+    """The first of the Sidecar's pods that have no proxy of their own."""
+    of_namespace = (pod for pod in refs(db, POD) if pod.namespace == ref.namespace)
+    pods = workloads_selected(db, ref.namespace, labels) if labels else of_namespace
+    return next((pod for pod in pods if pod.kind is POD and is_housed(db, pod)), None)
 
 
 def _lost_proxy(db: Reads, ref: ObjectRef, egress: Egress) -> Iterator[Problem]:

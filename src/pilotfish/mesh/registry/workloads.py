@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pilotfish.config import istio, kubernetes
 from pilotfish.config.injection import bypasses_sidecar, capture_of
+from pilotfish.config.proxying import machine_of
 from pilotfish.config.reading import asked_by_pod
 from pilotfish.derive import Reads, query
 from pilotfish.mesh.inputs import LABELLED, Labels, effective, housed, labels_of, resource
@@ -102,6 +103,13 @@ def _resident(db: Reads, ref: ObjectRef) -> Resident | None:
     if pod is None or not pod.status.pod_ip or pod.status.phase in ("Succeeded", "Failed"):
         return None
     return Resident(ref, tuple(sorted(pod.metadata.labels.items())), _addresses(pod))
+
+
+@query
+def is_housed(db: Reads, ref: ObjectRef) -> bool:
+    """It is a pod without a proxy of its own."""
+    pod = resource(db, ref, kubernetes.Pod)
+    return pod is not None and bool(machine_of(pod))
 
 
 def _addresses(pod: kubernetes.Pod) -> tuple[str, ...]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from pilotfish.agent.metrics import AgentFigures, ScrapeTarget, merge, render_figures
 from pilotfish.agent.probes import HEALTH_PREFIX, HOOK_PREFIX, ProbeTable
+from pilotfish.model.addresses import is_loopback
 from pilotfish.runtime.agent.admin import Admin
 from pilotfish.runtime.agent.probing import Prober
 from pilotfish.runtime.agent.sockets import listen
@@ -120,15 +120,9 @@ class StatusServer:
         return self._do(asked, self._agent.begin_drain)
 
     def _do(self, asked: Asked, what: Callable[[], None]) -> Answer:
-        if not _is_loopback(asked.address):
+        if not is_loopback(asked.address):
             return text("only the pod itself may ask for that, over loopback\n", status=403)
         if asked.method != "POST":
             return text("use POST\n", status=405, allow="POST")
         what()
         return text("OK\n")
-
-
-def _is_loopback(text: str) -> bool:
-    address = ipaddress.ip_address(text)
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback

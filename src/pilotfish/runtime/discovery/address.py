@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 
-from pilotfish.model.addresses import host_port
+from pilotfish.model.addresses import host_port, is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +29,7 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Only processes of this machine (of this network namespace) can reach it."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host) or self.host == "localhost"
 
     def __str__(self) -> str:
         return host_port(self.host, self.port)

@@ -6,7 +6,6 @@ no object, and what is about the pod itself: what its own agent asks.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Final
 
 from aiohttp import web
@@ -14,6 +13,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from pilotfish.discovery.admission import plain_address
 from pilotfish.discovery.plane import ControlPlane
+from pilotfish.model.addresses import is_loopback
 
 _FOR_ALL: Final = ("/ready", "/metrics")
 _OF_REPLICAS: Final = "/api/replica"
@@ -37,15 +37,8 @@ def bounded(plane: ControlPlane, operators: tuple[str, ...]) -> Middleware:
 
 def _may_read(plane: ControlPlane, trusted: frozenset[str], request: web.Request) -> bool:
     host = plain_address(request.remote or "")
-    if request.path in _FOR_ALL or host in trusted or _is_loopback(host):
+    if request.path in _FOR_ALL or host in trusted or is_loopback(host):
         return True
     if request.path == _OF_REPLICAS:
         return plane.is_discovery(host)
     return request.path in _OF_ITSELF and plane.is_at(request.query.get("proxyID", ""), host)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
