@@ -32,7 +32,7 @@ _MAKE: Final = (
     "import sys; sys.path[:0] = sys.argv[1:2]; "
     "from pilotfish.runtime.linux.userns_maker import main; main(sys.argv[2:])"
 )
-_IN_NEW_NETNS: Final = ("unshare", "--net", "cat")
+_IN_NEW_NETNS: Final = ("unshare", "-n", "cat")
 """Says what it hears, once it is there."""
 
 
@@ -74,7 +74,7 @@ def find_owner(netns: Path) -> UserNs | None:
 
 def enter(descriptor: int) -> tuple[str, ...]:
     """Before a program and its arguments: it runs in the user namespace, with all rights there if it is root's."""
-    return ("nsenter", f"--user=/proc/self/fd/{descriptor}")
+    return ("nsenter", f"-U/proc/self/fd/{descriptor}")
 
 
 @contextmanager
