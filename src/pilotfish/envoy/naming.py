@@ -45,3 +45,8 @@ def outbound_cluster(port: int, subset: str, host: str) -> str:
 def inbound_cluster(port: int) -> str:
     """`inbound|8888||`; the port is the one that the app listens on."""
     return f"inbound|{port}||"
+
+
+def usual_name(name: str) -> str:
+    """As a pod's own proxy calls a resource that a machine's proxy has by another name: `8888~vm` is `8888`."""
+    return name.partition("~")[0]

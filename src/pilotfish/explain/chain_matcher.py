@@ -59,7 +59,8 @@ def choose_by_matcher(listener: Listener, seen: Seen) -> Choice[FilterChain]:
     chain = next((each for each in listener.filter_chains if each.name == name), None)
     if chain is None:
         return Choice(None, f"its matcher takes {name}, which is no chain of its", found.rejected)
-    return Choice(chain, " and ".join(leaf.why) or "its matcher takes nothing else", found.rejected)
+    lost = tuple(each for each in found.rejected if each.name != name)
+    return Choice(chain, " and ".join(leaf.why) or "its matcher takes nothing else", lost)
 
 
 def reachable(listener: Listener, state: FilterState) -> Iterator[FilterChain]:

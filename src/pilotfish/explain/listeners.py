@@ -43,17 +43,21 @@ def choose_listener(held: Held, call: Call, virtual: Listener | None) -> Choice[
         return Choice(virtual, "it hands nothing on: use_original_dst is off")
     for place in ((call.address, call.port), *((any_, call.port) for any_ in WILDCARDS)):
         found = held.listeners_at(*place)
-        if virtual in found:
-            continue
-        if len(found) > 1:
+        if not _are_alike(found, call):
             why = f"{_names(found)} have {place[0]}:{place[1]}, and the one that came last takes it"
             return Choice(None, why, tuple(rejected), Failure.UNKNOWN)
-        if found:
+        if found and virtual not in found:
             why = "it is that of the address" if place[0] == call.address else f"it is that of port {call.port}"
             return Choice(found[0], f"{why}{_elsewhere(found[0], virtual)}", tuple(rejected))
         if place[0] != "::":
             rejected.append(Rejected(f"{place[0]}_{place[1]}", "there is no such listener"))
     return Choice(virtual, "no listener has the address, so the connection stays where it arrived", tuple(rejected))
+
+
+def _are_alike(listeners: tuple[Listener, ...], call: Call) -> bool:
+    """It does not matter which of them takes it."""
+    chosen = [choose_chain(each, call) for each in listeners]
+    return all((each.taken, each.failure) == (chosen[0].taken, None) for each in chosen[1:])
 
 
 def _names(listeners: Iterable[Listener]) -> str:

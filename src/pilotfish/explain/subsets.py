@@ -7,7 +7,7 @@ from typing import Final
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 
-from pilotfish.envoy.naming import BLACK_HOLE, outbound_cluster
+from pilotfish.envoy.naming import BLACK_HOLE, outbound_cluster, usual_name
 from pilotfish.explain.endpoints import find_endpoints
 from pilotfish.explain.held import Held
 from pilotfish.explain.trace import Rejected
@@ -37,6 +37,7 @@ def why_empty(held: Held, cluster: Cluster, is_routed: bool) -> str:
     if not host:
         return f"{cluster.name} has no endpoint that may be used"
     whole = held.cluster(outbound_cluster(int(port), "", host)) if subset else None
+    host = usual_name(host)
     if whole is not None and find_endpoints(held, whole).chosen:
         asked = _asked(held, cluster, subset)
         return f"no ready pod of {host} has {asked}" if asked else f"{host} has no ready pod of the subset {subset}"

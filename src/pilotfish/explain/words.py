@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from pilotfish.envoy.naming import usual_name
 from pilotfish.explain.trace import End, Outcome, Side, Stage, Step, Trace, Verdict
 from pilotfish.model.wellknown import INBOUND_PORT, OUTBOUND_PORT
 
@@ -113,7 +114,7 @@ _SAID: Final = {
 
 def say_cluster(name: str) -> str:
     """Istio's `outbound|PORT|SUBSET|HOST` in words; another name as it is."""
-    parts = name.split("|")
+    parts = usual_name(name).split("|")
     if len(parts) != 4 or parts[0] != "outbound":
         return name
     _, port, subset, host = parts
@@ -164,7 +165,7 @@ def say_asked(step: Step, owner: Owner) -> str:
 
 
 def _by(pods: str, machine: str) -> str:
-    whose = f"machine {machine}, for {pods}" if machine else pods
+    whose = f"{machine}, for {pods}" if machine else pods
     return f" by the proxy of {whose}" if pods else ""
 
 

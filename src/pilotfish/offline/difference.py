@@ -146,7 +146,7 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 def _proxies(before: World, after: World) -> tuple[tuple[tuple[str, ...], tuple[ResourceChange, ...]], ...]:
     alike: dict[tuple[ResourceChange, ...], list[str]] = {}
-    for name in sorted({*before.proxies, *after.proxies}):
+    for name in sorted({*before.connected, *after.connected}):
         changes = tuple(_changes(before, after, name))
         if changes:
             alike.setdefault(changes, []).append(name)
@@ -154,7 +154,7 @@ def _proxies(before: World, after: World) -> tuple[tuple[tuple[str, ...], tuple[
 
 
 def _changes(before: World, after: World, name: str) -> Iterator[ResourceChange]:
-    old, new = before.proxies.get(name), after.proxies.get(name)
+    old, new = before.connected.get(name), after.connected.get(name)
     if old is not None and new is not None:
         yield from _resources(before.mesh.resources(old), after.mesh.resources(new))
     else:

@@ -9,11 +9,14 @@ import msgspec
 import yaml
 
 from pilotfish.model import Proxy
-from pilotfish.model.proxy import CERTIFIED, NodeId
+from pilotfish.model.proxy import CERTIFIED, NodeId, ProxyType
 from pilotfish.model.service import TOPOLOGY_LABELS
 from pilotfish.model.struct import Frozen
 from pilotfish.model.wellknown import namespace_domain
+from pilotfish.offline.planning import PODS
 
+MACHINE: Final = "machine-0"
+"""What the machine is called, where nobody says it."""
 _TYPES: Final = {"gateway": "router"}
 """How a node id calls them where people call them otherwise."""
 
@@ -82,3 +85,19 @@ def describe_proxy(
     known = {"NAMESPACE": namespace, "INSTANCE_IPS": ",".join(listed), "LABELS": dict(labels or {}), CERTIFIED: "true"}
     said = {**known, **(metadata or {})}
     return Proxy.parse(f"{_TYPES.get(type, type)}~{node_id.partition('~')[2]}", said)
+
+
+def describe_machine(name: str, namespace: str) -> Proxy:
+    """The one of a machine, by the machine's name and the mesh's root namespace."""
+    address = str(PODS.network_address + 1)
+    node_id = NodeId(address, name, namespace, namespace_domain(namespace), ProxyType.NODE)
+    return Proxy(
+        str(node_id),
+        name,
+        namespace,
+        node_id.domain,
+        (address,),
+        type=ProxyType.NODE,
+        certified=True,
+        netns_prefix=f"/run/netns/pf-{name}.",
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 
 from pilotfish.capture import RuleSet, rules
 from pilotfish.config.kubernetes import Pod
@@ -23,7 +24,8 @@ from pilotfish.offline.world import World
 def build_scene(world: World) -> Scene:
     manifests = world.mesh.desired.manifests
     pods = ((ref, m.resource) for ref, m in sorted(manifests.items()) if ref.kind is POD)
-    stations = (_station(world, ref, pod) for ref, pod in pods if isinstance(pod, Pod))
+    shared = {machine: cache(partial(_held, world, machine)) for machine in set(world.machines.values())}
+    stations = (_station(world, ref, pod, shared) for ref, pod in pods if isinstance(pod, Pod))
     return Scene({each.name: each for each in stations}, partial(_frontends, world))
 
 
@@ -32,20 +34,21 @@ def _frontends(world: World) -> tuple[Frontend, ...]:
     return tuple(each for ref in services for each in world.mesh.graph.get(frontends_of, ref))
 
 
-def _station(world: World, ref: ObjectRef, pod: Pod) -> Station:
+def _station(world: World, ref: ObjectRef, pod: Pod, shared: Mapping[Proxy, Callable[[], Held | None]]) -> Station:
+    """`shared`: what the machines' proxies hold."""
     name = f"{ref.name}.{ref.namespace}"
-    sidecar = world.sidecars.get(name)
+    sidecar, proxy, machine = world.sidecars.get(name), world.proxies.get(name), world.machines.get(name)
     return Station(
         name=name,
         namespace=ref.namespace,
         addresses=tuple(dict.fromkeys((pod.status.pod_ip, *(ip.ip for ip in pod.status.pod_ips)))),
         captured=sidecar is not None and sidecar.capture is not None,
         _rules=partial(_rules, sidecar),
-        _held=partial(_held, world, name),
-        _names=partial(
-            world.mesh.names, world.proxies.get(name) or Proxy.of_pod(ref.name, ref.namespace, ("0.0.0.0",))
-        ),
+        _held=shared[machine] if machine is not None else partial(_held, world, proxy),
+        _names=partial(world.mesh.names, proxy or Proxy.of_pod(ref.name, ref.namespace, ("0.0.0.0",))),
         is_gateway=sidecar is not None and sidecar.type is ProxyType.ROUTER,
+        machine=machine.name if machine is not None else "",
+        netns=f"{machine.netns_prefix}{ref.namespace}.{ref.name}" if machine is not None else "",
         _identity=partial(_identity, world, ref.namespace, pod.spec.service_account_name or "default"),
     )
 
@@ -60,8 +63,7 @@ def _rules(sidecar: Sidecar | None, family: Family) -> RuleSet:
     return rules(sidecar.capture, family)
 
 
-def _held(world: World, name: str) -> Held | None:
-    proxy = world.proxies.get(name)
+def _held(world: World, proxy: Proxy | None) -> Held | None:
     if proxy is None:
         return None
     return Held.of_lookup(Lookup(world.mesh.graph, proxy), partial(describe_subset, world))

@@ -22,7 +22,7 @@ from pilotfish.model.target import parse_target
 from pilotfish.model.wellknown import PROXY_CONTAINER
 from pilotfish.node.gateways import find_problems
 from pilotfish.offline.planning import plan
-from pilotfish.offline.proxies import describe_proxy
+from pilotfish.offline.proxies import MACHINE, describe_machine, describe_proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,13 @@ class World:
     mesh: Mesh
     """What discovery would know: with all that a mesh adds."""
     proxies: Mapping[str, Proxy]
-    """By `name.namespace`, in order."""
+    """By `name.namespace`, in order; of a pod that its machine's proxy serves, the one that it would have."""
     workloads: Mapping[str, ObjectRef]
     """Of every pod, by `name.namespace`: the Deployment whose it is, or the pod itself."""
     sidecars: Mapping[str, Sidecar] = field(default_factory=dict, repr=False)
     """By `name.namespace` as well: what a pod has of the mesh."""
+    machines: Mapping[str, Proxy] = field(default_factory=dict, repr=False)
+    """Those proxies, by the pods (`name.namespace`) that they serve."""
     pod_problems: tuple[Problem, ...] = field(default=(), repr=False)
     """What is wrong with what pods ask of their sidecars."""
     now: float = 0.0
@@ -49,6 +51,12 @@ class World:
         between = (locate(p, manifests.get(p.ref) if p.ref else None) for p in self.mesh.problems(self.now))
         of_gateways = find_problems(manifests)
         return tuple(dict.fromkeys((*self.desired.problems, *self.pod_problems, *of_gateways, *between)))
+
+    @property
+    def connected(self) -> Mapping[str, Proxy]:
+        """Those that discovery would serve, by `name.namespace`."""
+        own = {name: proxy for name, proxy in self.proxies.items() if name not in self.machines}
+        return own | {str(proxy): proxy for proxy in self.machines.values()}
 
     def find(self, name: str, namespace: str) -> tuple[Proxy, ...]:
         """The proxies of `find_pods`."""
@@ -80,6 +88,7 @@ def build(desired: DesiredState, now: float = 0.0, revision: Revision | None = N
     proxies: dict[str, Proxy] = {}
     workloads: dict[str, ObjectRef] = {}
     sidecars: dict[str, Sidecar] = {}
+    machines: dict[str, Proxy] = {}
     problems: list[Problem] = []
     for ref, manifest in sorted(planned.items()):
         pod = manifest.resource
@@ -115,10 +124,12 @@ def build(desired: DesiredState, now: float = 0.0, revision: Revision | None = N
             if proxy is not None:
                 proxies[str(proxy)] = proxy
                 sidecars[str(proxy)] = sidecar
+            if proxy is not None and sidecar.on_node:
+                machines[str(proxy)] = describe_machine(pod.spec.node_name, desired.mesh_config.root_namespace)
     mesh = Mesh()
     mesh.apply(replace(desired, manifests=planned))
     located = (locate(p, desired.manifests.get(p.ref) if p.ref else None) for p in problems)
-    return World(desired, mesh, proxies, workloads, sidecars, tuple(dict.fromkeys(located)), now)
+    return World(desired, mesh, proxies, workloads, sidecars, machines, tuple(dict.fromkeys(located)), now)
 
 
 def _is_given_one(pod: Pod, of_namespace: Mapping[str, str], revision: Revision) -> bool:
@@ -129,11 +140,12 @@ def _is_given_one(pod: Pod, of_namespace: Mapping[str, str], revision: Revision)
 
 
 def _marked(pod: Pod, sidecar: Sidecar) -> Pod:
-    """With the labels and annotations that it gets with its sidecar."""
+    """With the labels and annotations that it gets with its sidecar, and the machine that it is on."""
     labels = {**sidecar.labels, **pod.metadata.labels}
     annotations = {**pod.metadata.annotations, **sidecar.annotations}
     metadata = msgspec.structs.replace(pod.metadata, labels=labels, annotations=annotations)
-    return msgspec.structs.replace(pod, metadata=metadata)
+    on = pod.spec.node_name or (MACHINE if sidecar.on_node else "")
+    return msgspec.structs.replace(pod, metadata=metadata, spec=msgspec.structs.replace(pod.spec, node_name=on))
 
 
 def _metadata(namespace: Manifest | None) -> Metadata:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
+from pilotfish.envoy.naming import usual_name
 from pilotfish.explain.owner import Owner, find_ref
 from pilotfish.explain.trace import Side, Stage, Step, Trace
 from pilotfish.mesh.ingresses import made_of
@@ -25,8 +27,14 @@ def find_owners(known: Known, trace: Trace, locate: Locate) -> Mapping[int, Owne
 
 def find_fields(known: Known, trace: Trace) -> Mapping[int, FieldRef]:
     """The same, by who does not know where they were written."""
+    trace = replace(trace, steps=tuple(map(_as_usual, trace.steps)))
     found = ((step.id, next(iter(_claims(known, trace, step)), None)) for step in trace.steps)
     return {id: _written(known, claim) for id, claim in found if claim is not None}
+
+
+def _as_usual(step: Step) -> Step:
+    """What a machine's proxy took, by the name that it has for all else that is known of it."""
+    return replace(step, name=usual_name(step.name)) if step.machine else step
 
 
 def locate_in(known: Known) -> Locate:

@@ -16,14 +16,16 @@ from aiohttp import web
 from pilotfish.config.desired import DesiredState
 from pilotfish.discovery.mesh import Mesh
 from pilotfish.discovery.plane import ControlPlane
+from pilotfish.envoy.machine.resources import pods_of
 from pilotfish.model import ObjectRef, Proxy
+from pilotfish.model.proxy import ProxyType
 from pilotfish.runtime.control.views import OwnerView
 from pilotfish.runtime.discovery.pages import Handler, answer
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What `offline.owners` asks, of the proxies that are connected."""
+    """What `offline.owners` asks, of the proxies that are connected, and of the pods that a machine's serves."""
 
     mesh: Mesh
     proxies: Mapping[str, Proxy]
@@ -31,7 +33,8 @@ class Served:
     @classmethod
     def by(cls, plane: ControlPlane) -> Served:
         connected = (session.proxy for session in plane.roster.sessions.values())
-        return cls(plane.mesh, {str(proxy): proxy for proxy in connected})
+        served = (each for proxy in connected for each in _served(plane.mesh, proxy))
+        return cls(plane.mesh, {str(proxy): proxy for proxy in served})
 
     @property
     def desired(self) -> DesiredState:
@@ -41,6 +44,10 @@ class Served:
     def workloads(self) -> Mapping[str, ObjectRef]:
         """None: discovery is told of pods, and the node, which made them, says of what."""
         return {}
+
+
+def _served(mesh: Mesh, proxy: Proxy) -> tuple[Proxy, ...]:
+    return pods_of(mesh.graph, proxy) if proxy.type is ProxyType.NODE else (proxy,)
 
 
 def owners_page(plane: ControlPlane) -> Handler:
