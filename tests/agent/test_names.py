@@ -7,6 +7,7 @@ from dnslib import EDNS0, QTYPE, RCODE, RR, DNSError, DNSHeader, DNSQuestion, DN
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pilotfish.agent.dnswire import Kind
 from pilotfish.agent.names import Forward, Reply, resolve
 from pilotfish.model.names import NameTable, Port
 
@@ -139,6 +140,17 @@ def test_a_name_that_exists_without_such_a_record(name: str, kind: str) -> None:
     assert reply is not None
     assert (reply.header.rcode, reply.rr) == (RCODE.NOERROR, [])
     assert [QTYPE[record.rtype] for record in reply.auth] == ["SOA"], "or nobody may remember it (RFC 2308)"
+
+
+@pytest.mark.parametrize("name", ["calculator.vm.svc.cluster.local", "www.google.com", "nobody.svc.cluster.local"])
+def test_whoever_reaches_no_ipv4_is_told_of_none(name: str) -> None:
+    """That there is no such name nobody says before the other family was asked for."""
+    found = resolve(DNSRecord.question(name, "A").pack(), TABLE, without=Kind.A)
+    assert isinstance(found, Reply)
+    reply = DNSRecord.parse(found.packet)
+    assert (reply.header.rcode, reply.rr) == (RCODE.NOERROR, [])
+    question = DNSRecord.question(name, "AAAA").pack()
+    assert resolve(question, TABLE, without=Kind.A) == resolve(question, TABLE)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """Fixtures of the end-to-end tests."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.e2e.alone import Started
 from tests.e2e.harness import MakeMesh, running_mesh
 
 
@@ -16,3 +19,10 @@ def _root() -> None:
 @pytest.fixture(scope="session")
 def make_mesh() -> MakeMesh:
     return running_mesh
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Started]:
+    started = Started(tmp_path)
+    yield started
+    started.stop()

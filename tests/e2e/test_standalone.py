@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pilotfish.identity.requests import new_key
 from pilotfish.identity.tokens import Claims, make_token, public_key
 from pilotfish.model.private import reveal
 from pilotfish.runtime.linux.netns import NetNs
+from tests.e2e.alone import Started, answers, inside, joined
 from tests.e2e.harness import PILOTFISH, run
 from tests.waiting import wait_until
 
@@ -43,65 +43,10 @@ status: {{podIP: {POD_IP}}}
 
 @pytest.fixture
 def namespaces() -> Iterator[None]:
-    """Two namespaces and a cable between them."""
-    try:
-        for name in (POD, CLIENT):
-            run("ip", "netns", "add", name)
-            run("ip", "-n", name, "link", "set", "lo", "up")
-        run("ip", "-n", POD, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", CLIENT)
-        for name, address in ((POD, POD_IP), (CLIENT, CLIENT_IP)):
-            run("ip", "-n", name, "address", "add", f"{address}/24", "dev", "eth0")
-            run("ip", "-n", name, "link", "set", "eth0", "up")
-        run("ip", "-n", POD, "route", "add", "default", "via", CLIENT_IP)
+    with joined((POD, POD_IP), (CLIENT, CLIENT_IP)):
         NetNs.named(CLIENT).sysctl({"ipv4/ip_forward": "1"})  # what nobody has is refused at once
         run("ip", "-n", CLIENT, "route", "add", "unreachable", "default")
         yield
-    finally:
-        for name in (POD, CLIENT):
-            run("ip", "netns", "delete", name, check=False)
-
-
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[Started]:
-    started = Started(tmp_path)
-    yield started
-    started.stop()
-
-
-class Started:
-    """Commands in the background, each with a log; all are ended in the end."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-
-    def start(self, name: str, *command: str | Path) -> subprocess.Popen[bytes]:
-        with self.log(name).open("wb") as log:
-            process = subprocess.Popen([str(c) for c in command], stdout=log, stderr=log)
-        self.processes[name] = process
-        return process
-
-    def log(self, name: str) -> Path:
-        return self.folder / f"{name}.log"
-
-    def stop(self) -> None:
-        for process in reversed(self.processes.values()):
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-        for process in self.processes.values():
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def inside(namespace: str, *command: str | Path) -> tuple[str | Path, ...]:
-    return ("ip", "netns", "exec", namespace, *command)
-
-
-def answers(namespace: str, url: str) -> bool:
-    return run(*inside(namespace, "curl", "-sSf", "-m", "3", "-o", "/dev/null", url), check=False).returncode == 0
 
 
 def test_the_parts_make_a_mesh_by_hand(namespaces: None, started: Started, tmp_path: Path) -> None:

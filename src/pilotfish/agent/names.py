@@ -93,12 +93,17 @@ Own = Mapping[str, tuple[str, ...]]
 
 
 def resolve(
-    packet: bytes, table: NameTable, over_udp: bool = True, own: Own = NO_NAMES, alone: bool = True
+    packet: bytes,
+    table: NameTable,
+    over_udp: bool = True,
+    own: Own = NO_NAMES,
+    alone: bool = True,
+    without: Kind | None = None,
 ) -> Reply | Forward | None:
     """What becomes of one query. None for what is no DNS query at all: it is not answered.
 
     `alone`: nobody else knows names below the cluster's domain. In a cluster its own DNS does, and is asked for those
-    that `table` lacks.
+    that `table` lacks. `without`: who asks reaches no address of this type, so that no name has one.
     """
     query = parse_query(packet)
     if query is None:
@@ -107,6 +112,8 @@ def resolve(
         return Reply(render_failure(packet, query))
     limit = query.udp_limit if over_udp else TCP_MOST
     failure = render(query, Answer(Rcode.SERVFAIL, authoritative=False), limit)
+    if query.kind == without and query.category == IN and not query.version:
+        return Reply(render(query, Answer(authoritative=False), limit))
     answer = _answer(query, table, own, alone)
     if answer is None:
         return Forward(packet, failure)

@@ -172,11 +172,12 @@ def check(config: str | None, flags: dict[str, object], output: str, addresses: 
     It reads no rules and needs no privileges: as the proxy's user it calls this namespace's own address, and looks
     whether that arrives at the proxy's inbound port. Nothing else may listen there yet.
     """
-    from pilotfish.runtime.capture import check as checked
+    from pilotfish.runtime.capture.check import find_uncaptured
+    from pilotfish.runtime.linux.addresses import find_addresses
 
     spec = read_spec(config, flags)
-    own = tuple(addresses.split(",")) if addresses else checked.find_addresses()
-    missing = asyncio.run(checked.find_uncaptured(spec, own, wait))
+    own = tuple(addresses.split(",")) if addresses else find_addresses()
+    missing = asyncio.run(find_uncaptured(spec, own, wait))
     if output == "json":
         click.echo(json.dumps({"addresses": list(own), "uncaptured": [{"address": a, "why": w} for a, w in missing]}))
     else:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from pilotfish.agent.dnswire import Kind
 from pilotfish.agent.draining import DrainPolicy
 from pilotfish.agent.metrics import AgentFigures
 from pilotfish.agent.taken import Taken
@@ -23,6 +24,7 @@ from pilotfish.runtime.agent.proxying import MakeProxy
 from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
 from pilotfish.runtime.agent.workload import watch_workload
 from pilotfish.runtime.discovery.client import DiscoveryClient
+from pilotfish.runtime.linux.addresses import find_addresses
 
 _EMPTY_TABLE = NameTable(version="none")
 """Of an agent that was given no source of names: below the cluster's domain there are none."""
@@ -93,7 +95,10 @@ class Agent:
             await self._proxy.prepare()
             await self._http.start(self.spec.netns, self.spec.proxy_config.status_port)
             await self._dns.start(self.spec.netns, owner=self.spec.user)
-            await self._proxy_dns.start(self.spec.netns, PROXY_DNS_PORT, self.spec.user, hosts=("127.0.0.1",))
+            unreached = _unreached(find_addresses(self.spec.netns))
+            await self._proxy_dns.start(
+                self.spec.netns, PROXY_DNS_PORT, self.spec.user, hosts=("127.0.0.1",), without=unreached
+            )
         except BaseException:
             await self._close()
             raise
@@ -229,3 +234,8 @@ class Agent:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _unreached(addresses: tuple[str, ...]) -> Kind | None:
+    """Envoy takes a name's IPv4 address before its IPv6 address, which is of no use where there is no IPv4."""
+    return Kind.A if addresses and all(":" in address for address in addresses) else None

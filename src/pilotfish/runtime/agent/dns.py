@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, cast
 
+from pilotfish.agent.dnswire import Kind
 from pilotfish.agent.names import NO_NAMES, Forward, Own, Reply, resolve
 from pilotfish.model.names import NameTable
 from pilotfish.model.wellknown import DNS_PROXY_PORT
@@ -41,6 +42,7 @@ class NameServer:
         self._forwarder = forwarder
         self._own = own
         self._alone = alone
+        self._without: Kind | None = None
         self._conversations = _Allowance(_MOST_CONNECTIONS)
         self._forwarding = _Allowance(_MOST_FORWARDED)
         self._streams = StreamServer(self._serve_stream)
@@ -57,13 +59,16 @@ class NameServer:
         port: int = DNS_PROXY_PORT,
         owner: int | None = None,
         hosts: tuple[str, ...] = _HOSTS,
+        without: Kind | None = None,
     ) -> None:
         """On the loopback, or on `hosts`. AgentError if the port is taken. Without IPv6, over IPv4 alone.
 
-        `owner`: the sidecar's uid. Conntrack only knows an answer, and turns its addresses back, in the zone of its
-        question, which the capture rules give to answers of that user's sockets (`capture.raw`).
+        `without`: as `names.resolve` has it. `owner`: the sidecar's uid. Conntrack only knows an answer, and turns its
+        addresses back, in the zone of its question, which the capture rules give to answers of that user's sockets
+        (`capture.raw`).
         """
         loop = asyncio.get_running_loop()
+        self._without = without
         for host in hosts:
             try:
                 with owned_by(owner):
@@ -97,7 +102,7 @@ class NameServer:
 
     def _resolve(self, packet: bytes, over_udp: bool) -> Reply | Forward | None:
         self.queries += 1
-        return resolve(packet, self._table(), over_udp, self._own, self._alone)
+        return resolve(packet, self._table(), over_udp, self._own, self._alone, self._without)
 
     async def _forward_datagram(self, forward: Forward, send: Callable[[bytes], None]) -> None:
         send(await self._forward(forward, over_udp=True))

@@ -19,7 +19,6 @@ from typing import Final
 
 from pilotfish.capture import CaptureSpec
 from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.linux import netlink
 
 _ASKED_PORT: Final = 15002
 """Nobody's: neither an app's, as all from 15000 on are the proxy's, nor the proxy's."""
@@ -29,25 +28,6 @@ _PATIENCE: Final = 1.0
 """Seconds for one connection, which never leaves the namespace."""
 _ORIGINAL_DESTINATION: Final = 80
 """SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST (linux/netfilter_ipv4.h, netfilter_ipv6/ip6_tables.h)."""
-_GET_ADDRESSES: Final = 22
-_IFA_ADDRESS: Final = 1
-_IFADDRMSG: Final = struct.Struct("=BBBBI")
-"""Family, length of the prefix, flags, scope, index of the interface (rtnetlink(7))."""
-_GLOBAL, _LOOPBACK = 0, 1
-
-
-def find_addresses() -> tuple[str, ...]:
-    """The addresses of this namespace that others reach, as its interfaces have them."""
-    with netlink.opened(None, netlink.ROUTE) as link:
-        found = [_parse_address(data) for data in link.dump(_GET_ADDRESSES, bytes(_IFADDRMSG.size))]
-    return tuple(address for address in found if address)
-
-
-def _parse_address(data: bytes) -> str:
-    """Empty for one that is of use in this namespace or on its link alone."""
-    _, _, _, scope, interface = _IFADDRMSG.unpack_from(data)
-    packed = netlink.parse_attributes(data[_IFADDRMSG.size :]).get(_IFA_ADDRESS, b"")
-    return str(ipaddress.ip_address(packed)) if scope == _GLOBAL and interface != _LOOPBACK and packed else ""
 
 
 async def find_uncaptured(spec: CaptureSpec, addresses: tuple[str, ...], wait: float) -> tuple[tuple[str, str], ...]:

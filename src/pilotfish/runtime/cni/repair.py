@@ -15,11 +15,11 @@ from typing import Final
 from pilotfish.cluster.paths import item
 from pilotfish.cni.pod import NodePod, find_broken, find_capture
 from pilotfish.model.kinds import POD
-from pilotfish.runtime.capture.check import find_addresses
 from pilotfish.runtime.cluster.api import Api
 from pilotfish.runtime.cluster.errors import ApiError
 from pilotfish.runtime.cni.captures import Captures
 from pilotfish.runtime.errors import MachineError
+from pilotfish.runtime.linux.addresses import find_addresses
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.thread import in_thread
 
