@@ -7,6 +7,7 @@ import pty
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,14 @@ PILOTFISH = Path(sys.executable).parent / "pilotfish"
 @pytest.fixture
 def running(mesh: FakeMesh, netns: NetNs) -> Iterator[FakeMesh]:
     """A mesh with one pod, whose app container is a process in the namespace."""
-    spec = ProcessSpec(
-        ("sleep", "60"), {"PATH": "/usr/bin:/bin", "GREETING": "hello"}, cwd="/tmp", uid=1234, gid=1234, netns=netns
-    )
+    with run_pod(mesh, netns):
+        yield mesh
+
+
+@contextmanager
+def run_pod(mesh: FakeMesh, netns: NetNs) -> Iterator[None]:
+    env = {"PATH": "/usr/bin:/bin", "GREETING": "hello"}
+    spec = ProcessSpec(("sleep", "60"), env, cwd="/tmp", uid=1234, gid=1234, netns=netns, userns=netns.owner())
     launch = mesh.directory / "app.launch.json"
     spec.save(launch)
     process = subprocess.Popen(["nsenter", f"--net={netns.path}", "sleep", "60"])
@@ -42,9 +48,11 @@ def running(mesh: FakeMesh, netns: NetNs) -> Iterator[FakeMesh]:
     mesh.set(
         pods=(pod("webapp-0", containers=containers, **where), pod("two", containers=(*containers, broken), **where))
     )
-    yield mesh
-    process.kill()
-    process.wait()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def execute(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -65,6 +73,17 @@ def test_the_network_is_the_pods(running: FakeMesh, netns: NetNs) -> None:
     for name in ("app", "istio-proxy"):
         done = execute("webapp-0", "-c", name, "--", "readlink", "/proc/self/ns/net")
         assert done.stdout == f"net:[{netns.path.stat().st_ino}]\n"
+
+
+def test_the_user_namespace_is_the_containers(mesh: FakeMesh, owned_netns: NetNs) -> None:
+    owner = owned_netns.owner()
+    assert owner is not None
+    with run_pod(mesh, owned_netns), owner.opened() as descriptor:
+        done = execute("webapp-0", "--", "sh", "-c", "readlink /proc/self/ns/user; ls /proc/self/fd; id -u; exit 42")
+        assert done.stdout.split() == [f"user:[{os.fstat(descriptor).st_ino}]", "0", "1", "2", "3", "1234"]
+        assert (done.returncode, done.stderr) == (42, "")
+        archive = subprocess.run([PILOTFISH, "cp", "webapp-0:/etc/hostname", "-"], capture_output=True, check=False)
+        assert archive.returncode == 0, archive.stderr
 
 
 def test_the_sidecar_is_entered_as_its_user(running: FakeMesh) -> None:

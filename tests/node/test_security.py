@@ -53,3 +53,20 @@ def test_root_where_it_may_not_be_is_refused_in_kubernetes_words(pod: str, own: 
 )
 def test_others_start(pod: str, own: str) -> None:
     assert isinstance(built(pod, own), Security)
+
+
+@pytest.mark.parametrize(
+    ("own", "of_its_pod"),
+    [
+        ("{}", True),
+        ("{capabilities: {drop: [ALL]}}", True),
+        ("{capabilities: {add: [NET_ADMIN, NET_BROADCAST]}}", True),
+        ("{capabilities: {add: [IPC_LOCK]}}", False),
+        ("{capabilities: {drop: [ALL], add: [SYS_TIME]}}", False),
+        ("{privileged: true}", False),
+    ],
+)
+def test_who_has_rights_over_the_machine(own: str, of_its_pod: bool) -> None:
+    made = built("{}", own)
+    assert isinstance(made, Security)
+    assert made.of_its_pod is of_its_pod

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pilotfish.model import capabilities
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux import syscalls
 from pilotfish.runtime.linux.netns import NetNs, list_names
@@ -144,6 +145,61 @@ async def test_files_belong_to_whom_they_did(network: MeshNetwork, tmp_path: Pat
     os.chown(file, 4_000_000_000, 3_000_000_000)
     spec = ProcessSpec(("stat", "-c", "%u %g", str(file)), ENV, userns=network.userns, stdout=PIPE, stderr=STDOUT)
     assert await said(spec) == (0, "4000000000 3000000000")
+
+
+def app(pod: NetNs, *argv: str, inside: bool = True, add: str = "") -> ProcessSpec:
+    """Root, with what every container may do, in a pod whose network is owned."""
+    return ProcessSpec(
+        argv,
+        ENV,
+        netns=pod,
+        userns=pod.owner() if inside else None,
+        bounding=capabilities.DEFAULT | ({add} if add else set()),
+        stdout=PIPE,
+        stderr=STDOUT,
+    )
+
+
+CHANGE = ("ip", "link", "set", "lo", "mtu", "60000")
+AS_OWNER = ("setpriv", f"--reuid={2**32 - 2}", "--clear-groups")
+
+
+async def test_an_apps_root_may_not_change_its_network_whoever_it_becomes(network: MeshNetwork) -> None:
+    """The last one shows what for it is in the user namespace: from outside of it, its owner has all rights there."""
+    pod = await add(network, 2)
+    for before in ((), AS_OWNER):
+        code, text = await said(app(pod, *before, *CHANGE))
+        assert (code, "not permitted" in text) == (2, True), text
+    assert (await said(app(pod, *CHANGE, inside=False)))[0] == 2
+    assert await said(app(pod, *AS_OWNER, *CHANGE, inside=False)) == (0, "")
+
+
+async def test_an_app_may_do_what_it_was_given(network: MeshNetwork, tmp_path: Path) -> None:
+    pod = await add(network, 2)
+    file = tmp_path / "file"
+    file.touch()
+    assert await said(app(pod, "chown", "12345:12346", str(file))) == (0, "")
+    assert (file.stat().st_uid, file.stat().st_gid) == (12345, 12346)
+    raw = "import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); socket.socket().bind(('0.0.0.0', 80))"
+    for command in (
+        ("/usr/bin/python3", "-c", raw),
+        ("cat", "/etc/shadow"),
+        ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "true"),
+        ("chroot", "/", "true"),
+        ("sh", "-c", "setpriv --reuid=1000 --clear-groups sleep 60 & kill $!"),
+        ("unshare", "--user", "--map-root-user", "--net", "true"),
+    ):
+        code, text = await said(app(pod, *command))
+        assert code == 0, text
+    assert await said(app(pod, *CHANGE, add="CAP_NET_ADMIN")) == (0, "")
+
+
+async def test_an_app_enters_no_other_pods_network(network: MeshNetwork) -> None:
+    one, other = await add(network, 2), await add(network, 3)
+    for before in ((), AS_OWNER):
+        for path in (other.path, network.node.path):
+            code, text = await said(app(one, *before, "nsenter", f"--net={path}", *WHERE, add="CAP_NET_ADMIN"))
+            assert (code, "not permitted" in text) == (1, True), text
 
 
 async def test_it_goes_with_the_mesh(network: MeshNetwork) -> None:

@@ -29,6 +29,13 @@ class Security:
     no_new_privileges: bool = False
     read_only_root: bool = False
 
+    @property
+    def of_its_pod(self) -> bool:
+        """It has no capability but those that every container has, and those over its pod's network. Others the kernel
+        asks of the machine's own users, and would not take from one of a user namespace."""
+        own = capabilities.DEFAULT | {"CAP_NET_ADMIN", "CAP_NET_BROADCAST"}
+        return self.capabilities is not None and self.capabilities <= own
+
 
 def build(spec: PodSpec, container: Container, image: Image | None) -> Security | Missing:
     """Or why it may not start."""

@@ -171,6 +171,8 @@ class Containers:
             no_new_privileges=security.no_new_privileges,
             read_only_root=security.read_only_root,
             netns=self._sandbox.netns,
+            # Where a user namespace owns the pod's network, a container outside of it could take the owner's user.
+            userns=self._sandbox.netns.owner() if security.of_its_pod else None,
             pidns=await self._sandbox.enter(),
             hidden=self._sandbox.private,
             hostname=self._identity.spec.hostname or self._identity.name,
