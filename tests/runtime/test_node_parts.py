@@ -365,7 +365,8 @@ async def test_a_name_is_one_meshs_alone_wherever_its_directory_is(tmp_path: Pat
 def test_a_missing_program_is_named_with_the_package_that_has_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for program in ("ip", "iptables-restore", "iptables-save", "ip6tables-restore", "ip6tables-save"):
+    tables = ("iptables-restore", "iptables-save", "ip6tables-restore", "ip6tables-save")
+    for program in ("ip", *tables, "nsenter", "unshare"):
         (tmp_path / program).symlink_to("/bin/true")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CannotStart, match=r"^nft can't be found in PATH; install it: apt-get install nftables$"):

@@ -1,0 +1,150 @@
+"""The real Envoy, as the machine's: it listens and calls in pods' network namespaces, and has no right but that."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pilotfish.runtime.agent.envoy import find_envoy
+from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.linux.process import STDOUT, Process, ProcessSpec, start
+from pilotfish.runtime.net.leftovers import sweep
+from pilotfish.runtime.net.network import MeshNetwork
+from tests.waiting import until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+MESH = f"t{os.getpid()}e"
+
+
+@pytest.fixture
+async def network() -> AsyncIterator[MeshNetwork]:
+    made = await MeshNetwork.create(MESH)
+    yield made
+    await sweep(MESH)
+
+
+async def add(network: MeshNetwork, number: int, owned: bool = True) -> NetNs:
+    addresses = (str(network.subnets.v4[number]), str(network.subnets.v6[number]))
+    return await network.add_pod("vm", f"pod-{number}", addresses, owned=owned)
+
+
+def address(host: str, port: int, netns: NetNs | None = None) -> dict[str, Any]:
+    inside = {"network_namespace_filepath": str(netns.path)} if netns else {}
+    return {"socket_address": {"address": host, "port_value": port, **inside}}
+
+
+def listener(pod: NetNs) -> dict[str, Any]:
+    """What the pod's captured port gets is passed to its app, from within."""
+    proxy = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        "stat_prefix": "in",
+        "cluster": pod.name,
+    }
+    return {
+        "name": pod.name,
+        "address": address("0.0.0.0", 15006, pod),
+        "filter_chains": [{"filters": [{"name": "tcp", "typed_config": proxy}]}],
+    }
+
+
+def cluster(pod: NetNs) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": address("127.0.0.1", 8080)}}
+    return {
+        "name": pod.name,
+        "connect_timeout": "2s",
+        "upstream_bind_config": {"source_address": address("127.0.0.6", 0, pod)["socket_address"]},
+        "load_assignment": {"cluster_name": pod.name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
+
+
+async def run_envoy(network: MeshNetwork, directory: Path, *pods: NetNs) -> Process:
+    config = directory / "envoy.json"
+    resources = {"listeners": [*map(listener, pods)], "clusters": [*map(cluster, pods)]}
+    config.write_text(json.dumps({"admin": {"address": address("127.0.0.1", 15000)}, "static_resources": resources}))
+    for folder in (directory, *directory.parents[:2]):
+        folder.chmod(0o755)
+    argv = (str(find_envoy()), "-c", str(config), "--concurrency", "2", "--disable-hot-restart", "-l", "warning")
+    spec = ProcessSpec(
+        argv,
+        {},
+        uid=1337,
+        gid=1337,
+        netns=network.node,
+        userns=network.userns,
+        keep_capabilities=frozenset(("CAP_SYS_ADMIN",)),
+        executable=argv[0],
+        stdout=str(directory / "log"),
+        stderr=STDOUT,
+    )
+    return await start(spec)
+
+
+async def serve(stack: AsyncExitStack, pod: NetNs) -> None:
+    """An app that says whose it is, and who calls."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"{pod.name} {writer.get_extra_info('peername')[0]}".encode())
+        writer.close()
+        await writer.wait_closed()
+
+    listening = pod.socket()
+    listening.bind(("127.0.0.1", 8080))
+    await stack.enter_async_context(await asyncio.start_server(answer, sock=listening))
+
+
+async def call(client: socket.socket, address: str, port: int, word: bytes = b"") -> str:
+    with client:
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, (address, port))
+        await loop.sock_sendall(client, word)
+        said = b""
+        while data := await loop.sock_recv(client, 4096):
+            said += data
+    return said.decode()
+
+
+async def test_it_listens_and_calls_in_pods_and_is_back_at_home(network: MeshNetwork, tmp_path: Path) -> None:
+    pods = [await add(network, 2), await add(network, 3)]
+    async with AsyncExitStack() as stack:
+        for pod in pods:
+            await serve(stack, pod)
+        envoy = await run_envoy(network, tmp_path, *pods)
+        stack.callback(envoy.close)
+
+        async def asked(number: int) -> str:
+            try:
+                return await call(network.node.socket(), str(network.subnets.v4[number]), 15006)
+            except OSError:
+                return ""
+
+        for number, pod in enumerate(pods, 2):
+            assert await until("Envoy listens", partial(asked, number)) == f"{pod.name} 127.0.0.6"
+        # Two threads, each of which has been in both.
+        said = await asyncio.gather(*(asked(2 + number % 2) for number in range(40)))
+        assert set(said) == {f"{pod.name} 127.0.0.6" for pod in pods}
+        request = b"GET /ready HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n\r\n"
+        assert "LIVE" in await call(network.node.socket(), "127.0.0.1", 15000, request)
+        threads = Path(f"/proc/{envoy.pid}/task").iterdir()
+        assert {(thread / "ns/net").stat().st_ino for thread in threads} == {network.node.path.stat().st_ino}
+        envoy.signal(signal.SIGKILL)
+        await envoy.wait()
+
+
+async def test_a_pod_that_is_not_owned_is_none_of_its(network: MeshNetwork, tmp_path: Path) -> None:
+    envoy = await run_envoy(network, tmp_path, await add(network, 2, owned=False))
+    try:
+        async with asyncio.timeout(10):
+            assert await envoy.wait() == 1
+        assert "Operation not permitted" in (tmp_path / "log").read_text()
+    finally:
+        envoy.signal(signal.SIGKILL)
+        envoy.close()
