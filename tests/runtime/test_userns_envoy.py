@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from pilotfish.runtime.agent.envoy import find_envoy
+from pilotfish.runtime.agent.holding import HeldPorts
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.process import STDOUT, Process, ProcessSpec, start
 from pilotfish.runtime.net.leftovers import sweep
@@ -22,6 +24,7 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 MESH = f"t{os.getpid()}e"
+WORKERS = 2
 
 
 @pytest.fixture
@@ -71,7 +74,16 @@ async def run_envoy(network: MeshNetwork, directory: Path, *pods: NetNs) -> Proc
     config.write_text(json.dumps({"admin": {"address": address("127.0.0.1", 15000)}, "static_resources": resources}))
     for folder in (directory, *directory.parents[:2]):
         folder.chmod(0o755)
-    argv = (str(find_envoy()), "-c", str(config), "--concurrency", "2", "--disable-hot-restart", "-l", "warning")
+    argv = (
+        str(find_envoy()),
+        "-c",
+        str(config),
+        "--concurrency",
+        str(WORKERS),
+        "--disable-hot-restart",
+        "-l",
+        "warning",
+    )
     spec = ProcessSpec(
         argv,
         {},
@@ -112,6 +124,13 @@ async def call(client: socket.socket, address: str, port: int, word: bytes = b""
     return said.decode()
 
 
+def established(pod: NetNs, count: int) -> bool:
+    """That many connections are at the pod's captured port, which nobody may have accepted."""
+    with pod.entered():
+        command = ("ss", "-Htn", "state", "established", "sport", "=", ":15006")
+        return len(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()) == count
+
+
 async def test_it_listens_and_calls_in_pods_and_is_back_at_home(network: MeshNetwork, tmp_path: Path) -> None:
     pods = [await add(network, 2), await add(network, 3)]
     async with AsyncExitStack() as stack:
@@ -137,6 +156,38 @@ async def test_it_listens_and_calls_in_pods_and_is_back_at_home(network: MeshNet
         assert {(thread / "ns/net").stat().st_ino for thread in threads} == {network.node.path.stat().st_ino}
         envoy.signal(signal.SIGKILL)
         await envoy.wait()
+
+
+async def test_who_calls_while_it_is_away_is_answered_by_the_next(network: MeshNetwork, tmp_path: Path) -> None:
+    """The agent that holds the port is in no user namespace of its own; the kernel gives it the same sockets' group."""
+    pod = await add(network, 2)
+    address = str(network.subnets.v4[2])
+    async with AsyncExitStack() as stack:
+        await serve(stack, pod)
+        first = await run_envoy(network, tmp_path, pod)
+        stack.callback(first.close)
+
+        async def asked() -> str:
+            try:
+                return await call(network.node.socket(), address, 15006)
+            except OSError:
+                return ""
+
+        await until("Envoy listens", asked)
+        held = HeldPorts(pod, 1337, WORKERS, transparent=False)
+        stack.callback(held.close)
+        held.hold((15006,))
+        assert await asked() == f"{pod.name} 127.0.0.6"
+        first.signal(signal.SIGKILL)
+        await first.wait()
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            waiting = [tasks.create_task(call(network.node.socket(), address, 15006)) for _ in range(4)]
+            await until("they are connected", partial(established, pod, 4))
+            second = await run_envoy(network, tmp_path, pod)
+            stack.callback(second.close)
+        assert {task.result() for task in waiting} == {f"{pod.name} 127.0.0.6"}
+        second.signal(signal.SIGKILL)
+        await second.wait()
 
 
 async def test_a_pod_that_is_not_owned_is_none_of_its(network: MeshNetwork, tmp_path: Path) -> None:
