@@ -101,8 +101,8 @@ def test_a_matcher_or_an_action_of_an_unknown_kind_may_lead_anywhere() -> None:
 
 
 def test_the_chains_of_a_pod_are_those_that_its_namespace_leads_to() -> None:
-    assert [each.name for each in reachable(listener(SCOPES, default=True), VM)] == ["vm", "vm-http"]
-    assert [each.name for each in reachable(listener(SCOPES, default=True), {})] == ["default"]
+    assert [each.chain.name for each in reachable(listener(SCOPES, default=True), VM)] == ["vm", "vm-http"]
+    assert [each.chain.name for each in reachable(listener(SCOPES, default=True), {})] == ["default"]
 
 
 def test_a_chain_that_there_is_not_takes_nothing() -> None:

@@ -5,7 +5,7 @@ Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/advance
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,7 +18,8 @@ from pilotfish.explain.call import Failure
 from pilotfish.explain.choice import Choice
 from pilotfish.explain.extensions import type_of
 from pilotfish.explain.filter_state import NETNS, FilterState
-from pilotfish.explain.match_tree import Decision, Value, decide
+from pilotfish.explain.match_branches import Value
+from pilotfish.explain.match_tree import Decision, Leaf, decide
 
 _INPUTS: Final = "envoy.extensions.matching.common_inputs.network.v3."
 _NAMES: Final = {NETNS: "the network namespace"}
@@ -60,22 +61,43 @@ def choose_by_matcher(listener: Listener, seen: Seen) -> Choice[FilterChain]:
     if chain is None:
         return Choice(None, f"its matcher takes {name}, which is no chain of its", found.rejected)
     lost = tuple(each for each in found.rejected if each.name != name)
-    return Choice(chain, " and ".join(leaf.why) or "its matcher takes nothing else", lost)
+    return Choice(chain, leaf.why or "its matcher takes nothing else", lost)
 
 
-def reachable(listener: Listener, state: FilterState) -> Iterator[FilterChain]:
-    """The chains that a connection may come to of which no more is known than what is noted down."""
+@dataclass(frozen=True, slots=True)
+class Reachable:
+    """A chain that a connection may come to."""
+
+    chain: FilterChain
+    asked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What its matcher asks for beside what is known: any of these values, by what they are of."""
+
+
+def reachable(listener: Listener, state: FilterState) -> Iterator[Reachable]:
+    """By a connection of which no more is known than what is noted down."""
+    default = [Reachable(listener.default_filter_chain)] if listener.HasField("default_filter_chain") else []
     if not listener.HasField("filter_chain_matcher"):
-        yield from listener.filter_chains
-    else:
-        found = decide(listener.filter_chain_matcher, _reader(Seen(state=state)), name_of)
-        names = {name_of(leaf.action) for leaf in found.leaves}
-        is_read = found.is_read and all(leaf.action.typed_config.Is(StringValue.DESCRIPTOR) for leaf in found.leaves)
-        yield from (each for each in listener.filter_chains if each.name in names or not is_read)
-        if not found.may_miss:
-            return
-    if listener.HasField("default_filter_chain"):
-        yield listener.default_filter_chain
+        yield from (*map(Reachable, listener.filter_chains), *default)
+        return
+    found = decide(listener.filter_chain_matcher, _reader(Seen(state=state)), name_of)
+    ways: dict[str, list[Leaf]] = {}
+    for leaf in found.leaves:
+        ways.setdefault(name_of(leaf.action), []).append(leaf)
+    is_read = found.is_read and all(leaf.action.typed_config.Is(StringValue.DESCRIPTOR) for leaf in found.leaves)
+    for chain in listener.filter_chains:
+        if chain.name in ways or not is_read:
+            asked = _asked(ways.get(chain.name, ()))
+            told = {_NAMES.get(key, "") for key, value in state.items() if value.text is not None}
+            yield Reachable(chain, {name: values for name, values in asked.items() if name not in told})
+    if found.may_miss:
+        yield from default
+
+
+def _asked(leaves: Sequence[Leaf]) -> Mapping[str, tuple[str, ...]]:
+    """What all ways to a chain ask for."""
+    ways = [{each.name: each.value for each in leaf.way if each.name} for leaf in leaves]
+    common = [name for name in ways[0] if all(name in way for way in ways)] if ways else []
+    return {name: tuple(dict.fromkeys(way[name] for way in ways)) for name in common}
 
 
 def name_of(action: Any) -> str:

@@ -12,34 +12,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 from envoy.extensions.matching.input_matchers.ip.v3.ip_pb2 import Ip
 from xds.type.matcher.v3.domain_pb2 import ServerNameMatcher
 from xds.type.matcher.v3.ip_pb2 import IPMatcher
 
+from pilotfish.explain.match_branches import (
+    Asked,
+    Branch,
+    Value,
+    covers,
+    domains,
+    exact,
+    listed,
+    prefixes,
+    ranges,
+)
 from pilotfish.explain.matchers import Holds, all_of, any_of, holds, invert, match_string
 from pilotfish.explain.trace import Rejected
 
 _WORDS: Final = {"exact": "is", "prefix": "begins with", "suffix": "ends with", "safe_regex": "matches"}
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """What an input finds in a connection."""
-
-    name: str
-    """`the server name`."""
-    text: str | None = None
-    """None: the connection has none."""
-    is_known: bool = True
-
-    @property
-    def there(self) -> str:
-        if not self.is_known:
-            return "it is not known"
-        return "there is none" if self.text is None else f"it is {self.text}"
 
 
 Read = Callable[[Any], Value]
@@ -50,8 +43,15 @@ Read = Callable[[Any], Value]
 class Leaf:
     action: Any
     """A TypedExtensionConfig."""
-    why: tuple[str, ...]
+    way: tuple[Asked, ...]
     """What led there."""
+
+    @property
+    def why(self) -> str:
+        return " and ".join(each.said for each in self.way)
+
+
+_REST: Final = Asked("nothing else matches")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +102,6 @@ def _within(matcher: Any) -> Iterator[Any]:
         yield matcher.on_no_match
 
 
-@dataclass(frozen=True, slots=True)
-class _Branch:
-    """Where a matcher leads, if that holds which it asks for."""
-
-    on_match: Any
-    holds: Holds
-    said: str
-
-
 @dataclass(slots=True)
 class _Walk:
     read: Read
@@ -119,7 +110,7 @@ class _Walk:
     rejected: list[Rejected] = field(default_factory=list)
     is_read: bool = True
 
-    def match(self, matcher: Any, why: tuple[str, ...]) -> tuple[list[Leaf], bool]:
+    def match(self, matcher: Any, way: tuple[Asked, ...]) -> tuple[list[Leaf], bool]:
         """What it may lead to, and whether it surely leads to something."""
         found: list[Leaf] = []
         for branch in self._branches(matcher):
@@ -128,23 +119,23 @@ class _Walk:
                 continue
             if branch.holds is Holds.UNKNOWN:
                 self.doubts.append(branch.said)
-            leaves, ends = self._follow(branch.on_match, (*why, branch.said))
+            leaves, ends = self._follow(branch.on_match, (*way, branch.asked))
             found += leaves
             if ends and branch.holds is Holds.YES:
                 return found, True
         if not matcher.HasField("on_no_match"):
             return found, False
-        said = "nothing else matches" if matcher.WhichOneof("matcher_type") else ""
-        leaves, ends = self._follow(matcher.on_no_match, (*why, said) if said else why)
+        rest = (*way, _REST) if matcher.WhichOneof("matcher_type") else way
+        leaves, ends = self._follow(matcher.on_no_match, rest)
         return [*found, *leaves], ends
 
-    def _follow(self, on_match: Any, why: tuple[str, ...]) -> tuple[list[Leaf], bool]:
+    def _follow(self, on_match: Any, way: tuple[Asked, ...]) -> tuple[list[Leaf], bool]:
         if on_match.HasField("action"):
-            leaves, ends = [Leaf(on_match.action, why)], True
+            leaves, ends = [Leaf(on_match.action, way)], True
         else:
-            leaves, ends = self.match(on_match.matcher, why)
+            leaves, ends = self.match(on_match.matcher, way)
         if on_match.keep_matching and leaves:
-            self._reject(on_match, f"{'; '.join(why)}, but it is passed over (keep_matching)")
+            self._reject(on_match, f"{leaves[0].why}, but it is passed over (keep_matching)")
             return [], False
         return leaves, ends
 
@@ -152,23 +143,24 @@ class _Walk:
         names = dict.fromkeys(self.name_of(action) for action in _actions_of(on_match))
         self.rejected.append(Rejected(", ".join(names) or "nothing", reason))
 
-    def _branches(self, matcher: Any) -> Iterator[_Branch]:
+    def _branches(self, matcher: Any) -> Iterator[Branch]:
         """In the order in which they are tried."""
         if matcher.WhichOneof("matcher_type") == "matcher_list":
             for each in matcher.matcher_list.matchers:
-                yield _Branch(each.on_match, *self._predicate(each.predicate))
+                found, said = self._predicate(each.predicate)
+                yield Branch(each.on_match, found, Asked(said))
             return
         tree = matcher.matcher_tree
         custom = tree.custom_match.typed_config
         match tree.WhichOneof("tree_type"):
             case "exact_match_map":
-                yield from _exact(tree.exact_match_map.map, self.read(tree.input))
+                yield from exact(tree.exact_match_map.map, self.read(tree.input))
             case "prefix_match_map":
-                yield from _prefixes(tree.prefix_match_map.map, self.read(tree.input))
+                yield from prefixes(tree.prefix_match_map.map, self.read(tree.input))
             case "custom_match" if custom.Is(IPMatcher.DESCRIPTOR):
-                yield from _ranges(IPMatcher.FromString(custom.value), self.read(tree.input))
+                yield from ranges(IPMatcher.FromString(custom.value), self.read(tree.input))
             case "custom_match" if custom.Is(ServerNameMatcher.DESCRIPTOR):
-                yield from _domains(ServerNameMatcher.FromString(custom.value), self.read(tree.input))
+                yield from domains(ServerNameMatcher.FromString(custom.value), self.read(tree.input))
             case "custom_match":
                 self._doubt(f"the matcher {tree.custom_match.name}")
 
@@ -204,7 +196,7 @@ def _compare(predicate: Any, value: Value) -> tuple[Holds, str]:
         wanted: Any = getattr(predicate.value_match, kind, "")
         asked = f"{_WORDS.get(kind, kind)} {wanted.regex if kind == 'safe_regex' else wanted}"
     elif custom.Is(Ip.DESCRIPTOR):
-        asked = f"is in {_listed(Ip.FromString(custom.value).cidr_ranges)}"
+        asked = f"is in {listed(Ip.FromString(custom.value).cidr_ranges)}"
     else:
         return Holds.UNKNOWN, f"is as {predicate.custom_match.name} wants it, which is not read here"
     if not value.is_known:
@@ -213,7 +205,7 @@ def _compare(predicate: Any, value: Value) -> tuple[Holds, str]:
         return Holds.NO, asked
     if predicate.WhichOneof("matcher") == "value_match":
         return match_string(predicate.value_match, value.text), asked
-    return holds(any(_covers(each, value.text) for each in Ip.FromString(custom.value).cidr_ranges)), asked
+    return holds(any(covers(each, value.text) for each in Ip.FromString(custom.value).cidr_ranges)), asked
 
 
 def _joined(
@@ -227,68 +219,3 @@ def _joined(
     found = join(each for each, _ in listed)
     one = next((said for each, said in listed if each is decisive), None)
     return found, one if found is decisive and one is not None else word.join(said for _, said in listed)
-
-
-def _exact(entries: Any, value: Value) -> Iterator[_Branch]:
-    yield from _keyed(sorted(entries.items()), value, "is", lambda key: value.text == key)
-
-
-def _prefixes(entries: Any, value: Value) -> Iterator[_Branch]:
-    """The longest first."""
-    ranked = sorted(entries.items(), key=lambda entry: (-len(entry[0]), entry[0]))
-    yield from _keyed(ranked, value, "begins with", lambda key: (value.text or "").startswith(key))
-
-
-def _keyed(
-    entries: Iterable[tuple[str, Any]], value: Value, how: str, fits: Callable[[str], bool]
-) -> Iterator[_Branch]:
-    for key, on_match in entries:
-        said = f"{value.name} {how} {key}"
-        if not value.is_known:
-            yield _Branch(on_match, Holds.UNKNOWN, f"{said}; {value.there}")
-        elif value.text is not None and fits(key):
-            yield _Branch(on_match, Holds.YES, said)
-        else:
-            yield _Branch(on_match, Holds.NO, f"{said}; {value.there}")
-
-
-def _ranges(matcher: Any, value: Value) -> Iterator[_Branch]:
-    """The narrowest first, then as they are written. What is exclusive is tried for what nothing narrower covers."""
-    listed = [(block, each) for each in matcher.range_matchers for block in each.ranges]
-    is_first = True
-    for block, each in sorted(listed, key=lambda found: -found[0].prefix_len.value):
-        said = f"{value.name} is in {_listed([block])}"
-        if not value.is_known:
-            yield _Branch(each.on_match, Holds.UNKNOWN, f"{said}; {value.there}")
-        elif value.text is None or not _covers(block, value.text):
-            yield _Branch(each.on_match, Holds.NO, f"{said}; {value.there}")
-        elif each.exclusive and not is_first:
-            yield _Branch(each.on_match, Holds.NO, f"{said}, but a narrower range is it, too (exclusive)")
-        else:
-            is_first = False
-            yield _Branch(each.on_match, Holds.YES, said)
-
-
-def _domains(matcher: Any, value: Value) -> Iterator[_Branch]:
-    """A name itself, then the longest wildcard, then `*`."""
-    listed = [(name, each.on_match) for each in matcher.domain_matchers for name in each.domains]
-    ranked = sorted(listed, key=lambda found: (found[0].startswith("*"), -len(found[0])))
-    yield from _keyed(ranked, value, "is", lambda name: _is_domain(value.text or "", name))
-
-
-def _is_domain(name: str, domain: str) -> bool:
-    if not domain.startswith("*"):
-        return name == domain
-    return bool(name) and (domain == "*" or name.endswith(domain[1:]))
-
-
-def _covers(block: Any, text: str) -> bool:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return False
-    return address in ip_network(f"{block.address_prefix}/{block.prefix_len.value}", strict=False)
-
-
-def _listed(blocks: Iterable[Any]) -> str:
-    return ", ".join(f"{each.address_prefix}/{each.prefix_len.value}" for each in blocks)

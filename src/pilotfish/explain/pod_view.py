@@ -1,0 +1,161 @@
+"""What one pod uses of all that its machine's proxy holds.
+
+    /config_dump ─narrow_dump─▶ a dump of the same form: the listeners in the pod's network namespace, those that they
+                                hand over to with the chains that the pod's connections come to, and what these lead to
+
+The same of `/clusters?format=json` (`narrow_clusters`), and of resources as they would be sent (`narrow`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from envoy.config.listener.v3.listener_pb2 import Listener
+from google.protobuf.json_format import ParseDict
+
+from pilotfish.envoy.naming import MESH_ROOTS
+from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from pilotfish.explain.chain_matcher import Reachable, reachable
+from pilotfish.explain.extensions import known
+from pilotfish.explain.filter_state import NETNS, StateValue
+from pilotfish.explain.held import SECTIONS, Json
+
+_SECRETS: Final = ("dynamic_active_secrets", "dynamic_warming_secrets", "static_secrets")
+_ASKED: Final = {
+    "the network namespace": "Netns",
+    "the destination address": "Addr",
+    "the server name": "SNI",
+    "the transport": "Trans",
+    "the protocol": "App",
+}
+"""What a matcher may ask for, as tables of chains call it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    listeners: Mapping[str, Json]
+    """By name, each with the chains that the pod's connections come to."""
+    routes: frozenset[str]
+    clusters: frozenset[str]
+    secrets: frozenset[str]
+
+
+def find_used(resources: Mapping[str, Iterable[Json]], netns: str) -> Used:
+    """`resources`: a machine's, by type. `netns`: the file of the pod's network namespace."""
+    listeners = {
+        each["name"]: found for each in resources[LISTENER] if (found := _narrow_listener(each, netns)) is not None
+    }
+    by_chains = set(_texts(list(listeners.values())))
+    routes = [each for each in resources[ROUTE] if each.get("name", "") in by_chains]
+    named = by_chains | set(_texts(routes))
+    clusters = [each for each in resources[CLUSTER] if each.get("name", "") in named]
+    secrets = {MESH_ROOTS, netns} | named | set(_texts(clusters))
+    return Used(listeners, _names(routes), _names(clusters), frozenset(secrets))
+
+
+def describe_asked(listener: Json, netns: str = "") -> Mapping[str, str]:
+    """What a listener's matcher asks of a connection that is to come to each of its chains: `Trans: tls`, by the
+    chain's name. `netns`: of the pod whose it is; "" for any."""
+    found = reachable(_parse(listener), {NETNS: StateValue(netns or None)})
+    return {each.chain.name: _say_asked(each) for each in found}
+
+
+def narrow_dump(dump: Json, netns: str) -> Json:
+    """`dump`: /config_dump?include_eds of a machine's proxy."""
+    used = find_used({type_url: list(_dumped(dump, type_url)) for type_url in (LISTENER, ROUTE, CLUSTER)}, netns)
+    return {**dump, "configs": [_narrow_config(config, used) for config in dump.get("configs", ())]}
+
+
+def narrow_clusters(told: Json, dump: Json) -> Json:
+    """`told`: /clusters?format=json. `dump`: as `narrow_dump` makes it."""
+    names = _names(_dumped(dump, CLUSTER))
+    return {"cluster_statuses": [each for each in told.get("cluster_statuses", ()) if each.get("name", "") in names]}
+
+
+def _narrow_config(config: Json, used: Used) -> Json:
+    kept = dict(config)
+    for type_url, sections in SECTIONS.items():
+        for section, path in sections:
+            if section in config:
+                narrowed = (_narrow_entry(each, type_url, path, used) for each in config[section])
+                kept[section] = [each for each in narrowed if each is not None]
+    for section in _SECRETS:
+        if section in config:
+            kept[section] = [each for each in config[section] if each.get("name", "") in used.secrets]
+    return kept
+
+
+def _narrow_entry(entry: Json, type_url: str, path: tuple[str, ...], used: Used) -> Json | None:
+    found: Any = entry
+    for part in path:
+        found = found.get(part) or {}
+    name = found.get("name") or found.get("cluster_name", "")
+    if type_url == LISTENER:
+        return _put(entry, path, used.listeners[name]) if name in used.listeners else None
+    names = {ROUTE: used.routes, CLUSTER: used.clusters, ENDPOINT: used.clusters}[type_url]
+    return entry if name in names else None
+
+
+def _put(entry: Json, path: tuple[str, ...], value: Json) -> Json:
+    first, *rest = path
+    return {**entry, first: _put(entry[first], tuple(rest), value) if rest else value}
+
+
+def _dumped(dump: Json, type_url: str) -> Iterator[Json]:
+    for config in dump.get("configs", ()):
+        for section, path in SECTIONS[type_url]:
+            for entry in config.get(section, ()):
+                found: Any = entry
+                for part in path:
+                    found = found.get(part) or {}
+                if found:
+                    yield found
+
+
+def _narrow_listener(listener: Json, netns: str) -> Json | None:
+    """None for one that is no pod's, another's, or has nothing for this one."""
+    at = listener.get("address", {}).get("socket_address", {}).get("network_namespace_filepath", "")
+    if at:
+        return listener if at == netns else None
+    if listener.get("bind_to_port", True):
+        return None
+    found = list(reachable(_parse(listener), {NETNS: StateValue(netns)}))
+    names = {each.chain.name for each in found}
+    chains = [each for each in listener.get("filter_chains", ()) if each.get("name", "") in names]
+    kept = {key: value for key, value in listener.items() if key != "default_filter_chain"}
+    default = listener.get("default_filter_chain")
+    rest = {"default_filter_chain": default} if default and default.get("name", "") in names else {}
+    return {**kept, "filter_chains": chains, **rest} if chains or rest else None
+
+
+def _parse(listener: Json) -> Listener:
+    return ParseDict(known(listener), Listener(), ignore_unknown_fields=True)
+
+
+def _say_asked(found: Reachable) -> str:
+    """`Trans: raw_buffer; App: http/1.1,h2c`, as far as it says more than whose connection it is."""
+    told = (f"{_ASKED.get(name, name)}: {','.join(map(_plain, values))}" for name, values in found.asked.items())
+    return "; ".join(told)
+
+
+def _plain(value: str) -> str:
+    """Protocols are asked for in quotes."""
+    return value.strip("'")
+
+
+def _names(resources: Iterable[Json]) -> frozenset[str]:
+    return frozenset(each.get("name", "") for each in resources)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All that is said in it."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
