@@ -40,7 +40,10 @@ def known(value: Any) -> Any:
         return [known(each) for each in value]
     if not isinstance(value, dict):
         return value
-    if "@type" in value and not is_known(name := value["@type"].rpartition("/")[2]):
+    name = value.get("@type", "").rpartition("/")[2]
+    if name == TypedStruct.DESCRIPTOR.full_name:
+        return value
+    if name and not is_known(name):
         held = {key: each for key, each in value.items() if key != "@type"}
         return {"@type": f"{_URL}{TypedStruct.DESCRIPTOR.full_name}", "type_url": f"{_URL}{name}", "value": held}
     return {key: known(each) for key, each in value.items()}
