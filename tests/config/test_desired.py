@@ -203,14 +203,3 @@ def test_the_highest_version_of_the_lists() -> None:
     for origin, version in (("x", "7"), ("y", "12"), ("z", "9" * 5000), ("u", "abc")):
         state = update(state, {origin: Loaded(resource_version=version)})
     assert state.resource_version == 12
-
-
-def test_what_goes_before_what_every_mesh_config_says() -> None:
-    """As `up --proxy` has it, whether one is read, and whatever it says."""
-    stated = DesiredState(proxy_metadata={"PILOTFISH_PROXY": "node"})
-    sidecars = "defaultConfig: {proxyMetadata: {PILOTFISH_PROXY: sidecar, A: b}}"
-    config, _ = load_mesh_config(sidecars, "mesh.yaml")
-    assert config is not None
-    without, written = read(stated, a=service("a")), read(stated, a=Loaded(mesh_config=WrittenMeshConfig(config)))
-    assert without.mesh_config.default_config.proxy_metadata == {"PILOTFISH_PROXY": "node"}
-    assert written.mesh_config.default_config.proxy_metadata == {"PILOTFISH_PROXY": "node", "A": "b"}

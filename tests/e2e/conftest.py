@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.alone import Started
-from tests.e2e.harness import MakeMesh, running_mesh
+from tests.e2e.harness import PROXY, MakeMesh, running_mesh
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if PROXY == "node":
+        for item in items:
+            if item.get_closest_marker("sidecars"):
+                item.add_marker(pytest.mark.skip(reason="it is about Envoys of pods' own"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -27,6 +27,8 @@ from tests.waiting import wait_until
 REPOSITORY = Path(__file__).parents[2]
 PILOTFISH = Path(sys.executable).parent / "pilotfish"
 CALCULATOR = REPOSITORY / "examples" / "calculator"
+PROXY = os.environ.get("PILOTFISH_TEST_PROXY", "")
+"""`node`: every mesh of a test that says nothing else has its machine's one proxy, as `make test-node` has it."""
 WEBAPP = "webapp-0.vm"
 """The example's client; a request of its own is ADD."""
 ADD = "http://calculator:8888/add?a=1&b=2"
@@ -105,7 +107,8 @@ class Mesh:
     def admin(self, pod: str, path: str) -> str:
         """What the admin of a pod's Envoy answers, without a process in the pod."""
         found = next(each for each in self.status["pods"] if each["name"] == pod)
-        answer = blocking.ask(NetNs(Path(found["netns"])).socket(), ("127.0.0.1", 15000), Request("GET", path), 5)
+        where = NetNs(Path(found.get("admin_netns") or found["netns"]))
+        answer = blocking.ask(where.socket(), ("127.0.0.1", 15000), Request("GET", path), 5)
         return answer.body.decode()
 
     def config_dump(self, pod: str) -> dict[str, Any]:
@@ -152,6 +155,8 @@ def running_mesh(
     Its name begins with `name`; a name is one mesh's on the machine, and another test run may have the same. `host`: a
     network namespace that plays the machine.
     """
+    if PROXY and "--proxy" not in options:
+        options = (*options, "--proxy", PROXY)
     name = f"{name}-{os.getpid()}"
     root = Path(tempfile.mkdtemp(prefix=f"pilotfish-e2e-{os.getpid()}-"))
     sources = root / "manifests"

@@ -124,6 +124,7 @@ def test_both_sides_log_the_request_in_istios_format(mesh: Mesh) -> None:
     assert server.route_name == "default"
 
 
+@pytest.mark.sidecars
 def test_virtual_outbound(dump: dict[str, Any]) -> None:
     listener = listeners(dump)["virtualOutbound"]
     assert listener["address"]["socket_address"] == {"address": "0.0.0.0", "port_value": 15001}
@@ -134,6 +135,7 @@ def test_virtual_outbound(dump: dict[str, Any]) -> None:
     assert catch_all["filters"][-1]["typed_config"]["cluster"] == "PassthroughCluster"
 
 
+@pytest.mark.sidecars
 def test_outbound_listener_of_a_declared_http_port(dump: dict[str, Any]) -> None:
     listener = listeners(dump)["0.0.0.0_8888"]
     assert listener["bind_to_port"] is False
@@ -154,6 +156,7 @@ def test_outbound_listener_of_a_declared_http_port(dump: dict[str, Any]) -> None
     assert manager["upgrade_configs"] == [{"upgrade_type": "websocket"}]
 
 
+@pytest.mark.sidecars
 def test_outbound_route(dump: dict[str, Any]) -> None:
     hosts = {v["name"]: v for v in routes(dump)["8888"]["virtual_hosts"]}
     calculator = hosts[f"{HOST}:8888"]
@@ -196,6 +199,7 @@ def test_endpoints_by_subset(mesh: Mesh, dump: dict[str, Any]) -> None:
     assert found[f"outbound|8888||{HOST}"] == set(addresses.values())
 
 
+@pytest.mark.sidecars
 def test_inbound(server_dump: dict[str, Any]) -> None:
     listener = listeners(server_dump)["virtualInbound"]
     assert listener["address"]["socket_address"] == {"address": "0.0.0.0", "port_value": 15006}
@@ -212,6 +216,7 @@ def test_inbound(server_dump: dict[str, Any]) -> None:
     assert cluster["upstream_bind_config"]["source_address"]["address"] == "127.0.0.6"
 
 
+@pytest.mark.sidecars
 def test_the_bootstrap_is_the_seeds(mesh: Mesh) -> None:
     bootstrap = mesh.json("proxy-config", "bootstrap", WEBAPP)
     node = bootstrap.get("bootstrap", bootstrap)["node"]
@@ -219,12 +224,14 @@ def test_the_bootstrap_is_the_seeds(mesh: Mesh) -> None:
     assert (Path(mesh.pods("webapp")[0]["directory"]) / "envoy-rev0.json").is_file()
 
 
+@pytest.mark.sidecars
 def test_ports_are_those_of_the_seed(mesh: Mesh) -> None:
     listening = mesh.exec(WEBAPP, "cat", "/proc/net/tcp", "/proc/net/tcp6").stdout.splitlines()
     ports = {int(line.split()[1].rpartition(":")[2], 16) for line in listening if line.split()[3] == "0A"}
     assert {15000, 15001, 15006, 15020, 15021, 15053, 15090, 8889} <= ports
 
 
+@pytest.mark.sidecars
 def test_discoverys_debug_pages(mesh: Mesh) -> None:
     """Open to the machine's users; a pod reads of itself alone."""
     monitoring = mesh.status["discovery"]["monitoring_address"]
@@ -262,6 +269,7 @@ def test_exec_passes_exit_code_and_streams(mesh: Mesh) -> None:
     assert mesh.exec(WEBAPP, "no-such-command", check=False).returncode == 127
 
 
+@pytest.mark.sidecars
 def test_status_and_get(mesh: Mesh) -> None:
     status = mesh.status
     assert status["ready"] is True

@@ -7,7 +7,9 @@ import pytest
 from pilotfish.config import load
 from pilotfish.config.kubernetes import Pod
 from pilotfish.config.mesh import MeshConfig, ProxyConfig
+from pilotfish.config.proxying import with_proxy
 from pilotfish.inject import Sidecar, build_sidecar
+from pilotfish.inject.node_mode import IN_A_CLUSTER
 from pilotfish.inject.sidecar import Place
 from pilotfish.model import Problem, Severity, Source
 from pilotfish.model.kinds import DEPLOYMENT
@@ -16,6 +18,7 @@ WEB = DEPLOYMENT.ref("vm", "web")
 ASK = "pilotfish.io/proxy"
 NODE, OWN = {ASK: "node"}, {ASK: "sidecar"}
 NODE_MESH = MeshConfig(default_config=ProxyConfig(proxy_metadata={"PILOTFISH_PROXY": "node"}))
+UP_SIDECAR, UP_NODE, UP = with_proxy(NODE_MESH, "sidecar"), with_proxy(MeshConfig(), "node"), with_proxy(NODE_MESH, "")
 
 
 def pod(annotations: dict[str, str], more: str = "") -> Pod:
@@ -41,7 +44,7 @@ def build(
         ipv6=False,
         source=Source("web.yaml", 7),
         namespace_annotations=namespace or {},
-        place=Place(has_node_proxy=not in_cluster),
+        place=Place(lacks_node_proxy=IN_A_CLUSTER if in_cluster else ""),
     )
     assert made is not None
     return made, problems
@@ -57,9 +60,24 @@ def build(
         (OWN, NODE, NODE_MESH, False),
         (NODE, OWN, MeshConfig(), True),
         ({}, OWN, NODE_MESH, False),
+        ({}, {}, UP_NODE, True),
+        ({}, {}, UP_SIDECAR, False),
+        ({}, {}, UP, True),
         ({"proxy.istio.io/config": "proxyMetadata: {PILOTFISH_PROXY: node}"}, {}, MeshConfig(), True),
     ],
-    ids=["nobody", "pod", "namespace", "mesh", "pod's no", "pod over namespace", "namespace's no", "pod's config"],
+    ids=[
+        "nobody",
+        "pod",
+        "namespace",
+        "mesh",
+        "pod's no",
+        "pod over namespace",
+        "namespace's no",
+        "up",
+        "up's no",
+        "up alone",
+        "pod's config",
+    ],
 )
 def test_who_says_it(of_pod: dict[str, str], of_namespace: dict[str, str], mesh: MeshConfig, on_node: bool) -> None:
     """The pod goes before its Namespace, and that before the mesh. Others see it on the pod."""

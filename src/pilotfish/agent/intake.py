@@ -1,7 +1,8 @@
 """Where traffic comes into an Envoy: what shows that it listens, what is held while it is away, what is drained.
 
 A sidecar has its two captured ports, whatever its app serves. A gateway has those of its servers, which come and go
-with the Gateways that select it; its own readiness and metrics are not among them.
+with the Gateways that select it; its own readiness and metrics are not among them. A machine's has those of each of its
+pods, whose agents look after them.
 
 Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/operations/admin#post--drain_listeners
 """
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pilotfish.envoy.naming import counted_as
 from pilotfish.model.proxy import ProxyType
 from pilotfish.model.wellknown import HEALTH_PORT, INBOUND_PORT, OUTBOUND_PORT, PROMETHEUS_PORT
 
@@ -32,6 +34,8 @@ class Intake:
     lasting: tuple[int, ...]
     """Ports that serve on while it is drained: the app still calls others."""
     drain_path: str
+    held: tuple[int, ...] = ()
+    """Ports of which others know whether it has them: they are to be held whenever it serves."""
 
     @property
     def listener_filter(self) -> str:
@@ -44,7 +48,7 @@ class Intake:
     def listening(self, stats: Mapping[str, int]) -> tuple[int, ...]:
         """The ports of its listeners, sorted; those that it needs in any case."""
         found = {int(port) for port in _found(self.listener_filter, stats)}
-        return tuple(sorted((found | set(self.required)) - set(_OWN)))
+        return tuple(sorted((found | {*self.required, *self.held}) - set(_OWN)))
 
     def count_active(self, stats: Mapping[str, int]) -> int | None:
         """Inbound connections, of both families; None where Envoy does not tell (its stats matcher drops them)."""
@@ -71,4 +75,27 @@ SIDECAR: Final = Intake(
 GATEWAY: Final = Intake(
     ports="[0-9]+", inbound="[0-9]+", required=(), lasting=(), drain_path="/drain_listeners?graceful"
 )
-INTAKES: Final = {ProxyType.SIDECAR: SIDECAR, ProxyType.ROUTER: GATEWAY}
+NODE: Final = Intake(
+    ports=str(HEALTH_PORT),
+    inbound=str(HEALTH_PORT),
+    required=(),
+    lasting=(),
+    drain_path="/drain_listeners?graceful",
+    held=(OUTBOUND_PORT, INBOUND_PORT),
+)
+INTAKES: Final = {ProxyType.SIDECAR: SIDECAR, ProxyType.ROUTER: GATEWAY, ProxyType.NODE: NODE}
+
+
+def inbound_listener(pod: str, namespace: str) -> str:
+    """Of a pod that its machine's proxy serves, in Envoy's stats."""
+    return f"listener.{counted_as(f'{pod}.{namespace}', INBOUND_PORT)}"
+
+
+def connections_filter(listener: str) -> str:
+    """Of the stats that `count_connections` looks at."""
+    return rf"^{re.escape(listener)}\.downstream_cx_active$"
+
+
+def count_connections(listener: str, stats: Mapping[str, int]) -> int:
+    """Those of a listener that its Envoy may have let go of: then there are none."""
+    return stats.get(f"{listener}.downstream_cx_active", 0)

@@ -12,15 +12,14 @@ from typing import Final
 
 from pilotfish.model.wellknown import INBOUND_PORT
 
-_LISTENER: Final = rf"^listener\.[^;]*_{INBOUND_PORT}\."
-_CONNECTIONS: Final = f"_{INBOUND_PORT}.downstream_cx_total"
-_HANDSHAKES: Final = f"_{INBOUND_PORT}.ssl.handshake"
-_NAMELESS: Final = f"_{INBOUND_PORT}.ssl.no_certificate"
-_FAILED: Final = tuple(
-    f"_{INBOUND_PORT}.ssl.{each}" for each in ("connection_error", "fail_verify_no_cert", "fail_verify_error")
-)
+INBOUND: Final = f"_{INBOUND_PORT}"
+"""How the names of inbound listeners end in Envoy's stats."""
+_FAILED: Final = ("connection_error", "fail_verify_no_cert", "fail_verify_error")
+
+
 TAKEN_FILTER: Final = (
-    rf"{_LISTENER}(downstream_cx_total|ssl\.(handshake|no_certificate|connection_error|fail_verify_(no_cert|error)))$"
+    rf"^listener\.[^;]*{INBOUND}\."
+    r"(downstream_cx_total|ssl\.(handshake|no_certificate|connection_error|fail_verify_(no_cert|error)))$"
 )
 """Of the stats that `count_taken` looks at."""
 
@@ -35,9 +34,12 @@ class Taken:
     """Those whose client showed a certificate."""
 
 
-def count_taken(stats: Mapping[str, int]) -> Taken:
-    def count(*suffixes: str) -> int:
+def count_taken(stats: Mapping[str, int], listener: str = INBOUND) -> Taken:
+    """By the listeners that end so."""
+
+    def count(*what: str) -> int:
+        suffixes = tuple(f"{listener}.{each}" for each in what)
         return sum(value for name, value in stats.items() if name.endswith(suffixes))
 
-    mutual = count(_HANDSHAKES) - count(_NAMELESS)
-    return Taken(max(mutual, count(_CONNECTIONS) - count(*_FAILED)), mutual)
+    mutual = count("ssl.handshake") - count("ssl.no_certificate")
+    return Taken(max(mutual, count("downstream_cx_total") - count(*(f"ssl.{each}" for each in _FAILED))), mutual)

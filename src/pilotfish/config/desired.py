@@ -17,8 +17,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from msgspec import structs
-
 from pilotfish.config.conflict import duplicate_object, second_mesh_config
 from pilotfish.config.manifest import Loaded, Manifest, WrittenMeshConfig
 from pilotfish.config.mesh import MeshConfig
@@ -44,8 +42,6 @@ class Held:
 class DesiredState:
     preferred: tuple[str, ...] = ()
     """Origins whose meshConfig goes before all others', the first of them first."""
-    proxy_metadata: Mapping[str, str] = field(default_factory=dict)
-    """What goes in `defaultConfig` before what a meshConfig says."""
     manifests: Mapping[ObjectRef, Manifest] = field(default_factory=dict)
     keepers: Mapping[ObjectRef, str] = field(default_factory=dict)
     """The origin that each object is from."""
@@ -118,19 +114,10 @@ def _conclude(state: DesiredState) -> DesiredState:
     """With what follows from all that is held."""
     noted, duplicates = state.noted, state.duplicates
     mesh_config, conflicts = _choose(noted, state.preferred)
-    mesh_config = _with_metadata(mesh_config, state.proxy_metadata)
     found = [problem for one in noted.values() for problem in one.problems]
     found += (problem for ref in sorted(duplicates) for problem in duplicates[ref])
     version = max((one.resource_version for one in noted.values()), default=0)
     return replace(state, mesh_config=mesh_config, problems=(*found, *conflicts), resource_version=version)
-
-
-def _with_metadata(config: MeshConfig, stated: Mapping[str, str]) -> MeshConfig:
-    if not stated:
-        return config
-    of_proxies = config.default_config
-    metadata = {**of_proxies.proxy_metadata, **stated}
-    return structs.replace(config, default_config=structs.replace(of_proxies, proxy_metadata=metadata))
 
 
 def _take(before: Mapping[str, Held], news: News) -> tuple[dict[str, Held], set[ObjectRef]]:

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from msgspec import structs
+
 from pilotfish.config.kubernetes import Metadata, Pod
-from pilotfish.config.mesh import ProxyConfig
+from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.config.report import Report
 
 PROXY: Final = "pilotfish.io/proxy"
@@ -31,6 +33,15 @@ def asked_of(pod: Mapping[str, str], namespace: Mapping[str, str], config: Proxy
 def machine_of(pod: Pod) -> str:
     """The machine whose one proxy serves it, by name; "" for a pod that has its own, and one that runs nowhere yet."""
     return pod.spec.node_name if pod.metadata.annotations.get(PROXY) == NODE else ""
+
+
+def with_proxy(config: MeshConfig, asked: str) -> MeshConfig:
+    """Where it is NODE or SIDECAR it goes before what the meshConfig says."""
+    if not asked:
+        return config
+    of_proxies = config.default_config
+    metadata = {**of_proxies.proxy_metadata, OF_MESH: asked}
+    return structs.replace(config, default_config=structs.replace(of_proxies, proxy_metadata=metadata))
 
 
 def check_proxying(metadata: Metadata, field: str, report: Report) -> None:

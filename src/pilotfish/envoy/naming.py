@@ -31,6 +31,14 @@ OURS: Final = "pilotfish"
 READS: Final = "reads_requests"
 """Of an inbound filter chain: why requests are read that the client's proxy has read."""
 
+NAMESPACE_MEMBER: Final = "network_namespace"
+"""What says in a line of a machine's access log in JSON whose it is; one of text begins with the path and a space."""
+
+
+def counted_as(pod: str, port: int) -> str:
+    """What stands for `0.0.0.0_15006` in the stats of such a listener."""
+    return f"{pod}_{port}"
+
 
 def pod_listener_names(pod: str) -> tuple[str, str]:
     """Those that a machine's proxy has in the network namespace of a pod, `webapp-0.vm`."""

@@ -14,6 +14,7 @@ from pilotfish.inject.own_annotations import COMPONENT_LOG_LEVEL, LOG_LEVEL, USE
 from pilotfish.model import ObjectRef, Problem, Severity, Source
 from pilotfish.model.wellknown import IDENTITY_PLACES
 
+IN_A_CLUSTER: Final = "in a cluster no machine has one for its pods yet"
 _FIELD: Final = f"metadata.annotations[{PROXY}]"
 _OF_THE_MACHINE: Final = (
     f"its machine's proxy serves it, and logs what the mesh says; {PROXY}: {SIDECAR} gives it its own"

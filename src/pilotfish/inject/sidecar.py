@@ -58,8 +58,8 @@ class Place:
     """A gateway that needs no injection is one of ours, whatever it says of injection."""
     is_read: bool = True
     """Whoever read the object has said what is without effect in it, and on which line."""
-    has_node_proxy: bool = True
-    """A machine may have one proxy for its pods."""
+    lacks_node_proxy: str = ""
+    """Why no machine has one proxy for its pods there, for people."""
 
 
 MACHINE: Final = Place()
@@ -153,8 +153,8 @@ def build_sidecar(
 
 def _obstacle(capture: CaptureSpec, place: Place) -> str:
     """Why no pod that is captured so can be served by its machine's proxy there."""
-    if not place.has_node_proxy:
-        return "in a cluster no machine has one for its pods yet"
+    if place.lacks_node_proxy:
+        return place.lacks_node_proxy
     return "its app is to see its clients' addresses (TPROXY)" if capture.mode is Mode.TPROXY else ""
 
 

@@ -107,6 +107,8 @@ VALIDATION_CONTAINER: Final = "istio-validation"
 SIDECAR_STATUS: Final = "sidecar.istio.io/status"
 """The annotation with what injection has added to a pod."""
 
+DRAINING: Final = "pilotfish.io/Draining"
+"""The condition of a pod whose inbound listener its machine's proxy is to drain."""
 SOURCE_ANNOTATION: Final = "pilotfish.io/source"
 """`FILE:LINE`, where a mesh was given an object."""
 

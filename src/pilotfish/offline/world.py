@@ -14,6 +14,7 @@ from pilotfish.config.kubernetes import Metadata, Pod
 from pilotfish.config.manifest import Manifest, locate
 from pilotfish.discovery.mesh import Mesh
 from pilotfish.inject import Sidecar, build_sidecar
+from pilotfish.inject.node_mode import IN_A_CLUSTER
 from pilotfish.inject.proxy_config import by_age
 from pilotfish.inject.sidecar import Place
 from pilotfish.model import ObjectRef, Problem, Proxy
@@ -107,7 +108,7 @@ def build(desired: DesiredState, now: float = 0.0, revision: Revision | None = N
             namespace_labels=of_namespace.labels if revision is None else {},
             namespace_annotations=of_namespace.annotations,
             proxy_configs=configs,
-            place=Place(has_node_proxy=revision is None),
+            place=Place(lacks_node_proxy="" if revision is None else IN_A_CLUSTER),
         )
         problems += said
         if sidecar is not None:

@@ -121,7 +121,7 @@ class Machine:
 
     def ask_envoy(self, pod: PodView, request: Request) -> Answer:
         # A socket belongs to the namespace that it was made in, wherever the process is when it connects.
-        stream = NetNs(Path(pod.netns)).socket()
+        stream = NetNs(Path(pod.admin_netns or pod.netns)).socket()
         return blocking.ask(stream, ("127.0.0.1", pod.admin_port), request, _TIMEOUT)
 
     def open_log(self, pod: PodView, container: ContainerView, which: LogRange) -> _FileLog:

@@ -92,8 +92,13 @@ def _rest(document: Unstructured, _: Known) -> Iterator[Field]:
 
 
 def _pod(document: Unstructured, _: Known) -> Iterator[Field]:
+    from pilotfish.config.proxying import NODE, PROXY
+
     status = at(document, "status")
-    yield "Node", str(at(document, "spec", "nodeName") or NONE)
+    node = str(at(document, "spec", "nodeName") or NONE)
+    yield "Node", node
+    if at(document, "metadata", "annotations", PROXY) == NODE:
+        yield "Proxy", f"that of machine {node}, for all pods there that ask for it"
     owners = each_at(document, "metadata", "ownerReferences")
     if owners:
         yield "Controlled By", ", ".join(f"{at(each, 'kind')}/{at(each, 'name')}" for each in owners)

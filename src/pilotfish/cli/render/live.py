@@ -12,7 +12,7 @@ from rich.text import Text
 from pilotfish.cli.render.age import render_age
 from pilotfish.cli.render.pods import ready, restarts, status
 from pilotfish.cli.render.problems import render_problem
-from pilotfish.cli.render.proxies import sync
+from pilotfish.cli.render.proxies import own, sync
 from pilotfish.runtime.control.views import PodView, ProblemView, ProxyView, StatusView
 from pilotfish.runtime.node.options import ProgressLine
 
@@ -40,14 +40,15 @@ def _headline(name: str, view: StatusView | None, now: float) -> Text:
     if view is None:
         return Text.assemble(("◌ ", "yellow"), (name, "bold"), "  starting")
     mark, style, word = ("●", "green", "ready") if view.ready else ("◌", "yellow", "not ready")
-    synced = sum(sync(proxy) == "SYNCED" for proxy in view.proxies)
+    envoys = own(view.proxies)
+    synced = sum(sync(proxy) == "SYNCED" for proxy in envoys)
     age = render_age(now - view.mesh.started_at)
     up = "" if view.discovery.running else "  discovery down"
     return Text.assemble(
         (f"{mark} ", style),
         (view.mesh.name, "bold"),
         (f"  {word}", style),
-        f"  {age}  pods {sum(map(_well, view.pods))}/{len(view.pods)}  proxies {synced}/{len(view.proxies)} synced",
+        f"  {age}  pods {sum(map(_well, view.pods))}/{len(view.pods)}  proxies {synced}/{len(envoys)} synced",
         (up, "red"),
     )
 

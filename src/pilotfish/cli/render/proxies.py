@@ -13,20 +13,28 @@ _TYPES = tuple(row.short for row in SHOWN)
 
 
 def render_proxies(proxies: Iterable[ProxyView], problems: tuple[ProblemView, ...], wide: bool = False) -> Table:
-    """With the replica of discovery that each is connected to, where there are several."""
+    """With the replica of discovery that each is connected to, where there are several, and with the machine whose
+    proxy serves pods that have none of their own."""
     proxies = tuple(proxies)
-    several = any(proxy.discovery for proxy in proxies)
+    several, shared = any(proxy.discovery for proxy in proxies), any(proxy.machine for proxy in proxies)
     header = (
         *("NAME", *(name.upper() for name in _TYPES), "READY", "RESTARTS", "REFUSED"),
         *(("DISCOVERY",) if several else ()),
+        *(("SERVED BY",) if shared else ()),
     )
     rows = []
     for proxy in proxies:
         row = (_name(proxy), *_types(proxy), str(proxy.ready).lower(), str(proxy.restarts), _refused(proxy, problems))
         row += (proxy.discovery or NONE,) if several else ()
+        row += (f"machine {proxy.machine}" if proxy.machine else "itself",) if shared else ()
         pid = str(proxy.pid) if proxy.pid else NONE
         rows.append((*row, pid, proxy.node_id, _error(proxy)) if wide else row)
     return table((*header, "PID", "NODE ID", "ERROR") if wide else header, rows)
+
+
+def own(proxies: Iterable[ProxyView]) -> tuple[ProxyView, ...]:
+    """Those that are Envoys, and no pods behind their machine's."""
+    return tuple(proxy for proxy in proxies if not proxy.machine)
 
 
 def sync(proxy: ProxyView) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pilotfish.cli.render.age import render_age
 from pilotfish.cli.render.pods import ready, restarts, status
 from pilotfish.cli.render.problems import render_problem
-from pilotfish.cli.render.proxies import sync
+from pilotfish.cli.render.proxies import own, sync
 from pilotfish.cli.render.table import NONE, Table, table
 from pilotfish.runtime.control.views import (
     ClusterView,
@@ -39,12 +39,13 @@ def render_headline(view: StatusView, now: float) -> str:
 def _counted(view: Overview, mine: Sequence[PodView]) -> str:
     """`mine`: the pods that are the mesh's."""
     pods = sum(pod.ready or pod.phase == "Succeeded" for pod in mine)
-    synced = sum(sync(proxy) == "SYNCED" for proxy in view.proxies)
+    envoys = own(view.proxies)
+    synced = sum(sync(proxy) == "SYNCED" for proxy in envoys)
     errors = sum(problem.severity == "error" for problem in view.problems)
     counted = f", {errors} error{'' if errors == 1 else 's'}" if errors else ""
     return (
         f"{'ready' if view.ready else 'not ready'}, {pods} of {len(mine)} pods, "
-        f"{synced} of {len(view.proxies)} proxies synced{counted}"
+        f"{synced} of {len(envoys)} proxies synced{counted}"
     )
 
 
@@ -69,6 +70,14 @@ def render_discovery(discovery: DiscoveryView) -> str:
     return f"running, xDS {discovery.xds_address}, monitoring {discovery.monitoring_address}{again}"
 
 
+def render_machine(proxy: ProxyView) -> str:
+    """`of machine box, for 3 pods, process 4711, 1 restart`."""
+    pods = f"{len(proxy.serves)} pod{'' if len(proxy.serves) == 1 else 's'}"
+    process = f"process {proxy.pid}" if proxy.pid is not None else "not running"
+    again = f", {proxy.restarts} restart{'' if proxy.restarts == 1 else 's'}" if proxy.restarts else ""
+    return f"of machine {proxy.pod}, for {pods}, {process}{again}"
+
+
 def pods_with_sync(view: PodsView, now: float) -> Table:
     """All pods, each with what its proxy has."""
     proxies = {(proxy.namespace, proxy.pod): proxy for proxy in view.proxies}
@@ -91,7 +100,7 @@ def pods_with_sync(view: PodsView, now: float) -> Table:
 def _proxy(pod: PodView, proxy: ProxyView | None) -> str:
     if proxy is None:
         return "UNKNOWN" if pod.captured else "none"
-    return sync(proxy)
+    return f"{sync(proxy)} (machine's)" if proxy.machine else sync(proxy)
 
 
 def _parts(view: Overview, now: float) -> Iterator[str]:
@@ -160,6 +169,7 @@ def _head(view: StatusView, now: float) -> str:
         ("addresses", ", ".join(view.mesh.pod_subnets) or "none"),
         *((("way out", "as from this machine (--egress)"),) if view.mesh.egress else ()),
         ("discovery", render_discovery(view.discovery)),
+        *(("proxy", render_machine(proxy)) for proxy in view.proxies if proxy.serves),
         ("directory", view.mesh.directory),
         *((("mutual TLS", _mutual(view)),) if view.inbound.connections else ()),
     )

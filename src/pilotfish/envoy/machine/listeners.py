@@ -28,7 +28,7 @@ from pilotfish.envoy.machine.places import listen_in, mark_chain, show_certifica
 from pilotfish.envoy.machine.seats import Home, Seats, digest, label
 from pilotfish.envoy.machine.variants import credentials_in, marked, of_use, references_as, rename, renamed
 from pilotfish.envoy.message import pack, serialise
-from pilotfish.envoy.naming import VIRTUAL_INBOUND
+from pilotfish.envoy.naming import VIRTUAL_INBOUND, counted_as
 from pilotfish.envoy.types import LISTENER, ROUTE
 from pilotfish.envoy.unclaimed import unclaimed
 from pilotfish.envoy.values import Reference, Resource
@@ -47,7 +47,8 @@ _INSPECTORS = (HTTP_INSPECTOR, TLS_INSPECTOR)
 def pod_listeners(db: Reads, home: Home, inbound_names: tuple[tuple[str, str], ...]) -> tuple[Resource, ...]:
     """Those of one pod alone. `inbound_names`: of the clusters of its ports, where they have others here."""
     told = _told(db, home.scope)
-    own = (virtual_outbound(db, unclaimed(db, told)), *_bound(db, told), *_inbound(db, home))
+    inbound = () if home.draining else _inbound(db, home)
+    own = (virtual_outbound(db, unclaimed(db, told)), *_bound(db, told), *inbound)
     names = (*renamed(db, home.scope, home.inbound.certified), *inbound_names)
     return tuple(_in_pod(db, each, home, names) for each in own)
 
@@ -83,6 +84,8 @@ def _in_pod(db: Reads, resource: Resource, home: Home, clusters: tuple[tuple[str
     listener = Listener.FromString(resource.body)
     names = of_use(clusters, resource.references) | dict(credentials_in(home.namespace, resource.references))
     listener.name = marked(listener.name, home.pod)
+    # By the address alone those of all pods would be counted as one.
+    listener.stat_prefix = counted_as(home.pod, listener.address.socket_address.port_value)
     listen_in(listener, home.netns)
     for chain in _chains(listener):
         _adapt(chain, names, label(home.scope))

@@ -37,13 +37,11 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from xds.type.v3.typed_struct_pb2 import TypedStruct
 
 from pilotfish.envoy.message import pack, socket_address
-from pilotfish.envoy.naming import SDS_CLUSTER, WORKLOAD_CERTIFICATE
+from pilotfish.envoy.naming import NAMESPACE_MEMBER, SDS_CLUSTER, WORKLOAD_CERTIFICATE
 
 NAMESPACE: Final = "envoy.network.network_namespace"
 """The filter state with the path of the namespace that a connection came in."""
 _SAID: Final = f"%FILTER_STATE({NAMESPACE}:PLAIN)%"
-LOG_KEY: Final = "network_namespace"
-"""What says it in a line of an access log in JSON; one of text begins with the path and a space."""
 _NOBODYS: Final = "of-no-pod"
 """The certificate of a connection that is opened for nobody: there is none."""
 
@@ -185,7 +183,7 @@ def _tell_apart(log: AccessLog) -> None:
         return
     form = written.log_format
     if form.HasField("json_format"):
-        form.json_format.fields[LOG_KEY].string_value = _SAID
+        form.json_format.fields[NAMESPACE_MEMBER].string_value = _SAID
     else:
         form.text_format_source.inline_string = f"{_SAID} {form.text_format_source.inline_string}"
     log.typed_config.CopyFrom(pack(written))

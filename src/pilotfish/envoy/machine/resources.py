@@ -50,7 +50,9 @@ from pilotfish.model.private import reveal
 
 def homes_of(graph: Graph, machine: Proxy) -> tuple[Home, ...]:
     """The pods that a machine's proxy serves, in order. No query, as there would be one for each of its pods."""
-    return tuple(_home(graph, pod, machine) for pod in pods_of(graph, machine))
+    there = graph.get(residents, machine.name)
+    pods = zip(pods_of(graph, machine), there, strict=True)
+    return tuple(_home(graph, pod, machine, resident.draining) for pod, resident in pods)
 
 
 def pods_of(graph: Graph, machine: Proxy) -> tuple[Proxy, ...]:
@@ -75,7 +77,7 @@ def _as_of(machine: Proxy, pod: Proxy) -> Proxy:
     )
 
 
-def _home(graph: Graph, pod: Proxy, machine: Proxy) -> Home:
+def _home(graph: Graph, pod: Proxy, machine: Proxy, draining: bool) -> Home:
     own = scope_of(graph, pod)
     return Home(
         str(pod),
@@ -84,6 +86,7 @@ def _home(graph: Graph, pod: Proxy, machine: Proxy) -> Home:
         graph.get(widest, own),
         inbound_of(graph, pod),
         guard_of(graph, pod, own),
+        draining,
     )
 
 

@@ -28,6 +28,8 @@ class Home:
     scope: Scope
     inbound: Inbound
     guard: Guard
+    draining: bool = False
+    """Who calls it is to end: its listener for others is taken away, and drains."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pilotfish.config.kubernetes import Pod
 from pilotfish.config.report import Report
 from pilotfish.config.values import parse_boolean
 from pilotfish.inject.json_patch import Operation, build_patch
+from pilotfish.inject.node_mode import IN_A_CLUSTER as NO_NODE_PROXY
 from pilotfish.inject.own_annotations import USER_VOLUME
 from pilotfish.inject.pod import probes, prometheus
 from pilotfish.inject.pod.asked import BEFORE_PROXY, IN_A_CLUSTER, REWRITE_PROBES, check_asked
@@ -95,7 +96,7 @@ def inject(
             captures_dns=False,
             takes_routers=False,
             is_read=False,
-            has_node_proxy=False,
+            lacks_node_proxy=NO_NODE_PROXY,
         ),
     )
     if sidecar is None and not said:

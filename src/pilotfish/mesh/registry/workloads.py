@@ -14,6 +14,7 @@ from pilotfish.mesh.inputs import LABELLED, Labels, effective, housed, labels_of
 from pilotfish.model import ObjectRef
 from pilotfish.model.kinds import WORKLOAD_ENTRY
 from pilotfish.model.service import MUTUAL, NETWORK_LABEL, TLS_MODE_LABEL, Locality, ServicePort, Transport
+from pilotfish.model.wellknown import DRAINING
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ class Resident:
     ref: ObjectRef
     labels: Labels
     addresses: tuple[str, ...]
+    draining: bool = False
+    """Nobody calls it any more who knows that it ends."""
 
 
 @query
@@ -102,7 +105,8 @@ def _resident(db: Reads, ref: ObjectRef) -> Resident | None:
     pod = resource(db, ref, kubernetes.Pod)
     if pod is None or not pod.status.pod_ip or pod.status.phase in ("Succeeded", "Failed"):
         return None
-    return Resident(ref, tuple(sorted(pod.metadata.labels.items())), _addresses(pod))
+    draining = any(each.type == DRAINING and each.status == "True" for each in pod.status.conditions)
+    return Resident(ref, tuple(sorted(pod.metadata.labels.items())), _addresses(pod), draining)
 
 
 @query

@@ -93,7 +93,8 @@ class Agent:
         """Serves 15020 and 15053, and starts Envoy; does not wait for it. AgentError if that can't be."""
         try:
             await self._proxy.prepare()
-            await self._http.start(self.spec.netns, self.spec.proxy_config.status_port)
+            ports = (self.spec.proxy_config.status_port, *self._proxy.left_ports)
+            await self._http.start(self.spec.netns, ports)
             await self._dns.start(self.spec.netns, owner=self.spec.user)
             unreached = _unreached(find_addresses(self.spec.netns))
             await self._proxy_dns.start(
@@ -175,6 +176,10 @@ class Agent:
             scrapes=self._http.scrapes,
             scrape_failures=self._http.scrape_failures,
         )
+
+    async def scrape(self, timeout: float) -> str:
+        """Envoy's metrics, as far as they are the pod's."""
+        return await self._proxy.scrape(timeout)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

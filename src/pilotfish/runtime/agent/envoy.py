@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,7 +80,8 @@ def write_bootstrap(directory: Path, wanted: bytes, user: int, group: int) -> in
 def envoy_process(spec: AgentSpec, envoy: Path, revision: int, output: int, secrets: SecretSources) -> ProcessSpec:
     """How Envoy is started. It has no capability: its ports are above 1023, and capture rules are not its to set.
 
-    But for CAP_NET_ADMIN where it takes and keeps others' addresses (IP_TRANSPARENT, SO_MARK; ip(7), socket(7)).
+    But for CAP_NET_ADMIN where it takes and keeps others' addresses (IP_TRANSPARENT, SO_MARK; ip(7), socket(7)), and
+    CAP_SYS_ADMIN in a user namespace where it listens in others' network namespaces (setns(2)).
 
     `output` is the writing end of a pipe, or PIPE: what Envoy's user can open as /dev/stdout, where access logs go.
     """
@@ -104,12 +106,20 @@ def envoy_process(spec: AgentSpec, envoy: Path, revision: int, output: int, secr
             # What is there already needs nobody who may mount.
             if mount.source != mount.target
         ),
+        userns=spec.userns,
         # A container's root has what its pod gives it, and may change none of it.
-        keep_capabilities=frozenset(("CAP_NET_ADMIN",) * spec.transparent) if spec.user is not None else None,
+        keep_capabilities=None if spec.user is None else frozenset(_capabilities(spec)),
         executable=None if may_execute(envoy, user, group) else _executable(envoy),
         stdout=output,
         stderr=STDOUT,
     )
+
+
+def _capabilities(spec: AgentSpec) -> Iterator[str]:
+    if spec.transparent:
+        yield "CAP_NET_ADMIN"
+    if spec.userns is not None:
+        yield "CAP_SYS_ADMIN"
 
 
 def envoy_user(spec: AgentSpec) -> tuple[int, int]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 from pilotfish.agent.metrics import AgentFigures, ScrapeTarget, merge, render_figures
 from pilotfish.agent.probes import HEALTH_PREFIX, HOOK_PREFIX, ProbeTable
 from pilotfish.model.addresses import is_loopback
-from pilotfish.runtime.agent.admin import Admin
 from pilotfish.runtime.agent.probing import Prober
 from pilotfish.runtime.agent.sockets import listen
 from pilotfish.runtime.agent.spec import AgentStatus
@@ -29,12 +28,11 @@ class Subject(Protocol):
     prometheus: ScrapeTarget | None
 
     @property
-    def admin(self) -> Admin: ...
-
-    @property
     def status(self) -> AgentStatus: ...
 
     def figures(self) -> AgentFigures: ...
+
+    async def scrape(self, timeout: float) -> str: ...
 
     def quit(self) -> None: ...
 
@@ -48,7 +46,7 @@ class StatusServer:
         self.scrapes = 0
         self.scrape_failures = {"application": 0, "envoy": 0}
         self._agent = agent
-        self._server = SmallServer(self._handle)
+        self._servers: list[SmallServer] = []
         self._routes: dict[str, Callable[[Asked], Awaitable[Answer]]] = {
             "/healthz/ready": self._ready,
             "/stats/prometheus": self._metrics,
@@ -57,16 +55,19 @@ class StatusServer:
             "/drain": self._drain,
         }
 
-    async def start(self, netns: NetNs | None, port: int) -> None:
-        """AgentError if the port is taken."""
-        try:
-            bound = listen(netns, "::", port)
-        except OSError:
-            bound = listen(netns, "0.0.0.0", port)
-        await self._server.start(bound)
+    async def start(self, netns: NetNs | None, ports: Iterable[int]) -> None:
+        """AgentError if a port is taken."""
+        for port in ports:
+            try:
+                bound = listen(netns, "::", port)
+            except OSError:
+                bound = listen(netns, "0.0.0.0", port)
+            self._servers.append(server := SmallServer(self._handle))
+            await server.start(bound)
 
     async def close(self) -> None:
-        await self._server.close()
+        for server in self._servers:
+            await server.close()
 
     async def _handle(self, asked: Asked) -> Answer:
         if asked.path.startswith((HEALTH_PREFIX, HOOK_PREFIX)):
@@ -95,11 +96,10 @@ class StatusServer:
 
     async def _scrape_envoy(self) -> str:
         try:
-            response = await self._agent.admin.request("GET", "/stats/prometheus?usedonly", _SCRAPE_TIMEOUT)
+            return await self._agent.scrape(_SCRAPE_TIMEOUT)
         except OSError:
             self.scrape_failures["envoy"] += 1
             return ""
-        return response.body.decode(errors="replace")
 
     async def _scrape_app(self) -> str:
         target = self._agent.prometheus

@@ -54,7 +54,7 @@ from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
 from pilotfish.runtime.agent.status import describe
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux import process
-from pilotfish.runtime.linux.logs import ContainerLog
+from pilotfish.runtime.linux.logs import ContainerLog, Sorter
 from pilotfish.runtime.linux.process import PIPE
 
 _FAILED_TO_START = 126
@@ -63,18 +63,22 @@ _FAILED_TO_START = 126
 class OwnEnvoy:
     """Implements `proxying.PodProxy`."""
 
+    left_ports: tuple[int, ...] = ()
+
     def __init__(
         self,
         spec: AgentSpec,
         host: AgentHost,
         on_change: Callable[[], None],
         held: Holding | None = None,
+        sorter: Sorter | None = None,
     ) -> None:
-        """`held`: who keeps its ports open while it is away; None: this."""
+        """`held`: who keeps its ports open while it is away; None: this. `sorter`: of its log."""
         self.admin = Admin(spec.netns, spec.proxy_config.proxy_admin_port)
         self._spec = spec
         self._host = host
         self._on_change = on_change
+        self._sorter = sorter
         self._machine = Supervisor(INTAKES[spec.proxy.type])
         self._process: process.Process | None = None
         self._bootstrap = b""
@@ -150,6 +154,10 @@ class OwnEnvoy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def scrape(self, timeout: float) -> str:
+        response = await self.admin.request("GET", "/stats/prometheus?usedonly", timeout)
+        return response.body.decode(errors="replace")
+
     def _receive(self, event: Event) -> None:
         now = asyncio.get_running_loop().time()
         for effect in self._machine.receive(event, now):
@@ -184,7 +192,7 @@ class OwnEnvoy:
         log: ContainerLog | None = None
         try:
             self._revision = write_bootstrap(self._spec.directory, self._bootstrap, *envoy_user(self._spec))
-            log = ContainerLog(self._spec.log) if self._spec.log else None
+            log = ContainerLog(self._spec.log, sorter=self._sorter) if self._spec.log else None
             output, secrets = log.writer if log else _own_output(self._spec), self.identity.sources
             launch = envoy_process(self._spec, self._host.find_envoy(), self._revision, output, secrets)
             running = await process.start(launch, self._host.spare)

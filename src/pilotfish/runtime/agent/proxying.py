@@ -14,7 +14,11 @@ from pilotfish.runtime.agent.spec import AgentSpec, AgentStatus
 class PodProxy(Protocol):
     """`prepare` and `begin` once, in this order, then `stop` and `close`. Times are `loop.time()`."""
 
-    admin: Admin
+    left_ports: tuple[int, ...]
+    """What a pod's own Envoy has, and its agent is to have in the place of an Envoy that is not there."""
+
+    @property
+    def admin(self) -> Admin: ...
 
     @property
     def lack(self) -> str:
@@ -61,6 +65,10 @@ class PodProxy(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+    async def scrape(self, timeout: float) -> str:
+        """Its metrics, for Prometheus. OSError if it does not answer."""
+        ...
 
 
 MakeProxy = Callable[[AgentSpec, AgentHost, Callable[[], None]], PodProxy]

@@ -18,6 +18,7 @@ from pilotfish.runtime.control.views import CertificateView
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.process import BindMount
+from pilotfish.runtime.linux.userns import UserNs
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,8 @@ class AgentSpec:
     """None: until nobody calls it, or terminationDrainDuration is over."""
     memory_limit: int | None = None
     """Bytes that Envoy may have before it is killed; None is no limit."""
+    userns: UserNs | None = None
+    """A machine's Envoy: it may enter the network namespaces that this owns, and is nobody elsewhere."""
     transparent: bool = False
     """Inbound connections come by TPROXY. If this is root, Envoy gets TRANSPARENT_PROXY_UID and CAP_NET_ADMIN."""
     workload_probe: WorkloadProbe | None = None

@@ -124,8 +124,12 @@ class PodView(View):
     """False for a pod that asked not to have a sidecar."""
     gateway: bool = False
     """Its proxy is called itself: no rules send it the pod's traffic."""
+    machine: str = ""
+    """The machine whose one proxy serves it, by name; "" for a pod that has its own, or none."""
     admin_port: int = ADMIN_PORT
-    """Of its Envoy, on the pod's loopback."""
+    """Of the Envoy that serves it, on loopback."""
+    admin_netns: str = ""
+    """The path of the network namespace where that is; "" for the pod's own."""
     containers: tuple[ContainerView, ...] = ()
     exec: dict[str, str] = {}
     """For each app container, the path of the launch specification that `exec` runs a command by."""
@@ -230,6 +234,10 @@ class ProxyView(View):
     inbound: InboundView = InboundView()
     discovery: str = ""
     """The replica of discovery that it is connected to; "" where there is but one process."""
+    machine: str = ""
+    """Of a pod that has no Envoy of its own: the machine whose proxy serves it, whose `sync` this is."""
+    serves: tuple[str, ...] = ()
+    """Of a machine's proxy: its pods, `name.namespace`."""
 
 
 class PublishView(View):

@@ -73,6 +73,12 @@ def _attach(made: socket.socket, others: int) -> None:
     made.setsockopt(socket.SOL_SOCKET, _ATTACH_REUSEPORT_CBPF, program)
 
 
+def listens(diag: Netlink, family: int, port: int) -> bool:
+    """Whether a socket of this family listens there."""
+    request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, _LISTEN, socket.htons(port), 0)
+    return bool(diag.dump(_SOCK_DIAG_BY_FAMILY, request))
+
+
 def another_listens(diag: Netlink, made: socket.socket) -> bool:
     """Whether a socket beside this one listens on its port, in the same family."""
     port = socket.htons(made.getsockname()[1])

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 
 from pilotfish.runtime.errors import MachineError
 
+_LONGEST = 200
 _MESH_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
@@ -28,10 +29,20 @@ def node_name(mesh: str) -> str:
     return f"pf-{mesh}"
 
 
+def pod_prefix(mesh: str) -> str:
+    """How the names of all pods' namespaces begin."""
+    return f"{node_name(mesh)}."
+
+
 def pod_name(mesh: str, namespace: str, pod: str) -> str:
     """The name of a pod's namespace, shortened where a file name can't be so long."""
-    name = f"pf-{mesh}.{namespace}.{pod}"
-    return name if len(name) <= 200 else f"{name[:190]}-{_digest(name, 9)}"
+    name = f"{pod_prefix(mesh)}{namespace}.{pod}"
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 10]}-{_digest(name, 9)}"
+
+
+def is_shortened(mesh: str, namespace: str, pod: str) -> bool:
+    """Whether the pod's namespace is called otherwise than the prefix and the pod's name."""
+    return len(f"{pod_prefix(mesh)}{namespace}.{pod}") > _LONGEST
 
 
 def host_interface(mesh: str) -> str:

@@ -20,6 +20,8 @@ _WITHDRAWAL = 10.0
 _RECOUNT = 1.0
 """Seconds until those that are to learn it are counted anew, as one of them may have ended."""
 _UNTOLD = "discovery is not told of it"
+_DRAINING = ("draining", "stopping", "sidecars", "proxy", "removing")
+"""Stages of a pod that nobody is to call any more."""
 _LOOK = 5.0
 """Seconds between looks at what discovery says when nothing changes here."""
 
@@ -128,4 +130,5 @@ class Announcer:
 
 def record(pod: Pod) -> PodRecord:
     state = pod.state
-    return PodRecord(pod.identity, state.phase, state.ready, state.deleted, pod.created_at)
+    draining = pod.sandbox.on_node and state.stage in _DRAINING
+    return PodRecord(pod.identity, state.phase, state.ready, state.deleted, pod.created_at, draining)

@@ -25,6 +25,7 @@ from pilotfish.runtime.control.views import (
     ServiceView,
     SyncView,
 )
+from pilotfish.runtime.node.node_proxy import NodeProxy
 from pilotfish.runtime.node.pod import Pod
 from pilotfish.runtime.node.publish import Port
 
@@ -51,7 +52,9 @@ def describe_pod(pod: Pod) -> PodView:
         ready=state.ready,
         captured=state.captured,
         gateway=pod.sandbox.proxy.type is ProxyType.ROUTER,
+        machine=identity.node_name if pod.sandbox.on_node else "",
         admin_port=pod.sandbox.agent.admin.port if pod.sandbox.agent else ADMIN_PORT,
+        admin_netns=_admin_netns(pod),
         containers=(*containers, *proxy),
         exec={c.name: str(pod.containers.launch_path(c.name)) for c in state.containers if c.started_at is not None},
         notes=(*pod.notes, *(() if state.captured else (UNCAPTURED,))),
@@ -73,7 +76,33 @@ def describe_proxy(pod: Pod, sync: SyncView | None) -> ProxyView:
         certificate=certificate.certificate if certificate is not None else None,
         certificate_error=certificate.error if certificate is not None else "",
         inbound=InboundView(connections=taken.connections, mutual=taken.mutual),
+        machine=pod.identity.node_name if pod.sandbox.on_node else "",
     )
+
+
+def describe_machine(node_proxy: NodeProxy, sync: SyncView | None) -> ProxyView | None:
+    """None as long as no pod needs one."""
+    proxy, agent = node_proxy.proxy, node_proxy.agent
+    if agent is None:
+        return None
+    certificate = agent.status.certificate
+    return ProxyView(
+        namespace=proxy.namespace,
+        pod=proxy.name,
+        node_id=proxy.id,
+        ready=agent.ready,
+        restarts=agent.restarts,
+        pid=agent.pid,
+        sync=sync,
+        certificate=certificate.certificate,
+        certificate_error=certificate.error,
+        serves=node_proxy.pods,
+    )
+
+
+def _admin_netns(pod: Pod) -> str:
+    netns = pod.sandbox.agent.admin.netns if pod.sandbox.agent is not None else None
+    return str(netns.path) if netns is not None and netns != pod.sandbox.netns else ""
 
 
 def certificate_problem(pod: Pod, now: float) -> Problem | None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from pilotfish.config.desired import DesiredState
-from pilotfish.config.proxying import OF_MESH
 from pilotfish.egress import table_name
 from pilotfish.model.wellknown import MACHINE_NAME
 from pilotfish.node import store as storing
@@ -33,6 +32,7 @@ from pilotfish.runtime.node.entrances import Entrances
 from pilotfish.runtime.node.faults import Faults
 from pilotfish.runtime.node.limiter import Limiter
 from pilotfish.runtime.node.machine import Machine
+from pilotfish.runtime.node.node_proxy import NodeProxy, Site
 from pilotfish.runtime.node.objects import Objects
 from pilotfish.runtime.node.operations import NodeOperations
 from pilotfish.runtime.node.options import CannotStart, UpOptions
@@ -165,9 +165,7 @@ class _Builder:
                 what = f"{name} holds no manifest yet: no file there ends with .yaml, .yml or .json"
                 self._progress.say(f"{what}; a file that is saved there, or 'pilotfish apply', adds some", "warning")
         preferred = (*([options.mesh_config] if options.mesh_config else []), APPLIED)
-        stated = {OF_MESH: options.proxy} if options.proxy else {}
-        desired = DesiredState(preferred=preferred, proxy_metadata=stated)
-        store, _ = storing.follow(Store(desired=desired), news, time.time())
+        store, _ = storing.follow(Store(desired=DesiredState(preferred=preferred)), news, time.time())
         self._progress.problems(store.desired.problems)
         if not store.objects and store.desired.problems:
             raise CannotStart(f"nothing in {', '.join(options.sources)} can be used; mend what is said above")
@@ -206,20 +204,26 @@ class _Builder:
         self._parts.callback(remove_writable, self._options.name)
         images = Images(self._options.name, self._progress.say)
         self._parts.push_async_callback(images.close)
+        options = self._options
+        place = Place(os.uname().nodename, options.directory, network.subnets, ipv6_enabled(), options.proxy)
+        tokens = TokenMaker(self._options.directory, discovery.xds)
+        site = Site(place.node_name, place.directory, network, discovery.xds, discovery.monitoring, tokens)
+        node_proxy = NodeProxy(site, agents, store.desired.mesh_config)
+        self._parts.push_async_callback(node_proxy.close)
         ground = Ground(
             network=network,
             agents=agents,
             discovery=discovery.xds,
             monitoring=discovery.monitoring,
-            tokens=TokenMaker(self._options.directory, discovery.xds),
+            tokens=tokens,
             discovery_ready=asyncio.Event(),
             starting=asyncio.Semaphore(max(_ENVOYS_AT_ONCE, 2 * len(os.sched_getaffinity(0)))),
             images=images,
             limiter=limiter,
+            node_proxy=node_proxy,
             writable=writable,
             private=find_private(self._options.state_root),
         )
-        place = Place(os.uname().nodename, self._options.directory, network.subnets, ipv6_enabled())
         reconciler = Reconciler(
             store, ground, place, discovery, self._progress, self._changes, self._ending, entrances, machine
         )

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from pilotfish.config.desired import News
+from pilotfish.config.proxying import with_proxy
 from pilotfish.inject import Sidecar, build_sidecar
+from pilotfish.inject.sidecar import MACHINE
 from pilotfish.model import ObjectRef, Problem, Source
 from pilotfish.model.frontend import Frontends
 from pilotfish.model.kinds import SERVICE
@@ -22,6 +24,7 @@ from pilotfish.node.history import History
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.publish import Endpoints, Publish
 from pilotfish.node.store import Change, Store, proxy_configs
+from pilotfish.runtime.net.names import is_shortened
 from pilotfish.runtime.node.addresses import Addresses
 from pilotfish.runtime.node.announce import Announcer, record
 from pilotfish.runtime.node.changes import ChangeCounter
@@ -97,6 +100,7 @@ class Reconciler:
     async def start(self) -> None:
         """The pods are being made when this returns, and discovery has something to read."""
         await self._addresses.start()
+        self.ground.node_proxy.on_change = self.discovery_moved
         write_mesh_config(self._place.directory, self.store.desired.mesh_config)
         self._reconcile()
         self._tell()
@@ -107,7 +111,7 @@ class Reconciler:
         self._check_ready()
 
     def discovery_moved(self) -> None:
-        """Its process has started, or ended."""
+        """Its process, or the machine's proxy, has started, or ended."""
         self._announcer.look()
         self._changes.bump()
 
@@ -217,14 +221,23 @@ class Reconciler:
         namespace = self.store.namespace(pod.namespace)
         return build_sidecar(
             pod.pod,
-            self.store.desired.mesh_config,
+            with_proxy(self.store.desired.mesh_config, self._place.proxy),
             workload=workload_of(pod, self.store),
             ipv6=self._place.ipv6,
             source=Source.parse(pod.source),
             namespace_labels=namespace.labels,
             namespace_annotations=namespace.annotations,
             proxy_configs=proxy_configs(self.store),
+            place=replace(MACHINE, lacks_node_proxy=self._why_no_node_proxy(pod)),
         )
+
+    def _why_no_node_proxy(self, pod: PodIdentity) -> str:
+        """Why the machine's proxy can't serve it, whatever it asks for; "" if it can."""
+        network = self.ground.network
+        if network.userns is None:
+            return "the kernel makes no user namespaces (sysctl user.max_user_namespaces), which would contain it"
+        shortened = is_shortened(network.mesh, pod.namespace, pod.name)
+        return "its name is too long for a file's, by which it would know the pod" if shortened else ""
 
     # What follows
 
@@ -309,9 +322,10 @@ class Reconciler:
         self._changes.bump()
 
     def _count_proxies(self) -> int:
-        """Of the pods that take traffic, as discovery is told of them."""
+        """Of the pods that take traffic, as discovery is told of them, and the machine's."""
         serving = (pod for pod in self.workloads.pods.values() if pod.state.ready and not pod.state.deleted)
-        return sum((agent := pod.sandbox.agent) is not None and agent.ready for pod in serving)
+        own = (pod.sandbox.agent for pod in serving if not pod.sandbox.on_node)
+        return sum(agent is not None and agent.ready for agent in own) + self.ground.node_proxy.ready
 
     def _check_ready(self) -> None:
         if self.ground.discovery_ready.is_set():

@@ -20,6 +20,8 @@ from pilotfish.node.launch import render_hostname, render_hosts, render_resolv_c
 from pilotfish.node.volumes import build_identity_mounts, build_proxy_mounts
 from pilotfish.runtime import capture
 from pilotfish.runtime.agent import Agent, AgentHost, AgentSpec
+from pilotfish.runtime.agent.own_envoy import OwnEnvoy
+from pilotfish.runtime.agent.proxying import MakeProxy
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.images.store import Images
 from pilotfish.runtime.linux.netns import NetNs
@@ -27,6 +29,7 @@ from pilotfish.runtime.linux.pidns import PidNs
 from pilotfish.runtime.net.names import pod_name
 from pilotfish.runtime.net.network import MeshNetwork
 from pilotfish.runtime.node.limiter import Limiter
+from pilotfish.runtime.node.node_proxy import NodeProxy
 from pilotfish.runtime.node.tokens import TokenMaker
 from pilotfish.runtime.node.volumes import bind_mount
 from pilotfish.runtime.thread import in_thread
@@ -50,6 +53,7 @@ class Ground:
     """How many Envoys start side by side: more of them than there are cores only makes each of them late."""
     images: Images
     limiter: Limiter
+    node_proxy: NodeProxy
     writable: Path
     """Where containers made from images have what they change; each pod has a directory there."""
     private: tuple[str, ...] = ()
@@ -84,13 +88,13 @@ class Sandbox:
         self._removed = False
         self._write_etc()
         try:
-            await self._ground.network.add_pod(identity.namespace, identity.name, identity.addresses)
+            await self._ground.network.add_pod(identity.namespace, identity.name, identity.addresses, self.on_node)
             await self.enter()
             if self._sidecar is None:
                 return
             if self._sidecar.capture is not None:
                 await capture.apply(self.netns, self._sidecar.capture)
-            self.agent = Agent(self._agent_spec(self._sidecar), self._ground.agents, lambda _: self._on_change())
+            self.agent = self._make_agent(self._sidecar)
             await self._ground.discovery_ready.wait()
             async with self._ground.starting:
                 await self.agent.start()
@@ -114,6 +118,11 @@ class Sandbox:
                 self._leave()
                 self._pidns = await PidNs.create(self.netns, self._ground.private)
             return self._pidns.descriptor
+
+    @property
+    def on_node(self) -> bool:
+        """The machine's proxy serves it."""
+        return self._sidecar is not None and self._sidecar.on_node
 
     @property
     def private(self) -> tuple[str, ...]:
@@ -170,6 +179,13 @@ class Sandbox:
         (etc / "resolv.conf").write_text(render_resolv_conf(self._identity.namespace, self._ground.network.subnets.dns))
         (etc / "hosts").write_text(render_hosts(self._identity))
         (etc / "hostname").write_text(render_hostname(self._identity))
+
+    def _make_agent(self, sidecar: Sidecar) -> Agent:
+        make_proxy: MakeProxy = OwnEnvoy
+        if sidecar.on_node:
+            make_proxy = self._ground.node_proxy.behind
+        spec = self._agent_spec(sidecar)
+        return Agent(spec, self._ground.agents, lambda _: self._on_change(), make_proxy)
 
     def _agent_spec(self, sidecar: Sidecar) -> AgentSpec:
         ground = self._ground

@@ -25,9 +25,16 @@ from pilotfish.runtime.control.views import (
     SyncView,
 )
 from pilotfish.runtime.net.egress import Egress
-from pilotfish.runtime.node.describe import certificate_problem, describe_pod, describe_proxy, describe_service
+from pilotfish.runtime.node.describe import (
+    certificate_problem,
+    describe_machine,
+    describe_pod,
+    describe_proxy,
+    describe_service,
+)
 from pilotfish.runtime.node.discovery import DiscoveryProcess
 from pilotfish.runtime.node.entrances import Entrances
+from pilotfish.runtime.node.pod import Pod
 from pilotfish.runtime.node.publish import Published
 from pilotfish.runtime.node.reconciler import Reconciler
 from pilotfish.runtime.source import ObjectSource
@@ -55,11 +62,14 @@ class Status:
         by_proxy = _worst_by_proxy(syncs or ())
         workloads = self._reconciler.workloads
         pods = tuple(workloads.pods[ref] for ref in sorted(workloads.pods))
-        proxies = tuple(
-            describe_proxy(pod, by_proxy.get(f"{pod.identity.name}.{pod.identity.namespace}"))
+        machine = self._reconciler.ground.node_proxy
+        of_machine = by_proxy.get(str(machine.proxy))
+        of_pods = (
+            describe_proxy(pod, of_machine if pod.sandbox.on_node else by_proxy.get(_name(pod)))
             for pod in pods
             if pod.sandbox.agent is not None and pod.state.stage != "finished"
         )
+        proxies = tuple(filter(None, (*of_pods, describe_machine(machine, of_machine))))
         store = self._reconciler.store
         ours = tuple(ProblemView.of(_located(problem, store)) for problem in self.problems)
         merged = _merge(ours, tuple(_relocated(problem, store) for problem in said or ()))
@@ -125,6 +135,10 @@ class Status:
             for stored in reconciler.store.of_kind(SERVICE)
             if isinstance(stored.manifest.resource, Service)
         )
+
+
+def _name(pod: Pod) -> str:
+    return f"{pod.identity.name}.{pod.identity.namespace}"
 
 
 def _sum(views: Iterable[InboundView]) -> InboundView:

@@ -44,6 +44,8 @@ class Place:
     """The mesh's; each pod has its own under `pods`."""
     subnets: Subnets
     ipv6: bool
+    proxy: str = ""
+    """Whose Envoy pods have that don't say it (`config.proxying`); "" leaves it to the meshConfig."""
 
     @property
     def storage(self) -> Path:

@@ -1,0 +1,212 @@
+"""The machine's one Envoy, for all pods of a mesh that have none of their own: started with the first of them.
+
+pods' agents ──PodBehindNode──▶ NodeProxy ──▶ an Agent, with an Envoy and without a pod
+                                    │            certificate of the machine, and its pods' beside it: by SDS
+                                    ├─ held ports of all pods, while Envoy is away
+                                    └─ access logs, sorted by pod
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from pilotfish.agent.intake import inbound_listener
+from pilotfish.agent.readiness import Stats, parse_stats
+from pilotfish.agent.taken import TAKEN_FILTER, count_taken
+from pilotfish.config.mesh import MeshConfig
+from pilotfish.model import Proxy
+from pilotfish.model.proxy import NETNS_PREFIX, ProxyType
+from pilotfish.model.wellknown import MACHINE_ACCOUNT
+from pilotfish.node.sorting import OutputSorter
+from pilotfish.runtime.agent import Agent, AgentHost, AgentSpec
+from pilotfish.runtime.agent.own_envoy import OwnEnvoy
+from pilotfish.runtime.linux.netns import DIRECTORY
+from pilotfish.runtime.net.names import pod_prefix
+from pilotfish.runtime.net.network import MeshNetwork
+from pilotfish.runtime.node.pod_behind_node import PodBehindNode
+from pilotfish.runtime.node.tokens import TokenMaker
+
+_LOOK = 5.0
+"""Seconds between looks at what pods have taken."""
+_END = 5.0
+"""Seconds for Envoy to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a machine's proxy is."""
+
+    machine: str
+    """Its name, as pods have it in `spec.nodeName`."""
+    directory: Path
+    """Of the mesh."""
+    network: MeshNetwork
+    discovery: str
+    monitoring: str
+    tokens: TokenMaker
+
+    @property
+    def netns_prefix(self) -> str:
+        """How the files of pods' network namespaces begin: NAMESPACE.POD follows."""
+        return f"{DIRECTORY}/{pod_prefix(self.network.mesh)}"
+
+
+class NodeProxy:
+    def __init__(self, site: Site, agents: AgentHost, mesh_config: MeshConfig) -> None:
+        """`mesh_config`: as the mesh starts with it; what it says of Envoy's start holds until its end."""
+        self.agent: Agent | None = None
+        """None before the first pod that it serves."""
+        self.held = HeldByPods()
+        self.sorter = OutputSorter(site.netns_prefix)
+        self.on_change: Callable[[], None] = lambda: None
+        self._site = site
+        self._agents = agents
+        self._mesh_config = mesh_config
+        self._pods: set[PodBehindNode] = set()
+        self._starting = asyncio.Lock()
+        self._own: OwnEnvoy | None = None
+        self._looking: asyncio.Task[None] | None = None
+
+    def behind(self, spec: AgentSpec, host: AgentHost, on_change: Callable[[], None]) -> PodBehindNode:
+        """What stands for it in a pod's agent."""
+        return PodBehindNode(spec, host, on_change, self)
+
+    @property
+    def proxy(self) -> Proxy:
+        site, root = self._site, self._mesh_config.root_namespace
+        address = str(site.network.subnets.node[0])
+        made = Proxy.of_pod(site.machine, root, (address,), type=ProxyType.NODE)
+        return replace(made, netns_prefix=site.netns_prefix)
+
+    @property
+    def ready(self) -> bool:
+        return self.agent is not None and self.agent.ready
+
+    @property
+    def pods(self) -> tuple[str, ...]:
+        """Those that it serves: NAME.NAMESPACE."""
+        return tuple(sorted(pod.name for pod in self._pods))
+
+    @property
+    def workers(self) -> int | None:
+        """One for each core, unless the mesh says another number: it serves all of the machine."""
+        said = self._mesh_config.default_config.concurrency
+        return 0 if said is None else said
+
+    async def started(self) -> Agent:
+        """Its agent, which is started by whoever asks first. AgentError or MachineError if that can't be."""
+        async with self._starting:
+            if self.agent is None:
+                agent = Agent(self._spec(), self._agents, self._changed, self._make_envoy)
+                await agent.start()
+                self.agent = agent
+                self._looking = asyncio.get_running_loop().create_task(self._look_on())
+            return self.agent
+
+    def join(self, pod: PodBehindNode) -> None:
+        self._pods.add(pod)
+        self.on_change()
+
+    def leave(self, pod: PodBehindNode) -> None:
+        self._pods.discard(pod)
+        self.on_change()
+
+    def lend(self, pod: PodBehindNode) -> None:
+        """Its certificate to Envoy."""
+        if self._own is not None:
+            for name, secret in pod.secrets.items():
+                self._own.identity.server.lend(name, secret)
+
+    def take_back(self, name: str) -> None:
+        if self._own is not None:
+            self._own.identity.server.take_back(name)
+
+    async def ask(self, pattern: str) -> Stats | None:
+        """Envoy's stats whose names fit; None if it does not answer."""
+        with suppress(OSError):
+            if self.agent is not None:
+                answer = await self.agent.admin.request("GET", f"/stats?filter={quote(pattern, safe='')}")
+                return parse_stats(answer.body.decode(errors="replace")) if answer.status == 200 else None
+        return None
+
+    async def close(self) -> None:
+        """After the pods."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+        if self.agent is not None:
+            await self.agent.stop(asyncio.get_running_loop().time() + _END)
+
+    def _make_envoy(self, spec: AgentSpec, host: AgentHost, on_change: Callable[[], None]) -> OwnEnvoy:
+        self._own = OwnEnvoy(spec, host, on_change, self.held, self.sorter)
+        return self._own
+
+    def _spec(self) -> AgentSpec:
+        site, config, proxy = self._site, self._mesh_config.default_config, self.proxy
+        return AgentSpec(
+            proxy=proxy,
+            netns=site.network.node,
+            directory=site.directory / "proxy",
+            discovery=site.discovery,
+            monitoring=site.monitoring,
+            log=site.directory / "proxy.log",
+            proxy_config=msgspec.structs.replace(config, concurrency=self.workers),
+            metadata={
+                "SERVICE_ACCOUNT": MACHINE_ACCOUNT,
+                # It listens in its pods' namespaces; where it is itself, nothing is captured.
+                "INTERCEPTION_MODE": "",
+                NETNS_PREFIX: proxy.netns_prefix,
+            },
+            authority=site.tokens.machines(site.machine, proxy.namespace, proxy.addresses),
+            userns=site.network.userns,
+        )
+
+    def _changed(self, agent: Agent) -> None:
+        for pod in tuple(self._pods):
+            pod.node_changed()
+        self.on_change()
+
+    async def _look_on(self) -> None:
+        """What its pods have taken."""
+        while True:
+            await asyncio.sleep(_LOOK)
+            stats = await self.ask(TAKEN_FILTER) if self._pods else None
+            for pod in self._pods if stats is not None else ():
+                pod.taken = count_taken(stats or {}, inbound_listener(pod.spec.proxy.name, pod.spec.proxy.namespace))
+
+
+class HeldByPods:
+    """Implements `holding.Holding`: what Envoy has in its pods' namespaces is held there."""
+
+    def __init__(self) -> None:
+        self._pods: set[PodBehindNode] = set()
+        self._is_holding = False
+
+    def add(self, pod: PodBehindNode) -> None:
+        """Envoy listens there."""
+        self._pods.add(pod)
+        if self._is_holding:
+            pod.hold()
+
+    def remove(self, pod: PodBehindNode) -> None:
+        self._pods.discard(pod)
+
+    def hold(self, ports: Iterable[int]) -> None:
+        self._is_holding = True
+        for pod in self._pods:
+            pod.hold()
+
+    def release(self, ports: Iterable[int]) -> None:
+        self._is_holding = False
+        for pod in self._pods:
+            pod.release()
+
+    def close(self) -> None:
+        self.release(())
