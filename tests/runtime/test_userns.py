@@ -1,5 +1,6 @@
 """The user namespace of a mesh: what its proxy may do there, and that neither it nor an app may do more."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -200,6 +201,24 @@ async def test_an_app_enters_no_other_pods_network(network: MeshNetwork) -> None
         for path in (other.path, network.node.path):
             code, text = await said(app(one, *before, "nsenter", f"--net={path}", *WHERE, add="CAP_NET_ADMIN"))
             assert (code, "not permitted" in text) == (1, True), text
+
+
+async def test_owned_pods_may_be_added_side_by_side(network: MeshNetwork) -> None:
+    pods = await asyncio.gather(*(add(network, number) for number in range(2, 8)))
+    with pods[0].socket() as client, pods[5].socket() as server:
+        server.bind((str(network.subnets.v4[7]), 0))
+        server.listen()
+        client.settimeout(2)
+        client.connect(server.getsockname())
+
+
+async def test_who_no_longer_wants_a_pod_leaves_none_behind(network: MeshNetwork) -> None:
+    adding = asyncio.create_task(add(network, 2))
+    await asyncio.sleep(0)  # it has begun
+    adding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await adding
+    assert list_names(f"pf-{MESH}") == (f"pf-{MESH}",)
 
 
 async def test_it_goes_with_the_mesh(network: MeshNetwork) -> None:
