@@ -26,7 +26,7 @@ from pilotfish.model.kinds import (
     VIRTUAL_SERVICE,
 )
 from pilotfish.runtime.cluster.access import find_access
-from pilotfish.runtime.cluster.api import Api
+from pilotfish.runtime.cluster.api import LASTS, OPENS, OVERDUE, Api
 from pilotfish.runtime.cluster.errors import ApiError
 from tests.cluster.conftest import MakeApiServer
 from tests.cluster.following import Object, Way, asking, following
@@ -258,6 +258,20 @@ async def test_an_etcd_that_stands_still_for_a_while(make_api_server: MakeApiSer
             await making
             await found.until("it is told", lambda: "late" in found.names(SERVICE, "default"))
             await found.until("all is well", lambda: found.source.problems() == ())
+
+
+@pytest.mark.long
+async def test_a_server_that_hangs_is_noticed_while_its_kernel_answers(make_api_server: MakeApiServer) -> None:
+    with make_api_server() as server:
+        async with following(find_access(server.api.kubeconfig)) as found:
+            await found.until("the first batch", found.is_synced.is_set)
+            freeze(server.server.pid)
+            try:
+                most = 1.2 * LASTS + OVERDUE + OPENS
+                await found.until("it is noticed", lambda: found.source.away_since() is not None, within=most + 1)
+            finally:
+                server.server.send(signal.SIGCONT)
+            await found.until("all is well", lambda: found.source.away_since() is None)
 
 
 async def test_a_way_that_swallows_all_is_noticed(

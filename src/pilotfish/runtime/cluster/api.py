@@ -35,11 +35,13 @@ TIMEOUT: Final = 30.0
 MOST: Final = 256 * 2**20
 """Bytes of an answer, and of one event of a watch."""
 MOST_OF_AN_EVENT: Final = 16 * 2**20
-LASTS: Final = 75
+LASTS: Final = 20
 """Seconds after which the server is asked to end a watch: a kind of which nothing changes may have nothing to say for
-hours, and so would a way that is dead."""
-OVERDUE: Final = 15.0
+hours, and so would a way that is dead, or a server that hangs. The kernel of that one answers TCP's keep-alive."""
+OVERDUE: Final = 5.0
 """Seconds after that, without a word, by which it is taken for dead."""
+OPENS: Final = 10.0
+"""Seconds for a server to agree to a watch, before it has anything to say of it."""
 _MOST_REFUSAL: Final = 2**20
 _CONNECT: Final = 10.0
 _PAUSE: Final = 1.0
@@ -185,7 +187,7 @@ class Api:
         asked: dict[str, Param] = {"watch": True, "allowWatchBookmarks": True, "timeoutSeconds": ceil(lasts), **params}
         if since:
             asked["resourceVersion"] = since
-        async with self._open("GET", path, asked) as response:
+        async with self._open("GET", path, asked, patience=OPENS) as response:
             opened()
             async for line in self._lines(response, path, lasts + OVERDUE):
                 event = _decode(_EVENTS, line, path)
