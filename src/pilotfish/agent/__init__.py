@@ -2,10 +2,12 @@
 
     Proxy, ProxyConfig, metadata ─identity─▶ BootstrapSpec ─revision─▶ envoy-revN.json
 
-    Start, Spawned, Exited, Answered, Drain, Stop, Tick ─▶ Supervisor ─▶ Spawn, Ask, Post, Kill      (both in `events`)
+    Start, Spawned, Exited, Answered, Restart, Drain, Stop, Tick ─▶ Supervisor ─▶ Spawn, Ask, Post, Kill, Hold, Release
                                                             ├ backoff    when to start again
+                                                            ├ succession one that takes over from another
                                                             ├ readiness  Envoy's stats → ready, or why not
                                                             ├ intake     where traffic comes in: sidecar, gateway
+                                                            ├ held       what is kept open while it is away
                                                             └ draining   what is still under way → whether to stop
 
     containers ─probes─▶ containers, ProbeTable        (and `health`: gRPC's health check, byte by byte)

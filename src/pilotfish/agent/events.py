@@ -17,6 +17,7 @@ class Start:
 class Spawned:
     """The process that Spawn asked for exists."""
 
+    epoch: int
     pid: int
 
 
@@ -24,6 +25,7 @@ class Spawned:
 class Exited:
     """The process ended, or could not be made."""
 
+    epoch: int
     code: int
     """Minus the signal's number if a signal ended it."""
     message: str = ""
@@ -35,6 +37,11 @@ class Answered:
     """To Ask: Envoy's stats; None if it did not answer."""
 
     stats: Stats | None
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Let another Envoy take over from the one that serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +65,19 @@ class Tick:
     """The time that `timer` named has come."""
 
 
-Event = Start | Spawned | Exited | Answered | Drain | Stop | Tick
+Event = Start | Spawned | Exited | Answered | Restart | Drain | Stop | Tick
 
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """Make the Envoy process of this epoch. Answer: Spawned, then Exited; or Exited alone."""
+    """Make an Envoy process. Answer: Spawned, then Exited; or Exited alone."""
 
     epoch: int
+    """How many were made before it."""
+    line: int
+    """The epoch of the first of those that took over from one another, down to this one. They know each other."""
+    number: int
+    """How many of the line served before it: of the last of them it takes the listeners over. 0: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +98,7 @@ class Post:
 class Kill:
     """Send this signal to the process."""
 
+    epoch: int
     signal: signal.Signals
 
 

@@ -18,8 +18,10 @@ from pilotfish.agent.taken import TAKEN_FILTER
 _FILTER: Final = (
     r"^(cluster_manager\.cds|listener_manager\.lds)\.update_(success|rejected)$"
     r"|^listener_manager\.(workers_started|total_listeners_warming)$"
-    r"|^server\.state$"
+    r"|^server\.(state|parent_connections|uptime)$"
 )
+WHOSE: Final = "server.hot_restart_epoch"
+"""How many took over from one another before the one that answers."""
 _STATES: Final = {1: "Envoy is draining", 2: "Envoy is starting", 3: "Envoy waits for endpoints, routes or secrets"}
 """envoy.admin.v3.ServerInfo.State; 0 is LIVE."""
 
@@ -38,7 +40,12 @@ def parse_stats(text: str) -> dict[str, int]:
 
 def readiness_filter(intake: Intake) -> str:
     """Of the stats that `why_not_ready` looks at, and those of what was taken meanwhile."""
-    return f"{_FILTER}|{intake.listener_filter}|{TAKEN_FILTER}"
+    return f"{_FILTER}|^{WHOSE}$|{intake.listener_filter}|{TAKEN_FILTER}"
+
+
+def draining_filter(intake: Intake) -> str:
+    """Of the stats that tell what inbound work is left, and whose."""
+    return f"^{WHOSE}$|{intake.drain_filter}"
 
 
 def why_not_ready(stats: Stats, was_ready: bool, intake: Intake) -> str:

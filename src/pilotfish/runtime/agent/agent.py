@@ -119,6 +119,10 @@ class Agent:
         if not self.ready:
             raise AgentError(f"the sidecar of {self.spec.proxy} was stopped before it was ready", "start it again")
 
+    async def restart(self) -> None:
+        """As `PodProxy.restart`."""
+        await self._proxy.restart()
+
     async def drain(self, deadline: float) -> None:
         """Returns when no inbound request or connection is left, as the pod's DrainPolicy has it, or at `deadline`.
 

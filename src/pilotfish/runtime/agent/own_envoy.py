@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
-import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
@@ -21,13 +19,12 @@ from pilotfish.agent.events import (
     Drain,
     Effect,
     Event,
-    Exited,
     Hold,
     Kill,
     Post,
     Release,
+    Restart,
     Spawn,
-    Spawned,
     Start,
     Stop,
     Tick,
@@ -38,26 +35,16 @@ from pilotfish.agent.supervisor import Phase, Supervisor
 from pilotfish.agent.taken import Taken
 from pilotfish.model.wellknown import PROXY_PORTS
 from pilotfish.runtime.agent.admin import Admin
-from pilotfish.runtime.agent.envoy import (
-    count_workers,
-    envoy_process,
-    envoy_user,
-    render_bootstrap,
-    write_bootstrap,
-)
+from pilotfish.runtime.agent.envoy import count_workers, envoy_user, linger_of, render_bootstrap
 from pilotfish.runtime.agent.files import FileSecrets
 from pilotfish.runtime.agent.holding import HeldPorts, Holding
 from pilotfish.runtime.agent.host import AgentHost
 from pilotfish.runtime.agent.identity import ServedIdentity
+from pilotfish.runtime.agent.running import Envoys
 from pilotfish.runtime.agent.sockets import check_free, has_ipv6
 from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
 from pilotfish.runtime.agent.status import describe
-from pilotfish.runtime.errors import MachineError
-from pilotfish.runtime.linux import process
-from pilotfish.runtime.linux.logs import ContainerLog, Sorter
-from pilotfish.runtime.linux.process import PIPE
-
-_FAILED_TO_START = 126
+from pilotfish.runtime.linux.logs import Sorter
 
 
 class OwnEnvoy:
@@ -78,12 +65,9 @@ class OwnEnvoy:
         self._spec = spec
         self._host = host
         self._on_change = on_change
-        self._sorter = sorter
-        self._machine = Supervisor(INTAKES[spec.proxy.type])
-        self._process: process.Process | None = None
+        self._machine = Supervisor(INTAKES[spec.proxy.type], linger_of(spec))
         self._bootstrap = b""
-        self._revision = -1
-        self._started_at: float | None = None
+        self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         user = envoy_user(spec)
@@ -91,6 +75,7 @@ class OwnEnvoy:
         self._held = held or HeldPorts(spec.netns, user[0], workers, spec.transparent)
         self.identity = ServedIdentity(spec, host, on_change)
         self._files = FileSecrets(user, on_change)
+        self._envoys = Envoys(spec, host, self.identity.sources, sorter, self._receive)
 
     @property
     def taken(self) -> Taken:
@@ -121,8 +106,8 @@ class OwnEnvoy:
             self._machine,
             self._spec,
             lacks,
-            self._revision,
-            self._started_at,
+            self._envoys.revision,
+            self._envoys.started_at(self._machine.pid),
             self.identity.status,
             self._files.unusable,
         )
@@ -139,6 +124,20 @@ class OwnEnvoy:
 
     def begin(self) -> None:
         self._receive(Start())
+
+    async def restart(self) -> None:
+        machine, proxy = self._machine, self._spec.proxy
+        if not self._spec.takes_over:
+            raise AgentError(f"no other Envoy can take over from that of {proxy}", "restart its pod")
+        if why := machine.why_not_restart(asyncio.get_running_loop().time()):
+            raise AgentError(f"the Envoy of {proxy} is not restarted: {why}", "try again then")
+        pid, failed = machine.pid, machine.handovers_failed
+        self._receive(Restart())
+        while machine.pid == pid and machine.handovers_failed == failed:
+            await self._changed.wait()
+        if machine.handovers_failed != failed:
+            what = f"no other Envoy took over from that of {proxy}: {machine.why_not_handed_over}"
+            raise AgentError(what, "its log says more")
 
     def drain(self, until: float, earliest: float = 0.0) -> None:
         self._receive(Drain(until, earliest))
@@ -166,19 +165,20 @@ class OwnEnvoy:
             self._timer.cancel()
         at = self._machine.timer()
         self._timer = None if at is None else asyncio.get_running_loop().call_at(at, self._receive, Tick())
+        self._changed.set()
+        self._changed = asyncio.Event()
         self._on_change()
 
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Spawn():
-                self._keep(self._run_envoy())
+                self._keep(self._envoys.run(effect, self._bootstrap))
             case Ask(pattern):
                 self._keep(self._ask(pattern))
             case Post(path):
                 self._keep(self._post(path))
-            case Kill(number):
-                if self._process:
-                    self._process.signal(number)
+            case Kill(epoch, number):
+                self._envoys.signal(epoch, number)
             case Hold(ports):
                 self._held.hold(ports)
                 # It can hand no pipe on, which is what an Envoy without a log writes to.
@@ -186,39 +186,6 @@ class OwnEnvoy:
                     self._host.spare.prepare()
             case Release(ports):
                 self._held.release(ports)
-
-    async def _run_envoy(self) -> None:
-        """One epoch: from the bootstrap to the exit code."""
-        log: ContainerLog | None = None
-        try:
-            self._revision = write_bootstrap(self._spec.directory, self._bootstrap, *envoy_user(self._spec))
-            log = ContainerLog(self._spec.log, sorter=self._sorter) if self._spec.log else None
-            output, secrets = log.writer if log else _own_output(self._spec), self.identity.sources
-            launch = envoy_process(self._spec, self._host.find_envoy(), self._revision, output, secrets)
-            running = await process.start(launch, self._host.spare)
-        except (MachineError, OSError) as error:
-            if log:
-                log.note(str(error))
-                log.close()
-            self._receive(Exited(_FAILED_TO_START, str(error)))
-            return
-        self._process = running
-        self._started_at = time.time()
-        self._receive(Spawned(running.pid))
-        code = await self._attend(running, log)
-        self._process = None
-        self._receive(Exited(code))
-
-    async def _attend(self, running: process.Process, log: ContainerLog | None) -> int:
-        """Takes what it says, until it ends."""
-        if log:
-            log.started()
-            code = await running.wait()
-            log.close()
-            return code
-        if running.stdout:
-            await _copy_to_stdout(running.stdout)
-        return await running.wait()
 
     async def _ask(self, pattern: str) -> None:
         try:
@@ -247,20 +214,3 @@ class OwnEnvoy:
                 directory.chmod(0o755)
         except OSError as error:
             raise AgentError(f"the agent can't write to {directory}: {error.strerror}", "use root") from error
-
-
-def _own_output(spec: AgentSpec) -> int:
-    """Our standard output, where an Envoy that is the same user may open it as /dev/stdout; else a pipe, to be copied
-    there."""
-    if spec.user is None:
-        with suppress(OSError):
-            os.close(os.open("/dev/stdout", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
-            return sys.stdout.fileno()
-    return PIPE
-
-
-async def _copy_to_stdout(reader: asyncio.StreamReader) -> None:
-    """A pipe of its own, not our standard output: Envoy's user may not open that as /dev/stdout."""
-    while chunk := await reader.read(65536):
-        sys.stdout.buffer.write(chunk)
-        sys.stdout.buffer.flush()

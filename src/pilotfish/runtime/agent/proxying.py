@@ -56,6 +56,13 @@ class PodProxy(Protocol):
         """It is to run from now on."""
         ...
 
+    async def restart(self) -> None:
+        """Another Envoy takes over, and the one that serves ends its connections. Returns when the other serves.
+
+        AgentError if that can't be, or was not to be: then the one that served serves on, if it still runs.
+        """
+        ...
+
     def drain(self, until: float, earliest: float = 0.0) -> None:
         """Let inbound work finish: until `until` at the most, and no sooner than `earliest`."""
         ...

@@ -95,6 +95,9 @@ class AgentSpec:
     """Bytes that Envoy may have before it is killed; None is no limit."""
     userns: UserNs | None = None
     """A machine's Envoy: it may enter the network namespaces that this owns, and is nobody elsewhere."""
+    takes_over: bool = False
+    """Another Envoy can take over from the one that serves. They meet in a directory of their own, which they see at
+    /dev/shm: whoever starts them must be able to mount."""
     transparent: bool = False
     """Inbound connections come by TPROXY. If this is root, Envoy gets TRANSPARENT_PROXY_UID and CAP_NET_ADMIN."""
     workload_probe: WorkloadProbe | None = None

@@ -166,6 +166,7 @@ class NodeProxy:
             },
             authority=site.tokens.machines(site.machine, proxy.namespace, proxy.addresses),
             userns=site.network.userns,
+            takes_over=True,
         )
 
     def _changed(self, agent: Agent) -> None:

@@ -133,6 +133,10 @@ class PodBehindNode:
     def release(self) -> None:
         self._held.release(_CAPTURED)
 
+    async def restart(self) -> None:
+        machine = self._node.proxy
+        raise AgentError(f"{self.name} has no Envoy of its own", f"its machine's is {machine}: restart that")
+
     def drain(self, until: float, earliest: float = 0.0) -> None:
         """Discovery is told of it, and takes the inbound listener away: each answer ends its connection then."""
         if self.draining is not None:

@@ -199,6 +199,7 @@ class Sandbox:
             log=self._directory / "logs" / f"{PROXY_CONTAINER}.log",
             proxy_config=sidecar.proxy_config,
             metadata=sidecar.metadata,
+            takes_over=True,
             transparent=sidecar.transparent,
             probes=sidecar.probes,
             prometheus=sidecar.prometheus,
