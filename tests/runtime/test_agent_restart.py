@@ -194,10 +194,10 @@ async def test_when_the_old_one_is_killed_who_connects_waits_for_a_fresh_one(
         os.kill(before, signal.SIGKILL)
         with pytest.raises(AgentError, match="the one that it was to take over from ended: Envoy ended by SIGKILL"):
             await restart
+        await ended(new)
         assert await answers(netns)
         await agent.wait_ready()
         assert agent.pid not in (before, new)
-        await ended(new)
 
 
 async def test_one_that_took_over_and_is_killed_costs_what_was_under_way_alone(
