@@ -14,6 +14,8 @@ from functools import partial
 from typing import Any, Final
 from weakref import WeakSet
 
+from pilotfish.runtime.closing import stop_serving
+
 _log = logging.getLogger(__name__)
 _LIMIT: Final = 65536
 
@@ -44,7 +46,7 @@ class StreamServer:
         """Whoever is connected is cut off."""
         self._closed = True
         for server in self._servers:
-            server.close()
+            await stop_serving(server)
         for task in tuple(self._connections):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pilotfish.identity.sds import DELTA, STREAM, SdsStream, Secret, Secrets
 from pilotfish.runtime.agent.spec import AgentError
+from pilotfish.runtime.closing import stop_serving
 from pilotfish.runtime.linux.unix import bind
 from pilotfish.runtime.rpc.server import ServerConnection
 
@@ -66,7 +67,7 @@ class SecretServer:
     async def close(self) -> None:
         if self._server is None:
             return
-        self._server.close()
+        await stop_serving(self._server)
         for connection in tuple(self._connections):
             connection.close()
         if self._path is not None:

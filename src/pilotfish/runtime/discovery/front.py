@@ -18,6 +18,7 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from pilotfish.discovery.admission import Caller, plain_address
@@ -35,6 +36,8 @@ _MOST: Final = 4096
 MOST_OF_A_PEER: Final = 256
 _COST: Final = 0.002
 """Seconds of computing that a handshake takes, at most."""
+_AGAIN: Final = 0.1
+"""Seconds until connections are accepted again where no descriptor was left for one."""
 _LAST_WORDS: Final = 0.5
 """Seconds for what is still to be written when one side has closed, or is to be."""
 
@@ -52,7 +55,6 @@ class Front:
         """The outer ends, by the same names."""
         self._of_peer: Counter[str] = Counter()
         self._listening: socket.socket | None = None
-        self._accepting: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def caller(self, peer: str) -> Caller | None:
@@ -75,33 +77,55 @@ class Front:
 
     def start(self) -> None:
         """gRPC serves."""
-        self._accepting = asyncio.get_running_loop().create_task(self._accept())
+        asyncio.get_running_loop().add_reader(self._accepting(), self._accept)
 
     async def close(self) -> None:
-        tasks = [*self._tasks, *((self._accepting,) if self._accepting else ())]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         if self._listening is not None:
+            asyncio.get_running_loop().remove_reader(self._listening)
             self._listening.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._listening is not None:
-            try:
-                made, peer = await loop.sock_accept(self._listening)
-            except OSError as error:  # no descriptor is left
-                _log.warning("a connection can't be accepted: %s", error)
-                await asyncio.sleep(0.1)
-                continue
-            host, port = plain_address(peer[0]), peer[1]
-            if len(self._tasks) >= _MOST or self._of_peer[host] >= MOST_OF_A_PEER:
-                made.close()
-                continue
-            self._of_peer[host] += 1
-            task = loop.create_task(self._serve(made, host, port))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def _accepting(self) -> socket.socket:
+        if self._listening is None:
+            raise RuntimeError("the front listens before it starts")
+        return self._listening
+
+    def _accept(self) -> None:
+        """Somebody has come. By no task: one that is cancelled between two of its steps would lose him."""
+        loop, listening = asyncio.get_running_loop(), self._accepting()
+        try:
+            made, peer = listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:  # no descriptor is left
+            _log.warning("a connection can't be accepted: %s", error)
+            loop.remove_reader(listening)
+            loop.call_later(_AGAIN, self._go_on)
+            return
+        made.setblocking(False)
+        host, port = plain_address(peer[0]), peer[1]
+        if len(self._tasks) >= _MOST or self._of_peer[host] >= MOST_OF_A_PEER:
+            made.close()
+            return
+        self._of_peer[host] += 1
+        task = loop.create_task(self._serve(made, host, port))
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._ended, made, host))
+
+    def _go_on(self) -> None:
+        if self._accepting().fileno() >= 0:
+            self.start()
+
+    def _ended(self, made: socket.socket, host: str, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        made.close()
+        self._of_peer[host] -= 1
+        if not self._of_peer[host]:
+            del self._of_peer[host]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a connection was ended by a fault", exc_info=error)
 
     async def _serve(self, made: socket.socket, host: str, port: int) -> None:
         loop = asyncio.get_running_loop()
@@ -133,10 +157,6 @@ class Front:
             inner.abort()
             if outer is not None:
                 outer.abort()
-            made.close()
-            self._of_peer[host] -= 1
-            if not self._of_peer[host]:
-                del self._of_peer[host]
 
     async def _connect(self, inner: Side, outer: TlsSide, host: str, port: int) -> str:
         """The name of the inner end, as gRPC will say it."""

@@ -9,7 +9,7 @@ import signal
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import grpc
 from aiohttp import web
@@ -20,6 +20,7 @@ from pilotfish.config.injection import revised
 from pilotfish.discovery.admission import Door
 from pilotfish.discovery.plane import ControlPlane
 from pilotfish.model.wellknown import DISCOVERY_ACCOUNT, MESH_CONFIG_MAP, ROOT_NAMESPACE
+from pilotfish.runtime.closing import stop_serving
 from pilotfish.runtime.discovery.address import Address
 from pilotfish.runtime.discovery.admissions import Admissions
 from pilotfish.runtime.discovery.ads_server import bind, make_server
@@ -160,6 +161,8 @@ class DiscoveryServer:
         self._pages = Monitoring(self.driver, self.authority, self._source, options.operators, self._cluster)
         self._desired = DesiredState(preferred=() if options.mesh_config is None else (str(options.mesh_config),))
         self._runner = web.AppRunner(self._pages.application(), access_log=None, logger=LOG, shutdown_timeout=0.5)
+        self._listener: asyncio.Server | None = None
+        """Of the monitoring port."""
         self._server: grpc.aio.Server | None = None
 
     async def __aenter__(self) -> DiscoveryServer:
@@ -213,6 +216,8 @@ class DiscoveryServer:
             self.authority.close()
         if self._cluster is not None:
             await self._cluster.__aexit__()
+        if self._listener is not None:
+            await stop_serving(self._listener)
         await self._runner.cleanup()
         await self._state.close()
 
@@ -262,7 +267,10 @@ class DiscoveryServer:
             listening = open_listening(self.monitoring)
         except OSError as error:
             raise _unavailable("--monitoring-address", self.monitoring, error) from error
-        await web.SockSite(self._runner, listening).start()
+        # Not by a site of aiohttp's, which closes as `stop_serving` should not.
+        self._listener = await asyncio.get_running_loop().create_server(
+            cast(web.Server, self._runner.server), sock=listening
+        )
         return Address(self.monitoring.host, port_of(listening))
 
     def _listen_secure(self, server: grpc.aio.Server, front: Front, authority: AuthorityKeeper) -> None:

@@ -30,6 +30,7 @@ from pilotfish.inject.values import VALUES_KEY, InjectionValues, parse_values
 from pilotfish.inject.webhooks import INJECT_PATH, VALIDATE_PATH, read_environment
 from pilotfish.model import Problem, Severity
 from pilotfish.model.kinds import CONFIG_MAP
+from pilotfish.runtime.closing import stop_serving
 from pilotfish.runtime.discovery.address import Address
 from pilotfish.runtime.discovery.admissions import Admissions, Outcome
 from pilotfish.runtime.discovery.listening import open_listening, port_of
@@ -84,7 +85,7 @@ class Webhooks:
 
     async def close(self) -> None:
         if self._listener is not None:
-            self._listener.close()
+            await stop_serving(self._listener)
         self._server.pre_shutdown()
         await self._server.shutdown(1.0)
 
