@@ -26,6 +26,8 @@ class PodRecord:
     created_at: float
     draining: bool = False
     """Nobody calls it any more who knows that it ends: its machine's proxy is to end what others still have open."""
+    placed: bool = True
+    """It is where its machine's proxy can serve it."""
 
 
 def told_refs(store: Store, cluster_ips: Mapping[ObjectRef, str]) -> list[ObjectRef]:
@@ -99,7 +101,10 @@ def render_pod(pod: PodRecord) -> dict[str, object]:
         "apiVersion": POD.api_versions[0],
         "kind": POD.name,
         "metadata": metadata,
-        "spec": {**_mapping(identity.document.get("spec")), "nodeName": identity.node_name},
+        "spec": {
+            **_mapping(identity.document.get("spec")),
+            **({"nodeName": identity.node_name} if pod.placed else {}),
+        },
         "status": {
             "phase": pod.phase,
             "podIP": identity.addresses[0],

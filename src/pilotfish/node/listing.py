@@ -61,10 +61,7 @@ class ListWriter:
 
 
 def _is_same(one: PodRecord, other: PodRecord) -> bool:
-    def state(pod: PodRecord) -> object:
-        return pod.phase, pod.ready, pod.deleting, pod.created_at
-
-    return one.identity is other.identity and state(one) == state(other)
+    return one.identity is other.identity and one == other
 
 
 def _encode_object(stored: Stored, cluster_ips: Mapping[ObjectRef, str]) -> bytes | Exception:

@@ -130,5 +130,13 @@ class Announcer:
 
 def record(pod: Pod) -> PodRecord:
     state = pod.state
-    draining = pod.sandbox.on_node and state.stage in _DRAINING
-    return PodRecord(pod.identity, state.phase, state.ready, state.deleted, pod.created_at, draining)
+    on_node = pod.sandbox.on_node
+    return PodRecord(
+        pod.identity,
+        state.phase,
+        state.ready,
+        state.deleted,
+        pod.created_at,
+        draining=on_node and state.stage in _DRAINING,
+        placed=pod.sandbox.is_placed or not on_node,
+    )

@@ -74,7 +74,7 @@ class Pod:
         """Why containers have no image."""
         self.unwritten = ""
         """Why its volumes could not follow the last change."""
-        self.sandbox = Sandbox(identity, sidecar, node.ground, self._proxy_changed)
+        self.sandbox = Sandbox(identity, sidecar, node.ground, self._proxy_changed, self._left)
         self.containers = Containers(identity, self.sandbox)
         self.gone = asyncio.Event()
         self._node = node
@@ -279,6 +279,11 @@ class Pod:
         # all that the apps were.
         now = self._loop.time()
         await self.sandbox.stop_proxy(min(max(deadline, now + 1), now + _PROXY_END))
+
+    async def _left(self) -> None:
+        """Where all ends, its machine's proxy does, too."""
+        if self.state.drain:
+            await self._node.withdrawn(self)
 
     async def _remove(self) -> None:
         try:

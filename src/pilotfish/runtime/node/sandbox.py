@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,12 +62,20 @@ class Ground:
 
 class Sandbox:
     def __init__(
-        self, identity: PodIdentity, sidecar: Sidecar | None, ground: Ground, on_change: Callable[[], None]
+        self,
+        identity: PodIdentity,
+        sidecar: Sidecar | None,
+        ground: Ground,
+        on_change: Callable[[], None],
+        left: Callable[[], Awaitable[None]],
     ) -> None:
+        """`left`: returns when the machine's proxy, which served it, has let go of its network namespace: what is in
+        it will never be in another of the same name."""
         self._identity = identity
         self._sidecar = sidecar
         self._ground = ground
         self._on_change = on_change
+        self._left = left
         self._directory = Path(identity.directory)
         self.netns = NetNs.named(pod_name(ground.network.mesh, identity.namespace, identity.name))
         self.proxy = Proxy.of_pod(
@@ -77,6 +85,8 @@ class Sandbox:
             labels=identity.labels,
             type=sidecar.type if sidecar is not None else ProxyType.SIDECAR,
         )
+        self.is_placed = False
+        """Its network namespace is there."""
         self.agent: Agent | None = None
         self._pidns: PidNs | None = None
         self._making = asyncio.Lock()
@@ -89,6 +99,8 @@ class Sandbox:
         self._write_etc()
         try:
             await self._ground.network.add_pod(identity.namespace, identity.name, identity.addresses, self.on_node)
+            self.is_placed = True
+            self._on_change()
             await self.enter()
             if self._sidecar is None:
                 return
@@ -154,6 +166,10 @@ class Sandbox:
     async def remove(self, keep_files: bool) -> None:
         """The namespace and all that still runs in it, and the pod's directory unless its logs may be wanted."""
         self._removed = True
+        if self.is_placed:
+            self.is_placed = False
+            if self.on_node:
+                await self._left()
         if self._pidns is not None:
             self._pidns.kill()
         if self.netns.exists():
