@@ -116,8 +116,19 @@ def test_a_proxy_that_sees_volumes_of_the_pod_is_its_own() -> None:
     assert build(pod(volumes), NODE)[1] == (), "where the pod itself has not asked for it, nothing is to be said"
 
 
-def test_what_only_a_proxy_of_its_own_could_do_is_said() -> None:
-    made, (problem,) = build(pod({**NODE, "sidecar.istio.io/logLevel": "debug"}))
+@pytest.mark.parametrize(
+    ("annotation", "text", "said"),
+    [
+        ("sidecar.istio.io/logLevel", "debug", "this annotation has"),
+        ("sidecar.istio.io/statsInclusionPrefixes", "http", "this annotation has"),
+        ("proxy.istio.io/config", "concurrency: 2", "concurrency has"),
+        ("proxy.istio.io/config", "{proxyAdminPort: 9901, drainDuration: 3s}", "drainDuration, proxyAdminPort have"),
+        ("proxy.istio.io/config", "{terminationDrainDuration: 3s, statusPort: 15025}", ""),
+    ],
+)
+def test_what_only_a_proxy_of_its_own_could_do_is_said(annotation: str, text: str, said: str) -> None:
+    made, problems = build(pod({**NODE, annotation: text}))
     assert made.on_node
-    assert (problem.field, problem.severity) == ("metadata.annotations[sidecar.istio.io/logLevel]", Severity.INFO)
-    assert "pilotfish.io/proxy: sidecar" in problem.message
+    found = [(each.field, each.severity, each.message.partition(" no effect")[0]) for each in problems]
+    assert found == ([(f"metadata.annotations[{annotation}]", Severity.INFO, said)] if said else [])
+    assert all("pilotfish.io/proxy: sidecar" in each.message for each in problems)

@@ -7,14 +7,26 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final
 
+from pilotfish.config.injection import COUNTED
 from pilotfish.config.kubernetes import Pod
 from pilotfish.config.mesh import ProxyConfig
+from pilotfish.config.meshconfig import proxy_config
 from pilotfish.config.proxying import NODE, PROXY, SIDECAR, asked_of
 from pilotfish.inject.own_annotations import COMPONENT_LOG_LEVEL, LOG_LEVEL, USER_VOLUME_MOUNT, ProxyWishes
+from pilotfish.inject.proxy_config import ANNOTATION
 from pilotfish.model import ObjectRef, Problem, Severity, Source
 from pilotfish.model.wellknown import IDENTITY_PLACES
 
 IN_A_CLUSTER: Final = "in a cluster no machine has one for its pods yet"
+_USUAL: Final = ProxyConfig()
+_OF_ENVOY: Final = {
+    "concurrency": "concurrency",
+    "drainDuration": "drain_duration",
+    "proxyAdminPort": "proxy_admin_port",
+    "proxyStatsMatcher": "proxy_stats_matcher",
+    "runtimeValues": "runtime_values",
+}
+"""What a ProxyConfig says of how Envoy is started."""
 _FIELD: Final = f"metadata.annotations[{PROXY}]"
 _OF_THE_MACHINE: Final = (
     f"its machine's proxy serves it, and logs what the mesh says; {PROXY}: {SIDECAR} gives it its own"
@@ -61,7 +73,13 @@ def _own_files(pod: Pod, wishes: ProxyWishes) -> str:
 
 
 def _unheard(annotations: Mapping[str, str], workload: ObjectRef, source: Source | None) -> Iterator[Problem]:
-    for name in (LOG_LEVEL, COMPONENT_LOG_LEVEL):
+    for name in (LOG_LEVEL, COMPONENT_LOG_LEVEL, *COUNTED):
         if name in annotations:
             said = f"this annotation has no effect: {_OF_THE_MACHINE}"
             yield Problem(workload, f"metadata.annotations[{name}]", "UnsupportedField", said, Severity.INFO, source)
+    own, _ = proxy_config(annotations.get(ANNOTATION, "{}"), _USUAL, workload, source or Source("-", 1))
+    if named := [name for name, field in _OF_ENVOY.items() if getattr(own, field) != getattr(_USUAL, field)]:
+        message = f"{', '.join(named)} {'has' if len(named) == 1 else 'have'} no effect: {_OF_THE_MACHINE}"
+        yield Problem(
+            workload, f"metadata.annotations[{ANNOTATION}]", "UnsupportedField", message, Severity.INFO, source
+        )

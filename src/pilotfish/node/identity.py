@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pilotfish.config.kubernetes import Metadata, Pod, PodSpec, VolumeMount
 from pilotfish.model import ObjectRef
+
+
+def name_machine(hostname: str) -> str:
+    """As a Kubernetes node is called: a DNS subdomain."""
+    labels = (re.sub(r"[^a-z0-9-]", "-", label).strip("-") for label in hostname.lower().split("."))
+    return ".".join(filter(None, labels))[:253].strip("-.") or "machine"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from pilotfish.config.desired import DesiredState
 from pilotfish.egress import table_name
 from pilotfish.model.wellknown import MACHINE_NAME
 from pilotfish.node import store as storing
+from pilotfish.node.identity import name_machine
 from pilotfish.node.store import APPLIED, Store
 from pilotfish.runtime.agent import AgentHost, machine_resolvers
 from pilotfish.runtime.control.server import ControlServer
@@ -205,7 +206,9 @@ class _Builder:
         images = Images(self._options.name, self._progress.say)
         self._parts.push_async_callback(images.close)
         options = self._options
-        place = Place(os.uname().nodename, options.directory, network.subnets, ipv6_enabled(), options.proxy)
+        place = Place(
+            name_machine(os.uname().nodename), options.directory, network.subnets, ipv6_enabled(), options.proxy
+        )
         tokens = TokenMaker(self._options.directory, discovery.xds)
         site = Site(place.node_name, place.directory, network, discovery.xds, discovery.monitoring, tokens)
         node_proxy = NodeProxy(site, agents, store.desired.mesh_config)

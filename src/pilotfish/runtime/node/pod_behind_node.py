@@ -91,7 +91,11 @@ class PodBehindNode:
 
     def describe(self, lacks: str) -> AgentStatus:
         agent = self._node.agent
-        status = AgentStatus(certificate=self._certificates.status if self._certificates else CertificateStatus())
+        status = AgentStatus(
+            certificate=self._certificates.status if self._certificates else CertificateStatus(),
+            # It sees what the machine does, as a proxy of the pod's own would that is given no volume.
+            unusable_files=agent.status.unusable_files if agent is not None else (),
+        )
         if self.stopped:
             return replace(status, state="terminated", reason="Completed", message="the pod is served no more")
         if not self._begun:
