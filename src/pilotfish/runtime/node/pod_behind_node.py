@@ -36,6 +36,8 @@ _LOOK = 0.01
 """Seconds between looks whether Envoy listens in a new pod; it tells nobody when it begins to."""
 _LONGEST_LOOK = 0.5
 _POLL_DRAINING = 0.05
+_FLUSH = 0.15
+"""Seconds after which Envoy has written what it logs of a pod (`--file-flush-interval-msec`)."""
 
 
 class PodBehindNode:
@@ -170,6 +172,8 @@ class PodBehindNode:
         if self._certificates is not None:
             await self._certificates.close()
         self._node.take_back(str(self._netns.path))
+        if self._listening:
+            await asyncio.sleep(_FLUSH)
         self._node.sorter.remove(str(self._netns.path))
         if self._log is not None:
             self._log.close()
