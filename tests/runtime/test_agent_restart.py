@@ -170,7 +170,7 @@ async def test_while_discovery_is_away_the_old_one_goes_on_whatever_becomes_of_t
         await until("the old one's admin port is closed", lambda: is_muted(agent))
         assert await answers(netns)
         os.kill(new, signal.SIGKILL)
-        with pytest.raises(AgentError, match="took over from that of webapp-0.vm: Envoy ended by SIGKILL"):
+        with pytest.raises(AgentError, match=r"took over from that of webapp-0\.vm: Envoy ended by SIGKILL"):
             await restart
         assert (agent.ready, agent.pid) == (True, before)
         assert await answers(netns)
