@@ -102,6 +102,19 @@ spec:
       terminationGracePeriodSeconds: 1
       containers: [{{name: app, command: [sleep, infinity]}}]
 """
+MANY = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: many, namespace: vm}}
+spec:
+  replicas: {count}
+  selector: {{matchLabels: {{app: many}}}}
+  template:
+    metadata: {{labels: {{app: many}}}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers: [{{name: app, command: [sleep, infinity]}}]
+"""
 CLIENT = """
 apiVersion: v1
 kind: Pod
@@ -286,6 +299,13 @@ def test_a_pod_of_the_same_name_is_another(steady: Mesh) -> None:
     steady.call("delete", "pod", old["name"], "-n", "vm")
     wait_until("another", lambda: (pod := named()).get("ready") and pod["created_at"] != old["created_at"], within=20)
     assert steady.status_code("named-0.vm", "http://steady:8000/") == "200"
+
+
+def test_it_starts_with_any_number_of_pods(make_mesh: MakeMesh) -> None:
+    """More than Envoys may start side by side: before it serves one it has the certificates of all."""
+    count = 2 * len(os.sched_getaffinity(0)) + 3
+    with make_mesh("e2e-many", MANY.format(count=count), "--proxy", "node", "--timeout", "30") as mesh:
+        assert len(machines_proxy(mesh)["serves"]) == count
 
 
 def test_a_node_that_is_killed_leaves_nothing_that_stays(make_mesh: MakeMesh) -> None:
