@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pilotfish.agent.metrics import AgentFigures, ScrapeTarget, merge, render_figures
+from pilotfish.agent.metrics import AgentFigures, ScrapeTarget, as_own, merge, render_figures
 
 FIGURES = AgentFigures(
     ready=True,
@@ -55,3 +55,9 @@ def test_scrape_target(annotations: dict[str, str], target: ScrapeTarget | None)
 def test_a_port_that_is_none(port: str) -> None:
     with pytest.raises(ValueError, match=r"prometheus\.io/port"):
         ScrapeTarget.from_annotations({"prometheus.io/scrape": "true", "prometheus.io/port": port})
+
+
+def test_what_a_machines_proxy_counts_of_a_pod_has_the_names_that_a_sidecar_gives_it() -> None:
+    page = 'envoy_listener_downstream_cx_total{listener_address="web-0.vm_15006"} 3\n'
+    assert as_own(page, "web-0.vm") == page.replace("web-0.vm_15006", "0.0.0.0_15006")
+    assert as_own(page, "b-0.vm") == as_own(page, "webx0.vm") == page

@@ -5,8 +5,15 @@ Source: https://istio.io/latest/docs/ops/integrations/prometheus/#option-1-metri
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+
+from pilotfish.envoy.naming import counted_as
+
+_EVERYWHERE: Final = "0.0.0.0_"
+"""How the name begins of a listener on all addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,12 @@ def merge(*pages: str) -> str:
         if body:
             merged.append(body + "\n")
     return "".join(merged)
+
+
+def as_own(page: str, pod: str) -> str:
+    """What a machine's proxy counts of one pod (`webapp-0.vm`), as a proxy of the pod's own would call it."""
+    ours = re.compile(rf'(?<=listener_address="){re.escape(counted_as(pod, 0)[:-1])}(?=\d+")')
+    return ours.sub(_EVERYWHERE, page)
 
 
 def _metric(name: str, kind: str, text: str, value: float) -> list[str]:

@@ -112,7 +112,7 @@ def bootstrap(spec: BootstrapSpec) -> dict[str, Any]:
         "layered_runtime": _runtime(spec.runtime),
         "overload_manager": _overload(spec.connection_limit, spec.memory_limit),
         "typed_dns_resolver_config": _dns_resolver(),
-        "stats_config": _stats(spec.counted, spec.proxy.addresses),
+        "stats_config": _stats(spec.counted, spec.proxy),
         "admin": {"address": _address("127.0.0.1", spec.admin_port)},
         "dynamic_resources": _dynamic_resources(),
         **({"cluster_manager": {"local_cluster_name": LOCAL_CLUSTER}} if spec.proxy.discovers_itself else {}),
@@ -220,10 +220,10 @@ _FULL: Final = 0.9
 Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/operations/overload_manager/overload_manager"""
 
 
-def _stats(counted: Counted, addresses: Sequence[str]) -> dict[str, Any]:
+def _stats(counted: Counted, proxy: Proxy) -> dict[str, Any]:
     def each(patterns: Sequence[str]) -> Iterator[str]:
         for pattern in patterns:
-            yield from dict.fromkeys(pattern.replace("{pod_ip}", address) for address in addresses)
+            yield from dict.fromkeys(pattern.replace("{pod_ip}", address) for address in proxy.addresses)
 
     patterns = [
         *({"prefix": p} for p in (*_STATS_PREFIXES, *each(counted.prefixes))),
@@ -231,25 +231,28 @@ def _stats(counted: Counted, addresses: Sequence[str]) -> dict[str, Any]:
         _ROUTES,
         *({"safe_regex": {"regex": r}} for r in each(counted.expressions)),
     ]
+    tags = {**_STATS_TAGS, **(_OF_A_MACHINE if proxy.type is ProxyType.NODE else {})}
     return {
         "use_all_default_tags": False,
-        "stats_tags": [{"tag_name": name, "regex": regex} for name, regex in _STATS_TAGS],
+        "stats_tags": [{"tag_name": name, "regex": regex} for name, regex in tags.items()],
         "stats_matcher": {"inclusion_list": {"patterns": patterns}},
     }
 
 
 _ROUTES: Final = {"safe_regex": {"regex": r"vhost\..+\.route\..+"}}
 """Routes have counters where a VirtualService names them (`statPrefix`), and there alone."""
-_STATS_TAGS: Final = (
+_STATS_TAGS: Final = {
     # An alt_stat_name ends with ";", which no host name holds: the name of a cluster ends there, dots and all.
-    ("cluster_name", r"^cluster\.(([^;]+?)(?:;\.|\.(?=[^;]*$)))"),
-    ("tcp_prefix", r"^tcp\.((.*?)\.)\w+?$"),
-    ("response_code", r"_rq(_(\d{3}))$"),
-    ("response_code_class", r"_rq(_(\dxx))$"),
-    ("http_conn_manager_prefix", r"^http\.(([^;]+?)(?:;\.|\.(?=[^;]*$)))"),
-    ("listener_address", r"^listener\.(((?:[_.[:digit:]]*|[_\[\]aAbBcCdDeEfF[:digit:]]*))\.)"),
-)
+    "cluster_name": r"^cluster\.(([^;]+?)(?:;\.|\.(?=[^;]*$)))",
+    "tcp_prefix": r"^tcp\.((.*?)\.)\w+?$",
+    "response_code": r"_rq(_(\d{3}))$",
+    "response_code_class": r"_rq(_(\dxx))$",
+    "http_conn_manager_prefix": r"^http\.(([^;]+?)(?:;\.|\.(?=[^;]*$)))",
+    "listener_address": r"^listener\.(((?:[_.[:digit:]]*|[_\[\]aAbBcCdDeEfF[:digit:]]*))\.)",
+}
 """The tags that Istio's dashboards group by."""
+_OF_A_MACHINE: Final = {"listener_address": r"^listener\.(([^;]+?_\d+)\.)"}
+"""Its listeners in pods are counted by the pods' names (`counted_as`)."""
 
 
 _ADS: Final = {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"}
