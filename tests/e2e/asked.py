@@ -143,6 +143,8 @@ def logs(trace: Trace, outcome: Outcome, entry: AccessLogEntry) -> bool:
     else:
         # Who passes a reset on writes down how it came: by RST, or with bytes that nobody had read, UR.
         flags = ("", "URX") if is_http else ("", "UR")
+        # Where one process is both sides, it may be closed before the client's handshake is over.
+        flags += (outcome.flag,) if outcome.machine and not is_http else ()
     return (
         ",".join(entry.response_flags) in flags
         and entry.upstream_cluster == named[Stage.CLUSTER]

@@ -46,7 +46,7 @@ kind: Pod
 metadata: {name: db-0, namespace: shop, labels: {app: db}}
 spec: {containers: [{name: db, command: [db]}]}
 """
-SECRETS = ("ROOTCA", "/run/netns/pf-machine-0.vm.web-0", "/run/netns/pf-machine-0.vm.web-1")
+SECRETS = ("ROOTCA", "/run/netns/pf-local.vm.web-0", "/run/netns/pf-local.vm.web-1")
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def _names(entry: dict[str, Any]) -> Any:
 
 
 def test_a_pod_has_its_listeners_and_what_these_lead_to(dump: dict[str, Any]) -> None:
-    found = names(narrow_dump(dump, "/run/netns/pf-machine-0.vm.web-0"))
+    found = names(narrow_dump(dump, "/run/netns/pf-local.vm.web-0"))
     assert found["dynamic_listeners"] == {
         "virtualOutbound~web-0.vm",
         "virtualInbound~web-0.vm",
@@ -105,11 +105,11 @@ def test_a_pod_has_its_listeners_and_what_these_lead_to(dump: dict[str, Any]) ->
         "outbound|80||web.vm.svc.cluster.local", "outbound|5432||db.shop.svc.cluster.local",
     }  # fmt: skip
     assert found["dynamic_endpoint_configs"] <= found["dynamic_active_clusters"]
-    assert found["dynamic_active_secrets"] == {"ROOTCA", "/run/netns/pf-machine-0.vm.web-0"}
+    assert found["dynamic_active_secrets"] == {"ROOTCA", "/run/netns/pf-local.vm.web-0"}
 
 
 def test_what_is_not_exported_to_a_pod_is_not_of_its(dump: dict[str, Any]) -> None:
-    found = names(narrow_dump(dump, "/run/netns/pf-machine-0.shop.db-0"))
+    found = names(narrow_dump(dump, "/run/netns/pf-local.shop.db-0"))
     assert {"virtualOutbound~db-0.shop", "10.96.0.9_5432"} <= found["dynamic_listeners"]
     assert not any("web.vm" in name for name in found["dynamic_active_clusters"])
     assert not any(name.endswith("~vm") for name in found["dynamic_route_configs"])
@@ -117,16 +117,16 @@ def test_what_is_not_exported_to_a_pod_is_not_of_its(dump: dict[str, Any]) -> No
 
 def test_the_endpoints_of_a_pods_clusters_are_left(dump: dict[str, Any]) -> None:
     told = {"cluster_statuses": [{"name": "xds-grpc"}, {"name": "outbound|80||web.vm.svc.cluster.local"}]}
-    used = narrow_dump(dump, "/run/netns/pf-machine-0.shop.db-0")
+    used = narrow_dump(dump, "/run/netns/pf-local.shop.db-0")
     assert narrow_clusters(told, used) == {"cluster_statuses": []}
 
 
 def test_what_a_chain_asks_for_is_told_without_whose_it_is(dump: dict[str, Any]) -> None:
-    netns = "/run/netns/pf-machine-0.vm.web-0"
+    netns = "/run/netns/pf-local.vm.web-0"
     listeners = {each["name"]: each["active_state"]["listener"] for each in dump["configs"][1]["dynamic_listeners"]}
     assert set(describe_asked(listeners["0.0.0.0_80"], netns).values()) == {
         "",
         "Trans: raw_buffer; App: h2c,http/1.0,http/1.1",
     }
     anybody = describe_asked(listeners["0.0.0.0_80"]).values()
-    assert "Netns: /run/netns/pf-machine-0.vm.; Trans: raw_buffer; App: h2c,http/1.0,http/1.1" in anybody
+    assert "Netns: /run/netns/pf-local.vm.; Trans: raw_buffer; App: h2c,http/1.0,http/1.1" in anybody

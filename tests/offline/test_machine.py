@@ -130,20 +130,20 @@ def test_requests_end_as_with_sidecars(folder: str) -> None:
 
 def test_who_sees_less_is_led_to_chains_of_its_own() -> None:
     world = build(read([("mesh.yaml", TWO_SCOPES)], "vm"))
-    assert {name: proxy.name for name, proxy in world.machines.items()} == dict.fromkeys(SERVED, "machine-0")
+    assert {name: proxy.name for name, proxy in world.machines.items()} == dict.fromkeys(SERVED, "local")
     ends = {pod: walk(world, pod, "http://10.96.0.9/").outcomes[0] for pod in ("ask-0.vm", "db-0.vm")}
     assert (ends["ask-0.vm"].kind, ends["ask-0.vm"].pod) == ("delivered", "web-0.vm")
-    assert (ends["db-0.vm"].kind, ends["db-0.vm"].status, ends["db-0.vm"].machine) == ("response", 502, "machine-0")
+    assert (ends["db-0.vm"].kind, ends["db-0.vm"].status, ends["db-0.vm"].machine) == ("response", 502, "local")
 
 
 def test_the_machine_is_named_at_the_steps_of_its_proxy_and_nowhere_else() -> None:
     world = build(read([("mesh.yaml", TWO_SCOPES)], "vm"))
     trace = walk(world, "web-0.vm", "http://db/")
-    of_proxy = {step.stage for step in trace.steps if step.machine == "machine-0"}
+    of_proxy = {step.stage for step in trace.steps if step.machine == "local"}
     assert {"listener", "filter_chain", "route", "cluster"} <= of_proxy
     assert not of_proxy & {"dns", "netfilter", "app"}
     report = build_report("web-0.vm", parse("http://db/"), trace, {})
-    assert [leg.machine for leg in report.walk() if leg.stops] == ["machine-0", "machine-0"]
+    assert [leg.machine for leg in report.walk() if leg.stops] == ["local", "local"]
     refused = walk(world, "own-0.vm", "http://db/")
     assert {step.machine for step in refused.steps if step.pod == "own-0.vm"} == {""}
 
@@ -153,6 +153,6 @@ def test_a_difference_is_that_of_the_machines_proxy() -> None:
     more = TWO_SCOPES.replace("selector: {app: web}, ports: [", "selector: {app: web}, ports: [{name: tcp, port: 90}, ")
     found = compare(before, build(read([("mesh.yaml", more)], "vm"))).proxies
     changed = {name: {(each.type, each.name) for each in changes} for names, changes in found for name in names}
-    assert set(changed) == {"machine-0.istio-system", "own-0.vm"}
-    assert ("listener", "virtualInbound~web-0.vm") in changed["machine-0.istio-system"]
-    assert not any(name.endswith("~db-0.vm") for _, name in changed["machine-0.istio-system"])
+    assert set(changed) == {"local.istio-system", "own-0.vm"}
+    assert ("listener", "virtualInbound~web-0.vm") in changed["local.istio-system"]
+    assert not any(name.endswith("~db-0.vm") for _, name in changed["local.istio-system"])

@@ -63,7 +63,7 @@ def _ask(mesh: Mesh, pod: PodView, request: Request) -> Answer:
 class Asked:
     """What Envoys answer while their mesh is looked at: each question is asked once, and one that is foreseen before it
     comes. An Envoy takes a tenth of a second to write down a thousand virtual hosts, and the caller as long to load
-    what reads them."""
+    what reads them. Pods that one Envoy serves have the same answers."""
 
     def __init__(self, mesh: Mesh) -> None:
         self._mesh = mesh
@@ -78,7 +78,7 @@ class Asked:
         return self._ask(pod, path).wait()
 
     def _ask(self, pod: PodView, path: str) -> _Answer:
-        key = pod.namespace, pod.name, path
+        key = (*(("", pod.machine) if pod.machine else (pod.namespace, pod.name)), path)
         if key not in self._answers:
             self._answers[key] = _Answer(self._mesh, pod, path)
             self._answers[key].start()

@@ -253,7 +253,9 @@ def _live(mesh: Mesh, pod: PodView | None, ask: Ask) -> tuple[Scene, Station | N
 
     envoys = Asked(mesh)
     if pod is not None:
-        envoys.foresee(pod, LISTENERS, *([entry_of(ROUTES, str(ask.port))] if ask.is_http else []))
+        # A machine's proxy has routes for each of its scopes, and which is the pod's the listener says.
+        routed = ask.is_http and not pod.machine
+        envoys.foresee(pod, LISTENERS, *([entry_of(ROUTES, str(ask.port))] if routed else []))
     # Loaded while the Envoy writes.
     from pilotfish.cli.live_scene import read_scene
 

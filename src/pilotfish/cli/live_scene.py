@@ -5,7 +5,8 @@ Each pod is asked when a way comes to it, and only for what the way needs.
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import click
@@ -27,8 +28,9 @@ def read_scene(mesh: Mesh, view: PodsView, envoys: Asked | None = None) -> tuple
     """`view`: all of its pods. `envoys`: what was asked of them already."""
     asked = envoys or Asked(mesh)
     known = {(each.namespace, each.pod): each.certificate for each in view.proxies}
+    by_machine = {pod.machine: cache(partial(_held, mesh, asked, pod)) for pod in view.pods if pod.machine}
     stations = {
-        f"{pod.name}.{pod.namespace}": _station(mesh, asked, pod, known.get((pod.namespace, pod.name)))
+        f"{pod.name}.{pod.namespace}": _station(mesh, asked, pod, known.get((pod.namespace, pod.name)), by_machine)
         for pod in view.pods
     }
     scene = Scene(stations, mesh.frontends, mesh.resolve, describe_closed=mesh.describe_closed)
@@ -57,26 +59,36 @@ def _describe_subset(mesh: Mesh, config: str, name: str) -> str:
     return subset_labels(found[0], name) if found else ""
 
 
-def _station(mesh: Mesh, envoys: Asked, pod: PodView, certificate: CertificateView | None) -> Station:
+def _station(
+    mesh: Mesh,
+    envoys: Asked,
+    pod: PodView,
+    certificate: CertificateView | None,
+    by_machine: Mapping[str, Callable[[], Held | None]],
+) -> Station:
+    """`by_machine`: what the machines' proxies hold."""
     return Station(
         name=f"{pod.name}.{pod.namespace}",
         namespace=pod.namespace,
         addresses=pod.addresses,
         captured=pod.captured and not pod.gateway,
         _rules=partial(mesh.rules, pod),
-        _held=partial(_held, mesh, envoys, pod),
+        _held=by_machine[pod.machine] if pod.machine else partial(_held, mesh, envoys, pod),
         _names=partial(mesh.names, pod),
         _listening=partial(mesh.listening, pod),
         is_gateway=pod.gateway,
+        machine=pod.machine,
+        netns=pod.netns if pod.machine else "",
         _identity=partial(_identity, envoys, pod, certificate),
     )
 
 
 def _identity(envoys: Asked, pod: PodView, certificate: CertificateView | None) -> str:
-    """By the certificate that its agent gives it; the Envoy is asked of one that it has from elsewhere."""
+    """By the certificate that its agent gives it; an Envoy of its own is asked of one that it has from elsewhere."""
     if certificate is not None:
         return certificate.subject
-    shown = read_certificate(envoys.read(pod, CERTIFICATES)) if pod.captured else None
+    has_own = pod.captured and not pod.machine
+    shown = read_certificate(envoys.read(pod, CERTIFICATES)) if has_own else None
     return shown.subject if shown is not None else ""
 
 

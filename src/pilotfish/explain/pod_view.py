@@ -8,6 +8,8 @@ The same of `/clusters?format=json` (`narrow_clusters`), and of resources as the
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,6 +25,9 @@ from pilotfish.explain.filter_state import NETNS, StateValue
 from pilotfish.explain.held import SECTIONS, Json
 
 _SECRETS: Final = ("dynamic_active_secrets", "dynamic_warming_secrets", "static_secrets")
+_INLINE: Final = "static_route_configs"
+_ASKING: Final = ("sds_config", "config_source")
+"""Fields of where Envoy asks for more."""
 _ASKED: Final = {
     "the network namespace": "Netns",
     "the destination address": "Addr",
@@ -38,6 +43,8 @@ class Used:
     listeners: Mapping[str, Json]
     """By name, each with the chains that the pod's connections come to."""
     routes: frozenset[str]
+    inline: Counter[str]
+    """Those that stand in listeners, whole: several have one name."""
     clusters: frozenset[str]
     secrets: frozenset[str]
 
@@ -51,8 +58,9 @@ def find_used(resources: Mapping[str, Iterable[Json]], netns: str) -> Used:
     routes = [each for each in resources[ROUTE] if each.get("name", "") in by_chains]
     named = by_chains | set(_texts(routes))
     clusters = [each for each in resources[CLUSTER] if each.get("name", "") in named]
-    secrets = {MESH_ROOTS, netns} | named | set(_texts(clusters))
-    return Used(listeners, _names(routes), _names(clusters), frozenset(secrets))
+    secrets = {MESH_ROOTS, netns, *_secrets([*listeners.values(), *clusters])}
+    inline = Counter(map(_as_text, _inline_routes(list(listeners.values()))))
+    return Used(listeners, _names(routes), inline, _names(clusters), frozenset(secrets))
 
 
 def describe_asked(listener: Json, netns: str = "") -> Mapping[str, str]:
@@ -78,13 +86,24 @@ def _narrow_config(config: Json, used: Used) -> Json:
     kept = dict(config)
     for type_url, sections in SECTIONS.items():
         for section, path in sections:
-            if section in config:
+            if section == _INLINE and section in config:
+                kept[section] = list(_narrow_inline(config[section], used))
+            elif section in config:
                 narrowed = (_narrow_entry(each, type_url, path, used) for each in config[section])
                 kept[section] = [each for each in narrowed if each is not None]
     for section in _SECRETS:
         if section in config:
             kept[section] = [each for each in config[section] if each.get("name", "") in used.secrets]
     return kept
+
+
+def _narrow_inline(entries: Iterable[Json], used: Used) -> Iterator[Json]:
+    left = used.inline.copy()
+    for each in entries:
+        said = _as_text(each.get("route_config", {}))
+        if left[said]:
+            left[said] -= 1
+            yield each
 
 
 def _narrow_entry(entry: Json, type_url: str, path: tuple[str, ...], used: Used) -> Json | None:
@@ -150,12 +169,38 @@ def _names(resources: Iterable[Json]) -> frozenset[str]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All that is said in it."""
+    """All that is said in it, but of where Envoy itself asks."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _texts(each)
+        for key, each in value.items():
+            if key not in _ASKING:
+                yield from _texts(each)
     elif isinstance(value, list):
         for each in value:
             yield from _texts(each)
+
+
+def _secrets(value: Any) -> Iterator[str]:
+    """The names of those that it asks for."""
+    for each in _objects(value):
+        if "sds_config" in each:
+            yield each.get("name", "")
+
+
+def _inline_routes(value: Any) -> Iterator[Json]:
+    for each in _objects(value):
+        if isinstance(each.get("route_config"), dict):
+            yield each["route_config"]
+
+
+def _objects(value: Any) -> Iterator[Json]:
+    if isinstance(value, dict):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _objects(each)
+
+
+def _as_text(config: Json) -> str:
+    """Equal for equal ones."""
+    return json.dumps({key: value for key, value in config.items() if key != "@type"}, sort_keys=True)

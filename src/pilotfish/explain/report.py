@@ -166,7 +166,7 @@ def describe(report: Report) -> str:
         told = [f"{stop.step.stage.replace('_', ' ')}: {stop.says}" for stop in leg.stops if stop.decides]
         told += [leg.ending.says] if leg.ending is not None else []
         if told:
-            by = f" by the proxy of {leg.machine}" if leg.machine else ""
+            by = f" by the proxy of machine {leg.machine}" if leg.machine else ""
             lines.append(f"{leg.side} {leg.place}{by}: {'; '.join(told)}.")
     return " ".join(lines)
 

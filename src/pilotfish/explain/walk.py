@@ -186,7 +186,7 @@ class _Walk:
 
     def _proxy(self, branch: Branch, station: Station, call: Call, hops: int) -> None:
         if station.held is None:
-            whose = station.machine or station.name
+            whose = f"machine {station.machine}" if station.machine else station.name
             branch.end(End.UNKNOWN, f"what the proxy of {whose} holds is not known")
             return
         if hops >= _MOST_HOPS:

@@ -165,7 +165,7 @@ def say_asked(step: Step, owner: Owner) -> str:
 
 
 def _by(pods: str, machine: str) -> str:
-    whose = f"{machine}, for {pods}" if machine else pods
+    whose = f"machine {machine}, for {pods}" if machine else pods
     return f" by the proxy of {whose}" if pods else ""
 
 

@@ -15,7 +15,7 @@ from pilotfish.model.struct import Frozen
 from pilotfish.model.wellknown import namespace_domain
 from pilotfish.offline.planning import PODS
 
-MACHINE: Final = "machine-0"
+MACHINE: Final = "local"
 """What the machine is called, where nobody says it."""
 _TYPES: Final = {"gateway": "router"}
 """How a node id calls them where people call them otherwise."""

@@ -67,7 +67,7 @@ def _others(leg: Leg, verbose: bool) -> str:
 
 
 def _served(leg: Leg) -> str:
-    return f", by the proxy of {leg.machine}" if leg.machine else ""
+    return f", by the proxy of machine {leg.machine}" if leg.machine else ""
 
 
 def _stop(stop: Stop, leg: Leg, indent: str, verbose: bool) -> Iterator[tuple[str, str]]:

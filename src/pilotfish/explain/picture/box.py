@@ -146,7 +146,7 @@ class _Lane:
 
 def _part_of(stop: Stop) -> str:
     machine = stop.step.machine
-    return _PARTS.get(stop.step.stage, f"proxy of {machine}" if machine else "proxy")
+    return _PARTS.get(stop.step.stage, f"proxy of machine {machine}" if machine else "proxy")
 
 
 def share_of(leg: Leg) -> str:

@@ -60,7 +60,7 @@ def _style() -> str:
 
 def _leg(leg: Leg, before: Leg | None) -> Iterator[str]:
     if before is None or not leg.is_in(before):
-        by = f' <span class="where">proxy of {clean(leg.machine)}</span>' if leg.machine else ""
+        by = f' <span class="where">proxy of machine {clean(leg.machine)}</span>' if leg.machine else ""
         yield f'<h3><small class="{leg.side}">{leg.side}</small>{clean(leg.place)}{by}</h3>'
     if leg.alike and leg.pod and leg.stops:
         yield from _replicas(leg)
