@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import click
 
-from pilotfish.cli.envoy_admin import post, read_json
+from pilotfish.cli.envoy_admin import post
+from pilotfish.cli.failure import Failure
 from pilotfish.cli.meant import Meant
+from pilotfish.cli.meant_proxy import MeantProxy, find_proxy
 from pilotfish.cli.options import mesh_option, namespace_option, output_option, pod_argument
 from pilotfish.cli.render.bootstrap import render_bootstrap
 from pilotfish.cli.render.clusters import render_clusters, select_clusters
@@ -21,10 +24,6 @@ from pilotfish.cli.render.routes import render_routes, select_routes
 from pilotfish.cli.render.secrets import render_secrets, select_secrets
 from pilotfish.cli.render.table import Table
 from pilotfish.cli.session import UnknownMesh, open_reader
-from pilotfish.runtime.control.views import PodView
-
-if TYPE_CHECKING:
-    from pilotfish.cli.mesh.protocol import Mesh
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,7 +52,8 @@ def _pod_options(function: F) -> F:
 def command(mesh: Meant) -> None:
     """Show what a pod's Envoy has been configured with, as istioctl does. Short form: pc.
 
-    POD is NAME, NAME.NAMESPACE or deploy/NAME[.NAMESPACE].
+    POD is NAME, NAME.NAMESPACE or deploy/NAME[.NAMESPACE]. Of a pod that its machine's proxy serves, it is what the pod
+    uses of that one's; all of it is shown by the machine's name.
     """
 
 
@@ -61,7 +61,7 @@ def command(mesh: Meant) -> None:
 @_pod_options
 def bootstrap(pod: str, namespace: str | None, output: str | None, mesh: Meant) -> None:
     """Show what Envoy was started with. Prints JSON unless -o says otherwise."""
-    dump = _read(mesh, namespace, pod, _DUMP)
+    dump = _open(mesh, namespace, pod).dump
     parts = [at(config, "bootstrap") for config in section(dump, "BootstrapConfigDump")]
     document = {"bootstrap": parts[0] if parts else {}}
     if output == "short":
@@ -79,8 +79,9 @@ def listeners(
     pod: str, namespace: str | None, output: str | None, address: str, port: int, kind: str, mesh: Meant
 ) -> None:
     """Show listeners: a line for each filter chain."""
-    found = select_listeners(resources(_read(mesh, namespace, pod, _DUMP), "listeners"), address, port, kind)
-    _print(found, output, render_listeners)
+    meant = _open(mesh, namespace, pod)
+    found = select_listeners(resources(meant.dump, "listeners"), address, port, kind)
+    _print(found, output, partial(render_listeners, netns=meant.netns))
 
 
 @command.command("routes")
@@ -89,7 +90,7 @@ def listeners(
 def routes(pod: str, namespace: str | None, output: str | None, route: str, mesh: Meant) -> None:
     """Show routes: a line for each route of each virtual host. (What istioctl calls --name here is --route.)"""
     try:
-        dump = _read(mesh, namespace, pod, _DUMP)
+        dump = _open(mesh, namespace, pod).dump
     except UnknownMesh as error:
         raise UnknownMesh(f"{error.message}; a route is meant by --route {mesh.name}") from None
     found = select_routes(resources(dump, "routes"), route)
@@ -119,7 +120,7 @@ def clusters(
     mesh: Meant,
 ) -> None:
     """Show clusters."""
-    every = resources(_read(mesh, namespace, pod, _DUMP), "clusters")
+    every = resources(_open(mesh, namespace, pod).dump, "clusters")
     _print(select_clusters(every, fqdn, port, subset, direction or ""), output, render_clusters)
 
 
@@ -132,7 +133,7 @@ def clusters(
 def endpoints(pod: str, namespace: str | None, output: str | None, mesh: Meant, **filters: Any) -> None:
     """Show endpoints, with what Envoy thinks of their health."""
     chosen = EndpointFilter(**{name: value for name, value in filters.items() if value is not None})
-    found = select_endpoints(_read(mesh, namespace, pod, _CLUSTERS), chosen)
+    found = select_endpoints(_open(mesh, namespace, pod).clusters, chosen)
     _print(found, output, render_endpoints)
 
 
@@ -140,7 +141,7 @@ def endpoints(pod: str, namespace: str | None, output: str | None, mesh: Meant, 
 @_pod_options
 def secrets(pod: str, namespace: str | None, output: str | None, mesh: Meant) -> None:
     """Show certificates and whom Envoy trusts. Private keys it shows to nobody."""
-    found = select_secrets(_read(mesh, namespace, pod, _DUMP))
+    found = select_secrets(_open(mesh, namespace, pod).dump)
     _print(found, output, lambda secrets: render_secrets(secrets, time.time()))
 
 
@@ -161,10 +162,15 @@ def log(pod: str, level: str, reset: bool, namespace: str | None, mesh: Meant) -
     plain = [each for each in wanted if ":" not in each]
     if plain and len(wanted) > 1:
         raise click.UsageError(f"--level {level}: give either one level for all, or LOGGER:LEVEL each")
-    where, found = _open(mesh, namespace, pod)
+    meant = _open(mesh, namespace, pod)
+    if meant.netns and (reset or wanted):
+        whose = (
+            f"{meant.title} is served by the proxy of machine {meant.pod.machine}, whose log is that of all its pods"
+        )
+        raise Failure(f"{whose}: 'pilotfish proxy-config log {meant.pod.machine}' sets what it writes")
     query = "?level=warning" if reset else f"?level={plain[0]}" if plain else ""
     query = query or (f"?paths={','.join(wanted)}" if wanted else "")
-    click.echo(f"{found.name}.{found.namespace}:\n{post(where, found, f'/logging{query}')}", nl=False)
+    click.echo(f"{meant.title}:\n{post(meant.mesh, meant.pod, f'/logging{query}')}", nl=False)
 
 
 _LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
@@ -184,32 +190,24 @@ def _level(text: str) -> str:
 @_pod_options
 def everything(pod: str, namespace: str | None, output: str | None, mesh: Meant) -> None:
     """Show clusters, listeners, routes and endpoints. -o json prints Envoy's whole config dump."""
-    where, meant = _open(mesh, namespace, pod)
-    dump = read_json(where, meant, _DUMP)
+    meant = _open(mesh, namespace, pod)
+    dump = meant.dump
     if output in ("json", "yaml"):
         _print_document(dump, output)
         return
-    found = select_endpoints(read_json(where, meant, _CLUSTERS), EndpointFilter())
+    found = select_endpoints(meant.clusters, EndpointFilter())
     tables = (
         render_clusters(select_clusters(resources(dump, "clusters"))),
-        render_listeners(select_listeners(resources(dump, "listeners"))),
+        render_listeners(select_listeners(resources(dump, "listeners")), meant.netns),
         render_routes(select_routes(resources(dump, "routes"))),
         render_endpoints(found),
     )
     click.echo("\n".join(each.text() for each in tables), nl=False)
 
 
-_DUMP = "/config_dump?include_eds"
-_CLUSTERS = "/clusters?format=json"
-
-
-def _read(mesh: Meant, namespace: str | None, pod: str, path: str) -> Json:
-    return read_json(*_open(mesh, namespace, pod), path)
-
-
-def _open(mesh: Meant, namespace: str | None, pod: str) -> tuple[Mesh, PodView]:
+def _open(mesh: Meant, namespace: str | None, pod: str) -> MeantProxy:
     reader = open_reader(mesh, namespace, needs_root="a pod's Envoy answers inside the pod's network namespace only")
-    return reader.mesh, reader.find_pod(pod)
+    return find_proxy(reader, pod)
 
 
 def _print(found: list[Json], output: str | None, render: Callable[[list[Json]], Table]) -> None:

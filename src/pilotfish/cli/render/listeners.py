@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pilotfish.cli.render.dump import Json, at, items, socket_address, strings, text
 from pilotfish.cli.render.routes import describe_match
@@ -31,19 +31,46 @@ def select_listeners(listeners: Iterable[Json], address: str = "", port: int = 0
     return sorted(chosen, key=lambda each: _address(each)[::-1])
 
 
-def render_listeners(listeners: Iterable[Json]) -> Table:
+def render_listeners(listeners: Iterable[Json], netns: str = "") -> Table:
+    """`netns`: of the pod of which they are shown, where its machine's proxy has them; of all of those, each says whose
+    it is."""
     rows = []
     for listener in listeners:
         host, port = _address(listener)
+        asked = _asked(listener, netns)
         addresses = (
             host,
             *(socket_address(each.get("address"))[0] for each in items(listener, "additional_addresses")),
         )
         rows += [
-            (",".join(addresses), str(port), _match(chain), f"{_destination(chain)}{_reading(chain)}")
+            (
+                _pod(listener),
+                ",".join(addresses),
+                str(port),
+                _match(chain) if asked is None else asked.get(text(chain, "name")) or "ALL",
+                f"{_destination(chain)}{_reading(chain)}",
+            )
             for chain in _filter_chains(listener)
         ]
-    return table(("ADDRESSES", "PORT", "MATCH", "DESTINATION"), rows)
+    header = ("ADDRESSES", "PORT", "MATCH", "DESTINATION")
+    if netns or not any(pod for pod, *_ in rows):
+        return table(header, [row for _, *row in rows])
+    return table(("POD", *header), rows)
+
+
+def _pod(listener: Json) -> str:
+    """In whose network namespace it is; "" for that of its Envoy."""
+    netns = text(listener, "address", "socket_address", "network_namespace_filepath")
+    return text(listener, "name").partition("~")[2] or netns if netns else ""
+
+
+def _asked(listener: Json, netns: str) -> Mapping[str, str] | None:
+    """What is asked of connections to each chain, where a matcher does that and not the chains."""
+    if "filter_chain_matcher" not in listener:
+        return None
+    from pilotfish.explain.pod_view import describe_asked  # it knows Envoy's API
+
+    return describe_asked(dict(listener), netns)
 
 
 def _filter_chains(listener: Json) -> tuple[Json, ...]:
