@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pilotfish.explain.ask import Ask, parse
 from pilotfish.explain.owner import Owner
 from pilotfish.explain.report import Report, build_report
@@ -82,7 +84,7 @@ def hostile() -> Trace:
     """Every text is one that would break out of its place, or its line."""
     tape = Tape()
     long = HOSTILE + "a" * 300 + " " + "日本語" * 60
-    at = cluster(route(client(tape), name=long, why=long), HOSTILE)
+    at = cluster(route(replace(client(tape), machine=long), name=long, why=long), HOSTILE)
     at = endpoint(at, 1, 1.0, long).step(Stage.TLS, long, evidence={HOSTILE: long}, rejected=[Rejected(long, long)])
     at.end(End.RESET, long)
     return tape.trace()

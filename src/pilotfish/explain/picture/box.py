@@ -103,8 +103,10 @@ class _Lane:
     def _panel(self, name: str, stops: tuple[Stop, ...], leg: Leg) -> list[float]:
         """The heights of its stations' dots."""
         box, top, style = self.box, self.box.bottom, TEXTS["part"]
-        box.bottom += style.line + 4
-        box.front.append(Text(self.x + 32, box.bottom - 5, name.upper(), "part"))
+        for line in wrap(name.upper(), style, self.width - 40):
+            box.bottom += style.line
+            box.front.append(Text(self.x + 32, box.bottom - 1, line, "part"))
+        box.bottom += 4
         dots = []
         for told, group in groupby(stops, lambda stop: stop.decides):
             if told:
