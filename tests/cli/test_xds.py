@@ -47,6 +47,24 @@ def test_a_described_proxy(invoke: Invoke, tmp_path: Path) -> None:
     assert "proxy.yaml: discovery serves no proxy of the type 'ferry'" in refused.stderr
 
 
+def test_of_a_pod_that_its_machines_proxy_serves_what_it_uses_of_that_one(invoke: Invoke, tmp_path: Path) -> None:
+    config = tmp_path / "mesh.yaml"
+    config.write_text("defaultConfig: {proxyMetadata: {PILOTFISH_PROXY: node}}")
+    asked = ("xds", "render", CALCULATOR, "--mesh-config", str(config), "-o", "json", "--proxy")
+    found = json.loads(invoke(*asked, "webapp-0.vm").stdout)
+    assert {each["name"] for each in found["listeners"]} == {
+        "virtualOutbound~webapp-0.vm",
+        "virtualInbound~webapp-0.vm",
+        "0.0.0.0_8888",
+        "0.0.0.0_8889",
+    }
+    assert {each["name"] for each in found["routes"]} == {"8888~vm", "8889~vm"}
+    assert "inbound|8888||" not in {each["name"] for each in found["clusters"]}
+    for name in ("local", "local.istio-system"):
+        whole = json.loads(invoke(*asked, name, "--type", "listeners").stdout)["listeners"]
+        assert len({each["name"] for each in whole if each["name"].startswith("virtualInbound~")}) == 3
+
+
 def test_a_proxy_that_is_not_there_names_those_that_are(invoke: Invoke) -> None:
     refused = invoke("xds", "render", CALCULATOR, "--proxy", "nobody")
     assert (refused.exit_code, refused.stdout) == (1, "")

@@ -47,10 +47,12 @@ def pick_pod(view: PodsView, meant: Target, namespace: str, tool: str = "pilotfi
 
 
 def find_proxy(world: World, target: str, namespace: str) -> Proxy:
-    """The first proxy of `target` that manifests make. Raises Failure where there is none."""
-    found = world.find(target, namespace)
+    """The first proxy of `target` that manifests make, or that of the machine that has this name. Raises Failure where
+    there is none."""
+    machines = (each for each in world.machines.values() if target in (each.name, str(each)))
+    found = (*world.find(target, namespace), *machines)
     if not found:
-        there = ", ".join(world.proxies) or "none: no pod or Deployment has a sidecar"
+        there = ", ".join({**world.proxies, **world.connected}) or "none: no pod or Deployment has a sidecar"
         raise Failure(f'the manifests have no proxy "{target}" (namespace {namespace}); they have {there}')
     return found[0]
 

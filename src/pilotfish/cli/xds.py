@@ -35,7 +35,7 @@ def command() -> None:
     "--proxy",
     "name",
     metavar="NAME[.NAMESPACE]",
-    help="The proxy of a pod, or of a Deployment's first.",
+    help="The proxy of a pod, or of a Deployment's first; or a machine's, for all its pods.",
     shell_complete=complete.manifest_proxies,
 )
 @click.option(
@@ -62,7 +62,7 @@ def render_command(
     check: bool,
     output: Format,
 ) -> None:
-    """Print what one proxy would be sent, in Envoy's own form.
+    """Print what one proxy would be sent, in Envoy's own form; of a pod that its machine's serves, what the pod uses.
 
     Pods without an address are given one, and Services a cluster IP, as a mesh would. Objects that can't be used are
     named on standard error, and are not in what is printed. With --check nothing is printed but what a real Envoy
@@ -76,16 +76,22 @@ def render_command(
     fine = show_problems(ProblemView.of(each) for each in world.desired.problems if each.severity == "error")
     if check:
         sys.exit(0 if _check(world, proxy) and fine else 1)
-    click.echo(render_document(render(world.mesh.resources(proxy), kind), output), nl=False)
+    machine = world.machines.get(str(proxy)) if name is not None else None
+    netns = machine.netns_of(proxy.name, proxy.namespace) if machine is not None else ""
+    resources = world.mesh.resources(machine or proxy)
+    click.echo(render_document(render(resources, kind, netns), output), nl=False)
 
 
 def _check(world: World, proxy: Proxy) -> bool:
     """False if Envoy refuses something."""
     import asyncio
 
+    from pilotfish.model.proxy import ProxyType
     from pilotfish.runtime.discovery.trial import try_out
 
     require_root("a network namespace is made for the Envoy that it is loaded into")
+    if proxy.type is ProxyType.NODE:
+        raise Failure(f"{proxy} listens inside of its pods, which there are not; check what the pods would have")
     verdict = asyncio.run(try_out(world.mesh.desired, proxy))
     for line in verdict.warnings:
         click.echo(f"envoy: {line}", err=True)

@@ -18,7 +18,7 @@ from envoy.config.listener.v3.listener_pb2 import Listener
 from google.protobuf.json_format import ParseDict
 
 from pilotfish.envoy.naming import MESH_ROOTS
-from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from pilotfish.explain.chain_matcher import Reachable, reachable
 from pilotfish.explain.extensions import known
 from pilotfish.explain.filter_state import NETNS, StateValue
@@ -61,6 +61,18 @@ def find_used(resources: Mapping[str, Iterable[Json]], netns: str) -> Used:
     secrets = {MESH_ROOTS, netns, *_secrets([*listeners.values(), *clusters])}
     inline = Counter(map(_as_text, _inline_routes(list(listeners.values()))))
     return Used(listeners, _names(routes), inline, _names(clusters), frozenset(secrets))
+
+
+def narrow(resources: Mapping[str, Iterable[Json]], netns: str) -> dict[str, list[Json]]:
+    """`resources`: as discovery makes them for a machine, by type."""
+    used = find_used(resources, netns)
+    names = {ROUTE: used.routes, CLUSTER: used.clusters, ENDPOINT: used.clusters, SECRET: used.secrets}
+    return {
+        type_url: list(used.listeners.values())
+        if type_url == LISTENER
+        else [each for each in found if _name(each) in names[type_url]]
+        for type_url, found in resources.items()
+    }
 
 
 def describe_asked(listener: Json, netns: str = "") -> Mapping[str, str]:
@@ -110,7 +122,7 @@ def _narrow_entry(entry: Json, type_url: str, path: tuple[str, ...], used: Used)
     found: Any = entry
     for part in path:
         found = found.get(part) or {}
-    name = found.get("name") or found.get("cluster_name", "")
+    name = _name(found)
     if type_url == LISTENER:
         return _put(entry, path, used.listeners[name]) if name in used.listeners else None
     names = {ROUTE: used.routes, CLUSTER: used.clusters, ENDPOINT: used.clusters}[type_url]
@@ -165,7 +177,11 @@ def _plain(value: str) -> str:
 
 
 def _names(resources: Iterable[Json]) -> frozenset[str]:
-    return frozenset(each.get("name", "") for each in resources)
+    return frozenset(map(_name, resources))
+
+
+def _name(resource: Json) -> str:
+    return str(resource.get("name") or resource.get("cluster_name", ""))
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -137,6 +137,10 @@ class Proxy:
             netns_prefix=str(metadata.get(NETNS_PREFIX) or "") if found.type is ProxyType.NODE else "",
         )
 
+    def netns_of(self, name: str, namespace: str) -> str:
+        """Of a machine's proxy: the file of a pod's network namespace."""
+        return f"{self.netns_prefix}{namespace}.{name}"
+
     @property
     def locality(self) -> Locality:
         """Where it runs, as its workload's labels say."""

@@ -48,7 +48,7 @@ def _station(world: World, ref: ObjectRef, pod: Pod, shared: Mapping[Proxy, Call
         _names=partial(world.mesh.names, proxy or Proxy.of_pod(ref.name, ref.namespace, ("0.0.0.0",))),
         is_gateway=sidecar is not None and sidecar.type is ProxyType.ROUTER,
         machine=machine.name if machine is not None else "",
-        netns=f"{machine.netns_prefix}{ref.namespace}.{ref.name}" if machine is not None else "",
+        netns=machine.netns_of(ref.name, ref.namespace) if machine is not None else "",
         _identity=partial(_identity, world, ref.namespace, pod.spec.service_account_name or "default"),
     )
 

@@ -82,7 +82,7 @@ def _home(graph: Graph, pod: Proxy, machine: Proxy, draining: bool) -> Home:
     return Home(
         str(pod),
         pod.namespace,
-        f"{machine.netns_prefix}{pod.namespace}.{pod.name}",
+        machine.netns_of(pod.name, pod.namespace),
         graph.get(widest, own),
         inbound_of(graph, pod),
         guard_of(graph, pod, own),
