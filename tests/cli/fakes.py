@@ -197,6 +197,8 @@ class FakeMesh:
                 return self.syncs.pop(0) if self.syncs else True
             case "/rollout/status":
                 return self.rollouts.pop(0) if len(self.rollouts) > 1 else next(iter(self.rollouts), None)
+            case "/proxy/restart":
+                return {}
             case _:
                 return None
 

@@ -52,7 +52,8 @@ def test_help_imports_no_command() -> None:
 
 EVERYDAY = (
     "get", "describe", "wait", "status", "logs", "exec_", "cp", "top", "apply", "delete", "label", "patch", "edit",
-    "set_", "rollout", "complete", "proxy_config", "proxy_status"
+    "set_", "rollout", "complete", "proxy_config", "proxy_status",
+    "proxy_restart"
 )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rollout": ("rollout", "Watch, restart, hold or undo a rollout."),
     "proxy-status": ("proxy_status", "Show whether proxies have what they are meant to have."),
     "proxy-config": ("proxy_config", "Show what a pod's Envoy has been configured with."),
+    "proxy-restart": ("proxy_restart", "Let another Envoy take over, without a failed request."),
     "identity": ("identity", "Show certificates and what signs them, issue one, change the root."),
     "explain": ("explain", "Explain the way of a request, step by step, and why."),
     "why": ("why", "Say what a status or a response flag means, and what led to it."),

@@ -96,6 +96,7 @@ IN_A_CLUSTER: dict[str, str] = {
 }
 """What a command of one machine is in a cluster, where it is not kubectl's of the same name."""
 NOT_IN_A_CLUSTER: dict[str, str] = {
+    "proxy-restart": "there Envoy comes with its pod, so 'kubectl rollout restart' gives it another",
     "identity issue": "a certificate is issued to a pod alone, by its service account",
 }
 """What nobody does there from outside, and what there is instead."""
