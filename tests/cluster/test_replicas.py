@@ -166,6 +166,38 @@ async def test_what_one_replica_is_told_by_its_proxies_the_leader_writes(replica
     vm("delete", "virtualservice/one", "service/one", "pod/web", "--now")
 
 
+async def test_a_replica_that_starts_knows_what_others_saw_refused_and_what_worked(replicas: Replicas) -> None:
+    vm = replicas.kubectl.within("vm")
+    vm.apply(SERVICE, virtual_service("one", "one", timeout="3s"))
+    token = replicas.pod("vm", "web")
+    account = replicas.account()
+    bad = {"headers": {"request": {"set": {"x-mark": "marker-of-the-bad-one"}}}}
+    with replicas.running(1, kubeconfig=account) as (first,):
+        client = Client(refuses=b"marker-of-the-bad-one")
+        async with connected(first.secure, client, NODE, channel(first, await replicas.certificate(first, token))):
+            await has_all(client)
+            good = client.route()
+            await asyncio.to_thread(vm.apply, virtual_service("one", "one", **bad))
+            root = replicas.kubectl.within("istio-system")
+            await until("it is written down", lambda: b"3s" in kept(root), 20)
+    with replicas.running(1, kubeconfig=account) as (second,):
+        fresh = Client(refuses=b"marker-of-the-bad-one")
+        async with connected(second.secure, fresh, NODE, channel(second, await replicas.certificate(second, token))):
+            await has_all(fresh)
+            assert fresh.route() == good, "a pod that starts now works as those that were there"
+            await asyncio.to_thread(vm.apply, virtual_service("one", "one", timeout="4s"))
+            await fresh.until("it is mended", lambda: fresh.route() != good, 20)
+            await until("it is forgotten", lambda: b"marker" not in kept(root), 20)
+        log = second.process.log.read_text()
+        assert "forbids" not in log, log
+    vm("delete", "virtualservice/one", "service/one", "pod/web", "--now")
+
+
+def kept(root: Kubectl) -> bytes:
+    done = root.run("get", "secret/pilotfish-last-good", "-o", r"jsonpath={.data.last-good\.json}", check=False)
+    return base64.b64decode(done.stdout)
+
+
 async def _assert_quiet(vm: Kubectl) -> None:
     """Nothing writes again and again."""
     before = vm.get("virtualservice/one")["metadata"]["resourceVersion"]

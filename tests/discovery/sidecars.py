@@ -64,6 +64,10 @@ class World:
     def change(self, text: str, config: MeshConfig | None = None) -> None:
         self._take(self.plane.change(desired(text, config), self.now))
 
+    def learn(self, other: World) -> None:
+        """What another replica asked to keep."""
+        self._take(self.plane.learn(other.remembered or (), self.now))
+
     def connect(self, sidecar: Sidecar) -> None:
         """It says in its first requests what it has."""
         self.join(sidecar)

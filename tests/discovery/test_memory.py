@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
 from pilotfish.config import load
 from pilotfish.config.manifest import Manifest
 from pilotfish.discovery import memory
-from pilotfish.discovery.memory import BrokenMemoryError, Remembered, decode, encode
+from pilotfish.discovery.memory import BrokenMemoryError, Remembered, decode, encode, merge
 from pilotfish.discovery.rejection import Rejection
 from pilotfish.envoy.types import ROUTE
 from pilotfish.model import Source
@@ -100,3 +102,35 @@ def test_a_long_message_is_cut() -> None:
     talkative = Rejection(ROUTE, "8000", "no " * 100_000, frozenset())
     data, _ = encode((Remembered(remembered().ref, talkative, None, None),), "1")
     assert len(data) < 10_000
+
+
+ONE, TWO = remembered("one", form("/first")), remembered("two")
+THERE = {one.ref: one.refused for one in (ONE, TWO) if one.refused is not None}
+BY_ANOTHER = replace(REJECTION, proxies=frozenset({"another"}), message="in other words")
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "expected"),
+    [
+        ((ONE,), (), (ONE,)),
+        ((), (ONE,), (ONE,)),
+        ((TWO,), (ONE,), (ONE, TWO)),
+        ((replace(ONE, last_good=None),), (ONE,), (ONE,)),
+        ((replace(ONE, last_good=form("/other")),), (ONE,), (replace(ONE, last_good=form("/other")),)),
+        # Its object is another by now, and is another's no longer.
+        ((), (replace(ONE, refused=form("/before")),), ()),
+        ((), (remembered("gone"),), ()),
+        # A release before has seen it refused, and it has not been offered again yet.
+        ((), (replace(ONE, refused=None),), ()),
+        ((replace(ONE, refused=None),), (ONE,), (replace(ONE, refused=None),)),
+    ],
+)
+def test_what_several_know(
+    mine: tuple[Remembered, ...], others: tuple[Remembered, ...], expected: tuple[Remembered, ...]
+) -> None:
+    assert merge(mine, others, THERE) == expected
+
+
+def test_that_others_refuse_it_too_is_no_news() -> None:
+    others = (ONE, TWO)
+    assert merge((replace(ONE, rejection=BY_ANOTHER),), others, THERE) is others

@@ -628,6 +628,34 @@ def test_a_form_that_was_good_is_not_forgotten_before_the_present_one_is_judged(
     assert web.holds("/first")
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_replica_that_never_saw_a_form_at_work_is_told_of_it(is_late: bool) -> None:
+    other, here = refusing_world(Sidecar(refuses=("/poison",))), World(mesh("/poison"))
+    fresh = Sidecar("fresh-0", refuses=("/poison",))
+    if not is_late:
+        here.learn(other)
+    here.connect(fresh)
+    here.settle()
+    assert rejected(here) == ["one"]
+    if is_late:
+        assert not fresh.holds("/first")
+        here.learn(other)
+        here.settle()
+    assert fresh.holds("/first")
+    assert here.has_all(fresh)
+
+
+def test_what_works_here_stays_whatever_another_replica_says() -> None:
+    """Its proxies may be of another version."""
+    web = Sidecar()
+    here = settled_world(web, mesh("/poison"))
+    sent = here.sent
+    here.learn(refusing_world(Sidecar("other-0", refuses=("/poison",))))
+    here.settle()
+    assert (here.sent, rejected(here)) == (sent, [])
+    assert web.holds("/poison")
+
+
 def test_an_object_that_is_gone_is_forgotten() -> None:
     web = Sidecar(refuses=("/poison",))
     later = restarted(refusing_world(web), SERVICES, web)

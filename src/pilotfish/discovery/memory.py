@@ -7,7 +7,7 @@ Values in, bytes out, and back; the file is the driver's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Final
@@ -92,15 +92,38 @@ def as_of(desired: DesiredState, owners: Iterable[ObjectRef]) -> str:
     return sha256(msgspec.json.encode((desired.mesh_config, forms), enc_hook=str, order="deterministic")).hexdigest()
 
 
-def encode(remembered: Iterable[Remembered], made_by: str) -> tuple[bytes, tuple[ObjectRef, ...]]:
-    """The bytes, LARGEST at the most, and which objects did not fit. `made_by`: this program's version."""
+def merge(
+    mine: Iterable[Remembered], others: tuple[Remembered, ...], manifests: Mapping[ObjectRef, Manifest]
+) -> tuple[Remembered, ...]:
+    """What several discoveries know; `others` itself where that says it already. `manifests`: the objects as they are.
+
+    What this one knows goes before; where it has no last good form, another's is one. What it does not know of holds on
+    while the object has the form that was refused. Who refuses it, and with which words, differs from one to the other,
+    and alone is no news.
+    """
+    found = {one.ref: one for one in others if one.refused is not None and manifests.get(one.ref) == one.refused}
+    good = {one.ref: one.last_good for one in others}
+    for one in mine:
+        found[one.ref] = one if one.last_good is not None else replace(one, last_good=good.get(one.ref))
+    merged = tuple(found[ref] for ref in sorted(found))
+    return others if list(map(_news, merged)) == list(map(_news, others)) else merged
+
+
+def _news(one: Remembered) -> tuple[object, ...]:
+    return one.ref, one.refused, one.last_good, one.as_of
+
+
+def encode(
+    remembered: Iterable[Remembered], made_by: str, most: int | None = None
+) -> tuple[bytes, tuple[ObjectRef, ...]]:
+    """The bytes, LARGEST at the most (or `most`), and which objects did not fit. `made_by`: this program's version."""
     head = msgspec.json.encode({"madeBy": made_by})[:-1] + b',"objects":['
     size = len(head) + len(b"]}") - len(b",")
     objects: list[bytes] = []
     too_much: list[ObjectRef] = []
     for one in remembered:
         encoded = msgspec.json.encode(_object(one), enc_hook=str)
-        if size + len(encoded) + 1 <= LARGEST:
+        if size + len(encoded) + 1 <= (LARGEST if most is None else most):
             size += len(encoded) + 1
             objects.append(encoded)
         else:

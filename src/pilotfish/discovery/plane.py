@@ -109,6 +109,22 @@ class ControlPlane:
             self._push_all()
         return self._strangers() + self._outcome(since)
 
+    def recall(self, remembered: Iterable[Remembered]) -> None:
+        """What an earlier discovery, or another replica, asked to keep. To be called before the first change."""
+        self._earlier = tuple(remembered)
+
+    def learn(self, remembered: Iterable[Remembered], now: float) -> tuple[Effect, ...]:
+        """Other replicas know this. Which forms work is of use here, where none was seen to work. What is refused, the
+        proxies here say."""
+        for known in remembered:
+            is_news = known.ref in self.mesh.desired.manifests and self.mesh.last_good(known.ref) is None
+            if known.last_good is not None and is_news:
+                self.mesh.recall(known.last_good)
+                if known.ref in self.quarantine.rejected or known.ref in self.faulty:
+                    self.mesh.exclude(known.ref)
+                    self._push_all()
+        return self._outcome(now)
+
     def supply(self, fetched: Mapping[KeySource, Keys | None], since: float) -> tuple[Effect, ...]:
         """Keys of issuers were fetched, or can't be; None: they are wanted no longer."""
         if self.mesh.supply(fetched):

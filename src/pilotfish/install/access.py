@@ -83,7 +83,7 @@ def _in_own(names: Names) -> tuple[Object, ...]:
     return (
         _rule("coordination.k8s.io", ("leases",), ("create",)),
         _rule("coordination.k8s.io", ("leases",), ("get", "patch", "update"), (names.lease,)),
-        _rule("", ("secrets",), _WRITE, (AUTHORITY,)),
+        _rule("", ("secrets",), _WRITE, (AUTHORITY, names.last_good)),
     )
 
 

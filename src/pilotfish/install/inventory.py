@@ -13,7 +13,6 @@ from typing import Final
 from pilotfish.config.injection import REVISION
 from pilotfish.install.names import (
     APP,
-    AUTHORITY,
     CNI,
     PART_OF,
     TAG,
@@ -173,7 +172,7 @@ def find_superfluous(ours: Iterable[Object], wanted: Iterable[Object], revision:
 
 def _was_applied(source: Object, revision: str, is_alone: bool) -> bool:
     name = source["metadata"]["name"]
-    if source["kind"] == "Lease" or name in (AUTHORITY, ROOT_CONFIG_MAP):
+    if source["kind"] in ("Lease", SECRET.name) or name == ROOT_CONFIG_MAP:
         return False
     return revision_of(source) == revision or (is_alone and name == CNI)
 

@@ -55,6 +55,11 @@ class Names:
         return f"{self.own}-leader"
 
     @property
+    def last_good(self) -> str:
+        """The Secret with what Envoy refused, and what is used in its stead."""
+        return f"{self.own}-last-good"
+
+    @property
     def label(self) -> str:
         """What `istio.io/rev` says."""
         return self.revision or DEFAULT
