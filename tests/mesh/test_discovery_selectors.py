@@ -6,10 +6,17 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pilotfish.config import load
+from pilotfish.config.manifest import Manifest
+from pilotfish.config.mesh import MeshConfig
+from pilotfish.config.selecting import LabelSelector
+from pilotfish.mesh.discovery_selectors import Selection, within
 from pilotfish.offline.reading import read
 from pilotfish.offline.world import build
-from tests.mesh.meshes import proxy
+from tests.mesh.meshes import proxy, service
 
 OBJECTS = """
 apiVersion: v1
@@ -135,3 +142,31 @@ def test_which_service_entries_a_client_knows(
     known = world.mesh.names(proxy("web-0", "lab", "10.244.0.2")).records
     assert {n for n in NAMESPACES if f"{n}.example.com" in known} == seen
     assert {p.ref.namespace for p in world.problems if p.reason == "NotShown" and p.ref} == said
+
+
+def namespace(name: str, team: str) -> Manifest:
+    (made,) = load(
+        f"{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {{team: {team}}}}}}}", "-"
+    ).manifests
+    return made
+
+
+FORMS = (
+    *(service(name, place) for place in "ab" for name in "xy"),
+    *(service(name, place) for place in "ab" for name in "xy"),  # equal, and from another line, maybe
+    *(service(name, place, ports=[{"name": "http", "port": 81}]) for place in "ab" for name in "xy"),
+    *(namespace(name, team) for name in "ab" for team in ("ours", "theirs")),
+)
+OURS = (LabelSelector(match_labels={"team": "ours"}),)
+CHOSEN = st.tuples(st.lists(st.sampled_from(FORMS), max_size=8), st.sampled_from(((), OURS, OURS, OURS)))
+
+
+@given(st.lists(CHOSEN, max_size=6))
+def test_what_is_seen_follows_whatever_changes(states: list[tuple[list[Manifest], tuple[LabelSelector, ...]]]) -> None:
+    selection = Selection()
+    for state, selectors in states:
+        manifests, config = {each.ref: each for each in state}, MeshConfig(discovery_selectors=selectors)
+        seen = selection.within(manifests, config)
+        assert seen == within(manifests, config)
+        assert all(seen[ref] is manifests[ref] for ref in seen), "what is said of them is on their lines"
+        assert {problem.ref for problem in selection.unseen()} == manifests.keys() - seen.keys()

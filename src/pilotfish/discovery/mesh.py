@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import replace
-from itertools import islice
-from operator import is_
 
+from pilotfish.config.changes import find_changes
 from pilotfish.config.desired import DesiredState
 from pilotfish.config.kubernetes import Pod
 from pilotfish.config.manifest import Manifest
@@ -22,7 +21,7 @@ from pilotfish.envoy.resources import resource_set, roots
 from pilotfish.envoy.values import Resource, ResourceSet
 from pilotfish.mesh import inputs
 from pilotfish.mesh.allocation import given, hosts_without_address
-from pilotfish.mesh.discovery_selectors import unseen, within
+from pilotfish.mesh.discovery_selectors import Selection
 from pilotfish.mesh.ingresses import made_of, unserved_ingresses, with_ingresses
 from pilotfish.mesh.policy.policies import scope_of
 from pilotfish.mesh.problems.across import problems
@@ -44,7 +43,7 @@ class Mesh:
         self.graph = Graph()
         self.desired = DesiredState()
         """What the mesh takes notice of, with what Ingresses come to."""
-        self._unseen: tuple[Problem, ...] = ()
+        self._selection = Selection()
         self._proven: dict[ObjectRef, Manifest] = {}
         """Each object's last form that every proxy accepted all of."""
         self._unproven: set[ObjectRef] = set()
@@ -53,10 +52,9 @@ class Mesh:
 
     def apply(self, desired: DesiredState) -> tuple[set[ObjectRef], bool]:
         """Which objects are new, different or gone; and whether anything follows from it."""
-        seen = within(desired.manifests, desired.mesh_config)
-        self._unseen = tuple(unseen(desired.manifests, seen))
+        seen = self._selection.within(desired.manifests, desired.mesh_config)
         manifests = with_ingresses(seen, desired.mesh_config, self.desired.manifests)
-        changes = _changes(self.desired.manifests, manifests)
+        changes = find_changes(self.desired.manifests, manifests)
         self.desired = desired if manifests is desired.manifests else replace(desired, manifests=manifests)
         for ref in changes:
             self.untaken.pop(ref, None)
@@ -155,7 +153,7 @@ class Mesh:
         """What is wrong between objects. `now`: seconds since the epoch; at 0 nothing has expired."""
         found = (*self.graph.get(problems), *overdue(self.graph.get(expiries), now))
         unserved = unserved_ingresses(self.desired.manifests, self.desired.mesh_config)
-        return (*map(self._about_ingress, found), *unserved, *self._unseen)
+        return (*map(self._about_ingress, found), *unserved, *self._selection.unseen())
 
     def _about_ingress(self, problem: Problem) -> Problem:
         """Of what was made of an Ingress, as one of that."""
@@ -217,49 +215,3 @@ class Mesh:
     def recall(self, manifest: Manifest) -> None:
         """An object's form that was known to work before discovery was restarted."""
         self._proven.setdefault(manifest.ref, manifest)
-
-
-def _changes(old: Mapping[ObjectRef, Manifest], new: Mapping[ObjectRef, Manifest]) -> dict[ObjectRef, Manifest | None]:
-    """What is new, different or (None) gone.
-
-    Mostly the two are alike but for little, in the same order: then no object is looked up, of which there may be
-    thousands.
-    """
-    if len(old) <= len(new) and all(map(is_, old, new)):
-        pairs = zip(new, old.values(), new.values(), strict=False)  # what was added comes last
-        found = {ref: manifest for ref, had, manifest in pairs if had is not manifest and had != manifest}
-        return {**found, **dict(islice(new.items(), len(old), None))}
-    return _walk(old, new)
-
-
-def _walk(old: Mapping[ObjectRef, Manifest], new: Mapping[ObjectRef, Manifest]) -> dict[ObjectRef, Manifest | None]:
-    """The same, side by side."""
-    changes: dict[ObjectRef, Manifest | None] = {}
-    before, after = iter(old.items()), iter(new.items())
-    had, has = next(before, None), next(after, None)
-    while had is not None and has is not None:
-        if had[0] is has[0] or had[0] == has[0]:
-            if had[1] is not has[1] and had[1] != has[1]:
-                changes[has[0]] = has[1]
-            had, has = next(before, None), next(after, None)
-        elif had[0] not in new:
-            changes[had[0]] = None
-            had = next(before, None)
-        else:
-            _compare(old, *has, changes)
-            has = next(after, None)
-    while had is not None:
-        if had[0] not in new:
-            changes[had[0]] = None
-        had = next(before, None)
-    while has is not None:
-        _compare(old, *has, changes)
-        has = next(after, None)
-    return changes
-
-
-def _compare(
-    old: Mapping[ObjectRef, Manifest], ref: ObjectRef, manifest: Manifest, changes: dict[ObjectRef, Manifest | None]
-) -> None:
-    if (had := old.get(ref)) is not manifest and had != manifest:
-        changes[ref] = manifest

@@ -1,6 +1,7 @@
 """The namespaces of which the mesh takes notice: meshConfig.discoverySelectors.
 
     objects ─within─▶ those that the mesh sees
+    objects, what they were before ─Selection─▶ the same, at the cost of what has changed
 
 Pods stay, wherever they are: they run, and their proxies are served.
 Source: https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#MeshConfig-discovery_selectors
@@ -10,14 +11,55 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from pilotfish.config.manifest import Manifest
+from pilotfish.config.changes import Manifests, find_changes
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.config.selecting import fits
 from pilotfish.mesh.namespaces import namespace_labels
 from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.kinds import NAMESPACE, POD
 
-Manifests = Mapping[ObjectRef, Manifest]
+
+class Selection:
+    """`within`, asked again at each change."""
+
+    def __init__(self) -> None:
+        self._config = MeshConfig()
+        self._given: Manifests = {}
+        self._seen: Manifests = {}
+
+    def within(self, manifests: Manifests, config: MeshConfig) -> Manifests:
+        """The mapping of the time before where the mesh sees nothing else."""
+        before, self._config = self._config, config
+        was, self._given = self._given, manifests
+        if not config.discovery_selectors:
+            self._seen = manifests
+        elif _chooses(before) != _chooses(config):
+            self._seen = within(manifests, config)
+        else:
+            self._follow(was, manifests)
+        return self._seen
+
+    def _follow(self, was: Manifests, manifests: Manifests) -> None:
+        changes = find_changes(was, manifests, lambda had, has: True)
+        if any(ref.kind is NAMESPACE for ref in changes):
+            self._seen = within(manifests, self._config)
+            return
+        told = {ref: each for ref, each in changes.items() if _sees(ref, manifests, self._config)}
+        if told:
+            seen = dict(self._seen)
+            for ref, each in told.items():
+                if each is not None:
+                    seen[ref] = each
+                else:
+                    seen.pop(ref, None)
+            self._seen = seen
+
+    def unseen(self) -> Iterator[Problem]:
+        return unseen(self._given, self._seen)
+
+
+def _chooses(config: MeshConfig) -> tuple[object, ...]:
+    return config.discovery_selectors, config.root_namespace
 
 
 def within(manifests: Manifests, config: MeshConfig) -> Manifests:
@@ -40,6 +82,10 @@ def unseen(given: Manifests, seen: Manifests) -> Iterator[Problem]:
             f"nothing of it; label the Namespace, or widen the selectors"
         )
         yield Problem(ref, "metadata.namespace", "NotSelected", text, Severity.INFO, given[ref].source)
+
+
+def _sees(ref: ObjectRef, manifests: Manifests, config: MeshConfig) -> bool:
+    return not ref.namespace or _is_kept(ref) or _is_selected(ref.namespace, manifests, config)
 
 
 def _is_kept(ref: ObjectRef) -> bool:
