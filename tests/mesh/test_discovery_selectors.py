@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from pilotfish.config import load
 from pilotfish.config.manifest import Manifest
-from pilotfish.config.mesh import MeshConfig
-from pilotfish.config.selecting import LabelSelector
+from pilotfish.config.mesh import LabelSelector, MeshConfig
 from pilotfish.mesh.discovery_selectors import Selection, within
 from pilotfish.offline.reading import read
 from pilotfish.offline.world import build

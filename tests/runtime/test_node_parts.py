@@ -395,6 +395,7 @@ class Mesh:
     def __init__(self, directory: Path) -> None:
         self.changes = ChangeCounter()
         self.was_taken_down = False
+        self.restarted = ""
         self._view = view(directory, os.getpid())
 
     async def status(self) -> StatusView:
@@ -462,6 +463,10 @@ class Mesh:
     async def unpublish(self, address: str, protocol: Transport) -> PublishView | None:
         return PublishView(address=address, target="dns.vm:53", protocol=protocol) if protocol == "UDP" else None
 
+    async def restart_proxy(self, namespace: str, name: str) -> bool:
+        self.restarted = f"{name}.{namespace}"
+        return name != "none"
+
     async def down(self) -> None:
         self.was_taken_down = True
 
@@ -521,6 +526,10 @@ async def test_everything_that_a_client_asks_arrives(tmp_path: Path) -> None:
         assert (await asyncio.to_thread(client.unpublish, "127.0.0.1:53", "UDP")).address == "127.0.0.1:53"
         with pytest.raises(Refused, match=r"nothing was published by hand on 127\.0\.0\.1:53 \(TCP\)"):
             await asyncio.to_thread(client.unpublish, "127.0.0.1:53")
+        await asyncio.to_thread(client.restart_proxy, "vm", "x")
+        assert mesh.restarted == "x.vm"
+        with pytest.raises(Refused, match=r"there is no proxy none\.vm"):
+            await asyncio.to_thread(client.restart_proxy, "vm", "none")
         await asyncio.to_thread(client.down, 60)
         assert mesh.was_taken_down
     finally:
