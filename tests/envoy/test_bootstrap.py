@@ -64,7 +64,7 @@ def test_flags_and_further_statistics_are_envoys(tmp_path: Path) -> None:
     for listener in config["static_resources"]["listeners"]:
         listener["address"] = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
         listener.pop("additional_addresses")
-    command = [str(find_envoy()), "--config-yaml", json.dumps(config), "--use-dynamic-base-id", "-l", "off"]
+    command = [str(find_envoy()), "--config-yaml", json.dumps(config), "--disable-hot-restart", "-l", "off"]
     envoy = subprocess.Popen(command)
     try:
         wait_until("Envoy is there", lambda: "server.state" in _asked(admin, "/stats"))
