@@ -207,7 +207,9 @@ def test_dumps_of_istio_are_explained(invoke: Invoke, conformance: Path) -> None
     rules = ("--iptables-save", str(folder / "webapp-0.iptables-save"))
     both = invoke("explain", "http://10.245.1.2:8888/", *arguments, *server, *rules)
     assert both.stdout.startswith("answered by calculator-v1.vm\n")
-    assert invoke("explain", "webapp-0", "http://10.245.1.2:8888/", *arguments).exit_code == 2
+    refused = invoke("explain", "webapp-0", "http://10.245.1.2:8888/", *arguments)
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "the dump is that of one pod alone, which it names itself: leave webapp-0 away" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pilotfish.capture import parse_iptables
 from pilotfish.explain.accesslog import AccessLogEntry, parse_access_log
 from pilotfish.explain.ask import parse
@@ -13,6 +15,7 @@ from pilotfish.explain.call import Failure
 from pilotfish.explain.dumps import Dumped, build_scene
 from pilotfish.explain.trace import End, Stage, Trace, Verdict
 from pilotfish.explain.walk import explain
+from tests.explain.machine_dump import build_dump
 
 
 def dumped(folder: Path, pod: str) -> Dumped:
@@ -87,3 +90,22 @@ def test_endpoints_that_a_dump_does_not_hold_are_unknown_until_clusters_says_the
         ends.append([(outcome.kind, outcome.endpoint) for outcome in outcomes])
     assert ends[0] == [(End.UNKNOWN, "")]
     assert ends[1] == ends[2] != ends[0]
+
+
+# A machine's proxy
+
+
+def test_a_machines_dump_is_asked_for_one_of_its_pods() -> None:
+    dumped = Dumped(build_dump())
+    scene, client = build_scene(dumped, pod="web-0.vm")
+    assert client is not None
+    trace = explain(scene, client, parse("http://web/"))
+    assert [step.name for step in trace.at(Stage.LISTENER)] == ["virtualOutbound~web-0.vm", "0.0.0.0_80"]
+    assert {step.machine for step in trace.at(Stage.CLUSTER)} == {"local"}
+    assert {outcome.cause for outcome in trace.outcomes} == {
+        f"what happens at 10.244.0.{number}:8080 is not given" for number in (3, 4)
+    }
+    with pytest.raises(ValueError, match=r"serves db-0.shop, web-0.vm, web-1.vm: say which of them calls"):
+        build_scene(dumped)
+    with pytest.raises(ValueError, match=r"it does not serve nobody.vm"):
+        build_scene(dumped, pod="nobody.vm")

@@ -133,7 +133,7 @@ def command(
         raise Failure(str(error)) from error
     reader = pod = None
     if config_dump is not None:
-        scene, client, find_owners = _dumped(config_dump, clusters, saved, server_config_dump, server_saved)
+        scene, client, find_owners = _dumped(source, config_dump, clusters, saved, server_config_dump, server_saved)
     elif files:
         scene, client, find_owners = _offline(files, recursive, namespace or "default", mesh_config, source)
     else:
@@ -201,14 +201,22 @@ def _offline(
 
 
 def _dumped(
-    config_dump: str, clusters: str | None, saved: str | None, server_dump: str | None, server_saved: str | None
+    pod: str,
+    config_dump: str,
+    clusters: str | None,
+    saved: str | None,
+    server_dump: str | None,
+    server_saved: str | None,
 ) -> tuple[Scene, Station | None, FindOwners]:
     from pilotfish.explain.dumps import Dumped, build_scene
     from pilotfish.explain.owner import find_written
 
     client = Dumped(_read_json(config_dump), _read_json(clusters) if clusters else None, _read_rules(saved))
     server = Dumped(_read_json(server_dump), None, _read_rules(server_saved)) if server_dump else None
-    scene, station = build_scene(client, server)
+    try:
+        scene, station = build_scene(client, server, pod)
+    except ValueError as error:
+        raise Failure(f"{config_dump}: {error}") from error
     if not any(each.held is not None and each.held.has_listeners for each in scene.stations.values()):
         raise Failure(f"{config_dump} has no listeners; give what Envoy's admin port answers to /config_dump")
     return scene, station, find_written
@@ -239,11 +247,11 @@ def _read_rules(file: str | None) -> RuleSet | None:
 
 
 def _split(words: tuple[str, ...], is_dumped: bool) -> tuple[str, str]:
-    """(FROM, TO); a dump says itself whose it is."""
+    """(FROM, TO); a dump says itself whose it is, unless a machine's proxy has it, of all its pods."""
     if len(words) == 1 and is_dumped:
         return "", words[0]
-    if len(words) != 2 or is_dumped:
-        raise click.UsageError("give TO alone with --config-dump" if is_dumped else "give FROM and TO")
+    if len(words) != 2:
+        raise click.UsageError("give TO, of a machine's proxy FROM, too" if is_dumped else "give FROM and TO")
     return words[0], words[1]
 
 

@@ -6,19 +6,23 @@ Where no rules are given, those are taken that capture all of a pod's TCP traffi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 
 from pilotfish.capture import ALL, CaptureSpec, RuleSet, rules
-from pilotfish.explain.held import Held, Json
+from pilotfish.envoy.naming import VIRTUAL_OUTBOUND
+from pilotfish.envoy.types import LISTENER
+from pilotfish.explain.held import Held, Json, named
 from pilotfish.explain.listeners import WILDCARDS
+from pilotfish.explain.pod_view import narrow_dump
 from pilotfish.explain.scene import Family, Scene, Station
 from pilotfish.model.names import NameTable
 from pilotfish.model.proxy import NodeId, ProxyType
 from pilotfish.model.wellknown import INBOUND_PORT, OUTBOUND_PORT
 
+_BEYOND: Final = "what happens at {} is not given"
 _ALL_TCP = CaptureSpec(inbound_ports_include=ALL, outbound_ip_ranges_include=ALL, enable_ipv6=True)
 
 
@@ -33,13 +37,19 @@ class Dumped:
     rules: RuleSet | None = None
 
 
-def build_scene(client: Dumped, server: Dumped | None = None) -> tuple[Scene, Station | None]:
-    """The scene, and the pod that calls: None for a gateway, which is called from outside."""
+def build_scene(client: Dumped, server: Dumped | None = None, pod: str = "") -> tuple[Scene, Station | None]:
+    """The scene, and the pod that calls: None for a gateway, which is called from outside. `pod`: which of those that
+    a machine's proxy serves. Raises ValueError where it serves none of this name, or not said is which."""
+    served = dict(_served(client.config_dump))
+    if bool(pod) is not bool(served) or (pod and pod not in served):
+        raise ValueError(_ask_for(pod, served))
+    if pod:
+        return _build_served(client, served, pod)
     caller = _station(client, "the client", _names(client.config_dump))
     others = [_station(server, "the server", NameTable())] if server is not None else []
     stations = {each.name: each for each in (caller, *others)}
     entrance = caller if caller.is_gateway else None
-    scene = Scene(stations, beyond="what happens at {} is not given", entrance=entrance)
+    scene = Scene(stations, beyond=_BEYOND, entrance=entrance)
     return scene, None if caller.is_gateway else caller
 
 
@@ -67,6 +77,44 @@ def _station(dumped: Dumped, fallback: str, names: NameTable) -> Station:
         _names=lambda: names,
         is_gateway=is_gateway,
     )
+
+
+def _served(dump: Json) -> Iterator[tuple[str, str]]:
+    """Of a machine's proxy: (a pod, the file of its network namespace)."""
+    for name, listener in named(dump, LISTENER):
+        virtual, _, pod = name.partition("~")
+        netns = listener.get("address", {}).get("socket_address", {}).get("network_namespace_filepath", "")
+        if virtual == VIRTUAL_OUTBOUND and netns:
+            yield pod, netns
+
+
+def _ask_for(pod: str, served: Mapping[str, str]) -> str:
+    if not served:
+        return f"the dump is that of one pod alone, which it names itself: leave {pod} away"
+    there = ", ".join(sorted(served))
+    return f"the dump's proxy serves {there}: {f'it does not serve {pod}' if pod else 'say which of them calls'}"
+
+
+def _build_served(dumped: Dumped, served: Mapping[str, str], pod: str) -> tuple[Scene, Station]:
+    """Which addresses the pods have, it does not know: those that are called are not found."""
+    held = Held.of_dump(dumped.config_dump, dumped.clusters)
+    machine = NodeId.parse(str(_node(dumped.config_dump).get("id", "")))
+
+    def ruled(family: Family) -> RuleSet:
+        return dumped.rules if dumped.rules is not None else rules(_ALL_TCP, family)
+
+    station = Station(
+        name=pod,
+        namespace=pod.rpartition(".")[2],
+        addresses=(),
+        captured=True,
+        _rules=ruled,
+        _held=lambda: held,
+        _names=lambda: _names(narrow_dump(dumped.config_dump, served[pod])),
+        machine=machine.name if machine is not None else "its own",
+        netns=served[pod],
+    )
+    return Scene({pod: station}, beyond=_BEYOND), station
 
 
 def _captures(held: Held) -> bool:

@@ -120,7 +120,7 @@ class Held:
     @classmethod
     def of_dump(cls, dump: Json, clusters: Json | None = None, describe_subset: DescribeSubset = _nobody_knows) -> Held:
         """`dump`: /config_dump?include_eds. `clusters`: /clusters?format=json, for the endpoints' health."""
-        by_name = {type_url: dict(_named(dump, type_url)) for type_url in SECTIONS}
+        by_name = {type_url: dict(named(dump, type_url)) for type_url in SECTIONS}
         if not by_name[ENDPOINT]:
             by_name[ENDPOINT] = dict(_assignments(clusters or {}))
         ills: dict[str, dict[str, tuple[str, ...]]] = {}
@@ -307,7 +307,8 @@ def _parse(found: Json, message: M) -> M:
     return ParseDict(known(found), message, ignore_unknown_fields=True)
 
 
-def _named(dump: Json, type_url: str) -> Iterator[tuple[str, Json]]:
+def named(dump: Json, type_url: str) -> Iterator[tuple[str, Json]]:
+    """What is in force of a type, by name."""
     for config in dump.get("configs", ()):
         for key, path in SECTIONS[type_url]:
             yield from _within(config.get(key, ()), path)

@@ -22,7 +22,7 @@ from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from pilotfish.explain.chain_matcher import Reachable, reachable
 from pilotfish.explain.extensions import known
 from pilotfish.explain.filter_state import NETNS, StateValue
-from pilotfish.explain.held import SECTIONS, Json
+from pilotfish.explain.held import SECTIONS, Json, named
 
 _SECRETS: Final = ("dynamic_active_secrets", "dynamic_warming_secrets", "static_secrets")
 _INLINE: Final = "static_route_configs"
@@ -56,8 +56,8 @@ def find_used(resources: Mapping[str, Iterable[Json]], netns: str) -> Used:
     }
     by_chains = set(_texts(list(listeners.values())))
     routes = [each for each in resources[ROUTE] if each.get("name", "") in by_chains]
-    named = by_chains | set(_texts(routes))
-    clusters = [each for each in resources[CLUSTER] if each.get("name", "") in named]
+    said = by_chains | set(_texts(routes))
+    clusters = [each for each in resources[CLUSTER] if each.get("name", "") in said]
     secrets = {MESH_ROOTS, netns, *_secrets([*listeners.values(), *clusters])}
     inline = Counter(map(_as_text, _inline_routes(list(listeners.values()))))
     return Used(listeners, _names(routes), inline, _names(clusters), frozenset(secrets))
@@ -84,13 +84,14 @@ def describe_asked(listener: Json, netns: str = "") -> Mapping[str, str]:
 
 def narrow_dump(dump: Json, netns: str) -> Json:
     """`dump`: /config_dump?include_eds of a machine's proxy."""
-    used = find_used({type_url: list(_dumped(dump, type_url)) for type_url in (LISTENER, ROUTE, CLUSTER)}, netns)
+    held = {each: [found for _, found in named(dump, each)] for each in (LISTENER, ROUTE, CLUSTER)}
+    used = find_used(held, netns)
     return {**dump, "configs": [_narrow_config(config, used) for config in dump.get("configs", ())]}
 
 
 def narrow_clusters(told: Json, dump: Json) -> Json:
     """`told`: /clusters?format=json. `dump`: as `narrow_dump` makes it."""
-    names = _names(_dumped(dump, CLUSTER))
+    names = {name for name, _ in named(dump, CLUSTER)}
     return {"cluster_statuses": [each for each in told.get("cluster_statuses", ()) if each.get("name", "") in names]}
 
 
@@ -132,17 +133,6 @@ def _narrow_entry(entry: Json, type_url: str, path: tuple[str, ...], used: Used)
 def _put(entry: Json, path: tuple[str, ...], value: Json) -> Json:
     first, *rest = path
     return {**entry, first: _put(entry[first], tuple(rest), value) if rest else value}
-
-
-def _dumped(dump: Json, type_url: str) -> Iterator[Json]:
-    for config in dump.get("configs", ()):
-        for section, path in SECTIONS[type_url]:
-            for entry in config.get(section, ()):
-                found: Any = entry
-                for part in path:
-                    found = found.get(part) or {}
-                if found:
-                    yield found
 
 
 def _narrow_listener(listener: Json, netns: str) -> Json | None:

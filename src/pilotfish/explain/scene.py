@@ -38,6 +38,11 @@ class Station:
     _identity: Callable[[], str] = field(default=str, repr=False)
     _evaluators: dict[Family, Evaluator] = field(default_factory=dict, repr=False)
 
+    @property
+    def address(self) -> str:
+        """From which it calls; "" where nobody knows it."""
+        return next(iter(self.addresses), "")
+
     @cached_property
     def held(self) -> Held | None:
         return self._held()

@@ -41,7 +41,7 @@ def explain(scene: Scene, client: Station | None, ask: Ask) -> Trace:
         )
         return tape.trace()
     for at, address in _addresses(branch, scene, client, ask):
-        call = ask.call(address, client.addresses[0] if client is not None and client.addresses else "")
+        call = ask.call(address, client.address if client is not None else "")
         if client is None:
             walk.arrive(at, call, 0)
         else:
@@ -211,9 +211,9 @@ class _Walk:
         elif direction is Direction.INBOUND:
             self._meet(at, opener, call)
         elif opener.captured:
-            self.leave(at, opener, replace(call, source=opener.addresses[0]), PROXY_UID, hops + 1)
+            self.leave(at, opener, replace(call, source=opener.address), PROXY_UID, hops + 1)
         else:
-            self._depart(at, opener, replace(call, source=opener.addresses[0]), hops + 1)
+            self._depart(at, opener, replace(call, source=opener.address), hops + 1)
 
     def _meet(self, branch: Branch, station: Station, call: Call) -> None:
         """Where an app should listen."""
