@@ -77,6 +77,11 @@ class Agent:
         return self.status.ready
 
     @property
+    def certified(self) -> bool:
+        """It has a certificate, or is to have none."""
+        return self.spec.authority is None or self.status.certificate.certificate is not None
+
+    @property
     def restarts(self) -> int:
         return self.status.restarts
 

@@ -85,8 +85,7 @@ class Sandbox:
             labels=identity.labels,
             type=sidecar.type if sidecar is not None else ProxyType.SIDECAR,
         )
-        self.is_placed = False
-        """Its network namespace is there."""
+        self._is_there = False
         self.agent: Agent | None = None
         self._pidns: PidNs | None = None
         self._making = asyncio.Lock()
@@ -99,8 +98,7 @@ class Sandbox:
         self._write_etc()
         try:
             await self._ground.network.add_pod(identity.namespace, identity.name, identity.addresses, self.on_node)
-            self.is_placed = True
-            self._on_change()
+            self._is_there = True
             await self.enter()
             if self._sidecar is None:
                 return
@@ -131,6 +129,12 @@ class Sandbox:
                 self._leave()
                 self._pidns = await PidNs.create(self.netns, self._ground.private)
             return self._pidns.descriptor
+
+    @property
+    def is_placed(self) -> bool:
+        """Its machine's proxy may be told of it: it has a network namespace and a certificate. An Envoy that starts
+        waits for the certificates of all of its pods."""
+        return self._is_there and self.agent is not None and self.agent.certified
 
     @property
     def on_node(self) -> bool:
@@ -167,10 +171,9 @@ class Sandbox:
     async def remove(self, keep_files: bool) -> None:
         """The namespace and all that still runs in it, and the pod's directory unless its logs may be wanted."""
         self._removed = True
-        if self.is_placed:
-            self.is_placed = False
-            if self.on_node:
-                await self._left()
+        was_placed, self._is_there = self.is_placed, False
+        if was_placed and self.on_node:
+            await self._left()
         if self._pidns is not None:
             self._pidns.kill()
         if self.netns.exists():
