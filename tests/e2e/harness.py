@@ -111,6 +111,17 @@ class Mesh:
         answer = blocking.ask(where.socket(), ("127.0.0.1", 15000), Request("GET", path), 5)
         return answer.body.decode()
 
+    @property
+    def envoys(self) -> list[dict[str, Any]]:
+        """The views of proxies that are Envoys, and no pods behind their machine's."""
+        return [each for each in self.status["proxies"] if not each.get("machine")]
+
+    def envoy_of(self, pod: str) -> str:
+        """NAME.NAMESPACE of the proxy that serves a pod, `webapp-0.vm`."""
+        return next(
+            (f"{each['pod']}.{each['namespace']}" for each in self.envoys if pod in each.get("serves", ())), pod
+        )
+
     def config_dump(self, pod: str) -> dict[str, Any]:
         dump: dict[str, Any] = self.json("proxy-config", "all", pod)
         return dump

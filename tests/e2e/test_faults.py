@@ -64,7 +64,7 @@ def test_a_killed_discovery_disturbs_nobody_and_sends_nothing_again(mesh: Mesh) 
     assert bad == []
     netns = Path(mesh.status["mesh"]["netns"]).name
     metrics = run("ip", "netns", "exec", netns, "curl", "-sS", f"http://{before['monitoring_address']}/metrics").stdout
-    assert total(metrics, "pilot_xds") == len(mesh.status["proxies"])
+    assert total(metrics, "pilot_xds") == len(mesh.envoys)
     assert total(metrics, "pilot_xds_pushes_total") == 0
 
 
@@ -167,7 +167,7 @@ def test_what_envoy_refuses_is_named_and_stops_nobody_else(mesh: Mesh) -> None:
     assert (problem["namespace"], problem["name"]) == ("vm", "calculator")
     assert problem["field"] == "spec.http[0].match"
     assert problem["source"].endswith(f"mesh.yaml:{line}"), "the line of what changed"
-    assert "webapp-0.vm" in problem["proxies"]
+    assert mesh.envoy_of(WEBAPP) in problem["proxies"]
     assert "mesh.yaml" in mesh.call("get", "proxies", "-o", "wide").stdout
     assert mesh.status_code(WEBAPP, ADD) == "200", "the last good form stays in force"
     killed = mesh.status["discovery"]["pid"]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.certificates import issue, secret
-from tests.e2e.harness import ADD, CALCULATOR, WEBAPP, MakeMesh, Mesh, run
+from tests.e2e.harness import ADD, CALCULATOR, PROXY, WEBAPP, MakeMesh, Mesh, run
 from tests.freezing import freeze
 from tests.waiting import wait_until
 
@@ -142,7 +142,7 @@ def test_an_app_gets_no_certificate(mesh: Mesh, shared: Path) -> None:
 
 def test_an_app_finds_neither_sockets_nor_keys_of_the_mesh(mesh: Mesh) -> None:
     directory = mesh.state / mesh.name
-    assert (directory / "pods" / "vm.webapp-0" / "sds").is_socket()
+    assert (directory / ("proxy" if PROXY == "node" else "pods/vm.webapp-0") / "sds").is_socket()
     assert (directory / "identity" / "token.key").is_file()
     assert mesh.exec(WEBAPP, "ls", "-A", str(mesh.state)).stdout == ""
 

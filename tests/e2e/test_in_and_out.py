@@ -277,13 +277,13 @@ def forwarding(mesh: Mesh, *arguments: str) -> Iterator[tuple[subprocess.Popen[s
 
 
 def test_port_forward_begins_inside_the_pod(mesh: Mesh) -> None:
-    with forwarding(mesh, "web", "9200:9000", "9201:8000", "9202:15000") as (process, said):
+    with forwarding(mesh, "web", "9200:9000", "9201:8000", "9202:15021") as (process, said):
         assert said[0] == "Forwarding from 127.0.0.1:9200 -> 9000"
         assert (
             on_host(mesh, "curl", "-s", "http://127.0.0.1:9200/").stdout == '{"at": "127.0.0.1", "from": "127.0.0.1"}'
         )
         assert code(mesh, 9201) == "200"
-        assert on_host(mesh, "curl", "-s", "http://127.0.0.1:9202/ready").stdout == "LIVE\n"
+        assert on_host(mesh, "curl", "-s", "http://127.0.0.1:9202/healthz/ready").stdout == "ready\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 130
     assert code(mesh, 9200) == "000"

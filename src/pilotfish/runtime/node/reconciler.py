@@ -322,10 +322,10 @@ class Reconciler:
         self._changes.bump()
 
     def _count_proxies(self) -> int:
-        """Of the pods that take traffic, as discovery is told of them, and the machine's."""
-        serving = (pod for pod in self.workloads.pods.values() if pod.state.ready and not pod.state.deleted)
-        own = (pod.sandbox.agent for pod in serving if not pod.sandbox.on_node)
-        return sum(agent is not None and agent.ready for agent in own) + self.ground.node_proxy.ready
+        """Of the pods that take traffic, as discovery is told of them; the machine's is one."""
+        serving = [pod for pod in self.workloads.pods.values() if pod.state.ready and not pod.state.deleted]
+        own = sum((a := pod.sandbox.agent) is not None and a.ready for pod in serving if not pod.sandbox.on_node)
+        return own + (self.ground.node_proxy.ready and any(pod.sandbox.on_node for pod in serving))
 
     def _check_ready(self) -> None:
         if self.ground.discovery_ready.is_set():
