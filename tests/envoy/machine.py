@@ -177,6 +177,10 @@ class Machine:
         found = json.loads(self.get(f"/stats?format=json&filter=^{name}$"))["stats"]
         return int(next((each["value"] for each in found if each.get("name") == name), 0))
 
+    def descriptors(self) -> int:
+        """How many Envoy has."""
+        return len(list(Path(f"/proc/{self._processes['envoy'].pid}/fd").iterdir()))
+
     async def until_open(self, pod: str) -> None:
         """Somebody is connected to it, by way of Envoy."""
         await until("a connection is open", lambda: self._connections(pod) > 0)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.envoy.machine import Machine
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"),
@@ -106,6 +107,24 @@ async def test_pods_that_come_and_go_touch_nobody_else(machine: Machine) -> None
     assert machine.count("listener_manager.listener_modified") == 0
     assert machine.count("listener_manager.listener_in_place_updated") == 0
     assert (await long).endswith("called GET /during/4 from 127.0.0.6\n")
+
+
+async def test_a_pod_of_the_same_name_is_another(machine: Machine) -> None:
+    """It has the path that the last one's network namespace had, and neither its certificate nor its connections."""
+    await machine.update(CALLED + ONLY_ONE)
+    for account, answer in (("one", "200"), ("two", "403"), ("one", "200")):
+        await machine.add_pod("again-0.vm", 5, {"app": account})
+        assert status(await machine.request("again-0.vm", "10.96.0.10", 80, "called")) == answer
+        await machine.remove_pod("again-0.vm")
+
+
+async def test_nothing_of_a_pod_that_is_gone_is_held(machine: Machine) -> None:
+    """A connection that waits to be used again would hold its network namespace."""
+    before = machine.descriptors()
+    await machine.add_pod("late-0.vm", 5, {"app": "late"})
+    assert status(await machine.request("late-0.vm", "10.96.0.10", 80, "called")) == "200"
+    await machine.remove_pod("late-0.vm")
+    await until("all is let go of", lambda: machine.descriptors() <= before)
 
 
 async def test_a_namespace_that_comes_drains_no_connection(machine: Machine) -> None:

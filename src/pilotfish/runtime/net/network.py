@@ -21,6 +21,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pilotfish.node.services import CLUSTER_IPS
 from pilotfish.runtime.errors import MachineError
 from pilotfish.runtime.linux.command import ip, run
+from pilotfish.runtime.linux.connections import end_connections
 from pilotfish.runtime.linux.loopback import ipv6_enabled
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.userns import NoUserNs, UserNs
@@ -124,9 +125,14 @@ class MeshNetwork:
         return netns
 
     async def remove_pod(self, namespace: str, pod: str) -> None:
-        """Deletes the pod's namespace, and its link with it. Its processes are the caller's to end before."""
+        """Deletes the pod's namespace, its link with it, and what a process outside has open there. Its own processes
+        are the caller's to end before."""
         netns = NetNs.named(pod_name(self.mesh, namespace, pod))
         if netns.exists():
+            try:
+                end_connections(netns)
+            except OSError as error:
+                _log.warning("connections of %s.%s stay until who holds them ends them: %s", pod, namespace, error)
             # The kernel ends a namespace some time after its last process; the link, and so the address, goes now.
             await ip(("link delete dev eth0",), netns, force=True)
         netns.delete()
