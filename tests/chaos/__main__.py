@@ -9,9 +9,9 @@ import argparse
 import random
 import sys
 
-from tests.chaos.actions import ACTIONS
 from tests.chaos.plan import steps
 from tests.chaos.runner import run
+from tests.chaos.table import TABLE
 
 
 def main() -> int:
@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="names of actions, with commas between them")
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
-    table = [kind for kind in ACTIONS if not options.only or kind.__name__ in options.only.split(",")]
+    table = [kind for kind in TABLE if not options.only or kind.__name__ in options.only.split(",")]
     only = f" --only {options.only}" if options.only else ""
     replay = f"make chaos SEED={seed} MINUTES={options.minutes:g}" + (f" CHAOS='{only.strip()}'" if only else "")
     print(f"seed {seed}: {replay}", flush=True)

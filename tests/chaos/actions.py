@@ -48,10 +48,11 @@ class Stage(Protocol):
         """One pod with this `app` label: the oldest for 0."""
 
     def kill(self, whose: str) -> None:
-        """`discovery`, a pod's Envoy (`POD/istio-proxy`) or its app (`POD/app`); wait until another is in its place."""
+        """`discovery`, the `machine`'s Envoy, a pod's (`POD/istio-proxy`) or its app (`POD/app`); wait until another is
+        in its place."""
 
     def stall(self, whose: str, seconds: float) -> None:
-        """Stop it, and let it go on."""
+        """Stop it, and let it go on. `mesh` is the node itself."""
 
     def rollout(self, app: str) -> None:
         """Restart a Deployment's pods, and wait until the old ones are gone."""
@@ -83,7 +84,7 @@ class Action(Protocol):
     def perform(self, stage: Stage) -> None: ...
 
 
-class _Costless:
+class Costless:
     """The base of actions that may cost nobody anything."""
 
     def allows(self) -> Allowance:
@@ -111,7 +112,7 @@ _POLICIES: tuple[dict[str, Any], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeRoute(_Costless):
+class ChangeRoute(Costless):
     concerns: ClassVar = frozenset({"route"})
     name: str
     more: int
@@ -126,7 +127,7 @@ class ChangeRoute(_Costless):
 
 
 @dataclass(frozen=True, slots=True)
-class SaveOften(_Costless):
+class SaveOften(Costless):
     """Faster than anything can take effect; the last one holds."""
 
     concerns: ClassVar = frozenset({"route"})
@@ -147,7 +148,7 @@ class SaveOften(_Costless):
 
 
 @dataclass(frozen=True, slots=True)
-class AddService(_Costless):
+class AddService(Costless):
     """One more Service of pods that have one, which leads to a port that they serve already; then it goes again."""
 
     concerns: ClassVar = frozenset({"extra"})
@@ -164,7 +165,7 @@ class AddService(_Costless):
 
 
 @dataclass(frozen=True, slots=True)
-class AddPort(_Costless):
+class AddPort(Costless):
     """One more Service that leads to a port of pods that no other names: their long connections stay.
 
     Not a TCP port: that it is not to be sniffed stands in the listener, which is drained whole (`envoy/inbound.py`).
@@ -187,7 +188,7 @@ class AddPort(_Costless):
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeMeshConfig(_Costless):
+class ChangeMeshConfig(Costless):
     """It concerns every proxy's resources; then it is as before."""
 
     concerns: ClassVar = frozenset({"meshConfig"})
@@ -204,7 +205,7 @@ class ChangeMeshConfig(_Costless):
 
 
 @dataclass(frozen=True, slots=True)
-class ChangePolicy(_Costless):
+class ChangePolicy(Costless):
     """How all that call `steady` and `moving` do it."""
 
     concerns: ClassVar = frozenset({"policy"})
@@ -220,7 +221,7 @@ class ChangePolicy(_Costless):
 
 
 @dataclass(frozen=True, slots=True)
-class RollOut(_Costless):
+class RollOut(Costless):
     concerns: ClassVar = frozenset({"moving"})
     word: str
 
@@ -234,7 +235,7 @@ class RollOut(_Costless):
 
 
 @dataclass(frozen=True, slots=True)
-class RollOutTwice(_Costless):
+class RollOutTwice(Costless):
     """The second begins while the first is under way."""
 
     concerns: ClassVar = frozenset({"moving"})
@@ -253,7 +254,7 @@ class RollOutTwice(_Costless):
 
 
 @dataclass(frozen=True, slots=True)
-class Scale(_Costless):
+class Scale(Costless):
     concerns: ClassVar = frozenset({"moving"})
     word: str
     replicas: int
@@ -269,7 +270,7 @@ class Scale(_Costless):
 
 
 @dataclass(frozen=True, slots=True)
-class DeletePod(_Costless):
+class DeletePod(Costless):
     """Another takes its place."""
 
     concerns: ClassVar = frozenset({"moving"})
@@ -285,7 +286,7 @@ class DeletePod(_Costless):
 
 
 @dataclass(frozen=True, slots=True)
-class Move(_Costless):
+class Move(Costless):
     """One save that leads all of `moved`'s traffic to its other version, and deletes the one that it leaves."""
 
     concerns: ClassVar = frozenset({"moved"})
@@ -307,7 +308,7 @@ class Move(_Costless):
 
 
 @dataclass(frozen=True, slots=True)
-class SaveBad(_Costless):
+class SaveBad(Costless):
     concerns: ClassVar = frozenset({"bad"})
     what: str
     name: str
@@ -323,7 +324,7 @@ class SaveBad(_Costless):
 
 
 @dataclass(frozen=True, slots=True)
-class SaveMutated(_Costless):
+class SaveMutated(Costless):
     """Something that was good once. Nobody knows what it is now; nobody else may be harmed by it."""
 
     concerns: ClassVar = frozenset({"mutated"})
@@ -346,7 +347,7 @@ class SaveMutated(_Costless):
 
 
 @dataclass(frozen=True, slots=True)
-class StrangeFile(_Costless):
+class StrangeFile(Costless):
     """What is no file, with a manifest's name: whoever opens it waits for ever, or gets nothing."""
 
     concerns: ClassVar = frozenset({"strange"})
@@ -363,7 +364,7 @@ class StrangeFile(_Costless):
 
 
 @dataclass(frozen=True, slots=True)
-class SaveBig(_Costless):
+class SaveBig(Costless):
     """Much of a text that is nothing."""
 
     concerns: ClassVar = frozenset({"big"})
@@ -383,7 +384,7 @@ class SaveBig(_Costless):
 
 # Kills and stalls
 
-_UNDER_WAY = 4
+UNDER_WAY = 4
 """Requests of one flow that a killed Envoy may cost: those under way in it, and until its ports were handed on."""
 
 
@@ -399,7 +400,7 @@ class KillEnvoy:
         return cls(draw.randrange(2))
 
     def allows(self) -> Allowance:
-        return Allowance((("victim", _UNDER_WAY),), lateness=2)
+        return Allowance((("victim", UNDER_WAY),), lateness=2)
 
     def perform(self, stage: Stage) -> None:
         stage.kill(f"{stage.pod('victim', self.which)}/istio-proxy")
@@ -414,7 +415,7 @@ class KillCallersEnvoy:
         return cls()
 
     def allows(self) -> Allowance:
-        return Allowance((("caller", _UNDER_WAY), ("caller-tcp", _UNDER_WAY)), lateness=2)
+        return Allowance((("caller", UNDER_WAY), ("caller-tcp", UNDER_WAY)), lateness=2)
 
     def perform(self, stage: Stage) -> None:
         stage.kill("caller/istio-proxy")
@@ -513,7 +514,7 @@ class StallApp:
 
 
 @dataclass(frozen=True, slots=True)
-class StrikePods(_Costless):
+class StrikePods(Costless):
     """By the ports of pods that serve others, and those of their sidecars."""
 
     concerns: ClassVar = frozenset({"strike"})
@@ -530,7 +531,7 @@ class StrikePods(_Costless):
 
 
 @dataclass(frozen=True, slots=True)
-class StrikeDiscovery(_Costless):
+class StrikeDiscovery(Costless):
     concerns: ClassVar = frozenset({"strike"})
     how: str
     seconds: float
@@ -544,7 +545,7 @@ class StrikeDiscovery(_Costless):
 
 
 @dataclass(frozen=True, slots=True)
-class Deceive(_Costless):
+class Deceive(Costless):
     """Discovery, in the name of a proxy: of one's own pod, or of another's."""
 
     concerns: ClassVar = frozenset({"strike", "victim"})
@@ -565,7 +566,7 @@ class Deceive(_Costless):
 
 
 @dataclass(frozen=True, slots=True)
-class AskStatus(_Costless):
+class AskStatus(Costless):
     concerns: ClassVar = frozenset({"status"})
     times: int
 

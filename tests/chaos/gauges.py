@@ -32,10 +32,12 @@ class Held:
 
 
 def read(status: dict[str, Any]) -> dict[str, Held]:
-    """Of the node, of discovery, and of the Envoys that nobody kills."""
+    """Of the node, of discovery, of the Envoys that nobody kills, and of the machine's."""
     pids = {"node": status["mesh"]["pid"], "discovery": status["discovery"]["pid"]}
     spared = {*LOAD, "steady"} - {"caller"}
-    pids |= {f"Envoy of {p['pod']}": p["pid"] for p in status["proxies"] if p["pod"] in spared}
+    for each in status["proxies"]:
+        if each["pid"] and (each["pod"] in spared or each.get("serves")):
+            pids[f"Envoy of {each['pod']}"] = each["pid"]
     return {who: held(pid) for who, pid in pids.items()}
 
 

@@ -235,9 +235,11 @@ def _are_whole(pods: list[dict[str, Any]], replicas: int) -> bool:
 
 
 def _pid(status: dict[str, Any], whose: str) -> int | None:
-    if whose == "discovery":
-        pid: int | None = status["discovery"]["pid"]
+    if whose in ("discovery", "mesh"):
+        pid: int | None = status[whose]["pid"]
         return pid
+    if whose == "machine":
+        return next((each["pid"] for each in status["proxies"] if each.get("serves")), None)
     pod, container = whose.split("/")
     found = (c["pid"] for p in status["pods"] if p["name"] == pod for c in p["containers"] if c["name"] == container)
     return next(found, None)

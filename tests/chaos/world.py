@@ -5,7 +5,7 @@
 | `steady` | nothing: its requests and connections never fail |
 | `moving` | rollouts and scaling, which cost no request |
 | `moved` | its traffic goes from one version to the other, which costs no request |
-| `victim` | its apps and Envoys are killed and stopped |
+| `victim` | its apps and Envoys are killed and stopped: each has one of its own, as has `caller`, whoever has none |
 | `client` | nothing: most of the load comes from it |
 | `caller` | its Envoy is killed; its load goes to `steady` |
 """
@@ -33,6 +33,8 @@ LOAD = {
     "caller": {"caller": "kept:steady:80:20", "caller-tcp": "tcp:steady:5000:4"},
 }
 """By pod, its flows: what `load.py` is given."""
+OWN_ENVOY = {"pilotfish.io/proxy": "sidecar"}
+"""The annotations of those whose Envoys are struck, in a mesh with one for the machine, too."""
 KEPT = ("steady-tcp", "steady-web", "caller-tcp")
 """The flows that hold one connection."""
 
@@ -49,7 +51,8 @@ def service(name: str, app: str, *more_ports: dict[str, Any]) -> dict[str, Any]:
 def deployment(app: str, word: str = "first", replicas: int = 2, version: str = "") -> dict[str, Any]:
     """`word` stands in every answer, in the header x-word."""
     labels = {"app": app} | ({"version": version} if version else {})
-    template = {"metadata": {"labels": labels}, "spec": _server(word)}
+    annotations = OWN_ENVOY if app == "victim" else {}
+    template = {"metadata": {"labels": labels, "annotations": annotations}, "spec": _server(word)}
     spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
     return _object("apps/v1", "Deployment", f"{app}-{version}" if version else app, spec)
 
@@ -96,12 +99,12 @@ def _server(word: str) -> dict[str, Any]:
     return {"containers": [container], "terminationGracePeriodSeconds": 5}
 
 
-def _pod(name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    return _object("v1", "Pod", name, spec, labels={"app": name})
+def pod(name: str, spec: dict[str, Any], **metadata: Any) -> dict[str, Any]:
+    return _object("v1", "Pod", name, spec, labels={"app": name}, **metadata)
 
 
-def _sleeper(name: str) -> dict[str, Any]:
-    return _pod(name, {"containers": [{"name": "app", "command": ["sleep", "1000000"]}]})
+def sleeper(name: str, **metadata: Any) -> dict[str, Any]:
+    return pod(name, {"containers": [{"name": "app", "command": ["sleep", "1000000"]}]}, **metadata)
 
 
 def files() -> dict[str, str]:
@@ -113,9 +116,9 @@ def files() -> dict[str, str]:
             service("steady", "steady", tcp, beacon),
             service("moving", "moving"),
             service("victim", "victim"),
-            _pod("steady", _server("steady")),
-            _sleeper("client"),
-            _sleeper("caller"),
+            pod("steady", _server("steady")),
+            sleeper("client"),
+            sleeper("caller", annotations=OWN_ENVOY),
         ),
         "moving.yaml": text(deployment("moving")),
         "moved.yaml": moved("v1", to="v1"),

@@ -1,0 +1,70 @@
+"""What is done to a mesh whose pods have one Envoy for the machine, beside all else: `ACTIONS` of that one."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from tests.chaos.actions import UNDER_WAY, Action, Costless, Stage
+from tests.chaos.ledger import Allowance
+from tests.chaos.world import LOAD
+
+_FLOWS = tuple(flow for flows in LOAD.values() for flow in flows)
+
+
+@dataclass(frozen=True, slots=True)
+class KillMachinesEnvoy:
+    """Whatever is under way in it is everybody's."""
+
+    concerns: ClassVar = frozenset({"machine", "discovery", "victim"})
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls()
+
+    def allows(self) -> Allowance:
+        return Allowance(tuple((flow, UNDER_WAY) for flow in _FLOWS), lateness=2)
+
+    def perform(self, stage: Stage) -> None:
+        stage.kill("machine")
+        stage.pause(0.5)  # connections that are held write four times a second, and only then are known to be cut
+
+
+@dataclass(frozen=True, slots=True)
+class StallMachinesEnvoy(Costless):
+    """All wait, and nobody is refused."""
+
+    concerns: ClassVar = frozenset({"machine"})
+    seconds: float
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(draw.uniform(0.5, 3))
+
+    def allows(self) -> Allowance:
+        return Allowance(lateness=self.seconds + 2)
+
+    def perform(self, stage: Stage) -> None:
+        stage.stall("machine", self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class StallNode(Costless):
+    """It answers no name and starts nothing meanwhile."""
+
+    concerns: ClassVar = frozenset({"node"})
+    seconds: float
+
+    @classmethod
+    def draw(cls, draw: random.Random) -> Self:
+        return cls(draw.uniform(0.5, 3))
+
+    def allows(self) -> Allowance:
+        return Allowance(lateness=self.seconds + 2)
+
+    def perform(self, stage: Stage) -> None:
+        stage.stall("mesh", self.seconds)
+
+
+MACHINES: tuple[type[Action], ...] = (KillMachinesEnvoy, StallMachinesEnvoy, StallNode)
