@@ -31,9 +31,9 @@ def surroundings(pod: PodView, container: ContainerView) -> tuple[ProcessSpec, i
         )
     if path := pod.exec.get(container.name):
         return ProcessSpec.load(Path(path)), container.pid
-    # The sidecar's container is Envoy, which may be the machine's: whoever looks around there is the sidecar's user, whom
-    # capture lets pass. Envoy sees the machine's files, and asks the agent for names; a command has the pod's, as in
-    # Kubernetes.
+    # The sidecar's container is Envoy, which may be the machine's: whoever looks around there is the sidecar's user,
+    # whom capture lets pass. Envoy sees the machine's files, and asks the agent for names; a command has the pod's, as
+    # in Kubernetes.
     etc = ((Path(pod.directory, "etc", name), f"/etc/{name}") for name in ("resolv.conf", "hosts"))
     spec = ProcessSpec(
         argv=(),
