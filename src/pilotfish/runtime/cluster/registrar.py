@@ -81,8 +81,12 @@ class Registrar:
     async def run(self) -> None:
         while True:
             seen = self._moved.count
-            await self._look()
-            await asyncio.sleep(_GATHER)
+            try:
+                await self._look()
+                await asyncio.sleep(_GATHER)
+            except Exception:  # a bug; discovery is to go on serving
+                _log.exception("workloads are not registered")
+                await asyncio.sleep(_AGAIN[1])
             wake = min((each.until for each in self._failed.values()), default=None)
             await self._moved.next(None if wake is None else max(0.0, wake - time.monotonic()), since=seen)
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_RESTART = 90.0
+"""Seconds: one that does not get ready is given up after a minute."""
 Unstructured = dict[str, object]
 """An object as Kubernetes writes it: apiVersion, kind, metadata, spec, status."""
 
@@ -106,6 +108,12 @@ class Client:
     def restart(self, ref: ObjectRef) -> ChangesView:
         """`rollout restart` of what is rolled out (`kinds.ROLLED`)."""
         return self._call("POST", "/rollout/restart", ChangesView, body=_named(ref))
+
+    def restart_proxy(self, namespace: str, name: str) -> None:
+        """Let another Envoy take over from a pod's, or a machine's. Returns when it serves. Raises Refused where there
+        is no such proxy, or none took over."""
+        body = {"namespace": namespace, "name": name}
+        self._call("POST", "/proxy/restart", dict[str, str], body=body, timeout=_RESTART)
 
     def rollout(self, ref: ObjectRef, said: str = "", wait: float = 0) -> RolloutView:
         """How far a rollout is. Answers at once unless the message still is `said`, then when it differs, or after

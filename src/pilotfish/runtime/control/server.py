@@ -47,6 +47,7 @@ class Operations(Protocol):
     async def patch(self, ref: ObjectRef, change: object, how: str) -> ChangesView: ...
     def scale(self, ref: ObjectRef, replicas: int, current: int | None) -> ChangesView: ...
     def restart(self, ref: ObjectRef) -> ChangesView: ...
+    async def restart_proxy(self, namespace: str, name: str) -> bool: ...
     async def rollout(self, ref: ObjectRef, said: str, wait: float) -> RolloutView | None: ...
     async def events(self, since: int, wait: float) -> int: ...
     async def synced(self, wait: float) -> bool: ...
@@ -71,6 +72,11 @@ class Object(Frozen, forbid_unknown_fields=True):
     @property
     def ref(self) -> ObjectRef:
         return kind_named(self.kind, self.group).ref(self.namespace, self.name)
+
+
+class Named(Frozen, forbid_unknown_fields=True):
+    namespace: str
+    name: str
 
 
 class Patch(Object):
@@ -122,6 +128,7 @@ class ControlServer:
                 web.post("/patch", self._patch),
                 web.post("/scale", self._scale),
                 web.post("/rollout/restart", self._restart),
+                web.post("/proxy/restart", self._restart_proxy),
                 web.post("/publish", self._publish),
                 web.post("/unpublish", self._unpublish),
                 web.post("/down", self._down),
@@ -215,6 +222,12 @@ class ControlServer:
 
     async def _restart(self, request: web.Request) -> web.Response:
         return _answer(self._operations.restart((await _body(request, Object)).ref))
+
+    async def _restart_proxy(self, request: web.Request) -> web.Response:
+        asked = await _body(request, Named)
+        if not await self._operations.restart_proxy(asked.namespace, asked.name):
+            raise web.HTTPNotFound(text=f"there is no proxy {asked.name}.{asked.namespace}")
+        return _answer({})
 
     async def _endpoints(self, request: web.Request) -> web.Response:
         try:

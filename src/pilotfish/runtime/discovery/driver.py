@@ -64,6 +64,11 @@ class Driver:
         self._perform(self.plane.change(desired, since))
         self.moved.notify()
 
+    def learn(self, remembered: tuple[Remembered, ...]) -> None:
+        """What other replicas know of refused objects."""
+        self._perform(self.plane.learn(remembered, self._loop.time()))
+        self.moved.notify()
+
     def supply(self, fetched: Mapping[KeySource, Keys | None]) -> None:
         """Keys of issuers, as they are fetched."""
         self._perform(self.plane.supply(fetched, self._loop.time()))

@@ -27,6 +27,7 @@ from pilotfish.model.problem import Severity
 from pilotfish.runtime.cluster.api import Api
 from pilotfish.runtime.cluster.authority import SharedAuthority
 from pilotfish.runtime.cluster.bundles import RootMaps, WebhookBundles
+from pilotfish.runtime.cluster.last_good import SharedMemory
 from pilotfish.runtime.cluster.leader import Acting, Duty, Leader, beside
 from pilotfish.runtime.cluster.registrar import Registrar
 from pilotfish.runtime.cluster.reporter import Reporter
@@ -50,10 +51,12 @@ class InCluster:
         self.me = os.environ.get("POD_NAME") or socket.gethostname()
         self.authority = SharedAuthority(self._api, namespace, OURS)
         self.tokens = Reviews(self._api)
+        self.memory = SharedMemory(self._api, self._names)
         self.leader: Leader | None = None
         self._registrar: Registrar | None = None
         # A process that comes after another in the same pod is another, whose proxies have not come back yet.
         self._controller = f"{self._names.label}/{self.me}_{uuid.uuid4().hex[:8]}"
+        self._driver: Driver | None = None
         self._roots: RootMaps | None = None
         self._signs = False
 
@@ -72,6 +75,7 @@ class InCluster:
         peers = self._peers(driver)
         registrar = Registrar(self._api, driver.plane, driver.moved, self._controller, self._names.label)
         self._registrar = registrar
+        self._driver = driver
 
         async def abandoned_entries(acting: Acting) -> None:
             await registrar.lead(acting, peers.controllers)
@@ -93,6 +97,8 @@ class InCluster:
                 tasks.create_task(self.leader.run())
             if self._registrar is not None:
                 tasks.create_task(self._registrar.run())
+            if (driver := self._driver) is not None:
+                tasks.create_task(self.memory.run(lambda: driver.plane.mesh.desired.manifests, driver.learn))
             if self._signs:
                 tasks.create_task(self.authority.run())
                 tasks.create_task(self.tokens.run())

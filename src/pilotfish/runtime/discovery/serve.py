@@ -132,10 +132,11 @@ class DiscoveryServer:
         machine = options.secure.host if options.only_pods and options.secure is not None else ""
         door = Door(only_pods=options.only_pods, in_cluster=options.cluster is not None, machine=machine)
         self.plane = ControlPlane(self._state.read(), door)
-        self.driver = Driver(self.plane, Metrics(self.plane.mesh.graph.stats), self._state.keep)
+        self._cluster = _in_cluster(options.cluster)
+        remember = self._cluster.memory.keep if self._cluster is not None else self._state.keep
+        self.driver = Driver(self.plane, Metrics(self.plane.mesh.graph.stats), remember)
         self.secure = options.secure
         """With the port that was chosen, once started."""
-        self._cluster = _in_cluster(options.cluster)
         self.authority: AuthorityKeeper | None = None
         self._front: Front | None = None
         if options.secure is not None:
@@ -177,6 +178,8 @@ class DiscoveryServer:
             self.monitoring = await self._listen_http()
             batch = await self._source.next()
             self._take(batch)
+            if self._cluster is not None:
+                self.plane.recall(await self._cluster.memory.open())
             if self.authority is not None:
                 await self.authority.load(self._desired)
             self._apply(batch.since)

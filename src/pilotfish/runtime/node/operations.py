@@ -154,6 +154,18 @@ class NodeOperations:
     def restart(self, ref: ObjectRef) -> ChangesView:
         return self._change_one(lambda store: storing.restart(store, ref, timestamp(time.time())))
 
+    async def restart_proxy(self, namespace: str, name: str) -> bool:
+        """False if there is none of this name. Raises MachineError if no other took over."""
+        pod = self._reconciler.workloads.pods.get(POD.ref(namespace, name))
+        machine = self._reconciler.ground.node_proxy
+        agent = pod.sandbox.agent if pod is not None else None
+        if agent is None and (machine.proxy.namespace, machine.proxy.name) == (namespace, name):
+            agent = machine.agent
+        if agent is None:
+            return False
+        await agent.restart()
+        return True
+
     async def rollout(self, ref: ObjectRef, said: str, wait: float) -> RolloutView | None:
         """None if there is no such object."""
         deadline = asyncio.get_running_loop().time() + wait

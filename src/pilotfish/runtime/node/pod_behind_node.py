@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from pilotfish.agent.draining import Draining
 from pilotfish.agent.intake import connections_filter, count_connections, inbound_listener
+from pilotfish.agent.metrics import as_own
 from pilotfish.agent.taken import Taken
 from pilotfish.identity.sds import Secrets
 from pilotfish.model.wellknown import ADMIN_PORT, HEALTH_PORT, INBOUND_PORT, OUTBOUND_PORT, PROMETHEUS_PORT
@@ -183,7 +184,7 @@ class PodBehindNode:
         pattern = rf"^listener\.{re.escape(self.name)}_"
         path = f"/stats/prometheus?usedonly&filter={quote(pattern, safe='')}"
         answer = await self.admin.request("GET", path, timeout)
-        return answer.body.decode(errors="replace")
+        return as_own(answer.body.decode(errors="replace"), self.name)
 
     def _certified(self) -> None:
         self._node.lend(self)
