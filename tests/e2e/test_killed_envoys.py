@@ -38,6 +38,8 @@ ADMIN = 9901
 UNDER_WAY = 8
 """Requests that one kill may cost: an Envoy that was killed has its sockets for some milliseconds more."""
 
+pytestmark = pytest.mark.sidecars
+
 
 @pytest.fixture(scope="module")
 def mesh(make_mesh: MakeMesh) -> Iterator[Mesh]:
