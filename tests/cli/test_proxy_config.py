@@ -231,3 +231,31 @@ def test_an_envoy_that_does_not_answer(mesh: FakeMesh, invoke: Invoke) -> None:
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
     assert "/run/netns/none" in result.stderr
+
+
+def test_what_a_machines_proxy_calls_otherwise_is_found_by_its_usual_name() -> None:
+    routes = [{"name": name} for name in ("90~vm", "80~vm", "80~shop", "80", "9080~vm")]
+    assert [each["name"] for each in select_routes(routes, "80")] == ["80", "80~shop", "80~vm"]
+    assert [each["name"] for each in select_routes(routes, "80~vm")] == ["80~vm"]
+    assert [each["name"] for each in select_routes(routes)] == ["80", "80~shop", "80~vm", "90~vm", "9080~vm"]
+    host = {"address": {"socket_address": {"address": "10.0.0.1", "port_value": 80}}}
+    clusters = {
+        "cluster_statuses": [{"name": f"outbound|80||web{mark}", "host_statuses": [host]} for mark in ("~3f2a", "x")]
+    }
+    found = select_endpoints(clusters, EndpointFilter(cluster="outbound|80||web"))
+    assert [each["name"] for each in found] == ["outbound|80||web~3f2a"]
+
+
+def test_a_machines_listeners_say_in_which_pod_they_are() -> None:
+    at = {"socket_address": {"address": "0.0.0.0", "port_value": 15006, "network_namespace_filepath": "/run/netns/x"}}
+    listeners = [
+        {"name": "virtualInbound~web-0.vm", "address": at, "filter_chains": [{}]},
+        {
+            "name": "0.0.0.0_80",
+            "address": {"socket_address": {"address": "0.0.0.0", "port_value": 80}},
+            "filter_chains": [{}],
+        },
+    ]
+    lines = render_listeners(select_listeners(listeners)).text().splitlines()
+    assert [line.split()[0] for line in lines] == ["POD", "0.0.0.0", "web-0.vm"]
+    assert render_listeners(listeners, "/run/netns/x").text().startswith("ADDRESSES")

@@ -281,6 +281,7 @@ def test_top_measures(mesh: Mesh) -> None:
 # proxy-config, proxy-status
 
 
+@pytest.mark.sidecars
 def test_envoys_log_levels(mesh: Mesh) -> None:
     def level(*options: str) -> str:
         lines = output(mesh, "proxy-config", "log", "webapp-0.vm", *options).splitlines()

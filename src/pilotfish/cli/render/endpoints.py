@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pilotfish.cli.render.dump import ClusterName, Json, at, items, socket_address, text
 from pilotfish.cli.render.table import Table, table
+from pilotfish.envoy.naming import usual_name
 from pilotfish.model.addresses import host_port
 
 
@@ -31,7 +32,7 @@ class EndpointFilter:
         differs = (
             self.address not in ("", address),
             self.port not in (0, port),
-            self.cluster not in ("", cluster),
+            self.cluster not in ("", cluster, usual_name(cluster)),
             self.status.upper() not in ("", _status(host)),
         )
         return not any(differs) and self._names(cluster)

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 from pilotfish.cli.render.dump import Json, at, describe_owner, items, strings, text
 from pilotfish.cli.render.table import Table, table
+from pilotfish.envoy.naming import usual_name
 
 _SHOWN_DOMAINS = 2
 
 
 def select_routes(routes: Iterable[Json], name: str = "") -> list[Json]:
-    """Numbered ones in order of their ports, then the others."""
-    chosen = [route for route in routes if not name or text(route, "name") == name]
+    """Numbered ones in order of their ports, then the others. `name`: also as a proxy of a pod's own calls it."""
+    chosen = [route for route in routes if name in ("", text(route, "name"), usual_name(text(route, "name")))]
     return sorted(chosen, key=lambda route: _order(text(route, "name")))
 
 
@@ -86,4 +87,5 @@ def _has_port(domain: str) -> bool:
 
 
 def _order(name: str) -> tuple[int, int, str]:
-    return (0, int(name), "") if name.isdecimal() else (1, 0, name)
+    port = usual_name(name)
+    return (0, int(port), name) if port.isdecimal() else (1, 0, name)
