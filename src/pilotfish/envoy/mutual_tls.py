@@ -42,6 +42,9 @@ MESH_TCP: Final = ("istio-peer-exchange", "istio")
 MESH: Final = (*MESH_TCP, *MESH_HTTP)
 
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_OLDEST: Final = 20
+"""Seconds. An Envoy from which another takes over can't say that it ends on a connection that it passes on unread; it
+cuts it a minute later (`agent.supervisor.LINGER`). By then the client has long since gone over to another."""
 _IDLE: Final = 4
 """Seconds. Many servers end a connection that was idle for five (Node.js, Apache, uvicorn) or for more, and a request
 that is just on its way to one is lost: so the client is the first to do it. Another connection costs a handshake."""
@@ -137,8 +140,8 @@ def speak_mutual(cluster: Cluster, wanted: MeshTLS, peer: Peer, options: HttpPro
     identities = wanted.subject_alt_names or peer.identities
     name = wanted.server_name or peer.server_name
     spoken = _spoken(peer, options)
-    if READ_HTTP in spoken:
-        _end_idle(cluster, options)
+    if spoken[0] in (READ_HTTP, READ_GRPC):
+        _end_in_time(cluster, options, speaks_http1=spoken[0] == READ_HTTP)
     socket = build_client(peer.mutual, name, identities, spoken)
     if wanted.required or not is_listed:
         cluster.transport_socket.CopyFrom(socket)
@@ -149,10 +152,12 @@ def speak_mutual(cluster: Cluster, wanted: MeshTLS, peer: Peer, options: HttpPro
     rest.match.SetInParent()
 
 
-def _end_idle(cluster: Cluster, options: HttpProtocolOptions) -> None:
+def _end_in_time(cluster: Cluster, options: HttpProtocolOptions, speaks_http1: bool) -> None:
     """A connection that the server's proxy passes on is one of the app's, which may end it when nobody asks."""
-    options.common_http_protocol_options.idle_timeout.seconds = _IDLE
-    options.explicit_http_config.http_protocol_options.SetInParent()
+    options.common_http_protocol_options.max_connection_duration.seconds = _OLDEST
+    if speaks_http1:
+        options.common_http_protocol_options.idle_timeout.seconds = _IDLE
+        options.explicit_http_config.http_protocol_options.SetInParent()
     cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
 
 
