@@ -36,6 +36,17 @@ class Poster:
 
     def everything(self) -> set[str]:
         """All objects of all kinds: `ConfigMap default/kube-root-ca.crt`."""
+        found: set[str] = wait_until("all is listed", self._list_everything)
+        return found
+
+    def _list_everything(self) -> set[str] | None:
+        """None where a kind goes while it is listed."""
+        try:
+            return self._listed()
+        except LookupError:
+            return None
+
+    def _listed(self) -> set[str]:
         roots = ["/api/v1"]
         roots += (f"/apis/{group['preferredVersion']['groupVersion']}" for group in self._get("/apis")["groups"])
         found = set()
@@ -51,10 +62,12 @@ class Poster:
         self._connection.close()
 
     def _get(self, path: str) -> Any:
-        """Of a kind that has just come, nothing can be listed yet."""
+        """Of a kind that has just come, nothing can be listed yet. LookupError of one that has just gone."""
 
         def answer() -> Any:
             status, said = self._ask("GET", path)
+            if status == 404:
+                raise LookupError(path)
             assert status in (200, 429), said
             return said if status == 200 else None
 
@@ -63,4 +76,6 @@ class Poster:
     def _ask(self, method: str, path: str, body: str | None = None) -> tuple[int, Any]:
         self._connection.request(method, path, body, _JSON)
         with self._connection.getresponse() as answer:
-            return answer.status, json.loads(answer.read())
+            said = answer.read()
+            is_json = (answer.getheader("Content-Type") or "").startswith("application/json")
+            return answer.status, json.loads(said) if is_json else {"message": said.decode()}

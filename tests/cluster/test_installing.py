@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pilotfish.cli.app import pilotfish
-from pilotfish.install.names import AUTHORITY, OURS
+from pilotfish.install.names import AUTHORITY, OURS, Names
 from pilotfish.model.kinds import KINDS, NODE
 from pilotfish.model.wellknown import ROOT_CONFIG_MAP
 from tests.cluster.api_server import OwnApiServer
@@ -91,6 +91,10 @@ def test_what_is_installed_stays_the_same_when_it_is_installed_again_and_uninsta
     cluster.kubectl.apply(_config_map(ROOT_CONFIG_MAP, "istio-system", **OURS))
     secret = {"name": AUTHORITY, "namespace": "istio-system", "labels": OURS}
     cluster.kubectl.apply({"apiVersion": "v1", "kind": "Secret", "metadata": secret})
+    own = {"name": Names().last_good, "namespace": "istio-system", "labels": Names().labels}
+    cluster.kubectl.apply({"apiVersion": "v1", "kind": "Secret", "metadata": own})
+    upgraded = cluster.do("upgrade", "--no-wait")
+    assert "secret" not in upgraded, "it is discovery's"
     cluster.do("tag set prod", "--revision", "default")
 
     kept = cluster.do("uninstall")
