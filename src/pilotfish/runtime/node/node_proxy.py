@@ -9,6 +9,7 @@ pods' agents ──PodBehindNode──▶ NodeProxy ──▶ an Agent, with an 
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from pilotfish.agent.intake import inbound_listener
 from pilotfish.agent.readiness import Stats, parse_stats
 from pilotfish.agent.taken import TAKEN_FILTER, count_taken
 from pilotfish.config.mesh import MeshConfig
+from pilotfish.envoy.node_limits import NodeLimits
 from pilotfish.model import Proxy
 from pilotfish.model.proxy import NETNS_PREFIX, ProxyType
 from pilotfish.model.wellknown import MACHINE_ACCOUNT
@@ -31,6 +33,7 @@ from pilotfish.runtime.linux.netns import DIRECTORY
 from pilotfish.runtime.net.names import pod_prefix
 from pilotfish.runtime.net.network import MeshNetwork
 from pilotfish.runtime.node.pod_behind_node import PodBehindNode
+from pilotfish.runtime.node.sharing import Sharing
 from pilotfish.runtime.node.tokens import TokenMaker
 
 _LOOK = 5.0
@@ -72,6 +75,8 @@ class NodeProxy:
         self._pods: set[PodBehindNode] = set()
         self._starting = asyncio.Lock()
         self._own: OwnEnvoy | None = None
+        self._limits = NodeLimits.of(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        self._sharing: Sharing | None = None
         self._looking: asyncio.Task[None] | None = None
 
     def behind(self, spec: AgentSpec, host: AgentHost, on_change: Callable[[], None]) -> PodBehindNode:
@@ -107,16 +112,17 @@ class NodeProxy:
                 agent = Agent(self._spec(), self._agents, self._changed, self._make_envoy)
                 await agent.start()
                 self.agent = agent
+                self._sharing = Sharing(self._limits, agent, lambda: self.pods)
                 self._looking = asyncio.get_running_loop().create_task(self._look_on())
             return self.agent
 
     def join(self, pod: PodBehindNode) -> None:
         self._pods.add(pod)
-        self.on_change()
+        self._look()
 
     def leave(self, pod: PodBehindNode) -> None:
         self._pods.discard(pod)
-        self.on_change()
+        self._look()
 
     def lend(self, pod: PodBehindNode) -> None:
         """Its certificate to Envoy."""
@@ -138,6 +144,8 @@ class NodeProxy:
 
     async def close(self) -> None:
         """After the pods."""
+        if self._sharing is not None:
+            await self._sharing.close()
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
@@ -150,6 +158,10 @@ class NodeProxy:
 
     def _spec(self) -> AgentSpec:
         site, config, proxy = self._site, self._mesh_config.default_config, self.proxy
+        settings = config.connection_settings
+        if settings.global_downstream_connection_limit is None:
+            most = self._limits.connections
+            settings = msgspec.structs.replace(settings, global_downstream_connection_limit=most)
         return AgentSpec(
             proxy=proxy,
             netns=site.network.node,
@@ -157,7 +169,7 @@ class NodeProxy:
             discovery=site.discovery,
             monitoring=site.monitoring,
             log=site.directory / "proxy.log",
-            proxy_config=msgspec.structs.replace(config, concurrency=self.workers),
+            proxy_config=msgspec.structs.replace(config, concurrency=self.workers, connection_settings=settings),
             metadata={
                 "SERVICE_ACCOUNT": MACHINE_ACCOUNT,
                 # It listens in its pods' namespaces; where it is itself, nothing is captured.
@@ -172,6 +184,12 @@ class NodeProxy:
     def _changed(self, agent: Agent) -> None:
         for pod in tuple(self._pods):
             pod.node_changed()
+        self._look()
+
+    def _look(self) -> None:
+        """It, or what it serves, became another."""
+        if self._sharing is not None:
+            self._sharing.look()
         self.on_change()
 
     async def _look_on(self) -> None:

@@ -1,0 +1,50 @@
+"""What the pods of a machine's proxy may take of it, so that none takes all.
+
+What one pod can use up for all others is descriptors: a connection that is taken costs one, and as a rule one more for
+that to which it leads. So Envoy takes fewer than it has descriptors for, and of one pod a share of these alone.
+
+    RLIMIT_NOFILE ─▶ NodeLimits ─┬─ connections  ─▶ the bootstrap's overload manager
+                                 └─ for_one_pod  ─▶ Envoy's runtime, for the listeners of each pod
+
+The processors are shared by the connections that have something to say, in turn; by all workers, one for each core.
+
+Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/best_practices/edge and
+https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/listeners/runtime
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pilotfish.envoy.naming import pod_listener_names
+
+_OWN: Final = 1024
+"""Descriptors for what is no connection of a pod's: listeners, two for each pod and worker, discovery, logs."""
+_FOR_ONE_POD: Final = 4
+"""It takes so many pods that flood at the same time to take all."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLimits:
+    connections: int
+    """Of all pods together."""
+    for_one_pod: int
+    """For each of its listeners."""
+
+    @classmethod
+    def of(cls, descriptors: int) -> NodeLimits:
+        """`descriptors`: what Envoy may have open at once."""
+        connections = max(1, (descriptors - _OWN) // 2)
+        return cls(connections, max(1, connections // _FOR_ONE_POD))
+
+    def runtime_of(self, pod: str) -> dict[str, str]:
+        """Flags of Envoy's runtime for a pod, which is NAME.NAMESPACE.
+
+        Connections that a listener hands to another (`use_original_dst`) are that one's, which all pods have: those of
+        a pod's own app to services are bounded by the descriptors that the app may have.
+        """
+        return {
+            f"envoy.resource_limits.listener.{listener}.connection_limit": str(self.for_one_pod)
+            for listener in pod_listener_names(pod)
+        }
