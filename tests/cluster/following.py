@@ -15,6 +15,7 @@ from pilotfish.config.desired import DesiredState, update
 from pilotfish.config.kubernetes import Resource
 from pilotfish.model import ObjectRef
 from pilotfish.model.kind import Kind
+from pilotfish.runtime.closing import stop_serving
 from pilotfish.runtime.cluster.access import find_access
 from pilotfish.runtime.cluster.api import Api
 from pilotfish.runtime.source.cluster import Cluster
@@ -92,7 +93,7 @@ class Way:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
+        await stop_serving(self._server)
         self.cut()
         for task in self._tasks:
             task.cancel()

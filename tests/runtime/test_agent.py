@@ -23,6 +23,7 @@ from pilotfish.model import Duration, Proxy
 from pilotfish.runtime.agent import Agent, AgentError, AgentHost, AgentSpec
 from pilotfish.runtime.agent.envoy import find_envoy, may_execute
 from pilotfish.runtime.agent.sockets import listen, open_socket
+from pilotfish.runtime.closing import stop_serving
 from pilotfish.runtime.linux.command import run
 from pilotfish.runtime.linux.netns import NetNs
 from tests.runtime.agent_world import APP, Discovery, changed, discovery_in, now, running
@@ -76,7 +77,7 @@ async def app(netns: NetNs) -> AsyncIterator[App]:
     try:
         yield app
     finally:
-        listener.close()
+        await stop_serving(listener)
         server.pre_shutdown()
         await server.shutdown(1)
 
@@ -132,7 +133,8 @@ async def test_readiness_waits_until_all_of_the_first_configuration_is_taken(
         return web.json_response(True)
 
     listener = socket.create_server(("127.0.0.1", 0))
-    server = await asyncio.get_running_loop().create_server(web.Server(answer), sock=listener)
+    served = web.Server(answer)
+    server = await asyncio.get_running_loop().create_server(served, sock=listener)
     try:
         monitoring = f"127.0.0.1:{listener.getsockname()[1]}"
         async with running(replace(spec, monitoring=monitoring)) as agent:
@@ -141,7 +143,9 @@ async def test_readiness_waits_until_all_of_the_first_configuration_is_taken(
             taken.set()
             await agent.wait_ready()
     finally:
-        server.close()
+        await stop_serving(server)
+        served.pre_shutdown()
+        await served.shutdown(1)
 
 
 async def test_killed_envoy_is_back_within_a_second(spec: AgentSpec, discovery: Discovery, app: App) -> None:

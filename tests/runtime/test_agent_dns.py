@@ -20,6 +20,7 @@ from pilotfish.runtime.agent.dns import NameServer
 from pilotfish.runtime.agent.forward import Forwarder, machine_resolvers
 from pilotfish.runtime.agent.nametables import NameTables
 from pilotfish.runtime.agent.sockets import listen
+from pilotfish.runtime.closing import stop_serving
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -190,7 +191,7 @@ async def resolver_port() -> AsyncIterator[int]:
         yield port
     finally:
         transport.close()
-        server.close()
+        await stop_serving(server)
 
 
 async def test_everything_else_is_asked_of_the_machine_s_resolver(resolver_port: int) -> None:
@@ -291,7 +292,7 @@ async def serving(discovery: Discovery, port: int) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        listener.close()
+        await stop_serving(listener)
         server.pre_shutdown()
         await server.shutdown(0.1)
 
@@ -368,6 +369,6 @@ async def test_nonsense_is_not_a_table(names: NameTables, body: str) -> None:
     source = names.subscribe(f"127.0.0.1:{port}", Proxy.of_pod("a", "vm", ("10.0.0.1",)))
     await until(lambda: asked == 2)
     assert not source.loaded.is_set()
-    listener.close()
+    await stop_serving(listener)
     server.pre_shutdown()
     await server.shutdown(0.1)

@@ -16,6 +16,7 @@ from pilotfish.agent.probes import AppProbe
 from pilotfish.config.kubernetes import GRPCAction, HTTPGetAction, HTTPHeader, TCPSocketAction
 from pilotfish.config.values import IntOrString
 from pilotfish.runtime.agent.probing import Prober, ProbeResult
+from pilotfish.runtime.closing import stop_serving
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -57,7 +58,7 @@ async def app(unused_port: int) -> AsyncIterator[App]:
         yield app
     finally:
         app.stuck.set()
-        listener.close()
+        await stop_serving(listener)
         server.pre_shutdown()
         await server.shutdown(0.1)
 

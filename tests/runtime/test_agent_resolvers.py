@@ -24,6 +24,7 @@ from pilotfish.model.names import NameTable, Port
 from pilotfish.node.launch import render_resolv_conf
 from pilotfish.runtime.agent.dns import NameServer
 from pilotfish.runtime.agent.forward import Forwarder
+from pilotfish.runtime.closing import stop_serving
 from pilotfish.runtime.linux.command import run
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.process import PIPE, STDOUT, BindMount, ProcessSpec, start
@@ -103,7 +104,7 @@ async def netns() -> AsyncIterator[NetNs]:
     finally:
         await server.close()
         outside.close()
-        stream.close()
+        await stop_serving(stream)
         for pid in namespace.pids():
             with suppress(ProcessLookupError):
                 os.kill(pid, 9)

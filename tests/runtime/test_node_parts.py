@@ -27,6 +27,7 @@ from pilotfish.node.identity import PodIdentity
 from pilotfish.node.projected import File
 from pilotfish.node.publish import Endpoints, Publish, Transport
 from pilotfish.node.volumes import EmptyDir, HostPath, VolumeFiles
+from pilotfish.runtime.closing import stop_serving
 from pilotfish.runtime.control.client import (
     Client,
     Refused,
@@ -126,8 +127,7 @@ async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def echo() -> AsyncIterator[int]:
     server = await asyncio.start_server(_echo, "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
+    await stop_serving(server)
 
 
 def _published(*endpoints: tuple[str, int]) -> Published:
