@@ -70,6 +70,8 @@ class Registrar:
         self._held: set[ObjectRef] = set()
         """The entries that this replica has written, and has to see to until they are another's, or gone."""
         self._failed: dict[ObjectRef, _Failure] = {}
+        self._said = ""
+        """Why health was not written the last time."""
         self._alone_since: dict[ObjectRef, float] = {}
         """Since when an entry's controller is nobody who is known."""
 
@@ -173,7 +175,8 @@ class Registrar:
             if isinstance(error, ApiError) and error.code == 409:
                 self._plane.told.setdefault(ref, healthy)
                 self._moved.notify()
-            else:
+            elif str(error) != self._said:
+                self._said = str(error)
                 _log.warning("%s: its health is not written: %s", ref, error)
 
     async def lead(self, acting: Acting, live: Callable[[], Set[str] | None]) -> None:
