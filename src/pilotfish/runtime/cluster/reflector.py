@@ -100,8 +100,16 @@ class Served:
 
 
 class Reflector:
-    def __init__(self, api: Api, of: Collection, served: Served, take: Take, moved: Callable[[], None]) -> None:
-        """`moved` is called when `is_settled` or `trouble` are others."""
+    def __init__(
+        self,
+        api: Api,
+        of: Collection,
+        served: Served,
+        take: Take,
+        moved: Callable[[], None],
+        lasts: float | None = None,
+    ) -> None:
+        """`moved` is called when `is_settled` or `trouble` are others. `lasts`: seconds of a watch; None: `LASTS`."""
         self.of = of
         self.trouble: Trouble | None = None
         """Why nothing is told just now."""
@@ -111,6 +119,7 @@ class Reflector:
         self._served = served
         self._take = take
         self._moved = moved
+        self._lasts = lasts
         self._reflection: Reflection[ObjectRef] = Reflection(served.streams)
         self._version = 0
         """Of those of the kind's API, which one is asked for."""
@@ -173,7 +182,7 @@ class Reflector:
         if ask is Ask.STREAM:
             params |= {"sendInitialEvents": True, "resourceVersionMatch": "NotOlderThan"}
         since = self._reflection.version
-        lasts = LASTS * random.uniform(0.8, 1.2)  # not all at the same time
+        lasts = (self._lasts or LASTS) * random.uniform(0.8, 1.2)  # not all at the same time
         try:
             async for event in self._api.watch(
                 self._path(), since=since, shape=msgspec.Raw, opened=self._on_open, lasts=lasts, **params

@@ -34,6 +34,8 @@ from pilotfish.runtime.thread import in_thread
 _log = logging.getLogger(__name__)
 _LAST_WORDS: Final = 5.0
 """Seconds to learn, at the end, whether the DaemonSet is to stay."""
+_LASTS: Final = 75.0
+"""Seconds of a watch: there is one for each node, and a pod that lacks its rules waits for some seconds in any case."""
 _AGAIN: Final = 1.0
 
 
@@ -131,7 +133,7 @@ def _follow_pods(api: Api, node: str, repair: Repair) -> Reflector:
             _log.warning("the node's pods are not followed: %s", reflector.trouble.error)
 
     of = Collection(POD, field_selector=f"spec.nodeName={node}")
-    reflector = Reflector(api, of, Served(), see, tell)
+    reflector = Reflector(api, of, Served(), see, tell, _LASTS)
     return reflector
 
 
