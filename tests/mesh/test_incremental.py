@@ -312,7 +312,7 @@ def test_scopes_that_differ_still_share_what_does_not() -> None:
     assert ran["virtual_hosts.virtual_host"] == 2
     _, ran = _after(graph, pod("s7-1", "10.244.7.1", {"app": "s7", "version": "v1"}, ready=False), (*ONE, *FIFTY))
     assert ran["endpoints.load_assignment"] == 3
-    assert ran["resources._endpoints"] == 1
+    assert ran["layers.endpoints"] == 1
 
 
 def test_proxies_cost_no_query_of_their_own() -> None:
