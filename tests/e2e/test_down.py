@@ -31,8 +31,9 @@ def app(mesh: Mesh, name: str) -> int:
 
 
 def envoy(mesh: Mesh, name: str) -> int:
-    full = mesh.pods(name)[0]["name"]
-    pid: int = next(p["pid"] for p in mesh.status["proxies"] if p["pod"] == full)
+    pod = mesh.pods(name)[0]
+    whose = mesh.envoy_of(f"{pod['name']}.{pod['namespace']}")
+    pid: int = next(p["pid"] for p in mesh.envoys if f"{p['pod']}.{p['namespace']}" == whose)
     return pid
 
 

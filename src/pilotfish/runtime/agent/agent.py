@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -21,7 +22,7 @@ from pilotfish.runtime.agent.nametables import NameSource
 from pilotfish.runtime.agent.own_envoy import OwnEnvoy
 from pilotfish.runtime.agent.probing import Prober
 from pilotfish.runtime.agent.proxying import MakeProxy
-from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
+from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus, CertificateStatus
 from pilotfish.runtime.agent.workload import watch_workload
 from pilotfish.runtime.discovery.client import DiscoveryClient
 from pilotfish.runtime.linux.addresses import find_addresses
@@ -30,6 +31,8 @@ _EMPTY_TABLE = NameTable(version="none")
 """Of an agent that was given no source of names: below the cluster's domain there are none."""
 _LONG_POLL = 30.0
 _RETRY = 0.2
+_LATE = 0.01
+"""Seconds, by which two clocks may differ."""
 _QUIT_GRACE = 5.0
 """Seconds for Envoy to end after its drain, where nobody gave a deadline."""
 
@@ -58,6 +61,7 @@ class Agent:
         """Envoy once took all that discovery has for it, or there is nobody to ask."""
         drain = spec.proxy_config.termination_drain_duration.seconds
         self._policy = spec.draining or DrainPolicy(least=0.0, most=drain)
+        self._expiry: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._quitting: asyncio.Task[None] | None = None
@@ -216,11 +220,21 @@ class Agent:
         status = self._proxy.describe(self._lack())
         if status == self.status:
             return
+        self._look_again(status.certificate)
         if status.ready and self._startup is None:
             self._startup = self._now() - self._began
         self.status = status
         if self._on_change:
             self._on_change(self)
+
+    def _look_again(self, held: CertificateStatus) -> None:
+        """When its certificate expires, whatever else happens."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        left = held.certificate.not_after - time.time() if held.certificate is not None else 0.0
+        if left > 0:
+            self._expiry = asyncio.get_running_loop().call_later(left + _LATE, self._publish)
 
     def _lack(self) -> str:
         """What is not there yet, beside Envoy itself."""
@@ -238,6 +252,8 @@ class Agent:
         task.add_done_callback(self._tasks.discard)
 
     async def _close(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
         if self._names:
             self._host.names.unsubscribe(self.spec.monitoring, self.spec.proxy)
             self._names = None

@@ -38,8 +38,8 @@ from pilotfish.runtime.node.tokens import TokenMaker
 
 _LOOK = 5.0
 """Seconds between looks at what pods have taken."""
-_END = 5.0
-"""Seconds for Envoy to end."""
+_END = 1.0
+"""Seconds for Envoy to end: none of its pods is left."""
 
 
 @dataclass(frozen=True, slots=True)
