@@ -38,6 +38,8 @@ class Metadata(Struct):
     namespace: str = ""
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
+    """Of a Pod, or of a Namespace for its pods, `pilotfish.io/proxy` (`node`, `sidecar`) says whose Envoy takes its
+    traffic, and `pilotfish.io/run` (`process`, `image`) what its containers run as."""
     creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
     uid: str = ""

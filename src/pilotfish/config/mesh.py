@@ -261,6 +261,8 @@ class ProxyConfig(Struct):
     interception_mode: Literal["REDIRECT", "TPROXY", "NONE"] = "REDIRECT"
     """How inbound connections are captured where a pod's annotation says nothing."""
     proxy_metadata: dict[str, str] = {}
+    """`PILOTFISH_PROXY: node` has pods served by their machine's one proxy, unless they say otherwise;
+    `PILOTFISH_INBOUND: http` has all requests read on both sides."""
     gateway_topology: GatewayTopology = GatewayTopology()
     proxy_headers: ProxyHeaders = ProxyHeaders()
     proxy_stats_matcher: ProxyStatsMatcher = ProxyStatsMatcher()
