@@ -46,6 +46,7 @@ class Used:
     inline: Counter[str]
     """Those that stand in listeners, whole: several have one name."""
     clusters: frozenset[str]
+    """Those that are led to, and the others of the same hosts."""
     secrets: frozenset[str]
 
 
@@ -57,7 +58,8 @@ def find_used(resources: Mapping[str, Iterable[Json]], netns: str) -> Used:
     by_chains = set(_texts(list(listeners.values())))
     routes = [each for each in resources[ROUTE] if each.get("name", "") in by_chains]
     said = by_chains | set(_texts(routes))
-    clusters = [each for each in resources[CLUSTER] if each.get("name", "") in said]
+    hosts = {_host(name) for name in said if _host(name)}
+    clusters = [each for each in resources[CLUSTER] if _name(each) in said or _host(_name(each)) in hosts]
     secrets = {MESH_ROOTS, netns, *_secrets([*listeners.values(), *clusters])}
     inline = Counter(map(_as_text, _inline_routes(list(listeners.values()))))
     return Used(listeners, _names(routes), inline, _names(clusters), frozenset(secrets))
@@ -164,6 +166,11 @@ def _say_asked(found: Reachable) -> str:
 def _plain(value: str) -> str:
     """Protocols are asked for in quotes."""
     return value.strip("'")
+
+
+def _host(cluster: str) -> str:
+    """Of `outbound|80|v1|web.vm.svc.cluster.local`, of whose clusters routes lead to some: all of them are seen."""
+    return cluster.rpartition("|")[2] if cluster.startswith("outbound|") else ""
 
 
 def _names(resources: Iterable[Json]) -> frozenset[str]:
