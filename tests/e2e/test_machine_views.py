@@ -17,6 +17,14 @@ WEBAPP = "webapp-0.vm"
 MACHINE = os.uname().nodename
 
 
+LATE = """
+apiVersion: v1
+kind: Pod
+metadata: {name: late-0, namespace: vm}
+spec: {containers: [{name: app, command: [sleep, infinity]}]}
+"""
+
+
 @pytest.fixture(scope="module")
 def mesh(make_mesh: MakeMesh) -> Iterator[Mesh]:
     with make_mesh("e2e-views", CALCULATOR, "--proxy", "node") as mesh:
@@ -110,3 +118,22 @@ def test_each_pod_serves_what_its_own_listeners_count(mesh: Mesh) -> None:
     servers = [f"{pod['name']}.vm" for pod in mesh.pods("calculator")]
     assert sum(int(taken(pod).get(total, 0)) for pod in servers) >= 1
     assert total not in taken(WEBAPP)
+
+
+def test_a_difference_is_that_of_the_machines_proxy(mesh: Mesh) -> None:
+    """What is to come is served by it, too, as `up` was told."""
+    more = (
+        (CALCULATOR / "mesh.yaml")
+        .read_text()
+        .replace("weight: 50", "weight: 49", 1)
+        .replace("weight: 50", "weight: 51", 1)
+    )
+    file = mesh.sources.parent / "more.yaml"
+    file.write_text(f"{more}\n---\n{LATE}")
+    told = json.loads(mesh.call("diff", "-f", str(file), "-o", "json", check=False).stdout)
+    (changed,) = told["proxies"]
+    assert changed["proxies"] == [f"{MACHINE}.istio-system"]
+    names = {each["name"]: each["change"] for each in changed["changes"]}
+    assert names["virtualInbound~late-0.vm"] == "added"
+    assert names["8888~vm"] == "changed"
+    assert not any(name.endswith(f"~{WEBAPP}") for name in names)

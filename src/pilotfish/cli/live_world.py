@@ -17,13 +17,14 @@ def foresee(mesh: Mesh, namespace: str, texts: Iterable[ManifestText]) -> tuple[
     from pilotfish.offline.reading import read
     from pilotfish.offline.world import build
 
-    before, revision = mesh.desired(), mesh.injection()
+    before, revision, proxying = mesh.desired(), mesh.injection(), mesh.proxying()
     given = read([(text.file, text.content) for text in texts], namespace)
-    return build(before, revision=revision), build(lay_over(before, given), revision=revision)
+    after = lay_over(before, given)
+    return build(before, 0.0, revision, proxying), build(after, 0.0, revision, proxying)
 
 
 def read_world(mesh: Mesh, now: float = 0.0) -> World:
     """What the mesh holds now. `now`: seconds since the epoch, by which certificates may have expired."""
     from pilotfish.offline.world import build
 
-    return build(mesh.desired(), now, mesh.injection())
+    return build(mesh.desired(), now, mesh.injection(), mesh.proxying())

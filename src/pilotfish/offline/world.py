@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -12,6 +12,7 @@ from pilotfish.config.desired import DesiredState
 from pilotfish.config.injection import Revision, is_asked
 from pilotfish.config.kubernetes import Metadata, Pod
 from pilotfish.config.manifest import Manifest, locate
+from pilotfish.config.proxying import with_proxy
 from pilotfish.discovery.mesh import Mesh
 from pilotfish.inject import Sidecar, build_sidecar
 from pilotfish.inject.node_mode import IN_A_CLUSTER
@@ -81,10 +82,11 @@ class World:
         return found
 
 
-def build(desired: DesiredState, now: float = 0.0, revision: Revision | None = None) -> World:
+def build(desired: DesiredState, now: float = 0.0, revision: Revision | None = None, proxying: str = "") -> World:
     """`now`: seconds since the epoch; at 0 nothing has expired. `revision`: of a cluster, whose webhook adds sidecars;
-    None: of one machine."""
+    None: of one machine. `proxying`: what `up --proxy` said there."""
     planned, owners = plan(desired.manifests, desired.mesh_config)
+    mesh_config, machine = with_proxy(desired.mesh_config, proxying), _machine(planned.values())
     configs = by_age(manifest.resource for manifest in desired.manifests.values())
     proxies: dict[str, Proxy] = {}
     workloads: dict[str, ObjectRef] = {}
@@ -101,7 +103,7 @@ def build(desired: DesiredState, now: float = 0.0, revision: Revision | None = N
             continue
         sidecar, said = build_sidecar(
             pod,
-            desired.mesh_config,
+            mesh_config,
             workload=workload,
             ipv6=False,
             source=manifest.source,
@@ -112,7 +114,7 @@ def build(desired: DesiredState, now: float = 0.0, revision: Revision | None = N
         )
         problems += said
         if sidecar is not None:
-            pod = _marked(pod, sidecar)
+            pod = _marked(pod, sidecar, machine)
             planned[ref] = replace(manifest, resource=pod)
             proxy = describe_proxy(
                 name=ref.name,
@@ -126,7 +128,7 @@ def build(desired: DesiredState, now: float = 0.0, revision: Revision | None = N
                 proxies[str(proxy)] = proxy
                 sidecars[str(proxy)] = sidecar
             if proxy is not None and sidecar.on_node:
-                machines[str(proxy)] = describe_machine(pod.spec.node_name, desired.mesh_config.root_namespace)
+                machines[str(proxy)] = describe_machine(pod.spec.node_name, mesh_config.root_namespace)
     mesh = Mesh()
     mesh.apply(replace(desired, manifests=planned))
     located = (locate(p, desired.manifests.get(p.ref) if p.ref else None) for p in problems)
@@ -140,12 +142,18 @@ def _is_given_one(pod: Pod, of_namespace: Mapping[str, str], revision: Revision)
     return is_asked(revision, pod.metadata.namespace, of_namespace, pod.metadata.labels)
 
 
-def _marked(pod: Pod, sidecar: Sidecar) -> Pod:
+def _machine(manifests: Iterable[Manifest]) -> str:
+    """On which those pods come to be that say none."""
+    pods = (m.resource for m in manifests if isinstance(m.resource, Pod))
+    return next((pod.spec.node_name for pod in pods if pod.spec.node_name), MACHINE)
+
+
+def _marked(pod: Pod, sidecar: Sidecar, machine: str) -> Pod:
     """With the labels and annotations that it gets with its sidecar, and the machine that it is on."""
     labels = {**sidecar.labels, **pod.metadata.labels}
     annotations = {**pod.metadata.annotations, **sidecar.annotations}
     metadata = msgspec.structs.replace(pod.metadata, labels=labels, annotations=annotations)
-    on = pod.spec.node_name or (MACHINE if sidecar.on_node else "")
+    on = pod.spec.node_name or (machine if sidecar.on_node else "")
     return msgspec.structs.replace(pod, metadata=metadata, spec=msgspec.structs.replace(pod.spec, node_name=on))
 
 

@@ -187,6 +187,9 @@ class Cluster:
 
         return Revision(self._named)
 
+    def proxying(self) -> str:
+        return ""
+
     @property
     def _named(self) -> str:
         """The revision that is meant, where one is; the only one there is otherwise."""

@@ -94,6 +94,9 @@ class Machine:
     def injection(self) -> None:
         return None
 
+    def proxying(self) -> str:
+        return self._view.proxy
+
     def versions(self) -> list[VersionView]:
         async def ask(client: DiscoveryClient) -> tuple[str, list[str]]:
             return await client.version(), await client.envoys()

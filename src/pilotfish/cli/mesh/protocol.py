@@ -117,6 +117,9 @@ class Mesh(Protocol):
         """Which pods have a sidecar: in a cluster those that hold one, and of those that are to come, those of which
         this revision is asked; None on one machine, where all have that do not refuse it."""
 
+    def proxying(self) -> str:
+        """Whose Envoy pods have that don't say it (`config.proxying`); "" leaves it to the meshConfig."""
+
     def versions(self) -> list[VersionView]:
         """Of discovery, and of the Envoys that are connected to it."""
 
