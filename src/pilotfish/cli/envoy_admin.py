@@ -56,8 +56,10 @@ def _ask(mesh: Mesh, pod: PodView, request: Request) -> Answer:
     try:
         return mesh.ask_envoy(pod, request)
     except OSError as error:
-        hint = f"'pilotfish logs {place} -c istio-proxy' shows why"
-        raise Failure(f"Envoy of pod {place} does not answer on its admin port: {error}; {hint}") from error
+        whose, hint = f"pod {place}", f"'pilotfish logs {place} -c istio-proxy' shows why"
+        if pod.machine:
+            whose, hint = f"machine {pod.machine}", "proxy.log in the mesh's directory, which 'status' names, shows why"
+        raise Failure(f"Envoy of {whose} does not answer on its admin port: {error}; {hint}") from error
 
 
 class Asked:
