@@ -74,6 +74,15 @@ async def test_grpcs_client_is_answered_also_with_more_than_a_window_holds(tmp_p
         assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
+async def test_calls_are_open_side_by_side_as_many_as_a_machines_pods_take(tmp_path: Path) -> None:
+    """Envoy has one for each secret, and each stays open."""
+    async with served(tmp_path / "s"), grpc.aio.insecure_channel(f"unix:{tmp_path}/s") as channel:
+        calls = [channel.stream_stream(ECHO)() for _ in range(500)]
+        async with asyncio.timeout(10):
+            await asyncio.gather(*(call.write(b"\x01here") for call in calls))
+            assert [await call.read() for call in calls] == [b"here"] * len(calls)
+
+
 @pytest.mark.parametrize(
     "sent",
     [

@@ -16,7 +16,8 @@ from pilotfish.runtime.rpc.framing import FramingError, Messages, frame
 
 _UNIMPLEMENTED = "12"
 _INVALID = "3"
-_MOST_STREAMS = 16
+_MOST_STREAMS = 4096
+"""A machine's Envoy has two for each of its pods."""
 
 
 class Answerer(Protocol):
