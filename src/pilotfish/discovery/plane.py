@@ -21,12 +21,14 @@ from pilotfish.config.desired import DesiredState
 from pilotfish.config.manifest import Manifest
 from pilotfish.discovery import patience
 from pilotfish.discovery.admission import Caller, Door, Reason, Refusal, addresses_of, plain_address
-from pilotfish.discovery.effects import Disconnect, Effect, Failed, Remember, Settled
+from pilotfish.discovery.effects import Disconnect, Effect, Failed, Settled
 from pilotfish.discovery.isolation import isolate
-from pilotfish.discovery.memory import Remembered, as_of
+from pilotfish.discovery.members import Members
+from pilotfish.discovery.memory import Remembered
 from pilotfish.discovery.mesh import Mesh
 from pilotfish.discovery.quarantine import Quarantine
-from pilotfish.discovery.registration import GRACE, Member, register
+from pilotfish.discovery.recollection import Recollection
+from pilotfish.discovery.registration import register
 from pilotfish.discovery.rejection import Nack, Rejection
 from pilotfish.discovery.roster import Roster
 from pilotfish.discovery.session import ProxySession
@@ -51,8 +53,7 @@ class ControlPlane:
     def __init__(self, remembered: Iterable[Remembered] = (), door: Door | None = None) -> None:
         """`remembered`: what an earlier discovery asked to keep."""
         self.mesh = Mesh()
-        self.members: dict[str, Member] = {}
-        """The proxies that ask to be registered, by node id."""
+        self.members = Members()
         self.told: dict[ObjectRef, bool] = {}
         """In a cluster: how the workloads of these entries are, as their agents said and nobody has written yet."""
         self._given = DesiredState()
@@ -61,9 +62,7 @@ class ControlPlane:
         self.door.is_of_a_pod = self.mesh.is_of_a_pod
         self.quarantine = Quarantine(self)
         self.roster = Roster()
-        self._earlier = tuple(remembered)
-        self._pending: dict[ObjectRef, Remembered] = {}
-        """Of those, the objects whose present forms are neither known to work nor refused yet."""
+        self._recollection = Recollection(self.mesh, self.quarantine, remembered)
         self._cache = StreamCache()
         self._first_at: float | None = None
         """When the first proxy came."""
@@ -81,8 +80,6 @@ class ControlPlane:
         """Something happened since the mesh was last settled."""
         self._changed_at: float | None = None
         """When the change came that the proxies have not all acknowledged yet."""
-        self._kept: tuple[int, int] = (0, 0)
-        """As of which revision of the quarantine, and which pending ones, things were last asked to be kept."""
 
     # What happens
 
@@ -98,7 +95,7 @@ class ControlPlane:
                 self._retry(changed)
             if changed or is_reconfigured:
                 self.quarantine.changed(self.quarantine.rejected if is_reconfigured else changed)
-                self._recall()
+                self._recollection.compare()
         except Exception as error:
             self.broken = error
             return (Failed(error),)
@@ -111,18 +108,14 @@ class ControlPlane:
 
     def recall(self, remembered: Iterable[Remembered]) -> None:
         """What an earlier discovery, or another replica, asked to keep. To be called before the first change."""
-        self._earlier = tuple(remembered)
+        self._recollection.recall(remembered)
 
     def learn(self, remembered: Iterable[Remembered], now: float) -> tuple[Effect, ...]:
-        """Other replicas know this. Which forms work is of use here, where none was seen to work. What is refused, the
-        proxies here say."""
-        for known in remembered:
-            is_news = known.ref in self.mesh.desired.manifests and self.mesh.last_good(known.ref) is None
-            if known.last_good is not None and is_news:
-                self.mesh.recall(known.last_good)
-                if known.ref in self.quarantine.rejected or known.ref in self.faulty:
-                    self.mesh.exclude(known.ref)
-                    self._push_all()
+        """Other replicas know this: their last good forms are used where there is none here."""
+        for ref in self._recollection.learn(remembered):
+            if ref in self.quarantine.rejected or ref in self.faulty:
+                self.mesh.exclude(ref)
+                self._push_all()
         return self._outcome(now)
 
     def supply(self, fetched: Mapping[KeySource, Keys | None], since: float) -> tuple[Effect, ...]:
@@ -182,13 +175,7 @@ class ControlPlane:
 
     def enrol(self, session: ProxySession, now: float) -> tuple[Effect, ...]:
         """A proxy that has joined is registered as a workload, if it asks for that."""
-        if not session.proxy.group or session.proxy.type is not ProxyType.SIDECAR:
-            return ()
-        known = self.members.get(session.proxy.id)
-        account = session.caller.identity.account if session.caller.identity is not None else ""
-        healthy = known.healthy if known is not None else False
-        self.members[session.proxy.id] = Member(session.proxy, account, healthy)
-        return self._reregister(now)
+        return self._reregister(now) if self.members.enrol(session) else ()
 
     def report_health(self, proxy_id: str, host: str, healthy: bool, now: float) -> tuple[Effect, ...] | None:
         """A workload's agent says how it is. None if nobody registered so is connected from there."""
@@ -198,8 +185,8 @@ class ControlPlane:
         if self.door.in_cluster:
             self.told[entry] = healthy
             return ()
-        member = self.members[proxy_id]
-        if member.healthy is healthy:
+        member = self.members.get(proxy_id)
+        if member is None or member.healthy is healthy:
             return ()
         member.healthy = healthy
         return self._reregister(now)
@@ -239,8 +226,7 @@ class ControlPlane:
         self._to_review = True
         if not self.roster.of(session.proxy.id):
             self.quarantine.left(session.proxy.id)
-            if (member := self.members.get(session.proxy.id)) is not None:
-                member.left_at = now
+            self.members.left(session.proxy.id, now)
         return self._outcome(now)
 
     def lose(self, session: ProxySession, why: str, now: float) -> Refusal:
@@ -268,10 +254,7 @@ class ControlPlane:
         self.door.let_back(now)
         self._moving |= self.roster.find_slow(now)
         lost = [Disconnect(each, self.lose(each, _TAKES_NOTHING, now)) for each in self.roster.lost(now)]
-        gone = [id for id, each in self.members.items() if each.left_at is not None and now >= each.left_at + GRACE]
-        for id in gone:
-            del self.members[id]
-        return (*lost, *(self._reregister(now) if gone else self._outcome(now)))
+        return (*lost, *(self._reregister(now) if self.members.forget(now) else self._outcome(now)))
 
     def collect(self) -> None:
         """Forget what only proxies that left needed."""
@@ -380,11 +363,12 @@ class ControlPlane:
         if self._to_review and not self.roster.is_behind:
             self._to_review = False
             self.quarantine.review(now)
-        leaving = any(member.left_at is not None for member in self.members.values())
-        is_over = self.roster.is_settled and self.quarantine.is_idle and not (self.door.cut or leaving)
+        leaving = self.door.cut or self.members.are_leaving
+        is_over = self.roster.is_settled and self.quarantine.is_idle and not leaving
         if self.look_at is None and not is_over:
             self.look_at = now + patience.LOOK
-        return self._settle(now) + self._remember()
+        settled, kept = self._settle(now), self._recollection.due()
+        return (*settled, *((kept,) if kept is not None else ()))
 
     @property
     def _is_calm(self) -> bool:
@@ -398,42 +382,9 @@ class ControlPlane:
         # Who stands alone with what it refuses is not asked.
         if not self.mesh.is_proven and self.roster.have_accepted_all(but=self.quarantine.convicted):
             self.mesh.prove(but={*self.quarantine.rejected, *self.faulty, *self.mesh.untaken})
-            self._pending.clear()
+            self._recollection.prove()
         since, self._changed_at = self._changed_at, None
         return (Settled(None if since is None else now - since),)
-
-    # What outlives a restart
-
-    def _recall(self) -> None:
-        """What an earlier discovery knew of the objects that there are. Those that are gone by now are forgotten."""
-        earlier, self._earlier = self._earlier, ()
-        if earlier:
-            self._kept = (-1, 0)
-        for known in earlier:
-            manifest = self.mesh.desired.manifests.get(known.ref)
-            if manifest is None:
-                continue
-            self._pending[known.ref] = known
-            if known.last_good is not None:
-                self.mesh.recall(known.last_good)
-            if known.refused == manifest and known.as_of == as_of(self.mesh.desired, known.rejection.owners):
-                self.quarantine.restore(known.ref, known.rejection)
-            else:
-                self.quarantine.suspect(known.ref)
-
-    def _remember(self) -> tuple[Effect, ...]:
-        known = self.quarantine.revision, len(self._pending)
-        if known == self._kept:
-            return ()
-        self._kept = known
-        desired = self.mesh.desired
-        rejected = {
-            ref: Remembered(
-                ref, each, desired.manifests.get(ref), self.mesh.last_good(ref), as_of(desired, each.owners)
-            )
-            for ref, each in self.quarantine.rejected.items()
-        }
-        return (Remember(tuple({**self._pending, **rejected}.values())),)
 
     # quarantine.World
 
