@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pilotfish.agent.taken import Taken
 from pilotfish.config.kubernetes import Service, ServicePort
-from pilotfish.model import Problem, Severity
+from pilotfish.model import ObjectRef, Problem, Severity
 from pilotfish.model.proxy import ProxyType
 from pilotfish.model.wellknown import ADMIN_PORT, PROXY_CONTAINER
 from pilotfish.node.container import ContainerState
@@ -16,6 +16,7 @@ from pilotfish.node.endpoints import Backend, endpoints
 from pilotfish.node.node_ports import EXPOSED
 from pilotfish.node.status import State, container_state, status_word
 from pilotfish.node.store import Change, Stored
+from pilotfish.runtime.agent import Agent
 from pilotfish.runtime.control.views import (
     ChangeView,
     ContainerView,
@@ -105,9 +106,9 @@ def _admin_netns(pod: Pod) -> str:
     return str(netns.path) if netns is not None and netns != pod.sandbox.netns else ""
 
 
-def certificate_problem(pod: Pod, now: float) -> Problem | None:
-    """A certificate that is not renewed, as soon as that has failed for a while: in the middle of its life."""
-    agent = pod.sandbox.agent
+def certificate_problem(agent: Agent | None, pod: ObjectRef | None, now: float) -> Problem | None:
+    """A certificate that is not renewed, as soon as that has failed for a while: in the middle of its life. `pod`: None
+    for the machine's proxy."""
     status = agent.status.certificate if agent is not None else None
     if status is None or not status.error or status.failing_since is None or now - status.failing_since < _PATIENCE:
         return None
@@ -120,8 +121,9 @@ def certificate_problem(pod: Pod, now: float) -> Problem | None:
     else:
         what = f"its certificate is not renewed {since}; it is valid for {held.not_after - now:.0f} s more"
         severity = Severity.WARNING
-    message = f"{what}: {status.error}; 'pilotfish status' says whether discovery runs, and discovery.log more"
-    return Problem(pod.identity.ref, "", "CertificateNotRenewed", message, severity)
+    whose = "" if pod is not None else "the machine's proxy: "
+    message = f"{whose}{what}: {status.error}; 'pilotfish status' says whether discovery runs, and discovery.log more"
+    return Problem(pod, "", "CertificateNotRenewed", message, severity)
 
 
 def describe_service(

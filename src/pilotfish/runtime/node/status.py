@@ -112,7 +112,9 @@ class Status:
         reconciler = self._reconciler
         workloads, store = reconciler.workloads, reconciler.store
         waiting = tuple(problem for pod in workloads.pods.values() for problem in pod.problems())
-        expiring = tuple(p for pod in workloads.pods.values() if (p := certificate_problem(pod, time.time())))
+        agents = [(pod.sandbox.agent, pod.identity.ref) for pod in workloads.pods.values()]
+        held = (*agents, (reconciler.ground.node_proxy.agent, None))
+        expiring = tuple(p for agent, ref in held if (p := certificate_problem(agent, ref, time.time())))
         manifests = {ref: stored.manifest for ref, stored in store.objects.items()}
         unheld = (limit,) if (limit := reconciler.ground.limiter.problem) is not None else ()
         ours = (*unheld, *reconciler.faults.problems, *reconciler.address_problems, *gateways.find_problems(manifests))
