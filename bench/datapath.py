@@ -1,13 +1,15 @@
 """What a request costs on its way through proxies: CPU, latency, and how many go through, way by way in turn.
 
     python -m bench.datapath [--rounds N] [--seconds N] [--way NAME]... [--access-log]
-                             [--istio CLIENT.json SERVER.json HOST:PORT]
+                             [--workers N] [--istio CLIENT.json SERVER.json HOST:PORT]
 
 Ways: `none` has no proxy; the others have two sidecars, and differ by what is asked of them: `mutual` TLS of the mesh,
 as a mesh speaks that nobody configures; `plaintext`, by a DestinationRule; `policy`, an AuthorizationPolicy by path;
-`--access-log` has all of them write one. `istio` (`--istio`): the Envoys of two pods of another mesh as their
-`/config_dump?include_eds` tell, with the same Envoy, the same rules of the kernel and one worker, too. HOST:PORT is the
-service that the client's dump has and the server's pod serves. It writes access logs where the others do.
+`--access-log` has all of them write one. `node`, `node-plaintext` and `node-policy` are the same with the machine's one
+Envoy, which has a worker for each core; `--workers` gives all Envoys but those of `istio` so many. `istio` (`--istio`):
+the Envoys of two pods of another mesh as their `/config_dump?include_eds` tell, with the same Envoy, the same rules of
+the kernel and one worker, too. HOST:PORT is the service that the client's dump has and the server's pod serves. It
+writes access logs where the others do.
 
 Loads: 500/s and 2,000/s (open loop), and as fast as it goes. CPU is the proxies' own (schedstat); "added" is what is
 above `none`. Figures stand beside those of the reference, `istio` if it is there, else `mutual`, in the same round:
@@ -52,6 +54,7 @@ spec:
 ---
 """
 UNINJECTED: Final = 'sidecar.istio.io/inject: "false"'
+NODE: Final = "pilotfish.io/proxy: node"
 SERVICE = """
 apiVersion: v1
 kind: Service
@@ -64,28 +67,28 @@ spec:
 PLAINTEXT = """
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
-metadata: {name: plaintext}
+metadata: {{name: {name}}}
 spec:
-  host: plaintext
-  trafficPolicy: {tls: {mode: DISABLE}}
+  host: {name}
+  trafficPolicy: {{tls: {{mode: DISABLE}}}}
 ---
 """
 POLICY = """
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
-metadata: {name: policy}
+metadata: {{name: {name}}}
 spec:
-  selector: {matchLabels: {app: policy}}
+  selector: {{matchLabels: {{app: {name}}}}}
   rules:
-  - from: [{source: {principals: [cluster.local/ns/default/sa/default]}}]
-    to: [{operation: {paths: [/]}}]
+  - from: [{{source: {{principals: [cluster.local/ns/default/sa/default]}}}}]
+    to: [{{operation: {{paths: [/]}}}}]
 ---
 """
-ACCESS_LOG = """
+MESH_CONFIG = """
 apiVersion: v1
 kind: ConfigMap
-metadata: {name: istio, namespace: istio-system}
-data: {mesh: "accessLogFile: /dev/stdout"}
+metadata: {{name: istio, namespace: istio-system}}
+data: {{mesh: '{config}'}}
 ---
 """
 RULES = ("-b", "*", "-i", "*", "-d", "15020,15021,15090")
@@ -111,12 +114,25 @@ class Run:
     rate: float
 
 
-def manifests(access_log: bool) -> str:
-    pods = {"mutual": "", "policy": "", "bare-client": UNINJECTED, "bare": UNINJECTED}
+def manifests(access_log: bool, workers: int | None) -> str:
+    pods = {
+        "mutual": "",
+        "policy": "",
+        "bare-client": UNINJECTED,
+        "bare": UNINJECTED,
+        "node-client": NODE,
+        "node": NODE,
+        "node-policy": NODE,
+    }
     made = [POD.format(name=n, annotations=a, server=HERE / "http_server.py", port=8000) for n, a in pods.items()]
-    made += [SERVICE.format(name=name, app=name, port=8000) for name in ("mutual", "policy")]
-    made += [SERVICE.format(name="plaintext", app="mutual", port=8001), PLAINTEXT, POLICY]
-    return "".join((*made, *((ACCESS_LOG,) if access_log else ()))).removesuffix("---\n")
+    made += [SERVICE.format(name=name, app=name, port=8000) for name in ("mutual", "policy", "node", "node-policy")]
+    for plaintext, app in (("plaintext", "mutual"), ("node-plaintext", "node")):
+        made += [SERVICE.format(name=plaintext, app=app, port=8001), PLAINTEXT.format(name=plaintext)]
+    made += [POLICY.format(name=name) for name in ("policy", "node-policy")]
+    config: dict[str, Any] = {"accessLogFile": "/dev/stdout"} if access_log else {}
+    if workers is not None:
+        config["defaultConfig"] = {"concurrency": workers}
+    return "".join((*made, MESH_CONFIG.format(config=json.dumps(config)))).removesuffix("---\n")
 
 
 def find_ways(made: Mesh) -> dict[str, Way]:
@@ -124,12 +140,16 @@ def find_ways(made: Mesh) -> dict[str, Way]:
     address = {pod["name"]: pod["addresses"][0] for pod in status["pods"]}
     proxy = {each["pod"].partition(".")[0]: each["pid"] for each in status["proxies"]}
     client = next(name for name in proxy if name.startswith("client-"))
+    machine = tuple(each["pid"] for each in status["proxies"] if each["serves"])
     both = {server: (proxy[client], proxy[server]) for server in ("mutual", "policy")}
     return {
         "none": Way("bare-client", address["bare"], 8000, ()),
         "mutual": Way(client, "mutual", 8000, both["mutual"]),
         "plaintext": Way(client, "plaintext", 8001, both["mutual"]),
         "policy": Way(client, "policy", 8000, both["policy"]),
+        "node": Way("node-client", "node", 8000, machine),
+        "node-plaintext": Way("node-client", "node-plaintext", 8001, machine),
+        "node-policy": Way("node-client", "node-policy", 8000, machine),
     }
 
 
@@ -230,7 +250,7 @@ def measure(made: Mesh, ways: dict[str, Way], rounds: int, seconds: float, refer
 
 def report(runs: dict[str, list[Run]], reference: str) -> None:
     print(
-        f"{'':10} {'CPU s/1000':>10} {'CPU':>18} {'p50 ms':>7} {'added p50':>18} "
+        f"{'':14} {'CPU s/1000':>10} {'CPU':>18} {'p50 ms':>7} {'added p50':>18} "
         f"{'p99 ms':>7} {'req/s':>7} {'req/s':>18}"
     )
     for name, own in runs.items():
@@ -242,7 +262,7 @@ def report(runs: dict[str, list[Run]], reference: str) -> None:
             [mine.rate / theirs.rate for mine, theirs, _ in pairs],
         )
         of_cpu, of_p50, of_rate = (f"{median(r):.2f} ({min(r):.2f}-{max(r):.2f})" for r in ratios)
-        print(f"{name:10} {cpu:10.3f} {of_cpu:>18} {p50:7.3f} {of_p50:>18} {p99:7.2f} {rate:7.0f} {of_rate:>18}")
+        print(f"{name:14} {cpu:10.3f} {of_cpu:>18} {p50:7.3f} {of_p50:>18} {p99:7.2f} {rate:7.0f} {of_rate:>18}")
 
 
 def main() -> None:
@@ -251,10 +271,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--way", action="append", default=[], help="only this one, and what it is compared with")
     parser.add_argument("--access-log", action="store_true")
+    parser.add_argument("--workers", type=int, help="0: one for each core")
     parser.add_argument("--istio", nargs=3, metavar=("CLIENT.json", "SERVER.json", "HOST:PORT"))
     options = parser.parse_args()
     recording = Recording(*options.istio) if options.istio else None
-    more = [manifests(options.access_log), *((recording.manifests(),) if recording is not None else ())]
+    more = [
+        manifests(options.access_log, options.workers),
+        *((recording.manifests(),) if recording is not None else ()),
+    ]
     with tempfile.TemporaryDirectory(prefix="pilotfish-bench-") as name, ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o755)  # Envoy is another user.

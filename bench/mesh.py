@@ -1,10 +1,14 @@
 """A whole mesh on this machine: how fast it is up, what it costs in memory and latency, how fast a saved file counts.
 
-python -m bench.mesh [up] [memory] [latency] [change]      (all of them where none is named)
+    python -m bench.mesh [--proxy sidecar|node] [--pods N]... [up] [memory] [latency] [change]
+
+All of them where none is named. `--proxy`: whose Envoy serves the pods, theirs or the machine's. `--pods`: for `up` and
+`memory`; 3 and 20 where none is said.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -83,8 +87,11 @@ class Mesh:
 
 
 @contextmanager
-def mesh(clients: int, servers: int, plain: int = 0, more: str = "") -> Iterator[tuple[Mesh, float]]:
-    """A mesh of so many pods, and the seconds from `up` to the first answered request. `more`: other objects of it."""
+def mesh(
+    clients: int, servers: int, plain: int = 0, more: str = "", proxy: str = "sidecar"
+) -> Iterator[tuple[Mesh, float]]:
+    """A mesh of so many pods, and the seconds from `up` to the first answered request. `more`: other objects of it.
+    `proxy`: whose Envoy serves its pods."""
     with tempfile.TemporaryDirectory(prefix="pilotfish-bench-") as folder:
         made = Mesh(Path(folder))
         kinds = (("client", clients, ""), ("server", servers, ""), ("plain", plain, 'sidecar.istio.io/inject: "false"'))
@@ -98,7 +105,7 @@ def mesh(clients: int, servers: int, plain: int = 0, more: str = "") -> Iterator
         if more:
             made.save("more.yaml", more)
         began = time.perf_counter()
-        made.call("up", str(made.sources), "--detach")
+        made.call("up", str(made.sources), "--detach", "--proxy", proxy)
         try:
             made.call("exec", "deploy/client", "--", "curl", "-sSf", "-o", "/dev/null", "http://server:8000/")
             yield made, time.perf_counter() - began
@@ -112,21 +119,22 @@ def anonymous(pid: int) -> float:
     return int(next(line.split()[1] for line in text.splitlines() if line.startswith("Anonymous:"))) / 1024
 
 
-def up() -> None:
-    for pods, runs in ((3, 5), (20, 3)):
+def up(options: argparse.Namespace) -> None:
+    for pods in options.pods:
         times = []
-        for _ in range(runs):
-            with mesh(1, pods - 1) as (_, seconds):
+        for _ in range(5 if pods < 10 else 3):
+            with mesh(1, pods - 1, proxy=options.proxy) as (_, seconds):
                 times.append(seconds)
         each = ", ".join(f"{t:.2f}" for t in times)
         print(f"up to the first answered request, {pods} pods: {median(times):.2f} s ({each})")
 
 
-def memory() -> None:
-    for pods in (3, 20):
-        with mesh(1, pods - 1) as (made, _):
+def memory(options: argparse.Namespace) -> None:
+    for pods in options.pods:
+        with mesh(1, pods - 1, proxy=options.proxy) as (made, _):
             status = made.status()
-            envoys = [anonymous(p["pid"]) for p in status["proxies"]]
+            # Those of pods that their machine's serves have no process.
+            envoys = [anonymous(p["pid"]) for p in status["proxies"] if p["pid"]]
             node = anonymous(status["mesh"]["pid"])
             discovery = anonymous(status["discovery"]["pid"])
         each = sum(envoys) / pods + node / pods
@@ -136,9 +144,9 @@ def memory() -> None:
         )
 
 
-def latency() -> None:
+def latency(options: argparse.Namespace) -> None:
     """The same call from pod to pod, without and with the two sidecars, in turn."""
-    with mesh(1, 1, plain=2) as (made, _):
+    with mesh(1, 1, plain=2, proxy=options.proxy) as (made, _):
         pods = {app: [p for p in made.status()["pods"] if p["labels"]["app"] == app] for app in ("client", "plain")}
         ways = {
             "without": (pods["plain"][0]["name"], pods["plain"][1]["addresses"][0]),
@@ -154,8 +162,8 @@ def latency() -> None:
             print(f"{key} at 500 requests/s: {without:.2f} ms without, {both:.2f} ms with: +{both - without:.2f} ms")
 
 
-def change() -> None:
-    with mesh(1, 19) as (made, _):
+def change(options: argparse.Namespace) -> None:
+    with mesh(1, 19, proxy=options.proxy) as (made, _):
         times = time_saved(made, "route.yaml", [ROUTE.format(name=f"r{i}") for i in range(1, 11)])
     report_saved("saved file", times)
 
@@ -182,8 +190,14 @@ def report_saved(what: str, times: list[float]) -> None:
 
 def main() -> None:
     measurements = {"up": up, "memory": memory, "latency": latency, "change": change}
-    for name in sys.argv[1:] or measurements:
-        measurements[name]()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--proxy", choices=("sidecar", "node"), default="sidecar")
+    parser.add_argument("--pods", type=int, action="append")
+    parser.add_argument("what", nargs="*", choices=[*measurements, []])
+    options = parser.parse_args()
+    options.pods = options.pods or [3, 20]
+    for name in options.what or measurements:
+        measurements[name](options)
 
 
 if __name__ == "__main__":
