@@ -90,7 +90,8 @@ class Mesh:
 def mesh(
     clients: int, servers: int, plain: int = 0, more: str = "", proxy: str = "sidecar"
 ) -> Iterator[tuple[Mesh, float]]:
-    """A mesh of so many pods, and the seconds from `up` to the first answered request. `more`: other objects of it.
+    """A mesh of so many pods, and the seconds from `up` to the first answered request; a client alone calls itself.
+    `more`: other objects of it.
     `proxy`: whose Envoy serves its pods."""
     with tempfile.TemporaryDirectory(prefix="pilotfish-bench-") as folder:
         made = Mesh(Path(folder))
@@ -107,7 +108,8 @@ def mesh(
         began = time.perf_counter()
         made.call("up", str(made.sources), "--detach", "--proxy", proxy)
         try:
-            made.call("exec", "deploy/client", "--", "curl", "-sSf", "-o", "/dev/null", "http://server:8000/")
+            url = f"http://{'server' if servers else 'client'}:8000/"
+            made.call("exec", "deploy/client", "--", "curl", "-sSf", "-o", "/dev/null", url)
             yield made, time.perf_counter() - began
         finally:
             made.call("down")
