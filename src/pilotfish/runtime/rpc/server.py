@@ -11,6 +11,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
+import h2.settings
 
 from pilotfish.runtime.rpc.framing import FramingError, Messages, frame
 
@@ -18,6 +19,10 @@ _UNIMPLEMENTED = "12"
 _INVALID = "3"
 _MOST_STREAMS = 4096
 """A machine's Envoy has two for each of its pods."""
+_SETTINGS = {
+    h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: _MOST_STREAMS,
+    h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: 1 << 16,
+}
 
 
 class Answerer(Protocol):
@@ -48,7 +53,8 @@ class ServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._peers.add(self)
-        self._h2.local_settings.max_concurrent_streams = _MOST_STREAMS
+        # As what the connection begins with: of what is set later, the peer is not told at once, and is held to it.
+        self._h2.local_settings = h2.settings.Settings(client=False, initial_values=_SETTINGS)
         self._h2.initiate_connection()
         self._flush()
 
