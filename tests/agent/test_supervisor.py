@@ -25,10 +25,10 @@ from pilotfish.agent.events import (
     Stop,
     Tick,
 )
-from pilotfish.agent.intake import GATEWAY, SIDECAR
+from pilotfish.agent.intake import GATEWAY, NODE, SIDECAR, Intake
 from pilotfish.agent.readiness import draining_filter, readiness_filter
 from pilotfish.agent.succession import GIVE_UP_AFTER
-from pilotfish.agent.supervisor import HOLD_MOST, LINGER, Phase, Supervisor, how_it_ended
+from pilotfish.agent.supervisor import LINGER, Phase, Supervisor, how_it_ended
 
 READY = {
     "cluster_manager.cds.update_success": 1,
@@ -280,6 +280,19 @@ def test_stop_in_backoff_and_before_the_start_needs_no_signal() -> None:
         assert supervisor.receive(Start(), 2) == ()
 
 
+@pytest.mark.parametrize(("intake", "seconds"), [(SIDECAR, 1), (GATEWAY, 1), (NODE, 10)])
+def test_how_long_who_connects_waits(intake: Intake, seconds: float) -> None:
+    """For all listeners of a machine longer than for those of a pod."""
+    supervisor = Supervisor(intake)
+    supervisor.receive(Start(), 0)
+    supervisor.receive(Spawned(supervisor.epoch, 7), 0.02)
+    supervisor.receive(Answered({**READY, "listener.0.0.0.0_80.downstream_cx_active": 0}), 0.1)
+    supervisor.receive(Exited(supervisor.epoch, -9), 1)
+    supervisor.receive(Spawned(supervisor.epoch, 8), 1.1)
+    assert not any(isinstance(effect, Release) for effect in supervisor.receive(Tick(), 1 + seconds - 0.1))
+    assert any(isinstance(effect, Release) for effect in supervisor.receive(Tick(), 1 + seconds))
+
+
 def test_how_it_ended() -> None:
     assert how_it_ended(1) == "with exit code 1"
     assert how_it_ended(-11) == "by SIGSEGV"
@@ -357,7 +370,7 @@ def test_any_history_keeps_the_promises(history: list[tuple[float, Event | type[
             away_since = None
         elif isinstance(event, Exited) and away_since is None:
             away_since = now
-        assert not held or away_since is None or now - away_since < HOLD_MOST
+        assert not held or away_since is None or now - away_since < SIDECAR.waited
     supervisor.receive(Stop(now), now)
     for epoch in (*machine.asked, *machine.made):
         assert supervisor.phase is Phase.STOPPING

@@ -34,6 +34,9 @@ class Intake:
     lasting: tuple[int, ...]
     """Ports that serve on while it is drained: the app still calls others."""
     drain_path: str
+    waited: float = 1.0
+    """Seconds for which who connects waits for an Envoy that ended. Ten times what a restart takes; after that it is
+    better for a client to be refused, and to try another pod."""
     held: tuple[int, ...] = ()
     """Ports of which others know whether it has them: they are to be held whenever it serves."""
 
@@ -81,6 +84,8 @@ NODE: Final = Intake(
     required=(),
     lasting=(),
     drain_path="/drain_listeners?graceful",
+    # Listeners of 100 pods take one to two seconds; and other pods of the machine wait for the same Envoy.
+    waited=10.0,
     held=(OUTBOUND_PORT, INBOUND_PORT),
 )
 INTAKES: Final = {ProxyType.SIDECAR: SIDECAR, ProxyType.ROUTER: GATEWAY, ProxyType.NODE: NODE}

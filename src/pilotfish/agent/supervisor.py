@@ -62,11 +62,6 @@ _SILENCES: Final = 3
 """Unanswered looks in a row after which Envoy is taken for stuck: one that starts has not opened its admin port yet,
 and one big update may cost a running one a look."""
 
-HOLD_MOST: Final = 1.0
-"""Seconds for which who connects waits for an Envoy that ended. Ten times what a restart takes; after that it is better
-for a client to be refused, and to try another pod."""
-
-
 LINGER: Final = 60.0
 """Seconds that an Envoy has to end its connections, after another has taken over from it: Istio's own default."""
 
@@ -238,7 +233,7 @@ class Supervisor:
             return () if self._succession.is_under_way else self._stopped()
         abandoned = self._succession.abandon(f"the one that it was to take over from ended: {how}")
         if run.was_ready:
-            self._release_at = now + HOLD_MOST
+            self._release_at = now + self._intake.waited
         self.failures = count_failure(self.failures, now - run.spawned_at, run.was_ready)
         delay = restart_delay(self.failures, run.was_ready)
         if delay == 0:

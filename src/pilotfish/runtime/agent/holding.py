@@ -21,7 +21,7 @@ from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.reuseport import SOCK_DIAG, allow_migration, another_listens, stand_in
 
 _log = logging.getLogger(__name__)
-_LOOK = 0.002
+_LOOK, _LONGEST_LOOK = 0.002, 0.05
 """Seconds between two looks for a new Envoy, while somebody waits for it: it tells nobody when it begins to listen."""
 
 
@@ -109,7 +109,9 @@ class _Held:
 
     async def _hand_over(self) -> None:
         with netlink.opened(self._netns or NetNs.current(), SOCK_DIAG) as diag:
+            pause = _LOOK
             while not another_listens(diag, self._socket):
-                await asyncio.sleep(_LOOK)
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.2, _LONGEST_LOOK)
         self._task = None
         self._again()
