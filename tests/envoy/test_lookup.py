@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from pilotfish.config import load
+from pilotfish.derive import Graph
 from pilotfish.envoy.lookup import Lookup
 from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.explain.held import Held
+from pilotfish.mesh import inputs
+from pilotfish.model import Proxy
+from pilotfish.model.proxy import ProxyType
+from tests.envoy.machine import NAME, pod_object
 from tests.golden.cases import CASES, NAMES, read_case
 
 
@@ -22,8 +30,25 @@ def test_each_resource_is_found_by_its_name(name: str) -> None:
         assert lookup.find(type_url, "outbound|80||nobody.example.com") is None
 
 
+def read_machine(name: str, has_own: bool) -> tuple[Proxy, Graph]:
+    """A case, whose proxy is that of the machine: it serves one of another namespace, and the case's own pod or not."""
+    proxy, graph, _ = read_case(CASES / name / "in.yaml")
+    own = pod_object(str(proxy), proxy.addresses[0], proxy.labels)
+    pods = (pod_object("stranger-0.stranger", "10.244.9.9", {"app": "stranger"}), *((own,) if has_own else ()))
+    loaded = load("\n---\n".join(pods), "pods.yaml", "vm")
+    inputs.apply(graph, {manifest.ref: manifest for manifest in loaded.manifests})
+    machine = Proxy.of_pod(NAME, "istio-system", ("10.244.0.1",), type=ProxyType.NODE)
+    return replace(machine, certified=proxy.certified, netns_prefix="/run/netns/pf-x."), graph
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_each_place_has_the_same_listener(name: str) -> None:
+def test_a_machine_whose_pods_are_strangers_has_all_that_its_resources_name(name: str) -> None:
+    machine, graph = read_machine(name, False)
+    assert resource_set(graph, machine).get(LISTENER, "virtualOutbound~stranger-0.stranger") is not None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_place_has_has_the_same_listener(name: str) -> None:
     proxy, graph, _ = read_case(CASES / name / "in.yaml")
     whole, looked_up = Held.of_resources(resource_set(graph, proxy)), Held.of_lookup(Lookup(graph, proxy))
     names = [resource.name for resource in resource_set(graph, proxy).resources(LISTENER)]

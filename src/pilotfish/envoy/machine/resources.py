@@ -45,6 +45,7 @@ from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.security.guards import guard_of
 from pilotfish.mesh.settings import settings
 from pilotfish.model import Proxy
+from pilotfish.model.credential import is_config_map
 from pilotfish.model.private import reveal
 
 
@@ -204,7 +205,7 @@ def _marked_route(db: Reads, resource: Resource, scope: str, names: Names) -> Re
 def _credentials(db: Reads, named: Iterable[str]) -> Iterator[Resource]:
     """By the names that they have here."""
     for name in sorted(named):
-        usual, _, namespace = name.rpartition("~")
+        usual, _, namespace = (name, "", "") if is_config_map(name) else name.rpartition("~")
         found = secret(db, namespace, usual)
         if found is not None:
             message = Secret.FromString(reveal(found.body))

@@ -25,6 +25,7 @@ from pilotfish.mesh.policy.policies import policed, rules_for
 from pilotfish.mesh.registry.visibility import home, hosts, ports_seen, visible
 from pilotfish.mesh.scope import EVERYONE, Scope
 from pilotfish.mesh.settings import settings
+from pilotfish.model.credential import is_config_map
 
 Names = tuple[tuple[str, str], ...]
 """(as a pod's own proxy would call it, as it is called here)."""
@@ -79,8 +80,9 @@ def marked(name: str, mark: str) -> str:
 
 
 def credentials_in(namespace: str, references: Iterable[Reference]) -> Names:
-    """Secrets are of one namespace, whose name here says which."""
-    return tuple(sorted((name, marked(name, namespace)) for type_url, name in references if type_url == SECRET))
+    """Secrets are of one namespace, whose name here says which; a ConfigMap is whoever's reads it."""
+    named = (name for type_url, name in references if type_url == SECRET and not is_config_map(name))
+    return tuple(sorted((name, marked(name, namespace)) for name in named))
 
 
 def references_as(references: Iterable[Reference], names: Mapping[str, str]) -> Iterable[Reference]:
