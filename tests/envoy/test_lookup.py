@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from envoy.config.listener.v3.listener_pb2 import Listener
 
 from pilotfish.config import load
 from pilotfish.derive import Graph
 from pilotfish.envoy.lookup import Lookup
 from pilotfish.envoy.resources import resource_set
-from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from pilotfish.explain.held import Held
 from pilotfish.mesh import inputs
 from pilotfish.model import Proxy
@@ -41,10 +42,28 @@ def read_machine(name: str, has_own: bool) -> tuple[Proxy, Graph]:
     return replace(machine, certified=proxy.certified, netns_prefix="/run/netns/pf-x."), graph
 
 
+@pytest.mark.parametrize("has_own", [True, False])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_machine_whose_pods_are_strangers_has_all_that_its_resources_name(name: str) -> None:
-    machine, graph = read_machine(name, False)
-    assert resource_set(graph, machine).get(LISTENER, "virtualOutbound~stranger-0.stranger") is not None
+def test_each_resource_of_a_machine_is_found_by_its_name(name: str, has_own: bool) -> None:
+    machine, graph = read_machine(name, has_own)
+    lookup, resources = Lookup(graph, machine), resource_set(graph, machine)
+    for type_url in (LISTENER, ROUTE, CLUSTER, ENDPOINT, SECRET):
+        for resource in resources.resources(type_url):
+            assert lookup.find(type_url, resource.name) == resource
+        for nobody in ("nobody", "nobody~x", "outbound|80||nobody.example.com", "outbound|80||nobody.example.com~x"):
+            assert lookup.find(type_url, nobody) is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_place_of_a_machine_has_the_same_listeners(name: str) -> None:
+    machine, graph = read_machine(name, True)
+    whole, looked_up = Held.of_resources(resource_set(graph, machine)), Held.of_lookup(Lookup(graph, machine))
+    messages = [Listener.FromString(each.body) for each in resource_set(graph, machine).resources(LISTENER)]
+    for at in (each.address.socket_address for each in messages):
+        place = (at.address, at.port_value, at.network_namespace_filepath)
+        assert looked_up.listener(*place) == whole.listener(*place) is not None
+        found, wanted = looked_up.listeners_at(*place[:2]), whole.listeners_at(*place[:2])
+        assert {each.name for each in found} == {each.name for each in wanted}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -22,7 +22,7 @@ from pilotfish.mesh.listeners.inbound import (
 from pilotfish.mesh.listeners.outbound import binding, binding_names, shared_routes
 from pilotfish.mesh.policy.credentials import keyring
 from pilotfish.mesh.policy.policies import policed, rules_for
-from pilotfish.mesh.registry.visibility import home, hosts, ports_seen, visible
+from pilotfish.mesh.registry.visibility import home, hosts, ports_seen, seen_service, visible
 from pilotfish.mesh.routes.connections import connection_scope
 from pilotfish.mesh.routing import connection_sources, is_shown_some
 from pilotfish.mesh.scope import Scope
@@ -85,6 +85,17 @@ def routes(db: Reads, scope: Scope) -> Layer:
     names = shared_routes(db, visible(db, scope))
     shared = (proxied_routes(db, scope, n) if n in proxied else port_routes(db, scope, int(n)) for n in names)
     return Layer(ROUTE, (*shared, *_own_routes(db, scope)))
+
+
+def route_named(db: Reads, scope: Scope, name: str) -> Resource | None:
+    """One of `routes`: `HOST:PORT` of a listener that one service has for itself; a port, or a place of a Sidecar's."""
+    host, _, port = name.rpartition(":")
+    if host and port.isdecimal() and seen_service(db, scope, host) is not None:
+        return service_routes(db, scope, host, int(port))
+    if name not in shared_routes(db, visible(db, scope)):
+        return None
+    proxied = {str(each.port or each.bind) for each in listeners_of(scope.egress) if each.has_every_port}
+    return proxied_routes(db, scope, name) if name in proxied else port_routes(db, scope, int(name))
 
 
 def _own_routes(db: Reads, scope: Scope) -> Iterator[Resource]:

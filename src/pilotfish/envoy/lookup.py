@@ -1,6 +1,6 @@
 """One resource of a proxy by its name, without the others: for who needs a few of what `resources` has.
 
-Equal to those of `resource_set`; those of a gateway, which are few, and of a machine's proxy are taken from there.
+Equal to those of `resource_set`; those of a gateway, which are few, are taken from there.
 """
 
 from __future__ import annotations
@@ -10,25 +10,23 @@ from collections.abc import Iterator
 from pilotfish.derive import Graph, Reads, query
 from pilotfish.envoy.clusters import Client, common_clusters, inbound_port_cluster, service_clusters
 from pilotfish.envoy.endpoints import local_assignment, service_load_assignments
-from pilotfish.envoy.layers import inbound_listeners, listener_scope
+from pilotfish.envoy.layers import inbound_listeners, listener_scope, route_named
 from pilotfish.envoy.listeners import outbound_listener, virtual_outbound
+from pilotfish.envoy.machine.lookup import MachineLookup
 from pilotfish.envoy.naming import LOCAL_CLUSTER, VIRTUAL_OUTBOUND
 from pilotfish.envoy.resources import resource_set
-from pilotfish.envoy.routes import port_routes, proxied_routes, service_routes
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.envoy.unclaimed import unclaimed
 from pilotfish.envoy.values import Layer, Resource
 from pilotfish.mesh.listeners.inbound import fellows_of, inbound_of, inbound_ports
-from pilotfish.mesh.listeners.outbound import shared_routes
 from pilotfish.mesh.policy.credentials import keyring
 from pilotfish.mesh.policy.policies import policed, rules_for, scope_of, widest
-from pilotfish.mesh.registry.visibility import home, ports_seen, seen_service, visible
+from pilotfish.mesh.registry.visibility import home, ports_seen
 from pilotfish.mesh.routes.connections import connection_scope
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.security.guards import guard_of
 from pilotfish.mesh.settings import settings
 from pilotfish.model import Proxy
-from pilotfish.model.egress import listeners_of
 from pilotfish.model.proxy import ProxyType
 
 
@@ -37,8 +35,11 @@ class Lookup:
         self._graph = graph
         self._proxy = proxy
         self._scope = graph.get(widest, scope_of(graph, proxy))
+        self._machine = MachineLookup(graph, proxy) if proxy.type is ProxyType.NODE else None
 
     def find(self, type_url: str, name: str) -> Resource | None:
+        if self._machine is not None:
+            return self._machine.find(type_url, name)
         if self._proxy.type is not ProxyType.SIDECAR:
             return resource_set(self._graph, self._proxy).get(type_url, name)
         if type_url == LISTENER and name in self._inbound:
@@ -55,6 +56,9 @@ class Lookup:
 
     def listeners_at(self, address: str, port: int) -> Iterator[Resource]:
         """Those that may have this place; no other has it."""
+        if self._machine is not None:
+            yield from self._machine.listeners_at(address, port)
+            return
         if self._proxy.type is not ProxyType.SIDECAR:
             yield from resource_set(self._graph, self._proxy).resources(LISTENER)
             return
@@ -82,19 +86,8 @@ def _outbound(db: Reads, scope: Scope, certified: bool, type_url: str, name: str
             return virtual_outbound(db, unclaimed(db, told))
         return outbound_listener(db, connection_scope(db, told, name), name)
     if type_url == ROUTE:
-        return _routes(db, scope, name)
+        return route_named(db, scope, name)
     return next((each for each in _of_host(db, rules, certified, type_url, name) if each.name == name), None)
-
-
-def _routes(db: Reads, scope: Scope, name: str) -> Resource | None:
-    """`HOST:PORT` of a listener that one service has for itself; else a port, or a place of a Sidecar's."""
-    host, _, port = name.rpartition(":")
-    if host and port.isdecimal() and seen_service(db, scope, host) is not None:
-        return service_routes(db, scope, host, int(port))
-    if name not in shared_routes(db, visible(db, scope)):
-        return None
-    proxied = {str(each.port or each.bind) for each in listeners_of(scope.egress) if each.has_every_port}
-    return proxied_routes(db, scope, name) if name in proxied else port_routes(db, scope, int(name))
 
 
 def _of_host(db: Reads, rules: Scope, certified: bool, type_url: str, name: str) -> tuple[Resource, ...]:

@@ -95,15 +95,16 @@ def _home(graph: Graph, pod: Proxy, machine: Proxy, draining: bool) -> Home:
 def machine_set(db: Reads, homes: tuple[Home, ...], prefix: str, certified: bool) -> ResourceSet:
     """`prefix`: as `Proxy.netns_prefix`."""
     shared = _shared(db, seat(homes, prefix), certified)
-    ports = {port: _inbound_cluster(db, port) for each in homes for port in each.inbound.ports}
-    own = [each for at in homes for each in pod_listeners(db, at, _port_names(db, at, ports))]
+    ports = {port: inbound_cluster(db, port) for each in homes for port in each.inbound.ports}
+    own = [each for at in homes for each in own_listeners(db, at)]
     layers = (Layer(CLUSTER, ports.values()), Layer(LISTENER, own))
     return ResourceSet((*layers, *_secrets(db, homes, own)), shared)
 
 
-def _port_names(db: Reads, at: Home, ports: dict[InboundPort, Resource]) -> Names:
-    found = ((inbound_port_cluster(db, port).name, ports[port].name) for port in at.inbound.ports)
-    return tuple((usual, here) for usual, here in found if usual != here)
+def own_listeners(db: Reads, at: Home) -> tuple[Resource, ...]:
+    """Those of a pod alone."""
+    found = ((inbound_port_cluster(db, port).name, inbound_cluster(db, port).name) for port in at.inbound.ports)
+    return pod_listeners(db, at, tuple((usual, here) for usual, here in found if usual != here))
 
 
 def _secrets(db: Reads, homes: tuple[Home, ...], own: Iterable[Resource]) -> Iterator[Layer]:
@@ -114,7 +115,7 @@ def _secrets(db: Reads, homes: tuple[Home, ...], own: Iterable[Resource]) -> Ite
 
 
 @query
-def _inbound_cluster(db: Reads, port: InboundPort) -> Resource:
+def inbound_cluster(db: Reads, port: InboundPort) -> Resource:
     """The usual ones are the same for all pods. One that a pod's port asks more of is called after that."""
     made = inbound_port_cluster(db, port)
     usual = usual_inbound_cluster(db, port.number)
@@ -136,16 +137,16 @@ def _shared(db: Reads, seats: Seats, certified: bool) -> ResourceSet:
 def _clusters(db: Reads, rules: tuple[Scope, ...], certified: bool) -> Layer:
     """`rules`: as `policed` says, of all scopes."""
     common = common_clusters(db, settings(db).at_sidecars.cluster_buffer)
-    placed = [_placed_cluster(db, each, "", "") for each in common]
+    placed = [placed_cluster(db, each, "", "") for each in common]
     for scope in rules:
         for host in hosts(db, visible(db, scope)):
             mark, found = variant(db, scope, host), clusters_of(db, scope, host, certified)
-            placed += (_placed_cluster(db, each, mark, scope.namespace) for each in found)
+            placed += (placed_cluster(db, each, mark, scope.namespace) for each in found)
     return Layer(CLUSTER, placed)
 
 
 @query
-def _placed_cluster(db: Reads, resource: Resource, mark: str, namespace: str) -> Resource:
+def placed_cluster(db: Reads, resource: Resource, mark: str, namespace: str) -> Resource:
     return _place_cluster(db, resource, mark, namespace)
 
 
@@ -170,12 +171,12 @@ def _endpoints(db: Reads, rules: tuple[Scope, ...]) -> Layer:
             mark, applied = variant(db, scope, host), rules_for(db, scope, host)
             at, ports = home(db, scope, host) or "", ports_seen(db, scope, host)
             found = service_load_assignments(db, host, at, ports, applied, scope.place)
-            listed += (_marked_endpoints(db, each, mark) if mark else each for each in found)
+            listed += (marked_endpoints(db, each, mark) if mark else each for each in found)
     return Layer(ENDPOINT, listed)
 
 
 @query
-def _marked_endpoints(db: Reads, resource: Resource, mark: str) -> Resource:
+def marked_endpoints(db: Reads, resource: Resource, mark: str) -> Resource:
     found = ClusterLoadAssignment.FromString(resource.body)
     found.cluster_name = marked(resource.name, mark)
     return Resource.make(ENDPOINT, found.cluster_name, serialise(found), (), resource.origin, vacant=resource.vacant)
@@ -187,14 +188,14 @@ def _routes(db: Reads, scope: Scope, certified: bool) -> Layer:
     return Layer(
         ROUTE,
         (
-            _marked_route(db, each, label(scope), tuple(of_use(names, each.references).items()))
+            marked_route(db, each, label(scope), tuple(of_use(names, each.references).items()))
             for each in routes(db, scope).values()
         ),
     )
 
 
 @query
-def _marked_route(db: Reads, resource: Resource, scope: str, names: Names) -> Resource:
+def marked_route(db: Reads, resource: Resource, scope: str, names: Names) -> Resource:
     found = RouteConfiguration.FromString(resource.body)
     found.name = marked(resource.name, scope)
     rename(found, dict(names))
