@@ -277,14 +277,14 @@ class ControlPlane:
     def has_taken_all(self, proxy_id: str) -> bool:
         """The proxy of a node id, or the machine's that stands for it, has what this pod needs."""
         pod, machine = self._machine_of(proxy_id)
-        if not machine:
+        if not machine or self.roster.find(proxy_id) is not None:
             return self.roster.has_taken_all(proxy_id)
         return any(session.listens_for(pod) for session in self.roster.of_machine(machine))
 
     def is_away(self, proxy_id: str) -> bool:
         """Neither the proxy nor that of its machine is here."""
         machine = self._machine_of(proxy_id)[1]
-        return not self.roster.of_machine(machine) if machine else self.roster.find(proxy_id) is None
+        return self.roster.find(proxy_id) is None and not (machine and self.roster.of_machine(machine))
 
     @property
     def is_failing(self) -> bool:

@@ -50,7 +50,7 @@ def build_annotations(
     if apps and (not is_gateway or len(apps) == 1):
         # What `kubectl logs` and `kubectl exec` mean where nobody says which.
         found |= {name: apps[0] for name in _SHOWN_FIRST if name not in annotations}
-    return found
+    return {**found, **sidecar.annotations}
 
 
 def render_status(fragment: Document, revision: str) -> str:
