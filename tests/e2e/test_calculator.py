@@ -170,6 +170,7 @@ def test_outbound_route(dump: dict[str, Any]) -> None:
     assert hosts["allow_any"]["routes"][0]["route"]["cluster"] == "PassthroughCluster"
 
 
+@pytest.mark.sidecars
 def test_outbound_clusters(dump: dict[str, Any]) -> None:
     found = clusters(dump)
     for subset in ("", "v1", "v2"):
@@ -184,6 +185,7 @@ def test_outbound_clusters(dump: dict[str, Any]) -> None:
     assert found["InboundPassthroughCluster"]["type"] == "ORIGINAL_DST"
 
 
+@pytest.mark.sidecars
 def test_endpoints_by_subset(mesh: Mesh, dump: dict[str, Any]) -> None:
     addresses = {p["labels"]["version"]: p["addresses"][0] for p in mesh.pods("calculator")}
     found = {
