@@ -222,6 +222,7 @@ def test_a_pod_says_how_long_its_certificate_is_valid(mesh: Mesh) -> None:
     assert found["subject"] == "spiffe://cluster.local/ns/vm/sa/brief"
     assert 3500 < found["not_after"] - time.time() <= 3600
     (mesh.sources / "brief.yaml").unlink()
+    wait_until("it is gone", lambda: all(p["name"] != "brief-0" for p in mesh.status["pods"]))
 
 
 def test_a_certificate_that_is_not_renewed_is_said_in_time_and_traffic_goes_on_until_it_expires(mesh: Mesh) -> None:
