@@ -7,6 +7,7 @@ does it to a `Stage`, waits for what it promises, and puts things right again.
 from __future__ import annotations
 
 import random
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
 
@@ -43,6 +44,16 @@ class Stage(Protocol):
 
     def whole(self, pod: str) -> None:
         """Wait until a pod and its proxy are ready."""
+
+    def gone(self, pod: str) -> None:
+        """Wait until there is no such pod."""
+
+    def answered(self, pod: str, host: str) -> None:
+        """A pod, `NAME.NAMESPACE`, calls a host and is answered with 200, or an invariant is broken."""
+
+    def uncertified(self) -> AbstractContextManager[None]:
+        """Meanwhile no pod gets a certificate."""
+        ...
 
     def pod(self, app: str, which: int) -> str:
         """One pod with this `app` label: the oldest for 0."""

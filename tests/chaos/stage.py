@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -128,6 +129,24 @@ class RealStage:
 
     def whole(self, pod: str) -> None:
         self._wait(f"{pod} is ready", lambda s: any(p["name"] == pod and p["ready"] for p in s["pods"]), PODS_WITHIN)
+
+    def gone(self, pod: str) -> None:
+        self._wait(f"{pod} is gone", lambda s: all(p["name"] != pod for p in s["pods"]), PODS_WITHIN)
+
+    def answered(self, pod: str, host: str) -> None:
+        if (code := self.mesh.status_code(pod, f"http://{host}/")) != "200":
+            raise Broken(f"{pod} calls {host}, and is answered {code}")
+
+    @contextmanager
+    def uncertified(self) -> Iterator[None]:
+        inside = ["ip", "netns", "exec", f"pf-{self.mesh.name}", "iptables", "-w"]
+        # The machine's Envoy, which is in the same namespace as discovery, reaches it.
+        rule = ["INPUT", "!", "-i", "lo", "-p", "tcp", "--dport", "15012", "--syn", "-j", "REJECT"]
+        subprocess.run([*inside, "-I", *rule], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run([*inside, "-D", *rule], check=True)
 
     def pod(self, app: str, which: int) -> str:
         found = sorted(_pods(self.status(), app), key=lambda p: p["created_at"])

@@ -107,6 +107,14 @@ def sleeper(name: str, **metadata: Any) -> dict[str, Any]:
     return pod(name, {"containers": [{"name": "app", "command": ["sleep", "1000000"]}]}, **metadata)
 
 
+def again(account: str) -> str:
+    """A pod in a Namespace of its own."""
+    space = _object("v1", "Namespace", "again", {})
+    made = sleeper("again", namespace="again")
+    made["spec"] |= {"serviceAccountName": account, "terminationGracePeriodSeconds": 1}
+    return text(space, made)
+
+
 def files() -> dict[str, str]:
     """What the mesh starts with, by file name. Each action writes files of its own."""
     tcp = {"name": "tcp", "port": 5000, "targetPort": 5000}
