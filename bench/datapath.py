@@ -6,10 +6,10 @@
 Ways: `none` has no proxy; the others have two sidecars, and differ by what is asked of them: `mutual` TLS of the mesh,
 as a mesh speaks that nobody configures; `plaintext`, by a DestinationRule; `policy`, an AuthorizationPolicy by path;
 `--access-log` has all of them write one. `node`, `node-plaintext` and `node-policy` are the same with the machine's one
-Envoy, which has a worker for each core; `--workers` gives all Envoys but those of `istio` so many. `istio` (`--istio`):
-the Envoys of two pods of another mesh as their `/config_dump?include_eds` tell, with the same Envoy, the same rules of
-the kernel and one worker, too. HOST:PORT is the service that the client's dump has and the server's pod serves. It
-writes access logs where the others do.
+Envoy, which has two workers for each core; `--workers` gives all Envoys but those of `istio` so many. `istio`
+(`--istio`): the Envoys of two pods of another mesh as their `/config_dump?include_eds` tell, with the same Envoy, the
+same rules of the kernel and one worker, too. HOST:PORT is the service that the client's dump has and the server's pod
+serves. It writes access logs where the others do.
 
 Loads: 500/s and 2,000/s (open loop), and as fast as it goes. CPU is the proxies' own (schedstat); "added" is what is
 above `none`. Figures stand beside those of the reference, `istio` if it is there, else `mutual`, in the same round:

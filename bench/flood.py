@@ -3,9 +3,8 @@
     python -m bench.flood [--rounds N] [--seconds N] [--flood CONNECTIONS]...
 
 A client asks a server 200 times a second, over 8 connections, while another pod asks its own server as fast as it goes,
-over so many connections (`kept`), or over ever new ones (`fresh`). Ways: each pod its own Envoy; one of the machine
-with one worker; with two. `bare`: no proxy at all, to show what the flood's own share of the processors does. Medians
-of the rounds; the machine has it all.
+over so many connections. Ways: each pod its own Envoy; one of the machine, with so many workers. `bare`: no proxy at
+all, to show what the flood's own share of the processors does. Medians of the rounds; the machine has it all.
 """
 
 from __future__ import annotations
@@ -50,7 +49,11 @@ WAYS: Final = {
     "sidecars": ("pilotfish.io/proxy: sidecar", 1),
     "node, 1": ("pilotfish.io/proxy: node", 1),
     "node, 2": ("pilotfish.io/proxy: node", 2),
+    "node, 4": ("pilotfish.io/proxy: node", 4),
+    "node, 8": ("pilotfish.io/proxy: node", 8),
 }
+LEAD: Final = 4.0
+"""Seconds from the flood's beginning to when it counts: its connections are there then."""
 PODS: Final = ("caller", "called", "noisy", "flooded")
 
 
@@ -65,8 +68,8 @@ def flooding(made: Mesh, host: str, connections: int, seconds: float) -> Iterato
     if not connections:
         yield
         return
-    flood = run(made, "noisy", host, 0, seconds + 4, connections)
-    time.sleep(2)
+    flood = run(made, "noisy", host, 0, seconds + 2 * LEAD, connections)
+    time.sleep(LEAD)
     try:
         yield
     finally:

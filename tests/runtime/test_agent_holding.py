@@ -133,6 +133,25 @@ async def test_who_listens_gets_every_connection_at_once(netns: NetNs, workers: 
         held.close()
 
 
+@pytest.mark.parametrize("only", [0, 2])
+async def test_one_worker_may_get_all(netns: NetNs, only: int) -> None:
+    """And who comes while there is none waits, as ever."""
+    held = HeldPorts(netns, USER, 3, transparent=False, only=only)
+    try:
+        async with serving(netns, 3) as (_, answered):
+            held.hold((PORT,))
+            for host in HOSTS:
+                assert {await ask(netns, host) for _ in range(20)} == {b"hello"}
+            assert len(set(answered)) == len(HOSTS), "one of each family"
+        waiting = [asyncio.create_task(ask(netns)) for _ in range(20)]
+        await asyncio.sleep(0.02)
+        async with serving(netns, 3):
+            assert await asyncio.gather(*waiting) == [b"hello"] * 20
+            assert {await ask(netns) for _ in range(20)} == {b"hello"}
+    finally:
+        held.close()
+
+
 async def test_a_listener_that_goes_and_comes_again_is_found_though_nobody_tells(netns: NetNs, held: HeldPorts) -> None:
     """Envoy may close and open a listener of its own accord."""
     for _ in range(3):

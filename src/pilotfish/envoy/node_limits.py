@@ -3,10 +3,13 @@
 What one pod can use up for all others is descriptors: a connection that is taken costs one, and as a rule one more for
 that to which it leads. So Envoy takes fewer than it has descriptors for, and of one pod a share of these alone.
 
+    cores ─▶ count_node_workers; pods ─▶ choose_worker
     RLIMIT_NOFILE ─▶ NodeLimits ─┬─ connections  ─▶ the bootstrap's overload manager
                                  └─ for_one_pod  ─▶ Envoy's runtime, for the listeners of each pod
 
-The processors are shared by the connections that have something to say, in turn; by all workers, one for each core.
+A worker serves its connections in turn, so who has many of them, all with something to say, has most of it. Each pod's
+are one worker's, as with an Envoy of its own; and there are more workers than cores, as the kernel divides these among
+threads better than a worker does among connections. Of one connection with many requests (HTTP/2) one is begun a turn.
 
 Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/best_practices/edge and
 https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/listeners/runtime
@@ -14,6 +17,7 @@ https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/listeners/runtime
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +25,10 @@ from pilotfish.envoy.naming import pod_listener_names
 
 _OWN: Final = 1024
 """Descriptors for what is no connection of a pod's: listeners, two for each pod and worker, discovery, logs."""
+_WORKERS_FOR_A_CORE: Final = 2
+FAIR: Final = {"http.max_requests_per_io_cycle": "1"}
+"""Flags of Envoy's runtime. Source:
+https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_conn_man/runtime"""
 _FOR_ONE_POD: Final = 4
 """It takes so many pods that flood at the same time to take all."""
 
@@ -48,3 +56,12 @@ class NodeLimits:
             f"envoy.resource_limits.listener.{listener}.connection_limit": str(self.for_one_pod)
             for listener in pod_listener_names(pod)
         }
+
+
+def count_node_workers(cores: int) -> int:
+    return _WORKERS_FOR_A_CORE * cores
+
+
+def choose_worker(workers: int, taken: Sequence[int]) -> int:
+    """For one pod more, given those of the others: the one with the fewest, the first of several."""
+    return min(range(workers), key=lambda worker: (taken.count(worker), worker))

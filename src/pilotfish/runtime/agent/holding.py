@@ -36,13 +36,18 @@ class Holding(Protocol):
 
 
 class HeldPorts:
-    """Of one pod. `owner`: Envoy's uid, as sockets of one port have one owner; `sockets`: how many it has for each."""
+    """Of one pod."""
 
-    def __init__(self, netns: NetNs | None, owner: int | None, sockets: int, transparent: bool) -> None:
+    def __init__(
+        self, netns: NetNs | None, owner: int | None, sockets: int, transparent: bool, only: int | None = None
+    ) -> None:
+        """`owner`: Envoy's uid, as sockets of one port have one owner; `sockets`: how many it has for each, one a
+        worker; `only`: the worker that gets every connection while they are held, from 0; None: each its share."""
         self._netns = netns
         self._owner = owner
         self._sockets = sockets
         self._transparent = transparent
+        self._only = only
         self._addresses = ("0.0.0.0", "::") if has_ipv6(netns) else ("0.0.0.0",)
         self._held: dict[tuple[str, int], _Held] = {}
 
@@ -79,7 +84,7 @@ class HeldPorts:
         with owned_by(self._owner):
             made = open_socket(self._netns, family_of(address))
         try:
-            stand_in(made, address, port, self._sockets, self._transparent)
+            stand_in(made, address, port, self._sockets, self._transparent, self._only)
         except OSError:
             made.close()
             raise

@@ -50,8 +50,13 @@ def allow_migration(netns: NetNs | None) -> bool:
             return False
 
 
-def stand_in(made: socket.socket, address: str, port: int, others: int, transparent: bool) -> None:
-    """Makes a new TCP socket the stand-in for `others` sockets of one owner, which listen already. OSError if not."""
+def stand_in(
+    made: socket.socket, address: str, port: int, others: int, transparent: bool, only: int | None = None
+) -> None:
+    """Makes a new TCP socket the stand-in for `others` sockets of one owner, which listen already. OSError if not.
+
+    `only`: which of these gets every connection, from 0; None: each its share.
+    """
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if made.family == socket.AF_INET6:
@@ -62,12 +67,17 @@ def stand_in(made: socket.socket, address: str, port: int, others: int, transpar
         made.setsockopt(level, option, 1)
     made.bind((address, port))
     made.listen(_BACKLOG)
-    _attach(made, others)
+    _attach(made, others, only)
 
 
-def _attach(made: socket.socket, others: int) -> None:
-    """One of the first `others` sockets, by chance, as the kernel would do it."""
-    choice = [(_RETURN, 0, 0, 0)] if others == 1 else [_LOAD_RANDOM, (_MODULO, 0, 0, others), (_RETURN_A, 0, 0, 0)]
+def _attach(made: socket.socket, others: int, only: int | None) -> None:
+    """One of the first `others` sockets: that one, or one by chance, as the kernel would do it."""
+    chosen = 0 if others == 1 else only
+    choice = (
+        [(_RETURN, 0, 0, chosen)]
+        if chosen is not None
+        else [_LOAD_RANDOM, (_MODULO, 0, 0, others), (_RETURN_A, 0, 0, 0)]
+    )
     code = ctypes.create_string_buffer(b"".join(_INSTRUCTION.pack(*step) for step in choice))
     program = struct.pack("@HP", len(choice), ctypes.addressof(code))
     made.setsockopt(socket.SOL_SOCKET, _ATTACH_REUSEPORT_CBPF, program)

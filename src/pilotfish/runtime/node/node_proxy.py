@@ -22,12 +22,13 @@ from pilotfish.agent.intake import inbound_listener
 from pilotfish.agent.readiness import Stats, parse_stats
 from pilotfish.agent.taken import TAKEN_FILTER, count_taken
 from pilotfish.config.mesh import MeshConfig
-from pilotfish.envoy.node_limits import NodeLimits
+from pilotfish.envoy.node_limits import FAIR, NodeLimits, choose_worker, count_node_workers
 from pilotfish.model import Proxy
 from pilotfish.model.proxy import NETNS_PREFIX, ProxyType
 from pilotfish.model.wellknown import MACHINE_ACCOUNT
 from pilotfish.node.sorting import OutputSorter
 from pilotfish.runtime.agent import Agent, AgentHost, AgentSpec
+from pilotfish.runtime.agent.envoy import count_workers
 from pilotfish.runtime.agent.own_envoy import OwnEnvoy
 from pilotfish.runtime.linux.netns import DIRECTORY
 from pilotfish.runtime.net.names import pod_prefix
@@ -73,6 +74,8 @@ class NodeProxy:
         self._agents = agents
         self._mesh_config = mesh_config
         self._pods: set[PodBehindNode] = set()
+        self._workers: list[int] = []
+        """Of each pod that there is, or that is about to be."""
         self._starting = asyncio.Lock()
         self._own: OwnEnvoy | None = None
         self._limits = NodeLimits.of(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
@@ -100,10 +103,19 @@ class NodeProxy:
         return tuple(sorted(pod.name for pod in self._pods))
 
     @property
-    def workers(self) -> int | None:
-        """One for each core, unless the mesh says another number: it serves all of the machine."""
+    def workers(self) -> int:
+        """Unless the mesh says another number, enough for all of the machine."""
         said = self._mesh_config.default_config.concurrency
-        return 0 if said is None else said
+        return count_node_workers(count_workers(0)) if said is None else said
+
+    def take_worker(self) -> int:
+        """The one for a pod that comes: that with the fewest."""
+        taken = choose_worker(count_workers(self.workers), self._workers)
+        self._workers.append(taken)
+        return taken
+
+    def give_worker_back(self, worker: int) -> None:
+        self._workers.remove(worker)
 
     async def started(self) -> Agent:
         """Its agent, which is started by whoever asks first. AgentError or MachineError if that can't be."""
@@ -169,7 +181,12 @@ class NodeProxy:
             discovery=site.discovery,
             monitoring=site.monitoring,
             log=site.directory / "proxy.log",
-            proxy_config=msgspec.structs.replace(config, concurrency=self.workers, connection_settings=settings),
+            proxy_config=msgspec.structs.replace(
+                config,
+                concurrency=self.workers,
+                connection_settings=settings,
+                runtime_values={**FAIR, **config.runtime_values},
+            ),
             metadata={
                 "SERVICE_ACCOUNT": MACHINE_ACCOUNT,
                 # It listens in its pods' namespaces; where it is itself, nothing is captured.
