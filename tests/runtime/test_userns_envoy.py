@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import pytest
@@ -72,8 +73,10 @@ async def run_envoy(network: MeshNetwork, directory: Path, *pods: NetNs) -> Proc
     config = directory / "envoy.json"
     resources = {"listeners": [*map(listener, pods)], "clusters": [*map(cluster, pods)]}
     config.write_text(json.dumps({"admin": {"address": address("127.0.0.1", 15000)}, "static_resources": resources}))
-    for folder in (directory, *directory.parents[:2]):
-        folder.chmod(0o755)
+    shared = Path(gettempdir())
+    for folder in (directory, *directory.parents):
+        if folder.is_relative_to(shared) and folder != shared:
+            folder.chmod(0o755)
     argv = (
         str(find_envoy()),
         "-c",
