@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.envoy.calls import connect
 from tests.envoy.machine import Machine
 from tests.waiting import until
 
@@ -150,6 +151,27 @@ async def test_short_names_mean_what_they_mean_in_each_namespace(machine: Machin
         assert "called GET" in await machine.request("one-0.vm", address, 80, "called")
         assert "shops GET" in await machine.request("own-0.shop", address, 80, "called")
         assert "shops GET" in await machine.request("one-0.vm", address, 80, "called.shop")
+
+
+LIMITED = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: called, namespace: vm}
+spec: {host: called, trafficPolicy: {connectionPool: {http: {maxRequestsPerConnection: 100}}}}
+---
+"""
+
+
+async def test_a_connection_goes_on_when_what_is_asked_of_a_port_changes(machine: Machine) -> None:
+    """Its chain leads to the port's cluster by the name that was known when it came."""
+    netns, address = machine.network.node.name, machine.address(4)
+    asked = "GET / HTTP/1.1\r\nHost: called\r\n\r\n"
+    with connect(netns, address, 8080) as stream:
+        await asyncio.to_thread(stream.sendall, asked.encode())
+        assert status((await asyncio.to_thread(stream.recv, 4096)).decode()) == "200"
+        await machine.update(CALLED + LIMITED)
+        await asyncio.to_thread(stream.sendall, asked.encode())
+        assert status((await asyncio.to_thread(stream.recv, 4096)).decode()) == "200"
 
 
 SEES_ITSELF = """

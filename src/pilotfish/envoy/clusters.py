@@ -161,12 +161,6 @@ def inbound_port_cluster(db: Reads, port: InboundPort) -> Resource:
     return _resource(db, cluster)
 
 
-@query
-def usual_inbound_cluster(db: Reads, number: int) -> Resource:
-    """The same of a port of which nobody asks anything, and that speaks what comes by itself."""
-    return _resource(db, _build_inbound(db, number, _usual_app(db, number)))
-
-
 def _usual_app(db: Reads, number: int) -> str:
     return f"127.0.0.1:{number}" if settings(db).to_loopback else ""
 

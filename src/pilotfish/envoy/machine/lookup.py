@@ -97,7 +97,7 @@ def _of_host(
     elif type_url != CLUSTER:
         found = iter(())
     elif name.startswith("inbound|"):
-        found = (inbound_cluster(db, port) for at in homes for port in at.inbound.ports)
+        found = (inbound_cluster(db, at.pod, port) for at in homes for port in at.inbound.ports)
     else:
         common = common_clusters(db, settings(db).at_sidecars.cluster_buffer)
         found = (placed_cluster(db, each, "", "") for each in common)

@@ -16,12 +16,12 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
 from pilotfish.derive import Graph, Reads, query
-from pilotfish.envoy.clusters import common_clusters, inbound_port_cluster, usual_inbound_cluster
+from pilotfish.envoy.clusters import common_clusters, inbound_port_cluster
 from pilotfish.envoy.endpoints import service_load_assignments
 from pilotfish.envoy.layers import routes
 from pilotfish.envoy.machine.listeners import pod_listeners, unbound_listener, unbound_names
 from pilotfish.envoy.machine.places import open_for_pods
-from pilotfish.envoy.machine.seats import Home, Seats, digest, label, seat
+from pilotfish.envoy.machine.seats import Home, Seats, label, seat
 from pilotfish.envoy.machine.variants import (
     Names,
     clusters_of,
@@ -95,16 +95,16 @@ def _home(graph: Graph, pod: Proxy, machine: Proxy, draining: bool) -> Home:
 def machine_set(db: Reads, homes: tuple[Home, ...], prefix: str, certified: bool) -> ResourceSet:
     """`prefix`: as `Proxy.netns_prefix`."""
     shared = _shared(db, seat(homes, prefix), certified)
-    ports = {port: inbound_cluster(db, port) for each in homes for port in each.inbound.ports}
+    ports = [inbound_cluster(db, at.pod, port) for at in homes for port in at.inbound.ports]
     own = [each for at in homes for each in own_listeners(db, at)]
-    layers = (Layer(CLUSTER, ports.values()), Layer(LISTENER, own))
+    layers = (Layer(CLUSTER, ports), Layer(LISTENER, own))
     return ResourceSet((*layers, *_secrets(db, homes, own)), shared)
 
 
 def own_listeners(db: Reads, at: Home) -> tuple[Resource, ...]:
     """Those of a pod alone."""
-    found = ((inbound_port_cluster(db, port).name, inbound_cluster(db, port).name) for port in at.inbound.ports)
-    return pod_listeners(db, at, tuple((usual, here) for usual, here in found if usual != here))
+    found = ((inbound_port_cluster(db, port).name, inbound_cluster(db, at.pod, port).name) for port in at.inbound.ports)
+    return pod_listeners(db, at, tuple(found))
 
 
 def _secrets(db: Reads, homes: tuple[Home, ...], own: Iterable[Resource]) -> Iterator[Layer]:
@@ -115,11 +115,10 @@ def _secrets(db: Reads, homes: tuple[Home, ...], own: Iterable[Resource]) -> Ite
 
 
 @query
-def inbound_cluster(db: Reads, port: InboundPort) -> Resource:
-    """The usual ones are the same for all pods. One that a pod's port asks more of is called after that."""
-    made = inbound_port_cluster(db, port)
-    usual = usual_inbound_cluster(db, port.number)
-    return _place_cluster(db, made, "" if made.body == usual.body else digest(made.body), "")
+def inbound_cluster(db: Reads, pod: str, port: InboundPort) -> Resource:
+    """Called after its pod, whatever is asked of it: a connection that was there before a change is led by the name
+    that was known then, for as long as it lasts."""
+    return _place_cluster(db, inbound_port_cluster(db, port), pod, "")
 
 
 @query
