@@ -168,7 +168,7 @@ def test_a_root_that_may_make_device_files_opens_none(mesh: Mesh) -> None:
     script = "mknod /data/disk b 254 0 && cat /data/disk"
     done = mesh.call("exec", "tools", "-c", "root", "--", "sh", "-c", script, check=False)
     # Where a user namespace owns the pod's network, it may not even make one.
-    assert any(why in done.stderr for why in ("cat: /data/disk: Permission denied", "mknod: /data/disk: Operation not"))
+    assert any(why in done.stderr for why in ("Permission denied", "Operation not permitted")), done.stderr
     for setting in ("/proc/sys/kernel/core_pattern", "/sys/kernel/mm/ksm/run"):
         script = f"echo x > {setting}"
         done = mesh.call("exec", "tools", "-c", "root", "--", "sh", "-c", script, check=False)

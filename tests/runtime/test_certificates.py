@@ -370,7 +370,7 @@ async def test_what_a_pod_reads_on_the_monitoring_port(file: Path, tmp_path: Pat
         assert plane.is_at("far-0.vm", "10.0.0.9")
         assert not plane.is_at("far-0.vm", "127.0.0.1")
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(readers, "_is_loopback", lambda host: False)
+            patched.setattr(readers, "is_loopback", lambda host: False)
             for path, status in (
                 ("/ready", 200),
                 ("/metrics", 200),

@@ -133,11 +133,13 @@ class OwnEnvoy:
             raise AgentError(f"the Envoy of {proxy} is not restarted: {why}", "try again then")
         pid, failed = machine.pid, machine.handovers_failed
         self._receive(Restart())
-        while machine.pid == pid and machine.handovers_failed == failed:
+        while machine.pid in (pid, None) and machine.handovers_failed == failed and not self.stopped:
             await self._changed.wait()
         if machine.handovers_failed != failed:
             what = f"no other Envoy took over from that of {proxy}: {machine.why_not_handed_over}"
             raise AgentError(what, "its log says more")
+        if self.stopped:
+            raise AgentError(f"the Envoy of {proxy} was stopped before another took over from it", "start it again")
 
     def drain(self, until: float, earliest: float = 0.0) -> None:
         self._receive(Drain(until, earliest))
