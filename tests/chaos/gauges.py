@@ -18,8 +18,9 @@ STILL_MORE = 0.1, 4.0
 MORE_DESCRIPTORS = 24
 EVERY = 30.0
 """Seconds from sample to sample."""
-GIVEN_BACK = 8.0
-"""Seconds within which a process gives back what it has freed: discovery looks 5 s after somebody left."""
+GIVEN_BACK = 50.0
+"""Seconds within which a process gives back what it has freed: discovery looks 5 s after somebody left, and Envoy ends
+connections of what was changed when 45 s are over: of all of a machine's pods, where one serves them."""
 _MANY = 12
 """Samples, from which on a run is long."""
 
