@@ -74,8 +74,8 @@ def test_a_pod_is_shown_what_it_uses_of_the_machines_proxy(mesh: Mesh) -> None:
     assert not any("~calculator" in name for name in listeners)
     assert {"8888~vm", "8889~vm"} <= names(mesh, "routes", WEBAPP)
     clusters = names(mesh, "clusters", WEBAPP)
-    assert {"outbound|8888|v1|calculator.vm.svc.cluster.local", "inbound|8889||"} <= clusters
-    assert not {"inbound|8888||", "xds-grpc"} & clusters
+    assert {"outbound|8888|v1|calculator.vm.svc.cluster.local", f"inbound|8889||~{WEBAPP}"} <= clusters
+    assert not any(name.startswith("inbound|8888|") or name == "xds-grpc" for name in clusters)
     (certificate,) = (row for row in table(mesh, "proxy-config", "secret", WEBAPP) if row[1] == "Cert")
     assert certificate[0].endswith(".vm.webapp-0")
     endpoints = {row[-1] for row in table(mesh, "proxy-config", "endpoints", WEBAPP)}
