@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -15,10 +16,10 @@ from pilotfish.config.desired import DesiredState, update
 from pilotfish.config.kubernetes import Resource
 from pilotfish.model import ObjectRef
 from pilotfish.model.kind import Kind
-from pilotfish.runtime.closing import stop_serving
 from pilotfish.runtime.cluster.access import find_access
 from pilotfish.runtime.cluster.api import Api
 from pilotfish.runtime.source.cluster import Cluster
+from pilotfish.runtime.streams import StreamServer
 from tests.waiting import until
 
 Object = dict[str, Any]
@@ -77,7 +78,6 @@ class Way:
         self._there = urlsplit(access.server.url)
         self._access = access
         self._open: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._left: int | None = None
         """Bytes that still come from the API server before all is cut; None: any."""
         self._is_closed = False
@@ -86,22 +86,20 @@ class Way:
         self.access = access
 
     async def __aenter__(self) -> Way:
-        self._server = await asyncio.start_server(self._lead, "127.0.0.1", 0)
-        port = self._server.sockets[0].getsockname()[1]
+        bound = socket.create_server(("127.0.0.1", 0))
+        self._server = StreamServer(self._lead)
+        await self._server.start(bound)
+        port = bound.getsockname()[1]
         server = replace(self._access.server, url=f"https://127.0.0.1:{port}")
         self.access = replace(self._access, server=server)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await stop_serving(self._server)
-        self.cut()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.close()
 
     def cut(self) -> None:
         """What is open now."""
-        for writer in self._open:
+        for writer in tuple(self._open):
             writer.transport.abort()
 
     def cut_after(self, count: int) -> None:
@@ -127,12 +125,13 @@ class Way:
             return
         there_reader, there_writer = await asyncio.open_connection(self._there.hostname, self._there.port)
         self._open |= {writer, there_writer}
-        for task in (
-            asyncio.create_task(self._pump(reader, there_writer, is_answer=False)),
-            asyncio.create_task(self._pump(there_reader, writer, is_answer=True)),
-        ):
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        try:
+            await asyncio.gather(
+                self._pump(reader, there_writer, is_answer=False), self._pump(there_reader, writer, is_answer=True)
+            )
+        finally:
+            self._open -= {writer, there_writer}
+            there_writer.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_answer: bool) -> None:
         with suppress(OSError):
@@ -146,5 +145,4 @@ class Way:
                     self._left = None
                     await asyncio.sleep(0.01)
                     self.cut()
-        self._open.discard(writer)
         writer.transport.abort()

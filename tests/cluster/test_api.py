@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -20,6 +21,7 @@ from pilotfish.model.kinds import CONFIG_MAP, POD
 from pilotfish.runtime.cluster.access import find_access
 from pilotfish.runtime.cluster.api import Api
 from pilotfish.runtime.cluster.errors import ApiError, Forbidden, Unreachable
+from pilotfish.runtime.streams import StreamServer
 from tests.cluster.api_server import ApiServer
 from tests.cluster.kubectl import Kubectl
 
@@ -59,7 +61,6 @@ async def test_whose_certificate_nobody_has_signed(api_server: ApiServer, tmp_pa
 async def proxy() -> AsyncIterator[tuple[str, list[str]]]:
     """An HTTP proxy, and whom it was asked to lead to."""
     asked: list[str] = []
-    tasks: set[asyncio.Task[None]] = set()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -76,18 +77,17 @@ async def proxy() -> AsyncIterator[tuple[str, list[str]]]:
         host, _, port = target.rpartition(":")
         there_reader, there_writer = await asyncio.open_connection(host, int(port))
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        for task in (asyncio.create_task(pump(reader, there_writer)), asyncio.create_task(pump(there_reader, writer))):
-            tasks.add(task)
+        try:
+            await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer))
+        finally:
+            there_writer.transport.abort()
 
-    server = await asyncio.start_server(lead, "127.0.0.1", 0)
+    server, bound = StreamServer(lead), socket.create_server(("127.0.0.1", 0))
+    await server.start(bound)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}", asked
     finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # what is closed goes in the loop's next turn
+        await server.close()
 
 
 async def test_through_a_proxy(api_server: ApiServer, tmp_path: Path) -> None:
