@@ -245,7 +245,7 @@ def _check_protocols(mesh: Mesh) -> None:
     wait_until("there is a ping", lambda: mesh.told("streams").get("pings", 0) > 0)
     assert mesh.told("streams")["port"] == one["port"]
     port = mesh.told("deaf")["port"]
-    wait_until("who answers no ping is left", lambda: not _connections(mesh.live, f"sport = :{port}"))
+    wait_until("who answers no ping is left", lambda: not _connections(mesh.live, f"sport = :{port}"), within=30)
     assert mesh.told("client")["protocol"] == "1"
 
 
