@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from pilotfish.envoy.filter_state import NETNS
 from pilotfish.explain.call import Application, Call, Direction, Tls
-from pilotfish.explain.filter_state import NETNS, StateValue
+from pilotfish.explain.filter_state import StateValue
 from pilotfish.explain.held import Held
 from pilotfish.explain.listeners import choose_chain
 from tests.explain.machine import HTTP_INSPECTOR, TLS_INSPECTOR, Json, Machine, Pod, answer, place, running

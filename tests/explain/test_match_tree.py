@@ -9,10 +9,11 @@ import pytest
 from envoy.config.listener.v3.listener_pb2 import Listener
 from google.protobuf.json_format import ParseDict
 
+from pilotfish.envoy.filter_state import NETNS
 from pilotfish.explain.call import Call, Direction, Failure, Tls
 from pilotfish.explain.chain_matcher import reachable
 from pilotfish.explain.extensions import known
-from pilotfish.explain.filter_state import NETNS, StateValue
+from pilotfish.explain.filter_state import StateValue
 from pilotfish.explain.listeners import choose_chain
 from tests.explain.matchers import Json, at, both, either, exact, first, into, prefix, ranges, single, to, unless
 

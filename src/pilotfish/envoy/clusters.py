@@ -150,23 +150,12 @@ def inbound_port_cluster(db: Reads, port: InboundPort) -> Resource:
 
     That source tells the capture rules to let the connection pass: Envoy's own, but for this pod.
     """
-    endpoint = port.listener.endpoint if port.listener is not None else _usual_app(db, port.number)
-    cluster = _build_inbound(db, port.number, endpoint)
+    cluster = _original_dst(db, inbound_cluster(port.number))
     if counted := inbound_stat_name(db, port):
         cluster.alt_stat_name = f"{counted};"
-    _set_protocol(cluster, inbound_protocol(db, port))
-    pool = inbound_pool(db, port)
-    if pool is not None:
-        apply_pool(cluster, pool.pool)
-    return _resource(db, cluster)
-
-
-def _usual_app(db: Reads, number: int) -> str:
-    return f"127.0.0.1:{number}" if settings(db).to_loopback else ""
-
-
-def _build_inbound(db: Reads, number: int, endpoint: str) -> Cluster:
-    cluster = _original_dst(db, inbound_cluster(number))
+    endpoint = port.listener.endpoint if port.listener is not None else ""
+    if port.listener is None and settings(db).to_loopback:
+        endpoint = f"127.0.0.1:{port.number}"
     if endpoint:
         cluster.type, cluster.lb_policy = Cluster.STATIC, Cluster.ROUND_ROBIN
         cluster.load_assignment.CopyFrom(_build_app(cluster.name, endpoint))
@@ -176,7 +165,11 @@ def _build_inbound(db: Reads, number: int, endpoint: str) -> Cluster:
     if not endpoint.startswith(("127.", "[::1]", "unix:")):
         cluster.upstream_bind_config.CopyFrom(_from_loopback())
     limit_cluster(cluster, settings(db).at_sidecars.cluster_buffer)
-    return cluster
+    _set_protocol(cluster, inbound_protocol(db, port))
+    pool = inbound_pool(db, port)
+    if pool is not None:
+        apply_pool(cluster, pool.pool)
+    return _resource(db, cluster)
 
 
 def _build_app(name: str, endpoint: str) -> ClusterLoadAssignment:

@@ -15,10 +15,7 @@ from pilotfish.envoy.secrets import secrets_named
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.envoy.unclaimed import unclaimed
 from pilotfish.envoy.values import Layer, Resource, ResourceSet
-from pilotfish.mesh.listeners.inbound import (
-    Inbound,
-    InboundPort,
-)
+from pilotfish.mesh.listeners.inbound import Inbound, InboundPort
 from pilotfish.mesh.listeners.outbound import binding, binding_names, shared_routes
 from pilotfish.mesh.policy.credentials import keyring
 from pilotfish.mesh.policy.policies import policed, rules_for
@@ -57,19 +54,25 @@ def clusters(db: Reads, scope: Scope, certified: bool, buffer: int | None) -> La
 
 def _service_clusters(db: Reads, scope: Scope, certified: bool, buffer: int | None) -> Iterator[Resource]:
     for host in hosts(db, visible(db, scope)):
-        rules = rules_for(db, scope, host)
-        client = Client(keyring(db, scope, rules), scope.place, certified, buffer=buffer)
-        yield from service_clusters(db, host, home(db, scope, host) or "", ports_seen(db, scope, host), rules, client)
+        yield from host_clusters(db, scope, host, certified, buffer)
+
+
+def host_clusters(db: Reads, scope: Scope, host: str, certified: bool, buffer: int | None) -> tuple[Resource, ...]:
+    """Those of one service. `scope`: as `policed` says."""
+    rules = rules_for(db, scope, host)
+    client = Client(keyring(db, scope, rules), scope.place, certified, buffer=buffer)
+    return service_clusters(db, host, home(db, scope, host) or "", ports_seen(db, scope, host), rules, client)
 
 
 @query
 def endpoints(db: Reads, scope: Scope) -> Layer:
-    seen = ((host, home(db, scope, host) or "") for host in hosts(db, visible(db, scope)))
-    found = (
-        service_load_assignments(db, host, at, ports_seen(db, scope, host), rules_for(db, scope, host), scope.place)
-        for host, at in seen
-    )
-    return Layer(ENDPOINT, (resource for many in found for resource in many))
+    return Layer(ENDPOINT, (each for host in hosts(db, visible(db, scope)) for each in host_endpoints(db, scope, host)))
+
+
+def host_endpoints(db: Reads, scope: Scope, host: str) -> tuple[Resource, ...]:
+    """Those of one service. `scope`: as `policed` says."""
+    at, ports = home(db, scope, host) or "", ports_seen(db, scope, host)
+    return service_load_assignments(db, host, at, ports, rules_for(db, scope, host), scope.place)
 
 
 @query
@@ -81,9 +84,7 @@ def _listeners(db: Reads, scope: Scope) -> Layer:
 
 @query
 def routes(db: Reads, scope: Scope) -> Layer:
-    proxied = {str(each.port or each.bind) for each in listeners_of(scope.egress) if each.has_every_port}
-    names = shared_routes(db, visible(db, scope))
-    shared = (proxied_routes(db, scope, n) if n in proxied else port_routes(db, scope, int(n)) for n in names)
+    shared = (_shared_route(db, scope, name) for name in shared_routes(db, visible(db, scope)))
     return Layer(ROUTE, (*shared, *_own_routes(db, scope)))
 
 
@@ -92,8 +93,10 @@ def route_named(db: Reads, scope: Scope, name: str) -> Resource | None:
     host, _, port = name.rpartition(":")
     if host and port.isdecimal() and seen_service(db, scope, host) is not None:
         return service_routes(db, scope, host, int(port))
-    if name not in shared_routes(db, visible(db, scope)):
-        return None
+    return _shared_route(db, scope, name) if name in shared_routes(db, visible(db, scope)) else None
+
+
+def _shared_route(db: Reads, scope: Scope, name: str) -> Resource:
     proxied = {str(each.port or each.bind) for each in listeners_of(scope.egress) if each.has_every_port}
     return proxied_routes(db, scope, name) if name in proxied else port_routes(db, scope, int(name))
 

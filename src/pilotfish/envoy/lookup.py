@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pilotfish.derive import Graph, Reads, query
-from pilotfish.envoy.clusters import Client, common_clusters, inbound_port_cluster, service_clusters
-from pilotfish.envoy.endpoints import local_assignment, service_load_assignments
-from pilotfish.envoy.layers import inbound_listeners, listener_scope, route_named
+from pilotfish.envoy.clusters import common_clusters, inbound_port_cluster
+from pilotfish.envoy.endpoints import local_assignment
+from pilotfish.envoy.layers import host_clusters, host_endpoints, inbound_listeners, listener_scope, route_named
 from pilotfish.envoy.listeners import outbound_listener, virtual_outbound
 from pilotfish.envoy.machine.lookup import MachineLookup
 from pilotfish.envoy.naming import LOCAL_CLUSTER, VIRTUAL_OUTBOUND
@@ -19,9 +19,7 @@ from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.envoy.unclaimed import unclaimed
 from pilotfish.envoy.values import Layer, Resource
 from pilotfish.mesh.listeners.inbound import fellows_of, inbound_of, inbound_ports
-from pilotfish.mesh.policy.credentials import keyring
-from pilotfish.mesh.policy.policies import policed, rules_for, scope_of, widest
-from pilotfish.mesh.registry.visibility import home, ports_seen
+from pilotfish.mesh.policy.policies import policed, scope_of, widest
 from pilotfish.mesh.routes.connections import connection_scope
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.security.guards import guard_of
@@ -96,8 +94,6 @@ def _of_host(db: Reads, rules: Scope, certified: bool, type_url: str, name: str)
     buffer = settings(db).at_sidecars.cluster_buffer
     if not name.startswith("outbound|"):
         return common_clusters(db, buffer) if type_url == CLUSTER else ()
-    at, ports, applied = home(db, rules, host) or "", ports_seen(db, rules, host), rules_for(db, rules, host)
     if type_url == ENDPOINT:
-        return service_load_assignments(db, host, at, ports, applied, rules.place)
-    client = Client(keyring(db, rules, applied), rules.place, certified, buffer=buffer)
-    return service_clusters(db, host, at, ports, applied, client)
+        return host_endpoints(db, rules, host)
+    return host_clusters(db, rules, host, certified, buffer)

@@ -29,6 +29,7 @@ from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import (
 )
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 
+from pilotfish.envoy.filter_state import PROTOCOLS
 from pilotfish.envoy.message import pack, seconds
 from pilotfish.envoy.naming import MESH_ROOTS, READ_GRPC, READ_HTTP, SDS_CLUSTER, WORKLOAD_CERTIFICATE
 from pilotfish.model import Protocol
@@ -64,7 +65,7 @@ SPEAKS_TCP: Final = Filter(
         Config(
             on_new_connection=[
                 FilterStateValue(
-                    object_key="envoy.network.application_protocols",
+                    object_key=PROTOCOLS,
                     format_string=SubstitutionFormatString(text_format_source=DataSource(inline_string="istio")),
                     shared_with_upstream=FilterStateValue.ONCE,
                 )

@@ -73,10 +73,14 @@ def trust_reference(credential: str) -> Reference:
     return SECRET, trust_name(credential)
 
 
+def secret_names(references: Iterable[Reference]) -> set[str]:
+    return {name for type_url, name in references if type_url == SECRET}
+
+
 def secrets_named(db: Reads, namespace: str, layers: Iterable[Layer]) -> Layer:
     """The secrets to which these resources refer."""
     naming = (layer for layer in layers if layer.type_url in (CLUSTER, LISTENER))
-    names = {name for layer in naming for type_url, name in layer.references if type_url == SECRET}
+    names = secret_names(reference for layer in naming for reference in layer.references)
     found = (secret(db, namespace, name) for name in sorted(names))
     return Layer(SECRET, (each for each in found if each is not None))
 

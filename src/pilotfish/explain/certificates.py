@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pilotfish.envoy.filter_state import CERTIFICATE
 from pilotfish.envoy.naming import WORKLOAD_CERTIFICATE
 from pilotfish.explain.extensions import fields_of, type_of
-from pilotfish.explain.filter_state import CERTIFICATE, FilterState, shared
+from pilotfish.explain.filter_state import FilterState, shared
 
 _TLS: Final = "envoy.extensions.transport_sockets.tls."
 _ON_DEMAND: Final = f"{_TLS}cert_selectors.on_demand_secret.v3.Config"

@@ -14,10 +14,11 @@ from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.extensions.matching.common_inputs.network.v3.network_inputs_pb2 import FilterStateInput
 from google.protobuf.wrappers_pb2 import StringValue
 
+from pilotfish.envoy.filter_state import NETNS
 from pilotfish.explain.call import Failure
 from pilotfish.explain.choice import Choice
 from pilotfish.explain.extensions import type_of
-from pilotfish.explain.filter_state import NETNS, FilterState
+from pilotfish.explain.filter_state import FilterState
 from pilotfish.explain.match_branches import Value
 from pilotfish.explain.match_tree import Decision, Leaf, decide
 

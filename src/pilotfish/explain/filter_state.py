@@ -12,14 +12,6 @@ from typing import Any, Final
 
 from pilotfish.explain.extensions import fields_of, type_of
 
-NETNS: Final = "envoy.network.network_namespace"
-"""The network namespace that a connection was accepted in, where its listener is in another than Envoy."""
-BIND_NETNS: Final = "envoy.network.upstream_bind_override.network_namespace"
-"""Where the connection is opened that is made of it."""
-CERTIFICATE: Final = "envoy.tls.certificate_mappers.on_demand_secret"
-"""The secret with which that one is made."""
-PROTOCOLS: Final = "envoy.network.application_protocols"
-"""The ALPN of that one."""
 _FILTER: Final = "envoy.extensions.filters.network.set_filter_state.v3.Config"
 _LISTENER_FILTER: Final = "envoy.extensions.filters.listener.set_filter_state.v3.Config"
 _READ: Final = re.compile(r"%FILTER_STATE\(([^:()%]+):PLAIN\)%")

@@ -11,11 +11,12 @@ from envoy.config.core.v3.base_pb2 import TransportSocket
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 
+from pilotfish.envoy.filter_state import BIND_NETNS, PROTOCOLS
 from pilotfish.explain.call import Application, Call, Tls
 from pilotfish.explain.certificates import is_of_mesh, shown_secret, told
 from pilotfish.explain.endpoints import Candidate, find_endpoints
 from pilotfish.explain.extensions import type_of
-from pilotfish.explain.filter_state import BIND_NETNS, PROTOCOLS, shared
+from pilotfish.explain.filter_state import shared
 from pilotfish.explain.held import Held
 from pilotfish.explain.retries import Draws, Retrying
 from pilotfish.explain.subsets import outside_of_subset, why_empty

@@ -17,11 +17,12 @@ from typing import Any, Final
 from envoy.config.listener.v3.listener_pb2 import Listener
 from google.protobuf.json_format import ParseDict
 
+from pilotfish.envoy.filter_state import NETNS
 from pilotfish.envoy.naming import MESH_ROOTS
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from pilotfish.explain.chain_matcher import Reachable, reachable
 from pilotfish.explain.extensions import known
-from pilotfish.explain.filter_state import NETNS, StateValue
+from pilotfish.explain.filter_state import StateValue
 from pilotfish.explain.held import SECTIONS, Json, named
 
 _SECRETS: Final = ("dynamic_active_secrets", "dynamic_warming_secrets", "static_secrets")

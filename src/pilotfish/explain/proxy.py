@@ -17,12 +17,13 @@ from envoy.extensions.filters.network.set_filter_state.v3.set_filter_state_pb2 i
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsContext
 
+from pilotfish.envoy.filter_state import NETNS
 from pilotfish.envoy.naming import OURS, READ, READS
 from pilotfish.explain.actions import describe, redirect, rewrite
 from pilotfish.explain.call import Application, Call, Failure
 from pilotfish.explain.certificates import is_of_mesh, shown_secret, told
 from pilotfish.explain.choice import Choice
-from pilotfish.explain.filter_state import NETNS, StateValue, apply_filter
+from pilotfish.explain.filter_state import StateValue, apply_filter
 from pilotfish.explain.forward import Forwarded, forward
 from pilotfish.explain.guards import (
     Noted,

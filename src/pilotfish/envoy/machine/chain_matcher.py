@@ -28,7 +28,7 @@ from xds.type.matcher.v3.domain_pb2 import ServerNameMatcher
 from xds.type.matcher.v3.ip_pb2 import IPMatcher
 from xds.type.matcher.v3.matcher_pb2 import Matcher
 
-from pilotfish.envoy.machine.places import NAMESPACE
+from pilotfish.envoy.filter_state import NETNS
 from pilotfish.envoy.message import pack
 
 K = TypeVar("K", str, tuple[str, int])
@@ -52,12 +52,12 @@ CLOSED: Final = to_chain("closed")
 
 def by_namespace(prefixes: Mapping[str, Matcher.OnMatch], paths: Mapping[str, Matcher.OnMatch]) -> Matcher:
     """By the network namespace that a connection came in: its path, else how that begins; of no other is any taken."""
-    rest = _tree("namespace", FilterStateInput(key=NAMESPACE))
+    rest = _tree("namespace", FilterStateInput(key=NETNS))
     for prefix, chosen in sorted(prefixes.items()):
         rest.matcher_tree.prefix_match_map.map[prefix].CopyFrom(chosen)
     if not paths:
         return rest
-    found = _tree("pod", FilterStateInput(key=NAMESPACE))
+    found = _tree("pod", FilterStateInput(key=NETNS))
     for path, chosen in sorted(paths.items()):
         found.matcher_tree.exact_match_map.map[path].CopyFrom(chosen)
     if prefixes:

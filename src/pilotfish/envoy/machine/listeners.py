@@ -47,7 +47,8 @@ _INSPECTORS = (HTTP_INSPECTOR, TLS_INSPECTOR)
 def pod_listeners(db: Reads, home: Home, inbound_names: tuple[tuple[str, str], ...]) -> tuple[Resource, ...]:
     """Those of one pod alone. `inbound_names`: of the clusters of its ports, where they have others here."""
     told = _told(db, home.scope)
-    inbound = () if home.draining else _inbound(db, home)
+    # Without what a Sidecar binds: see `_bound`.
+    inbound = () if home.draining else (inbound_listeners(db, home.inbound, home.guard)[VIRTUAL_INBOUND],)
     own = (virtual_outbound(db, unclaimed(db, told)), *_bound(db, told), *inbound)
     names = (*renamed(db, home.scope, home.inbound.certified), *inbound_names)
     return tuple(_in_pod(db, each, home, names) for each in own)
@@ -55,13 +56,6 @@ def pod_listeners(db: Reads, home: Home, inbound_names: tuple[tuple[str, str], .
 
 def _told(db: Reads, scope: Scope) -> Scope:
     return listener_scope(db, scope, policed(db, scope))
-
-
-def _inbound(db: Reads, home: Home) -> Iterator[Resource]:
-    """Without what a Sidecar binds: see `_bound`."""
-    yield from (
-        each for each in inbound_listeners(db, home.inbound, home.guard).values() if each.name == VIRTUAL_INBOUND
-    )
 
 
 def _bound(db: Reads, told: Scope) -> Iterator[Resource]:

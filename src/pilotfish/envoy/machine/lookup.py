@@ -6,26 +6,25 @@ from collections.abc import Iterator
 
 from pilotfish.derive import Graph, Reads, query
 from pilotfish.envoy.clusters import common_clusters
-from pilotfish.envoy.endpoints import service_load_assignments
 from pilotfish.envoy.layers import route_named
 from pilotfish.envoy.machine.listeners import unbound_listener, unbound_names
 from pilotfish.envoy.machine.resources import (
     homes_of,
     inbound_cluster,
     machine_set,
-    marked_endpoints,
-    marked_route,
     own_listeners,
     placed_cluster,
+    placed_clusters,
+    placed_endpoints,
+    placed_route,
 )
 from pilotfish.envoy.machine.seats import Home, Seats, label, seat
-from pilotfish.envoy.machine.variants import clusters_of, of_use, renamed, variant
+from pilotfish.envoy.machine.variants import variant
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from pilotfish.envoy.values import Resource
 from pilotfish.mesh.listeners.outbound import WILDCARD
-from pilotfish.mesh.policy.policies import policed, rules_for
-from pilotfish.mesh.registry.visibility import home, hosts, ports_seen, visible
-from pilotfish.mesh.scope import Scope
+from pilotfish.mesh.policy.policies import policed
+from pilotfish.mesh.registry.visibility import hosts, visible
 from pilotfish.mesh.settings import settings
 from pilotfish.model import Proxy
 
@@ -40,18 +39,16 @@ class MachineLookup:
         self._seats = seat(self._homes, machine.netns_prefix)
 
     def find(self, type_url: str, name: str) -> Resource | None:
-        certified = self._machine.certified
+        get, certified = self._graph.get, self._machine.certified
         found: Resource | None
-        match type_url:
-            case str(each) if each == LISTENER:
-                found = self._graph.get(_listener, self._homes, self._seats, certified, name)
-            case str(each) if each == ROUTE:
-                found = self._graph.get(_route, self._seats, certified, name)
-            case str(each) if each in (CLUSTER, ENDPOINT):
-                found = self._graph.get(_of_host, self._homes, self._seats, certified, type_url, name)
-            case _:
-                prefix = self._machine.netns_prefix
-                found = self._graph.get(machine_set, self._homes, prefix, certified).get(type_url, name)
+        if type_url == LISTENER:
+            found = get(_listener, self._homes, self._seats, certified, name)
+        elif type_url == ROUTE:
+            found = get(_route, self._seats, certified, name)
+        elif type_url in (CLUSTER, ENDPOINT):
+            found = get(_of_host, self._homes, self._seats, certified, type_url, name)
+        else:
+            found = get(machine_set, self._homes, self._machine.netns_prefix, certified).get(type_url, name)
         return found
 
     def listeners_at(self, address: str, port: int) -> Iterator[Resource]:
@@ -82,9 +79,7 @@ def _route(db: Reads, seats: Seats, certified: bool, name: str) -> Resource | No
     usual, _, mark = name.partition("~")
     scope = next((each for each in seats.scopes if label(each) == mark), None)
     found = route_named(db, scope, usual) if scope is not None else None
-    if scope is None or found is None:
-        return None
-    return marked_route(db, found, mark, tuple(of_use(renamed(db, scope, certified), found.references).items()))
+    return placed_route(db, scope, certified, found) if scope is not None and found is not None else None
 
 
 @query
@@ -111,14 +106,5 @@ def _outbound(db: Reads, seats: Seats, certified: bool, type_url: str, name: str
     for scope in dict.fromkeys(policed(db, each) for each in seats.scopes):
         if host not in hosts(db, visible(db, scope)) or variant(db, scope, host) != mark:
             continue
-        if type_url == CLUSTER:
-            for each in clusters_of(db, scope, host, certified):
-                yield placed_cluster(db, each, mark, scope.namespace)
-        else:
-            yield from _endpoints(db, scope, host, mark)
-
-
-def _endpoints(db: Reads, scope: Scope, host: str, mark: str) -> Iterator[Resource]:
-    at, ports = home(db, scope, host) or "", ports_seen(db, scope, host)
-    found = service_load_assignments(db, host, at, ports, rules_for(db, scope, host), scope.place)
-    yield from (marked_endpoints(db, each, mark) if mark else each for each in found)
+        is_cluster = type_url == CLUSTER
+        yield from placed_clusters(db, scope, host, certified) if is_cluster else placed_endpoints(db, scope, host)

@@ -36,12 +36,11 @@ from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import (
 from google.protobuf.any_pb2 import Any as AnyMessage
 from xds.type.v3.typed_struct_pb2 import TypedStruct
 
+from pilotfish.envoy.filter_state import BIND_NETNS, CERTIFICATE, NETNS
 from pilotfish.envoy.message import pack, socket_address
 from pilotfish.envoy.naming import NAMESPACE_MEMBER, SDS_CLUSTER, WORKLOAD_CERTIFICATE
 
-NAMESPACE: Final = "envoy.network.network_namespace"
-"""The filter state with the path of the namespace that a connection came in."""
-_SAID: Final = f"%FILTER_STATE({NAMESPACE}:PLAIN)%"
+_SAID: Final = f"%FILTER_STATE({NETNS}:PLAIN)%"
 _NOBODYS: Final = "of-no-pod"
 """The certificate of a connection that is opened for nobody: there is none."""
 
@@ -57,14 +56,7 @@ def _marked(key: str) -> FilterStateValue:
 
 MARK: Final = Filter(
     name="envoy.filters.network.set_filter_state",
-    typed_config=pack(
-        Config(
-            on_new_connection=[
-                _marked("envoy.network.upstream_bind_override.network_namespace"),
-                _marked("envoy.tls.certificate_mappers.on_demand_secret"),
-            ]
-        )
-    ),
+    typed_config=pack(Config(on_new_connection=[_marked(BIND_NETNS), _marked(CERTIFICATE)])),
 )
 
 _SELECTOR: Final = TypedExtensionConfig(

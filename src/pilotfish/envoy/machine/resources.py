@@ -9,6 +9,7 @@ One more pod that sees what its namespace does is two listeners more, and nothin
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
@@ -17,8 +18,7 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
 from pilotfish.derive import Graph, Reads, query
 from pilotfish.envoy.clusters import common_clusters, inbound_port_cluster
-from pilotfish.envoy.endpoints import service_load_assignments
-from pilotfish.envoy.layers import routes
+from pilotfish.envoy.layers import host_endpoints, routes
 from pilotfish.envoy.machine.listeners import pod_listeners, unbound_listener, unbound_names
 from pilotfish.envoy.machine.places import open_for_pods
 from pilotfish.envoy.machine.seats import Home, Seats, label, seat
@@ -34,13 +34,13 @@ from pilotfish.envoy.machine.variants import (
     variant,
 )
 from pilotfish.envoy.message import serialise
-from pilotfish.envoy.secrets import secret
+from pilotfish.envoy.secrets import secret, secret_names
 from pilotfish.envoy.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from pilotfish.envoy.values import Layer, Resource, ResourceSet
 from pilotfish.mesh.listeners.inbound import InboundPort, inbound_of
-from pilotfish.mesh.policy.policies import policed, rules_for, scope_of, widest
-from pilotfish.mesh.registry.visibility import home, hosts, ports_seen, visible
-from pilotfish.mesh.registry.workloads import residents
+from pilotfish.mesh.policy.policies import policed, scope_of, widest
+from pilotfish.mesh.registry.visibility import hosts, visible
+from pilotfish.mesh.registry.workloads import Resident, residents
 from pilotfish.mesh.scope import Scope
 from pilotfish.mesh.security.guards import guard_of
 from pilotfish.mesh.settings import settings
@@ -51,34 +51,22 @@ from pilotfish.model.private import reveal
 
 def homes_of(graph: Graph, machine: Proxy) -> tuple[Home, ...]:
     """The pods that a machine's proxy serves, in order. No query, as there would be one for each of its pods."""
-    there = graph.get(residents, machine.name)
-    pods = zip(pods_of(graph, machine), there, strict=True)
-    return tuple(_home(graph, pod, machine, resident.draining) for pod, resident in pods)
+    return tuple(_home(graph, machine, each) for each in graph.get(residents, machine.name))
 
 
 def pods_of(graph: Graph, machine: Proxy) -> tuple[Proxy, ...]:
     """The same pods, each as if it had a proxy of its own."""
-    found = (
-        Proxy.of_pod(each.ref.name, each.ref.namespace, each.addresses, labels=dict(each.labels))
-        for each in graph.get(residents, machine.name)
-    )
-    return tuple(_as_of(machine, each) for each in found)
+    return tuple(_pod(machine, each) for each in graph.get(residents, machine.name))
 
 
-def _as_of(machine: Proxy, pod: Proxy) -> Proxy:
-    return Proxy(
-        id=pod.id,
-        name=pod.name,
-        namespace=pod.namespace,
-        domain=pod.domain,
-        addresses=pod.addresses,
-        labels=pod.labels,
-        vouched=machine.vouched,
-        certified=machine.certified,
-    )
+def _pod(machine: Proxy, resident: Resident) -> Proxy:
+    ref = resident.ref
+    made = Proxy.of_pod(ref.name, ref.namespace, resident.addresses, labels=dict(resident.labels))
+    return replace(made, vouched=machine.vouched, certified=machine.certified)
 
 
-def _home(graph: Graph, pod: Proxy, machine: Proxy, draining: bool) -> Home:
+def _home(graph: Graph, machine: Proxy, resident: Resident) -> Home:
+    pod = _pod(machine, resident)
     own = scope_of(graph, pod)
     return Home(
         str(pod),
@@ -87,7 +75,7 @@ def _home(graph: Graph, pod: Proxy, machine: Proxy, draining: bool) -> Home:
         graph.get(widest, own),
         inbound_of(graph, pod),
         guard_of(graph, pod, own),
-        draining,
+        resident.draining,
     )
 
 
@@ -98,7 +86,7 @@ def machine_set(db: Reads, homes: tuple[Home, ...], prefix: str, certified: bool
     ports = [inbound_cluster(db, at.pod, port) for at in homes for port in at.inbound.ports]
     own = [each for at in homes for each in own_listeners(db, at)]
     layers = (Layer(CLUSTER, ports), Layer(LISTENER, own))
-    return ResourceSet((*layers, *_secrets(db, homes, own)), shared)
+    return ResourceSet((*layers, *_secrets(db, layers)), shared)
 
 
 def own_listeners(db: Reads, at: Home) -> tuple[Resource, ...]:
@@ -107,10 +95,9 @@ def own_listeners(db: Reads, at: Home) -> tuple[Resource, ...]:
     return pod_listeners(db, at, tuple(found))
 
 
-def _secrets(db: Reads, homes: tuple[Home, ...], own: Iterable[Resource]) -> Iterator[Layer]:
-    """Those that the pods' own listeners name."""
-    named = {name for each in own for type_url, name in each.references if type_url == SECRET}
-    if named:
+def _secrets(db: Reads, layers: Iterable[Layer]) -> Iterator[Layer]:
+    """Those that these name."""
+    if named := secret_names(reference for layer in layers for reference in layer.references):
         yield Layer(SECRET, _credentials(db, named))
 
 
@@ -127,9 +114,8 @@ def _shared(db: Reads, seats: Seats, certified: bool) -> ResourceSet:
     clusters = _clusters(db, rules, certified)
     listeners = (unbound_listener(db, seats, certified, name) for name in unbound_names(db, seats))
     told = Layer(ROUTE, (each for scope in seats.scopes for each in _routes(db, scope, certified).values()))
-    layers = [clusters, _endpoints(db, rules), Layer(LISTENER, listeners), told]
-    named = {name for type_url, name in clusters.references if type_url == SECRET}
-    return ResourceSet([*layers, Layer(SECRET, _credentials(db, named))] if named else layers)
+    layers = (clusters, _endpoints(db, rules), Layer(LISTENER, listeners), told)
+    return ResourceSet((*layers, *_secrets(db, layers)))
 
 
 @query
@@ -139,9 +125,15 @@ def _clusters(db: Reads, rules: tuple[Scope, ...], certified: bool) -> Layer:
     placed = [placed_cluster(db, each, "", "") for each in common]
     for scope in rules:
         for host in hosts(db, visible(db, scope)):
-            mark, found = variant(db, scope, host), clusters_of(db, scope, host, certified)
-            placed += (placed_cluster(db, each, mark, scope.namespace) for each in found)
+            placed += placed_clusters(db, scope, host, certified)
     return Layer(CLUSTER, placed)
+
+
+def placed_clusters(db: Reads, scope: Scope, host: str, certified: bool) -> Iterator[Resource]:
+    """Those of one service, as a scope of rules sees it."""
+    mark = variant(db, scope, host)
+    for each in clusters_of(db, scope, host, certified):
+        yield placed_cluster(db, each, mark, scope.namespace)
 
 
 @query
@@ -167,15 +159,19 @@ def _endpoints(db: Reads, rules: tuple[Scope, ...]) -> Layer:
     listed: list[Resource] = []
     for scope in rules:
         for host in hosts(db, visible(db, scope)):
-            mark, applied = variant(db, scope, host), rules_for(db, scope, host)
-            at, ports = home(db, scope, host) or "", ports_seen(db, scope, host)
-            found = service_load_assignments(db, host, at, ports, applied, scope.place)
-            listed += (marked_endpoints(db, each, mark) if mark else each for each in found)
+            listed += placed_endpoints(db, scope, host)
     return Layer(ENDPOINT, listed)
 
 
+def placed_endpoints(db: Reads, scope: Scope, host: str) -> Iterator[Resource]:
+    """Those of one service, as a scope of rules sees it."""
+    mark = variant(db, scope, host)
+    for each in host_endpoints(db, scope, host):
+        yield _marked_endpoints(db, each, mark) if mark else each
+
+
 @query
-def marked_endpoints(db: Reads, resource: Resource, mark: str) -> Resource:
+def _marked_endpoints(db: Reads, resource: Resource, mark: str) -> Resource:
     found = ClusterLoadAssignment.FromString(resource.body)
     found.cluster_name = marked(resource.name, mark)
     return Resource.make(ENDPOINT, found.cluster_name, serialise(found), (), resource.origin, vacant=resource.vacant)
@@ -183,18 +179,16 @@ def marked_endpoints(db: Reads, resource: Resource, mark: str) -> Resource:
 
 @query
 def _routes(db: Reads, scope: Scope, certified: bool) -> Layer:
-    names = renamed(db, scope, certified)
-    return Layer(
-        ROUTE,
-        (
-            marked_route(db, each, label(scope), tuple(of_use(names, each.references).items()))
-            for each in routes(db, scope).values()
-        ),
-    )
+    return Layer(ROUTE, (placed_route(db, scope, certified, each) for each in routes(db, scope).values()))
+
+
+def placed_route(db: Reads, scope: Scope, certified: bool, resource: Resource) -> Resource:
+    names = of_use(renamed(db, scope, certified), resource.references)
+    return _marked_route(db, resource, label(scope), tuple(names.items()))
 
 
 @query
-def marked_route(db: Reads, resource: Resource, scope: str, names: Names) -> Resource:
+def _marked_route(db: Reads, resource: Resource, scope: str, names: Names) -> Resource:
     found = RouteConfiguration.FromString(resource.body)
     found.name = marked(resource.name, scope)
     rename(found, dict(names))

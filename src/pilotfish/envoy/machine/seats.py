@@ -7,9 +7,10 @@ that one more of them is no news. Those that see otherwise are told by their pat
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from enum import Enum
+from dataclasses import dataclass
 from hashlib import blake2b
+
+import msgspec
 
 from pilotfish.mesh.listeners.inbound import Inbound
 from pilotfish.mesh.scope import EVERYONE, Scope
@@ -77,17 +78,4 @@ def label(scope: Scope) -> str:
 
 def digest(value: object) -> str:
     """Eight hexadecimal digits, the same in each process."""
-    return blake2b(_canonical(value).encode(), digest_size=4).hexdigest()
-
-
-def _canonical(value: object) -> str:
-    if is_dataclass(value):
-        parts = (f"{each.name}={_canonical(getattr(value, each.name))}" for each in fields(value))
-        return f"{type(value).__name__}({','.join(parts)})"
-    if isinstance(value, Mapping):
-        return f"{{{','.join(sorted(f'{_canonical(k)}:{_canonical(v)}' for k, v in value.items()))}}}"
-    if isinstance(value, set | frozenset):
-        return f"{{{','.join(sorted(map(_canonical, value)))}}}"
-    if isinstance(value, tuple | list):
-        return f"[{','.join(map(_canonical, value))}]"
-    return str(value) if isinstance(value, Enum) else repr(value)
+    return blake2b(msgspec.json.encode(value, enc_hook=str, order="deterministic"), digest_size=4).hexdigest()

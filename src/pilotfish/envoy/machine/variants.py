@@ -15,10 +15,11 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
 from pilotfish.derive import Reads, query
-from pilotfish.envoy.clusters import Client, service_clusters
+from pilotfish.envoy.layers import host_clusters
 from pilotfish.envoy.machine.seats import digest
 from pilotfish.envoy.message import serialise
-from pilotfish.envoy.types import CLUSTER, SECRET
+from pilotfish.envoy.secrets import secret_names
+from pilotfish.envoy.types import CLUSTER
 from pilotfish.envoy.values import Reference, Resource
 from pilotfish.mesh.policy.credentials import keyring
 from pilotfish.mesh.policy.policies import policed, rules_for
@@ -56,9 +57,7 @@ def _told(db: Reads, scope: Scope, host: str) -> tuple[Any, ...]:
 
 def clusters_of(db: Reads, scope: Scope, host: str, certified: bool) -> tuple[Resource, ...]:
     """As a pod's own proxy would have them. `scope`: as `policed` says."""
-    rules, buffer = rules_for(db, scope, host), settings(db).at_sidecars.cluster_buffer
-    client = Client(keyring(db, scope, rules), scope.place, certified, buffer=buffer)
-    return service_clusters(db, host, home(db, scope, host) or "", ports_seen(db, scope, host), rules, client)
+    return host_clusters(db, scope, host, certified, settings(db).at_sidecars.cluster_buffer)
 
 
 @query
@@ -81,7 +80,7 @@ def marked(name: str, mark: str) -> str:
 
 def credentials_in(namespace: str, references: Iterable[Reference]) -> Names:
     """Secrets are of one namespace, whose name here says which; a ConfigMap is whoever's reads it."""
-    named = (name for type_url, name in references if type_url == SECRET and not is_config_map(name))
+    named = (name for name in secret_names(references) if not is_config_map(name))
     return tuple(sorted((name, marked(name, namespace)) for name in named))
 
 
