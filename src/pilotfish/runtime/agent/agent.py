@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from pilotfish.agent.dnswire import Kind
 from pilotfish.agent.draining import DrainPolicy
@@ -26,6 +25,7 @@ from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus, Cer
 from pilotfish.runtime.agent.workload import watch_workload
 from pilotfish.runtime.discovery.client import DiscoveryClient
 from pilotfish.runtime.linux.addresses import find_addresses
+from pilotfish.runtime.tasks import Tasks
 
 _EMPTY_TABLE = NameTable(version="none")
 """Of an agent that was given no source of names: below the cluster's domain there are none."""
@@ -62,7 +62,7 @@ class Agent:
         drain = spec.proxy_config.termination_drain_duration.seconds
         self._policy = spec.draining or DrainPolicy(least=0.0, most=drain)
         self._expiry: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._changed = asyncio.Event()
         self._quitting: asyncio.Task[None] | None = None
         self._http = StatusServer(self)
@@ -114,11 +114,11 @@ class Agent:
             raise
         if self.spec.monitoring:
             self._names = self._host.names.subscribe(self.spec.monitoring, self.spec.proxy)
-            self._keep(self._notice_names(self._names))
-            self._keep(self._notice_configured(self._host.names.client(self.spec.monitoring)))
+            self._tasks.keep(self._notice_names(self._names))
+            self._tasks.keep(self._notice_configured(self._host.names.client(self.spec.monitoring)))
         if self.spec.monitoring and self.spec.workload_probe is not None:
             client = self._host.names.client(self.spec.monitoring)
-            self._keep(watch_workload(self.spec.workload_probe, self.prober, client, self.spec.proxy.id))
+            self._tasks.keep(watch_workload(self.spec.workload_probe, self.prober, client, self.spec.proxy.id))
         self._began = self._now()
         self._proxy.begin()
 
@@ -246,11 +246,6 @@ class Agent:
             return "Envoy has not taken all of its first configuration; get proxies and status say what it lacks"
         return ""
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     async def _close(self) -> None:
         if self._expiry is not None:
             self._expiry.cancel()
@@ -261,9 +256,7 @@ class Agent:
         await self._http.close()
         await self._dns.close()
         await self._proxy_dns.close()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
 
 
 def _unreached(addresses: tuple[str, ...]) -> Kind | None:

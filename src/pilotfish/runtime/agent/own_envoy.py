@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
-from urllib.parse import quote
 
 from pilotfish.agent.events import (
     Answered,
@@ -30,7 +28,6 @@ from pilotfish.agent.events import (
     Tick,
 )
 from pilotfish.agent.intake import INTAKES
-from pilotfish.agent.readiness import parse_stats
 from pilotfish.agent.supervisor import Phase, Supervisor
 from pilotfish.agent.taken import Taken
 from pilotfish.model.wellknown import PROXY_PORTS
@@ -45,6 +42,7 @@ from pilotfish.runtime.agent.sockets import check_free, has_ipv6
 from pilotfish.runtime.agent.spec import AgentError, AgentSpec, AgentStatus
 from pilotfish.runtime.agent.status import describe
 from pilotfish.runtime.linux.logs import Sorter
+from pilotfish.runtime.tasks import Tasks
 
 
 class OwnEnvoy:
@@ -69,7 +67,7 @@ class OwnEnvoy:
         self._bootstrap = b""
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         user = envoy_user(spec)
         workers = count_workers(spec.proxy_config.concurrency)
         self._held = held or HeldPorts(spec.netns, user[0], workers, spec.transparent)
@@ -151,9 +149,7 @@ class OwnEnvoy:
         self._held.close()
         await self.identity.close()
         await self._files.close()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
 
     async def scrape(self, timeout: float) -> str:
         response = await self.admin.request("GET", "/stats/prometheus?usedonly", timeout)
@@ -174,11 +170,11 @@ class OwnEnvoy:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Spawn():
-                self._keep(self._envoys.run(effect, self._bootstrap))
+                self._tasks.keep(self._envoys.run(effect, self._bootstrap))
             case Ask(pattern):
-                self._keep(self._ask(pattern))
+                self._tasks.keep(self._ask(pattern))
             case Post(path):
-                self._keep(self._post(path))
+                self._tasks.keep(self._post(path))
             case Kill(epoch, number):
                 self._envoys.signal(epoch, number)
             case Hold(ports):
@@ -190,22 +186,12 @@ class OwnEnvoy:
                 self._held.release(ports)
 
     async def _ask(self, pattern: str) -> None:
-        try:
-            response = await self.admin.request("GET", f"/stats?filter={quote(pattern, safe='')}")
-            stats = parse_stats(response.body.decode(errors="replace")) if response.status == 200 else None
-        except OSError:
-            stats = None
-        self._receive(Answered(stats))
+        self._receive(Answered(await self.admin.stats(pattern)))
 
     async def _post(self, path: str) -> None:
         # An Envoy that does not hear it is drained by the deadline all the same.
         with suppress(OSError):
             await self.admin.request("POST", path)
-
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _prepare_directory(self) -> None:
         directory = self._spec.directory

@@ -11,15 +11,13 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote
 
 import msgspec
 
 from pilotfish.agent.intake import inbound_listener
-from pilotfish.agent.readiness import Stats, parse_stats
+from pilotfish.agent.readiness import Stats
 from pilotfish.agent.taken import TAKEN_FILTER, count_taken
 from pilotfish.config.mesh import MeshConfig
 from pilotfish.envoy.node_limits import FAIR, NodeLimits, choose_worker, count_node_workers
@@ -148,11 +146,7 @@ class NodeProxy:
 
     async def ask(self, pattern: str) -> Stats | None:
         """Envoy's stats whose names fit; None if it does not answer."""
-        with suppress(OSError):
-            if self.agent is not None:
-                answer = await self.agent.admin.request("GET", f"/stats?filter={quote(pattern, safe='')}")
-                return parse_stats(answer.body.decode(errors="replace")) if answer.status == 200 else None
-        return None
+        return await self.agent.admin.stats(pattern) if self.agent is not None else None
 
     async def close(self) -> None:
         """After the pods."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -11,6 +10,7 @@ from pilotfish.node.publish import Endpoints, Publish
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.node.options import CannotStart
 from pilotfish.runtime.node.publish import Port, Published
+from pilotfish.runtime.tasks import Tasks
 
 K = TypeVar("K", bound=Hashable)
 
@@ -32,11 +32,10 @@ class Openings(Generic[K]):
         self._resolve = resolve
         self._netns = netns
         self._in_turn = in_turn
-        self._loop = asyncio.get_running_loop()
         self._open: dict[K, Published] = {}
         self._before: dict[K, tuple[Publish, int]] = {}
         """Where it was wanted, and the number that it got; also of those that are closed."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     def __iter__(self) -> Iterator[K]:
         return iter(self._open)
@@ -49,13 +48,13 @@ class Openings(Generic[K]):
         free."""
         for key in tuple(self._open):
             if key not in wanted or self._before[key][0] != wanted[key][0]:
-                self._keep(self._open.pop(key).close())
+                self._tasks.keep(self._open.pop(key).close())
         return tuple(self._try(key, publishes) for key, publishes in wanted.items() if key not in self._open)
 
     async def close(self) -> None:
         for published in self._open.values():
             await published.close()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.ended()
 
     def _try(self, key: K, publishes: tuple[Publish, ...]) -> Tried[K]:
         """Where it was before, else where it is to be."""
@@ -70,11 +69,6 @@ class Openings(Generic[K]):
                 continue
             self._open[key] = published = Published(port, lambda _: self._resolve(key), in_turn=self._in_turn)
             self._before[key] = publishes[0], port.number
-            self._keep(published.start())
+            self._tasks.keep(published.start())
             return Tried(key, published, tuple(taken))
         return Tried(key, None, tuple(taken))
-
-    def _keep(self, work: Coroutine[object, object, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from socket import AF_INET
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from pilotfish.agent.draining import Draining
@@ -28,6 +28,7 @@ from pilotfish.runtime.linux import netlink
 from pilotfish.runtime.linux.logs import LogFile
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.reuseport import SOCK_DIAG, listens
+from pilotfish.runtime.tasks import Tasks
 
 if TYPE_CHECKING:
     from pilotfish.runtime.node.node_proxy import NodeProxy
@@ -61,7 +62,7 @@ class PodBehindNode:
         self._begun = False
         self._listening = False
         self._log: LogFile | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         user, _ = envoy_user(spec)
         self._worker = node.take_worker()
         self._held = HeldPorts(spec.netns, user, count_workers(node.workers), transparent=False, only=self._worker)
@@ -126,7 +127,7 @@ class PodBehindNode:
 
     def begin(self) -> None:
         self._begun = True
-        self._keep(self._await_listeners())
+        self._tasks.keep(self._await_listeners())
         self._on_change()
 
     def node_changed(self) -> None:
@@ -154,7 +155,7 @@ class PodBehindNode:
         self.draining = Draining(now, until, earliest, over=not self._listening)
         self._held.release((INBOUND_PORT,))
         if not self.drained:
-            self._keep(self._drain())
+            self._tasks.keep(self._drain())
         self._on_change()
 
     def stop(self, deadline: float) -> None:
@@ -165,9 +166,7 @@ class PodBehindNode:
         self._on_change()
 
     async def close(self) -> None:
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
         self._node.held.remove(self)
         self._held.close()
         self._node.leave(self)
@@ -212,8 +211,3 @@ class PodBehindNode:
             if not self.draining.over:
                 await asyncio.sleep(min(_POLL_DRAINING, max(0.0, self.draining.until - loop.time())))
         self._on_change()
-
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
