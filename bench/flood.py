@@ -19,24 +19,9 @@ from contextlib import ExitStack, contextmanager
 from statistics import median
 from typing import Final
 
+from bench.datapath import NODE, POD, SERVICE, UNINJECTED
 from bench.mesh import HERE, Mesh, mesh
 
-POD: Final = """
-apiVersion: v1
-kind: Pod
-metadata: {{name: {name}, labels: {{app: {name}}}, annotations: {{{annotations}}}}}
-spec:
-  containers:
-  - name: app
-    command: [python3, -S, -E, {server}, "8000"]
-    readinessProbe: {{tcpSocket: {{port: 8000}}, periodSeconds: 1}}
----
-apiVersion: v1
-kind: Service
-metadata: {{name: {name}}}
-spec: {{selector: {{app: {name}}}, ports: [{{name: http, port: 8000}}]}}
----
-"""
 WORKERS: Final = """
 apiVersion: v1
 kind: ConfigMap
@@ -45,12 +30,12 @@ data: {{mesh: "defaultConfig: {{concurrency: {workers}}}"}}
 ---
 """
 WAYS: Final = {
-    "bare": ('sidecar.istio.io/inject: "false"', 1),
+    "bare": (UNINJECTED, 1),
     "sidecars": ("pilotfish.io/proxy: sidecar", 1),
-    "node, 1": ("pilotfish.io/proxy: node", 1),
-    "node, 2": ("pilotfish.io/proxy: node", 2),
-    "node, 4": ("pilotfish.io/proxy: node", 4),
-    "node, 8": ("pilotfish.io/proxy: node", 8),
+    "node, 1": (NODE, 1),
+    "node, 2": (NODE, 2),
+    "node, 4": (NODE, 4),
+    "node, 8": (NODE, 8),
 }
 LEAD: Final = 4.0
 """Seconds from the flood's beginning to when it counts: its connections are there then."""
@@ -79,7 +64,11 @@ def flooding(made: Mesh, host: str, connections: int, seconds: float) -> Iterato
 
 def measure(way: str, floods: list[int], rounds: int, seconds: float) -> None:
     annotations, workers = WAYS[way]
-    pods = "".join(POD.format(name=n, annotations=annotations, server=HERE / "http_server.py") for n in PODS)
+    server = HERE / "http_server.py"
+    pods = "".join(
+        POD.format(name=n, annotations=annotations, server=server, port=8000) + SERVICE.format(name=n, app=n, port=8000)
+        for n in PODS
+    )
     with ExitStack() as stack:
         made, _ = stack.enter_context(mesh(1, 1, more=(pods + WORKERS.format(workers=workers)).removesuffix("---\n")))
         address = {pod["name"]: pod["addresses"][0] for pod in made.status()["pods"]}

@@ -470,8 +470,11 @@ class KillDiscovery:
 
 
 @dataclass(frozen=True, slots=True)
-class StallDiscovery:
-    concerns: ClassVar = frozenset({"discovery"})
+class Stall:
+    """The base of those that stall a process of which there is but one."""
+
+    whose: ClassVar[str]
+    """As `Stage.stall` has it."""
     seconds: float
 
     @classmethod
@@ -482,7 +485,12 @@ class StallDiscovery:
         return Allowance(lateness=self.seconds + 2)
 
     def perform(self, stage: Stage) -> None:
-        stage.stall("discovery", self.seconds)
+        stage.stall(self.whose, self.seconds)
+
+
+class StallDiscovery(Stall):
+    concerns: ClassVar = frozenset({"discovery"})
+    whose = "discovery"
 
 
 @dataclass(frozen=True, slots=True)

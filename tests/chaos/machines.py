@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from tests.chaos.actions import UNDER_WAY, Action, Costless, Stage
+from tests.chaos.actions import UNDER_WAY, Action, Costless, Stage, Stall
 from tests.chaos.ledger import Allowance
 from tests.chaos.world import LOAD, again, route, sleeper, text
 
@@ -31,40 +31,18 @@ class KillMachinesEnvoy:
         stage.pause(0.5)  # connections that are held write four times a second, and only then are known to be cut
 
 
-@dataclass(frozen=True, slots=True)
-class StallMachinesEnvoy(Costless):
+class StallMachinesEnvoy(Stall):
     """All wait, and nobody is refused."""
 
     concerns: ClassVar = frozenset({"machine"})
-    seconds: float
-
-    @classmethod
-    def draw(cls, draw: random.Random) -> Self:
-        return cls(draw.uniform(0.5, 3))
-
-    def allows(self) -> Allowance:
-        return Allowance(lateness=self.seconds + 2)
-
-    def perform(self, stage: Stage) -> None:
-        stage.stall("machine", self.seconds)
+    whose = "machine"
 
 
-@dataclass(frozen=True, slots=True)
-class StallNode(Costless):
+class StallNode(Stall):
     """It answers no name and starts nothing meanwhile."""
 
     concerns: ClassVar = frozenset({"node"})
-    seconds: float
-
-    @classmethod
-    def draw(cls, draw: random.Random) -> Self:
-        return cls(draw.uniform(0.5, 3))
-
-    def allows(self) -> Allowance:
-        return Allowance(lateness=self.seconds + 2)
-
-    def perform(self, stage: Stage) -> None:
-        stage.stall("mesh", self.seconds)
+    whose = "mesh"
 
 
 @dataclass(frozen=True, slots=True)

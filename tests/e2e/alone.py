@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pilotfish.identity.requests import new_key
+from pilotfish.identity.tokens import Claims, make_token, public_key
+from pilotfish.model.private import reveal
 from tests.e2e.harness import run
 
 Place = tuple[str, str]
@@ -60,6 +64,14 @@ class Started:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def write_token(folder: Path, address: str) -> None:
+    """`token`, of the pod web-0.vm, and `token.pub`, by which discovery knows it."""
+    key = new_key()
+    (folder / "token.pub").write_bytes(public_key(key))
+    claims = Claims("vm", "default", "web-0", "", (address,))
+    (folder / "token").write_text(reveal(make_token(key, claims, time.time())))
 
 
 def inside(namespace: str, *command: str | Path) -> tuple[str | Path, ...]:

@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pilotfish.identity.requests import new_key
-from pilotfish.identity.tokens import Claims, make_token, public_key
-from pilotfish.model.private import reveal
-from tests.e2e.alone import Started, answers, inside, joined
+from tests.e2e.alone import Started, answers, inside, joined, write_token
 from tests.e2e.harness import PILOTFISH, run
 from tests.waiting import wait_until
 
@@ -70,12 +66,10 @@ def namespaces() -> Iterator[None]:
 
 
 def test_all_of_it_goes_by_ipv6(namespaces: None, started: Started, tmp_path: Path) -> None:
-    config, state, key = tmp_path / "config", tmp_path / "state", new_key()
+    config, state = tmp_path / "config", tmp_path / "state"
     config.mkdir()
     (config / "mesh.yaml").write_text(MANIFESTS)
-    (tmp_path / "token.pub").write_bytes(public_key(key))
-    claims = Claims("vm", "default", "web-0", "", (POD_IP,))
-    (tmp_path / "token").write_text(reveal(make_token(key, claims, time.time())))
+    write_token(tmp_path, POD_IP)
     resolver = tmp_path / "resolv.conf"
     resolver.write_text(f"nameserver {OTHER_IP}\n")
 

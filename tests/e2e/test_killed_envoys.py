@@ -13,26 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import PILOTFISH, REPOSITORY, MakeMesh, Mesh
+from tests.e2e.harness import PILOTFISH, MakeMesh, Mesh
+from tests.e2e.load import STEADY, served
 from tests.waiting import wait_until
 
-SERVER = """
-apiVersion: v1
-kind: Service
-metadata: {{name: {name}}}
-spec: {{selector: {{app: {name}}}, ports: [{{name: http, port: 8000}}]}}
----
-apiVersion: v1
-kind: Pod
-metadata: {{name: {name}, labels: {{app: {name}}}, annotations: {{{annotations}}}}}
-spec:
-  containers:
-  - name: app
-    command: [{python}, -S, -E, {bench}/http_server.py, "8000"]
-    readinessProbe: {{tcpSocket: {{port: 8000}}, periodSeconds: 1}}
----
-"""
-BENCH = REPOSITORY / "bench"
 RATE, SECONDS = 200, 2.4
 ADMIN = 9901
 UNDER_WAY = 8
@@ -48,11 +32,7 @@ def mesh(make_mesh: MakeMesh) -> Iterator[Mesh]:
         "server": "",
         "tproxy": "sidecar.istio.io/interceptionMode: TPROXY",
     }
-    text = "".join(
-        SERVER.format(name=name, annotations=annotations, bench=BENCH, python=sys.executable)
-        for name, annotations in kinds.items()
-    )
-    with make_mesh("e2e-killed-envoys", text.removesuffix("---\n")) as mesh:
+    with make_mesh("e2e-killed-envoys", "---\n".join(served(*kind) for kind in kinds.items())) as mesh:
         yield mesh
 
 
@@ -78,7 +58,7 @@ def test_it_is_back_within_a_second_and_others_go_on(mesh: Mesh) -> None:
 @pytest.mark.parametrize(("server", "connections"), [("server", "fresh"), ("tproxy", "kept")])
 def test_a_killed_envoy_costs_what_was_under_way(mesh: Mesh, server: str, connections: str) -> None:
     """The server's, then the client's. Captured by REDIRECT and by TPROXY."""
-    load = [sys.executable, "-S", "-E", BENCH / "http_steady.py", server, "8000", RATE, SECONDS, connections]
+    load = [sys.executable, *STEADY, server, "8000", RATE, SECONDS, connections]
     command = [PILOTFISH, "exec", "--name", mesh.name, "client", "--", *load]
     client = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True, env=mesh.environment)
     try:

@@ -6,7 +6,6 @@ import json
 import resource
 import select
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -16,28 +15,18 @@ from pilotfish.envoy.node_limits import NodeLimits
 from pilotfish.runtime.http import blocking
 from pilotfish.runtime.http.message import Request
 from pilotfish.runtime.linux.netns import NetNs
-from tests.e2e.harness import REPOSITORY, MakeMesh, Mesh
+from tests.e2e.harness import MakeMesh, Mesh
+from tests.e2e.load import answering
 from tests.waiting import wait_until
 
-POD = """
-apiVersion: v1
-kind: Pod
-metadata: {{name: {name}, labels: {{app: {name}}}, annotations: {{pilotfish.io/proxy: node}}}}
-spec:
-  containers:
-  - name: app
-    command: [{python}, -S, -E, {bench}/http_server.py, "8000"]
-    readinessProbe: {{tcpSocket: {{port: 8000}}, periodSeconds: 1}}
----
-"""
 PODS = ("flooded", "other", "leaving")
 FLOOD, LIMIT = 30, 5
 
 
 @pytest.fixture(scope="module")
 def mesh(make_mesh: MakeMesh) -> Iterator[Mesh]:
-    text = "".join(POD.format(name=name, python=sys.executable, bench=REPOSITORY / "bench") for name in PODS)
-    with make_mesh("e2e-node-limits", text.removesuffix("---\n")) as mesh:
+    text = "---\n".join(answering(name, "pilotfish.io/proxy: node") for name in PODS)
+    with make_mesh("e2e-node-limits", text) as mesh:
         yield mesh
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.e2e.harness import PILOTFISH, REPOSITORY, MakeMesh, Mesh
+from tests.e2e.harness import MakeMesh, Mesh
+from tests.e2e.load import STEADY, load, served
 from tests.waiting import wait_until
 
-BENCH = REPOSITORY / "bench"
 IN_TURN = """
 import http.client, json, select, sys, time
 connection, lost, requests = http.client.HTTPConnection(sys.argv[1], 8000, timeout=5), {}, 0
@@ -34,23 +30,6 @@ while not select.select([sys.stdin], [], [], 0.03)[0]:
 print(json.dumps({"requests": requests, "lost": lost}))
 """
 """One request after the other: the Envoys need but one connection for it, which is never idle."""
-STEADY = ("-S", "-E", str(BENCH / "http_steady.py"))
-PODS = """
-apiVersion: v1
-kind: Service
-metadata: {{name: {name}}}
-spec: {{selector: {{app: {name}}}, ports: [{{name: http, port: 8000}}]}}
----
-apiVersion: v1
-kind: Pod
-metadata: {{name: {name}, labels: {{app: {name}}}, annotations: {{pilotfish.io/proxy: {mode}}}}}
-spec:
-  containers:
-  - name: app
-    command: [{python}, -S, -E, {bench}/http_server.py, "8000"]
-    readinessProbe: {{tcpSocket: {{port: 8000}}, periodSeconds: 1}}
----
-"""
 MODES = {"caller": "sidecar", "called": "sidecar", "guest-caller": "node", "guest-called": "node"}
 
 LOADS = (
@@ -64,24 +43,9 @@ LOADS = (
 
 @pytest.fixture(scope="module")
 def mesh(make_mesh: MakeMesh) -> Iterator[Mesh]:
-    text = "".join(PODS.format(name=n, mode=m, python=sys.executable, bench=BENCH) for n, m in MODES.items())
-    with make_mesh("e2e-proxy-restart", text.removesuffix("---\n")) as mesh:
+    text = "---\n".join(served(name, f"pilotfish.io/proxy: {mode}") for name, mode in MODES.items())
+    with make_mesh("e2e-proxy-restart", text) as mesh:
         yield mesh
-
-
-@contextmanager
-def load(mesh: Mesh, caller: str, *program: str) -> Iterator[dict[str, Any]]:
-    """Requests as long as the block lasts; what became of them is there then."""
-    found: dict[str, Any] = {}
-    line = [str(PILOTFISH), "exec", "--name", mesh.name, caller, "-i", "--", sys.executable, *program]
-    client = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=mesh.environment)
-    try:
-        yield found
-        said, _ = client.communicate("", timeout=60)
-        found |= json.loads(said)
-    finally:
-        client.kill()
-        client.wait()
 
 
 def connections(mesh: Mesh, pod: str) -> int:

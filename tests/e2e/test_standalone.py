@@ -6,17 +6,13 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pilotfish.identity.requests import new_key
-from pilotfish.identity.tokens import Claims, make_token, public_key
-from pilotfish.model.private import reveal
 from pilotfish.runtime.linux.netns import NetNs
-from tests.e2e.alone import Started, answers, inside, joined
+from tests.e2e.alone import Started, answers, inside, joined, write_token
 from tests.e2e.harness import PILOTFISH, run
 from tests.waiting import wait_until
 
@@ -90,12 +86,10 @@ def test_the_parts_make_a_mesh_by_hand(namespaces: None, started: Started, tmp_p
 
 
 def test_a_token_is_all_that_an_agent_by_hand_needs(namespaces: None, started: Started, tmp_path: Path) -> None:
-    config, state, key = tmp_path / "config", tmp_path / "state", new_key()
+    config, state = tmp_path / "config", tmp_path / "state"
     config.mkdir()
     (config / "mesh.yaml").write_text(MANIFESTS)
-    (tmp_path / "token.pub").write_bytes(public_key(key))
-    claims = Claims("vm", "default", "web-0", "", (POD_IP,))
-    (tmp_path / "token").write_text(reveal(make_token(key, claims, time.time())))
+    write_token(tmp_path, POD_IP)
     started.start(
         "discovery",
         *inside(POD, PILOTFISH, "discovery", "--config", config, "--state", state, "--only-pods",

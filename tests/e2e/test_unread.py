@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
-from tests.e2e.harness import PILOTFISH, REPOSITORY, MakeMesh, Mesh
+from tests.e2e.harness import MakeMesh, Mesh
+from tests.e2e.load import BENCH, STEADY, load
 from tests.waiting import wait_until
 
-STEADY = REPOSITORY / "bench" / "http_steady.py"
-SERVER = REPOSITORY / "bench" / "http_server.py"
 CLIENT = """
 apiVersion: v1
 kind: Pod
@@ -39,7 +34,7 @@ spec:
     spec:
       containers:
       - name: app
-        command: [{sys.executable}, -S, -E, {SERVER}, "8000"]
+        command: [{sys.executable}, -S, -E, {BENCH}/http_server.py, "8000"]
         readinessProbe: {{tcpSocket: {{port: 8000}}, periodSeconds: 1}}
 ---
 """
@@ -49,6 +44,7 @@ kind: ConfigMap
 metadata: {name: istio, namespace: istio-system}
 data: {mesh: "accessLogFile: /dev/stdout"}
 """
+ASKING = (*STEADY, "server", "8000", "100", "-", "kept")
 UNREAD = "read by the client's proxy"
 
 
@@ -59,22 +55,6 @@ kind: AuthorizationPolicy
 metadata: {{name: readers, namespace: vm}}
 spec: {{action: {action}, rules: [{{to: [{{operation: {{methods: [GET]}}}}]}}]}}
 """
-
-
-@contextmanager
-def steady(mesh: Mesh, rate: int) -> Iterator[dict[str, Any]]:
-    """Requests over kept connections; what became of them is there at the end."""
-    found: dict[str, Any] = {}
-    load = (sys.executable, "-S", "-E", str(STEADY), "server", "8000", str(rate), "-", "kept")
-    line = [str(PILOTFISH), "exec", "--name", mesh.name, "client.vm", "-i", "--", *load]
-    client = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=mesh.environment)
-    try:
-        yield found
-        said, _ = client.communicate("", timeout=60)
-        found |= json.loads(said)
-    finally:
-        client.kill()
-        client.wait()
 
 
 def listed(mesh: Mesh, what: str, pod: str = "deploy/server.vm") -> None:
@@ -88,7 +68,7 @@ def test_a_reason_to_read_comes_and_goes_under_load(make_mesh: MakeMesh) -> None
     """A policy, the access log, a rollout: no request fails, and the first reason holds for all connections at once."""
     with make_mesh("unread", CLIENT + SERVED) as mesh:
         listed(mesh, UNREAD)
-        with steady(mesh, 100) as found:
+        with load(mesh, "client.vm", *ASKING) as found:
             policy_file = mesh.write("policy.yaml", policy("ALLOW"))
             listed(mesh, "requests are read: AuthorizationPolicy vm/readers")
             mesh.write("log.yaml", LOGGED)
@@ -99,7 +79,7 @@ def test_a_reason_to_read_comes_and_goes_under_load(make_mesh: MakeMesh) -> None
             mesh.call("rollout", "restart", "deploy/server", "-n", "vm")
             mesh.call("rollout", "status", "deploy/server", "-n", "vm")
         assert (found["lost"], found["requests"] > 100) == ({}, True), found
-        with steady(mesh, 100) as found:
+        with load(mesh, "client.vm", *ASKING) as found:
             mesh.write("policy.yaml", policy("DENY"))
             listed(mesh, "requests are read: AuthorizationPolicy vm/readers")
             wait_until("a request is refused", lambda: mesh.status_code("client.vm", "http://server:8000/") == "403")

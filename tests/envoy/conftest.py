@@ -349,11 +349,12 @@ def _capture(netns: str) -> None:
         subprocess.run(["ip", "netns", "exec", netns, restore], input=rules.encode(), check=True, capture_output=True)
 
 
-def _bootstrap(proxy: Proxy, admin: Path, xds: Path, own: ProxyConfig) -> str:
+def envoy_command(proxy: Proxy, admin: Path, xds: Path, sds: Path | None, own: ProxyConfig) -> list[str]:
+    """The agent's bootstrap, but for where the admin and discovery are; `sds`: None without certificates."""
     spec = BootstrapSpec(
         proxy,
         "127.0.0.1",
-        sds_socket=str(xds) if proxy.certified else "",
+        sds_socket=str(sds) if sds is not None else "",
         connection_limit=own.connection_settings.global_downstream_connection_limit,
         counted=Counted(own.proxy_stats_matcher.inclusion_prefixes),
     )
@@ -363,7 +364,8 @@ def _bootstrap(proxy: Proxy, admin: Path, xds: Path, own: ProxyConfig) -> str:
     cluster = next(c for c in config["static_resources"]["clusters"] if c["name"] == "xds-grpc")
     pipe = {"endpoint": {"address": {"pipe": {"path": str(xds)}}}}
     cluster["load_assignment"]["endpoints"][0]["lb_endpoints"] = [pipe]
-    return json.dumps(config)
+    options = ("--concurrency", "1", "--disable-hot-restart", "--file-flush-interval-msec", "100")
+    return [str(find_envoy()), "--config-yaml", json.dumps(config), *options]
 
 
 def _read(mesh: str, problems: Set[str]) -> tuple[Graph, MeshConfig]:
@@ -427,27 +429,17 @@ class Start:
         self.sockets = (xds, admin)
         self.server = ads.serve(xds)
         xds.chmod(0o777)
-        config = _bootstrap(proxy, admin, xds, self.config)
+        command = envoy_command(proxy, admin, xds, xds if proxy.certified else None, self.config)
         log = self.directory / "envoy.log"
-        command = [
-            str(find_envoy()),
-            "--config-yaml",
-            config,
-            "--concurrency",
-            "1",
-            "--disable-hot-restart",
-            "--file-flush-interval-msec",
-            "100",
-            "-l",
-            "warning",
-        ]
         with log.open("wb") as out:
             # Envoy opens /dev/stdout anew, as itself.
             os.chown(log, 1337, 1337)
             as_envoy = ["setpriv", "--reuid", "1337", "--regid", "1337", "--clear-groups", "--inh-caps=-all"]
             self.processes.append(
                 subprocess.Popen(
-                    ["ip", "netns", "exec", self.pod, *as_envoy, *command], stdout=out, stderr=subprocess.STDOUT
+                    ["ip", "netns", "exec", self.pod, *as_envoy, *command, "-l", "warning"],
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
                 )
             )
         live = LiveEnvoy(self.pod, self.peer, admin, log, ads, self.processes, self.files)

@@ -16,16 +16,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Set
 from pathlib import Path
-from typing import Any
 
 import yaml
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
 from pilotfish.capture import ALL, CaptureSpec
 from pilotfish.config import load
-from pilotfish.config.mesh import MeshConfig
+from pilotfish.config.mesh import MeshConfig, ProxyConfig
 from pilotfish.derive import Graph
-from pilotfish.envoy.bootstrap import BootstrapSpec, bootstrap
 from pilotfish.envoy.resources import resource_set
 from pilotfish.envoy.types import LISTENER
 from pilotfish.identity.sds import Secret as ServedSecret
@@ -36,7 +34,6 @@ from pilotfish.model import Proxy, Severity
 from pilotfish.model.private import PrivateBytes
 from pilotfish.model.proxy import ProxyType
 from pilotfish.runtime import capture
-from pilotfish.runtime.agent.envoy import find_envoy
 from pilotfish.runtime.agent.sds import SecretServer
 from pilotfish.runtime.linux.netns import DIRECTORY, NetNs
 from pilotfish.runtime.net.leftovers import sweep
@@ -45,7 +42,7 @@ from pilotfish.runtime.net.network import MeshNetwork
 from tests.certificates import issue
 from tests.envoy.authority import Authority
 from tests.envoy.calls import call
-from tests.envoy.conftest import APP, Ads, UnixConnection
+from tests.envoy.conftest import APP, Ads, UnixConnection, envoy_command
 from tests.waiting import until
 
 NAME = "machine-0"
@@ -222,17 +219,7 @@ class Machine:
         xds.chmod(0o777)
         await self._secrets.start(sds, 1337, 1337)
         self._secrets.update(_served(self._authority.secrets["ROOTCA"]))
-        config = _bootstrap(self.proxy, admin, xds, sds)
-        command = [
-            str(find_envoy()),
-            "--config-yaml",
-            config,
-            "--concurrency",
-            "1",
-            "--disable-hot-restart",
-            "--file-flush-interval-msec",
-            "100",
-        ]
+        command = envoy_command(self.proxy, admin, xds, sds, ProxyConfig())
         as_envoy = ["setpriv", "--reuid=1337", "--regid=1337", "--clear-groups"]
         rights = ["--inh-caps=-all,+sys_admin", "--ambient-caps=-all,+sys_admin"]
         self._run("envoy", self.network.node, *as_envoy, *rights, *command)
@@ -276,13 +263,3 @@ class Machine:
 def _served(secret: Secret) -> Secrets:
     body = secret.SerializeToString()
     return {secret.name: ServedSecret(PrivateBytes(body), str(hash(body)))}
-
-
-def _bootstrap(proxy: Proxy, admin: Path, xds: Path, sds: Path) -> str:
-    config: dict[str, Any] = bootstrap(BootstrapSpec(proxy, "127.0.0.1", sds_socket=str(sds)))
-    config["admin"]["address"] = {"pipe": {"path": str(admin)}}
-    config["dynamic_resources"]["ads_config"]["api_type"] = "GRPC"
-    cluster = next(each for each in config["static_resources"]["clusters"] if each["name"] == "xds-grpc")
-    pipe = {"endpoint": {"address": {"pipe": {"path": str(xds)}}}}
-    cluster["load_assignment"]["endpoints"][0]["lb_endpoints"] = [pipe]
-    return json.dumps(config)

@@ -2,10 +2,14 @@
 
 import gc
 import threading
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 from typing import Any
 
 import pytest
+
+from pilotfish.runtime.net.leftovers import sweep
+from pilotfish.runtime.net.network import MeshNetwork
+from tests.runtime.network_world import MESH
 
 _QUEUE = "_poll_wrapper"
 """In the name of the thread of gRPC's queue."""
@@ -20,3 +24,10 @@ def pytest_runtest_teardown() -> Generator[None, Any, Any]:
     if any(_QUEUE in thread.name for thread in threading.enumerate()):
         gc.collect()
     return found
+
+
+@pytest.fixture
+async def network() -> AsyncIterator[MeshNetwork]:
+    made = await MeshNetwork.create(MESH)
+    yield made
+    await sweep(MESH)

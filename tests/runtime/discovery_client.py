@@ -18,16 +18,21 @@ from pilotfish.runtime.discovery.address import Address
 from pilotfish.runtime.discovery.serve import DiscoveryServer, Options
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
+ANYWHERE = Address("127.0.0.1", 0)
 WEB = "sidecar~10.0.0.1~web-0.vm~vm.svc.cluster.local"
 
 
 @asynccontextmanager
 async def discovery(
-    *paths: Path, mesh_config: Path | None = None, state: Path | None = None, only_pods: bool = False, **more: Any
+    *paths: Path,
+    at: Address = ANYWHERE,
+    mesh_config: Path | None = None,
+    state: Path | None = None,
+    only_pods: bool = False,
+    **more: Any,
 ) -> AsyncIterator[DiscoveryServer]:
-    """It listens on free ports of the loopback. `more` are further options."""
-    anywhere = Address("127.0.0.1", 0)
-    options = Options(paths, anywhere, anywhere, mesh_config, state=state, only_pods=only_pods, **more)
+    """It listens on free ports of the loopback, or there. `more` are further options."""
+    options = Options(paths, at, at, mesh_config, state=state, only_pods=only_pods, **more)
     async with DiscoveryServer(options) as made:
         running = asyncio.create_task(made.run())
         try:

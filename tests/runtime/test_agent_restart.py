@@ -164,9 +164,7 @@ async def test_while_discovery_is_away_the_old_one_goes_on_whatever_becomes_of_t
     async with running(spec) as agent:
         await agent.wait_ready()
         before = agent.pid
-        discovery.answer.clear()
-        restart = asyncio.create_task(agent.restart())
-        new = await another(netns, before)
+        restart, new = await restarting(agent, discovery, netns)
         await until("the old one's admin port is closed", lambda: is_muted(agent))
         assert await answers(netns)
         os.kill(new, signal.SIGKILL)
@@ -187,9 +185,7 @@ async def test_when_the_old_one_is_killed_who_connects_waits_for_a_fresh_one(
         await agent.wait_ready()
         before = agent.pid
         assert before is not None
-        discovery.answer.clear()
-        restart = asyncio.create_task(agent.restart())
-        new = await another(netns, before)
+        restart, new = await restarting(agent, discovery, netns)
         discovery.answer.set()
         os.kill(before, signal.SIGKILL)
         with pytest.raises(AgentError, match="the one that it was to take over from ended: Envoy ended by SIGKILL"):
@@ -235,9 +231,7 @@ async def test_a_pod_that_ends_meanwhile_leaves_nobody(spec: AgentSpec, discover
     async with running(spec) as agent:
         await agent.wait_ready()
         before = agent.pid
-        discovery.answer.clear()
-        restart = asyncio.create_task(agent.restart())
-        new = await another(netns, before)
+        restart, new = await restarting(agent, discovery, netns)
         await agent.stop(now() + 5)
         with pytest.raises(AgentError):
             await restart
@@ -249,6 +243,15 @@ async def test_an_agent_that_may_not_mount_says_so(spec: AgentSpec, discovery: D
         await agent.wait_ready()
         with pytest.raises(AgentError, match="restart its pod"):
             await agent.restart()
+
+
+async def restarting(agent: Agent, discovery: Discovery, netns: NetNs) -> tuple[asyncio.Task[None], int]:
+    """A restart that can't come to its end, as discovery does not answer, and the pid of the Envoy that is to take
+    over."""
+    before = agent.pid
+    discovery.answer.clear()
+    restart = asyncio.create_task(agent.restart())
+    return restart, await another(netns, before)
 
 
 async def another(netns: NetNs, but: int | None) -> int:

@@ -18,9 +18,9 @@ from pilotfish.envoy.types import CLUSTER
 from pilotfish.model.addresses import host_port
 from pilotfish.runtime.discovery.address import Address
 from pilotfish.runtime.discovery.listening import open_listening, port_of
-from pilotfish.runtime.discovery.serve import DiscoveryServer, Options
+from pilotfish.runtime.discovery.serve import DiscoveryServer
 from tests.manifests import service
-from tests.runtime.discovery_client import Client, connected
+from tests.runtime.discovery_client import Client, connected, discovery
 
 EVERYWHERE = Address.parse(":0")
 
@@ -28,22 +28,9 @@ EVERYWHERE = Address.parse(":0")
 @asynccontextmanager
 async def everywhere(folder: Path) -> AsyncIterator[DiscoveryServer]:
     (folder / "mesh.yaml").write_text(service("one", "10.96.0.7"))
-    options = Options(
-        (folder / "mesh.yaml",),
-        EVERYWHERE,
-        EVERYWHERE,
-        allow_plaintext=True,
-        secure=EVERYWHERE,
-        webhook=EVERYWHERE,
-        state=folder / "state",
-    )
-    async with DiscoveryServer(options) as made:
-        running = asyncio.create_task(made.run())
-        try:
-            yield made
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+    more: dict[str, Any] = {"secure": EVERYWHERE, "webhook": EVERYWHERE, "state": folder / "state"}
+    async with discovery(folder / "mesh.yaml", at=EVERYWHERE, allow_plaintext=True, **more) as made:
+        yield made
 
 
 async def shakes_hands(host: str, address: Address | None) -> bool:

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,20 +15,9 @@ from pilotfish.runtime.linux.netns import NetNs, list_names
 from pilotfish.runtime.net.leftovers import leftovers, sweep
 from pilotfish.runtime.net.names import check_mesh_name, host_interface, node_name, pod_name
 from pilotfish.runtime.net.network import MeshNetwork
+from tests.runtime.network_world import MESH, addresses
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
-MESH = f"t{os.getpid()}"
-
-
-@pytest.fixture
-async def network() -> AsyncIterator[MeshNetwork]:
-    made = await MeshNetwork.create(MESH)
-    yield made
-    await sweep(MESH)
-
-
-def addresses(network: MeshNetwork, number: int) -> tuple[str, str]:
-    return str(network.subnets.v4[number]), str(network.subnets.v6[number])
 
 
 def reach(client: socket.socket, server: socket.socket, address: str) -> None:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,23 +21,11 @@ from pilotfish.runtime.linux.spare import SpareLauncher
 from pilotfish.runtime.linux.userns import NoUserNs
 from pilotfish.runtime.net.leftovers import leftovers, sweep
 from pilotfish.runtime.net.network import MeshNetwork
+from tests.runtime.network_world import MESH, add
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
-MESH = f"t{os.getpid()}u"
 ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 WHERE = ("readlink", "/proc/self/ns/net")
-
-
-@pytest.fixture
-async def network() -> AsyncIterator[MeshNetwork]:
-    made = await MeshNetwork.create(MESH)
-    yield made
-    await sweep(MESH)
-
-
-async def add(network: MeshNetwork, number: int, owned: bool = True) -> NetNs:
-    addresses = (str(network.subnets.v4[number]), str(network.subnets.v6[number]))
-    return await network.add_pod("vm", f"pod-{number}", addresses, owned=owned)
 
 
 def proxy(network: MeshNetwork, *argv: str) -> ProcessSpec:

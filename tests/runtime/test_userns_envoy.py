@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -19,25 +18,12 @@ from pilotfish.runtime.agent.envoy import find_envoy
 from pilotfish.runtime.agent.holding import HeldPorts
 from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.process import STDOUT, Process, ProcessSpec, start
-from pilotfish.runtime.net.leftovers import sweep
 from pilotfish.runtime.net.network import MeshNetwork
+from tests.runtime.network_world import add
 from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
-MESH = f"t{os.getpid()}e"
 WORKERS = 2
-
-
-@pytest.fixture
-async def network() -> AsyncIterator[MeshNetwork]:
-    made = await MeshNetwork.create(MESH)
-    yield made
-    await sweep(MESH)
-
-
-async def add(network: MeshNetwork, number: int, owned: bool = True) -> NetNs:
-    addresses = (str(network.subnets.v4[number]), str(network.subnets.v6[number]))
-    return await network.add_pod("vm", f"pod-{number}", addresses, owned=owned)
 
 
 def address(host: str, port: int, netns: NetNs | None = None) -> dict[str, Any]:

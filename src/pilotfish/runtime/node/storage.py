@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 import shutil
@@ -14,6 +13,7 @@ from pilotfish.model.kinds import PERSISTENT_VOLUME_CLAIM
 from pilotfish.node.claims import claims_of
 from pilotfish.node.identity import PodIdentity
 from pilotfish.node.store import Store
+from pilotfish.runtime.tasks import Tasks
 from pilotfish.runtime.thread import in_thread
 
 _log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class ClaimDirectories:
         self._version = -1
         """Of the store that was last looked at."""
         self._number = itertools.count()
-        self._removing: set[asyncio.Task[None]] = set()
+        self._removing = Tasks()
 
     def sweep(self, store: Store, pods: Iterable[PodIdentity]) -> None:
         """Removes what no claim stands for any more, once no pod has it. Of the machine's directories, nothing."""
@@ -41,7 +41,7 @@ class ClaimDirectories:
             self._remove(self.directory / f"{ref.namespace}.{ref.name}")
 
     async def close(self) -> None:
-        await asyncio.gather(*self._removing, return_exceptions=True)
+        await self._removing.ended()
 
     def _remove(self, path: Path) -> None:
         if path.is_symlink():
@@ -49,9 +49,7 @@ class ClaimDirectories:
         elif path.exists():
             # A claim of the same name begins with an empty one.
             doomed = path.rename(self.directory / f".{next(self._number)}")
-            task = asyncio.get_running_loop().create_task(_remove_tree(doomed))
-            self._removing.add(task)
-            task.add_done_callback(self._removing.discard)
+            self._removing.keep(_remove_tree(doomed))
 
 
 async def _remove_tree(path: Path) -> None:
