@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilotfish.envoy.node_limits import NodeLimits, choose_worker
+from pilotfish.envoy.node_limits import NodeLimits
 
 
 @pytest.mark.parametrize(
@@ -18,10 +18,3 @@ def test_each_of_a_pods_listeners_has_its_share() -> None:
         "envoy.resource_limits.listener.virtualInbound~webapp-0.vm.connection_limit": "2372",
         "envoy.resource_limits.listener.virtualOutbound~webapp-0.vm.connection_limit": "2372",
     }
-
-
-@pytest.mark.parametrize(
-    ("workers", "taken", "chosen"), [(1, [0, 0], 0), (4, [], 0), (4, [0, 1, 3], 2), (2, [0, 0, 1], 1), (2, [1, 0], 0)]
-)
-def test_a_pod_that_comes_has_the_worker_with_the_fewest(workers: int, taken: list[int], chosen: int) -> None:
-    assert choose_worker(workers, taken) == chosen

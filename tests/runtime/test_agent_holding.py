@@ -14,6 +14,7 @@ import pytest
 from pilotfish.runtime.agent.holding import HeldPorts
 from pilotfish.runtime.agent.sockets import family_of, open_socket, owned_by
 from pilotfish.runtime.linux.netns import NetNs
+from pilotfish.runtime.linux.command import run
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces"),
@@ -80,9 +81,11 @@ async def serving(netns: NetNs, workers: int = 1) -> AsyncIterator[tuple[set[soc
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def ask(netns: NetNs, host: str = "127.0.0.1") -> bytes:
+async def ask(netns: NetNs, host: str = "127.0.0.1", source: str | None = None) -> bytes:
     loop = asyncio.get_running_loop()
     with open_socket(netns, family_of(host)) as connection:
+        if source is not None:
+            connection.bind((source, 0))
         await loop.sock_connect(connection, (host, PORT))
         await loop.sock_sendall(connection, b"hello")
         async with asyncio.timeout(5):
@@ -133,16 +136,23 @@ async def test_who_listens_gets_every_connection_at_once(netns: NetNs, workers: 
         held.close()
 
 
-@pytest.mark.parametrize("only", [0, 2])
-async def test_one_worker_may_get_all(netns: NetNs, only: int) -> None:
+async def test_who_comes_from_one_address_always_has_the_same_worker(netns: NetNs) -> None:
     """And who comes while there is none waits, as ever."""
-    held = HeldPorts(netns, USER, 3, transparent=False, only=only)
+    for last in range(1, 7):
+        await run(["ip", "address", "add", f"fd00::{last}/128", "dev", "lo", "nodad"], netns=netns)
+    held = HeldPorts(netns, USER, 3, transparent=False, by_source=True)
     try:
         async with serving(netns, 3) as (_, answered):
             held.hold((PORT,))
-            for host in HOSTS:
-                assert {await ask(netns, host) for _ in range(20)} == {b"hello"}
-            assert len(set(answered)) == len(HOSTS), "one of each family"
+            for host, source in (("127.0.0.1", "127.0.0.{}"), ("::1", "fd00::{}")):
+                workers = []
+                for last in range(1, 7):
+                    answered.clear()
+                    assert {await ask(netns, host, source.format(last)) for _ in range(10)} == {b"hello"}
+                    assert len(set(answered)) == 1
+                    workers.append(answered[0])
+                assert len(set(workers)) == 3
+                assert workers[:3] == workers[3:], "neighbours have different ones"
         waiting = [asyncio.create_task(ask(netns)) for _ in range(20)]
         await asyncio.sleep(0.02)
         async with serving(netns, 3):

@@ -3,13 +3,15 @@
 What one pod can use up for all others is descriptors: a connection that is taken costs one, and as a rule one more for
 that to which it leads. So Envoy takes fewer than it has descriptors for, and of one pod a share of these alone.
 
-    cores ─▶ count_node_workers; pods ─▶ choose_worker
+    cores ─▶ count_node_workers
     RLIMIT_NOFILE ─▶ NodeLimits ─┬─ connections  ─▶ the bootstrap's overload manager
                                  └─ for_one_pod  ─▶ Envoy's runtime, for the listeners of each pod
 
-A worker serves its connections in turn, so who has many of them, all with something to say, has most of it. Each pod's
-are one worker's, as with an Envoy of its own; and there are more workers than cores, as the kernel divides these among
-threads better than a worker does among connections. Of one connection with many requests (HTTP/2) one is begun a turn.
+A worker serves its connections in turn, so who has many of them, all with something to say, has most of it. What comes
+from one address is one worker's, in whatever pod it arrives (`runtime.linux.reuseport`): a caller has one, as with an
+Envoy of its own, and a call between two pods of the machine is one worker's from end to end, which wakes it once. There
+are more workers than cores, as the kernel divides these among threads better than a worker does among connections. Of
+one connection with many requests (HTTP/2) one is begun a turn.
 
 Source: https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/best_practices/edge and
 https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/listeners/runtime
@@ -17,7 +19,6 @@ https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/listeners/runtime
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,8 +61,3 @@ class NodeLimits:
 
 def count_node_workers(cores: int) -> int:
     return _WORKERS_FOR_A_CORE * cores
-
-
-def choose_worker(workers: int, taken: Sequence[int]) -> int:
-    """For one pod more, given those of the others: the one with the fewest, the first of several."""
-    return min(range(workers), key=lambda worker: (taken.count(worker), worker))

@@ -39,15 +39,15 @@ class HeldPorts:
     """Of one pod."""
 
     def __init__(
-        self, netns: NetNs | None, owner: int | None, sockets: int, transparent: bool, only: int | None = None
+        self, netns: NetNs | None, owner: int | None, sockets: int, transparent: bool, by_source: bool = False
     ) -> None:
         """`owner`: Envoy's uid, as sockets of one port have one owner; `sockets`: how many it has for each, one a
-        worker; `only`: the worker that gets every connection while they are held, from 0; None: each its share."""
+        worker; `by_source`: the same worker gets all connections from one address while they are held."""
         self._netns = netns
         self._owner = owner
         self._sockets = sockets
         self._transparent = transparent
-        self._only = only
+        self._by_source = by_source
         self._addresses = ("0.0.0.0", "::") if has_ipv6(netns) else ("0.0.0.0",)
         self._held: dict[tuple[str, int], _Held] = {}
 
@@ -84,7 +84,7 @@ class HeldPorts:
         with owned_by(self._owner):
             made = open_socket(self._netns, family_of(address))
         try:
-            stand_in(made, address, port, self._sockets, self._transparent, self._only)
+            stand_in(made, address, port, self._sockets, self._transparent, self._by_source)
         except OSError:
             made.close()
             raise

@@ -36,6 +36,13 @@ _BACKLOG = 4096
 _INSTRUCTION = struct.Struct("=HBBI")
 """struct sock_filter (linux/filter.h)."""
 _LOAD_RANDOM = (0x20, 0, 0, 0xFFFFF000 + 56)
+_NETWORK_HEADER = 0xFFF00000
+"""SKF_NET_OFF: what begins there is the IP header of the packet."""
+_LOAD_SOURCE = {
+    socket.AF_INET: (0x20, 0, 0, _NETWORK_HEADER + 12),
+    socket.AF_INET6: (0x20, 0, 0, _NETWORK_HEADER + 20),
+}
+"""The last four bytes of the address that the connection comes from."""
 _MODULO, _RETURN_A, _RETURN = 0x94, 0x16, 0x06
 
 
@@ -51,11 +58,11 @@ def allow_migration(netns: NetNs | None) -> bool:
 
 
 def stand_in(
-    made: socket.socket, address: str, port: int, others: int, transparent: bool, only: int | None = None
+    made: socket.socket, address: str, port: int, others: int, transparent: bool, by_source: bool = False
 ) -> None:
     """Makes a new TCP socket the stand-in for `others` sockets of one owner, which listen already. OSError if not.
 
-    `only`: which of these gets every connection, from 0; None: each its share.
+    `by_source`: all connections from one address are the same one's; else each has its share.
     """
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -67,17 +74,13 @@ def stand_in(
         made.setsockopt(level, option, 1)
     made.bind((address, port))
     made.listen(_BACKLOG)
-    _attach(made, others, only)
+    _attach(made, others, by_source)
 
 
-def _attach(made: socket.socket, others: int, only: int | None) -> None:
-    """One of the first `others` sockets: that one, or one by chance, as the kernel would do it."""
-    chosen = 0 if others == 1 else only
-    choice = (
-        [(_RETURN, 0, 0, chosen)]
-        if chosen is not None
-        else [_LOAD_RANDOM, (_MODULO, 0, 0, others), (_RETURN_A, 0, 0, 0)]
-    )
+def _attach(made: socket.socket, others: int, by_source: bool) -> None:
+    """One of the first `others` sockets, by who connects or by chance, as the kernel would do it."""
+    load = _LOAD_SOURCE[made.family] if by_source else _LOAD_RANDOM
+    choice = [(_RETURN, 0, 0, 0)] if others == 1 else [load, (_MODULO, 0, 0, others), (_RETURN_A, 0, 0, 0)]
     code = ctypes.create_string_buffer(b"".join(_INSTRUCTION.pack(*step) for step in choice))
     program = struct.pack("@HP", len(choice), ctypes.addressof(code))
     made.setsockopt(socket.SOL_SOCKET, _ATTACH_REUSEPORT_CBPF, program)

@@ -20,7 +20,7 @@ from pilotfish.agent.intake import inbound_listener
 from pilotfish.agent.readiness import Stats
 from pilotfish.agent.taken import TAKEN_FILTER, count_taken
 from pilotfish.config.mesh import MeshConfig
-from pilotfish.envoy.node_limits import FAIR, NodeLimits, choose_worker, count_node_workers
+from pilotfish.envoy.node_limits import FAIR, NodeLimits, count_node_workers
 from pilotfish.model import Proxy
 from pilotfish.model.proxy import NETNS_PREFIX, ProxyType
 from pilotfish.model.wellknown import MACHINE_ACCOUNT
@@ -72,8 +72,6 @@ class NodeProxy:
         self._agents = agents
         self._mesh_config = mesh_config
         self._pods: set[PodBehindNode] = set()
-        self._workers: list[int] = []
-        """Of each pod that there is, or that is about to be."""
         self._starting = asyncio.Lock()
         self._own: OwnEnvoy | None = None
         self._limits = NodeLimits.of(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
@@ -105,15 +103,6 @@ class NodeProxy:
         """Unless the mesh says another number, enough for all of the machine."""
         said = self._mesh_config.default_config.concurrency
         return count_node_workers(count_workers(0)) if said is None else said
-
-    def take_worker(self) -> int:
-        """The one for a pod that comes: that with the fewest."""
-        taken = choose_worker(count_workers(self.workers), self._workers)
-        self._workers.append(taken)
-        return taken
-
-    def give_worker_back(self, worker: int) -> None:
-        self._workers.remove(worker)
 
     async def started(self) -> Agent:
         """Its agent, which is started by whoever asks first. AgentError or MachineError if that can't be."""

@@ -64,8 +64,7 @@ class PodBehindNode:
         self._log: LogFile | None = None
         self._tasks = Tasks()
         user, _ = envoy_user(spec)
-        self._worker = node.take_worker()
-        self._held = HeldPorts(spec.netns, user, count_workers(node.workers), transparent=False, only=self._worker)
+        self._held = HeldPorts(spec.netns, user, count_workers(node.workers), transparent=False, by_source=True)
         self._certificates: Certificates | None = None
         if spec.authority is not None:
             self._certificates = make_certificates(spec, spec.authority, host, self._certified, str(self._netns.path))
@@ -170,7 +169,6 @@ class PodBehindNode:
         self._node.held.remove(self)
         self._held.close()
         self._node.leave(self)
-        self._node.give_worker_back(self._worker)
         if self._certificates is not None:
             await self._certificates.close()
         self._node.take_back(str(self._netns.path))
