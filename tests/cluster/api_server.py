@@ -60,11 +60,13 @@ class ApiServer:
         return self.pki.user(name, self.url, name, group)
 
     def is_ready(self) -> bool:
+        """And what it makes by itself is there."""
         try:
             context = ssl.create_default_context(cafile=str(self.pki.root))
             context.load_cert_chain(self.pki.folder / "admin.crt", self.pki.folder / "admin.key")
-            with urllib.request.urlopen(f"{self.url}/readyz", context=context, timeout=5) as answer:
-                return bool(answer.status == 200)
+            for path in ("/readyz", "/api/v1/namespaces/default/services/kubernetes"):
+                urllib.request.urlopen(self.url + path, context=context, timeout=5).close()
+            return True
         except OSError:
             return False
 

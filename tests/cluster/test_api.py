@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
+import signal
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -23,7 +26,9 @@ from pilotfish.runtime.cluster.api import Api
 from pilotfish.runtime.cluster.errors import ApiError, Forbidden, Unreachable
 from pilotfish.runtime.streams import StreamServer
 from tests.cluster.api_server import ApiServer
+from tests.cluster.conftest import MakeApiServer
 from tests.cluster.kubectl import Kubectl
+from tests.freezing import freeze
 
 
 async def version(access: Access) -> str:
@@ -88,6 +93,32 @@ async def proxy() -> AsyncIterator[tuple[str, list[str]]]:
         yield f"http://127.0.0.1:{bound.getsockname()[1]}", asked
     finally:
         await server.close()
+
+
+async def test_what_was_given_up_is_cut_off_though_the_server_hangs(make_api_server: MakeApiServer) -> None:
+    with make_api_server() as server:
+        async with Api(find_access(server.api.kubeconfig)) as api:
+            await api.get("/version")
+            freeze(server.server.pid)
+            try:
+                with pytest.raises(Unreachable, match="has not answered within"):
+                    await api.get("/version", timeout=0.2)
+                assert await asyncio.to_thread(connections_to, server.api) == 1, "TLS waits for its goodbye"
+            finally:
+                await api.__aexit__()
+                await asyncio.sleep(0)
+                left = connections_to(server.api)
+                server.server.send(signal.SIGCONT)
+            assert left == 0
+
+
+def connections_to(server: ApiServer) -> int:
+    """Of this process."""
+    there, found = urlsplit(server.url), 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError), socket.socket(fileno=os.dup(int(descriptor.name))) as opened:
+            found += opened.getpeername() == (there.hostname, there.port)
+    return found
 
 
 async def test_through_a_proxy(api_server: ApiServer, tmp_path: Path) -> None:

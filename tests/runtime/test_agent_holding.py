@@ -13,8 +13,8 @@ import pytest
 
 from pilotfish.runtime.agent.holding import HeldPorts
 from pilotfish.runtime.agent.sockets import family_of, open_socket, owned_by
-from pilotfish.runtime.linux.netns import NetNs
 from pilotfish.runtime.linux.command import run
+from pilotfish.runtime.linux.netns import NetNs
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces"),

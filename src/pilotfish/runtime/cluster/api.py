@@ -29,6 +29,7 @@ from pilotfish.cluster.status import read_refusal
 from pilotfish.runtime.cluster.credentials import Credentials
 from pilotfish.runtime.cluster.errors import ApiError, Unreachable, refused
 from pilotfish.runtime.cluster.port_forward import PROTOCOL, PortForward
+from pilotfish.runtime.connector import Connector
 
 TIMEOUT: Final = 30.0
 """Seconds for a request and its answer."""
@@ -105,7 +106,7 @@ class Api:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Api:
-        connector = aiohttp.TCPConnector(limit=0, socket_factory=_watched_socket)
+        connector = Connector(limit=0, socket_factory=_watched_socket)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT)
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=timeout, headers=self._headers, cookie_jar=aiohttp.DummyCookieJar()

@@ -20,6 +20,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from pilotfish.config.checks.request_authentication import find_uri_fault, parse_keys
 from pilotfish.mesh.security.jwks import has_usable_key
 from pilotfish.model.authentication import KeyHost, KeySource
+from pilotfish.runtime.connector import Connector
 
 _MOST: Final = 256 * 1024
 """Bytes of an answer, and of a set of keys."""
@@ -61,7 +62,7 @@ class Fetcher:
                 return await self._get_mutual(parts, found, await asyncio.to_thread(self._own))
             # As aiohttp would, but with whom the machine trusts today; it reads many a file.
             trusted = await asyncio.to_thread(ssl.create_default_context)
-            connector = aiohttp.TCPConnector(resolver=_Resolver(self._find), force_close=True, ssl=trusted)
+            connector = Connector(resolver=_Resolver(self._find), force_close=True, ssl=trusted)
             async with (
                 aiohttp.ClientSession(connector=connector, trust_env=False) as session,
                 session.get(url, max_redirects=_MOST_REDIRECTS) as response,
@@ -84,7 +85,7 @@ class Fetcher:
             return await _read(parts.geturl(), response)
 
 
-class _Proving(aiohttp.TCPConnector):
+class _Proving(Connector):
     """Gives out connections to who proves to be one of these identities."""
 
     def __init__(self, identities: tuple[str, ...], **options: Any) -> None:
