@@ -28,6 +28,7 @@ ALONE = (
 """One worker runs these first, one after the other; the others wait."""
 _LONGEST = ("e2e", "runtime", "envoy", "fuzz")
 """The folders whose files take seconds; those of all others fill the gaps at the end."""
+_REPOSITORY = Path(__file__).parents[1]
 _LAST = "cluster"
 """What these need may have to be compiled first, beside all others."""
 
@@ -46,7 +47,12 @@ class Scheduling(LoadFileScheduling):  # type: ignore[misc]
         super()._assign_work_unit(node)
 
 
-def _turn(file: str) -> int:
+def _turn(file: str) -> tuple[int, int]:
+    """Of one folder the largest first, which as a rule take longest: at the end nobody waits for one of these."""
+    return _rank(file), -(_REPOSITORY / file).stat().st_size
+
+
+def _rank(file: str) -> int:
     if file in ALONE:
         return -1
     folder = file.removeprefix("tests/").partition("/")[0]

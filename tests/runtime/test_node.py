@@ -30,6 +30,7 @@ from pilotfish.runtime.node.node import Node, running
 from pilotfish.runtime.node.options import CannotStart, ProgressLine, UpOptions
 from pilotfish.runtime.node.progress import Progress
 from tests.freezing import freeze
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
@@ -309,8 +310,9 @@ async def test_thousands_of_objects_hold_up_nobody(mesh: Running, monkeypatch: p
     try:
         monkeypatch.setattr(asyncio.Handle, "_run", measured)
         many.write_text(text)
-        await mesh.until(lambda _: len(mesh.node.reconciler.store.objects) > 5000)
-        await mesh.until(lambda _: mesh.node.reconciler.ready)
+        # Without a status, of which each would be some megabytes.
+        await until("all are read", lambda: len(mesh.node.reconciler.store.objects) > 5000, within=30)
+        await until("all are served", lambda: mesh.node.reconciler.ready, within=30)
     finally:
         monkeypatch.undo()
         gc.unfreeze()

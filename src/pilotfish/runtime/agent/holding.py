@@ -12,6 +12,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Protocol
 
 from pilotfish.runtime.agent.sockets import family_of, has_ipv6, open_socket, owned_by
@@ -66,6 +67,10 @@ class HeldPorts:
     def close(self) -> None:
         self.release({port for _, port in self._held})
 
+    @cached_property
+    def _migrates(self) -> bool:
+        return allow_migration(self._netns)
+
     def _release(self, address: str, port: int) -> None:
         if held := self._held.pop((address, port), None):
             held.close()
@@ -73,7 +78,7 @@ class HeldPorts:
     def _hold(self, address: str, port: int) -> None:
         self._release(address, port)
         try:
-            if allow_migration(self._netns):
+            if self._migrates:
                 self._held[address, port] = _Held(
                     self._open(address, port), self._netns, lambda: self._hold(address, port)
                 )

@@ -34,6 +34,7 @@ from pilotfish.runtime.net.network import MeshNetwork
 from pilotfish.runtime.node.pod_behind_node import PodBehindNode
 from pilotfish.runtime.node.sharing import Sharing
 from pilotfish.runtime.node.tokens import TokenMaker
+from pilotfish.runtime.tasks import Tasks
 
 _LOOK = 5.0
 """Seconds between looks at what pods have taken."""
@@ -207,6 +208,7 @@ class HeldByPods:
     def __init__(self) -> None:
         self._pods: set[PodBehindNode] = set()
         self._is_holding = False
+        self._tasks = Tasks()
 
     def add(self, pod: PodBehindNode) -> None:
         """Envoy listens there."""
@@ -219,8 +221,7 @@ class HeldByPods:
 
     def hold(self, ports: Iterable[int]) -> None:
         self._is_holding = True
-        for pod in self._pods:
-            pod.hold()
+        self._tasks.keep(self._hold())
 
     def release(self, ports: Iterable[int]) -> None:
         self._is_holding = False
@@ -229,3 +230,12 @@ class HeldByPods:
 
     def close(self) -> None:
         self.release(())
+
+    async def _hold(self) -> None:
+        """A millisecond for each pod, after which others have their turn."""
+        for pod in tuple(self._pods):
+            if not self._is_holding:
+                return
+            if pod in self._pods:
+                pod.hold()
+            await asyncio.sleep(0)

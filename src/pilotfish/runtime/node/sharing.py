@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlencode
 
 from pilotfish.envoy.node_limits import NodeLimits
 from pilotfish.runtime.agent import Agent
 
 _RETRY = 1.0
+_AT_ONCE = 64
+"""Pods of one request: its line is at most as long as Envoy takes, 60 KiB, with the longest names that there are."""
 
 
 class Sharing:
@@ -49,14 +51,17 @@ class Sharing:
         if self._pid != self._agent.pid:
             self._pid, self._told = self._agent.pid, set()
         pods = set(self._pods())
-        for pod in sorted(pods - self._told):
-            await self._set(self._limits.runtime_of(pod))
-            self._told.add(pod)
-        for pod in sorted(self._told - pods):
-            await self._set(dict.fromkeys(self._limits.runtime_of(pod), ""))
-            self._told.discard(pod)
+        changed = sorted(pods ^ self._told)
+        for first in range(0, len(changed), _AT_ONCE):
+            some = changed[first : first + _AT_ONCE]
+            flags: dict[str, str] = {}
+            for pod in some:
+                limits = self._limits.runtime_of(pod)
+                flags |= limits if pod in pods else dict.fromkeys(limits, "")
+            await self._set(flags)
+            self._told.symmetric_difference_update(some)
 
-    async def _set(self, flags: dict[str, str]) -> None:
+    async def _set(self, flags: Mapping[str, str]) -> None:
         """An empty text takes one away. Source: /runtime_modify of
         https://www.envoyproxy.io/docs/envoy/v1.40.0/operations/admin"""
         await self._agent.admin.request("POST", f"/runtime_modify?{urlencode(flags)}")
