@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotfish.config import load
@@ -23,6 +23,7 @@ from tests.cluster.posting import Poster
 from tests.config.test_conformance import CASES
 from tests.fuzz.mutation import mutated
 from tests.fuzz.objects import right_objects
+from tests.fuzz.profile import fuzzed
 
 _ROOT = Path(__file__).parents[2]
 _KINDS = [kind for kind in KINDS if kind.is_istio]
@@ -121,17 +122,14 @@ _VIRTUAL_SERVICE: Document = {
 
 def _anything(judge: Poster) -> None:
     """The same of what nobody thought of."""
-    fuzzing = settings(
-        max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.generate,)
-    )
 
-    @fuzzing
+    @fuzzed(80)
     @given(right_objects([kind for kind in SUPPORTED if kind.is_istio]))
     def right(document: Document) -> None:
         if _is_istios(document) and not _errors(document):
             assert judge.refusal(document) == "", document
 
-    @fuzzing
+    @fuzzed(80)
     @given(mutated(st.sampled_from(_written())))
     def wrong(document: Any) -> None:
         if _is_istios(document) and not _errors(document):
