@@ -34,6 +34,11 @@ WEBAPP = "webapp-0.vm"
 ADD = "http://calculator:8888/add?a=1&b=2"
 
 
+def inbound_cluster(pod: str, port: int) -> str:
+    """How the proxy of a pod, NAME.NAMESPACE, calls the way to a port of its app."""
+    return f"inbound|{port}||" + (f"~{pod}" if PROXY == "node" else "")
+
+
 def run(*command: str | Path, check: bool = True, stdin: str = "", **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a command to its end. With `check`, a failure shows what the command printed."""
     options.setdefault("timeout", 60)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pilotfish.explain.accesslog import AccessLogEntry
-from tests.e2e.harness import ADD, CALCULATOR, WEBAPP, MakeMesh, Mesh, run
+from tests.e2e.harness import ADD, CALCULATOR, WEBAPP, MakeMesh, Mesh, inbound_cluster, run
 
 HOST = "calculator.vm.svc.cluster.local"
 
@@ -118,7 +118,7 @@ def test_both_sides_log_the_request_in_istios_format(mesh: Mesh) -> None:
     assert client.downstream_local_address.endswith(":8888")
     assert client.response_code == server.response_code == 200
     assert client.response_flags == ()
-    assert server.upstream_cluster == "inbound|8888||"
+    assert server.upstream_cluster == inbound_cluster(f"{answer['pod']}.vm", 8888)
     assert server.upstream_local_address.startswith("127.0.0.6:")
     assert server.upstream_host == client.upstream_host
     assert server.route_name == "default"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -130,11 +131,17 @@ def machines_proxy(mesh: Mesh) -> dict[str, Any]:
     return found
 
 
-def counted(mesh: Mesh, name: str) -> int:
-    """A figure of the machine's Envoy."""
+def counts(mesh: Mesh, names: str) -> dict[str, int]:
+    """Figures of the machine's Envoy, by name."""
     netns = NetNs.named(f"pf-{mesh.name}")
-    answer = blocking.ask(netns.socket(), ("127.0.0.1", 15000), Request("GET", f"/stats?filter=^{name}$"), 5)
-    return int(answer.body.decode().rpartition(": ")[2])
+    answer = blocking.ask(netns.socket(), ("127.0.0.1", 15000), Request("GET", f"/stats?filter=^{names}$"), 5)
+    lines = (line.rpartition(": ") for line in answer.body.decode().splitlines())
+    return {name: int(count) for name, _, count in lines}
+
+
+def counted(mesh: Mesh, name: str) -> int:
+    (count,) = counts(mesh, name).values()
+    return count
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +232,15 @@ def test_the_calculator(calculator: Mesh) -> None:
         entry = calculator.logged(pod, "the request", lambda entry: entry.request_id == "by-one")
         assert entry.upstream_cluster.startswith(cluster)
     assert [each for each in calculator.status["proxies"] if each["pid"]] == [machines_proxy(calculator)]
+
+
+def test_what_a_pod_asks_for_is_one_workers_in_the_pod_that_it_calls_too(calculator: Mesh) -> None:
+    """So a call wakes one worker, and who calls much is in nobody's way there who has another."""
+    answer = json.loads(calculator.curl(WEBAPP, ADD).stdout)
+    listener = f"listener.{answer['pod']}.vm_15006"
+    active = counts(calculator, rf"{listener}.worker_\d+.downstream_cx_active")
+    chosen = int(ip_address(calculator.address("webapp"))) % len(active)
+    assert {name for name, count in active.items() if count} == {f"{listener}.worker_{chosen}.downstream_cx_active"}
 
 
 @pytest.fixture(scope="module")
