@@ -139,7 +139,10 @@ def _compile(program: str, folder: Path) -> None:
         "go", "build", "-trimpath", "-tags", "netgo,osusergo", "-gcflags=all=-dwarf=false", "-ldflags", linker,
         "-o", str(folder / program), f"./{program}",
         cwd=COMPONENTS,
-        environment={"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-buildvcs=false"},
+        environment={
+            "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-buildvcs=false",
+            "GOTMPDIR": str(folder),  # a compiler that is killed takes away nothing
+        },
     )  # fmt: skip
 
 
