@@ -35,6 +35,7 @@ from typing import Any, Final
 
 from bench.agents import cpu_seconds
 from bench.mesh import HERE, PILOTFISH, Mesh, mesh
+from bench.pods import NODE, UNINJECTED, answering, service
 from bench.recorded_proxy import Recorded
 from pilotfish.model.wellknown import PROXY_GID, PROXY_UID
 from pilotfish.runtime.agent.envoy import find_envoy
@@ -42,28 +43,6 @@ from pilotfish.runtime.linux.netns import NetNs
 
 LOADS: Final = ((500, 8), (2000, 16), (0, 64))
 """(requests a second, connections); 0 is as fast as it goes."""
-POD = """
-apiVersion: v1
-kind: Pod
-metadata: {{name: {name}, labels: {{app: {name}}}, annotations: {{{annotations}}}}}
-spec:
-  containers:
-  - name: app
-    command: [python3, -S, -E, {server}, "{port}"]
-    readinessProbe: {{tcpSocket: {{port: {port}}}, periodSeconds: 1}}
----
-"""
-UNINJECTED: Final = 'sidecar.istio.io/inject: "false"'
-NODE: Final = "pilotfish.io/proxy: node"
-SERVICE = """
-apiVersion: v1
-kind: Service
-metadata: {{name: {name}}}
-spec:
-  selector: {{app: {app}}}
-  ports: [{{name: http, port: {port}, targetPort: 8000}}]
----
-"""
 PLAINTEXT = """
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -71,7 +50,6 @@ metadata: {{name: {name}}}
 spec:
   host: {name}
   trafficPolicy: {{tls: {{mode: DISABLE}}}}
----
 """
 POLICY = """
 apiVersion: security.istio.io/v1
@@ -82,14 +60,12 @@ spec:
   rules:
   - from: [{{source: {{principals: [cluster.local/ns/default/sa/default]}}}}]
     to: [{{operation: {{paths: [/]}}}}]
----
 """
 MESH_CONFIG = """
 apiVersion: v1
 kind: ConfigMap
 metadata: {{name: istio, namespace: istio-system}}
 data: {{mesh: '{config}'}}
----
 """
 RULES = ("-b", "*", "-i", "*", "-d", "15020,15021,15090")
 
@@ -124,15 +100,15 @@ def manifests(access_log: bool, workers: int | None) -> str:
         "node": NODE,
         "node-policy": NODE,
     }
-    made = [POD.format(name=n, annotations=a, server=HERE / "http_server.py", port=8000) for n, a in pods.items()]
-    made += [SERVICE.format(name=name, app=name, port=8000) for name in ("mutual", "policy", "node", "node-policy")]
+    made = [answering(*each) for each in pods.items()]
+    made += [service(name, name) for name in ("mutual", "policy", "node", "node-policy")]
     for plaintext, app in (("plaintext", "mutual"), ("node-plaintext", "node")):
-        made += [SERVICE.format(name=plaintext, app=app, port=8001), PLAINTEXT.format(name=plaintext)]
+        made += [service(plaintext, app, port=8001), PLAINTEXT.format(name=plaintext)]
     made += [POLICY.format(name=name) for name in ("policy", "node-policy")]
     config: dict[str, Any] = {"accessLogFile": "/dev/stdout"} if access_log else {}
     if workers is not None:
         config["defaultConfig"] = {"concurrency": workers}
-    return "".join((*made, MESH_CONFIG.format(config=json.dumps(config)))).removesuffix("---\n")
+    return "---".join((*made, MESH_CONFIG.format(config=json.dumps(config))))
 
 
 def find_ways(made: Mesh) -> dict[str, Way]:
@@ -164,11 +140,7 @@ class Recording:
     def manifests(self) -> str:
         target = self.client.target_port(self.host, self.port, self.server.address)
         ports = {"recorded-client": 8000, "recorded": target}
-        pods = (
-            POD.format(name=name, annotations=UNINJECTED, server=HERE / "http_server.py", port=port)
-            for name, port in ports.items()
-        )
-        return "".join(pods).removesuffix("---\n")
+        return "---".join(answering(name, UNINJECTED, port=port) for name, port in ports.items())
 
     @contextmanager
     def running(self, made: Mesh, folder: Path, access_log: bool) -> Iterator[Way]:

@@ -19,15 +19,14 @@ from contextlib import ExitStack, contextmanager
 from statistics import median
 from typing import Final
 
-from bench.datapath import NODE, POD, SERVICE, UNINJECTED
 from bench.mesh import HERE, Mesh, mesh
+from bench.pods import NODE, UNINJECTED, served
 
 WORKERS: Final = """
 apiVersion: v1
 kind: ConfigMap
 metadata: {{name: istio, namespace: istio-system}}
 data: {{mesh: "defaultConfig: {{concurrency: {workers}}}"}}
----
 """
 WAYS: Final = {
     "bare": (UNINJECTED, 1),
@@ -64,13 +63,9 @@ def flooding(made: Mesh, host: str, connections: int, seconds: float) -> Iterato
 
 def measure(way: str, floods: list[int], rounds: int, seconds: float) -> None:
     annotations, workers = WAYS[way]
-    server = HERE / "http_server.py"
-    pods = "".join(
-        POD.format(name=n, annotations=annotations, server=server, port=8000) + SERVICE.format(name=n, app=n, port=8000)
-        for n in PODS
-    )
+    text = "---".join((*(served(name, annotations) for name in PODS), WORKERS.format(workers=workers)))
     with ExitStack() as stack:
-        made, _ = stack.enter_context(mesh(1, 1, more=(pods + WORKERS.format(workers=workers)).removesuffix("---\n")))
+        made, _ = stack.enter_context(mesh(1, 1, more=text))
         address = {pod["name"]: pod["addresses"][0] for pod in made.status()["pods"]}
         hosts = {name: address[name] if way == "bare" else name for name in PODS}
         for connections in (0, *floods):

@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.pods import UNINJECTED, answering
 from pilotfish.model.credential import AUTHORITY_FILES
 from pilotfish.runtime.control.client import Unreachable
 from tests.certificates import Issued, issue, secret
@@ -30,17 +31,6 @@ from tests.e2e.harness import PILOTFISH, Mesh, running_mesh
 from tests.waiting import wait_until
 
 HERE = Path(__file__).parent
-POD = """
-apiVersion: v1
-kind: Pod
-metadata: {{name: {name}, namespace: vm, labels: {{app: {name}}}, annotations: {{{annotations}}}}}
-spec:
-  containers:
-  - name: app
-    command: [{python}, -S, -E, {server}, "8000"]
-    readinessProbe: {{tcpSocket: {{port: 8000}}, periodSeconds: 1}}
----
-"""
 SERVICES = """
 apiVersion: v1
 kind: Service
@@ -86,12 +76,9 @@ ROOT_SIGNS_WITHIN = 40
 
 
 def manifests(ttl: int) -> dict[str, str]:
-    pods = {"client": "", "server": "", "stranger": 'sidecar.istio.io/inject: "false"'}
-    made = (
-        POD.format(name=name, annotations=annotations, python=sys.executable, server=HERE / "http_server.py")
-        for name, annotations in pods.items()
-    )
-    return {"mesh.yaml": "".join(made) + SERVICES, "config.yaml": CONFIG.format(domain="cluster.local", ttl=ttl)}
+    pods = {"client": "", "server": "", "stranger": UNINJECTED}
+    made = (answering(name, annotations, "vm") for name, annotations in pods.items())
+    return {"mesh.yaml": "---".join((*made, SERVICES)), "config.yaml": CONFIG.format(domain="cluster.local", ttl=ttl)}
 
 
 class Load:

@@ -1,4 +1,4 @@
-"""Requests that are under way while something is done to a mesh, and pods that answer them: programs of bench/."""
+"""Requests that are under way while something is done to a mesh, by programs of bench/."""
 
 from __future__ import annotations
 
@@ -14,33 +14,6 @@ from tests.e2e.harness import PILOTFISH, REPOSITORY, Mesh
 BENCH: Final = REPOSITORY / "bench"
 STEADY: Final = ("-S", "-E", str(BENCH / "http_steady.py"))
 """Python's arguments; the program's own are the host, the port, the rate, seconds or `-`, and how it connects."""
-_SERVICE: Final = """
-apiVersion: v1
-kind: Service
-metadata: {{name: {name}}}
-spec: {{selector: {{app: {name}}}, ports: [{{name: http, port: 8000}}]}}
----
-"""
-_POD: Final = """
-apiVersion: v1
-kind: Pod
-metadata: {{name: {name}, labels: {{app: {name}}}, annotations: {{{annotations}}}}}
-spec:
-  containers:
-  - name: app
-    command: [{python}, -S, -E, {bench}/http_server.py, "8000"]
-    readinessProbe: {{tcpSocket: {{port: 8000}}, periodSeconds: 1}}
-"""
-
-
-def answering(name: str, annotations: str = "") -> str:
-    """A pod that answers on port 8000."""
-    return _POD.format(name=name, annotations=annotations, python=sys.executable, bench=BENCH)
-
-
-def served(name: str, annotations: str = "") -> str:
-    """One with its Service."""
-    return _SERVICE.format(name=name) + answering(name, annotations)
 
 
 @contextmanager

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from bench.pods import served
 from tests.e2e.harness import PILOTFISH, MakeMesh, Mesh
-from tests.e2e.load import STEADY, served
+from tests.e2e.load import STEADY
 from tests.waiting import wait_until
 
 RATE, SECONDS = 200, 2.4

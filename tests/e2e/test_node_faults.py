@@ -5,31 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from tests.e2e.harness import REPOSITORY, MakeMesh, Mesh
+from bench.pods import served
+from tests.e2e.harness import MakeMesh, Mesh
 from tests.waiting import wait_until
 
-SERVED = f"""
-apiVersion: v1
-kind: Service
-metadata: {{name: served, namespace: vm}}
-spec: {{selector: {{app: served}}, ports: [{{name: http, port: 8000}}]}}
----
-apiVersion: v1
-kind: Pod
-metadata: {{name: served, namespace: vm, labels: {{app: served}}}}
-spec:
-  containers:
-  - name: app
-    command: [{sys.executable}, -S, -E, {REPOSITORY}/bench/http_server.py, "8000"]
-    readinessProbe: {{tcpSocket: {{port: 8000}}, periodSeconds: 1}}
-"""
 POD = """
 apiVersion: v1
 kind: Pod
@@ -49,7 +34,9 @@ def pod(name: str, namespace: str = "vm") -> str:
 def mesh(make_mesh: MakeMesh) -> Iterator[Mesh]:
     """One that is called, and more that call than nodes start Envoys at once."""
     many = {f"{name}.yaml": pod(name) for name in ("one", "two", "three", "four", "five", "six")}
-    with make_mesh("e2e-node-faults", {"served.yaml": SERVED, **many}, "--proxy", "node") as made:
+    with make_mesh(
+        "e2e-node-faults", {"served.yaml": served("served", namespace="vm"), **many}, "--proxy", "node"
+    ) as made:
         yield made
 
 

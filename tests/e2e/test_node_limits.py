@@ -11,12 +11,12 @@ from contextlib import ExitStack
 
 import pytest
 
+from bench.pods import answering
 from pilotfish.envoy.node_limits import NodeLimits
 from pilotfish.runtime.http import blocking
 from pilotfish.runtime.http.message import Request
 from pilotfish.runtime.linux.netns import NetNs
 from tests.e2e.harness import MakeMesh, Mesh
-from tests.e2e.load import answering
 from tests.waiting import wait_until
 
 PODS = ("flooded", "other", "leaving")

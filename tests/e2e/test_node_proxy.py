@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from pilotfish.agent.readiness import parse_stats
 from pilotfish.runtime.http import blocking
 from pilotfish.runtime.http.message import Request
 from pilotfish.runtime.linux.netns import NetNs
@@ -135,8 +136,7 @@ def counts(mesh: Mesh, names: str) -> dict[str, int]:
     """Figures of the machine's Envoy, by name."""
     netns = NetNs.named(f"pf-{mesh.name}")
     answer = blocking.ask(netns.socket(), ("127.0.0.1", 15000), Request("GET", f"/stats?filter=^{names}$"), 5)
-    lines = (line.rpartition(": ") for line in answer.body.decode().splitlines())
-    return {name: int(count) for name, _, count in lines}
+    return parse_stats(answer.body.decode())
 
 
 def counted(mesh: Mesh, name: str) -> int:

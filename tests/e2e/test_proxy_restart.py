@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.pods import served
 from tests.e2e.harness import MakeMesh, Mesh
-from tests.e2e.load import STEADY, load, served
+from tests.e2e.load import STEADY, load
 from tests.waiting import wait_until
 
 IN_TURN = """

@@ -305,13 +305,13 @@ async def test_thousands_of_objects_hold_up_nobody(mesh: Running, monkeypatch: p
 
     many = mesh.source.with_name("many.yaml")
     spec = "{selector: {app: none}, ports: [{name: http, port: 80}]}"
-    text = "".join(f"---\napiVersion: v1\nkind: Service\nmetadata: {{name: s{n}}}\nspec: {spec}\n" for n in range(2500))
+    text = "".join(f"---\napiVersion: v1\nkind: Service\nmetadata: {{name: s{n}}}\nspec: {spec}\n" for n in range(5000))
     gc.freeze()  # what all tests before left is nothing that a mesh would look through
     try:
         monkeypatch.setattr(asyncio.Handle, "_run", measured)
         many.write_text(text)
         # Without a status, of which each would be some megabytes.
-        await until("all are read", lambda: len(mesh.node.reconciler.store.objects) > 2500, within=30)
+        await until("all are read", lambda: len(mesh.node.reconciler.store.objects) > 5000, within=30)
         await until("all are served", lambda: mesh.node.reconciler.ready, within=30)
     finally:
         monkeypatch.undo()
